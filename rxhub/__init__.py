@@ -1,0 +1,1 @@
+"""A reactive event hub: events, subscriptions, dispatch and signals as observables."""

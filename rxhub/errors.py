@@ -1,0 +1,109 @@
+"""The exceptions: one tree, each saying what was tried, what was found and what to do."""
+
+from __future__ import annotations
+
+__all__ = [
+    "AlreadyHandled",
+    "EventError",
+    "ExpressionError",
+    "HubClosed",
+    "HubConnectionError",
+    "NoReply",
+    "NotDurable",
+    "NotFoundError",
+    "NotHandled",
+    "NotHandledWarning",
+    "NotUniqueError",
+    "Overflow",
+    "RxHubError",
+    "TooLate",
+]
+
+
+class RxHubError(Exception):
+    """Base of every exception that rxhub raises on purpose."""
+
+
+class EventError(RxHubError, ValueError):
+    """An event, or what came from the wire as one, cannot be used."""
+
+
+class ExpressionError(RxHubError, ValueError):
+    """A subscription that cannot be parsed, or a tree that no text denotes.
+
+    Attributes:
+        text: the subscription as it was given; empty for a tree built by hand.
+        position: index into `text` where reading stopped.
+        expected: what could have stood there, in words for people.
+        hint: how the usual mistake of this kind is mended; empty if none is known.
+    """
+
+    def __init__(self, message: str, text: str = "", position: int = 0, expected: str = "", hint: str = "") -> None:
+        super().__init__(message, text, position, expected, hint)
+        self.message = message
+        self.text = text
+        self.position = position
+        self.expected = expected
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.text:
+            lines += self._excerpt()
+        if self.expected:
+            lines.append(f"Expected {self.expected}.")
+        if self.hint:
+            lines.append(f"Hint: {self.hint}")
+        return "\n".join(lines)
+
+    def _excerpt(self, width: int = 72) -> list[str]:
+        """The part of the text around the position, and a caret under it, as two lines."""
+        start = max(0, self.position - width // 2)
+        shown = self.text[start : start + width]
+        # A tab or line break would move the caret; it is shown as one blank.
+        line = "".join(c if c.isprintable() else " " for c in shown)
+        return [f"  {line}", f"  {' ' * (self.position - start)}^"]
+
+
+class NotUniqueError(RxHubError, ValueError):
+    """A subscriber with this id is registered already."""
+
+
+class NotFoundError(RxHubError, LookupError):
+    """No subscriber has this id."""
+
+
+class HubConnectionError(RxHubError, ConnectionError):
+    """The hub is not connected, is connected already, or could not be connected."""
+
+
+class HubClosed(HubConnectionError):
+    """The hub was closed; it takes nothing new."""
+
+
+class Overflow(RxHubError):
+    """A bounded queue is full and its policy is to say so."""
+
+
+class AlreadyHandled(RxHubError, RuntimeError):
+    """A second handling context was opened on a hub that has one."""
+
+
+class NotHandled(RxHubError, RuntimeError):
+    """Something would wait for events to be handled, but nobody handles them."""
+
+
+class NotHandledWarning(RuntimeWarning):
+    """An event was published on a hub that nobody handles: no callback will run until somebody does."""
+
+
+class NoReply(RxHubError, TimeoutError):
+    """No reply came within the timeout."""
+
+
+class TooLate(RxHubError, RuntimeError):
+    """`stop()` was called after the event had been handed over: the later subscribers have it already."""
+
+
+class NotDurable(RxHubError, NotImplementedError):
+    """This transport keeps no history: processing, replay and dead letters need `nats://`."""

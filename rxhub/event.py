@@ -1,0 +1,149 @@
+"""The envelope: what travels through a hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from os import urandom
+from typing import Any
+
+from rxhub.errors import EventError
+
+__all__ = ["Event"]
+
+_WIRE_REPLY = "inReplyToEvent"
+_REPLY = "in_reply_to_event"
+
+
+class Event(MutableMapping[str, Any]):
+    """One event: a mapping over its seven keys, each also an attribute.
+
+    Fields that came from the wire beside the seven are kept as further keys. The id is made when it
+    is first asked for, so that creating an event is cheap; until then `_fields["id"]` is None, and
+    whoever reads `_fields` directly (compiled expressions do, for speed) uses `fields` instead
+    wherever the id may matter.
+
+    Args:
+        topic: dotted name of what happened, such as `ftrack.update`.
+        id: unique id; 32 hexadecimal digits are made if it is not given.
+        data: what happened; an empty dict if it is not given.
+        sent: when it was sent, as the sender wrote it.
+        source: who published it; the hub fills in `id`, `user` and `host` when publishing.
+        target: an expression over the metadata of subscribers; only those that match get the event.
+        in_reply_to_event: id of the event that this one answers.
+    """
+
+    __slots__ = ("__weakref__", "_fields", "_stopped")
+
+    def __init__(
+        self,
+        topic: str,
+        id: str | None = None,
+        data: Any = None,
+        sent: Any = None,
+        source: Any = None,
+        target: str = "",
+        in_reply_to_event: str | None = None,
+    ) -> None:
+        self._fields: dict[str, Any] = {
+            "topic": topic,
+            "id": id,
+            "data": {} if data is None else data,
+            "sent": sent,
+            "source": {} if source is None else source,
+            "target": target,
+            _REPLY: in_reply_to_event,
+        }
+        self._stopped = False
+
+    @classmethod
+    def from_wire(cls, payload: Mapping[str, Any]) -> Event:
+        """Make an event of a mapping as ftrack's protocol carries it.
+
+        `inReplyToEvent` becomes `in_reply_to_event` at the envelope alone: the same key inside
+        `data` is the user's own and stays.
+
+        Raises:
+            EventError: if the payload is no mapping or has no text as its topic.
+        """
+        if not isinstance(payload, Mapping):
+            raise EventError(f"An event is a JSON object, but {type(payload).__name__} was found.")
+        topic = payload.get("topic")
+        if not isinstance(topic, str):
+            found = "none" if topic is None else f"a {type(topic).__name__}"
+            raise EventError(f'An event needs a text as its "topic", but {found} was found.')
+        event = cls(topic)
+        fields = event._fields
+        for key, value in payload.items():
+            fields[_REPLY if key == _WIRE_REPLY else key] = value
+        for key, empty in (("data", {}), ("source", {}), ("target", "")):
+            if fields[key] is None:
+                fields[key] = empty
+        return event
+
+    def to_wire(self) -> dict[str, Any]:
+        """The envelope as ftrack's protocol carries it: a new dict around the same `data`."""
+        wire = dict(self.fields)
+        if _REPLY in wire:
+            wire[_WIRE_REPLY] = wire.pop(_REPLY)
+        return wire
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The plain dict behind the event, its id made: for reading fast, not for writing."""
+        fields = self._fields
+        if fields.get("id", "") is None:
+            # os.urandom survives fork and a seeded `random`, and costs a third of uuid4.
+            fields["id"] = urandom(16).hex()
+        return fields
+
+    def envelope(self) -> Event:
+        """A new, unstopped event around the same data, for another hub or another thread."""
+        twin = Event.__new__(Event)
+        twin._fields = self.fields.copy()
+        twin._stopped = False
+        return twin
+
+    def stop(self) -> None:
+        """Let no later subscriber of the delivery under way get this event."""
+        self._stopped = True
+
+    def is_stopped(self) -> bool:
+        """Whether a callback of the present or latest delivery stopped this event."""
+        return self._stopped
+
+    def __getitem__(self, key: str) -> Any:
+        return self.fields[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._fields[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._fields[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._fields
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.fields!r}>"
+
+    def __getattr__(self, name: str) -> Any:
+        # Only names that are no slot and no method arrive here: the keys.
+        if name[:1] != "_" and name in self._fields:
+            return self.fields[name]
+        raise AttributeError(f"An event has no field {name!r}; its fields are {', '.join(self._fields)}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self.fields, self._stopped)
+
+
+def _rebuilt(fields: dict[str, Any], stopped: bool) -> Event:
+    event = Event.__new__(Event)
+    event._fields = dict(fields)
+    event._stopped = stopped
+    return event
