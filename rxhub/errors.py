@@ -15,6 +15,7 @@ __all__ = [
     "NotHandledWarning",
     "NotUniqueError",
     "Overflow",
+    "PipelineEnded",
     "RxHubError",
     "TooLate",
 ]
@@ -99,6 +100,10 @@ class NotHandledWarning(RuntimeWarning):
 
 class NoReply(RxHubError, TimeoutError):
     """No reply came within the timeout."""
+
+
+class PipelineEnded(RxHubError):
+    """An error in an operator ended a pipeline, by the rule of Rx; the error is the `__cause__`."""
 
 
 class TooLate(RxHubError, RuntimeError):

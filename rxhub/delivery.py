@@ -1,0 +1,168 @@
+"""One event's run through its subscribers, as an observable.
+
+Theory of operation: nearly every delivery is over when its dispatch returns, and nobody looks at
+it. So the dispatcher only fills the list of outcomes, and everything else is made for those who
+come: a subscription reads the list through a cursor of its own, from the first outcome on. Only
+hand-overs to a scheduler leave a delivery open; each announces its outcome by `close_one`, which
+drains every cursor. A cursor is drained by one thread at a time; who finds it busy leaves, because
+the busy one looks at the list again before it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from threading import Lock, RLock
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from reactivex import Observable, abc
+from reactivex.disposable import Disposable
+
+from rxhub.awaiting import Awaitable
+from rxhub.event import Event
+
+if TYPE_CHECKING:
+    from rxhub.dispatcher import Subscriber
+
+__all__ = ["Delivery", "Outcome"]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of one callback.
+
+    Attributes:
+        subscriber: whose callback it was.
+        result: what it returned; None if it failed.
+        error: what it raised, or the error that ended its pipeline; None if all went well.
+        latency: seconds that it took; None unless somebody observed the deliveries at the time.
+    """
+
+    subscriber: Subscriber
+    result: Any = None
+    error: Exception | None = None
+    latency: float | None = None
+
+
+class Delivery(Awaitable[Outcome], Observable[Outcome]):
+    """One event and the outcomes of its callbacks, in the order in which they ended.
+
+    Emits the outcomes and completes when the last callback has ended or one stopped the event;
+    whoever subscribes later gets all of them again. Iterating gives the outcomes so far.
+
+    Attributes:
+        event: the event that was delivered.
+        stopped_by: the subscriber that stopped it, or None.
+    """
+
+    # Made with __new__ alone, since Observable.__init__ costs more than a dispatch; what it would
+    # set stands here or is made when asked for.
+    event: Event
+    _outcomes: list[Outcome]
+    stopped_by: Subscriber | None = None
+    _open = 0
+    _cursors: tuple[_Cursor, ...] = ()
+    _subscribe = None
+
+    @cached_property
+    def lock(self) -> RLock:  # pyright: ignore[reportIncompatibleVariableOverride, reportInvalidTypeForm]
+        return RLock()
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """The outcomes so far."""
+        return tuple(self._outcomes)
+
+    @property
+    def results(self) -> list[Any]:
+        """What the callbacks that succeeded have returned so far, None included."""
+        return [outcome.result for outcome in self._outcomes if outcome.error is None]
+
+    @property
+    def errors(self) -> list[Exception]:
+        """What failed callbacks have raised so far."""
+        return [outcome.error for outcome in self._outcomes if outcome.error is not None]
+
+    @property
+    def completed(self) -> bool:
+        """Whether every callback has ended; False while one that was handed over still runs."""
+        return not self._open
+
+    def __iter__(self) -> Iterator[Outcome]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return iter(self.outcomes)
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self._outcomes)} outcomes", f"{len(self.errors)} errors"]
+        if self.stopped_by is not None:
+            parts.append(f"stopped by {self.stopped_by.id}")
+        if self._open:
+            parts.append(f"{self._open} under way")
+        return f"<Delivery of {self.event.topic}: {', '.join(parts)}>"
+
+    def _subscribe_core(
+        self, observer: abc.ObserverBase[Outcome], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        cursor = _Cursor(self, observer)
+        # Registered before it reads, so that an outcome added from now on is announced to it.
+        with _registering:
+            self._cursors = (*self._cursors, cursor)
+        cursor.drain()
+        return Disposable(cursor.leave)
+
+    def hand_over(self) -> None:
+        """A callback was handed to a scheduler; its outcome will come by `close_one`."""
+        with _registering:
+            self._open += 1
+
+    def close_one(self, outcome: Outcome | None) -> None:
+        """A handed-over callback has ended with `outcome`, or was dropped (None)."""
+        if outcome is not None:
+            self._outcomes.append(outcome)
+        with _registering:
+            self._open -= 1
+        for cursor in self._cursors:
+            cursor.drain()
+
+
+# One lock for all deliveries: it is held for a few instructions, and only for those that are
+# observed or handed over.
+_registering = Lock()
+
+
+class _Cursor:
+    """How far one observer of a delivery has read."""
+
+    def __init__(self, delivery: Delivery, observer: abc.ObserverBase[Outcome]) -> None:
+        self._delivery = delivery
+        self._observer = observer
+        self._read = 0
+        self._busy = Lock()
+        self._left = False
+
+    def drain(self) -> None:
+        delivery, outcomes = self._delivery, self._delivery._outcomes  # pyright: ignore[reportPrivateUsage]
+        while self._busy.acquire(blocking=False):
+            try:
+                while self._read < len(outcomes) and not self._left:
+                    self._read += 1
+                    self._observer.on_next(outcomes[self._read - 1])
+                ended = delivery.completed and self._read == len(outcomes)
+                if ended and not self._left:
+                    self.leave()
+                    self._observer.on_completed()
+            finally:
+                self._busy.release()
+            # What was added between the last look and the release was announced to a busy cursor.
+            if self._left or (self._read == len(outcomes) and not delivery.completed):
+                return
+
+    def leave(self) -> None:
+        self._left = True
+        with _registering:
+            self._delivery._cursors = tuple(c for c in self._delivery._cursors if c is not self)  # pyright: ignore[reportPrivateUsage]
