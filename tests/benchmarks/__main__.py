@@ -12,6 +12,8 @@ from tests.benchmarks.measure import Row, table
 
 __all__ = ["main"]
 
+_log = logging.getLogger(__name__)
+
 
 def main(names: Sequence[str]) -> int:
     """Run the named benchmarks, or all.
@@ -32,7 +34,7 @@ def main(names: Sequence[str]) -> int:
             module = import_module(f"tests.benchmarks.bench_{name}")
             found: list[Row] = module.run()
         except Exception:
-            logging.exception("%s could not be run", name)
+            _log.exception("%s could not be run", name)
             failed.append(name)
             continue
         heading = (module.__doc__ or name).strip().splitlines()[0]
