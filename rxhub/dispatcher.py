@@ -219,10 +219,16 @@ class Dispatcher:
             The delivery; it has completed unless a subscriber with a scheduler still runs.
         """
         # The common path of the whole library: each line here is paid for by every event.
-        delivery = self._begin(event)
-        results = delivery._results  # pyright: ignore[reportPrivateUsage]
+        event._stopped = False  # pyright: ignore[reportPrivateUsage]
+        matched = self._match(event)
+        if event._fields["target"]:  # pyright: ignore[reportPrivateUsage]
+            matched = self._targeted(event, matched)
+        delivery = _new_delivery(Delivery)
+        delivery.event = event
+        delivery._called = matched  # pyright: ignore[reportPrivateUsage]
+        delivery._results = results = []  # pyright: ignore[reportPrivateUsage]
         timed = bool(self.deliveries.observers)
-        for subscriber in delivery._called:  # pyright: ignore[reportPrivateUsage]
+        for subscriber in matched:  # pyright: ignore[reportPrivateUsage]
             if subscriber._detour:  # pyright: ignore[reportPrivateUsage]
                 results.append(self._hand_over(delivery, subscriber, answer))
                 continue
