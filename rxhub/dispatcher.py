@@ -5,8 +5,8 @@ that never changes. The loop below runs over it. Whatever is not a live subscrib
 callback takes the `detour`, a single flag, so that the common path stays short.
 
 There are two such loops, alike but for one word: `dispatch_async` awaits a callback that returns a
-coroutine, `dispatch` has it run by whoever handles the hub, or notes an error. Both only collect
-results; a `Delivery` makes outcomes of them when somebody looks.
+coroutine, `dispatch` has it run by whoever handles the hub, or notes an error. Both note only what
+is out of the ordinary; a `Delivery` makes outcomes of that when somebody looks.
 
 Each callback runs in a copy of the context in which it subscribed (one copy a call, so that calls
 cannot leak into each other, and a callback may be entered twice).
@@ -25,7 +25,7 @@ from typing import Any
 
 from reactivex import abc
 
-from rxhub.delivery import ABSENT, Absent, Delivery, Failed, Outcome
+from rxhub.delivery import ABSENT, Delivery, Failed, Outcome
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
 from rxhub.expression import Expression, Index, parse
@@ -226,11 +226,10 @@ class Dispatcher:
         delivery = _new_delivery(Delivery)
         delivery.event = event
         delivery._called = matched  # pyright: ignore[reportPrivateUsage]
-        delivery._results = results = []  # pyright: ignore[reportPrivateUsage]
-        timed = bool(self.deliveries.observers)
-        for subscriber in matched:  # pyright: ignore[reportPrivateUsage]
+        timed = self.deliveries._seats  # pyright: ignore[reportPrivateUsage]
+        for subscriber in matched:
             if subscriber._detour:  # pyright: ignore[reportPrivateUsage]
-                results.append(self._hand_over(delivery, subscriber, answer))
+                self._hand_over(delivery, subscriber, answer)
                 continue
             if timed:
                 delivery.start_clock()
@@ -239,13 +238,14 @@ class Dispatcher:
                 if result is not None:
                     if type(result) is CoroutineType:
                         result = (run or _refuse)(result, subscriber.context.copy())
-                    if answer is not None and result is not None:
-                        answer(event, subscriber, result)
+                    if result is not None:
+                        delivery.note(subscriber, result)
+                        if answer is not None:
+                            answer(event, subscriber, result)
             except Exception as error:
-                result = self._failed(event, subscriber, error)
-            results.append(result)
+                delivery.note(subscriber, self._failed(event, subscriber, error))
             if timed:
-                delivery.stop_clock()
+                delivery.stop_clock(subscriber)
             if event._stopped:  # pyright: ignore[reportPrivateUsage]
                 delivery.stopped_by = subscriber
                 break
@@ -255,12 +255,17 @@ class Dispatcher:
 
     async def dispatch_async(self, event: Event, answer: Answer | None = None) -> Delivery:
         """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop."""
-        delivery = self._begin(event)
-        results = delivery._results  # pyright: ignore[reportPrivateUsage]
-        timed = bool(self.deliveries.observers)
-        for subscriber in delivery._called:  # pyright: ignore[reportPrivateUsage]
+        event._stopped = False  # pyright: ignore[reportPrivateUsage]
+        matched = self._match(event)
+        if event._fields["target"]:  # pyright: ignore[reportPrivateUsage]
+            matched = self._targeted(event, matched)
+        delivery = _new_delivery(Delivery)
+        delivery.event = event
+        delivery._called = matched  # pyright: ignore[reportPrivateUsage]
+        timed = self.deliveries._seats  # pyright: ignore[reportPrivateUsage]
+        for subscriber in matched:
             if subscriber._detour:  # pyright: ignore[reportPrivateUsage]
-                results.append(self._hand_over(delivery, subscriber, answer))
+                self._hand_over(delivery, subscriber, answer)
                 continue
             if timed:
                 delivery.start_clock()
@@ -270,13 +275,14 @@ class Dispatcher:
                     if type(result) is CoroutineType:
                         # A task of its own gives the coroutine the subscriber's context.
                         result = await asyncio.create_task(result, context=subscriber.context.copy())
-                    if answer is not None and result is not None:
-                        answer(event, subscriber, result)
+                    if result is not None:
+                        delivery.note(subscriber, result)
+                        if answer is not None:
+                            answer(event, subscriber, result)
             except Exception as error:
-                result = self._failed(event, subscriber, error)
-            results.append(result)
+                delivery.note(subscriber, self._failed(event, subscriber, error))
             if timed:
-                delivery.stop_clock()
+                delivery.stop_clock(subscriber)
             if event._stopped:  # pyright: ignore[reportPrivateUsage]
                 delivery.stopped_by = subscriber
                 break
@@ -284,22 +290,11 @@ class Dispatcher:
             self.deliveries.on_next(delivery)
         return delivery
 
-    def _begin(self, event: Event) -> Delivery:
-        event._stopped = False  # pyright: ignore[reportPrivateUsage]
-        matched = self._match(event)
-        if event._fields.get("target"):  # pyright: ignore[reportPrivateUsage]
-            matched = self._targeted(event, matched)
-        delivery = _new_delivery(Delivery)
-        delivery.event = event
-        delivery._called = matched  # pyright: ignore[reportPrivateUsage]
-        delivery._results = []  # pyright: ignore[reportPrivateUsage]
-        return delivery
-
-    def _hand_over(self, delivery: Delivery, subscriber: Subscriber, answer: Answer | None) -> Absent:
+    def _hand_over(self, delivery: Delivery, subscriber: Subscriber, answer: Answer | None) -> None:
         """The callback does not run here: it left meanwhile, or its scheduler will run it."""
+        delivery.note(subscriber, ABSENT)
         if subscriber.alive and subscriber._hand_over is not None:  # pyright: ignore[reportPrivateUsage]
             subscriber._hand_over.put(delivery, answer)  # pyright: ignore[reportPrivateUsage]
-        return ABSENT
 
     def _failed(self, event: Event, subscriber: Subscriber, error: Exception) -> Failed:
         self._report(event, Outcome(subscriber, error=error), error)
