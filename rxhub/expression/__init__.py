@@ -1,0 +1,9 @@
+"""The subscription language: text to tree, tree to function, and why something matched."""
+
+from __future__ import annotations
+
+from rxhub.expression.dialect import Dialect
+from rxhub.expression.parser import parse
+from rxhub.expression.tree import And, Condition, Everything, Expression, Not, Or
+
+__all__ = ["And", "Condition", "Dialect", "Everything", "Expression", "Not", "Or", "parse"]
