@@ -1,0 +1,5 @@
+"""`rxhub explain`."""
+
+__all__ = ["command"]
+
+def command(): ...
