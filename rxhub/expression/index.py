@@ -131,6 +131,11 @@ class Index(Generic[E]):
             return hits[0][1] if hits else ()
         return tuple([entry for row in hits for entry in row[1]]) if state.is_ordered else in_order(hits)
 
+    def renew_lock(self) -> None:
+        """Replace the lock; for a child process, where a thread that held it is gone."""
+        self._lock = RLock()
+        self._is_changing = False
+
     def _search(self, candidate: object) -> tuple[E, ...]:
         hits: list[Row] = []
         self._root.search(candidate, hits)
