@@ -152,7 +152,7 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
     def note(self, subscriber: Subscriber, what: Any) -> None:
         """Keep what is out of the ordinary about one call."""
         if type(self._notes) is not dict:
-            self._notes = {}
+            self._notes = dict[Any, Any]()
         self._notes[subscriber] = what
 
     def start_clock(self) -> None:
@@ -162,7 +162,7 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
     def stop_clock(self, subscriber: Subscriber) -> None:
         """The callback that began last has ended."""
         if type(self._latencies) is not dict:
-            self._latencies = {}
+            self._latencies = dict[Any, float]()
         self._latencies[subscriber] = perf_counter() - self._started
 
     def hand_over(self) -> None:

@@ -12,6 +12,9 @@ Each callback runs in a copy of the context in which it subscribed (one copy a c
 cannot leak into each other, and a callback may be entered twice).
 """
 
+# The insides of event, subscriber and delivery are this file's own: the loop cannot afford their properties.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import asyncio
@@ -21,7 +24,7 @@ from contextvars import Context, copy_context
 from os import urandom
 from threading import Lock
 from types import CoroutineType
-from typing import Any
+from typing import Any, cast
 
 from reactivex import abc
 
@@ -163,7 +166,7 @@ class Dispatcher:
         """
         if not callable(callback):
             raise TypeError(f"A callback must be callable, but {type(callback).__name__} was given.")
-        metadata = {} if subscriber is None else subscriber
+        metadata: MutableMapping[str, Any] = {} if subscriber is None else subscriber
         if not isinstance(metadata, MutableMapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"Subscriber metadata must be a dict, but {type(metadata).__name__} was given.")
         identifier = metadata.get("id")
@@ -175,7 +178,7 @@ class Dispatcher:
         # The roster and the index rank equal priorities by order of coming: both must see the same order.
         with self._lock:
             self._roster.join(identifier, member)
-            member._token = self._index.add(member.expression, member, priority)  # pyright: ignore[reportPrivateUsage]
+            member._token = self._index.add(member.expression, member, priority)
         if self._joined is not None:
             self._joined(member)
         return member
@@ -188,8 +191,8 @@ class Dispatcher:
         """
         with self._lock:
             member = self._roster.leave(identifier)
-            member._detour = True  # pyright: ignore[reportPrivateUsage]
-            self._index.remove(member._token)  # pyright: ignore[reportPrivateUsage]
+            member._detour = True
+            self._index.remove(member._token)
         if self._left is not None:
             self._left(member)
         return member
@@ -219,25 +222,25 @@ class Dispatcher:
             The delivery; it has completed unless a subscriber with a scheduler still runs.
         """
         # The common path of the whole library: each line here is paid for by every event.
-        event._stopped = False  # pyright: ignore[reportPrivateUsage]
+        event._stopped = False
         matched = self._match(event)
-        if event._fields["target"]:  # pyright: ignore[reportPrivateUsage]
+        if event._fields["target"]:
             matched = self._targeted(event, matched)
         delivery = _new_delivery(Delivery)
         delivery.event = event
-        delivery._called = matched  # pyright: ignore[reportPrivateUsage]
-        timed = self.deliveries._seats  # pyright: ignore[reportPrivateUsage]
+        delivery._called = matched
+        timed = self.deliveries._seats
         for subscriber in matched:
-            if subscriber._detour:  # pyright: ignore[reportPrivateUsage]
+            if subscriber._detour:
                 self._hand_over(delivery, subscriber, answer)
                 continue
             if timed:
                 delivery.start_clock()
             try:
-                result = subscriber.context.copy().run(subscriber.callback, event)
+                result: Any = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
                     if type(result) is CoroutineType:
-                        result = (run or _refuse)(result, subscriber.context.copy())
+                        result = (run or _refuse)(cast("_Coroutine", result), subscriber.context.copy())
                     if result is not None:
                         delivery.note(subscriber, result)
                         if answer is not None:
@@ -246,7 +249,7 @@ class Dispatcher:
                 delivery.note(subscriber, self._failed(event, subscriber, error))
             if timed:
                 delivery.stop_clock(subscriber)
-            if event._stopped:  # pyright: ignore[reportPrivateUsage]
+            if event._stopped:
                 delivery.stopped_by = subscriber
                 break
         if timed:
@@ -255,26 +258,27 @@ class Dispatcher:
 
     async def dispatch_async(self, event: Event, answer: Answer | None = None) -> Delivery:
         """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop."""
-        event._stopped = False  # pyright: ignore[reportPrivateUsage]
+        event._stopped = False
         matched = self._match(event)
-        if event._fields["target"]:  # pyright: ignore[reportPrivateUsage]
+        if event._fields["target"]:
             matched = self._targeted(event, matched)
         delivery = _new_delivery(Delivery)
         delivery.event = event
-        delivery._called = matched  # pyright: ignore[reportPrivateUsage]
-        timed = self.deliveries._seats  # pyright: ignore[reportPrivateUsage]
+        delivery._called = matched
+        timed = self.deliveries._seats
         for subscriber in matched:
-            if subscriber._detour:  # pyright: ignore[reportPrivateUsage]
+            if subscriber._detour:
                 self._hand_over(delivery, subscriber, answer)
                 continue
             if timed:
                 delivery.start_clock()
             try:
-                result = subscriber.context.copy().run(subscriber.callback, event)
+                result: Any = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
                     if type(result) is CoroutineType:
                         # A task of its own gives the coroutine the subscriber's context.
-                        result = await asyncio.create_task(result, context=subscriber.context.copy())
+                        task = asyncio.create_task(cast("_Coroutine", result), context=subscriber.context.copy())
+                        result = await task
                     if result is not None:
                         delivery.note(subscriber, result)
                         if answer is not None:
@@ -283,7 +287,7 @@ class Dispatcher:
                 delivery.note(subscriber, self._failed(event, subscriber, error))
             if timed:
                 delivery.stop_clock(subscriber)
-            if event._stopped:  # pyright: ignore[reportPrivateUsage]
+            if event._stopped:
                 delivery.stopped_by = subscriber
                 break
         if timed:
@@ -293,8 +297,8 @@ class Dispatcher:
     def _hand_over(self, delivery: Delivery, subscriber: Subscriber, answer: Answer | None) -> None:
         """The callback does not run here: it left meanwhile, or its scheduler will run it."""
         delivery.note(subscriber, ABSENT)
-        if subscriber.alive and subscriber._hand_over is not None:  # pyright: ignore[reportPrivateUsage]
-            subscriber._hand_over.put(delivery, answer)  # pyright: ignore[reportPrivateUsage]
+        if subscriber.alive and subscriber._hand_over is not None:
+            subscriber._hand_over.put(delivery, answer)
 
     def _failed(self, event: Event, subscriber: Subscriber, error: Exception) -> Failed:
         self._report(event, Outcome(subscriber, error=error), error)
@@ -330,5 +334,5 @@ class Dispatcher:
         self._roster.renew_lock()
         self._index.renew_lock()
         for subscriber in self._roster:
-            if subscriber._hand_over is not None:  # pyright: ignore[reportPrivateUsage]
-                subscriber._hand_over.renew_lock()  # pyright: ignore[reportPrivateUsage]
+            if subscriber._hand_over is not None:
+                subscriber._hand_over.renew_lock()

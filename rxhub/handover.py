@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from threading import Lock
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from reactivex import abc
 
@@ -84,7 +84,7 @@ class HandOver:
         try:
             result = self._subscriber.call(event)
             if type(result) is CoroutineType:
-                result = _awaited(result, lambda value, error: self._end(delivery, answer, value, error))
+                result = _awaited(cast("Coroutine[Any, Any, Any]", result), lambda value, error: self._end(delivery, answer, value, error))
         except Exception as error:
             self._end(delivery, answer, None, error)
         else:

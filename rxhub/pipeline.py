@@ -21,7 +21,6 @@ from __future__ import annotations
 import sys
 from collections import deque
 from threading import Lock, local
-from typing import Any
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
