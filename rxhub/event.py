@@ -79,7 +79,7 @@ class Event(MutableMapping[str, Any]):
     ) -> None:
         self._fields: dict[str, Any] = {
             "topic": topic,
-            "id": id,
+            "id": id or None,
             "data": {} if data is None else data,
             "sent": sent,
             "source": {} if source is None else source,
