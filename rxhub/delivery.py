@@ -10,6 +10,7 @@ finds it busy leaves, because the busy one looks again before it goes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from threading import Lock, RLock
@@ -27,7 +28,10 @@ from rxhub.event import Event
 if TYPE_CHECKING:
     from rxhub.dispatcher import Subscriber
 
-__all__ = ["ABSENT", "Absent", "Delivery", "Failed", "Outcome"]
+__all__ = ["ABSENT", "Absent", "Delivery", "Failed", "Outcome", "renew_lock"]
+
+
+logger = logging.getLogger("rxhub")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -168,12 +172,21 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
                 self._later = [*(self._later or ()), outcome]
             self._open -= 1
         for cursor in self._cursors:
-            cursor.drain()
+            try:
+                cursor.drain()
+            except Exception as error:
+                logger.error("An observer of %r raised, the others go on.", self, exc_info=error)
 
 
 # One lock for all deliveries: it is held for a few instructions, and only for those that are
 # observed or handed over.
-_registering = Lock()
+_registering = RLock()
+
+
+def renew_lock() -> None:
+    """Replace the lock; for a child process, where a thread that held it is gone."""
+    global _registering
+    _registering = RLock()
 
 
 class _Cursor:

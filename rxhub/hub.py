@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, MutableMapp
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import Context
-from threading import Lock
+from threading import RLock
 from types import TracebackType
 from typing import Any, Literal, overload
 from urllib.parse import urlsplit
@@ -110,7 +110,7 @@ class EventHub:
         self._replies = Replies()
         self._state = ConnectionState(Phase.DISCONNECTED)
         self._states: Subject[ConnectionState] = Subject()
-        self._lock = Lock()
+        self._lock = RLock()
         self._warned = False
         self._finished = False
         self._connected_by_user = False
@@ -655,7 +655,7 @@ class EventHub:
 
     def _forked(self) -> None:
         """Start anew in a child process: no lock is held, nobody handles, nothing waits, and nothing is connected."""
-        self._lock = Lock()
+        self._lock = RLock()
         self._inbox.renew_lock()
         self._handling.reset()
         self._dispatcher.renew_locks()
