@@ -11,11 +11,11 @@ finds it busy leaves, because the busy one looks again before it goes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from threading import Lock, RLock
 from time import perf_counter
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,7 +28,10 @@ from rxhub.event import Event
 if TYPE_CHECKING:
     from rxhub.dispatcher import Subscriber
 
-__all__ = ["ABSENT", "Delivery", "Failed", "Outcome"]
+__all__ = ["ABSENT", "Delivery", "Failed", "Outcome", "renew_lock"]
+
+
+logger = logging.getLogger("rxhub")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -81,8 +84,8 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
     event: Event
     stopped_by: Subscriber | None = None
     _called: Sequence[Subscriber]
-    _notes: Mapping[Subscriber, Any] = MappingProxyType({})
-    _latencies: Mapping[Subscriber, float] = MappingProxyType({})
+    _notes: dict[Subscriber, Any] | None = None
+    _latencies: dict[Subscriber, float] | None = None
     _later: tuple[Outcome, ...] = ()
     _open = 0
     _cursors: tuple[_Cursor, ...] = ()
@@ -95,7 +98,7 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
         """The outcomes so far: first those of the dispatch, in order, then those that were handed over."""
-        notes, latencies = self._notes, self._latencies
+        notes, latencies = self._notes or {}, self._latencies or {}
         here: list[Outcome] = []
         for subscriber in self._called:
             note, latency = notes.get(subscriber), latencies.get(subscriber)
@@ -151,8 +154,8 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
 
     def note(self, subscriber: Subscriber, what: Any) -> None:
         """Keep what is out of the ordinary about one call."""
-        if type(self._notes) is not dict:
-            self._notes = dict[Any, Any]()
+        if self._notes is None:
+            self._notes = {}
         self._notes[subscriber] = what
 
     def start_clock(self) -> None:
@@ -161,8 +164,8 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
 
     def stop_clock(self, subscriber: Subscriber) -> None:
         """The callback that began last has ended."""
-        if type(self._latencies) is not dict:
-            self._latencies = dict[Any, float]()
+        if self._latencies is None:
+            self._latencies = {}
         self._latencies[subscriber] = perf_counter() - self._started
 
     def hand_over(self) -> None:
@@ -177,12 +180,21 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
                 self._later = (*self._later, outcome)
             self._open -= 1
         for cursor in self._cursors:
-            cursor.drain()
+            try:
+                cursor.drain()
+            except Exception as error:
+                logger.error("An observer of %r raised, the others go on.", self, exc_info=error)
 
 
 # One lock for all deliveries: it is held for a few instructions, and only for those that are
 # observed or handed over.
-_registering = Lock()
+_registering = RLock()
+
+
+def renew_lock() -> None:
+    """Replace the lock; for a child process, where a thread that held it is gone."""
+    global _registering
+    _registering = RLock()
 
 
 class _Cursor:

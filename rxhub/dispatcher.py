@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, MutableMapping, Sequence
 from contextvars import Context, copy_context
 from os import urandom
-from threading import Lock
+from threading import RLock
 from types import CoroutineType
 from typing import Any, cast
 
@@ -32,7 +32,7 @@ from rxhub.delivery import ABSENT, Delivery, Failed, Outcome
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
 from rxhub.expression import Expression, Index, parse
-from rxhub.handover import Answer, HandOver, Settle
+from rxhub.handover import Answer, HandOver, Settle, as_exception
 from rxhub.roster import Registration, Roster
 from rxhub.subject import Subject
 
@@ -61,6 +61,7 @@ class Subscriber(Registration):
     """One registration: which events, what to call, who it is.
 
     Attributes:
+        id: the identifier, unique in its dispatcher.
         subscription: the string it was made from.
         expression: the tree that the string parses to.
         callback: called with the event.
@@ -68,7 +69,7 @@ class Subscriber(Registration):
         context: each call runs in a copy of it; taken when subscribing.
     """
 
-    __slots__ = ("_detour", "_hand_over", "_token", "callback", "context", "expression", "metadata", "subscription")
+    __slots__ = ("_detour", "_hand_over", "_token", "callback", "context", "expression", "id", "metadata", "subscription")
 
     def __init__(
         self,
@@ -85,16 +86,13 @@ class Subscriber(Registration):
         self.expression = expression
         self.callback = callback
         self.metadata = metadata
+        # Kept apart: the metadata is its owner's, who may change it.
+        self.id: str = metadata["id"]
         self.context = copy_context() or _EMPTY
         self._hand_over = None if scheduler is None else HandOver(self, scheduler, settle)
         # Anything but "alive and called right here": the loop looks closer.
         self._detour = scheduler is not None
         self._token: Any = None
-
-    @property
-    def id(self) -> str:
-        """The identifier, unique in its dispatcher."""
-        return self.metadata["id"]
 
     @property
     def scheduler(self) -> abc.SchedulerBase | None:
@@ -104,10 +102,6 @@ class Subscriber(Registration):
     def interested_in(self, event: Mapping[str, Any]) -> bool:
         """Whether the subscription matches `event` (targets aside)."""
         return self.expression.matches(event)
-
-    def call(self, event: Event) -> Any:
-        """Run the callback in a copy of the context in which it subscribed."""
-        return self.context.copy().run(self.callback, event)
 
     def __str__(self) -> str:
         return f'<Subscriber {self.id} priority={self.priority} subscription="{self.subscription}">'
@@ -134,12 +128,13 @@ class Dispatcher:
     ) -> None:
         self._joined = joined
         self._left = left
-        self.deliveries: Subject[Delivery] = Subject()
-        self.errors: Subject[Outcome] = Subject()
+        # Two threads may dispatch at the same time, but an Rx observer must not be called while it is busy.
+        self.deliveries: Subject[Delivery] = Subject(serialize=True)
+        self.errors: Subject[Outcome] = Subject(serialize=True)
         self._roster: Roster[str, Subscriber] = Roster()
         self._index: Index[Subscriber] = Index()
         self._match = self._index.match
-        self._lock = Lock()
+        self._lock = RLock()
 
     def subscribe(
         self,
@@ -162,16 +157,19 @@ class Dispatcher:
         Raises:
             ExpressionError: if the subscription does not parse.
             NotUniqueError: if a subscriber with this id is registered.
-            TypeError: if the callback cannot be called, the metadata is no mutable mapping, or the priority no number.
+            TypeError: if the callback cannot be called, the metadata is no mutable mapping, its id cannot be hashed,
+                or the priority is no number.
         """
         if not callable(callback):
             raise TypeError(f"A callback must be callable, but {type(callback).__name__} was given.")
         metadata: MutableMapping[str, Any] = {} if subscriber is None else subscriber
         if not isinstance(metadata, MutableMapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"Subscriber metadata must be a dict, but {type(metadata).__name__} was given.")
-        identifier = metadata.get("id")
+        identifier: Any = metadata.get("id")
         if identifier is None:
             metadata["id"] = identifier = urandom(16).hex()
+        if not isinstance(cast("object", identifier), Hashable):
+            raise TypeError(f"A subscriber's id must be hashable, but {type(identifier).__name__} was given.")
         if not isinstance(priority, (int, float)) or priority != priority:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A priority is a number (the lowest runs first), but {priority!r} was given.")
         member = Subscriber(subscription, parse(subscription), callback, metadata, priority, scheduler, self._settle)
@@ -224,7 +222,7 @@ class Dispatcher:
         # The common path of the whole library: each line here is paid for by every event.
         event._stopped = False
         matched = self._match(event)
-        if event._fields["target"]:
+        if event._fields.get("target"):
             matched = self._targeted(event, matched)
         delivery = _new_delivery(Delivery)
         delivery.event = event
@@ -245,7 +243,7 @@ class Dispatcher:
                         delivery.note(subscriber, result)
                         if answer is not None:
                             answer(event, subscriber, result)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
                 delivery.note(subscriber, self._failed(event, subscriber, error))
             if timed:
                 delivery.stop_clock(subscriber)
@@ -260,7 +258,7 @@ class Dispatcher:
         """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop."""
         event._stopped = False
         matched = self._match(event)
-        if event._fields["target"]:
+        if event._fields.get("target"):
             matched = self._targeted(event, matched)
         delivery = _new_delivery(Delivery)
         delivery.event = event
@@ -283,7 +281,9 @@ class Dispatcher:
                         delivery.note(subscriber, result)
                         if answer is not None:
                             answer(event, subscriber, result)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and _is_cancelled_itself():
+                    raise
                 delivery.note(subscriber, self._failed(event, subscriber, error))
             if timed:
                 delivery.stop_clock(subscriber)
@@ -300,7 +300,8 @@ class Dispatcher:
         if subscriber.alive and subscriber._hand_over is not None:
             subscriber._hand_over.put(delivery, answer)
 
-    def _failed(self, event: Event, subscriber: Subscriber, error: Exception) -> Failed:
+    def _failed(self, event: Event, subscriber: Subscriber, raised: BaseException) -> Failed:
+        error = as_exception(raised)
         self._report(event, Outcome(subscriber, error=error), error)
         return Failed(error)
 
@@ -330,9 +331,15 @@ class Dispatcher:
 
     def renew_locks(self) -> None:
         """Replace every lock; for a child process, where a thread that held one is gone."""
-        self._lock = Lock()
+        self._lock = RLock()
         self._roster.renew_lock()
         self._index.renew_lock()
         for subscriber in self._roster:
             if subscriber._hand_over is not None:
                 subscriber._hand_over.renew_lock()
+
+
+def _is_cancelled_itself() -> bool:
+    """Whether the cancellation was meant for the task that dispatches, not for what a callback awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

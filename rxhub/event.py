@@ -79,7 +79,7 @@ class Event(MutableMapping[str, Any]):
     ) -> None:
         self._fields: dict[str, Any] = {
             "topic": topic,
-            "id": id,
+            "id": id or None,
             "data": {} if data is None else data,
             "sent": sent,
             "source": {} if source is None else source,
@@ -170,7 +170,8 @@ class Event(MutableMapping[str, Any]):
         return f"<{type(self).__name__} {self.fields!r}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._rebuilt, (dict(self.fields), self._stopped)
+        # A plain event, even of one that was handed over: where it arrives it can be stopped again.
+        return Event._rebuilt, (dict(self.fields), self._stopped)
 
     @classmethod
     def _rebuilt(cls, fields: dict[str, Any], stopped: bool) -> Event:

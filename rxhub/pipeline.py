@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from threading import Lock, local
+from threading import RLock, local
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
@@ -57,7 +57,7 @@ class Pipeline:
         self._observer = observer
         self._dispatcher = dispatcher
         self._waiting: deque[Event] = deque()
-        self._lock = Lock()
+        self._lock = RLock()
         self._busy = False
         self._ended_by: BaseException | None = None
         self.subscriber: Subscriber | None = None

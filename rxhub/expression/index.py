@@ -53,7 +53,7 @@ class Index(Generic[E]):
         return f"<{type(self).__name__} of {self._size}>"
 
     def add(
-        self, expression: Expression | str, entry: E, priority: int = 100, *, dialect: Dialect = Dialect.RXHUB
+        self, expression: Expression | str, entry: E, priority: float = 100, *, dialect: Dialect = Dialect.RXHUB
     ) -> Token:
         """Add an entry.
 
@@ -71,7 +71,7 @@ class Index(Generic[E]):
             TypeError: if the priority is no number, which could not be ordered.
         """
         if not isinstance(priority, (int, float)) or priority != priority:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"A priority is an integer (the lowest comes first), but {priority!r} was found.")
+            raise TypeError(f"A priority is a number (the lowest comes first), but {priority!r} was found.")
         tree = parse(expression, dialect) if isinstance(expression, str) else expression
         token = Token(self, (priority, next(self._order), entry))
         self._change(self._add, token, conjuncts((tree,)))
