@@ -2,4 +2,5 @@
 
 __all__ = ["command"]
 
-def command(): ...
+
+def command() -> None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import typer
 
 from rxhub.cli.lines import LONGEST, lines
 from rxhub.cli.status import STDIN, Status, complain, ending, name_of, open_input
-from rxhub.expression import Dialect, parse
+from rxhub.expression import Dialect, compile
 
 __all__ = ["command"]
 
@@ -24,7 +24,9 @@ _LINES_BETWEEN_UPDATES = 500
 
 @ending
 def command(
-    subscription: Annotated[str, typer.Argument(metavar="SUBSCRIPTION", show_default=False, help="What to look for: 'topic=ftrack.*'")],
+    subscription: Annotated[
+        str, typer.Argument(metavar="SUBSCRIPTION", show_default=False, help="What to look for: 'topic=ftrack.*'")
+    ],
     files: Annotated[
         list[Path] | None,
         typer.Argument(metavar="FILE", show_default=False, help="Events, one JSON object a line; - is stdin."),
@@ -39,7 +41,7 @@ def command(
     Ends with 0 if a line was picked and with 1 if none was. A line that is no event is told of on stderr and passed
     over; after that, or any other error, the end is 2.
     """
-    search = _Search(parse(subscription, dialect).matches, invert, printing=not count, longest=max_line)
+    search = _Search(compile(subscription, dialect), invert, printing=not count, longest=max_line)
     paths = files or [STDIN]
     with _progress(paths, beside_output=not count) as advance:
         for path in paths:
@@ -113,7 +115,7 @@ def _is_output(stream: BinaryIO) -> bool:
 
 
 @contextmanager
-def _progress(paths: list[Path], beside_output: bool) -> Iterator[Callable[[int], None]]:
+def _progress(paths: list[Path], beside_output: bool) -> Generator[Callable[[int], None]]:
     """A bar on the terminal while files are read, unless the picked lines themselves appear there."""
     if not sys.stderr.isatty() or (beside_output and sys.stdout.isatty()) or not all(p.is_file() for p in paths):
         yield lambda _: None

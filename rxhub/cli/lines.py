@@ -19,7 +19,7 @@ LONGEST = 4 * 1024 * 1024
 """Bytes of a line at most, by default. Decoded, a hostile line takes some 25 times its bytes of memory."""
 
 _BOM = b"\xef\xbb\xbf"
-_decode = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Line(NamedTuple):
@@ -78,20 +78,10 @@ def candidate_of(raw: bytes) -> tuple[Mapping[str, Any] | None, str]:
         return None, "invalid UTF-8"
     except RecursionError:
         return None, "nested too deeply"
+    except msgspec.ValidationError as error:
+        return None, f"no event: {error}"
     except msgspec.DecodeError as error:
         return None, f"not JSON: {error}"
-    if not isinstance(payload, dict):
-        return None, f"an object was expected, but {_KINDS[type(payload)]} was found"
     if isinstance(payload.get("topic"), str):
         return Event.from_wire(payload), ""
     return payload, ""
-
-
-_KINDS: dict[type, str] = {
-    list: "an array",
-    str: "a text",
-    int: "a number",
-    float: "a number",
-    bool: "a boolean",
-    type(None): "null",
-}

@@ -24,6 +24,7 @@ from rxhub.errors import RxHubError
 __all__ = ["STDIN", "Status", "complain", "ending", "name_of", "open_input"]
 
 STDIN = Path("-")
+_STDOUT = 1
 
 P = ParamSpec("P")
 
@@ -72,7 +73,7 @@ def ending(run: Callable[P, Status]) -> Callable[P, None]:
             status = run(*args, **kwargs)
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
             status = Status.READER_GONE
         except OSError as error:
             complain(_sentence(error))

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from rxhub.cli.lines import candidate_of, document, lines
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=10,
 )
@@ -52,7 +56,7 @@ def test_a_document_of_many_lines_is_read_from_the_first_that_is_not_blank() -> 
 def test_a_document_without_an_event_says_so() -> None:
     assert document(io.BytesIO(b"")).fault == "empty"
     assert document(io.BytesIO(b"\n \n")).fault == "empty"
-    assert document(io.BytesIO(b"[\n{}]")).fault == "an object was expected, but an array was found"
+    assert document(io.BytesIO(b"[\n{}]")).fault == "no event: Expected `object`, got `array`"
     assert "longer than 20 bytes" in document(io.BytesIO(b'{\n"a":"' + b"x" * 50 + b'"}'), longest=20).fault
     endless = io.BytesIO(b"\n" * 100_000)
     assert document(endless, longest=20).fault == "empty"
