@@ -329,6 +329,16 @@ class Dispatcher:
             return ()
         return [subscriber for subscriber in matched if target.matches(subscriber.metadata)]
 
+    @property
+    def completed(self) -> bool:
+        """Whether it was told that no event comes any more."""
+        return self.deliveries.is_stopped
+
+    def complete(self) -> None:
+        """No event comes any more: complete `deliveries` and `errors`."""
+        self.deliveries.on_completed()
+        self.errors.on_completed()
+
     def renew_locks(self) -> None:
         """Replace every lock; for a child process, where a thread that held one is gone."""
         self._lock = RLock()
