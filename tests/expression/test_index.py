@@ -111,7 +111,6 @@ def assert_is_like_new(index: Index[Any]) -> None:
     assert root.is_empty
     assert len(root.residuals) == 0
     assert [len(field) for field in root.scan] == [0]
-    assert not index._has_more
 
 
 @given(st.lists(trees(Dialect.RXHUB), max_size=12), st.lists(trees(Dialect.FTRACK), max_size=4), candidates())
