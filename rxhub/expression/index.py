@@ -111,7 +111,7 @@ class Index(Generic[E]):
             An immutable snapshot, which later changes leave as it is. It never raises.
         """
         if _type(candidate) is not dict:
-            if _type(candidate) is not Event:
+            if _type(candidate) is not Event and not issubclass(_type(candidate), Event):
                 return self._search(candidate)
             candidate = candidate.fields
         # Most indexes hold topics only: one look-up, then what is left to test behind it.
@@ -127,14 +127,16 @@ class Index(Generic[E]):
             return () if topics else self._search(candidate)
         rows = bucket.state.ordered_rows
         if rows is None:
-            return self._search(candidate)
+            hits: list[Row] = []
+            bucket.search(candidate, hits)
+            return in_order(hits)
         for test, entries, _, following in rows:
             if test is None or test(candidate):
+                if not following:
+                    return entries
                 break
         else:
             return ()
-        if not following:
-            return entries
         found = [*entries]
         for test, entries, _, _ in rows[following:]:
             if test is None or test(candidate):

@@ -228,7 +228,8 @@ class Node:
         for field in self.scan:
             for bucket in field.reached(candidate):
                 bucket.search(candidate, hits)
-        self.rest.search(candidate, hits)
+        if self.rest.state.places:
+            self.rest.search(candidate, hits)
 
     def insert(self, token: Token, parts: Parts, plan: Plan | None = None) -> None:
         """Give a subscription its places: those of the plan, if there is one."""
