@@ -233,7 +233,11 @@ class Dispatcher:
         # The common path of the whole library: each line here is paid for by every event.
         event._stopped = False
         matched = self._match(event)
-        if event._fields.get("target"):
+        try:
+            target = event._fields["target"]
+        except KeyError:
+            target = None  # somebody deleted it
+        if target:
             matched = self._targeted(event, matched)
         delivery = Delivery()
         delivery.event = event
@@ -269,7 +273,11 @@ class Dispatcher:
         """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop."""
         event._stopped = False
         matched = self._match(event)
-        if event._fields.get("target"):
+        try:
+            target = event._fields["target"]
+        except KeyError:
+            target = None  # somebody deleted it
+        if target:
             matched = self._targeted(event, matched)
         delivery = Delivery()
         delivery.event = event
