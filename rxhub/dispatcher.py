@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Mapping, MutableMapping, Sequence
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from os import urandom
 from threading import RLock
 from types import CoroutineType
@@ -42,6 +42,8 @@ logger = logging.getLogger("rxhub")
 _new_delivery = Delivery.__new__
 # Most programs have no context variables; their subscribers share this.
 _EMPTY = Context()
+
+_awaited_by: ContextVar[Dispatcher | None] = ContextVar("rxhub_awaited_by", default=None)
 
 Run = Callable[[_Coroutine, Context], Any]
 
@@ -236,7 +238,7 @@ class Dispatcher:
                 result = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
                     if type(result) is CoroutineType:
-                        result = (run or _refuse)(result, subscriber.context.copy())
+                        result = (run or _refuse)(result, self._awaiting_context(subscriber))
                     if answer is not None and result is not None:
                         answer(event, subscriber, result)
             except (Exception, asyncio.CancelledError) as error:
@@ -267,7 +269,7 @@ class Dispatcher:
                 if result is not None:
                     if type(result) is CoroutineType:
                         # A task of its own gives the coroutine the subscriber's context.
-                        result = await asyncio.create_task(result, context=subscriber.context.copy())
+                        result = await asyncio.create_task(result, context=self._awaiting_context(subscriber))
                     if answer is not None and result is not None:
                         answer(event, subscriber, result)
             except (Exception, asyncio.CancelledError) as error:
@@ -283,6 +285,16 @@ class Dispatcher:
         if timed:
             self.deliveries.on_next(delivery)
         return delivery
+
+    @property
+    def awaits_us(self) -> bool:
+        """Whether this runs in a coroutine callback, or a task of one, for which the present event waits."""
+        return _awaited_by.get() is self
+
+    def _awaiting_context(self, subscriber: Subscriber) -> Context:
+        context = subscriber.context.copy()
+        context.run(_awaited_by.set, self)
+        return context
 
     def _begin(self, event: Event) -> Delivery:
         event._stopped = False  # pyright: ignore[reportPrivateUsage]
