@@ -5,12 +5,15 @@ that never changes. The loop below runs over it. Whatever is not a live subscrib
 callback takes the `detour`, a single flag, so that the common path stays short.
 
 There are two such loops, alike but for one word: `dispatch_async` awaits a callback that returns a
-coroutine, `dispatch` has it run by whoever handles the hub, or notes an error. Both only collect
-results; a `Delivery` makes outcomes of them when somebody looks.
+coroutine, `dispatch` has it run by whoever handles the hub, or notes an error. Both note only what
+is out of the ordinary; a `Delivery` makes outcomes of that when somebody looks.
 
 Each callback runs in a copy of the context in which it subscribed (one copy a call, so that calls
 cannot leak into each other, and a callback may be entered twice).
 """
+
+# The insides of event, subscriber and delivery are this file's own: the loop cannot afford their properties.
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ from contextvars import Context, ContextVar, copy_context
 from os import urandom
 from threading import RLock
 from types import CoroutineType
-from typing import Any
+from typing import Any, cast
 
 from reactivex import abc
 
-from rxhub.delivery import ABSENT, Absent, Delivery, Failed, Outcome
+from rxhub.delivery import ABSENT, Delivery, Failed, Outcome
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
 from rxhub.expression import Expression, Index, parse
@@ -68,7 +71,17 @@ class Subscriber(Registration):
         context: each call runs in a copy of it; taken when subscribing.
     """
 
-    __slots__ = ("_detour", "_hand_over", "_token", "callback", "context", "expression", "id", "metadata", "subscription")
+    __slots__ = (
+        "_detour",
+        "_hand_over",
+        "_token",
+        "callback",
+        "context",
+        "expression",
+        "id",
+        "metadata",
+        "subscription",
+    )
 
     def __init__(
         self,
@@ -161,13 +174,13 @@ class Dispatcher:
         """
         if not callable(callback):
             raise TypeError(f"A callback must be callable, but {type(callback).__name__} was given.")
-        metadata = {} if subscriber is None else subscriber
+        metadata: MutableMapping[str, Any] = {} if subscriber is None else subscriber
         if not isinstance(metadata, MutableMapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"Subscriber metadata must be a dict, but {type(metadata).__name__} was given.")
-        identifier = metadata.get("id")
+        identifier: Any = metadata.get("id")
         if identifier is None:
             metadata["id"] = identifier = urandom(16).hex()
-        if not isinstance(identifier, Hashable):
+        if not isinstance(cast("object", identifier), Hashable):
             raise TypeError(f"A subscriber's id must be hashable, but {type(identifier).__name__} was given.")
         if not isinstance(priority, (int, float)) or priority != priority:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A priority is a number (the lowest runs first), but {priority!r} was given.")
@@ -175,7 +188,7 @@ class Dispatcher:
         # The roster and the index rank equal priorities by order of coming: both must see the same order.
         with self._lock:
             self._roster.join(identifier, member)
-            member._token = self._index.add(member.expression, member, priority)  # pyright: ignore[reportPrivateUsage]
+            member._token = self._index.add(member.expression, member, priority)
         if self._joined is not None:
             self._joined(member)
         return member
@@ -188,8 +201,8 @@ class Dispatcher:
         """
         with self._lock:
             member = self._roster.leave(identifier)
-            member._detour = True  # pyright: ignore[reportPrivateUsage]
-            self._index.remove(member._token)  # pyright: ignore[reportPrivateUsage]
+            member._detour = True
+            self._index.remove(member._token)
         if self._left is not None:
             self._left(member)
         return member
@@ -219,34 +232,34 @@ class Dispatcher:
             The delivery; it has completed unless a subscriber with a scheduler still runs.
         """
         # The common path of the whole library: each line here is paid for by every event.
-        event._stopped = False  # pyright: ignore[reportPrivateUsage]
+        event._stopped = False
         matched = self._match(event)
-        if event._fields.get("target"):  # pyright: ignore[reportPrivateUsage]
+        if event._fields.get("target"):
             matched = self._targeted(event, matched)
         delivery = _new_delivery(Delivery)
         delivery.event = event
-        delivery._called = matched  # pyright: ignore[reportPrivateUsage]
-        delivery._results = results = []  # pyright: ignore[reportPrivateUsage]
-        timed = bool(self.deliveries.observers)
-        for subscriber in matched:  # pyright: ignore[reportPrivateUsage]
-            if subscriber._detour:  # pyright: ignore[reportPrivateUsage]
-                results.append(self._hand_over(delivery, subscriber, answer))
+        delivery._called = matched
+        timed = self.deliveries._seats
+        for subscriber in matched:
+            if subscriber._detour:
+                self._hand_over(delivery, subscriber, answer)
                 continue
             if timed:
                 delivery.start_clock()
             try:
-                result = subscriber.context.copy().run(subscriber.callback, event)
+                result: Any = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
                     if type(result) is CoroutineType:
-                        result = (run or _refuse)(result, self._awaiting_context(subscriber))
-                    if answer is not None and result is not None:
-                        answer(event, subscriber, result)
+                        result = (run or _refuse)(cast("_Coroutine", result), self._awaiting_context(subscriber))
+                    if result is not None:
+                        delivery.note(subscriber, result)
+                        if answer is not None:
+                            answer(event, subscriber, result)
             except (Exception, asyncio.CancelledError) as error:
-                result = self._failed(event, subscriber, error)
-            results.append(result)
+                delivery.note(subscriber, self._failed(event, subscriber, error))
             if timed:
-                delivery.stop_clock()
-            if event._stopped:  # pyright: ignore[reportPrivateUsage]
+                delivery.stop_clock(subscriber)
+            if event._stopped:
                 delivery.stopped_by = subscriber
                 break
         if timed:
@@ -255,31 +268,38 @@ class Dispatcher:
 
     async def dispatch_async(self, event: Event, answer: Answer | None = None) -> Delivery:
         """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop."""
-        delivery = self._begin(event)
-        results = delivery._results  # pyright: ignore[reportPrivateUsage]
-        timed = bool(self.deliveries.observers)
-        for subscriber in delivery._called:  # pyright: ignore[reportPrivateUsage]
-            if subscriber._detour:  # pyright: ignore[reportPrivateUsage]
-                results.append(self._hand_over(delivery, subscriber, answer))
+        event._stopped = False
+        matched = self._match(event)
+        if event._fields.get("target"):
+            matched = self._targeted(event, matched)
+        delivery = _new_delivery(Delivery)
+        delivery.event = event
+        delivery._called = matched
+        timed = self.deliveries._seats
+        for subscriber in matched:
+            if subscriber._detour:
+                self._hand_over(delivery, subscriber, answer)
                 continue
             if timed:
                 delivery.start_clock()
             try:
-                result = subscriber.context.copy().run(subscriber.callback, event)
+                result: Any = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
                     if type(result) is CoroutineType:
                         # A task of its own gives the coroutine the subscriber's context.
-                        result = await asyncio.create_task(result, context=self._awaiting_context(subscriber))
-                    if answer is not None and result is not None:
-                        answer(event, subscriber, result)
+                        task = asyncio.create_task(cast("_Coroutine", result), context=self._awaiting_context(subscriber))
+                        result = await task
+                    if result is not None:
+                        delivery.note(subscriber, result)
+                        if answer is not None:
+                            answer(event, subscriber, result)
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and _is_cancelled_itself():
                     raise
-                result = self._failed(event, subscriber, error)
-            results.append(result)
+                delivery.note(subscriber, self._failed(event, subscriber, error))
             if timed:
-                delivery.stop_clock()
-            if event._stopped:  # pyright: ignore[reportPrivateUsage]
+                delivery.stop_clock(subscriber)
+            if event._stopped:
                 delivery.stopped_by = subscriber
                 break
         if timed:
@@ -296,22 +316,11 @@ class Dispatcher:
         context.run(_awaited_by.set, self)
         return context
 
-    def _begin(self, event: Event) -> Delivery:
-        event._stopped = False  # pyright: ignore[reportPrivateUsage]
-        matched = self._match(event)
-        if event._fields.get("target"):  # pyright: ignore[reportPrivateUsage]
-            matched = self._targeted(event, matched)
-        delivery = _new_delivery(Delivery)
-        delivery.event = event
-        delivery._called = matched  # pyright: ignore[reportPrivateUsage]
-        delivery._results = []  # pyright: ignore[reportPrivateUsage]
-        return delivery
-
-    def _hand_over(self, delivery: Delivery, subscriber: Subscriber, answer: Answer | None) -> Absent:
+    def _hand_over(self, delivery: Delivery, subscriber: Subscriber, answer: Answer | None) -> None:
         """The callback does not run here: it left meanwhile, or its scheduler will run it."""
-        if subscriber.alive and subscriber._hand_over is not None:  # pyright: ignore[reportPrivateUsage]
-            subscriber._hand_over.put(delivery, answer)  # pyright: ignore[reportPrivateUsage]
-        return ABSENT
+        delivery.note(subscriber, ABSENT)
+        if subscriber.alive and subscriber._hand_over is not None:
+            subscriber._hand_over.put(delivery, answer)
 
     def _failed(self, event: Event, subscriber: Subscriber, raised: BaseException) -> Failed:
         error = as_exception(raised)
@@ -358,8 +367,8 @@ class Dispatcher:
         self._roster.renew_lock()
         self._index.renew_lock()
         for subscriber in self._roster:
-            if subscriber._hand_over is not None:  # pyright: ignore[reportPrivateUsage]
-                subscriber._hand_over.renew_lock()  # pyright: ignore[reportPrivateUsage]
+            if subscriber._hand_over is not None:
+                subscriber._hand_over.renew_lock()
 
 
 def _is_cancelled_itself() -> bool:

@@ -16,7 +16,9 @@ import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
-from threading import Condition, Event as Flag, Lock, Thread, current_thread, get_ident
+from functools import partial
+from threading import Condition, Lock, Thread, current_thread, get_ident
+from threading import Event as Flag
 from time import monotonic
 from typing import Any, Protocol
 
@@ -127,12 +129,13 @@ class Handling:
                 thread.join()
 
         def loop() -> None:
+            if invoke is None:
+                self._thread = get_ident()
+                batch = partial(self._batch, stopped)
+            else:
+                batch = partial(self._invoked, invoke, stopped)
             try:
-                if invoke is None:
-                    self._thread = get_ident()
-                    self._serve(stopped, lambda: self._batch(stopped))
-                else:
-                    self._serve(stopped, lambda: self._invoked(invoke, stopped))
+                self._serve(stopped, batch)
             except BaseException as error:
                 logger.critical("start() handles no more, since %s ended its thread.", type(error).__name__)
                 raise

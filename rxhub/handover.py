@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from threading import RLock
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from reactivex import abc
@@ -95,7 +94,7 @@ class HandOver:
         context = self._subscriber.context.copy()
         try:
             result = context.run(self._subscriber.callback, event)
-            if type(result) is CoroutineType:
+            if asyncio.iscoroutine(result):
                 try:
                     loop = asyncio.get_running_loop()
                 except RuntimeError:

@@ -54,8 +54,7 @@ from rxhub.scheduler import HandlingScheduler
 from rxhub.state import ConnectionState, Phase
 from rxhub.stream import EventStream
 from rxhub.subject import Subject
-from rxhub.transport import Transport
-from rxhub.transport import memory
+from rxhub.transport import Transport, memory
 from rxhub.transport.memory import MemoryTransport
 
 __all__ = ["EventHub"]
@@ -352,10 +351,10 @@ class EventHub:
         Raises:
             EventError: if the event does not tell who published it.
         """
-        asker: Mapping[str, Any] | None = source_event.get("source")
-        if not isinstance(asker, Mapping) or asker.get("id") is None:
+        asker = _origin(source_event).get("id")
+        if asker is None:
             raise EventError(f"Cannot reply to {source_event.topic}: it has no source id, so nobody can be told.")
-        reply = Event(REPLY, data=data, target=address(asker["id"]), in_reply_to_event=source_event.id)
+        reply = Event(REPLY, data=data, target=address(asker), in_reply_to_event=source_event.id)
         if source is not None:
             reply.source = dict(source)
         self.publish(reply)
@@ -415,6 +414,10 @@ class EventHub:
             observer: abc.ObserverBase[Event], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             nonlocal first
+
+            def complete(_: abc.SchedulerBase, __: object = None) -> None:
+                observer.on_completed()
+
             self._check_handled("request")
             asked, first = (event if first else _renamed(event)), False
 
@@ -424,7 +427,7 @@ class EventHub:
 
             waiting = CompositeDisposable(
                 self._listen(asked.id, observer.on_next),
-                (scheduler or self.scheduler).schedule_relative(timeout, lambda *_: observer.on_completed()),
+                (scheduler or self.scheduler).schedule_relative(timeout, complete),
                 # Neither a timer nor a reply comes from a hub that was closed.
                 self._states.subscribe(on_completed=observer.on_completed),
             )
@@ -548,7 +551,9 @@ class EventHub:
     def __enter__(self) -> EventHub:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     async def __aenter__(self) -> EventHub:
@@ -653,9 +658,9 @@ class EventHub:
             raise TypeError(f"publish takes an rxhub Event, but {type(event).__name__} was given.")
         if not isinstance(event.get("topic"), str):
             raise EventError(f"An event needs a text as its topic, but {event.get('topic')!r} was found.")
-        source = event.get("source")
-        if not isinstance(source, MutableMapping):
-            event.source = source = dict(source) if isinstance(source, Mapping) else {}
+        if not isinstance(event.get("source"), MutableMapping):
+            event.source = dict(_origin(event))
+        source: MutableMapping[str, Any] = event.source
         source.setdefault("id", self.id)
         source.setdefault("user", {"username": self._api_user})
         source.setdefault("host", _HOST)
@@ -767,6 +772,12 @@ def _transport(server_url: str) -> Transport:
     if scheme != "memory":
         raise ValueError(f"No transport is known for {scheme}://; this version of rxhub has memory://.")
     return MemoryTransport(rest.rpartition("@")[2].strip("/"))
+
+
+def _origin(event: Event) -> Mapping[str, Any]:
+    """Where an event comes from, as far as it tells."""
+    source = event.get("source")
+    return cast("Mapping[str, Any]", source) if isinstance(source, Mapping) else {}
 
 
 def _renamed(event: Event) -> Event:

@@ -15,7 +15,6 @@ from contextvars import Context, copy_context
 from itertools import count
 from threading import RLock
 from time import monotonic
-from types import CoroutineType
 from typing import Any
 
 from reactivex.disposable import Disposable
@@ -104,7 +103,7 @@ class Replies:
             except Exception as error:
                 errors.append(error)
             else:
-                if type(result) is CoroutineType:
+                if asyncio.iscoroutine(result):
                     coroutines.append((context, result))
         if coroutines:
             return _await_each(coroutines, errors)
@@ -134,9 +133,7 @@ class Replies:
             del self._listeners[event_id]
 
 
-async def _await_each(
-    coroutines: list[tuple[Context, Coroutine[Any, Any, object]]], errors: list[Exception]
-) -> None:
+async def _await_each(coroutines: list[tuple[Context, Coroutine[Any, Any, object]]], errors: list[Exception]) -> None:
     for context, coroutine in coroutines:
         try:
             await asyncio.create_task(coroutine, context=context)
