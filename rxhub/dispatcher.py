@@ -366,6 +366,8 @@ class Dispatcher:
         self._lock = RLock()
         self._roster.renew_lock()
         self._index.renew_lock()
+        self.deliveries.renew_lock()
+        self.errors.renew_lock()
         for subscriber in self._roster:
             if subscriber._hand_over is not None:
                 subscriber._hand_over.renew_lock()

@@ -734,6 +734,8 @@ class EventHub:
         self._inbox.renew_lock()
         self._handling.reset()
         self._dispatcher.renew_locks()
+        self.events.renew_lock()
+        self._states.renew_lock()
         self._replies.renew_lock()
         for subscriber in self._dispatcher.subscribers:
             if isinstance(subscriber.callback, Pipeline):
