@@ -1,86 +1,52 @@
-"""The grammar: what a subscription is written with, and how it nests.
+"""How a subscription is written: the alphabets of its words, and how the words nest.
 
-The alphabets stand here once: the parser reads with them, and the tree refuses with them what no text
-could denote. They are written as what they leave out, because every non-ASCII character that is neither
-white space nor a control belongs to them (combining marks too, which `\\w` would not cover).
+The alphabets stand here once: reading goes by them, and the tree refuses by them what no text could denote. They
+are written as what they leave out, since every non-ASCII character that is neither white space nor a control
+belongs to them (combining marks too, which `\\w` would not cover).
 
-Keywords end before anything that could continue a word. `.` could not, in ftrack's client: `not.x=1` is
-`not (.x=1)`, and so no key begins with `not.`; `not-x` and `not` before an operator are keys.
+Every pattern is possessive where it repeats. Nothing is tried twice, so that a quote that is never closed costs
+linear time; and a key never gives letters back, or `main (x)` would be read as `ma in (x)`.
 """
 
 from __future__ import annotations
 
-__all__ = ["BARE", "GRAMMAR", "ITEM", "KEY", "QUOTED", "WORDS"]
+__all__ = ["AND", "BARE", "IN", "ITEM", "KEY", "NESTING", "NOT", "OPERATOR", "OR", "QUOTED"]
 
-_KEY_CHARACTER = r"[^\x00-,\x2f:-@\[-^`{-\x9f\s]"  # A-Z a-z 0-9 _ . -
-_VALUE_CHARACTER = r"""[^\x00-"$&-);-?\[-^`{-\x9f\s]"""  # A-Z a-z 0-9 _ - , . / * @ + : % #
-_ITEM_CHARACTER = r"""[^\x00-"$&-),;-?\[-^`{-\x9f\s]"""  # as in a value, but no comma
-_WORD_GOES_ON = r"(?![A-Za-z0-9_$]|[^\x00-\x9f\s])"
+# A keyword ends before anything that could not continue a word. A `.` cannot, in ftrack's client: `not.x=1` is
+# `not (.x=1)`, and so no key begins with `not.`.
+_WORD_ENDS = r"(?![A-Za-z0-9_$]|[^\x00-\x9f\s])"
 
-_NOT = rf"[nN][oO][tT]{_WORD_GOES_ON}(?!-|\s*(?:[=<>]|!=|[iI][nN]\s*\())"
+KEY = r"(?![nN][oO][tT]\.)[^\x00-,/:-@\[-^`{-\x9f\s]++"
+"""A key: `A-Z a-z 0-9 _ . -` and non-ASCII characters."""
 
-# The quotes of pyparsing, which ftrack's client reads with: a doubled quote and a quote behind a backslash
-# do not end the text, yet both stay in it. The alternatives begin with different characters, so that a quote
-# that is never closed costs linear time.
-_DOUBLE = r'"[^"\\]*(?:(?:""|\\.)[^"\\]*)*"'
-_SINGLE = r"'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'"
+OPERATOR = r"[<>!]=|[<>=]"
 
-KEY = rf"(?![nN][oO][tT]\.){_KEY_CHARACTER}+"
-"""Pattern of a key."""
+BARE = r"""[^\x00-"$&-);-?\[-^`{-\x9f\s]++"""
+"""A value without quotes: `A-Z a-z 0-9 _ - , . / * @ + : % #` and non-ASCII characters."""
 
-BARE = rf"{_VALUE_CHARACTER}+"
-"""Pattern of a value without quotes."""
+ITEM = r"""[^\x00-"$&-),;-?\[-^`{-\x9f\s]++"""
+"""The same inside `in (…)`, where a comma ends it."""
 
-ITEM = rf"{_ITEM_CHARACTER}+"
-"""Pattern of a value without quotes inside `in (…)`, where a comma ends it."""
+QUOTED = r"""(?s:"(?:[^"\\]|""|\\.)*+"|'(?:[^'\\]|''|\\.)*+')"""
+"""A value in quotes, with them. As in pyparsing, with which ftrack's client reads, a doubled quote and a quote
+behind a backslash do not end the text; both stay in it as they are written."""
 
-QUOTED = rf"(?s:{_DOUBLE}|{_SINGLE})"
-"""Pattern of a value in quotes, the quotes included."""
+NOT = rf"[nN][oO][tT]{_WORD_ENDS}(?!-|\s*+(?:[=<>]|!=|[iI][nN]\s*+\())"
+"""The keyword `not`. Before an operator, `in (` or `-` it is a key, or the beginning of one."""
 
-GRAMMAR = rf"""
-?start: disjunction
-      |                                 -> everything
+AND = rf"[aA][nN][dD]{_WORD_ENDS}"
+OR = rf"[oO][rR]{_WORD_ENDS}"
+IN = rf"[iI][nN]{_WORD_ENDS}"
 
-?disjunction: conjunction (_OR conjunction)*
-?conjunction: operand (_AND operand)*
+NESTING = """
+    ?disjunction: conjunction (_OR conjunction)*
 
-?operand: _NOT operand                  -> negation
-        | _OPEN disjunction _CLOSE
-        | KEY OPERATOR BARE             -> bare
-        | KEY OPERATOR QUOTED           -> quoted
-        | KEY _IN _OPEN item (_COMMA item)* _CLOSE   -> membership
+    ?conjunction: operand (_AND operand)*
 
-?item: ITEM | QUOTED
+    ?operand: CONDITION                  -> condition
+            | _NOT operand               -> negation
+            | _OPEN disjunction _CLOSE
 
-KEY:      /{KEY}/
-OPERATOR: /[<>!]=|[<>=]/
-BARE:     /{BARE}/
-ITEM:     /{ITEM}/
-QUOTED:   /{QUOTED}/
-_NOT.1:   /{_NOT}/
-_AND:     /[aA][nN][dD]{_WORD_GOES_ON}/
-_OR:      /[oO][rR]{_WORD_GOES_ON}/
-_IN:      /[iI][nN]{_WORD_GOES_ON}/
-_OPEN:    "("
-_CLOSE:   ")"
-_COMMA:   ","
-
-%ignore /\s+/
+    %declare CONDITION _AND _OR _NOT _OPEN _CLOSE
 """
-
-WORDS = {
-    "KEY": "a key",
-    "OPERATOR": "an operator (= != >= <= > <)",
-    "BARE": "a value",
-    "ITEM": "a value",
-    "QUOTED": "a value",
-    "_NOT": "`not`",
-    "_AND": "`and`",
-    "_OR": "`or`",
-    "_IN": "`in`",
-    "_OPEN": "`(`",
-    "_CLOSE": "`)`",
-    "_COMMA": "`,`",
-    "$END": "the end",
-}
-"""What people call each terminal."""
+"""How conditions nest, for lark: `not` binds tighter than `and`, and `and` tighter than `or`."""

@@ -48,7 +48,8 @@ class Expression:
         return self
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self}>"
+        dialect = "" if _dialect(self) is Dialect.RXHUB else f", {_dialect(self)!r}"
+        return f"parse({str(self)!r}{dialect})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(getattr(self, name) for name in self.__match_args__)
@@ -268,13 +269,15 @@ def _quotes(value: str) -> str:
             return quote
     raise ExpressionError(
         f"No quotes can carry the value {_shown(value)}.",
-        expected='a value without `"` or without `\'`, in which every backslash has a character behind it',
+        expected="a value without `\"` or without `'`, in which every backslash has a character behind it",
     )
 
 
 def _plain(text: object, role: str) -> str:
     if not isinstance(text, str):
-        raise ExpressionError(f"{role} is text, but {type(text).__name__} was found.", hint="Write it as in a subscription: \"10\", not 10.")
+        raise ExpressionError(
+            f"{role} is text, but {type(text).__name__} was found.", hint='Write it as in a subscription: "10", not 10.'
+        )
     return str.__str__(text)
 
 
