@@ -1,21 +1,23 @@
 """One event's run through its subscribers, as an observable.
 
 Theory of operation: nearly every delivery is over when its dispatch returns, and nobody looks at
-it. So the dispatcher only fills the list of outcomes, and everything else is made for those who
-come: a subscription reads the list through a cursor of its own, from the first outcome on. Only
-hand-overs to a scheduler leave a delivery open; each announces its outcome by `close_one`, which
-drains every cursor. A cursor is drained by one thread at a time; who finds it busy leaves, because
-the busy one looks at the list again before it goes.
+it. So the dispatcher only notes who was called (the index's answer, as it is) and what each call
+gave; the outcomes are made for those who come. A subscription reads them through a cursor of its
+own, from the first on. Only hand-overs to a scheduler leave a delivery open; each announces its
+outcome by `close_one`, which drains every cursor. A cursor is drained by one thread at a time; who
+finds it busy leaves, because the busy one looks again before it goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from threading import Lock, RLock
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
@@ -25,7 +27,7 @@ from rxhub.event import Event
 if TYPE_CHECKING:
     from rxhub.dispatcher import Subscriber
 
-__all__ = ["Delivery", "Outcome"]
+__all__ = ["ABSENT", "Absent", "Delivery", "Failed", "Outcome"]
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -44,6 +46,24 @@ class Outcome(msgspec.Struct, frozen=True):
     latency: float | None = None
 
 
+class Failed:
+    """What a failed call leaves among the results."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class Absent:
+    """What a subscriber that was not called here leaves among the results."""
+
+    __slots__ = ()
+
+
+ABSENT = Absent()
+
+
 class Delivery(Awaitable[Outcome], Observable[Outcome]):
     """One event and the outcomes of its callbacks, in the order in which they ended.
 
@@ -58,8 +78,11 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
     # Made with __new__ alone, since Observable.__init__ costs more than a dispatch; what it would
     # set stands here or is made when asked for.
     event: Event
-    _outcomes: list[Outcome]
     stopped_by: Subscriber | None = None
+    _called: Sequence[Subscriber]
+    _results: list[Any]
+    _latencies: list[float] | None = None
+    _later: list[Outcome] | None = None
     _open = 0
     _cursors: tuple[_Cursor, ...] = ()
     _subscribe = None
@@ -70,18 +93,26 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """The outcomes so far."""
-        return tuple(self._outcomes)
+        """The outcomes so far: first those of the dispatch, in order, then those that were handed over."""
+        results, latencies = self._results, self._latencies
+        here = [
+            Outcome(subscriber, error=result.error) if type(result) is Failed else Outcome(subscriber, result)
+            for subscriber, result in zip(self._called, results, strict=False)
+            if result is not ABSENT
+        ]
+        if latencies is not None:
+            here = [replace(outcome, latency=latency) for outcome, latency in zip(here, latencies, strict=False)]
+        return (*here, *(self._later or ()))
 
     @property
     def results(self) -> list[Any]:
         """What the callbacks that succeeded have returned so far, None included."""
-        return [outcome.result for outcome in self._outcomes if outcome.error is None]
+        return [outcome.result for outcome in self.outcomes if outcome.error is None]
 
     @property
     def errors(self) -> list[Exception]:
         """What failed callbacks have raised so far."""
-        return [outcome.error for outcome in self._outcomes if outcome.error is not None]
+        return [outcome.error for outcome in self.outcomes if outcome.error is not None]
 
     @property
     def completed(self) -> bool:
@@ -92,13 +123,13 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
         return iter(self.outcomes)
 
     def __len__(self) -> int:
-        return len(self._outcomes)
+        return len(self.outcomes)
 
     def __bool__(self) -> bool:
         return True
 
     def __repr__(self) -> str:
-        parts = [f"{len(self._outcomes)} outcomes", f"{len(self.errors)} errors"]
+        parts = [f"{len(self)} outcomes", f"{len(self.errors)} errors"]
         if self.stopped_by is not None:
             parts.append(f"stopped by {self.stopped_by.id}")
         if self._open:
@@ -115,6 +146,16 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
         cursor.drain()
         return Disposable(cursor.leave)
 
+    def start_clock(self) -> None:
+        """A callback begins, and somebody wants to know how long it takes."""
+        self._started = perf_counter()
+
+    def stop_clock(self) -> None:
+        """The callback that began last has ended."""
+        if self._latencies is None:
+            self._latencies = []
+        self._latencies.append(perf_counter() - self._started)
+
     def hand_over(self) -> None:
         """A callback was handed to a scheduler; its outcome will come by `close_one`."""
         with _registering:
@@ -122,9 +163,9 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
 
     def close_one(self, outcome: Outcome | None) -> None:
         """A handed-over callback has ended with `outcome`, or was dropped (None)."""
-        if outcome is not None:
-            self._outcomes.append(outcome)
         with _registering:
+            if outcome is not None:
+                self._later = [*(self._later or ()), outcome]
             self._open -= 1
         for cursor in self._cursors:
             cursor.drain()
@@ -146,20 +187,21 @@ class _Cursor:
         self._left = False
 
     def drain(self) -> None:
-        delivery, outcomes = self._delivery, self._delivery._outcomes  # pyright: ignore[reportPrivateUsage]
+        delivery = self._delivery
         while self._busy.acquire(blocking=False):
             try:
+                # Completed is asked first: nothing comes after it.
+                completed, outcomes = delivery.completed, delivery.outcomes
                 while self._read < len(outcomes) and not self._left:
                     self._read += 1
                     self._observer.on_next(outcomes[self._read - 1])
-                ended = delivery.completed and self._read == len(outcomes)
-                if ended and not self._left:
+                if completed and not self._left:
                     self.leave()
                     self._observer.on_completed()
             finally:
                 self._busy.release()
             # What was added between the last look and the release was announced to a busy cursor.
-            if self._left or (self._read == len(outcomes) and not delivery.completed):
+            if self._left or (self._read == len(delivery) and not delivery.completed):
                 return
 
     def leave(self) -> None:

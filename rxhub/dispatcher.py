@@ -4,8 +4,9 @@ Theory of operation: the `Index` answers which subscribers match, already in ord
 that never changes. The loop below runs over it. Whatever is not a live subscriber with a plain
 callback takes the `detour`, a single flag, so that the common path stays short.
 
-A callback that returns a coroutine suspends the loop: `dispatch_async` awaits it and goes on,
-`dispatch` closes it and notes an error. The suspended rest of the run is an iterator, nothing else.
+There are two such loops, alike but for one word: `dispatch_async` awaits a callback that returns a
+coroutine, `dispatch` has it run by whoever handles the hub, or notes an error. Both only collect
+results; a `Delivery` makes outcomes of them when somebody looks.
 
 Each callback runs in a copy of the context in which it subscribed (one copy a call, so that calls
 cannot leak into each other, and a callback may be entered twice).
@@ -15,18 +16,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping, Sequence
 from contextvars import Context, copy_context
 from os import urandom
 from threading import Lock
-from time import perf_counter
 from types import CoroutineType
 from typing import Any
 
 from reactivex import abc
 
-from rxhub.delivery import Delivery, Outcome
-from rxhub.errors import ExpressionError, NotFoundError, NotUniqueError
+from rxhub.delivery import ABSENT, Absent, Delivery, Failed, Outcome
+from rxhub.errors import ExpressionError
 from rxhub.event import Event
 from rxhub.expression import Expression, Index, parse
 from rxhub.handover import Answer, HandOver, Settle
@@ -40,6 +40,8 @@ _Coroutine = Coroutine[Any, Any, Any]
 
 logger = logging.getLogger("rxhub")
 _new_delivery = Delivery.__new__
+# Most programs have no context variables; their subscribers share this.
+_EMPTY = Context()
 
 Run = Callable[[_Coroutine, Context], Any]
 
@@ -80,7 +82,7 @@ class Subscriber(Registration):
         self.expression = expression
         self.callback = callback
         self.metadata = metadata
-        self.context = copy_context()
+        self.context = copy_context() or _EMPTY
         self._hand_over = None if scheduler is None else HandOver(self, scheduler, settle)
         # Anything but "alive and called right here": the loop looks closer.
         self._detour = scheduler is not None
@@ -131,9 +133,9 @@ class Dispatcher:
         self._left = left
         self.deliveries: Subject[Delivery] = Subject()
         self.errors: Subject[Outcome] = Subject()
-        self._roster: Roster[Subscriber] = Roster()
+        self._roster: Roster[str, Subscriber] = Roster()
         self._index: Index[Subscriber] = Index()
-        self._by_id: dict[str, Subscriber] = {}
+        self._match = self._index.match
         self._lock = Lock()
 
     def subscribe(
@@ -157,7 +159,7 @@ class Dispatcher:
         Raises:
             ExpressionError: if the subscription does not parse.
             NotUniqueError: if a subscriber with this id is registered.
-            TypeError: if the callback cannot be called, or the metadata is no mutable mapping.
+            TypeError: if the callback cannot be called, the metadata is no mutable mapping, or the priority no number.
         """
         if not callable(callback):
             raise TypeError(f"A callback must be callable, but {type(callback).__name__} was given.")
@@ -167,16 +169,12 @@ class Dispatcher:
         identifier = metadata.get("id")
         if identifier is None:
             metadata["id"] = identifier = urandom(16).hex()
+        if not isinstance(priority, (int, float)) or priority != priority:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"A priority is a number (the lowest runs first), but {priority!r} was given.")
         member = Subscriber(subscription, parse(subscription), callback, metadata, priority, scheduler, self._settle)
+        # The roster and the index rank equal priorities by order of coming: both must see the same order.
         with self._lock:
-            if identifier in self._by_id:
-                raise NotUniqueError(
-                    f"Subscriber with identifier {identifier} already exists. "
-                    "Unsubscribe it first, or leave the id out to have one made."
-                )
-            self._by_id[identifier] = member
-            self._roster.join(member)
-            # The index ranks equal priorities by order of adding, as the roster does: both under this lock.
+            self._roster.join(identifier, member)
             member._token = self._index.add(member.expression, member, priority)  # pyright: ignore[reportPrivateUsage]
         if self._joined is not None:
             self._joined(member)
@@ -189,14 +187,8 @@ class Dispatcher:
             NotFoundError: if there is none.
         """
         with self._lock:
-            member = self._by_id.pop(identifier, None)
-            if member is None:
-                raise NotFoundError(
-                    f"Cannot unsubscribe missing subscriber with identifier {identifier}. "
-                    f"There are {len(self._by_id)} others."
-                )
+            member = self._roster.leave(identifier)
             member._detour = True  # pyright: ignore[reportPrivateUsage]
-            self._roster.leave(member)
             self._index.remove(member._token)  # pyright: ignore[reportPrivateUsage]
         if self._left is not None:
             self._left(member)
@@ -204,7 +196,7 @@ class Dispatcher:
 
     def get(self, identifier: str) -> Subscriber | None:
         """The subscriber with this id, or None."""
-        return self._by_id.get(identifier)
+        return self._roster.get(identifier)
 
     @property
     def subscribers(self) -> tuple[Subscriber, ...]:
@@ -226,110 +218,92 @@ class Dispatcher:
         Returns:
             The delivery; it has completed unless a subscriber with a scheduler still runs.
         """
-        delivery, rest = self._begin(event)
-        while (suspended := self._run(delivery, rest, answer)) is not None:
-            if self._conclude(delivery, *suspended, answer, run or _refuse):
+        # The common path of the whole library: each line here is paid for by every event.
+        event._stopped = False  # pyright: ignore[reportPrivateUsage]
+        matched = self._match(event)
+        if event._fields["target"]:  # pyright: ignore[reportPrivateUsage]
+            matched = self._targeted(event, matched)
+        delivery = _new_delivery(Delivery)
+        delivery.event = event
+        delivery._called = matched  # pyright: ignore[reportPrivateUsage]
+        delivery._results = results = []  # pyright: ignore[reportPrivateUsage]
+        timed = bool(self.deliveries.observers)
+        for subscriber in matched:  # pyright: ignore[reportPrivateUsage]
+            if subscriber._detour:  # pyright: ignore[reportPrivateUsage]
+                results.append(self._hand_over(delivery, subscriber, answer))
+                continue
+            if timed:
+                delivery.start_clock()
+            try:
+                result = subscriber.context.copy().run(subscriber.callback, event)
+                if result is not None:
+                    if type(result) is CoroutineType:
+                        result = (run or _refuse)(result, subscriber.context.copy())
+                    if answer is not None and result is not None:
+                        answer(event, subscriber, result)
+            except Exception as error:
+                result = self._failed(event, subscriber, error)
+            results.append(result)
+            if timed:
+                delivery.stop_clock()
+            if event._stopped:  # pyright: ignore[reportPrivateUsage]
+                delivery.stopped_by = subscriber
                 break
-        if self.deliveries.observers:
+        if timed:
             self.deliveries.on_next(delivery)
         return delivery
 
     async def dispatch_async(self, event: Event, answer: Answer | None = None) -> Delivery:
         """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop."""
-        delivery, rest = self._begin(event)
-        while (suspended := self._run(delivery, rest, answer)) is not None:
-            subscriber, coroutine = suspended
-            started = perf_counter()
-            # A task of its own gives the coroutine the subscriber's context.
-            task = asyncio.create_task(coroutine, context=subscriber.context.copy())
-            try:
-                result, error = await task, None
-            except Exception as raised:
-                result, error = None, raised
-            if self._record(delivery, subscriber, result, error, perf_counter() - started, answer):
-                break
-        if self.deliveries.observers:
-            self.deliveries.on_next(delivery)
-        return delivery
-
-    def _begin(self, event: Event) -> tuple[Delivery, Iterator[Subscriber]]:
-        event._stopped = False  # pyright: ignore[reportPrivateUsage]
-        delivery = _new_delivery(Delivery)
-        delivery.event = event
-        delivery._outcomes = []  # pyright: ignore[reportPrivateUsage]
-        matched = self._index.match(event)
-        if event._fields.get("target"):  # pyright: ignore[reportPrivateUsage]
-            matched = self._targeted(event, matched)
-        return delivery, iter(matched)
-
-    def _run(
-        self, delivery: Delivery, rest: Iterator[Subscriber], answer: Answer | None
-    ) -> tuple[Subscriber, _Coroutine] | None:
-        """Call the callbacks of `rest` until it ends, one stops the event, or one returns a coroutine (returned)."""
-        event = delivery.event
-        outcomes = delivery._outcomes  # pyright: ignore[reportPrivateUsage]
+        delivery = self._begin(event)
+        results = delivery._results  # pyright: ignore[reportPrivateUsage]
         timed = bool(self.deliveries.observers)
-        started = 0.0
-        for subscriber in rest:
+        for subscriber in delivery._called:  # pyright: ignore[reportPrivateUsage]
             if subscriber._detour:  # pyright: ignore[reportPrivateUsage]
-                if subscriber.alive and (hand_over := subscriber._hand_over) is not None:  # pyright: ignore[reportPrivateUsage]
-                    hand_over.put(event, delivery, answer)
+                results.append(self._hand_over(delivery, subscriber, answer))
                 continue
             if timed:
-                started = perf_counter()
+                delivery.start_clock()
             try:
                 result = subscriber.context.copy().run(subscriber.callback, event)
-            except Exception as error:
-                self._record(delivery, subscriber, None, error, perf_counter() - started if timed else None, answer)
-            else:
                 if result is not None:
                     if type(result) is CoroutineType:
-                        return subscriber, result
-                    if answer is not None:
+                        # A task of its own gives the coroutine the subscriber's context.
+                        result = await asyncio.create_task(result, context=subscriber.context.copy())
+                    if answer is not None and result is not None:
                         answer(event, subscriber, result)
-                outcomes.append(Outcome(subscriber, result, None, perf_counter() - started if timed else None))
+            except Exception as error:
+                result = self._failed(event, subscriber, error)
+            results.append(result)
+            if timed:
+                delivery.stop_clock()
             if event._stopped:  # pyright: ignore[reportPrivateUsage]
                 delivery.stopped_by = subscriber
                 break
-        return None
+        if timed:
+            self.deliveries.on_next(delivery)
+        return delivery
 
-    def _conclude(
-        self,
-        delivery: Delivery,
-        subscriber: Subscriber,
-        coroutine: _Coroutine,
-        answer: Answer | None,
-        run: Run,
-    ) -> bool:
-        """Run a coroutine callback to its end; True if it stopped the event."""
-        started = perf_counter()
-        try:
-            result, error = run(coroutine, subscriber.context.copy()), None
-        except Exception as raised:
-            result, error = None, raised
-        return self._record(delivery, subscriber, result, error, perf_counter() - started, answer)
+    def _begin(self, event: Event) -> Delivery:
+        event._stopped = False  # pyright: ignore[reportPrivateUsage]
+        matched = self._match(event)
+        if event._fields.get("target"):  # pyright: ignore[reportPrivateUsage]
+            matched = self._targeted(event, matched)
+        delivery = _new_delivery(Delivery)
+        delivery.event = event
+        delivery._called = matched  # pyright: ignore[reportPrivateUsage]
+        delivery._results = []  # pyright: ignore[reportPrivateUsage]
+        return delivery
 
-    def _record(
-        self,
-        delivery: Delivery,
-        subscriber: Subscriber,
-        result: Any,
-        error: Exception | None,
-        latency: float | None,
-        answer: Answer | None,
-    ) -> bool:
-        """Add an outcome that did not come on the common path; True if its callback stopped the event."""
-        event = delivery.event
-        outcome = Outcome(subscriber, result, error, latency)
-        if error is not None:
-            self._report(event, outcome, error)
-        elif answer is not None and result is not None:
-            answer(event, subscriber, result)
-        delivery._outcomes.append(outcome)  # pyright: ignore[reportPrivateUsage]
-        if event.is_stopped():
-            delivery.stopped_by = subscriber
-            return True
-        return False
+    def _hand_over(self, delivery: Delivery, subscriber: Subscriber, answer: Answer | None) -> Absent:
+        """The callback does not run here: it left meanwhile, or its scheduler will run it."""
+        if subscriber.alive and subscriber._hand_over is not None:  # pyright: ignore[reportPrivateUsage]
+            subscriber._hand_over.put(delivery, answer)  # pyright: ignore[reportPrivateUsage]
+        return ABSENT
+
+    def _failed(self, event: Event, subscriber: Subscriber, error: Exception) -> Failed:
+        self._report(event, Outcome(subscriber, error=error), error)
+        return Failed(error)
 
     def _settle(
         self, delivery: Delivery, subscriber: Subscriber, result: Any, error: Exception | None, answer: Answer | None

@@ -65,10 +65,10 @@ class HandOver:
         self._lock = Lock()
         self._running = False
 
-    def put(self, event: Event, delivery: Delivery, answer: Answer | None) -> None:
-        """Take the subscriber's place for `event` now; its callback runs when the scheduler comes to it."""
+    def put(self, delivery: Delivery, answer: Answer | None) -> None:
+        """Take the subscriber's place for the event now; its callback runs when the scheduler comes to it."""
         delivery.hand_over()
-        self._line.append((handed_over(event), delivery, answer))
+        self._line.append((handed_over(delivery.event), delivery, answer))
         with self._lock:
             if self._running:
                 return

@@ -6,4 +6,6 @@ from rxhub.expression.dialect import Dialect
 from rxhub.expression.parser import parse
 from rxhub.expression.tree import And, Condition, Everything, Expression, Not, Or
 
-__all__ = ["And", "Condition", "Dialect", "Everything", "Expression", "Not", "Or", "parse"]
+from rxhub.expression.index import Index
+
+__all__ = ["And", "Condition", "Dialect", "Everything", "Expression", "Index", "Not", "Or", "parse"]

@@ -102,7 +102,7 @@ class Index(Generic[E]):
         if kind is not dict:
             if kind is not Event:
                 return self._search(candidate)
-            candidate = candidate.fields
+            candidate = candidate._fields
         if self._has_more:
             return self._search(candidate)
         # Most indexes hold topics only: one look-up, then what is left to test behind it.
@@ -118,6 +118,10 @@ class Index(Generic[E]):
         state = bucket.state
         if state.rows is None:
             return self._search(candidate)
+        rows = state.rows
+        if len(rows) == 1:
+            test, entries, _ = rows[0]
+            return entries if test is None or test(candidate) else ()
         hits: list[Row] = []
         for row in state.rows:
             test = row[0]

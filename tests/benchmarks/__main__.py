@@ -12,7 +12,7 @@ from tests.benchmarks.measure import Row, table
 
 __all__ = ["main"]
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def main(names: Sequence[str]) -> int:
@@ -34,7 +34,7 @@ def main(names: Sequence[str]) -> int:
             module = import_module(f"tests.benchmarks.bench_{name}")
             found: list[Row] = module.run()
         except Exception:
-            _log.exception("%s could not be run", name)
+            _logger.exception("%s could not be run", name)
             failed.append(name)
             continue
         heading = (module.__doc__ or name).strip().splitlines()[0]
