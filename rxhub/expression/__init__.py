@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from rxhub.expression.compiler import compile
 from rxhub.expression.dialect import Dialect
+from rxhub.expression.index import Index
 from rxhub.expression.parser import parse
 from rxhub.expression.tree import And, Condition, Everything, Expression, Not, Or
 
-from rxhub.expression.index import Index
-
-__all__ = ["And", "Condition", "Dialect", "Everything", "Expression", "Index", "Not", "Or", "parse"]
+__all__ = ["And", "Condition", "Dialect", "Everything", "Expression", "Index", "Not", "Or", "compile", "parse"]

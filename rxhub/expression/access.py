@@ -24,7 +24,7 @@ Parts: TypeAlias = tuple[Expression, ...]
 """Expressions of which all must hold; none at all hold for everything."""
 
 Score: TypeAlias = tuple[int, int, int, int]
-"""How well conditions serve, the least being the best: rank of the way, places, expected company, rarity of the key."""
+"""How well conditions serve, the least being the best: rank of the way, expected company, places, rarity of the key."""
 
 
 class Way(IntEnum):
@@ -122,15 +122,15 @@ def _serve(part: Expression, score: Callable[[Condition], Score | None]) -> Plan
         if plan is None:
             return None
         plans.append(plan)
-    ranks, places, sizes, rarities = zip(*(plan.score for plan in plans), strict=True)
+    ranks, company, places, rarities = zip(*(plan.score for plan in plans), strict=True)
     return Plan(
-        (max(ranks), sum(places), max(sizes), max(rarities)),
+        (max(ranks), max(company), sum(places), max(rarities)),
         tuple(access for plan in plans for access in plan.accesses),
     )
 
 
 def _shared(parts: Parts) -> Parts:
-    """The same conjunction as one node, which all places share: a thousand places times a thousand parts would add up."""
+    """The same conjunction as one node that all places share: a thousand places of a thousand parts would add up."""
     if len(parts) < 2:
         return parts
     try:

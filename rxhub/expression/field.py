@@ -15,7 +15,7 @@ sees a bucket before or after its coming or going, and every bucket that stays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rxhub.expression.access import Way, way
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Field"]
 
 _MISSING: Any = object()
+_type: Callable[[object], type] = type
 _TEXT_ONLY: Any = object()
 _WORDS: dict[str, Any] = {"null": None, "true": (True,), "false": (False,)}
 
@@ -103,6 +104,8 @@ class Field:
         """Remove the bucket of a condition."""
         table, key = self._place(condition)
         del table[key]
+        if not table:
+            table.clear()  # a dictionary keeps its size when its keys go one by one
         if table is self._spelled:
             denoted = _denoted(condition)
             if others := tuple(other for other in self._denoted[denoted] if other is not bucket):
@@ -120,11 +123,12 @@ class Field:
                 self._bounds = tuple(other for other in self._bounds if other is not bounds)
         self.has_more = len(self) > len(self.texts)
 
-    def reached(self, candidate: object) -> Sequence[Bucket]:
+    def reached(self, candidate: Any) -> Sequence[Bucket]:
         """The buckets whose condition holds for a candidate, each once."""
-        value = candidate
+        value: Any = candidate
         for step in self._path:
-            if type(value) is not dict:
+            kind = _type(value)
+            if kind is not dict:
                 return self._reached_by_any(candidate)
             try:
                 value = value.get(step, _MISSING)
@@ -132,7 +136,7 @@ class Field:
                 return self._reached_by_any(candidate)
             if value is _MISSING:
                 return ()
-        kind = type(value)
+        kind = _type(value)
         if kind is str:
             if self.has_more:
                 return self._reached_by_text(value)
@@ -174,11 +178,11 @@ class Field:
             buckets += _within(numbers, operator, value)
         return buckets
 
-    def _reached_by_any(self, candidate: object) -> Iterable[Bucket]:
-        """The same where a list stands on the path, a mapping of another type, or a value that compares in its own way."""
+    def _reached_by_any(self, candidate: object) -> Sequence[Bucket]:
+        """The same where lists or other mappings stand on the path, or a value that compares in its own way."""
         reached: dict[Bucket, None] = {}
         for value in found(candidate, self._path):
-            kind = type(value)
+            kind = _type(value)
             if kind is str:
                 reached |= dict.fromkeys(self._reached_by_text(value))
             elif kind is int or kind is float:

@@ -21,6 +21,8 @@ __all__ = ["Index"]
 
 E = TypeVar("E")
 
+_type: Callable[[object], type] = type  # what `type` says of Any is unknown to a type checker
+
 
 class Index(Generic[E]):
     """Many subscriptions, each with an entry; for one event, the entries of those that match it.
@@ -33,7 +35,18 @@ class Index(Generic[E]):
     when it began, and may be called from any number of threads, and from callbacks that subscribe and unsubscribe.
     """
 
-    __slots__ = ("__weakref__", "_changes", "_has_more", "_is_changing", "_lock", "_order", "_root", "_size", "_texts", "_topic")
+    __slots__ = (
+        "__weakref__",
+        "_changes",
+        "_has_more",
+        "_is_changing",
+        "_lock",
+        "_order",
+        "_root",
+        "_size",
+        "_texts",
+        "_topic",
+    )
 
     def __init__(self) -> None:
         self._root = Node(Residuals())
@@ -70,7 +83,7 @@ class Index(Generic[E]):
             ExpressionError: if the text is no subscription.
             TypeError: if the priority is no number, which could not be ordered.
         """
-        if not isinstance(priority, (int, float)) or priority != priority:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(priority, (int, float)) or priority != priority:
             raise TypeError(f"A priority is an integer (the lowest comes first), but {priority!r} was found.")
         tree = parse(expression, dialect) if isinstance(expression, str) else expression
         token = Token(self, (priority, next(self._order), entry))
@@ -84,12 +97,12 @@ class Index(Generic[E]):
             NotFoundError: if it has been removed, or was added to another index.
         """
         with self._lock:
-            if not isinstance(token, Token) or token.index is not self:  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not isinstance(token, Token) or token.index is not self:
                 raise NotFoundError(f"{token!r} is not, or no longer, in this index of {self._size} subscriptions.")
             token.index = None
             self._change(self._remove, token)
 
-    def match(self, candidate: object) -> Sequence[E]:
+    def match(self, candidate: Any) -> Sequence[E]:
         """The entries whose expressions hold for a candidate, by priority, then in order of adding.
 
         Args:
@@ -98,7 +111,7 @@ class Index(Generic[E]):
         Returns:
             An immutable snapshot, which later changes leave as it is. It never raises.
         """
-        kind = type(candidate)
+        kind = _type(candidate)
         if kind is not dict:
             if kind is not Event:
                 return self._search(candidate)
@@ -110,7 +123,7 @@ class Index(Generic[E]):
             topic = candidate["topic"]
         except Exception:  # missing, or a key of the candidate that refuses to be compared
             return self._search(candidate)
-        if type(topic) is not str:
+        if _type(topic) is not str:
             return self._search(candidate)
         bucket = self._texts.get(topic)
         if bucket is None:

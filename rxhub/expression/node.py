@@ -97,6 +97,7 @@ class Bucket:
 
     @property
     def is_empty(self) -> bool:
+        """Whether no subscription stands here."""
         return not self.state.places if self.state.node is None else self.state.node.is_empty
 
     def holds(self, candidate: object) -> bool:
@@ -210,6 +211,7 @@ class Node:
 
     @property
     def is_empty(self) -> bool:
+        """Whether no subscription stands here."""
         return self.rest.is_empty and not any(self.scan)
 
     def pin(self, key: str) -> Field:
@@ -259,7 +261,7 @@ class Node:
         if reached is None:
             return None
         field = self._fields.get(condition.key)
-        return _rank_of(condition, reached), 1, 0, 0 if field is None else -len(field)
+        return _rank_of(condition, reached), 0, 1, 0 if field is None else -len(field)
 
 
 class _Census:
@@ -275,7 +277,7 @@ class _Census:
         if reached is None:
             return None
         company = self._company[condition].bit_length()
-        return _rank_of(condition, reached), 1, company, -self._keys[condition.key]
+        return _rank_of(condition, reached), company, 1, -self._keys[condition.key]
 
 
 def leave(token: Token) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rxhub.errors import ExpressionError
@@ -15,7 +15,7 @@ from rxhub.expression.words import Limits, Reader
 if TYPE_CHECKING:
     from lark import Lark, Token
 
-__all__ = ["parse"]
+__all__ = ["parse", "parsed"]
 
 
 def parse(
@@ -45,7 +45,7 @@ def parse(
     """
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ExpressionError(f"A subscription is text, but {type(text).__name__} was found.")
-    text = str.__str__(text)
+    text = str.__str__(text)  # a subclass may have its own idea of slicing
     reader = Reader(text, dialect, Limits(max_length, max_conditions, max_depth))
     if not text or text.isspace():
         return Everything()
@@ -53,6 +53,22 @@ def parse(
     if len(words) == 1:
         return words[0][1]
     return _nesting().parse(words)
+
+
+def parsed(expression: str | Expression, dialect: Dialect) -> Expression:
+    """The tree of a subscription, or the tree that was given.
+
+    Programs use the same few subscriptions again and again; short ones are remembered.
+    """
+    if isinstance(expression, Expression):
+        return expression
+    if type(expression) is str and len(expression) <= _SHORT:
+        return _remembered(expression, dialect)
+    return parse(expression, dialect)
+
+
+_SHORT = 500  # characters, so that what is remembered stays below a few megabytes
+_remembered = lru_cache(maxsize=1_024)(parse)
 
 
 @cache

@@ -1,18 +1,18 @@
 """What a condition means: the values that stand at a path, and how each compares with a literal.
 
-This is the plain reading of the language, and the oracle that compiled expressions, the index and
-explanations are tested against. Three rules hold all over this file:
+This is the plain reading of the language, and the oracle that compiled expressions, the index and explanations are
+tested against. Three rules hold all over this file:
 
-- Nothing of the candidate is trusted. Its `==`, `<`, `in` and `[]` may raise, answer with something that has
-  no truth value, or be slow; each is called in one place, under a guard for `Exception`.
-- Types are asked with `type(value)`, never with `isinstance`, which would read `__class__` of lazy proxies.
+- Nothing of the candidate is trusted. Its `==`, `<`, `in` and `[]` may raise, or answer with something that has no
+  truth value; each is called under a guard for `Exception`.
+- A list, a text or a number is what has that type. Only for mappings what a proxy says of itself is believed.
 - Nothing recurses. A candidate may contain itself, or be ten thousand levels deep.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import isfinite
 from numbers import Complex, Number, Real
@@ -25,13 +25,13 @@ from rxhub.expression.dialect import Dialect
 if TYPE_CHECKING:
     from rxhub.expression.tree import Condition
 
-__all__ = ["found", "holds", "numeral", "path_of"]
+__all__ = ["found", "holds", "is_containment", "numeral", "path_of"]
 
 _MISSING: Any = object()
 _ORDERS: dict[str, Callable[[Any, Any], Any]] = {">=": ge, "<=": le, ">": gt, "<": lt}
 _NUMERAL = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _MOST_DIGITS = 4_000
-_CHUNK = 500  # digits; below the least that sys.set_int_max_str_digits() can be set to
+_CHUNK = 500  # digits: fewer than the least that sys.set_int_max_str_digits() can be set to
 
 
 @lru_cache(maxsize=4_096)
@@ -43,8 +43,8 @@ def path_of(key: str) -> tuple[str, ...]:
 def found(candidate: object, path: tuple[str, ...], whole: bool = False) -> Iterator[Any]:
     """The values at a path, in the order of the candidate.
 
-    Lists and tuples are walked through wherever they stand; each is visited once per position on the path,
-    whatever refers to it.
+    Lists and tuples are walked through wherever they stand; each is visited once per position on the path, whatever
+    refers to it.
 
     Args:
         candidate: what the expression is tested against.
@@ -57,69 +57,66 @@ def found(candidate: object, path: tuple[str, ...], whole: bool = False) -> Iter
     visited: dict[tuple[int, int], Any] = {}
     while waiting:
         value, position = waiting.pop()
-        kind = type(value)
-        is_list = issubclass(kind, (list, tuple))
-        if is_list and not (whole and position == end):
+        if issubclass(type(value), (list, tuple)) and not (whole and position == end):
             if (id(value), position) not in visited:
                 visited[id(value), position] = value
-                items = list.__iter__(value) if issubclass(kind, list) else tuple.__iter__(value)
-                waiting.extend([(item, position) for item in items][::-1])
+                waiting.extend([(item, position) for item in _items(value)][::-1])
         elif position == end:
             yield value
         else:
-            entered = _step(value, kind, path[position])
-            if entered is not _MISSING:
-                waiting.append((entered, position + 1))
+            below = _step(value, path[position])
+            if below is not _MISSING:
+                waiting.append((below, position + 1))
 
 
-def _step(value: Any, kind: type, key: str) -> Any:
+def _items(value: Any) -> Iterable[Any]:
+    """What a list holds, past any `__iter__` of a subclass, which may never end."""
+    return list.__iter__(value) if issubclass(type(value), list) else tuple.__iter__(value)
+
+
+def _step(value: Any, key: str) -> Any:
+    """What a mapping holds under a key, past any `__missing__`: asking a defaultdict would make it grow."""
+    kind = type(value)
     try:
-        if kind is dict:
-            return value.get(key, _MISSING)
-        if kind is Event:
+        if issubclass(kind, dict):
+            return dict.get(value, key, _MISSING)
+        if issubclass(kind, Event):
             return value.fields.get(key, _MISSING)
-        # `in` first: asking a defaultdict for a key that it lacks would make it grow.
-        if issubclass(kind, Mapping) and key in value:
-            return value[key]
-    except Exception:
-        pass
-    return _MISSING
+        return value[key] if isinstance(value, Mapping) and key in value else _MISSING
+    except Exception:  # noqa: BLE001
+        return _MISSING
 
 
 def holds(condition: Condition, candidate: object) -> bool:
     """Whether a condition holds for a candidate. Never raises."""
-    text, quoted, operator = condition.value, condition.quoted, condition.operator
-    whole = False
-    test: Callable[[Any], bool]
-    if operator == "!=":
-        return _differs(found(candidate, path_of(condition.key)), text, quoted)
-    if operator != "=":
-        order = _ORDERS[operator]
-
-        def test(value: Any) -> bool:
-            return _in_order(value, order, text, quoted)
-    elif condition.dialect is Dialect.FTRACK and text[-1:] == "*":
-        whole = True
-        part = text[:-1]
-
-        def test(value: Any) -> bool:
-            return _contains(value, part)
-    elif condition.dialect is Dialect.RXHUB and (text[-1:] == "*" or text[:1] == "*"):
-
-        def test(value: Any) -> bool:
-            return _resembles(value, text)
-    else:
-
-        def test(value: Any) -> bool:
-            return _equals(value, text, quoted)
-
-    for value in found(candidate, path_of(condition.key), whole):
+    values = found(candidate, path_of(condition.key), is_containment(condition))
+    if condition.operator == "!=":
+        return _differs(values, condition.value, condition.quoted)
+    for value in values:
         try:
-            if test(value):
+            if _satisfies(value, condition):
                 return True
-        except Exception:
+        except Exception:  # noqa: BLE001, S112
             continue
     return False
+
+
+def is_containment(condition: Condition) -> bool:
+    """Whether this is the wildcard of ftrack's client, which tests a list at the end of the path as a whole."""
+    return condition.operator == "=" and condition.dialect is Dialect.FTRACK and condition.value[-1:] == "*"
+
+
+def _satisfies(value: Any, condition: Condition) -> bool:
+    """Whether a value satisfies any operator but `!=`. May raise whatever the value raises."""
+    text, quoted = condition.value, condition.quoted
+    order = _ORDERS.get(condition.operator)
+    if order is not None:
+        return _in_order(value, order, text, quoted)
+    if is_containment(condition):
+        return _contains(value, text[:-1])
+    if condition.dialect is Dialect.RXHUB and "*" in {text[:1], text[-1:]}:
+        return _resembles(value, text)
+    return _equals(value, text, quoted)
 
 
 def _differs(values: Iterator[Any], text: str, quoted: bool) -> bool:
@@ -130,30 +127,24 @@ def _differs(values: Iterator[Any], text: str, quoted: bool) -> bool:
         try:
             if _equals(value, text, quoted):
                 return False
-        except Exception:
+        except Exception:  # noqa: BLE001
             return False
     return present
 
 
 def _equals(value: Any, text: str, quoted: bool) -> bool:
-    kind = type(value)
-    if kind is str:
-        return value == text
-    if value is None or kind is bool:
+    if value is None or type(value) is bool:
         return not quoted and text == ("null" if value is None else "true" if value else "false")
-    if _is_number(kind):
+    if _is_number(value):
         number = None if quoted else numeral(text)
         return number is not None and bool(value == number)
     return bool(value == text)
 
 
 def _in_order(value: Any, order: Callable[[Any, Any], Any], text: str, quoted: bool) -> bool:
-    kind = type(value)
-    if kind is str:
-        return order(value, text)
-    if value is None or kind is bool:
+    if value is None or type(value) is bool:
         return False
-    if _is_number(kind):
+    if _is_number(value):
         number = None if quoted else numeral(text)
         return number is not None and bool(order(value, number))
     return bool(order(value, text))
@@ -176,18 +167,17 @@ def _resembles(value: Any, text: str) -> bool:
 def _contains(value: Any, part: str) -> bool:
     """The wildcard of ftrack's client: `part in value`.
 
-    Only what has an `in` of its own is asked: without one, Python would run through the value, and
-    an iterator would be used up, or never end.
+    Only what has an `in` of its own is asked: without one, Python would run through the value, and an iterator
+    would be used up, or never end.
     """
     return hasattr(type(value), "__contains__") and bool(part in value)
 
 
-def _is_number(kind: type) -> bool:
-    return kind is int or kind is float or (issubclass(kind, Number) and not _is_complex(kind))
-
-
-def _is_complex(kind: type) -> bool:
-    return issubclass(kind, Complex) and not issubclass(kind, Real)
+def _is_number(value: Any) -> bool:
+    kind = type(value)
+    if kind is str:
+        return False
+    return issubclass(kind, Number) and not (issubclass(kind, Complex) and not issubclass(kind, Real))
 
 
 @lru_cache(maxsize=4_096)
