@@ -36,7 +36,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
 
-def leave_out_what_is_not_built_yet(app: Sphinx, docname: str, source: list[str]) -> None:
+def leave_out_what_is_not_built_yet(_: Sphinx, docname: str, source: list[str]) -> None:
     """Drop the sections of the reference whose module does not exist, so that it may name all of them in order."""
     if docname != "reference":
         return

@@ -1,8 +1,9 @@
 """One event's run through its subscribers, as an observable.
 
 Theory of operation: nearly every delivery is over when its dispatch returns, and nobody looks at
-it. So the dispatcher only notes who was called (the index's answer, as it is) and what each call
-gave; the outcomes are made for those who come. A subscription reads them through a cursor of its
+it. So the dispatcher only keeps who matched (the index's answer, as it is) and notes what is out of
+the ordinary: a result that is not None, a failure, somebody who was not called after all. The
+outcomes are made for those who come. A subscription reads them through a cursor of its
 own, from the first on. Only hand-overs to a scheduler leave a delivery open; each announces its
 outcome by `close_one`, which drains every cursor. A cursor is drained by one thread at a time; who
 finds it busy leaves, because the busy one looks again before it goes.
@@ -10,6 +11,7 @@ finds it busy leaves, because the busy one looks again before it goes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from threading import Lock, RLock
@@ -17,7 +19,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec.structs import replace
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
@@ -27,7 +28,10 @@ from rxhub.event import Event
 if TYPE_CHECKING:
     from rxhub.dispatcher import Subscriber
 
-__all__ = ["ABSENT", "Absent", "Delivery", "Failed", "Outcome"]
+__all__ = ["ABSENT", "Delivery", "Failed", "Outcome", "renew_lock"]
+
+
+logger = logging.getLogger("rxhub")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -47,7 +51,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Failed:
-    """What a failed call leaves among the results."""
+    """What a failed call leaves in the notes."""
 
     __slots__ = ("error",)
 
@@ -56,7 +60,7 @@ class Failed:
 
 
 class Absent:
-    """What a subscriber that was not called here leaves among the results."""
+    """What a subscriber that was not called here leaves in the notes."""
 
     __slots__ = ()
 
@@ -80,9 +84,9 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
     event: Event
     stopped_by: Subscriber | None = None
     _called: Sequence[Subscriber]
-    _results: list[Any]
-    _latencies: list[float] | None = None
-    _later: list[Outcome] | None = None
+    _notes: dict[Subscriber, Any] | None = None
+    _latencies: dict[Subscriber, float] | None = None
+    _later: tuple[Outcome, ...] = ()
     _open = 0
     _cursors: tuple[_Cursor, ...] = ()
     _subscribe = None
@@ -94,15 +98,17 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
         """The outcomes so far: first those of the dispatch, in order, then those that were handed over."""
-        results, latencies = self._results, self._latencies
-        here = [
-            Outcome(subscriber, error=result.error) if type(result) is Failed else Outcome(subscriber, result)
-            for subscriber, result in zip(self._called, results, strict=False)
-            if result is not ABSENT
-        ]
-        if latencies is not None:
-            here = [replace(outcome, latency=latency) for outcome, latency in zip(here, latencies, strict=False)]
-        return (*here, *(self._later or ()))
+        notes, latencies = self._notes or {}, self._latencies or {}
+        here: list[Outcome] = []
+        for subscriber in self._called:
+            note, latency = notes.get(subscriber), latencies.get(subscriber)
+            if type(note) is Failed:
+                here.append(Outcome(subscriber, None, note.error, latency))
+            elif note is not ABSENT:
+                here.append(Outcome(subscriber, note, None, latency))
+            if subscriber is self.stopped_by:
+                break
+        return (*here, *self._later)
 
     @property
     def results(self) -> list[Any]:
@@ -146,15 +152,21 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
         cursor.drain()
         return Disposable(cursor.leave)
 
+    def note(self, subscriber: Subscriber, what: Any) -> None:
+        """Keep what is out of the ordinary about one call."""
+        if self._notes is None:
+            self._notes = {}
+        self._notes[subscriber] = what
+
     def start_clock(self) -> None:
         """A callback begins, and somebody wants to know how long it takes."""
         self._started = perf_counter()
 
-    def stop_clock(self) -> None:
+    def stop_clock(self, subscriber: Subscriber) -> None:
         """The callback that began last has ended."""
         if self._latencies is None:
-            self._latencies = []
-        self._latencies.append(perf_counter() - self._started)
+            self._latencies = {}
+        self._latencies[subscriber] = perf_counter() - self._started
 
     def hand_over(self) -> None:
         """A callback was handed to a scheduler; its outcome will come by `close_one`."""
@@ -165,15 +177,24 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
         """A handed-over callback has ended with `outcome`, or was dropped (None)."""
         with _registering:
             if outcome is not None:
-                self._later = [*(self._later or ()), outcome]
+                self._later = (*self._later, outcome)
             self._open -= 1
         for cursor in self._cursors:
-            cursor.drain()
+            try:
+                cursor.drain()
+            except Exception as error:
+                logger.error("An observer of %r raised, the others go on.", self, exc_info=error)
 
 
 # One lock for all deliveries: it is held for a few instructions, and only for those that are
 # observed or handed over.
-_registering = Lock()
+_registering = RLock()
+
+
+def renew_lock() -> None:
+    """Replace the lock; for a child process, where a thread that held it is gone."""
+    global _registering
+    _registering = RLock()
 
 
 class _Cursor:

@@ -5,31 +5,34 @@ that never changes. The loop below runs over it. Whatever is not a live subscrib
 callback takes the `detour`, a single flag, so that the common path stays short.
 
 There are two such loops, alike but for one word: `dispatch_async` awaits a callback that returns a
-coroutine, `dispatch` has it run by whoever handles the hub, or notes an error. Both only collect
-results; a `Delivery` makes outcomes of them when somebody looks.
+coroutine, `dispatch` has it run by whoever handles the hub, or notes an error. Both note only what
+is out of the ordinary; a `Delivery` makes outcomes of that when somebody looks.
 
 Each callback runs in a copy of the context in which it subscribed (one copy a call, so that calls
 cannot leak into each other, and a callback may be entered twice).
 """
 
+# The insides of event, subscriber and delivery are this file's own: the loop cannot afford their properties.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, MutableMapping, Sequence
 from contextvars import Context, copy_context
 from os import urandom
-from threading import Lock
+from threading import RLock
 from types import CoroutineType
-from typing import Any
+from typing import Any, cast
 
 from reactivex import abc
 
-from rxhub.delivery import ABSENT, Absent, Delivery, Failed, Outcome
+from rxhub.delivery import ABSENT, Delivery, Failed, Outcome
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
 from rxhub.expression import Expression, Index, parse
-from rxhub.handover import Answer, HandOver, Settle
+from rxhub.handover import Answer, HandOver, Settle, as_exception
 from rxhub.roster import Registration, Roster
 from rxhub.subject import Subject
 
@@ -58,6 +61,7 @@ class Subscriber(Registration):
     """One registration: which events, what to call, who it is.
 
     Attributes:
+        id: the identifier, unique in its dispatcher.
         subscription: the string it was made from.
         expression: the tree that the string parses to.
         callback: called with the event.
@@ -65,7 +69,7 @@ class Subscriber(Registration):
         context: each call runs in a copy of it; taken when subscribing.
     """
 
-    __slots__ = ("_detour", "_hand_over", "_token", "callback", "context", "expression", "metadata", "subscription")
+    __slots__ = ("_detour", "_hand_over", "_token", "callback", "context", "expression", "id", "metadata", "subscription")
 
     def __init__(
         self,
@@ -82,16 +86,13 @@ class Subscriber(Registration):
         self.expression = expression
         self.callback = callback
         self.metadata = metadata
+        # Kept apart: the metadata is its owner's, who may change it.
+        self.id: str = metadata["id"]
         self.context = copy_context() or _EMPTY
         self._hand_over = None if scheduler is None else HandOver(self, scheduler, settle)
         # Anything but "alive and called right here": the loop looks closer.
         self._detour = scheduler is not None
         self._token: Any = None
-
-    @property
-    def id(self) -> str:
-        """The identifier, unique in its dispatcher."""
-        return self.metadata["id"]
 
     @property
     def scheduler(self) -> abc.SchedulerBase | None:
@@ -101,10 +102,6 @@ class Subscriber(Registration):
     def interested_in(self, event: Mapping[str, Any]) -> bool:
         """Whether the subscription matches `event` (targets aside)."""
         return self.expression.matches(event)
-
-    def call(self, event: Event) -> Any:
-        """Run the callback in a copy of the context in which it subscribed."""
-        return self.context.copy().run(self.callback, event)
 
     def __str__(self) -> str:
         return f'<Subscriber {self.id} priority={self.priority} subscription="{self.subscription}">'
@@ -131,12 +128,13 @@ class Dispatcher:
     ) -> None:
         self._joined = joined
         self._left = left
-        self.deliveries: Subject[Delivery] = Subject()
-        self.errors: Subject[Outcome] = Subject()
+        # Two threads may dispatch at the same time, but an Rx observer must not be called while it is busy.
+        self.deliveries: Subject[Delivery] = Subject(serialize=True)
+        self.errors: Subject[Outcome] = Subject(serialize=True)
         self._roster: Roster[str, Subscriber] = Roster()
         self._index: Index[Subscriber] = Index()
         self._match = self._index.match
-        self._lock = Lock()
+        self._lock = RLock()
 
     def subscribe(
         self,
@@ -159,23 +157,26 @@ class Dispatcher:
         Raises:
             ExpressionError: if the subscription does not parse.
             NotUniqueError: if a subscriber with this id is registered.
-            TypeError: if the callback cannot be called, the metadata is no mutable mapping, or the priority no number.
+            TypeError: if the callback cannot be called, the metadata is no mutable mapping, its id cannot be hashed,
+                or the priority is no number.
         """
         if not callable(callback):
             raise TypeError(f"A callback must be callable, but {type(callback).__name__} was given.")
-        metadata = {} if subscriber is None else subscriber
+        metadata: MutableMapping[str, Any] = {} if subscriber is None else subscriber
         if not isinstance(metadata, MutableMapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"Subscriber metadata must be a dict, but {type(metadata).__name__} was given.")
-        identifier = metadata.get("id")
+        identifier: Any = metadata.get("id")
         if identifier is None:
             metadata["id"] = identifier = urandom(16).hex()
+        if not isinstance(cast("object", identifier), Hashable):
+            raise TypeError(f"A subscriber's id must be hashable, but {type(identifier).__name__} was given.")
         if not isinstance(priority, (int, float)) or priority != priority:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A priority is a number (the lowest runs first), but {priority!r} was given.")
         member = Subscriber(subscription, parse(subscription), callback, metadata, priority, scheduler, self._settle)
         # The roster and the index rank equal priorities by order of coming: both must see the same order.
         with self._lock:
             self._roster.join(identifier, member)
-            member._token = self._index.add(member.expression, member, priority)  # pyright: ignore[reportPrivateUsage]
+            member._token = self._index.add(member.expression, member, priority)
         if self._joined is not None:
             self._joined(member)
         return member
@@ -188,8 +189,8 @@ class Dispatcher:
         """
         with self._lock:
             member = self._roster.leave(identifier)
-            member._detour = True  # pyright: ignore[reportPrivateUsage]
-            self._index.remove(member._token)  # pyright: ignore[reportPrivateUsage]
+            member._detour = True
+            self._index.remove(member._token)
         if self._left is not None:
             self._left(member)
         return member
@@ -219,34 +220,34 @@ class Dispatcher:
             The delivery; it has completed unless a subscriber with a scheduler still runs.
         """
         # The common path of the whole library: each line here is paid for by every event.
-        event._stopped = False  # pyright: ignore[reportPrivateUsage]
+        event._stopped = False
         matched = self._match(event)
-        if event._fields["target"]:  # pyright: ignore[reportPrivateUsage]
+        if event._fields.get("target"):
             matched = self._targeted(event, matched)
         delivery = _new_delivery(Delivery)
         delivery.event = event
-        delivery._called = matched  # pyright: ignore[reportPrivateUsage]
-        delivery._results = results = []  # pyright: ignore[reportPrivateUsage]
-        timed = bool(self.deliveries.observers)
-        for subscriber in matched:  # pyright: ignore[reportPrivateUsage]
-            if subscriber._detour:  # pyright: ignore[reportPrivateUsage]
-                results.append(self._hand_over(delivery, subscriber, answer))
+        delivery._called = matched
+        timed = self.deliveries._seats
+        for subscriber in matched:
+            if subscriber._detour:
+                self._hand_over(delivery, subscriber, answer)
                 continue
             if timed:
                 delivery.start_clock()
             try:
-                result = subscriber.context.copy().run(subscriber.callback, event)
+                result: Any = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
                     if type(result) is CoroutineType:
-                        result = (run or _refuse)(result, subscriber.context.copy())
-                    if answer is not None and result is not None:
-                        answer(event, subscriber, result)
-            except Exception as error:
-                result = self._failed(event, subscriber, error)
-            results.append(result)
+                        result = (run or _refuse)(cast("_Coroutine", result), subscriber.context.copy())
+                    if result is not None:
+                        delivery.note(subscriber, result)
+                        if answer is not None:
+                            answer(event, subscriber, result)
+            except (Exception, asyncio.CancelledError) as error:
+                delivery.note(subscriber, self._failed(event, subscriber, error))
             if timed:
-                delivery.stop_clock()
-            if event._stopped:  # pyright: ignore[reportPrivateUsage]
+                delivery.stop_clock(subscriber)
+            if event._stopped:
                 delivery.stopped_by = subscriber
                 break
         if timed:
@@ -255,53 +256,52 @@ class Dispatcher:
 
     async def dispatch_async(self, event: Event, answer: Answer | None = None) -> Delivery:
         """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop."""
-        delivery = self._begin(event)
-        results = delivery._results  # pyright: ignore[reportPrivateUsage]
-        timed = bool(self.deliveries.observers)
-        for subscriber in delivery._called:  # pyright: ignore[reportPrivateUsage]
-            if subscriber._detour:  # pyright: ignore[reportPrivateUsage]
-                results.append(self._hand_over(delivery, subscriber, answer))
+        event._stopped = False
+        matched = self._match(event)
+        if event._fields.get("target"):
+            matched = self._targeted(event, matched)
+        delivery = _new_delivery(Delivery)
+        delivery.event = event
+        delivery._called = matched
+        timed = self.deliveries._seats
+        for subscriber in matched:
+            if subscriber._detour:
+                self._hand_over(delivery, subscriber, answer)
                 continue
             if timed:
                 delivery.start_clock()
             try:
-                result = subscriber.context.copy().run(subscriber.callback, event)
+                result: Any = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
                     if type(result) is CoroutineType:
                         # A task of its own gives the coroutine the subscriber's context.
-                        result = await asyncio.create_task(result, context=subscriber.context.copy())
-                    if answer is not None and result is not None:
-                        answer(event, subscriber, result)
-            except Exception as error:
-                result = self._failed(event, subscriber, error)
-            results.append(result)
+                        task = asyncio.create_task(cast("_Coroutine", result), context=subscriber.context.copy())
+                        result = await task
+                    if result is not None:
+                        delivery.note(subscriber, result)
+                        if answer is not None:
+                            answer(event, subscriber, result)
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and _is_cancelled_itself():
+                    raise
+                delivery.note(subscriber, self._failed(event, subscriber, error))
             if timed:
-                delivery.stop_clock()
-            if event._stopped:  # pyright: ignore[reportPrivateUsage]
+                delivery.stop_clock(subscriber)
+            if event._stopped:
                 delivery.stopped_by = subscriber
                 break
         if timed:
             self.deliveries.on_next(delivery)
         return delivery
 
-    def _begin(self, event: Event) -> Delivery:
-        event._stopped = False  # pyright: ignore[reportPrivateUsage]
-        matched = self._match(event)
-        if event._fields.get("target"):  # pyright: ignore[reportPrivateUsage]
-            matched = self._targeted(event, matched)
-        delivery = _new_delivery(Delivery)
-        delivery.event = event
-        delivery._called = matched  # pyright: ignore[reportPrivateUsage]
-        delivery._results = []  # pyright: ignore[reportPrivateUsage]
-        return delivery
-
-    def _hand_over(self, delivery: Delivery, subscriber: Subscriber, answer: Answer | None) -> Absent:
+    def _hand_over(self, delivery: Delivery, subscriber: Subscriber, answer: Answer | None) -> None:
         """The callback does not run here: it left meanwhile, or its scheduler will run it."""
-        if subscriber.alive and subscriber._hand_over is not None:  # pyright: ignore[reportPrivateUsage]
-            subscriber._hand_over.put(delivery, answer)  # pyright: ignore[reportPrivateUsage]
-        return ABSENT
+        delivery.note(subscriber, ABSENT)
+        if subscriber.alive and subscriber._hand_over is not None:
+            subscriber._hand_over.put(delivery, answer)
 
-    def _failed(self, event: Event, subscriber: Subscriber, error: Exception) -> Failed:
+    def _failed(self, event: Event, subscriber: Subscriber, raised: BaseException) -> Failed:
+        error = as_exception(raised)
         self._report(event, Outcome(subscriber, error=error), error)
         return Failed(error)
 
@@ -329,11 +329,27 @@ class Dispatcher:
             return ()
         return [subscriber for subscriber in matched if target.matches(subscriber.metadata)]
 
+    @property
+    def completed(self) -> bool:
+        """Whether it was told that no event comes any more."""
+        return self.deliveries.is_stopped
+
+    def complete(self) -> None:
+        """No event comes any more: complete `deliveries` and `errors`."""
+        self.deliveries.on_completed()
+        self.errors.on_completed()
+
     def renew_locks(self) -> None:
         """Replace every lock; for a child process, where a thread that held one is gone."""
-        self._lock = Lock()
+        self._lock = RLock()
         self._roster.renew_lock()
         self._index.renew_lock()
         for subscriber in self._roster:
-            if subscriber._hand_over is not None:  # pyright: ignore[reportPrivateUsage]
-                subscriber._hand_over.renew_lock()  # pyright: ignore[reportPrivateUsage]
+            if subscriber._hand_over is not None:
+                subscriber._hand_over.renew_lock()
+
+
+def _is_cancelled_itself() -> bool:
+    """Whether the cancellation was meant for the task that dispatches, not for what a callback awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

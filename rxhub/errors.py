@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "AlreadyHandled",
+    "CallbackInterrupted",
     "EventError",
     "ExpressionError",
     "HubClosed",
@@ -104,6 +105,10 @@ class NoReply(RxHubError, TimeoutError):
 
 class PipelineEnded(RxHubError):
     """An error in an operator ended a pipeline, by the rule of Rx; the error is the `__cause__`."""
+
+
+class CallbackInterrupted(RxHubError, RuntimeError):
+    """A callback ended by what is no `Exception`, such as its own cancellation; that is the `__cause__`."""
 
 
 class TooLate(RxHubError, RuntimeError):

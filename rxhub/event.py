@@ -79,7 +79,7 @@ class Event(MutableMapping[str, Any]):
     ) -> None:
         self._fields: dict[str, Any] = {
             "topic": topic,
-            "id": id,
+            "id": id or None,
             "data": {} if data is None else data,
             "sent": sent,
             "source": {} if source is None else source,
@@ -108,9 +108,12 @@ class Event(MutableMapping[str, Any]):
         fields = event._fields
         for key, value in payload.items():
             fields[_REPLY if key == _WIRE_REPLY else key] = value
-        for key, empty in (("data", {}), ("source", {}), ("target", "")):
-            if fields[key] is None:
-                fields[key] = empty
+        if fields["data"] is None:
+            fields["data"] = {}
+        if fields["source"] is None:
+            fields["source"] = {}
+        if fields["target"] is None:
+            fields["target"] = ""
         return event
 
     def to_wire(self) -> dict[str, Any]:
@@ -167,11 +170,12 @@ class Event(MutableMapping[str, Any]):
         return f"<{type(self).__name__} {self.fields!r}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self.fields, self._stopped)
+        # A plain event, even of one that was handed over: where it arrives it can be stopped again.
+        return Event._rebuilt, (dict(self.fields), self._stopped)
 
-
-def _rebuilt(fields: dict[str, Any], stopped: bool) -> Event:
-    event = Event.__new__(Event)
-    event._fields = dict(fields)
-    event._stopped = stopped
-    return event
+    @classmethod
+    def _rebuilt(cls, fields: dict[str, Any], stopped: bool) -> Event:
+        event = cls.__new__(cls)
+        event._fields = fields
+        event._stopped = stopped
+        return event

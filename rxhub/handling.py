@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from functools import partial
 from threading import Condition, Event as Flag, Thread, get_ident
 from time import monotonic
 from typing import Any, Protocol
@@ -122,8 +123,9 @@ class Handling:
                 self.join(None)
 
         def loop() -> None:
+            batch = self._batch if invoke is None else partial(self._invoked, invoke, stopped)
             try:
-                self._serve(stopped, self._batch if invoke is None else lambda: self._invoked(invoke, stopped))
+                self._serve(stopped, batch)
             finally:
                 self._release()
 
@@ -150,7 +152,7 @@ class Handling:
                         await asyncio.sleep(0)
                     continue
                 rung.clear()
-                inbox.bell = lambda: loop.call_soon_threadsafe(rung.set)
+                inbox.bell = partial(loop.call_soon_threadsafe, rung.set)
                 # Looked at again, since something may have come before the bell hung.
                 if not inbox.ready:
                     try:

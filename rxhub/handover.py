@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from threading import Lock
-from types import CoroutineType
+from collections.abc import Callable
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from reactivex import abc
 
 from rxhub.delivery import Delivery
-from rxhub.errors import TooLate
+from rxhub.errors import CallbackInterrupted, TooLate
 from rxhub.event import Event
 
 if TYPE_CHECKING:
     from rxhub.dispatcher import Subscriber
 
-__all__ = ["Answer", "HandOver", "Settle", "handed_over"]
+__all__ = ["Answer", "HandOver", "Settle", "as_exception", "handed_over"]
 
 Answer = Callable[[Event, "Subscriber", Any], None]
 """Called with an event, who answered it, and the result that is not None."""
@@ -62,7 +61,7 @@ class HandOver:
         self._subscriber = subscriber
         self._settle = settle
         self._line: deque[tuple[Event, Delivery, Answer | None]] = deque()
-        self._lock = Lock()
+        self._lock = RLock()
         self._running = False
 
     def put(self, delivery: Delivery, answer: Answer | None) -> None:
@@ -73,7 +72,18 @@ class HandOver:
             if self._running:
                 return
             self._running = True
-        self.scheduler.schedule(self._run_first)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        try:
+            self.scheduler.schedule(self._run_first)
+        except Exception as error:
+            # A scheduler that was disposed of, or whose loop is closed: nobody will come for those in line.
+            with self._lock:
+                line, self._line = self._line, deque()
+                self._running = False
+            for _, delivery, _ in line:
+                self._settle(delivery, self._subscriber, None, error, None)
 
     def _run_first(self, scheduler: abc.SchedulerBase, state: Any = None) -> abc.DisposableBase | None:
         event, delivery, answer = self._line.popleft()
@@ -81,20 +91,37 @@ class HandOver:
             delivery.close_one(None)
             self._next()
             return None
+        context = self._subscriber.context.copy()
         try:
-            result = self._subscriber.call(event)
-            if type(result) is CoroutineType:
-                result = _awaited(result, lambda value, error: self._end(delivery, answer, value, error))
-        except Exception as error:
+            result = context.run(self._subscriber.callback, event)
+            if asyncio.iscoroutine(result):
+                try:
+                    loop = asyncio.get_running_loop()
+                except RuntimeError:
+                    result = context.run(asyncio.run, result)
+                else:
+                    task = loop.create_task(result, context=context)
+                    _tasks.add(task)
+                    task.add_done_callback(lambda task: self._awaited(delivery, answer, task))
+                    return None
+        except BaseException as error:
+            # Whatever it was, the line goes on.
             self._end(delivery, answer, None, error)
+            if not isinstance(error, (Exception, asyncio.CancelledError)):
+                raise
         else:
-            if result is not _PENDING:
-                self._end(delivery, answer, result, None)
+            self._end(delivery, answer, result, None)
         return None
 
-    def _end(self, delivery: Delivery, answer: Answer | None, result: Any, error: Exception | None) -> None:
+    def _awaited(self, delivery: Delivery, answer: Answer | None, task: asyncio.Task[Any]) -> None:
+        _tasks.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._end(delivery, answer, None if error else task.result(), error)
+
+    def _end(self, delivery: Delivery, answer: Answer | None, result: Any, error: BaseException | None) -> None:
         try:
-            self._settle(delivery, self._subscriber, result, error, answer)
+            failure = None if error is None else as_exception(error)
+            self._settle(delivery, self._subscriber, result, failure, answer)
         finally:
             self._next()
 
@@ -104,37 +131,22 @@ class HandOver:
             if not self._line:
                 self._running = False
                 return
-        self.scheduler.schedule(self._run_first)
+        self._schedule()
 
     def renew_lock(self) -> None:
         """Replace the lock and forget the line; for a child process."""
-        self._lock, self._running = Lock(), False
+        self._lock, self._running = RLock(), False
         self._line.clear()
 
 
-_PENDING = object()
-
-
-def _awaited(coroutine: Coroutine[Any, Any, Any], end: Callable[[Any, Exception | None], None]) -> Any:
-    """Run a coroutine callback where its scheduler brought us: on the loop that runs here, else on one of its own."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-
-    async def run() -> None:
-        try:
-            result = await coroutine
-        except Exception as error:
-            end(None, error)
-        else:
-            end(result, None)
-
-    task = loop.create_task(run())
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
-    return _PENDING
+def as_exception(error: BaseException) -> Exception:
+    """The error itself, or, for what is no `Exception`, one that outcomes can hold."""
+    if isinstance(error, Exception):
+        return error
+    interrupted = CallbackInterrupted(f"The callback ended by {type(error).__name__}.")
+    interrupted.__cause__ = error
+    return interrupted
 
 
 # A loop holds its tasks weakly; what runs is kept here.
-_tasks: set[asyncio.Task[None]] = set()
+_tasks: set[asyncio.Task[Any]] = set()

@@ -17,9 +17,9 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, MutableMapp
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import Context
-from threading import Lock
+from threading import RLock
 from types import TracebackType
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 from urllib.parse import urlsplit
 from weakref import WeakSet, finalize, ref
 
@@ -41,7 +41,6 @@ from rxhub.errors import (
     Overflow,
 )
 from rxhub.event import Event
-from rxhub.expression import parse
 from rxhub.handling import FAREWELL, Handling, Invoke
 from rxhub.inbox import Action, Inbox
 from rxhub.pipeline import Pipeline, Subscribable
@@ -110,7 +109,7 @@ class EventHub:
         self._replies = Replies()
         self._state = ConnectionState(Phase.DISCONNECTED)
         self._states: Subject[ConnectionState] = Subject()
-        self._lock = Lock()
+        self._lock = RLock()
         self._warned = False
         self._finished = False
         self._connected_by_user = False
@@ -341,10 +340,10 @@ class EventHub:
         Raises:
             EventError: if the event does not tell who published it.
         """
-        asker = source_event.source.get("id") if isinstance(source_event.source, Mapping) else None
+        asker = _origin(source_event).get("id")
         if asker is None:
             raise EventError(f"Cannot reply to {source_event.topic}: it has no source id, so nobody can be told.")
-        reply = Event(REPLY, data=data, target=f'id="{asker}"', in_reply_to_event=source_event.id)
+        reply = Event(REPLY, data=data, target=_target(asker), in_reply_to_event=source_event.id)
         if source is not None:
             reply.source = dict(source)
         self.publish(reply)
@@ -405,10 +404,14 @@ class EventHub:
             observer: abc.ObserverBase[Event], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             nonlocal first
+
+            def complete(_: abc.SchedulerBase, __: object = None) -> None:
+                observer.on_completed()
+
             self._check_handled("request")
             asked, first = (event if first else _renamed(event)), False
             listening = self._listen(asked.id, observer.on_next)
-            timer = (scheduler or self.scheduler).schedule_relative(timeout, lambda *_: observer.on_completed())
+            timer = (scheduler or self.scheduler).schedule_relative(timeout, complete)
             try:
                 self._publish(asked).result(0)
             except BaseException:
@@ -594,9 +597,9 @@ class EventHub:
             raise TypeError(f"publish takes an rxhub Event, but {type(event).__name__} was given.")
         if not isinstance(event.get("topic"), str):
             raise EventError(f"An event needs a text as its topic, but {event.get('topic')!r} was found.")
-        source = event.get("source")
-        if not isinstance(source, MutableMapping):
-            event.source = source = dict(source) if isinstance(source, Mapping) else {}
+        if not isinstance(event.get("source"), MutableMapping):
+            event.source = dict(_origin(event))
+        source: MutableMapping[str, Any] = event.source
         source.setdefault("id", self.id)
         source.setdefault("user", {"username": self._api_user})
         source.setdefault("host", _HOST)
@@ -655,7 +658,7 @@ class EventHub:
 
     def _forked(self) -> None:
         """Start anew in a child process: no lock is held, nobody handles, nothing waits, and nothing is connected."""
-        self._lock = Lock()
+        self._lock = RLock()
         self._inbox.renew_lock()
         self._handling.reset()
         self._dispatcher.renew_locks()
@@ -692,6 +695,18 @@ def _transport(server_url: str) -> Transport:
     if scheme != "memory":
         raise ValueError(f"No transport is known for {scheme}://; this version of rxhub has memory://.")
     return MemoryTransport(rest)
+
+
+def _target(identifier: object) -> str:
+    """The target that only this subscriber id matches; as ftrack writes it, where that can be read."""
+    text = str(identifier)
+    return f"id={text}" if text.isalnum() else f'id="{text}"'
+
+
+def _origin(event: Event) -> Mapping[str, Any]:
+    """Where an event comes from, as far as it tells."""
+    source = event.get("source")
+    return cast("Mapping[str, Any]", source) if isinstance(source, Mapping) else {}
 
 
 def _renamed(event: Event) -> Event:

@@ -59,7 +59,7 @@ class Inbox:
         self.capacity = capacity
         self.policy = policy
         self.dropped = 0
-        self.bell: Callable[[], None] | None = None
+        self.bell: Callable[[], object] | None = None
         self._waiting: deque[Event | Action] = deque()
         self._events = 0
         self._timers: list[tuple[float, int, Action]] = []

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, SerialDisposable
+from reactivex.scheduler import CurrentThreadScheduler
 
 from rxhub.delivery import Delivery
 from rxhub.dispatcher import Dispatcher
@@ -80,7 +81,8 @@ def resume(*operators: Operator) -> Callable[[Observable[Any]], Observable[Any]]
     `hub.errors` and in the log; outside a hub in the log alone), the operators start afresh, and the
     next value goes on. What stateful operators hold lives until an error.
 
-    An error of the source itself still ends the pipeline.
+    An error of the source itself still ends the pipeline, and so does one that the operators raise
+    when they are subscribed to, since they would raise it again.
     """
 
     def operator(source: Observable[Any]) -> Observable[Any]:
@@ -90,41 +92,51 @@ def resume(*operators: Operator) -> Callable[[Observable[Any]], Observable[Any]]
             inner = SerialDisposable()
             subject: Subject[Any]
             failed: Exception | None = None
-            busy = False
-
-            def on_error(error: Exception) -> None:
-                nonlocal failed
-                failed = error
-                if not busy:
-                    # A timer inside the operators failed, not the value under way.
-                    start_afresh()
+            fresh = busy = ending = False
 
             def start() -> None:
-                nonlocal subject
-                subject = Subject(on_observer_error="raise")
+                nonlocal subject, fresh
+                subject, fresh = Subject(on_observer_error="raise"), True
                 inner.disposable = subject.pipe(*operators).subscribe(
                     observer.on_next, on_error, observer.on_completed, scheduler=scheduler
                 )
 
-            def start_afresh() -> None:
+            def on_error(error: Exception) -> None:
+                nonlocal failed
+                if fresh and not ending and not CurrentThreadScheduler.singleton().schedule_required():
+                    # By being subscribed to: they would fail again, for ever.
+                    observer.on_error(error)
+                    return
+                failed = error
+                # While a value is under way, the operators must unwind first. Else it was a timer inside them.
+                if not busy:
+                    go_on()
+
+            def go_on() -> None:
                 nonlocal failed
                 error, failed = failed, None
-                start()
-                if error is not None and not report(error):
+                if error is None:
+                    return
+                if not report(error):
                     logger.error("An operator failed and was resumed: %s", error, exc_info=error)
+                if ending:
+                    observer.on_completed()
+                else:
+                    start()
 
             def on_next(value: Any) -> None:
-                nonlocal busy
-                busy = True
+                nonlocal busy, fresh
+                outer, busy, fresh = busy, True, False
                 try:
                     subject.on_next(value)
                 finally:
-                    # Not in `on_error`, which runs while the operators still unwind.
-                    busy = False
-                if failed is not None:
-                    start_afresh()
+                    busy = outer
+                    if not busy:
+                        go_on()
 
             def on_completed() -> None:
+                nonlocal ending
+                ending = True
                 subject.on_completed()
 
             start()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from operator import attrgetter
-from threading import Lock
+from threading import RLock
 from typing import Generic, TypeVar
 
 from rxhub.errors import NotFoundError, NotUniqueError
@@ -41,7 +41,7 @@ class Roster(Generic[K, R]):
     """The registrations of one dispatcher or signal, each under a key of its own."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()
         # A dict keeps the order of joining, and sorting by priority is stable.
         self._members: dict[K, R] = {}
         self._snapshot: tuple[R, ...] | None = ()
@@ -99,4 +99,4 @@ class Roster(Generic[K, R]):
 
     def renew_lock(self) -> None:
         """Replace the lock; for a child process, where a thread that held it is gone."""
-        self._lock = Lock()
+        self._lock = RLock()

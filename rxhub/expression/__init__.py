@@ -1,4 +1,4 @@
-"""The subscription language: text to tree, tree to function, and why something matched."""
+"""The subscription language: text to tree, tree to function, many trees to an index, and why something matched."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from threading import Lock
+from threading import RLock
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -22,14 +22,18 @@ __all__ = ["MemoryTransport", "renew_lock"]
 
 
 class _Network:
-    """The hubs under one name, as a snapshot that readers may keep."""
+    """The hubs under one name.
+
+    A dict without values, and no lock: a hub that is garbage-collected leaves by a finalizer, which
+    may run in the middle of anything, even of another hub's coming.
+    """
 
     def __init__(self) -> None:
-        self.sinks: tuple[Sink, ...] = ()
+        self.sinks: dict[Sink, None] = {}
 
 
 _networks: WeakValueDictionary[str, _Network] = WeakValueDictionary()
-_lock = Lock()
+_lock = RLock()
 
 
 def _done() -> Future[None]:
@@ -61,27 +65,26 @@ class MemoryTransport:
 
     def open(self, sink: Sink) -> None:
         self._sink = sink
-        with _lock:
-            self._network.sinks = (*self._network.sinks, sink)
+        self._network.sinks[sink] = None
         sink.changed(ConnectionState(Phase.CONNECTED))
 
     def send(self, event: Event) -> Future[None]:
         own = self._sink
         if own is None:
             return _refused(HubConnectionError("The hub is not connected; call connect()."))
-        accepted = True
-        for sink in self._network.sinks:
-            # Each hub has an envelope of its own, since stopping is local to a hub.
-            if not sink.received(event.envelope()) and sink is own:
-                accepted = False
-        if accepted:
-            return _ACCEPTED
-        return _refused(
-            Overflow(
-                f"The hub's inbox is full and refused {event.topic}. Handle events faster, or make the hub with "
-                'a larger inbox=… or another overflow="drop-oldest", "drop-newest", "latest" or "block".'
+        # Its own first: what the publisher is told was refused, nobody has got, and it may try again.
+        if not own.received(event.envelope()):
+            return _refused(
+                Overflow(
+                    f"The hub's inbox is full and refused {event.topic}. Handle events faster, or make the hub with "
+                    'a larger inbox=… or another overflow="drop-oldest", "drop-newest", "latest" or "block".'
+                )
             )
-        )
+        # Each hub has an envelope of its own, since stopping is local to a hub.
+        for sink in (*self._network.sinks,):
+            if sink is not own:
+                sink.received(event.envelope())
+        return _ACCEPTED
 
     def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         """Nothing to do: every hub gets every event and tests it itself."""
@@ -92,8 +95,7 @@ class MemoryTransport:
     def close(self) -> Future[None]:
         own, self._sink = self._sink, None
         if own is not None:
-            with _lock:
-                self._network.sinks = tuple(sink for sink in self._network.sinks if sink is not own)
+            self._network.sinks.pop(own, None)
             own.changed(ConnectionState(Phase.DISCONNECTED))
         return _ACCEPTED
 
@@ -105,6 +107,7 @@ def _refused(error: Exception) -> Future[None]:
 
 
 def renew_lock() -> None:
-    """Replace the lock; for a child process, where a thread that held it is gone."""
-    global _lock
-    _lock = Lock()
+    """Replace every lock; for a child process, where a thread that held one is gone."""
+    global _lock, _ACCEPTED
+    _lock = RLock()
+    _ACCEPTED = _done()
