@@ -34,7 +34,8 @@ class Description:
         if not self.subscribers:
             return f"{self.hub}\n  nobody is subscribed"
         rows = [
-            (f"{s.priority:g}", s.subscription or "(everything)", _name(s.callback), str(s.id)) for s in self.subscribers
+            (f"{s.priority:g}", s.subscription or "(everything)", _name(s.callback), str(s.id))
+            for s in self.subscribers
         ]
         widths = [max(len(row[column]) for row in (_HEADINGS, *rows)) for column in range(len(_HEADINGS))]
         lines = [

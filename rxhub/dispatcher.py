@@ -69,7 +69,17 @@ class Subscriber(Registration):
         context: each call runs in a copy of it; taken when subscribing.
     """
 
-    __slots__ = ("_detour", "_hand_over", "_token", "callback", "context", "expression", "id", "metadata", "subscription")
+    __slots__ = (
+        "_detour",
+        "_hand_over",
+        "_token",
+        "callback",
+        "context",
+        "expression",
+        "id",
+        "metadata",
+        "subscription",
+    )
 
     def __init__(
         self,

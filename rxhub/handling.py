@@ -16,7 +16,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
-from threading import Condition, Event as Flag, Thread, get_ident
+from threading import Condition, Thread, get_ident
+from threading import Event as Flag
 from time import monotonic
 from typing import Any, Protocol
 

@@ -49,8 +49,7 @@ from rxhub.scheduler import HandlingScheduler
 from rxhub.state import ConnectionState, Phase
 from rxhub.stream import EventStream
 from rxhub.subject import Subject
-from rxhub.transport import Transport
-from rxhub.transport import memory
+from rxhub.transport import Transport, memory
 from rxhub.transport.memory import MemoryTransport
 
 __all__ = ["EventHub"]
@@ -525,7 +524,9 @@ class EventHub:
     def __enter__(self) -> EventHub:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     async def __aenter__(self) -> EventHub:

@@ -22,6 +22,7 @@ import logging
 from collections import deque
 from inspect import currentframe
 from threading import RLock, local
+from typing import Any
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable

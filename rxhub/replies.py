@@ -114,9 +114,7 @@ class Replies:
             del self._listeners[event_id]
 
 
-async def _await_each(
-    coroutines: list[tuple[Context, Coroutine[Any, Any, object]]], errors: list[Exception]
-) -> None:
+async def _await_each(coroutines: list[tuple[Context, Coroutine[Any, Any, object]]], errors: list[Exception]) -> None:
     for context, coroutine in coroutines:
         try:
             await asyncio.create_task(coroutine, context=context)

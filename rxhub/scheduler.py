@@ -41,9 +41,7 @@ class HandlingScheduler(PeriodicScheduler):
         """Run `action` at `duetime`."""
         return self._put((self.to_datetime(duetime) - self.now).total_seconds(), action, state)
 
-    def _put(
-        self, delay: float, action: typing.ScheduledAction[State], state: State | None
-    ) -> abc.DisposableBase:
+    def _put(self, delay: float, action: typing.ScheduledAction[State], state: State | None) -> abc.DisposableBase:
         inner = SingleAssignmentDisposable()
 
         def run() -> None:
