@@ -21,15 +21,15 @@ from rxhub.cli.demo_tally import Row, Run, Step, Tally
 __all__ = ["View", "can_show", "show", "show_plain", "summary"]
 
 FRAMES_A_SECOND = 15
-WIDE = 96
+WIDE = 98
 """Columns from which on subscriptions are shown as code."""
 WIDER = 112
-"""Columns from which on there is room for times, too."""
+"""Columns from which on there is room for times and long topics, too."""
 AIRY = 30
 """Lines from which on the parts stand apart."""
 
 _TOPICS = 22
-_TOPICS_WIDE = 36
+_TOPICS_WIDER = 36
 _EARLIER = 5
 _ASCII = str.maketrans(
     {"→": ">", "■": "#", "✗": "!", "↩": "<", "⇝": "~", "…": ".", "·": "-", "µ": "u", "─": "-", "←": "<"}
@@ -49,8 +49,7 @@ def can_show() -> bool:
 
 def show(tally: Tally) -> None:
     """Follow the tally in a live view until the hub is closed; the screen is then as it was before."""
-    console = Console()
-    with Live(View(tally), console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+    with Live(View(tally), screen=True, auto_refresh=False) as live:
         while not tally.over:
             tally.take(1 / FRAMES_A_SECOND)
             live.refresh()
@@ -63,11 +62,10 @@ def show_plain(tally: Tally) -> None:
     _print("")
     while not tally.over:
         for seen in tally.take(0.1):
-            _print(
-                f"{seen.number:>4}  {run(seen).plain}"
-                if isinstance(seen, Run)
-                else f"      {news(seen.pipeline, seen.text).plain}"
-            )
+            if isinstance(seen, Run):
+                _print(f"{seen.number:>4}  {run(seen).plain}")
+            else:
+                _print(f"      {news(seen.pipeline, seen.text).plain}")
 
 
 def summary(tally: Tally, *, plain: bool) -> None:
@@ -127,12 +125,12 @@ class View:
         yield _table(tally.rows.values(), width)
         if airy:
             yield Text()
-        yield _rule("deliveries", "the latest is the lowest", width)
+        yield _rule("deliveries", "latest last", width)
         room = max(0, height - (2 + 1 + len(tally.rows) + 1 + 1 + len(tally.news) + 2 * airy))
         runs = [seen for seen in tally.latest if isinstance(seen, Run)]
         latest = runs[max(0, len(runs) - room) :]
         for one in latest:
-            yield run(one, _TOPICS_WIDE if width >= WIDE else _TOPICS)
+            yield run(one, _TOPICS_WIDER if width >= WIDER else _TOPICS)
         for _ in range(room - len(latest)):
             yield Text()
         if airy:
@@ -164,7 +162,7 @@ def _rule(title: str, note: str, width: int) -> Text:
 def _table(rows: Iterable[Row], width: int) -> Table:
     """The subscribers in dispatch order; as code where there is room."""
     wide, wider = width >= WIDE, width >= WIDER
-    table = Table(box=None, pad_edge=False, expand=True, header_style="dim", padding=(0, 2 if wide else 1, 0, 0))
+    table = Table(box=None, pad_edge=False, expand=True, header_style="dim", padding=(0, 2 if wider else 1, 0, 0))
     if not wide:
         table.add_column("prio", justify="right")
     table.add_column("callback")
