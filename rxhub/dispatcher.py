@@ -42,7 +42,6 @@ Callback = Callable[[Event], Any]
 _Coroutine = Coroutine[Any, Any, Any]
 
 logger = logging.getLogger("rxhub")
-_new_delivery = Delivery.__new__
 # Most programs have no context variables; their subscribers share this.
 _EMPTY = Context()
 
@@ -141,6 +140,8 @@ class Dispatcher:
         # Two threads may dispatch at the same time, but an Rx observer must not be called while it is busy.
         self.deliveries: Subject[Delivery] = Subject(serialize=True)
         self.errors: Subject[Outcome] = Subject(serialize=True)
+        # Truthy while somebody observes the deliveries; looked at for every event.
+        self._watchers = self.deliveries._seats
         self._roster: Roster[str, Subscriber] = Roster()
         self._index: Index[Subscriber] = Index()
         self._match = self._index.match
@@ -234,10 +235,10 @@ class Dispatcher:
         matched = self._match(event)
         if event._fields.get("target"):
             matched = self._targeted(event, matched)
-        delivery = _new_delivery(Delivery)
+        delivery = Delivery()
         delivery.event = event
         delivery._called = matched
-        timed = self.deliveries._seats
+        timed = self._watchers
         for subscriber in matched:
             if subscriber._detour:
                 self._hand_over(delivery, subscriber, answer)
@@ -270,10 +271,10 @@ class Dispatcher:
         matched = self._match(event)
         if event._fields.get("target"):
             matched = self._targeted(event, matched)
-        delivery = _new_delivery(Delivery)
+        delivery = Delivery()
         delivery.event = event
         delivery._called = matched
-        timed = self.deliveries._seats
+        timed = self._watchers
         for subscriber in matched:
             if subscriber._detour:
                 self._hand_over(delivery, subscriber, answer)
