@@ -6,7 +6,7 @@ into a queue, and whoever shows takes it out with `take`: counts change under no
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -85,6 +85,7 @@ class Tally:
         rows: the subscribers by id, in dispatch order.
         latest: the latest runs and news, in the order in which they came.
         news: the latest news of each pipeline.
+        emitted: how many news each pipeline has emitted.
         played: how many of the `total` events were published.
         deliveries: how many events were delivered, those published by callbacks included.
         over: whether the hub is closed, so that nothing more will come.
@@ -95,6 +96,7 @@ class Tally:
         self.rows: dict[str, Row] = {}
         self.latest: deque[Run | News] = deque(maxlen=_KEPT)
         self.news: dict[str, deque[str]] = {}
+        self.emitted: Counter[str] = Counter()
         self.played = self.deliveries = 0
         self.over = False
         self._seen: SimpleQueue[Delivery | News | int | None] = SimpleQueue()
@@ -140,6 +142,7 @@ class Tally:
                 self.played += seen
             else:
                 self.news[seen.pipeline].append(seen.text)
+                self.emitted[seen.pipeline] += 1
                 taken.append(seen)
         self.latest.extend(taken)
         return taken

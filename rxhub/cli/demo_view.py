@@ -102,7 +102,7 @@ def _summary(tally: Tally) -> list[Text]:
             lines.append(_line(row.name, f"✗ failed {row.errors} of {row.calls}: {_printable(row.last_error)}", "red"))
     for name, texts in tally.news.items():
         if texts:
-            lines.append(_line(name, f"⇝ {len(texts)} times, at last: {_printable(texts[-1])}", "cyan"))
+            lines.append(_line(name, f"⇝ {tally.emitted[name]} times, at last: {_printable(texts[-1])}", "cyan"))
     return lines
 
 
