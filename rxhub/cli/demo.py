@@ -90,7 +90,7 @@ def studio(hub: EventHub, clock: abc.SchedulerBase) -> dict[str, Observable[str]
 
 # Playing events to it
 
-PACE = 0.065
+PACE = 0.06
 """Seconds from one event to the next at `--speed 1`: the shipped events then take some 11 s."""
 LINGER = 1.0
 """Seconds from the last event to the end, so that the pipelines' timers come to theirs."""
