@@ -47,6 +47,7 @@ from rxhub.errors import (
 )
 from rxhub.event import Event
 from rxhub.handling import FAREWELL, Handling, Invoke, start_no_more
+from rxhub.handover import HandedOver
 from rxhub.inbox import Action, Inbox
 from rxhub.pipeline import Pipeline, Subscribable
 from rxhub.replies import Replies, address
@@ -594,6 +595,9 @@ class EventHub:
     def _publish_here(self, event: Event) -> list[Any]:
         self._check_open()
         self._prepare(event)
+        if isinstance(event, HandedOver):
+            # Here it begins afresh, and may be stopped again.
+            event = event.envelope()
         self.events.on_next(event)
         return self._dispatcher.dispatch(event).results
 
