@@ -296,7 +296,9 @@ class Dispatcher:
                 if result is not None:
                     if type(result) is CoroutineType:
                         # A task of its own gives the coroutine the subscriber's context.
-                        task = asyncio.create_task(cast("_Coroutine", result), context=self._awaiting_context(subscriber))
+                        task = asyncio.create_task(
+                            cast("_Coroutine", result), context=self._awaiting_context(subscriber)
+                        )
                         result = await task
                     if result is not None:
                         delivery.note(subscriber, result)

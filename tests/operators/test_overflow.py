@@ -20,7 +20,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 from reactivex.scheduler.scheduler import Scheduler
 
 from rxhub.errors import Overflow
-from rxhub.overflow import Overflowing, Strategy, overflow
+from rxhub.operators._overflow import Overflowing, Strategy, overflow
 from rxhub.subject import Subject
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -30,7 +30,7 @@ every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     # Not by its dotted name: under that, `rxhub` has the operator.
-    monkeypatch.setattr(import_module("rxhub.overflow"), "_FIRST_SERVICE", 0.05)
+    monkeypatch.setattr(import_module("rxhub.operators._overflow"), "_FIRST_SERVICE", 0.05)
 
 
 class ByHand(Scheduler):
