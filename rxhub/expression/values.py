@@ -31,8 +31,7 @@ _Test: TypeAlias = Callable[[Any], Any]
 
 _LISTS: Any = (list, tuple)
 _MISSING: Any = object()
-# The types' own methods: those of a subclass may raise, answer anything, or never end.
-_get: Callable[[Any, str, Any], Any] = vars(dict)["get"]
+# The types' own iterators: those of a subclass may never end.
 _list_items: Callable[[Any], Iterator[Any]] = vars(list)["__iter__"]
 _tuple_items: Callable[[Any], Iterator[Any]] = vars(tuple)["__iter__"]
 _ORDERS: dict[str, Callable[[Any, Any], Any]] = {">=": ge, "<=": le, ">": gt, "<": lt}
@@ -82,8 +81,8 @@ def found(candidate: object, path: tuple[str, ...], whole: bool = False) -> Iter
 def _step(value: object, kind: type, key: str) -> Any:
     """What a mapping holds under a key, past any `__missing__`: asking a defaultdict would make it grow."""
     try:
-        if kind is dict or issubclass(kind, dict):
-            return _get(value, key, _MISSING)
+        if kind is dict:
+            return cast("dict[str, Any]", value).get(key, _MISSING)
         if isinstance(value, Event):
             return value.fields.get(key, _MISSING)
         if isinstance(value, Mapping) and key in value:
