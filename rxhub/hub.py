@@ -408,6 +408,7 @@ class EventHub:
         The first subscription publishes the event itself, each further one a copy with a new id. Emits
         `NotHandled` as its error if nobody handles the hub.
         """
+        _check_event(event)
         first = True
 
         def subscribe(
@@ -450,6 +451,7 @@ class EventHub:
             NoReply: if none came within `timeout` seconds.
             NotHandled: if nobody handles the hub, so that no reply could be seen.
         """
+        _check_event(event)
         self._check_handled("ask")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Event] = loop.create_future()
@@ -618,6 +620,8 @@ class EventHub:
         self._check_open()
         self._prepare(event)
         if not self.connected:
+            # Another thread may have closed it since.
+            self._check_open()
             raise HubConnectionError(
                 f"Cannot publish {event.topic} as the hub is not connected. Call connect(), or publish(synchronous=True)."
             )
@@ -633,10 +637,11 @@ class EventHub:
     def _offer(self, event: Event) -> Future[None] | None:
         """Hand the event to the transport; None if the inbox is full and its policy is to wait for room."""
         sent = self._transport.send(event)
-        if sent.done() and isinstance(sent.exception(), Overflow):
-            # It refuses when it is closed, too.
+        error = sent.exception() if sent.done() else None
+        if error is not None:
+            # Another thread may have closed the hub: then that is why.
             self._check_open()
-            if self._inbox.policy == "block":
+            if self._inbox.policy == "block" and isinstance(error, Overflow):
                 return None
         return sent
 
@@ -657,8 +662,7 @@ class EventHub:
 
     def _prepare(self, event: Event) -> None:
         """Fill in where the event comes from, as ftrack's hub does."""
-        if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"publish takes an rxhub Event, but {type(event).__name__} was given.")
+        _check_event(event)
         if not isinstance(event.get("topic"), str):
             raise EventError(f"An event needs a text as its topic, but {event.get('topic')!r} was found.")
         if not isinstance(event.get("source"), MutableMapping):
@@ -783,6 +787,11 @@ def _origin(event: Event) -> Mapping[str, Any]:
     """Where an event comes from, as far as it tells."""
     source = event.get("source")
     return cast("Mapping[str, Any]", source) if isinstance(source, Mapping) else {}
+
+
+def _check_event(event: Event) -> None:
+    if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"An rxhub Event is published, but {type(event).__name__} was given.")
 
 
 def _renamed(event: Event) -> Event:
