@@ -1,1 +1,33 @@
-"""A reactive event hub: events, subscriptions, dispatch and signals as observables."""
+"""A reactive event hub: subscriptions, priorities, `stop()` and replies, as observables.
+
+The index of the book:
+
+- `Event`: the envelope that travels.
+- `EventHub`: routes events to subscribers in order of priority; `Dispatcher` does it without a transport.
+- `Delivery`, `Outcome`: one event's run through its subscribers, and what came of each.
+- `Subject`: a fast reactivex subject that isolates its observers and keeps order.
+- `where`, `dispatch`, `resume`, `overflow`: operators for any reactivex pipeline.
+
+The subscription language is in `rxhub.expression`, the exceptions in `rxhub.errors`.
+"""
+
+from rxhub.delivery import Delivery, Outcome
+from rxhub.dispatcher import Dispatcher, Subscriber
+from rxhub.event import Event
+from rxhub.hub import EventHub
+from rxhub.operators import dispatch, overflow, resume, where
+from rxhub.subject import Subject
+
+__all__ = [
+    "Delivery",
+    "Dispatcher",
+    "Event",
+    "EventHub",
+    "Outcome",
+    "Subject",
+    "Subscriber",
+    "dispatch",
+    "overflow",
+    "resume",
+    "where",
+]

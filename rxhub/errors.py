@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "AlreadyHandled",
+    "CallbackInterrupted",
     "EventError",
     "ExpressionError",
     "HubClosed",
@@ -15,6 +16,7 @@ __all__ = [
     "NotHandledWarning",
     "NotUniqueError",
     "Overflow",
+    "PipelineEnded",
     "RxHubError",
     "TooLate",
 ]
@@ -99,6 +101,14 @@ class NotHandledWarning(RuntimeWarning):
 
 class NoReply(RxHubError, TimeoutError):
     """No reply came within the timeout."""
+
+
+class PipelineEnded(RxHubError):
+    """An error in an operator ended a pipeline, by the rule of Rx; the error is the `__cause__`."""
+
+
+class CallbackInterrupted(RxHubError, RuntimeError):
+    """A callback ended by what is no `Exception`, such as its own cancellation; that is the `__cause__`."""
 
 
 class TooLate(RxHubError, RuntimeError):

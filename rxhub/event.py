@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from os import urandom
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
 from rxhub.errors import EventError
 
@@ -12,6 +12,31 @@ __all__ = ["Event"]
 
 _WIRE_REPLY = "inReplyToEvent"
 _REPLY = "in_reply_to_event"
+
+
+T = TypeVar("T")
+
+
+class _Field(Generic[T]):
+    """A key of the envelope as an attribute."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, event: None, owner: type) -> _Field[T]: ...
+    @overload
+    def __get__(self, event: Event, owner: type) -> T: ...
+    def __get__(self, event: Event | None, owner: type) -> _Field[T] | T:
+        if event is None:
+            return self
+        try:
+            return event[self.name]
+        except KeyError:
+            raise AttributeError(f"This event's {self.name!r} was deleted.") from None
+
+    def __set__(self, event: Event, value: T) -> None:
+        event[self.name] = value
 
 
 class Event(MutableMapping[str, Any]):
@@ -34,6 +59,14 @@ class Event(MutableMapping[str, Any]):
 
     __slots__ = ("__weakref__", "_fields", "_stopped")
 
+    topic = _Field[str]()
+    id = _Field[str]()
+    data = _Field[Any]()
+    sent = _Field[Any]()
+    source = _Field[Any]()
+    target = _Field[str]()
+    in_reply_to_event = _Field["str | None"]()
+
     def __init__(
         self,
         topic: str,
@@ -46,7 +79,7 @@ class Event(MutableMapping[str, Any]):
     ) -> None:
         self._fields: dict[str, Any] = {
             "topic": topic,
-            "id": id,
+            "id": id or None,
             "data": {} if data is None else data,
             "sent": sent,
             "source": {} if source is None else source,
@@ -75,9 +108,12 @@ class Event(MutableMapping[str, Any]):
         fields = event._fields
         for key, value in payload.items():
             fields[_REPLY if key == _WIRE_REPLY else key] = value
-        for key, empty in (("data", {}), ("source", {}), ("target", "")):
-            if fields[key] is None:
-                fields[key] = empty
+        if fields["data"] is None:
+            fields["data"] = {}
+        if fields["source"] is None:
+            fields["source"] = {}
+        if fields["target"] is None:
+            fields["target"] = ""
         return event
 
     def to_wire(self) -> dict[str, Any]:
@@ -96,9 +132,10 @@ class Event(MutableMapping[str, Any]):
             fields["id"] = urandom(16).hex()
         return fields
 
-    def envelope(self) -> Event:
-        """A new, unstopped event around the same data, for another hub or another thread."""
-        twin = Event.__new__(Event)
+    def envelope(self, kind: type[Event] | None = None) -> Event:
+        """A new, unstopped event (of class `kind`) around the same data, for another hub or thread."""
+        kind = kind or Event
+        twin = kind.__new__(kind)
         twin._fields = self.fields.copy()
         twin._stopped = False
         return twin
@@ -132,18 +169,13 @@ class Event(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.fields!r}>"
 
-    def __getattr__(self, name: str) -> Any:
-        # Only names that are no slot and no method arrive here: the keys.
-        if name[:1] != "_" and name in self._fields:
-            return self.fields[name]
-        raise AttributeError(f"An event has no field {name!r}; its fields are {', '.join(self._fields)}.")
-
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self.fields, self._stopped)
+        # A plain event, even of one that was handed over: where it arrives it can be stopped again.
+        return Event._rebuilt, (dict(self.fields), self._stopped)
 
-
-def _rebuilt(fields: dict[str, Any], stopped: bool) -> Event:
-    event = Event.__new__(Event)
-    event._fields = dict(fields)
-    event._stopped = stopped
-    return event
+    @classmethod
+    def _rebuilt(cls, fields: dict[str, Any], stopped: bool) -> Event:
+        event = cls.__new__(cls)
+        event._fields = fields
+        event._stopped = stopped
+        return event

@@ -135,7 +135,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
     def _subscribe_core(
         self,
         observer: abc.ObserverBase[_T],
-        scheduler: abc.SchedulerBase | None = None,  # noqa: ARG002 - a subject has no work to schedule
+        scheduler: abc.SchedulerBase | None = None,
     ) -> abc.DisposableBase:
         gate: AutoDetachObserver[_T]
         if type(cast("object", observer)) is AutoDetachObserver:

@@ -1,8 +1,8 @@
-"""How a subscription is written: the alphabets of its words, and how the words nest.
+r"""How a subscription is written: the alphabets of its words, and how the words nest.
 
 The alphabets stand here once: reading goes by them, and the tree refuses by them what no text could denote. They
 are written as what they leave out, since every non-ASCII character that is neither white space nor a control
-belongs to them (combining marks too, which `\\w` would not cover).
+belongs to them (combining marks too, which `\w` would not cover).
 
 Every pattern is possessive where it repeats. Nothing is tried twice, so that a quote that is never closed costs
 linear time; and a key never gives letters back, or `main (x)` would be read as `ma in (x)`.

@@ -15,7 +15,7 @@ from rxhub.expression.dialect import Dialect
 from rxhub.expression.node import Bucket, Node, Row, Token, in_order, leave
 from rxhub.expression.parser import parse
 from rxhub.expression.residual import Residuals
-from rxhub.expression.tree import Expression
+from rxhub.expression.tree import And, Condition, Expression, Not, Or
 
 __all__ = ["Index"]
 
@@ -41,6 +41,7 @@ class Index(Generic[E]):
         "_is_changing",
         "_lock",
         "_order",
+        "_reads_id",
         "_root",
         "_size",
         "_topic",
@@ -53,6 +54,7 @@ class Index(Generic[E]):
         # The buckets of topics, as long as there is nothing else; then empty.
         self._topics: dict[str, Bucket] = {}
         self._order = count()
+        self._reads_id = False  # whether an event must have made its id before it is looked at
         self._size = 0
         self._lock = RLock()
         self._changes: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -65,7 +67,7 @@ class Index(Generic[E]):
         return f"<{type(self).__name__} of {self._size}>"
 
     def add(
-        self, expression: Expression | str, entry: E, priority: int = 100, *, dialect: Dialect = Dialect.RXHUB
+        self, expression: Expression | str, entry: E, priority: float = 100, *, dialect: Dialect = Dialect.RXHUB
     ) -> Token:
         """Add an entry.
 
@@ -83,8 +85,10 @@ class Index(Generic[E]):
             TypeError: if the priority is no number, which could not be ordered.
         """
         if not isinstance(priority, (int, float)) or priority != priority:
-            raise TypeError(f"A priority is an integer (the lowest comes first), but {priority!r} was found.")
+            raise TypeError(f"A priority is a number (the lowest comes first), but {priority!r} was found.")
         tree = parse(expression, dialect) if isinstance(expression, str) else expression
+        if not self._reads_id:
+            self._reads_id = _reads_id(tree)
         token = Token(self, (priority, next(self._order), entry))
         self._change(self._add, token, conjuncts((tree,)))
         return token
@@ -113,7 +117,7 @@ class Index(Generic[E]):
         if _type(candidate) is not dict:
             if _type(candidate) is not Event and not issubclass(_type(candidate), Event):
                 return self._search(candidate)
-            candidate = candidate.fields
+            candidate = candidate.fields if self._reads_id else candidate._fields
         # Most indexes hold topics only: one look-up, then what is left to test behind it.
         try:
             topic = candidate["topic"]
@@ -142,6 +146,11 @@ class Index(Generic[E]):
             if test is None or test(candidate):
                 found += entries
         return tuple(found)
+
+    def renew_lock(self) -> None:
+        """Replace the lock; for a child process, where a thread that held it is gone."""
+        self._lock = RLock()
+        self._is_changing = False
 
     def _search(self, candidate: object) -> tuple[E, ...]:
         hits: list[Row] = []
@@ -180,3 +189,16 @@ class Index(Generic[E]):
         self._size += difference
         has_more = self._topic.has_more or len(root.scan) > 1 or not root.rest.is_empty
         self._topics = {} if has_more else self._topic.texts
+
+
+def _reads_id(tree: Expression) -> bool:
+    """Whether the id of an event decides, which an event makes when it is first asked for."""
+    match tree:
+        case And(children) | Or(children):
+            return any(map(_reads_id, children))
+        case Not(child):
+            return _reads_id(child)
+        case Condition(key):
+            return key == "id" or key.startswith("id.")
+        case _:
+            return False

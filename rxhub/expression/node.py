@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bucket", "Node", "Ranked", "Row", "Token", "in_order", "leave"]
 
-Ranked: TypeAlias = tuple[int, int, Any]
+Ranked: TypeAlias = tuple[float, int, Any]
 """Priority, order of adding, entry. Orders are distinct, so comparing never comes to the entries."""
 
 Row: TypeAlias = tuple[Test | None, tuple[Any, ...], tuple[Ranked, ...], int]

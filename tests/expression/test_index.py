@@ -557,3 +557,9 @@ def test_a_not_alone_is_tested_for_every_event() -> None:
 
 def test_repr_says_how_many() -> None:
     assert repr(filled("topic=a", "n=1")) == "<Index of 2>"
+
+
+def test_an_event_makes_its_id_where_a_subscription_asks_for_it() -> None:
+    index: Index[str] = Index()
+    index.add("topic=a and not id=x", "asks for the id")
+    assert index.match(Event("a")) == ("asks for the id",)

@@ -1,0 +1,33 @@
+"""The command `rxhub`.
+
+Only `main` lives here, and it imports nothing of the commands before it runs: `rxhub` is installed as a script with
+the bare library too, and then says what is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+_NEEDED = {"typer", "rich"}
+
+
+def main() -> int:
+    """Run the command line in `sys.argv`.
+
+    Returns:
+        The exit status, where typer has not ended the process with one already.
+    """
+    try:
+        from rxhub.cli.app import app
+
+        app(prog_name="rxhub")
+    except ModuleNotFoundError as error:
+        if error.name not in _NEEDED:
+            raise
+        print(f"rxhub: the commands need {error.name}: pip install 'rxhub[cli]'", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0

@@ -1,0 +1,9 @@
+"""`python -m rxhub.cli` is `rxhub`."""
+
+from __future__ import annotations
+
+import sys
+
+from rxhub.cli import main
+
+sys.exit(main())

@@ -1,0 +1,38 @@
+"""The commands, gathered: each lives in the module of its name."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from rxhub.cli import explain, filter
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="rxhub",
+    help="A reactive event hub, at a terminal.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+app.command("filter")(filter.command)
+app.command("explain")(explain.command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rxhub {version('rxhub')}")
+        raise typer.Exit
+
+
+@app.callback()
+def rxhub(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """A reactive event hub, at a terminal."""

@@ -1,0 +1,6 @@
+"""`rxhub explain`."""
+
+__all__ = ["command"]
+
+
+def command() -> None: ...

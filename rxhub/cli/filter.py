@@ -1,0 +1,138 @@
+"""`rxhub filter`: grep for events."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+
+from rxhub.cli.lines import LONGEST, lines
+from rxhub.cli.status import STDIN, Status, complain, ending, name_of, open_input
+from rxhub.expression import Dialect, compile
+
+__all__ = ["command"]
+
+_LINES_BETWEEN_UPDATES = 500
+
+
+@ending
+def command(
+    subscription: Annotated[
+        str, typer.Argument(metavar="SUBSCRIPTION", show_default=False, help="What to look for: 'topic=ftrack.*'")
+    ],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE", show_default=False, help="Events, one JSON object a line; - is stdin."),
+    ] = None,
+    count: Annotated[bool, typer.Option("--count", "-c", help="Print only how many lines were picked.")] = False,
+    invert: Annotated[bool, typer.Option("--invert", "-v", help="Pick the events that do not match.")] = False,
+    dialect: Annotated[Dialect, typer.Option(help="Whose meaning a * has.")] = Dialect.RXHUB,
+    max_line: Annotated[int, typer.Option(min=1, metavar="BYTES", help="A longer line is broken.")] = LONGEST,
+) -> Status:
+    """Print the events that match a subscription, each line unchanged.
+
+    Ends with 0 if a line was picked and with 1 if none was. A line that is no event is told of on stderr and passed
+    over; after that, or any other error, the end is 2.
+    """
+    search = _Search(compile(subscription, dialect), invert, printing=not count, longest=max_line)
+    paths = files or [STDIN]
+    with _progress(paths, beside_output=not count) as advance:
+        for path in paths:
+            search.through(path, advance)
+    if count:
+        typer.echo(search.picked)
+    if search.failed:
+        return Status.ERROR
+    return Status.MATCHED if search.picked else Status.NOT_MATCHED
+
+
+@dataclass
+class _Search:
+    matches: Callable[[Mapping[str, Any]], bool]
+    invert: bool
+    printing: bool
+    longest: int
+    picked: int = 0
+    failed: bool = False
+    _unfinished: bool = False
+
+    def through(self, path: Path, advance: Callable[[int], None]) -> None:
+        """Search one file; what is wrong with it is told and remembered."""
+        try:
+            opened = open_input(path)
+        except OSError as error:
+            self._fail(f"{name_of(path)}: {error.strerror}")
+            return
+        with opened as stream:
+            regular = _is_regular(stream)
+            if regular and self.printing and _is_output(stream):
+                self._fail(f"{path}: the output goes into this file")
+                return
+            for number, raw, candidate, fault in lines(stream, self.longest):
+                if candidate is None:
+                    self._fail(f"{name_of(path)}:{number}: {fault}")
+                elif self.matches(candidate) is not self.invert:
+                    self.picked += 1
+                    if self.printing:
+                        self._print(raw, at_once=not regular)
+                if regular and number % _LINES_BETWEEN_UPDATES == 0:
+                    advance(stream.tell())
+
+    def _print(self, raw: bytes, at_once: bool) -> None:
+        output = sys.stdout.buffer
+        # The last line of a file may lack its line break; the next file's line must not be glued to it.
+        output.write(b"\n" + raw if self._unfinished else raw)
+        self._unfinished = not raw.endswith(b"\n")
+        if at_once:  # somebody follows a growing log through a pipe
+            output.flush()
+
+    def _fail(self, message: str) -> None:
+        self.failed = True
+        complain(message)
+
+
+def _is_regular(stream: BinaryIO) -> bool:
+    """Whether it is a file with an end, and no pipe, terminal or buffer."""
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _is_output(stream: BinaryIO) -> bool:
+    """Whether what is printed would be read again, without end."""
+    try:
+        return os.path.sameopenfile(stream.fileno(), sys.stdout.fileno())
+    except (OSError, ValueError):  # stdout is no file
+        return False
+
+
+@contextmanager
+def _progress(paths: list[Path], beside_output: bool) -> Generator[Callable[[int], None]]:
+    """A bar on the terminal while files are read, unless the picked lines themselves appear there."""
+    if not sys.stderr.isatty() or (beside_output and sys.stdout.isatty()) or not all(p.is_file() for p in paths):
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("filter", total=sum(p.stat().st_size for p in paths))
+        done, latest = 0, 0
+
+        def advance(position: int) -> None:
+            nonlocal done, latest
+            if position < latest:  # the next file has begun
+                done += latest
+            latest = position
+            bar.update(task, completed=done + position)
+
+        yield advance

@@ -1,0 +1,366 @@
+"""One event through its subscribers: priority order, stop, isolation.
+
+Theory of operation: the `Index` answers which subscribers match, already in order, as a snapshot
+that never changes. The loop below runs over it. Whatever is not a live subscriber with a plain
+callback takes the `detour`, a single flag, so that the common path stays short.
+
+There are two such loops, alike but for one word: `dispatch_async` awaits a callback that returns a
+coroutine, `dispatch` has it run by whoever handles the hub, or notes an error. Both note only what
+is out of the ordinary; a `Delivery` makes outcomes of that when somebody looks.
+
+Each callback runs in a copy of the context in which it subscribed (one copy a call, so that calls
+cannot leak into each other, and a callback may be entered twice).
+"""
+
+# The insides of event, subscriber and delivery are this file's own: the loop cannot afford their properties.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Hashable, Mapping, MutableMapping, Sequence
+from contextvars import Context, copy_context
+from os import urandom
+from threading import RLock
+from types import CoroutineType
+from typing import Any, cast
+
+from reactivex import abc
+
+from rxhub.delivery import ABSENT, Delivery, Failed, Outcome
+from rxhub.errors import ExpressionError
+from rxhub.event import Event
+from rxhub.expression import Expression, Index, parse
+from rxhub.handover import Answer, HandOver, Settle, as_exception
+from rxhub.roster import Registration, Roster
+from rxhub.subject import Subject
+
+__all__ = ["Callback", "Dispatcher", "Subscriber"]
+
+Callback = Callable[[Event], Any]
+_Coroutine = Coroutine[Any, Any, Any]
+
+logger = logging.getLogger("rxhub")
+# Most programs have no context variables; their subscribers share this.
+_EMPTY = Context()
+
+Run = Callable[[_Coroutine, Context], Any]
+
+
+def _refuse(coroutine: _Coroutine, context: Context) -> Any:
+    coroutine.close()
+    raise TypeError(
+        "A callback that is a coroutine function cannot be awaited in a synchronous dispatch. "
+        "Publish without synchronous=True, or await dispatch_async."
+    )
+
+
+class Subscriber(Registration):
+    """One registration: which events, what to call, who it is.
+
+    Attributes:
+        id: the identifier, unique in its dispatcher.
+        subscription: the string it was made from.
+        expression: the tree that the string parses to.
+        callback: called with the event.
+        metadata: what event targets are tested against; holds at least `id`.
+        context: each call runs in a copy of it; taken when subscribing.
+    """
+
+    __slots__ = (
+        "_detour",
+        "_hand_over",
+        "_token",
+        "callback",
+        "context",
+        "expression",
+        "id",
+        "metadata",
+        "subscription",
+    )
+
+    def __init__(
+        self,
+        subscription: str,
+        expression: Expression,
+        callback: Callback,
+        metadata: MutableMapping[str, Any],
+        priority: float,
+        scheduler: abc.SchedulerBase | None,
+        settle: Settle,
+    ) -> None:
+        super().__init__(priority)
+        self.subscription = subscription
+        self.expression = expression
+        self.callback = callback
+        self.metadata = metadata
+        # Kept apart: the metadata is its owner's, who may change it.
+        self.id: str = metadata["id"]
+        self.context = copy_context() or _EMPTY
+        self._hand_over = None if scheduler is None else HandOver(self, scheduler, settle)
+        # Anything but "alive and called right here": the loop looks closer.
+        self._detour = scheduler is not None
+        self._token: Any = None
+
+    @property
+    def scheduler(self) -> abc.SchedulerBase | None:
+        """Where the callback runs; None is where the dispatch runs."""
+        return None if self._hand_over is None else self._hand_over.scheduler
+
+    def interested_in(self, event: Mapping[str, Any]) -> bool:
+        """Whether the subscription matches `event` (targets aside)."""
+        return self.expression.matches(event)
+
+    def __str__(self) -> str:
+        return f'<Subscriber {self.id} priority={self.priority} subscription="{self.subscription}">'
+
+    __repr__ = __str__
+
+
+class Dispatcher:
+    """Subscribers, and the run of events through them.
+
+    Args:
+        joined: told of each new subscriber.
+        left: told of each subscriber that was removed.
+
+    Attributes:
+        deliveries: emits each delivery when its run is over.
+        errors: emits the outcome of each callback that failed.
+    """
+
+    def __init__(
+        self,
+        joined: Callable[[Subscriber], None] | None = None,
+        left: Callable[[Subscriber], None] | None = None,
+    ) -> None:
+        self._joined = joined
+        self._left = left
+        # Two threads may dispatch at the same time, but an Rx observer must not be called while it is busy.
+        self.deliveries: Subject[Delivery] = Subject(serialize=True)
+        self.errors: Subject[Outcome] = Subject(serialize=True)
+        # Truthy while somebody observes the deliveries; looked at for every event.
+        self._watchers = self.deliveries._seats
+        self._roster: Roster[str, Subscriber] = Roster()
+        self._index: Index[Subscriber] = Index()
+        self._match = self._index.match
+        self._lock = RLock()
+
+    def subscribe(
+        self,
+        subscription: str,
+        callback: Callback,
+        subscriber: MutableMapping[str, Any] | None = None,
+        priority: float = 100,
+        scheduler: abc.SchedulerBase | None = None,
+    ) -> Subscriber:
+        """Register `callback` for the events that match `subscription`.
+
+        Args:
+            subscription: see the subscription language; the empty string matches everything.
+            callback: called with the event; may be a coroutine function, which `dispatch_async` awaits.
+            subscriber: metadata for event targets. An `id` is added if it has none.
+            priority: lower runs first; equal ones run in order of subscribing.
+            scheduler: where the callback runs. It then takes its place at hand-over, gets its events
+                one at a time in order, and can no longer stop them.
+
+        Raises:
+            ExpressionError: if the subscription does not parse.
+            NotUniqueError: if a subscriber with this id is registered.
+            TypeError: if the callback cannot be called, the metadata is no mutable mapping, its id cannot be hashed,
+                or the priority is no number.
+        """
+        if not callable(callback):
+            raise TypeError(f"A callback must be callable, but {type(callback).__name__} was given.")
+        metadata: MutableMapping[str, Any] = {} if subscriber is None else subscriber
+        if not isinstance(metadata, MutableMapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"Subscriber metadata must be a dict, but {type(metadata).__name__} was given.")
+        identifier: Any = metadata.get("id")
+        if identifier is None:
+            metadata["id"] = identifier = urandom(16).hex()
+        if not isinstance(cast("object", identifier), Hashable):
+            raise TypeError(f"A subscriber's id must be hashable, but {type(identifier).__name__} was given.")
+        if not isinstance(priority, (int, float)) or priority != priority:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"A priority is a number (the lowest runs first), but {priority!r} was given.")
+        member = Subscriber(subscription, parse(subscription), callback, metadata, priority, scheduler, self._settle)
+        # The roster and the index rank equal priorities by order of coming: both must see the same order.
+        with self._lock:
+            self._roster.join(identifier, member)
+            member._token = self._index.add(member.expression, member, priority)
+        if self._joined is not None:
+            self._joined(member)
+        return member
+
+    def unsubscribe(self, identifier: str) -> Subscriber:
+        """Remove and return the subscriber with this id; it is not called any more, not even for an event under way.
+
+        Raises:
+            NotFoundError: if there is none.
+        """
+        with self._lock:
+            member = self._roster.leave(identifier)
+            member._detour = True
+            self._index.remove(member._token)
+        if self._left is not None:
+            self._left(member)
+        return member
+
+    def get(self, identifier: str) -> Subscriber | None:
+        """The subscriber with this id, or None."""
+        return self._roster.get(identifier)
+
+    @property
+    def subscribers(self) -> tuple[Subscriber, ...]:
+        """All subscribers in dispatch order."""
+        return self._roster.snapshot()
+
+    def __len__(self) -> int:
+        return len(self._roster)
+
+    def dispatch(self, event: Event, answer: Answer | None = None, run: Run | None = None) -> Delivery:
+        """Run `event` through its subscribers, here and now.
+
+        Args:
+            event: what is delivered; an earlier `stop()` is forgotten.
+            answer: called with (event, subscriber, result) for each result that is not None.
+            run: runs a coroutine in a context to its end, and returns its result; without it, a
+                callback that is a coroutine function yields an error outcome.
+
+        Returns:
+            The delivery; it has completed unless a subscriber with a scheduler still runs.
+        """
+        # The common path of the whole library: each line here is paid for by every event.
+        event._stopped = False
+        matched = self._match(event)
+        if event._fields.get("target"):
+            matched = self._targeted(event, matched)
+        delivery = Delivery()
+        delivery.event = event
+        delivery._called = matched
+        timed = self._watchers
+        for subscriber in matched:
+            if subscriber._detour:
+                self._hand_over(delivery, subscriber, answer)
+                continue
+            if timed:
+                delivery.start_clock()
+            try:
+                result: Any = subscriber.context.copy().run(subscriber.callback, event)
+                if result is not None:
+                    if type(result) is CoroutineType:
+                        result = (run or _refuse)(cast("_Coroutine", result), subscriber.context.copy())
+                    if result is not None:
+                        delivery.note(subscriber, result)
+                        if answer is not None:
+                            answer(event, subscriber, result)
+            except (Exception, asyncio.CancelledError) as error:
+                delivery.note(subscriber, self._failed(event, subscriber, error))
+            if timed:
+                delivery.stop_clock(subscriber)
+            if event._stopped:
+                delivery.stopped_by = subscriber
+                break
+        if timed:
+            self.deliveries.on_next(delivery)
+        return delivery
+
+    async def dispatch_async(self, event: Event, answer: Answer | None = None) -> Delivery:
+        """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop."""
+        event._stopped = False
+        matched = self._match(event)
+        if event._fields.get("target"):
+            matched = self._targeted(event, matched)
+        delivery = Delivery()
+        delivery.event = event
+        delivery._called = matched
+        timed = self._watchers
+        for subscriber in matched:
+            if subscriber._detour:
+                self._hand_over(delivery, subscriber, answer)
+                continue
+            if timed:
+                delivery.start_clock()
+            try:
+                result: Any = subscriber.context.copy().run(subscriber.callback, event)
+                if result is not None:
+                    if type(result) is CoroutineType:
+                        # A task of its own gives the coroutine the subscriber's context.
+                        task = asyncio.create_task(cast("_Coroutine", result), context=subscriber.context.copy())
+                        result = await task
+                    if result is not None:
+                        delivery.note(subscriber, result)
+                        if answer is not None:
+                            answer(event, subscriber, result)
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and _is_cancelled_itself():
+                    raise
+                delivery.note(subscriber, self._failed(event, subscriber, error))
+            if timed:
+                delivery.stop_clock(subscriber)
+            if event._stopped:
+                delivery.stopped_by = subscriber
+                break
+        if timed:
+            self.deliveries.on_next(delivery)
+        return delivery
+
+    def _hand_over(self, delivery: Delivery, subscriber: Subscriber, answer: Answer | None) -> None:
+        """The callback does not run here: it left meanwhile, or its scheduler will run it."""
+        delivery.note(subscriber, ABSENT)
+        if subscriber.alive and subscriber._hand_over is not None:
+            subscriber._hand_over.put(delivery, answer)
+
+    def _failed(self, event: Event, subscriber: Subscriber, raised: BaseException) -> Failed:
+        error = as_exception(raised)
+        self._report(event, Outcome(subscriber, error=error), error)
+        return Failed(error)
+
+    def _settle(
+        self, delivery: Delivery, subscriber: Subscriber, result: Any, error: Exception | None, answer: Answer | None
+    ) -> None:
+        """A callback that was handed to a scheduler has ended."""
+        outcome = Outcome(subscriber, result, error)
+        if error is not None:
+            self._report(delivery.event, outcome, error)
+        elif answer is not None and result is not None:
+            answer(delivery.event, subscriber, result)
+        delivery.close_one(outcome)
+
+    def _report(self, event: Event, outcome: Outcome, error: Exception) -> None:
+        logger.error("Error calling %s for event %s: %s", outcome.subscriber, event.topic, error, exc_info=error)
+        self.errors.on_next(outcome)
+
+    def _targeted(self, event: Event, matched: Sequence[Subscriber]) -> Sequence[Subscriber]:
+        """Those of `matched` whose metadata the event's target matches; none if the target does not parse."""
+        try:
+            target = parse(event.target)
+        except ExpressionError as error:
+            logger.error("Event %s reaches nobody, since its target cannot be parsed: %s", event.id, error)
+            return ()
+        return [subscriber for subscriber in matched if target.matches(subscriber.metadata)]
+
+    @property
+    def completed(self) -> bool:
+        """Whether it was told that no event comes any more."""
+        return self.deliveries.is_stopped
+
+    def complete(self) -> None:
+        """No event comes any more: complete `deliveries` and `errors`."""
+        self.deliveries.on_completed()
+        self.errors.on_completed()
+
+    def renew_locks(self) -> None:
+        """Replace every lock; for a child process, where a thread that held one is gone."""
+        self._lock = RLock()
+        self._roster.renew_lock()
+        self._index.renew_lock()
+        for subscriber in self._roster:
+            if subscriber._hand_over is not None:
+                subscriber._hand_over.renew_lock()
+
+
+def _is_cancelled_itself() -> bool:
+    """Whether the cancellation was meant for the task that dispatches, not for what a callback awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

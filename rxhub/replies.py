@@ -1,0 +1,130 @@
+"""Who waits for replies to which event.
+
+A reply names the event that it answers in `in_reply_to_event`. Listeners of `publish(on_reply=…)`
+have no end of their own, so they leave after a time, and the oldest leave when there are too many:
+a program that publishes for weeks keeps a bounded number of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Hashable
+from contextvars import Context, copy_context
+from itertools import count
+from threading import RLock
+from time import monotonic
+from typing import Any
+
+from reactivex.disposable import Disposable
+
+from rxhub.event import Event
+
+__all__ = ["Replies"]
+
+Listener = Callable[[Event], object]
+
+
+class Replies:
+    """Listeners by the id of the event that they published.
+
+    Args:
+        lifetime: seconds after which a listener leaves.
+        capacity: how many listeners there may be.
+    """
+
+    def __init__(self, lifetime: float = 600.0, capacity: int = 10_000) -> None:
+        self._lifetime = lifetime
+        self._capacity = capacity
+        # Entered again by a finalizer that disposes of a listener, whenever the garbage collector runs.
+        self._lock = RLock()
+        self._numbers = count()
+        # In the order of their ends, since all live equally long.
+        self._ends: OrderedDict[tuple[Hashable, int], float] = OrderedDict()
+        self._listeners: dict[Hashable, dict[int, tuple[Context, Listener]]] = {}
+
+    def __len__(self) -> int:
+        """How many listeners wait."""
+        return len(self._ends)
+
+    def listen(self, event_id: Hashable, listener: Listener) -> Disposable:
+        """Call `listener` with each reply to this event, until disposed or its lifetime is over.
+
+        It runs in a copy of the present context; it may be a coroutine function.
+        """
+        key = (event_id, next(self._numbers))
+        now = monotonic()
+        with self._lock:
+            self._expire(now)
+            if len(self._ends) >= self._capacity:
+                self._drop(next(iter(self._ends), key))
+            self._ends[key] = now + self._lifetime
+            self._listeners.setdefault(event_id, {})[key[1]] = (copy_context(), listener)
+        return Disposable(lambda: self._leave(key))
+
+    def handle(self, event: Event) -> Coroutine[Any, Any, None] | None:
+        """Pass a reply to those who wait for it: the callback of the hub's own subscriber.
+
+        Returns:
+            What remains to be awaited, if coroutine functions are among the listeners.
+
+        Raises:
+            Exception: what a listener raised, when all have been called; several as a group.
+        """
+        asked = event.get("in_reply_to_event")
+        with self._lock:
+            self._expire(monotonic())
+            listeners = tuple(self._listeners.get(asked, {}).values()) if isinstance(asked, Hashable) else ()
+        errors: list[Exception] = []
+        coroutines: list[tuple[Context, Coroutine[Any, Any, object]]] = []
+        for context, listener in listeners:
+            context = context.copy()
+            try:
+                result = context.run(listener, event)
+            except Exception as error:
+                errors.append(error)
+            else:
+                if asyncio.iscoroutine(result):
+                    coroutines.append((context, result))
+        if coroutines:
+            return _await_each(coroutines, errors)
+        return _raise_all(errors)
+
+    def renew_lock(self) -> None:
+        """Replace the lock and forget everybody; for a child process."""
+        self._lock = RLock()
+        self._ends.clear()
+        self._listeners.clear()
+
+    def _leave(self, key: tuple[Hashable, int]) -> None:
+        with self._lock:
+            self._drop(key)
+
+    def _expire(self, now: float) -> None:
+        while (oldest := next(iter(self._ends.items()), None)) is not None and oldest[1] <= now:
+            self._drop(oldest[0])
+
+    def _drop(self, key: tuple[Hashable, int]) -> None:
+        if self._ends.pop(key, None) is None:
+            return
+        event_id, number = key
+        listeners = self._listeners[event_id]
+        del listeners[number]
+        if not listeners:
+            del self._listeners[event_id]
+
+
+async def _await_each(coroutines: list[tuple[Context, Coroutine[Any, Any, object]]], errors: list[Exception]) -> None:
+    for context, coroutine in coroutines:
+        try:
+            await asyncio.create_task(coroutine, context=context)
+        except Exception as error:
+            errors.append(error)
+    _raise_all(errors)
+
+
+def _raise_all(errors: list[Exception]) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} reply callbacks failed", errors)

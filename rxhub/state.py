@@ -1,0 +1,36 @@
+"""What the connection of a hub is doing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["ConnectionState", "Phase"]
+
+
+class Phase(Enum):
+    """Where a connection stands."""
+
+    DISCONNECTED = "disconnected"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """One state of a hub's connection; true while events can be sent.
+
+    Attributes:
+        phase: where the connection stands.
+        reason: why it came to stand there, in words for people; may be empty.
+    """
+
+    phase: Phase
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.phase is Phase.CONNECTED
+
+    def __str__(self) -> str:
+        return f"{self.phase.value} ({self.reason})" if self.reason else self.phase.value

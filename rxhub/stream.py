@@ -1,0 +1,104 @@
+"""Events as an async iterator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase
+
+from rxhub.errors import NotHandled
+from rxhub.event import Event
+
+__all__ = ["EventStream"]
+
+
+class EventStream:
+    """The events of an observable, buffered until somebody asks for the next.
+
+    A consumer that is too slow loses the oldest ones; `dropped` counts them. Leaving the `async for`
+    loop early keeps the subscription until the stream is closed or forgotten: use `async with`, or
+    call `close`.
+
+    Args:
+        source: what is iterated over.
+        capacity: how many events wait at most.
+        handled: tells whether anybody handles the hub.
+
+    Attributes:
+        dropped: how many events were lost to a full buffer so far.
+    """
+
+    def __init__(self, source: Observable[Event], capacity: int, handled: Callable[[], bool]) -> None:
+        if capacity < 1:
+            raise ValueError(f"A stream needs a capacity of at least 1, but {capacity} was given.")
+        self.dropped = 0
+        self._buffer: deque[Event] = deque(maxlen=capacity)
+        self._handled = handled
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+        self._ended = False
+        self._error: Exception | None = None
+        self._subscription: DisposableBase = source.subscribe(self._take, self._fail, self._end)
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._buffer:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                raise StopAsyncIteration
+            if not self._handled():
+                raise NotHandled(
+                    "The stream would wait for ever, since nobody handles the hub: use `async with hub`, "
+                    "call hub.start(), or run `await hub.run()` in a task."
+                )
+            loop = asyncio.get_running_loop()
+            waiter: asyncio.Future[None] = loop.create_future()
+            self._waiter = (loop, waiter)
+            # Looked at again, since an event may have come before the waiter stood there.
+            if not self._buffer and not self._ended:
+                await waiter
+        return self._buffer.popleft()
+
+    async def __aenter__(self) -> EventStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the dispatch order; what is buffered can still be read."""
+        self._subscription.dispose()
+        self._end()
+
+    def _take(self, event: Event) -> None:
+        self.dropped += len(self._buffer) == self._buffer.maxlen
+        self._buffer.append(event)
+        self._wake()
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            loop, future = waiter
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_resolve, future)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,113 @@
+"""`memory://name`: hubs of one process that see each other's events.
+
+A network lives as long as a hub holds it: the registry of names is weak. `memory://` without a name
+is a network of one hub alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from threading import RLock
+from typing import Any
+from weakref import WeakValueDictionary
+
+from rxhub.errors import HubConnectionError, Overflow
+from rxhub.event import Event
+from rxhub.expression import Expression
+from rxhub.state import ConnectionState, Phase
+from rxhub.transport import Sink
+
+__all__ = ["MemoryTransport", "renew_lock"]
+
+
+class _Network:
+    """The hubs under one name.
+
+    A dict without values, and no lock: a hub that is garbage-collected leaves by a finalizer, which
+    may run in the middle of anything, even of another hub's coming.
+    """
+
+    def __init__(self) -> None:
+        self.sinks: dict[Sink, None] = {}
+
+
+_networks: WeakValueDictionary[str, _Network] = WeakValueDictionary()
+_lock = RLock()
+
+
+def _done() -> Future[None]:
+    future: Future[None] = Future()
+    future.set_result(None)
+    return future
+
+
+# Every accepted event shares this future: it holds no state but "done".
+_ACCEPTED = _done()
+
+
+class MemoryTransport:
+    """Delivers into the inboxes of all hubs under its name, its own included.
+
+    Args:
+        name: of the network; empty for one of its own.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        with _lock:
+            network = _networks.get(name) if name else None
+            if network is None:
+                network = _Network()
+                if name:
+                    _networks[name] = network
+        self._network = network
+        self._sink: Sink | None = None
+
+    def open(self, sink: Sink) -> None:
+        self._sink = sink
+        self._network.sinks[sink] = None
+        sink.changed(ConnectionState(Phase.CONNECTED))
+
+    def send(self, event: Event) -> Future[None]:
+        own = self._sink
+        if own is None:
+            return _refused(HubConnectionError("The hub is not connected; call connect()."))
+        # Its own first: what the publisher is told was refused, nobody has got, and it may try again.
+        if not own.received(event.envelope()):
+            return _refused(
+                Overflow(
+                    f"The hub's inbox is full and refused {event.topic}. Handle events faster, or make the hub with "
+                    'a larger inbox=… or another overflow="drop-oldest", "drop-newest", "latest" or "block".'
+                )
+            )
+        # Each hub has an envelope of its own, since stopping is local to a hub.
+        for sink in (*self._network.sinks,):
+            if sink is not own:
+                sink.received(event.envelope())
+        return _ACCEPTED
+
+    def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
+        """Nothing to do: every hub gets every event and tests it itself."""
+
+    def forget(self, id: str) -> None:
+        """Nothing to do, as for `interest`."""
+
+    def close(self) -> Future[None]:
+        own, self._sink = self._sink, None
+        if own is not None:
+            self._network.sinks.pop(own, None)
+            own.changed(ConnectionState(Phase.DISCONNECTED))
+        return _ACCEPTED
+
+
+def _refused(error: Exception) -> Future[None]:
+    future: Future[None] = Future()
+    future.set_exception(error)
+    return future
+
+
+def renew_lock() -> None:
+    """Replace every lock; for a child process, where a thread that held one is gone."""
+    global _lock, _ACCEPTED
+    _lock = RLock()
+    _ACCEPTED = _done()
