@@ -80,7 +80,7 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
     """
 
     # Observable.__init__ costs more than a dispatch; what it would set stands here or is made when asked for.
-    __init__ = object.__init__
+    __init__ = object.__init__  # pyright: ignore[reportAssignmentType]
 
     event: Event
     stopped_by: Subscriber | None = None

@@ -34,7 +34,7 @@ class Description:
         if not self.subscribers:
             return f"{self.hub}\n  nobody is subscribed"
         rows = [
-            (f"{s.priority:g}", s.subscription or "(everything)", _name(s.callback), str(s.id))
+            (_number(s.priority), s.subscription or "(everything)", _name(s.callback), str(s.id))
             for s in self.subscribers
         ]
         widths = [max(len(row[column]) for row in (_HEADINGS, *rows)) for column in range(len(_HEADINGS))]
@@ -45,6 +45,10 @@ class Description:
         return "\n".join([self.hub, *(f"  {line.rstrip()}" for line in lines)])
 
     __repr__ = __str__
+
+
+def _number(priority: float) -> str:
+    return f"{priority:g}" if isinstance(priority, float) else str(priority)
 
 
 def _name(callback: object) -> str:

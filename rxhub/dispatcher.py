@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Mapping, MutableMapping, Sequence
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from os import urandom
 from threading import RLock
 from types import CoroutineType
@@ -44,6 +44,8 @@ _Coroutine = Coroutine[Any, Any, Any]
 logger = logging.getLogger("rxhub")
 # Most programs have no context variables; their subscribers share this.
 _EMPTY = Context()
+
+_awaited_by: ContextVar[Dispatcher | None] = ContextVar("rxhub_awaited_by", default=None)
 
 Run = Callable[[_Coroutine, Context], Any]
 
@@ -233,7 +235,11 @@ class Dispatcher:
         # The common path of the whole library: each line here is paid for by every event.
         event._stopped = False
         matched = self._match(event)
-        if event._fields.get("target"):
+        try:
+            target = event._fields["target"]
+        except KeyError:
+            target = None  # somebody deleted it
+        if target:
             matched = self._targeted(event, matched)
         delivery = Delivery()
         delivery.event = event
@@ -249,7 +255,7 @@ class Dispatcher:
                 result: Any = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
                     if type(result) is CoroutineType:
-                        result = (run or _refuse)(cast("_Coroutine", result), subscriber.context.copy())
+                        result = (run or _refuse)(cast("_Coroutine", result), self._awaiting_context(subscriber))
                     if result is not None:
                         delivery.note(subscriber, result)
                         if answer is not None:
@@ -269,7 +275,11 @@ class Dispatcher:
         """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop."""
         event._stopped = False
         matched = self._match(event)
-        if event._fields.get("target"):
+        try:
+            target = event._fields["target"]
+        except KeyError:
+            target = None  # somebody deleted it
+        if target:
             matched = self._targeted(event, matched)
         delivery = Delivery()
         delivery.event = event
@@ -286,7 +296,9 @@ class Dispatcher:
                 if result is not None:
                     if type(result) is CoroutineType:
                         # A task of its own gives the coroutine the subscriber's context.
-                        task = asyncio.create_task(cast("_Coroutine", result), context=subscriber.context.copy())
+                        task = asyncio.create_task(
+                            cast("_Coroutine", result), context=self._awaiting_context(subscriber)
+                        )
                         result = await task
                     if result is not None:
                         delivery.note(subscriber, result)
@@ -304,6 +316,16 @@ class Dispatcher:
         if timed:
             self.deliveries.on_next(delivery)
         return delivery
+
+    @property
+    def awaits_us(self) -> bool:
+        """Whether this runs in a coroutine callback, or a task of one, for which the present event waits."""
+        return _awaited_by.get() is self
+
+    def _awaiting_context(self, subscriber: Subscriber) -> Context:
+        context = subscriber.context.copy()
+        context.run(_awaited_by.set, self)
+        return context
 
     def _hand_over(self, delivery: Delivery, subscriber: Subscriber, answer: Answer | None) -> None:
         """The callback does not run here: it left meanwhile, or its scheduler will run it."""
@@ -355,6 +377,8 @@ class Dispatcher:
         self._lock = RLock()
         self._roster.renew_lock()
         self._index.renew_lock()
+        self.deliveries.renew_lock()
+        self.errors.renew_lock()
         for subscriber in self._roster:
             if subscriber._hand_over is not None:
                 subscriber._hand_over.renew_lock()

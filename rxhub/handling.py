@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
-from threading import Condition, Thread, get_ident
+from threading import Condition, Lock, Thread, current_thread, get_ident
 from threading import Event as Flag
 from time import monotonic
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ from rxhub.errors import AlreadyHandled, HubClosed
 from rxhub.event import Event
 from rxhub.inbox import Inbox
 
-__all__ = ["Handler", "Handling", "Invoke"]
+__all__ = ["FAREWELL", "Handler", "Handling", "Invoke", "start_no_more"]
 
 Invoke = Callable[[Callable[[], None]], Any]
 """Brings a function to a host application's main loop, as `maya.utils.executeDeferred` does."""
@@ -80,6 +81,8 @@ class Handling:
 
     def wait(self, duration: float | None) -> None:
         """Handle events as they come, until `duration` seconds have passed, the farewell event or the close."""
+        if duration is not None and not duration > float("-inf"):
+            raise ValueError(f"A duration is a number of seconds, but {duration!r} was given.")
         deadline = None if duration is None else monotonic() + duration
         self._claim("wait()")
         try:
@@ -113,20 +116,29 @@ class Handling:
 
     def start(self, invoke: Invoke | None) -> Disposable:
         """Handle in a thread of its own until disposed; with `invoke`, in batches wherever that brings them."""
-        self._claim("start()")
-        self._thread = None
+        if _exiting:
+            raise HubClosed("No thread is started any more: the interpreter is exiting.")
+        self._claim("start()", here=False)
         stopped = Flag()
 
         def stop() -> None:
             stopped.set()
             self._inbox.ring()
-            if not self.here:
-                self.join(None)
+            # Not `join`, which would also wait for whoever handles next.
+            if not self.here and current_thread() is not thread:
+                thread.join()
 
         def loop() -> None:
-            batch = self._batch if invoke is None else partial(self._invoked, invoke, stopped)
+            if invoke is None:
+                self._thread = get_ident()
+                batch = partial(self._batch, stopped)
+            else:
+                batch = partial(self._invoked, invoke, stopped)
             try:
                 self._serve(stopped, batch)
+            except BaseException as error:
+                logger.critical("start() handles no more, since %s ended its thread.", type(error).__name__)
+                raise
             finally:
                 self._release()
 
@@ -135,7 +147,7 @@ class Handling:
             thread.start()
         except RuntimeError as error:
             self._release()
-            raise HubClosed("No thread can be started any more: the interpreter is exiting.") from error
+            raise HubClosed(f"start() could not start its thread: {error}.") from error
         return Disposable(stop)
 
     async def run(self) -> None:
@@ -143,6 +155,12 @@ class Handling:
         self._claim("run()")
         inbox, loop, rung = self._inbox, asyncio.get_running_loop(), asyncio.Event()
         ready = 0
+
+        def ring() -> None:
+            # A loop that was closed with this task in it does not concern who publishes.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(rung.set)
+
         try:
             while inbox.open:
                 item = inbox.take()
@@ -153,15 +171,14 @@ class Handling:
                         await asyncio.sleep(0)
                     continue
                 rung.clear()
-                inbox.bell = partial(loop.call_soon_threadsafe, rung.set)
-                # Looked at again, since something may have come before the bell hung.
+                inbox.bell = ring
+                # Looked at again, since something may have come before the bell hung. Not wait_for, which
+                # in Python 3.11 loses a cancellation that comes together with the bell.
                 if not inbox.ready:
-                    try:
-                        await asyncio.wait_for(rung.wait(), inbox.due_in())
-                    except TimeoutError:
-                        pass
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(inbox.due_in()):
+                            await rung.wait()
                 inbox.bell = None
-                await asyncio.sleep(0)
         finally:
             inbox.bell = None
             self._release()
@@ -173,10 +190,12 @@ class Handling:
 
     def reset(self) -> None:
         """Forget the context; for a child process, where its thread is gone."""
+        if self._loop is not None:
+            _of_the_parent.append(self._loop)
         self._changed = Condition()
         self._claimed_by, self._thread, self._loop = "", None, None
 
-    def _claim(self, name: str) -> None:
+    def _claim(self, name: str, here: bool = True) -> None:
         with self._changed:
             if not self._inbox.open:
                 raise HubClosed("The hub was closed; it handles nothing any more.")
@@ -186,27 +205,30 @@ class Handling:
                     "A hub has one handling context at a time: end that one first."
                 )
             self._claimed_by = name
-            self._thread = get_ident()
+            self._thread = get_ident() if here else None
 
     def _release(self) -> None:
         loop, self._loop = self._loop, None
-        if loop is not None:
-            _close_loop(loop)
-        with self._changed:
-            self._claimed_by, self._thread = "", None
-            self._changed.notify_all()
-        self._idle()
+        try:
+            if loop is not None:
+                _close_loop(loop)
+        finally:
+            with self._changed:
+                self._claimed_by, self._thread = "", None
+                self._changed.notify_all()
+            self._idle()
 
     def _serve(self, stopped: Flag, batch: Callable[[], None]) -> None:
-        self._thread = get_ident()
         while self._inbox.open and not stopped.is_set():
             batch()
             if not stopped.is_set():
                 self._inbox.wait(None)
 
-    def _batch(self) -> None:
+    def _batch(self, stopped: Flag) -> None:
         """Handle what is ready; a long queue in pieces, so that a host's main loop gets its turns."""
         for _ in range(_BATCH):
+            if stopped.is_set():
+                return
             item = self._inbox.take()
             if item is None:
                 return
@@ -217,14 +239,16 @@ class Handling:
         if not self._inbox.ready:
             return
         done = Flag()
+        # Taken once: by the batch when it begins, or by us to give it up.
+        beginning = Lock()
 
         def batch() -> None:
             # The host may come to it when handling has ended long ago.
-            if stopped.is_set() or done.is_set():
+            if not beginning.acquire(blocking=False):
                 return
             self._thread = get_ident()
             try:
-                self._batch()
+                self._batch(stopped)
             finally:
                 self._thread = None
                 done.set()
@@ -234,23 +258,28 @@ class Handling:
         except Exception as error:
             logger.error("start(invoke=…) ends, since invoke failed: %s", error, exc_info=error)
             stopped.set()
-        while self._inbox.open and not stopped.is_set() and not done.wait(0.1):
-            pass
+        while not done.wait(0.1):
+            over = stopped.is_set() or not self._inbox.open
+            if over and beginning.acquire(blocking=False):
+                return
 
     def _do(self, item: Event | Callable[[], None]) -> None:
-        if isinstance(item, Event):
-            self._handler.handle(item, self._run_coroutine)
-            return
         try:
-            item()
+            if isinstance(item, Event):
+                self._handler.handle(item, self._run_coroutine)
+            else:
+                item()
         except Exception as error:
-            logger.error("An action on hub.scheduler failed: %s", error, exc_info=error)
+            _log(item, error)
 
     async def _do_async(self, item: Event | Callable[[], None]) -> None:
-        if isinstance(item, Event):
-            await self._handler.handle_async(item)
-        else:
+        if not isinstance(item, Event):
             self._do(item)
+            return
+        try:
+            await self._handler.handle_async(item)
+        except Exception as error:
+            _log(item, error)
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
         try:
@@ -264,6 +293,26 @@ class Handling:
             f"{self._claimed_by} runs inside an asyncio loop and cannot run a coroutine callback there. "
             "Handle the hub by `await hub.run()`, `async with hub` or `hub.start()` instead."
         )
+
+
+def _log(item: Event | Callable[[], None], error: Exception) -> None:
+    if isinstance(item, Event):
+        logger.error("Event %r could not be handled: %s", item.get("topic"), error, exc_info=error)
+    else:
+        logger.error("An action on hub.scheduler failed: %s", error, exc_info=error)
+
+
+# Loops that a fork has copied. Were one closed here, as its finalizer does, the parent's loop would
+# lose its wake-up: both share one epoll set.
+_of_the_parent: list[asyncio.AbstractEventLoop] = []
+
+_exiting = False
+
+
+def start_no_more() -> None:
+    """From now on no thread is started: the interpreter is exiting."""
+    global _exiting
+    _exiting = True
 
 
 def _close_loop(loop: asyncio.AbstractEventLoop) -> None:

@@ -21,7 +21,7 @@ from rxhub.event import Event
 if TYPE_CHECKING:
     from rxhub.dispatcher import Subscriber
 
-__all__ = ["Answer", "HandOver", "Settle", "as_exception", "handed_over"]
+__all__ = ["Answer", "HandOver", "HandedOver", "Settle", "as_exception", "handed_over"]
 
 Answer = Callable[[Event, "Subscriber", Any], None]
 """Called with an event, who answered it, and the result that is not None."""
@@ -30,7 +30,7 @@ Settle = Callable[[Delivery, "Subscriber", Any, "Exception | None", "Answer | No
 """Called with the result or the error of a callback that was handed over."""
 
 
-class _HandedOver(Event):
+class HandedOver(Event):
     """An event that has gone on to the later subscribers already."""
 
     __slots__ = ()
@@ -44,7 +44,7 @@ class _HandedOver(Event):
 
 def handed_over(event: Event) -> Event:
     """The same event for somebody who can no longer stop it."""
-    return event.envelope(_HandedOver)
+    return event.envelope(HandedOver)
 
 
 class HandOver:

@@ -13,11 +13,13 @@ import logging
 import os
 import platform
 import warnings
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Mapping, MutableMapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from threading import RLock
+from time import monotonic
 from types import TracebackType
 from typing import Any, Literal, cast, overload
 from urllib.parse import urlsplit
@@ -28,6 +30,7 @@ from reactivex import Observable, abc
 from reactivex import operators as ops
 from reactivex.disposable import CompositeDisposable, Disposable
 
+from rxhub import delivery
 from rxhub.delivery import Delivery, Outcome
 from rxhub.description import Description
 from rxhub.dispatcher import Callback, Dispatcher, Subscriber
@@ -36,15 +39,18 @@ from rxhub.errors import (
     HubClosed,
     HubConnectionError,
     NoReply,
+    NotFoundError,
     NotHandled,
     NotHandledWarning,
+    NotUniqueError,
     Overflow,
 )
 from rxhub.event import Event
-from rxhub.handling import FAREWELL, Handling, Invoke
+from rxhub.handling import FAREWELL, Handling, Invoke, start_no_more
+from rxhub.handover import HandedOver
 from rxhub.inbox import Action, Inbox
 from rxhub.pipeline import Pipeline, Subscribable
-from rxhub.replies import Replies
+from rxhub.replies import Replies, address
 from rxhub.scheduler import HandlingScheduler
 from rxhub.state import ConnectionState, Phase
 from rxhub.stream import EventStream
@@ -98,6 +104,8 @@ class EventHub:
         for name, value in (("headers", headers), ("cookies", cookies)):
             if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(f"Expected mapping for {name}, got {value!r}.")
+        if not isinstance(server_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"A server url is text, but {type(server_url).__name__} was given.")
         self._url = urlsplit(server_url)
         self._transport = _transport(server_url)
         self.id = os.urandom(16).hex()
@@ -106,6 +114,7 @@ class EventHub:
         self._dispatcher = Dispatcher(self._joined, self._left)
         self._handling = Handling(self._inbox, self, self._finish)
         self._replies = Replies()
+        self._removed: deque[Pipeline] = deque()
         self._state = ConnectionState(Phase.DISCONNECTED)
         self._states: Subject[ConnectionState] = Subject()
         self._lock = RLock()
@@ -159,6 +168,8 @@ class EventHub:
             if self._connected_by_user:
                 raise HubConnectionError("Already connected.")
         else:
+            # A farewell that nobody has handled is no longer true, and would end the next wait().
+            self._inbox.withdraw_own()
             self._transport.open(_Gate(self))
         self._connected_by_user = True
 
@@ -177,7 +188,9 @@ class EventHub:
         self._connected_by_user = False
         if unsubscribe:
             for subscriber in self._dispatcher.subscribers:
-                self._dispatcher.unsubscribe(subscriber.id)
+                # Another thread may unsubscribe it first.
+                with suppress(NotFoundError):
+                    self._dispatcher.unsubscribe(subscriber.id)
         self._transport.close()
         if not reconnect:
             farewell = Event(FAREWELL)
@@ -269,7 +282,7 @@ class EventHub:
         try:
             yield identifier
         finally:
-            if self._dispatcher.get(identifier) is not None:
+            with suppress(NotFoundError):
                 self._dispatcher.unsubscribe(identifier)
 
     @overload
@@ -342,7 +355,7 @@ class EventHub:
         asker = _origin(source_event).get("id")
         if asker is None:
             raise EventError(f"Cannot reply to {source_event.topic}: it has no source id, so nobody can be told.")
-        reply = Event(REPLY, data=data, target=_target(asker), in_reply_to_event=source_event.id)
+        reply = Event(REPLY, data=data, target=address(asker), in_reply_to_event=source_event.id)
         if source is not None:
             reply.source = dict(source)
         self.publish(reply)
@@ -375,11 +388,9 @@ class EventHub:
     @property
     def state(self) -> Observable[ConnectionState]:
         """The state of the connection, beginning with the present one."""
-
-        def present(_: abc.SchedulerBase) -> Observable[ConnectionState]:
-            return self._states.pipe(ops.start_with(self._state), ops.distinct_until_changed())
-
-        return reactivex.defer(present)
+        # The present one is read when the others are subscribed to: no change is lost between the two.
+        present = reactivex.defer(lambda _: reactivex.of(self._state))
+        return reactivex.merge(self._states, present).pipe(ops.distinct_until_changed())
 
     @property
     def dropped(self) -> int:
@@ -397,6 +408,7 @@ class EventHub:
         The first subscription publishes the event itself, each further one a copy with a new id. Emits
         `NotHandled` as its error if nobody handles the hub.
         """
+        _check_event(event)
         first = True
 
         def subscribe(
@@ -409,15 +421,26 @@ class EventHub:
 
             self._check_handled("request")
             asked, first = (event if first else _renamed(event)), False
-            listening = self._listen(asked.id, observer.on_next)
-            timer = (scheduler or self.scheduler).schedule_relative(timeout, complete)
+
+            def refused(sent: Future[None]) -> None:
+                if (error := sent.exception()) is not None:
+                    self._inbox.call_soon(Action(lambda: observer.on_error(cast("Exception", error))))
+
+            waiting = CompositeDisposable(
+                self._listen(asked.id, observer.on_next),
+                (scheduler or self.scheduler).schedule_relative(timeout, complete),
+                # Neither a timer nor a reply comes from a hub that was closed.
+                self._states.subscribe(on_completed=observer.on_completed),
+            )
             try:
-                self._publish(asked).result(0)
+                sent = self._publish(asked)
+                if sent.done():
+                    sent.result()
             except BaseException:
-                listening.dispose()
-                timer.dispose()
+                waiting.dispose()
                 raise
-            return CompositeDisposable(listening, timer)
+            sent.add_done_callback(refused)
+            return waiting
 
         return Observable(subscribe)
 
@@ -428,6 +451,7 @@ class EventHub:
             NoReply: if none came within `timeout` seconds.
             NotHandled: if nobody handles the hub, so that no reply could be seen.
         """
+        _check_event(event)
         self._check_handled("ask")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Event] = loop.create_future()
@@ -445,10 +469,14 @@ class EventHub:
 
     async def apublish(self, event: Event) -> None:
         """Publish `event`; done when the transport has accepted it. Raises what `publish` raises."""
-        if self._inbox.policy == "block" and self._inbox.full and not self._handling.here:
-            self._check_handled("apublish")
-            await asyncio.to_thread(self._inbox.wait_for_room, lambda: self.handled)
-        await asyncio.wrap_future(self._publish(event))
+        self._check(event)
+        while (sent := self._offer(event)) is None:
+            if self._dispatcher.awaits_us:
+                raise self._overflow()
+            self._inbox.retry()
+            if not await asyncio.to_thread(self._inbox.wait_for_room, lambda: self.handled):
+                self._check_handled("apublish")
+        await asyncio.wrap_future(sent)
 
     def stream(self, subscription: str, capacity: int = 1000, priority: float = 100) -> EventStream:
         """The events that match `subscription` as an async iterator, from now on.
@@ -504,6 +532,7 @@ class EventHub:
             timeout: seconds to wait for the event under way and for what is still to be sent. A callback
                 that runs longer keeps running; the observables then complete when it has ended.
         """
+        end = monotonic() + timeout
         with self._lock:
             if not self._inbox.open:
                 return
@@ -516,7 +545,7 @@ class EventHub:
                 "A callback of the hub still runs %g s after close(); the hub ends when the callback does.", timeout
             )
         try:
-            sent.result(timeout)
+            sent.result(max(0.0, end - monotonic()))
         except Exception as error:
             logger.warning("Not everything could be sent before the hub was closed: %s", error)
         self._finish()
@@ -530,10 +559,11 @@ class EventHub:
         self.close()
 
     async def __aenter__(self) -> EventHub:
-        self._runner = asyncio.create_task(self.run())
+        runner = asyncio.create_task(self.run())
         await asyncio.sleep(0)
-        if self._runner.done():
-            self._runner.result()
+        if runner.done():
+            runner.result()
+        self._runner = runner
         return self
 
     async def __aexit__(
@@ -541,8 +571,15 @@ class EventHub:
     ) -> None:
         runner, self._runner = self._runner, None
         self.close()
-        if runner is not None:
-            await asyncio.wait([runner])
+        if runner is None:
+            return
+        await asyncio.wait([runner], timeout=5)
+        if not runner.done():
+            logger.warning("A callback of the hub still ran 5 s after close(), and is cancelled.")
+            runner.cancel()
+            await asyncio.wait([runner], timeout=5)
+        if error is None and runner.done() and not runner.cancelled():
+            runner.result()
 
     # What handling does with one event (rxhub.handling.Handler)
 
@@ -559,13 +596,32 @@ class EventHub:
     def _publish_here(self, event: Event) -> list[Any]:
         self._check_open()
         self._prepare(event)
+        if isinstance(event, HandedOver):
+            # Here it begins afresh, and may be stopped again.
+            event = event.envelope()
         self.events.on_next(event)
         return self._dispatcher.dispatch(event).results
 
     def _publish(self, event: Event, on_reply: Callable[[Event], object] | None = None) -> Future[None]:
+        self._check(event)
+        if on_reply is None:
+            return self._send(event)
+        listening = self._listen(event.id, on_reply)
+        sent = None
+        try:
+            sent = self._send(event)
+        finally:
+            if sent is None or (sent.done() and sent.exception() is not None):
+                listening.dispose()
+        return sent
+
+    def _check(self, event: Event) -> None:
+        """Make `event` ready to be sent; raise if it cannot be."""
         self._check_open()
         self._prepare(event)
         if not self.connected:
+            # Another thread may have closed it since.
+            self._check_open()
             raise HubConnectionError(
                 f"Cannot publish {event.topic} as the hub is not connected. Call connect(), or publish(synchronous=True)."
             )
@@ -575,27 +631,38 @@ class EventHub:
                 "An event was published on a hub that nobody handles; it waits until somebody does. "
                 "Call hub.start(), hub.wait(), hub.drain() or `await hub.run()`.",
                 NotHandledWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-        if self._inbox.policy == "block" and self._inbox.full:
-            self._wait_for_room()
-        if on_reply is not None:
-            self._listen(event.id, on_reply)
-        return self._transport.send(event)
 
-    def _wait_for_room(self) -> None:
-        if self._handling.here:
-            raise Overflow(
-                "The inbox is full, and the handling context itself cannot wait for room in it. "
-                "Publish less from inside callbacks, or make the hub with a larger inbox=…."
-            )
-        if not self._inbox.wait_for_room(lambda: self.handled):
-            self._check_handled("publish")
+    def _offer(self, event: Event) -> Future[None] | None:
+        """Hand the event to the transport; None if the inbox is full and its policy is to wait for room."""
+        sent = self._transport.send(event)
+        error = sent.exception() if sent.done() else None
+        if error is not None:
+            # Another thread may have closed the hub: then that is why.
+            self._check_open()
+            if self._inbox.policy == "block" and isinstance(error, Overflow):
+                return None
+        return sent
+
+    def _send(self, event: Event) -> Future[None]:
+        while (sent := self._offer(event)) is None:
+            if self._handling.here:
+                raise self._overflow()
+            self._inbox.retry()
+            if not self._inbox.wait_for_room(lambda: self.handled):
+                self._check_handled("publish")
+        return sent
+
+    def _overflow(self) -> Overflow:
+        return Overflow(
+            "The inbox is full, and the handling context itself cannot wait for room in it. "
+            "Publish less from inside callbacks, or make the hub with a larger inbox=…."
+        )
 
     def _prepare(self, event: Event) -> None:
         """Fill in where the event comes from, as ftrack's hub does."""
-        if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"publish takes an rxhub Event, but {type(event).__name__} was given.")
+        _check_event(event)
         if not isinstance(event.get("topic"), str):
             raise EventError(f"An event needs a text as its topic, but {event.get('topic')!r} was found.")
         if not isinstance(event.get("source"), MutableMapping):
@@ -613,7 +680,9 @@ class EventHub:
 
     def _listen(self, event_id: str, listener: Callable[[Event], object]) -> Disposable:
         if self._dispatcher.get(self.id) is None:
-            self._dispatcher.subscribe(f"topic={REPLY}", self._replies.handle, {"id": self.id})
+            # Another thread may do the same.
+            with suppress(NotUniqueError):
+                self._dispatcher.subscribe(f"topic={REPLY}", self._replies.handle, {"id": self.id})
         return self._replies.listen(event_id, listener)
 
     def _joined(self, subscriber: Subscriber) -> None:
@@ -621,6 +690,15 @@ class EventHub:
 
     def _left(self, subscriber: Subscriber) -> None:
         self._transport.forget(subscriber.id)
+        pipeline = subscriber.callback
+        if isinstance(pipeline, Pipeline) and not pipeline.disposed:
+            # Removed by its id: its observer would wait for ever.
+            self._removed.append(pipeline)
+            self._inbox.call_soon(Action(self._complete_removed))
+
+    def _complete_removed(self) -> None:
+        while self._removed:
+            self._removed.popleft().complete()
 
     def _check_open(self) -> None:
         if not self._inbox.open:
@@ -648,12 +726,12 @@ class EventHub:
                 return
             self._finished = True
         self._state = ConnectionState(Phase.CLOSED)
+        self.events.on_completed()
+        self._dispatcher.complete()
         for subscriber in self._dispatcher.subscribers:
             if isinstance(subscriber.callback, Pipeline):
                 subscriber.callback.complete()
-        self.events.on_completed()
-        self._dispatcher.deliveries.on_completed()
-        self._dispatcher.errors.on_completed()
+        self._complete_removed()
         self._states.on_next(self._state)
         self._states.on_completed()
 
@@ -663,11 +741,17 @@ class EventHub:
         self._inbox.renew_lock()
         self._handling.reset()
         self._dispatcher.renew_locks()
+        self.events.renew_lock()
+        self._states.renew_lock()
         self._replies.renew_lock()
+        for subscriber in self._dispatcher.subscribers:
+            if isinstance(subscriber.callback, Pipeline):
+                subscriber.callback.renew_lock()
         self._transport.close()
         self._connected_by_user = False
         self._warned = False
-        self._state = ConnectionState(Phase.DISCONNECTED, "forked")
+        if self._inbox.open:
+            self._state = ConnectionState(Phase.DISCONNECTED, "forked")
 
 
 class _Gate:
@@ -691,23 +775,23 @@ _HOST = platform.node()
 
 def _transport(server_url: str) -> Transport:
     scheme, separator, rest = server_url.partition("://")
+    scheme = scheme.lower()
     if not separator:
         raise ValueError(f"Could not determine scheme from server url {server_url!r}; for example memory://studio.")
     if scheme != "memory":
         raise ValueError(f"No transport is known for {scheme}://; this version of rxhub has memory://.")
-    return MemoryTransport(rest)
-
-
-def _target(identifier: object) -> str:
-    """The target that only this subscriber id matches; as ftrack writes it, where that can be read."""
-    text = str(identifier)
-    return f"id={text}" if text.isalnum() else f'id="{text}"'
+    return MemoryTransport(rest.rpartition("@")[2].strip("/"))
 
 
 def _origin(event: Event) -> Mapping[str, Any]:
     """Where an event comes from, as far as it tells."""
     source = event.get("source")
     return cast("Mapping[str, Any]", source) if isinstance(source, Mapping) else {}
+
+
+def _check_event(event: Event) -> None:
+    if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"An rxhub Event is published, but {type(event).__name__} was given.")
 
 
 def _renamed(event: Event) -> Event:
@@ -718,12 +802,17 @@ def _renamed(event: Event) -> Event:
 
 
 def _close_all() -> None:
+    start_no_more()
     for hub in list(_hubs):
-        hub.close(timeout=1)
+        try:
+            hub.close(timeout=1)
+        except Exception as error:
+            logger.error("%r could not be closed: %s", hub, error, exc_info=error)
 
 
 def _fork_all() -> None:
     memory.renew_lock()
+    delivery.renew_lock()
     for hub in list(_hubs):
         hub._forked()  # pyright: ignore[reportPrivateUsage]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
-from threading import Condition
+from threading import TIMEOUT_MAX, Condition
 from time import monotonic
 
 from rxhub.event import Event
@@ -24,18 +24,31 @@ POLICIES = ("error", "drop-oldest", "drop-newest", "latest", "block")
 class Action:
     """Something to run in the handling context; calling `cancel` before it ran makes it nothing."""
 
-    __slots__ = ("_run", "cancelled")
+    __slots__ = ("_run",)
 
     def __init__(self, run: Callable[[], object]) -> None:
-        self._run = run
-        self.cancelled = False
+        self._run: Callable[[], object] | None = run
+
+    @property
+    def cancelled(self) -> bool:
+        return self._run is None
 
     def cancel(self) -> None:
-        self.cancelled = True
+        # What it holds may go, though its own place in the queue is kept until it is due.
+        self._run = None
 
     def __call__(self) -> None:
-        if not self.cancelled:
-            self._run()
+        if (run := self._run) is not None:
+            run()
+
+
+class _Own:
+    """An event of the hub itself: outside the bound, and never dropped."""
+
+    __slots__ = ("event",)
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
 
 
 class Inbox:
@@ -48,10 +61,16 @@ class Inbox:
 
     Attributes:
         dropped: how many events were dropped or refused so far.
-        bell: called, from any thread, whenever something may have become ready; None while nobody listens.
+        bell: called once, from any thread, when something may have become ready; None while nobody listens.
+
+    Raises:
+        TypeError: if the capacity is no integer.
+        ValueError: if it is less than 1, or the policy is unknown.
     """
 
     def __init__(self, capacity: int, policy: str) -> None:
+        if not isinstance(capacity, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"An inbox's capacity is an integer, but {capacity!r} was given.")
         if capacity < 1:
             raise ValueError(f"An inbox needs a capacity of at least 1, but {capacity} was given.")
         if policy not in POLICIES:
@@ -60,9 +79,10 @@ class Inbox:
         self.policy = policy
         self.dropped = 0
         self.bell: Callable[[], object] | None = None
-        self._waiting: deque[Event | Action] = deque()
+        self._waiting: deque[Event | Action | _Own] = deque()
         self._events = 0
         self._timers: list[tuple[float, int, Action]] = []
+        self._many_timers = 64
         self._numbers = count()
         self._changed = Condition()
         self._open = True
@@ -90,7 +110,7 @@ class Inbox:
                     self._drop_oldest()
                 elif self.policy == "latest":
                     self.dropped += self._events - 1
-                    self._waiting = deque(item for item in self._waiting if isinstance(item, Action))
+                    self._waiting = deque(item for item in self._waiting if not isinstance(item, Event))
                     self._events = 0
                 else:
                     return False
@@ -100,11 +120,21 @@ class Inbox:
         return True
 
     def put_own(self, event: Event) -> None:
-        """Add an event of the hub's own, past the bound."""
+        """Add an event of the hub's own: past the bound, and no policy drops it."""
         with self._changed:
-            self._events += 1
-            self._waiting.append(event)
-            self._ring()
+            if self._open:
+                self._waiting.append(_Own(event))
+                self._ring()
+
+    def withdraw_own(self) -> None:
+        """Take back the hub's own events that still wait."""
+        with self._changed:
+            self._waiting = deque(item for item in self._waiting if not isinstance(item, _Own))
+
+    def retry(self) -> None:
+        """A refused event is not lost: its publisher waits for room and puts it again."""
+        with self._changed:
+            self.dropped -= 1
 
     def call_soon(self, action: Action) -> None:
         """Add an action behind what waits."""
@@ -117,24 +147,31 @@ class Inbox:
         """Add an action that is due in `delay` seconds."""
         with self._changed:
             if self._open:
+                if len(self._timers) >= self._many_timers:
+                    # A debounce cancels one for each event, long before it is due.
+                    self._timers = [timer for timer in self._timers if not timer[2].cancelled]
+                    heapify(self._timers)
+                    self._many_timers = max(64, 2 * len(self._timers))
                 heappush(self._timers, (monotonic() + delay, next(self._numbers), action))
                 self._ring()
 
     def take(self) -> Event | Action | None:
         """The next that is ready, or None."""
-        if self._timers and self._timers[0][0] <= monotonic():
-            with self._changed:
-                return heappop(self._timers)[2]
-        if not self._waiting:
+        if not self._waiting and not self._timers:
             return None
         with self._changed:
+            if self._timers and self._timers[0][0] <= monotonic():
+                return heappop(self._timers)[2]
             if not self._waiting:
                 return None
             item = self._waiting.popleft()
-            if type(item) is not Action:
-                self._events -= 1
-                if self.policy == "block":
-                    self._changed.notify_all()
+            if isinstance(item, Action):
+                return item
+            if isinstance(item, _Own):
+                return item.event
+            self._events -= 1
+            if self.policy == "block":
+                self._changed.notify_all()
             return item
 
     def wait(self, timeout: float | None) -> None:
@@ -147,13 +184,13 @@ class Inbox:
             if due is not None:
                 timeout = due if timeout is None else min(due, timeout)
             if timeout is None or timeout > 0:
-                self._changed.wait(timeout)
+                self._changed.wait(timeout and min(timeout, TIMEOUT_MAX))
             self._rung = False
 
     @property
     def ready(self) -> bool:
         """Whether `take` would give something."""
-        return bool(self._waiting) or (bool(self._timers) and self._timers[0][0] <= monotonic()) or not self._open
+        return bool(self._waiting) or not self._open or self.due_in() == 0
 
     def ring(self) -> None:
         """Wake whoever sleeps in `wait`."""
@@ -163,8 +200,8 @@ class Inbox:
 
     def due_in(self) -> float | None:
         """Seconds until the next timed action is due, at least 0; None if there is none."""
-        timers = self._timers
-        return max(0.0, timers[0][0] - monotonic()) if timers else None
+        with self._changed:
+            return max(0.0, self._timers[0][0] - monotonic()) if self._timers else None
 
     def wait_for_room(self, handled: Callable[[], bool]) -> bool:
         """Sleep until there is room or the inbox is closed (True), or nobody handles any more (False)."""
@@ -195,16 +232,17 @@ class Inbox:
         self._changed = Condition()
         self._waiting.clear()
         self._timers.clear()
-        self._events, self.bell = 0, None
+        self._events, self._rung, self.bell = 0, False, None
 
     def _drop_oldest(self) -> None:
         for place, item in enumerate(self._waiting):
-            if type(item) is not Action:
+            if isinstance(item, Event):
                 del self._waiting[place]
                 self._events -= 1
                 return
 
     def _ring(self) -> None:
         self._changed.notify_all()
-        if self.bell is not None:
-            self.bell()
+        bell, self.bell = self.bell, None
+        if bell is not None:
+            bell()

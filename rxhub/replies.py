@@ -8,6 +8,7 @@ a program that publishes for weeks keeps a bounded number of them.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context, copy_context
@@ -18,11 +19,29 @@ from typing import Any
 
 from reactivex.disposable import Disposable
 
+from rxhub.errors import EventError
 from rxhub.event import Event
 
-__all__ = ["Replies"]
+__all__ = ["Replies", "address"]
 
 Listener = Callable[[Event], object]
+
+_BARE = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def address(asker: object) -> str:
+    """The target of a reply: the subscriber with this id alone, `id=<asker>` as ftrack writes it.
+
+    Raises:
+        EventError: if no target can denote the id: replies would go to others, or to nobody.
+    """
+    text = str(asker)
+    if _BARE.fullmatch(text):
+        return f"id={text}"
+    quote = "'" if '"' in text else '"'
+    if "*" in text or quote in text or not text:
+        raise EventError(f"A reply cannot be addressed to the source id {asker!r}: no target denotes it.")
+    return f"id={quote}{text}{quote}"
 
 
 class Replies:

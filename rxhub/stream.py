@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
+from weakref import WeakMethod, finalize
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase
@@ -41,12 +43,26 @@ class EventStream:
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
         self._ended = False
         self._error: Exception | None = None
-        self._subscription: DisposableBase = source.subscribe(self._take, self._fail, self._end)
+        # The dispatch order must not keep a stream alive that nobody reads any more.
+        take, fail, end = WeakMethod(self._take), WeakMethod(self._fail), WeakMethod(self._end)
+        self._subscription: DisposableBase = source.subscribe(
+            lambda event: (take() or _nothing)(event),
+            lambda error: (fail() or _nothing)(error),
+            lambda: (end() or _nothing)(),
+        )
+        finalize(self, self._subscription.dispose).atexit = False
 
     def __aiter__(self) -> EventStream:
         return self
 
     async def __anext__(self) -> Event:
+        """The next event.
+
+        Raises:
+            StopAsyncIteration: if the stream or the hub was closed, and nothing is left in the buffer.
+            NotHandled: if it would wait, but nobody handles the hub.
+            RuntimeError: if another task waits for the next one already.
+        """
         while not self._buffer:
             if self._error is not None:
                 raise self._error
@@ -57,6 +73,8 @@ class EventStream:
                     "The stream would wait for ever, since nobody handles the hub: use `async with hub`, "
                     "call hub.start(), or run `await hub.run()` in a task."
                 )
+            if self._waiter is not None and not self._waiter[1].done():
+                raise RuntimeError("Another task waits for the next event of this stream: each task needs its own.")
             loop = asyncio.get_running_loop()
             waiter: asyncio.Future[None] = loop.create_future()
             self._waiter = (loop, waiter)
@@ -95,8 +113,13 @@ class EventStream:
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             loop, future = waiter
-            if not loop.is_closed():
+            # A closed loop has nobody left who waits.
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_resolve, future)
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -374,6 +374,16 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         who = getattr(gate, "_on_next", gate)
         _logger.error("An observer of %r raised, the others go on: %r", self, who, exc_info=error)
 
+    def renew_lock(self) -> None:
+        """Replace the locks, forget what other threads deliver; for a child process, where they are gone."""
+        me = get_ident()
+        self.lock = RLock()
+        self._queues = {thread: queue for thread, queue in self._queues.items() if thread == me}
+        if self._serial is not None:
+            self._serial = _Serial()
+        if self._ready is None and not self._quick_below():
+            self._ready = ()
+
     def __repr__(self) -> str:
         if self.is_disposed:
             state = "disposed"

@@ -218,7 +218,10 @@ def test_it_has_every_attribute_that_reactivex_gives_it_from_outside() -> None:
 
 
 def test_it_adds_no_fluent_names() -> None:
-    assert {name for name in dir(Subject) if not name.startswith("_")} - set(dir(reactivex.Subject)) == {"observers"}
+    assert {name for name in dir(Subject) if not name.startswith("_")} - set(dir(reactivex.Subject)) == {
+        "observers",
+        "renew_lock",
+    }
 
 
 def test_observers_are_a_list_of_those_who_are_subscribed_in_order() -> None:

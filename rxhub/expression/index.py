@@ -114,8 +114,9 @@ class Index(Generic[E]):
         Returns:
             An immutable snapshot, which later changes leave as it is. It never raises.
         """
-        if _type(candidate) is not dict:
-            if _type(candidate) is not Event and not issubclass(_type(candidate), Event):
+        kind = _type(candidate)
+        if kind is not dict:
+            if kind is not Event and not issubclass(kind, Event):
                 return self._search(candidate)
             candidate = candidate.fields if self._reads_id else candidate._fields
         # Most indexes hold topics only: one look-up, then what is left to test behind it.
@@ -129,7 +130,12 @@ class Index(Generic[E]):
         bucket = topics.get(topic)
         if bucket is None:
             return () if topics else self._search(candidate)
-        rows = bucket.state.ordered_rows
+        state = bucket.state
+        row = state.only_row
+        if row is not None:
+            test = row[0]
+            return row[1] if test is None or test(candidate) else ()
+        rows = state.ordered_rows
         if rows is None:
             hits: list[Row] = []
             bucket.search(candidate, hits)

@@ -74,15 +74,17 @@ class State:
         places: in no order. The list is shared with the states before and after.
         node: if the bucket was split.
         rows: in order of their first entries; None until a reader makes them.
+        only_row: the one row, if there is no other.
         ordered_rows: the rows if their entries, one row after the other, are in order and each there once.
     """
 
-    __slots__ = ("node", "ordered_rows", "places", "rows")
+    __slots__ = ("node", "only_row", "ordered_rows", "places", "rows")
 
     def __init__(self, places: list[Place], node: Node | None = None) -> None:
         self.places = places
         self.node = node
         self.rows: tuple[Row, ...] | None = None
+        self.only_row: Row | None = None
         self.ordered_rows: tuple[Row, ...] | None = None
 
 
@@ -145,6 +147,8 @@ class Bucket:
         state.rows = rows
         if is_ordered:
             state.ordered_rows = rows
+            if len(rows) == 1:
+                state.only_row = rows[0]
         return rows
 
     def insert(self, token: Token, parts: Parts) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rxhub.errors import ExpressionError
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.grammar import NESTING
 from rxhub.expression.tree import And, Everything, Expression, Not, Or
 from rxhub.expression.words import Limits, Reader
 
@@ -92,7 +91,9 @@ def _nesting() -> Lark:
                 token.value = tree
                 yield token
 
-    return Lark(NESTING, start="disjunction", parser="lalr", lexer=Given, transformer=_Builder())
+    return Lark.open(
+        "grammar.lark", rel_to=__file__, start="disjunction", parser="lalr", lexer=Given, transformer=_Builder()
+    )
 
 
 class _Builder:

@@ -16,8 +16,8 @@ from sys import intern
 from typing import Any, Self, final
 
 from rxhub.errors import ExpressionError
+from rxhub.expression.alphabet import BARE, ITEM, KEY, QUOTED
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.grammar import BARE, ITEM, KEY, QUOTED
 from rxhub.expression.values import holds
 
 __all__ = ["And", "Condition", "Everything", "Expression", "Not", "Or"]

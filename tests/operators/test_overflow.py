@@ -20,7 +20,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 from reactivex.scheduler.scheduler import Scheduler
 
 from rxhub.errors import Overflow
-from rxhub.overflow import Overflowing, Strategy, overflow
+from rxhub.operators._overflow import Strategy, overflow
 from rxhub.subject import Subject
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -30,7 +30,7 @@ every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     # Not by its dotted name: under that, `rxhub` has the operator.
-    monkeypatch.setattr(import_module("rxhub.overflow"), "_FIRST_SERVICE", 0.05)
+    monkeypatch.setattr(import_module("rxhub.operators._overflow"), "_FIRST_SERVICE", 0.05)
 
 
 class ByHand(Scheduler):
@@ -385,8 +385,9 @@ def test_on_a_scheduler_it_is_logged_and_the_worker_lives_on(caplog: pytest.LogC
     ]
 
 
+@every_strategy
 @pytest.mark.parametrize("scheduled", [False, True])
-def test_an_interrupt_passes_at_once_and_leaves_it_usable(scheduled: bool) -> None:
+def test_an_interrupt_passes_at_once_and_leaves_it_usable(scheduled: bool, strategy: Strategy) -> None:
     scheduler = ByHand() if scheduled else None
     source = reactivex.Subject[int]()
     told: list[int] = []
@@ -402,7 +403,7 @@ def test_an_interrupt_passes_at_once_and_leaves_it_usable(scheduled: bool) -> No
         if scheduler:
             scheduler.run_one()
 
-    source.pipe(overflow(1, "block", scheduler=scheduler)).subscribe(on_next)
+    source.pipe(overflow(1, strategy, scheduler=scheduler)).subscribe(on_next)
     with pytest.raises(KeyboardInterrupt):
         offer(0)
     offer(2)
@@ -433,7 +434,7 @@ def in_threads(*targets: Callable[[], object]) -> list[threading.Thread]:
 
 def join(threads: list[threading.Thread]) -> None:
     for thread in threads:
-        thread.join(20)
+        thread.join(10)
         assert not thread.is_alive()
 
 
@@ -490,48 +491,80 @@ def test_with_many_producers_calls_never_overlap_and_every_value_is_accounted_fo
         scheduler.dispose()
 
 
-def blocked(operator: Overflowing) -> tuple[Subject[int], abc.DisposableBase, list[threading.Thread], threading.Event]:
-    """A full queue of one before an observer that is busy, and a producer that waits for room."""
-    source, busy, go_on = Subject[int](), threading.Event(), threading.Event()
+class Blocked:
+    """A full queue of one before an observer that is busy until told, and a producer that waits for room."""
 
-    def on_next(value: int) -> None:
-        busy.set()
-        assert go_on.wait(20)
+    def __init__(self, scheduler: Any = None) -> None:
+        self.operator = overflow(1, "block", scheduler=scheduler)
+        self.source = Subject[int]()
+        self.told: list[int] = []
+        self.go_on = threading.Semaphore(0)
+        self.subscription = self.source.pipe(self.operator).subscribe(self.on_next, lambda error: None)
+        self.first = in_threads(lambda: self.source.on_next(0))
+        until(lambda: self.told == [0])
+        self.source.on_next(1)
+        self.second = in_threads(lambda: self.source.on_next(2))
+        time.sleep(0.02)
+        assert self.second[0].is_alive()
 
-    subscription = source.pipe(operator).subscribe(on_next, lambda error: None)
-    threads = in_threads(lambda: source.on_next(0))
-    assert busy.wait(20)
-    source.on_next(1)
-    threads += in_threads(lambda: source.on_next(2))
-    time.sleep(0.02)
-    assert threads[-1].is_alive()
-    return source, subscription, threads, go_on
+    def on_next(self, value: int) -> None:
+        self.told.append(value)
+        assert self.go_on.acquire(timeout=60)
 
 
 @pytest.mark.parametrize("make", [None, EventLoopScheduler, NewThreadScheduler])
 def test_disposing_wakes_a_blocked_producer(make: Callable[[], Any] | None) -> None:
-    scheduler = make() if make else None
-    _, subscription, threads, go_on = blocked(overflow(1, "block", scheduler=scheduler))
-    subscription.dispose()
-    join(threads[1:])
-    go_on.set()
-    join(threads)
+    blocked = Blocked(make() if make else None)
+    blocked.subscription.dispose()
+    join(blocked.second)
+    blocked.go_on.release()
+    join(blocked.first)
+    assert blocked.told == [0]
 
 
 def test_the_end_of_the_source_wakes_a_blocked_producer() -> None:
-    source, _, threads, go_on = blocked(overflow(1, "block"))
-    source.on_completed()
-    join(threads[1:])
-    go_on.set()
-    join(threads)
+    blocked = Blocked()
+    blocked.source.on_completed()
+    join(blocked.second)
+    blocked.go_on.release(2)
+    join(blocked.first)
+    assert blocked.told == [0, 1]
+    assert blocked.operator.waiting == 0
 
 
-def test_room_wakes_a_blocked_producer() -> None:
-    operator = overflow(1, "block")
-    _, _, threads, go_on = blocked(operator)
-    go_on.set()
-    join(threads)
-    assert (operator.waiting, operator.dropped) == (0, 0)
+@pytest.mark.parametrize("make", [None, EventLoopScheduler, NewThreadScheduler])
+def test_room_wakes_a_blocked_producer_while_the_observer_is_busy_with_the_next(
+    make: Callable[[], Any] | None,
+) -> None:
+    blocked = Blocked(make() if make else None)
+    blocked.go_on.release()
+    join(blocked.second)
+    assert blocked.told == [0, 1]
+    blocked.go_on.release(2)
+    join(blocked.first)
+    until(lambda: blocked.told == [0, 1, 2])
+    assert (blocked.operator.waiting, blocked.operator.dropped) == (0, 0)
+
+
+def test_a_thread_of_a_pool_may_wait_for_the_others() -> None:
+    class Pool(ByHand, NewThreadScheduler):
+        pass
+
+    pool, source = Pool(), Subject[int]()
+    told, _ = listen(source.pipe(overflow(1, "block", scheduler=pool)))
+    source.on_next(0)
+    pool.run_one()
+
+    def other() -> None:
+        while len(told) < 3:
+            pool.run_one()
+            time.sleep(0.001)
+
+    serving = in_threads(other)
+    source.on_next(1)
+    source.on_next(2)
+    join(serving)
+    assert told == [0, 1, 2]
 
 
 @pytest.mark.parametrize("make", [None, EventLoopScheduler, NewThreadScheduler])

@@ -97,13 +97,9 @@ class Overflowing:
             line = _Line(observer, self, self._tally)
             # The line closes first, so that a producer blocked in it lets go of what disposing may need.
             subscription = CompositeDisposable(Disposable(line.close), line.upstream)
-            try:
-                line.upstream.disposable = source.subscribe(
-                    line.on_next, line.on_error, line.on_completed, scheduler=scheduler
-                )
-            except BaseException:
-                subscription.dispose()
-                raise
+            line.upstream.disposable = source.subscribe(
+                line.on_next, line.on_error, line.on_completed, scheduler=scheduler
+            )
             return subscription
 
         return Observable(subscribe)
@@ -325,8 +321,8 @@ class _Line(Generic[_T]):
         self._schedule()
 
     def _step_back(self) -> None:
-        """Under the lock: forget who served, unless it is known that the same thread will serve next."""
-        if self._scheduler is None or self._roams:
+        """Under the lock: forget who served, unless the same thread will serve next."""
+        if self._roams:
             self._server = None
 
     def _report(self, error: Exception) -> None:
