@@ -7,6 +7,7 @@ and stdout. One page is one namespace, from top to bottom. `% skip: next` above 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -24,7 +25,8 @@ __all__ = ["pytest_collect_file"]
 settings.register_profile("rxhub", deadline=None)
 settings.load_profile("rxhub")
 
-DATA = Path(__file__).parent / "tests" / "data"
+ROOT = Path(__file__).parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
 run_python = PythonEvaluator()
 
 
@@ -43,7 +45,13 @@ def console(example: Example) -> None:
         command, _, expected = session.partition("\n")
         shell = f'rxhub() {{ "{sys.executable}" -m rxhub.cli "$@"; }}; {command}'
         ran = subprocess.run(
-            ["sh", "-c", shell], cwd=DATA, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            ["sh", "-c", shell],
+            cwd=ROOT / "tests" / "data",
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
         assert ran.stdout.strip() == expected.strip()
 

@@ -27,7 +27,6 @@ nb_execution_mode = "off"
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
 
-default_role = "code"  # docstrings write `name`, as Markdown does
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
@@ -51,6 +50,17 @@ def _exists(module: str) -> bool:
         return False
 
 
+def read_code_as_markdown_does(
+    _app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]
+) -> None:
+    """Let `code` in a docstring be code, also where a letter follows, as in `not`s."""
+    text = re.sub(
+        r"(?<![`:])`([^`\n]+)`(?!`)(?=(\w?))", lambda m: f"``{m[1]}``" + ("\\ " if m[2] else ""), "\n".join(lines)
+    )
+    lines[:] = text.split("\n")
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", leave_out_what_is_not_built_yet)
+    app.connect("autodoc-process-docstring", read_code_as_markdown_does)

@@ -79,8 +79,9 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
         stopped_by: the subscriber that stopped it, or None.
     """
 
-    # Made with __new__ alone, since Observable.__init__ costs more than a dispatch; what it would
-    # set stands here or is made when asked for.
+    # Observable.__init__ costs more than a dispatch; what it would set stands here or is made when asked for.
+    __init__ = object.__init__  # pyright: ignore[reportAssignmentType]
+
     event: Event
     stopped_by: Subscriber | None = None
     _called: Sequence[Subscriber]

@@ -42,7 +42,6 @@ Callback = Callable[[Event], Any]
 _Coroutine = Coroutine[Any, Any, Any]
 
 logger = logging.getLogger("rxhub")
-_new_delivery = Delivery.__new__
 # Most programs have no context variables; their subscribers share this.
 _EMPTY = Context()
 
@@ -143,6 +142,8 @@ class Dispatcher:
         # Two threads may dispatch at the same time, but an Rx observer must not be called while it is busy.
         self.deliveries: Subject[Delivery] = Subject(serialize=True)
         self.errors: Subject[Outcome] = Subject(serialize=True)
+        # Truthy while somebody observes the deliveries; looked at for every event.
+        self._watchers = self.deliveries._seats
         self._roster: Roster[str, Subscriber] = Roster()
         self._index: Index[Subscriber] = Index()
         self._match = self._index.match
@@ -234,12 +235,16 @@ class Dispatcher:
         # The common path of the whole library: each line here is paid for by every event.
         event._stopped = False
         matched = self._match(event)
-        if event._fields.get("target"):
+        try:
+            target = event._fields["target"]
+        except KeyError:
+            target = None  # somebody deleted it
+        if target:
             matched = self._targeted(event, matched)
-        delivery = _new_delivery(Delivery)
+        delivery = Delivery()
         delivery.event = event
         delivery._called = matched
-        timed = self.deliveries._seats
+        timed = self._watchers
         for subscriber in matched:
             if subscriber._detour:
                 self._hand_over(delivery, subscriber, answer)
@@ -270,12 +275,16 @@ class Dispatcher:
         """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop."""
         event._stopped = False
         matched = self._match(event)
-        if event._fields.get("target"):
+        try:
+            target = event._fields["target"]
+        except KeyError:
+            target = None  # somebody deleted it
+        if target:
             matched = self._targeted(event, matched)
-        delivery = _new_delivery(Delivery)
+        delivery = Delivery()
         delivery.event = event
         delivery._called = matched
-        timed = self.deliveries._seats
+        timed = self._watchers
         for subscriber in matched:
             if subscriber._detour:
                 self._hand_over(delivery, subscriber, answer)
@@ -287,7 +296,9 @@ class Dispatcher:
                 if result is not None:
                     if type(result) is CoroutineType:
                         # A task of its own gives the coroutine the subscriber's context.
-                        task = asyncio.create_task(cast("_Coroutine", result), context=self._awaiting_context(subscriber))
+                        task = asyncio.create_task(
+                            cast("_Coroutine", result), context=self._awaiting_context(subscriber)
+                        )
                         result = await task
                     if result is not None:
                         delivery.note(subscriber, result)

@@ -39,8 +39,8 @@ from rxhub.errors import (
     HubClosed,
     HubConnectionError,
     NoReply,
-    NotHandled,
     NotFoundError,
+    NotHandled,
     NotHandledWarning,
     NotUniqueError,
     Overflow,
@@ -388,7 +388,6 @@ class EventHub:
     @property
     def state(self) -> Observable[ConnectionState]:
         """The state of the connection, beginning with the present one."""
-
         # The present one is read when the others are subscribed to: no change is lost between the two.
         present = reactivex.defer(lambda _: reactivex.of(self._state))
         return reactivex.merge(self._states, present).pipe(ops.distinct_until_changed())

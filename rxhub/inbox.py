@@ -165,9 +165,9 @@ class Inbox:
             if not self._waiting:
                 return None
             item = self._waiting.popleft()
-            if type(item) is Action:
+            if isinstance(item, Action):
                 return item
-            if type(item) is _Own:
+            if isinstance(item, _Own):
                 return item.event
             self._events -= 1
             if self.policy == "block":

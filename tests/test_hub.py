@@ -364,9 +364,7 @@ def test_each_hub_has_its_own_envelope_around_shared_data() -> None:
         assert got[0].data is got[1].data is event.data
 
 
-def test_a_callback_that_raises_is_logged_told_and_passed_over(
-    hub: EventHub, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_callback_that_raises_is_logged_told_and_passed_over(hub: EventHub, caplog: pytest.LogCaptureFixture) -> None:
     told: list[Outcome] = []
     hub.errors.subscribe(told.append)
     hub.subscribe("topic=a", fail, {"id": "x"}, priority=1)
@@ -623,7 +621,15 @@ class Hostile:
 def test_any_data_travels(hub: EventHub, make: Callable[[], Any]) -> None:
     data = make()
     ran: list[Any] = []
-    for subscription in ("", "data.x=1", "data.deep=1", "data.list.self!=2", "data>5", "data=a*", "not data.x in (1, b)"):
+    for subscription in (
+        "",
+        "data.x=1",
+        "data.deep=1",
+        "data.list.self!=2",
+        "data>5",
+        "data=a*",
+        "not data.x in (1, b)",
+    ):
         hub.subscribe(subscription, lambda event: ran.append(event.data))
     hub.on("topic=a").pipe(where("data.x!=1")).subscribe()
     hub.publish(Event("a", data=data))
@@ -748,7 +754,11 @@ def test_what_is_false_is_a_reply_too(hub: EventHub, result: Any) -> None:
 
 
 def test_replies_go_to_the_hub_that_asked_alone() -> None:
-    with EventHub("memory://studio") as asks, EventHub("memory://studio") as answers, EventHub("memory://studio") as idle:
+    with (
+        EventHub("memory://studio") as asks,
+        EventHub("memory://studio") as answers,
+        EventHub("memory://studio") as idle,
+    ):
         got: list[Any] = []
         answers.subscribe("topic=a", lambda event: "answer")
         idle.publish(Event("other"), on_reply=lambda event: got.append("idle"))
@@ -963,10 +973,7 @@ def test_awaiting_a_hub_s_observables_from_another_thread() -> None:
 
     with hub.start():
         hub.subscribe("topic=a", lambda event: 1)
-        calls = [
-            elsewhere(asyncio.run, last_of(source))
-            for source in (hub.events, hub.on("topic=a"), hub.deliveries)
-        ]
+        calls = [elsewhere(asyncio.run, last_of(source)) for source in (hub.events, hub.on("topic=a"), hub.deliveries)]
         while len(hub.describe()) < 2 or not hub.events.observers or not hub._dispatcher.deliveries.observers:
             pass
         hub.publish(Event("a", data=1))

@@ -193,7 +193,9 @@ def test_a_child_process_has_a_free_lock_and_no_listeners() -> None:
 # Addresses
 
 
-@pytest.mark.parametrize("asker", ["9f" * 16, "12345", "1e5", "true", "a.b-c_d", "and", "me@host", "with blank", 'a"b', "a'b", "é", 5])
+@pytest.mark.parametrize(
+    "asker", ["9f" * 16, "12345", "1e5", "true", "a.b-c_d", "and", "me@host", "with blank", 'a"b', "a'b", "é", 5]
+)
 def test_the_target_of_a_reply_is_the_asker_alone(asker: Any) -> None:
     for dialect in Dialect:
         target = parse(address(asker), dialect)

@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import permutations
 from typing import Any
 
 import hypothesis.strategies as st
@@ -156,9 +157,10 @@ class AgainstPeer(RuleBasedStateMachine):
     def subscribe(self, reactions: list[Any]) -> None:
         self.both("subscribe", reactions)
 
-    @rule(value=values)
-    def on_next(self, value: int) -> None:
-        self.both("on_next", value)
+    @rule(values=st.lists(values, min_size=1, max_size=3))
+    def on_next(self, values: list[int]) -> None:
+        for value in values:
+            self.both("on_next", value)
 
     @rule(which=st.integers(0, 9))
     def leave(self, which: int) -> None:
@@ -216,7 +218,10 @@ def test_it_has_every_attribute_that_reactivex_gives_it_from_outside() -> None:
 
 
 def test_it_adds_no_fluent_names() -> None:
-    assert {name for name in dir(Subject) if not name.startswith("_")} - set(dir(reactivex.Subject)) == {"observers", "renew_lock"}
+    assert {name for name in dir(Subject) if not name.startswith("_")} - set(dir(reactivex.Subject)) == {
+        "observers",
+        "renew_lock",
+    }
 
 
 def test_observers_are_a_list_of_those_who_are_subscribed_in_order() -> None:
@@ -402,10 +407,33 @@ def test_hooks_into_the_end_are_called_once() -> None:
     assert calls == [error, "completed"]
 
 
+def test_who_subscribes_in_the_middle_of_failing_is_told_of_the_failure() -> None:
+    seen: list[object] = []
+
+    class Slow(Subject[int]):
+        def _on_error_core(self, error: Exception) -> None:
+            self.subscribe(on_error=seen.append, on_completed=lambda: seen.append("completed"))
+            super()._on_error_core(error)
+
+    error = ValueError()
+    Slow().on_error(error)
+    assert seen == [error]
+
+
 # Order
 
+# A subject makes its list of listeners at the first emission after a change, and uses it from the second on: what is
+# said here holds for both.
+both_times = pytest.mark.parametrize("before", [0, 1, 2], ids=["at first", "once more", "later"])
 
-def test_what_an_observer_emits_comes_after_the_value_under_way_for_everybody() -> None:
+
+def prepare(subject: Subject[Any], before: int, value: Any = "before") -> None:
+    for _ in range(before):
+        subject.on_next(value)
+
+
+@both_times
+def test_what_an_observer_emits_comes_after_the_value_under_way_for_everybody(before: int) -> None:
     subject = Subject[str]()
     seen: list[str] = []
 
@@ -419,15 +447,20 @@ def test_what_an_observer_emits_comes_after_the_value_under_way_for_everybody() 
 
     subject.subscribe(first)
     subject.subscribe(lambda value: seen.append(f"{value}2"))
+    prepare(subject, before)
+    seen.clear()
     subject.on_next("a")
     assert seen == ["a1", "a2", "b1", "b2", "c1", "c2", "d1", "d2"]
 
 
-def test_an_end_from_within_does_not_overtake_the_value_under_way() -> None:
+@both_times
+def test_an_end_from_within_does_not_overtake_the_value_under_way(before: int) -> None:
     subject = Subject[str]()
     seen: list[str] = []
-    subject.subscribe(lambda _: subject.on_completed())
+    subject.subscribe(lambda value: subject.on_completed() if value == "a" else None)
     subject.subscribe(seen.append, on_completed=lambda: seen.append("completed"))
+    prepare(subject, before)
+    seen.clear()
     subject.on_next("a")
     subject.on_next("b")
     assert seen == ["a", "completed"]
@@ -442,30 +475,66 @@ def test_feeding_itself_does_not_nest() -> None:
     assert seen[-1] == 0
 
 
-def test_the_order_holds_while_another_thread_is_emitting_too() -> None:
-    subject = Subject[str]()
-    seen: list[str] = []
-    inside, go_on = threading.Event(), threading.Event()
+@both_times
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+def test_the_order_holds_in_each_of_several_threads_whichever_ends_first(order: tuple[int, ...], before: int) -> None:
+    subject = Subject[Any]()
+    inside, go_on = ([threading.Event() for _ in range(3)] for _ in range(2))
+    seen: dict[int, list[str]] = {name: [] for name in range(3)}
 
-    def first(value: str) -> None:
-        if value == "slow":
-            inside.set()
-            go_on.wait(10)
-        else:
-            seen.append(f"{value}1")
-        if value == "a":
-            subject.on_next("b")
+    def first(value: Any) -> None:
+        if isinstance(value, int):
+            inside[value].set()
+            assert go_on[value].wait(10)
+            seen[value].append("slow, first")
+            subject.on_next((value, "from within"))
+        elif value != "before":
+            seen[value[0]].append(f"{value[1]}, first")
+
+    def second(value: Any) -> None:
+        if isinstance(value, int):
+            seen[value].append("slow, second")
+        elif value != "before":
+            seen[value[0]].append(f"{value[1]}, second")
 
     subject.subscribe(first)
-    subject.subscribe(lambda value: seen.append(f"{value}2"))
-    slow = threading.Thread(target=subject.on_next, args=("slow",))
-    slow.start()
-    inside.wait(10)
-    subject.on_next("a")
-    go_on.set()
-    slow.join()
-    subject.on_next("a")
-    assert seen == ["a1", "a2", "b1", "b2", "slow2", "a1", "a2", "b1", "b2"]
+    subject.subscribe(second)
+    prepare(subject, before)
+    threads = [threading.Thread(target=subject.on_next, args=(name,)) for name in range(3)]
+    for name in range(3):
+        threads[name].start()
+        assert inside[name].wait(10)
+    for name in order:
+        go_on[name].set()
+        threads[name].join(10)
+        assert seen[name] == ["slow, first", "slow, second", "from within, first", "from within, second"]
+
+
+@both_times
+def test_a_subject_that_is_emitted_on_from_within_another_is_not_held_up_by_other_threads(before: int) -> None:
+    outer, inner = Subject[str](), Subject[str]()
+    inside, go_on = threading.Event(), threading.Event()
+    seen: list[str] = []
+
+    def slow(value: str) -> None:
+        if value == "slow":
+            inside.set()
+            assert go_on.wait(10)
+        seen.append(value)
+
+    def emitting(value: str) -> None:
+        inner.on_next(value)
+        seen.append("after")
+
+    outer.subscribe(emitting)
+    inner.subscribe(slow)
+    prepare(outer, before)
+    seen.clear()
+    with running(lambda: inner.on_next("slow")):
+        assert inside.wait(10)
+        outer.on_next("quick")
+        assert seen == ["quick", "after"]
+        go_on.set()
 
 
 def test_two_subjects_that_feed_each_other_keep_apart() -> None:
@@ -508,9 +577,14 @@ both_ways = pytest.mark.parametrize("serialize", [False, True])
 
 
 @both_ways
-def test_one_that_raises_is_logged_and_the_next_ones_run(serialize: bool, caplog: pytest.LogCaptureFixture) -> None:
+@both_times
+def test_one_that_raises_is_logged_and_the_next_ones_run(
+    before: int, serialize: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     subject = Subject[str](serialize=serialize)
     seen = crowd(subject)
+    prepare(subject, before)
+    seen.clear()
     subject.on_next("bad")
     subject.on_next("good")
     assert seen == ["1 bad", "2 bad", "3 bad", "1 good", "2 good", "3 good"]
@@ -554,7 +628,8 @@ def test_group_lets_everybody_run_and_raises_all_at_once(serialize: bool) -> Non
 
 
 @both_ways
-def test_a_callable_is_told_the_error_and_the_observer_which_it_may_dismiss(serialize: bool) -> None:
+@both_times
+def test_a_callable_is_told_the_error_and_the_observer_which_it_may_dismiss(before: int, serialize: bool) -> None:
     errors: list[Exception] = []
 
     def dismiss(error: Exception, observer: Any) -> None:
@@ -563,6 +638,8 @@ def test_a_callable_is_told_the_error_and_the_observer_which_it_may_dismiss(seri
 
     subject = Subject[str](on_observer_error=dismiss, serialize=serialize)
     seen = crowd(subject)
+    prepare(subject, before)
+    seen.clear()
     for value in ("bad", "worse", "good"):
         subject.on_next(value)
     assert [str(error) for error in errors] == ["1", "3"]
@@ -599,8 +676,9 @@ def test_what_is_queued_behind_is_delivered_before_the_error_is_raised(
 
 
 @both_ways
+@both_times
 @pytest.mark.parametrize("policy", ["log", "raise", "group", lambda error, observer: None])
-def test_an_interrupt_always_passes_and_leaves_the_subject_usable(policy: Any, serialize: bool) -> None:
+def test_an_interrupt_always_passes_and_leaves_the_subject_usable(policy: Any, before: int, serialize: bool) -> None:
     subject = Subject[str](on_observer_error=policy, serialize=serialize)
     seen: list[str] = []
 
@@ -611,6 +689,8 @@ def test_an_interrupt_always_passes_and_leaves_the_subject_usable(policy: Any, s
 
     subject.subscribe(interrupted)
     subject.subscribe(seen.append)
+    prepare(subject, before)
+    seen.clear()
     with pytest.raises(KeyboardInterrupt):
         subject.on_next("a")
     subject.on_next("b")
@@ -619,7 +699,8 @@ def test_an_interrupt_always_passes_and_leaves_the_subject_usable(policy: Any, s
     assert seen == (["queued", "b", "c"] if serialize else ["b", "c"])
 
 
-def test_an_interrupt_while_catching_up_leaves_the_subject_usable() -> None:
+@both_times
+def test_an_interrupt_while_catching_up_leaves_the_subject_usable(before: int) -> None:
     subject = Subject[int]()
     seen: list[int] = []
 
@@ -631,6 +712,8 @@ def test_an_interrupt_while_catching_up_leaves_the_subject_usable() -> None:
 
     subject.subscribe(interrupted)
     subject.subscribe(seen.append)
+    prepare(subject, before, 7)
+    seen.clear()
     with pytest.raises(KeyboardInterrupt):
         subject.on_next(0)
     subject.on_next(7)
@@ -705,6 +788,27 @@ def test_serialized_producers_never_overlap_and_nothing_is_lost() -> None:
     assert seen == also
     for producer in range(PRODUCERS):
         assert [number for name, number in seen if name == producer] == list(range(EACH))
+
+
+def test_who_queues_at_the_very_end_of_a_turn_is_not_forgotten() -> None:
+    subject = Subject[str](serialize=True)
+    seen: list[str] = []
+    subject.subscribe(seen.append)
+    assert subject._serial is not None
+    lock, late = subject._serial.turn, ["late"]
+
+    class Turn:
+        def acquire(self, blocking: bool) -> bool:
+            return lock.acquire(blocking)
+
+        def release(self) -> None:
+            if late:
+                subject.on_next(late.pop())
+            lock.release()
+
+    subject._serial.turn = Turn()  # type: ignore[assignment]
+    subject.on_next("a")
+    assert seen == ["a", "late"]
 
 
 @pytest.mark.usefixtures("eager_threads")
@@ -787,18 +891,21 @@ def test_whoever_subscribes_while_it_ends_is_told_of_the_end_once() -> None:
         assert told == ["end"] * 20
 
 
-def test_one_added_during_an_emission_waits_for_the_next_and_one_removed_gets_nothing_further() -> None:
+@both_times
+def test_one_added_during_an_emission_waits_for_the_next_and_one_removed_gets_nothing_further(before: int) -> None:
     subject = Subject[int]()
     seen: list[tuple[str, int]] = []
 
     def first(value: int) -> None:
         seen.append(("first", value))
-        leaving.dispose()
         if value == 1:
+            leaving.dispose()
             subject.subscribe(lambda value: seen.append(("new", value)))
 
     subject.subscribe(first)
     leaving = subject.subscribe(lambda value: seen.append(("leaving", value)))
+    prepare(subject, before, 0)
+    seen.clear()
     subject.on_next(1)
     subject.on_next(2)
     assert seen == [("first", 1), ("first", 2), ("new", 2)]

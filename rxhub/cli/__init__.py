@@ -19,14 +19,19 @@ def main() -> int:
     Returns:
         The exit status, where typer has not ended the process with one already.
     """
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        # What a terminal's encoding lacks is shown by its number, instead of ending the command.
+        reconfigure(errors="backslashreplace")
     try:
         from rxhub.cli.app import app
 
         app(prog_name="rxhub")
     except ModuleNotFoundError as error:
-        if error.name not in _NEEDED:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _NEEDED:
             raise
-        print(f"rxhub: the commands need {error.name}: pip install 'rxhub[cli]'", file=sys.stderr)  # noqa: T201
+        print(f"rxhub: the commands need {missing}: pip install 'rxhub[cli]'", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         return 130

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import explain, filter
+from rxhub.cli import demo, explain, filter
 
 __all__ = ["app"]
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+app.command("demo")(demo.command)
 app.command("filter")(filter.command)
 app.command("explain")(explain.command)
 

@@ -49,19 +49,20 @@ def document(stream: BinaryIO, longest: int = LONGEST) -> Line:
 
     So an event is found in a file of JSON lines and in one that spreads a single event over many lines.
     """
-    begin = b""
-    while not begin or begin.isspace():
-        line = stream.readline(longest + 1)
-        if not line:
-            return Line(1, begin, None, "empty")
-        begin = line.removeprefix(_BOM) if not begin else line
+    number, begin = 0, b""
+    while not begin.strip():
+        number += 1
+        begin = stream.readline(longest + 1)
+        if not begin:
+            return Line(number, begin, None, "the input is empty")
+        begin = begin.removeprefix(_BOM)
     candidate, _ = candidate_of(begin)
     if candidate is not None:
-        return Line(1, begin, candidate)
+        return Line(number, begin, candidate)
     whole = begin + stream.read(max(0, longest + 1 - len(begin)))
     if len(whole) > longest:
-        return Line(1, b"", None, f"no event on the first line, and longer than {longest} bytes")
-    return Line(1, whole, *candidate_of(whole))
+        return Line(number, b"", None, f"no event on this line, nor one of at most {longest} bytes that begins here")
+    return Line(number, whole, *candidate_of(whole))
 
 
 def candidate_of(raw: bytes) -> tuple[Mapping[str, Any] | None, str]:

@@ -59,7 +59,8 @@ def name_of(path: Path) -> str:
 
 def complain(message: str) -> None:
     """Write a sentence to stderr, behind the program's name."""
-    typer.echo(f"rxhub: {message}", err=True)
+    # Looked up at each call: a progress bar puts itself in the place of stderr, to make room for what is written.
+    sys.stderr.write(f"rxhub: {message}\n")
 
 
 def ending(run: Callable[P, Status]) -> Callable[P, None]:

@@ -4,58 +4,45 @@ The theory of operation:
 
 - The generated function is the fast road for what events are made of: exact `dict`s on the way, exact `str`, `int`,
   `float`, `bool` or None at the end. Whatever else it meets it hands to the condition itself (`Condition.matches`),
-  or to the whole tree, so that lists, proxies, version objects and the like have one meaning, which is written once.
-- The first step is `[]` on an exact dict. Each further one is `dict.get` itself: Python calls it as fast as a
-  method, it refuses what is no dict with a TypeError, and it does not make a defaultdict grow.
-- A key that is missing at the first step raises KeyError, which costs more than looking would, but is rare, and `try`
-  is free. In a plain conjunction the answer is then False; otherwise the tree gives it.
+  so that lists, other mappings, version objects and the like have one meaning, which is written once.
+- A key that is missing raises KeyError, which costs more than looking would, but is rare, and `try` is free. In a plain
+  conjunction the answer is then False; otherwise the tree gives it.
+- `v.__class__` costs a third of `type(v)`. A proxy may lie there, but only about being a dict or a text: the dict it
+  stands for is entered, as `isinstance` would have it, and a text is compared in the same way as what is none.
 - Equality is tried before the type is asked: the most frequent way through asks for one type less. This believes a
   list or a number of a class of its own that claims to equal a text.
-- No text of the user gets into the source. The source is compiled once for each shape with placeholders in
-  the places of constants, and every expression of that shape is a copy of the code with its own constants.
-  Constants in the code are a tenth faster than in a closure, and a copy takes a microsecond instead of a hundred.
+- A shape is a tree without its constants. The source of a shape is compiled once, with placeholders for constants;
+  each expression gets a copy of that code with its own constants in it. So no text of a user ever gets into a source.
+  Constants in the code are a tenth faster than in a closure, and a copy takes microseconds, not a tenth of a
+  millisecond.
 """
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from itertools import count
 from types import CodeType, FunctionType
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from rxhub.event import Event
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.parser import parsed
 from rxhub.expression.tree import And, Condition, Everything, Expression, Not, Or
-from rxhub.expression.values import is_containment, numeral, path_of
+from rxhub.expression.values import numeral, path_of
 
 __all__ = ["compile", "compile_tree"]
 
-# Nested deeper, or with more conditions, a tree is interpreted: Python's own compiler recurses, and takes its time.
+# A tree that is deeper or larger is interpreted: Python's own compiler recurses, and takes its time.
 _MOST_LEVELS = 16
-_MOST_CONDITIONS = 64
+_MOST_CONSTANTS = 320
 
-_NAMED = {"true": "True", "false": "False", "null": "None"}
+Shape: TypeAlias = tuple[Any, ...]
+"""`("and", shapes)`, `("or", shapes)`, `("not", shapes)`, or of a condition: a key of `_TESTS`, how many steps its path
+has, and whether the first is `id`."""
 
-_GLOBALS: dict[str, Any] = {
-    "Event": Event,
-    "Exception": Exception,
-    "KeyError": KeyError,
-    "atoms": frozenset({str, int, float, bool, type(None)}),
-    "dict": dict,
-    "empty": {},
-    "float": float,
-    "get": dict.get,
-    "int": int,
-    "isinstance": isinstance,
-    "missing": object(),
-    "numbers": frozenset({int, float}),
-    "str": str,
-    "type": type,
-}
-
-_SOURCE = """\
+_FUNCTION = """\
 def matches(candidate):
     try:
         if candidate.__class__ is not dict:
@@ -71,6 +58,48 @@ def matches(candidate):
         return {tree}.matches(candidate)
 """
 
+# The test of the value at the end of the path, which it names `v`. {0} and {1} are the literal's constants; {itself}
+# asks the condition; {other} asks it if the value is nothing that was tested for, and no other plain value either.
+_TESTS = {
+    "=": "({value}) == {0} or v.__class__ is not str and {other}",
+    "= number": "({value}) == {0} or v.__class__ is not str and (v == {1} if type(v) in numbers else {other})",
+    "= true": "({value}) is True or v == {0} or v.__class__ is not str and {other}",
+    "= false": "({value}) is False or v == {0} or v.__class__ is not str and {other}",
+    "= null": "({value}) is None or v == {0} or v.__class__ is not str and {other}",
+    "= *": "v is not None if type({value}) in atoms else {itself}",
+    "= **": "type({value}) is str or {other}",
+    "= a*": "v.startswith({0}) if type({value}) is str else {other}",
+    "= *a": "v.endswith({0}) if type({value}) is str else {other}",
+    "= *a*": "{0} in v if type({value}) is str else {other}",
+    "!=": "v != {0} if type({value}) is str else type(v) in atoms or {itself}",
+    "!= number": "v != {0} if (t := type({value})) is str else v != {1} if t in numbers else t in atoms or {itself}",
+    "!= true": "v != {0} if type({value}) is str else v is not True if type(v) in atoms else {itself}",
+    "!= false": "v != {0} if type({value}) is str else v is not False if type(v) in atoms else {itself}",
+    "!= null": "v != {0} if type({value}) is str else v is not None if type(v) in atoms else {itself}",
+}
+for _sign in (">=", "<=", ">", "<"):
+    _TESTS[_sign] = f"v {_sign} {{0}} if type({{value}}) is str else {{other}}"
+    _TESTS[f"{_sign} number"] = (
+        f"v {_sign} {{1}} if (t := type({{value}})) is int or t is float "
+        f"else v {_sign} {{0}} if t is str else {{other}}"
+    )
+
+_NAMES: dict[str, Any] = {
+    "Event": Event,
+    "Exception": Exception,
+    "KeyError": KeyError,
+    "atoms": frozenset({str, int, float, bool, type(None)}),
+    "dict": dict,
+    "float": float,
+    "empty": {},
+    "get": vars(dict)["get"],
+    "int": int,
+    "isinstance": isinstance,
+    "numbers": frozenset({int, float}),
+    "str": str,
+    "type": type,
+}
+
 
 def compile(expression: str | Expression, dialect: Dialect = Dialect.RXHUB) -> Callable[[Mapping[str, Any]], bool]:
     """Make a function that tells whether a candidate matches.
@@ -80,7 +109,7 @@ def compile(expression: str | Expression, dialect: Dialect = Dialect.RXHUB) -> C
         dialect: what a `*` in the text means; a tree knows its own.
 
     Returns:
-        A function that answers as `Expression.matches` does, several times as fast. Like it, it never raises.
+        A function that answers as `Expression.matches` does, many times as fast. Like it, it never raises.
 
     Raises:
         ExpressionError: if the text is no subscription.
@@ -89,20 +118,71 @@ def compile(expression: str | Expression, dialect: Dialect = Dialect.RXHUB) -> C
 
 
 def compile_tree(tree: Expression) -> Callable[[object], bool]:
-    """Make the function of a tree. Building it costs some microseconds once its shape is known."""
-    if isinstance(tree, Everything) or tree.depth > _MOST_LEVELS or _conditions(tree) > _MOST_CONDITIONS:
+    """Make the function of a tree, in some microseconds once its shape is known."""
+    if tree.depth > _MOST_LEVELS or isinstance(tree, Everything):
         return tree.matches
-    writer = _Writer(tree)
-    template, places = _template(writer.source())
-    constants = list(template.co_consts)
+    constants: list[object] = [tree]
+    shape = _shape(tree, constants)
+    if len(constants) > _MOST_CONSTANTS:
+        return tree.matches
+    code, places = _template(shape)
+    filled = list(code.co_consts)
     for place, number in places:
-        constants[place] = writer.constants[number]
-    return cast("Callable[[object], bool]", FunctionType(template.replace(co_consts=tuple(constants)), _GLOBALS))
+        filled[place] = constants[number]
+    return cast("Callable[[object], bool]", FunctionType(code.replace(co_consts=tuple(filled)), _NAMES))
+
+
+def _shape(node: Expression, constants: list[object]) -> Shape:
+    """The shape of a tree; its constants are put behind those that are there, in the order in which it is written."""
+    match node:
+        case Condition(key, operator, text, quoted, dialect):
+            path = path_of(key)
+            test, *literals = _test(operator, text, quoted, dialect)
+            constants += path
+            constants += literals
+            constants.append(node)
+            return test, len(path), path[0] == "id"
+        case And(children):
+            return "and", tuple([_shape(child, constants) for child in children])
+        case Or(children):
+            return "or", tuple([_shape(child, constants) for child in children])
+        case Not(child):
+            return "not", (_shape(child, constants),)
+        case _:
+            raise TypeError(f"{type(node).__name__} is no part of a tree.")
+
+
+@lru_cache(maxsize=4_096)
+def _test(operator: str, text: str, quoted: bool, dialect: Dialect) -> tuple[str, str, int | float | None]:
+    """Which of `_TESTS` a literal calls for, the text to test with, and the number."""
+    if operator == "=" and dialect is Dialect.FTRACK and text[-1:] == "*":
+        return "= *a*", text[:-1], None
+    if operator == "=" and dialect is Dialect.RXHUB and "*" in {text[:1], text[-1:]}:
+        if text in {"*", "**"}:
+            return f"= {text}", "", None
+        if text[-1] != "*":
+            return "= *a", text[1:], None
+        return ("= *a*", text[1:-1], None) if text[0] == "*" else ("= a*", text[:-1], None)
+    number = None if quoted else numeral(text)
+    if number is not None:
+        return f"{operator} number", text, number
+    if operator in {"=", "!="} and not quoted and text in {"true", "false", "null"}:
+        return f"{operator} {text}", text, None
+    return operator, text, None
 
 
 @lru_cache(maxsize=1_024)
-def _template(source: str) -> tuple[CodeType, tuple[tuple[int, int], ...]]:
-    """The code of a shape, and which of its constants is which placeholder."""
+def _template(shape: Shape) -> tuple[CodeType, tuple[tuple[int, int], ...]]:
+    """The code of a shape, and which of its constants stands for which of an expression's."""
+    placeholders = (f"'@{number}'" for number in count())
+    tree = next(placeholders)
+    source = _FUNCTION.format(
+        tree=tree,
+        test=_source(shape, placeholders),
+        # An event makes its id when it is first asked for `fields`, which takes longer than most expressions.
+        fields="fields" if _reads_id(shape) else "_fields",
+        missing="False" if _is_conjunction(shape) else f"{tree}.matches(candidate)",
+    )
     module = builtins.compile(source, "<subscription>", "exec")
     code = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
     places = [
@@ -113,105 +193,29 @@ def _template(source: str) -> tuple[CodeType, tuple[tuple[int, int], ...]]:
     return code, tuple(places)
 
 
-def _conditions(tree: Expression) -> int:
-    match tree:
-        case And(children) | Or(children):
-            return sum(map(_conditions, children))
-        case Not(child):
-            return _conditions(child)
-        case _:
-            return 1
+def _source(shape: Shape, placeholders: Iterator[str]) -> str:
+    kind = shape[0]
+    if kind in {"and", "or"}:
+        return "(" + f" {kind} ".join([_source(child, placeholders) for child in shape[1]]) + ")"
+    if kind == "not":
+        return f"(not {_source(shape[1][0], placeholders)})"
+    steps = [next(placeholders) for _ in range(shape[1])]
+    text, number = next(placeholders), next(placeholders)
+    itself = f"{next(placeholders)}.matches(candidate)"
+    holders = ["candidate", *["v"] * (len(steps) - 1)]
+    *above, value = [f"v := {holder}[{step}]" for holder, step in zip(holders, steps, strict=True)]
+    test = _TESTS[kind].format(text, number, value=value, itself=itself, other=f"type(v) not in atoms and {itself}")
+    if above:
+        return f"({test} if {' and '.join([f'({step}).__class__ is dict' for step in above])} else {itself})"
+    return f"({test})"
 
 
-class _Writer:
-    """Writes the source of one tree and gathers its constants. The source is the same for all trees of a shape."""
-
-    def __init__(self, tree: Expression) -> None:
-        self._tree = tree
-        self._reads_id = False
-        self.constants: list[object] = []
-
-    def source(self) -> str:
-        tree = self._constant(self._tree)
-        test = self._test(self._tree)
-        return _SOURCE.format(
-            tree=tree,
-            test=test,
-            # An event makes its id when first asked for `fields`.
-            fields="fields" if self._reads_id else "_fields",
-            missing="False" if _is_conjunction(self._tree) else f"{tree}.matches(candidate)",
-        )
-
-    def _constant(self, value: object) -> str:
-        self.constants.append(value)
-        return f"'@{len(self.constants) - 1}'"
-
-    def _test(self, node: Expression) -> str:
-        match node:
-            case And(children):
-                return "(" + " and ".join(map(self._test, children)) + ")"
-            case Or(children):
-                return "(" + " or ".join(map(self._test, children)) + ")"
-            case Not(child):
-                return f"(not {self._test(child)})"
-            case Condition():
-                return self._condition(node)
-            case _:
-                raise TypeError(f"{type(node).__name__} cannot be compiled.")
-
-    def _condition(self, condition: Condition) -> str:
-        first, *further = path_of(condition.key)
-        self._reads_id |= first == "id"
-        value = f"candidate[{self._constant(first)}]"
-        for step in further[:-1]:
-            value = f"get({value}, {self._constant(step)}, empty)"
-        if further:
-            value = f"get({value}, {self._constant(further[-1])}, missing)"
-        return f"({self._comparison(condition, f'v := {value}', f'{self._constant(condition)}.matches(candidate)')})"
-
-    def _comparison(self, condition: Condition, value: str, itself: str) -> str:
-        """The test of the value at the end of the path, which it names `v`."""
-        operator, text = condition.operator, condition.value
-        present = "" if "missing" not in value else "v is not missing and "
-        other = f"type(v) not in atoms and {present}{itself}"
-        if is_containment(condition):
-            return f"{self._constant(text[:-1])} in v if type({value}) is str else {other}"
-        if operator == "=" and condition.dialect is Dialect.RXHUB and "*" in {text[:1], text[-1:]}:
-            return self._wildcard(text, value, itself, other)
-
-        literal = self._constant(text)
-        number = None if condition.quoted else numeral(text)
-        named = "" if condition.quoted else _NAMED.get(text, "")
-        if operator == "=":
-            if named:
-                return f"({value}) is {named} or v == {literal} or v.__class__ is not str and {other}"
-            if number is not None:
-                other = f"(v == {self._constant(number)} if type(v) in numbers else {other})"
-            return f"({value}) == {literal} or v.__class__ is not str and {other}"
-        if operator == "!=":
-            differs = f"v is not {named}" if named else "True"
-            if number is not None:
-                differs = f"(type(v) not in numbers or v != {self._constant(number)})"
-            return f"v != {literal} if type({value}) is str else {differs} if type(v) in atoms else {present}{itself}"
-        if number is None:
-            return f"v {operator} {literal} if type({value}) is str else {other}"
-        numeric = f"v {operator} {self._constant(number)} if type({value}) is int or type(v) is float"
-        return f"{numeric} else v {operator} {literal} if type(v) is str else {other}"
-
-    def _wildcard(self, text: str, value: str, itself: str, other: str) -> str:
-        if text == "*":
-            return f"v is not None if type({value}) in atoms else {itself}"
-        if text == "**":
-            return f"type({value}) is str or {other}"
-        if text[-1] != "*":
-            return f"v.endswith({self._constant(text[1:])}) if type({value}) is str else {other}"
-        if text[0] != "*":
-            return f"v.startswith({self._constant(text[:-1])}) if type({value}) is str else {other}"
-        return f"{self._constant(text[1:-1])} in v if type({value}) is str else {other}"
+def _reads_id(shape: Shape) -> bool:
+    return any(map(_reads_id, shape[1])) if shape[0] in {"and", "or", "not"} else shape[2]
 
 
-def _is_conjunction(tree: Expression) -> bool:
-    """Whether one condition that fails, for a missing key say, makes all fail."""
-    return isinstance(tree, Condition) or (
-        isinstance(tree, And) and all(isinstance(child, Condition) for child in tree.children)
+def _is_conjunction(shape: Shape) -> bool:
+    """Whether one condition that fails, for a missing key say, makes the whole fail."""
+    return shape[0] not in {"or", "not"} and (
+        shape[0] != "and" or all(child[0] not in {"and", "or", "not"} for child in shape[1])
     )

@@ -18,5 +18,7 @@ class Dialect(Enum):
     RXHUB = "rxhub"
     FTRACK = "ftrack"
 
+    __hash__ = object.__hash__  # members are unique; the enum's own hash runs in Python, at every look-up
+
     def __repr__(self) -> str:
         return f"Dialect.{self.name}"

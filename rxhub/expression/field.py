@@ -52,6 +52,7 @@ class Field:
     """
 
     __slots__ = (
+        "_ascending_lengths",
         "_bounds",
         "_denoted",
         "_lengths",
@@ -72,7 +73,8 @@ class Field:
         self._spelled: dict[str, Bucket] = {}  # by the text of an equality that denotes more
         self._denoted: dict[Any, tuple[Bucket, ...]] = {}  # the same by what they denote: `10` and `10.0` are two
         self._prefixes: dict[str, Bucket] = {}
-        self._lengths: tuple[int, ...] = ()  # of the prefixes
+        self._lengths: dict[int, int] = {}  # of the prefixes: how many have each
+        self._ascending_lengths: tuple[int, ...] = ()  # the same, as readers see them
         self._ranges: dict[tuple[str, str, bool], Bucket] = {}  # by operator, text and whether it denotes a number
         self._bounds: tuple[_Bounds, ...] = ()  # the same, ascending
 
@@ -92,7 +94,7 @@ class Field:
             denoted = _denoted(condition)
             self._denoted[denoted] = (*self._denoted.get(denoted, ()), bucket)
         elif table is self._prefixes:
-            self._lengths = tuple(sorted({*self._lengths, len(key)}))
+            self._count_length(len(key), 1)
         elif table is self._ranges:
             bounds = self._bounds_of(condition.operator)
             bounds.texts.add(condition.value, bucket)
@@ -113,7 +115,7 @@ class Field:
             else:
                 del self._denoted[denoted]
         elif table is self._prefixes:
-            self._lengths = tuple(sorted({len(prefix) for prefix in table}))
+            self._count_length(len(key), -1)
         elif table is self._ranges:
             bounds = self._bounds_of(condition.operator)
             bounds.texts.remove(condition.value, bucket)
@@ -158,7 +160,7 @@ class Field:
             bucket = table.get(value)
             if bucket is not None:
                 buckets.append(bucket)
-        for length in self._lengths:
+        for length in self._ascending_lengths:
             if length > len(value):
                 break
             bucket = self._prefixes.get(value[:length])
@@ -210,6 +212,15 @@ class Field:
                 return self._prefixes, condition.value[:-1]
             case _:
                 return self._ranges, (condition.operator, condition.value, _number(condition) is not None)
+
+    def _count_length(self, length: int, difference: int) -> None:
+        lengths = self._lengths
+        known = len(lengths)
+        lengths[length] = lengths.get(length, 0) + difference
+        if not lengths[length]:
+            del lengths[length]
+        if len(lengths) != known:
+            self._ascending_lengths = tuple(sorted(lengths))
 
     def _bounds_of(self, operator: str) -> _Bounds:
         for bounds in self._bounds:

@@ -12,7 +12,7 @@ from rxhub.errors import NotFoundError
 from rxhub.event import Event
 from rxhub.expression.access import Parts, conjuncts
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.node import Node, Row, Token, in_order, leave
+from rxhub.expression.node import Bucket, Node, Row, Token, in_order, leave
 from rxhub.expression.parser import parse
 from rxhub.expression.residual import Residuals
 from rxhub.expression.tree import And, Condition, Expression, Not, Or
@@ -38,22 +38,21 @@ class Index(Generic[E]):
     __slots__ = (
         "__weakref__",
         "_changes",
-        "_has_more",
         "_is_changing",
         "_lock",
         "_order",
         "_reads_id",
         "_root",
         "_size",
-        "_texts",
         "_topic",
+        "_topics",
     )
 
     def __init__(self) -> None:
         self._root = Node(Residuals())
         self._topic = self._root.pin("topic")
-        self._texts = self._topic.texts
-        self._has_more = False  # whether there is anything beside what `_texts` leads to
+        # The buckets of topics, as long as there is nothing else; then empty.
+        self._topics: dict[str, Bucket] = {}
         self._order = count()
         self._reads_id = False  # whether an event must have made its id before it is looked at
         self._size = 0
@@ -117,11 +116,9 @@ class Index(Generic[E]):
         """
         kind = _type(candidate)
         if kind is not dict:
-            if kind is not Event:
+            if kind is not Event and not issubclass(kind, Event):
                 return self._search(candidate)
             candidate = candidate.fields if self._reads_id else candidate._fields
-        if self._has_more:
-            return self._search(candidate)
         # Most indexes hold topics only: one look-up, then what is left to test behind it.
         try:
             topic = candidate["topic"]
@@ -129,24 +126,32 @@ class Index(Generic[E]):
             return self._search(candidate)
         if _type(topic) is not str:
             return self._search(candidate)
-        bucket = self._texts.get(topic)
+        topics = self._topics
+        bucket = topics.get(topic)
         if bucket is None:
-            return ()
+            return () if topics else self._search(candidate)
         state = bucket.state
-        if state.rows is None:
-            return self._search(candidate)
-        rows = state.rows
-        if len(rows) == 1:
-            test, entries, _ = rows[0]
-            return entries if test is None or test(candidate) else ()
-        hits: list[Row] = []
-        for row in state.rows:
+        row = state.only_row
+        if row is not None:
             test = row[0]
+            return row[1] if test is None or test(candidate) else ()
+        rows = state.ordered_rows
+        if rows is None:
+            hits: list[Row] = []
+            bucket.search(candidate, hits)
+            return in_order(hits)
+        for test, entries, _, following in rows:
             if test is None or test(candidate):
-                hits.append(row)
-        if len(hits) < 2:
-            return hits[0][1] if hits else ()
-        return tuple([entry for row in hits for entry in row[1]]) if state.is_ordered else in_order(hits)
+                if not following:
+                    return entries
+                break
+        else:
+            return ()
+        found = [*entries]
+        for test, entries, _, _ in rows[following:]:
+            if test is None or test(candidate):
+                found += entries
+        return tuple(found)
 
     def renew_lock(self) -> None:
         """Replace the lock; for a child process, where a thread that held it is gone."""
@@ -188,7 +193,8 @@ class Index(Generic[E]):
     def _changed(self, difference: int) -> None:
         root = self._root
         self._size += difference
-        self._has_more = self._topic.has_more or len(root.scan) > 1 or not root.rest.is_empty
+        has_more = self._topic.has_more or len(root.scan) > 1 or not root.rest.is_empty
+        self._topics = {} if has_more else self._topic.texts
 
 
 def _reads_id(tree: Expression) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from rxhub.errors import ExpressionError
-from rxhub.expression.grammar import BARE, IN, ITEM, KEY, NOT, OPERATOR, QUOTED
+from rxhub.expression.alphabet import BARE, IN, ITEM, KEY, NOT, OPERATOR, QUOTED
 
 __all__ = ["not_a_sequel", "not_an_item", "not_an_operand", "unclosed"]
 

@@ -35,8 +35,9 @@ __all__ = ["Bucket", "Node", "Ranked", "Row", "Token", "in_order", "leave"]
 Ranked: TypeAlias = tuple[float, int, Any]
 """Priority, order of adding, entry. Orders are distinct, so comparing never comes to the entries."""
 
-Row: TypeAlias = tuple[Test | None, tuple[Any, ...], tuple[Ranked, ...]]
-"""A test (None if nothing is left to test), the entries that match if it holds, the same ranked."""
+Row: TypeAlias = tuple[Test | None, tuple[Any, ...], tuple[Ranked, ...], int]
+"""A test (None if nothing is left to test), the entries that match if it holds, the same ranked, the number of the
+following row (0 if it is the last)."""
 
 _FEW_ROWS = 16
 _FEW_PLACES = 2 * _FEW_ROWS
@@ -73,16 +74,18 @@ class State:
         places: in no order. The list is shared with the states before and after.
         node: if the bucket was split.
         rows: in order of their first entries; None until a reader makes them.
-        is_ordered: whether the entries of all rows, one row after the other, are in order, each once.
+        only_row: the one row, if there is no other.
+        ordered_rows: the rows if their entries, one row after the other, are in order and each there once.
     """
 
-    __slots__ = ("is_ordered", "node", "places", "rows")
+    __slots__ = ("node", "only_row", "ordered_rows", "places", "rows")
 
     def __init__(self, places: list[Place], node: Node | None = None) -> None:
         self.places = places
         self.node = node
         self.rows: tuple[Row, ...] | None = None
-        self.is_ordered = True
+        self.only_row: Row | None = None
+        self.ordered_rows: tuple[Row, ...] | None = None
 
 
 class Bucket:
@@ -110,12 +113,12 @@ class Bucket:
         if state.node is not None:
             state.node.search(candidate, hits)
             return
-        for row in self.rows(state) if state.rows is None else state.rows:
+        for row in state.rows if state.rows is not None else self._make_rows(state):
             test = row[0]
             if test is None or test(candidate):
                 hits.append(row)
 
-    def rows(self, state: State) -> tuple[Row, ...]:
+    def _make_rows(self, state: State) -> tuple[Row, ...]:
         """Make the rows of a state that has none."""
         # A copy in one go. A place that a writer is just moving may be in it twice, but is never missing.
         places = state.places.copy()
@@ -136,11 +139,16 @@ class Bucket:
                 is_ordered = is_ordered and residual is last
             last, before = residual, ranked
         rows = tuple(
-            (residual.test(), tuple([ranked[2] for ranked in group]), tuple(group))
-            for residual, group in groups.items()
+            [
+                (residual.test(), tuple([ranked[2] for ranked in group]), tuple(group), number % len(groups))
+                for number, (residual, group) in enumerate(groups.items(), 1)
+            ]
         )
-        state.is_ordered = is_ordered
         state.rows = rows
+        if is_ordered:
+            state.ordered_rows = rows
+            if len(rows) == 1:
+                state.only_row = rows[0]
         return rows
 
     def insert(self, token: Token, parts: Parts) -> None:
@@ -224,7 +232,8 @@ class Node:
         for field in self.scan:
             for bucket in field.reached(candidate):
                 bucket.search(candidate, hits)
-        self.rest.search(candidate, hits)
+        if self.rest.state.places:
+            self.rest.search(candidate, hits)
 
     def insert(self, token: Token, parts: Parts, plan: Plan | None = None) -> None:
         """Give a subscription its places: those of the plan, if there is one."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rxhub.errors import ExpressionError
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.grammar import NESTING
 from rxhub.expression.tree import And, Everything, Expression, Not, Or
 from rxhub.expression.words import Limits, Reader
 
@@ -43,16 +42,17 @@ def parse(
     Raises:
         ExpressionError: if the text is no subscription, or exceeds a limit.
     """
-    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(text, str):
         raise ExpressionError(f"A subscription is text, but {type(text).__name__} was found.")
     text = str.__str__(text)  # a subclass may have its own idea of slicing
     reader = Reader(text, dialect, Limits(max_length, max_conditions, max_depth))
     if not text or text.isspace():
         return Everything()
     words = list(reader.words())
-    if len(words) == 1:
-        return words[0][1]
-    return _nesting().parse(words)
+    first = words[0][1]
+    if len(words) == 1 and first is not None:
+        return first
+    return cast("Any", _nesting()).parse(words)
 
 
 def parsed(expression: str | Expression, dialect: Dialect) -> Expression:
@@ -78,18 +78,22 @@ def _nesting() -> Lark:
     from lark.lexer import Lexer
 
     class Given(Lexer):
-        """Hands the words on that were read already."""
+        """Hands on the words, which were read already."""
 
-        def __init__(self, configuration: Any) -> None:
+        __future_interface__ = 1  # lark 1.2 and 1.3 then both call `lex` with these arguments
+
+        def __init__(self, configuration: object) -> None:
             pass
 
-        def lex(self, words: Iterable[tuple[str, Expression | None]]) -> Iterator[Token]:
-            for kind, tree in words:
-                token = Token(kind if tree else "_" + kind, "")
+        def lex(self, lexer_state: Any, parser_state: Any) -> Iterator[Token]:
+            for kind, tree in lexer_state.text:
+                token = Token(kind if tree else f"_{kind}", "")
                 token.value = tree
                 yield token
 
-    return Lark(NESTING, start="disjunction", parser="lalr", lexer=Given, transformer=_Builder())
+    return Lark.open(
+        "grammar.lark", rel_to=__file__, start="disjunction", parser="lalr", lexer=Given, transformer=_Builder()
+    )
 
 
 class _Builder:

@@ -16,12 +16,13 @@ from sys import intern
 from typing import Any, Self, final
 
 from rxhub.errors import ExpressionError
+from rxhub.expression.alphabet import BARE, ITEM, KEY, QUOTED
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.grammar import BARE, ITEM, KEY, QUOTED
 from rxhub.expression.values import holds
 
 __all__ = ["And", "Condition", "Everything", "Expression", "Not", "Or"]
 
+_KEY, _BARE, _ITEM, _QUOTED = map(re.compile, (KEY, BARE, ITEM, QUOTED))
 _OPERATORS = frozenset({"=", "!=", ">=", "<=", ">", "<"})
 
 # Beyond 140 levels or so Python's own recursion limit begins to break `==`, `repr`, pickle and `deepcopy`.
@@ -34,8 +35,10 @@ class Expression:
     __slots__ = ()
     __match_args__: tuple[str, ...] = ()
 
-    depth: int
-    """Levels of the tree, this node included."""
+    @property
+    def depth(self) -> int:
+        """Levels of the tree, this node included."""
+        return 1
 
     def matches(self, candidate: object) -> bool:
         """Whether this expression holds for a candidate, usually a nested mapping. Never raises."""
@@ -59,10 +62,6 @@ class Expression:
 @dataclass(frozen=True, slots=True, repr=False)
 class Everything(Expression):
     """The empty subscription: it matches whatever comes."""
-
-    @property
-    def depth(self) -> int:
-        return 1
 
     def matches(self, candidate: object) -> bool:
         return True
@@ -95,7 +94,7 @@ class Condition(Expression):
 
     def __post_init__(self) -> None:
         key, value = _plain(self.key, "A key"), _plain(self.value, "A value")
-        if re.fullmatch(KEY, key) is None:
+        if _KEY.fullmatch(key) is None:
             raise ExpressionError(
                 f"No text denotes the key {_shown(key)}.",
                 expected="letters, digits, `_`, `.`, `-`, not beginning with `not.`",
@@ -104,17 +103,12 @@ class Condition(Expression):
             raise ExpressionError(f"There is no operator {self.operator!r}.", expected="one of = != >= <= > <")
         if self.quoted:
             _quotes(value)
-        elif re.fullmatch(BARE, value) is None:
+        elif _BARE.fullmatch(value) is None:
             raise ExpressionError(
                 f"The value {_shown(value)} cannot stand without quotes.", hint="Build the condition with quoted=True."
             )
         object.__setattr__(self, "key", intern(key))
-        object.__setattr__(self, "operator", intern(self.operator))
         object.__setattr__(self, "value", value)
-
-    @property
-    def depth(self) -> int:
-        return 1
 
     def matches(self, candidate: object) -> bool:
         return holds(self, candidate)
@@ -134,14 +128,18 @@ class Condition(Expression):
 @dataclass(frozen=True, slots=True, repr=False)
 class _Junction(Expression):
     children: tuple[Expression, ...]
-    depth: int = field(init=False, compare=False)
+    _depth: int = field(init=False, compare=False)
+
+    @property
+    def depth(self) -> int:
+        return self._depth
 
     def __init__(self, children: Iterable[Expression]) -> None:
         children = tuple(children)
         if len(children) < 2:
             raise ExpressionError(f"{type(self).__name__} joins two expressions at least, not {len(children)}.")
         object.__setattr__(self, "children", children)
-        object.__setattr__(self, "depth", _levels_above(children))
+        object.__setattr__(self, "_depth", _levels_above(children))
 
 
 @final
@@ -194,7 +192,7 @@ class Or(_Junction):
         for child in self.children:
             if not (isinstance(child, Condition) and child.key == first.key and child.operator == "="):
                 return ""
-            if not child.quoted and re.fullmatch(ITEM, child.value) is None:
+            if not child.quoted and _ITEM.fullmatch(child.value) is None:
                 return ""
             literals.append(child._literal)  # pyright: ignore[reportPrivateUsage]
         return f"{first.key} in ({', '.join(literals)})"
@@ -210,10 +208,14 @@ class Not(Expression):
     """
 
     child: Expression
-    depth: int = field(init=False, compare=False)
+    _depth: int = field(init=False, compare=False)
+
+    @property
+    def depth(self) -> int:
+        return self._depth
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "depth", _levels_above((self.child,)))
+        object.__setattr__(self, "_depth", _levels_above((self.child,)))
 
     def matches(self, candidate: object) -> bool:
         return not self.child.matches(candidate)
@@ -234,7 +236,7 @@ def _levels_above(children: tuple[Expression, ...]) -> int:
     levels = 1
     dialects: set[Dialect] = set()
     for child in children:
-        if not isinstance(child, Expression):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(child, Expression):
             raise ExpressionError(f"A tree is built of expressions, but {type(child).__name__} was found.")
         if isinstance(child, Everything):
             raise ExpressionError("The empty subscription stands alone: no text denotes it inside another.")
@@ -265,7 +267,7 @@ def _quotes(value: str) -> str:
         ExpressionError: if neither kind does.
     """
     for quote in ('"', "'"):
-        if re.fullmatch(QUOTED, f"{quote}{value}{quote}"):
+        if _QUOTED.fullmatch(f"{quote}{value}{quote}"):
             return quote
     raise ExpressionError(
         f"No quotes can carry the value {_shown(value)}.",
@@ -274,6 +276,8 @@ def _quotes(value: str) -> str:
 
 
 def _plain(text: object, role: str) -> str:
+    if type(text) is str:
+        return text
     if not isinstance(text, str):
         raise ExpressionError(
             f"{role} is text, but {type(text).__name__} was found.", hint='Write it as in a subscription: "10", not 10.'

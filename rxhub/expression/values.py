@@ -12,12 +12,12 @@ tested against. Three rules hold all over this file:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from math import isfinite
 from numbers import Complex, Number, Real
 from operator import ge, gt, le, lt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from rxhub.event import Event
 from rxhub.expression.dialect import Dialect
@@ -25,9 +25,15 @@ from rxhub.expression.dialect import Dialect
 if TYPE_CHECKING:
     from rxhub.expression.tree import Condition
 
-__all__ = ["found", "holds", "is_containment", "numeral", "path_of"]
+__all__ = ["found", "holds", "numeral", "path_of", "tested"]
 
+_Test: TypeAlias = Callable[[Any], Any]
+
+_LISTS: Any = (list, tuple)
 _MISSING: Any = object()
+# The types' own iterators: those of a subclass may never end.
+_list_items: Callable[[Any], Iterator[Any]] = vars(list)["__iter__"]
+_tuple_items: Callable[[Any], Iterator[Any]] = vars(tuple)["__iter__"]
 _ORDERS: dict[str, Callable[[Any, Any], Any]] = {">=": ge, "<=": le, ">": gt, "<": lt}
 _NUMERAL = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _MOST_DIGITS = 4_000
@@ -52,132 +58,140 @@ def found(candidate: object, path: tuple[str, ...], whole: bool = False) -> Iter
         whole: yield a list at the end of the path as one value.
     """
     end = len(path)
-    waiting: list[tuple[Any, int]] = [(candidate, 0)]
+    waiting: list[tuple[object, int]] = [(candidate, 0)]
     # The lists themselves are kept: a mapping may make its values when asked, and a freed one's id comes again.
     visited: dict[tuple[int, int], Any] = {}
     while waiting:
         value, position = waiting.pop()
-        if issubclass(type(value), (list, tuple)) and not (whole and position == end):
+        kind: type = type(value)
+        is_list = kind is not dict and issubclass(kind, _LISTS)
+        if is_list and not (whole and position == end):
             if (id(value), position) not in visited:
                 visited[id(value), position] = value
-                waiting.extend([(item, position) for item in _items(value)][::-1])
+                items = _list_items(value) if issubclass(kind, list) else _tuple_items(value)
+                waiting.extend([(item, position) for item in items][::-1])
         elif position == end:
             yield value
         else:
-            below = _step(value, path[position])
+            below = _step(value, kind, path[position])
             if below is not _MISSING:
                 waiting.append((below, position + 1))
 
 
-def _items(value: Any) -> Iterable[Any]:
-    """What a list holds, past any `__iter__` of a subclass, which may never end."""
-    return list.__iter__(value) if issubclass(type(value), list) else tuple.__iter__(value)
-
-
-def _step(value: Any, key: str) -> Any:
+def _step(value: object, kind: type, key: str) -> Any:
     """What a mapping holds under a key, past any `__missing__`: asking a defaultdict would make it grow."""
-    kind = type(value)
     try:
-        if issubclass(kind, dict):
-            return dict.get(value, key, _MISSING)
-        if issubclass(kind, Event):
+        if kind is dict:
+            return cast("dict[str, Any]", value).get(key, _MISSING)
+        if isinstance(value, Event):
             return value.fields.get(key, _MISSING)
-        return value[key] if isinstance(value, Mapping) and key in value else _MISSING
-    except Exception:  # noqa: BLE001
+        if isinstance(value, Mapping) and key in value:
+            return cast("Mapping[str, Any]", value)[key]
+    except Exception:
         return _MISSING
+    return _MISSING
 
 
 def holds(condition: Condition, candidate: object) -> bool:
     """Whether a condition holds for a candidate. Never raises."""
-    values = found(candidate, path_of(condition.key), is_containment(condition))
+    test, whole = _test(condition.operator, condition.value, condition.quoted, condition.dialect)
+    values = found(candidate, path_of(condition.key), whole)
     if condition.operator == "!=":
-        return _differs(values, condition.value, condition.quoted)
+        return _differs(values, test)
     for value in values:
         try:
-            if _satisfies(value, condition):
+            if test(value):
                 return True
-        except Exception:  # noqa: BLE001, S112
+        except Exception:
             continue
     return False
 
 
-def is_containment(condition: Condition) -> bool:
-    """Whether this is the wildcard of ftrack's client, which tests a list at the end of the path as a whole."""
-    return condition.operator == "=" and condition.dialect is Dialect.FTRACK and condition.value[-1:] == "*"
+def tested(condition: Condition, candidate: object) -> Iterator[Any]:
+    """The values that a condition looks at."""
+    _, whole = _test(condition.operator, condition.value, condition.quoted, condition.dialect)
+    return found(candidate, path_of(condition.key), whole)
 
 
-def _satisfies(value: Any, condition: Condition) -> bool:
-    """Whether a value satisfies any operator but `!=`. May raise whatever the value raises."""
-    text, quoted = condition.value, condition.quoted
-    order = _ORDERS.get(condition.operator)
-    if order is not None:
-        return _in_order(value, order, text, quoted)
-    if is_containment(condition):
-        return _contains(value, text[:-1])
-    if condition.dialect is Dialect.RXHUB and "*" in {text[:1], text[-1:]}:
-        return _resembles(value, text)
-    return _equals(value, text, quoted)
-
-
-def _differs(values: Iterator[Any], text: str, quoted: bool) -> bool:
+def _differs(values: Iterator[Any], equals: _Test) -> bool:
     """Whether there is a value, and none equals the literal; a comparison that raises spoils it."""
     present = False
     for value in values:
         present = True
         try:
-            if _equals(value, text, quoted):
+            if equals(value):
                 return False
-        except Exception:  # noqa: BLE001
+        except Exception:
             return False
     return present
 
 
-def _equals(value: Any, text: str, quoted: bool) -> bool:
-    if value is None or type(value) is bool:
+@lru_cache(maxsize=4_096)
+def _test(operator: str, text: str, quoted: bool, dialect: Dialect) -> tuple[_Test, bool]:
+    """What a value is asked, for `!=` whether it equals the literal; and whether a list is asked as a whole.
+
+    The test may raise whatever the value raises, and answer with what has no truth value.
+    """
+    if operator in _ORDERS:
+        return partial(_in_order, order=_ORDERS[operator], text=text, quoted=quoted), False
+    if operator == "=" and dialect is Dialect.FTRACK and text[-1:] == "*":
+        return partial(_contains, part=text[:-1]), True
+    if operator == "=" and dialect is Dialect.RXHUB and "*" in {text[:1], text[-1:]}:
+        return partial(_resembles, text=text), False
+    return partial(_equals, text=text, quoted=quoted), False
+
+
+def _equals(value: object, text: str, quoted: bool) -> Any:
+    kind = type(value)
+    if kind is str:
+        return value == text
+    if value is None or kind is bool:
         return not quoted and text == ("null" if value is None else "true" if value else "false")
-    if _is_number(value):
+    if _is_number(kind):
         number = None if quoted else numeral(text)
-        return number is not None and bool(value == number)
-    return bool(value == text)
+        return number is not None and value == number
+    return value == text
 
 
-def _in_order(value: Any, order: Callable[[Any, Any], Any], text: str, quoted: bool) -> bool:
-    if value is None or type(value) is bool:
+def _in_order(value: object, order: Callable[[Any, Any], Any], text: str, quoted: bool) -> Any:
+    kind = type(value)
+    if value is None or kind is bool:
         return False
-    if _is_number(value):
+    if _is_number(kind):
         number = None if quoted else numeral(text)
-        return number is not None and bool(order(value, number))
-    return bool(order(value, text))
+        return number is not None and order(value, number)
+    return order(value, text)
 
 
-def _resembles(value: Any, text: str) -> bool:
+def _resembles(value: object, text: str) -> bool:
     """The wildcards of rxhub: prefix, suffix, part; `*` anything but null, `**` any string."""
     if text == "*":
         return value is not None
     if not issubclass(type(value), str):
         return False
     # Through `str` itself: a subclass's own methods have no say in what its text begins with.
+    string = cast("str", value)
     if text[-1] != "*":
-        return str.endswith(value, text[1:])
+        return str.endswith(string, text[1:])
     if text[0] != "*":
-        return str.startswith(value, text[:-1])
-    return str.__contains__(value, text[1:-1])
+        return str.startswith(string, text[:-1])
+    return str.__contains__(string, text[1:-1])
 
 
-def _contains(value: Any, part: str) -> bool:
+def _contains(value: object, part: str) -> Any:
     """The wildcard of ftrack's client: `part in value`.
 
     Only what has an `in` of its own is asked: without one, Python would run through the value, and an iterator
     would be used up, or never end.
     """
-    return hasattr(type(value), "__contains__") and bool(part in value)
-
-
-def _is_number(value: Any) -> bool:
     kind = type(value)
-    if kind is str:
-        return False
-    return issubclass(kind, Number) and not (issubclass(kind, Complex) and not issubclass(kind, Real))
+    return hasattr(kind, "__contains__") and part in cast("Any", value)
+
+
+def _is_number(kind: type) -> bool:
+    if kind is int or kind is float:
+        return True
+    return kind is not bool and issubclass(kind, Number) and (issubclass(kind, Real) or not issubclass(kind, Complex))
 
 
 @lru_cache(maxsize=4_096)

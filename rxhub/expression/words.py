@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from rxhub.errors import ExpressionError
+from rxhub.expression.alphabet import AND, BARE, IN, ITEM, KEY, NOT, OPERATOR, OR, QUOTED
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.grammar import AND, BARE, IN, ITEM, KEY, NOT, OPERATOR, OR, QUOTED
 from rxhub.expression.mistakes import not_a_sequel, not_an_item, not_an_operand, unclosed
 from rxhub.expression.tree import Condition, Expression, Or
 

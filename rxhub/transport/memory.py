@@ -43,7 +43,7 @@ def _done() -> Future[None]:
 
 
 # Every accepted event shares this future: it holds no state but "done".
-_ACCEPTED = _done()
+_accepted = _done()
 
 
 class MemoryTransport:
@@ -84,7 +84,7 @@ class MemoryTransport:
         for sink in (*self._network.sinks,):
             if sink is not own:
                 sink.received(event.envelope())
-        return _ACCEPTED
+        return _accepted
 
     def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         """Nothing to do: every hub gets every event and tests it itself."""
@@ -97,7 +97,7 @@ class MemoryTransport:
         if own is not None:
             self._network.sinks.pop(own, None)
             own.changed(ConnectionState(Phase.DISCONNECTED))
-        return _ACCEPTED
+        return _accepted
 
 
 def _refused(error: Exception) -> Future[None]:
@@ -108,6 +108,6 @@ def _refused(error: Exception) -> Future[None]:
 
 def renew_lock() -> None:
     """Replace every lock; for a child process, where a thread that held one is gone."""
-    global _lock, _ACCEPTED
+    global _lock, _accepted
     _lock = RLock()
-    _ACCEPTED = _done()
+    _accepted = _done()

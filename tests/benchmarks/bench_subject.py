@@ -76,7 +76,7 @@ def run() -> list[Row]:
         _emitting(1_000, at_most(1)),
         _emitting(1, at_most(1), ", serialize", serialize=True),
         _emitting(1_000, at_most(1), ", serialize", serialize=True),
-        _emitting(1, at_most(1), ', "raise"', on_observer_error="raise"),
+        _emitting(1, at_most(1.25), ', "raise"', on_observer_error="raise"),
         _nested(at_most(1.5)),
         _joining(1, at_most(1)),
         _joining(10_000, faster(5)),

@@ -22,10 +22,10 @@ def rxhub(*arguments: str | Path, stdin: bytes = b"", **options: Any) -> subproc
     return subprocess.run([*COMMAND, *map(str, arguments)], timeout=60, check=False, **options)
 
 
-def on_a_terminal(*arguments: str | Path, stdout: int | None = None) -> tuple[int, str]:
+def on_a_terminal(*arguments: str | Path, stdout: int | None = None, **variables: str) -> tuple[int, str]:
     """Run `rxhub` where stderr is a terminal, and stdout too unless it is given: its status and what was seen."""
     master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **variables}
     command = subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         stdin=slave,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -236,3 +237,12 @@ def test_a_terminal_shows_progress_unless_the_lines_themselves_appear_there(tmp_
     status, seen = on_a_terminal("filter", "--count", "topic=ftrack.meta.reply", EVENTS)
     assert "1.8/1.8 MB" in seen
     assert "29" in seen.splitlines()[-1]
+
+
+def test_a_broken_line_is_told_of_above_the_bar(tmp_path: Path) -> None:
+    (tmp_path / "events").write_bytes(UPDATE + b"{\n" + REPLY)
+    with (tmp_path / "out").open("wb") as stdout:
+        status, seen = on_a_terminal("filter", "topic=*", tmp_path / "events", stdout=stdout.fileno())
+    assert status == 2
+    told = next(line for line in re.split(r"\r\n|\x1b\[2K", seen) if "rxhub:" in line)
+    assert told.startswith("rxhub: ")

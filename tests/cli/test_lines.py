@@ -54,9 +54,9 @@ def test_a_document_of_many_lines_is_read_from_the_first_that_is_not_blank() -> 
 
 
 def test_a_document_without_an_event_says_so() -> None:
-    assert document(io.BytesIO(b"")).fault == "empty"
-    assert document(io.BytesIO(b"\n \n")).fault == "empty"
+    assert document(io.BytesIO(b"")).fault == "the input is empty"
+    assert document(io.BytesIO(b"\n \n")).fault == "the input is empty"
     assert document(io.BytesIO(b"[\n{}]")).fault == "no event: Expected `object`, got `array`"
-    assert "longer than 20 bytes" in document(io.BytesIO(b'{\n"a":"' + b"x" * 50 + b'"}'), longest=20).fault
+    assert "nor one of at most 20 bytes" in document(io.BytesIO(b'{\n"a":"' + b"x" * 50 + b'"}'), longest=20).fault
     endless = io.BytesIO(b"\n" * 100_000)
-    assert document(endless, longest=20).fault == "empty"
+    assert document(endless, longest=20).fault == "the input is empty"

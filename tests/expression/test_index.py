@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -111,7 +113,6 @@ def assert_is_like_new(index: Index[Any]) -> None:
     assert root.is_empty
     assert len(root.residuals) == 0
     assert [len(field) for field in root.scan] == [0]
-    assert not index._has_more
 
 
 @given(st.lists(trees(Dialect.RXHUB), max_size=12), st.lists(trees(Dialect.FTRACK), max_size=4), candidates())
@@ -218,6 +219,13 @@ def test_a_value_is_found_under_what_it_equals(value: object, found: list[str]) 
     index = filled(*texts)
     assert list(index.match({"n": value})) == found
     assert list(index.match({"n": value})) == [text for text in texts if parse(text).matches({"n": value})]
+
+
+def test_an_event_of_a_type_of_its_own_is_an_event() -> None:
+    class Special(Event):
+        __slots__ = ()
+
+    assert filled("topic=a and data.n=1").match(Special("a", data={"n": 1})) == ("topic=a and data.n=1",)
 
 
 @pytest.mark.parametrize(
@@ -423,36 +431,35 @@ def test_readers_find_what_stays_while_writers_add_and_remove() -> None:
         index.add(tree, number)
     candidates = [{"topic": "t", "user": f"u{user}", "n": 40, "host": "h3", "name": "x40y"} for user in range(7)]
     expected = [[n for n, tree in enumerate(staying) if tree.matches(candidate)] for candidate in candidates]
-    stop = threading.Event()
-    wrong: list[object] = []
+    is_over = threading.Event()
 
     def write(first: int) -> None:
         coming = many(200)
-        while not stop.is_set():
+        while not is_over.is_set():
             tokens = [index.add(tree, first + number, priority=number % 3) for number, tree in enumerate(coming)]
             for token in reversed(tokens):
                 index.remove(token)
 
-    def read() -> None:
-        try:
-            for _ in range(60):
-                for candidate, entries in zip(candidates, expected, strict=True):
-                    matched = index.match(candidate)
-                    if [entry for entry in matched if entry < 1_000] != entries or len(set(matched)) != len(matched):
-                        wrong.append((candidate, matched))
-        except BaseException as error:
-            wrong.append(error)
+    def read() -> list[object]:
+        wrong: list[object] = []
+        for candidate, entries in list(zip(candidates, expected, strict=True)) * 60:
+            matched = index.match(candidate)
+            if [entry for entry in matched if entry < 1_000] != entries or len(set(matched)) != len(matched):
+                wrong.append((candidate, matched))
+        return wrong
 
-    writers = [threading.Thread(target=write, args=(1_000 * number,)) for number in (1, 2)]
-    readers = [threading.Thread(target=read) for _ in range(3)]
-    for thread in [*writers, *readers]:
-        thread.start()
-    for thread in readers:
-        thread.join()
-    stop.set()
-    for thread in writers:
-        thread.join()
-    assert not wrong
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor() as threads:
+            writers = [threads.submit(write, first) for first in (1_000, 2_000)]
+            readers = [threads.submit(read) for _ in range(3)]
+            wait(readers)
+            is_over.set()
+    finally:
+        sys.setswitchinterval(interval)
+    assert [reader.result() for reader in readers] == [[], [], []]
+    assert [writer.result() for writer in writers] == [None, None]
     assert len(index) == len(staying)
 
 

@@ -1,8 +1,8 @@
-"""How a subscription is written: the alphabets of its words, and how the words nest.
+r"""How the words of a subscription are written; `grammar.lark` says how they nest.
 
 The alphabets stand here once: reading goes by them, and the tree refuses by them what no text could denote. They
 are written as what they leave out, since every non-ASCII character that is neither white space nor a control
-belongs to them (combining marks too, which `\\w` would not cover).
+belongs to them (combining marks too, which `\w` would not cover).
 
 Every pattern is possessive where it repeats. Nothing is tried twice, so that a quote that is never closed costs
 linear time; and a key never gives letters back, or `main (x)` would be read as `ma in (x)`.
@@ -10,7 +10,7 @@ linear time; and a key never gives letters back, or `main (x)` would be read as 
 
 from __future__ import annotations
 
-__all__ = ["AND", "BARE", "IN", "ITEM", "KEY", "NESTING", "NOT", "OPERATOR", "OR", "QUOTED"]
+__all__ = ["AND", "BARE", "IN", "ITEM", "KEY", "NOT", "OPERATOR", "OR", "QUOTED"]
 
 # A keyword ends before anything that could not continue a word. A `.` cannot, in ftrack's client: `not.x=1` is
 # `not (.x=1)`, and so no key begins with `not.`.
@@ -37,16 +37,3 @@ NOT = rf"[nN][oO][tT]{_WORD_ENDS}(?!-|\s*+(?:[=<>]|!=|[iI][nN]\s*+\())"
 AND = rf"[aA][nN][dD]{_WORD_ENDS}"
 OR = rf"[oO][rR]{_WORD_ENDS}"
 IN = rf"[iI][nN]{_WORD_ENDS}"
-
-NESTING = """
-    ?disjunction: conjunction (_OR conjunction)*
-
-    ?conjunction: operand (_AND operand)*
-
-    ?operand: CONDITION                  -> condition
-            | _NOT operand               -> negation
-            | _OPEN disjunction _CLOSE
-
-    %declare CONDITION _AND _OR _NOT _OPEN _CLOSE
-"""
-"""How conditions nest, for lark: `not` binds tighter than `and`, and `and` tighter than `or`."""

@@ -1,0 +1,82 @@
+"""What the representations for people share: values shown within bounds, and a little HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from itertools import islice
+from typing import Any
+
+__all__ = ["MATCHED", "MISSED", "escaped", "one_line", "shown", "tagged"]
+
+MATCHED = "color:#1a7f37"
+"""Style of what went well; readable on light and on dark ground."""
+
+MISSED = "color:#cf222e"
+"""Style of what did not."""
+
+_MOST_ITEMS = 4
+_MOST_LEVELS = 3
+_MOST_BITS = 256
+_BRACKETS: dict[type, str] = {dict: "{}", list: "[]", tuple: "()", set: "{}", frozenset: "{}"}
+
+
+def one_line(text: str, limit: int) -> str:
+    """Text without line breaks and other characters that do not print, cut to `limit` characters."""
+    line = "".join([character if character.isprintable() else " " for character in text[: limit + 1]])
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """A value as one line of at most `limit` characters. Never raises.
+
+    Of a container only the beginning is looked at. Any other object is asked for its `repr`; where that raises, a
+    note of it is shown.
+    """
+    try:
+        return one_line(_repr(value, limit, _MOST_LEVELS), limit)
+    except Exception:
+        return "<no representation>"
+
+
+def _repr(given: object, limit: int, levels: int) -> str:
+    kind = type(given)  # not what a proxy says of itself
+    value: Any = given
+    if issubclass(kind, str):
+        return repr(str.__getitem__(value, slice(limit)))
+    if issubclass(kind, (bytes, bytearray)):
+        return repr(bytes(memoryview(value)[:limit]))
+    if issubclass(kind, int) and int.bit_length(value) > _MOST_BITS:
+        return f"<int of {int.bit_length(value)} bits>"  # its digits would take long, or be refused
+    for base, brackets in _BRACKETS.items():
+        if issubclass(kind, base):
+            return _container(value, vars(base), brackets, limit, levels)
+    if issubclass(kind, Mapping):
+        return f"<{kind.__name__}>"  # its keys and values may be slow to make
+    return str.__getitem__(repr(value), slice(limit + 1))
+
+
+def _container(value: object, own: Mapping[str, Any], brackets: str, limit: int, levels: int) -> str:
+    """The first items of a container, by its base's own methods: those of a subclass may never end."""
+
+    def nested(item: object) -> str:
+        return _repr(item, limit, levels - 1) if levels > 1 else "…"
+
+    first: list[Any] = list(islice(own["__iter__"](value), _MOST_ITEMS))
+    if "get" in own:
+        items = [f"{nested(key)}: {nested(own['get'](value, key))}" for key in first]
+    else:
+        items = [nested(item) for item in first]
+    if own["__len__"](value) > _MOST_ITEMS:
+        items.append("…")
+    return f"{brackets[0]}{', '.join(items)}{brackets[1]}"
+
+
+def escaped(text: str) -> str:
+    """Text as HTML shows it literally; a lone surrogate, which no encoding carries, becomes a question mark."""
+    return escape(text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def tagged(tag: str, content: str, style: str = "") -> str:
+    """An element around HTML that is escaped already."""
+    return f'<{tag} style="{style}">{content}</{tag}>' if style else f"<{tag}>{content}</{tag}>"

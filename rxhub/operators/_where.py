@@ -1,0 +1,44 @@
+"""Filter by a subscription."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from reactivex import Observable, abc
+
+from rxhub.expression import Dialect, compile
+
+__all__ = ["where"]
+
+M = TypeVar("M", bound=Mapping[str, Any])
+
+
+def where(subscription: str, dialect: Dialect = Dialect.RXHUB) -> Callable[[Observable[M]], Observable[M]]:
+    """Let through what matches `subscription`.
+
+    Args:
+        subscription: compiled once, here.
+        dialect: how its wildcards are read.
+
+    Returns:
+        An operator on events or any other mappings.
+
+    Raises:
+        ExpressionError: if the subscription does not parse.
+    """
+    matches = compile(subscription, dialect)
+
+    def operator(source: Observable[M]) -> Observable[M]:
+        def subscribe(observer: abc.ObserverBase[M], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+            emit = observer.on_next
+
+            def on_next(value: M) -> None:
+                if matches(value):
+                    emit(value)
+
+            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return operator
