@@ -103,8 +103,8 @@ class EventHub:
                 raise TypeError(f"Expected mapping for {name}, got {value!r}.")
         if not isinstance(server_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A server url is text, but {type(server_url).__name__} was given.")
-        self._scheme, self._location = _address(server_url)
-        self._transport = _transport(self._scheme, self._location)
+        self._scheme, self._location, path = _address(server_url)
+        self._transport = _transport(self._scheme, f"{self._location}{path}")
         self.id = os.urandom(16).hex()
         self._api_user = api_user
         self._inbox = Inbox(inbox, overflow)
@@ -789,20 +789,20 @@ class _Gate:
 _HOST = socket.gethostname()
 
 
-def _address(server_url: str) -> tuple[str, str]:
-    """The scheme of a URL, in lower case, and its host with the port."""
+def _address(server_url: str) -> tuple[str, str, str]:
+    """The scheme of a URL, in lower case, its host with the port, and its path."""
     from urllib.parse import urlsplit  # takes longer to import than the hub
 
     if "://" not in server_url:
         raise ValueError(f"Could not determine scheme from server url {server_url!r}; for example memory://studio.")
     url = urlsplit(server_url)
-    return url.scheme, url.netloc.rpartition("@")[2]
+    return url.scheme, url.netloc.rpartition("@")[2], url.path
 
 
 def _transport(scheme: str, location: str) -> Transport:
     if scheme != "memory":
         raise ValueError(f"No transport is known for {scheme}://; this version of rxhub has memory://.")
-    return MemoryTransport(location)
+    return MemoryTransport(location.strip("/"))
 
 
 def _origin(event: Event) -> Mapping[str, Any]:
