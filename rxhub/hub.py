@@ -21,7 +21,7 @@ from contextvars import Context
 from threading import RLock
 from time import monotonic
 from types import TracebackType
-from typing import Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 from weakref import WeakSet, finalize, ref
 
 from reactivex import Observable, abc
@@ -29,7 +29,6 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxhub import delivery
 from rxhub.delivery import Delivery, Outcome
-from rxhub.description import Description
 from rxhub.dispatcher import Callback, Dispatcher, Subscriber
 from rxhub.errors import (
     EventError,
@@ -50,10 +49,13 @@ from rxhub.pipeline import Pipeline, Subscribable
 from rxhub.replies import Replies, address
 from rxhub.scheduler import HandlingScheduler
 from rxhub.state import ConnectionState, Phase
-from rxhub.stream import EventStream
 from rxhub.subject import Subject
 from rxhub.transport import Transport, memory
 from rxhub.transport.memory import MemoryTransport
+
+if TYPE_CHECKING:
+    from rxhub.description import Description
+    from rxhub.stream import EventStream
 
 __all__ = ["EventHub"]
 
@@ -502,10 +504,14 @@ class EventHub:
             capacity: how many events wait for a slow consumer; the oldest ones go, and are counted.
             priority: the place in the dispatch order.
         """
+        from rxhub.stream import EventStream
+
         return EventStream(self.on(subscription, priority), capacity, lambda: self.handled)
 
     def describe(self) -> Description:
         """The subscribers in dispatch order; printed, a table."""
+        from rxhub.description import Description
+
         return Description(repr(self), self._dispatcher.subscribers)
 
     # Handling contexts and the end of life

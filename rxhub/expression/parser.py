@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 from rxhub.errors import ExpressionError
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.tree import And, Everything, Expression, Not, Or
-from rxhub.expression.words import Limits, Reader
 
 if TYPE_CHECKING:
     from lark import Lark, Token
@@ -45,6 +44,9 @@ def parse(
     if not isinstance(text, str):
         raise ExpressionError(f"A subscription is text, but {type(text).__name__} was found.")
     text = str.__str__(text)  # a subclass may have its own idea of slicing
+    # Here, not above: the patterns of words cost a program more to start with than to import on first use.
+    from rxhub.expression.words import Limits, Reader
+
     reader = Reader(text, dialect, Limits(max_length, max_conditions, max_depth))
     if not text or text.isspace():
         return Everything()
@@ -74,6 +76,8 @@ _remembered = lru_cache(maxsize=1_024)(parse)
 @cache
 def _nesting() -> Lark:
     """The parser of nested words. Made on first use, since lark takes as long to import as the rest of rxhub."""
+    from importlib.resources import files
+
     from lark import Lark, Token
     from lark.lexer import Lexer
 
@@ -91,9 +95,8 @@ def _nesting() -> Lark:
                 token.value = tree
                 yield token
 
-    return Lark.open(
-        "grammar.lark", rel_to=__file__, start="disjunction", parser="lalr", lexer=Given, transformer=_Builder()
-    )
+    grammar = files("rxhub.expression").joinpath("grammar.lark").read_text("utf-8")
+    return Lark(grammar, start="disjunction", parser="lalr", lexer=Given, transformer=_Builder())
 
 
 class _Builder:
