@@ -93,22 +93,31 @@ class Condition(Expression):
     dialect: Dialect = Dialect.RXHUB
 
     def __post_init__(self) -> None:
-        key, value = _plain(self.key, "A key"), _plain(self.value, "A value")
+        key, operator, value = (
+            _plain(self.key, "A key"),
+            _plain(self.operator, "An operator"),
+            _plain(self.value, "A value"),
+        )
         if _KEY.fullmatch(key) is None:
             raise ExpressionError(
                 f"No text denotes the key {_shown(key)}.",
                 expected="letters, digits, `_`, `.`, `-`, not beginning with `not.`",
             )
-        if self.operator not in _OPERATORS:
-            raise ExpressionError(f"There is no operator {self.operator!r}.", expected="one of = != >= <= > <")
+        if operator not in _OPERATORS:
+            raise ExpressionError(f"There is no operator {_shown(operator)}.", expected="one of = != >= <= > <")
         if self.quoted:
             _quotes(value)
         elif _BARE.fullmatch(value) is None:
             raise ExpressionError(
                 f"The value {_shown(value)} cannot stand without quotes.", hint="Build the condition with quoted=True."
             )
+        if not isinstance(self.dialect, Dialect):
+            raise ExpressionError(f"There is no dialect {_shown(str(self.dialect))}.", expected="a member of Dialect")
+        # Equal keys and operators are one string each, whoever built the condition.
         object.__setattr__(self, "key", intern(key))
+        object.__setattr__(self, "operator", intern(operator))
         object.__setattr__(self, "value", value)
+        object.__setattr__(self, "quoted", bool(self.quoted))
 
     def matches(self, candidate: object) -> bool:
         return holds(self, candidate)
