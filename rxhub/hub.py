@@ -21,7 +21,7 @@ from contextvars import Context
 from threading import RLock
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 from weakref import WeakSet, finalize, ref
 
 from reactivex import Observable, abc
@@ -153,7 +153,7 @@ class EventHub:
         return bool(self._state)
 
     def init_connection(self) -> None:
-        """Let events be published before the connection stands; `memory://` is always connected, so nothing is to do."""
+        """Let events be published before the connection stands; nothing is to do for `memory://`."""
 
     def connect(self) -> None:
         """Connect to the server. `memory://` is connected from the start; there the first call changes nothing.
@@ -572,7 +572,7 @@ class EventHub:
             logger.warning("Not everything could be sent before the hub was closed: %s", error)
         self._finish()
 
-    def __enter__(self) -> EventHub:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -580,7 +580,7 @@ class EventHub:
     ) -> None:
         self.close()
 
-    async def __aenter__(self) -> EventHub:
+    async def __aenter__(self) -> Self:
         runner = asyncio.create_task(self.run())
         await asyncio.sleep(0)
         if runner.done():
@@ -629,12 +629,13 @@ class EventHub:
         if on_reply is None:
             return self._send(event)
         listening = self._listen(event.id, on_reply)
-        sent = None
         try:
             sent = self._send(event)
-        finally:
-            if sent is None or (sent.done() and sent.exception() is not None):
-                listening.dispose()
+            if sent.done():
+                sent.result()
+        except BaseException:
+            listening.dispose()
+            raise
         return sent
 
     def _check(self, event: Event) -> None:
@@ -645,7 +646,8 @@ class EventHub:
             # Another thread may have closed it since.
             self._check_open()
             raise HubConnectionError(
-                f"Cannot publish {event.topic} as the hub is not connected. Call connect(), or publish(synchronous=True)."
+                f"Cannot publish {event.topic} as the hub is not connected. "
+                "Call connect(), or publish(synchronous=True)."
             )
         if not self.handled and not self._warned:
             self._warned = True
