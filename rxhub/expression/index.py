@@ -10,7 +10,6 @@ from typing import Any, Generic, TypeVar
 
 from rxhub.errors import NotFoundError
 from rxhub.event import Event
-from rxhub.expression.access import Parts, conjuncts
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.node import Bucket, Node, Row, Token, in_order, leave
 from rxhub.expression.parser import parse
@@ -90,7 +89,7 @@ class Index(Generic[E]):
         if not self._reads_id:
             self._reads_id = _reads_id(tree)
         token = Token(self, (priority, next(self._order), entry))
-        self._change(self._add, token, conjuncts((tree,)))
+        self._change(self._add, token, tree)
         return token
 
     def remove(self, token: Token) -> None:
@@ -174,8 +173,8 @@ class Index(Generic[E]):
                 finally:
                     self._is_changing = False
 
-    def _add(self, token: Token, parts: Parts) -> None:
-        self._root.insert(token, parts)
+    def _add(self, token: Token, tree: Expression) -> None:
+        self._root.insert(token, (tree,))
         self._changed(1)
 
     def _remove(self, token: Token) -> None:

@@ -233,7 +233,9 @@ class Node:
 
     def insert(self, token: Token, parts: Parts, plan: Plan | None = None) -> None:
         """Give a subscription its places: those of the plan, if there is one."""
-        plan = plan or choose(conjuncts(parts), self._score)
+        if plan is None:
+            parts = conjuncts(parts)
+            plan = choose(parts, self._score)
         if plan is None:
             self.rest.insert(token, parts)
             return
