@@ -20,7 +20,7 @@ from rxhub.expression.dialect import Dialect
 from rxhub.expression.grammar import BARE, ITEM, KEY, QUOTED
 from rxhub.expression.values import holds
 
-__all__ = ["And", "Condition", "Everything", "Expression", "Not", "Or"]
+__all__ = ["And", "Condition", "Everything", "Expression", "Not", "Or", "condition_as_read"]
 
 _KEY, _BARE, _ITEM, _QUOTED = map(re.compile, (KEY, BARE, ITEM, QUOTED))
 _OPERATORS = frozenset({"=", "!=", ">=", "<=", ">", "<"})
@@ -132,6 +132,18 @@ class Condition(Expression):
             return self.value
         quote = _quotes(self.value)
         return f"{quote}{self.value}{quote}"
+
+
+def condition_as_read(key: str, operator: str, value: str, quoted: bool, dialect: Dialect) -> Condition:
+    """A condition of what was just read by the grammar, which need not be checked again."""
+    condition = object.__new__(Condition)
+    put = object.__setattr__
+    put(condition, "key", intern(key))
+    put(condition, "operator", intern(operator))
+    put(condition, "value", value)
+    put(condition, "quoted", quoted)
+    put(condition, "dialect", dialect)
+    return condition
 
 
 @dataclass(frozen=True, slots=True, repr=False)
