@@ -51,9 +51,16 @@ def parse(
     if not text or text.isspace():
         return Everything()
     words = list(reader.words())
-    first = words[0][1]
-    if len(words) == 1 and first is not None:
-        return first
+    # Nearly all subscriptions in use are one condition, or conditions joined by one word. They need no nesting, and
+    # a program that has no others never imports lark, which takes longer than all of rxhub.
+    kinds = {kind for kind, _ in words}
+    trees = [tree for _, tree in words if tree is not None]
+    if kinds == {"CONDITION"}:
+        return trees[0]
+    if kinds == {"CONDITION", "AND"}:
+        return And(trees)
+    if kinds == {"CONDITION", "OR"}:
+        return Or(trees)
     return cast("Any", _nesting()).parse(words)
 
 
@@ -75,7 +82,7 @@ _remembered = lru_cache(maxsize=1_024)(parse)
 
 @cache
 def _nesting() -> Lark:
-    """The parser of nested words. Made on first use, since lark takes as long to import as the rest of rxhub."""
+    """The parser of nested words, made on first use."""
     from importlib.resources import files
 
     from lark import Lark, Token
@@ -91,12 +98,18 @@ def _nesting() -> Lark:
 
         def lex(self, lexer_state: Any, parser_state: Any) -> Iterator[Token]:
             for kind, tree in lexer_state.text:
-                token = Token(kind if tree else f"_{kind}", "")
-                token.value = tree
-                yield token
+                if tree is None:
+                    yield signs[kind]
+                else:
+                    token = Token("CONDITION", "")
+                    token.value = tree
+                    yield token
 
+    signs = {kind: Token(f"_{kind}", "") for kind in ("AND", "OR", "NOT", "OPEN", "CLOSE")}
     grammar = files("rxhub.expression").joinpath("grammar.lark").read_text("utf-8")
-    return Lark(grammar, start="disjunction", parser="lalr", lexer=Given, transformer=_Builder())
+    return Lark(
+        grammar, start="disjunction", parser="lalr", lexer=Given, transformer=_Builder(), maybe_placeholders=False
+    )
 
 
 class _Builder:

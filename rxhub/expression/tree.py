@@ -20,7 +20,7 @@ from rxhub.expression.alphabet import BARE, ITEM, KEY, QUOTED
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.values import holds
 
-__all__ = ["And", "Condition", "Everything", "Expression", "Not", "Or"]
+__all__ = ["And", "Condition", "Everything", "Expression", "Not", "Or", "condition_as_read"]
 
 _pattern = cache(re.compile)  # on first use, to be imported quickly
 _set = object.__setattr__
@@ -158,6 +158,17 @@ class Condition(Expression):
             return self.value
         quote = _quotes(self.value)
         return f"{quote}{self.value}{quote}"
+
+
+def condition_as_read(key: str, operator: str, value: str, quoted: bool, dialect: Dialect) -> Condition:
+    """A condition of what was just read by the grammar, which need not be checked again."""
+    condition = object.__new__(Condition)
+    _set(condition, "key", intern(key))
+    _set(condition, "operator", intern(operator))
+    _set(condition, "value", value)
+    _set(condition, "quoted", quoted)
+    _set(condition, "dialect", dialect)
+    return condition
 
 
 class _Junction(Expression):
