@@ -331,10 +331,7 @@ class EventHub:
         try:
             if synchronous:
                 return self._publish_here(event)
-            future = self._publish(event, on_reply)
-            if future.done():
-                future.result()
-            return future
+            return self._publish(event, on_reply)
         except Exception as error:
             if on_error == "raise":
                 raise
@@ -434,8 +431,6 @@ class EventHub:
             )
             try:
                 sent = self._publish(asked)
-                if sent.done():
-                    sent.result()
             except BaseException:
                 waiting.dispose()
                 raise
@@ -608,13 +603,10 @@ class EventHub:
             return self._send(event)
         listening = self._listen(event.id, on_reply)
         try:
-            sent = self._send(event)
-            if sent.done():
-                sent.result()
+            return self._send(event)
         except BaseException:
             listening.dispose()
             raise
-        return sent
 
     def _check(self, event: Event) -> None:
         """Make `event` ready to be sent; raise if it cannot be."""
@@ -637,15 +629,18 @@ class EventHub:
             )
 
     def _offer(self, event: Event) -> Future[None] | None:
-        """Hand the event to the transport; None if the inbox is full and its policy is to wait for room."""
+        """Hand the event to the transport; None if the inbox is full and its policy is to wait for room.
+
+        Raises what refuses the event at once.
+        """
         sent = self._transport.send(event)
-        error = sent.exception() if sent.done() else None
-        if error is not None:
-            # Another thread may have closed the hub: then that is why.
-            self._check_open()
-            if self._inbox.policy == "block" and isinstance(error, Overflow):
-                return None
-        return sent
+        if not sent.done() or (error := sent.exception()) is None:
+            return sent
+        # Another thread may have closed the hub: then that is why.
+        self._check_open()
+        if self._inbox.policy == "block" and isinstance(error, Overflow):
+            return None
+        raise error
 
     def _send(self, event: Event) -> Future[None]:
         while (sent := self._offer(event)) is None:
