@@ -660,11 +660,12 @@ class EventHub:
     def _prepare(self, event: Event) -> None:
         """Fill in where the event comes from, as ftrack's hub does."""
         _check_event(event)
-        if not isinstance(event.get("topic"), str):
-            raise EventError(f"An event needs a text as its topic, but {event.get('topic')!r} was found.")
-        if not isinstance(event.get("source"), MutableMapping):
-            event.source = dict(_origin(event))
-        source: MutableMapping[str, Any] = event.source
+        fields = event.fields
+        if not isinstance(fields.get("topic"), str):
+            raise EventError(f"An event needs a text as its topic, but {fields.get('topic')!r} was found.")
+        source: MutableMapping[str, Any] | None = fields.get("source")
+        if not isinstance(source, (dict, MutableMapping)):
+            event.source = source = dict(_origin(event))
         source.setdefault("id", self.id)
         source.setdefault("user", {"username": self._api_user})
         source.setdefault("host", _HOST)
