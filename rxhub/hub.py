@@ -330,10 +330,7 @@ class EventHub:
         try:
             if synchronous:
                 return self._publish_here(event)
-            future = self._publish(event, on_reply)
-            if future.done():
-                future.result()
-            return future
+            return self._publish(event, on_reply)
         except Exception as error:
             if on_error == "raise":
                 raise
@@ -452,8 +449,6 @@ class EventHub:
             )
             try:
                 sent = self._publish(asked)
-                if sent.done():
-                    sent.result()
             except BaseException:
                 waiting.dispose()
                 raise
@@ -630,13 +625,10 @@ class EventHub:
             return self._send(event)
         listening = self._listen(event.id, on_reply)
         try:
-            sent = self._send(event)
-            if sent.done():
-                sent.result()
+            return self._send(event)
         except BaseException:
             listening.dispose()
             raise
-        return sent
 
     def _check(self, event: Event) -> None:
         """Make `event` ready to be sent; raise if it cannot be."""
@@ -659,15 +651,18 @@ class EventHub:
             )
 
     def _offer(self, event: Event) -> Future[None] | None:
-        """Hand the event to the transport; None if the inbox is full and its policy is to wait for room."""
+        """Hand the event to the transport; None if the inbox is full and its policy is to wait for room.
+
+        Raises what refuses the event at once.
+        """
         sent = self._transport.send(event)
-        error = sent.exception() if sent.done() else None
-        if error is not None:
-            # Another thread may have closed the hub: then that is why.
-            self._check_open()
-            if self._inbox.policy == "block" and isinstance(error, Overflow):
-                return None
-        return sent
+        if not sent.done() or (error := sent.exception()) is None:
+            return sent
+        # Another thread may have closed the hub: then that is why.
+        self._check_open()
+        if self._inbox.policy == "block" and isinstance(error, Overflow):
+            return None
+        raise error
 
     def _send(self, event: Event) -> Future[None]:
         while (sent := self._offer(event)) is None:
@@ -687,11 +682,12 @@ class EventHub:
     def _prepare(self, event: Event) -> None:
         """Fill in where the event comes from, as ftrack's hub does."""
         _check_event(event)
-        if not isinstance(event.get("topic"), str):
-            raise EventError(f"An event needs a text as its topic, but {event.get('topic')!r} was found.")
-        if not isinstance(event.get("source"), MutableMapping):
-            event.source = dict(_origin(event))
-        source: MutableMapping[str, Any] = event.source
+        fields = event.fields
+        if not isinstance(fields.get("topic"), str):
+            raise EventError(f"An event needs a text as its topic, but {fields.get('topic')!r} was found.")
+        source: MutableMapping[str, Any] | None = fields.get("source")
+        if not isinstance(source, (dict, MutableMapping)):
+            event.source = source = dict(_origin(event))
         source.setdefault("id", self.id)
         source.setdefault("user", {"username": self._api_user})
         source.setdefault("host", _HOST)
