@@ -8,50 +8,37 @@ face, then the handling contexts and the end of life.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
-import os
-import socket
-import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Mapping, MutableMapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import Context
+from os import urandom
 from threading import RLock
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
-from weakref import WeakSet, finalize, ref
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from reactivex import Observable, abc
-from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxhub import delivery
+from rxhub.connection import Connection
 from rxhub.delivery import Delivery, Outcome
 from rxhub.dispatcher import Callback, Dispatcher, Subscriber
 from rxhub.errors import (
-    EventError,
-    HubClosed,
     HubConnectionError,
-    NoReply,
     NotFoundError,
-    NotHandled,
-    NotHandledWarning,
-    NotUniqueError,
-    Overflow,
 )
 from rxhub.event import Event
-from rxhub.handling import FAREWELL, Handling, Invoke, start_no_more
+from rxhub.handling import FAREWELL, Handling, Invoke
 from rxhub.handover import HandedOver
 from rxhub.inbox import Action, Inbox
+from rxhub.lifetime import watch
 from rxhub.pipeline import Pipeline, Subscribable
-from rxhub.replies import Replies, address
+from rxhub.publisher import Publisher
 from rxhub.scheduler import HandlingScheduler
-from rxhub.state import ConnectionState, Phase
+from rxhub.state import ConnectionState
 from rxhub.subject import Subject
-from rxhub.transport import Transport, memory
-from rxhub.transport.memory import MemoryTransport
 
 if TYPE_CHECKING:
     from rxhub.description import Description
@@ -59,10 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EventHub"]
 
-REPLY = "ftrack.meta.reply"
-
 logger = logging.getLogger("rxhub")
-_hubs: WeakSet[EventHub] = WeakSet()
 
 
 class EventHub:
@@ -103,54 +87,46 @@ class EventHub:
         for name, value in (("headers", headers), ("cookies", cookies)):
             if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(f"Expected mapping for {name}, got {value!r}.")
-        if not isinstance(server_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"A server url is text, but {type(server_url).__name__} was given.")
-        self._scheme, self._location, path = _address(server_url)
-        self._transport = _transport(self._scheme, f"{self._location}{path}")
-        self.id = os.urandom(16).hex()
-        self._api_user = api_user
+        self.id = urandom(16).hex()
         self._inbox = Inbox(inbox, overflow)
+        self._connection = Connection(server_url, self._inbox)
         self._dispatcher = Dispatcher(self._joined, self._left)
         self._handling = Handling(self._inbox, self, self._finish)
-        self._replies = Replies()
         self._removed: deque[Pipeline] = deque()
-        self._state = ConnectionState(Phase.DISCONNECTED)
-        self._states: Subject[ConnectionState] = Subject()
         self._lock = RLock()
-        self._warned = False
         self._finished = False
-        self._connected_by_user = False
         self._runner: asyncio.Task[None] | None = None
         self.events: Subject[Event] = Subject(serialize=True)
         self.scheduler = HandlingScheduler(self._inbox)
-        self._transport.open(_Gate(self))
-        # A hub that is dropped without being closed must not go on receiving.
-        finalize(self, self._transport.close).atexit = False
-        _hubs.add(self)
+        self._publisher = Publisher(
+            self.id, api_user, self._connection, self._inbox, self._handling, self._dispatcher, self.scheduler
+        )
+        watch(self)
 
     def __repr__(self) -> str:
         handled = f"handled by {self._handling.claimed_by}" if self.handled else "not handled"
-        return f"<EventHub {self.get_server_url()} {self._state}, {len(self._dispatcher)} subscribers, {handled}>"
+        state = self._connection.state
+        return f"<EventHub {self.get_server_url()} {state}, {len(self._dispatcher)} subscribers, {handled}>"
 
     # ftrack's hub
 
     def get_server_url(self) -> str:
         """The URL of the server."""
-        return f"{self._scheme}://{self._location}"
+        return f"{self._connection.scheme}://{self._connection.location}"
 
     def get_network_location(self) -> str:
         """The host of the URL, with its port if it has one."""
-        return self._location
+        return self._connection.location
 
     @property
     def secure(self) -> bool:
         """Whether the connection is encrypted."""
-        return self._scheme == "https"
+        return self._connection.scheme == "https"
 
     @property
     def connected(self) -> bool:
         """Whether events can be sent and arrive."""
-        return bool(self._state)
+        return bool(self._connection.state)
 
     def init_connection(self) -> None:
         """Let events be published before the connection stands; nothing is to do for `memory://`."""
@@ -162,15 +138,8 @@ class EventHub:
             HubConnectionError: if the hub is connected by an earlier call.
             HubClosed: if it was closed.
         """
-        self._check_open()
-        if self.connected:
-            if self._connected_by_user:
-                raise HubConnectionError("Already connected.")
-        else:
-            # A farewell that nobody has handled is no longer true, and would end the next wait().
-            self._inbox.withdraw_own()
-            self._transport.open(_Gate(self))
-        self._connected_by_user = True
+        self._publisher.check_open()
+        self._connection.connect()
 
     def disconnect(self, unsubscribe: bool = True, reconnect: bool = False) -> None:
         """Disconnect from the server; `wait` ends when it has handled `ftrack.meta.disconnected`.
@@ -184,16 +153,15 @@ class EventHub:
         """
         if not self.connected:
             raise HubConnectionError("Not currently connected.")
-        self._connected_by_user = False
         if unsubscribe:
             for subscriber in self._dispatcher.subscribers:
                 # Another thread may unsubscribe it first.
                 with suppress(NotFoundError):
                     self._dispatcher.unsubscribe(subscriber.id)
-        self._transport.close()
+        self._connection.disconnect()
         if not reconnect:
             farewell = Event(FAREWELL)
-            self._prepare(farewell)
+            self._publisher.prepare(farewell)
             self._inbox.put_own(farewell)
 
     def reconnect(self, attempts: int = 10, delay: float = 5) -> None:
@@ -206,7 +174,7 @@ class EventHub:
         Raises:
             HubConnectionError: if every attempt failed.
         """
-        self._check_open()
+        self._publisher.check_open()
         if self.connected:
             self.disconnect(unsubscribe=False, reconnect=True)
         self.connect()
@@ -256,7 +224,7 @@ class EventHub:
             NotUniqueError: if a subscriber with this id exists.
             HubClosed: if the hub was closed.
         """
-        self._check_open()
+        self._publisher.check_open()
         return self._dispatcher.subscribe(subscription, callback, subscriber, priority, scheduler).id
 
     def unsubscribe(self, subscriber_identifier: str) -> None:
@@ -330,7 +298,7 @@ class EventHub:
         try:
             if synchronous:
                 return self._publish_here(event)
-            return self._publish(event, on_reply)
+            return self._publisher.publish(event, on_reply)
         except Exception as error:
             if on_error == "raise":
                 raise
@@ -348,13 +316,7 @@ class EventHub:
         Raises:
             EventError: if the event does not tell who published it.
         """
-        asker = _origin(source_event).get("id")
-        if asker is None:
-            raise EventError(f"Cannot reply to {source_event.topic}: it has no source id, so nobody can be told.")
-        reply = Event(REPLY, data=data, target=address(asker), in_reply_to_event=source_event.id)
-        if source is not None:
-            reply.source = dict(source)
-        self.publish(reply)
+        self._publisher.reply(source_event, data, source)
 
     # The reactive face
 
@@ -368,7 +330,7 @@ class EventHub:
             ExpressionError: if the subscription does not parse.
             HubClosed: if the hub was closed.
         """
-        self._check_open()
+        self._publisher.check_open()
         return Subscribable(self._dispatcher, subscription, priority)
 
     @property
@@ -384,28 +346,7 @@ class EventHub:
     @property
     def state(self) -> Observable[ConnectionState]:
         """The state of the connection, beginning with the present one."""
-
-        def subscribe(
-            observer: abc.ObserverBase[ConnectionState], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            last: ConnectionState | None = None
-
-            def tell(state: ConnectionState) -> None:
-                nonlocal last
-                if state != last:
-                    last = state
-                    observer.on_next(state)
-
-            ended = self._states.is_stopped
-            if ended:
-                tell(self._state)
-            changes = self._states.subscribe(tell, observer.on_error, observer.on_completed, scheduler=scheduler)
-            if not ended:
-                # Read when the changes are subscribed to, so that none is lost between the two.
-                tell(self._state)
-            return changes
-
-        return Observable(subscribe)
+        return self._connection.states()
 
     @property
     def dropped(self) -> int:
@@ -423,39 +364,7 @@ class EventHub:
         The first subscription publishes the event itself, each further one a copy with a new id. Emits
         `NotHandled` as its error if nobody handles the hub.
         """
-        _check_event(event)
-        first = True
-
-        def subscribe(
-            observer: abc.ObserverBase[Event], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            nonlocal first
-
-            def complete(_: abc.SchedulerBase, __: object = None) -> None:
-                observer.on_completed()
-
-            self._check_handled("request")
-            asked, first = (event if first else _renamed(event)), False
-
-            def refused(sent: Future[None]) -> None:
-                if (error := sent.exception()) is not None:
-                    self._inbox.call_soon(Action(lambda: observer.on_error(cast("Exception", error))))
-
-            waiting = CompositeDisposable(
-                self._listen(asked.id, observer.on_next),
-                (scheduler or self.scheduler).schedule_relative(timeout, complete),
-                # Neither a timer nor a reply comes from a hub that was closed.
-                self._states.subscribe(on_completed=observer.on_completed),
-            )
-            try:
-                sent = self._publish(asked)
-            except BaseException:
-                waiting.dispose()
-                raise
-            sent.add_done_callback(refused)
-            return waiting
-
-        return Observable(subscribe)
+        return self._publisher.request(event, timeout)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
         """Publish `event` and give back the first reply.
@@ -464,32 +373,11 @@ class EventHub:
             NoReply: if none came within `timeout` seconds.
             NotHandled: if nobody handles the hub, so that no reply could be seen.
         """
-        _check_event(event)
-        self._check_handled("ask")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Event] = loop.create_future()
-
-        def resolve(reply: Event) -> None:
-            if not answer.done():
-                answer.set_result(reply)
-
-        with self._listen(event.id, lambda reply: loop.call_soon_threadsafe(resolve, reply)):
-            await self.apublish(event)
-            try:
-                return await asyncio.wait_for(answer, timeout)
-            except TimeoutError:
-                raise NoReply(f"Nobody replied to {event.topic} within {timeout:g} s.") from None
+        return await self._publisher.ask(event, timeout)
 
     async def apublish(self, event: Event) -> None:
         """Publish `event`; done when the transport has accepted it. Raises what `publish` raises."""
-        self._check(event)
-        while (sent := self._offer(event)) is None:
-            if self._dispatcher.awaits_us:
-                raise self._overflow()
-            self._inbox.retry()
-            if not await asyncio.to_thread(self._inbox.wait_for_room, lambda: self.handled):
-                self._check_handled("apublish")
-        await asyncio.wrap_future(sent)
+        await self._publisher.apublish(event)
 
     def stream(self, subscription: str, capacity: int = 1000, priority: float = 100) -> EventStream:
         """The events that match `subscription` as an async iterator, from now on.
@@ -556,7 +444,7 @@ class EventHub:
             lost = self._inbox.close()
         if lost:
             logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
-        sent = self._transport.close()
+        sent = self._connection.transport.close()
         if not self._handling.here and not self._handling.join(timeout):
             logger.warning(
                 "A callback of the hub still runs %g s after close(); the hub ends when the callback does.", timeout
@@ -603,113 +491,27 @@ class EventHub:
     def handle(self, event: Event, run: Callable[[Coroutine[Any, Any, Any], Context], Any]) -> None:
         """Run one event through observers and subscribers; called by the handling context."""
         self.events.on_next(event)
-        self._dispatcher.dispatch(event, self._answer, run)
+        self._dispatcher.dispatch(event, self._publisher.answer, run)
 
     async def handle_async(self, event: Event) -> None:
         """As `handle`, on the running loop; called by the handling context."""
         self.events.on_next(event)
-        await self._dispatcher.dispatch_async(event, self._answer)
+        await self._dispatcher.dispatch_async(event, self._publisher.answer)
 
     def _publish_here(self, event: Event) -> list[Any]:
-        self._check_open()
-        self._prepare(event)
+        self._publisher.check_open()
+        self._publisher.prepare(event)
         if isinstance(event, HandedOver):
             # Here it begins afresh, and may be stopped again.
             event = event.envelope()
         self.events.on_next(event)
         return self._dispatcher.dispatch(event).results
 
-    def _publish(self, event: Event, on_reply: Callable[[Event], object] | None = None) -> Future[None]:
-        self._check(event)
-        if on_reply is None:
-            return self._send(event)
-        listening = self._listen(event.id, on_reply)
-        try:
-            return self._send(event)
-        except BaseException:
-            listening.dispose()
-            raise
-
-    def _check(self, event: Event) -> None:
-        """Make `event` ready to be sent; raise if it cannot be."""
-        self._check_open()
-        self._prepare(event)
-        if not self.connected:
-            # Another thread may have closed it since.
-            self._check_open()
-            raise HubConnectionError(
-                f"Cannot publish {event.topic} as the hub is not connected. "
-                "Call connect(), or publish(synchronous=True)."
-            )
-        if not self.handled and not self._warned:
-            self._warned = True
-            warnings.warn(
-                "An event was published on a hub that nobody handles; it waits until somebody does. "
-                "Call hub.start(), hub.wait(), hub.drain() or `await hub.run()`.",
-                NotHandledWarning,
-                stacklevel=4,
-            )
-
-    def _offer(self, event: Event) -> Future[None] | None:
-        """Hand the event to the transport; None if the inbox is full and its policy is to wait for room.
-
-        Raises what refuses the event at once.
-        """
-        sent = self._transport.send(event)
-        if not sent.done() or (error := sent.exception()) is None:
-            return sent
-        # Another thread may have closed the hub: then that is why.
-        self._check_open()
-        if self._inbox.policy == "block" and isinstance(error, Overflow):
-            return None
-        raise error
-
-    def _send(self, event: Event) -> Future[None]:
-        while (sent := self._offer(event)) is None:
-            if self._handling.here:
-                raise self._overflow()
-            self._inbox.retry()
-            if not self._inbox.wait_for_room(lambda: self.handled):
-                self._check_handled("publish")
-        return sent
-
-    def _overflow(self) -> Overflow:
-        return Overflow(
-            "The inbox is full, and the handling context itself cannot wait for room in it. "
-            "Publish less from inside callbacks, or make the hub with a larger inbox=…."
-        )
-
-    def _prepare(self, event: Event) -> None:
-        """Fill in where the event comes from, as ftrack's hub does."""
-        _check_event(event)
-        fields = event.fields
-        if not isinstance(fields.get("topic"), str):
-            raise EventError(f"An event needs a text as its topic, but {fields.get('topic')!r} was found.")
-        source: MutableMapping[str, Any] | None = fields.get("source")
-        if not isinstance(source, (dict, MutableMapping)):
-            event.source = source = dict(_origin(event))
-        source.setdefault("id", self.id)
-        source.setdefault("user", {"username": self._api_user})
-        source.setdefault("host", _HOST)
-
-    def _answer(self, event: Event, subscriber: Subscriber, result: Any) -> None:
-        try:
-            self.publish_reply(event, result, subscriber.metadata)
-        except Exception as error:
-            logger.error("The reply of %s to %s could not be published: %s", subscriber, event.topic, error)
-
-    def _listen(self, event_id: str, listener: Callable[[Event], object]) -> Disposable:
-        if self._dispatcher.get(self.id) is None:
-            # Another thread may do the same.
-            with suppress(NotUniqueError):
-                self._dispatcher.subscribe(f"topic={REPLY}", self._replies.handle, {"id": self.id})
-        return self._replies.listen(event_id, listener)
-
     def _joined(self, subscriber: Subscriber) -> None:
-        self._transport.interest(subscriber.id, subscriber.expression, subscriber.metadata)
+        self._connection.transport.interest(subscriber.id, subscriber.expression, subscriber.metadata)
 
     def _left(self, subscriber: Subscriber) -> None:
-        self._transport.forget(subscriber.id)
+        self._connection.transport.forget(subscriber.id)
         pipeline = subscriber.callback
         if isinstance(pipeline, Pipeline) and not pipeline.disposed:
             # Removed by its id: its observer would wait for ever.
@@ -720,129 +522,29 @@ class EventHub:
         while self._removed:
             self._removed.popleft().complete()
 
-    def _check_open(self) -> None:
-        if not self._inbox.open:
-            raise HubClosed("The hub was closed; make a new one.")
-
-    def _check_handled(self, what: str) -> None:
-        if not self.handled:
-            raise NotHandled(
-                f"{what} would wait for ever, since nobody handles the hub: call hub.start(), use "
-                "`async with hub`, or run hub.wait() or `await hub.run()` elsewhere."
-            )
-
-    def _received(self, event: Event) -> bool:
-        return self._inbox.put(event)
-
-    def _changed(self, state: ConnectionState) -> None:
-        self._state = state
-        if self._states.observers:
-            self._inbox.call_soon(Action(lambda: self._states.on_next(state)))
-
     def _finish(self) -> None:
         """Complete what there is to observe, once the hub is closed and nobody handles it any more."""
         with self._lock:
             if self._inbox.open or self._finished or self.handled:
                 return
             self._finished = True
-        self._state = ConnectionState(Phase.CLOSED)
         self.events.on_completed()
         self._dispatcher.complete()
         for subscriber in self._dispatcher.subscribers:
             if isinstance(subscriber.callback, Pipeline):
                 subscriber.callback.complete()
         self._complete_removed()
-        self._states.on_next(self._state)
-        self._states.on_completed()
+        self._connection.end()
 
-    def _forked(self) -> None:
+    def forked(self) -> None:
         """Start anew in a child process: no lock is held, nobody handles, nothing waits, and nothing is connected."""
         self._lock = RLock()
         self._inbox.renew_lock()
         self._handling.reset()
         self._dispatcher.renew_locks()
         self.events.renew_lock()
-        self._states.renew_lock()
-        self._replies.renew_lock()
+        self._publisher.forked()
         for subscriber in self._dispatcher.subscribers:
             if isinstance(subscriber.callback, Pipeline):
                 subscriber.callback.renew_lock()
-        self._transport.close()
-        self._connected_by_user = False
-        self._warned = False
-        if self._inbox.open:
-            self._state = ConnectionState(Phase.DISCONNECTED, "forked")
-
-
-class _Gate:
-    """The hub as its transport sees it; holds it weakly, so that a dropped hub can go."""
-
-    def __init__(self, hub: EventHub) -> None:
-        self._hub = ref(hub)
-
-    def received(self, event: Event) -> bool:
-        hub = self._hub()
-        return hub is not None and hub._received(event)  # pyright: ignore[reportPrivateUsage]
-
-    def changed(self, state: ConnectionState) -> None:
-        hub = self._hub()
-        if hub is not None:
-            hub._changed(state)  # pyright: ignore[reportPrivateUsage]
-
-
-_HOST = socket.gethostname()
-
-
-def _address(server_url: str) -> tuple[str, str, str]:
-    """The scheme of a URL, in lower case, its host with the port, and its path."""
-    from urllib.parse import urlsplit  # takes longer to import than the hub
-
-    if "://" not in server_url:
-        raise ValueError(f"Could not determine scheme from server url {server_url!r}; for example memory://studio.")
-    url = urlsplit(server_url)
-    return url.scheme, url.netloc.rpartition("@")[2], url.path
-
-
-def _transport(scheme: str, location: str) -> Transport:
-    if scheme != "memory":
-        raise ValueError(f"No transport is known for {scheme}://; this version of rxhub has memory://.")
-    return MemoryTransport(location.strip("/"))
-
-
-def _origin(event: Event) -> Mapping[str, Any]:
-    """Where an event comes from, as far as it tells."""
-    source = event.get("source")
-    return cast("Mapping[str, Any]", source) if isinstance(source, Mapping) else {}
-
-
-def _check_event(event: Event) -> None:
-    if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"An rxhub Event is published, but {type(event).__name__} was given.")
-
-
-def _renamed(event: Event) -> Event:
-    """A copy of the event with an id of its own."""
-    twin = event.envelope()
-    twin["id"] = None
-    return twin
-
-
-def _close_all() -> None:
-    start_no_more()
-    for hub in list(_hubs):
-        try:
-            hub.close(timeout=1)
-        except Exception as error:
-            logger.error("%r could not be closed: %s", hub, error, exc_info=error)
-
-
-def _fork_all() -> None:
-    memory.renew_lock()
-    delivery.renew_lock()
-    for hub in list(_hubs):
-        hub._forked()  # pyright: ignore[reportPrivateUsage]
-
-
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fork_all)
+        self._connection.forked()

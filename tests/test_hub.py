@@ -646,10 +646,10 @@ def test_no_field_of_an_event_from_elsewhere_ends_the_handling(
     hub.subscribe("", lambda event: got.append(event.topic) or {"answer": 1})
     hub.publish(Event("ask"), on_reply=lambda event: None)
     odd = Event.from_wire({"topic": "odd", field: value})
-    hub._received(odd)
+    hub._connection.received(odd)
     deleted = Event("without")
     del deleted[field]
-    hub._received(deleted)
+    hub._connection.received(deleted)
     hub.publish(Event("next"))
     hub.drain()
     assert got.count("next") == 1 and got.count("without") == 1
@@ -795,7 +795,7 @@ def test_an_event_without_a_source_id_cannot_be_replied_to(hub: EventHub, caplog
         with pytest.raises(EventError, match="no source id"):
             hub.publish_reply(Event("a", source=source), 1)
     hub.subscribe("topic=a", lambda event: 1)
-    hub._received(Event("a", source="text"))
+    hub._connection.received(Event("a", source="text"))
     assert hub.drain() == 1
     assert "could not be published" in caplog.text
 
@@ -814,14 +814,14 @@ def test_publish_reply_tells_who_answers(hub: EventHub) -> None:
 
 def test_a_thousand_reply_callbacks_do_not_stay() -> None:
     with EventHub() as hub:
-        hub._replies._lifetime = 0
+        hub._publisher.replies._lifetime = 0
         for _ in range(1000):
             hub.publish(Event("a"), on_reply=lambda event: None)
-        assert len(hub._replies) <= 1
-        hub._replies._lifetime, hub._replies._capacity = 600, 100
+        assert len(hub._publisher.replies) <= 1
+        hub._publisher.replies._lifetime, hub._publisher.replies._capacity = 600, 100
         for _ in range(1000):
             hub.publish(Event("a"), on_reply=lambda event: None)
-        assert len(hub._replies) == 100
+        assert len(hub._publisher.replies) == 100
         hub.drain()
 
 
@@ -830,12 +830,12 @@ def test_a_publish_that_fails_leaves_no_reply_callback(hub: EventHub) -> None:
         small.publish(Event("a"))
         with pytest.raises(Overflow):
             small.publish(Event("a"), on_reply=print)
-        assert len(small._replies) == 0
+        assert len(small._publisher.replies) == 0
         small.drain()
     hub.disconnect()
     with pytest.raises(HubConnectionError):
         hub.publish(Event("a"), on_reply=print)
-    assert len(hub._replies) == 0
+    assert len(hub._publisher.replies) == 0
 
 
 def test_a_reply_callback_that_raises_is_told_like_any_other(hub: EventHub) -> None:
@@ -871,7 +871,7 @@ def test_ask_gives_the_first_reply() -> None:
             hub.subscribe("topic=a", lambda event: "first", priority=1)
             hub.subscribe("topic=a", lambda event: "second", priority=2)
             reply = await hub.ask(Event("a"))
-            assert len(hub._replies) == 0
+            assert len(hub._publisher.replies) == 0
             return reply.data
 
     assert asyncio.run(main()) == "first"
@@ -891,7 +891,7 @@ def test_ask_from_another_thread_than_the_handling_one(hub: EventHub) -> None:
 def test_no_reply_in_time_is_an_error(hub: EventHub) -> None:
     with hub.start(), pytest.raises(NoReply, match=r"Nobody replied to a within 0.001 s"):
         asyncio.run(hub.ask(Event("a"), timeout=0.001))
-    assert len(hub._replies) == 0
+    assert len(hub._publisher.replies) == 0
     with pytest.raises(TimeoutError), hub.start():
         asyncio.run(hub.ask(Event("a"), timeout=0))
 
@@ -917,14 +917,14 @@ def test_a_request_is_cold_and_emits_replies_until_its_time_is_over(hub: EventHu
         second = request.pipe(ops.map(lambda reply: reply.data), ops.to_list()).run()
     assert first == second == [1, 2]
     assert published[0] == event.id and len(set(published)) == 2
-    assert len(hub._replies) == 0
+    assert len(hub._publisher.replies) == 0
 
 
 def test_leaving_a_request_early_leaves_nothing(hub: EventHub) -> None:
     hub.subscribe("topic=a", lambda event: 1)
     with hub.start():
         assert hub.request(Event("a"), timeout=3600).pipe(ops.first()).run().data == 1
-    assert len(hub._replies) == 0 and hub._states.observers == []
+    assert len(hub._publisher.replies) == 0 and hub._connection.changes.observers == []
 
 
 def test_closing_ends_a_request(hub: EventHub) -> None:
@@ -944,7 +944,7 @@ class Slow(MemoryTransport):
 
 
 def test_a_transport_that_takes_its_time(hub: EventHub) -> None:
-    hub._transport = slow = Slow()
+    hub._connection.transport = slow = Slow()
     got: list[Any] = []
     with hub.start():
         hub.request(Event("a"), timeout=3600).subscribe(got.append, lambda error: got.append(str(error)))
@@ -953,7 +953,7 @@ def test_a_transport_that_takes_its_time(hub: EventHub) -> None:
         done = Flag()
         hub.scheduler.schedule(lambda *_: done.set())
         assert done.wait(LIMIT)
-    assert got == ["the line went dead"] and len(hub._replies) == 0
+    assert got == ["the line went dead"] and len(hub._publisher.replies) == 0
 
     async def main() -> None:
         publishing = asyncio.create_task(hub.apublish(Event("a")))

@@ -1,0 +1,286 @@
+"""Publishing: events on their way out, and the replies that come back for them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import warnings
+from collections.abc import Callable, Mapping, MutableMapping
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, cast
+
+from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from rxhub.connection import Connection
+from rxhub.dispatcher import Dispatcher, Subscriber
+from rxhub.errors import (
+    EventError,
+    HubClosed,
+    HubConnectionError,
+    NoReply,
+    NotHandled,
+    NotHandledWarning,
+    NotUniqueError,
+    Overflow,
+)
+from rxhub.event import Event
+from rxhub.handling import Handling
+from rxhub.inbox import Action, Inbox
+from rxhub.replies import Replies, address
+from rxhub.scheduler import HandlingScheduler
+
+__all__ = ["Publisher"]
+
+REPLY = "ftrack.meta.reply"
+
+logger = logging.getLogger("rxhub")
+
+
+class Publisher:
+    """Sends a hub's events, and waits for their replies.
+
+    Args:
+        hub_id: becomes the source id of the events, by which replies find back.
+        api_user: becomes the user name of their source.
+        connection: what they go out by.
+        inbox: what they must find room in.
+        handling: where replies are handled.
+        dispatcher: where the subscriber to replies is registered, once there is somebody who waits for one.
+        scheduler: times the end of a request.
+    """
+
+    def __init__(
+        self,
+        hub_id: str,
+        api_user: str | None,
+        connection: Connection,
+        inbox: Inbox,
+        handling: Handling,
+        dispatcher: Dispatcher,
+        scheduler: HandlingScheduler,
+    ) -> None:
+        self.replies = Replies()
+        self._hub_id = hub_id
+        self._api_user = api_user
+        self._connection = connection
+        self._inbox = inbox
+        self._handling = handling
+        self._dispatcher = dispatcher
+        self._scheduler = scheduler
+        self._warned = False
+
+    def publish(self, event: Event, on_reply: Callable[[Event], object] | None = None) -> Future[None]:
+        """Send an event; raise what refuses it at once.
+
+        Args:
+            event: its source is filled in.
+            on_reply: called with each reply.
+
+        Returns:
+            A future that is done when the transport has accepted the event.
+        """
+        self._check(event)
+        if on_reply is None:
+            return self._send(event)
+        listening = self._listen(event.id, on_reply)
+        try:
+            return self._send(event)
+        except BaseException:
+            listening.dispose()
+            raise
+
+    async def apublish(self, event: Event) -> None:
+        """Send an event; done when the transport has accepted it."""
+        self._check(event)
+        while (sent := self._offer(event)) is None:
+            if self._dispatcher.awaits_us:
+                raise self._overflow()
+            self._inbox.retry()
+            if not await asyncio.to_thread(self._inbox.wait_for_room, self._is_handled):
+                self.check_handled("apublish")
+        await asyncio.wrap_future(sent)
+
+    def reply(self, source_event: Event, data: Any, source: Mapping[str, Any] | None = None) -> None:
+        """Answer an event, as `EventHub.publish_reply` says."""
+        asker = _origin(source_event).get("id")
+        if asker is None:
+            raise EventError(f"Cannot reply to {source_event.topic}: it has no source id, so nobody can be told.")
+        reply = Event(REPLY, data=data, target=address(asker), in_reply_to_event=source_event.id)
+        if source is not None:
+            reply.source = dict(source)
+        self.publish(reply)
+
+    def answer(self, event: Event, subscriber: Subscriber, result: Any) -> None:
+        """Answer an event with a callback's result; what goes wrong is logged."""
+        try:
+            self.reply(event, result, subscriber.metadata)
+        except Exception as error:
+            logger.error("The reply of %s to %s could not be published: %s", subscriber, event.topic, error)
+
+    def request(self, event: Event, timeout: float = 10.0) -> Observable[Event]:
+        """Publish at each subscription and emit the replies, as `EventHub.request` says."""
+        _check_event(event)
+        first = True
+
+        def subscribe(
+            observer: abc.ObserverBase[Event], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            nonlocal first
+
+            def complete(_: abc.SchedulerBase, __: object = None) -> None:
+                observer.on_completed()
+
+            self.check_handled("request")
+            asked, first = (event if first else _renamed(event)), False
+
+            def refused(sent: Future[None]) -> None:
+                if (error := sent.exception()) is not None:
+                    self._inbox.call_soon(Action(lambda: observer.on_error(cast("Exception", error))))
+
+            waiting = CompositeDisposable(
+                self._listen(asked.id, observer.on_next),
+                (scheduler or self._scheduler).schedule_relative(timeout, complete),
+                # Neither a timer nor a reply comes from a hub that was closed.
+                self._connection.changes.subscribe(on_completed=observer.on_completed),
+            )
+            try:
+                sent = self.publish(asked)
+            except BaseException:
+                waiting.dispose()
+                raise
+            sent.add_done_callback(refused)
+            return waiting
+
+        return Observable(subscribe)
+
+    async def ask(self, event: Event, timeout: float = 10.0) -> Event:
+        """The first reply, as `EventHub.ask` says."""
+        _check_event(event)
+        self.check_handled("ask")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Event] = loop.create_future()
+
+        def resolve(reply: Event) -> None:
+            if not answer.done():
+                answer.set_result(reply)
+
+        with self._listen(event.id, lambda reply: loop.call_soon_threadsafe(resolve, reply)):
+            await self.apublish(event)
+            try:
+                return await asyncio.wait_for(answer, timeout)
+            except TimeoutError:
+                raise NoReply(f"Nobody replied to {event.topic} within {timeout:g} s.") from None
+
+    def prepare(self, event: Event) -> None:
+        """Fill in where the event comes from, as ftrack's hub does."""
+        _check_event(event)
+        fields = event.fields
+        if not isinstance(fields.get("topic"), str):
+            raise EventError(f"An event needs a text as its topic, but {fields.get('topic')!r} was found.")
+        source: MutableMapping[str, Any] | None = fields.get("source")
+        if not isinstance(source, (dict, MutableMapping)):
+            event.source = source = dict(_origin(event))
+        source.setdefault("id", self._hub_id)
+        source.setdefault("user", {"username": self._api_user})
+        source.setdefault("host", _HOST)
+
+    def check_open(self) -> None:
+        """Raise HubClosed if the hub was closed."""
+        if not self._inbox.open:
+            raise HubClosed("The hub was closed; make a new one.")
+
+    def check_handled(self, what: str) -> None:
+        """Raise NotHandled if nobody handles the hub, so that `what` would wait for ever."""
+        if not self._handling.claimed_by:
+            raise NotHandled(
+                f"{what} would wait for ever, since nobody handles the hub: call hub.start(), use "
+                "`async with hub`, or run hub.wait() or `await hub.run()` elsewhere."
+            )
+
+    def forked(self) -> None:
+        """Forget who waits for replies; for a child process."""
+        self.replies.renew_lock()
+        self._warned = False
+
+    def _check(self, event: Event) -> None:
+        """Make `event` ready to be sent; raise if it cannot be."""
+        self.check_open()
+        self.prepare(event)
+        if not self._connection.state:
+            # Another thread may have closed it since.
+            self.check_open()
+            raise HubConnectionError(
+                f"Cannot publish {event.topic} as the hub is not connected. "
+                "Call connect(), or publish(synchronous=True)."
+            )
+        if not self._handling.claimed_by and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "An event was published on a hub that nobody handles; it waits until somebody does. "
+                "Call hub.start(), hub.wait(), hub.drain() or `await hub.run()`.",
+                NotHandledWarning,
+                stacklevel=5,
+            )
+
+    def _offer(self, event: Event) -> Future[None] | None:
+        """Hand the event to the transport; None if the inbox is full and its policy is to wait for room.
+
+        Raises what refuses the event at once.
+        """
+        sent = self._connection.transport.send(event)
+        if not sent.done() or (error := sent.exception()) is None:
+            return sent
+        # Another thread may have closed the hub: then that is why.
+        self.check_open()
+        if self._inbox.policy == "block" and isinstance(error, Overflow):
+            return None
+        raise error
+
+    def _send(self, event: Event) -> Future[None]:
+        while (sent := self._offer(event)) is None:
+            if self._handling.here:
+                raise self._overflow()
+            self._inbox.retry()
+            if not self._inbox.wait_for_room(self._is_handled):
+                self.check_handled("publish")
+        return sent
+
+    def _overflow(self) -> Overflow:
+        return Overflow(
+            "The inbox is full, and the handling context itself cannot wait for room in it. "
+            "Publish less from inside callbacks, or make the hub with a larger inbox=…."
+        )
+
+    def _listen(self, event_id: str, listener: Callable[[Event], object]) -> Disposable:
+        if self._dispatcher.get(self._hub_id) is None:
+            # Another thread may do the same.
+            with suppress(NotUniqueError):
+                self._dispatcher.subscribe(f"topic={REPLY}", self.replies.handle, {"id": self._hub_id})
+        return self.replies.listen(event_id, listener)
+
+    def _is_handled(self) -> bool:
+        return bool(self._handling.claimed_by)
+
+
+_HOST = socket.gethostname()
+
+
+def _origin(event: Event) -> Mapping[str, Any]:
+    """Where an event comes from, as far as it tells."""
+    source = event.get("source")
+    return cast("Mapping[str, Any]", source) if isinstance(source, Mapping) else {}
+
+
+def _check_event(event: Event) -> None:
+    if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"An rxhub Event is published, but {type(event).__name__} was given.")
+
+
+def _renamed(event: Event) -> Event:
+    """A copy of the event with an id of its own."""
+    twin = event.envelope()
+    twin["id"] = None
+    return twin
