@@ -45,6 +45,8 @@ def parse(
     """
     if not isinstance(text, str):
         raise ExpressionError(f"A subscription is text, but {type(text).__name__} was found.")
+    if not isinstance(dialect, Dialect):
+        raise ExpressionError(f"There is no dialect {dialect!r}.", expected="a member of Dialect")
     text = str.__str__(text)  # a subclass may have its own idea of slicing
     reader = Reader(text, dialect, Limits(max_length, max_conditions, max_depth))
     if not text or text.isspace():
