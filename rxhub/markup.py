@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from itertools import islice
 from typing import Any
 
@@ -74,6 +73,8 @@ def _container(value: object, own: Mapping[str, Any], brackets: str, limit: int,
 
 def escaped(text: str) -> str:
     """Text as HTML shows it literally; a lone surrogate, which no encoding carries, becomes a question mark."""
+    from html import escape  # takes longer to import than the rest of this file
+
     return escape(text.encode("utf-8", "replace").decode("utf-8"))
 
 

@@ -152,7 +152,6 @@ def _shape(node: Expression, constants: list[object]) -> Shape:
             raise TypeError(f"{type(node).__name__} is no part of a tree.")
 
 
-@lru_cache(maxsize=4_096)
 def _test(operator: str, text: str, quoted: bool, dialect: Dialect) -> tuple[str, str, int | float | None]:
     """Which of `_TESTS` a literal calls for, the text to test with, and the number."""
     if operator == "=" and dialect is Dialect.FTRACK and text[-1:] == "*":

@@ -43,6 +43,8 @@ def parse(
     """
     if not isinstance(text, str):
         raise ExpressionError(f"A subscription is text, but {type(text).__name__} was found.")
+    if not isinstance(dialect, Dialect):
+        raise ExpressionError(f"There is no dialect {dialect!r}.", expected="a member of Dialect")
     text = str.__str__(text)  # a subclass may have its own idea of slicing
     # Here, not above: the patterns of words cost a program more to start with than to import on first use.
     from rxhub.expression.words import Limits, Reader

@@ -7,6 +7,9 @@ tested against. Three rules hold all over this file:
   truth value; each is called under a guard for `Exception`.
 - A list, a text or a number is what has that type. Only for mappings what a proxy says of itself is believed.
 - Nothing recurses. A candidate may contain itself, or be ten thousand levels deep.
+
+RecursionError is an `Exception`, too. Where a comparison raises it, that is the comparison's own fault only if there is
+room on the stack once it has returned; else it goes on to the caller, and no `not` turns a full stack into a match.
 """
 
 from __future__ import annotations
@@ -40,9 +43,17 @@ _MOST_DIGITS = 4_000
 _CHUNK = 500  # digits: fewer than the least that sys.set_int_max_str_digits() can be set to
 
 
-@lru_cache(maxsize=4_096)
+_LONGEST = 500  # characters of what is remembered: a stranger's texts may be a hundred thousand long
+_ROOM = 100  # frames
+
+
 def path_of(key: str) -> tuple[str, ...]:
     """The steps of a dotted key. Many conditions share one key, and so one tuple."""
+    return _path(key) if len(key) <= _LONGEST else tuple(key.split("."))
+
+
+@lru_cache(maxsize=4_096)
+def _path(key: str) -> tuple[str, ...]:
     return tuple(key.split("."))
 
 
@@ -87,14 +98,25 @@ def _step(value: object, kind: type, key: str) -> Any:
             return value.fields.get(key, _MISSING)
         if isinstance(value, Mapping) and key in value:
             return cast("Mapping[str, Any]", value)[key]
-    except Exception:
-        return _MISSING
+    except Exception as error:
+        _let_pass_if_full(error)
     return _MISSING
+
+
+def _let_pass_if_full(error: Exception) -> None:
+    """Raise RecursionError again if it is the stack of whoever called that is full."""
+    if isinstance(error, RecursionError):
+        _go_down(_ROOM)
+
+
+def _go_down(levels: int) -> None:
+    if levels:
+        _go_down(levels - 1)
 
 
 def holds(condition: Condition, candidate: object) -> bool:
     """Whether a condition holds for a candidate. Never raises."""
-    test, whole = _test(condition.operator, condition.value, condition.quoted, condition.dialect)
+    test, whole = _test_of(condition)
     values = found(candidate, path_of(condition.key), whole)
     if condition.operator == "!=":
         return _differs(values, test)
@@ -102,14 +124,14 @@ def holds(condition: Condition, candidate: object) -> bool:
         try:
             if test(value):
                 return True
-        except Exception:
-            continue
+        except Exception as error:
+            _let_pass_if_full(error)
     return False
 
 
 def tested(condition: Condition, candidate: object) -> Iterator[Any]:
     """The values that a condition looks at."""
-    _, whole = _test(condition.operator, condition.value, condition.quoted, condition.dialect)
+    _, whole = _test_of(condition)
     return found(candidate, path_of(condition.key), whole)
 
 
@@ -121,9 +143,15 @@ def _differs(values: Iterator[Any], equals: _Test) -> bool:
         try:
             if equals(value):
                 return False
-        except Exception:
+        except Exception as error:
+            _let_pass_if_full(error)
             return False
     return present
+
+
+def _test_of(condition: Condition) -> tuple[_Test, bool]:
+    make = _test if len(condition.value) <= _LONGEST else _test.__wrapped__
+    return make(condition.operator, condition.value, condition.quoted, condition.dialect)
 
 
 @lru_cache(maxsize=4_096)
@@ -194,12 +222,16 @@ def _is_number(kind: type) -> bool:
     return kind is not bool and issubclass(kind, Number) and (issubclass(kind, Real) or not issubclass(kind, Complex))
 
 
-@lru_cache(maxsize=4_096)
 def numeral(text: str) -> int | float | None:
     """The number that a bare text denotes: what JSON reads as a number, at most 4,000 digits, finite.
 
     An exact integer, or the nearest double where there is a `.` or an exponent; None if the text is no number.
     """
+    return _numeral(text) if len(text) <= _LONGEST else _numeral.__wrapped__(text)
+
+
+@lru_cache(maxsize=4_096)
+def _numeral(text: str) -> int | float | None:
     match = _NUMERAL.fullmatch(text)
     if match is None or sum(map(str.isdigit, text)) > _MOST_DIGITS:
         return None

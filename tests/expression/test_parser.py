@@ -311,6 +311,11 @@ def test_only_text_is_parsed(given):
         parse(given)
 
 
+def test_only_a_dialect_is_a_dialect():
+    with pytest.raises(ExpressionError, match="no dialect 'ftrack'"):
+        parse("a=1", "ftrack")
+
+
 def test_a_text_of_a_type_of_its_own_is_a_text():
     class Name(str):
         def __len__(self):

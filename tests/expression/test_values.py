@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from rxhub.event import Event
-from rxhub.expression import Dialect, parse
+from rxhub.expression import Dialect, compile, parse
 from rxhub.expression.values import found, numeral
 from tests.expression.strategies import (
     EndlessList,
@@ -465,6 +465,35 @@ class TestMatching:
         for text in ("a=1", "a!=1", "a>1", "a=*", "a.b=1", "not a=1"):
             assert parse(text).matches(make()) is text.startswith("not")
             assert parse(text).matches([make(), (make(),)]) is text.startswith("not")
+
+    def test_takes_endless_recursion_in_a_comparison_for_one_that_raises(self):
+        class Endless:
+            def __eq__(self, other):
+                return self == other
+
+        assert not holds("v=x", Endless())
+        assert not holds("v!=x", Endless())
+        assert holds("not v=x", Endless())
+
+    def test_does_not_turn_a_full_stack_into_an_answer(self):
+        class Simple:
+            def __eq__(self, other):
+                return other == "x"
+
+        def at_depth(levels, function):
+            return at_depth(levels - 1, function) if levels else function()
+
+        matches = [parse("not v=x").matches, compile("not v=x"), parse("not v.w=x").matches, compile("not v.w=x")]
+        candidates = [{"v": Simple()}] * 2 + [{"v": UserDict(w="x")}] * 2
+        answers = set()
+        for levels in range(sys.getrecursionlimit() - 250, sys.getrecursionlimit()):
+            for function, candidate in zip(matches, candidates, strict=True):
+                try:
+                    answers.add(at_depth(levels, lambda f=function, c=candidate: f(c)))
+                except RecursionError:
+                    answers.add("full")
+
+        assert answers == {False, "full"}
 
     def test_lets_what_is_no_exception_pass(self):
         class Interrupted:
