@@ -50,7 +50,7 @@ _awaited_by: ContextVar[Dispatcher | None] = ContextVar("rxhub_awaited_by", defa
 Run = Callable[[_Coroutine, Context], Any]
 
 
-def _refuse(coroutine: _Coroutine, context: Context) -> Any:
+def _refuse(coroutine: _Coroutine, _: Context) -> Any:
     coroutine.close()
     raise TypeError(
         "A callback that is a coroutine function cannot be awaited in a synchronous dispatch. "

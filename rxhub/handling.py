@@ -137,8 +137,8 @@ class Handling:
             try:
                 self._serve(stopped, batch)
             except BaseException as error:
-                logger.critical("start() handles no more, since %s ended its thread.", type(error).__name__)
-                raise
+                name = type(error).__name__
+                logger.critical("start() handles no more, since %s ended its thread.", name, exc_info=error)
             finally:
                 self._release()
 

@@ -21,7 +21,7 @@ from contextvars import Context
 from threading import RLock
 from time import monotonic
 from types import TracebackType
-from typing import Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 from weakref import WeakSet, finalize, ref
 
 from reactivex import Observable, abc
@@ -29,7 +29,6 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxhub import delivery
 from rxhub.delivery import Delivery, Outcome
-from rxhub.description import Description
 from rxhub.dispatcher import Callback, Dispatcher, Subscriber
 from rxhub.errors import (
     EventError,
@@ -50,10 +49,13 @@ from rxhub.pipeline import Pipeline, Subscribable
 from rxhub.replies import Replies, address
 from rxhub.scheduler import HandlingScheduler
 from rxhub.state import ConnectionState, Phase
-from rxhub.stream import EventStream
 from rxhub.subject import Subject
 from rxhub.transport import Transport, memory
 from rxhub.transport.memory import MemoryTransport
+
+if TYPE_CHECKING:
+    from rxhub.description import Description
+    from rxhub.stream import EventStream
 
 __all__ = ["EventHub"]
 
@@ -151,7 +153,7 @@ class EventHub:
         return bool(self._state)
 
     def init_connection(self) -> None:
-        """Let events be published before the connection stands; `memory://` is always connected, so nothing is to do."""
+        """Let events be published before the connection stands; nothing is to do for `memory://`."""
 
     def connect(self) -> None:
         """Connect to the server. `memory://` is connected from the start; there the first call changes nothing.
@@ -328,10 +330,7 @@ class EventHub:
         try:
             if synchronous:
                 return self._publish_here(event)
-            future = self._publish(event, on_reply)
-            if future.done():
-                future.result()
-            return future
+            return self._publish(event, on_reply)
         except Exception as error:
             if on_error == "raise":
                 raise
@@ -450,8 +449,6 @@ class EventHub:
             )
             try:
                 sent = self._publish(asked)
-                if sent.done():
-                    sent.result()
             except BaseException:
                 waiting.dispose()
                 raise
@@ -502,10 +499,14 @@ class EventHub:
             capacity: how many events wait for a slow consumer; the oldest ones go, and are counted.
             priority: the place in the dispatch order.
         """
+        from rxhub.stream import EventStream
+
         return EventStream(self.on(subscription, priority), capacity, lambda: self.handled)
 
     def describe(self) -> Description:
         """The subscribers in dispatch order; printed, a table."""
+        from rxhub.description import Description
+
         return Description(repr(self), self._dispatcher.subscribers)
 
     # Handling contexts and the end of life
@@ -566,7 +567,7 @@ class EventHub:
             logger.warning("Not everything could be sent before the hub was closed: %s", error)
         self._finish()
 
-    def __enter__(self) -> EventHub:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -574,7 +575,7 @@ class EventHub:
     ) -> None:
         self.close()
 
-    async def __aenter__(self) -> EventHub:
+    async def __aenter__(self) -> Self:
         runner = asyncio.create_task(self.run())
         await asyncio.sleep(0)
         if runner.done():
@@ -623,13 +624,11 @@ class EventHub:
         if on_reply is None:
             return self._send(event)
         listening = self._listen(event.id, on_reply)
-        sent = None
         try:
-            sent = self._send(event)
-        finally:
-            if sent is None or (sent.done() and sent.exception() is not None):
-                listening.dispose()
-        return sent
+            return self._send(event)
+        except BaseException:
+            listening.dispose()
+            raise
 
     def _check(self, event: Event) -> None:
         """Make `event` ready to be sent; raise if it cannot be."""
@@ -639,7 +638,8 @@ class EventHub:
             # Another thread may have closed it since.
             self._check_open()
             raise HubConnectionError(
-                f"Cannot publish {event.topic} as the hub is not connected. Call connect(), or publish(synchronous=True)."
+                f"Cannot publish {event.topic} as the hub is not connected. "
+                "Call connect(), or publish(synchronous=True)."
             )
         if not self.handled and not self._warned:
             self._warned = True
@@ -651,15 +651,18 @@ class EventHub:
             )
 
     def _offer(self, event: Event) -> Future[None] | None:
-        """Hand the event to the transport; None if the inbox is full and its policy is to wait for room."""
+        """Hand the event to the transport; None if the inbox is full and its policy is to wait for room.
+
+        Raises what refuses the event at once.
+        """
         sent = self._transport.send(event)
-        error = sent.exception() if sent.done() else None
-        if error is not None:
-            # Another thread may have closed the hub: then that is why.
-            self._check_open()
-            if self._inbox.policy == "block" and isinstance(error, Overflow):
-                return None
-        return sent
+        if not sent.done() or (error := sent.exception()) is None:
+            return sent
+        # Another thread may have closed the hub: then that is why.
+        self._check_open()
+        if self._inbox.policy == "block" and isinstance(error, Overflow):
+            return None
+        raise error
 
     def _send(self, event: Event) -> Future[None]:
         while (sent := self._offer(event)) is None:
@@ -679,11 +682,12 @@ class EventHub:
     def _prepare(self, event: Event) -> None:
         """Fill in where the event comes from, as ftrack's hub does."""
         _check_event(event)
-        if not isinstance(event.get("topic"), str):
-            raise EventError(f"An event needs a text as its topic, but {event.get('topic')!r} was found.")
-        if not isinstance(event.get("source"), MutableMapping):
-            event.source = dict(_origin(event))
-        source: MutableMapping[str, Any] = event.source
+        fields = event.fields
+        if not isinstance(fields.get("topic"), str):
+            raise EventError(f"An event needs a text as its topic, but {fields.get('topic')!r} was found.")
+        source: MutableMapping[str, Any] | None = fields.get("source")
+        if not isinstance(source, (dict, MutableMapping)):
+            event.source = source = dict(_origin(event))
         source.setdefault("id", self.id)
         source.setdefault("user", {"username": self._api_user})
         source.setdefault("host", _HOST)

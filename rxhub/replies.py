@@ -97,14 +97,14 @@ class Replies:
         errors: list[Exception] = []
         coroutines: list[tuple[Context, Coroutine[Any, Any, object]]] = []
         for context, listener in listeners:
-            context = context.copy()
+            present = context.copy()
             try:
-                result = context.run(listener, event)
+                result = present.run(listener, event)
             except Exception as error:
                 errors.append(error)
             else:
                 if asyncio.iscoroutine(result):
-                    coroutines.append((context, result))
+                    coroutines.append((present, result))
         if coroutines:
             return _await_each(coroutines, errors)
         return _raise_all(errors)

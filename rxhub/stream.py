@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
+from typing import ParamSpec, Self
 from weakref import WeakMethod, finalize
 
 from reactivex import Observable
@@ -16,6 +17,8 @@ from rxhub.errors import NotHandled
 from rxhub.event import Event
 
 __all__ = ["EventStream"]
+
+P = ParamSpec("P")
 
 
 class EventStream:
@@ -44,11 +47,8 @@ class EventStream:
         self._ended = False
         self._error: Exception | None = None
         # The dispatch order must not keep a stream alive that nobody reads any more.
-        take, fail, end = WeakMethod(self._take), WeakMethod(self._fail), WeakMethod(self._end)
         self._subscription: DisposableBase = source.subscribe(
-            lambda event: (take() or _nothing)(event),
-            lambda error: (fail() or _nothing)(error),
-            lambda: (end() or _nothing)(),
+            _weakly(self._take), _weakly(self._fail), _weakly(self._end)
         )
         finalize(self, self._subscription.dispose).atexit = False
 
@@ -83,7 +83,7 @@ class EventStream:
                 await waiter
         return self._buffer.popleft()
 
-    async def __aenter__(self) -> EventStream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -118,8 +118,15 @@ class EventStream:
                 loop.call_soon_threadsafe(_resolve, future)
 
 
-def _nothing(*_: object) -> None:
-    pass
+def _weakly(method: Callable[P, None]) -> Callable[P, None]:
+    """The bound method, as long as its object lives."""
+    alive = WeakMethod(method)
+
+    def call(*arguments: P.args, **named: P.kwargs) -> None:
+        if (present := alive()) is not None:
+            present(*arguments, **named)
+
+    return call
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

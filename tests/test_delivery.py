@@ -136,7 +136,7 @@ def test_every_observer_gets_every_outcome_once_whatever_the_threads() -> None:
 
     for _ in range(20):
         delivery = dispatcher.dispatch(Event("a"))
-        observers = at_once(*(lambda: delivery.pipe(ops.to_list()).run() for _ in range(3)))
+        observers = at_once(*[delivery.pipe(ops.to_list()).run] * 3)
         assert [sorted(outcome.result for outcome in got) for got in observers] == [list(range(20))] * 3
     scheduler.executor.shutdown()
 

@@ -186,8 +186,8 @@ def test_closing_from_another_thread_waits_for_the_event_under_way(name: str) ->
     hub.subscribe("topic=a", callback)
     hub.publish(Event("a"))
     hub.publish(Event("a"))
-    handling = (lambda: hub.start()) if name == "start" else (lambda: asyncio.run(hub.run())) if name == "run" else hub.wait
-    with elsewhere(handling):
+    handling = {"wait": hub.wait, "start": hub.start, "run": lambda: asyncio.run(hub.run())}
+    with elsewhere(handling[name]):
         assert entered.wait(LIMIT)
         with elsewhere(hub.close, LIMIT) as closing:
             with pytest.raises(HubClosed):
@@ -201,7 +201,7 @@ def test_closing_from_another_thread_waits_for_the_event_under_way(name: str) ->
 def test_a_callback_that_does_not_return_is_not_waited_for_longer_than_told(caplog: pytest.LogCaptureFixture) -> None:
     hub, entered, leave = EventHub(), Flag(), Flag()
     ended = watched(hub)
-    hub.subscribe("topic=a", lambda event: (entered.set(), leave.wait(LIMIT)) and None)
+    hub.subscribe("topic=a", lambda event: entered.set() or leave.wait(LIMIT))
     hub.publish(Event("a"))
     hub.start()
     assert entered.wait(LIMIT)
@@ -260,9 +260,9 @@ def test_timers_end_with_the_hub() -> None:
     hub.on("topic=a").pipe(ops.debounce(3600, scheduler=hub.scheduler)).subscribe(
         lambda event: got.append(event.data), on_completed=lambda: got.append("done")
     )
-    reactivex.interval(3600, scheduler=hub.scheduler).pipe(ops.take_until(hub.events.pipe(ops.last_or_default()))).subscribe(
-        on_completed=lambda: got.append("interval")
-    )
+    until_the_end = ops.take_until(hub.events.pipe(ops.last_or_default()))
+    interval = reactivex.interval(3600, scheduler=hub.scheduler)
+    interval.pipe(until_the_end).subscribe(on_completed=lambda: got.append("interval"))
     hub.publish(Event("a", data="debounced"))
     hub.drain()
     hub.close()
@@ -372,10 +372,10 @@ from rxhub import Event, EventHub
         "hub = EventHub(); hub.start(invoke=lambda batch: None); hub.publish(Event('a'))",
         "hub = EventHub(); hub.subscribe('', lambda e: hub.publish(Event('a'))); hub.start(); hub.publish(Event('a'))",
         "hub = EventHub(); threading.Thread(target=hub.wait, daemon=True).start(); time.sleep(0.05)",
-        "hub = EventHub(); threading.Thread(target=lambda: asyncio.run(hub.run()), daemon=True).start(); time.sleep(0.05)",
+        "main = EventHub().run(); threading.Thread(target=asyncio.run, args=[main], daemon=True).start()",
         "hub = EventHub(); hub.scheduler.schedule_relative(3600, print); hub.start()",
         "hub = EventHub(); hub.start(); sys.exit(0)",
-        "hubs = [EventHub('memory://x') for _ in range(20)]; [hub.start() for hub in hubs]; hubs[0].publish(Event('a'))",
+        "hubs = [EventHub('memory://x') for _ in range(20)]; [h.start() for h in hubs]; hubs[0].publish(Event('a'))",
     ],
 )
 def test_the_interpreter_exits_in_the_middle_of_it(script: str) -> None:
@@ -383,18 +383,24 @@ def test_the_interpreter_exits_in_the_middle_of_it(script: str) -> None:
 
 
 def test_at_exit_hubs_are_closed() -> None:
-    assert run_script(BEGINNING + """
+    assert run_script(
+        BEGINNING
+        + """
 hub = EventHub()
 hub.subscribe("topic=a", lambda event: print("handled"))
 hub.events.subscribe(on_completed=lambda: print("completed"))
 hub.start()
 hub.publish(Event("a"))
 time.sleep(0.1)
-""").split() == ["handled", "completed"]
+"""
+    ).split() == ["handled", "completed"]
 
 
 def test_a_callback_that_never_returns_does_not_keep_the_interpreter() -> None:
-    assert run_script(BEGINNING + """
+    assert (
+        run_script(
+            BEGINNING
+            + """
 hub = EventHub()
 entered = threading.Event()
 hub.subscribe("topic=a", lambda event: entered.set() or threading.Event().wait())
@@ -402,7 +408,10 @@ hub.start()
 hub.publish(Event("a"))
 entered.wait(10)
 print("exiting")
-""") == "exiting\n"
+"""
+        )
+        == "exiting\n"
+    )
 
 
 def test_no_thread_starts_during_exit() -> None:
@@ -425,7 +434,10 @@ from rxhub.errors import HubClosed
 
 
 def test_an_observer_that_fails_at_exit_does_not_keep_other_hubs_from_closing() -> None:
-    assert run_script(BEGINNING + """
+    assert (
+        run_script(
+            BEGINNING
+            + """
 import logging
 logging.disable(logging.CRITICAL)
 hubs = [EventHub() for _ in range(3)]
@@ -434,12 +446,17 @@ for hub in hubs:
     hub.events.subscribe(on_completed=refuse)
     hub.on("topic=a").subscribe(on_completed=refuse)
     hub.events.subscribe(on_completed=lambda: print("closed"))
-""").split() == ["closed"] * 3
+"""
+        ).split()
+        == ["closed"] * 3
+    )
 
 
 # fork
 
-FORK = BEGINNING + """
+FORK = (
+    BEGINNING
+    + """
 def in_child(work):
     child = os.fork()
     if child == 0:
@@ -453,10 +470,13 @@ def in_child(work):
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0, "the child failed"
 """
+)
 
 
 def test_a_child_s_hub_is_disconnected_and_usable_after_connecting() -> None:
-    assert run_script(FORK + """
+    assert run_script(
+        FORK
+        + """
 hub = EventHub("memory://studio")
 ran = []
 hub.subscribe("topic=a", lambda event: ran.append(os.getpid()))
@@ -493,11 +513,14 @@ def work():
     hub.close()
 in_child(work)
 print(hub.connected, hub.handled)
-""").split() == ["True", "True"]
+"""
+    ).split() == ["True", "True"]
 
 
 def test_a_fork_in_the_middle_of_everything() -> None:
-    assert run_script(FORK + """
+    assert run_script(
+        FORK
+        + """
 import logging
 logging.disable(logging.CRITICAL)
 hub = EventHub("memory://studio", inbox=50, overflow="drop-oldest")
@@ -541,11 +564,14 @@ for _ in range(15):
 stop.set()
 for thread in threads: thread.join()
 print("done")
-""").split() == ["done"]
+"""
+    ).split() == ["done"]
 
 
 def test_a_fork_inside_a_callback() -> None:
-    assert run_script(FORK + """
+    assert run_script(
+        FORK
+        + """
 hub = EventHub()
 def callback(event):
     def work():
@@ -563,11 +589,14 @@ hub.publish(Event("a"))
 hub.drain()
 hub.publish(Event("a"), synchronous=True)
 print(hub.connected)
-""").split() == ["forked"] * 4 + ["True"]
+"""
+    ).split() == ["forked"] * 4 + ["True"]
 
 
 def test_the_parent_s_loop_survives_a_child_that_exits() -> None:
-    assert run_script(FORK + """
+    assert run_script(
+        FORK
+        + """
 hub = EventHub()
 forked = threading.Event()
 async def callback(event):
@@ -588,4 +617,5 @@ for n in (1, 2):
     hub.publish(Event("a", data=n))
 signal.alarm(20)
 hub.drain()
-""").split() == ["woken", "1", "woken", "2"]
+"""
+    ).split() == ["woken", "1", "woken", "2"]

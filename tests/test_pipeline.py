@@ -53,7 +53,7 @@ def test_pipelines_and_callbacks_share_one_order() -> None:
     dispatcher, ran = Dispatcher(), []
     on(dispatcher, priority=3).subscribe(lambda event: ran.append("pipeline 3"))
     dispatcher.subscribe("", lambda event: ran.append("callback 2"), priority=2)
-    on(dispatcher, priority=1).pipe(ops.map(lambda event: event.topic)).subscribe(lambda topic: ran.append(topic))
+    on(dispatcher, priority=1).pipe(ops.map(lambda event: event.topic)).subscribe(ran.append)
     on(dispatcher, priority=3).subscribe(lambda event: ran.append("pipeline 3 too"))
     dispatcher.dispatch(Event("a"))
     assert ran == ["a", "callback 2", "pipeline 3", "pipeline 3 too"]

@@ -208,11 +208,13 @@ def test_it_is_written_as_ftrack_writes_it() -> None:
     assert address("9f" * 16) == "id=" + "9f" * 16
 
 
-@pytest.mark.parametrize("asker", ["*", "a*", "**", "", "both ' and \"", 'x" or id="*'])
+@pytest.mark.parametrize("asker", ["*", "a*", "**", "", "both ' and \"", 'x" or id="*', "x' or id='*"])
 def test_an_id_that_would_address_others_is_refused(asker: str) -> None:
-    try:
-        target = parse(address(asker))
-    except EventError as error:
-        assert "cannot be addressed" in str(error)
-    else:
-        assert target.matches({"id": asker}) and not target.matches({"id": "other"})
+    with pytest.raises(EventError, match="cannot be addressed"):
+        address(asker)
+
+
+def test_an_id_cannot_write_a_target_of_its_own() -> None:
+    target = parse(address('x" or id="other'))
+    assert target.matches({"id": 'x" or id="other'})
+    assert not target.matches({"id": "other"}) and not target.matches({"id": "x"})

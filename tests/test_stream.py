@@ -190,6 +190,7 @@ def test_a_hub_streams_what_matches_and_ends_when_it_closes() -> None:
         async def consume(events: EventStream) -> None:
             async for event in events:
                 got.append(event.data)
+                await asyncio.sleep(0)
 
         async with EventHub() as hub:
             consuming = asyncio.create_task(consume(hub.stream("topic=a and data>1")))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Self
 
 __all__ = ["LIMIT", "at_once", "eager_collection", "elsewhere", "run_script"]
 
@@ -40,7 +40,7 @@ class elsewhere:  # noqa: N801 - reads as what it does: `with elsewhere(hub.wait
             raise self.error
         return self.result
 
-    def __enter__(self) -> elsewhere:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:

@@ -36,14 +36,24 @@ _networks: WeakValueDictionary[str, _Network] = WeakValueDictionary()
 _lock = RLock()
 
 
-def _done() -> Future[None]:
-    future: Future[None] = Future()
-    future.set_result(None)
-    return future
+class _Accepted(Future[None]):
+    """Holds nothing but "done", so that every accepted event shares it, and is asked without a lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_result(None)
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> None:
+        return None
+
+    def exception(self, timeout: float | None = None) -> None:
+        return None
 
 
-# Every accepted event shares this future: it holds no state but "done".
-_accepted = _done()
+_accepted = _Accepted()
 
 
 class MemoryTransport:
@@ -110,4 +120,4 @@ def renew_lock() -> None:
     """Replace every lock; for a child process, where a thread that held one is gone."""
     global _lock, _accepted
     _lock = RLock()
-    _accepted = _done()
+    _accepted = _Accepted()

@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given
+from hypothesis import strategies as st
 
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
-from rxhub.expression import Condition, Dialect, Or, compile, parse
+from rxhub.expression import And, Condition, Dialect, Not, Or, compile, parse
 from rxhub.expression.compiler import _template, compile_tree
 from tests.expression.strategies import (
+    KEYS,
     ODDITIES,
     Growing,
     HostileClass,
@@ -21,6 +24,7 @@ from tests.expression.strategies import (
     conditions,
     dialects,
     plain_candidates,
+    plain_values,
 )
 
 DATA = Path(__file__).parent.parent / "data"
@@ -53,6 +57,27 @@ class TestACompiledExpression:
                 value = ODDITIES[number]()
                 for candidate in ({"a": value}, value, {"a": [value, {"b": value}]}, {"a": {"b": value, "a": value}}):
                     assert compile(tree)(candidate) is tree.matches(candidate), (text, dialect, candidate)
+
+    @given(
+        dialects.flatmap(lambda dialect: st.lists(conditions(dialect), min_size=2, max_size=3)),
+        st.dictionaries(
+            st.sampled_from(KEYS), plain_values | st.dictionaries(st.sampled_from(KEYS), plain_values), min_size=8
+        ),
+    )
+    @example([Condition("not", "!=", "a"), Condition(".a", "=", "a*")], {"not": {"a": "a"}, "a": "b"})
+    def test_takes_nothing_from_one_condition_into_the_next(self, parts, candidate):
+        for tree in (And(parts), Or(parts), Not(And(parts))):
+            assert compile(tree)(candidate) is tree.matches(candidate)
+
+    @given(dialects.flatmap(conditions), plain_values)
+    def test_asks_the_condition_itself_for_nothing_that_is_plain(self, condition, value):
+        candidate = value
+        for step in reversed(condition.key.split(".")):
+            candidate = {step: candidate}
+        expected = condition.matches(candidate)
+
+        with patch("rxhub.expression.tree.holds", side_effect=AssertionError):
+            assert compile(condition)(candidate) is expected
 
     def test_answers_alike_of_real_events(self):
         for text in EXPRESSIONS:

@@ -80,7 +80,7 @@ def test_states_are_told() -> None:
 
 def test_what_its_own_inbox_refuses_nobody_gets() -> None:
     (one, _), (_, second) = opened("studio", full=True), opened("studio")
-    with pytest.raises(Overflow, match="inbox is full and refused a.b"):
+    with pytest.raises(Overflow, match=r"inbox is full and refused a\.b"):
         one.send(Event("a.b")).result(0)
     assert second.events == []
 
