@@ -456,7 +456,7 @@ def test_a_callback_that_waits_for_who_disposes_is_not_waited_for_in_turn(
 ) -> None:
     monkeypatch.setattr("rxhub.handling.PATIENCE", 0.01)
     entered, leave = Flag(), Flag()
-    hub.subscribe("topic=a", lambda event: entered.set() or leave.wait(LIMIT) and None)
+    hub.subscribe("topic=a", lambda event: entered.set() or (leave.wait(LIMIT) and None))
     handle = hub.start()
     hub.publish(Event("a"))
     assert entered.wait(LIMIT)
