@@ -50,17 +50,28 @@ def _exists(module: str) -> bool:
         return False
 
 
-def read_code_as_markdown_does(
-    _app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]
+_COLON = "\ue000"  # a character of private use: nobody writes it
+
+
+def read_as_it_is_written(
+    _app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: list[str]
 ) -> None:
-    """Let `code` in a docstring be code, also where a letter follows, as in `not`s."""
+    """Before napoleon: let `code` be code, also where a letter follows, and a property's text no `type: text`."""
     text = re.sub(
         r"(?<![`:])`([^`\n]+)`(?!`)(?=(\w?))", lambda m: f"``{m[1]}``" + ("\\ " if m[2] else ""), "\n".join(lines)
     )
+    if what in {"property", "attribute", "data"}:
+        text = text.replace(":", _COLON)
     lines[:] = text.split("\n")
+
+
+def give_colons_back(_app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
+    """After napoleon."""
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", leave_out_what_is_not_built_yet)
-    app.connect("autodoc-process-docstring", read_code_as_markdown_does)
+    app.connect("autodoc-process-docstring", read_as_it_is_written, priority=400)
+    app.connect("autodoc-process-docstring", give_colons_back, priority=600)

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock, RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
@@ -34,7 +34,8 @@ __all__ = ["ABSENT", "Delivery", "Failed", "Outcome", "renew_lock"]
 logger = logging.getLogger("rxhub")
 
 
-class Outcome(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Outcome:
     """What came of one callback.
 
     Attributes:

@@ -11,7 +11,7 @@ import asyncio
 import atexit
 import logging
 import os
-import platform
+import socket
 import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Mapping, MutableMapping
@@ -21,18 +21,14 @@ from contextvars import Context
 from threading import RLock
 from time import monotonic
 from types import TracebackType
-from typing import Any, Literal, Self, cast, overload
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 from weakref import WeakSet, finalize, ref
 
-import reactivex
 from reactivex import Observable, abc
-from reactivex import operators as ops
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxhub import delivery
 from rxhub.delivery import Delivery, Outcome
-from rxhub.description import Description
 from rxhub.dispatcher import Callback, Dispatcher, Subscriber
 from rxhub.errors import (
     EventError,
@@ -53,10 +49,13 @@ from rxhub.pipeline import Pipeline, Subscribable
 from rxhub.replies import Replies, address
 from rxhub.scheduler import HandlingScheduler
 from rxhub.state import ConnectionState, Phase
-from rxhub.stream import EventStream
 from rxhub.subject import Subject
 from rxhub.transport import Transport, memory
 from rxhub.transport.memory import MemoryTransport
+
+if TYPE_CHECKING:
+    from rxhub.description import Description
+    from rxhub.stream import EventStream
 
 __all__ = ["EventHub"]
 
@@ -106,8 +105,8 @@ class EventHub:
                 raise TypeError(f"Expected mapping for {name}, got {value!r}.")
         if not isinstance(server_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A server url is text, but {type(server_url).__name__} was given.")
-        self._url = urlsplit(server_url)
-        self._transport = _transport(server_url)
+        self._scheme, self._location, path = _address(server_url)
+        self._transport = _transport(self._scheme, f"{self._location}{path}")
         self.id = os.urandom(16).hex()
         self._api_user = api_user
         self._inbox = Inbox(inbox, overflow)
@@ -137,16 +136,16 @@ class EventHub:
 
     def get_server_url(self) -> str:
         """The URL of the server."""
-        return f"{self._url.scheme}://{self.get_network_location()}"
+        return f"{self._scheme}://{self._location}"
 
     def get_network_location(self) -> str:
         """The host of the URL, with its port if it has one."""
-        return self._url.netloc.rpartition("@")[2]
+        return self._location
 
     @property
     def secure(self) -> bool:
         """Whether the connection is encrypted."""
-        return self._url.scheme == "https"
+        return self._scheme == "https"
 
     @property
     def connected(self) -> bool:
@@ -385,9 +384,28 @@ class EventHub:
     @property
     def state(self) -> Observable[ConnectionState]:
         """The state of the connection, beginning with the present one."""
-        # The present one is read when the others are subscribed to: no change is lost between the two.
-        present = reactivex.defer(lambda _: reactivex.of(self._state))
-        return reactivex.merge(self._states, present).pipe(ops.distinct_until_changed())
+
+        def subscribe(
+            observer: abc.ObserverBase[ConnectionState], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            last: ConnectionState | None = None
+
+            def tell(state: ConnectionState) -> None:
+                nonlocal last
+                if state != last:
+                    last = state
+                    observer.on_next(state)
+
+            ended = self._states.is_stopped
+            if ended:
+                tell(self._state)
+            changes = self._states.subscribe(tell, observer.on_error, observer.on_completed, scheduler=scheduler)
+            if not ended:
+                # Read when the changes are subscribed to, so that none is lost between the two.
+                tell(self._state)
+            return changes
+
+        return Observable(subscribe)
 
     @property
     def dropped(self) -> int:
@@ -481,10 +499,14 @@ class EventHub:
             capacity: how many events wait for a slow consumer; the oldest ones go, and are counted.
             priority: the place in the dispatch order.
         """
+        from rxhub.stream import EventStream
+
         return EventStream(self.on(subscription, priority), capacity, lambda: self.handled)
 
     def describe(self) -> Description:
         """The subscribers in dispatch order; printed, a table."""
+        from rxhub.description import Description
+
         return Description(repr(self), self._dispatcher.subscribers)
 
     # Handling contexts and the end of life
@@ -768,17 +790,23 @@ class _Gate:
             hub._changed(state)  # pyright: ignore[reportPrivateUsage]
 
 
-_HOST = platform.node()
+_HOST = socket.gethostname()
 
 
-def _transport(server_url: str) -> Transport:
-    scheme, separator, rest = server_url.partition("://")
-    scheme = scheme.lower()
-    if not separator:
+def _address(server_url: str) -> tuple[str, str, str]:
+    """The scheme of a URL, in lower case, its host with the port, and its path."""
+    from urllib.parse import urlsplit  # takes longer to import than the hub
+
+    if "://" not in server_url:
         raise ValueError(f"Could not determine scheme from server url {server_url!r}; for example memory://studio.")
+    url = urlsplit(server_url)
+    return url.scheme, url.netloc.rpartition("@")[2], url.path
+
+
+def _transport(scheme: str, location: str) -> Transport:
     if scheme != "memory":
         raise ValueError(f"No transport is known for {scheme}://; this version of rxhub has memory://.")
-    return MemoryTransport(rest.rpartition("@")[2].strip("/"))
+    return MemoryTransport(location.strip("/"))
 
 
 def _origin(event: Event) -> Mapping[str, Any]:

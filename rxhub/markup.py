@@ -50,7 +50,7 @@ def _repr(given: object, limit: int, levels: int) -> str:
         return f"<int of {int.bit_length(value)} bits>"  # its digits would take long, or be refused
     for base, brackets in _BRACKETS.items():
         if issubclass(kind, base):
-            return _container(value, vars(base), brackets, limit, levels)
+            return _container(value, vars(base), brackets, limit, levels) if levels else "…"
     if issubclass(kind, Mapping):
         return f"<{kind.__name__}>"  # its keys and values may be slow to make
     return str.__getitem__(repr(value), slice(limit + 1))
@@ -60,7 +60,7 @@ def _container(value: object, own: Mapping[str, Any], brackets: str, limit: int,
     """The first items of a container, by its base's own methods: those of a subclass may never end."""
 
     def nested(item: object) -> str:
-        return _repr(item, limit, levels - 1) if levels > 1 else "…"
+        return _repr(item, limit, levels - 1)
 
     first: list[Any] = list(islice(own["__iter__"](value), _MOST_ITEMS))
     if "get" in own:

@@ -205,9 +205,10 @@ def _source(shape: Shape, placeholders: Iterator[str]) -> str:
     holders = ["candidate", *["v"] * (len(steps) - 1)]
     *above, value = [f"v := {holder}[{step}]" for holder, step in zip(holders, steps, strict=True)]
     test = _TESTS[kind].format(text, number, value=value, itself=itself, other=f"type(v) not in atoms and {itself}")
-    if above:
-        return f"({test} if {' and '.join([f'({step}).__class__ is dict' for step in above])} else {itself})"
-    return f"({test})"
+    if not above:
+        return f"({test})"
+    entered = " and ".join([f"({step}).__class__ is dict" for step in above])
+    return f"(({test}) if {entered} else {itself})"
 
 
 def _reads_id(shape: Shape) -> bool:

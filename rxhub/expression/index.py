@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import count
+from itertools import chain, count
 from threading import RLock
 from typing import Any, Generic, TypeVar
 
 from rxhub.errors import NotFoundError
 from rxhub.event import Event
-from rxhub.expression.access import Parts, conjuncts
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.node import Bucket, Node, Row, Token, in_order, leave
 from rxhub.expression.parser import parse
@@ -90,7 +89,7 @@ class Index(Generic[E]):
         if not self._reads_id:
             self._reads_id = _reads_id(tree)
         token = Token(self, (priority, next(self._order), entry))
-        self._change(self._add, token, conjuncts((tree,)))
+        self._change(self._add, token, tree)
         return token
 
     def remove(self, token: Token) -> None:
@@ -133,25 +132,17 @@ class Index(Generic[E]):
         state = bucket.state
         row = state.only_row
         if row is not None:
-            test = row[0]
-            return row[1] if test is None or test(candidate) else ()
+            return row[1] if row[0](candidate) else ()
         rows = state.ordered_rows
         if rows is None:
             hits: list[Row] = []
             bucket.search(candidate, hits)
             return in_order(hits)
-        for test, entries, _, following in rows:
-            if test is None or test(candidate):
-                if not following:
-                    return entries
-                break
-        else:
-            return ()
-        found = [*entries]
-        for test, entries, _, _ in rows[following:]:
-            if test is None or test(candidate):
-                found += entries
-        return tuple(found)
+        found: list[tuple[E, ...]] = []
+        for test, entries, _ in rows:
+            if test(candidate):
+                found.append(entries)
+        return found[0] if len(found) == 1 else tuple(chain.from_iterable(found))
 
     def renew_lock(self) -> None:
         """Replace the lock; for a child process, where a thread that held it is gone."""
@@ -182,8 +173,8 @@ class Index(Generic[E]):
                 finally:
                     self._is_changing = False
 
-    def _add(self, token: Token, parts: Parts) -> None:
-        self._root.insert(token, parts)
+    def _add(self, token: Token, tree: Expression) -> None:
+        self._root.insert(token, (tree,))
         self._changed(1)
 
     def _remove(self, token: Token) -> None:

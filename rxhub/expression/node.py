@@ -35,9 +35,8 @@ __all__ = ["Bucket", "Node", "Ranked", "Row", "Token", "in_order", "leave"]
 Ranked: TypeAlias = tuple[float, int, Any]
 """Priority, order of adding, entry. Orders are distinct, so comparing never comes to the entries."""
 
-Row: TypeAlias = tuple[Test | None, tuple[Any, ...], tuple[Ranked, ...], int]
-"""A test (None if nothing is left to test), the entries that match if it holds, the same ranked, the number of the
-following row (0 if it is the last)."""
+Row: TypeAlias = tuple[Test, tuple[Any, ...], tuple[Ranked, ...]]
+"""A test, the entries that match if it holds, the same ranked."""
 
 _FEW_ROWS = 16
 _FEW_PLACES = 2 * _FEW_ROWS
@@ -74,8 +73,8 @@ class State:
         places: in no order. The list is shared with the states before and after.
         node: if the bucket was split.
         rows: in order of their first entries; None until a reader makes them.
-        only_row: the one row, if there is no other.
         ordered_rows: the rows if their entries, one row after the other, are in order and each there once.
+        only_row: the row if there is one.
     """
 
     __slots__ = ("node", "only_row", "ordered_rows", "places", "rows")
@@ -115,7 +114,7 @@ class Bucket:
             return
         for row in state.rows if state.rows is not None else self._make_rows(state):
             test = row[0]
-            if test is None or test(candidate):
+            if test(candidate):
                 hits.append(row)
 
     def _make_rows(self, state: State) -> tuple[Row, ...]:
@@ -139,16 +138,13 @@ class Bucket:
                 is_ordered = is_ordered and residual is last
             last, before = residual, ranked
         rows = tuple(
-            [
-                (residual.test(), tuple([ranked[2] for ranked in group]), tuple(group), number % len(groups))
-                for number, (residual, group) in enumerate(groups.items(), 1)
-            ]
+            [(residual.test(), tuple([one[2] for one in group]), tuple(group)) for residual, group in groups.items()]
         )
         state.rows = rows
         if is_ordered:
             state.ordered_rows = rows
-            if len(rows) == 1:
-                state.only_row = rows[0]
+        if len(rows) == 1:
+            state.only_row = rows[0]
         return rows
 
     def insert(self, token: Token, parts: Parts) -> None:
@@ -237,7 +233,9 @@ class Node:
 
     def insert(self, token: Token, parts: Parts, plan: Plan | None = None) -> None:
         """Give a subscription its places: those of the plan, if there is one."""
-        plan = plan or choose(conjuncts(parts), self._score)
+        if plan is None:
+            parts = conjuncts(parts)
+            plan = choose(parts, self._score)
         if plan is None:
             self.rest.insert(token, parts)
             return

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 from rxhub.errors import ExpressionError
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.tree import And, Everything, Expression, Not, Or
-from rxhub.expression.words import Limits, Reader
 
 if TYPE_CHECKING:
     from lark import Lark, Token
@@ -45,13 +44,23 @@ def parse(
     if not isinstance(text, str):
         raise ExpressionError(f"A subscription is text, but {type(text).__name__} was found.")
     text = str.__str__(text)  # a subclass may have its own idea of slicing
+    # Here, not above: the patterns of words cost a program more to start with than to import on first use.
+    from rxhub.expression.words import Limits, Reader
+
     reader = Reader(text, dialect, Limits(max_length, max_conditions, max_depth))
     if not text or text.isspace():
         return Everything()
     words = list(reader.words())
-    first = words[0][1]
-    if len(words) == 1 and first is not None:
-        return first
+    # Nearly all subscriptions in use are one condition, or conditions joined by one word. They need no nesting, and
+    # a program that has no others never imports lark, which takes longer than all of rxhub.
+    kinds = {kind for kind, _ in words}
+    trees = [tree for _, tree in words if tree is not None]
+    if kinds == {"CONDITION"}:
+        return trees[0]
+    if kinds == {"CONDITION", "AND"}:
+        return And(trees)
+    if kinds == {"CONDITION", "OR"}:
+        return Or(trees)
     return cast("Any", _nesting()).parse(words)
 
 
@@ -73,7 +82,9 @@ _remembered = lru_cache(maxsize=1_024)(parse)
 
 @cache
 def _nesting() -> Lark:
-    """The parser of nested words. Made on first use, since lark takes as long to import as the rest of rxhub."""
+    """The parser of nested words, made on first use."""
+    from importlib.resources import files
+
     from lark import Lark, Token
     from lark.lexer import Lexer
 
@@ -87,12 +98,17 @@ def _nesting() -> Lark:
 
         def lex(self, lexer_state: Any, parser_state: Any) -> Iterator[Token]:
             for kind, tree in lexer_state.text:
-                token = Token(kind if tree else f"_{kind}", "")
-                token.value = tree
-                yield token
+                if tree is None:
+                    yield signs[kind]
+                else:
+                    token = Token("CONDITION", "")
+                    token.value = tree
+                    yield token
 
-    return Lark.open(
-        "grammar.lark", rel_to=__file__, start="disjunction", parser="lalr", lexer=Given, transformer=_Builder()
+    signs = {kind: Token(f"_{kind}", "") for kind in ("AND", "OR", "NOT", "OPEN", "CLOSE")}
+    grammar = files("rxhub.expression").joinpath("grammar.lark").read_text("utf-8")
+    return Lark(
+        grammar, start="disjunction", parser="lalr", lexer=Given, transformer=_Builder(), maybe_placeholders=False
     )
 
 

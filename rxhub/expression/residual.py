@@ -30,9 +30,9 @@ class Residual:
         self.uses = 0
         self._test: Test | None = None
 
-    def test(self) -> Test | None:
-        """The compiled form, made when first asked for; None if nothing is left to test."""
-        if self._test is None and self.parts:
+    def test(self) -> Test:
+        """The compiled form, made when first asked for."""
+        if self._test is None:
             self._test = _compiled(self.parts)
         return self._test
 
@@ -65,6 +65,8 @@ class Residuals:
 
 
 def _compiled(parts: Parts) -> Test:
+    if not parts:
+        return _holds
     if len(parts) == 1:
         return compile_tree(parts[0])
     try:
@@ -72,3 +74,7 @@ def _compiled(parts: Parts) -> Test:
     except ExpressionError:  # one level too deep, in a tree of the greatest depth
         tests = [compile_tree(part) for part in parts]
         return lambda candidate: all(test(candidate) for test in tests)
+
+
+def _holds(_: object) -> bool:
+    return True

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from functools import cache
 from sys import intern
-from typing import Any, Self, final
+from typing import Any, Self, cast, final
 
 from rxhub.errors import ExpressionError
 from rxhub.expression.alphabet import BARE, ITEM, KEY, QUOTED
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.values import holds
 
-__all__ = ["And", "Condition", "Everything", "Expression", "Not", "Or"]
+__all__ = ["And", "Condition", "Everything", "Expression", "Not", "Or", "condition_as_read"]
 
-_KEY, _BARE, _ITEM, _QUOTED = map(re.compile, (KEY, BARE, ITEM, QUOTED))
+_pattern = cache(re.compile)  # on first use, to be imported quickly
+_set = object.__setattr__
 _OPERATORS = frozenset({"=", "!=", ">=", "<=", ">", "<"})
 
 # Beyond 140 levels or so Python's own recursion limit begins to break `==`, `repr`, pickle and `deepcopy`.
@@ -44,6 +45,26 @@ class Expression:
         """Whether this expression holds for a candidate, usually a nested mapping. Never raises."""
         raise NotImplementedError
 
+    # Frozen by hand: making four dataclasses takes a tenth of the time in which rxhub is imported.
+
+    def _parts(self) -> tuple[Any, ...]:
+        """What makes two nodes of one class equal."""
+        return ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._parts() == cast("Expression", other)._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"An expression cannot be changed, and {name!r} not be set; build another one.")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"An expression cannot be changed, and {name!r} not be deleted; build another one.")
+
     def __copy__(self) -> Self:
         return self
 
@@ -59,9 +80,10 @@ class Expression:
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
 class Everything(Expression):
     """The empty subscription: it matches whatever comes."""
+
+    __slots__ = ()
 
     def matches(self, candidate: object) -> bool:
         return True
@@ -71,7 +93,6 @@ class Everything(Expression):
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
 class Condition(Expression):
     """One comparison of what stands at a path with a literal.
 
@@ -86,29 +107,43 @@ class Condition(Expression):
         ExpressionError: if no text denotes such a condition.
     """
 
+    __slots__ = ("dialect", "key", "operator", "quoted", "value")
+    __match_args__ = ("key", "operator", "value", "quoted", "dialect")
+
     key: str
     operator: str
     value: str
-    quoted: bool = False
-    dialect: Dialect = Dialect.RXHUB
+    quoted: bool
+    dialect: Dialect
 
-    def __post_init__(self) -> None:
-        key, value = _plain(self.key, "A key"), _plain(self.value, "A value")
-        if _KEY.fullmatch(key) is None:
+    def __init__(
+        self, key: str, operator: str, value: str, quoted: bool = False, dialect: Dialect = Dialect.RXHUB
+    ) -> None:
+        key, operator, value = _plain(key, "A key"), _plain(operator, "An operator"), _plain(value, "A value")
+        if _pattern(KEY).fullmatch(key) is None:
             raise ExpressionError(
                 f"No text denotes the key {_shown(key)}.",
                 expected="letters, digits, `_`, `.`, `-`, not beginning with `not.`",
             )
-        if self.operator not in _OPERATORS:
-            raise ExpressionError(f"There is no operator {self.operator!r}.", expected="one of = != >= <= > <")
-        if self.quoted:
+        if operator not in _OPERATORS:
+            raise ExpressionError(f"There is no operator {_shown(operator)}.", expected="one of = != >= <= > <")
+        if quoted:
             _quotes(value)
-        elif _BARE.fullmatch(value) is None:
+        elif _pattern(BARE).fullmatch(value) is None:
             raise ExpressionError(
                 f"The value {_shown(value)} cannot stand without quotes.", hint="Build the condition with quoted=True."
             )
-        object.__setattr__(self, "key", intern(key))
-        object.__setattr__(self, "value", value)
+        if not isinstance(dialect, Dialect):
+            raise ExpressionError(f"There is no dialect {_shown(str(dialect))}.", expected="a member of Dialect")
+        # Equal keys and operators are one string each, whoever built the condition.
+        _set(self, "key", intern(key))
+        _set(self, "operator", intern(operator))
+        _set(self, "value", value)
+        _set(self, "quoted", bool(quoted))
+        _set(self, "dialect", dialect)
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.key, self.operator, self.value, self.quoted, self.dialect
 
     def matches(self, candidate: object) -> bool:
         return holds(self, candidate)
@@ -125,10 +160,26 @@ class Condition(Expression):
         return f"{quote}{self.value}{quote}"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+def condition_as_read(key: str, operator: str, value: str, quoted: bool, dialect: Dialect) -> Condition:
+    """A condition of what was just read by the grammar, which need not be checked again."""
+    condition = object.__new__(Condition)
+    _set(condition, "key", intern(key))
+    _set(condition, "operator", intern(operator))
+    _set(condition, "value", value)
+    _set(condition, "quoted", quoted)
+    _set(condition, "dialect", dialect)
+    return condition
+
+
 class _Junction(Expression):
+    __slots__ = ("_depth", "children")
+    __match_args__ = ("children",)
+
     children: tuple[Expression, ...]
-    _depth: int = field(init=False, compare=False)
+    _depth: int
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.children
 
     @property
     def depth(self) -> int:
@@ -138,8 +189,8 @@ class _Junction(Expression):
         children = tuple(children)
         if len(children) < 2:
             raise ExpressionError(f"{type(self).__name__} joins two expressions at least, not {len(children)}.")
-        object.__setattr__(self, "children", children)
-        object.__setattr__(self, "_depth", _levels_above(children))
+        _set(self, "children", children)
+        _set(self, "_depth", _levels_above(children))
 
 
 @final
@@ -192,14 +243,13 @@ class Or(_Junction):
         for child in self.children:
             if not (isinstance(child, Condition) and child.key == first.key and child.operator == "="):
                 return ""
-            if not child.quoted and _ITEM.fullmatch(child.value) is None:
+            if not child.quoted and _pattern(ITEM).fullmatch(child.value) is None:
                 return ""
             literals.append(child._literal)  # pyright: ignore[reportPrivateUsage]
         return f"{first.key} in ({', '.join(literals)})"
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
 class Not(Expression):
     """Holds where its child does not.
 
@@ -207,15 +257,22 @@ class Not(Expression):
         ExpressionError: if no text denotes it.
     """
 
+    __slots__ = ("_depth", "child")
+    __match_args__ = ("child",)
+
     child: Expression
-    _depth: int = field(init=False, compare=False)
+    _depth: int
+
+    def _parts(self) -> tuple[Any, ...]:
+        return (self.child,)
 
     @property
     def depth(self) -> int:
         return self._depth
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_depth", _levels_above((self.child,)))
+    def __init__(self, child: Expression) -> None:
+        _set(self, "_depth", _levels_above((child,)))
+        _set(self, "child", child)
 
     def matches(self, candidate: object) -> bool:
         return not self.child.matches(candidate)
@@ -267,7 +324,7 @@ def _quotes(value: str) -> str:
         ExpressionError: if neither kind does.
     """
     for quote in ('"', "'"):
-        if _QUOTED.fullmatch(f"{quote}{value}{quote}"):
+        if _pattern(QUOTED).fullmatch(f"{quote}{value}{quote}"):
             return quote
     raise ExpressionError(
         f"No quotes can carry the value {_shown(value)}.",

@@ -15,7 +15,7 @@ from rxhub.errors import ExpressionError
 from rxhub.expression.alphabet import AND, BARE, IN, ITEM, KEY, NOT, OPERATOR, OR, QUOTED
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.mistakes import not_a_sequel, not_an_item, not_an_operand, unclosed
-from rxhub.expression.tree import Condition, Expression, Or
+from rxhub.expression.tree import Condition, Expression, Or, condition_as_read
 
 __all__ = ["Limits", "Reader"]
 
@@ -123,8 +123,8 @@ class Reader:
         self._count(match)
         key, operator, bare, quoted = match.group("KEY", "OPERATOR", "BARE", "QUOTED")
         if bare is not None:
-            return Condition(key, operator, bare, False, self._dialect)
-        return Condition(key, operator, quoted[1:-1], True, self._dialect)
+            return condition_as_read(key, operator, bare, False, self._dialect)
+        return condition_as_read(key, operator, quoted[1:-1], True, self._dialect)
 
     def _membership(self, match: re.Match[str]) -> Expression:
         key = match["KEY"]
@@ -135,9 +135,9 @@ class Reader:
             self._count(match)
             bare, quoted, sign = match.group("BARE", "QUOTED", "MORE")
             if bare is not None:
-                conditions.append(Condition(key, "=", bare, False, self._dialect))
+                conditions.append(condition_as_read(key, "=", bare, False, self._dialect))
             else:
-                conditions.append(Condition(key, "=", quoted[1:-1], True, self._dialect))
+                conditions.append(condition_as_read(key, "=", quoted[1:-1], True, self._dialect))
             more = sign == ","
         return conditions[0] if len(conditions) == 1 else Or(tuple(conditions))
 

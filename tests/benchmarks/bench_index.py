@@ -113,11 +113,14 @@ def _users_of_one_topic() -> Iterator[Row]:
 def _million_on_one_topic() -> Iterator[Row]:
     """As many users as subscriptions, all on one topic."""
     topic = "studio.render.finished"
+    on_topic = Condition("topic", "=", topic)
     taken: dict[int, Row] = {}
     for size in (100, 1_000_000):
         index: Index[int] = Index()
+        gc.disable()
         for user in range(size):
-            index.add(_of_user(topic, user)[1], user)
+            index.add(And((on_topic, Condition("source.user.username", "=", _user(user)))), user)
+        gc.enable()
         events = [_event(topic, user) for user in random.Random(_SEED).choices(range(size), k=min(size * 30, _EVENTS))]
         by_name = {_user(user): [user] for user in range(size)}
 

@@ -65,6 +65,7 @@ def test_an_event_is_read_from_stdin(indent: int | None) -> None:
         (["a=1", "/nowhere.json"], b"", "/nowhere.json: No such file or directory"),
         (["a=1", "--line", "2"], b"", "no file was given"),
     ],
+    ids=["no subscription", "empty", "cut off", "too deep", "blank line", "no such line", "no such file", "no file"],
 )
 def test_what_cannot_be_explained_is_an_error_in_words(arguments: list[str], stdin: bytes, told: str) -> None:
     ran = rxhub("explain", *arguments, stdin=stdin)
