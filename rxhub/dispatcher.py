@@ -244,7 +244,8 @@ class Dispatcher:
         delivery = Delivery()
         delivery.event = event
         delivery._called = matched
-        timed = self._watchers
+        # Asked once: a callback may come to observe the deliveries.
+        timed = bool(self._watchers)
         for subscriber in matched:
             if subscriber._detour:
                 self._hand_over(delivery, subscriber, answer)
@@ -267,7 +268,7 @@ class Dispatcher:
             if event._stopped:
                 delivery.stopped_by = subscriber
                 break
-        if timed:
+        if self._watchers:
             self.deliveries.on_next(delivery)
         return delivery
 
@@ -284,7 +285,8 @@ class Dispatcher:
         delivery = Delivery()
         delivery.event = event
         delivery._called = matched
-        timed = self._watchers
+        # Asked once: a callback may come to observe the deliveries.
+        timed = bool(self._watchers)
         for subscriber in matched:
             if subscriber._detour:
                 self._hand_over(delivery, subscriber, answer)
@@ -313,7 +315,7 @@ class Dispatcher:
             if event._stopped:
                 delivery.stopped_by = subscriber
                 break
-        if timed:
+        if self._watchers:
             self.deliveries.on_next(delivery)
         return delivery
 

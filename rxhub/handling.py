@@ -28,10 +28,13 @@ from rxhub.errors import AlreadyHandled, HubClosed
 from rxhub.event import Event
 from rxhub.inbox import Inbox
 
-__all__ = ["FAREWELL", "Handler", "Handling", "Invoke", "start_no_more"]
+__all__ = ["FAREWELL", "PATIENCE", "Handler", "Handling", "Invoke", "start_no_more"]
 
 Invoke = Callable[[Callable[[], None]], Any]
 """Brings a function to a host application's main loop, as `maya.utils.executeDeferred` does."""
+
+PATIENCE = 5.0
+"""Seconds for which ending a context waits for the event under way: it may wait for us in turn."""
 
 FAREWELL = "ftrack.meta.disconnected"
 _BATCH = 256
@@ -126,7 +129,12 @@ class Handling:
             self._inbox.ring()
             # Not `join`, which would also wait for whoever handles next.
             if not self.here and current_thread() is not thread:
-                thread.join()
+                thread.join(PATIENCE)
+                if thread.is_alive():
+                    logger.warning(
+                        "A callback still runs %g s after start() was disposed of; the handling ends when it does.",
+                        PATIENCE,
+                    )
 
         def loop() -> None:
             if invoke is None:

@@ -30,7 +30,7 @@ from rxhub.errors import (
     NotFoundError,
 )
 from rxhub.event import Event
-from rxhub.handling import FAREWELL, Handling, Invoke
+from rxhub.handling import FAREWELL, PATIENCE, Handling, Invoke
 from rxhub.handover import HandedOver
 from rxhub.inbox import Action, Inbox
 from rxhub.lifetime import watch
@@ -407,7 +407,7 @@ class EventHub:
                 `maya.utils.executeDeferred`; called with one batch at a time.
 
         Returns:
-            What ends the handling when disposed; also usable in `with`.
+            What ends the handling when disposed, after the event under way; also usable in `with`.
 
         Raises:
             AlreadyHandled: if another context handles the hub.
@@ -430,7 +430,7 @@ class EventHub:
         """
         await self._handling.run()
 
-    def close(self, timeout: float = 5) -> None:
+    def close(self, timeout: float = PATIENCE) -> None:
         """End the hub: take nothing new, end the event under way, flush, disconnect, complete the observables.
 
         Args:
@@ -478,11 +478,11 @@ class EventHub:
         self.close()
         if runner is None:
             return
-        await asyncio.wait([runner], timeout=5)
+        await asyncio.wait([runner], timeout=PATIENCE)
         if not runner.done():
-            logger.warning("A callback of the hub still ran 5 s after close(), and is cancelled.")
+            logger.warning("A callback of the hub still ran %g s after close(), and is cancelled.", PATIENCE)
             runner.cancel()
-            await asyncio.wait([runner], timeout=5)
+            await asyncio.wait([runner], timeout=PATIENCE)
         if error is None and runner.done() and not runner.cancelled():
             runner.result()
 

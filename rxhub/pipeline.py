@@ -30,7 +30,7 @@ from reactivex.observer import AutoDetachObserver
 
 from rxhub.awaiting import Awaitable
 from rxhub.dispatcher import Callback, Dispatcher, Subscriber
-from rxhub.errors import NotFoundError, PipelineEnded
+from rxhub.errors import HubClosed, NotFoundError, PipelineEnded
 from rxhub.event import Event
 from rxhub.expression import parse
 from rxhub.handover import handed_over
@@ -178,6 +178,8 @@ class Subscribable(Awaitable[Event], Observable[Event]):
 
     def __call__(self, callback: Callback) -> Callback:
         """Subscribe `callback`, a plain or a coroutine function; a result that is not None is a reply."""
+        if self._dispatcher.completed:
+            raise HubClosed("The hub was closed; nothing can be subscribed to it any more.")
         self._dispatcher.subscribe(self._subscription, callback, priority=self._priority)
         return callback
 

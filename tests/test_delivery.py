@@ -170,6 +170,20 @@ async def _awaited(delivery: Delivery) -> Outcome:
     return await delivery
 
 
+def test_who_comes_to_observe_under_way_gets_the_delivery_without_latencies() -> None:
+    dispatcher, got = Dispatcher(), []
+    dispatcher.subscribe("", lambda event: dispatcher.deliveries.subscribe(got.append) and 1, priority=1)
+    dispatcher.subscribe("", lambda event: 2, priority=2)
+
+    async def main() -> None:
+        await dispatcher.dispatch_async(Event("b"))
+
+    assert dispatcher.dispatch(Event("a")).results == [1, 2]
+    assert [outcome.latency for outcome in got[0]] == [None, None]
+    asyncio.run(main())
+    assert [delivery.event.topic for delivery in got] == ["a", "b", "b"]
+
+
 def test_latencies_are_those_of_the_callbacks_that_ran_here() -> None:
     dispatcher, scheduler = Dispatcher(), ByHand()
     dispatcher.subscribe("", lambda event: None, priority=1, scheduler=scheduler)

@@ -451,6 +451,21 @@ def test_disposing_waits_for_the_event_under_way_and_for_nothing_more(hub: Event
     assert not hub.handled and ran in ([0], [0, 1])
 
 
+def test_a_callback_that_waits_for_who_disposes_is_not_waited_for_in_turn(
+    hub: EventHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("rxhub.handling.PATIENCE", 0.01)
+    entered, leave = Flag(), Flag()
+    hub.subscribe("topic=a", lambda event: entered.set() or (leave.wait(LIMIT) and None))
+    handle = hub.start()
+    hub.publish(Event("a"))
+    assert entered.wait(LIMIT)
+    handle.dispose()
+    leave.set()
+    assert "still runs 0.01 s" in caplog.text
+    until(lambda: not hub.handled)
+
+
 def test_disposing_inside_a_callback_ends_after_this_event(hub: EventHub) -> None:
     ran, published = [], Flag()
 
@@ -791,6 +806,10 @@ def test_the_host_thread_of_a_batch_is_the_context(hub: EventHub) -> None:
 def test_partial_and_other_callables_are_awaited_too(hub: EventHub) -> None:
     got: list[Any] = []
 
+    async def on_reply(event: Event) -> None:
+        await asyncio.sleep(0)
+        got.append(event.data)
+
     async def callback(prefix: str, event: Event) -> None:
         got.append(prefix + event.topic)
 
@@ -800,6 +819,7 @@ def test_partial_and_other_callables_are_awaited_too(hub: EventHub) -> None:
 
     hub.subscribe("topic=a", partial(callback, "x"))
     hub.subscribe("topic=a", Callable_())
-    hub.publish(Event("a"))
+    hub.subscribe("topic=a", lambda event: "reply")
+    hub.publish(Event("a"), on_reply=on_reply)
     hub.drain()
-    assert got == ["xa", "a"]
+    assert got == ["xa", "a", "reply"]

@@ -65,6 +65,8 @@ def test_an_on_that_was_made_before_completes_who_subscribes_after() -> None:
     hub.close()
     source.subscribe(on_completed=lambda: ended.append("on"))
     assert ended == ["on"] and len(hub.describe()) == 0
+    with pytest.raises(HubClosed, match="was closed"):
+        source(print)
 
 
 @pytest.mark.parametrize(
