@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import tracemalloc
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from ftrack_api.event.hub import EventHub as FtrackHub
 
 from rxhub import Dispatcher, Event
 from rxhub.expression import Index
-from tests.benchmarks.measure import Loop, Row, at_most, compare, faster, table
+from tests.benchmarks.measure import Loop, Row, at_most, bytes_within, compare, faster, table
 
 
 def subscription(number: int) -> str:
@@ -78,16 +79,16 @@ def against_the_parts() -> Row:
     )
 
 
-def memory(count: int = 100_000) -> str:
-    """Bytes a subscriber, all that it needs included (id, metadata, index entry; the text itself too)."""
+def memory(count: int = 100_000) -> Row:
+    """Bytes a subscriber, all that it needs included: id, metadata, index entry, and the text itself."""
     dispatcher = Dispatcher()
+    gc.collect()
     tracemalloc.start()
     for number in range(count):
         dispatcher.subscribe(subscription(number), callback)
-    size = tracemalloc.get_traced_memory()[0]
+    size = tracemalloc.get_traced_memory()[0] / count
     tracemalloc.stop()
-    reached = "reached" if size <= 1500 * count else "MISSED"
-    return f"memory a subscriber, {count:,} of them: {size / count:,.0f} bytes (goal ≤ 1,500, {reached})"
+    return Row(f"memory a subscriber, {count:,} of them", size, goal=bytes_within(1_500), unit="B")
 
 
 def run() -> list[Row]:
@@ -99,6 +100,7 @@ def run() -> list[Row]:
             against_ftrack(100, 150),
             against_ftrack(10_000, 5_000),
             against_the_parts(),
+            memory(),
         ]
     finally:
         logging.disable(logging.NOTSET)
@@ -106,4 +108,3 @@ def run() -> list[Row]:
 
 if __name__ == "__main__":
     print(table(run()))
-    print(memory())

@@ -17,7 +17,19 @@ from statistics import median
 from timeit import Timer
 from typing import Any
 
-__all__ = ["Goal", "Loop", "Row", "Sampler", "at_most", "compare", "faster", "interleave", "table", "within"]
+__all__ = [
+    "Goal",
+    "Loop",
+    "Row",
+    "Sampler",
+    "at_most",
+    "bytes_within",
+    "compare",
+    "faster",
+    "interleave",
+    "table",
+    "within",
+]
 
 Sampler = Callable[[], float]
 """Measures one short round and returns the nanoseconds that one item took in it."""
@@ -47,6 +59,11 @@ def within(nanoseconds: float) -> Goal:
     return Goal(f"≤ {duration(nanoseconds)}", nanoseconds, absolute=True)
 
 
+def bytes_within(count: int) -> Goal:
+    """We must take no more memory than this."""
+    return Goal(f"≤ {count:,} B", count, absolute=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of a table.
@@ -58,6 +75,7 @@ class Row:
         peer: who it is.
         ratio: ours / peer, the median over the rounds; None if there is no peer.
         goal: what the row is held to; None if it only informs.
+        unit: "ns", or "B" if the row tells of memory: then the figures are bytes.
     """
 
     what: str
@@ -66,6 +84,7 @@ class Row:
     peer: str = ""
     ratio: float | None = None
     goal: Goal | None = None
+    unit: str = "ns"
 
     @property
     def ok(self) -> bool | None:
@@ -164,7 +183,7 @@ def table(rows: Sequence[Row]) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.what,
-        duration(row.ours_ns),
+        f"{row.ours_ns:,.0f} B" if row.unit == "B" else duration(row.ours_ns),
         "" if row.peer_ns is None else duration(row.peer_ns),
         row.peer,
         "" if row.ratio is None else _ratio(row.ratio, row.goal),
