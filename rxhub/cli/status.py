@@ -74,10 +74,13 @@ def ending(run: Callable[P, Status]) -> Callable[P, None]:
             status = run(*args, **kwargs)
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+            _discard_the_rest()
             status = Status.READER_GONE
         except OSError as error:
             complain(_sentence(error))
+            if error.filename is None:
+                # No file of ours: stdout is full, and what it still holds would fail again at exit.
+                _discard_the_rest()
             status = Status.ERROR
         except RxHubError as error:
             complain(str(error))
@@ -85,6 +88,10 @@ def ending(run: Callable[P, Status]) -> Callable[P, None]:
         raise typer.Exit(status)
 
     return command
+
+
+def _discard_the_rest() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
 
 
 def _sentence(error: OSError) -> str:
