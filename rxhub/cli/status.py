@@ -74,24 +74,27 @@ def ending(run: Callable[P, Status]) -> Callable[P, None]:
             status = run(*args, **kwargs)
             sys.stdout.flush()
         except BrokenPipeError:
-            _discard_the_rest()
             status = Status.READER_GONE
         except OSError as error:
             complain(_sentence(error))
-            if error.filename is None:
-                # No file of ours: stdout is full, and what it still holds would fail again at exit.
-                _discard_the_rest()
             status = Status.ERROR
         except RxHubError as error:
             complain(str(error))
             status = Status.ERROR
+        _let_go_of_stdout()
         raise typer.Exit(status)
 
     return command
 
 
-def _discard_the_rest() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+def _let_go_of_stdout() -> None:
+    """Flush stdout, or drop what it still holds: Python would try once more at exit, and end with 120."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
 
 
 def _sentence(error: OSError) -> str:
