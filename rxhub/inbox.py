@@ -110,7 +110,7 @@ class Inbox:
                     self._drop_oldest()
                 elif self.policy == "latest":
                     self.dropped += self._events - 1
-                    self._waiting = deque(item for item in self._waiting if not isinstance(item, Event))
+                    self._waiting = deque([item for item in (*self._waiting,) if isinstance(item, (Action, _Own))])
                     self._events = 0
                 else:
                     return False
@@ -129,7 +129,7 @@ class Inbox:
     def withdraw_own(self) -> None:
         """Take back the hub's own events that still wait."""
         with self._changed:
-            self._waiting = deque(item for item in self._waiting if not isinstance(item, _Own))
+            self._waiting = deque([item for item in (*self._waiting,) if not isinstance(item, _Own)])
 
     def retry(self) -> None:
         """A refused event is not lost: its publisher waits for room and puts it again."""
@@ -235,8 +235,8 @@ class Inbox:
         self._events, self._rung, self.bell = 0, False, None
 
     def _drop_oldest(self) -> None:
-        for place, item in enumerate(self._waiting):
-            if isinstance(item, Event):
+        for place in range(len(self._waiting)):
+            if not isinstance(self._waiting[place], (Action, _Own)):
                 del self._waiting[place]
                 self._events -= 1
                 return

@@ -93,7 +93,8 @@ class Replies:
         asked = event.get("in_reply_to_event")
         with self._lock:
             self._expire(monotonic())
-            listeners = tuple(self._listeners.get(asked, {}).values()) if isinstance(asked, Hashable) else ()
+            # Not tuple(…): it looks at the size first, and a finalizer may let one leave before it copies.
+            listeners = (*self._listeners.get(asked, {}).values(),) if isinstance(asked, Hashable) else ()
         errors: list[Exception] = []
         coroutines: list[tuple[Context, Coroutine[Any, Any, object]]] = []
         for context, listener in listeners:

@@ -87,7 +87,9 @@ class Roster(Generic[K, R]):
         snapshot = self._snapshot
         if snapshot is None:
             with self._lock:
-                snapshot = tuple(sorted(self._members.values(), key=attrgetter("priority")))
+                # A finalizer may leave in the middle of it, in this same thread.
+                while snapshot is None or len(snapshot) != len(self._members):
+                    snapshot = tuple(sorted(self._members.values(), key=attrgetter("priority")))
                 self._snapshot = snapshot
         return snapshot
 
