@@ -38,7 +38,7 @@ _MISSING: Any = object()
 _list_items: Callable[[Any], Iterator[Any]] = vars(list)["__iter__"]
 _tuple_items: Callable[[Any], Iterator[Any]] = vars(tuple)["__iter__"]
 _ORDERS: dict[str, Callable[[Any, Any], Any]] = {">=": ge, "<=": le, ">": gt, "<": lt}
-_NUMERAL = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_NUMERAL = r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 _MOST_DIGITS = 4_000
 _CHUNK = 500  # digits: fewer than the least that sys.set_int_max_str_digits() can be set to
 
@@ -232,7 +232,7 @@ def numeral(text: str) -> int | float | None:
 
 @lru_cache(maxsize=4_096)
 def _numeral(text: str) -> int | float | None:
-    match = _NUMERAL.fullmatch(text)
+    match = re.fullmatch(_NUMERAL, text)
     if match is None or sum(map(str.isdigit, text)) > _MOST_DIGITS:
         return None
     if match[1] or match[2]:
