@@ -75,7 +75,7 @@ class Awaitable(Observable[_T_co]):
         """
         raise TypeError(
             f"A {type(self).__name__} cannot be iterated over: its values have not come yet. "
-            "Subscribe to it, await it for its last value, or await `x.pipe(ops.to_list(), last())` for all of them."
+            "Subscribe to it, await it for its last value, or pipe it through ops.to_list() for all of them."
         )
 
 
