@@ -41,8 +41,8 @@ def output(example: Example) -> None:
 
 
 def console(example: Example) -> None:
-    for session in f"\n{example.parsed}".split("\n$ ")[1:]:
-        command, _, expected = session.partition("\n")
+    for entry in f"\n{example.parsed}".split("\n$ ")[1:]:
+        command, _, expected = entry.partition("\n")
         shell = f'rxhub() {{ "{sys.executable}" -m rxhub.cli "$@"; }}; {command}'
         ran = subprocess.run(
             ["sh", "-c", shell],
