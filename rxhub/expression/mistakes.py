@@ -118,8 +118,8 @@ def not_an_item(text: str, position: int) -> ExpressionError:
     return _mistake(text, start, "a value", hint)
 
 
-def not_a_sequel(text: str, position: int) -> ExpressionError:
-    """Behind an operand stands what can neither continue nor end the text."""
+def not_a_sequel(text: str, position: int, nested: bool = False) -> ExpressionError:
+    """Behind an operand stands what can neither continue nor end the text, or the parentheses if it is `nested`."""
     start = _past("", text, position)
     here = text[start : start + 1]
     glued = start == position and start > 0 and text[start - 1] not in "\"')"
@@ -137,7 +137,7 @@ def not_a_sequel(text: str, position: int) -> ExpressionError:
         hint = "A value with blanks or other characters than letters, digits and _-,./*@+:%# stands in quotes."
     else:
         hint = ""
-    return _mistake(text, start, "`and`, `or`, `)` or the end", hint)
+    return _mistake(text, start, "`and`, `or` or `)`" if nested else "`and`, `or` or the end", hint)
 
 
 def unclosed(text: str) -> ExpressionError:

@@ -80,14 +80,14 @@ class Reader:
             yield "CONDITION", self._membership(match) if kind == "LIST" else self._condition(match)
             self._end_nots()
 
-            match, kind = self._next(_AFTER, not_a_sequel)
+            match, kind = self._next(_AFTER, self._not_a_sequel)
             while kind == "CLOSE":
                 if not self._open:
                     raise not_a_sequel(self._text, match.start(kind))
                 yield kind, None
                 self._open.pop()
                 self._end_nots()
-                match, kind = self._next(_AFTER, not_a_sequel)
+                match, kind = self._next(_AFTER, self._not_a_sequel)
 
             if kind == "END":
                 if self._open:
@@ -103,6 +103,9 @@ class Reader:
             raise mistake(self._text, self._position)
         self._position = match.end()
         return match, match.lastgroup or ""
+
+    def _not_a_sequel(self, text: str, position: int) -> ExpressionError:
+        return not_a_sequel(text, position, nested="OPEN" in self._open)
 
     def _begin(self, kind: str, position: int) -> None:
         self._open.append(kind)
