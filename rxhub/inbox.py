@@ -92,11 +92,6 @@ class Inbox:
         """How many events wait."""
         return self._events
 
-    @property
-    def full(self) -> bool:
-        """Whether one more event would meet the policy."""
-        return self._events >= self.capacity
-
     def put(self, event: Event) -> bool:
         """Add an event; False if it was refused (or the inbox is closed)."""
         with self._changed:

@@ -11,12 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
-from reactivex import abc
-from reactivex.disposable import Disposable
-from reactivex.scheduler.scheduler import Scheduler
 
 from rxhub import Delivery, Dispatcher, Event
 from rxhub.errors import ExpressionError, NotFoundError, NotUniqueError, TooLate
+from tests.by_hand import ByHand
 
 TOPICS = ("a", "b", "c.d")
 SUBSCRIPTIONS = {
@@ -28,26 +26,6 @@ SUBSCRIPTIONS = {
     "": {"a", "b", "c.d"},
 }
 ACTIONS = ("return", "answer", "raise", "stop", "stop and raise", "join", "leave", "dispatch", "coroutine", "hand over")
-
-
-class ByHand(Scheduler):
-    """Runs what was scheduled when it is told to."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Callable[[], object]] = []
-
-    def schedule(self, action: Any, state: Any = None) -> abc.DisposableBase:
-        self.waiting.append(lambda: self.invoke_action(action, state))
-        return Disposable()
-
-    def schedule_relative(self, duetime: Any, action: Any, state: Any = None) -> abc.DisposableBase:
-        return self.schedule(action, state)
-
-    schedule_absolute = schedule_relative
-
-    def run(self) -> None:
-        while self.waiting:
-            self.waiting.pop(0)()
 
 
 @dataclass
