@@ -16,7 +16,9 @@ __all__ = [
     "NotHandledWarning",
     "NotUniqueError",
     "Overflow",
+    "OwnerLeft",
     "PipelineEnded",
+    "PluginError",
     "RxHubError",
     "TooLate",
 ]
@@ -113,6 +115,14 @@ class CallbackInterrupted(RxHubError, RuntimeError):
 
 class TooLate(RxHubError, RuntimeError):
     """`stop()` was called after the event had been handed over: the later subscribers have it already."""
+
+
+class OwnerLeft(RxHubError, RuntimeError):
+    """Something was registered in the name of a plugin that had been torn down."""
+
+
+class PluginError(RxHubError, RuntimeError):
+    """A plugin cannot be started: a requirement is missing, cyclic or failed, or it is no plugin at all."""
 
 
 class NotDurable(RxHubError, NotImplementedError):
