@@ -1,0 +1,32 @@
+"""Tables as plain text: what is printed where no terminal draws a better one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rxhub.markup import one_line
+
+__all__ = ["columns", "filled"]
+
+_WIDEST = 120
+
+
+def filled(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """The table without the columns in which no row has anything."""
+    kept = [column for column in range(len(headings)) if any(row[column] for row in rows)]
+    return [headings[column] for column in kept], [[row[column] for column in kept] for row in rows]
+
+
+def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table: the first column to the right, the others to the left, no blanks at an end.
+
+    A cell is one line of at most 120 characters; a column in which no row has anything is left out.
+    """
+    headings, rows = filled(headings, rows)
+    table = [[one_line(cell, _WIDEST) for cell in row] for row in (headings, *rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines: list[str] = []
+    for first, *others in table:
+        cells = [first.rjust(widths[0]), *(cell.ljust(width) for cell, width in zip(others, widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return lines
