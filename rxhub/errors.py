@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "AlreadyHandled",
+    "AsyncReceiverError",
     "CallbackInterrupted",
     "EventError",
     "ExpressionError",
@@ -111,6 +112,10 @@ class PipelineEnded(RxHubError):
 
 class CallbackInterrupted(RxHubError, RuntimeError):
     """A callback ended by what is no `Exception`, such as its own cancellation; that is the `__cause__`."""
+
+
+class AsyncReceiverError(RxHubError, RuntimeError):
+    """A coroutine receiver was to be called by `send` inside of a running event loop."""
 
 
 class TooLate(RxHubError, RuntimeError):
