@@ -45,13 +45,14 @@ class Sending:
         signal: what is sent.
         sender: who sends.
         named: the kwargs.
+        origin: where the emission came from, if not from here.
     """
 
     __slots__ = ("_arguments", "_candidate", "_emission", "_later", "_outer", "_outermost", "_over", "_signal")
 
-    def __init__(self, signal: Signal[...], sender: Any, named: dict[str, Any]) -> None:
+    def __init__(self, signal: Signal[...], sender: Any, named: dict[str, Any], origin: str | None = None) -> None:
         self._signal = signal
-        self._emission = Emission(signal, sender, named)
+        self._emission = Emission(signal, sender, named, origin)
         self._arguments: dict[str, Any] = {**named, "signal": signal, "sender": sender}
         self._candidate: dict[str, Any] | None = None
         self._later: deque[tuple[Connection, Emission]] = deque()

@@ -256,20 +256,24 @@ class Signal(Relay, Generic[P]):
             """Call the receivers of `sender` as `send_robust` does, and await coroutine receivers in their place."""
             return await self._asend(sender, named, "collect")
 
-    def _send(self, sender: Any, named: dict[str, Any], policy: Policy) -> Answers:
+    def _send(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
         lineup = self._lineup(sender, named)
         if not lineup:
             return []
-        steps = Sending(self, sender, named).give(lineup, policy, running)
+        steps = Sending(self, sender, named, origin).give(lineup, policy, running)
         try:
             steps.send(None)
         except StopIteration as end:
             return end.value
         raise AssertionError("a sending that does not await was suspended")
 
-    async def _asend(self, sender: Any, named: dict[str, Any], policy: Policy) -> Answers:
+    async def _asend(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
         lineup = self._lineup(sender, named)
-        return await Sending(self, sender, named).give(lineup, policy, awaiting) if lineup else []
+        return await Sending(self, sender, named, origin).give(lineup, policy, awaiting) if lineup else []
+
+    async def relay(self, emission: Emission) -> Answers:
+        """Send an emission that was made elsewhere, as `asend_robust` does; it keeps its `origin`."""
+        return await self._asend(emission.sender, {**emission}, "collect", emission.origin)
 
     def _lineup(self, sender: Any, named: dict[str, Any]) -> Lineup:
         if "signal" in named:
@@ -317,7 +321,8 @@ class Signal(Relay, Generic[P]):
         Raises:
             TypeError: if the value is no mapping with names as its keys.
         """
-        self._send(value.sender if isinstance(value, Emission) else None, {**kwargs_of(value, self)}, "collect")
+        sender, origin = (value.sender, value.origin) if isinstance(value, Emission) else (None, None)
+        self._send(sender, {**kwargs_of(value, self)}, "collect", origin)
 
     def dispose(self) -> None:
         """Disconnect everybody. A signal has no end: it can be connected to again."""
