@@ -8,7 +8,7 @@ from rxhub.markup import one_line
 
 __all__ = ["columns", "filled"]
 
-_WIDEST = 120
+_WIDEST = 300
 
 
 def filled(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Sequence[str], list[Sequence[str]]]:
@@ -20,13 +20,18 @@ def filled(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Sequ
 def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a table: the first column to the right, the others to the left, no blanks at an end.
 
-    A cell is one line of at most 120 characters; a column in which no row has anything is left out.
+    A cell is one line of at most 300 characters that can be printed anywhere; a column in which no row has anything is left out.
     """
     headings, rows = filled(headings, rows)
-    table = [[one_line(cell, _WIDEST) for cell in row] for row in (headings, *rows)]
+    table = [[one_line(_encodable(cell), _WIDEST) for cell in row] for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines: list[str] = []
     for first, *others in table:
         cells = [first.rjust(widths[0]), *(cell.ljust(width) for cell, width in zip(others, widths[1:], strict=True))]
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+def _encodable(text: str) -> str:
+    """The text itself, lone surrogates by their numbers: printing them would raise."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

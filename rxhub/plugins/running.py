@@ -108,7 +108,10 @@ class Plugins:
 
         Raises:
             PluginError: if none of this name runs.
+            TypeError: if the names are not in a list.
         """
+        if isinstance(names, str):
+            raise TypeError(f"Names of plugins are given in a list: hub.teardown([{names!r}]).")
         with self._lock:
             leaving = self._started[:] if names is None else self._depending_on(names)
         for entry in reversed(leaving):
