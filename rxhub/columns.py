@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rxhub.markup import one_line
 
@@ -20,16 +20,18 @@ def filled(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Sequ
 def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a table: the first column to the right, the others to the left, no blanks at an end.
 
-    A cell is one line of at most 300 characters that can be printed anywhere; a column in which no row has anything is left out.
+    A cell is one line of at most 300 characters, which prints anywhere; a column in which no row has anything is left
+    out.
     """
     headings, rows = filled(headings, rows)
     table = [[one_line(_encodable(cell), _WIDEST) for cell in row] for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines: list[str] = []
-    for first, *others in table:
-        cells = [first.rjust(widths[0]), *(cell.ljust(width) for cell, width in zip(others, widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+    sides = [str.rjust, *[str.ljust] * len(widths)]
+    return ["  ".join(map(_put, sides, row, widths)).rstrip() for row in table]
+
+
+def _put(side: Callable[[str, int], str], cell: str, width: int) -> str:
+    return side(cell, width)
 
 
 def _encodable(text: str) -> str:
