@@ -393,9 +393,9 @@ def test_it_may_be_any_text(topic: str) -> None:
 
 def test_wrong_types_are_told(here: Side) -> None:
     with pytest.raises(TypeError, match="joins an rxhub Signal to a topic, but object was given"):
-        here.hub.bridge(object(), topic="a")  # pyright: ignore
+        here.hub.bridge(object(), topic="a")
     with pytest.raises(TypeError, match="topic is text"):
-        here.hub.bridge(Signal(), topic=7)  # pyright: ignore
+        here.hub.bridge(Signal(), topic=7)
 
 
 def test_what_cannot_be_published_does_not_disturb_the_sender(caplog: pytest.LogCaptureFixture) -> None:

@@ -59,4 +59,4 @@ def test_given_plugins_are_the_same_by_identity_alone() -> None:
 @pytest.mark.parametrize("plugins", ["colour", Colour, 7])
 def test_they_are_given_in_a_list(plugins: object) -> None:
     with pytest.raises(TypeError, match=r"hub\.bootstrap\(\[plugin, …\]\)"):
-        given(plugins)  # pyright: ignore
+        given(plugins)

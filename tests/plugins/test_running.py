@@ -71,7 +71,7 @@ def test_a_module_a_class_an_instance_and_a_function_are_plugins(hub: EventHub) 
         (int, "is no plugin"),
         (7, "is no plugin"),
         (None, "is no plugin"),
-        (plugin("x", 7), "is no plugin"),  # pyright: ignore
+        (plugin("x", 7), "is no plugin"),
         (plugin("x", requires="colour"), "list of plugins' names, but 'colour' was found"),
         (plugin("x", requires=7), "list of plugins' names, but 7 was found"),
         (plugin("x", requires=[7]), "list of plugins' names"),
