@@ -34,6 +34,7 @@ from rxhub.errors import ExpressionError, NotFoundError
 from rxhub.event import Event
 from rxhub.expression import Expression, Index, parse
 from rxhub.handover import Answer, HandOver, Settle, as_exception
+from rxhub.owned import OwnedSubject
 from rxhub.ownership import Owner, present
 from rxhub.roster import Registration, Roster
 from rxhub.subject import Subject
@@ -147,8 +148,8 @@ class Dispatcher:
         self._joined = joined
         self._left = left
         # Two threads may dispatch at the same time, but an Rx observer must not be called while it is busy.
-        self.deliveries: Subject[Delivery] = Subject(serialize=True)
-        self.errors: Subject[Outcome] = Subject(serialize=True)
+        self.deliveries: Subject[Delivery] = OwnedSubject(serialize=True)
+        self.errors: Subject[Outcome] = OwnedSubject(serialize=True)
         # Truthy while somebody observes the deliveries; looked at for every event.
         self._watchers = self.deliveries._seats
         self._roster: Roster[str, Subscriber] = Roster()

@@ -35,6 +35,8 @@ from rxhub.handling import FAREWELL, PATIENCE, Handling, Invoke
 from rxhub.handover import HandedOver
 from rxhub.inbox import Action, Inbox
 from rxhub.lifetime import watch
+from rxhub.owned import OwnedSubject
+from rxhub.ownership import present
 from rxhub.pipeline import Pipeline, Subscribable
 from rxhub.publisher import Publisher
 from rxhub.scheduler import HandlingScheduler
@@ -102,7 +104,7 @@ class EventHub:
         self._plugins: Plugins | None = None
         self._bridges: dict[tuple[int, str], SignalBridge] = {}
         self._runner: asyncio.Task[None] | None = None
-        self.events: Subject[Event] = Subject(serialize=True)
+        self.events: Subject[Event] = OwnedSubject(serialize=True)
         self.scheduler = HandlingScheduler(self._inbox)
         self._publisher = Publisher(
             self.id, api_user, self._connection, self._inbox, self._handling, self._dispatcher, self.scheduler
@@ -444,6 +446,10 @@ class EventHub:
             raise NotUniqueError(f"This hub has a bridge between {signal.name} and {topic}. Dispose of it first.")
         bridge = SignalBridge(self, signal, topic, Secrets(secrets), priority, self._parted)
         self._bridges[id(signal), topic] = bridge
+        owner = present()
+        if owner is not None:
+            bridge.owner = owner
+            owner.keep(bridge.dispose)
         return bridge
 
     def bootstrap(self, plugins: Iterable[object] | None = None) -> PluginReport:

@@ -135,6 +135,5 @@ def kwargs_of(value: object, relay: Relay) -> Mapping[str, Any]:
     """
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in cast("Mapping[Any, Any]", value)):
         return cast("Mapping[str, Any]", value)
-    raise TypeError(
-        f"{relay!r} takes emissions or mappings of names to values, but {redacted(cast('object', value))!r} was emitted."
-    )
+    found: object = redacted(cast("object", value))
+    raise TypeError(f"{relay!r} takes emissions or mappings of names to values, but {found!r} was emitted.")

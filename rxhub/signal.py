@@ -25,6 +25,7 @@ from reactivex.disposable import Disposable
 from rxhub.convention import OBSERVES, Receiver, Terms, terms_of
 from rxhub.emission import Emission
 from rxhub.expression import compile
+from rxhub.owned import OwnedSubject
 from rxhub.ownership import present
 from rxhub.payload import declared
 from rxhub.relay import Emissions, Entrance, Relay, SenderSubject, kwargs_of
@@ -296,7 +297,7 @@ class Signal(Relay, Generic[P]):
     def errors(self) -> Subject[Exception]:
         """What receivers raised in `send_robust` and `asend_robust`, what pipelines raised, what sources ended with."""
         if self._errors is None:
-            self._errors = Subject()
+            self._errors = OwnedSubject()
         return self._errors
 
     def of(self, sender: Any) -> SenderSubject:

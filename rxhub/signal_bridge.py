@@ -27,6 +27,7 @@ from rxhub.emission import Emission, name_of
 from rxhub.errors import EventError, ExpressionError, HubClosed, NotFoundError
 from rxhub.event import Event
 from rxhub.expression import parse
+from rxhub.ownership import Owner
 from rxhub.portable import portable
 from rxhub.redaction import Secrets, redacted
 from rxhub.signal import Signal
@@ -52,6 +53,11 @@ class SignalBridge(abc.DisposableBase):
         priority: its place in the order, both among the receivers and among the subscribers.
         parted: called with the bridge when it has been disposed of.
 
+    Attributes:
+        signal: as given.
+        topic: as given.
+        owner: who made it, such as a plugin.
+
     Raises:
         ValueError: if a subscription cannot ask for the topic alone.
         TypeError: if the signal is none.
@@ -75,6 +81,7 @@ class SignalBridge(abc.DisposableBase):
         self._secrets = secrets
         self._parted = parted
         self._told: set[type[object]] = set()
+        self.owner: Owner | None = None
         self._subscriber = hub.subscribe(
             subscription, self._take, {"id": f"bridge-{signal.name}-{os.urandom(4).hex()}"}, priority
         )
@@ -86,6 +93,8 @@ class SignalBridge(abc.DisposableBase):
 
     def dispose(self) -> None:
         """Part the two; nothing happens if that was done before."""
+        if self.owner is not None:
+            self.owner.forget(self.dispose)
         self._pipeline.dispose()
         with suppress(NotFoundError):
             self._hub.unsubscribe(self._subscriber)

@@ -66,16 +66,9 @@ def test_it_shows_who_is_connected_and_which_plugin_did_it(tmp_path: Path) -> No
 
 
 def test_it_ends_with_1_if_one_failed_and_shows_the_others(tmp_path: Path) -> None:
-    install(
-        tmp_path,
-        "studio",
-        "1",
-        {"broken": "site_broken", "colour": "site_colour", "behind": "site_colour:behind"},
-        {
-            "site_broken": "1 / 0",
-            "site_colour": COLOUR + "\n    def behind(hub): ...\n    behind.requires = ['broken']",
-        },
-    )
+    behind = "\n    def behind(hub): ...\n    behind.requires = ['broken']"
+    entry_points = {"broken": "site_broken", "colour": "site_colour", "behind": "site_colour:behind"}
+    install(tmp_path, "studio", "1", entry_points, {"site_broken": "1 / 0", "site_colour": COLOUR + behind})
     ran = plugins(tmp_path)
     assert ran.returncode == 1
     assert ran.stdout.splitlines()[-4:] == [

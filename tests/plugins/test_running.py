@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reactivex import operators as ops
 
 from rxhub import Event, EventHub
 from rxhub.errors import CallbackInterrupted, HubClosed, OwnerLeft, PluginError
@@ -396,6 +397,50 @@ def test_all_that_a_plugin_connected_leaves_with_it(hub: EventHub) -> None:
     hub.publish(Event("a"))
     hub.drain()
     assert signal.send() == [] and len(hub.describe()) == 0
+
+
+def test_observers_of_the_hub_and_of_errors_leave_too(hub: EventHub) -> None:
+    signal, seen = Signal(), []
+
+    def bootstrap(hub: EventHub) -> None:
+        hub.events.pipe(ops.map(lambda event: event.topic)).subscribe(seen.append)
+        hub.deliveries.subscribe(seen.append)
+        hub.errors.subscribe(seen.append)
+        hub.state.subscribe(seen.append)
+        signal.errors.subscribe(seen.append)
+        signal.of("bob").subscribe(seen.append)
+        hub.events.subscribe(seen.append).dispose()
+
+    def make_all_of_them_emit() -> int:
+        seen.clear()
+        hub.subscribe("", lambda event: 1 / 0, {"id": "fails"})
+        hub.publish(Event("a"))
+        hub.drain()
+        hub.unsubscribe("fails")
+        signal.connect(fail := lambda **named: 1 / 0)
+        signal.send_robust("bob")
+        signal.disconnect(fail)
+        hub.disconnect(unsubscribe=False)
+        hub.connect()
+        hub.drain()
+        return len(seen)
+
+    report = hub.bootstrap([plugin("a", bootstrap)])
+    assert report["a"].connections == 6
+    assert make_all_of_them_emit() > 6
+    hub.teardown()
+    assert make_all_of_them_emit() == 0
+
+
+def test_a_bridge_that_left_with_its_plugin_can_be_made_anew(hub: EventHub) -> None:
+    signal = Signal()
+    bridging = plugin("a", lambda hub: hub.bridge(signal, topic="a"))
+    for _ in range(3):
+        assert hub.bootstrap([bridging])["a"].connections == 3
+        hub.teardown()
+        assert signal.connections == () and len(hub.describe()) == 0
+    with hub.bridge(signal, topic="a"):
+        assert hub.bootstrap([bridging])["a"].reason.startswith("NotUniqueError: This hub has a bridge")
 
 
 def test_closing_the_hub_tears_all_down_when_no_event_is_under_way(hub: EventHub) -> None:
