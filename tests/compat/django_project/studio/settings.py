@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+import os
+
+DATABASES = {
+    name: {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.join(os.environ["STUDIO_DATABASES"], name)}
+    for name in ("default", "archive")
+}
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "studio"]
+SECRET_KEY = "of no use"
+USE_TZ = True
