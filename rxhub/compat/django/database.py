@@ -224,7 +224,7 @@ def _key(instance: Any) -> list[Any] | None:
     try:
         return [_plain(part) for part in natural_key()]
     except Exception as error:  # noqa: BLE001 - an unsaved instance may lack what its key is made of
-        logger.debug("%r has no natural key yet: %s", type(instance), error)
+        logger.debug("A %s has no natural key yet: %s", instance._meta.label, error)
         return None
 
 

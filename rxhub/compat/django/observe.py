@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import count
 from threading import Lock
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
+from rxhub.compat.django.signal import name_in_module
 from rxhub.emission import Emission
 from rxhub.signal import Signal
 
@@ -43,7 +43,7 @@ class _Observed(Observable[Emission]):
         super().__init__()
         self._signal = signal
         self._sender = sender
-        self._relay: Signal[...] = Signal(_name(signal))
+        self._relay: Signal[...] = Signal(name_in_module(signal) or type(signal).__qualname__)
         self._uid = f"rxhub.observe {next(_numbers)}"
         self._lock = Lock()
         self._count = 0
@@ -66,17 +66,8 @@ class _Observed(Observable[Emission]):
 
         return Disposable(leave)
 
-    def _relayed(self, signal: Any, sender: Any, **named: Any) -> None:  # noqa: ARG002 - the relay stands for it
+    def _relayed(self, signal: Any, sender: Any, **named: Any) -> None:
         self._relay.send_robust(sender, **named)
 
     def __repr__(self) -> str:
         return f"<emissions of Django's {self._relay.name}>"
-
-
-def _name(signal: Any) -> str:
-    for module in [*sys.modules.values()]:
-        if getattr(module, "__name__", "").rpartition(".")[2] == "signals":
-            for name, value in [*vars(module).items()]:
-                if value is signal:
-                    return name
-    return type(signal).__qualname__

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 DATABASES = {
-    name: {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.join(os.environ["STUDIO_DATABASES"], name)}
+    name: {"ENGINE": "django.db.backends.sqlite3", "NAME": Path(os.environ["STUDIO_DATABASES"], name)}
     for name in ("default", "archive")
 }
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
