@@ -33,14 +33,21 @@ class _Keeper(Protocol):
 
 
 class Receivers(list[Row]):
-    """The rows of a signal; as long as it is the signal's list, changing it changes the signal."""
+    """The rows of a signal; as long as it is the signal's list, changing it changes the signal.
 
-    def __init__(self, keeper: _Keeper | None, connections: Iterable[Connection]) -> None:
-        super().__init__(map(_row, connections))
-        self.keeper = keeper
+    Attributes:
+        keeper: the signal; None once it has got another list.
+        shown: whether anybody has looked; until then it is empty, so that connecting costs nothing more.
+    """
 
-    def refresh(self, connections: Iterable[Connection]) -> None:
-        """Show who is connected now."""
+    def __init__(self, keeper: _Keeper) -> None:
+        super().__init__()
+        self.keeper: _Keeper | None = keeper
+        self.shown = False
+
+    def show(self, connections: Iterable[Connection]) -> None:
+        """Have the rows of these connections, from now on kept up to date."""
+        self.shown = True
         super().__setitem__(slice(None), [*map(_row, connections)])
 
 

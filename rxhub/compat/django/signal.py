@@ -56,7 +56,8 @@ class Signal(rxhub_signal.Signal[...]):
         super().__init__(name)
         self.use_caching = use_caching
         self.sender_receivers_cache: dict[Any, Any] = {}
-        self._receivers: Receivers | None = None
+        # In the place where `mock.patch.object(signal, "receivers", [])` looks for what it has to put back.
+        vars(self)["receivers"] = Receivers(self)
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -111,33 +112,35 @@ class Signal(rxhub_signal.Signal[...]):
     @property
     def receivers(self) -> Receivers:
         """Who is connected, as the list that Django has here."""
-        if self._receivers is None:
-            self._receivers = Receivers(self, self._places.all())
-        else:
-            self._refresh()
-        return self._receivers
+        receivers: Receivers = vars(self)["receivers"]
+        receivers.show(self._places.all())
+        return receivers
 
     @receivers.setter
     def receivers(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        if self._receivers is not None and rows is not self._receivers:
+        receivers = self.receivers
+        if rows is not receivers:
             # Whoever keeps the old list finds in it what was there.
-            self._receivers.keeper = self._receivers = None
+            receivers.keeper = None
+            vars(self)["receivers"] = Receivers(self)
         self.adopt(rows)
 
     def adopt(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Connect these and nobody else, in this order among equal priorities."""
         connected = self._places.all()
-        wanted = dict.fromkeys(connection_of(row, connected) for row in rows)
-        if (*wanted,) == connected:
+        # By identity: weak references to the same receiver are equal.
+        wanted = {id(each): each for each in [connection_of(row, connected) for row in rows]}
+        if [*wanted] == [*map(id, connected)]:
             return
         for connection in connected:
             self._places.remove(connection)
-        for connection in wanted:
+        for connection in wanted.values():
             self._places.rejoin(connection)
 
     def _refresh(self) -> None:
-        if self._receivers is not None:
-            self._receivers.refresh(self._places.all())
+        receivers: Receivers = vars(self)["receivers"]
+        if receivers.shown:
+            receivers.show(self._places.all())
 
     # Sending
 

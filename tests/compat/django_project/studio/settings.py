@@ -9,5 +9,6 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "studio"]
+MIGRATION_MODULES = {"auth": None, "contenttypes": None}  # a proxy of their models has none either
 SECRET_KEY = "of no use"
 USE_TZ = True
