@@ -140,10 +140,14 @@ def publish_database_signals(
 
     def publish(signal: Signal[...], sender: object, **data: Any) -> None:  # noqa: ARG001 - a receiver's arguments
         event = Event(signal.name, data=data)
-        if on_commit:
-            transaction.on_commit(partial(hub.publish, event), using=data["using"], robust=True)
-        else:
+
+        def publish_event() -> None:  # no partial: Django logs the name of one that fails
             hub.publish(event)
+
+        if on_commit:
+            transaction.on_commit(publish_event, using=data["using"], robust=True)
+        else:
+            publish_event()
 
     signals = database_signals(*models, prefix=prefix)
     for signal in signals.values():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 
-import django
 import pytest
 from django.dispatch import Signal as Djangos
 from hypothesis import given
@@ -15,7 +14,6 @@ from rxhub.compat.django import Signal
 
 pytestmark = pytest.mark.usefixtures("project")
 
-HOLDS_SENDERS_WEAKLY = django.VERSION >= (6, 1)
 SENDERS = [None, *(type(f"Sender{n}", (), {}) for n in range(2))]
 
 
@@ -108,8 +106,9 @@ class Program:
     def send_robust(self, sender, value):
         return self.named(self.signal.send_robust(sender=SENDERS[sender], value=value))
 
-    def look(self):
-        return [self.signal.has_listeners(sender) for sender in SENDERS], len(self.signal.receivers)
+    def look(self, senders):
+        # In this order: Django keeps the dead in its list until it is asked something else.
+        return [self.signal.has_listeners(sender) for sender in senders], len(self.signal.receivers)
 
 
 receivers = st.integers(0, 9)
@@ -128,9 +127,10 @@ steps = st.one_of(
 def test_a_program_has_the_same_results(use_caching, program):
     logging.getLogger("django.dispatch").setLevel(logging.CRITICAL)
     theirs, ours = Program(Djangos(use_caching)), Program(Signal(use_caching))
+    # Django cannot cache for nobody: "cannot create weak reference to 'NoneType' object".
+    senders = SENDERS[1:] if use_caching else SENDERS
     for step in program:
         if use_caching and step[0].startswith("send") and step[1] == 0:
-            continue  # Django cannot cache for nobody: "cannot create weak reference to 'NoneType' object"
+            continue
         assert ours.run(*step) == theirs.run(*step), step
-        look = Program.look if not use_caching else lambda program: len(program.signal.receivers)
-        assert look(ours) == look(theirs), step
+        assert ours.look(senders) == theirs.look(senders), step
