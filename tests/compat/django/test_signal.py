@@ -314,6 +314,10 @@ def test_it_is_rxhubs_signal_and_knows_its_name(monkeypatch):
     assert Signal(name="named").name == "named"
 
 
+def test_when_nobody_listens_anything_may_be_sent():
+    assert Signal().send(None, signal=1) == Signal().send_robust(None, signal=1) == []
+
+
 # Subclasses that send in a way of their own
 
 
