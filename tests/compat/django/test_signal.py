@@ -229,6 +229,20 @@ def test_when_a_sync_receiver_raises_no_async_one_begins():
     assert begun == []
 
 
+@pytest.mark.parametrize("way", ["send", "asend"])
+def test_what_an_async_receiver_raises_reaches_the_sender(way):
+    signal = Signal()
+
+    async def fail(**named):
+        raise ValueError("no")
+
+    signal.connect(answer)
+    signal.connect(answer_later)
+    signal.connect(fail)
+    with pytest.raises(ValueError, match="no"):
+        signal.send(None) if way == "send" else asyncio.run(signal.asend(None))
+
+
 def test_what_a_receiver_raises_is_logged_as_django_logs_it(caplog):
     signal = Signal()
     errors = []
