@@ -245,6 +245,26 @@ class Seats:
         with self._lock:
             return self._drop(connection)
 
+    def rejoin(self, connection: Connection) -> bool:
+        """Connect again who has left, behind the others of its priority.
+
+        Returns:
+            False if it is connected, its place is taken, or its receiver or sender has died.
+        """
+        receiver, sender = connection(), connection.seat.sender
+        if receiver is None or (sender is None and connection.seat.key != _ANYONE):
+            return False
+        with self._lock:
+            seat = self._seats.setdefault(connection.seat.key, connection.seat)
+            if connection.key in seat.members:
+                return False
+            connection.alive = True
+            connection.seat = seat
+            connection.order = next(self._orders)
+            seat.members[connection.key] = connection
+            self._changed(seat.key)
+        return True
+
     def clear(self) -> None:
         """Disconnect everybody."""
         for connection in self.all():
@@ -289,6 +309,12 @@ class Seats:
                     if plain and key != _ANYONE:
                         lineups[key] = made
         return lineup
+
+    def plain(self, sender: Any) -> Lineup | None:
+        """What `ready` offers for a sender, made if it is stale; None if its lineup needs care."""
+        self.lineup(sender)
+        lineups, rest = self.ready
+        return lineups.get(id(sender), rest)
 
     def _changed(self, key: _SenderKey) -> None:
         self._version += 1
