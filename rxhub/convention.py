@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import CO_COROUTINE, CO_VARKEYWORDS
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, TypeAlias
 
 from rxhub.ownership import Owner
@@ -46,6 +46,7 @@ class Terms:
 
 PLAIN = Terms()
 OBSERVES = Terms(observes=True)
+_KINDS = CO_VARKEYWORDS | CO_COROUTINE
 _ASKS, _AWAITS, _ASKS_AND_AWAITS = Terms(asks=True), Terms(awaits=True), Terms(asks=True, awaits=True)
 
 
@@ -55,6 +56,10 @@ def terms_of(receiver: Receiver) -> Terms:
     Raises:
         TypeError: if it cannot be called, or takes neither `**kwargs` nor `signal` and `sender`.
     """
+    if type(receiver) is FunctionType:
+        code = receiver.__code__
+        if code.co_flags & _KINDS == CO_VARKEYWORDS and "emission" not in code.co_varnames:
+            return PLAIN  # as nearly every receiver is
     if not callable(receiver):
         raise TypeError(f"A receiver is called with signal=, sender= and **kwargs, but {receiver!r} cannot be called.")
     function: Any = receiver

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from itertools import count
 from operator import attrgetter
-from types import BuiltinMethodType, MethodType, ModuleType
+from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias, TypeGuard, cast
 from weakref import ref
 
@@ -162,6 +162,8 @@ def key_of(sender: Any) -> _SenderKey:
 def _key(receiver: Receiver, dispatch_uid: Hashable) -> Hashable:
     if dispatch_uid is not None:
         return None, dispatch_uid
+    if type(receiver) is FunctionType:
+        return id(receiver)
     if isinstance(receiver, MethodType):
         return id(receiver.__self__), id(receiver.__func__)
     if _of_builtin(receiver):
@@ -186,11 +188,12 @@ class Seats:
         gone: references of receivers and senders that have died and are not swept away yet.
     """
 
-    __slots__ = ("_careful", "_lock", "_orders", "_seats", "_snapshots", "_version", "gone", "ready")
+    __slots__ = ("_bury", "_careful", "_lock", "_orders", "_seats", "_snapshots", "_version", "gone", "ready")
 
     def __init__(self, careful: bool = False) -> None:
         self.ready: tuple[dict[Any, Lineup | None], Lineup | None] = {}, None if careful else ()
         self.gone: deque[ref[Any]] = deque()
+        self._bury = self.gone.append
         self._careful = int(careful)
         self._lock = RLock()
         self._orders = count()
@@ -229,13 +232,13 @@ class Seats:
             self.sweep()
         if receiver is None and dispatch_uid is None:
             return None
+        key, sender_key = _key(cast("Receiver", receiver), dispatch_uid), key_of(sender)
         with self._lock:
-            seat = self._seats.get(key_of(sender))
-            # No receiver where there is a uid, and nobody is left in want of it.
-            connection = seat and seat.members.get(_key(cast("Receiver", receiver), dispatch_uid))
-            if connection:
-                self._drop(connection)
-        return connection
+            seat = self._seats.get(sender_key)
+            if seat is None or (connection := seat.members.pop(key, None)) is None:
+                return None
+            self._dropped(connection, seat)
+            return connection
 
     def remove(self, connection: Connection) -> bool:
         """Disconnect this very connection; False if it has left before."""
@@ -291,7 +294,8 @@ class Seats:
         self._version += 1
         lineups, rest = self.ready
         if key == _ANYONE:
-            self._snapshots, self.ready = {}, ({}, None)
+            if rest is not None or self._snapshots or lineups:
+                self._snapshots, self.ready = {}, ({}, None)
             return
         self._snapshots.pop(key, None)
         if key in self._seats:
@@ -306,12 +310,15 @@ class Seats:
         seat = connection.seat
         if seat.members.get(connection.key) is not connection:
             return False
-        connection.alive = False
         del seat.members[connection.key]
+        self._dropped(connection, seat)
+        return True
+
+    def _dropped(self, connection: Connection, seat: Seat) -> None:
+        connection.alive = False
         if not seat.members and self._seats.get(seat.key) is seat:
             del self._seats[seat.key]
         self._changed(seat.key)
-        return True
 
     def sweep(self) -> None:
         """Let go what has died."""
@@ -334,15 +341,23 @@ class Seats:
                     self.gone.popleft()
 
     def _connection(self, receiver: Receiver, weak: bool) -> Connection:
-        try:
-            if isinstance(receiver, MethodType):
-                connection = _MethodConnection(receiver.__self__, self.gone.append)
-                connection.function = receiver.__func__
-            else:
-                connection = _kept(receiver) if _of_builtin(receiver) else Connection(receiver, self.gone.append)
-        except TypeError:
-            connection = _kept(receiver)
-        connection.kept = None if weak and type(connection) is not _KeptConnection else receiver
+        connection: Connection
+        if type(receiver) is FunctionType:
+            connection = Connection(receiver, self._bury)
+        elif _of_builtin(receiver):
+            connection = _KeptConnection(type(receiver))
+            weak = False
+        else:
+            try:
+                if isinstance(receiver, MethodType):
+                    connection = _MethodConnection(receiver.__self__, self._bury)
+                    connection.function = receiver.__func__
+                else:
+                    connection = Connection(receiver, self._bury)
+            except TypeError:  # it takes no weak reference
+                connection = _KeptConnection(type(receiver))
+                weak = False
+        connection.kept = None if weak else receiver
         return connection
 
     def renew_lock(self) -> None:
@@ -359,10 +374,6 @@ def checked_priority(priority: float) -> float:
     if not isinstance(priority, (int, float)) or priority != priority:
         raise TypeError(f"A priority is a number, lower first, but {priority!r} was given.")
     return priority
-
-
-def _kept(receiver: Receiver) -> Connection:
-    return _KeptConnection(type(receiver))
 
 
 def _in_order(*seats: Mapping[Hashable, Connection]) -> Lineup:

@@ -147,7 +147,8 @@ class Signal(Relay, Generic[P]):
         connection = self._places.leave(receiver, sender, dispatch_uid)
         if connection is None:
             return False
-        self._left(connection)
+        if self._disconnected is not None or connection.terms.owner is not None:
+            self._left(connection)
         return True
 
     @contextmanager
