@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
@@ -55,24 +55,16 @@ class Client:
         url: scheme, host and port, as `http://localhost:8080`; the prefix `/API` is added.
         username: of the account.
         password: of the account. It is shown nowhere.
-        timeout: seconds for one request, the reading of its answer included.
+        timeout: seconds to connect, to wait for each part of an answer, and for the whole of its body.
 
     Raises:
         ValueError: if the address is no http(s) address, or has more in it than that.
     """
 
     def __init__(self, url: str, username: str, password: str, *, timeout: float = 30.0) -> None:
-        parts = urlsplit(url)
-        if parts.username is not None or parts.password is not None:
-            raise ValueError(
-                f"Vidispine's address for the host {parts.hostname} holds credentials. Give them as username= and "
-                "password=, where they are not logged."
-            )
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"{url!r} is no address of Vidispine; expected one such as http://localhost:8080.")
+        self.url = _address(url)
         if ":" in username:
             raise ValueError(f"The user name {username!r} has a colon in it, which HTTP authentication cannot carry.")
-        self.url = url.rstrip("/").removesuffix(PREFIX)
         self.username = username
         self._password = password
         self._timeout = timeout
@@ -197,6 +189,25 @@ class Client:
             for form in (secret, escape(secret), quoted, msgspec.json.encode(secret).decode()[1:-1]):
                 text = text.replace(form, REDACTED)
         return text[:EXCERPT].strip()
+
+
+def _address(url: str) -> str:
+    """Scheme, host and port of Vidispine, without what is not to be logged."""
+    try:
+        parts = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        parts = httpx.URL()
+    if parts.userinfo:
+        raise ValueError(
+            f"Vidispine's address for the host {parts.host} holds credentials. Give them as username= and password=, "
+            "where they are not logged."
+        )
+    reachable = parts.scheme in ("http", "https") and parts.host and (parts.port or 0) < 2**16
+    if not reachable or parts.query or parts.fragment:
+        # What cannot be parsed may hold credentials too.
+        given = "What was given" if "@" in str(url) else repr(url)
+        raise ValueError(f"{given} is no address of Vidispine; expected one such as http://localhost:8080.")
+    return str(parts).rstrip("/").removesuffix(PREFIX)
 
 
 def configure(url: str, username: str, password: str, *, timeout: float = 30.0) -> Client:

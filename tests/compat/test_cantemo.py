@@ -182,7 +182,12 @@ def test_each_plugin_runs_once_in_order_and_one_that_fails_hurts_no_other(
         class Hollow(Plugin):
             implements(IPluginBootstrap)
 
-        for each in First, Failing, Heir, Page, Hollow:
+        class Leaving(Plugin):
+            implements(IPluginBootstrap)
+            def bootstrap(self):
+                raise SystemExit
+
+        for each in First, Failing, Leaving, Heir, Page, Hollow:
             each()
     """
     install(plugin(tmp_path, "several", source))
@@ -192,6 +197,7 @@ def test_each_plugin_runs_once_in_order_and_one_that_fails_hurts_no_other(
     assert [result.name.rpartition(".")[2] for result in results] == [
         "First",
         "Failing",
+        "Leaving",
         "Heir",
         "Page",
         "Hollow",
@@ -199,7 +205,7 @@ def test_each_plugin_runs_once_in_order_and_one_that_fails_hurts_no_other(
     ]
     errors = {result.name.rpartition(".")[2]: result.error for result in results if result.error}
     assert isinstance(errors["Failing"], RuntimeError) and isinstance(errors["Hollow"], TypeError)
-    assert len(errors) == 2
+    assert len(errors) == 3
     assert "The plugin portal.plugins.several.Failing could not be bootstrapped: no such shelf" in caplog.text
     assert not signals.vidispine_post_create.connections
 

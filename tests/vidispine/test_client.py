@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -146,9 +147,23 @@ def test_the_password_is_shown_nowhere(client: Client, backend: Backend, caplog:
 
 
 @pytest.mark.parametrize(
-    "address", ["localhost:8080", "ftp://host", "http://", "http://host?x=1", "http://host#x", "", "//host"]
+    "address",
+    [
+        "localhost:8080",
+        "ftp://host",
+        "http://",
+        "http://host?x=1",
+        "http://host#x",
+        "",
+        "//host",
+        "http://host:port",
+        "http://host:99999",
+        "http://[::1",
+        "http://ho st\n",
+        None,
+    ],
 )
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_what_is_no_address_is_refused(address: Any) -> None:
     with pytest.raises(ValueError, match="is no address of Vidispine"):
         Client(address, USERNAME, PASSWORD)
 
@@ -157,6 +172,9 @@ def test_an_address_with_credentials_is_refused_without_showing_them() -> None:
     with pytest.raises(ValueError, match="for the host host holds credentials") as raised:
         Client("http://me:hunter2@host", USERNAME, PASSWORD)
     assert "hunter2" not in str(raised.value)
+    with pytest.raises(ValueError, match="What was given is no address") as raised:
+        Client("http://me:hunter2@host:port", USERNAME, PASSWORD)
+    assert "hunter2" not in "".join(shown(raised.value))
 
 
 def test_a_user_name_that_authentication_cannot_carry_is_refused() -> None:

@@ -28,6 +28,7 @@ from threading import RLock
 from rxhub.compat.cantemo.modules import ours, portal
 from rxhub.compat.cantemo.pluginbase import IPluginBootstrap, Plugin, implemented, made
 from rxhub.errors import RxHubError
+from rxhub.handover import as_exception
 from rxhub.ownership import Owner
 
 __all__ = ["Bootstrapped", "PortalPresent", "bootstrap", "bootstrapped", "install", "uninstall"]
@@ -154,7 +155,10 @@ def _run(plugin: Plugin) -> Bootstrapped:
             raise TypeError(f"{owner.name} implements IPluginBootstrap, but has no bootstrap().")
         with owner.registering():
             run()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:  # noqa: BLE001 -- a plugin that ends the interpreter must not end the others
+        error = as_exception(raised)
         logger.error("The plugin %s could not be bootstrapped: %s", owner.name, error, exc_info=error)
         owner.leave()
         return Bootstrapped(plugin, error, owner)
