@@ -98,13 +98,12 @@ def _present(place: str) -> PortalPresent:
 def uninstall() -> None:
     """Take away Portal's modules, those of `portal.plugins`, the plugins, and all that these connected.
 
-    Nothing happens if they are not installed.
+    The real Portal's modules stay, if it is that which is there.
     """
     with _lock:
-        if not ours(sys.modules.get("portal")):
-            return
-        for name in [name for name in sys.modules if name == "portal" or name.startswith("portal.")]:
-            del sys.modules[name]
+        if ours(sys.modules.get("portal")):
+            for name in [name for name in sys.modules if name == "portal" or name.startswith("portal.")]:
+                del sys.modules[name]
         gone = _bootstrapped[::-1]
         _bootstrapped.clear()
         made.clear()
