@@ -18,9 +18,9 @@ from rxhub import vidispine
 from rxhub.compat.cantemo import PortalPresent, bootstrap, bootstrapped, install, uninstall
 from rxhub.vidispine import Client, ItemHelper, UserHelper, signals
 from tests.vidispine.backend import Backend
-from tests.vidispine.conftest import backend, client, url
+from tests.vidispine.conftest import backend, client, server, url
 
-__all__ = ["backend", "client", "url"]
+__all__ = ["backend", "client", "server", "url"]
 
 
 @pytest.fixture(autouse=True)
