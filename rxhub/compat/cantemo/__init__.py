@@ -1,8 +1,8 @@
 """Plugins of Cantemo Portal, outside of Portal.
 
 - `install`: `import portal…` gives rxhub's signals and helpers under Portal's names.
-- `bootstrap`: runs the plugins that were made since; `bootstrapped` tells of all that ever ran.
-- `uninstall`: takes the modules, the plugins and all that they connected away again.
+- `bootstrap`: runs the plugins that were made since; `bootstrapped` tells of all that ran.
+- `teardown`: forgets the plugins and all that they connected; `uninstall` takes Portal's modules away too.
 
 A plugin's module is then imported and runs unchanged:
 
@@ -31,7 +31,7 @@ from rxhub.errors import RxHubError
 from rxhub.handover import as_exception
 from rxhub.ownership import Owner
 
-__all__ = ["Bootstrapped", "PortalPresent", "bootstrap", "bootstrapped", "install", "uninstall"]
+__all__ = ["Bootstrapped", "PortalPresent", "bootstrap", "bootstrapped", "install", "teardown", "uninstall"]
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,16 @@ def uninstall() -> None:
         if ours(sys.modules.get("portal")):
             for name in [name for name in sys.modules if name == "portal" or name.startswith("portal.")]:
                 del sys.modules[name]
+    teardown()
+
+
+def teardown(hub: object = None, /) -> None:  # noqa: ARG001 -- a plugin has it
+    """Forget the plugins, and disconnect what they connected, the latest first; Portal's modules stay.
+
+    Args:
+        hub: not used, see `bootstrap`.
+    """
+    with _lock:
         gone = _bootstrapped[::-1]
         _bootstrapped.clear()
         made.clear()
@@ -112,12 +122,15 @@ def uninstall() -> None:
             each._owner.leave()  # pyright: ignore[reportPrivateUsage]
 
 
-def bootstrap() -> list[Bootstrapped]:
+def bootstrap(hub: object = None, /) -> list[Bootstrapped]:  # noqa: ARG001 -- a plugin has it
     """Run `bootstrap()` of the plugins that were made, each once, in the order of their making.
 
-    What a plugin connects meanwhile is held strongly, listed in its name, and leaves with `uninstall`. What it raises
+    What a plugin connects meanwhile is held strongly, listed in its name, and leaves with `teardown`. What it raises
     is logged and told in the list; the next one runs. Plugins that a bootstrap makes, by importing more of itself, run
     as well.
+
+    Args:
+        hub: not used; taken so that this module is itself what a hub takes for a plugin.
 
     Returns:
         What became of each plugin of this call.
@@ -155,6 +168,7 @@ def _run(plugin: Plugin) -> Bootstrapped:
         with owner.registering():
             run()
     except KeyboardInterrupt:
+        owner.leave()
         raise
     except BaseException as raised:  # noqa: BLE001 -- a plugin that ends the interpreter must not end the others
         error = as_exception(raised)
