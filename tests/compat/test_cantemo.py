@@ -14,7 +14,8 @@ from types import ModuleType
 
 import pytest
 
-from rxhub import vidispine
+from rxhub import EventHub, vidispine
+from rxhub.compat import cantemo
 from rxhub.compat.cantemo import PortalPresent, bootstrap, bootstrapped, install, uninstall
 from rxhub.vidispine import Client, ItemHelper, UserHelper, signals
 from tests.vidispine.backend import Backend
@@ -211,6 +212,18 @@ def test_each_plugin_runs_once_in_order_and_one_that_fails_hurts_no_other(
     assert bootstrap() == []
     assert module.ran == ["first", "failing", "heir", "late"]
     assert bootstrapped() == tuple(results)
+
+
+def test_whoever_starts_plugins_with_a_hub_can_start_and_end_portals(tmp_path: Path) -> None:
+    install(plugin(tmp_path, "hubs", EXAMPLE))
+    importlib.import_module("portal.plugins.hubs")
+    with EventHub() as hub:
+        cantemo.bootstrap(hub)
+        assert len(signals.vidispine_pre_create.connections) == 1
+        cantemo.teardown(hub)
+    assert not signals.vidispine_pre_create.connections
+    assert bootstrapped() == ()
+    assert "portal.plugins.hubs" in sys.modules
 
 
 def test_a_plugin_whose_making_fails_is_none(tmp_path: Path) -> None:
