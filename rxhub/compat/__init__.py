@@ -1,1 +1,3 @@
-"""What stands in the place of other libraries: each module has the interface of one."""
+"""Other systems' interfaces over rxhub: each module here takes the place of the library that it is named for."""
+
+__all__: list[str] = []
