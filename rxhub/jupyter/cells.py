@@ -107,9 +107,7 @@ def present_cells() -> Cells:
             get_ipython,  # pyright: ignore[reportUnknownVariableType]
         )
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "A live table is shown by IPython, which is not installed.", name="IPython"
-        ) from error
+        raise ModuleNotFoundError("IPython, which shows a live table, is not installed.", name="IPython") from error
     shell: Any = get_ipython()
     if shell is None:
         raise RuntimeError("A live table needs a notebook to be shown in, but this runs outside of IPython.")

@@ -84,7 +84,6 @@ class Live(Generic[T]):
         self.skipped = 0
         self.status = "live"
         self.cell = cells.present
-        self._title = f"live: {observable!r}" if type(observable) is not Observable else "live"
         self._latest: deque[Item] = deque(maxlen=rows)
         self._pause = 1 / rate
         self._drawn_at = monotonic()
@@ -153,7 +152,7 @@ class Live(Generic[T]):
             self._asked = False
             self._drawn = self.seen
             items = tuple(self._latest)
-            return _View(page(self._title, items, self.status, self.seen, self.skipped))
+            return _View(page(items, self.status, self.seen, self.skipped))
 
     def _failed(self, error: Exception) -> None:
         self._end(f"failed: {error_text(error)}")

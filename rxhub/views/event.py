@@ -25,7 +25,7 @@ def page(event: Event) -> Page:
     names = [*_FIRST, *(name for name in fields if name not in _FIRST)]
     rows = [(str(name), _cell(fields.get(name))) for name in names if fields.get(name) not in (None, "", {})]
     chips = [type(event).__name__, user_of(event), "stopped" if event.is_stopped() else ""]
-    return Page(topic_of(event), chips, [Table(("", "envelope"), rows), Tree(outline(data))])
+    return Page(topic_of(event), chips, [Table(("", ""), rows), Tree(outline(data), folds=True)])
 
 
 def topic_of(event: Event) -> str:

@@ -17,6 +17,8 @@ MOST_ROWS = 100
 """Of one table; the first ones."""
 
 _WIDEST = 300  # characters of a cell
+_NARROW = 48  # and of one that is not broken
+_OPEN_LEVELS = 2
 
 
 class Part(Protocol):
@@ -77,7 +79,7 @@ class Note:
 
 
 class Table:
-    """Rows under headings; a column in which no row has anything is left out.
+    """Rows under headings, if these are not all empty; a column in which no row has anything is left out.
 
     Args:
         headings: one a column.
@@ -103,41 +105,62 @@ class Table:
 
     def lines(self) -> list[str]:
         more = [f"… and {self.more} more"] if self.more > 0 else []
-        return [*columns(self.headings, self.rows), *more] if self.rows else more
+        lines = columns(self.headings, self.rows) if self.rows else []
+        return [*lines[0 if any(self.headings) else 1 :], *more]
 
     def html(self) -> str:
         if not self.rows:
             return ""
         headings, rows = filled(self.headings, self.rows)
-        sides = [' class="rx-number"' if heading in self.numbers else "" for heading in headings]
-        head = "".join(f"<th{side}>{escaped(heading)}</th>" for side, heading in zip(sides, headings, strict=True))
+        sides = ["rx-number" if heading in self.numbers else "" for heading in headings]
+        head = "".join(
+            f'<th class="{side}">{escaped(heading)}</th>' for side, heading in zip(sides, headings, strict=True)
+        )
         body = "".join(
-            f'<tr class="rx-{kind or "row"}">'
-            + "".join(f"<td{side}><code>{escaped(cell)}</code></td>" for side, cell in zip(sides, row, strict=True))
-            + "</tr>"
+            f'<tr class="rx-{kind or "row"}">' + "".join(map(_cell, sides, row)) + "</tr>"
             for kind, row in zip(self.kinds, rows, strict=True)
         )
         more = f'<div class="rx-faint">… and {self.more} more</div>' if self.more > 0 else ""
-        return f'<table class="rx-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}'
+        head = f"<thead><tr>{head}</tr></thead>" if any(self.headings) else ""
+        return f'<table class="rx-table">{head}<tbody>{body}</tbody></table>{more}'
+
+
+def _cell(side: str, cell: str) -> str:
+    width = "rx-short" if len(cell) <= _NARROW else ""
+    return f'<td class="rx-code {side} {width}">{escaped(cell)}</td>'
 
 
 class Tree:
-    """Lines below each other, each as deep as its level."""
+    """Lines below each other, each as deep as its level.
 
-    def __init__(self, lines: Iterable[Line]) -> None:
+    Args:
+        lines: from the top.
+        folds: the deeper lines are unfolded by a click.
+    """
+
+    def __init__(self, lines: Iterable[Line], folds: bool = False) -> None:
         self._lines = list(lines)
+        self._folds = folds
 
     def lines(self) -> list[str]:
         return [f"{'  ' * line.level}{_sign(line)}{line.text}{_gap(line)}{line.detail}" for line in self._lines]
 
     def html(self) -> str:
         parts: list[str] = []
-        level = 0
-        for line in self._lines:
-            parts.append('<div class="rx-in">' * (line.level - level) + "</div>" * (level - line.level))
-            level = line.level
-            parts.append(f"<div>{_line(line)}</div>")
-        return f'<div class="rx-tree">{"".join(parts)}{"</div>" * level}</div>'
+        endings: list[str] = []  # of the levels that are open
+        for number, line in enumerate(self._lines):
+            while len(endings) > line.level:
+                parts.append(endings.pop())
+            if number + 1 == len(self._lines) or self._lines[number + 1].level <= line.level:
+                parts.append(f"<div>{_line(line)}</div>")
+            elif self._folds:
+                opened = " open" if line.level < _OPEN_LEVELS else ""
+                parts.append(f'<details{opened}><summary>{_line(line)}</summary><div class="rx-in">')
+                endings.append("</div></details>")
+            else:
+                parts.append(f'<div>{_line(line)}</div><div class="rx-in">')
+                endings.append("</div>")
+        return f'<div class="rx-tree">{"".join(parts)}{"".join(endings)}</div>'
 
 
 _SIGNS = {None: "", True: "[x] ", False: "[ ] "}
@@ -155,8 +178,8 @@ def _gap(line: Line) -> str:
 def _line(line: Line) -> str:
     kind = "rx-name" if line.mark is None else "rx-yes" if line.mark else "rx-no"
     decisive = " rx-decisive" if line.decisive else ""
-    text = f'<code class="{kind}{decisive}">{escaped(line.text)}</code>' if line.text else ""
-    detail = f"<code>{escaped(line.detail)}</code>" if line.detail else ""
+    text = f'<span class="rx-code {kind}{decisive}">{escaped(line.text)}</span>' if line.text else ""
+    detail = f'<span class="rx-code">{escaped(line.detail)}</span>' if line.detail else ""
     return f"{_MARKS[line.mark]}{text}{'&ensp;' if text and detail else ''}{detail}"
 
 

@@ -67,11 +67,11 @@ def is_secret_path(steps: Iterable[str]) -> bool:
 
 
 def _cut(value: Any, levels: int) -> Any:
-    kind: Any = type(value)
+    kind = cast("type[Any]", type(value))
     if issubclass(kind, str):
         return str.__getitem__(value, slice(_LONGEST))
-    if issubclass(kind, tuple) and getattr(kind, "_fields", None) is not None:
-        return value
+    if hasattr(kind, "_fields") and issubclass(kind, tuple):
+        return value  # a named tuple, which has few
     is_mapping = issubclass(kind, Mapping)
     if not is_mapping and not issubclass(kind, (list, tuple, set, frozenset)):
         return value

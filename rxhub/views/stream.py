@@ -13,7 +13,7 @@ from rxhub.views.safe import safe
 __all__ = ["Item", "page"]
 
 _HEADINGS = ("time", "what", "who", "details")
-_MOST = 160
+_MOST = 100
 
 
 class Item(NamedTuple):
@@ -24,12 +24,12 @@ class Item(NamedTuple):
     value: Any
 
 
-def page(title: str, items: Sequence[Item], status: str, seen: int, skipped: int) -> Page:
+def page(items: Sequence[Item], status: str, seen: int, skipped: int) -> Page:
     """What a live table shows: the newest item first."""
     rows = [_row(item) for item in reversed(items)]
-    chips = [status, f"{seen} came", f"{skipped} skipped" if skipped else ""]
+    chips = ["" if status == "live" else status, f"{seen} came", f"{skipped} skipped" if skipped else ""]
     parts: list[Part] = [Table(_HEADINGS, rows)] if rows else [Note("nothing came yet")]
-    return Page(title, chips, parts)
+    return Page("live", chips, parts)
 
 
 def _row(item: Item) -> tuple[str, str, str, str]:

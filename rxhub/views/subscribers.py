@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rxhub.dispatcher import Subscriber
     from rxhub.hub import EventHub
 
-__all__ = ["delivery_page", "error_text", "hub_page", "milliseconds", "number", "subscriber_page", "told"]
+__all__ = ["delivery_page", "duration", "error_text", "hub_page", "number", "subscriber_page", "told"]
 
 _ORDER = ("priority", "subscription", "callback", "plugin", "calls", "stops", "errors", "last latency", "id")
 _RUN = ("", "priority", "subscription", "callback", "came of it", "latency")
@@ -34,7 +34,7 @@ def hub_page(hub: EventHub, subscribers: Sequence[Subscriber]) -> Page:
         count = None if tally is None else tally.counts.get(subscriber, Count())
         counted = ("",) * 4
         if count is not None:
-            counted = str(count.calls), str(count.stops), str(count.errors), milliseconds(count.latency)
+            counted = str(count.calls), str(count.stops), str(count.errors), duration(count.latency)
         owner = "" if subscriber.owner is None else subscriber.owner.name
         identity = number(subscriber.priority), told(subscriber), callback_name(subscriber.callback), owner
         rows.append(
@@ -71,10 +71,10 @@ def subscriber_page(subscriber: Subscriber, tree: Sequence[Line]) -> Page:
         ("subscription", told(subscriber)),
         ("callback", callback_name(subscriber.callback)),
     ]
-    parts: list[Part] = [Table(("", "subscriber"), rows), Tree(tree)]
+    parts: list[Part] = [Table(("", ""), rows), Tree(tree)]
     metadata = {key: value for key, value in islice(subscriber.metadata.items(), MOST_ROWS) if key != "id"}
     if metadata:
-        parts += [Note("metadata"), Tree(outline(metadata))]
+        parts.append(Tree(outline({"metadata": metadata})))
     return Page(type(subscriber).__name__, chips, parts)
 
 
@@ -85,9 +85,7 @@ def delivery_page(delivery: Delivery) -> Page:
     kinds: list[str] = []
     for order, outcome in enumerate(outcomes[:MOST_ROWS], start=1):
         is_stopper = outcome.subscriber is stopper
-        rows.append(
-            (str(order), *_who(outcome.subscriber), _came_of(outcome, is_stopper), milliseconds(outcome.latency))
-        )
+        rows.append((str(order), *_who(outcome.subscriber), _came_of(outcome, is_stopper), duration(outcome.latency)))
         kinds.append("no" if outcome.error is not None else "stop" if is_stopper else "")
     for subscriber in unreached[: MOST_ROWS - len(rows)]:
         rows.append(("", *_who(subscriber), "not reached", ""))
@@ -142,6 +140,10 @@ def number(priority: float) -> str:
     return f"{priority:g}" if isinstance(priority, float) else shown(priority)
 
 
-def milliseconds(seconds: float | None) -> str:
-    """A time in milliseconds, three digits of it; nothing if there is none."""
-    return "" if seconds is None else f"{seconds * 1000:.3g} ms"
+def duration(seconds: float | None) -> str:
+    """A time as people read it, three digits of it; nothing if there is none."""
+    if seconds is None:
+        return ""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.3g} µs"
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
