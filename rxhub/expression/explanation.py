@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "explain"]
 
 _MOST_VALUES = 10
+_MOST_HOLDERS = 1000
 _MOST_LINES = 200
 
 
@@ -158,7 +159,7 @@ class _Secret:
 
 def _told(path: tuple[str, ...], candidate: object, values: tuple[Any, ...]) -> tuple[Any, ...]:
     """What people are told of the values at a condition's path."""
-    holders = islice(found(candidate, path[:-1], whole=True), _MOST_VALUES)
+    holders = islice(found(candidate, path[:-1]), _MOST_HOLDERS)
     if is_secret_path(path) or any(_keeps_secret(holder, path[-1]) for holder in holders):
         return (_Secret(),) * len(values)
     return tuple(map(safe, values))

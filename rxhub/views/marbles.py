@@ -27,14 +27,14 @@ class Lane(NamedTuple):
     Attributes:
         name: stands before its line.
         points: `(time, label)` pairs; times are numbers of one unit for all lanes.
-        completed: when it completed, or None.
-        failed: when it ended by an error, or None.
+        end: when it completed or failed, not before its last point; None if it did neither.
+        failed: whether it ended by an error.
     """
 
     name: str
     points: Iterable[tuple[float, str]]
-    completed: float | None = None
-    failed: float | None = None
+    end: float | None = None
+    failed: bool = False
 
 
 class _Marble(NamedTuple):
@@ -54,8 +54,8 @@ def marbles(title: str, lanes: Iterable[Lane], unit: str = "s", chips: Iterable[
     """
     all_lanes = [(lane, sorted(lane.points, key=lambda point: point[0])) for lane in lanes]
     drawn = all_lanes[:_MOST_LANES]
-    times = [time for _, points in drawn for time in (points[0][0], points[-1][0]) if points] if drawn else []
-    times += [end for lane, _ in drawn for end in (lane.completed, lane.failed) if end is not None]
+    times = [time for _, points in drawn for time, _ in (*points[:1], *points[-1:])]
+    times += [lane.end for lane, _ in drawn if lane.end is not None]
     if not times:
         return Page(title, chips, [Note("nothing was recorded")])
     begin, end = min(times), max(times)
@@ -101,21 +101,21 @@ def _svg(rows: _Rows, begin: float, end: float, unit: str) -> str:
         parts.append(f'<text x="0" y="{y + 4}">{escaped(one_line(lane.name, 26))}</text>')
         parts.append(f'<line x1="{_LEFT}" y1="{y}" x2="{_WIDTH - 6}" y2="{y}" style="stroke:var(--rx-faint)"/>')
         parts += [_marble(marble, y) for marble in found]
-        if lane.completed is not None:
-            x = _x(_place(lane.completed, begin, end))
-            parts.append(
-                f'<line x1="{x}" y1="{y - 11}" x2="{x}" y2="{y + 11}" style="stroke:var(--rx-ink);stroke-width:2"/>'
-            )
-        if lane.failed is not None:
-            x = _x(_place(lane.failed, begin, end))
-            path = f"M{x - 6} {y - 6}L{x + 6} {y + 6}M{x - 6} {y + 6}L{x + 6} {y - 6}"
-            parts.append(f'<path d="{path}" style="stroke:var(--rx-no);stroke-width:2"/>')
+        if lane.end is not None:
+            parts.append(_end(_x(_place(lane.end, begin, end)), y, lane.failed))
     y = height - 6
     parts.append(f'<text x="{_LEFT}" y="{y}" style="fill:var(--rx-faint)">{_time(begin)} {escaped(unit)}</text>')
     parts.append(
         f'<text x="{_WIDTH}" y="{y}" text-anchor="end" style="fill:var(--rx-faint)">{_time(end)} {escaped(unit)}</text>'
     )
     return "".join([*parts, "</svg>"])
+
+
+def _end(x: float, y: int, failed: bool) -> str:
+    if failed:
+        path = f"M{x - 6} {y - 6}L{x + 6} {y + 6}M{x - 6} {y + 6}L{x + 6} {y - 6}"
+        return f'<path d="{path}" style="stroke:var(--rx-no);stroke-width:2"/>'
+    return f'<line x1="{x}" y1="{y - 11}" x2="{x}" y2="{y + 11}" style="stroke:var(--rx-ink);stroke-width:2"/>'
 
 
 def _marble(marble: _Marble, y: int) -> str:
@@ -151,10 +151,9 @@ def _letters(rows: _Rows, begin: float, end: float, unit: str) -> list[str]:
             place = round(_place(time, begin, end) * _LETTERS)
             counts[place] = counts.get(place, 0) + 1
             line[place] = (_initial(label)[:1] or "o") if counts[place] == 1 else str(min(9, counts[place]))
-        for ended, sign in ((lane.completed, "|"), (lane.failed, "#")):
-            if ended is not None:
-                place = round(_place(ended, begin, end) * _LETTERS)
-                line[place:] = [line[place], sign] if place in counts else [sign]
+        if lane.end is not None:
+            place = max([round(_place(lane.end, begin, end) * _LETTERS), *(taken + 1 for taken in counts)])
+            line[place:] = "#" if lane.failed else "|"
         lines.append(f"{one_line(lane.name, 24).ljust(width)}  {''.join(line)}")
     scale = f"{_time(begin)} {unit}".ljust(_LETTERS - 6)
     return [*lines, f"{' ' * width}  {scale}{_time(end)} {unit}"]

@@ -18,6 +18,7 @@ _MOST_LEVELS = 6
 _MOST_LINES = 200
 _LONGEST = 1000
 _WIDTH = 100
+_FEW = 4
 _NAMES = ("key", "name")  # beside a value they tell whether it is secret
 
 
@@ -120,9 +121,9 @@ def outline(value: object) -> list[Line]:
             lines.append(Line(level, name, told))
             continue
         children: list[tuple[str, Any]] = []
-        if isinstance(item, dict):
+        if issubclass(type(item), dict):
             children = [_child(key, each) for key, each in cast("dict[Any, Any]", item).items()]
-        elif isinstance(item, (list, tuple)):
+        elif issubclass(type(item), (list, tuple)):
             children = [_child(number, each) for number, each in enumerate(cast("list[Any]", item))]
         if not children:
             lines.append(Line(level, name, shown(cast("object", item), _WIDTH)))
@@ -150,14 +151,14 @@ class _Nothing:
 _NOTHING = _Nothing()
 
 
-def _is_long(item: object) -> bool:
+def _is_long(item: Any) -> bool:
     """Whether `shown` would leave something of it out."""
-    if isinstance(item, dict):
-        return any(map(_is_nested, cast("dict[Any, Any]", item).values())) or len(cast("dict[Any, Any]", item)) > 4
-    if isinstance(item, (list, tuple)):
-        return any(map(_is_nested, cast("list[Any]", item))) or len(cast("list[Any]", item)) > 4
-    return False
+    kind = cast("type[Any]", type(item))  # not what a proxy says of itself
+    if issubclass(kind, dict):
+        return len(item) > _FEW or any(map(_is_nested, item.values()))
+    return issubclass(kind, (list, tuple)) and (len(item) > _FEW or any(map(_is_nested, item)))
 
 
-def _is_nested(item: object) -> bool:
-    return isinstance(item, (dict, list, tuple, More)) and item not in ({}, [], ())
+def _is_nested(item: Any) -> bool:
+    kind = cast("type[Any]", type(item))
+    return kind is More or (issubclass(kind, (dict, list, tuple)) and len(item) > 0)
