@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rxhub.markup import escaped, one_line
 from rxhub.views.page import Drawing, Note, Page
 
-__all__ = ["Lane", "marbles"]
+__all__ = ["Lane", "marbles", "recorded"]
 
 _MOST_LANES = 16
 _MOST_LABELS = 8  # told of one marble when the mouse is over it
@@ -35,6 +35,20 @@ class Lane(NamedTuple):
     points: Iterable[tuple[float, str]]
     end: float | None = None
     failed: bool = False
+
+
+def recorded(points: Iterable[tuple[float, str]], title: str = "recorded", unit: str = "s") -> Page:
+    """Draw one recording as a stream for each label, in the order in which they first came.
+
+    Args:
+        points: `(time, label)` pairs, such as the topics of events and when these came.
+        title: what was recorded.
+        unit: of the times.
+    """
+    lanes: dict[str, list[tuple[float, str]]] = {}
+    for time, label in points:
+        lanes.setdefault(label, []).append((time, label))
+    return marbles(title, [Lane(label, of_label) for label, of_label in lanes.items()], unit)
 
 
 class _Marble(NamedTuple):

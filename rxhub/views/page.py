@@ -64,6 +64,9 @@ class Page:
         """What `_repr_mimebundle_` gives back."""
         return {"text/plain": self.text(), "text/html": self.html()}
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self.bundle()
+
 
 class Note:
     """A sentence."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.views.marbles import Lane, marbles
+from rxhub.views.marbles import Lane, marbles, recorded
 from tests.views.test_page import elements
 
 times = st.floats(-1e6, 1e6)
@@ -48,3 +48,8 @@ def test_of_many_streams_the_first_are_drawn() -> None:
 
 def test_an_empty_recording_says_so() -> None:
     assert marbles("recorded", []).text() == "recorded\n  nothing was recorded"
+
+
+def test_a_recording_has_a_stream_for_each_label_in_the_order_of_coming() -> None:
+    page = recorded([(0, "b"), (1, "a"), (2, "b")], "an hour", "min")
+    assert [line.split()[0] for line in page.text().splitlines()] == ["an", "b", "a", "0"]
