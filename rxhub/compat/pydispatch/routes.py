@@ -63,9 +63,23 @@ class Route:
             numbers by equality, and takes None for everybody.
         rank: its place among the four lists of PyDispatcher.
         reference: as `getReceivers` gives it: a weak reference, or the receiver itself.
+        held: the receiver, if it lives as long as the plugin that connected it.
+        forget: tells that plugin that the route has left before.
     """
 
-    __slots__ = ("__weakref__", "_accepted", "_precedes", "home", "key", "only", "rank", "reference", "senderkey")
+    __slots__ = (
+        "__weakref__",
+        "_accepted",
+        "_precedes",
+        "forget",
+        "held",
+        "home",
+        "key",
+        "only",
+        "rank",
+        "reference",
+        "senderkey",
+    )
 
     def __init__(
         self,
@@ -82,6 +96,8 @@ class Route:
         self.only = only
         self.rank = 2 * (senderkey == id(ANY)) + (home.key is ANY)
         self.reference = reference
+        self.held: Any = None
+        self.forget: Callable[[], object] | None = None
         self._accepted = _accepted_by(receiver)
         self._precedes = precedes
 

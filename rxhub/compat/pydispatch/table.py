@@ -18,6 +18,7 @@ from _thread import RLock
 from collections import deque
 from collections.abc import Hashable
 from contextvars import Context
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary, ref
 
@@ -120,10 +121,14 @@ class Table:
         sender_reference = self._reference_to(sender)
         only = ANY if sender is ANY or sender_reference is not None else sender
         route = Route(self.signal(key), id(sender), only, reference, receiver, self.precedes)
+        owner = present()
+        if owner is not None:
+            route.held = receiver
+            leave = partial(self._withdraw, route)
+            route.forget = partial(owner.forget, leave)
+            owner.keep(leave)
         with self._lock:
             before = self._put(route)
-            if before is not None:
-                self._mortal.pop(id(before.reference), None)
             if weak:
                 self._mortal[id(reference)] = route
             if sender_reference is not None:
@@ -131,10 +136,10 @@ class Table:
             carriers = self._carriers(route)
         for carrier in carriers:
             carrier.connect(route, None if sender is ANY else sender, priority=FIRST + route.rank)
-        owner = present()
-        if owner is not None:
-            # Leaves with the plugin that connected it, and lives as long: `receiver` is held by this.
-            owner.keep(lambda receiver=receiver: self._withdraw(route))
+        if before is not None:
+            self._forget(before)
+            for carrier in carriers:
+                carrier.disconnect(before, None if sender is ANY else sender)
 
     def _put(self, route: Route) -> Route | None:
         """Put a route at the end of its list; give back what had its place before."""
@@ -180,13 +185,19 @@ class Table:
         if routes is None or routes.get(route.reference) is not route:
             return
         del routes[route.reference]
-        self._mortal.pop(id(route.reference), None)
+        self._forget(route)
         by_key = self._routes[route.senderkey]
         if not routes:
             del by_key[route.key]
         if not by_key:
             del self._routes[route.senderkey]
             self._senders.pop(route.senderkey, None)
+
+    def _forget(self, route: Route) -> None:
+        self._mortal.pop(id(route.reference), None)
+        if route.forget is not None:
+            route.forget()
+            route.forget = route.held = None
 
     def clear(self) -> None:
         """Disconnect everybody."""
@@ -204,7 +215,9 @@ class Table:
                 if isinstance(dead, _SenderReference):
                     if self._senders.get(dead.key) is dead:
                         del self._senders[dead.key]
-                        orphans = [r for routes in (*self._routes.get(dead.key, {}).values(),) for r in (*routes.values(),)]
+                        orphans = [
+                            r for routes in (*self._routes.get(dead.key, {}).values(),) for r in (*routes.values(),)
+                        ]
                         swept.extend(orphans)
                         for route in orphans:
                             self._drop(route)
