@@ -1,4 +1,4 @@
-"""PyDispatcher over rxhub: `from rxhub.compat.pydispatch import dispatcher` instead of `from pydispatch import dispatcher`.
+"""PyDispatcher over rxhub: import from `rxhub.compat.pydispatch` what you imported from `pydispatch`.
 
 `install()` puts these modules where `import pydispatch` looks, for code that is not to be touched.
 """

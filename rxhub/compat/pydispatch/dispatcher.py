@@ -84,8 +84,10 @@ def disconnect(receiver: _Anything, signal: _Anything = Any, sender: _Anything =
 def send(
     signal: _Anything = Any, sender: _Anything = Anonymous, *arguments: _Anything, **named: _Anything
 ) -> list[tuple[_Anything, _Anything]]:
-    """Call those who are connected to (`signal`, `sender`), then those of (`Any`, `sender`), (`signal`, `Any`), and
-    (`Any`, `Any`); nobody twice.
+    """Call the receivers, those of this sender first.
+
+    The order is: who is connected to (`signal`, `sender`), to (`Any`, `sender`), to (`signal`, `Any`), and to
+    (`Any`, `Any`); nobody is called twice.
 
     Args:
         signal: the signal.

@@ -29,8 +29,8 @@ def function(receiver: Any) -> tuple[Callable[..., Any], CodeType, int]:
     if hasattr(receiver, "__code__"):
         return receiver, receiver.__code__, 0
     raise ValueError(
-        f"unknown reciever type {receiver} {type(receiver)}: there is no Python code behind it to take the names of its "
-        "arguments from. Wrap it in a function or a lambda."
+        f"unknown reciever type {receiver} {type(receiver)}: there is no Python code behind it to take the names of "
+        "its arguments from. Wrap it in a function or a lambda."
     )
 
 

@@ -1,7 +1,7 @@
 """Routes, and the rxhub signals that carry them.
 
 A *route* is one connection of PyDispatcher's: a reference to a receiver, under a sender and a signal's key, each of
-which may be `ANY`. Every key with a route has a `KeySignal`, a signal of rxhub's that calls the routes as its receivers.
+which may be `ANY`. Every key with a route has a `KeySignal`, a signal of rxhub's whose receivers are the routes.
 
 PyDispatcher calls those of (sender, signal) first, then (sender, Any), (Any, signal) and (Any, Any), and nobody twice.
 The *rank* of a route is its place among these four, and its priority in the signal is `FIRST + rank`. A route to any
@@ -29,7 +29,7 @@ FIRST = 100
 POSITIONAL = "*"
 """Under this name an emission holds the positional arguments, if there are any."""
 
-WEAKREF_TYPES = (ReferenceType, BoundMethodWeakref)
+WEAKREF_TYPES: tuple[type[Any], ...] = (ReferenceType, BoundMethodWeakref)
 """The types of what refers to a receiver that may die."""
 
 
@@ -132,7 +132,7 @@ _UNKNOWN = ("(unknown)",)
 
 
 def _accepted_by(receiver: Any) -> tuple[str, ...] | None:
-    """The names that `robustApply` would offer the receiver; None for all, `_UNKNOWN` if it has to be asked each time."""
+    """The names that `robustApply` would offer the receiver; None for all, `_UNKNOWN` if it must be asked each time."""
     if type(receiver) not in (FunctionType, MethodType):
         return _UNKNOWN
     try:
@@ -172,9 +172,9 @@ def _answers(given: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     for call, value in given:
         if type(call) is not Route:
             answers.append((call, value))
-        elif type(value) is tuple:
-            answers.append(value)
-        elif value is not _PASSED_OVER:
-            # An exception; its traceback has kept the receiver.
+        elif isinstance(value, Exception):
+            # Its traceback has kept the receiver.
             answers.append((call.receiver, value))
+        elif value is not _PASSED_OVER:
+            answers.append(value)
     return answers

@@ -1,7 +1,8 @@
 """Weak references to receivers: to a bound method they live as long as its object.
 
 A method is made anew each time it is asked for, so that a plain weak reference to it is dead at once.
-`BoundMethodWeakref` refers to the object and to the function. Two of them are equal while they refer to the same method.
+`BoundMethodWeakref` refers to the object and to the function. Two of them are equal while they refer to the same
+method.
 """
 
 from __future__ import annotations
