@@ -1,8 +1,8 @@
 """Who is connected to which signal from which sender: the table of all routes.
 
-Theory of operation. The table keeps the routes, in the shape of PyDispatcher's `connections`; the signals know them weakly,
-so that a route that leaves the table is gone everywhere. A signal lives as long as it has a route, or was asked for
-by the user.
+Theory of operation. The table keeps the routes, in the shape of PyDispatcher's `connections`; the signals know them
+weakly, so that a route that leaves the table is gone everywhere. A signal lives as long as it has a route, or was asked
+for by the user.
 
 References to receivers and senders that have died are appended to a queue; no lock is taken there, since the collector
 may strike anywhere. Whoever comes next sweeps. A dead sender's id is used again only after it was appended, and an
@@ -115,8 +115,8 @@ class Table:
             hash(reference)
         except TypeError as error:
             raise DispatcherTypeError(
-                f"{receiver!r} cannot receive {key!r}: {error}. Receivers are told apart by hash and equality: give its "
-                "class a __hash__, or connect one of its methods."
+                f"{receiver!r} cannot receive {key!r}: {error}. Receivers are told apart by hash and equality: give "
+                "its class a __hash__, or connect one of its methods."
             ) from error
         sender_reference = self._reference_to(sender)
         only = ANY if sender is ANY or sender_reference is not None else sender
