@@ -78,6 +78,8 @@ class Sending:
         token = _under_way.set(self)
         try:
             for connection in lineup:
+                if self._emission.is_stopped():
+                    break
                 if not connection.alive or (call := connection()) is None:
                     continue
                 terms = connection.terms
@@ -103,8 +105,6 @@ class Sending:
                     answers.append((call, error))
                     if policy == "collect":
                         self._signal.failed(call, error)
-                if self._emission.is_stopped():
-                    break
         finally:
             try:
                 self._give_later()
