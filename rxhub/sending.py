@@ -56,12 +56,13 @@ class Sending:
         self._candidate: dict[str, Any] | None = None
         self._later: deque[tuple[Connection, Emission]] = deque()
         self._over = False
-        self._outermost = self
+        # None if it is the outermost itself: a cycle would keep the sender until the collector comes.
+        self._outermost: Sending | None = None
         outer = self._outer = _under_way.get()
         while outer is not None:
             # One that is over was left behind in the context of a task that outlived it.
             if outer._signal is signal and not outer._over:
-                self._outermost = outer._outermost
+                self._outermost = outer._outermost or outer
                 break
             outer = outer._outer
 
@@ -127,7 +128,7 @@ class Sending:
 
     def _put(self, connection: Connection, call: Receiver) -> None:
         """Let a pipeline have the emission: now, or in its turn."""
-        if self._outermost is self:
+        if self._outermost is None:
             call(self._emission)
         else:
             self._outermost._later.append((connection, self._emission))
