@@ -17,7 +17,7 @@ from rxhub.emission import Emission
 from rxhub.signal import Signal
 
 SLOTS = range(5)
-BEHAVIOURS = ["plain", "stops on a", "raises on b", "nests", "leaves", "joins", "coroutine"]
+BEHAVIOURS = ["plain", "stops on a", "raises on b", "nests", "leaves", "leaves", "joins", "coroutine"]
 FORMS = ["function", "method", "object"]
 MORTAL = ["first", "second"]
 SENDERS = [*MORTAL, "class", "text", "number", "bytes", "unreferable", "nobody"]
