@@ -822,3 +822,15 @@ def test_who_has_sent_is_let_go_at_once():
     finally:
         gc.enable()
     subscription.dispose()
+
+
+def test_a_signal_that_nobody_holds_is_gone_at_once():
+    signal = Signal("gone")
+    signal.connect(lambda **_: None, Shot)
+    signal.send(Shot)
+    gc.disable()
+    try:
+        del signal
+        assert "gone" not in [each.name for each in signals()]
+    finally:
+        gc.enable()

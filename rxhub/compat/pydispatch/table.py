@@ -118,6 +118,8 @@ class Table:
                 f"{receiver!r} cannot receive {key!r}: {error}. Receivers are told apart by hash and equality: give "
                 "its class a __hash__, or connect one of its methods."
             ) from error
+        if self._is_last(reference, id(sender), key):
+            return
         sender_reference = self._reference_to(sender)
         only = ANY if sender is ANY or sender_reference is not None else sender
         route = Route(self.signal(key), id(sender), only, reference, receiver, self.precedes)
@@ -140,6 +142,12 @@ class Table:
             self._forget(before)
             for carrier in carriers:
                 carrier.disconnect(before, None if sender is ANY else sender)
+
+    def _is_last(self, reference: Any, senderkey: int, key: Hashable) -> bool:
+        """Whether connecting changes nothing: who is called meanwhile must not be replaced."""
+        with self._lock:
+            routes = self._list(senderkey, key)
+            return bool(routes) and next(reversed(routes)) == reference
 
     def _put(self, route: Route) -> Route | None:
         """Put a route at the end of its list; give back what had its place before."""
