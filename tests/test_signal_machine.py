@@ -29,7 +29,7 @@ WHERE: dict[str | None, Callable[[str, str | None], bool]] = {
 }
 
 slots = st.sampled_from(SLOTS)
-senders = st.sampled_from(SENDERS)
+senders = st.sampled_from([*SENDERS, *["nobody"] * 5])
 kinds = st.sampled_from(["a", "b", "c"])
 priorities = st.sampled_from([100, 100, 50, 150.5])
 wheres = st.sampled_from([None, None, *WHERE])
@@ -113,14 +113,17 @@ class Entry:
 class SignalMachine(RuleBasedStateMachine):
     """The signal beside a list of `Entry`."""
 
-    @initialize(policy=st.sampled_from(["raise", "group"]))
-    def begin(self, policy: Any) -> None:
+    @initialize(
+        policy=st.sampled_from(["raise", "group"]),
+        behaviours=st.lists(st.tuples(st.sampled_from(BEHAVIOURS), slots), min_size=len(SLOTS), max_size=len(SLOTS)),
+    )
+    def begin(self, policy: Any, behaviours: list[tuple[str, int]]) -> None:
         logging.disable()  # what a test run keeps of the log would keep receivers and senders
         gc.freeze()
         self.signal: Signal[...] = Signal("s", on_receiver_error=policy)
         self.policy = policy
         self.made = 0
-        self.receivers = [self.make("function", "plain", 0, "nobody") for _ in SLOTS]
+        self.receivers = [self.make("function", does, other, "nobody") for does, other in behaviours]
         self.kept = object()
         self.living: dict[str, Any] = {name: Sender() for name in MORTAL}
         self.subscriptions: dict[str, Any] = {}
@@ -266,7 +269,7 @@ class SignalMachine(RuleBasedStateMachine):
     # What happens
 
     @rule(
-        slot=slots, sender=senders, weak=st.booleans(), uid=st.sampled_from([None, None, "u", "v"]), where=wheres,
+        slot=slots, sender=senders, weak=st.booleans(), uid=st.sampled_from([None, None, None, "u", "v"]), where=wheres,
         priority=priorities,
     )  # fmt: skip
     def connect(self, slot: int, sender: str, weak: bool, uid: str | None, where: str | None, priority: float) -> None:
