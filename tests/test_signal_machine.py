@@ -30,7 +30,7 @@ WHERE: dict[str | None, Callable[[str, str | None], bool]] = {
 
 slots = st.sampled_from(SLOTS)
 senders = st.sampled_from([*SENDERS, *["nobody"] * 5])
-kinds = st.sampled_from(["a", "b", "c"])
+kinds = st.sampled_from(["a", "a", "b", "c"])
 priorities = st.sampled_from([100, 100, 50, 150.5])
 wheres = st.sampled_from([None, None, *WHERE])
 
@@ -128,7 +128,6 @@ class SignalMachine(RuleBasedStateMachine):
         self.living: dict[str, Any] = {name: Sender() for name in MORTAL}
         self.subscriptions: dict[str, Any] = {}
         self.labels: dict[Any, str] = {}
-        self.mutes = ExitStack()
         self.muted = False
         # The model
         self.entries: list[Entry] = []
@@ -322,13 +321,14 @@ class SignalMachine(RuleBasedStateMachine):
             self.remove(entry)
         self.settle()
 
-    @rule(muted=st.booleans())
-    def mute(self, muted: bool) -> None:
-        if muted:
-            self.mutes.enter_context(self.signal.muted())
-        else:
-            self.mutes.close()
-        self.muted = muted
+    @rule(sender=senders, kind=kinds, times=st.integers(1, 2))
+    def send_muted(self, sender: str, kind: str, times: int) -> None:
+        with ExitStack() as mutes:
+            for _ in range(times):
+                mutes.enter_context(self.signal.muted())
+            self.muted = True
+            self.send(sender, kind)
+            self.muted = False
 
     @rule(sender=senders, kind=kinds)
     def send(self, sender: str, kind: str) -> None:
