@@ -9,6 +9,7 @@ from reactivex import Observable, abc
 from rxhub.errors import HubConnectionError
 from rxhub.event import Event
 from rxhub.inbox import Action, Inbox
+from rxhub.owned import OwnedSubject
 from rxhub.state import ConnectionState, Phase
 from rxhub.subject import Subject
 from rxhub.transport import Transport
@@ -42,7 +43,7 @@ class Connection:
         self.scheme, self.location, path = _address(server_url)
         self.transport = _transport(self.scheme, f"{self.location}{path}")
         self.state = ConnectionState(Phase.DISCONNECTED)
-        self.changes: Subject[ConnectionState] = Subject()
+        self.changes: Subject[ConnectionState] = OwnedSubject()
         self._inbox = inbox
         self._by_user = False
         self._open()

@@ -12,6 +12,7 @@ from reactivex import operators as ops
 from rxhub.awaiting import Awaitable
 from rxhub.emission import Emission, name_of
 from rxhub.expression import parse
+from rxhub.redaction import redacted
 from rxhub.seats import checked_priority
 from rxhub.subject import Subject
 
@@ -140,4 +141,5 @@ def kwargs_of(value: object, relay: Relay) -> Mapping[str, Any]:
     """
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in cast("Mapping[Any, Any]", value)):
         return cast("Mapping[str, Any]", value)
-    raise TypeError(f"{relay!r} takes emissions or mappings of names to values, but {value!r} was emitted.")
+    found: object = redacted(cast("object", value))
+    raise TypeError(f"{relay!r} takes emissions or mappings of names to values, but {found!r} was emitted.")

@@ -25,6 +25,7 @@ from reactivex.disposable import Disposable
 from rxhub.convention import OBSERVES, Receiver, Terms, terms_of
 from rxhub.emission import Emission
 from rxhub.expression import compile
+from rxhub.owned import OwnedSubject
 from rxhub.ownership import present
 from rxhub.payload import declared
 from rxhub.relay import Emissions, Entrance, Relay, SenderSubject, kwargs_of
@@ -261,20 +262,24 @@ class Signal(Relay, Generic[P]):
             """Call the receivers of `sender` as `send_robust` does, and await coroutine receivers in their place."""
             return await self._asend(sender, named, "collect")
 
-    def _send(self, sender: Any, named: dict[str, Any], policy: Policy) -> Answers:
+    def _send(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
         lineup = self._lineup(sender, named)
         if not lineup:
             return []
-        steps = Sending(self, sender, named).give(lineup, policy, running)
+        steps = Sending(self, sender, named, origin).give(lineup, policy, running)
         try:
             steps.send(None)
         except StopIteration as end:
             return end.value
         raise AssertionError("a sending that does not await was suspended")
 
-    async def _asend(self, sender: Any, named: dict[str, Any], policy: Policy) -> Answers:
+    async def _asend(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
         lineup = self._lineup(sender, named)
-        return await Sending(self, sender, named).give(lineup, policy, awaiting) if lineup else []
+        return await Sending(self, sender, named, origin).give(lineup, policy, awaiting) if lineup else []
+
+    async def relay(self, emission: Emission) -> Answers:
+        """Send an emission that was made elsewhere, as `asend_robust` does; it keeps its `origin`."""
+        return await self._asend(emission.sender, {**emission}, "collect", emission.origin)
 
     def _lineup(self, sender: Any, named: dict[str, Any]) -> Lineup:
         if "signal" in named:
@@ -296,7 +301,7 @@ class Signal(Relay, Generic[P]):
     def errors(self) -> Subject[Exception]:
         """What receivers raised in `send_robust` and `asend_robust`, what pipelines raised, what sources ended with."""
         if self._errors is None:
-            self._errors = Subject()
+            self._errors = OwnedSubject()
         return self._errors
 
     def of(self, sender: Any) -> SenderSubject:
@@ -322,7 +327,8 @@ class Signal(Relay, Generic[P]):
         Raises:
             TypeError: if the value is no mapping with names as its keys.
         """
-        self._send(value.sender if isinstance(value, Emission) else None, {**kwargs_of(value, self)}, "collect")
+        sender, origin = (value.sender, value.origin) if isinstance(value, Emission) else (None, None)
+        self._send(sender, {**kwargs_of(value, self)}, "collect", origin)
 
     def dispose(self) -> None:
         """Disconnect everybody. A signal has no end: it can be connected to again."""

@@ -694,6 +694,19 @@ class TestPipelines:
         assert signal.send(n=0) == [(again, [(again, 1)])]
         assert seen == [("receiver", 0), ("receiver", 1), ("observer", 0), ("observer", 1)]
 
+    def test_a_late_observer_has_the_order_of_sending_however_deep_it_was_sent(self):
+        signal, seen = Signal(), []
+
+        def again(n, **_):
+            if n < 3:
+                signal.send(n=n + 1)
+
+        signal.connect(again)
+        signal.on(priority=0).subscribe(lambda e: seen.append(("early", e["n"])))
+        signal.on(priority=1000).subscribe(lambda e: seen.append(("late", e["n"])))
+        signal.send(n=0)
+        assert [n for who, n in seen if who == "early"] == [n for who, n in seen if who == "late"] == [0, 1, 2, 3]
+
     def test_who_leaves_is_not_given_what_was_put_off(self):
         signal, seen = Signal(), []
         subscriptions = []
