@@ -131,7 +131,8 @@ class SignalMachine(RuleBasedStateMachine):
         self.muted = False
         # The model
         self.entries: list[Entry] = []
-        self.model_later: list[tuple[Entry, tuple[Any, ...]]] | None = None
+        self.model_later: list[tuple[int, Entry, tuple[Any, ...]]] | None = None
+        self.model_sent = 0
         self.forget_logs()
 
     def teardown(self) -> None:
@@ -165,9 +166,9 @@ class SignalMachine(RuleBasedStateMachine):
             emission.stop()
         elif behaviour == "raises on b" and kind == "b":
             raise Failure(label)
-        elif behaviour == "nests" and depth == 0:
+        elif behaviour == "nests" and depth < 2:
             self.nested = True
-            self.signal.send(self.sender(other_sender), kind="b" if kind == "a" else "a", depth=1)
+            self.signal.send(self.sender(other_sender), kind="b" if kind == "a" else "a", depth=depth + 1)
         elif behaviour == "leaves":
             self.signal.disconnect(self.receivers[other].connectable)
         elif behaviour == "joins":
@@ -222,6 +223,8 @@ class SignalMachine(RuleBasedStateMachine):
         later, outermost = self.model_later, self.model_later is None
         if later is None:
             later = self.model_later = []
+        self.model_sent += 1
+        number = self.model_sent
         name = {"text": "red", "class": "SignalMachine", **dict.fromkeys(MORTAL, "Sender")}.get(sender)
         try:
             for entry in self.model_lineup(sender):
@@ -232,7 +235,7 @@ class SignalMachine(RuleBasedStateMachine):
                     if outermost:
                         self.expected.append(seen)
                     else:
-                        later.append((entry, seen))
+                        later.append((number, entry, seen))
                     continue
                 try:
                     answers.append((entry.label, self.model_call(entry, kind, depth)))
@@ -245,7 +248,9 @@ class SignalMachine(RuleBasedStateMachine):
                     break
         finally:
             if outermost:
-                self.expected += [seen for entry, seen in later if entry.alive]
+                # In the order of sending; sorting keeps that of the receivers.
+                later.sort(key=lambda put: put[0])
+                self.expected += [seen for _, entry, seen in later if entry.alive]
                 self.model_later = None
         if errors and policy == "group":
             raise ExceptionGroup("some", errors)
@@ -257,8 +262,8 @@ class SignalMachine(RuleBasedStateMachine):
         self.expected.append((entry.label, kind, depth))
         if behaviour == "raises on b" and kind == "b":
             raise Failure(entry.label)
-        if behaviour == "nests" and depth == 0:
-            self.model_send(other_sender, "b" if kind == "a" else "a", 1, self.policy)
+        if behaviour == "nests" and depth < 2:
+            self.model_send(other_sender, "b" if kind == "a" else "a", depth + 1, self.policy)
         elif behaviour == "leaves":
             self.model_disconnect(self.receivers[other].label, "nobody")
         elif behaviour == "joins":
