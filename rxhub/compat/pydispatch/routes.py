@@ -107,6 +107,11 @@ class Route:
         reference = self.reference
         return reference() if isinstance(reference, WEAKREF_TYPES) else reference
 
+    @property
+    def __wrapped__(self) -> Any:
+        # By this name, as of a decorated function, descriptions know who stands behind it.
+        return self.receiver
+
     def __call__(self, /, signal: KeySignal, sender: Any, **named: Any) -> Any:
         """Call the receiver with what it accepts; returns `(receiver, response)`, as `send` does."""
         receiver = self.receiver

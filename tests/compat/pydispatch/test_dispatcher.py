@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rxhub import EventHub
 from rxhub.compat.pydispatch import dispatcher, install, robust, saferef, signal_of, uninstall
 from rxhub.compat.pydispatch.errors import DispatcherKeyError, DispatcherTypeError
 from rxhub.ownership import Owner
@@ -106,6 +107,15 @@ def test_a_receiver_in_rxhubs_manner_can_stop_the_emission() -> None:
 
     assert listener.log == []
     signal_of("saved").disconnect(stopping)
+
+
+def test_a_description_names_the_receivers() -> None:
+    listener, sender = Listener(), Sender()
+    dispatcher.connect(listener.receive, "saved", sender)
+    with EventHub() as hub:
+        described = str(hub.describe())
+    assert "Listener.receive" in described
+    assert "Sender" in described
 
 
 def test_there_is_no_signal_of_any() -> None:
