@@ -234,7 +234,7 @@ class Signal(Relay, Generic[P]):
                 places.sweep()
             lineups, lineup = places.ready
             lineup = lineups.get(id(sender), lineup)
-            if lineup is None:
+            if lineup is None and (lineup := places.plain(sender)) is None:
                 return self._send(sender, named, self._on_receiver_error)
             if "signal" in named:
                 raise self._reserved()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 __all__ = ["main"]
 
-VENDORED = Path(__file__).parent / "vendored"
+UPSTREAM = Path(__file__).parent / "upstream"
 
 
 def main(whose: str) -> int:
@@ -23,7 +23,7 @@ def main(whose: str) -> int:
         install()
     import pydispatch.dispatcher
 
-    suite = unittest.defaultTestLoader.discover(str(VENDORED), top_level_dir=str(VENDORED))
+    suite = unittest.defaultTestLoader.discover(str(UPSTREAM), top_level_dir=str(UPSTREAM))
     result = unittest.TextTestRunner(verbosity=2).run(suite)
     told = {
         "modules": pydispatch.dispatcher.__name__,
