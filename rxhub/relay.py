@@ -27,7 +27,9 @@ logger = logging.getLogger("rxhub")
 class Relay(Subject[Emission]):
     """A subject of emissions that no source can end: it ignores completions and reports errors."""
 
-    _signal: Signal[...]
+    @property
+    def _signal(self) -> Signal[...]:
+        raise NotImplementedError
 
     def on_error(self, error: Exception) -> None:
         """Log and report a source's error; the receivers stay."""
@@ -52,8 +54,12 @@ class SenderSubject(Relay):
 
     def __init__(self, signal: Signal[...], sender: Any) -> None:
         super().__init__()
-        self.signal = self._signal = signal
+        self.signal = signal
         self.sender = sender
+
+    @property
+    def _signal(self) -> Signal[...]:
+        return self.signal
 
     def on_next(self, value: Mapping[str, Any]) -> None:
         """Send a mapping of kwargs in the name of the sender, as `send_robust` does.

@@ -72,14 +72,15 @@ class Sending:
         self._later: list[tuple[int, int, Connection, Emission]] = []
         self._number = self._sent = 0
         self._over = False
-        self._outermost = self
+        # None if it is the outermost itself: a cycle would keep the sender until the collector comes.
+        self._outermost: Sending | None = None
         outer = self._outer = _under_way.get()
         while outer is not None:
             # One that is over was left behind in the context of a task that outlived it.
             if outer._signal is signal and not outer._over:
-                self._outermost = outer._outermost
-                self._outermost._sent += 1
-                self._number = self._outermost._sent
+                outermost = self._outermost = outer._outermost or outer
+                outermost._sent += 1
+                self._number = outermost._sent
                 break
             outer = outer._outer
 
@@ -145,7 +146,7 @@ class Sending:
 
     def _put(self, connection: Connection, call: Receiver) -> None:
         """Let a pipeline have the emission: now, or in its turn."""
-        if self._outermost is self:
+        if self._outermost is None:
             call(self._emission)
         else:
             heappush(self._outermost._later, (self._number, next(_puts), connection, self._emission))

@@ -87,7 +87,6 @@ class Signal(Relay, Generic[P]):
         self.name = name if name is not None else f"signal {number}"
         self._named = name is not None
         self.payload = payload
-        self._signal = self
         self._on_receiver_error: Policy = on_receiver_error
         self._places = Seats(careful=on_receiver_error == "group")
         self._muted = 0
@@ -98,6 +97,11 @@ class Signal(Relay, Generic[P]):
             for way in ("send", "send_robust", "asend", "asend_robust"):
                 setattr(self, way, declared(getattr(self, way), payload))
         _living[number] = self
+
+    @property
+    def _signal(self) -> Signal[...]:
+        # No attribute, for it would keep the signal until the collector comes.
+        return self
 
     def __set_name__(self, owner: type, name: str) -> None:
         if not self._named:

@@ -3,6 +3,7 @@ import gc
 import inspect
 import logging
 import os
+import weakref
 from dataclasses import dataclass
 from functools import partial
 from typing import TypedDict
@@ -816,3 +817,33 @@ def test_a_failing_receiver_is_logged_on_the_logger_of_the_library(caplog):
     with caplog.at_level(logging.ERROR, logger="rxhub"):
         signal.send_robust()
     assert [record.name for record in caplog.records] == ["rxhub"]
+
+
+def test_who_has_sent_is_let_go_at_once():
+    signal = Signal()
+    signal.connect(lambda emission, **_: None, weak=False)
+    subscription = signal.subscribe(lambda _: None)
+    shot = Shot()
+    reference = weakref.ref(shot)
+
+    gc.disable()  # the collector would hide a cycle
+    try:
+        signal.send(shot)
+        signal.send_robust(shot)
+        del shot
+        assert reference() is None
+    finally:
+        gc.enable()
+    subscription.dispose()
+
+
+def test_a_signal_that_nobody_holds_is_gone_at_once():
+    signal = Signal("gone")
+    signal.connect(lambda **_: None, Shot)
+    signal.send(Shot)
+    gc.disable()
+    try:
+        del signal
+        assert "gone" not in [each.name for each in signals()]
+    finally:
+        gc.enable()
