@@ -1,10 +1,10 @@
 """The signal: a subject carrying a sender.
 
-Theory of operation. There are two ways to send. The *quick way* is the loop in `send`: it finds a lineup of plain
-receivers in `Seats.ready` and calls them. The *careful way*, `Sending`, is for everything else: receivers with
-`where=`, coroutine functions, receivers that ask for the emission, pipelines, and the policies that collect errors.
-Either takes the lineup as it is when it begins: who connects meanwhile does not get the emission, who leaves gets it no
-more.
+Theory of operation. There are two ways to send. The *quick way* is the loop in `send` and in `send_robust`: it finds a
+lineup of plain receivers in `Seats.ready` and calls them; asking a method for the lineup would cost as much as a
+receiver does. The *careful way*, `Sending`, is for everything else: receivers with `where=`, coroutine functions,
+receivers that ask for the emission, pipelines, and the policy that groups errors. Either takes the lineup as it is when
+it begins: who connects meanwhile does not get the emission, who leaves gets it no more.
 """
 
 from __future__ import annotations
@@ -230,12 +230,18 @@ class Signal(Relay, Generic[P]):
                 AsyncReceiverError: if a coroutine receiver is to be called while a loop runs in this thread.
             """
             places = self._places
+            lineups, lineup = places.ready
+            if not lineup and not lineups and lineup is not None:
+                return []  # nobody is connected
             if places.gone:
                 places.sweep()
-            lineups, lineup = places.ready
+                lineups, lineup = places.ready
             lineup = lineups.get(id(sender), lineup)
-            if lineup is None and (lineup := places.plain(sender)) is None:
-                return self._send(sender, named, self._on_receiver_error)
+            if not lineup:
+                if lineup is None and (lineup := places.plain(sender)) is None:
+                    return self._send(sender, named, self._on_receiver_error)
+                if not lineup:
+                    return []
             if "signal" in named:
                 raise self._reserved()
             named["signal"] = self
@@ -252,7 +258,32 @@ class Signal(Relay, Generic[P]):
             Returns:
                 `[(receiver, what it returned or raised), …]`.
             """
-            return self._send(sender, named, "collect")
+            places = self._places
+            lineups, lineup = places.ready
+            if not lineup and not lineups and lineup is not None:
+                return []  # nobody is connected
+            if places.gone:
+                places.sweep()
+                lineups, lineup = places.ready
+            lineup = lineups.get(id(sender), lineup)
+            if not lineup:
+                if lineup is None and (lineup := places.plain(sender)) is None:
+                    return self._send(sender, named, "collect")
+                if not lineup:
+                    return []
+            if "signal" in named:
+                raise self._reserved()
+            named["signal"] = self
+            named["sender"] = sender
+            answers = []
+            for connection in lineup:
+                if connection.alive and (call := connection()) is not None:
+                    try:
+                        answers.append((call, call(**named)))
+                    except Exception as error:
+                        self.failed(call, error)
+                        answers.append((call, error))
+            return answers
 
         async def asend(self, /, sender=None, **named):
             """Call the receivers of `sender` as `send` does, and await coroutine receivers in their place."""
@@ -282,9 +313,10 @@ class Signal(Relay, Generic[P]):
         return await self._asend(emission.sender, {**emission}, "collect", emission.origin)
 
     def _lineup(self, sender: Any, named: dict[str, Any]) -> Lineup:
-        if "signal" in named:
+        lineup = () if self._muted else self._places.lineup(sender)
+        if lineup and "signal" in named:
             raise self._reserved()
-        return () if self._muted else self._places.lineup(sender)
+        return lineup
 
     def _reserved(self) -> TypeError:
         return TypeError(f"{self!r} passes itself as signal=, so nothing else can be sent under that name.")

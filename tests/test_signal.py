@@ -149,13 +149,13 @@ class TestConnecting:
             signal.connect(print, where="method=")
         assert not signal.connections
 
-    def test_the_name_signal_is_reserved_whoever_listens(self):
+    @pytest.mark.parametrize("where", [None, "a=1"])
+    def test_the_name_signal_is_reserved(self, where):
         signal = Signal("s")
-        for _ in range(2):
+        signal.connect(print, where=where)
+        for send in (signal.send, signal.send_robust):
             with pytest.raises(TypeError, match="passes itself as signal="):
-                signal.send(Shot, signal=1)
-            signal.connect(print, where="a=1")
-        signal.dispose()
+                send(Shot, signal=1)
 
 
 class TestOrder:
