@@ -33,7 +33,7 @@ from weakref import ref
 from rxhub.convention import Receiver, Terms
 from rxhub.ownership import Owner
 
-__all__ = ["Connection", "Lineup", "Seats", "checked_priority", "key_of"]
+__all__ = ["Connection", "Lineup", "Seat", "Seats", "checked_priority", "key_of"]
 
 _SenderKey: TypeAlias = Hashable
 
@@ -135,11 +135,17 @@ class _SenderReference(ref[Any]):
 
 
 class Seat:
-    """The connections for one sender."""
+    """The connections for one sender, which is held weakly.
+
+    Args:
+        key: what tells the sender from others.
+        sender: the sender.
+        bury: gets the reference to the sender when that has died.
+    """
 
     __slots__ = ("key", "members", "reference")
 
-    def __init__(self, key: _SenderKey, sender: Any, bury: Callable[[ref[Any]], None]) -> None:
+    def __init__(self, key: _SenderKey, sender: Any, bury: Callable[[ref[Any]], object] | None = None) -> None:
         self.key = key
         self.members: dict[Hashable, Connection] = {}
         self.reference: _SenderReference | tuple[Any] = (sender,)
