@@ -51,6 +51,8 @@ async def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
         Unreachable: if there is none to be had; says why, and what to do.
     """
     answer: Future[str] = Future()
+    # Whoever has given up waiting does not stop the thread, which will still set it.
+    answer.set_running_or_notify_cancel()
 
     def ask() -> None:
         try:
@@ -100,7 +102,7 @@ def explained(error: BaseException, endpoint: Endpoint, timeout: float) -> Unrea
         case ConnectionRefusedError():
             why = "refused the connection. Does the server run, and on this port?"
         case OSError() | HTTPException():
-            why = f"could not be reached: {error or type(error).__name__}."
+            why = f"could not be reached: {str(error) or type(error).__name__}."
         case _:
             why = f"could not be reached: {type(error).__name__}: {error}."
     return Unreachable(f"The event server at {url} {why}")

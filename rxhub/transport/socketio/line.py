@@ -127,7 +127,7 @@ class Line:
             return task.result()
         if not isinstance(error, (ConnectionClosed, OSError)):
             logger.error("The connection ends by a mistake of rxhub's own: %s", error, exc_info=error)
-        return f"the connection was lost: {error or type(error).__name__}"
+        return f"the connection was lost: {str(error) or type(error).__name__}"
 
     def abandon(self) -> None:
         """Close this process's copy of the socket without a word; for a child process."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import ssl
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
@@ -120,6 +121,7 @@ class Server:
         self.headers: dict[str, str] = {}
         self.line = ""
         self.first = ""
+        self.tls: ssl.SSLContext | None = None
         self.clients: list[Client] = []
         self.taken: list[dict[str, Any]] = []
         self.requests: list[Any] = []
@@ -154,7 +156,7 @@ class Server:
     async def run(self, ready: Callable[[], None], stopped: asyncio.Event) -> None:
         async with serve(
             self._connected, "127.0.0.1", self.port, process_request=self._requested, logger=_silent,
-            close_timeout=0.2, ping_interval=None,
+            ssl=self.tls, close_timeout=0.2, ping_interval=None,
         ) as listening:  # fmt: skip
             self.port = listening.sockets[0].getsockname()[1]
             ready()
