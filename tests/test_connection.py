@@ -269,7 +269,8 @@ def test_whoever_gets_the_second_copy_drops_it(hub: EventHub, server: Server) ->
     [
         "nonsense", "9::", "5:::", "5:::{", '5:::{"name":"ftrack.event","args":[]}', "6:::1", "6:::99+[1]", "6:::1+[{",
         '5:::{"name":"ftrack.event","args":[{"topic":1}]}', '5:::{"name":"x","args":[1]}', "3:::hello", "4:::{}", "8::",
-        "1::", "7:::0", b"binary", "5:::" + "[" * 1000, '5:::{"name":"ftrack.event","args":[{"topic":"a","data":1e999}]}',
+        "1::", "7:::0", b"binary", "5:::" + "[" * 1000,
+        '5:::{"name":"ftrack.event","args":[{"topic":"a","data":1e999}]}',
     ],
 )  # fmt: skip
 def test_nothing_that_a_server_sends_ends_the_client(hub: EventHub, server: Server, odd: Any) -> None:
