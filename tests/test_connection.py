@@ -280,6 +280,32 @@ def test_nothing_that_a_server_sends_ends_the_client(hub: EventHub, server: Serv
     assert len(server.requests) == 1
 
 
+def test_an_event_that_breaks_every_connection_is_given_up(
+    hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rxhub.transport.socketio.outbox.MOST_BREAKS", 2)
+    server.deadly = {"bad"}
+    hub.connect()
+    settled(hub, server)
+    bad, good = hub.publish(Event("bad")), hub.publish(Event("good"))
+    with pytest.raises(HubConnectionError, match=r"bad was given up: .* too large for the server"):
+        bad.result(LIMIT)
+    good.result(LIMIT)
+    assert len(server.requests) == 3
+
+
+def test_a_mistake_of_our_own_does_not_let_connect_wait_for_ever(
+    hub: EventHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def mistaken(*_: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("rxhub.transport.socketio.line.shake_hands", mistaken)
+    with pytest.raises(HubConnectionError, match="ZeroDivisionError: oh"):
+        hub.connect()
+    assert "mistake of rxhub's own" in caplog.text
+
+
 @pytest.mark.parametrize("farewell", ["0", "0::", "7:::1+0"])
 def test_a_server_that_ends_the_session_is_come_back_to(hub: EventHub, server: Server, farewell: str) -> None:
     hub.connect()

@@ -172,13 +172,22 @@ class _Life:
         self.ending: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        self._task = self.loop.create_task(self._run())
+        self._task = self.loop.create_task(self._live())
 
     def hurry(self) -> None:
         self._hurry.set()
 
     def end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
         self.ending = self.loop.create_task(self._end(timeout, keep, ended))
+
+    async def _live(self) -> None:
+        try:
+            await self._run()
+        except Exception as error:
+            # Whoever waits for the connection must not wait for ever.
+            logger.error("Connecting ends by a mistake of rxhub's own: %s", error, exc_info=error)
+            self._transport.over(self)
+            self._sink.changed(ConnectionState(Phase.DISCONNECTED, f"{type(error).__name__}: {error}"))
 
     async def _run(self) -> None:
         transport, sink = self._transport, self._sink
