@@ -79,11 +79,12 @@ def pair(server: Server, proxy: Proxy) -> Iterator[Pair]:
 
 def test_resets_in_the_middle_of_frames(pair: Pair, proxy: Proxy, server: Server) -> None:
     for after in (1, 777, 12_345):
+        until(lambda: pair.publisher.connected)
         proxy.reset_after(after)
         pair.publish(MANY)
         until(lambda: not proxy.armed)
     pair.check()
-    assert len(server.requests) >= 2 + 3
+    assert len(server.requests) > 2
 
 
 def test_resets_at_any_time(pair: Pair, proxy: Proxy) -> None:
