@@ -463,6 +463,27 @@ def test_many_that_connect_at_once(hub: EventHub, server: Server) -> None:
     assert set(results) <= {"Already connected."}
 
 
+def test_connecting_in_the_network_s_own_thread_would_wait_for_itself(hub: EventHub, server: Server) -> None:
+    hub.connect()
+    raised: list[Exception] = []
+
+    def connect(_: object) -> None:
+        try:
+            EventHub(server.url).connect()
+        except HubConnectionError as error:
+            raised.append(error)
+
+    settled(hub, server)
+    server.unanswered = {"a"}
+    sent = hub.publish(Event("a"))
+    sent.add_done_callback(connect)
+    settled(hub, server)
+    server.unanswered = set()
+    server.drop()
+    until(lambda: raised)
+    assert "network's own thread" in str(raised[0])
+
+
 # The end
 
 
