@@ -1,6 +1,8 @@
-"""The least that a server of events could be: it answers each frame with one of an acknowledgement's size, and forwards it.
+"""The least that a server of events could be: it answers each frame with one of an acknowledgement's size, and
+forwards it.
 
-It reads nothing, checks nothing and knows two connections. What stands between it and ours is the event server; uvicorn is in both.
+It reads nothing, checks nothing and knows two connections. What stands between it and ours is the event server;
+uvicorn is in both.
 """
 
 from __future__ import annotations
