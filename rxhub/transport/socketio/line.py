@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 
 from rxhub.errors import EventError, ProtocolError
 from rxhub.event import Event
@@ -44,10 +45,12 @@ class Line:
 
     Attributes:
         answers: the server has acknowledged something, so it is worth waiting for more of that.
+        too_large: the server has ended the connection because a message was too large for it.
     """
 
     def __init__(self, socket: ClientConnection, session: ClientSession, handshake: Handshake) -> None:
         self.answers = False
+        self.too_large = False
         self._socket = socket
         self._session = session
         self._watchdog = Watchdog(handshake.heartbeat, monotonic(), time())
@@ -126,7 +129,9 @@ class Line:
         error = task.exception()
         if error is None:
             return task.result()
-        if not isinstance(error, (ConnectionClosed, OSError)):
+        if isinstance(error, ConnectionClosed):
+            self.too_large = error.rcvd is not None and error.rcvd.code == CloseCode.MESSAGE_TOO_BIG
+        elif not isinstance(error, OSError):
             logger.error("The connection ends by a mistake of rxhub's own: %s", error, exc_info=error)
         return f"the connection was lost: {str(error) or type(error).__name__}"
 
