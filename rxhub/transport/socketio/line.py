@@ -124,14 +124,13 @@ class Line:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._hang_up()
+            self.too_large = self._socket.close_code == CloseCode.MESSAGE_TOO_BIG
         # Reading knows best why a connection ended: writing finds it only closed.
         task = next(task for task in tasks if task in done)
         error = task.exception()
         if error is None:
             return task.result()
-        if isinstance(error, ConnectionClosed):
-            self.too_large = error.rcvd is not None and error.rcvd.code == CloseCode.MESSAGE_TOO_BIG
-        elif not isinstance(error, OSError):
+        if not isinstance(error, (ConnectionClosed, OSError)):
             logger.error("The connection ends by a mistake of rxhub's own: %s", error, exc_info=error)
         return f"the connection was lost: {str(error) or type(error).__name__}"
 
@@ -147,9 +146,6 @@ class Line:
             frame = await socket.recv()
             now = monotonic()
             self._watchdog.heard(now)
-            if not self.answers:
-                for letter in outbox.overdue(now):
-                    letter.accepted.set_result(None)
             try:
                 packet = session.receive(_text(frame))
                 code = packet.code
@@ -174,6 +170,9 @@ class Line:
                         return f"the server asks for a new session ({packet.data})"
             except (ProtocolError, EventError) as error:
                 logger.warning("What the event server sent was ignored: %s", error)
+            if not self.answers:
+                for letter in outbox.overdue(now):
+                    letter.accepted.set_result(None)
 
     async def _write(self, source: Mapping[str, Any], interests: Interests, outbox: Outbox) -> str:
         socket, session, rung = self._socket, self._session, self._rung
