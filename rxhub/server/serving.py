@@ -122,6 +122,7 @@ def running(
     *,
     users: Users | None = None,
     port: int = 0,
+    api_key: str | None = None,
     limits: Limits | None = None,
     heartbeat: float = 10.0,
     heartbeat_timeout: float = 30.0,
@@ -133,6 +134,8 @@ def running(
     Args:
         users: who may connect beside the one whom it makes, and whose key it tells.
         port: where; 0 takes a free one.
+        api_key: the key of the user whom it makes; a new one if it is not given. With it and the port, clients of a
+            server that was here before come back.
         limits: what users may do.
         heartbeat: seconds between two heartbeats.
         heartbeat_timeout: seconds after which a client that sends nothing is gone.
@@ -145,7 +148,7 @@ def running(
     Raises:
         HubConnectionError: if nobody can listen there.
     """
-    key = new_key()
+    key = new_key() if api_key is None else api_key
     events = EventServer(
         Users([*(users or ()), User.with_key(LOCAL_USER, key)]),
         limits=limits,
