@@ -13,7 +13,7 @@ from typing import Any, Final
 import uvicorn
 
 from rxhub.errors import HubConnectionError, PlainTextRefused
-from rxhub.server.application import routes
+from rxhub.server.asgi import routes
 from rxhub.server.door import is_loopback
 from rxhub.server.events import EventServer
 from rxhub.server.keys import new_key
