@@ -1,4 +1,5 @@
-"""Real clients of the server, each with the same few methods: ftrack's in Python and JavaScript, and Socket.IO 0.9's."""
+"""Real clients of the server, each with the same few methods: ftrack's in Python and JavaScript, and Socket.IO
+0.9's."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ import ftrack_api.event.hub
 
 from rxhub.server import Running
 
-__all__ = ["FOLDER", "NodeClient", "PEERS", "Peer", "PythonClient", "install", "until"]
+__all__ = ["FOLDER", "PEERS", "NodeClient", "Peer", "PythonClient", "install", "until"]
 
 FOLDER = Path(__file__).parents[1] / "peers" / "clients"
 LIMIT = 20.0

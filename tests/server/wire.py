@@ -32,11 +32,11 @@ def credentials(server: Running) -> dict[str, str]:
     return {"ftrack-user": server.api_user, "ftrack-api-key": server.api_key}
 
 
-def packet(topic: str, data: Any = None, id: int | None = 1, **fields: Any) -> str:
+def packet(topic: str, data: Any = None, number: int | None = 1, **fields: Any) -> str:
     """An event packet."""
     event = {"topic": topic, "data": data, **fields}
-    number = "" if id is None else f"{id}+"
-    return f"5:{number}::{json.dumps({'name': 'ftrack.event', 'args': [event]})}"
+    id = "" if number is None else f"{number}+"
+    return f"5:{id}::{json.dumps({'name': 'ftrack.event', 'args': [event]})}"
 
 
 def answer(text: str) -> tuple[int, dict[str, Any]]:
