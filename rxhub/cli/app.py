@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import demo, explain, filter, plugins
+from rxhub.cli import demo, explain, filter, plugins, serve, user
 
 __all__ = ["app"]
 
@@ -23,6 +23,8 @@ app.command("demo")(demo.command)
 app.command("filter")(filter.command)
 app.command("explain")(explain.command)
 app.command("plugins")(plugins.command)
+app.command("serve")(serve.command)
+app.add_typer(user.group, name="user")
 
 
 def _print_version(wanted: bool) -> None:
