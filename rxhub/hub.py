@@ -89,7 +89,7 @@ class EventHub:
                 raise TypeError(f"Expected mapping for {name}, got {value!r}.")
         self.id = urandom(16).hex()
         self._inbox = Inbox(inbox, overflow)
-        self._connection = Connection(server_url, self._inbox)
+        self._link = Connection(server_url, self._inbox)
         self._dispatcher = Dispatcher(self._joined, self._left)
         self._handling = Handling(self._inbox, self, self._finish)
         self._removed: deque[Pipeline] = deque()
@@ -99,34 +99,34 @@ class EventHub:
         self.events: Subject[Event] = Subject(serialize=True)
         self.scheduler = HandlingScheduler(self._inbox)
         self._publisher = Publisher(
-            self.id, api_user, self._connection, self._inbox, self._handling, self._dispatcher, self.scheduler
+            self.id, api_user, self._link, self._inbox, self._handling, self._dispatcher, self.scheduler
         )
         watch(self)
 
     def __repr__(self) -> str:
         handled = f"handled by {self._handling.claimed_by}" if self.handled else "not handled"
-        state = self._connection.state
+        state = self._link.state
         return f"<EventHub {self.get_server_url()} {state}, {len(self._dispatcher)} subscribers, {handled}>"
 
     # ftrack's hub
 
     def get_server_url(self) -> str:
         """The URL of the server."""
-        return f"{self._connection.scheme}://{self._connection.location}"
+        return f"{self._link.scheme}://{self._link.location}"
 
     def get_network_location(self) -> str:
         """The host of the URL, with its port if it has one."""
-        return self._connection.location
+        return self._link.location
 
     @property
     def secure(self) -> bool:
         """Whether the connection is encrypted."""
-        return self._connection.scheme == "https"
+        return self._link.scheme == "https"
 
     @property
     def connected(self) -> bool:
         """Whether events can be sent and arrive."""
-        return bool(self._connection.state)
+        return bool(self._link.state)
 
     def init_connection(self) -> None:
         """Let events be published before the connection stands; nothing is to do for `memory://`."""
@@ -139,7 +139,7 @@ class EventHub:
             HubClosed: if it was closed.
         """
         self._publisher.check_open()
-        self._connection.connect()
+        self._link.connect()
 
     def disconnect(self, unsubscribe: bool = True, reconnect: bool = False) -> None:
         """Disconnect from the server; `wait` ends when it has handled `ftrack.meta.disconnected`.
@@ -158,7 +158,7 @@ class EventHub:
                 # Another thread may unsubscribe it first.
                 with suppress(NotFoundError):
                     self._dispatcher.unsubscribe(subscriber.id)
-        self._connection.disconnect()
+        self._link.disconnect()
         if not reconnect:
             farewell = Event(FAREWELL)
             self._publisher.prepare(farewell)
@@ -346,7 +346,7 @@ class EventHub:
     @property
     def state(self) -> Observable[ConnectionState]:
         """The state of the connection, beginning with the present one."""
-        return self._connection.states()
+        return self._link.states()
 
     @property
     def dropped(self) -> int:
@@ -444,7 +444,7 @@ class EventHub:
             lost = self._inbox.close()
         if lost:
             logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
-        sent = self._connection.transport.close()
+        sent = self._link.transport.close()
         if not self._handling.here and not self._handling.join(timeout):
             logger.warning(
                 "A callback of the hub still runs %g s after close(); the hub ends when the callback does.", timeout
@@ -508,10 +508,10 @@ class EventHub:
         return self._dispatcher.dispatch(event).results
 
     def _joined(self, subscriber: Subscriber) -> None:
-        self._connection.transport.interest(subscriber.id, subscriber.expression, subscriber.metadata)
+        self._link.transport.interest(subscriber.id, subscriber.expression, subscriber.metadata)
 
     def _left(self, subscriber: Subscriber) -> None:
-        self._connection.transport.forget(subscriber.id)
+        self._link.transport.forget(subscriber.id)
         pipeline = subscriber.callback
         if isinstance(pipeline, Pipeline) and not pipeline.disposed:
             # Removed by its id: its observer would wait for ever.
@@ -534,7 +534,7 @@ class EventHub:
             if isinstance(subscriber.callback, Pipeline):
                 subscriber.callback.complete()
         self._complete_removed()
-        self._connection.end()
+        self._link.end()
 
     def forked(self) -> None:
         """Start anew in a child process: no lock is held, nobody handles, nothing waits, and nothing is connected."""
@@ -547,4 +547,4 @@ class EventHub:
         for subscriber in self._dispatcher.subscribers:
             if isinstance(subscriber.callback, Pipeline):
                 subscriber.callback.renew_lock()
-        self._connection.forked()
+        self._link.forked()
