@@ -31,7 +31,7 @@ from reactivex import abc
 from rxhub.delivery import ABSENT, Delivery, Failed, Outcome
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
-from rxhub.expression import Expression, Index, parse
+from rxhub.expression import Dialect, Expression, Index, parse
 from rxhub.handover import Answer, HandOver, Settle, as_exception
 from rxhub.roster import Registration, Roster
 from rxhub.subject import Subject
@@ -126,8 +126,10 @@ class Dispatcher:
     Args:
         joined: told of each new subscriber.
         left: told of each subscriber that was removed.
+        dialect: how subscriptions and targets are read.
 
     Attributes:
+        dialect: how subscriptions and targets are read.
         deliveries: emits each delivery when its run is over.
         errors: emits the outcome of each callback that failed.
     """
@@ -136,9 +138,11 @@ class Dispatcher:
         self,
         joined: Callable[[Subscriber], None] | None = None,
         left: Callable[[Subscriber], None] | None = None,
+        dialect: Dialect = Dialect.RXHUB,
     ) -> None:
         self._joined = joined
         self._left = left
+        self.dialect = dialect
         # Two threads may dispatch at the same time, but an Rx observer must not be called while it is busy.
         self.deliveries: Subject[Delivery] = Subject(serialize=True)
         self.errors: Subject[Outcome] = Subject(serialize=True)
@@ -185,11 +189,19 @@ class Dispatcher:
             raise TypeError(f"A subscriber's id must be hashable, but {type(identifier).__name__} was given.")
         if not isinstance(priority, (int, float)) or priority != priority:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A priority is a number (the lowest runs first), but {priority!r} was given.")
-        member = Subscriber(subscription, parse(subscription), callback, metadata, priority, scheduler, self._settle)
+        tree = parse(subscription, self.dialect)
+        return self.add(Subscriber(subscription, tree, callback, metadata, priority, scheduler, self._settle))
+
+    def add(self, member: Subscriber) -> Subscriber:
+        """Register a subscriber that was made elsewhere, and give it back.
+
+        Raises:
+            NotUniqueError: if one with its id is registered.
+        """
         # The roster and the index rank equal priorities by order of coming: both must see the same order.
         with self._lock:
-            self._roster.join(identifier, member)
-            member._token = self._index.add(member.expression, member, priority)
+            self._roster.join(member.id, member)
+            member._token = self._index.add(member.expression, member, member.priority)
         if self._joined is not None:
             self._joined(member)
         return member
@@ -337,7 +349,7 @@ class Dispatcher:
 
     def _failed(self, event: Event, subscriber: Subscriber, raised: BaseException) -> Failed:
         error = as_exception(raised)
-        self._report(event, Outcome(subscriber, error=error), error)
+        self.report(event, Outcome(subscriber, error=error), error)
         return Failed(error)
 
     def _settle(
@@ -346,19 +358,20 @@ class Dispatcher:
         """A callback that was handed to a scheduler has ended."""
         outcome = Outcome(subscriber, result, error)
         if error is not None:
-            self._report(delivery.event, outcome, error)
+            self.report(delivery.event, outcome, error)
         elif answer is not None and result is not None:
             answer(delivery.event, subscriber, result)
         delivery.close_one(outcome)
 
-    def _report(self, event: Event, outcome: Outcome, error: Exception) -> None:
+    def report(self, event: Event, outcome: Outcome, error: Exception) -> None:
+        """Tell that a callback has failed."""
         logger.error("Error calling %s for event %s: %s", outcome.subscriber, event.topic, error, exc_info=error)
         self.errors.on_next(outcome)
 
     def _targeted(self, event: Event, matched: Sequence[Subscriber]) -> Sequence[Subscriber]:
         """Those of `matched` whose metadata the event's target matches; none if the target does not parse."""
         try:
-            target = parse(event.target)
+            target = parse(event.target, self.dialect)
         except ExpressionError as error:
             logger.error("Event %s reaches nobody, since its target cannot be parsed: %s", event.id, error)
             return ()
