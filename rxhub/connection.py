@@ -23,6 +23,7 @@ class Connection:
     Args:
         server_url: the scheme chooses the transport.
         inbox: where events go, and the news of the state, which observers get where the hub is handled.
+        transport: what to move events by, instead of what the scheme would choose.
 
     Attributes:
         scheme: of the URL, in lower case.
@@ -36,11 +37,11 @@ class Connection:
         ValueError: if it has no scheme that rxhub knows.
     """
 
-    def __init__(self, server_url: str, inbox: Inbox) -> None:
+    def __init__(self, server_url: str, inbox: Inbox, transport: Transport | None = None) -> None:
         if not isinstance(server_url, str):
             raise TypeError(f"A server url is text, but {type(server_url).__name__} was given.")
         self.scheme, self.location, path = _address(server_url)
-        self.transport = _transport(self.scheme, f"{self.location}{path}")
+        self.transport = _transport(self.scheme, f"{self.location}{path}") if transport is None else transport
         self.state = ConnectionState(Phase.DISCONNECTED)
         self.changes: Subject[ConnectionState] = Subject()
         self._inbox = inbox

@@ -89,8 +89,8 @@ class EventHub:
                 raise TypeError(f"Expected mapping for {name}, got {value!r}.")
         self.id = urandom(16).hex()
         self._inbox = Inbox(inbox, overflow)
-        self._link = Connection(server_url, self._inbox)
-        self._dispatcher = Dispatcher(self._joined, self._left)
+        self._link = self._new_link(server_url)
+        self._dispatcher = self._new_dispatcher()
         self._handling = Handling(self._inbox, self, self._finish)
         self._removed: deque[Pipeline] = deque()
         self._lock = RLock()
@@ -102,6 +102,14 @@ class EventHub:
             self.id, api_user, self._link, self._inbox, self._handling, self._dispatcher, self.scheduler
         )
         watch(self)
+
+    # What a hub with another face makes otherwise (rxhub.compat)
+
+    def _new_link(self, server_url: str) -> Connection:
+        return Connection(server_url, self._inbox)
+
+    def _new_dispatcher(self) -> Dispatcher:
+        return Dispatcher(self._joined, self._left)
 
     def __repr__(self) -> str:
         handled = f"handled by {self._handling.claimed_by}" if self.handled else "not handled"
