@@ -17,6 +17,7 @@ __all__ = [
     "NotUniqueError",
     "Overflow",
     "PipelineEnded",
+    "ProtocolError",
     "RxHubError",
     "TooLate",
 ]
@@ -77,6 +78,10 @@ class NotFoundError(RxHubError, LookupError):
 
 class HubConnectionError(RxHubError, ConnectionError):
     """The hub is not connected, is connected already, or could not be connected."""
+
+
+class ProtocolError(RxHubError, ValueError):
+    """What came over the wire, or was to go over it, is not what the protocol allows."""
 
 
 class HubClosed(HubConnectionError):
