@@ -36,7 +36,7 @@ from rxhub.handover import Answer, HandOver, Settle, as_exception
 from rxhub.roster import Registration, Roster
 from rxhub.subject import Subject
 
-__all__ = ["Callback", "Dispatcher", "Subscriber"]
+__all__ = ["Callback", "Dispatcher", "Run", "Subscriber"]
 
 Callback = Callable[[Event], Any]
 _Coroutine = Coroutine[Any, Any, Any]
@@ -48,6 +48,7 @@ _EMPTY = Context()
 _awaited_by: ContextVar[Dispatcher | None] = ContextVar("rxhub_awaited_by", default=None)
 
 Run = Callable[[_Coroutine, Context], Any]
+"""Runs a coroutine in a context to its end, and returns its result."""
 
 
 def _refuse(coroutine: _Coroutine, _: Context) -> Any:
@@ -190,7 +191,7 @@ class Dispatcher:
         if not isinstance(priority, (int, float)) or priority != priority:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A priority is a number (the lowest runs first), but {priority!r} was given.")
         tree = parse(subscription, self.dialect)
-        return self.add(Subscriber(subscription, tree, callback, metadata, priority, scheduler, self._settle))
+        return self.add(Subscriber(subscription, tree, callback, metadata, priority, scheduler, self.settle))
 
     def add(self, member: Subscriber) -> Subscriber:
         """Register a subscriber that was made elsewhere, and give it back.
@@ -352,10 +353,10 @@ class Dispatcher:
         self.report(event, Outcome(subscriber, error=error), error)
         return Failed(error)
 
-    def _settle(
+    def settle(
         self, delivery: Delivery, subscriber: Subscriber, result: Any, error: Exception | None, answer: Answer | None
     ) -> None:
-        """A callback that was handed to a scheduler has ended."""
+        """Note that a callback which was handed to a scheduler has ended."""
         outcome = Outcome(subscriber, result, error)
         if error is not None:
             self.report(delivery.event, outcome, error)
