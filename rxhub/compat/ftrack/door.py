@@ -28,6 +28,16 @@ class Door:
     def __init__(self, hub: EventHub) -> None:
         self._hub = ref(hub)
 
+    @property
+    def unsent(self) -> int:
+        hub = self._hub()
+        return 0 if hub is None else hub.unsent
+
+    refused = 0
+
+    def hold(self) -> None:
+        """Nothing: `init_connection` does it."""
+
     def open(self, sink: Sink) -> None:
         """Nothing: ftrack's hub connects by itself, and tells of it."""
 
@@ -60,7 +70,10 @@ class Door:
     def forget(self, id: str) -> None:
         """Nothing, as for `interest`."""
 
-    def close(self) -> Future[None]:
+    def wait_for_room(self, timeout: float) -> bool:
+        return True
+
+    def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
         closed: Future[None] = Future()
         hub = self._hub()
         if hub is not None and hub.connected:
@@ -70,3 +83,6 @@ class Door:
                 pass  # another thread was first
         closed.set_result(None)
         return closed
+
+    def forked(self) -> None:
+        """Nothing: the hub lets go of its line."""

@@ -57,7 +57,6 @@ from rxhub.publisher import REPLY
 from rxhub.replies import address
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport.socketio.backoff import Backoff
-from rxhub.transport.socketio.protocol import PATH
 
 __all__ = ["EventHub", "ServerDetails", "SocketIoSession"]
 
@@ -133,8 +132,8 @@ class EventHub(Packets, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
         self._event_queue = EventQueue(self._inbox)
         self._roll = Roll(self._dispatcher)
 
-    def _new_link(self, server_url: str) -> Connection:
-        return Connection(server_url, self._inbox, Door(self))
+    def _new_link(self, server_url: str, *_: Any) -> Connection:
+        return Connection(server_url, self._inbox, {}, transport=Door(self))
 
     def _new_dispatcher(self) -> FtrackDispatcher:
         return FtrackDispatcher(self._joined, self._left, self.logger)
@@ -149,6 +148,11 @@ class EventHub(Packets, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
         self._id = value
         if "_publisher" in self.__dict__:
             self._publisher.hub_id = value
+
+    @property
+    def unsent(self) -> int:
+        """How many published events the server has not accepted yet."""
+        return len(self._unacknowledged) + self._event_send_queue.qsize()
 
     @property
     def _subscribers(self) -> Roll:
@@ -213,9 +217,8 @@ class EventHub(Packets, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
         session = self._get_socket_io_session()
         if "websocket" not in session.supportedTransports:
             raise ValueError("Server does not support websocket sessions.")
-        url = f"{self.get_server_url()}{PATH}websocket/{session.id}"
         patience = float(session.heartbeatTimeout) if session.heartbeatTimeout else None
-        return Line(url, self._headers, self._cookies, patience)
+        return Line(self._endpoint(), session.id, patience)
 
     def _connected(self, line: Line) -> None:
         if not self._inbox.open:

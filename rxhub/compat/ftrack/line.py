@@ -1,76 +1,63 @@
-"""A way to a server for threads, as ftrack's hub uses it: a handshake that waits, a WebSocket that waits.
+"""A WebSocket for threads, as ftrack's hub uses it.
 
-rxhub's own client lives on an event loop. Subclasses of ftrack's hub, though, override what is called for each packet,
-and their code must run neither on a loop nor behind one; so here a thread reads, and whoever publishes writes.
+rxhub's own line lives on an event loop. Subclasses of ftrack's hub, though, override what is called for each packet, and
+their code must run neither on a loop nor behind one; so here a thread reads, and whoever publishes writes.
 """
 
 from __future__ import annotations
 
-import http.client
+import logging
 import os
 import socket
-import ssl
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
 from contextlib import suppress
-from email.message import Message
-from functools import cache
+from time import monotonic, time
 from typing import Any
-from urllib.parse import quote, urlsplit
 
-from rxhub.transport.socketio.protocol import MAX_PACKET, PATH, Handshake
+from rxhub.transport.socketio.endpoint import Endpoint
+from rxhub.transport.socketio.protocol import MAX_PACKET
+from rxhub.transport.socketio.watchdog import Watchdog
 
-__all__ = ["Line", "Silence", "UnexpectedStatus", "shake_hands"]
+__all__ = ["PATIENCE", "Line"]
 
 PATIENCE = 60.0
-"""Seconds that a server has to answer the handshake, and to open the WebSocket."""
+"""Seconds that a server has for each step of connecting."""
 
 _FAREWELL = 2.0
-_LONGEST_HANDSHAKE = 4096
+_PING = 20.0
 
-
-class Silence(OSError):
-    """Nothing has come from the server for longer than it lets us wait."""
-
-
-class UnexpectedStatus(OSError):
-    """The server answered the handshake with another status than 200; that is the `errno`."""
+# What it has to say is in the exceptions already; and at DEBUG it would log the key.
+_silent = logging.Logger("rxhub.compat.ftrack", logging.CRITICAL + 1)
 
 
 class Line:
     """One open WebSocket.
 
     Args:
-        url: of the session, `http(s)://…/socket.io/1/websocket/<sid>`.
-        headers: further headers.
-        cookies: likewise.
-        silence: seconds after which a server that says nothing is taken for dead; None waits for ever.
+        endpoint: the server.
+        session: the id of the session.
+        patience: seconds after which a server that says nothing is taken for dead; None if it sends no heartbeats.
 
     Raises:
         OSError: if the server cannot be reached.
         websockets.exceptions.WebSocketException: if it does not let us in.
     """
 
-    def __init__(
-        self, url: str, headers: Mapping[str, str], cookies: Mapping[str, str], silence: float | None
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, session: str, patience: float | None) -> None:
         from websockets.sync.client import connect
 
-        secure = url.startswith("https:")
-        self._silence = silence
-        # An error would name the URL; heartbeats are Socket.IO's, so that pings are not needed.
         self._socket: Any = connect(
-            f"ws{url.removeprefix('http')}",
-            additional_headers=_with_cookies(headers, cookies),
-            ssl=_tls() if secure else None,
+            endpoint.socket_url(session),
+            additional_headers=endpoint.socket_headers,
+            user_agent_header=None,
             compression=None,
-            ping_interval=None,
+            ping_interval=_PING if patience is None else None,
+            ping_timeout=_PING,
             open_timeout=PATIENCE,
             close_timeout=_FAREWELL,
-            # A character is four bytes of UTF-8 at most; the protocol counts characters.
-            max_size=4 * MAX_PACKET,
+            max_size=4 * MAX_PACKET,  # bytes, of which a character has at most four
+            logger=_silent,
         )
+        self._watchdog = Watchdog(patience, monotonic(), time())
 
     @property
     def connected(self) -> bool:
@@ -92,7 +79,7 @@ class Line:
         """
         from websockets.exceptions import ConnectionClosed
 
-        if not isinstance(packet, str):
+        if not isinstance(packet, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A packet is text, but {type(packet).__name__} was given.")
         try:
             self._socket.send(packet)
@@ -103,18 +90,24 @@ class Line:
         """Wait for one packet.
 
         Raises:
-            OSError: if the connection is broken or closed, or the server is silent for too long.
+            OSError: if the connection is broken or closed, the server is silent, or the computer has slept.
         """
         from websockets.exceptions import ConnectionClosed
 
-        try:
-            return self._socket.recv(timeout=self._silence)
-        except TimeoutError:
-            # No use in a farewell to who does not listen.
-            self.abandon()
-            raise Silence(f"Nothing came from the server for {self._silence:g} s.") from None
-        except ConnectionClosed as error:
-            raise ConnectionError(str(error)) from error
+        while True:
+            try:
+                packet: str | bytes = self._socket.recv(timeout=self._watchdog.interval)
+            except TimeoutError:
+                why = self._watchdog.look(monotonic(), time())
+                if why:
+                    # No use in a farewell to who does not listen.
+                    self.abandon()
+                    raise ConnectionError(why) from None
+            except ConnectionClosed as error:
+                raise ConnectionError(str(error)) from error
+            else:
+                self._watchdog.heard(monotonic())
+                return packet
 
     def close(self) -> None:
         """Say goodbye and close; harmless if it is closed."""
@@ -130,57 +123,3 @@ class Line:
         """Forget the socket without a word; for a child process, whose parent goes on with it."""
         with suppress(OSError):
             os.close(self.sock.detach())
-
-
-def shake_hands(server: str, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Handshake:
-    """Ask a server for a session.
-
-    Args:
-        server: its URL, without a path.
-        headers: with who asks.
-        cookies: further cookies.
-
-    Raises:
-        UnexpectedStatus: if it refuses, or redirects: a key is not sent to where it was not meant for.
-        ProtocolError: if it is no event server.
-        TimeoutError: if it did not answer in time.
-        ssl.SSLError: if no trusted connection came about.
-        OSError: if it cannot be reached.
-    """
-    request = urllib.request.Request(f"{server}{PATH}", headers=_with_cookies(headers, cookies))  # noqa: S310
-    if urlsplit(server).scheme not in ("http", "https"):
-        raise OSError(f"An event server is at http:// or https://, not at {server}")
-    opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=_tls()))
-    try:
-        with opener.open(request, timeout=PATIENCE) as response:
-            if response.status != http.client.OK:
-                raise UnexpectedStatus(response.status, response.reason)
-            return Handshake.parse(response.read(_LONGEST_HANDSHAKE + 1).decode("utf-8", "replace").strip())
-    except urllib.error.HTTPError as error:
-        with error:
-            raise UnexpectedStatus(error.code, error.reason) from None
-    except urllib.error.URLError as error:
-        raise (error.reason if isinstance(error.reason, OSError) else OSError(error.reason)) from None
-    except http.client.HTTPException as error:
-        raise OSError(f"no HTTP was answered ({error!r})") from error
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Message, newurl: str) -> None:
-        return None
-
-
-def _with_cookies(headers: Mapping[str, str], cookies: Mapping[str, str]) -> dict[str, str]:
-    written = {str(name): str(value) for name, value in headers.items() if value is not None}
-    if cookies:
-        written["Cookie"] = "; ".join(f"{name}={quote(str(value), safe=_COOKIE)}" for name, value in cookies.items())
-    return written
-
-
-_COOKIE = "!#$%&'()*+-./:<=>?@[]^_`{|}~"
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    # ftrack's client goes through requests, and studios with a certificate of their own have told requests of it.
-    return ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE") or None)

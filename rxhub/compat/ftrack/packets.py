@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import json
 import logging
-import ssl
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Mapping
+from ssl import SSLError
 from typing import Any, Protocol, cast
+from urllib.error import HTTPError
 
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
-from rxhub.compat.ftrack.line import UnexpectedStatus, shake_hands
+from rxhub.compat.ftrack.line import PATIENCE
 from rxhub.errors import ProtocolError, RxHubError
+from rxhub.transport.socketio.endpoint import Endpoint
+from rxhub.transport.socketio.handshake import explained, request_line
 from rxhub.transport.socketio.payload import check_depth
+from rxhub.transport.socketio.protocol import Handshake
+from rxhub.transport.socketio.recent import Recent
 
 __all__ = ["Packets", "ProcessorThread", "ServerDetails", "SocketIoSession"]
 
@@ -59,6 +64,7 @@ class Packets:
 
     def __init__(self) -> None:
         self._unique_packet_id = 0
+        self._recent = Recent()
         self._packet_callbacks: dict[int, Callable[[Mapping[str, Any]], object]] = {}
         self._code_name_mapping = {str(code): name for code, name in enumerate(_NAMES)}
         self._code_name_mapping |= {name: code for code, name in self._code_name_mapping.items()}
@@ -85,21 +91,25 @@ class Packets:
 
     def _get_socket_io_session(self) -> SocketIoSession:
         """Ask the server for a session; raise EventHubConnectionError if it gives none."""
-        headers = {"ftrack-user": self._api_user, "ftrack-api-key": self._api_key, **self._headers}
-        known = {name: value for name, value in headers.items() if value is not None}
+        endpoint = self._endpoint()
         try:
-            answer = shake_hands(self.get_server_url(), known, self._cookies)
-        except TimeoutError as error:
-            raise exception.EventHubConnectionError(f"Timed out connecting to server: {error}.") from error
-        except ssl.SSLError as error:
-            raise exception.EventHubConnectionError(f"Failed to negotiate SSL with server: {error}.") from error
-        except UnexpectedStatus as error:
-            raise exception.EventHubConnectionError(
-                f"Received unexpected status code {error.errno}{_hint(error.errno)}."
-            ) from error
-        except (OSError, ProtocolError, ValueError) as error:
-            raise exception.EventHubConnectionError(f"Failed to connect to server: {error}.") from error
+            answer = Handshake.parse(request_line(endpoint, PATIENCE))
+        except Exception as error:
+            cause = getattr(error, "reason", error)
+            why = error if isinstance(error, ProtocolError) else explained(error, endpoint, PATIENCE)
+            what = f"Failed to connect to server: {why}"
+            if isinstance(error, HTTPError):
+                what = f"Received unexpected status code {error.code}. {why}"
+            elif isinstance(cause, TimeoutError):
+                what = f"Timed out connecting to server: {why}"
+            elif isinstance(cause, SSLError):
+                what = f"Failed to negotiate SSL with server: {why}"
+            raise exception.EventHubConnectionError("{what}", details={"what": what}) from error
         return SocketIoSession(answer.sid, str(answer.heartbeat or ""), list(answer.transports))
+
+    def _endpoint(self) -> Endpoint:
+        where = self.server.hostname if self.server.port is None else f"{self.server.hostname}:{self.server.port}"
+        return Endpoint(self.server.scheme, where, "", self._api_user, self._api_key, self._headers, self._cookies)
 
     def _add_packet_callback(self, callback: Callable[[Mapping[str, Any]], object]) -> str:
         """Remember what to call when a packet is acknowledged; return the packet's id as it is written."""
@@ -210,7 +220,8 @@ class Packets:
         except RxHubError:
             self.logger.exception("Failed to convert payload into event: %s", args[0])
             return
-        self._event_queue.put(event)
+        if not self._recent.is_duplicate(event):
+            self._event_queue.put(event)
 
     def _take_acknowledgement(self, data: str) -> None:
         identifier, _, arguments = data.partition("+")
@@ -290,9 +301,3 @@ class ProcessorThread(threading.Thread):
         """End after the packet under way; if `silent`, without telling anybody."""
         self.silent = silent
         self.done.set()
-
-
-def _hint(status: Any) -> str:
-    if status in (401, 403):
-        return " (the server does not know this user and key)"
-    return " (this is not followed; give the address that it redirects to)" if str(status).startswith("3") else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -17,7 +18,7 @@ import msgspec
 from rxhub.errors import EventError, ProtocolError
 from rxhub.event import Event
 
-__all__ = ["MAX_DEPTH", "Payload", "check_depth", "read_answer", "read_event", "write_event", "write_json"]
+__all__ = ["MAX_DEPTH", "Payload", "check_depth", "read_answer", "read_event", "resent", "write_event", "write_json"]
 
 MAX_DEPTH: Final = 64
 """Levels of lists and objects in one packet; real events have about ten."""
@@ -82,9 +83,12 @@ def read_answer(data: str) -> Mapping[str, Any]:
     """
     if not data:
         return {}
-    arguments = _read(data, _any_decoder())
-    answer: Any = cast("list[Any]", arguments)[0] if isinstance(arguments, list) and arguments else None
-    return cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
+    arguments: Any = _read(data, _any_decoder())
+    match arguments:
+        case [{} as answer, *_]:
+            return cast("dict[str, Any]", answer)
+        case _:
+            return {}
 
 
 def write_event(event: Event) -> str:
@@ -100,6 +104,15 @@ def write_event(event: Event) -> str:
             f"The event {event.get('topic')} cannot be sent, since it cannot be written as JSON: {error}. "
             "Send plain values (texts, numbers, lists, dicts), or publish it with synchronous=True."
         ) from error
+
+
+def resent(argument: str) -> str:
+    """An event's JSON text with `sent` filled in, by which a second copy of it can be told; as it is if it has one."""
+    fields = _fields_decoder().decode(argument)
+    if bytes(fields.get("sent", b"null")) != b"null":
+        return argument
+    fields["sent"] = msgspec.Raw(write_json(datetime.now(UTC)).encode())
+    return write_json(fields)
 
 
 def write_json(value: object) -> str:
@@ -125,6 +138,11 @@ def _read(text: str, decoder: msgspec.json.Decoder[T]) -> T:
 @cache
 def _payload_decoder() -> msgspec.json.Decoder[Payload[Any]]:
     return msgspec.json.Decoder(Payload[Any])
+
+
+@cache
+def _fields_decoder() -> msgspec.json.Decoder[dict[str, msgspec.Raw]]:
+    return msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @cache

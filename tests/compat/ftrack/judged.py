@@ -26,8 +26,14 @@ _PARTS = ("base", "expression", "hub", "subscriber", "subscription")
 
 def _side(package: Any, exception: Any) -> SimpleNamespace:
     """The classes as they are now: `install()` would change the modules, not this."""
-    names = {name: value for part in _PARTS for name, value in vars(getattr(package, part)).items()}
-    return SimpleNamespace(**{**names, "exception": exception})
+    # What a module has made itself: it imports names, such as typing.Any, too.
+    names = {
+        name: value
+        for part in _PARTS
+        for name, value in vars(getattr(package, part)).items()
+        if getattr(value, "__module__", "") == getattr(package, part).__name__
+    }
+    return SimpleNamespace(**names, exception=exception)
 
 
 THEIRS = _side(ftrack_api.event, ftrack_api.exception)
