@@ -17,9 +17,12 @@ __all__ = [
     "NotUniqueError",
     "Overflow",
     "PipelineEnded",
+    "PlainTextRefused",
     "ProtocolError",
+    "Refused",
     "RxHubError",
     "TooLate",
+    "UsersError",
 ]
 
 
@@ -122,3 +125,15 @@ class TooLate(RxHubError, RuntimeError):
 
 class NotDurable(RxHubError, NotImplementedError):
     """This transport keeps no history: processing, replay and dead letters need `nats://`."""
+
+
+class Refused(RxHubError):
+    """A server does not do what a client asked for; the message is told to the client."""
+
+
+class PlainTextRefused(RxHubError, ValueError):
+    """A server was to send keys and events in plain text over a network."""
+
+
+class UsersError(RxHubError, ValueError):
+    """The users of a server cannot be read, or not be changed like this."""
