@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["install", "uninstall"]
 
@@ -23,8 +23,8 @@ _replaced: list[tuple[ModuleType, str, Any]] = []
 def install() -> None:
     """Put rxhub's classes into the modules of `ftrack_api.event`; once more changes nothing.
 
-    The modules stay, and so does whoever has imported one. A class that was imported by its own name before is
-    found in the modules that hold it, and replaced there too; but a subclass or an object of it that exists already remains
+    The modules stay, for whoever has imported one. A class that was imported by its own name before is found in the
+    modules that hold it, and replaced there too; but a subclass or an object of it that exists already remains
     ftrack's. So call it before hubs and sessions are made and subclasses are defined.
 
     Raises:
@@ -32,7 +32,7 @@ def install() -> None:
     """
     if _replaced:
         return
-    import ftrack_api.exception
+    theirs_exception = importlib.import_module("ftrack_api.exception")
 
     from rxhub.compat.ftrack import exception
 
@@ -50,11 +50,11 @@ def install() -> None:
         names: Any = getattr(module, "__dict__", None)
         if not isinstance(names, dict) or getattr(module, "__name__", "").startswith("rxhub."):
             continue
-        for name, value in list(names.items()):
+        for name, value in list(cast("dict[str, Any]", names).items()):
             found = swaps.get(id(value))
-            if found is not None and found[0] is value and isinstance(name, str):
+            if found is not None and found[0] is value:
                 _put(module, name, found[1])
-    exception.recognise(ftrack_api.exception)
+    exception.recognise(theirs_exception)
 
 
 def uninstall() -> None:

@@ -9,8 +9,6 @@ import rxhub.event
 
 __all__ = ["Event"]
 
-_ORDER = ("id", "data", "topic", "sent", "source", "target", "in_reply_to_event")
-
 
 class Event(rxhub.event.Event):
     """A mapping over seven keys, with `stop()`; beyond ftrack's, each key is an attribute too.
@@ -29,7 +27,17 @@ class Event(rxhub.event.Event):
         target: str = "",
         in_reply_to_event: str | None = None,
     ) -> None:
-        super().__init__(topic, id, data or None, sent, source or None, target, in_reply_to_event)
+        # Their order is ftrack's, since programs print events.
+        self._fields = {
+            "id": id or None,
+            "data": data or {},
+            "topic": topic,
+            "sent": sent,
+            "source": source or {},
+            "target": target,
+            "in_reply_to_event": in_reply_to_event,
+        }
+        self._stopped = False
 
     @property
     def _data(self) -> dict[str, Any]:
@@ -58,9 +66,7 @@ class Event(rxhub.event.Event):
         return super().envelope(kind or type(self))
 
     def __str__(self) -> str:
-        fields = self.fields
-        known = {key: fields[key] for key in _ORDER if key in fields}
-        return f"<{type(self).__name__} {known | fields}>"
+        return f"<{type(self).__name__} {self.fields}>"
 
     __repr__ = __str__
 

@@ -2,12 +2,13 @@
 
 The names that have nothing to do with events are looked up in `ftrack_api.exception` itself.
 
-What stands in an `except` is compared by inheritance alone, and a program may have imported ftrack's classes long before
-`install()`. So `recognise` lets ours inherit from ftrack's, whoever imported what and when.
+What stands in an `except` is compared by inheritance alone, and a program may have imported ftrack's classes long
+before `install()`. So `recognise` lets ours inherit from ftrack's, whoever imported what and when.
 """
 
 from __future__ import annotations
 
+import importlib
 import traceback
 from collections.abc import Mapping
 from types import ModuleType
@@ -43,6 +44,8 @@ class Error(errors.RxHubError):
     default_message = "Unspecified error occurred."
 
     def __init__(self, message: str | None = None, details: Mapping[str, Any] | None = None) -> None:
+        # OSError, which some of these are, leaves it empty.
+        self.args = () if message is None else (message,) if details is None else (message, details)
         self.message: str = self.default_message if message is None else message
         self.details: Mapping[str, Any] = {} if details is None else details
         self.traceback = traceback.format_exc()
@@ -111,6 +114,4 @@ def recognise(theirs: ModuleType | None) -> None:
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import ftrack_api.exception
-
-    return getattr(ftrack_api.exception, name)
+    return getattr(importlib.import_module("ftrack_api.exception"), name)

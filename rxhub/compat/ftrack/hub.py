@@ -132,7 +132,7 @@ class EventHub(Packets, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
         self._event_queue = EventQueue(self._inbox)
         self._roll = Roll(self._dispatcher)
 
-    def _new_link(self, server_url: str, *_: Any) -> Connection:
+    def _new_link(self, server_url: str, *_: Any, **__: Any) -> Connection:
         return Connection(server_url, self._inbox, {}, transport=Door(self))
 
     def _new_dispatcher(self) -> FtrackDispatcher:
@@ -250,7 +250,7 @@ class EventHub(Packets, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
             reconnect: the hub is to be connected again soon: what is published waits, and nobody is told.
 
         Raises:
-            EventHubConnectionError: if the hub is not connected. If it was just reconnecting by itself, it no longer does.
+            EventHubConnectionError: if the hub is not connected; if it was reconnecting by itself, that ends.
         """
         self._left_alone.set()
         connection = self._connection
@@ -593,9 +593,7 @@ class EventHub(Packets, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
             self._flush()
             return True
         if not self._connection_initialised:
-            raise exception.EventHubConnectionError(
-                "Cannot publish event asynchronously as not connected to server."
-            )
+            raise exception.EventHubConnectionError("Cannot publish event asynchronously as not connected to server.")
         self._queue_up(item)
         self.logger.debug("Connection is still initializing, adding message to queue")
         return True
@@ -605,8 +603,8 @@ class EventHub(Packets, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
             self._event_send_queue.put_nowait(item)
         except queue.Full:
             raise errors.Overflow(
-                f"{_MOST_UNSENT} events wait for the connection to {self.get_server_url()}, and {item.event['topic']} found "
-                "no room. Publish again when it stands."
+                f"{_MOST_UNSENT} events wait for the connection to {self.get_server_url()}, and {item.event['topic']} "
+                "found no room. Publish again when it stands."
             ) from None
 
     def _flush(self) -> None:

@@ -1,7 +1,7 @@
 """A WebSocket for threads, as ftrack's hub uses it.
 
-rxhub's own line lives on an event loop. Subclasses of ftrack's hub, though, override what is called for each packet, and
-their code must run neither on a loop nor behind one; so here a thread reads, and whoever publishes writes.
+rxhub's own line lives on an event loop. Subclasses of ftrack's hub, though, override what is called for each packet,
+and their code must run neither on a loop nor behind one; so here a thread reads, and whoever publishes writes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _FAREWELL = 2.0
 _PING = 20.0
 
 # What it has to say is in the exceptions already; and at DEBUG it would log the key.
-_silent = logging.Logger("rxhub.compat.ftrack", logging.CRITICAL + 1)
+_silent = logging.getLogger("rxhub.compat.ftrack.websockets")
+_silent.disabled = True
 
 
 class Line:
@@ -45,6 +46,7 @@ class Line:
     def __init__(self, endpoint: Endpoint, session: str, patience: float | None) -> None:
         from websockets.sync.client import connect
 
+        # Entered, as one would by `with`: later versions connect only then.
         self._socket: Any = connect(
             endpoint.socket_url(session),
             additional_headers=endpoint.socket_headers,
@@ -56,7 +58,7 @@ class Line:
             close_timeout=_FAREWELL,
             max_size=4 * MAX_PACKET,  # bytes, of which a character has at most four
             logger=_silent,
-        )
+        ).__enter__()
         self._watchdog = Watchdog(patience, monotonic(), time())
 
     @property
@@ -81,8 +83,10 @@ class Line:
 
         if not isinstance(packet, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A packet is text, but {type(packet).__name__} was given.")
+        # Before it is sent: an error in the middle of sending would end the connection.
+        encoded = packet.encode()
         try:
-            self._socket.send(packet)
+            self._socket.send(encoded, text=True)
         except ConnectionClosed as error:
             raise ConnectionError(str(error)) from error
 

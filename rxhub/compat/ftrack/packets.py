@@ -1,8 +1,8 @@
 """The Socket.IO half of ftrack's hub: packets, under the names by which subclasses override and call them.
 
 What ftrack's client calls is called here, in the same order and with the same arguments: each packet that comes goes
-through `_receive_packet` and `_handle_packet`, in a thread of its own; each that goes out through `_send_packet`, in the
-thread of whoever sends it. What the methods do beyond ftrack's: whatever comes, the thread goes on.
+through `_receive_packet` and `_handle_packet`, in a thread of its own; each that goes out through `_send_packet`, in
+the thread of whoever sends it. What the methods do beyond ftrack's: whatever comes, the thread goes on.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections import namedtuple
 from collections.abc import Callable, Mapping
 from ssl import SSLError
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 from urllib.error import HTTPError
 
 from rxhub.compat.ftrack import exception
@@ -28,8 +27,22 @@ from rxhub.transport.socketio.recent import Recent
 
 __all__ = ["Packets", "ProcessorThread", "ServerDetails", "SocketIoSession"]
 
-SocketIoSession = namedtuple("SocketIoSession", ["id", "heartbeatTimeout", "supportedTransports"])  # noqa: PYI024
-ServerDetails = namedtuple("ServerDetails", ["scheme", "hostname", "port"])  # noqa: PYI024
+
+class SocketIoSession(NamedTuple):
+    """What a server answers to the handshake, as text."""
+
+    id: str
+    heartbeatTimeout: str  # noqa: N815  # ftrack's names
+    supportedTransports: list[str]  # noqa: N815
+
+
+class ServerDetails(NamedTuple):
+    """Where a server is."""
+
+    scheme: str
+    hostname: str
+    port: int | None
+
 
 _NAMES = ("disconnect", "connect", "heartbeat", "message", "json", "event", "acknowledge", "error")
 _REPLY, _WIRE_REPLY = "in_reply_to_event", "inReplyToEvent"
@@ -159,7 +172,7 @@ class Packets:
         connection = self._connection
         try:
             if connection is None:
-                raise OSError("not connected")  # noqa: TRY301
+                raise OSError("not connected")
             packet = connection.recv()
         except Exception as error:
             raise exception.EventHubConnectionError(f"Error receiving packet: {error}") from error
@@ -207,32 +220,31 @@ class Packets:
     def _announce(self, topic: str) -> None:
         event = Event(topic)
         self._prepare_event(event)
-        self._event_queue.put(event)
+        self._event_queue.put_own(event)
 
     def _take_event(self, data: str) -> None:
         payload = self._decode(data)
-        args: Any = payload.get("args") if isinstance(payload, dict) else None
-        if not isinstance(args, list) or len(cast("list[Any]", args)) != 1 or not isinstance(args[0], Mapping):
+        args = _list(cast("dict[str, Any]", payload).get("args")) if isinstance(payload, dict) else []
+        if len(args) != 1 or not isinstance(args[0], Mapping):
             self.logger.debug("No event is in: %s", data)
             return
         try:
             event = Event.from_wire(cast("Mapping[str, Any]", args[0]))
         except RxHubError:
-            self.logger.exception("Failed to convert payload into event: %s", args[0])
+            self.logger.exception("Failed to convert payload into event: %s", args)
             return
         if not self._recent.is_duplicate(event):
             self._event_queue.put(event)
 
     def _take_acknowledgement(self, data: str) -> None:
         identifier, _, arguments = data.partition("+")
-        args: Any = self._decode(arguments) if arguments else []
-        answer: Any = args[0] if isinstance(args, list) and args else {}
+        args = _list(self._decode(arguments)) if arguments else []
         try:
             callback = self._pop_packet_callback(int(identifier))
         except (KeyError, ValueError):
             self.logger.debug("An acknowledgement of nothing that waits for one: %s", data)
             return
-        callback(cast("dict[str, Any]", answer) if isinstance(answer, dict) else {})
+        callback(cast("dict[str, Any]", args[0]) if args and isinstance(args[0], dict) else {})
 
     def _encode(self, data: Any) -> str:
         """JSON text of data, with events as the server knows them."""
@@ -250,14 +262,19 @@ class Packets:
     def _decode(self, string: str) -> Any:
         """The value of JSON text; `inReplyToEvent` is renamed in the envelope, and stays in its data."""
         check_depth(string)
-        value = json.loads(string)
+        value: Any = json.loads(string)
         envelopes = [value]
-        if isinstance(value, dict) and isinstance(value.get("args"), list):
-            envelopes += value["args"]
+        if isinstance(value, dict):
+            envelopes += _list(cast("dict[str, Any]", value).get("args"))
         for envelope in envelopes:
             if isinstance(envelope, dict) and _WIRE_REPLY in envelope:
-                envelope[_REPLY] = envelope.pop(_WIRE_REPLY)
-        return value
+                fields = cast("dict[str, Any]", envelope)
+                fields[_REPLY] = fields.pop(_WIRE_REPLY)
+        return envelopes[0]
+
+
+def _list(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 class ProcessorThread(threading.Thread):
@@ -278,7 +295,7 @@ class ProcessorThread(threading.Thread):
         client = self.client
         while not self.done.is_set():
             try:
-                packet = client._receive_packet()
+                packet = client._receive_packet()  # pyright: ignore[reportPrivateUsage]
             except exception.EventHubPacketError as error:
                 client.logger.debug("Ignoring invalid packet: %s", error)
             except Exception as error:
@@ -293,7 +310,7 @@ class ProcessorThread(threading.Thread):
 
     def _handle(self, *packet: Any) -> None:
         try:
-            self.client._handle_packet(*packet)
+            self.client._handle_packet(*packet)  # pyright: ignore[reportPrivateUsage]
         except Exception:
             self.client.logger.exception("A packet from the server could not be handled: %.200r", packet)
 

@@ -6,7 +6,7 @@ import logging
 import queue
 from collections.abc import Mapping
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from rxhub.compat.ftrack.base import Event
 from rxhub.event import Event as AnyEvent
@@ -30,7 +30,7 @@ class EventQueue:
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Add an item behind those that wait. It never waits: a full inbox drops its oldest event and counts it."""
         if isinstance(item, Mapping) and not isinstance(item, AnyEvent):
-            item = Event.of(item)
+            item = Event.of(cast("Mapping[str, Any]", item))
         dropped = self._inbox.dropped
         self._inbox.put(item)
         if not dropped < self._inbox.dropped:
@@ -41,6 +41,10 @@ class EventQueue:
     def put_nowait(self, item: Any) -> None:
         """As `put`."""
         self.put(item)
+
+    def put_own(self, event: Event) -> None:
+        """Add an event of the hub's own, which is neither counted nor dropped."""
+        self._inbox.put_own(event)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take the first item.

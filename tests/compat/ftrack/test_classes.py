@@ -130,9 +130,7 @@ def test_subscribers_print_and_look_as_theirs() -> None:
 
 
 class TestErrors:
-    NAMES = [name for name in OURS.exception.__all__ if name != "recognise"]
-
-    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("name", [name for name in OURS.exception.__all__ if name != "recognise"])
     def test_have_theirs_message_and_details(self, name: str) -> None:
         theirs, ours = (getattr(side.exception, name) for side in BOTH)
         assert inspect.signature(ours) == inspect.signature(theirs) or list(inspect.signature(ours).parameters) == [
@@ -157,4 +155,4 @@ class TestErrors:
     def test_of_other_things_are_ftrack_s_own(self) -> None:
         assert OURS.exception.LocationError is THEIRS.exception.LocationError
         with pytest.raises(AttributeError):
-            OURS.exception.Nonsense  # noqa: B018
+            OURS.exception.Nonsense
