@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import demo, explain, filter
+from rxhub.cli import demo, explain, filter, listen, publish
 
 __all__ = ["app"]
 
@@ -22,6 +22,8 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("filter")(filter.command)
 app.command("explain")(explain.command)
+app.command("listen")(listen.command)
+app.command("publish")(publish.command)
 
 
 def _print_version(wanted: bool) -> None:
