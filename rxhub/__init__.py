@@ -5,6 +5,7 @@ The index of the book:
 - `Event`: the envelope that travels.
 - `EventHub`: routes events to subscribers in order of priority; `Dispatcher` does it without a transport.
 - `Delivery`, `Outcome`: one event's run through its subscribers, and what came of each.
+- `Signal`, `receiver`, `Emission`: signals with senders and receivers, as Django has them, and as observables.
 - `Subject`: a fast reactivex subject that isolates its observers and keeps order.
 - `where`, `dispatch`, `resume`, `overflow`: operators for any reactivex pipeline.
 
@@ -13,21 +14,26 @@ The subscription language is in `rxhub.expression`, the exceptions in `rxhub.err
 
 from rxhub.delivery import Delivery, Outcome
 from rxhub.dispatcher import Dispatcher, Subscriber
+from rxhub.emission import Emission
 from rxhub.event import Event
 from rxhub.hub import EventHub
 from rxhub.operators import dispatch, overflow, resume, where
+from rxhub.signal import Signal, receiver
 from rxhub.subject import Subject
 
 __all__ = [
     "Delivery",
     "Dispatcher",
+    "Emission",
     "Event",
     "EventHub",
     "Outcome",
+    "Signal",
     "Subject",
     "Subscriber",
     "dispatch",
     "overflow",
+    "receiver",
     "resume",
     "where",
 ]

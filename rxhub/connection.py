@@ -66,7 +66,7 @@ class Connection:
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         cookies: Mapping[str, str] | None = None,
-        outbox: int = 10_000,
+        outbox: int = 100_000,
         transport: Transport | None = None,
     ) -> None:
         if not isinstance(server_url, str):
@@ -184,7 +184,11 @@ class Connection:
 
     def changed(self, state: ConnectionState) -> None:
         """Note a new state."""
-        self.state = state
+        # A line may still be hanging up when its hub is closed for good.
+        if self.state.phase is not Phase.CLOSED:
+            self.state = state
+            if self.changes.observers:
+                self._inbox.call_soon(Action(lambda: self.changes.on_next(state)))
         if self.remote and state:
             # One greeting is enough, however often the line broke before anybody has looked.
             self._inbox.withdraw_own()
@@ -194,8 +198,6 @@ class Connection:
                 outcome, self._outcome = self._outcome, None
             if outcome is not None:
                 outcome.set_result(state)
-        if self.changes.observers:
-            self._inbox.call_soon(Action(lambda: self.changes.on_next(state)))
 
     def end(self) -> None:
         """Tell that the hub is closed."""

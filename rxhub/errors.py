@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "AlreadyHandled",
+    "AsyncReceiverError",
     "CallbackInterrupted",
     "EventError",
     "ExpressionError",
@@ -16,8 +17,10 @@ __all__ = [
     "NotHandledWarning",
     "NotUniqueError",
     "Overflow",
+    "OwnerLeft",
     "PipelineEnded",
     "PlainTextRefused",
+    "PluginError",
     "ProtocolError",
     "Refused",
     "RxHubError",
@@ -119,8 +122,20 @@ class CallbackInterrupted(RxHubError, RuntimeError):
     """A callback ended by what is no `Exception`, such as its own cancellation; that is the `__cause__`."""
 
 
+class AsyncReceiverError(RxHubError, RuntimeError):
+    """A coroutine receiver was to be called by `send` inside of a running event loop."""
+
+
 class TooLate(RxHubError, RuntimeError):
     """`stop()` was called after the event had been handed over: the later subscribers have it already."""
+
+
+class OwnerLeft(RxHubError, RuntimeError):
+    """Something was registered in the name of a plugin that had been torn down."""
+
+
+class PluginError(RxHubError, RuntimeError):
+    """A plugin cannot be started: a requirement is missing, cyclic or failed, or it is no plugin at all."""
 
 
 class NotDurable(RxHubError, NotImplementedError):

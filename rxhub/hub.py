@@ -85,7 +85,7 @@ class EventHub:
         *,
         inbox: int = 100_000,
         overflow: str = "error",
-        outbox: int = 10_000,
+        outbox: int = 100_000,
     ) -> None:
         for name, value in (("headers", headers), ("cookies", cookies)):
             if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]

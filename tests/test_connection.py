@@ -269,7 +269,8 @@ def test_whoever_gets_the_second_copy_drops_it(hub: EventHub, server: Server) ->
     [
         "nonsense", "9::", "5:::", "5:::{", '5:::{"name":"ftrack.event","args":[]}', "6:::1", "6:::99+[1]", "6:::1+[{",
         '5:::{"name":"ftrack.event","args":[{"topic":1}]}', '5:::{"name":"x","args":[1]}', "3:::hello", "4:::{}", "8::",
-        "1::", "7:::0", b"binary", "5:::" + "[" * 1000, '5:::{"name":"ftrack.event","args":[{"topic":"a","data":1e999}]}',
+        "1::", "7:::0", b"binary", "5:::" + "[" * 1000,
+        '5:::{"name":"ftrack.event","args":[{"topic":"a","data":1e999}]}',
     ],
 )  # fmt: skip
 def test_nothing_that_a_server_sends_ends_the_client(hub: EventHub, server: Server, odd: Any) -> None:
@@ -277,6 +278,32 @@ def test_nothing_that_a_server_sends_ends_the_client(hub: EventHub, server: Serv
     server.say(odd)
     assert hub.publish(Event("a")).result(LIMIT) is None
     assert len(server.requests) == 1
+
+
+def test_an_event_that_breaks_every_connection_is_given_up(
+    hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rxhub.transport.socketio.outbox.MOST_BREAKS", 2)
+    server.deadly = {"bad"}
+    hub.connect()
+    settled(hub, server)
+    bad, good = hub.publish(Event("bad")), hub.publish(Event("good"))
+    with pytest.raises(HubConnectionError, match=r"bad was given up: .* too large for the server"):
+        bad.result(LIMIT)
+    good.result(LIMIT)
+    assert len(server.requests) == 3
+
+
+def test_a_mistake_of_our_own_does_not_let_connect_wait_for_ever(
+    hub: EventHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def mistaken(*_: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("rxhub.transport.socketio.line.shake_hands", mistaken)
+    with pytest.raises(HubConnectionError, match="ZeroDivisionError: oh"):
+        hub.connect()
+    assert "mistake of rxhub's own" in caplog.text
 
 
 @pytest.mark.parametrize("farewell", ["0", "0::", "7:::1+0"])
@@ -434,6 +461,27 @@ def test_many_that_connect_at_once(hub: EventHub, server: Server) -> None:
             results.append(str(error))
     assert hub.connected and len(server.clients) == 1
     assert set(results) <= {"Already connected."}
+
+
+def test_connecting_in_the_network_s_own_thread_would_wait_for_itself(hub: EventHub, server: Server) -> None:
+    hub.connect()
+    raised: list[Exception] = []
+
+    def connect(_: object) -> None:
+        try:
+            EventHub(server.url).connect()
+        except HubConnectionError as error:
+            raised.append(error)
+
+    settled(hub, server)
+    server.unanswered = {"a"}
+    sent = hub.publish(Event("a"))
+    sent.add_done_callback(connect)
+    settled(hub, server)
+    server.unanswered = set()
+    server.drop()
+    until(lambda: raised)
+    assert "network's own thread" in str(raised[0])
 
 
 # The end

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import demo, explain, filter, listen, publish
+from rxhub.cli import demo, explain, filter, listen, publish, serve, user
 
 __all__ = ["app"]
 
@@ -24,6 +24,8 @@ app.command("filter")(filter.command)
 app.command("explain")(explain.command)
 app.command("listen")(listen.command)
 app.command("publish")(publish.command)
+app.command("serve")(serve.command)
+app.add_typer(user.group, name="user")
 
 
 def _print_version(wanted: bool) -> None:

@@ -24,7 +24,7 @@ from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport import Sink
-from rxhub.transport.loop import background
+from rxhub.transport.loop import background, is_here
 from rxhub.transport.socketio.announcement import announced
 from rxhub.transport.socketio.backoff import Backoff
 from rxhub.transport.socketio.endpoint import Endpoint
@@ -58,7 +58,7 @@ class SocketIOTransport:
         ValueError: if the outbox has no room at all.
     """
 
-    def __init__(self, endpoint: Endpoint, source: Mapping[str, Any], outbox: int = 10_000) -> None:
+    def __init__(self, endpoint: Endpoint, source: Mapping[str, Any], outbox: int = 100_000) -> None:
         self.endpoint = endpoint
         self.source = source
         self.outbox = Outbox(outbox)
@@ -83,8 +83,14 @@ class SocketIOTransport:
 
         Raises:
             HubClosed: if the interpreter is exiting.
+            HubConnectionError: if it is called where it could only wait for itself.
         """
         loop = background()
+        if is_here(loop):
+            raise HubConnectionError(
+                "connect() was called in the network's own thread, by a callback of a future, which would wait for "
+                "itself. Hand it to another thread."
+            )
         self.outbox.reopen()
         life = self._life
         if life is None:
@@ -172,13 +178,22 @@ class _Life:
         self.ending: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        self._task = self.loop.create_task(self._run())
+        self._task = self.loop.create_task(self._live())
 
     def hurry(self) -> None:
         self._hurry.set()
 
     def end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
         self.ending = self.loop.create_task(self._end(timeout, keep, ended))
+
+    async def _live(self) -> None:
+        try:
+            await self._run()
+        except Exception as error:
+            # Whoever waits for the connection must not wait for ever.
+            logger.error("Connecting ends by a mistake of rxhub's own: %s", error, exc_info=error)
+            self._transport.over(self)
+            self._sink.changed(ConnectionState(Phase.DISCONNECTED, f"{type(error).__name__}: {error}"))
 
     async def _run(self) -> None:
         transport, sink = self._transport, self._sink
@@ -204,6 +219,8 @@ class _Life:
                 logger.log(logging.WARNING if attempts == 1 else logging.DEBUG, "Not connected again yet: %s", reason)
             else:
                 began, first, attempts, pause = monotonic(), False, 0, 0.0
+                if reason:
+                    logger.info("Connected to %s again.", url)
                 self.line = line
                 sink.changed(ConnectionState(Phase.CONNECTED))
                 try:

@@ -34,6 +34,7 @@ ANSWER = 20.0
 _FAREWELL = 1.0
 _PING = 20.0
 _MOST_NOTICES = 1000
+_TURN = 16
 
 logger = logging.getLogger("rxhub")
 
@@ -172,7 +173,8 @@ class Line:
     async def _write(self, source: Mapping[str, Any], interests: Interests, outbox: Outbox) -> str:
         socket, session, rung = self._socket, self._session, self._rung
         ring = _ringer(rung)
-        while session.state is State.OPEN:
+        # What is written to a broken socket is not lost, but asyncio complains of each.
+        while session.state is State.OPEN and not socket.transport.is_closing():
             if (notice := interests.take()) is not None:
                 event = Event(notice.topic, data=notice.data, source=dict(source))
                 number, packet = session.emit(write_event(event))
@@ -188,7 +190,10 @@ class Line:
                     await rung.wait()
                 continue
             await socket.send(packet)
-        return "the server ended the session"
+            if number % _TURN == 0:
+                # As long as there is room in the socket's buffer, sending lets nobody else have a turn.
+                await asyncio.sleep(0)
+        return "the server ended the session" if session.state is State.CLOSED else "the connection was lost"
 
     async def _watch(self) -> str:
         while not (reason := self._watchdog.look(monotonic(), time())):

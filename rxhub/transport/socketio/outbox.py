@@ -31,7 +31,7 @@ __all__ = ["MOST_BREAKS", "PATIENCE", "Letter", "Outbox"]
 PATIENCE = 10.0
 """Seconds after which a letter counts as accepted by a server that acknowledges nothing."""
 
-MOST_BREAKS = 8
+MOST_BREAKS = 5
 """How often in a row a letter may be the first in flight when the connection breaks."""
 
 _MOST_CHARACTERS = 64 * 1024 * 1024

@@ -1,9 +1,9 @@
 """Which events have come already: a resent one is told apart by its id.
 
 A client that loses its connection before an event was acknowledged cannot know whether the server has passed it
-on, and sends it again under the same id; its `sent`, which is otherwise empty, then has the time. So
-an event with `sent` whose id came lately is a duplicate. One without is not: a program may well publish the same
-event object twice and mean it.
+on, and sends it again under the same id; its `sent`, which is otherwise empty, then has the time. Of two events with
+one id, of which either has `sent`, the later is a duplicate: a server that was stopped may read the first copy
+after the second. If neither has it there is none: a program may publish the same event object twice and mean it.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ class Recent:
 
     def __init__(self, size: int = 4096) -> None:
         self._size = size
-        self._ids: OrderedDict[object, None] = OrderedDict()
+        self._ids: OrderedDict[str, bool] = OrderedDict()
         self.duplicates = 0
 
     def is_duplicate(self, event: Event) -> bool:
         """Whether `event` was resent and had come before; notes that it has come."""
         fields = event.fields
-        identifier = fields["id"]
+        identifier, resent = fields["id"], fields["sent"] is not None
         if not isinstance(identifier, str):
             return False
         ids = self._ids
-        if identifier in ids:
-            if fields["sent"] is not None:
-                self.duplicates += 1
-                return True
-            ids.move_to_end(identifier)
+        before = ids.get(identifier)
+        if before is None:
+            ids[identifier] = resent
+            if len(ids) > self._size:
+                ids.popitem(last=False)
             return False
-        ids[identifier] = None
-        if len(ids) > self._size:
-            ids.popitem(last=False)
+        if before or resent:
+            self.duplicates += 1
+            return True
+        ids.move_to_end(identifier)
         return False

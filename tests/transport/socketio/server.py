@@ -85,6 +85,9 @@ class Client:
         if packet.code is not Code.EVENT:
             return
         payload = json.loads(packet.data)["args"][0]
+        if payload["topic"] in server.deadly:
+            self.socket.transport.abort()
+            return
         refusal = server.take(self, payload)
         if packet.id is not None and server.answers and payload["topic"] not in server.unanswered:
             await self.send(self.session.refuse(packet.id, refusal) if refusal else self.session.accept(packet.id))
@@ -117,6 +120,7 @@ class Server:
         self.answers = True
         self.unanswered: set[str] = set()
         self.refused: set[str] = set()
+        self.deadly: set[str] = set()
         self.status = 200
         self.headers: dict[str, str] = {}
         self.line = ""

@@ -12,6 +12,7 @@ def test_a_resent_event_is_a_duplicate_if_it_has_come() -> None:
     assert recent.is_duplicate(Event("a", id="1", sent="now")) and recent.duplicates == 1
     assert not recent.is_duplicate(Event("a", id="2", sent="now"))
     assert recent.is_duplicate(Event("a", id="2", sent="now"))
+    assert recent.is_duplicate(Event("a", id="2"))  # the first copy, overtaken by the second
 
 
 def test_publishing_one_event_twice_is_meant() -> None:

@@ -1,0 +1,80 @@
+"""The emission: one send of a signal, as its receivers and pipelines see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rxhub.redaction import redacted
+
+if TYPE_CHECKING:
+    from rxhub.signal import Signal
+
+__all__ = ["Emission", "name_of"]
+
+
+class Emission(Mapping[str, Any]):
+    """One send: a read-only mapping of its kwargs.
+
+    Beside the kwargs, `emission["sender"]` and `emission["signal"]` give the names of both, so that a subscription
+    reads the same in `connect(where=…)` and in the operator `where`; they are not counted and not iterated over.
+
+    Attributes:
+        signal: what was sent.
+        sender: who sent it, the object itself.
+    """
+
+    __slots__ = ("__weakref__", "_named", "_stopped", "sender", "signal")
+
+    def __init__(self, signal: Signal[...], sender: Any, named: Mapping[str, Any]) -> None:
+        self.signal = signal
+        self.sender = sender
+        self._named = named
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Let no later receiver get this emission."""
+        self._stopped = True
+
+    def is_stopped(self) -> bool:
+        """Whether a receiver or a pipeline stopped it."""
+        return self._stopped
+
+    def __getitem__(self, key: str) -> Any:
+        try:
+            return self._named[key]
+        except KeyError:
+            if key == "sender":
+                return name_of(self.sender)
+            if key == "signal":
+                return self.signal.name
+            raise
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._named or key in ("sender", "signal")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)
+
+    def __repr__(self) -> str:
+        sender = name_of(self.sender)
+        return f"<Emission of {self.signal.name}{f' by {sender}' if sender else ''}: {redacted(self._named)!r}>"
+
+
+def name_of(sender: object) -> str | None:
+    """How a subscription names a sender.
+
+    Returns:
+        A text's own self; the qualified name of a class or function, the name of a module; of any other object
+        the qualified name of its class; None for nobody.
+    """
+    if sender is None or isinstance(sender, str):
+        return sender
+    for attribute in ("__qualname__", "__name__"):
+        name = getattr(sender, attribute, None)
+        if isinstance(name, str):
+            return name
+    return type(sender).__qualname__

@@ -1,0 +1,162 @@
+"""One emission through a lineup of which not everybody is a plain function: the careful way of sending.
+
+Theory of operation. `give` is a coroutine, so that it is written once: `asend` awaits it, and `send` steps through it,
+which never has to wait, since it lets coroutine receivers run to their end on a loop of their own.
+
+A receiver that sends the same signal nests, since its `send` needs the results. Pipelines need none, so they get what
+is sent inside an emission behind the one under way, in the order of sending; otherwise, of two pipelines, the
+second would see the inner emission first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from rxhub.convention import PLAIN, Receiver, Terms
+from rxhub.emission import Emission, name_of
+from rxhub.errors import AsyncReceiverError
+from rxhub.seats import Connection, Lineup
+
+if TYPE_CHECKING:
+    from rxhub.signal import Signal
+
+__all__ = ["Answers", "Policy", "Sending", "awaiting", "running"]
+
+Answers: TypeAlias = list[tuple[Receiver, Any]]
+
+Policy: TypeAlias = Literal["raise", "group", "collect"]
+"""What becomes of what receivers raise: the first one reaches the sender, all do when everybody was called, or they
+stand among the answers."""
+
+_Finish: TypeAlias = Callable[["Signal[...]", Receiver, Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
+
+_under_way: ContextVar[Sending | None] = ContextVar("_under_way", default=None)
+
+
+class Sending:
+    """An emission on its way.
+
+    Args:
+        signal: what is sent.
+        sender: who sends.
+        named: the kwargs.
+    """
+
+    __slots__ = ("_arguments", "_candidate", "_emission", "_later", "_outer", "_outermost", "_over", "_signal")
+
+    def __init__(self, signal: Signal[...], sender: Any, named: dict[str, Any]) -> None:
+        self._signal = signal
+        self._emission = Emission(signal, sender, named)
+        self._arguments: dict[str, Any] = {**named, "signal": signal, "sender": sender}
+        self._candidate: dict[str, Any] | None = None
+        self._later: deque[tuple[Connection, Emission]] = deque()
+        self._over = False
+        self._outermost = self
+        outer = self._outer = _under_way.get()
+        while outer is not None:
+            # One that is over was left behind in the context of a task that outlived it.
+            if outer._signal is signal and not outer._over:
+                self._outermost = outer._outermost
+                break
+            outer = outer._outer
+
+    async def give(self, lineup: Lineup, policy: Policy, finish: _Finish) -> Answers:
+        """Call the receivers in order, until one stops the emission.
+
+        Args:
+            lineup: who is to be called.
+            policy: what becomes of what they raise.
+            finish: gets the result out of a coroutine receiver's coroutine.
+        """
+        answers: Answers = []
+        errors: list[Exception] = []
+        token = _under_way.set(self)
+        try:
+            for connection in lineup:
+                if self._emission.is_stopped():
+                    break
+                if not connection.alive or (call := connection()) is None:
+                    continue
+                terms = connection.terms
+                try:
+                    if terms is PLAIN:
+                        value = call(**self._arguments)
+                    elif not self._matches(terms):
+                        continue
+                    elif terms.observes:
+                        self._put(connection, call)
+                        continue
+                    else:
+                        value = call(
+                            **{"emission": self._emission, **self._arguments} if terms.asks else self._arguments
+                        )
+                        if terms.awaits:
+                            value = await finish(self._signal, call, value)
+                    answers.append((call, value))
+                except Exception as error:
+                    if policy == "raise":
+                        raise
+                    errors.append(error)
+                    answers.append((call, error))
+                    if policy == "collect":
+                        self._signal.failed(call, error)
+        finally:
+            try:
+                self._give_later()
+            finally:
+                self._over = True
+                self._outer = None  # a task that outlives this keeps its context, and must not keep all before it
+                with suppress(ValueError):  # a coroutine that nobody finished is closed in another context
+                    _under_way.reset(token)
+        if errors and policy == "group":
+            raise ExceptionGroup(f"{len(errors)} receivers of {self._signal!r} raised", errors)
+        return answers
+
+    def _matches(self, terms: Terms) -> bool:
+        if terms.matches is None:
+            return True
+        if self._candidate is None:
+            sender = name_of(self._emission.sender)
+            self._candidate = {**self._arguments, "signal": self._signal.name, "sender": sender}
+        return terms.matches(self._candidate)
+
+    def _put(self, connection: Connection, call: Receiver) -> None:
+        """Let a pipeline have the emission: now, or in its turn."""
+        if self._outermost is self:
+            call(self._emission)
+        else:
+            self._outermost._later.append((connection, self._emission))
+
+    def _give_later(self) -> None:
+        """Let the pipelines have what was put off, and what that puts off in turn."""
+        while self._later:
+            connection, emission = self._later.popleft()
+            if connection.alive and (call := connection()) is not None:
+                call(emission)
+
+
+async def awaiting(_: Signal[...], __: Receiver, value: Coroutine[Any, Any, Any]) -> Any:
+    """Finish a coroutine receiver by awaiting it."""
+    return await value
+
+
+async def running(signal: Signal[...], receiver: Receiver, value: Coroutine[Any, Any, Any]) -> Any:
+    """Finish a coroutine receiver without waiting here: on a loop of its own.
+
+    Raises:
+        AsyncReceiverError: if a loop runs in this thread, which would stand still meanwhile.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(value)
+    value.close()
+    raise AsyncReceiverError(
+        f"{receiver!r} is a coroutine function, and {signal!r} was sent while a loop runs in this thread, which would "
+        "stand still meanwhile: use `await signal.asend(…)`."
+    )

@@ -1,0 +1,447 @@
+"""The signal: a subject carrying a sender.
+
+Theory of operation. There are two ways to send. The *quick way* is the loop in `send`: it finds a lineup of plain
+receivers in `Seats.ready` and calls them. The *careful way*, `Sending`, is for everything else: receivers with
+`where=`, coroutine functions, receivers that ask for the emission, pipelines, and the policies that collect errors.
+Either takes the lineup as it is when it begins: who connects meanwhile does not get the emission, who leaves gets it no
+more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from weakref import WeakValueDictionary
+
+from reactivex import Observable, abc
+from reactivex.disposable import Disposable
+
+from rxhub.convention import OBSERVES, Receiver, Terms, terms_of
+from rxhub.emission import Emission
+from rxhub.expression import compile
+from rxhub.ownership import present
+from rxhub.payload import declared
+from rxhub.relay import Emissions, Entrance, Relay, SenderSubject, kwargs_of
+from rxhub.seats import Connection, Lineup, Seats, checked_priority
+from rxhub.sending import Answers, Policy, Sending, awaiting, running
+from rxhub.subject import Subject
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec
+
+    P = ParamSpec("P", default=...)
+else:
+    from typing import ParamSpec
+
+    P = ParamSpec("P")
+
+__all__ = ["Signal", "receiver", "signals"]
+
+_R = TypeVar("_R", bound=Receiver)
+
+logger = logging.getLogger("rxhub")
+
+
+class Signal(Relay, Generic[P]):
+    """Sends to its receivers, in order of priority; a `Subject[Emission]` to Rx.
+
+    `connect`, `disconnect`, `send` and their kin have the meaning that Django gave them. As an observable it emits an
+    `Emission` each time somebody sends; a pipeline takes part in the order as a receiver does.
+
+    Args:
+        name: for people, and for `signal=` in subscriptions; made up if it is not given.
+        payload: what is sent with it, as a dataclass or any function with the keyword arguments, for type
+            checkers and for `inspect.signature(signal.send)`. It is not called.
+        on_receiver_error: "raise", as in Django, lets the first exception of a receiver stop the later ones and reach
+            the sender; "group" runs every receiver, then raises one ExceptionGroup.
+
+    Attributes:
+        name: for people.
+        payload: as given.
+
+    Raises:
+        ValueError: if `on_receiver_error` is neither.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        payload: Callable[P, object] | None = None,
+        *,
+        on_receiver_error: Literal["raise", "group"] = "raise",
+    ) -> None:
+        if on_receiver_error not in ("raise", "group"):
+            raise ValueError(
+                f'on_receiver_error={on_receiver_error!r} is no policy: use "raise" (the first exception reaches the '
+                'sender) or "group" (everybody runs, then one ExceptionGroup).'
+            )
+        super().__init__()
+        number = next(_numbers)
+        self.name = name if name is not None else f"signal {number}"
+        self._named = name is not None
+        self.payload = payload
+        self._signal = self
+        self._on_receiver_error: Policy = on_receiver_error
+        self._places = Seats(careful=on_receiver_error == "group")
+        self._muted = 0
+        self._errors: Subject[Exception] | None = None
+        self._connected: Signal[...] | None = None
+        self._disconnected: Signal[...] | None = None
+        if payload is not None:
+            for way in ("send", "send_robust", "asend", "asend_robust"):
+                setattr(self, way, declared(getattr(self, way), payload))
+        _living[number] = self
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        if not self._named:
+            self.name = f"{owner.__qualname__}.{name}"
+
+    # Connecting
+
+    def connect(
+        self,
+        receiver: _R,
+        sender: Any = None,
+        weak: bool = True,
+        dispatch_uid: Hashable = None,
+        *,
+        where: str | None = None,
+        priority: float = 100,
+    ) -> _R:
+        """Let `receiver` be called with `signal=`, `sender=` and the kwargs of each emission.
+
+        Args:
+            receiver: a plain or a coroutine function, or a method. One that has a parameter `emission` gets the
+                `Emission` there, and may stop it.
+            sender: whose emissions it gets; None for everybody's. It is held weakly. Texts, bytes and integers
+                are compared by equality, everything else by identity.
+            weak: let the receiver die when nobody else holds it; bound methods live as long as their object.
+            dispatch_uid: what to know the receiver by, if it may be made anew by each import.
+            where: a subscription over the kwargs, and over `sender` and `signal`, which stand for their names: a
+                class's qualified name, for an instance that of its class.
+            priority: lower runs first; equal ones run in order of connecting.
+
+        Returns:
+            The receiver, so that `connect` serves as a decorator. Connecting a receiver (or a `dispatch_uid`) twice
+            for the same sender changes nothing.
+
+        Raises:
+            ExpressionError: if `where` does not parse.
+            TypeError: if the receiver cannot be called, or takes neither `**kwargs` nor `signal` and `sender`.
+        """
+        self._connect(receiver, sender, weak, dispatch_uid, priority, where, terms_of(receiver))
+        return receiver
+
+    def disconnect(self, receiver: Receiver | None = None, sender: Any = None, dispatch_uid: Hashable = None) -> bool:
+        """Undo `connect` with the same arguments; an emission that is under way does not reach the receiver either.
+
+        Returns:
+            Whether it was connected.
+        """
+        connection = self._places.leave(receiver, sender, dispatch_uid)
+        if connection is None:
+            return False
+        if self._disconnected is not None or connection.terms.owner is not None:
+            self._left(connection)
+        return True
+
+    @contextmanager
+    def connected_to(
+        self,
+        receiver: Receiver,
+        sender: Any = None,
+        *,
+        where: str | None = None,
+        priority: float = 100,
+    ) -> Generator[Signal[P]]:
+        """Connect `receiver`, strongly, for the time of a `with` block; unless it is connected already."""
+        connection = self._connect(receiver, sender, False, None, priority, where, terms_of(receiver))
+        try:
+            yield self
+        finally:
+            if connection is not None:
+                self._remove(connection)
+
+    @contextmanager
+    def muted(self) -> Generator[None]:
+        """Let nobody be called for the time of a `with` block; sending then returns an empty list."""
+        self._mute(1)
+        try:
+            yield
+        finally:
+            self._mute(-1)
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Who is connected, pipelines included, in order."""
+        return tuple(connection for connection in self._places.all() if connection() is not None)
+
+    def has_listeners(self, sender: Any = None) -> bool:
+        """Whether anybody would be called if `sender` sent."""
+        return any(c.alive and c() is not None for c in self._places.lineup(sender))
+
+    @property
+    def connected(self) -> Signal[...]:
+        """Sent by this signal with `connection=` after somebody was connected."""
+        if self._connected is None:
+            self._connected = Signal(f"{self.name}.connected")
+        return self._connected
+
+    @property
+    def disconnected(self) -> Signal[...]:
+        """Sent by this signal with `connection=` after somebody was disconnected; not for who has died."""
+        if self._disconnected is None:
+            self._disconnected = Signal(f"{self.name}.disconnected")
+        return self._disconnected
+
+    # Sending
+
+    if TYPE_CHECKING:
+
+        def send(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Answers: ...
+        def send_robust(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Answers: ...
+        async def asend(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Answers: ...
+        async def asend_robust(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Answers: ...
+
+    else:
+
+        def send(self, /, sender=None, **named):
+            """Call the receivers of `sender`, in order.
+
+            Coroutine receivers run to their end on a loop of their own.
+
+            Returns:
+                `[(receiver, what it returned), …]`.
+
+            Raises:
+                Exception: what a receiver raises; the later ones are then not called. If `on_receiver_error` is
+                    "group", an ExceptionGroup of what they raised, when all were called.
+                AsyncReceiverError: if a coroutine receiver is to be called while a loop runs in this thread.
+            """
+            places = self._places
+            if places.gone:
+                places.sweep()
+            lineups, lineup = places.ready
+            lineup = lineups.get(id(sender), lineup)
+            if lineup is None:
+                return self._send(sender, named, self._on_receiver_error)
+            if "signal" in named:
+                raise self._reserved()
+            named["signal"] = self
+            named["sender"] = sender
+            answers = []
+            for connection in lineup:
+                if connection.alive and (call := connection()) is not None:
+                    answers.append((call, call(**named)))  # noqa: PERF401  # slower with one or two receivers
+            return answers
+
+        def send_robust(self, /, sender=None, **named):
+            """Call the receivers of `sender`, all of them; what one raises is logged and stands in place of its result.
+
+            Returns:
+                `[(receiver, what it returned or raised), …]`.
+            """
+            return self._send(sender, named, "collect")
+
+        async def asend(self, /, sender=None, **named):
+            """Call the receivers of `sender` as `send` does, and await coroutine receivers in their place."""
+            return await self._asend(sender, named, self._on_receiver_error)
+
+        async def asend_robust(self, /, sender=None, **named):
+            """Call the receivers of `sender` as `send_robust` does, and await coroutine receivers in their place."""
+            return await self._asend(sender, named, "collect")
+
+    def _send(self, sender: Any, named: dict[str, Any], policy: Policy) -> Answers:
+        lineup = self._lineup(sender, named)
+        if not lineup:
+            return []
+        steps = Sending(self, sender, named).give(lineup, policy, running)
+        try:
+            steps.send(None)
+        except StopIteration as end:
+            return end.value
+        raise AssertionError("a sending that does not await was suspended")
+
+    async def _asend(self, sender: Any, named: dict[str, Any], policy: Policy) -> Answers:
+        lineup = self._lineup(sender, named)
+        return await Sending(self, sender, named).give(lineup, policy, awaiting) if lineup else []
+
+    def _lineup(self, sender: Any, named: dict[str, Any]) -> Lineup:
+        if "signal" in named:
+            raise self._reserved()
+        return () if self._muted else self._places.lineup(sender)
+
+    def _reserved(self) -> TypeError:
+        return TypeError(f"{self!r} passes itself as signal=, so nothing else can be sent under that name.")
+
+    def failed(self, call: Receiver, error: Exception) -> None:
+        """Log and report what a receiver raised."""
+        logger.error("Receiver %r of %r raised, the others go on: %s", call, self, error, exc_info=error)
+        if self._errors is not None:
+            self._errors.on_next(error)
+
+    # The reactive face
+
+    @property
+    def errors(self) -> Subject[Exception]:
+        """What receivers raised in `send_robust` and `asend_robust`, what pipelines raised, what sources ended with."""
+        if self._errors is None:
+            self._errors = Subject()
+        return self._errors
+
+    def of(self, sender: Any) -> SenderSubject:
+        """The emissions of one sender, as a subject that carries it."""
+        return SenderSubject(self, sender)
+
+    def on(self, where: str | None = None, *, sender: Any = None, priority: float = 100) -> Observable[Emission]:
+        """The emissions that match, for a pipeline with its place in the order.
+
+        Args:
+            where: a subscription, as in `connect`.
+            sender: whose emissions; None for everybody's.
+            priority: where each Rx subscription to it stands among the receivers.
+
+        Raises:
+            ExpressionError: if `where` does not parse.
+        """
+        return Emissions(self, where, sender, priority)
+
+    def on_next(self, value: Mapping[str, Any]) -> None:
+        """Send an emission, or any mapping of kwargs, to all receivers, as `send_robust` does.
+
+        Raises:
+            TypeError: if the value is no mapping with names as its keys.
+        """
+        self._send(value.sender if isinstance(value, Emission) else None, {**kwargs_of(value, self)}, "collect")
+
+    def dispose(self) -> None:
+        """Disconnect everybody. A signal has no end: it can be connected to again."""
+        for connection in self.connections:
+            self._remove(connection)
+
+    @property
+    def observers(self) -> list[abc.ObserverBase[Emission]]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Who is subscribed as an observer, in order: a new list."""
+        return [entrance.observer for entrance in self._entrances()]
+
+    def _entrances(self) -> list[Entrance]:
+        puts = [connection() for connection in self._places.all() if connection.terms.observes]
+        return [cast("Entrance", cast("MethodType", put).__self__) for put in puts if put is not None]
+
+    def _subscribe_core(
+        self, observer: abc.ObserverBase[Emission], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        return self.observe(observer)
+
+    def observe(
+        self,
+        observer: abc.ObserverBase[Emission],
+        where: str | None = None,
+        sender: Any = None,
+        priority: float = 100,
+    ) -> abc.DisposableBase:
+        """Give an observer its place among the receivers; `on(…).subscribe` is what pipelines are made with."""
+        connection = self._connect(Entrance(self, observer).put, sender, False, None, priority, where, OBSERVES)
+        assert connection is not None, "a method of a new object cannot be connected already"
+        return Disposable(lambda: self._remove(connection))
+
+    # Housekeeping
+
+    def _connect(
+        self,
+        receiver: Receiver,
+        sender: Any,
+        weak: bool,
+        dispatch_uid: Hashable,
+        priority: float,
+        where: str | None,
+        terms: Terms,
+    ) -> Connection | None:
+        priority = checked_priority(priority)
+        owner = present()
+        if where is not None or owner is not None:
+            matches = None if where is None else compile(where)
+            terms = replace(terms, where=where, matches=matches, owner=owner, leave=owner and (lambda: leave()))
+        connection = self._places.join(receiver, sender, weak and owner is None, dispatch_uid, priority, terms)
+        if connection is None:
+            return None
+
+        def leave() -> None:
+            self._remove(connection)
+
+        if owner is not None and terms.leave is not None:
+            owner.keep(terms.leave)
+        if self._connected is not None:
+            self._connected.send_robust(self, connection=connection)
+        return connection
+
+    def _remove(self, connection: Connection) -> None:
+        if self._places.remove(connection):
+            self._left(connection)
+
+    def _left(self, connection: Connection) -> None:
+        terms = connection.terms
+        if terms.owner is not None and terms.leave is not None:
+            terms.owner.forget(terms.leave)
+        if self._disconnected is not None:
+            self._disconnected.send_robust(self, connection=connection)
+
+    def _mute(self, change: int) -> None:
+        with self.lock:
+            self._muted += change
+        self._places.take_care(change)
+
+    def renew_lock(self) -> None:
+        """Replace the locks; for a child process, where a thread that held one is gone."""
+        super().renew_lock()
+        self._places.renew_lock()
+        for own in (self._errors, self._connected, self._disconnected):
+            if own is not None:
+                own.renew_lock()
+        for entrance in self._entrances():
+            entrance.renew_lock()
+
+    def __repr__(self) -> str:
+        count = len(self._places.all())
+        return f"<Signal {self.name}, {count} connection{'' if count == 1 else 's'}>"
+
+
+def receiver(signal: Signal[...] | Iterable[Signal[...]], **options: Any) -> Callable[[_R], _R]:
+    """Connect a function to one or several signals, as a decorator: `@receiver(approved, sender=Shot)`.
+
+    Args:
+        signal: one signal, or several.
+        options: as of `Signal.connect`.
+    """
+    signals = [signal] if isinstance(signal, Signal) else [*signal]
+
+    def decorator(function: _R) -> _R:
+        for each in signals:
+            each.connect(function, **options)
+        return function
+
+    return decorator
+
+
+def signals() -> list[Signal[...]]:
+    """Every living signal of the process, in the order of their making."""
+    return [signal for _, signal in sorted(_living.items())]
+
+
+_numbers = count(1)
+_living: WeakValueDictionary[int, Signal[...]] = WeakValueDictionary()
+
+
+def _forked() -> None:
+    for signal in signals():
+        signal.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,79 @@
+from functools import partial
+from unittest.mock import Mock
+
+import pytest
+
+from rxhub.convention import OBSERVES, PLAIN, terms_of
+
+
+def plain(**named): ...
+
+
+def asking(emission, **named): ...
+
+
+def local_of_that_name(**named):
+    for emission in named:
+        print(emission)
+
+
+async def coroutine(**named): ...
+
+
+async def coroutine_asking(*, emission, **named): ...
+
+
+def explicit(signal, sender, shot): ...
+
+
+class Callable:
+    def method(self, sender, **named): ...
+
+    async def coroutine(self, **named): ...
+
+    def __call__(self, emission, **named): ...
+
+
+class Constructed:
+    def __init__(self, **named): ...
+
+
+@pytest.mark.parametrize(
+    ("receiver", "asks", "awaits"),
+    [
+        (plain, False, False),
+        (asking, True, False),
+        (local_of_that_name, False, False),
+        (coroutine, False, True),
+        (coroutine_asking, True, True),
+        (explicit, False, False),
+        (Callable().method, False, False),
+        (Callable().coroutine, False, True),
+        (Callable(), True, False),
+        (Constructed, False, False),
+        (partial(coroutine_asking), True, True),
+        (partial(partial(plain), a=1), False, False),
+        (print, False, False),
+        ({}.update, False, False),
+        (Mock(), False, False),
+    ],
+    ids=str,
+)
+def test_what_a_receiver_asks_for_is_read_from_its_signature(receiver, asks, awaits):
+    terms = terms_of(receiver)
+    assert (terms.asks, terms.awaits, terms.observes) == (asks, awaits, False)
+    assert terms.plain == (not asks and not awaits)
+
+
+@pytest.mark.parametrize(
+    ("receiver", "missing"),
+    [(lambda: None, "signal"), (lambda signal: None, "sender"), (lambda sender, shot: None, "signal")],
+)
+def test_one_that_could_never_be_called_is_refused(receiver, missing):
+    with pytest.raises(TypeError, match=f"takes no {missing}="):
+        terms_of(receiver)
+
+
+def test_the_entrance_of_a_pipeline_is_not_plain():
+    assert PLAIN.plain
+    assert not OBSERVES.plain
