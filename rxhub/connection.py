@@ -14,6 +14,7 @@ from reactivex import Observable, abc
 from rxhub.errors import HubConnectionError
 from rxhub.event import Event
 from rxhub.inbox import Action, Inbox
+from rxhub.owned import OwnedSubject
 from rxhub.state import ConnectionState, Phase
 from rxhub.subject import Subject
 from rxhub.transport import Transport
@@ -82,7 +83,7 @@ class Connection:
         else:
             self.transport = _local(self.scheme, f"{self.location}{path}")
         self.state = ConnectionState(Phase.DISCONNECTED)
-        self.changes: Subject[ConnectionState] = Subject()
+        self.changes: Subject[ConnectionState] = OwnedSubject()
         self._inbox = inbox
         self._identity = identity
         self._by_user = False

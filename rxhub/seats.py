@@ -198,7 +198,7 @@ class Seats:
         self._lock = RLock()
         self._orders = count()
         self._seats: dict[_SenderKey, Seat] = {}
-        self._snapshots: dict[_SenderKey, Lineup] = {}
+        self._snapshots: dict[_SenderKey, tuple[Lineup, bool]] = {}
         self._version = 0
 
     def join(
@@ -245,6 +245,26 @@ class Seats:
         with self._lock:
             return self._drop(connection)
 
+    def rejoin(self, connection: Connection) -> bool:
+        """Connect again who has left, behind the others of its priority.
+
+        Returns:
+            False if it is connected, its place is taken, or its receiver or sender has died.
+        """
+        receiver, sender = connection(), connection.seat.sender
+        if receiver is None or (sender is None and connection.seat.key != _ANYONE):
+            return False
+        with self._lock:
+            seat = self._seats.setdefault(connection.seat.key, connection.seat)
+            if connection.key in seat.members:
+                return False
+            connection.alive = True
+            connection.seat = seat
+            connection.order = next(self._orders)
+            seat.members[connection.key] = connection
+            self._changed(seat.key)
+        return True
+
     def clear(self) -> None:
         """Disconnect everybody."""
         for connection in self.all():
@@ -265,18 +285,28 @@ class Seats:
 
     def lineup(self, sender: Any) -> Lineup:
         """Who gets what this sender sends, in order; also who has died and is not swept away yet."""
+        return self._snapshot(sender)[0]
+
+    def plain(self, sender: Any) -> Lineup | None:
+        """The same, if nothing but calling is to be done for anybody; else None."""
+        lineup, plain = self._snapshot(sender)
+        return lineup if plain else None
+
+    def _snapshot(self, sender: Any) -> tuple[Lineup, bool]:
+        """The lineup of a sender, and whether it is plain; made if it is stale."""
         if self.gone:
             self.sweep()
         key = key_of(sender)
         with self._lock:
             if key not in self._seats:
                 key = _ANYONE
-            lineup = self._snapshots.get(key)
-            while lineup is None:
+            snapshot = self._snapshots.get(key)
+            while snapshot is None:
                 # A finalizer may connect or disconnect in the middle of it, in this same thread.
                 version = self._version
                 made = _in_order(*[self._seats[k].members for k in {_ANYONE, key} if k in self._seats])
                 plain = not self._careful and all(connection.terms.plain for connection in made)
+                fresh = made, plain
                 lineups, rest = self.ready
                 if key == _ANYONE:
                     # A sender whose lineup is stale must not be taken for one without a seat. And a text may equal the
@@ -284,11 +314,11 @@ class Seats:
                     lineups = {**dict.fromkeys(k for k in self._seats if k), **lineups}
                     rest = made if plain and all(type(k) is int for k in self._seats) else None
                 if version == self._version:
-                    lineup = self._snapshots[key] = made
+                    snapshot = self._snapshots[key] = fresh
                     self.ready = lineups, rest
                     if plain and key != _ANYONE:
                         lineups[key] = made
-        return lineup
+        return snapshot
 
     def _changed(self, key: _SenderKey) -> None:
         self._version += 1

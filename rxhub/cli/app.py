@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import demo, explain, filter, listen, publish, serve, user
+from rxhub.cli import demo, explain, filter, listen, plugins, publish, serve, user
 
 __all__ = ["app"]
 
@@ -26,6 +26,7 @@ app.command("listen")(listen.command)
 app.command("publish")(publish.command)
 app.command("serve")(serve.command)
 app.add_typer(user.group, name="user")
+app.command("plugins")(plugins.command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,3 +1,3 @@
-"""Faces of other libraries over rxhub: what a program imports changes, the program does not."""
+"""Other systems' interfaces over rxhub: each module here takes the place of the library that it is named for."""
 
 __all__: list[str] = []
