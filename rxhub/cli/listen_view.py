@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.live import Live
@@ -61,10 +61,13 @@ def _row(event: Event) -> tuple[str, str, str, str]:
 
 
 def _who(event: Event) -> str:
-    source: Any = event.get("source")
-    user: Any = source.get("user") if isinstance(source, dict) else None
-    name: Any = user.get("username") if isinstance(user, dict) else user
-    return str(name or "")
+    user: Any = _step(event.get("source"), "user")
+    return str(_step(user, "username") or "")
+
+
+def _step(value: object, key: str) -> object:
+    """What stands below a key, of whatever a stranger has sent."""
+    return cast("dict[str, object]", value).get(key) if isinstance(value, dict) else None
 
 
 def _printable(text: str) -> Text:

@@ -7,28 +7,19 @@ reactive faces. Between them and the server stand the methods of ftrack's hub, a
     _connection ──▶ _receive_packet ──▶ _handle_packet ──▶ _event_queue ──▶ wait ──▶ _handle ──▶ callbacks
                                                                              publish ◀── publish_reply
 
-so that a subclass that overrides one of them gets all that passes there. What rxhub itself would send goes the same way
-(`_Door`), and what it would call its `Connection` is the hub's `_link`.
-
-Two things are kept until they are over. An event that was published while there was no way to the server waits in
-`_event_send_queue`; one that was sent waits in `_unacknowledged` for its acknowledgement. A connection that comes about
-announces all subscribers, then sends both, in order, with the same ids: what a broken connection has swallowed is sent
-again, and may thus arrive twice, but is not lost.
+so that a subclass that overrides one of them gets all that passes there. What rxhub itself would send goes the same
+way (`Door`). `packets` has the second line's first half, `sending` the first line; the rest is here.
 """
 
 from __future__ import annotations
 
 import logging
-import platform
 import queue
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, MutableMapping
 from functools import partial
-from itertools import count
 from time import monotonic
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -44,9 +35,10 @@ from rxhub.compat.ftrack.dispatch import FtrackDispatcher
 from rxhub.compat.ftrack.door import Door
 from rxhub.compat.ftrack.expression import Parser
 from rxhub.compat.ftrack.line import Line
-from rxhub.compat.ftrack.packets import Packets, ProcessorThread, ServerDetails, SocketIoSession
+from rxhub.compat.ftrack.packets import ProcessorThread, ServerDetails, SocketIoSession
 from rxhub.compat.ftrack.queues import EventQueue
 from rxhub.compat.ftrack.roll import Roll
+from rxhub.compat.ftrack.sending import Sending
 from rxhub.compat.ftrack.subscriber import Subscriber
 from rxhub.connection import Connection
 from rxhub.dispatcher import Run
@@ -54,23 +46,16 @@ from rxhub.expression import Dialect
 from rxhub.expression.parser import parsed
 from rxhub.handling import FAREWELL, PATIENCE
 from rxhub.publisher import REPLY
-from rxhub.replies import address
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport.socketio.backoff import Backoff
 
 __all__ = ["EventHub", "ServerDetails", "SocketIoSession"]
 
-_MOST_UNSENT = 10_000
-_MOST_UNACKNOWLEDGED = 10_000
-_MOST_BREAKS = 8
-"""How often an event may be under way when the connection breaks, before it is taken for the cause."""
 _HELD = 30.0
-"""Seconds after which a connection that broke had been a good one."""
-_numbers = count()
-_META = frozenset({"ftrack.meta.subscribe", "ftrack.meta.unsubscribe"})
+"""Seconds after which a connection that breaks had been a good one."""
 
 
-class EventHub(Packets, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
+class EventHub(Sending, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
     """ftrack's hub: events from and to a server, routed to subscribers by priority.
 
     Args:
@@ -116,18 +101,14 @@ class EventHub(Packets, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
         self._auto_reconnect_attempts = 30
         self._auto_reconnect_delay = 10
         self._wait_timeout = 4
-        self._event_namespace = "ftrack.event"
         self._expression_parser = Parser()
-        self._event_send_queue: queue.Queue[_Item] = queue.Queue(_MOST_UNSENT)
-        self._unacknowledged: OrderedDict[int, _Item] = OrderedDict()
         self._announced: set[str] = set()
-        self._flushing = threading.Lock()
         self._left_alone = threading.Event()
         self._backoff = Backoff()
         self._connected_at = 0.0
         self._processor_thread: ProcessorThread | None = None
         self._run: Run | None = None
-        Packets.__init__(self)
+        Sending.__init__(self)
         rxhub.hub.EventHub.__init__(self, server_url, api_user, api_key, overflow="drop-oldest")
         self._event_queue = EventQueue(self._inbox)
         self._roll = Roll(self._dispatcher)
@@ -148,11 +129,6 @@ class EventHub(Packets, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
         self._id = value
         if "_publisher" in self.__dict__:
             self._publisher.hub_id = value
-
-    @property
-    def unsent(self) -> int:
-        """How many published events the server has not accepted yet."""
-        return len(self._unacknowledged) + self._event_send_queue.qsize()
 
     @property
     def _subscribers(self) -> Roll:
@@ -325,9 +301,8 @@ class EventHub(Packets, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
         if isinstance(connection, Line):
             connection.let_go()
         self._connecting = False
-        self._flushing, self._left_alone = threading.Lock(), threading.Event()
-        self._event_send_queue = queue.Queue(_MOST_UNSENT)
-        self._unacknowledged.clear()
+        self._left_alone = threading.Event()
+        self._forget_unsent()
         super().forked()
 
     # Handling
@@ -521,157 +496,6 @@ class EventHub(Packets, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
             self.logger.warning(
                 "Server failed to unsubscribe subscriber %s: %s", subscriber.metadata["id"], response.get("message")
             )
-
-    # Publishing
-
-    def publish(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self,
-        event: Any,
-        synchronous: bool = False,
-        on_reply: Callable[[Any], object] | None = None,
-        on_error: str = "raise",
-    ) -> Any:
-        """Publish an event.
-
-        Args:
-            event: its source is filled in.
-            synchronous: run the subscribers of this hub here and now, and send nothing.
-            on_reply: called with each reply, where the hub is handled.
-            on_error: "ignore" has whatever goes wrong ignored.
-
-        Returns:
-            The results, if synchronous; True if the event waits for the connection; else None.
-
-        Raises:
-            EventHubConnectionError: if the hub is not connected and not about to be.
-            Overflow: if 10,000 events wait for the connection already.
-        """
-        try:
-            return self._publish(event, synchronous=synchronous, on_reply=on_reply)
-        except Exception:
-            if on_error != "ignore":
-                raise
-        return None
-
-    def publish_reply(self, source_event: Any, data: Any, source: Mapping[str, Any] | None = None) -> None:
-        """Answer an event, with `data` and perhaps a `source` of its own."""
-        reply = Event(REPLY, data=data)
-        self._prepare_reply_event(reply, source_event, source=source)
-        self.publish(reply)
-
-    def _prepare_event(self, event: Any) -> None:
-        source: MutableMapping[str, Any] = event["source"]
-        source.setdefault("id", self.id)
-        source.setdefault("user", {"username": self._api_user})
-        source.setdefault("host", platform.node())
-
-    def _prepare_reply_event(self, event: Any, source_event: Any, source: Mapping[str, Any] | None = None) -> None:
-        event["target"] = address(source_event["source"]["id"])
-        event["in_reply_to_event"] = source_event["id"]
-        if source is not None:
-            # A copy: what is filled in is not for the subscriber's own metadata.
-            event["source"] = dict(source)
-
-    def _publish(
-        self,
-        event: Any,
-        synchronous: bool = False,
-        callback: Callable[..., object] | None = None,
-        on_reply: Callable[[Any], object] | None = None,
-    ) -> Any:
-        self._publisher.check_open()
-        self._prepare_event(event)
-        if synchronous:
-            return self._handle(event, synchronous=synchronous)
-        item = _Item(event, synchronous, callback, on_reply)
-        if self.connected:
-            if event["topic"] in _META or not self._event_send_queue.qsize():
-                self._emit(item)
-                return None
-            # Others wait to be sent; they were first.
-            self._queue_up(item)
-            self._flush()
-            return True
-        if not self._connection_initialised:
-            raise exception.EventHubConnectionError("Cannot publish event asynchronously as not connected to server.")
-        self._queue_up(item)
-        self.logger.debug("Connection is still initializing, adding message to queue")
-        return True
-
-    def _queue_up(self, item: _Item) -> None:
-        try:
-            self._event_send_queue.put_nowait(item)
-        except queue.Full:
-            raise errors.Overflow(
-                f"{_MOST_UNSENT} events wait for the connection to {self.get_server_url()}, and {item.event['topic']} "
-                "found no room. Publish again when it stands."
-            ) from None
-
-    def _flush(self) -> None:
-        """Send what waits. Who finds another thread at it leaves, since that looks again before it goes."""
-        while self.connected and self._event_send_queue.qsize() and self._flushing.acquire(blocking=False):
-            try:
-                while self.connected:
-                    self._emit(self._event_send_queue.get_nowait())
-            except queue.Empty:
-                pass
-            finally:
-                self._flushing.release()
-
-    def _resend(self) -> None:
-        """Send again what no server has acknowledged."""
-        with self._lock:
-            items = list(self._unacknowledged.values())
-            self._unacknowledged.clear()
-        for place, item in enumerate(items):
-            breaks = item.breaks + (not place)
-            if breaks >= _MOST_BREAKS:
-                self.logger.error("Event %s is given up: the connection broke %d times on it.", item.event, breaks)
-                continue
-            # By the time that it bears, who gets it twice knows the second for a copy.
-            item.event["sent"] = item.event.get("sent") or datetime.now(UTC).isoformat()
-            self._emit(item._replace(breaks=breaks, on_reply=None))
-
-    def _emit(self, item: _Item) -> None:
-        event, on_reply = item.event, item.on_reply
-        callback = item.callback or partial(self._on_published, event)
-        number = next(_numbers)
-
-        def acknowledged(response: Mapping[str, Any]) -> None:
-            self._unacknowledged.pop(number, None)
-            callback(response)
-
-        try:
-            if on_reply is not None:
-                self._publisher.replies.listen(event["id"], on_reply)
-            if event["topic"] not in _META:
-                with self._lock:
-                    self._unacknowledged[number] = item
-                    if len(self._unacknowledged) > _MOST_UNACKNOWLEDGED:
-                        self._unacknowledged.popitem(last=False)
-            self._emit_event_packet(self._event_namespace, event, callback=acknowledged)
-        except exception.EventHubConnectionError as error:
-            # It is sent again when there is another connection.
-            self.logger.debug("Event %s could not be sent: %s", event, error)
-        except Exception:
-            self._unacknowledged.pop(number, None)
-            self.logger.exception("Error sending event %s.", event)
-
-    def _on_published(self, event: Any, response: Mapping[str, Any]) -> None:
-        if response.get("success", False) is False:
-            self.logger.error(
-                "Server responded with error while publishing event %s. Error was: %s", event, response.get("message")
-            )
-
-
-class _Item(NamedTuple):
-    """What waits to be sent, or to be acknowledged: the arguments of `_publish`."""
-
-    event: Any
-    synchronous: bool
-    callback: Callable[..., object] | None
-    on_reply: Callable[[Any], object] | None
-    breaks: int = 0
 
 
 def _mapping(mapping: Any) -> dict[str, str]:
