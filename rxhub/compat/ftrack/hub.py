@@ -8,7 +8,8 @@ reactive faces. Between them and the server stand the methods of ftrack's hub, a
                                                                              publish ◀── publish_reply
 
 so that a subclass that overrides one of them gets all that passes there. What rxhub itself would send goes the same
-way (`Door`). `packets` has the second line's first half, `sending` the first line; the rest is here.
+way (`Door`). `packets` has the second line's first half, `sending` the first line, `subscribing` who is called;
+the rest is here.
 """
 
 from __future__ import annotations
@@ -16,14 +17,10 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterable, Mapping, MutableMapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlsplit
-from uuid import uuid4
-
-from reactivex import abc
 
 import rxhub.dispatcher
 import rxhub.event
@@ -38,8 +35,8 @@ from rxhub.compat.ftrack.line import Line
 from rxhub.compat.ftrack.packets import ProcessorThread, ServerDetails, SocketIoSession
 from rxhub.compat.ftrack.queues import EventQueue
 from rxhub.compat.ftrack.roll import Roll
-from rxhub.compat.ftrack.sending import Sending
 from rxhub.compat.ftrack.subscriber import Subscriber
+from rxhub.compat.ftrack.subscribing import Subscribing
 from rxhub.connection import Connection
 from rxhub.dispatcher import Run
 from rxhub.expression import Dialect
@@ -55,7 +52,7 @@ _HELD = 30.0
 """Seconds after which a connection that breaks had been a good one."""
 
 
-class EventHub(Sending, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
+class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
     """ftrack's hub: events from and to a server, routed to subscribers by priority.
 
     Args:
@@ -102,13 +99,12 @@ class EventHub(Sending, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
         self._auto_reconnect_delay = 10
         self._wait_timeout = 4
         self._expression_parser = Parser()
-        self._announced: set[str] = set()
         self._left_alone = threading.Event()
         self._backoff = Backoff()
         self._connected_at = 0.0
         self._processor_thread: ProcessorThread | None = None
         self._run: Run | None = None
-        Sending.__init__(self)
+        Subscribing.__init__(self)
         rxhub.hub.EventHub.__init__(self, server_url, api_user, api_key, overflow="drop-oldest")
         self._event_queue = EventQueue(self._inbox)
         self._roll = Roll(self._dispatcher)
@@ -174,10 +170,16 @@ class EventHub(Sending, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
             if self._connecting:
                 raise exception.EventHubConnectionError("Already connecting.")
             self._connecting = True
+        if threading.current_thread() is not self._processor_thread:
+            # A user's wish; the thread that comes back by itself heeds a disconnect() meanwhile.
+            self._left_alone.clear()
         self._intentional_disconnect = False
         self._link.changed(ConnectionState(Phase.CONNECTING))
         try:
             line = self._dial()
+            if self._left_alone.is_set():
+                line.close()
+                raise exception.EventHubConnectionError("The hub was disconnected meanwhile.")
         except Exception as error:
             message = 'Failed to connect to event server at {server_url} with error: "{error}".'
             details = {"error": str(error), "server_url": self.get_server_url()}
@@ -228,7 +230,8 @@ class EventHub(Sending, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
         Raises:
             EventHubConnectionError: if the hub is not connected; if it was reconnecting by itself, that ends.
         """
-        self._left_alone.set()
+        if not reconnect:
+            self._left_alone.set()
         connection = self._connection
         if connection is None or not connection.connected:
             raise exception.EventHubConnectionError("Not currently connected.")
@@ -264,7 +267,6 @@ class EventHub(Sending, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
             self.disconnect(unsubscribe=False, reconnect=True)
         except exception.EventHubConnectionError:
             pass
-        self._left_alone.clear()
         pauses = Backoff(min(0.5, delay), delay)
         for attempt in range(attempts):
             self.logger.debug("Reconnect attempt %s of %s", attempt, attempts)
@@ -286,7 +288,6 @@ class EventHub(Sending, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
             self._link.changed(ConnectionState(Phase.DISCONNECTED, "the connection broke"))
             if monotonic() - self._connected_at > _HELD:
                 self._backoff.reset()
-            self._left_alone.clear()
             # Not at once: a thousand others have lost the server too, or it drops us whenever we come.
             if self._left_alone.wait(self._backoff.delay()):
                 self._intentional_disconnect = True
@@ -387,69 +388,7 @@ class EventHub(Sending, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
     def _handle_reply(self, event: rxhub.event.Event) -> Any:
         return self._publisher.replies.handle(event)
 
-    # Subscribing
-
-    def subscribe(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self,
-        subscription: str,
-        callback: Any,
-        subscriber: MutableMapping[str, Any] | None = None,
-        priority: float = 100,
-        scheduler: abc.SchedulerBase | None = None,
-    ) -> str:
-        """Register `callback` for the events that match `subscription`; the server hears of it when it can.
-
-        The arguments are those of `rxhub.EventHub.subscribe`.
-
-        Returns:
-            The subscriber's id.
-
-        Raises:
-            ParseError: if the subscription is none.
-            NotUniqueError: if a subscriber with this id exists.
-        """
-        self._publisher.check_open()
-        member = self._add_subscriber(subscription, callback, subscriber, priority, scheduler)
-        try:
-            self._notify_server_about_subscriber(member)
-        except exception.EventHubConnectionError:
-            self.logger.debug(
-                "Failed to notify server about new subscriber %s as server not currently reachable.", member.id
-            )
-        return member.metadata["id"]
-
-    def _add_subscriber(
-        self,
-        subscription: str,
-        callback: Any,
-        subscriber: MutableMapping[str, Any] | None = None,
-        priority: float = 100,
-        scheduler: abc.SchedulerBase | None = None,
-    ) -> Subscriber:
-        """Add a subscriber here, and tell the server nothing."""
-        metadata: MutableMapping[str, Any] = {} if subscriber is None else subscriber
-        metadata.setdefault("id", uuid4().hex)
-        member = Subscriber(subscription, callback, metadata, priority, scheduler, self._dispatcher.settle)
-        try:
-            self._dispatcher.add(member)
-        except errors.NotUniqueError:
-            raise exception.NotUniqueError(f"Subscriber with identifier {metadata['id']} already exists.") from None
-        return member
-
-    def unsubscribe(self, subscriber_identifier: str) -> None:
-        """Remove a subscriber; the server hears of it if it can.
-
-        Raises:
-            NotFoundError: if there is none with this id.
-        """
-        try:
-            subscriber = self._dispatcher.unsubscribe(subscriber_identifier)
-        except errors.NotFoundError:
-            raise exception.NotFoundError(
-                f"Cannot unsubscribe missing subscriber with identifier {subscriber_identifier}"
-            ) from None
-        if isinstance(subscriber, Subscriber):
-            self._notify_server_of_leave(subscriber)
+    # What the dispatcher tells
 
     def _joined(self, subscriber: rxhub.dispatcher.Subscriber) -> None:
         self._roll.enter(subscriber, first=subscriber.id == self.id)
@@ -462,40 +401,6 @@ class EventHub(Sending, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatib
         super()._left(subscriber)
         if not isinstance(subscriber, Subscriber):
             self._notify_server_of_leave(subscriber)
-
-    def _notify_server_about_subscriber(self, subscriber: rxhub.dispatcher.Subscriber) -> None:
-        # connect() announces all that it finds, and another thread may subscribe meanwhile: once is enough.
-        with self._lock:
-            if not self.connected or subscriber.id in self._announced:
-                return
-            self._announced.add(subscriber.id)
-        data = {"subscriber": subscriber.metadata, "subscription": str(subscriber.subscription)}
-        event = Event("ftrack.meta.subscribe", data=data)
-        self._publish(event, callback=partial(self._on_subscribed, subscriber))
-
-    def _on_subscribed(self, subscriber: rxhub.dispatcher.Subscriber, response: Mapping[str, Any]) -> None:
-        if response.get("success") is False:
-            self.logger.warning(
-                "Server failed to subscribe subscriber %s: %s", subscriber.metadata["id"], response.get("message")
-            )
-
-    def _notify_server_of_leave(self, subscriber: rxhub.dispatcher.Subscriber) -> None:
-        self._announced.discard(subscriber.id)
-        if not self.connected:
-            return
-        event = Event("ftrack.meta.unsubscribe", data={"subscriber": subscriber.metadata})
-        try:
-            self._publish(event, callback=partial(self._on_unsubscribed, subscriber))
-        except exception.EventHubConnectionError:
-            self.logger.debug(
-                "Failed to notify server to unsubscribe subscriber %s as server not currently reachable.", subscriber.id
-            )
-
-    def _on_unsubscribed(self, subscriber: rxhub.dispatcher.Subscriber, response: Mapping[str, Any]) -> None:
-        if response.get("success") is not True:
-            self.logger.warning(
-                "Server failed to unsubscribe subscriber %s: %s", subscriber.metadata["id"], response.get("message")
-            )
 
 
 def _mapping(mapping: Any) -> dict[str, str]:

@@ -132,6 +132,9 @@ class Sending(Packets):
             self._queue_up(item)
             self._flush()
             return True
+        if event["topic"] in _META:
+            # All subscribers are announced when there is a connection.
+            return None
         if not self._connection_initialised:
             raise exception.EventHubConnectionError("Cannot publish event asynchronously as not connected to server.")
         self._queue_up(item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 import time
@@ -335,3 +336,37 @@ def test_coroutine_callbacks_are_awaited(hub: Any, wait_until: Any) -> None:
     hub.publish(Event("a"), on_reply=lambda reply: replies.append(reply["data"]))
     wait_until(hub, lambda: replies)
     assert replies == ["later"]
+
+
+def test_disconnecting_ends_a_reconnection_that_is_under_way() -> None:
+    dialled = threading.Semaphore(0)
+
+    class Counting(OURS.EventHub):
+        def _get_socket_io_session(self) -> Any:
+            dialled.release()
+            return super()._get_socket_io_session()
+
+    with running() as server:
+        hub = connected(OURS, server, Counting)
+        assert dialled.acquire(timeout=10)
+        hub._auto_reconnect_delay = 0.01
+    # It tries, and tries again.
+    assert dialled.acquire(timeout=20) and dialled.acquire(timeout=20)
+    processor = hub._processor_thread
+    with pytest.raises(OURS.exception.EventHubConnectionError, match="Not currently connected"):
+        hub.disconnect()
+    processor.join(20)
+    assert not processor.is_alive() and not hub.connected
+    hub.close()
+
+
+def test_a_forked_child_leaves_the_parent_s_connection_alone(hub: Any, wait_until: Any) -> None:
+    hub.subscribe("topic=a", lambda event: "still here")
+    child = os.fork()
+    if not child:
+        os._exit(0 if not hub.connected and hub.unsent == 0 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    replies: list[Any] = []
+    hub.publish(Event("a"), on_reply=replies.append)
+    wait_until(hub, lambda: replies)
+    assert hub.connected
