@@ -18,6 +18,7 @@ import logging
 import queue
 import threading
 from collections.abc import Iterable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -42,6 +43,7 @@ from rxhub.dispatcher import Run
 from rxhub.expression import Dialect
 from rxhub.expression.parser import parsed
 from rxhub.handling import FAREWELL, PATIENCE
+from rxhub.inbox import Action
 from rxhub.publisher import REPLY
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport.socketio.backoff import Backoff
@@ -399,8 +401,11 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
     def _left(self, subscriber: rxhub.dispatcher.Subscriber) -> None:
         self._roll.strike(subscriber)
         super()._left(subscriber)
-        if not isinstance(subscriber, Subscriber):
+        if isinstance(subscriber, Subscriber):
             self._notify_server_of_leave(subscriber)
+        else:
+            # A pipeline may be disposed of by a finalizer, in the middle of sending: not here, then.
+            self._inbox.call_soon(Action(partial(self._notify_server_of_leave, subscriber)))
 
 
 def _mapping(mapping: Any) -> dict[str, str]:

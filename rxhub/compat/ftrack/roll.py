@@ -14,7 +14,7 @@ class Roll(list[Any]):
     """In order of subscribing, but the hub's own subscriber to replies first.
 
     The dispatcher decides who is subscribed: it tells the list (`enter`, `strike`), and what a program changes in the
-    list is done to the dispatcher. As in ftrack, the server hears nothing of such a change.
+    list is done to the dispatcher.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:

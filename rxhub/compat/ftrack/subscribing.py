@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Generator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -83,13 +84,28 @@ class Subscribing(Sending):
             NotFoundError: if there is none with this id.
         """
         try:
-            subscriber = self._dispatcher.unsubscribe(subscriber_identifier)
+            self._dispatcher.unsubscribe(subscriber_identifier)
         except errors.NotFoundError:
             raise exception.NotFoundError(
                 f"Cannot unsubscribe missing subscriber with identifier {subscriber_identifier}"
             ) from None
-        if isinstance(subscriber, Subscriber):
-            self._notify_server_of_leave(subscriber)
+
+    @contextmanager
+    def subscription(
+        self,
+        subscription: str,
+        callback: Any,
+        subscriber: MutableMapping[str, Any] | None = None,
+        priority: float = 100,
+        scheduler: abc.SchedulerBase | None = None,
+    ) -> Generator[str]:
+        """Subscribe `callback` for the time of a `with` block; gives the subscriber's id."""
+        identifier = self.subscribe(subscription, callback, subscriber, priority, scheduler)
+        try:
+            yield identifier
+        finally:
+            with suppress(exception.NotFoundError):
+                self.unsubscribe(identifier)
 
     def _notify_server_about_subscriber(self, subscriber: rxhub.dispatcher.Subscriber) -> None:
         # connect() announces all that it finds, and another thread may subscribe meanwhile: once is enough.

@@ -370,3 +370,18 @@ def test_a_forked_child_leaves_the_parent_s_connection_alone(hub: Any, wait_unti
     hub.publish(Event("a"), on_reply=replies.append)
     wait_until(hub, lambda: replies)
     assert hub.connected
+
+
+def test_the_server_forgets_who_leaves_by_whichever_way(server: Running, wait_until: Any) -> None:
+    hub = connected(OURS, server)
+    wait_until(hub, lambda: hub._packet_callbacks == {})
+    before = server.stats["subscriptions"]
+    with hub.subscription("topic=a", print) as identifier:
+        pipeline = hub.on("topic=b").subscribe(print)
+        hub.subscribe("topic=c", print)
+        wait_until(hub, lambda: server.stats["subscriptions"] == before + 3)
+        assert hub.get_subscriber_by_identifier(identifier) is not None
+    pipeline.dispose()
+    hub._subscribers.pop()
+    wait_until(hub, lambda: server.stats["subscriptions"] == before)
+    hub.close()
