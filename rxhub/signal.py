@@ -1,7 +1,7 @@
 """The signal: a subject carrying a sender.
 
 Theory of operation. There are two ways to send. The *quick way* is the loop in `send` and in `send_robust`: it finds a
-lineup of plain receivers in `Seats.ready` and calls them; asking a method for the lineup would cost as much as a
+lineup of plain receivers in `Seats` and calls them; asking a method for the lineup would cost as much as a
 receiver does. The *careful way*, `Sending`, is for everything else: receivers with `where=`, coroutine functions,
 receivers that ask for the emission, pipelines, and the policy that groups errors. Either takes the lineup as it is when
 it begins: who connects meanwhile does not get the emission, who leaves gets it no more.
@@ -230,18 +230,16 @@ class Signal(Relay, Generic[P]):
                 AsyncReceiverError: if a coroutine receiver is to be called while a loop runs in this thread.
             """
             places = self._places
-            lineups, lineup = places.ready
-            if not lineup and not lineups and lineup is not None:
-                return []  # nobody is connected
+            if not places.seats:
+                return []
             if places.gone:
                 places.sweep()
-                lineups, lineup = places.ready
-            lineup = lineups.get(id(sender), lineup)
+            key = id(sender)
+            lineup = places.lineups.get(key) if key in places.seats else places.rest
+            if lineup is None and (lineup := places.plain(sender)) is None:
+                return self._send(sender, named, self._on_receiver_error)
             if not lineup:
-                if lineup is None and (lineup := places.plain(sender)) is None:
-                    return self._send(sender, named, self._on_receiver_error)
-                if not lineup:
-                    return []
+                return []
             if "signal" in named:
                 raise self._reserved()
             named["signal"] = self
@@ -259,18 +257,16 @@ class Signal(Relay, Generic[P]):
                 `[(receiver, what it returned or raised), …]`.
             """
             places = self._places
-            lineups, lineup = places.ready
-            if not lineup and not lineups and lineup is not None:
-                return []  # nobody is connected
+            if not places.seats:
+                return []
             if places.gone:
                 places.sweep()
-                lineups, lineup = places.ready
-            lineup = lineups.get(id(sender), lineup)
+            key = id(sender)
+            lineup = places.lineups.get(key) if key in places.seats else places.rest
+            if lineup is None and (lineup := places.plain(sender)) is None:
+                return self._send(sender, named, "collect")
             if not lineup:
-                if lineup is None and (lineup := places.plain(sender)) is None:
-                    return self._send(sender, named, "collect")
-                if not lineup:
-                    return []
+                return []
             if "signal" in named:
                 raise self._reserved()
             named["signal"] = self

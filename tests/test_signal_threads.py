@@ -204,7 +204,7 @@ def test_threads_do_not_disturb_one_another(policy: str) -> None:
         assert ward.signal.disconnect(steady.receive)
     assert ward.signal.connections == ()
     assert not ward.signal.has_listeners()
-    assert not ward.signal._places._seats, "something is left of a sender"
+    assert not ward.signal._places.seats, "something is left of a sender"
     assert not ward.signal._places.gone
 
 

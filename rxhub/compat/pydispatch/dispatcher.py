@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from types import ModuleType
 from typing import Any as _Anything
 from typing import TypeVar
@@ -187,6 +187,13 @@ class _View(Mapping[int, _V]):
 
     def __len__(self) -> int:
         return len(self._look())
+
+    def items(self) -> ItemsView[int, _V]:
+        # Not key by key: somebody may die between two looks.
+        return self._look().items()
+
+    def values(self) -> ValuesView[_V]:
+        return self._look().values()
 
     def __copy__(self) -> dict[int, _V]:
         return self._look()

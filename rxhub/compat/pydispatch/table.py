@@ -213,7 +213,11 @@ class Table:
             self._withdraw(route)
 
     def sweep(self) -> None:
-        """Let go what has died."""
+        """Let go what has died, and what dies with it: a route may have kept the receiver of another."""
+        while self._gone:
+            self._sweep()
+
+    def _sweep(self) -> None:
         # Freed when the lock is: what they keep may have a finalizer.
         swept: list[object] = []
         with self._lock:

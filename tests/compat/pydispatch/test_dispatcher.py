@@ -221,6 +221,15 @@ def test_a_receiver_of_a_dead_sender_is_let_go() -> None:
     assert reference() is None
 
 
+def test_what_a_dead_senders_connection_kept_goes_with_it() -> None:
+    sender, other, listener = Sender(), Sender(), Listener()
+    dispatcher.connect(listener.receive, "saved", other)
+    dispatcher.connect(listener.receive, "saved", sender, weak=False)
+    del listener, sender
+    assert dispatcher.getReceivers(other, "saved") == []
+    assert not dispatcher.connections
+
+
 def test_senders_and_receivers_are_not_kept() -> None:
     sender, listener = Sender(), Listener()
     references = weakref.ref(sender), weakref.ref(listener)
