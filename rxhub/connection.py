@@ -14,6 +14,7 @@ from reactivex import Observable, abc
 from rxhub.errors import HubConnectionError
 from rxhub.event import Event
 from rxhub.inbox import Action, Inbox
+from rxhub.owned import OwnedSubject
 from rxhub.state import ConnectionState, Phase
 from rxhub.subject import Subject
 from rxhub.transport import Transport
@@ -65,7 +66,7 @@ class Connection:
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         cookies: Mapping[str, str] | None = None,
-        outbox: int = 10_000,
+        outbox: int = 100_000,
     ) -> None:
         if not isinstance(server_url, str):
             raise TypeError(f"A server url is text, but {type(server_url).__name__} was given.")
@@ -78,7 +79,7 @@ class Connection:
         else:
             self.transport = _local(self.scheme, f"{self.location}{path}")
         self.state = ConnectionState(Phase.DISCONNECTED)
-        self.changes: Subject[ConnectionState] = Subject()
+        self.changes: Subject[ConnectionState] = OwnedSubject()
         self._inbox = inbox
         self._identity = identity
         self._by_user = False
@@ -180,7 +181,11 @@ class Connection:
 
     def changed(self, state: ConnectionState) -> None:
         """Note a new state."""
-        self.state = state
+        # A line may still be hanging up when its hub is closed for good.
+        if self.state.phase is not Phase.CLOSED:
+            self.state = state
+            if self.changes.observers:
+                self._inbox.call_soon(Action(lambda: self.changes.on_next(state)))
         if self.remote and state:
             # One greeting is enough, however often the line broke before anybody has looked.
             self._inbox.withdraw_own()
@@ -190,8 +195,6 @@ class Connection:
                 outcome, self._outcome = self._outcome, None
             if outcome is not None:
                 outcome.set_result(state)
-        if self.changes.observers:
-            self._inbox.call_soon(Action(lambda: self.changes.on_next(state)))
 
     def end(self) -> None:
         """Tell that the hub is closed."""

@@ -1,28 +1,64 @@
-"""What a hub looks like from outside: who is subscribed, in dispatch order."""
+"""What a hub looks like from outside: who is subscribed, who is connected to the signals, and by whom."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from rxhub.columns import columns
 from rxhub.dispatcher import Subscriber
+from rxhub.emission import name_of
+from rxhub.markup import shown
+from rxhub.ownership import Owner
+from rxhub.seats import Connection
+from rxhub.signal import signals
 
-__all__ = ["Description"]
+if TYPE_CHECKING:
+    from rxhub.plugins import PluginState
 
-_HEADINGS = ("priority", "subscription", "callback", "id")
+__all__ = ["RECEIVERS", "SUBSCRIBERS", "Description", "SignalState", "living"]
+
+SUBSCRIBERS = ("priority", "subscription", "callback", "plugin", "id")
+"""The headings over `Description.subscriber_rows()`."""
+
+RECEIVERS = ("priority", "signal", "receiver", "sender", "where", "plugin")
+"""The headings over `Description.receiver_rows()`."""
+
+
+@dataclass(frozen=True)
+class SignalState:
+    """A signal of the process at one moment.
+
+    Attributes:
+        name: of the signal.
+        connections: who was connected, in order.
+    """
+
+    name: str
+    connections: tuple[Connection, ...]
+
+
+def living() -> tuple[SignalState, ...]:
+    """Every living signal of the process, in the order of their making."""
+    return tuple(SignalState(signal.name, signal.connections) for signal in signals())
 
 
 @dataclass(frozen=True)
 class Description:
-    """The subscribers of a hub at one moment; printed, a table.
+    """Who is connected at one moment; printed, a table of the subscribers, of the receivers, and of the plugins.
 
     Attributes:
         hub: the hub in one line.
         subscribers: in dispatch order.
+        signals: every living signal of the process, with its receivers in order.
+        plugins: those that run in the order in which they were started, then the others.
     """
 
     hub: str
     subscribers: tuple[Subscriber, ...]
+    signals: tuple[SignalState, ...] = ()
+    plugins: tuple[PluginState, ...] = ()
 
     def __iter__(self) -> Iterator[Subscriber]:
         return iter(self.subscribers)
@@ -30,21 +66,62 @@ class Description:
     def __len__(self) -> int:
         return len(self.subscribers)
 
-    def __str__(self) -> str:
-        if not self.subscribers:
-            return f"{self.hub}\n  nobody is subscribed"
-        rows = [
-            (_number(s.priority), s.subscription or "(everything)", _name(s.callback), str(s.id))
+    def subscriber_rows(self) -> list[tuple[str, ...]]:
+        """What a table shows of each subscriber, under `SUBSCRIBERS`."""
+        return [
+            (_number(s.priority), s.subscription or "(everything)", _name(s.callback), _plugin(s.owner), str(s.id))
             for s in self.subscribers
         ]
-        widths = [max(len(row[column]) for row in (_HEADINGS, *rows)) for column in range(len(_HEADINGS))]
-        lines = [
-            "  ".join(cell.rjust(width) if column == 0 else cell.ljust(width) for column, (cell, width) in cells)
-            for cells in (list(enumerate(zip(row, widths, strict=True))) for row in (_HEADINGS, *rows))
+
+    def receiver_rows(self) -> list[tuple[str, ...]]:
+        """What a table shows of each receiver, under `RECEIVERS`."""
+        return [
+            (
+                _number(connection.priority),
+                signal.name,
+                "(pipeline)" if connection.terms.observes else _name(receiver),
+                _sender(connection.sender),
+                connection.where or "",
+                _plugin(connection.owner),
+            )
+            for signal in self.signals
+            for connection in signal.connections
+            if (receiver := connection.receiver) is not None
         ]
-        return "\n".join([self.hub, *(f"  {line.rstrip()}" for line in lines)])
+
+    def unheard(self) -> list[str]:
+        """The names of the signals that nobody is connected to."""
+        return [signal.name for signal in self.signals if not signal.connections]
+
+    def __str__(self) -> str:
+        lines = [self.hub]
+        if self.subscribers:
+            lines += _indented(columns(SUBSCRIBERS, self.subscriber_rows()))
+        else:
+            lines.append("  nobody is subscribed")
+        if self.signals:
+            lines.append("signals of the process")
+            if rows := self.receiver_rows():
+                lines += _indented(columns(RECEIVERS, rows))
+            if unheard := self.unheard():
+                lines.append(f"  nobody is connected to {_some(unheard)}")
+        if self.plugins:
+            # Only now: who has no plugins need not import what starts them.
+            from rxhub.plugins import PluginReport
+
+            lines += str(PluginReport(self.plugins)).splitlines()
+        return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f", and {more} more" if more > 0 else "")
 
 
 def _number(priority: float) -> str:
@@ -52,9 +129,19 @@ def _number(priority: float) -> str:
 
 
 def _name(callback: object) -> str:
-    """How people know a callback: module and qualified name, or its repr."""
+    """How people know a callback: module and qualified name, or its class; if it stands for another, that one's."""
+    callback = getattr(callback, "__wrapped__", callback)
     name: str | None = getattr(callback, "__qualname__", None)
     if name is None:
         return f"{type(callback).__name__} object"
     module: str | None = getattr(callback, "__module__", None)
     return f"{module}.{name}" if module and module != "__main__" else name
+
+
+def _sender(sender: object) -> str:
+    name = name_of(sender)
+    return "" if name is None else shown(name) if isinstance(sender, str) else name
+
+
+def _plugin(owner: Owner | None) -> str:
+    return "" if owner is None else owner.name

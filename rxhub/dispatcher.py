@@ -21,6 +21,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Mapping, MutableMapping, Sequence
 from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from os import urandom
 from threading import RLock
 from types import CoroutineType
@@ -29,10 +30,12 @@ from typing import Any, cast
 from reactivex import abc
 
 from rxhub.delivery import ABSENT, Delivery, Failed, Outcome
-from rxhub.errors import ExpressionError
+from rxhub.errors import ExpressionError, NotFoundError
 from rxhub.event import Event
 from rxhub.expression import Expression, Index, parse
 from rxhub.handover import Answer, HandOver, Settle, as_exception
+from rxhub.owned import OwnedSubject
+from rxhub.ownership import Owner, present
 from rxhub.roster import Registration, Roster
 from rxhub.subject import Subject
 
@@ -68,17 +71,20 @@ class Subscriber(Registration):
         callback: called with the event.
         metadata: what event targets are tested against; holds at least `id`.
         context: each call runs in a copy of it; taken when subscribing.
+        owner: in whose name it was registered, such as a plugin's; it leaves with him.
     """
 
     __slots__ = (
         "_detour",
         "_hand_over",
+        "_leave",
         "_token",
         "callback",
         "context",
         "expression",
         "id",
         "metadata",
+        "owner",
         "subscription",
     )
 
@@ -104,6 +110,8 @@ class Subscriber(Registration):
         # Anything but "alive and called right here": the loop looks closer.
         self._detour = scheduler is not None
         self._token: Any = None
+        self.owner: Owner | None = None
+        self._leave: Callable[[], None] | None = None
 
     @property
     def scheduler(self) -> abc.SchedulerBase | None:
@@ -140,8 +148,8 @@ class Dispatcher:
         self._joined = joined
         self._left = left
         # Two threads may dispatch at the same time, but an Rx observer must not be called while it is busy.
-        self.deliveries: Subject[Delivery] = Subject(serialize=True)
-        self.errors: Subject[Outcome] = Subject(serialize=True)
+        self.deliveries: Subject[Delivery] = OwnedSubject(serialize=True)
+        self.errors: Subject[Outcome] = OwnedSubject(serialize=True)
         # Truthy while somebody observes the deliveries; looked at for every event.
         self._watchers = self.deliveries._seats
         self._roster: Roster[str, Subscriber] = Roster()
@@ -170,6 +178,7 @@ class Dispatcher:
         Raises:
             ExpressionError: if the subscription does not parse.
             NotUniqueError: if a subscriber with this id is registered.
+            OwnerLeft: if a plugin subscribes that was torn down.
             TypeError: if the callback cannot be called, the metadata is no mutable mapping, its id cannot be hashed,
                 or the priority is no number.
         """
@@ -192,7 +201,20 @@ class Dispatcher:
             member._token = self._index.add(member.expression, member, priority)
         if self._joined is not None:
             self._joined(member)
+        owner = present()
+        if owner is not None:
+            member.owner = owner
+            member._leave = partial(self._leave, member)
+            owner.keep(member._leave)
         return member
+
+    def _leave(self, member: Subscriber) -> None:
+        """The owner of `member` leaves."""
+        if self._roster.get(member.id) is member:
+            try:
+                self.unsubscribe(member.id)
+            except NotFoundError:
+                pass  # another thread was faster
 
     def unsubscribe(self, identifier: str) -> Subscriber:
         """Remove and return the subscriber with this id; it is not called any more, not even for an event under way.
@@ -204,6 +226,9 @@ class Dispatcher:
             member = self._roster.leave(identifier)
             member._detour = True
             self._index.remove(member._token)
+        if member.owner is not None and member._leave is not None:
+            member.owner.forget(member._leave)
+            member._leave = None  # it holds the member
         if self._left is not None:
             self._left(member)
         return member

@@ -22,13 +22,15 @@ class Emission(Mapping[str, Any]):
     Attributes:
         signal: what was sent.
         sender: who sent it, the object itself.
+        origin: the id of the hub that it came from, if it was made elsewhere and a bridge brought it; else None.
     """
 
-    __slots__ = ("__weakref__", "_named", "_stopped", "sender", "signal")
+    __slots__ = ("__weakref__", "_named", "_stopped", "origin", "sender", "signal")
 
-    def __init__(self, signal: Signal[...], sender: Any, named: Mapping[str, Any]) -> None:
+    def __init__(self, signal: Signal[...], sender: Any, named: Mapping[str, Any], origin: str | None = None) -> None:
         self.signal = signal
         self.sender = sender
+        self.origin = origin
         self._named = named
         self._stopped = False
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Mapping, MutableMapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, MutableMapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import Context
@@ -26,12 +26,14 @@ from reactivex import Observable, abc
 from rxhub.connection import Connection
 from rxhub.delivery import Delivery, Outcome
 from rxhub.dispatcher import Callback, Dispatcher, Subscriber
-from rxhub.errors import HubClosed, HubConnectionError, NotFoundError
+from rxhub.errors import HubClosed, HubConnectionError, NotFoundError, NotUniqueError
 from rxhub.event import Event
 from rxhub.handling import FAREWELL, PATIENCE, Handling, Invoke
 from rxhub.handover import HandedOver
 from rxhub.inbox import Action, Inbox
 from rxhub.lifetime import watch
+from rxhub.owned import OwnedSubject
+from rxhub.ownership import present
 from rxhub.pipeline import Pipeline, Subscribable
 from rxhub.publisher import Publisher, identity
 from rxhub.scheduler import HandlingScheduler
@@ -40,6 +42,9 @@ from rxhub.subject import Subject
 
 if TYPE_CHECKING:
     from rxhub.description import Description
+    from rxhub.plugins import PluginReport, Plugins
+    from rxhub.signal import Signal
+    from rxhub.signal_bridge import SignalBridge
     from rxhub.stream import EventStream
 
 __all__ = ["EventHub"]
@@ -85,7 +90,7 @@ class EventHub:
         *,
         inbox: int = 100_000,
         overflow: str = "error",
-        outbox: int = 10_000,
+        outbox: int = 100_000,
     ) -> None:
         for name, value in (("headers", headers), ("cookies", cookies)):
             if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -101,8 +106,10 @@ class EventHub:
         self._lock = RLock()
         self._finished = False
         self._closing = Flag()
+        self._plugins: Plugins | None = None
+        self._bridges: dict[tuple[int, str], SignalBridge] = {}
         self._runner: asyncio.Task[None] | None = None
-        self.events: Subject[Event] = Subject(serialize=True)
+        self.events: Subject[Event] = OwnedSubject(serialize=True)
         self.scheduler = HandlingScheduler(self._inbox)
         self._publisher = Publisher(
             self.id, api_user, self._connection, self._inbox, self._handling, self._dispatcher, self.scheduler
@@ -432,10 +439,102 @@ class EventHub:
         return EventStream(self.on(subscription, priority), capacity, lambda: self.handled)
 
     def describe(self) -> Description:
-        """The subscribers in dispatch order; printed, a table."""
-        from rxhub.description import Description
+        """Who is connected: the subscribers in dispatch order, the receivers of all signals, the plugins.
 
-        return Description(repr(self), self._dispatcher.subscribers)
+        Printed, it is a table of each.
+        """
+        from rxhub.description import Description, living
+
+        plugins = () if self._plugins is None else self._plugins.report()
+        return Description(repr(self), self._dispatcher.subscribers, living(), tuple(plugins))
+
+    # Signals and plugins
+
+    def bridge(
+        self, signal: Signal[...], *, topic: str, secrets: Iterable[str] = (), priority: float = 1000
+    ) -> abc.DisposableBase:
+        """Publish the emissions of a signal as events, and make the events of other hubs its emissions.
+
+        The data of an event are the kwargs, without secrets, and `sender`, the sender's name. What JSON cannot carry
+        is replaced by its representation, and a warning says so. An event that another hub published on the topic
+        becomes an emission: sent by the class, function or module of that name for which receivers are connected, or
+        else by the name itself. Neither goes back where it came from.
+
+        Args:
+            signal: one of this process.
+            topic: of the events.
+            secrets: names of kwargs, and of what is in them, that are not published, beside those in
+                `rxhub.redaction.secrets`.
+            priority: its place among the receivers and among the subscribers: late, so that what is stopped or vetoed
+                before is not passed on.
+
+        Returns:
+            What ends it when disposed; also usable in `with`.
+
+        Raises:
+            NotUniqueError: if this hub has a bridge between the two.
+            ValueError: if the topic is empty, or has a wildcard or a quote in it.
+            TypeError: if the signal is no rxhub Signal.
+            HubClosed: if the hub was closed.
+        """
+        from rxhub.redaction import Secrets
+        from rxhub.signal_bridge import SignalBridge
+
+        self._publisher.check_open()
+        if (id(signal), topic) in self._bridges:
+            raise NotUniqueError(f"This hub has a bridge between {signal.name} and {topic}. Dispose of it first.")
+        bridge = SignalBridge(self, signal, topic, Secrets(secrets), priority, self._parted)
+        self._bridges[id(signal), topic] = bridge
+        owner = present()
+        if owner is not None:
+            bridge.owner = owner
+            owner.keep(bridge.dispose)
+        return bridge
+
+    def bootstrap(self, plugins: Iterable[object] | None = None) -> PluginReport:
+        """Start plugins, in order of what they require, each apart from the others.
+
+        Those that run already are left alone; those that failed, are disabled or were torn down are tried again.
+
+        Args:
+            plugins: modules, classes, instances or functions, as `rxhub.plugins.Plugin` says. None is every
+                plugin that an installed distribution names in the entry-point group `rxhub.plugins`.
+
+        Returns:
+            What became of them: which run, in which order, and why the others do not. Failures are logged too; none
+            is raised.
+
+        Raises:
+            TypeError: if the plugins are not in a list.
+            HubClosed: if the hub was closed.
+        """
+        from rxhub.plugins import Plugins, given, installed
+
+        self._publisher.check_open()
+        candidates = installed() if plugins is None else given(plugins)
+        with self._lock:
+            own = self._plugins = self._plugins or Plugins()
+        return own.bootstrap(self, candidates)
+
+    def teardown(self, plugins: Iterable[str] | None = None) -> PluginReport:
+        """Tear plugins down, the latest started first: call their `teardown`, and undo what they connected.
+
+        `close()` does it for all of them.
+
+        Args:
+            plugins: names; those that require them are torn down before them. None is all.
+
+        Returns:
+            What became of all plugins of this hub.
+
+        Raises:
+            PluginError: if no plugin of such a name is running.
+        """
+        from rxhub.plugins import Plugins
+
+        with self._lock:
+            own = self._plugins = self._plugins or Plugins()
+        return own.teardown(self, plugins)
 
     # Handling contexts and the end of life
 
@@ -560,6 +659,9 @@ class EventHub:
             self._removed.append(pipeline)
             self._inbox.call_soon(Action(self._complete_removed))
 
+    def _parted(self, bridge: SignalBridge) -> None:
+        self._bridges.pop((id(bridge.signal), bridge.topic), None)
+
     def _complete_removed(self) -> None:
         while self._removed:
             self._removed.popleft().complete()
@@ -570,6 +672,11 @@ class EventHub:
             if self._inbox.open or self._finished or self.handled:
                 return
             self._finished = True
+        # First: a plugin may look at the hub while it ends, and its pipelines are completed with the others.
+        if self._plugins is not None:
+            self._plugins.end(self)
+        for bridge in list(self._bridges.values()):
+            bridge.dispose()
         self.events.on_completed()
         self._dispatcher.complete()
         for subscriber in self._dispatcher.subscribers:
@@ -587,6 +694,8 @@ class EventHub:
         self._dispatcher.renew_locks()
         self.events.renew_lock()
         self._publisher.forked()
+        if self._plugins is not None:
+            self._plugins.renew_lock()
         for subscriber in self._dispatcher.subscribers:
             if isinstance(subscriber.callback, Pipeline):
                 subscriber.callback.renew_lock()

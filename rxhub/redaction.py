@@ -30,6 +30,8 @@ _MOST_LEVELS = 64
 _LONGEST_NAME = 200
 _FIELDS = ("key", "name")
 _VALUES = ("value", "values")
+# Asked first, since nearly all values are of these, and asking whether one is a Mapping takes long.
+_SIMPLE: frozenset[type[Any]] = frozenset({str, int, bool, float, bytes, type(None)})
 _Values = TypeVar("_Values")
 
 
@@ -141,6 +143,8 @@ class _Redaction:
 
     def of(self, value: Any, levels: int) -> Any:
         kind = cast("type[Any]", type(value))
+        if kind in _SIMPLE:
+            return value
         copy = None
         if issubclass(kind, Mapping):
             copy = self._mapping

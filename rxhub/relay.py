@@ -12,6 +12,7 @@ from reactivex import operators as ops
 from rxhub.awaiting import Awaitable
 from rxhub.emission import Emission, name_of
 from rxhub.expression import parse
+from rxhub.redaction import redacted
 from rxhub.seats import checked_priority
 from rxhub.subject import Subject
 
@@ -26,7 +27,9 @@ logger = logging.getLogger("rxhub")
 class Relay(Subject[Emission]):
     """A subject of emissions that no source can end: it ignores completions and reports errors."""
 
-    _signal: Signal[...]
+    @property
+    def _signal(self) -> Signal[...]:
+        raise NotImplementedError
 
     def on_error(self, error: Exception) -> None:
         """Log and report a source's error; the receivers stay."""
@@ -51,8 +54,12 @@ class SenderSubject(Relay):
 
     def __init__(self, signal: Signal[...], sender: Any) -> None:
         super().__init__()
-        self.signal = self._signal = signal
+        self.signal = signal
         self.sender = sender
+
+    @property
+    def _signal(self) -> Signal[...]:
+        return self.signal
 
     def on_next(self, value: Mapping[str, Any]) -> None:
         """Send a mapping of kwargs in the name of the sender, as `send_robust` does.
@@ -134,4 +141,5 @@ def kwargs_of(value: object, relay: Relay) -> Mapping[str, Any]:
     """
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in cast("Mapping[Any, Any]", value)):
         return cast("Mapping[str, Any]", value)
-    raise TypeError(f"{relay!r} takes emissions or mappings of names to values, but {value!r} was emitted.")
+    found: object = redacted(cast("object", value))
+    raise TypeError(f"{relay!r} takes emissions or mappings of names to values, but {found!r} was emitted.")

@@ -11,10 +11,11 @@ second would see the inner emission first.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
+from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rxhub.convention import PLAIN, Receiver, Terms
@@ -35,6 +36,7 @@ stand among the answers."""
 
 _Finish: TypeAlias = Callable[["Signal[...]", Receiver, Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
 
+_puts = count()
 _under_way: ContextVar[Sending | None] = ContextVar("_under_way", default=None)
 
 
@@ -45,23 +47,40 @@ class Sending:
         signal: what is sent.
         sender: who sends.
         named: the kwargs.
+        origin: where the emission came from, if not from here.
     """
 
-    __slots__ = ("_arguments", "_candidate", "_emission", "_later", "_outer", "_outermost", "_over", "_signal")
+    __slots__ = (
+        "_arguments",
+        "_candidate",
+        "_emission",
+        "_later",
+        "_number",
+        "_outer",
+        "_outermost",
+        "_over",
+        "_sent",
+        "_signal",
+    )
 
-    def __init__(self, signal: Signal[...], sender: Any, named: dict[str, Any]) -> None:
+    def __init__(self, signal: Signal[...], sender: Any, named: dict[str, Any], origin: str | None = None) -> None:
         self._signal = signal
-        self._emission = Emission(signal, sender, named)
+        self._emission = Emission(signal, sender, named, origin)
         self._arguments: dict[str, Any] = {**named, "signal": signal, "sender": sender}
         self._candidate: dict[str, Any] | None = None
-        self._later: deque[tuple[Connection, Emission]] = deque()
+        # A heap: by the emission's number, then in the order of the lineup.
+        self._later: list[tuple[int, int, Connection, Emission]] = []
+        self._number = self._sent = 0
         self._over = False
-        self._outermost = self
+        # None if it is the outermost itself: a cycle would keep the sender until the collector comes.
+        self._outermost: Sending | None = None
         outer = self._outer = _under_way.get()
         while outer is not None:
             # One that is over was left behind in the context of a task that outlived it.
             if outer._signal is signal and not outer._over:
-                self._outermost = outer._outermost
+                outermost = self._outermost = outer._outermost or outer
+                outermost._sent += 1
+                self._number = outermost._sent
                 break
             outer = outer._outer
 
@@ -127,15 +146,15 @@ class Sending:
 
     def _put(self, connection: Connection, call: Receiver) -> None:
         """Let a pipeline have the emission: now, or in its turn."""
-        if self._outermost is self:
+        if self._outermost is None:
             call(self._emission)
         else:
-            self._outermost._later.append((connection, self._emission))
+            heappush(self._outermost._later, (self._number, next(_puts), connection, self._emission))
 
     def _give_later(self) -> None:
         """Let the pipelines have what was put off, and what that puts off in turn."""
         while self._later:
-            connection, emission = self._later.popleft()
+            _, _, connection, emission = heappop(self._later)
             if connection.alive and (call := connection()) is not None:
                 call(emission)
 

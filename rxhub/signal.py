@@ -1,10 +1,10 @@
 """The signal: a subject carrying a sender.
 
-Theory of operation. There are two ways to send. The *quick way* is the loop in `send`: it finds a lineup of plain
-receivers in `Seats.ready` and calls them. The *careful way*, `Sending`, is for everything else: receivers with
-`where=`, coroutine functions, receivers that ask for the emission, pipelines, and the policies that collect errors.
-Either takes the lineup as it is when it begins: who connects meanwhile does not get the emission, who leaves gets it no
-more.
+Theory of operation. There are two ways to send. The *quick way* is the loop in `send` and in `send_robust`: it finds a
+lineup of plain receivers in `Seats` and calls them; asking a method for the lineup would cost as much as a
+receiver does. The *careful way*, `Sending`, is for everything else: receivers with `where=`, coroutine functions,
+receivers that ask for the emission, pipelines, and the policy that groups errors. Either takes the lineup as it is when
+it begins: who connects meanwhile does not get the emission, who leaves gets it no more.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from reactivex.disposable import Disposable
 from rxhub.convention import OBSERVES, Receiver, Terms, terms_of
 from rxhub.emission import Emission
 from rxhub.expression import compile
+from rxhub.owned import OwnedSubject
 from rxhub.ownership import present
 from rxhub.payload import declared
 from rxhub.relay import Emissions, Entrance, Relay, SenderSubject, kwargs_of
@@ -86,7 +87,6 @@ class Signal(Relay, Generic[P]):
         self.name = name if name is not None else f"signal {number}"
         self._named = name is not None
         self.payload = payload
-        self._signal = self
         self._on_receiver_error: Policy = on_receiver_error
         self._places = Seats(careful=on_receiver_error == "group")
         self._muted = 0
@@ -97,6 +97,11 @@ class Signal(Relay, Generic[P]):
             for way in ("send", "send_robust", "asend", "asend_robust"):
                 setattr(self, way, declared(getattr(self, way), payload))
         _living[number] = self
+
+    @property
+    def _signal(self) -> Signal[...]:
+        # No attribute, for it would keep the signal until the collector comes.
+        return self
 
     def __set_name__(self, owner: type, name: str) -> None:
         if not self._named:
@@ -225,12 +230,16 @@ class Signal(Relay, Generic[P]):
                 AsyncReceiverError: if a coroutine receiver is to be called while a loop runs in this thread.
             """
             places = self._places
+            if not places.seats:
+                return []
             if places.gone:
                 places.sweep()
-            lineups, lineup = places.ready
-            lineup = lineups.get(id(sender), lineup)
-            if lineup is None:
+            key = id(sender)
+            lineup = places.lineups.get(key) if key in places.seats else places.rest
+            if lineup is None and (lineup := places.plain(sender)) is None:
                 return self._send(sender, named, self._on_receiver_error)
+            if not lineup:
+                return []
             if "signal" in named:
                 raise self._reserved()
             named["signal"] = self
@@ -247,7 +256,30 @@ class Signal(Relay, Generic[P]):
             Returns:
                 `[(receiver, what it returned or raised), …]`.
             """
-            return self._send(sender, named, "collect")
+            places = self._places
+            if not places.seats:
+                return []
+            if places.gone:
+                places.sweep()
+            key = id(sender)
+            lineup = places.lineups.get(key) if key in places.seats else places.rest
+            if lineup is None and (lineup := places.plain(sender)) is None:
+                return self._send(sender, named, "collect")
+            if not lineup:
+                return []
+            if "signal" in named:
+                raise self._reserved()
+            named["signal"] = self
+            named["sender"] = sender
+            answers = []
+            for connection in lineup:
+                if connection.alive and (call := connection()) is not None:
+                    try:
+                        answers.append((call, call(**named)))
+                    except Exception as error:
+                        self.failed(call, error)
+                        answers.append((call, error))
+            return answers
 
         async def asend(self, /, sender=None, **named):
             """Call the receivers of `sender` as `send` does, and await coroutine receivers in their place."""
@@ -257,25 +289,30 @@ class Signal(Relay, Generic[P]):
             """Call the receivers of `sender` as `send_robust` does, and await coroutine receivers in their place."""
             return await self._asend(sender, named, "collect")
 
-    def _send(self, sender: Any, named: dict[str, Any], policy: Policy) -> Answers:
+    def _send(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
         lineup = self._lineup(sender, named)
         if not lineup:
             return []
-        steps = Sending(self, sender, named).give(lineup, policy, running)
+        steps = Sending(self, sender, named, origin).give(lineup, policy, running)
         try:
             steps.send(None)
         except StopIteration as end:
             return end.value
         raise AssertionError("a sending that does not await was suspended")
 
-    async def _asend(self, sender: Any, named: dict[str, Any], policy: Policy) -> Answers:
+    async def _asend(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
         lineup = self._lineup(sender, named)
-        return await Sending(self, sender, named).give(lineup, policy, awaiting) if lineup else []
+        return await Sending(self, sender, named, origin).give(lineup, policy, awaiting) if lineup else []
+
+    async def relay(self, emission: Emission) -> Answers:
+        """Send an emission that was made elsewhere, as `asend_robust` does; it keeps its `origin`."""
+        return await self._asend(emission.sender, {**emission}, "collect", emission.origin)
 
     def _lineup(self, sender: Any, named: dict[str, Any]) -> Lineup:
-        if "signal" in named:
+        lineup = () if self._muted else self._places.lineup(sender)
+        if lineup and "signal" in named:
             raise self._reserved()
-        return () if self._muted else self._places.lineup(sender)
+        return lineup
 
     def _reserved(self) -> TypeError:
         return TypeError(f"{self!r} passes itself as signal=, so nothing else can be sent under that name.")
@@ -292,7 +329,7 @@ class Signal(Relay, Generic[P]):
     def errors(self) -> Subject[Exception]:
         """What receivers raised in `send_robust` and `asend_robust`, what pipelines raised, what sources ended with."""
         if self._errors is None:
-            self._errors = Subject()
+            self._errors = OwnedSubject()
         return self._errors
 
     def of(self, sender: Any) -> SenderSubject:
@@ -318,7 +355,8 @@ class Signal(Relay, Generic[P]):
         Raises:
             TypeError: if the value is no mapping with names as its keys.
         """
-        self._send(value.sender if isinstance(value, Emission) else None, {**kwargs_of(value, self)}, "collect")
+        sender, origin = (value.sender, value.origin) if isinstance(value, Emission) else (None, None)
+        self._send(sender, {**kwargs_of(value, self)}, "collect", origin)
 
     def dispose(self) -> None:
         """Disconnect everybody. A signal has no end: it can be connected to again."""

@@ -108,7 +108,7 @@ def test_bad_options_are_refused(options: dict[str, Any], error: type[Exception]
 
 def test_it_describes_itself(hub: EventHub) -> None:
     assert repr(hub) == "<EventHub memory:// connected, 0 subscribers, not handled>"
-    assert str(hub.describe()).endswith("nobody is subscribed")
+    assert str(hub.describe()).splitlines()[1] == "  nobody is subscribed"  # signals of other tests may follow
     hub.subscribe("topic=late", print, {"id": "x"}, priority=10**400)
     hub.subscribe("", fail, {"id": "y"}, priority=1.5)
     hub.on("topic=pipeline").subscribe()
@@ -670,7 +670,7 @@ def test_surrogates_may_stand_in_topics_ids_and_subscriptions(hub: EventHub) -> 
     hub.publish(Event("\ud800", id="\udcff"), on_reply=lambda event: ran.append(event.data))
     hub.drain()
     assert ran == ["\ud800", "ok"]
-    assert hub.describe() and "\udfff" in str(hub.describe())
+    assert hub.describe() and "\\udfff" in str(hub.describe())
 
 
 def test_a_hub_that_does_everything_from_inside_a_callback(hub: EventHub) -> None:

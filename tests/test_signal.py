@@ -3,6 +3,7 @@ import gc
 import inspect
 import logging
 import os
+import weakref
 from dataclasses import dataclass
 from functools import partial
 from typing import TypedDict
@@ -148,13 +149,13 @@ class TestConnecting:
             signal.connect(print, where="method=")
         assert not signal.connections
 
-    def test_the_name_signal_is_reserved_whoever_listens(self):
+    @pytest.mark.parametrize("where", [None, "a=1"])
+    def test_the_name_signal_is_reserved(self, where):
         signal = Signal("s")
-        for _ in range(2):
+        signal.connect(print, where=where)
+        for send in (signal.send, signal.send_robust):
             with pytest.raises(TypeError, match="passes itself as signal="):
-                signal.send(Shot, signal=1)
-            signal.connect(print, where="a=1")
-        signal.dispose()
+                send(Shot, signal=1)
 
 
 class TestOrder:
@@ -693,6 +694,19 @@ class TestPipelines:
         assert signal.send(n=0) == [(again, [(again, 1)])]
         assert seen == [("receiver", 0), ("receiver", 1), ("observer", 0), ("observer", 1)]
 
+    def test_a_late_observer_has_the_order_of_sending_however_deep_it_was_sent(self):
+        signal, seen = Signal(), []
+
+        def again(n, **_):
+            if n < 3:
+                signal.send(n=n + 1)
+
+        signal.connect(again)
+        signal.on(priority=0).subscribe(lambda e: seen.append(("early", e["n"])))
+        signal.on(priority=1000).subscribe(lambda e: seen.append(("late", e["n"])))
+        signal.send(n=0)
+        assert [n for who, n in seen if who == "early"] == [n for who, n in seen if who == "late"] == [0, 1, 2, 3]
+
     def test_who_leaves_is_not_given_what_was_put_off(self):
         signal, seen = Signal(), []
         subscriptions = []
@@ -803,3 +817,33 @@ def test_a_failing_receiver_is_logged_on_the_logger_of_the_library(caplog):
     with caplog.at_level(logging.ERROR, logger="rxhub"):
         signal.send_robust()
     assert [record.name for record in caplog.records] == ["rxhub"]
+
+
+def test_who_has_sent_is_let_go_at_once():
+    signal = Signal()
+    signal.connect(lambda emission, **_: None, weak=False)
+    subscription = signal.subscribe(lambda _: None)
+    shot = Shot()
+    reference = weakref.ref(shot)
+
+    gc.disable()  # the collector would hide a cycle
+    try:
+        signal.send(shot)
+        signal.send_robust(shot)
+        del shot
+        assert reference() is None
+    finally:
+        gc.enable()
+    subscription.dispose()
+
+
+def test_a_signal_that_nobody_holds_is_gone_at_once():
+    signal = Signal("gone")
+    signal.connect(lambda **_: None, Shot)
+    signal.send(Shot)
+    gc.disable()
+    try:
+        del signal
+        assert "gone" not in [each.name for each in signals()]
+    finally:
+        gc.enable()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import demo, explain, filter, serve, user
+from rxhub.cli import demo, explain, filter, plugins, serve, user
 
 __all__ = ["app"]
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("filter")(filter.command)
 app.command("explain")(explain.command)
+app.command("plugins")(plugins.command)
 app.command("serve")(serve.command)
 app.add_typer(user.group, name="user")
 

@@ -34,6 +34,8 @@ class Status(IntEnum):
 
     MATCHED = 0
     NOT_MATCHED = 1
+    FAILED = 1
+    """What the command looks after is not well; the command itself is."""
     ERROR = 2
     READER_GONE = 141
     """What a shell reports of a program that SIGPIPE ended (128 + 13)."""

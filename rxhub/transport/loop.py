@@ -11,7 +11,7 @@ from threading import Lock, Thread
 
 from rxhub.errors import HubClosed
 
-__all__ = ["background", "forget", "start_no_more"]
+__all__ = ["background", "forget", "is_here", "start_no_more"]
 
 _lock = Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -43,6 +43,14 @@ def background() -> asyncio.AbstractEventLoop:
                 raise HubClosed(f"No connection can be made, since no thread can be started: {error}.") from error
             _loop = loop
         return _loop
+
+
+def is_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this code runs on `loop`."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def start_no_more() -> None:

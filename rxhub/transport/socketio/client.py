@@ -24,14 +24,14 @@ from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport import Sink
-from rxhub.transport.loop import background
+from rxhub.transport.loop import background, is_here
 from rxhub.transport.socketio.announcement import announced
 from rxhub.transport.socketio.backoff import Backoff
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import Unreachable
 from rxhub.transport.socketio.interests import Interest, Interests
 from rxhub.transport.socketio.line import Line
-from rxhub.transport.socketio.outbox import MOST_BREAKS, Letter, Outbox
+from rxhub.transport.socketio.outbox import Letter, Outbox
 from rxhub.transport.socketio.payload import write_event, write_json
 from rxhub.transport.socketio.protocol import MAX_PACKET
 from rxhub.transport.socketio.recent import Recent
@@ -58,7 +58,7 @@ class SocketIOTransport:
         ValueError: if the outbox has no room at all.
     """
 
-    def __init__(self, endpoint: Endpoint, source: Mapping[str, Any], outbox: int = 10_000) -> None:
+    def __init__(self, endpoint: Endpoint, source: Mapping[str, Any], outbox: int = 100_000) -> None:
         self.endpoint = endpoint
         self.source = source
         self.outbox = Outbox(outbox)
@@ -83,8 +83,14 @@ class SocketIOTransport:
 
         Raises:
             HubClosed: if the interpreter is exiting.
+            HubConnectionError: if it is called where it could only wait for itself.
         """
         loop = background()
+        if is_here(loop):
+            raise HubConnectionError(
+                "connect() was called in the network's own thread, by a callback of a future, which would wait for "
+                "itself. Hand it to another thread."
+            )
         self.outbox.reopen()
         life = self._life
         if life is None:
@@ -213,6 +219,8 @@ class _Life:
                 logger.log(logging.WARNING if attempts == 1 else logging.DEBUG, "Not connected again yet: %s", reason)
             else:
                 began, first, attempts, pause = monotonic(), False, 0, 0.0
+                if reason:
+                    logger.info("Connected to %s again.", url)
                 self.line = line
                 sink.changed(ConnectionState(Phase.CONNECTED))
                 try:
@@ -221,20 +229,20 @@ class _Life:
                     )
                 finally:
                     self.line = None
-                    self._broken(reason)
+                    self._broken(line.too_large, reason)
                 logger.warning("The connection to %s ended, and is made again: %s.", url, reason)
                 if monotonic() - began > _HELD:
                     backoff.reset()
             sink.changed(ConnectionState(Phase.DISCONNECTED, reason, attempts))
             await self._pause(max(pause, backoff.delay()))
 
-    def _broken(self, reason: str) -> None:
-        culprit = self._transport.outbox.broke()
+    def _broken(self, too_large: bool, reason: str) -> None:
+        culprit = self._transport.outbox.broke(too_large)
         if culprit is not None:
-            error = HubConnectionError(
-                f"{culprit.topic} was given up: {MOST_BREAKS} connections in a row broke while it was sent ({reason}). "
-                "It may be too large for the server."
-            )
+            why = f"{culprit.breaks} connections in a row broke while it was sent ({reason})"
+            if too_large:
+                why = f"with {len(culprit.argument)} characters it is too large for the server"
+            error = HubConnectionError(f"{culprit.topic} was given up: {why}.")
             logger.error("%s", error)
             culprit.accepted.set_exception(error)
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from rxhub import EventHub
+from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError
 from rxhub.state import Phase
 from rxhub.transport.socketio import handshake, line
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import explained
+from tests.threads import LIMIT
 from tests.transport.socketio.server import Server
 
 TLS = Path(__file__).parents[2] / "data" / "tls"
@@ -199,3 +200,65 @@ def test_other_failures_are_told_as_they_are(error: Exception, what: str) -> Non
 def test_how_long_a_server_wants_to_be_left_alone() -> None:
     for header, seconds in (("7", 7.0), ("99999", 300.0), ("soon", 0.0), ("-1", 0.0)):
         assert handshake._refused(503, {"Retry-After": header}, "http://x").retry_after == seconds
+
+
+@contextmanager
+def forwarding() -> Iterator[tuple[int, list[str]]]:
+    """An HTTP proxy: its port, and the first lines of what it was asked."""
+    asked: list[str] = []
+
+    def pipe(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def serve(client: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(1)
+        asked.append(head.split(b"\r\n")[0].decode())
+        method, target, _ = asked[-1].split()
+        host, _, path = target.removeprefix("http://").partition("/")
+        name, _, port = host.partition(":")
+        with client, socket.create_connection((name, int(port))) as server:
+            if method == "CONNECT":
+                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            else:
+                server.sendall(head.replace(target.encode(), f"/{path}".encode(), 1))
+            back = Thread(target=pipe, args=(server, client), daemon=True)
+            back.start()
+            pipe(client, server)
+            back.join()
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+
+        def accept() -> None:
+            while True:
+                try:
+                    Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
+                except OSError:
+                    return
+
+        Thread(target=accept, daemon=True).start()
+        yield listening.getsockname()[1], asked
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "localhost.pem"))
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(TLS / "localhost.pem")
+    with Server() as plain, Server(tls=context) as secure, forwarding() as (port, asked):
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+        for url in (plain.url, f"https://localhost:{secure.port}"):
+            with EventHub(url, "me", "key") as hub:
+                hub.connect()
+                assert hub.publish(Event("a")).result(LIMIT) is None  # type: ignore[union-attr]
+        assert [line.split()[0] for line in asked] == ["GET", "CONNECT", "CONNECT", "CONNECT"]
+        assert plain.topics() == secure.topics() == ["a"]

@@ -1,0 +1,101 @@
+"""What a plugin is: a module, a class, an instance or a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from inspect import iscoroutine
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from rxhub.errors import PluginError
+from rxhub.markup import shown
+
+if TYPE_CHECKING:
+    from rxhub.hub import EventHub
+
+__all__ = ["Plugin", "Resolved"]
+
+
+class Plugin(Protocol):
+    """What connects itself to a hub.
+
+    `bootstrap` is all that a plugin must have; a function that takes the hub is a plugin too. It may also have
+
+    - `teardown(hub)`: called when the plugin ends, before its connections leave. Not called if `bootstrap` raised.
+    - `requires`: the names of plugins that must run before this one.
+    - `enabled`: False, or a function that takes the hub and returns False, keeps it from being started.
+
+    A class is instantiated without arguments, anew for each hub.
+    """
+
+    def bootstrap(self, hub: EventHub, /) -> object:
+        """Subscribe and connect; what is connected here leaves with the plugin. What is returned is ignored."""
+        ...
+
+
+class Resolved:
+    """A plugin whose parts have been looked up.
+
+    Args:
+        name: for messages.
+        plugin: a module, class, instance or function.
+
+    Attributes:
+        requires: the names of plugins that must run before it, each once.
+
+    Raises:
+        PluginError: if it is none, or `requires` is not as it should be.
+    """
+
+    def __init__(self, name: str, plugin: Any) -> None:
+        if isinstance(plugin, type) and hasattr(plugin, "bootstrap"):
+            plugin = plugin()
+        self._name = name
+        self._plugin: Any = plugin
+        bootstrap: Any = getattr(plugin, "bootstrap", None)
+        if bootstrap is None and not isinstance(plugin, type):
+            bootstrap = plugin
+        if not callable(bootstrap):
+            raise PluginError(
+                f"{shown(plugin)} is no plugin: it has no bootstrap(hub). "
+                "A plugin is a module, a class or an instance with a function of that name, or a function itself."
+            )
+        self._bootstrap: Callable[[EventHub], object] = bootstrap
+        self.requires: tuple[str, ...] = tuple(dict.fromkeys(_names(name, getattr(plugin, "requires", ()))))
+
+    def enabled(self, hub: EventHub) -> bool:
+        """Whether the plugin wants to be started."""
+        enabled: Any = getattr(self._plugin, "enabled", True)
+        return bool(enabled(hub) if callable(enabled) else enabled)
+
+    def bootstrap(self, hub: EventHub) -> None:
+        """Start it.
+
+        Raises:
+            PluginError: if `bootstrap` is a coroutine function.
+        """
+        _check_done(f"bootstrap of {self._name}", self._bootstrap(hub))
+
+    def teardown(self, hub: EventHub) -> None:
+        """End it."""
+        teardown: Callable[[EventHub], object] | None = getattr(self._plugin, "teardown", None)
+        if teardown is not None:
+            _check_done(f"teardown of {self._name}", teardown(hub))
+
+
+def _names(name: str, requires: object) -> Iterable[str]:
+    fault = f"`requires` of {name} is a list of plugins' names, but {shown(requires)} was found."
+    if isinstance(requires, str) or not isinstance(requires, Iterable):
+        raise PluginError(fault)
+    for required in cast("Iterable[object]", requires):
+        if not isinstance(required, str):
+            raise PluginError(fault)
+        yield required
+
+
+def _check_done(what: str, result: object) -> None:
+    if iscoroutine(result):
+        result.close()
+        raise PluginError(
+            f"The {what} is a coroutine function, which nobody would await. Make it a plain function; "
+            "the callbacks that it subscribes may be coroutine functions."
+        )

@@ -1,0 +1,144 @@
+"""What became of a hub's plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import overload
+
+from rxhub.columns import columns
+from rxhub.errors import PluginError
+
+__all__ = ["PluginReport", "PluginState", "Status"]
+
+
+class Status(Enum):
+    """What a plugin is at one moment."""
+
+    WAITING = "waiting"
+    """Its turn has not come, or is now: it is seen by a plugin that looks while others are started."""
+    RUNNING = "running"
+    DISABLED = "disabled"
+    """It did not want to be started."""
+    FAILED = "failed"
+    """It could not be started; nothing of it is connected."""
+    STOPPED = "stopped"
+    """It was torn down."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class PluginState:
+    """One plugin at one moment.
+
+    Attributes:
+        name: what others require it by.
+        status: what it is.
+        requires: the names of plugins that must run before it.
+        error: why it failed, or what its teardown raised.
+        source: where it comes from, as `package.module:Name`.
+        distribution: the name of what installed it; empty if it was given by the program.
+        version: of the distribution.
+        connections: how many subscribers and receivers are connected in its name.
+    """
+
+    name: str
+    status: Status
+    requires: tuple[str, ...] = ()
+    error: Exception | None = None
+    source: str = ""
+    distribution: str = ""
+    version: str = ""
+    connections: int = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self.status is Status.RUNNING
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, in a line; empty if it did not."""
+        if self.error is None:
+            return ""
+        # Our own sentence says all.
+        kind = "" if isinstance(self.error, PluginError) else f"{type(self.error).__name__}: "
+        return f"{kind}{self.error}" if str(self.error) else type(self.error).__name__
+
+    def cells(self, order: str) -> tuple[str, ...]:
+        """What a table shows of it, under `PluginReport.HEADINGS`; `order` is its number in the order of starting."""
+        return (
+            order,
+            self.name,
+            str(self.status),
+            f"{self.distribution} {self.version}".strip() or self.source,
+            str(self.connections) if self.running else "",
+            ", ".join(self.requires),
+            self.reason,
+        )
+
+
+class PluginReport(Sequence[PluginState]):
+    """The plugins of a hub: those that run, in the order in which they were started, then the others.
+
+    Printed, it is a table. A plugin is also found by its name: `report["colour"].status`.
+    """
+
+    HEADINGS = ("", "plugin", "status", "from", "connections", "requires", "why")
+
+    def __init__(self, plugins: Sequence[PluginState] = ()) -> None:
+        self._plugins = tuple(plugins)
+
+    @property
+    def running(self) -> list[PluginState]:
+        """Those that run, in the order in which they were started."""
+        return [plugin for plugin in self._plugins if plugin.running]
+
+    @property
+    def failed(self) -> list[PluginState]:
+        """Those that could not be started."""
+        return [plugin for plugin in self._plugins if plugin.status is Status.FAILED]
+
+    @overload
+    def __getitem__(self, index: int | str) -> PluginState: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[PluginState]: ...
+    def __getitem__(self, index: int | str | slice) -> PluginState | Sequence[PluginState]:
+        if not isinstance(index, str):
+            return self._plugins[index]
+        for plugin in self._plugins:
+            if plugin.name == index:
+                return plugin
+        known = ", ".join(plugin.name for plugin in self._plugins) or "none"
+        raise KeyError(f"No plugin is called {index}; there are: {known}.")
+
+    def __iter__(self) -> Iterator[PluginState]:
+        return iter(self._plugins)
+
+    def __len__(self) -> int:
+        return len(self._plugins)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """What a table shows, under `HEADINGS`."""
+        return [
+            plugin.cells(str(number) if plugin.running else "") for number, plugin in enumerate(self._plugins, start=1)
+        ]
+
+    def summary(self) -> str:
+        """How many there are of each status."""
+        if not self._plugins:
+            return "no plugins"
+        counts = {status: sum(plugin.status is status for plugin in self._plugins) for status in Status}
+        number = len(self._plugins)
+        told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        return f"{number} plugin{'s' if number > 1 else ''}: {told}"
+
+    def __str__(self) -> str:
+        if not self._plugins:
+            return self.summary()
+        return "\n".join([self.summary(), *(f"  {line}" for line in columns(self.HEADINGS, self.rows()))])
+
+    __repr__ = __str__

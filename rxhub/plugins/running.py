@@ -1,0 +1,280 @@
+"""The plugins of one hub: started in order, each apart from the others, and torn down in reverse.
+
+Theory of operation. `bootstrap` takes plugins in three steps, and whoever fails in one takes no part in the next:
+
+1. *load*: import it, instantiate a class, look its parts up, ask whether it is enabled. All are loaded before the
+   first is started, since only what is loaded tells what it requires.
+2. *order*: who requires what is missing, or himself by way of others, cannot be started.
+3. *start*: call `bootstrap` of each, in order, if all that it requires runs.
+
+Whatever a plugin connects between 1 and 3 has it as its owner, and leaves if it fails: nothing half-made remains.
+
+No lock is held while a plugin runs. A plugin takes its place in `_entries` before it is loaded, so that it is started
+once, whoever else calls `bootstrap` meanwhile: another thread, or a plugin that starts further ones.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from rxhub.errors import PluginError
+from rxhub.handover import as_exception
+from rxhub.ownership import Owner
+from rxhub.plugins.candidate import Candidate
+from rxhub.plugins.order import cycle, ordered
+from rxhub.plugins.plugin import Resolved
+from rxhub.plugins.report import PluginReport, PluginState, Status
+
+if TYPE_CHECKING:
+    from rxhub.hub import EventHub
+
+__all__ = ["Plugins"]
+
+logger = logging.getLogger("rxhub")
+
+
+class _Entry:
+    """One plugin of one hub, from when it is found until it has been torn down."""
+
+    __slots__ = ("candidate", "error", "name", "owner", "plugin", "status")
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self.name = candidate.name
+        self.owner = Owner(candidate.name)
+        self.plugin: Resolved | None = None
+        self.status = Status.WAITING
+        self.error: Exception | None = None
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        return () if self.plugin is None else self.plugin.requires
+
+    def state(self) -> PluginState:
+        """What it is now."""
+        found = self.candidate
+        return PluginState(
+            self.name,
+            self.status,
+            self.requires,
+            self.error,
+            found.source,
+            found.distribution,
+            found.version,
+            len(self.owner),
+        )
+
+
+class Plugins:
+    """Starts the plugins of one hub, and tears them down."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._entries: list[_Entry] = []
+        self._started: list[_Entry] = []
+        self._ended = False
+
+    def bootstrap(self, hub: EventHub, candidates: Iterable[Candidate]) -> PluginReport:
+        """Start those that do not run yet; one that failed, is disabled or was torn down is tried again.
+
+        Args:
+            hub: what they connect to.
+            candidates: what is to be started.
+
+        Returns:
+            What became of all the plugins of this hub so far.
+        """
+        batch = self._enter(candidates)
+        try:
+            loaded = [entry for entry in batch if entry.status is Status.WAITING and self._load(entry, hub)]
+            for entry in self._ordered(loaded):
+                self._start(entry, hub)
+        finally:
+            self._withdraw(batch)
+        return self.report()
+
+    def teardown(self, hub: EventHub, names: Iterable[str] | None = None) -> PluginReport:
+        """Tear plugins down, the latest started first, and those that require them before them.
+
+        Args:
+            hub: what they are connected to.
+            names: which; None is all of them.
+
+        Returns:
+            What became of all the plugins of this hub so far.
+
+        Raises:
+            PluginError: if none of this name runs.
+            TypeError: if the names are not in a list.
+        """
+        if isinstance(names, str):
+            raise TypeError(f"Names of plugins are given in a list: hub.teardown([{names!r}]).")
+        with self._lock:
+            leaving = self._started[:] if names is None else self._depending_on(names)
+        for entry in reversed(leaving):
+            self._stop(entry, hub)
+        return self.report()
+
+    def end(self, hub: EventHub) -> None:
+        """The hub is closed: tear all down, and whatever is being started just now too."""
+        self._ended = True
+        self.teardown(hub)
+
+    def report(self) -> PluginReport:
+        """What became of all of them so far."""
+        with self._lock:
+            running = self._started[:]
+            others = [entry for entry in self._entries if entry not in running]
+        return PluginReport([entry.state() for entry in (*running, *others)])
+
+    def renew_lock(self) -> None:
+        """Replace the lock; for a child process, where a thread that held it is gone."""
+        self._lock = RLock()
+
+    # Taking a place, and giving it up
+
+    def _enter(self, candidates: Iterable[Candidate]) -> list[_Entry]:
+        batch: list[_Entry] = []
+        with self._lock:
+            for candidate in candidates:
+                known = next((entry for entry in self._entries if entry.candidate.key == candidate.key), None)
+                if known is not None:
+                    if known.status in (Status.RUNNING, Status.WAITING):
+                        continue
+                    self._entries.remove(known)
+                entry = _Entry(candidate)
+                rival = next((e for e in self._entries if e.name == entry.name and e.status is not Status.FAILED), None)
+                if rival is not None:
+                    entry.status, entry.error = Status.FAILED, _namesake(entry, rival)
+                self._entries.append(entry)
+                batch.append(entry)
+        return batch
+
+    def _withdraw(self, batch: Sequence[_Entry]) -> None:
+        """Forget those that never had their turn, since Ctrl-C came before."""
+        with self._lock:
+            for entry in batch:
+                if entry.status is Status.WAITING:
+                    entry.owner.leave()
+                    self._entries.remove(entry)
+
+    # Loading, ordering, starting
+
+    def _load(self, entry: _Entry, hub: EventHub) -> bool:
+        def load() -> None:
+            entry.plugin = Resolved(entry.name, entry.candidate.load())
+            if not entry.plugin.enabled(hub):
+                entry.status = Status.DISABLED
+                entry.owner.leave()
+
+        return self._attempt(entry, load) and entry.status is Status.WAITING
+
+    def _ordered(self, loaded: Sequence[_Entry]) -> list[_Entry]:
+        requires = {entry.name: entry.requires for entry in loaded}
+        entries = {entry.name: entry for entry in loaded}
+        order, rest = ordered(requires)
+        unordered = {name: requires[name] for name in rest}
+        for name in rest:
+            ring = cycle(name, unordered)
+            told = " → ".join([*ring, ring[0]])
+            if name in ring:
+                turned = ring[ring.index(name) :] + ring[: ring.index(name)]
+                told = " → ".join([*turned, name])
+                self._fail(entries[name], PluginError(f"requires itself: {told}"))
+            else:
+                self._fail(entries[name], PluginError(f"requires plugins that require each other: {told}"))
+        return [entries[name] for name in order]
+
+    def _start(self, entry: _Entry, hub: EventHub) -> None:
+        lacking = [f"{name}, which {self._why_not(name)}" for name in entry.requires if not self._runs(name)]
+        if lacking:
+            self._fail(entry, PluginError(f"requires {'; and '.join(lacking)}"))
+            return
+
+        def start() -> None:
+            assert entry.plugin is not None
+            entry.plugin.bootstrap(hub)
+
+        if self._attempt(entry, start):
+            with self._lock:
+                entry.status = Status.RUNNING
+                self._started.append(entry)
+            if self._ended:
+                self._stop(entry, hub)
+
+    def _attempt(self, entry: _Entry, step: Callable[[], None]) -> bool:
+        """Run one step in the plugin's name; False, and nothing is left of it, if it fails."""
+        try:
+            with entry.owner.registering():
+                step()
+            return True
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:  # noqa: BLE001  # a module that is a script ends the interpreter on its import
+            self._fail(entry, as_exception(raised))
+            return False
+
+    def _fail(self, entry: _Entry, error: Exception) -> None:
+        entry.owner.leave()
+        entry.status, entry.error = Status.FAILED, error
+        told = None if isinstance(error, PluginError) else error
+        logger.error("Plugin %s could not be started: %s", entry.name, entry.state().reason, exc_info=told)
+
+    def _runs(self, name: str) -> bool:
+        return any(entry.name == name for entry in self._started)
+
+    def _why_not(self, name: str) -> str:
+        """What a requirement is instead of running."""
+        with self._lock:
+            statuses = [entry.status for entry in self._entries if entry.name == name]
+        if not statuses:
+            return "is not installed"
+        return {
+            Status.WAITING: "is being started just now",
+            Status.DISABLED: "is disabled",
+            Status.STOPPED: "was torn down",
+        }.get(statuses[0], "failed")
+
+    # Tearing down
+
+    def _depending_on(self, names: Iterable[str]) -> list[_Entry]:
+        """Those with these names, and who requires them, in the order in which they were started."""
+        gone = set(names)
+        for name in gone:
+            if not self._runs(name):
+                known = ", ".join(entry.name for entry in self._started) or "none"
+                raise PluginError(f"No plugin {name} is running, so none can be torn down. Running: {known}.")
+        for entry in self._started:
+            # Who requires something was started after it, so that one way through finds all.
+            if gone.intersection(entry.requires):
+                gone.add(entry.name)
+        return [entry for entry in self._started if entry.name in gone]
+
+    def _stop(self, entry: _Entry, hub: EventHub) -> None:
+        with self._lock:
+            if entry not in self._started:
+                return  # another thread was faster
+            self._started.remove(entry)
+            entry.status = Status.STOPPED
+        assert entry.plugin is not None
+        try:
+            with entry.owner.registering():
+                entry.plugin.teardown(hub)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:  # noqa: BLE001  # as when it is started
+            entry.error = error = as_exception(raised)
+            logger.error("The teardown of plugin %s failed: %s", entry.name, error, exc_info=error)
+        finally:
+            entry.owner.leave()
+
+
+def _namesake(entry: _Entry, rival: _Entry) -> PluginError:
+    found, other = entry.candidate, rival.candidate
+    return PluginError(
+        f"is called as another plugin is: {found.source} ({found.distribution or 'given'}) and "
+        f"{other.source} ({other.distribution or 'given'}). Rename one of them."
+    )
