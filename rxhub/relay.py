@@ -147,9 +147,15 @@ def kwargs_of(value: object, relay: Relay) -> Mapping[str, Any]:
     """The kwargs that a value stands for.
 
     Raises:
-        TypeError: if it is no mapping with names as its keys.
+        TypeError: if it is no mapping with names as its keys, or `sender` or `signal` is one of them.
     """
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in cast("Mapping[Any, Any]", value)):
-        return cast("Mapping[str, Any]", value)
+        named = cast("Mapping[str, Any]", value)
+        if taken := {"sender", "signal"} & {*named}:
+            raise TypeError(
+                f"{relay!r} passes {' and '.join(sorted(taken))} itself. To send in somebody's name, emit on "
+                "signal.of(sender)."
+            )
+        return named
     found: object = redacted(cast("object", value))
     raise TypeError(f"{relay!r} takes emissions or mappings of names to values, but {found!r} was emitted.")

@@ -228,7 +228,7 @@ class Seats:
         self.lineups: dict[_SenderKey, Lineup] = {}
         self.rest: Lineup | None = None
         self.gone: deque[ref[Any]] = deque()
-        self._bury = self.gone.append
+        self._bury: Callable[[ref[Any]], None] = self.gone.append
         self._lock = RLock()
         self._careful = int(careful)
         self._order = 0
@@ -243,14 +243,19 @@ class Seats:
         """Connect a receiver; None if it is connected already."""
         if self.gone:
             self.sweep()
-        key = _key(receiver, dispatch_uid)
-        hash(key)
-        connection = self._connection(receiver, weak)
+        if type(receiver) is FunctionType and dispatch_uid is None:  # as nearly every one is
+            key: Hashable = id(receiver)
+            connection = Connection(receiver, self._bury)
+            connection.kept = None if weak else receiver
+        else:
+            key = _key(receiver, dispatch_uid)
+            hash(key)
+            connection = self._connection(receiver, weak)
         connection.key = key
         connection.alive = False
         connection.priority = priority
         connection.terms = terms
-        return connection if self._seat(connection, key_of(sender), sender) else None
+        return connection if self._seat(connection, _ANYONE if sender is None else key_of(sender), sender) else None
 
     def rejoin(self, connection: Connection) -> bool:
         """Connect again who has left, behind the others of its priority.
@@ -283,7 +288,8 @@ class Seats:
                     self._version += 1
                     return True
             finally:
-                self._stale(key)
+                if self._snapshots:
+                    self._stale(key)
 
     def leave(self, receiver: Receiver | None, sender: Any, dispatch_uid: Hashable) -> Connection | None:
         """Disconnect and give back the connection; None if there is none."""
@@ -291,8 +297,13 @@ class Seats:
             self.sweep()
         if receiver is None and dispatch_uid is None:
             return None
-        seat = self.seats.get(key_of(sender))
-        connection = None if seat is None else seat.members.get(_key(cast("Receiver", receiver), dispatch_uid))
+        seat = self.seats.get(_ANYONE if sender is None else key_of(sender))
+        if seat is None:
+            return None
+        if type(receiver) is FunctionType and dispatch_uid is None:
+            connection = seat.members.get(id(receiver))
+        else:
+            connection = seat.members.get(_key(cast("Receiver", receiver), dispatch_uid))
         return connection if connection is not None and self.remove(connection) else None
 
     def remove(self, connection: Connection) -> bool:
@@ -311,7 +322,8 @@ class Seats:
                 self._version += 1
                 return True
         finally:
-            self._stale(key)
+            if self._snapshots:
+                self._stale(key)
 
     def take_care(self, more: int) -> None:
         """Count one more (1) or less (-1) who wants no lineup taken for plain."""
@@ -361,7 +373,7 @@ class Seats:
         return snapshot
 
     def _stale(self, key: _SenderKey) -> None:
-        """Take away the lineups in which this seat has a part."""
+        """Take away the lineups in which this seat has a part; needless without snapshots, which hold all of them."""
         if key == _ANYONE:
             self.rest = None
             self.lineups.clear()
@@ -399,9 +411,7 @@ class Seats:
 
     def _connection(self, receiver: Receiver, weak: bool) -> Connection:
         connection: Connection
-        if type(receiver) is FunctionType:
-            connection = Connection(receiver, self._bury)
-        elif _of_builtin(receiver):
+        if _of_builtin(receiver):
             connection = _KeptConnection(type(receiver))
             weak = False
         else:

@@ -288,10 +288,21 @@ def test_an_event_that_breaks_every_connection_is_given_up(
     hub.connect()
     settled(hub, server)
     bad, good = hub.publish(Event("bad")), hub.publish(Event("good"))
-    with pytest.raises(HubConnectionError, match=r"bad was given up: .* too large for the server"):
+    with pytest.raises(HubConnectionError, match=r"bad was given up: 2 connections in a row broke"):
         bad.result(LIMIT)
     good.result(LIMIT)
     assert len(server.requests) == 3
+
+
+def test_an_event_that_is_too_large_for_the_server_is_given_up_at_once() -> None:
+    with Server(max_size=10_000) as server, EventHub(server.url) as hub:
+        hub.connect()
+        settled(hub, server)
+        sent = [hub.publish(Event("a", data="x" * size)) for size in (1, 20_000, 2)]
+        with pytest.raises(HubConnectionError, match=r"a was given up: with 20\d+ characters it is too large"):
+            sent[1].result(LIMIT)
+        sent[0].result(LIMIT), sent[2].result(LIMIT)
+        assert len(server.requests) == 2
 
 
 def test_a_mistake_of_our_own_does_not_let_connect_wait_for_ever(

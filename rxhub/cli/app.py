@@ -24,9 +24,9 @@ app.command("filter")(filter.command)
 app.command("explain")(explain.command)
 app.command("listen")(listen.command)
 app.command("publish")(publish.command)
+app.command("plugins")(plugins.command)
 app.command("serve")(serve.command)
 app.add_typer(user.group, name="user")
-app.command("plugins")(plugins.command)
 
 
 def _print_version(wanted: bool) -> None:

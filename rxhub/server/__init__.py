@@ -7,7 +7,7 @@
 - `Limits`, `SlowConsumer`: how much of it.
 """
 
-from rxhub.server.application import application
+from rxhub.server.asgi import application
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.rules import Topics
 from rxhub.server.serving import Running, running, serve

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any, Final
 import uvicorn
 
 from rxhub.errors import HubConnectionError, PlainTextRefused
-from rxhub.server.application import routes
+from rxhub.server.asgi import routes
 from rxhub.server.door import is_loopback
 from rxhub.server.events import EventServer
 from rxhub.server.keys import new_key
@@ -70,7 +71,7 @@ def serve(
 
     Raises:
         PlainTextRefused: if keys and events would travel over a network in plain text.
-        HubConnectionError: if nobody can listen there.
+        HubConnectionError: if nobody can listen there, or the certificate cannot be used.
     """
     if not is_loopback(host) and certificate is None and not plain_text:
         raise PlainTextRefused(
@@ -78,6 +79,8 @@ def serve(
             "behind a proxy on this machine that has one (and let it listen at 127.0.0.1), or allow plain text if the "
             "network is to be trusted."
         )
+    if certificate is not None:
+        _try(certificate, private_key)
     events = EventServer(
         users,
         limits=limits,
@@ -122,6 +125,7 @@ def running(
     *,
     users: Users | None = None,
     port: int = 0,
+    api_key: str | None = None,
     limits: Limits | None = None,
     heartbeat: float = 10.0,
     heartbeat_timeout: float = 30.0,
@@ -133,6 +137,8 @@ def running(
     Args:
         users: who may connect beside the one whom it makes, and whose key it tells.
         port: where; 0 takes a free one.
+        api_key: the key of the user whom it makes; a new one if it is not given. With it and the port, clients of a
+            server that was here before come back.
         limits: what users may do.
         heartbeat: seconds between two heartbeats.
         heartbeat_timeout: seconds after which a client that sends nothing is gone.
@@ -145,7 +151,7 @@ def running(
     Raises:
         HubConnectionError: if nobody can listen there.
     """
-    key = new_key()
+    key = new_key() if api_key is None else api_key
     events = EventServer(
         Users([*(users or ()), User.with_key(LOCAL_USER, key)]),
         limits=limits,
@@ -217,6 +223,15 @@ class _Server(uvicorn.Server):
         # First, since uvicorn says goodbye with a closing frame, after which ftrack's Python client never comes back.
         await self._events.close()
         await super().shutdown(sockets)
+
+
+def _try(certificate: Path | str, private_key: Path | str | None) -> None:
+    """Load a certificate as uvicorn will, to be able to say what is wrong with it."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, private_key)
+    except OSError as error:
+        files = certificate if private_key is None else f"{certificate} and {private_key}"
+        raise HubConnectionError(f"Cannot use the certificate in {files}: {error}.") from error
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import Unreachable
 from rxhub.transport.socketio.interests import Interest, Interests
 from rxhub.transport.socketio.line import Line
-from rxhub.transport.socketio.outbox import MOST_BREAKS, Letter, Outbox
+from rxhub.transport.socketio.outbox import Letter, Outbox
 from rxhub.transport.socketio.payload import write_event, write_json
 from rxhub.transport.socketio.protocol import MAX_PACKET
 from rxhub.transport.socketio.recent import Recent
@@ -229,20 +229,20 @@ class _Life:
                     )
                 finally:
                     self.line = None
-                    self._broken(reason)
+                    self._broken(line.too_large, reason)
                 logger.warning("The connection to %s ended, and is made again: %s.", url, reason)
                 if monotonic() - began > _HELD:
                     backoff.reset()
             sink.changed(ConnectionState(Phase.DISCONNECTED, reason, attempts))
             await self._pause(max(pause, backoff.delay()))
 
-    def _broken(self, reason: str) -> None:
-        culprit = self._transport.outbox.broke()
+    def _broken(self, too_large: bool, reason: str) -> None:
+        culprit = self._transport.outbox.broke(too_large)
         if culprit is not None:
-            error = HubConnectionError(
-                f"{culprit.topic} was given up: {MOST_BREAKS} connections in a row broke while it was sent ({reason}). "
-                "It may be too large for the server."
-            )
+            why = f"{culprit.breaks} connections in a row broke while it was sent ({reason})"
+            if too_large:
+                why = f"with {len(culprit.argument)} characters it is too large for the server"
+            error = HubConnectionError(f"{culprit.topic} was given up: {why}.")
             logger.error("%s", error)
             culprit.accepted.set_exception(error)
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 
 from rxhub.errors import EventError, ProtocolError
 from rxhub.event import Event
@@ -44,10 +45,12 @@ class Line:
 
     Attributes:
         answers: the server has acknowledged something, so it is worth waiting for more of that.
+        too_large: the server has ended the connection because a message was too large for it.
     """
 
     def __init__(self, socket: ClientConnection, session: ClientSession, handshake: Handshake) -> None:
         self.answers = False
+        self.too_large = False
         self._socket = socket
         self._session = session
         self._watchdog = Watchdog(handshake.heartbeat, monotonic(), time())
@@ -121,6 +124,7 @@ class Line:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._hang_up()
+            self.too_large = self._socket.close_code == CloseCode.MESSAGE_TOO_BIG
         # Reading knows best why a connection ended: writing finds it only closed.
         task = next(task for task in tasks if task in done)
         error = task.exception()
@@ -142,9 +146,6 @@ class Line:
             frame = await socket.recv()
             now = monotonic()
             self._watchdog.heard(now)
-            if not self.answers:
-                for letter in outbox.overdue(now):
-                    letter.accepted.set_result(None)
             try:
                 packet = session.receive(_text(frame))
                 code = packet.code
@@ -169,6 +170,9 @@ class Line:
                         return f"the server asks for a new session ({packet.data})"
             except (ProtocolError, EventError) as error:
                 logger.warning("What the event server sent was ignored: %s", error)
+            if not self.answers:
+                for letter in outbox.overdue(now):
+                    letter.accepted.set_result(None)
 
     async def _write(self, source: Mapping[str, Any], interests: Interests, outbox: Outbox) -> str:
         socket, session, rung = self._socket, self._session, self._rung

@@ -9,8 +9,8 @@ Two rules keep an odd server from holding letters for ever:
 
 - A server that has never acknowledged anything on this connection is not waited for. With it a letter counts as
   accepted when something was heard `PATIENCE` seconds after it was written, which shows that the line was alive.
-- A letter that was first in flight whenever the connection broke, `MOST_BREAKS` times in a row, is what breaks it
-  (too large for the server, say). It is given up, and its future says so.
+- A letter that was first in flight whenever the connection broke, `MOST_BREAKS` times in a row, is what breaks it. It
+  is given up, and its future says so. If the server says that a message was too large, it was the largest.
 
 The bound counts letters and characters, waiting and in flight together. One letter more is refused with `Overflow`
 and counted in `refused`: its publisher is told, and nothing that was taken in is lost. Anybody puts in; all the rest
@@ -173,20 +173,31 @@ class Outbox:
         self._leave(old)
         return old
 
-    def broke(self) -> Letter | None:
-        """The connection is gone: what was in flight waits again. Returns the letter that is given up, if any."""
+    def broke(self, too_large: bool = False) -> Letter | None:
+        """The connection is gone: what was in flight waits again.
+
+        Args:
+            too_large: the server has said that this was why: something was too large for it.
+
+        Returns:
+            The letter that is given up, if any.
+        """
         letters = list(self._in_flight.values())
         self._in_flight.clear()
         if not letters:
             return None
-        first = letters[0]
-        first.breaks += 1
-        culprit = first if first.breaks >= MOST_BREAKS else None
+        letters[0].breaks += 1
+        culprit = None
+        if too_large:
+            culprit = max(letters, key=lambda letter: len(letter.argument))
+        elif letters[0].breaks >= MOST_BREAKS:
+            culprit = letters[0]
+        if culprit is not None:
+            letters.remove(culprit)
+            self._leave([culprit])
         for letter in letters:
             letter.resent = True
-        self._waiting.extendleft(reversed(letters if culprit is None else letters[1:]))
-        if culprit is not None:
-            self._leave([culprit])
+        self._waiting.extendleft(reversed(letters))
         return culprit
 
     def give_up(self, error: HubConnectionError) -> None:

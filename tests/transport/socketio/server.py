@@ -126,6 +126,7 @@ class Server:
         self.line = ""
         self.first = ""
         self.tls: ssl.SSLContext | None = None
+        self.max_size = 2**23
         self.clients: list[Client] = []
         self.taken: list[dict[str, Any]] = []
         self.requests: list[Any] = []
@@ -160,7 +161,8 @@ class Server:
     async def run(self, ready: Callable[[], None], stopped: asyncio.Event) -> None:
         async with serve(
             self._connected, "127.0.0.1", self.port, process_request=self._requested, logger=_silent,
-            ssl=self.tls, close_timeout=0.2, ping_interval=None,
+            ssl=self.tls,
+            max_size=self.max_size, close_timeout=0.2, ping_interval=None,
         ) as listening:  # fmt: skip
             self.port = listening.sockets[0].getsockname()[1]
             ready()

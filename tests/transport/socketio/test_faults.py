@@ -23,7 +23,7 @@ from tests.threads import LIMIT, until
 from tests.transport.socketio.server import Server
 
 ROOT = Path(__file__).parents[3]
-MANY = 400
+MANY = 250
 
 
 @pytest.fixture

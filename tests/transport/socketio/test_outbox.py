@@ -111,6 +111,15 @@ def test_a_letter_that_breaks_every_connection_is_given_up() -> None:
     assert write(outbox, 1) == ["good"] and outbox.acknowledged(1) is good
 
 
+def test_what_is_too_large_for_the_server_is_the_largest() -> None:
+    outbox = opened()
+    put(outbox, "a", "large", "b")
+    write(outbox, 1, 2, 3)
+    culprit = outbox.broke(too_large=True)
+    assert culprit is not None and culprit.topic == "large" and write(outbox, 1, 2) == ["a", "b"]
+    assert outbox.broke(too_large=False) is None
+
+
 def test_giving_up_tells_everybody_and_takes_nothing_more() -> None:
     outbox = opened()
     letters = put(outbox, "a", "b")
