@@ -94,7 +94,7 @@ def test_one_that_publishes_and_never_reads_its_acknowledgements_is_bounded_too(
     with running(limits=limits, slow_consumer=SlowConsumer.DROP, heartbeat=5, heartbeat_timeout=20, grace=1) as server:
         with wire(server) as other, never_reading(server, "topic=none") as connection:
             bad = packet("a", target="id=((" + "x" * 500, number=1).encode()
-            connection.settimeout(0.5)
+            connection.settimeout(10)
             try:
                 for number in range(200_000):
                     payload = bad.replace(b"5:1+", b"5:%d+" % number, 1)
@@ -138,39 +138,9 @@ def test_one_that_floods_is_read_more_slowly_loses_nothing_and_others_go_on() ->
 
 pieces = st.sampled_from(
     [
-        "0",
-        "1",
-        "2",
-        "3",
-        "4",
-        "5",
-        "6",
-        "7",
-        "8",
-        "9",
-        ":",
-        "::",
-        ":::",
-        "+",
-        "1+",
-        '"',
-        "{",
-        "}",
-        "[",
-        "]",
-        "\x00",
-        "é",
-        "-1",
-        '{"name":"ftrack.event","args":[',
-        '{"topic":"ftrack.meta.subscribe","data":',
-        '{"topic":"a"}',
-        "]}",
-        "null",
-        "1e999",
-        "5:1+::",
-        "5:::",
-        "6:::1+[]",
-        "99999999999999999999",
+        *("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", ":", "::", ":::", "+", "1+", "-1", "99999999999999999999"),
+        *('"', "{", "}", "[", "]", "]}", "null", "1e999", "\x00", "é", "5:1+::", "5:::", "6:::1+[]"),
+        *('{"name":"ftrack.event","args":[', '{"topic":"ftrack.meta.subscribe","data":', '{"topic":"a"}'),
     ]
 )
 nearly = st.lists(pieces, max_size=12).map("".join)
