@@ -52,7 +52,7 @@ STYLE = (
 .rxhub .rx-no { color: var(--rx-no); }
 .rxhub .rx-name { color: var(--rx-key); }
 .rxhub .rx-faint { color: var(--rx-faint); }
-.rxhub .rx-decisive { background: var(--rx-soft); border-radius: 3px; font-weight: 600; }
+.rxhub .rx-decisive { border-bottom: 1px solid; font-weight: 600; }
 .rxhub svg { display: block; max-width: 100%; }
 .rxhub svg text { fill: var(--rx-ink); font: 11px var(--jp-code-font-family,ui-monospace,monospace); }
 """.replace("\n", "")

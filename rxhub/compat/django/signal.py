@@ -1,7 +1,6 @@
 """`django.dispatch.Signal` on rxhub's signal.
 
-Theory of operation. When all who are to be called are plain functions, `send` and `send_robust` call them at once, as
-rxhub's own `send` does; and when nobody listens at all they cost no more than Django's look at an empty list.
+Theory of operation. When all who are to be called are plain functions, `send` and `send_robust` are rxhub's own.
 Everybody else gets what is sent by `_send`, in Django's order: the synchronous receivers, one after the other, then the
 asynchronous ones, side by side. The first half is an ordinary sending whose coroutines are put off instead of awaited;
 `asend` runs it in a thread by `sync_to_async`, where Django would; the second half is awaited by whatever the installed
@@ -20,7 +19,7 @@ from collections.abc import Callable, Coroutine, Hashable, Iterable
 from functools import partial
 from importlib import import_module
 from inspect import CORO_CREATED, getcoroutinestate
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from rxhub import signal as rxhub_signal
 from rxhub.compat.django.receivers import Receivers, connection_of
@@ -145,66 +144,11 @@ class Signal(rxhub_signal.Signal[...]):
 
     # Sending
 
-    if not TYPE_CHECKING:
-        # Both find the lineup by themselves: asking for it would cost as much as a receiver does.
-
-        def send(self, /, sender=None, **named):
-            places = self._places
-            lineups, lineup = places.ready
-            if not lineup and not lineups and lineup is not None:
-                return []
-            if places.gone:
-                places.sweep()
-                lineups, lineup = places.ready
-            lineup = lineups.get(id(sender), lineup)
-            if not lineup:
-                if lineup is None and (lineup := places.plain(sender)) is None:
-                    return self._send(sender, named, "raise")
-                if not lineup:
-                    return []
-            if "signal" in named:
-                raise self._reserved()
-            named["signal"] = self
-            named["sender"] = sender
-            answers = []
-            for connection in lineup:
-                if connection.alive and (call := connection()) is not None:
-                    answers.append((call, call(**named)))  # noqa: PERF401  # slower with one or two receivers
-            return answers
-
-        def send_robust(self, /, sender=None, **named):
-            places = self._places
-            lineups, lineup = places.ready
-            if not lineup and not lineups and lineup is not None:
-                return []
-            if places.gone:
-                places.sweep()
-                lineups, lineup = places.ready
-            lineup = lineups.get(id(sender), lineup)
-            if not lineup:
-                if lineup is None and (lineup := places.plain(sender)) is None:
-                    return self._send(sender, named, "collect")
-                if not lineup:
-                    return []
-            if "signal" in named:
-                raise self._reserved()
-            named["signal"] = self
-            named["sender"] = sender
-            answers = []
-            for connection in lineup:
-                if connection.alive and (call := connection()) is not None:
-                    try:
-                        answers.append((call, call(**named)))
-                    except Exception as error:  # noqa: BLE001 - it is logged, and told to the sender
-                        self.failed(call, error)
-                        answers.append((call, error))
-            return answers
-
-    def _send(self, sender: Any, named: dict[str, Any], policy: Policy) -> Answers:
+    def _send(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
         lineup = self._lineup(sender, named)
         if not lineup:
             return []
-        answers, later = self._begin(lineup, sender, named, policy)
+        answers, later = self._begin(lineup, sender, named, policy, origin)
         if later:
             async_to_sync = import_module("asgiref.sync").async_to_sync
             try:
@@ -213,11 +157,11 @@ class Signal(rxhub_signal.Signal[...]):
                 _close(later)
         return answers
 
-    async def _asend(self, sender: Any, named: dict[str, Any], policy: Policy) -> Answers:
+    async def _asend(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
         lineup = self._lineup(sender, named)
         if not lineup:
             return []
-        begin: Callable[..., Any] = partial(self._begin, lineup, sender, named, policy)
+        begin: Callable[..., Any] = partial(self._begin, lineup, sender, named, policy, origin)
         if all(connection.terms.awaits for connection in lineup):
             answers, later = begin()
         else:
@@ -229,14 +173,16 @@ class Signal(rxhub_signal.Signal[...]):
                 _close(later)
         return answers
 
-    def _begin(self, lineup: Lineup, sender: Any, named: dict[str, Any], policy: Policy) -> tuple[Answers, _Later]:
+    def _begin(
+        self, lineup: Lineup, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None
+    ) -> tuple[Answers, _Later]:
         later: _Later = []
 
         async def put_off(_: object, receiver: Receiver, coroutine: Coroutine[Any, Any, Any]) -> object:
             later.append((receiver, coroutine))
             return _LATER
 
-        steps = Sending(self, sender, named).give(lineup, policy, put_off)
+        steps = Sending(self, sender, named, origin).give(lineup, policy, put_off)
         try:
             steps.send(None)
         except StopIteration as end:
