@@ -22,7 +22,7 @@ def name_of(sender: object) -> str | None:
 
 
 def callback_name(callback: object) -> str:
-    """How people know a callback: by its module and qualified name, or its class; if it stands for another, that one's."""
+    """How people know a callback: module and qualified name, or its class; if it stands for another, that one's."""
     callback = getattr(callback, "__wrapped__", callback)
     name = getattr(callback, "__qualname__", None)
     if not isinstance(name, str):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
 
 import typer
 
 from rxhub.cli.doctor_environment import environment
 from rxhub.cli.doctor_server import server
 from rxhub.cli.finding import Finding, Verdict
+from rxhub.cli.server import Key, Server, User
 from rxhub.cli.status import Status, ending
 
 __all__ = ["command"]
@@ -20,18 +20,9 @@ _WIDTH = max(len(verdict.value) for verdict in Verdict)
 
 @ending
 def command(
-    server: Annotated[
-        str, typer.Option(envvar="FTRACK_SERVER", metavar="URL", show_default=False, help="Shake hands with it.")
-    ] = "",
-    user: Annotated[str, typer.Option(envvar="FTRACK_API_USER", show_default=False, help="Who asks the server.")] = "",
-    key: Annotated[
-        str,
-        typer.Option(
-            envvar="FTRACK_API_KEY",
-            show_default=False,
-            help="The user's key. Others on this machine can read what is typed here; the variable they cannot.",
-        ),
-    ] = "",
+    server: Server = "",
+    user: User = None,
+    key: Key = None,
 ) -> Status:
     """Check versions, extras, and whether a server can be reached, takes the key, and has the same time.
 
@@ -47,7 +38,7 @@ def command(
     return Status.FAILED if problems else Status.MATCHED
 
 
-def _findings(url: str, user: str, key: str) -> Iterator[Finding]:
+def _findings(url: str, user: str | None, key: str | None) -> Iterator[Finding]:
     yield from environment()
     if url:
         yield from server(url, user, key)

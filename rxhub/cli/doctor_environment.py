@@ -16,10 +16,8 @@ __all__ = ["environment", "satisfies"]
 _PURPOSES = {
     "cli": "the command rxhub",
     "vidispine": "Vidispine's API and its notifications",
-    "django": "Django's signals",
     "server": "running a server",
     "nats": "hubs on NATS JetStream",
-    "jupyter": "live views in notebooks",
     "testing": "rxhub.testing: strategies, virtual time, marbles",
 }
 _FOR_DEVELOPERS = {"all", "bench", "dev", "docs", "test"}

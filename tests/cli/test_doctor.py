@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from rxhub.cli.doctor_environment import environment, satisfies
 from rxhub.cli.doctor_server import server
 from rxhub.cli.finding import Finding, Verdict
+from rxhub.server import User, Users, running
 from tests.cli.terminal import COMMAND
 
 HANDSHAKE = "8f3a:45:60:websocket,xhr-polling"
@@ -182,6 +183,12 @@ class TestAServer:
 
     def test_password_in_an_address_is_not_shown(self) -> None:
         assert "hunter2" not in str(asked("http://jane:hunter2@127.0.0.1:1"))
+
+
+def test_our_own_server_is_told_to_be_well() -> None:
+    with running(users=Users([User.with_key("jane", KEY)])) as one:
+        assert not problems(asked(one.url))
+        assert problems(asked(one.url, key="wrong")) == ["the key of jane is refused (401)"]
 
 
 class TestVersions:
