@@ -44,8 +44,7 @@ def python(server: Running) -> Iterator[PythonClient]:
 def never_reading(server: Running, subscription: str) -> socket.socket:
     """A client that subscribes, with a small window, and reads no more."""
     sid = request(server, "/socket.io/1/", credentials(server))[1].split(":")[0]
-    connection = raw(server)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    connection = raw(server, window=4_096)
     connection.sendall(
         f"GET /socket.io/1/websocket/{sid} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
