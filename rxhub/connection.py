@@ -43,6 +43,7 @@ class Connection:
         headers: further headers.
         cookies: further cookies.
         outbox: how many events may wait for being accepted by the server.
+        transport: what to move events by, instead of what the scheme would choose.
 
     Attributes:
         remote: whether there is a server, and so connecting takes time and may fail.
@@ -67,12 +68,15 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         cookies: Mapping[str, str] | None = None,
         outbox: int = 100_000,
+        transport: Transport | None = None,
     ) -> None:
         if not isinstance(server_url, str):
             raise TypeError(f"A server url is text, but {type(server_url).__name__} was given.")
         self.scheme, self.location, path = _address(server_url)
-        self.remote = self.scheme in ("http", "https")
-        if self.remote:
+        self.remote = transport is None and self.scheme in ("http", "https")
+        if transport is not None:
+            self.transport = transport
+        elif self.remote:
             self.transport = _socketio(
                 identity, outbox, self.scheme, self.location, path, api_user, api_key, headers, cookies
             )

@@ -97,10 +97,8 @@ class EventHub:
                 raise TypeError(f"Expected mapping for {name}, got {value!r}.")
         self.id = urandom(16).hex()
         self._inbox = Inbox(inbox, overflow)
-        self._connection = Connection(
-            server_url, self._inbox, identity(self.id, api_user), api_user, api_key, headers, cookies, outbox
-        )
-        self._dispatcher = Dispatcher(self._joined, self._left)
+        self._link = self._new_link(server_url, api_user, api_key, headers, cookies, outbox)
+        self._dispatcher = self._new_dispatcher()
         self._handling = Handling(self._inbox, self, self._finish)
         self._removed: deque[Pipeline] = deque()
         self._lock = RLock()
@@ -112,38 +110,55 @@ class EventHub:
         self.events: Subject[Event] = OwnedSubject(serialize=True)
         self.scheduler = HandlingScheduler(self._inbox)
         self._publisher = Publisher(
-            self.id, api_user, self._connection, self._inbox, self._handling, self._dispatcher, self.scheduler
+            self.id, api_user, self._link, self._inbox, self._handling, self._dispatcher, self.scheduler
         )
         watch(self)
 
+    # What a hub with another face makes otherwise (rxhub.compat)
+
+    def _new_link(
+        self,
+        server_url: str,
+        api_user: str | None,
+        api_key: str | None,
+        headers: Mapping[str, str] | None,
+        cookies: Mapping[str, str] | None,
+        outbox: int,
+    ) -> Connection:
+        who = identity(self.id, api_user)
+        return Connection(server_url, self._inbox, who, api_user, api_key, headers, cookies, outbox)
+
+    def _new_dispatcher(self) -> Dispatcher:
+        return Dispatcher(self._joined, self._left)
+
     def __repr__(self) -> str:
         handled = f"handled by {self._handling.claimed_by}" if self.handled else "not handled"
-        state = self._connection.state
+        state = self._link.state
         return f"<EventHub {self.get_server_url()} {state}, {len(self._dispatcher)} subscribers, {handled}>"
 
     # ftrack's hub
 
     def get_server_url(self) -> str:
         """The URL of the server."""
-        return f"{self._connection.scheme}://{self._connection.location}"
+        return f"{self._link.scheme}://{self._link.location}"
 
     def get_network_location(self) -> str:
         """The host of the URL, with its port if it has one."""
-        return self._connection.location
+        return self._link.location
 
     @property
     def secure(self) -> bool:
         """Whether the connection is encrypted."""
-        return self._connection.scheme == "https"
+        return self._link.scheme == "https"
 
     @property
     def connected(self) -> bool:
         """Whether events can be sent and arrive."""
-        return bool(self._connection.state)
+        return bool(self._link.state)
 
     def init_connection(self) -> None:
         """Let events be published before the connection stands; nothing is to do for `memory://`."""
-        self._connection.init()
+        self._link.init()
 
     def connect(self) -> None:
         """Connect to the server, and be connected again whenever the connection is lost.
@@ -156,9 +171,9 @@ class EventHub:
             HubClosed: if it was closed.
         """
         self._publisher.check_open()
-        if self._connection.remote:
+        if self._link.remote:
             self._publisher.hear_replies()
-        self._connection.connect()
+        self._link.connect()
 
     def disconnect(self, unsubscribe: bool = True, reconnect: bool = False) -> None:
         """Disconnect from the server; `wait` ends when it has handled `ftrack.meta.disconnected`.
@@ -173,14 +188,14 @@ class EventHub:
         Raises:
             HubConnectionError: if the hub is neither connected nor being connected again.
         """
-        if not self._connection.kept_up:
+        if not self._link.kept_up:
             raise HubConnectionError("Not currently connected.")
         if unsubscribe:
             for subscriber in self._dispatcher.subscribers:
                 # Another thread may unsubscribe it first.
                 with suppress(NotFoundError):
                     self._dispatcher.unsubscribe(subscriber.id)
-        self._connection.disconnect(keep=reconnect)
+        self._link.disconnect(keep=reconnect)
         if not reconnect:
             farewell = Event(FAREWELL)
             self._publisher.prepare(farewell)
@@ -197,7 +212,7 @@ class EventHub:
             HubConnectionError: if every attempt failed.
         """
         self._publisher.check_open()
-        if self._connection.kept_up:
+        if self._link.kept_up:
             self.disconnect(unsubscribe=False, reconnect=True)
         for attempt in range(attempts):
             if attempt:
@@ -223,7 +238,7 @@ class EventHub:
             AlreadyHandled: if another context handles the hub.
             HubConnectionError: if the hub is not connected and nothing is left to handle.
         """
-        if not self._connection.accepts and not self._inbox.ready:
+        if not self._link.accepts and not self._inbox.ready:
             raise HubConnectionError("The hub is not connected, so no event can arrive. Call connect() first.")
         self._handling.wait(duration)
 
@@ -383,7 +398,7 @@ class EventHub:
     @property
     def state(self) -> Observable[ConnectionState]:
         """The state of the connection, beginning with the present one."""
-        return self._connection.states()
+        return self._link.states()
 
     @property
     def dropped(self) -> int:
@@ -393,12 +408,12 @@ class EventHub:
     @property
     def unsent(self) -> int:
         """How many published events the server has not accepted yet."""
-        return self._connection.transport.unsent
+        return self._link.transport.unsent
 
     @property
     def refused(self) -> int:
         """How many published events the full outbox has refused so far."""
-        return self._connection.transport.refused
+        return self._link.transport.refused
 
     @property
     def handled(self) -> bool:
@@ -584,7 +599,7 @@ class EventHub:
         self._closing.set()
         if lost:
             logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
-        sent = self._connection.transport.close(timeout)
+        sent = self._link.transport.close(timeout)
         if not self._handling.here and not self._handling.join(timeout):
             logger.warning(
                 "A callback of the hub still runs %g s after close(); the hub ends when the callback does.", timeout
@@ -649,10 +664,10 @@ class EventHub:
         return self._dispatcher.dispatch(event).results
 
     def _joined(self, subscriber: Subscriber) -> None:
-        self._connection.transport.interest(subscriber.id, subscriber.expression, subscriber.metadata)
+        self._link.transport.interest(subscriber.id, subscriber.expression, subscriber.metadata)
 
     def _left(self, subscriber: Subscriber) -> None:
-        self._connection.transport.forget(subscriber.id)
+        self._link.transport.forget(subscriber.id)
         pipeline = subscriber.callback
         if isinstance(pipeline, Pipeline) and not pipeline.disposed:
             # Removed by its id: its observer would wait for ever.
@@ -683,7 +698,7 @@ class EventHub:
             if isinstance(subscriber.callback, Pipeline):
                 subscriber.callback.complete()
         self._complete_removed()
-        self._connection.end()
+        self._link.end()
 
     def forked(self) -> None:
         """Start anew in a child process: no lock is held, nobody handles, nothing waits, and nothing is connected."""
@@ -699,4 +714,4 @@ class EventHub:
         for subscriber in self._dispatcher.subscribers:
             if isinstance(subscriber.callback, Pipeline):
                 subscriber.callback.renew_lock()
-        self._connection.forked()
+        self._link.forked()

@@ -50,6 +50,10 @@ class Publisher:
         handling: where replies are handled.
         dispatcher: where the subscriber to replies is registered, once there is somebody who waits for one.
         scheduler: times the end of a request.
+
+    Attributes:
+        hub_id: as given.
+        replies: who waits for them.
     """
 
     def __init__(
@@ -63,7 +67,7 @@ class Publisher:
         scheduler: HandlingScheduler,
     ) -> None:
         self.replies = Replies()
-        self._hub_id = hub_id
+        self.hub_id = hub_id
         self._api_user = api_user
         self._connection = connection
         self._inbox = inbox
@@ -182,7 +186,7 @@ class Publisher:
         source: MutableMapping[str, Any] | None = fields.get("source")
         if not isinstance(source, (dict, MutableMapping)):
             event.source = source = dict(_origin(event))
-        for key, value in identity(self._hub_id, self._api_user).items():
+        for key, value in identity(self.hub_id, self._api_user).items():
             source.setdefault(key, value)
 
     def check_open(self) -> None:
@@ -253,10 +257,10 @@ class Publisher:
 
     def hear_replies(self) -> None:
         """Be a subscriber to replies, under the hub's own id."""
-        if self._dispatcher.get(self._hub_id) is None:
+        if self._dispatcher.get(self.hub_id) is None:
             # Another thread may do the same.
             with suppress(NotUniqueError):
-                self._dispatcher.subscribe(f"topic={REPLY}", self.replies.handle, {"id": self._hub_id})
+                self._dispatcher.subscribe(f"topic={REPLY}", self.replies.handle, {"id": self.hub_id})
 
     def _listen(self, event_id: str, listener: Callable[[Event], object]) -> Disposable:
         self.hear_replies()

@@ -174,6 +174,39 @@ class TestDying:
         assert gone() is None
 
 
+def test_finalizers_that_connect_anywhere_lose_nobody_and_break_nothing(seats):
+    """The collector strikes at every allocation, also in the middle of a lineup being made."""
+    kept, connected = [function() for _ in range(20)], []
+
+    class Cycle:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            receiver, sender = function(), type("New", (), {})
+            connected.append((receiver, sender))
+            join(seats, receiver, sender)
+
+    thresholds = gc.get_threshold()
+    try:
+        for receiver in kept:
+            join(seats, receiver)
+        gc.set_threshold(1, 1, 1)
+        for _ in range(200):
+            Cycle()
+            seats.leave(kept[0], None, None)
+            join(seats, kept[0])
+            for sender in (None, *[sender for _, sender in connected[-3:]]):
+                seats.lineup(sender)
+    finally:
+        gc.set_threshold(*thresholds)
+    gc.collect()
+    assert len(connected) == 200
+    for receiver, sender in connected:
+        expected = quick(seats, sender) or seats.lineup(sender)
+        assert receiver in [connection() for connection in expected]
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 9), st.sampled_from([None, Sender, "farm"]), st.sampled_from([1, 50.5, 100])),

@@ -23,7 +23,7 @@ from rxhub.errors import HubConnectionError, ProtocolError
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.protocol import Handshake
 
-__all__ = ["Unreachable", "explained", "shake_hands"]
+__all__ = ["Unreachable", "explained", "request_line", "shake_hands"]
 
 _LONGEST_LINE = 4096
 
@@ -56,7 +56,7 @@ async def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
 
     def ask() -> None:
         try:
-            answer.set_result(_get(endpoint, timeout))
+            answer.set_result(request_line(endpoint, timeout))
         except BaseException as error:
             answer.set_exception(error)
 
@@ -135,7 +135,8 @@ class _Refusing(HTTPRedirectHandler):
         return None
 
 
-def _get(endpoint: Endpoint, timeout: float) -> str:
+def request_line(endpoint: Endpoint, timeout: float) -> str:
+    """Ask the server for a session here and now; blocks. What it raises, `explained` explains."""
     request = Request(endpoint.handshake_url, headers=endpoint.handshake_headers)
     with build_opener(_Refusing()).open(request, timeout=timeout) as response:
         if response.status != 200:

@@ -29,8 +29,8 @@ def refusal(url: str, **options: Any) -> str:
     hub = EventHub(url, "me", "secret-key", **options)
     with pytest.raises(HubConnectionError) as raised:
         hub.connect()
-    assert not hub.connected and hub._connection.state.phase is Phase.DISCONNECTED
-    assert hub._connection.state.reason == str(raised.value) and hub._connection.state.attempts == 1
+    assert not hub.connected and hub._link.state.phase is Phase.DISCONNECTED
+    assert hub._link.state.reason == str(raised.value) and hub._link.state.attempts == 1
     assert "secret-key" not in str(raised.value)
     hub.close()
     return str(raised.value)
