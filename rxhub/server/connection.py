@@ -204,6 +204,10 @@ class Connection:
         counters = self._server.counters
         counters.events_received += 1
         try:
+            if len(packet.data) > self._server.limits.message:
+                raise Refused(
+                    f"An event has {self._server.limits.message} characters at most; this has {len(packet.data)}."
+                )
             envelope = read(packet.data)
             if envelope.topic == SUBSCRIBE:
                 self._subscribe(envelope)

@@ -26,7 +26,8 @@ class Limits:
     """The limits of a server.
 
     Attributes:
-        message: bytes of one message from a client; the largest events of pipelines have tens of thousands.
+        message: characters of an event; the largest of pipelines have tens of thousands. A larger one is refused, and
+            what has more than four times as many bytes ends the connection.
         queue: messages that wait for one client.
         queue_bytes: characters that wait for one client.
         connections: clients at once.

@@ -197,7 +197,8 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 routes(events, origins=origins, plain_text=plain_text),
                 ws="websockets-sansio",
-                ws_max_size=limits.message,
+                # More than is taken: at the end of the connection ftrack's Python client would learn nothing.
+                ws_max_size=4 * limits.message,
                 ws_per_message_deflate=False,  # a kilobyte costs more to deflate than to send
                 ws_ping_interval=None,  # Socket.IO has heartbeats of its own, which its clients wait for
                 http="h11",

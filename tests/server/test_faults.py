@@ -44,8 +44,7 @@ def python(server: Running) -> Iterator[PythonClient]:
 def never_reading(server: Running, subscription: str) -> socket.socket:
     """A client that subscribes, with a small window, and reads no more."""
     sid = request(server, "/socket.io/1/", credentials(server))[1].split(":")[0]
-    connection = raw(server)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    connection = raw(server, window=4_096)
     connection.sendall(
         f"GET /socket.io/1/websocket/{sid} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
@@ -91,19 +90,22 @@ def test_or_loses_its_oldest_events_if_that_is_the_policy() -> None:
 
 def test_one_that_publishes_and_never_reads_its_acknowledgements_is_bounded_too() -> None:
     limits = Limits(queue=100, events=1e6, events_at_once=10**6)
-    with running(limits=limits, slow_consumer=SlowConsumer.DROP, heartbeat=5, heartbeat_timeout=20, grace=1) as server:
-        with wire(server) as other, never_reading(server, "topic=none") as connection:
+    with running(limits=limits, slow_consumer=SlowConsumer.DROP, heartbeat=1, heartbeat_timeout=4, grace=1) as server:
+        with never_reading(server, "topic=none") as connection:
             bad = packet("a", target="id=((" + "x" * 500, number=1).encode()
-            connection.settimeout(10)
+            connection.settimeout(1)
             try:
                 for number in range(200_000):
                     payload = bad.replace(b"5:1+", b"5:%d+" % number, 1)
                     connection.sendall(struct.pack("!BBH", 0x81, 0x80 | 126, len(payload)) + bytes(4) + payload)
-                    if number % 500 == 0 and server.stats["slow_consumers"]:
+                    assert server.stats["messages_waiting"] <= 101
+                    if server.stats["connections"] == 0:
                         break
-            except OSError:  # it was cut off, or is not read any more
+            except OSError:  # it was cut off; or its kernel, whose window is full, loses what acknowledges its packets
                 pass
-            until(lambda: server.stats["slow_consumers"] == 1)
+            until(lambda: server.stats["connections"] == 0)
+            assert server.stats["slow_consumers"] + server.stats["silent_clients"] == 1
+        with wire(server) as other:
             assert other.do("a") == {"success": True}
 
 

@@ -98,7 +98,12 @@ def socket_url(server: Running, sid: str, query: str = "") -> str:
     return f"ws{server.url[4:]}/socket.io/1/websocket/{sid}{query}"
 
 
-def raw(server: Running) -> socket.socket:
-    """A TCP connection."""
+def raw(server: Running, window: int | None = None) -> socket.socket:
+    """A TCP connection; its window is set before it connects, since a kernel loses acknowledgements when it shrinks."""
     host, _, port = server.url.rpartition("/")[2].rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=20)
+    connection = socket.socket()
+    if window is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+    connection.settimeout(20)
+    connection.connect((host, int(port)))
+    return connection
