@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from rxhub.columns import columns
 from rxhub.dispatcher import Subscriber
+from rxhub.expression.outline import told
 from rxhub.markup import shown
 from rxhub.naming import callback_name, name_of
 from rxhub.ownership import Owner
 from rxhub.seats import Connection
 from rxhub.signal import signals
+from rxhub.views.subscribers import told as subscription_of
 
 if TYPE_CHECKING:
     from rxhub.plugins import PluginState
@@ -71,7 +73,7 @@ class Description:
         return [
             (
                 _number(s.priority),
-                s.subscription or "(everything)",
+                subscription_of(s),
                 callback_name(s.callback),
                 _plugin(s.owner),
                 str(s.id),
@@ -87,7 +89,7 @@ class Description:
                 signal.name,
                 "(pipeline)" if connection.terms.observes else callback_name(receiver),
                 _sender(connection.sender),
-                connection.where or "",
+                told(connection.where or ""),
                 _plugin(connection.owner),
             )
             for signal in self.signals

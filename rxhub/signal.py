@@ -485,11 +485,8 @@ class Signal(Relay, Generic[P]):
         return f"<Signal {self.name}, {count} connection{'' if count == 1 else 's'}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from rxhub.expression import parse
+        from rxhub.expression.outline import told
         from rxhub.views.signal import page
-
-        def told(where: str) -> str:
-            return str(parse(where).without_secrets())
 
         return page(type(self).__name__, self.name, self.connections, told).bundle()
 

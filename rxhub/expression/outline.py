@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rxhub.expression.parser import parse
 from rxhub.expression.tree import And, Condition, Everything, Expression, Not, Or
 from rxhub.expression.values import path_of
 from rxhub.markup import one_line
@@ -9,7 +10,7 @@ from rxhub.redaction import REDACTED
 from rxhub.views.page import Page, Tree
 from rxhub.views.safe import Line, is_secret_path
 
-__all__ = ["outline", "page", "parts", "without_secrets", "words"]
+__all__ = ["outline", "page", "parts", "told", "without_secrets", "words"]
 
 _MOST_LINES = 200
 _MOST_CHARACTERS = 200  # of a condition's text
@@ -59,6 +60,13 @@ def parts(node: Expression) -> tuple[Expression, ...]:
             return (child,)
         case _:
             return ()
+
+
+def told(subscription: str) -> str:
+    """A subscription as it was written; if it names a secret, its tree's text without it."""
+    tree = parse(subscription)
+    clean = without_secrets(tree)
+    return subscription if clean is tree else str(clean)
 
 
 def without_secrets(node: Expression) -> Expression:
