@@ -62,7 +62,7 @@ class Publisher:
         dispatcher: Dispatcher,
         scheduler: HandlingScheduler,
     ) -> None:
-        self.replies = Replies()
+        self.replies = Replies(now=inbox.now)
         self._hub_id = hub_id
         self._api_user = api_user
         self._connection = connection

@@ -50,11 +50,15 @@ class Replies:
     Args:
         lifetime: seconds after which a listener leaves.
         capacity: how many listeners there may be.
+        now: seconds on the clock that the lifetime goes by.
     """
 
-    def __init__(self, lifetime: float = 600.0, capacity: int = 10_000) -> None:
+    def __init__(
+        self, lifetime: float = 600.0, capacity: int = 10_000, now: Callable[[], float] = monotonic
+    ) -> None:
         self._lifetime = lifetime
         self._capacity = capacity
+        self._now = now
         # Entered again by a finalizer that disposes of a listener, whenever the garbage collector runs.
         self._lock = RLock()
         self._numbers = count()
@@ -72,7 +76,7 @@ class Replies:
         It runs in a copy of the present context; it may be a coroutine function.
         """
         key = (event_id, next(self._numbers))
-        now = monotonic()
+        now = self._now()
         with self._lock:
             self._expire(now)
             if len(self._ends) >= self._capacity:
@@ -92,7 +96,7 @@ class Replies:
         """
         asked = event.get("in_reply_to_event")
         with self._lock:
-            self._expire(monotonic())
+            self._expire(self._now())
             # Not tuple(…): it looks at the size first, and a finalizer may let one leave before it copies.
             listeners = (*self._listeners.get(asked, {}).values(),) if isinstance(asked, Hashable) else ()
         errors: list[Exception] = []
