@@ -1,6 +1,6 @@
 """The entry point of the group `pytest11`: fixtures for hubs, recordings and marbles.
 
-The entry point goes by this module's name, so that `pytest_plugins` and `-p` may name it once more: pytest loads it once.
+The entry point goes by this module's name, so that `pytest_plugins` and `-p` may name it too: pytest loads it once.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def marbles(hub: VirtualHub) -> Marbles:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """Run the diagrams within the test, so that it fails, and not its teardown."""
     result = yield
-    used = pyfuncitem.funcargs.get("marbles")
+    used: Any = pyfuncitem.funcargs.get("marbles")
     # A test may have a fixture of its own by this name.
     if type(used).__module__ == "rxhub.testing.marbles":
         used.run()

@@ -53,9 +53,7 @@ class Replies:
         now: seconds on the clock that the lifetime goes by.
     """
 
-    def __init__(
-        self, lifetime: float = 600.0, capacity: int = 10_000, now: Callable[[], float] = monotonic
-    ) -> None:
+    def __init__(self, lifetime: float = 600.0, capacity: int = 10_000, now: Callable[[], float] = monotonic) -> None:
         self._lifetime = lifetime
         self._capacity = capacity
         self._now = now

@@ -100,8 +100,8 @@ def _keeps(demands: Demands, base: Any) -> bool:
         return demands.fits(base)
     if demands.present:
         # An empty list is no value; a list is asked element by element, which `fits` does.
-        probe = base[0] if isinstance(base, list) and base else base
-        return not isinstance(probe, list) and demands.fits(base)
+        elements = cast("list[object]", base) if isinstance(base, list) else [base]
+        return bool(elements) and not isinstance(elements[0], list) and demands.fits(base)
     return demands.fits(base)
 
 
@@ -112,7 +112,7 @@ def _way_through(node: _Node, choices: Choices, base: Any) -> Any:
     mappings = [cast("Mapping[str, Any]", element) for element in elements if isinstance(element, Mapping)]
     if not node.leads_on:
         if base is ABSENT or not mappings:
-            return base if not listed or _flat(elements) else ABSENT
+            return cast("Any", base) if not listed or _flat(elements) else ABSENT
         if listed:
             return [_mapping(node, choices, mapping) for mapping in mappings]
         return _mapping(node, choices, mappings[0])

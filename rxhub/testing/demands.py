@@ -64,7 +64,7 @@ class Demands:
 
     def fits(self, value: object) -> bool:
         """Whether what stands there meets them all: a list is walked through."""
-        return all(question.met(value) for question in self.yes) and not any(question.met(value) for question in self.no)
+        return _fits(value, self.yes, self.no)
 
     def one(self, choices: Choices) -> Any:
         """One value that meets everything.
@@ -75,15 +75,12 @@ class Demands:
         value = witness(self.yes, self.no, choices)
         if self.single and type(value) is not str and not (value is None and "null" in self.single):
             value = witness([*self.yes, _ANY_TEXT], self.no, choices)
-            if value is ABSENT and "null" in self.single and self._null():
+            if value is ABSENT and "null" in self.single and _fits(None, self.yes, self.no):
                 return None
         if value is ABSENT:
             kind = f"one {self.single}" if self.single else "one value"
             raise Conflict(self._contradiction(self.yes) + f" ({kind} is to do it)" * bool(self.single or self.yes[1:]))
         return value
-
-    def _null(self) -> bool:
-        return all(question.met(None) for question in self.yes) and not any(question.met(None) for question in self.no)
 
     def several(self, choices: Choices) -> list[Any]:
         """A value for each question, to stand in one list.
@@ -134,6 +131,10 @@ class Demands:
         if not needed:
             return f"at `{self.path}` nothing meets {asked}"
         return f"at `{self.path}` nothing meets {asked} and {_listed(Not(q.condition) for q in needed)}"
+
+
+def _fits(value: object, yes: list[Question], no: list[Question]) -> bool:
+    return all(question.met(value) for question in yes) and not any(question.met(value) for question in no)
 
 
 def _listed(conditions: Iterable[object]) -> str:

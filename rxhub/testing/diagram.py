@@ -1,9 +1,9 @@
 """Marble diagrams as text, as RxJS writes them.
 
 A character is a moment. `-` nothing happens, any other character is a value, `(ab)` are several at one moment, `|` the
-completion, `#` an error, and `^` the moment 0 of a hot source. ` 9ms `, ` 3s `, ` 2m ` and ` 1h `, apart by blanks, are time that
-passes; other blanks mean nothing. As in RxJS a group takes as many moments as it has characters. In a subscription
-diagram `^` is the subscription and `!` its end.
+completion, `#` an error, and `^` the moment 0 of a hot source. ` 9ms `, ` 3s `, ` 2m ` and ` 1h `, apart by blanks, are
+time that passes; other blanks mean nothing. As in RxJS a group takes as many moments as it has characters. In a
+subscription diagram `^` is the subscription and `!` its end.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class NumberTest(NamedTuple):
     number: int | float
     wanted: bool = True
 
-    def met(self, value: int | float) -> bool:
+    def met(self, value: float) -> bool:
         """Whether a number meets it."""
         return _HOLDS[self.operator](value, self.number) is self.wanted
 
@@ -68,7 +68,7 @@ def _counting(number: int, step: int) -> Iterator[int]:
         number += step
 
 
-def _ascending(number: int | float) -> Iterator[int | float]:
+def _ascending(number: float) -> Iterator[int | float]:
     """`number`, and every integer and double above it, in order."""
     while True:
         yield number
@@ -84,5 +84,5 @@ def _ascending(number: int | float) -> Iterator[int | float]:
         number = following
 
 
-def _all_met(tests: Sequence[NumberTest], value: int | float) -> bool:
+def _all_met(tests: Sequence[NumberTest], value: float) -> bool:
     return all(test.met(value) for test in tests)

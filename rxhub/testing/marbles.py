@@ -152,7 +152,9 @@ class Marbles:
                 self._at_the_start.append(lambda at=seconds, emit=emit: self._later(at, emit))
         return Source(self, subject.subscribe)
 
-    def cold(self, diagram: str, values: Mapping[str, Any] | None = None, error: Exception | None = None) -> Source[Any]:
+    def cold(
+        self, diagram: str, values: Mapping[str, Any] | None = None, error: Exception | None = None
+    ) -> Source[Any]:
         """A source that begins anew with each subscription."""
         moments, length = parse_diagram(diagram, self.tick)
         self._goes_on_for(length)
@@ -161,7 +163,7 @@ class Marbles:
             timers = CompositeDisposable()
             for seconds, mark in moments:
                 emit = _emission(observer, mark, _value(mark, values or {}, error))
-                timers.add(self.hub.scheduler.schedule_relative(seconds, lambda *_, emit=emit: emit()))
+                timers.add(self._in(seconds, emit))
             return timers
 
         return Source(self, begin)
@@ -228,10 +230,13 @@ class Marbles:
         self._length = max(self._length, seconds)
 
     def _later(self, seconds: float, action: Callable[[], object]) -> None:
+        self._in(max(0.0, self._begin + seconds - self.hub.now), action)
+
+    def _in(self, seconds: float, action: Callable[[], object]) -> abc.DisposableBase:
         def act(*_: object) -> None:
             action()
 
-        self.hub.scheduler.schedule_relative(max(0.0, self._begin + seconds - self.hub.now), act)
+        return self.hub.scheduler.schedule_relative(seconds, act)
 
     def _differences(self, source: Source[Any], diagrams: tuple[str, ...]) -> str:
         wanted = [parse_span(diagram, self.tick) for diagram in diagrams]
@@ -239,7 +244,9 @@ class Marbles:
             return ""
         rows = [("-", span) for span in wanted if span not in source.subscriptions]
         rows += [("+", span) for span in source.subscriptions if span not in wanted]
-        lines = [f"  {sign} {_seconds(s.begin)} to {'the end' if s.end is None else _seconds(s.end)}" for sign, s in rows]
+        lines = [
+            f"  {sign} {_seconds(s.begin)} to {'the end' if s.end is None else _seconds(s.end)}" for sign, s in rows
+        ]
         return "\n".join(["The subscriptions differ from what was expected (- expected, + found).", *lines])
 
 
@@ -262,9 +269,12 @@ class _Letters:
         return letter
 
     def legend(self, used: set[str]) -> list[str]:
-        return [f"  {'where' if not n else '     '} {letter} = {_shown(value)}" for n, (letter, value) in enumerate(
-            (letter, value) for letter, value in self._values.items() if letter in used and letter != value
-        )]
+        return [
+            f"  {'where' if not n else '     '} {letter} = {_shown(value)}"
+            for n, (letter, value) in enumerate(
+                (letter, value) for letter, value in self._values.items() if letter in used and letter != value
+            )
+        ]
 
 
 def _value(mark: str, values: Mapping[str, Any], error: Exception | None) -> Any:

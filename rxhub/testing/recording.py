@@ -136,8 +136,9 @@ class Recording:
         """Write it as JSON lines; what JSON cannot carry becomes its representation."""
         encode = msgspec.json.encode
         with Path(path).open("wb") as file:
-            for seconds, event in self._entries:
-                file.write(encode({**portable(event.to_wire()), _RECORDED: seconds}) + b"\n")
+            file.writelines(
+                encode({**portable(event.to_wire()), _RECORDED: seconds}) + b"\n" for seconds, event in self._entries
+            )
 
     @classmethod
     def load(cls, path: Path | str) -> Recording:

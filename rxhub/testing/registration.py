@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import strategies as st
 
@@ -22,9 +22,7 @@ def register() -> None:
 
 
 def _one_of(kind: type[Any]) -> st.SearchStrategy[Any]:
-    from rxhub.testing.strategies import candidates, expressions  # noqa: F401
-
-    node = expressions()
+    node: st.SearchStrategy[Expression] = _strategies().expressions()
     if kind in (And, Or):
         return st.lists(node, min_size=2, max_size=3).map(kind)
     if kind is Not:
@@ -34,7 +32,7 @@ def _one_of(kind: type[Any]) -> st.SearchStrategy[Any]:
 
 def _first_condition(node: Expression) -> Expression:
     while not isinstance(node, Condition):
-        node = node.children[0] if isinstance(node, (And, Or)) else node.child  # type: ignore[union-attr]
+        node = node.children[0] if isinstance(node, (And, Or)) else cast("Not", node).child
     return node
 
 

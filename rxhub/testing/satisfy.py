@@ -10,8 +10,8 @@ Theory of operation.
    [6, 2] meets it. Each demand that *something* hold may have a value of its own, as long as every value meets the
    demands that nothing may hold: `not n>5` forbids any such value. One value that meets all is preferred, since it
    reads better; an event's own topic, id, target and `in_reply_to_event` can be one value only.
-3. A value is looked for kind by kind: a text (`texts.py`), a number (`intervals.py`), a bool, null, a mapping. For texts
-   and numbers the answer is exact; no other kind of JSON remains.
+3. A value is looked for kind by kind: a text (`texts.py`), a number (`intervals.py`), a bool, null, a mapping. For
+   texts and numbers the answer is exact; no other kind of JSON remains.
 4. Paths meet where one leads through another (`building.py`). What stands at `a` is then a mapping, which is a value
    too: it is not null, and so `not a=*` and `a.b=1` contradict each other. A mapping and other values stand together in
    a list.

@@ -1,8 +1,8 @@
 """What properties of programs that use events are tested with, as Hypothesis strategies.
 
 Random pairs of an event and a subscription rarely meet. `events_matching(expression)` makes events that a subscription
-matches, whatever it is, and `expressions_matching(candidate)` subscriptions that match an event: by construction, so that
-nothing is filtered away.
+matches, whatever it is, and `expressions_matching(candidate)` subscriptions that match an event: by construction, so
+that nothing is filtered away.
 
     @given(events_matching("topic=ftrack.update and not data.entities.action=remove"))
     def test_every_update_is_shown(event): ...
@@ -64,11 +64,13 @@ def _event(fields: Mapping[str, Any]) -> Event:
 
 
 def candidates() -> st.SearchStrategy[dict[str, Any]]:
-    """Any nested mapping that an expression can be tested against: events as JSON has them, and metadata of subscribers."""
+    """Any nested mapping that an expression can be tested against: events as JSON has them, and metadata."""
     values = st.one_of(
         st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)
     )
-    keys = st.sampled_from(("id", "name", "user", "data", "tags", "version")) | st.text("abc_-é", min_size=1, max_size=3)
+    keys = st.sampled_from(("id", "name", "user", "data", "tags", "version")) | st.text(
+        "abc_-é", min_size=1, max_size=3
+    )
     nested = st.recursive(
         values, lambda below: st.lists(below, max_size=3) | st.dictionaries(keys, below, max_size=3), max_leaves=8
     )
@@ -169,7 +171,8 @@ def expressions_matching(
     def joined(nodes: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
         return st.one_of(
             st.lists(nodes, min_size=2, max_size=3).map(And),
-            st.tuples(nodes, either, st.booleans()).map(lambda t: Or(t[:2] if t[2] else t[1::-1])),
+            st.tuples(nodes, either).map(Or),
+            st.tuples(either, nodes).map(Or),
             st.tuples(nodes, either).map(lambda t: Not(And((right(t[1], False), t[0])))),
             st.tuples(nodes, either).map(lambda t: Not(Not(t[0]))),
         )

@@ -1,7 +1,8 @@
-"""Events as a studio has them: the topics, entities and users of ftrack's and the studio's own, in their real shapes."""
+"""Events as a studio has them: ftrack's and its own, with their topics, entities and users in their real shapes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -48,7 +49,7 @@ _pick = st.sampled_from
 _selection = st.lists(st.fixed_dictionaries({"entityId": ids, "entityType": _pick(("task", "show"))}), max_size=3)
 
 
-def _changes(keys: list[str]) -> st.SearchStrategy[dict[str, Any]]:
+def _changes(keys: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
     values = {"statusid": _pick(_STATUSES), "priority": st.integers(0, 5), "isopen": st.booleans()}
     names = st.sampled_from(("sh010", "sh020", "comp", "animation"))
     return st.fixed_dictionaries(
@@ -75,7 +76,7 @@ _entities = (
 )
 _users = st.fixed_dictionaries({"username": _pick(_USERS), "id": ids})
 
-_update = st.fixed_dictionaries(
+_update: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "entities": st.lists(_entities, min_size=1, max_size=3),
         "pushToken": hex_ids,
@@ -93,19 +94,15 @@ _studio = st.fixed_dictionaries(
     }
 )
 _context = st.fixed_dictionaries({"selection": _selection})
-_application = st.builds(
-    lambda identifier, context: {
-        "application": {
-            "identifier": identifier,
-            "label": identifier.partition("_")[0].title(),
-            "version": identifier.partition("_")[2],
-            "launchArguments": [],
-        },
-        "context": context,
-    },
-    _pick(_APPLICATIONS),
-    _context,
-)
+
+
+def _about_application(identifier: str, context: dict[str, Any]) -> dict[str, Any]:
+    name, _, version = identifier.partition("_")
+    application = {"identifier": identifier, "label": name.title(), "version": version}
+    return {"application": {**application, "launchArguments": []}, "context": context}
+
+
+_application = st.builds(_about_application, _pick(_APPLICATIONS), _context)
 _by_topic: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "ftrack.update": _update,
     "ftrack.action.discover": st.fixed_dictionaries({"selection": _selection, "context": _context}),
@@ -114,7 +111,7 @@ _by_topic: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "actionIdentifier": _pick(_IDENTIFIERS),
             "selection": _selection,
             "host": st.integers(0, 19).map("ws-{:03}.local".format),
-            "values": st.just({})
+            "values": st.builds(dict[str, Any])
             | st.fixed_dictionaries(
                 {"frames": st.integers(1, 500), "quality": _pick(("draft", "final")), "notify": st.booleans()}
             ),
@@ -129,7 +126,11 @@ _by_topic: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         {"component_id": ids, "location_id": ids, "locationId": _pick(_LOCATIONS)}
     ),
     "ftrack.dynamic-enumerator": st.fixed_dictionaries(
-        {"attributeName": _pick(("shot_type", "department")), "query": _pick(("", "comp")), "filters": st.just([])}
+        {
+            "attributeName": _pick(("shot_type", "department")),
+            "query": _pick(("", "comp")),
+            "filters": st.builds(list[Any]),
+        }
     ),
     "ftrack.meta.reply": st.fixed_dictionaries(
         {

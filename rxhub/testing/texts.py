@@ -21,6 +21,11 @@ from rxhub.testing.verdicts import Undecided
 
 __all__ = ["TextTest", "find_text", "shortest_text"]
 
+_State = tuple[str | None, str, int]
+"""The beginning, the end, and a bit for each part that was met."""
+
+_Steps = dict[_State, tuple[_State, str] | None]
+
 _MOST_STATES = 50_000
 _SURROGATES = range(0xD800, 0xE000)
 _PLEASANT = "an05Z_é !~"
@@ -107,9 +112,9 @@ def shortest_text(tests: Sequence[TextTest]) -> str | None:
     alphabet = _alphabet((test.text for test in tests), ordered=any(test.kind[0] in "<>" for test in heads))
     everything = (1 << len(parts)) - 1
 
-    start = ("" if heads else None, "", 0)
-    came_from: dict[tuple[str | None, str, int], tuple[tuple[str | None, str, int], str] | None] = {start: None}
-    waiting = deque([start])
+    start: _State = ("" if heads else None, "", 0)
+    came_from: _Steps = {start: None}
+    waiting: deque[_State] = deque([start])
     while waiting:
         state = waiting.popleft()
         head, end, met = state
@@ -132,12 +137,12 @@ def shortest_text(tests: Sequence[TextTest]) -> str | None:
             for number, part in enumerate(parts):
                 if ending.endswith(part):
                     found |= 1 << number
-            following = (going_on, ending, found)
+            following: _State = (going_on, ending, found)
             if following not in came_from:
                 came_from[following] = state, character
                 waiting.append(following)
         if len(came_from) > _MOST_STATES:
-            raise Undecided(f"Whether a text meets {len(tests)} conditions at once was not found out in reasonable time.")
+            raise Undecided(f"Whether one text meets {len(tests)} conditions would take too long to find out.")
     return None
 
 
@@ -148,10 +153,10 @@ def _all_met(tests: Iterable[TextTest], value: str) -> bool:
     return True
 
 
-def _spelled(state: tuple[str | None, str, int], came_from: dict[tuple[str | None, str, int], object]) -> str:
+def _spelled(state: _State, came_from: _Steps) -> str:
     characters: list[str] = []
     while (step := came_from[state]) is not None:
-        state, character = step  # type: ignore[misc]
+        state, character = step
         characters.append(character)
     return "".join(reversed(characters))
 

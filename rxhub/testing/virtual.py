@@ -5,8 +5,8 @@ clock that its scheduler shows. Both are the test's here. `advance(3600)` handle
 next time at which something is due, handles that, and so on until the hour is over. Nothing sleeps and no thread runs;
 what is due at one time comes in the order in which it was scheduled. So a test gives the same answer each time.
 
-Only what is scheduled on `hub.scheduler` is part of this: operators get it by `scheduler=`, or all operators of a pipeline
-by `subscribe(…, scheduler=hub.scheduler)`. What a callback awaits, `asyncio.sleep` say, takes its own time.
+Only what is scheduled on `hub.scheduler` is part of this: operators get it by `scheduler=`, or all operators of a
+pipeline by `subscribe(…, scheduler=hub.scheduler)`. What a callback awaits, `asyncio.sleep` say, takes its own time.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class VirtualHub(EventHub):
         overflow: str = "error",
     ) -> None:
         if not server_url.lower().startswith("memory://"):
-            raise ValueError(f"A virtual hub is on memory://, but {server_url!r} was given: no server's time can be set.")
+            raise ValueError(f"A virtual hub is on memory://, but {server_url!r} was given.")
         if overflow == "block":
             raise ValueError('A virtual hub cannot have overflow="block": its one thread would wait for itself.')
         super().__init__(server_url, api_user, api_key, headers, cookies, inbox=inbox, overflow=overflow)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from rxhub.expression import And, Condition, Expression, Not, Or
 from rxhub.expression.values import path_of
@@ -93,13 +93,13 @@ class Ways:
                 continue
             options, rest = still_open
             first = self._turn % len(options)
-            for option in reversed(options[first:] + options[:first]):
-                ahead.append((option, rest, len(trail)))
+            length = len(trail)
+            ahead += [(option, rest, length) for option in reversed(options[first:] + options[:first])]
 
     def _gathered(self, trail: list[_Wish]) -> dict[Path, Demands]:
         gathered: dict[Path, Demands] = {}
         for node, wanted in trail:
-            condition = node if isinstance(node, Condition) else node.condition  # type: ignore[union-attr]
+            condition = node.condition if isinstance(node, (_Absent, _Equal)) else cast("Condition", node)
             path = path_of(condition.key)
             demands = gathered.get(path)
             if demands is None:
