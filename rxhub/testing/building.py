@@ -101,7 +101,7 @@ def _keeps(demands: Demands, base: Any) -> bool:
     if demands.present:
         # An empty list is no value; a list is asked element by element, which `fits` does.
         elements = cast("list[object]", base) if isinstance(base, list) else [base]
-        return bool(elements) and not isinstance(elements[0], list) and demands.fits(base)
+        return bool(elements) and not isinstance(elements[0], list) and demands.fits(cast("object", base))
     return demands.fits(base)
 
 
