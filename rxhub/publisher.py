@@ -141,7 +141,7 @@ class Publisher:
                     self._inbox.call_soon(Action(lambda: observer.on_error(cast("Exception", error))))
 
             waiting = CompositeDisposable(
-                self._listen(asked.id, observer.on_next),
+                self._listen(asked.id, observer.on_next, own_end=True),
                 (scheduler or self._scheduler).schedule_relative(timeout, complete),
                 # Neither a timer nor a reply comes from a hub that was closed.
                 self._connection.changes.subscribe(on_completed=observer.on_completed),
@@ -167,7 +167,7 @@ class Publisher:
             if not answer.done():
                 answer.set_result(reply)
 
-        with self._listen(event.id, lambda reply: loop.call_soon_threadsafe(resolve, reply)):
+        with self._listen(event.id, lambda reply: loop.call_soon_threadsafe(resolve, reply), own_end=True):
             await self.apublish(event)
             try:
                 return await asyncio.wait_for(answer, timeout)
@@ -254,12 +254,12 @@ class Publisher:
             "Publish less from inside callbacks, or make the hub with a larger inbox=…."
         )
 
-    def _listen(self, event_id: str, listener: Callable[[Event], object]) -> Disposable:
+    def _listen(self, event_id: str, listener: Callable[[Event], object], own_end: bool = False) -> Disposable:
         if self._dispatcher.get(self._hub_id) is None:
             # Another thread may do the same.
             with suppress(NotUniqueError):
                 self._dispatcher.subscribe(f"topic={REPLY}", self.replies.handle, {"id": self._hub_id})
-        return self.replies.listen(event_id, listener)
+        return self.replies.listen(event_id, listener, own_end)
 
     def _is_handled(self) -> bool:
         return bool(self._handling.claimed_by)
