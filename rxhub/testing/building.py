@@ -56,18 +56,20 @@ def build(by_path: Mapping[Path, Demands], choices: Choices, base: Mapping[str, 
         for step in path:
             node = node.children.setdefault(step, _Node())
         node.demands = demands
-    built = _mapping(root, choices, {} if base is None else base)
+    built = _mapping(root, choices, {} if base is None else base, top=True)
     if isinstance(built, list):
         raise Conflict("values that need a mapping each stand at the top of the candidate")
     return built
 
 
-def _mapping(node: _Node, choices: Choices, base: Mapping[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
+def _mapping(
+    node: _Node, choices: Choices, base: Mapping[str, Any], top: bool = False
+) -> dict[str, Any] | list[dict[str, Any]]:
     """The mapping at a node, or a list of them where its values cannot stand in one."""
     built = dict(base)
     further: list[dict[str, Any]] = []
     for step, child in node.children.items():
-        value = _value(child, choices, base.get(step, ABSENT))
+        value = _value(child, choices, base.get(step, ABSENT), top)
         if isinstance(value, _Apart):
             value, *others = value
             further += [{step: other} for other in others]
@@ -78,10 +80,10 @@ def _mapping(node: _Node, choices: Choices, base: Mapping[str, Any]) -> dict[str
     return [built, *further] if further else built
 
 
-def _value(node: _Node, choices: Choices, base: Any) -> Any:
+def _value(node: _Node, choices: Choices, base: Any, top: bool) -> Any:
     demands = node.demands
     if demands is None:
-        return _way_through(node, choices, base)
+        return _way_through(node, choices, base, top)
     if demands.absent and node.leads_on:
         raise Conflict(f"nothing must stand at `{demands.path}`, and paths lead through it")
     if node.leads_on:
@@ -105,7 +107,7 @@ def _keeps(demands: Demands, base: Any) -> bool:
     return demands.fits(base)
 
 
-def _way_through(node: _Node, choices: Choices, base: Any) -> Any:
+def _way_through(node: _Node, choices: Choices, base: Any, top: bool) -> Any:
     """A mapping that only leads on, made of what is there."""
     listed = isinstance(base, list)
     elements: list[Any] = cast("list[Any]", base) if listed else [base]
@@ -119,7 +121,8 @@ def _way_through(node: _Node, choices: Choices, base: Any) -> Any:
     built = _mapping(node, choices, mappings[0] if mappings else {})
     if isinstance(built, list):
         return built
-    return [built] if listed or choices.among((False, False, False, True)) else built
+    # The data of an event, and its source, are mappings whatever is in them.
+    return [built] if listed or (not top and choices.among((False, False, False, True))) else built
 
 
 def _flat(elements: list[Any]) -> bool:

@@ -1,13 +1,13 @@
 """A hub against a plain sorted list: the state machine that tests of a hub with plugins, or of another hub, begin with.
 
-    class StudioMachine(HubStateMachine):
-        events = events("studio.review.note")
+class StudioMachine(HubStateMachine):
+events = events("studio.review.note")
 
-        @rule(...)
-        def approve(self): ...
+@rule(...)
+def approve(self): ...
 
 
-    TestStudio = StudioMachine.TestCase
+TestStudio = StudioMachine.TestCase
 """
 
 from __future__ import annotations

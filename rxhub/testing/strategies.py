@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
 from rxhub.expression import And, Condition, Dialect, Expression, Not, Or, parse
-from rxhub.expression.values import numeral
 from rxhub.testing import studio
 from rxhub.testing.choices import Drawn
 from rxhub.testing.recording import Recording
@@ -180,8 +179,11 @@ def expressions_matching(
     return st.recursive(true, joined, max_leaves=6)
 
 
-def _leaves(candidate: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The keys of a candidate that can be written, each with a value that stands there; a bounded number."""
+def _leaves(candidate: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """The keys of a candidate that can be written, each with a value that stands there, as text; a bounded number.
+
+    The last tells whether the value is a text.
+    """
     waiting: list[tuple[str, Any, int]] = [("", candidate, 0)]
     found = 0
     while waiting and found < _MOST_LEAVES:
@@ -196,7 +198,16 @@ def _leaves(candidate: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             waiting += [(path, item, level + 1) for item in cast("list[Any]", value)[:10]]
         elif _is_key(path):
             found += 1
-            yield path, value
+            yield path, _written(value), isinstance(value, str)
+
+
+def _written(value: Any) -> str:
+    if value is None or type(value) is bool:
+        return {None: "null", True: "true", False: "false"}[value]
+    try:
+        return str(value)
+    except Exception:  # an integer of 5,000 digits, or what has no text
+        return "*"
 
 
 def _is_key(path: str) -> bool:
@@ -207,22 +218,17 @@ def _is_key(path: str) -> bool:
     return True
 
 
-def _about(leaf: tuple[str, Any], dialect: Dialect) -> st.SearchStrategy[Expression]:
+def _about(leaf: tuple[str, str, bool], dialect: Dialect) -> st.SearchStrategy[Expression]:
     """Conditions on what stands at a key, most of which hold."""
-    key, value = leaf
-    text = {None: "null", True: "true", False: "false"}[value] if value is None or type(value) is bool else str(value)
+    key, text, is_text = leaf
     operators = st.sampled_from(_OPERATORS) | st.just("=")
-    quotable = isinstance(value, str) and numeral(text) is None
 
     def of(operator: str, begin: int, end: int, shape: int) -> Expression:
-        part = text[min(begin, end) : max(begin, end)]
-        literal = (text, part + "*", "*" + part, f"*{part}*", "*")[shape if operator == "=" else 0]
-        if shape == 1:
-            literal = literal if operator != "=" else text[: max(begin, end)] + "*"
-        if shape == 2:
-            literal = literal if operator != "=" else "*" + text[min(begin, end) :]
+        begin, end, quoted = min(begin, end), max(begin, end), begin > end
+        shapes = (text, text[:end] + "*", "*" + text[begin:], f"*{text[begin:end]}*", "*")
+        literal = shapes[shape if operator == "=" else 0]
         try:
-            return _condition(key, operator, literal, dialect, quoted=quotable and shape == 0 and begin > end)
+            return _condition(key, operator, literal, dialect, quoted and is_text)
         except ExpressionError:
             # No quotes can carry it.
             return Condition(key, "=", "*", False, dialect)

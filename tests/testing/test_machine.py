@@ -20,7 +20,9 @@ TestHub.settings = settings(max_examples=25, stateful_step_count=25, deadline=No
 class BackToFront(VirtualHub):
     """Takes priorities the wrong way round."""
 
-    def subscribe(self, subscription: str, callback: Any, subscriber: Any = None, priority: float = 100, **more: Any) -> Any:
+    def subscribe(
+        self, subscription: str, callback: Any, subscriber: Any = None, priority: float = 100, **more: Any
+    ) -> Any:
         return super().subscribe(subscription, callback, subscriber, -priority, **more)
 
 
