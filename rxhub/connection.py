@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from threading import Lock
+from typing import Any
 from weakref import finalize, ref
 
 from reactivex import Observable, abc
@@ -17,6 +22,14 @@ from rxhub.transport.memory import MemoryTransport
 
 __all__ = ["Connection"]
 
+CONNECTED = "ftrack.meta.connected"
+
+_PATIENCE = 5.0
+# Seconds that hanging up may take beyond that.
+_HANGING_UP = 2.0
+
+logger = logging.getLogger("rxhub")
+
 
 class Connection:
     """Opens and closes a transport, and fills the inbox with what comes from it.
@@ -24,8 +37,16 @@ class Connection:
     Args:
         server_url: the scheme chooses the transport.
         inbox: where events go, and the news of the state, which observers get where the hub is handled.
+        identity: who we are, as the source of an event tells it.
+        api_user: whom the server is to let in; this and the following are for transports over the network.
+        api_key: the user's key.
+        headers: further headers.
+        cookies: further cookies.
+        outbox: how many events may wait for being accepted by the server.
+        transport: what to move events by, instead of what the scheme would choose.
 
     Attributes:
+        remote: whether there is a server, and so connecting takes time and may fail.
         scheme: of the URL, in lower case.
         location: the host of the URL, with its port if it has one.
         transport: what moves the events.
@@ -34,27 +55,67 @@ class Connection:
 
     Raises:
         TypeError: if the URL is no text.
-        ValueError: if it has no scheme that rxhub knows.
+        ValueError: if it has no scheme that rxhub knows, or something cannot be sent to the server.
     """
 
-    def __init__(self, server_url: str, inbox: Inbox) -> None:
+    def __init__(
+        self,
+        server_url: str,
+        inbox: Inbox,
+        identity: Mapping[str, Any],
+        api_user: str | None = None,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        outbox: int = 100_000,
+        transport: Transport | None = None,
+    ) -> None:
         if not isinstance(server_url, str):
             raise TypeError(f"A server url is text, but {type(server_url).__name__} was given.")
         self.scheme, self.location, path = _address(server_url)
-        self.transport = _transport(self.scheme, f"{self.location}{path}")
+        self.remote = transport is None and self.scheme in ("http", "https")
+        if transport is not None:
+            self.transport = transport
+        elif self.remote:
+            self.transport = _socketio(
+                identity, outbox, self.scheme, self.location, path, api_user, api_key, headers, cookies
+            )
+        else:
+            self.transport = _local(self.scheme, f"{self.location}{path}")
         self.state = ConnectionState(Phase.DISCONNECTED)
         self.changes: Subject[ConnectionState] = OwnedSubject()
         self._inbox = inbox
+        self._identity = identity
         self._by_user = False
-        self._open()
+        self._initialised = False
+        self._outcome: Future[ConnectionState] | None = None
+        self._lock = Lock()
+        if not self.remote:
+            self._open()
         # A hub that is dropped without being closed must not go on receiving.
         finalize(self, self.transport.close).atexit = False
 
+    @property
+    def accepts(self) -> bool:
+        """Whether events can be sent: now, or once the server has been reached."""
+        return self._initialised or bool(self.state)
+
+    @property
+    def kept_up(self) -> bool:
+        """Whether it is connected, or was and is being connected again."""
+        return bool(self.state) or (self.remote and self._by_user)
+
+    def init(self) -> None:
+        """Let events be sent before the connection stands."""
+        if self.remote and not self._initialised:
+            self.transport.hold()
+            self._initialised = True
+
     def connect(self) -> None:
-        """Connect, by the user's wish.
+        """Connect, by the user's wish; done when connected.
 
         Raises:
-            HubConnectionError: if an earlier call has connected.
+            HubConnectionError: if an earlier call has connected, or the server cannot be reached or refuses us.
         """
         if self.state:
             if self._by_user:
@@ -65,10 +126,28 @@ class Connection:
             self._open()
         self._by_user = True
 
-    def disconnect(self) -> None:
-        """Disconnect, by the user's wish."""
+    def disconnect(self, keep: bool = False) -> None:
+        """Disconnect, by the user's wish, once what was handed on has gone out, or after five seconds.
+
+        Args:
+            keep: connecting follows soon: events are still taken in, and go out then.
+        """
         self._by_user = False
-        self.transport.close()
+        self._initialised = self._initialised and keep
+        timeout = 1.0 if keep else _PATIENCE
+        ended = self.transport.close(timeout, keep)
+        try:
+            ended.result(timeout + _HANGING_UP)
+        except (HubConnectionError, TimeoutError) as error:
+            logger.warning("Not everything could be sent before the hub was disconnected: %s", error)
+
+    def wait_for_room(self, handled: Callable[[], bool]) -> bool:
+        """Sleep until a refused event may be sent again; False if nobody handles the hub, so that would never be."""
+        if self.remote:
+            self.transport.wait_for_room(0.5)
+            return True
+        self._inbox.retry()
+        return self._inbox.wait_for_room(handled)
 
     def states(self) -> Observable[ConnectionState]:
         """The state, beginning with the present one, each once."""
@@ -99,11 +178,27 @@ class Connection:
         """Put an event from the transport into the inbox; False if that refuses it."""
         return self._inbox.put(event)
 
+    def has_room(self) -> bool:
+        """Whether the inbox would take one more event, or does not want to be waited for."""
+        inbox = self._inbox
+        return inbox.policy != "block" or len(inbox) < inbox.capacity or not inbox.open
+
     def changed(self, state: ConnectionState) -> None:
         """Note a new state."""
-        self.state = state
-        if self.changes.observers:
-            self._inbox.call_soon(Action(lambda: self.changes.on_next(state)))
+        # A line may still be hanging up when its hub is closed for good.
+        if self.state.phase is not Phase.CLOSED:
+            self.state = state
+            if self.changes.observers:
+                self._inbox.call_soon(Action(lambda: self.changes.on_next(state)))
+        if self.remote and state:
+            # One greeting is enough, however often the line broke before anybody has looked.
+            self._inbox.withdraw_own()
+            self._inbox.put_own(Event(CONNECTED, source=dict(self._identity)))
+        if state.phase is not Phase.CONNECTING:
+            with self._lock:
+                outcome, self._outcome = self._outcome, None
+            if outcome is not None:
+                outcome.set_result(state)
 
     def end(self) -> None:
         """Tell that the hub is closed."""
@@ -114,13 +209,30 @@ class Connection:
     def forked(self) -> None:
         """Be disconnected in a child process, where the lines of the parent are not ours."""
         self.changes.renew_lock()
-        self.transport.close()
-        self._by_user = False
+        self._lock, self._outcome = Lock(), None
+        self.transport.forked()
+        self._by_user = self._initialised = False
         if self._inbox.open:
             self.state = ConnectionState(Phase.DISCONNECTED, "forked")
 
     def _open(self) -> None:
+        if not self.remote:
+            self.transport.open(_Gate(self))
+            return
+        self._initialised = True
+        with self._lock:
+            if self._outcome is None:
+                self._outcome = Future()
+            outcome = self._outcome
         self.transport.open(_Gate(self))
+        try:
+            state = outcome.result()
+        except BaseException:
+            # Ctrl-C: who does not wait for a connection does not want one.
+            self.transport.close(0, keep=True)
+            raise
+        if not state:
+            raise HubConnectionError(state.reason or "The hub was disconnected before it was connected.")
 
 
 class _Gate:
@@ -132,6 +244,10 @@ class _Gate:
     def received(self, event: Event) -> bool:
         connection = self._connection()
         return connection is not None and connection.received(event)
+
+    def has_room(self) -> bool:
+        connection = self._connection()
+        return connection is None or connection.has_room()
 
     def changed(self, state: ConnectionState) -> None:
         connection = self._connection()
@@ -149,7 +265,17 @@ def _address(server_url: str) -> tuple[str, str, str]:
     return url.scheme, url.netloc.rpartition("@")[2], url.path
 
 
-def _transport(scheme: str, location: str) -> Transport:
+def _local(scheme: str, location: str) -> Transport:
     if scheme != "memory":
-        raise ValueError(f"No transport is known for {scheme}://; this version of rxhub has memory://.")
+        raise ValueError(
+            f"No transport is known for {scheme}://; this version of rxhub has http://, https:// and memory://."
+        )
     return MemoryTransport(location.strip("/"))
+
+
+def _socketio(identity: Mapping[str, Any], outbox: int, *address: Any) -> Transport:
+    # Takes longer to import than all the rest.
+    from rxhub.transport.socketio.client import SocketIOTransport
+    from rxhub.transport.socketio.endpoint import Endpoint
+
+    return SocketIOTransport(Endpoint(*address), identity, outbox)

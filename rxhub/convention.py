@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from inspect import CO_COROUTINE, CO_VARKEYWORDS
+from inspect import CO_COROUTINE, CO_VARKEYWORDS, signature
 from types import CodeType, FunctionType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from rxhub.ownership import Owner
 
@@ -58,17 +58,18 @@ def terms_of(receiver: Receiver) -> Terms:
     """
     if type(receiver) is FunctionType:
         code = receiver.__code__
-        if code.co_flags & _KINDS == CO_VARKEYWORDS and "emission" not in code.co_varnames:
+        named = code.co_name is receiver.__name__  # else it is a wrapper in the name of another
+        if named and code.co_flags & _KINDS == CO_VARKEYWORDS and "emission" not in code.co_varnames:
             return PLAIN  # as nearly every receiver is
     if not callable(receiver):
         raise TypeError(f"A receiver is called with signal=, sender= and **kwargs, but {receiver!r} cannot be called.")
     function: Any = receiver
-    while isinstance(function, partial):
-        function = function.func  # pyright: ignore[reportUnknownMemberType]
+    while type(function) is partial:
+        function = function.func
     code = _code(function)
     if code is None:
         return PLAIN
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    names = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
     # What a partial has filled in is not worth finding out: this only tells earlier of what would fail at each send.
     if not code.co_flags & CO_VARKEYWORDS and function is receiver:
         for name in ("signal", "sender"):
@@ -77,16 +78,33 @@ def terms_of(receiver: Receiver) -> Terms:
                     f"{receiver!r} takes no {name}=, with which every receiver is called. "
                     "Give it a parameter **kwargs for what it does not use."
                 )
-    asks = "emission" in names
+    asks = _asks(receiver, names)
     if code.co_flags & CO_COROUTINE:
         return _ASKS_AND_AWAITS if asks else _AWAITS
     return _ASKS if asks else PLAIN
 
 
+def _asks(receiver: Any, names: tuple[str, ...]) -> bool:
+    """Whether there is a parameter `emission` to be filled: behind a wrapper too, but not one that a partial filled."""
+    wraps: bool = type(getattr(receiver, "__wrapped__", None)) is FunctionType
+    if type(receiver) is not partial and not wraps:
+        return "emission" in names
+    try:
+        parameter = signature(cast("Receiver", receiver)).parameters.get("emission")
+    except (TypeError, ValueError):
+        return False
+    return (
+        parameter is not None
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and (wraps or "emission" not in receiver.keywords)
+    )
+
+
 def _code(function: Any) -> CodeType | None:
     """The code of a function, a method, a class's constructor or an object's `__call__`; None of a builtin."""
+    # What is no code is a mock's answer to every question.
     code = getattr(function, "__code__", None)
-    if code is None:
+    if type(code) is not CodeType:
         call = function.__init__ if isinstance(function, type) else type(function).__call__
         code = getattr(call, "__code__", None)
-    return code
+    return code if type(code) is CodeType else None

@@ -129,7 +129,8 @@ def _number(priority: float) -> str:
 
 
 def _name(callback: object) -> str:
-    """How people know a callback: module and qualified name, or its repr."""
+    """How people know a callback: module and qualified name, or its class; if it stands for another, that one's."""
+    callback = getattr(callback, "__wrapped__", callback)
     name: str | None = getattr(callback, "__qualname__", None)
     if name is None:
         return f"{type(callback).__name__} object"

@@ -32,14 +32,14 @@ from reactivex import abc
 from rxhub.delivery import ABSENT, Delivery, Failed, Outcome
 from rxhub.errors import ExpressionError, NotFoundError
 from rxhub.event import Event
-from rxhub.expression import Expression, Index, parse
+from rxhub.expression import Dialect, Expression, Index, parse
 from rxhub.handover import Answer, HandOver, Settle, as_exception
 from rxhub.owned import OwnedSubject
 from rxhub.ownership import Owner, present
 from rxhub.roster import Registration, Roster
 from rxhub.subject import Subject
 
-__all__ = ["Callback", "Dispatcher", "Subscriber"]
+__all__ = ["Callback", "Dispatcher", "Run", "Subscriber"]
 
 Callback = Callable[[Event], Any]
 _Coroutine = Coroutine[Any, Any, Any]
@@ -51,6 +51,7 @@ _EMPTY = Context()
 _awaited_by: ContextVar[Dispatcher | None] = ContextVar("rxhub_awaited_by", default=None)
 
 Run = Callable[[_Coroutine, Context], Any]
+"""Runs a coroutine in a context to its end, and returns its result."""
 
 
 def _refuse(coroutine: _Coroutine, _: Context) -> Any:
@@ -134,8 +135,10 @@ class Dispatcher:
     Args:
         joined: told of each new subscriber.
         left: told of each subscriber that was removed.
+        dialect: how subscriptions and targets are read.
 
     Attributes:
+        dialect: how subscriptions and targets are read.
         deliveries: emits each delivery when its run is over.
         errors: emits the outcome of each callback that failed.
     """
@@ -144,9 +147,11 @@ class Dispatcher:
         self,
         joined: Callable[[Subscriber], None] | None = None,
         left: Callable[[Subscriber], None] | None = None,
+        dialect: Dialect = Dialect.RXHUB,
     ) -> None:
         self._joined = joined
         self._left = left
+        self.dialect = dialect
         # Two threads may dispatch at the same time, but an Rx observer must not be called while it is busy.
         self.deliveries: Subject[Delivery] = OwnedSubject(serialize=True)
         self.errors: Subject[Outcome] = OwnedSubject(serialize=True)
@@ -194,11 +199,19 @@ class Dispatcher:
             raise TypeError(f"A subscriber's id must be hashable, but {type(identifier).__name__} was given.")
         if not isinstance(priority, (int, float)) or priority != priority:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A priority is a number (the lowest runs first), but {priority!r} was given.")
-        member = Subscriber(subscription, parse(subscription), callback, metadata, priority, scheduler, self._settle)
+        tree = parse(subscription, self.dialect)
+        return self.add(Subscriber(subscription, tree, callback, metadata, priority, scheduler, self.settle))
+
+    def add(self, member: Subscriber) -> Subscriber:
+        """Register a subscriber that was made elsewhere, and give it back.
+
+        Raises:
+            NotUniqueError: if one with its id is registered.
+        """
         # The roster and the index rank equal priorities by order of coming: both must see the same order.
         with self._lock:
-            self._roster.join(identifier, member)
-            member._token = self._index.add(member.expression, member, priority)
+            self._roster.join(member.id, member)
+            member._token = self._index.add(member.expression, member, member.priority)
         if self._joined is not None:
             self._joined(member)
         owner = present()
@@ -362,28 +375,29 @@ class Dispatcher:
 
     def _failed(self, event: Event, subscriber: Subscriber, raised: BaseException) -> Failed:
         error = as_exception(raised)
-        self._report(event, Outcome(subscriber, error=error), error)
+        self.report(event, Outcome(subscriber, error=error), error)
         return Failed(error)
 
-    def _settle(
+    def settle(
         self, delivery: Delivery, subscriber: Subscriber, result: Any, error: Exception | None, answer: Answer | None
     ) -> None:
-        """A callback that was handed to a scheduler has ended."""
+        """Note that a callback which was handed to a scheduler has ended."""
         outcome = Outcome(subscriber, result, error)
         if error is not None:
-            self._report(delivery.event, outcome, error)
+            self.report(delivery.event, outcome, error)
         elif answer is not None and result is not None:
             answer(delivery.event, subscriber, result)
         delivery.close_one(outcome)
 
-    def _report(self, event: Event, outcome: Outcome, error: Exception) -> None:
+    def report(self, event: Event, outcome: Outcome, error: Exception) -> None:
+        """Tell that a callback has failed."""
         logger.error("Error calling %s for event %s: %s", outcome.subscriber, event.topic, error, exc_info=error)
         self.errors.on_next(outcome)
 
     def _targeted(self, event: Event, matched: Sequence[Subscriber]) -> Sequence[Subscriber]:
         """Those of `matched` whose metadata the event's target matches; none if the target does not parse."""
         try:
-            target = parse(event.target)
+            target = parse(event.target, self.dialect)
         except ExpressionError as error:
             logger.error("Event %s reaches nobody, since its target cannot be parsed: %s", event.id, error)
             return ()

@@ -25,6 +25,10 @@ class Emission(Mapping[str, Any]):
         origin: the id of the hub that it came from, if it was made elsewhere and a bridge brought it; else None.
     """
 
+    # Two emissions of the same kwargs are two.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__  # pyright: ignore[reportAssignmentType]
+
     __slots__ = ("__weakref__", "_named", "_stopped", "origin", "sender", "signal")
 
     def __init__(self, signal: Signal[...], sender: Any, named: Mapping[str, Any], origin: str | None = None) -> None:

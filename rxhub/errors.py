@@ -19,9 +19,13 @@ __all__ = [
     "Overflow",
     "OwnerLeft",
     "PipelineEnded",
+    "PlainTextRefused",
     "PluginError",
+    "ProtocolError",
+    "Refused",
     "RxHubError",
     "TooLate",
+    "UsersError",
 ]
 
 
@@ -82,6 +86,10 @@ class HubConnectionError(RxHubError, ConnectionError):
     """The hub is not connected, is connected already, or could not be connected."""
 
 
+class ProtocolError(RxHubError, ValueError):
+    """What came over the wire, or was to go over it, is not what the protocol allows."""
+
+
 class HubClosed(HubConnectionError):
     """The hub was closed; it takes nothing new."""
 
@@ -132,3 +140,15 @@ class PluginError(RxHubError, RuntimeError):
 
 class NotDurable(RxHubError, NotImplementedError):
     """This transport keeps no history: processing, replay and dead letters need `nats://`."""
+
+
+class Refused(RxHubError):
+    """A server does not do what a client asked for; the message is told to the client."""
+
+
+class PlainTextRefused(RxHubError, ValueError):
+    """A server was to send keys and events in plain text over a network."""
+
+
+class UsersError(RxHubError, ValueError):
+    """The users of a server cannot be read, or not be changed like this."""

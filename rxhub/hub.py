@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from os import urandom
+from threading import Event as Flag
 from threading import RLock
 from time import monotonic
 from types import TracebackType
@@ -25,11 +26,7 @@ from reactivex import Observable, abc
 from rxhub.connection import Connection
 from rxhub.delivery import Delivery, Outcome
 from rxhub.dispatcher import Callback, Dispatcher, Subscriber
-from rxhub.errors import (
-    HubConnectionError,
-    NotFoundError,
-    NotUniqueError,
-)
+from rxhub.errors import HubClosed, HubConnectionError, NotFoundError, NotUniqueError
 from rxhub.event import Event
 from rxhub.handling import FAREWELL, PATIENCE, Handling, Invoke
 from rxhub.handover import HandedOver
@@ -38,7 +35,7 @@ from rxhub.lifetime import watch
 from rxhub.owned import OwnedSubject
 from rxhub.ownership import present
 from rxhub.pipeline import Pipeline, Subscribable
-from rxhub.publisher import Publisher
+from rxhub.publisher import Publisher, identity
 from rxhub.scheduler import HandlingScheduler
 from rxhub.state import ConnectionState
 from rxhub.subject import Subject
@@ -60,14 +57,18 @@ class EventHub:
 
     Args:
         server_url: the scheme chooses the transport. `memory://` is a hub of this process alone, on
-            `memory://name` all hubs of the process under that name see each other's events.
+            `memory://name` all hubs of the process under that name see each other's events; `http://` and
+            `https://` lead to an event server as ftrack has it.
         api_user: who publishes; becomes `source.user.username` of published events.
         api_key: the user's key, for transports that authenticate.
         headers: further headers, for transports that have them.
         cookies: further cookies, likewise.
         inbox: how many events may wait for being handled.
         overflow: what happens to one more: "error" (the publisher gets `Overflow`), "drop-oldest",
-            "drop-newest", "latest" (keep the newest alone) or "block" (the publisher waits).
+            "drop-newest", "latest" (keep the newest alone) or "block" (the publisher waits, and what comes over
+            the network is not read until there is room).
+        outbox: how many published events may wait for being accepted by a server. One more gets `Overflow`, or
+            waits if `overflow` is "block".
 
     Attributes:
         id: of this hub; becomes `source.id` of published events, so that replies find back.
@@ -94,84 +95,112 @@ class EventHub:
         *,
         inbox: int = 100_000,
         overflow: str = "error",
+        outbox: int = 100_000,
     ) -> None:
         for name, value in (("headers", headers), ("cookies", cookies)):
             if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(f"Expected mapping for {name}, got {value!r}.")
         self.id = urandom(16).hex()
         self._inbox = self._Inbox(inbox, overflow)
-        self._connection = Connection(server_url, self._inbox)
-        self._dispatcher = Dispatcher(self._joined, self._left)
+        self._link = self._new_link(server_url, api_user, api_key, headers, cookies, outbox)
+        self._dispatcher = self._new_dispatcher()
         self._handling = self._Handling(self._inbox, self, self._finish)
         self._removed: deque[Pipeline] = deque()
         self._lock = RLock()
         self._finished = False
+        self._closing = Flag()
         self._plugins: Plugins | None = None
         self._bridges: dict[tuple[int, str], SignalBridge] = {}
         self._runner: asyncio.Task[None] | None = None
         self.events: Subject[Event] = OwnedSubject(serialize=True)
         self.scheduler = self._Scheduler(self._inbox)
         self._publisher = Publisher(
-            self.id, api_user, self._connection, self._inbox, self._handling, self._dispatcher, self.scheduler
+            self.id, api_user, self._link, self._inbox, self._handling, self._dispatcher, self.scheduler
         )
         watch(self)
 
+    # What a hub with another face makes otherwise (rxhub.compat)
+
+    def _new_link(
+        self,
+        server_url: str,
+        api_user: str | None,
+        api_key: str | None,
+        headers: Mapping[str, str] | None,
+        cookies: Mapping[str, str] | None,
+        outbox: int,
+    ) -> Connection:
+        who = identity(self.id, api_user)
+        return Connection(server_url, self._inbox, who, api_user, api_key, headers, cookies, outbox)
+
+    def _new_dispatcher(self) -> Dispatcher:
+        return Dispatcher(self._joined, self._left)
+
     def __repr__(self) -> str:
         handled = f"handled by {self._handling.claimed_by}" if self.handled else "not handled"
-        state = self._connection.state
+        state = self._link.state
         return f"<EventHub {self.get_server_url()} {state}, {len(self._dispatcher)} subscribers, {handled}>"
 
     # ftrack's hub
 
     def get_server_url(self) -> str:
         """The URL of the server."""
-        return f"{self._connection.scheme}://{self._connection.location}"
+        return f"{self._link.scheme}://{self._link.location}"
 
     def get_network_location(self) -> str:
         """The host of the URL, with its port if it has one."""
-        return self._connection.location
+        return self._link.location
 
     @property
     def secure(self) -> bool:
         """Whether the connection is encrypted."""
-        return self._connection.scheme == "https"
+        return self._link.scheme == "https"
 
     @property
     def connected(self) -> bool:
         """Whether events can be sent and arrive."""
-        return bool(self._connection.state)
+        return bool(self._link.state)
 
     def init_connection(self) -> None:
         """Let events be published before the connection stands; nothing is to do for `memory://`."""
+        self._link.init()
 
     def connect(self) -> None:
-        """Connect to the server. `memory://` is connected from the start; there the first call changes nothing.
+        """Connect to the server, and be connected again whenever the connection is lost.
+
+        Returns when connected. `memory://` is connected from the start; there the first call changes nothing.
 
         Raises:
-            HubConnectionError: if the hub is connected by an earlier call.
+            HubConnectionError: if the hub is connected by an earlier call, or the server cannot be reached or does
+                not let us in; says why, and what to do.
             HubClosed: if it was closed.
         """
         self._publisher.check_open()
-        self._connection.connect()
+        if self._link.remote:
+            self._publisher.hear_replies()
+        self._link.connect()
 
     def disconnect(self, unsubscribe: bool = True, reconnect: bool = False) -> None:
         """Disconnect from the server; `wait` ends when it has handled `ftrack.meta.disconnected`.
 
+        What was published goes out before, if that takes less than five seconds.
+
         Args:
             unsubscribe: remove all subscribers too.
-            reconnect: the hub is to be connected again soon; nobody is told that it was disconnected.
+            reconnect: the hub is to be connected again soon; nobody is told that it was disconnected, and what
+                is published meanwhile goes out then.
 
         Raises:
-            HubConnectionError: if the hub is not connected.
+            HubConnectionError: if the hub is neither connected nor being connected again.
         """
-        if not self.connected:
+        if not self._link.kept_up:
             raise HubConnectionError("Not currently connected.")
         if unsubscribe:
             for subscriber in self._dispatcher.subscribers:
                 # Another thread may unsubscribe it first.
                 with suppress(NotFoundError):
                     self._dispatcher.unsubscribe(subscriber.id)
-        self._connection.disconnect()
+        self._link.disconnect(keep=reconnect)
         if not reconnect:
             farewell = Event(FAREWELL)
             self._publisher.prepare(farewell)
@@ -188,9 +217,21 @@ class EventHub:
             HubConnectionError: if every attempt failed.
         """
         self._publisher.check_open()
-        if self.connected:
+        if self._link.kept_up:
             self.disconnect(unsubscribe=False, reconnect=True)
-        self.connect()
+        for attempt in range(attempts):
+            if attempt:
+                self._closing.wait(delay)
+            try:
+                self.connect()
+                return
+            except HubClosed:
+                raise
+            except HubConnectionError as error:
+                logger.debug("Attempt %d of %d to reconnect failed: %s", attempt + 1, attempts, error)
+        raise HubConnectionError(
+            f"Failed to reconnect to event server at {self.get_server_url()} after {attempts} attempts."
+        )
 
     def wait(self, duration: float | None = None) -> None:
         """Handle events in this thread as they come.
@@ -202,7 +243,7 @@ class EventHub:
             AlreadyHandled: if another context handles the hub.
             HubConnectionError: if the hub is not connected and nothing is left to handle.
         """
-        if not self.connected and not self._inbox.ready:
+        if not self._link.accepts and not self._inbox.ready:
             raise HubConnectionError("The hub is not connected, so no event can arrive. Call connect() first.")
         self._handling.wait(duration)
 
@@ -297,13 +338,16 @@ class EventHub:
             on_error: "raise", or "ignore" to have None returned for whatever goes wrong.
 
         Returns:
-            A future that is done when the transport has accepted the event. If synchronous, the list of
-            the results of the callbacks that did not fail, None included.
+            A future that is done when the transport has accepted the event: over the network, when the server
+            has acknowledged it. While the server is away the event waits, and is sent when it is back. What is
+            added to the future as a callback runs in the network's thread, and must be short. If synchronous, the
+            list of the results of the callbacks that did not fail, None included.
 
         Raises:
             HubConnectionError: if the hub is not connected.
             HubClosed: if it was closed.
-            Overflow: if the inbox is full and its policy is "error".
+            EventError: if the event cannot be written as JSON, where it leaves the process.
+            Overflow: if the inbox (or, over the network, the outbox) is full and its policy is "error".
             NotHandled: if the inbox is full, its policy is "block", and nobody handles the hub.
         """
         if on_error not in ("raise", "ignore"):
@@ -359,12 +403,22 @@ class EventHub:
     @property
     def state(self) -> Observable[ConnectionState]:
         """The state of the connection, beginning with the present one."""
-        return self._connection.states()
+        return self._link.states()
 
     @property
     def dropped(self) -> int:
         """How many events the full inbox has dropped or refused so far."""
         return self._inbox.dropped
+
+    @property
+    def unsent(self) -> int:
+        """How many published events the server has not accepted yet."""
+        return self._link.transport.unsent
+
+    @property
+    def refused(self) -> int:
+        """How many published events the full outbox has refused so far."""
+        return self._link.transport.refused
 
     @property
     def handled(self) -> bool:
@@ -547,17 +601,19 @@ class EventHub:
             if not self._inbox.open:
                 return
             lost = self._inbox.close()
+        self._closing.set()
         if lost:
             logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
-        sent = self._connection.transport.close()
+        sent = self._link.transport.close(timeout)
         if not self._handling.here and not self._handling.join(timeout):
             logger.warning(
                 "A callback of the hub still runs %g s after close(); the hub ends when the callback does.", timeout
             )
         try:
-            sent.result(max(0.0, end - monotonic()))
+            # Hanging up takes a moment more.
+            sent.result(max(0.0, end - monotonic()) + 2.0)
         except Exception as error:
-            logger.warning("Not everything could be sent before the hub was closed: %s", error)
+            logger.warning("Not everything could be sent before the hub was closed: %s", error or "no time was left.")
         self._finish()
 
     def __enter__(self) -> Self:
@@ -613,10 +669,10 @@ class EventHub:
         return self._dispatcher.dispatch(event).results
 
     def _joined(self, subscriber: Subscriber) -> None:
-        self._connection.transport.interest(subscriber.id, subscriber.expression, subscriber.metadata)
+        self._link.transport.interest(subscriber.id, subscriber.expression, subscriber.metadata)
 
     def _left(self, subscriber: Subscriber) -> None:
-        self._connection.transport.forget(subscriber.id)
+        self._link.transport.forget(subscriber.id)
         pipeline = subscriber.callback
         if isinstance(pipeline, Pipeline) and not pipeline.disposed:
             # Removed by its id: its observer would wait for ever.
@@ -647,11 +703,12 @@ class EventHub:
             if isinstance(subscriber.callback, Pipeline):
                 subscriber.callback.complete()
         self._complete_removed()
-        self._connection.end()
+        self._link.end()
 
     def forked(self) -> None:
         """Start anew in a child process: no lock is held, nobody handles, nothing waits, and nothing is connected."""
         self._lock = RLock()
+        self._closing = Flag()
         self._inbox.renew_lock()
         self._handling.reset()
         self._dispatcher.renew_locks()
@@ -662,4 +719,4 @@ class EventHub:
         for subscriber in self._dispatcher.subscribers:
             if isinstance(subscriber.callback, Pipeline):
                 subscriber.callback.renew_lock()
-        self._connection.forked()
+        self._link.forked()

@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from rxhub import delivery
 from rxhub.handling import start_no_more
-from rxhub.transport import memory
+from rxhub.transport import loop, memory
 
 __all__ = ["Living", "watch"]
 
@@ -39,6 +39,7 @@ def watch(hub: Living) -> None:
 
 def _close_all() -> None:
     start_no_more()
+    loop.start_no_more()
     for hub in list(_living):
         try:
             hub.close(timeout=1)
@@ -48,6 +49,7 @@ def _close_all() -> None:
 
 def _fork_all() -> None:
     memory.renew_lock()
+    loop.forget()
     delivery.renew_lock()
     for hub in list(_living):
         hub.forked()

@@ -2,7 +2,7 @@
 
 Theory of operation. An `Owner` is made present by `with owner.registering():`. Whoever keeps registrations (a
 dispatcher, a signal) asks `present()` when something is registered, holds it strongly if somebody is there, notes him
-as its owner, and tells him how it is undone:
+as its owner, and tells him how it is undone::
 
     owner = present()
     if owner is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from types import FunctionType, MethodType
-from typing import Any, is_typeddict
+from typing import Any, get_type_hints, is_typeddict
 
 __all__ = ["declared"]
 
@@ -23,20 +23,36 @@ def declared(method: Callable[..., Any], payload: Callable[..., object]) -> Call
         raise TypeError(f"{method!r} is no method that is written in Python.")
     twin = FunctionType(plain.__code__, plain.__globals__, plain.__name__, plain.__defaults__, plain.__closure__)
     twin.__kwdefaults__, twin.__doc__, twin.__qualname__ = plain.__kwdefaults__, plain.__doc__, plain.__qualname__
-    own = [p for p in inspect.signature(plain).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    signature = inspect.Signature([*own, *_parameters(payload)])
+    first, *own = [p for p in inspect.signature(plain).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    parameters = _parameters(payload)
+    if taken := {p.name for p in parameters} & {"signal", *[p.name for p in own]}:
+        raise TypeError(
+            f"{payload!r} cannot be sent: {' and '.join(sorted(taken))} is passed to every receiver anyway. Rename it."
+        )
+    # Under a name that no payload has: `self` may be sent.
+    signature = inspect.Signature([first.replace(name="_signal_"), *own, *parameters])
     twin.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
     return MethodType(twin, method.__self__)
 
 
 def _parameters(payload: Callable[..., object]) -> list[inspect.Parameter]:
     if is_typeddict(payload):
+        required: frozenset[str] = vars(payload)["__required_keys__"]
         return [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
-            for name, kind in inspect.get_annotations(payload).items()
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=kind,
+                default=inspect.Parameter.empty if name in required else ...,
+            )
+            for name, kind in get_type_hints(payload).items()
         ]
+    try:
+        parameters = inspect.signature(payload).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{payload!r} cannot tell what is sent, since it has no signature: {error}") from error
     return [
         parameter if parameter.kind is parameter.VAR_KEYWORD else parameter.replace(kind=parameter.KEYWORD_ONLY)
-        for parameter in inspect.signature(payload).parameters.values()
+        for parameter in parameters
         if parameter.kind is not parameter.VAR_POSITIONAL
     ]

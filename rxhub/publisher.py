@@ -32,7 +32,7 @@ from rxhub.inbox import Action, Inbox
 from rxhub.replies import Replies, address
 from rxhub.scheduler import HandlingScheduler
 
-__all__ = ["Publisher"]
+__all__ = ["Publisher", "identity"]
 
 REPLY = "ftrack.meta.reply"
 
@@ -50,6 +50,10 @@ class Publisher:
         handling: where replies are handled.
         dispatcher: where the subscriber to replies is registered, once there is somebody who waits for one.
         scheduler: times the end of a request.
+
+    Attributes:
+        hub_id: as given.
+        replies: who waits for them.
     """
 
     def __init__(
@@ -63,7 +67,7 @@ class Publisher:
         scheduler: HandlingScheduler,
     ) -> None:
         self.replies = Replies(now=inbox.now)
-        self._hub_id = hub_id
+        self.hub_id = hub_id
         self._api_user = api_user
         self._connection = connection
         self._inbox = inbox
@@ -98,8 +102,7 @@ class Publisher:
         while (sent := self._offer(event)) is None:
             if self._dispatcher.awaits_us:
                 raise self._overflow()
-            self._inbox.retry()
-            if not await asyncio.to_thread(self._inbox.wait_for_room, self._is_handled):
+            if not await asyncio.to_thread(self._connection.wait_for_room, self._is_handled):
                 self.check_handled("apublish")
         await asyncio.wrap_future(sent)
 
@@ -183,9 +186,8 @@ class Publisher:
         source: MutableMapping[str, Any] | None = fields.get("source")
         if not isinstance(source, (dict, MutableMapping)):
             event.source = source = dict(_origin(event))
-        source.setdefault("id", self._hub_id)
-        source.setdefault("user", {"username": self._api_user})
-        source.setdefault("host", _HOST)
+        for key, value in identity(self.hub_id, self._api_user).items():
+            source.setdefault(key, value)
 
     def check_open(self) -> None:
         """Raise HubClosed if the hub was closed."""
@@ -209,14 +211,14 @@ class Publisher:
         """Make `event` ready to be sent; raise if it cannot be."""
         self.check_open()
         self.prepare(event)
-        if not self._connection.state:
+        if not self._connection.accepts:
             # Another thread may have closed it since.
             self.check_open()
             raise HubConnectionError(
                 f"Cannot publish {event.topic} as the hub is not connected. "
                 "Call connect(), or publish(synchronous=True)."
             )
-        if not self._handling.claimed_by and not self._warned:
+        if not self._warned and not self._connection.remote and not self._handling.claimed_by:
             self._warned = True
             warnings.warn(
                 "An event was published on a hub that nobody handles; it waits until somebody does. "
@@ -243,22 +245,25 @@ class Publisher:
         while (sent := self._offer(event)) is None:
             if self._handling.here:
                 raise self._overflow()
-            self._inbox.retry()
-            if not self._inbox.wait_for_room(self._is_handled):
+            if not self._connection.wait_for_room(self._is_handled):
                 self.check_handled("publish")
         return sent
 
     def _overflow(self) -> Overflow:
         return Overflow(
-            "The inbox is full, and the handling context itself cannot wait for room in it. "
-            "Publish less from inside callbacks, or make the hub with a larger inbox=…."
+            f"The {'outbox' if self._connection.remote else 'inbox'} is full, and the handling context itself cannot "
+            "wait for room in it. Publish less from inside callbacks, or make the hub with a larger one."
         )
 
-    def _listen(self, event_id: str, listener: Callable[[Event], object], own_end: bool = False) -> Disposable:
-        if self._dispatcher.get(self._hub_id) is None:
+    def hear_replies(self) -> None:
+        """Be a subscriber to replies, under the hub's own id."""
+        if self._dispatcher.get(self.hub_id) is None:
             # Another thread may do the same.
             with suppress(NotUniqueError):
-                self._dispatcher.subscribe(f"topic={REPLY}", self.replies.handle, {"id": self._hub_id})
+                self._dispatcher.subscribe(f"topic={REPLY}", self.replies.handle, {"id": self.hub_id})
+
+    def _listen(self, event_id: str, listener: Callable[[Event], object], own_end: bool = False) -> Disposable:
+        self.hear_replies()
         return self.replies.listen(event_id, listener, own_end)
 
     def _is_handled(self) -> bool:
@@ -266,6 +271,11 @@ class Publisher:
 
 
 _HOST = socket.gethostname()
+
+
+def identity(hub_id: str, api_user: str | None) -> dict[str, Any]:
+    """Who a hub is, as the source of its events tells it."""
+    return {"id": hub_id, "user": {"username": api_user}, "host": _HOST}
 
 
 def _origin(event: Event) -> Mapping[str, Any]:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from reactivex import Observable, abc
 from reactivex import operators as ops
+from reactivex.disposable import Disposable
 
 from rxhub.awaiting import Awaitable
 from rxhub.emission import Emission, name_of
 from rxhub.expression import parse
 from rxhub.redaction import redacted
-from rxhub.seats import checked_priority
+from rxhub.seats import Seat, checked_priority, key_of
 from rxhub.subject import Subject
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ logger = logging.getLogger("rxhub")
 class Relay(Subject[Emission]):
     """A subject of emissions that no source can end: it ignores completions and reports errors."""
 
-    _signal: Signal[...]
+    @property
+    def _signal(self) -> Signal[...]:
+        raise NotImplementedError
 
     def on_error(self, error: Exception) -> None:
         """Log and report a source's error; the receivers stay."""
@@ -45,6 +48,8 @@ class Relay(Subject[Emission]):
 class SenderSubject(Relay):
     """The emissions of one sender; `on_next` sends in its name.
 
+    It keeps the sender alive, and so does a pipeline that is built on it; `Signal.on(sender=…)` does not.
+
     Attributes:
         signal: the signal whose emissions they are.
         sender: who sends.
@@ -52,8 +57,12 @@ class SenderSubject(Relay):
 
     def __init__(self, signal: Signal[...], sender: Any) -> None:
         super().__init__()
-        self.signal = self._signal = signal
+        self.signal = signal
         self.sender = sender
+
+    @property
+    def _signal(self) -> Signal[...]:
+        return self.signal
 
     def on_next(self, value: Mapping[str, Any]) -> None:
         """Send a mapping of kwargs in the name of the sender, as `send_robust` does.
@@ -75,8 +84,11 @@ class SenderSubject(Relay):
         return f"<{self.signal.name} of {name_of(self.sender)}>"
 
 
-class Emissions(Observable[Emission]):
-    """The emissions of a signal that match; each Rx subscription takes a place among the receivers."""
+class Emissions(Awaitable[Emission]):
+    """The emissions of a signal that match; each Rx subscription takes a place among the receivers.
+
+    It keeps its sender no more alive than a connection does, however long a pipeline on it lives.
+    """
 
     def __init__(self, signal: Signal[...], where: str | None, sender: Any, priority: float) -> None:
         super().__init__()
@@ -84,13 +96,17 @@ class Emissions(Observable[Emission]):
             parse(where)
         self._signal = signal
         self._where = where
-        self._sender = sender
+        self._seat = Seat(key_of(sender), sender)
+        self._everybody = sender is None
         self._priority = checked_priority(priority)
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Emission], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        return self._signal.observe(observer, self._where, self._sender, self._priority)
+        sender = self._seat.sender
+        if sender is None and not self._everybody:
+            return Disposable()  # the sender has died, and sends nothing any more
+        return self._signal.observe(observer, self._where, sender, self._priority)
 
     def __await__(self) -> Generator[Any, None, Emission]:
         return _Next(self).__await__()
@@ -131,9 +147,15 @@ def kwargs_of(value: object, relay: Relay) -> Mapping[str, Any]:
     """The kwargs that a value stands for.
 
     Raises:
-        TypeError: if it is no mapping with names as its keys.
+        TypeError: if it is no mapping with names as its keys, or `sender` or `signal` is one of them.
     """
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in cast("Mapping[Any, Any]", value)):
-        return cast("Mapping[str, Any]", value)
+        named = cast("Mapping[str, Any]", value)
+        if taken := {"sender", "signal"} & {*named}:
+            raise TypeError(
+                f"{relay!r} passes {' and '.join(sorted(taken))} itself. To send in somebody's name, emit on "
+                "signal.of(sender)."
+            )
+        return named
     found: object = redacted(cast("object", value))
     raise TypeError(f"{relay!r} takes emissions or mappings of names to values, but {found!r} was emitted.")

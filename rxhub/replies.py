@@ -77,7 +77,7 @@ class Replies:
         Args:
             event_id: of the event.
             listener: called with each reply.
-            own_end: whether it is surely disposed of, as that of a request is at its timeout; then nothing else ends it.
+            own_end: whether it is surely disposed of, as a request's is at its timeout; then nothing else ends it.
         """
         key = (event_id, next(self._numbers))
         now = self._now()

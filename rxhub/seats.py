@@ -5,9 +5,14 @@ every sender. A seat holds its connections in a dict, in the order of connecting
 same time among ten as among a hundred thousand. The *lineup* of a sender is a tuple of the connections of its seat
 and of `ANYONE`'s, by priority, then by order. It is made when somebody sends after a change, and never changes.
 
-`Signal.send` reads `ready` without a call: a dict of lineups by the sender's id, and the lineup of the senders without
-a seat. What it finds there is a tuple of *plain* connections, for which nothing but calling is to be done;
-None means that it must ask `lineup()`, since the tuple is stale or needs care.
+`Signal.send` asks no method. A sender that has a seat, by its id, finds its lineup in `lineups`; every other one gets
+`rest`. What is there is fresh and *plain*: nothing but calling is to be done for anybody. What is missing, or None,
+must be asked for: it is stale or needs care.
+
+A change is made under the lock, with one step of the version; after it, what has become stale is taken away. A lineup
+is made without the lock, from copies, and kept if the version is still the one at its beginning. So under the lock
+nothing is made or freed that the collector could react to: a finalizer that runs there and waits for another lock
+would be half of a deadlock.
 
 A connection *is* the weak reference to its receiver. When that dies, or a sender does, the interpreter appends the
 reference to `gone`; no lock is taken and no Python runs there, since the collector may strike anywhere. Whoever comes
@@ -20,16 +25,15 @@ from __future__ import annotations
 from _thread import RLock
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
-from itertools import count
 from operator import attrgetter
 from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
-from typing import Any, TypeAlias, TypeGuard, cast
+from typing import Any, TypeAlias, TypeGuard, TypeVar, cast
 from weakref import ref
 
 from rxhub.convention import Receiver, Terms
 from rxhub.ownership import Owner
 
-__all__ = ["Connection", "Lineup", "Seats", "checked_priority", "key_of"]
+__all__ = ["Connection", "Lineup", "Seat", "Seats", "checked_priority", "key_of"]
 
 _SenderKey: TypeAlias = Hashable
 
@@ -48,6 +52,10 @@ class Connection(ref[Any]):
         seat: its place among those of its sender.
         kept: the receiver itself, if it must not die while it is connected.
     """
+
+    # Two connections of one receiver are two, and a receiver need not be hashable.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     __slots__ = ("alive", "kept", "key", "order", "priority", "seat", "terms")
 
@@ -117,6 +125,7 @@ class _KeptConnection(Connection):
 
 
 Lineup: TypeAlias = tuple[Connection, ...]
+_V = TypeVar("_V")
 
 
 class _SenderReference(ref[Any]):
@@ -126,17 +135,23 @@ class _SenderReference(ref[Any]):
 
 
 class Seat:
-    """The connections for one sender."""
+    """The connections for one sender, which is held weakly.
+
+    Args:
+        key: what tells the sender from others.
+        sender: the sender.
+        bury: gets the reference to the sender when that has died.
+    """
 
     __slots__ = ("key", "members", "reference")
 
-    def __init__(self, key: _SenderKey, sender: Any, gone: deque[ref[Any]]) -> None:
+    def __init__(self, key: _SenderKey, sender: Any, bury: Callable[[ref[Any]], object] | None = None) -> None:
         self.key = key
         self.members: dict[Hashable, Connection] = {}
         self.reference: _SenderReference | tuple[Any] = (sender,)
         if type(key) is int and sender is not None:
             try:
-                self.reference = _SenderReference(sender, gone.append)
+                self.reference = _SenderReference(sender, bury)
             except TypeError:
                 pass  # it takes no weak reference, so it is kept, and its id with it
             else:
@@ -164,41 +179,62 @@ def _key(receiver: Receiver, dispatch_uid: Hashable) -> Hashable:
         return None, dispatch_uid
     if type(receiver) is FunctionType:
         return id(receiver)
-    if isinstance(receiver, MethodType):
+    if _is_method(receiver):
         return id(receiver.__self__), id(receiver.__func__)
     if _of_builtin(receiver):
         return id(receiver.__self__), receiver.__name__
     return id(receiver)
 
 
+def _is_method(receiver: object) -> TypeGuard[MethodType]:
+    # Not isinstance, to which a mock of a method claims to be one.
+    return type(receiver) is MethodType
+
+
 def _of_builtin(receiver: object) -> TypeGuard[BuiltinMethodType]:
     """Whether it is a method of a builtin's instance: made anew at each access, as others are, but of no function."""
-    return isinstance(receiver, BuiltinMethodType) and not isinstance(receiver.__self__, ModuleType)
+    return type(receiver) is BuiltinMethodType and not isinstance(receiver.__self__, ModuleType)
 
 
 class Seats:
     """The connections of one signal.
 
     Args:
-        careful: every sending needs care, so that no lineup is offered as plain.
+        careful: every sending needs care, so that no lineup is plain.
 
     Attributes:
-        ready: by the id of a sender that has a seat, its lineup if that is plain and fresh, else None; and the lineup
-            of every other sender, likewise.
+        seats: by what tells a sender from others.
+        lineups: by the id of a sender that has a seat, its lineup if that is plain and fresh.
+        rest: the lineup of every other sender, likewise; None if it is not.
         gone: references of receivers and senders that have died and are not swept away yet.
     """
 
-    __slots__ = ("_bury", "_careful", "_lock", "_orders", "_seats", "_snapshots", "_version", "gone", "ready")
+    __slots__ = (
+        "_bury",
+        "_careful",
+        "_lock",
+        "_order",
+        "_snapshots",
+        "_values",
+        "_version",
+        "gone",
+        "lineups",
+        "rest",
+        "seats",
+    )
 
     def __init__(self, careful: bool = False) -> None:
-        self.ready: tuple[dict[Any, Lineup | None], Lineup | None] = {}, None if careful else ()
+        self.seats: dict[_SenderKey, Seat] = {}
+        self.lineups: dict[_SenderKey, Lineup] = {}
+        self.rest: Lineup | None = None
         self.gone: deque[ref[Any]] = deque()
-        self._bury = self.gone.append
-        self._careful = int(careful)
+        self._bury: Callable[[ref[Any]], None] = self.gone.append
         self._lock = RLock()
-        self._orders = count()
-        self._seats: dict[_SenderKey, Seat] = {}
-        self._snapshots: dict[_SenderKey, Lineup] = {}
+        self._careful = int(careful)
+        self._order = 0
+        self._snapshots: dict[_SenderKey, tuple[Lineup, bool]] = {}
+        # How many seats are of senders that are told apart by equality, not by their id.
+        self._values = 0
         self._version = 0
 
     def join(
@@ -207,24 +243,53 @@ class Seats:
         """Connect a receiver; None if it is connected already."""
         if self.gone:
             self.sweep()
-        # Whatever the collector may react to is made first: a finalizer that connects or disconnects in the middle of
-        # the rest would confuse it.
-        key, sender_key = _key(receiver, dispatch_uid), key_of(sender)
-        connection = self._connection(receiver, weak)
+        if type(receiver) is FunctionType and dispatch_uid is None:  # as nearly every one is
+            key: Hashable = id(receiver)
+            connection = Connection(receiver, self._bury)
+            connection.kept = None if weak else receiver
+        else:
+            key = _key(receiver, dispatch_uid)
+            hash(key)
+            connection = self._connection(receiver, weak)
         connection.key = key
-        connection.alive = True
+        connection.alive = False
         connection.priority = priority
         connection.terms = terms
-        seat = self._seats.get(sender_key) or Seat(sender_key, sender, self.gone)
-        with self._lock:
-            seat = self._seats.setdefault(sender_key, seat)
-            if key in seat.members:
-                return None
-            connection.seat = seat
-            connection.order = next(self._orders)
-            seat.members[key] = connection
-            self._changed(sender_key)
-        return connection
+        return connection if self._seat(connection, _ANYONE if sender is None else key_of(sender), sender) else None
+
+    def rejoin(self, connection: Connection) -> bool:
+        """Connect again who has left, behind the others of its priority.
+
+        Returns:
+            False if it is connected, its place is taken, or its receiver or sender has died.
+        """
+        key, sender = connection.seat.key, connection.seat.sender
+        if connection() is None or (sender is None and key != _ANYONE):
+            return False
+        return self._seat(connection, key, sender)
+
+    def _seat(self, connection: Connection, key: _SenderKey, sender: Any) -> bool:
+        while True:
+            seat = self.seats.get(key) or Seat(key, sender, self._bury)
+            try:
+                with self._lock:
+                    if self.seats.get(key, seat) is not seat:
+                        continue  # another thread has just made it
+                    if connection.key in seat.members:
+                        return False
+                    if not seat.members:
+                        self.seats[key] = seat
+                        self._values += type(key) is not int
+                    connection.seat = seat
+                    connection.order = self._order
+                    self._order += 1
+                    connection.alive = True
+                    seat.members[connection.key] = connection
+                    self._version += 1
+                    return True
+            finally:
+                if self._snapshots:
+                    self._stale(key)
 
     def leave(self, receiver: Receiver | None, sender: Any, dispatch_uid: Hashable) -> Connection | None:
         """Disconnect and give back the connection; None if there is none."""
@@ -232,124 +297,126 @@ class Seats:
             self.sweep()
         if receiver is None and dispatch_uid is None:
             return None
-        key, sender_key = _key(cast("Receiver", receiver), dispatch_uid), key_of(sender)
-        with self._lock:
-            seat = self._seats.get(sender_key)
-            if seat is None or (connection := seat.members.pop(key, None)) is None:
-                return None
-            self._dropped(connection, seat)
-            return connection
+        seat = self.seats.get(_ANYONE if sender is None else key_of(sender))
+        if seat is None:
+            return None
+        if type(receiver) is FunctionType and dispatch_uid is None:
+            connection = seat.members.get(id(receiver))
+        else:
+            connection = seat.members.get(_key(cast("Receiver", receiver), dispatch_uid))
+        return connection if connection is not None and self.remove(connection) else None
 
     def remove(self, connection: Connection) -> bool:
         """Disconnect this very connection; False if it has left before."""
-        with self._lock:
-            return self._drop(connection)
-
-    def clear(self) -> None:
-        """Disconnect everybody."""
-        for connection in self.all():
-            self.remove(connection)
+        seat = connection.seat
+        key = seat.key
+        try:
+            with self._lock:
+                if not connection.alive:
+                    return False
+                connection.alive = False
+                del seat.members[connection.key]
+                if not seat.members:
+                    del self.seats[key]
+                    self._values -= type(key) is not int
+                self._version += 1
+                return True
+        finally:
+            if self._snapshots:
+                self._stale(key)
 
     def take_care(self, more: int) -> None:
-        """Count one more (1) or less (-1) who wants no lineup offered as plain."""
+        """Count one more (1) or less (-1) who wants no lineup taken for plain."""
         with self._lock:
             self._careful += more
-            self._changed(_ANYONE)
+            self._version += 1
+        self._stale(_ANYONE)
 
     def all(self) -> Lineup:
         """Everybody who is connected, in order."""
         if self.gone:
             self.sweep()
-        with self._lock:
-            return _in_order(*[seat.members for seat in (*self._seats.values(),)])
+        return _in_order(*[seat.members for seat in _copy(self.seats)])
 
     def lineup(self, sender: Any) -> Lineup:
         """Who gets what this sender sends, in order; also who has died and is not swept away yet."""
+        return self._snapshot(sender)[0]
+
+    def plain(self, sender: Any) -> Lineup | None:
+        """The same, if nothing but calling is to be done for anybody; else None."""
+        lineup, plain = self._snapshot(sender)
+        return lineup if plain else None
+
+    def _snapshot(self, sender: Any) -> tuple[Lineup, bool]:
+        """The lineup of a sender, and whether it is plain; made if it is stale."""
         if self.gone:
             self.sweep()
+        version = self._version
         key = key_of(sender)
-        with self._lock:
-            if key not in self._seats:
-                key = _ANYONE
-            lineup = self._snapshots.get(key)
-            while lineup is None:
-                # A finalizer may connect or disconnect in the middle of it, in this same thread.
-                version = self._version
-                made = _in_order(*[self._seats[k].members for k in {_ANYONE, key} if k in self._seats])
-                plain = not self._careful and all(connection.terms.plain for connection in made)
-                lineups, rest = self.ready
-                if key == _ANYONE:
-                    # A sender whose lineup is stale must not be taken for one without a seat. And a text may equal the
-                    # one that was asked for, and be another object: only this method can tell.
-                    lineups = {**dict.fromkeys(k for k in self._seats if k), **lineups}
-                    rest = made if plain and all(type(k) is int for k in self._seats) else None
+        if key not in self.seats:
+            key = _ANYONE
+        snapshot = self._snapshots.get(key)
+        if snapshot is None:
+            seats = [self.seats.get(_ANYONE), None if key == _ANYONE else self.seats.get(key)]
+            lineup = _in_order(*[seat.members for seat in seats if seat is not None])
+            plain = not self._careful and all(connection.terms.plain for connection in lineup)
+            snapshot = lineup, plain
+            with self._lock:
+                # Whoever has changed something meanwhile will take away what is stale; this is not to come after it.
                 if version == self._version:
-                    lineup = self._snapshots[key] = made
-                    self.ready = lineups, rest
+                    self._snapshots[key] = snapshot
                     if plain and key != _ANYONE:
-                        lineups[key] = made
-        return lineup
+                        self.lineups[key] = lineup
+                    elif plain and not self._values:
+                        # A text may equal the one that was asked for, and be another object: its id says nothing.
+                        self.rest = lineup
+        return snapshot
 
-    def _changed(self, key: _SenderKey) -> None:
-        self._version += 1
-        lineups, rest = self.ready
+    def _stale(self, key: _SenderKey) -> None:
+        """Take away the lineups in which this seat has a part; needless without snapshots, which hold all of them."""
         if key == _ANYONE:
-            if rest is not None or self._snapshots or lineups:
-                self._snapshots, self.ready = {}, ({}, None)
+            self.rest = None
+            self.lineups.clear()
+            self._snapshots.clear()
             return
+        self.lineups.pop(key, None)
         self._snapshots.pop(key, None)
-        if key in self._seats:
-            lineups[key] = None
-        else:
-            lineups.pop(key, None)
-        if type(key) is not int and (rest is not None or key not in self._seats):
+        if type(key) is not int:
+            self.rest = None
             self._snapshots.pop(_ANYONE, None)
-            self.ready = lineups, None
-
-    def _drop(self, connection: Connection) -> bool:
-        seat = connection.seat
-        if seat.members.get(connection.key) is not connection:
-            return False
-        del seat.members[connection.key]
-        self._dropped(connection, seat)
-        return True
-
-    def _dropped(self, connection: Connection, seat: Seat) -> None:
-        connection.alive = False
-        if not seat.members and self._seats.get(seat.key) is seat:
-            del self._seats[seat.key]
-        self._changed(seat.key)
 
     def sweep(self) -> None:
         """Let go what has died."""
-        # Freed when the lock is: what they keep may have a finalizer.
-        swept: list[object] = []
-        with self._lock:
-            while self.gone:
+        while self.gone:
+            try:
                 dead = self.gone[0]
-                swept.append(dead)
-                if isinstance(dead, Connection):
-                    self._drop(dead)
-                elif isinstance(dead, _SenderReference):
-                    seat = self._seats.get(dead.key)
-                    if seat is not None and seat.reference is dead:
-                        for connection in (*seat.members.values(),):
-                            swept.append(connection)
-                            self._drop(connection)
-                # A finalizer may have swept in the meantime.
+            except IndexError:  # another thread has swept it
+                return
+            if isinstance(dead, Connection):
+                self._bury_connections(dead)
+            elif isinstance(dead, _SenderReference):
+                seat = self.seats.get(dead.key)
+                if seat is not None and seat.reference is dead:
+                    self._bury_connections(*_copy(seat.members))
+            with self._lock:
+                # Another thread, or a finalizer in this one, may have swept it in the meantime.
                 if self.gone and self.gone[0] is dead:
                     self.gone.popleft()
 
+    def _bury_connections(self, *connections: Connection) -> None:
+        for connection in connections:
+            terms = connection.terms
+            if self.remove(connection) and terms.owner is not None and terms.leave is not None:
+                terms.owner.forget(terms.leave)
+
     def _connection(self, receiver: Receiver, weak: bool) -> Connection:
         connection: Connection
-        if type(receiver) is FunctionType:
-            connection = Connection(receiver, self._bury)
-        elif _of_builtin(receiver):
+        if _of_builtin(receiver):
             connection = _KeptConnection(type(receiver))
             weak = False
         else:
             try:
-                if isinstance(receiver, MethodType):
+                if _is_method(receiver):
                     connection = _MethodConnection(receiver.__self__, self._bury)
                     connection.function = receiver.__func__
                 else:
@@ -376,8 +443,17 @@ def checked_priority(priority: float) -> float:
     return priority
 
 
+def _copy(table: Mapping[Any, _V]) -> tuple[_V, ...]:
+    """The values of a dict that others change; without a lock, since making a tuple may run finalizers."""
+    while True:
+        try:
+            return (*table.values(),)
+        except RuntimeError:  # it has changed its size
+            continue
+
+
 def _in_order(*seats: Mapping[Hashable, Connection]) -> Lineup:
-    lineup = [connection for members in seats for connection in (*members.values(),)]
+    lineup = [connection for members in seats for connection in _copy(members)]
     lineup.sort(key=_place)
     return (*lineup,)
 

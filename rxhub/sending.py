@@ -11,6 +11,9 @@ second would see the inner emission first.
 from __future__ import annotations
 
 import asyncio
+import logging
+from _thread import get_ident
+from asyncio.events import _get_running_loop  # pyright: ignore[reportPrivateUsage]  # what asyncio itself asks
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rxhub.convention import PLAIN, Receiver, Terms
 from rxhub.emission import Emission, name_of
-from rxhub.errors import AsyncReceiverError
+from rxhub.errors import AsyncReceiverError, CallbackInterrupted
 from rxhub.seats import Connection, Lineup
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ Policy: TypeAlias = Literal["raise", "group", "collect"]
 stand among the answers."""
 
 _Finish: TypeAlias = Callable[["Signal[...]", Receiver, Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
+
+logger = logging.getLogger("rxhub")
 
 _puts = count()
 _under_way: ContextVar[Sending | None] = ContextVar("_under_way", default=None)
@@ -61,6 +66,7 @@ class Sending:
         "_over",
         "_sent",
         "_signal",
+        "_strand",
     )
 
     def __init__(self, signal: Signal[...], sender: Any, named: dict[str, Any], origin: str | None = None) -> None:
@@ -72,14 +78,16 @@ class Sending:
         self._later: list[tuple[int, int, Connection, Emission]] = []
         self._number = self._sent = 0
         self._over = False
-        self._outermost = self
+        # None if it is the outermost itself: a cycle would keep the sender until the collector comes.
+        self._outermost: Sending | None = None
+        self._strand = _strand()
         outer = self._outer = _under_way.get()
         while outer is not None:
-            # One that is over was left behind in the context of a task that outlived it.
-            if outer._signal is signal and not outer._over:
-                self._outermost = outer._outermost
-                self._outermost._sent += 1
-                self._number = self._outermost._sent
+            # A task or thread that began in an emission inherits its context, but does not run inside of it.
+            if outer._signal is signal and not outer._over and outer._strand == self._strand:
+                outermost = self._outermost = outer._outermost or outer
+                outermost._sent += 1
+                self._number = outermost._sent
                 break
             outer = outer._outer
 
@@ -114,7 +122,7 @@ class Sending:
                             **{"emission": self._emission, **self._arguments} if terms.asks else self._arguments
                         )
                         if terms.awaits:
-                            value = await finish(self._signal, call, value)
+                            value = await self._finished(finish(self._signal, call, value), call)
                     answers.append((call, value))
                 except Exception as error:
                     if policy == "raise":
@@ -123,17 +131,54 @@ class Sending:
                     answers.append((call, error))
                     if policy == "collect":
                         self._signal.failed(call, error)
+        except BaseException:
+            for error in errors if policy == "group" else ():
+                logger.error(
+                    "A receiver of %r raised, before all were interrupted: %s", self._signal, error, exc_info=error
+                )
+            raise
         finally:
             try:
                 self._give_later()
             finally:
-                self._over = True
-                self._outer = None  # a task that outlives this keeps its context, and must not keep all before it
+                self._end()
                 with suppress(ValueError):  # a coroutine that nobody finished is closed in another context
                     _under_way.reset(token)
-        if errors and policy == "group":
-            raise ExceptionGroup(f"{len(errors)} receivers of {self._signal!r} raised", errors)
-        return answers
+        try:
+            if errors and policy == "group":
+                raise ExceptionGroup(f"{len(errors)} receivers of {self._signal!r} raised", errors)
+            return answers
+        finally:
+            errors = []  # else they would keep, by their tracebacks, what keeps them
+
+    async def _finished(self, result: Coroutine[Any, Any, Any], call: Receiver) -> Any:
+        try:
+            return await result
+        except asyncio.CancelledError as error:
+            if _is_cancelled_itself():
+                raise
+            raise CallbackInterrupted(f"{call!r} ended by what it awaited having been cancelled.") from error
+
+    def _end(self) -> None:
+        # A task that outlives this keeps its context, and so this object; but nothing else, and not all before it.
+        self._over = True
+        self._outer = self._outermost = None
+        self._arguments, self._candidate = {}, None
+
+    async def within(self, value: Coroutine[Any, Any, Any]) -> Any:
+        """Await a receiver's coroutine in a task of its own, for which this emission and those around it wait."""
+        here = _strand()
+        around: list[tuple[Sending, object]] = []
+        outer: Sending | None = self
+        while outer is not None:
+            around.append((outer, outer._strand))
+            outer._strand = here
+            outer = outer._outer
+        try:
+            return await value
+        finally:
+            for sending, strand in around:
+                sending._strand = strand
 
     def _matches(self, terms: Terms) -> bool:
         if terms.matches is None:
@@ -145,17 +190,22 @@ class Sending:
 
     def _put(self, connection: Connection, call: Receiver) -> None:
         """Let a pipeline have the emission: now, or in its turn."""
-        if self._outermost is self:
+        if self._outermost is None:
             call(self._emission)
         else:
             heappush(self._outermost._later, (self._number, next(_puts), connection, self._emission))
 
     def _give_later(self) -> None:
         """Let the pipelines have what was put off, and what that puts off in turn."""
+        stopped: set[int] = set()
         while self._later:
-            _, _, connection, emission = heappop(self._later)
-            if connection.alive and (call := connection()) is not None:
-                call(emission)
+            number, _, connection, emission = heappop(self._later)
+            if number in stopped or not connection.alive or (call := connection()) is None:
+                continue
+            before = emission.is_stopped()
+            call(emission)
+            if emission.is_stopped() and not before:
+                stopped.add(number)
 
 
 async def awaiting(_: Signal[...], __: Receiver, value: Coroutine[Any, Any, Any]) -> Any:
@@ -169,12 +219,26 @@ async def running(signal: Signal[...], receiver: Receiver, value: Coroutine[Any,
     Raises:
         AsyncReceiverError: if a loop runs in this thread, which would stand still meanwhile.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(value)
+    sending = _under_way.get()
+    if _get_running_loop() is None and sending is not None:
+        # Not asyncio.run(), which takes away the loop that the application has set for this thread.
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            return runner.run(sending.within(value))
     value.close()
     raise AsyncReceiverError(
         f"{receiver!r} is a coroutine function, and {signal!r} was sent while a loop runs in this thread, which would "
         "stand still meanwhile: use `await signal.asend(…)`."
     )
+
+
+def _strand() -> tuple[int, asyncio.Task[Any] | None]:
+    """What runs here: the thread, and the task in it."""
+    loop = _get_running_loop()
+    return get_ident(), None if loop is None else asyncio.current_task(loop)
+
+
+def _is_cancelled_itself() -> bool:
+    """Whether the cancellation was meant for the task that sends, not for what a receiver awaited."""
+    loop = _get_running_loop()
+    task = None if loop is None else asyncio.current_task(loop)
+    return task is not None and task.cancelling() > 0

@@ -1,10 +1,10 @@
 """The signal: a subject carrying a sender.
 
-Theory of operation. There are two ways to send. The *quick way* is the loop in `send`: it finds a lineup of plain
-receivers in `Seats.ready` and calls them. The *careful way*, `Sending`, is for everything else: receivers with
-`where=`, coroutine functions, receivers that ask for the emission, pipelines, and the policies that collect errors.
-Either takes the lineup as it is when it begins: who connects meanwhile does not get the emission, who leaves gets it no
-more.
+Theory of operation. There are two ways to send. The *quick way* is the loop in `send` and in `send_robust`: it finds a
+lineup of plain receivers in `Seats` and calls them; asking a method for the lineup would cost as much as a
+receiver does. The *careful way*, `Sending`, is for everything else: receivers with `where=`, coroutine functions,
+receivers that ask for the emission, pipelines, and the policy that groups errors. Either takes the lineup as it is when
+it begins: who connects meanwhile does not get the emission, who leaves gets it no more.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ else:
 __all__ = ["Signal", "receiver", "signals"]
 
 _R = TypeVar("_R", bound=Receiver)
+_T = TypeVar("_T")
 
 logger = logging.getLogger("rxhub")
 
@@ -64,11 +65,17 @@ class Signal(Relay, Generic[P]):
 
     Attributes:
         name: for people.
+        number: how many signals of the process were made before.
         payload: as given.
 
     Raises:
         ValueError: if `on_receiver_error` is neither.
     """
+
+    # Made when first asked for.
+    _errors: Subject[Exception] | None = None
+    _connected: Signal[...] | None = None
+    _disconnected: Signal[...] | None = None
 
     def __init__(
         self,
@@ -83,25 +90,27 @@ class Signal(Relay, Generic[P]):
                 'sender) or "group" (everybody runs, then one ExceptionGroup).'
             )
         super().__init__()
-        number = next(_numbers)
+        number = self.number = next(_numbers)
         self.name = name if name is not None else f"signal {number}"
         self._named = name is not None
         self.payload = payload
-        self._signal = self
         self._on_receiver_error: Policy = on_receiver_error
         self._places = Seats(careful=on_receiver_error == "group")
         self._muted = 0
-        self._errors: Subject[Exception] | None = None
-        self._connected: Signal[...] | None = None
-        self._disconnected: Signal[...] | None = None
         if payload is not None:
             for way in ("send", "send_robust", "asend", "asend_robust"):
                 setattr(self, way, declared(getattr(self, way), payload))
         _living[number] = self
 
+    @property
+    def _signal(self) -> Signal[...]:
+        # No attribute, for it would keep the signal until the collector comes.
+        return self
+
     def __set_name__(self, owner: type, name: str) -> None:
         if not self._named:
             self.name = f"{owner.__qualname__}.{name}"
+            self._named = True
 
     # Connecting
 
@@ -120,8 +129,8 @@ class Signal(Relay, Generic[P]):
         Args:
             receiver: a plain or a coroutine function, or a method. One that has a parameter `emission` gets the
                 `Emission` there, and may stop it.
-            sender: whose emissions it gets; None for everybody's. It is held weakly. Texts, bytes and integers
-                are compared by equality, everything else by identity.
+            sender: whose emissions it gets; None for everybody's. It is held weakly. Senders that are exactly `str`,
+                `bytes` or `int` are compared by equality, everything else by identity.
             weak: let the receiver die when nobody else holds it; bound methods live as long as their object.
             dispatch_uid: what to know the receiver by, if it may be made anew by each import.
             where: a subscription over the kwargs, and over `sender` and `signal`, which stand for their names: a
@@ -136,7 +145,12 @@ class Signal(Relay, Generic[P]):
             ExpressionError: if `where` does not parse.
             TypeError: if the receiver cannot be called, or takes neither `**kwargs` nor `signal` and `sender`.
         """
-        self._connect(receiver, sender, weak, dispatch_uid, priority, where, terms_of(receiver))
+        terms = terms_of(receiver)
+        if where is None and type(priority) is int and self._connected is None and present() is None:
+            # The same as below, with a third of the steps.
+            self._places.join(receiver, sender, weak, dispatch_uid, priority, terms)
+        else:
+            self._connect(receiver, sender, weak, dispatch_uid, priority, where, terms)
         return receiver
 
     def disconnect(self, receiver: Receiver | None = None, sender: Any = None, dispatch_uid: Hashable = None) -> bool:
@@ -184,22 +198,22 @@ class Signal(Relay, Generic[P]):
         return tuple(connection for connection in self._places.all() if connection() is not None)
 
     def has_listeners(self, sender: Any = None) -> bool:
-        """Whether anybody would be called if `sender` sent."""
+        """Whether anybody is connected for what `sender` sends; muting and `where=` aside."""
         return any(c.alive and c() is not None for c in self._places.lineup(sender))
 
     @property
     def connected(self) -> Signal[...]:
         """Sent by this signal with `connection=` after somebody was connected."""
-        if self._connected is None:
-            self._connected = Signal(f"{self.name}.connected")
-        return self._connected
+        return self._connected or self._made("_connected", Signal(f"{self.name}.connected"))
 
     @property
     def disconnected(self) -> Signal[...]:
         """Sent by this signal with `connection=` after somebody was disconnected; not for who has died."""
-        if self._disconnected is None:
-            self._disconnected = Signal(f"{self.name}.disconnected")
-        return self._disconnected
+        return self._disconnected or self._made("_disconnected", Signal(f"{self.name}.disconnected"))
+
+    def _made(self, name: str, what: _T) -> _T:
+        """The same, or what another thread has put there first."""
+        return vars(self).setdefault(name, what)
 
     # Sending
 
@@ -226,12 +240,16 @@ class Signal(Relay, Generic[P]):
                 AsyncReceiverError: if a coroutine receiver is to be called while a loop runs in this thread.
             """
             places = self._places
+            if not places.seats:
+                return []
             if places.gone:
                 places.sweep()
-            lineups, lineup = places.ready
-            lineup = lineups.get(id(sender), lineup)
-            if lineup is None:
+            key = id(sender)
+            lineup = places.lineups.get(key) if key in places.seats else places.rest
+            if lineup is None and (lineup := places.plain(sender)) is None:
                 return self._send(sender, named, self._on_receiver_error)
+            if not lineup:
+                return []
             if "signal" in named:
                 raise self._reserved()
             named["signal"] = self
@@ -248,7 +266,30 @@ class Signal(Relay, Generic[P]):
             Returns:
                 `[(receiver, what it returned or raised), …]`.
             """
-            return self._send(sender, named, "collect")
+            places = self._places
+            if not places.seats:
+                return []
+            if places.gone:
+                places.sweep()
+            key = id(sender)
+            lineup = places.lineups.get(key) if key in places.seats else places.rest
+            if lineup is None and (lineup := places.plain(sender)) is None:
+                return self._send(sender, named, "collect")
+            if not lineup:
+                return []
+            if "signal" in named:
+                raise self._reserved()
+            named["signal"] = self
+            named["sender"] = sender
+            answers = []
+            for connection in lineup:
+                if connection.alive and (call := connection()) is not None:
+                    try:
+                        answers.append((call, call(**named)))
+                    except Exception as error:
+                        self.failed(call, error)
+                        answers.append((call, error))
+            return answers
 
         async def asend(self, /, sender=None, **named):
             """Call the receivers of `sender` as `send` does, and await coroutine receivers in their place."""
@@ -278,9 +319,10 @@ class Signal(Relay, Generic[P]):
         return await self._asend(emission.sender, {**emission}, "collect", emission.origin)
 
     def _lineup(self, sender: Any, named: dict[str, Any]) -> Lineup:
-        if "signal" in named:
+        lineup = () if self._muted else self._places.lineup(sender)
+        if lineup and "signal" in named:
             raise self._reserved()
-        return () if self._muted else self._places.lineup(sender)
+        return lineup
 
     def _reserved(self) -> TypeError:
         return TypeError(f"{self!r} passes itself as signal=, so nothing else can be sent under that name.")
@@ -296,9 +338,7 @@ class Signal(Relay, Generic[P]):
     @property
     def errors(self) -> Subject[Exception]:
         """What receivers raised in `send_robust` and `asend_robust`, what pipelines raised, what sources ended with."""
-        if self._errors is None:
-            self._errors = OwnedSubject()
-        return self._errors
+        return self._errors or self._made("_errors", OwnedSubject[Exception]())
 
     def of(self, sender: Any) -> SenderSubject:
         """The emissions of one sender, as a subject that carries it."""
@@ -370,21 +410,38 @@ class Signal(Relay, Generic[P]):
         terms: Terms,
     ) -> Connection | None:
         priority = checked_priority(priority)
-        owner = present()
-        if where is not None or owner is not None:
-            matches = None if where is None else compile(where)
-            terms = replace(terms, where=where, matches=matches, owner=owner, leave=owner and (lambda: leave()))
-        connection = self._places.join(receiver, sender, weak and owner is None, dispatch_uid, priority, terms)
-        if connection is None:
-            return None
+        if where is not None or present() is not None:
+            connection = self._connect_on_terms(receiver, sender, weak, dispatch_uid, priority, where, terms)
+        else:
+            connection = self._places.join(receiver, sender, weak, dispatch_uid, priority, terms)
+        if self._connected is not None and connection is not None:
+            self._connected.send_robust(self, connection=connection)
+        return connection
+
+    def _connect_on_terms(
+        self,
+        receiver: Receiver,
+        sender: Any,
+        weak: bool,
+        dispatch_uid: Hashable,
+        priority: float,
+        where: str | None,
+        terms: Terms,
+    ) -> Connection | None:
+        """Connect with a subscription, or in the name of a plugin, which holds strongly and can undo it."""
+        made: list[Connection] = []
 
         def leave() -> None:
-            self._remove(connection)
+            for connection in made:
+                self._remove(connection)
 
-        if owner is not None and terms.leave is not None:
-            owner.keep(terms.leave)
-        if self._connected is not None:
-            self._connected.send_robust(self, connection=connection)
+        owner = present()
+        matches = None if where is None else compile(where)
+        terms = replace(terms, where=where, matches=matches, owner=owner, leave=owner and leave)
+        connection = self._places.join(receiver, sender, weak and owner is None, dispatch_uid, priority, terms)
+        if connection is not None and owner is not None:
+            made.append(connection)
+            owner.keep(leave)
         return connection
 
     def _remove(self, connection: Connection) -> None:
@@ -413,6 +470,16 @@ class Signal(Relay, Generic[P]):
         for entrance in self._entrances():
             entrance.renew_lock()
 
+    def __copy__(self) -> Signal[P]:
+        """The signal itself: it is what receivers are connected to, not a value."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Signal[P]:
+        return self
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise TypeError(f"{self!r} cannot be pickled: import the same signal where it is needed.")
+
     def __repr__(self) -> str:
         count = len(self._places.all())
         return f"<Signal {self.name}, {count} connection{'' if count == 1 else 's'}>"
@@ -424,8 +491,13 @@ def receiver(signal: Signal[...] | Iterable[Signal[...]], **options: Any) -> Cal
     Args:
         signal: one signal, or several.
         options: as of `Signal.connect`.
+
+    Raises:
+        TypeError: if it is neither.
     """
     signals = [signal] if isinstance(signal, Signal) else [*signal]
+    if not all(isinstance(each, Signal) for each in signals):
+        raise TypeError(f"receiver() takes one signal or a list of them, but {signal!r} was given.")
 
     def decorator(function: _R) -> _R:
         for each in signals:
@@ -437,7 +509,8 @@ def receiver(signal: Signal[...] | Iterable[Signal[...]], **options: Any) -> Cal
 
 def signals() -> list[Signal[...]]:
     """Every living signal of the process, in the order of their making."""
-    return [signal for _, signal in sorted(_living.items())]
+    living = [reference() for reference in _living.valuerefs()]
+    return sorted([signal for signal in living if signal is not None], key=lambda signal: signal.number)
 
 
 _numbers = count(1)

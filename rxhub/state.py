@@ -24,10 +24,12 @@ class ConnectionState:
     Attributes:
         phase: where the connection stands.
         reason: why it came to stand there, in words for people; may be empty.
+        attempts: how often connecting was tried since the hub was connected last; 0 while it is.
     """
 
     phase: Phase
     reason: str = ""
+    attempts: int = 0
 
     def __bool__(self) -> bool:
         return self.phase is Phase.CONNECTED

@@ -1,5 +1,5 @@
-from functools import partial
-from unittest.mock import Mock
+from functools import partial, wraps
+from unittest.mock import Mock, create_autospec
 
 import pytest
 
@@ -77,3 +77,31 @@ def test_one_that_could_never_be_called_is_refused(receiver, missing):
 def test_the_entrance_of_a_pipeline_is_not_plain():
     assert PLAIN.plain
     assert not OBSERVES.plain
+
+
+def wrapped(function):
+    @wraps(function)
+    def wrapper(*args, **named):
+        return function(*args, **named)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    ("receiver", "asks"),
+    [
+        (wrapped(asking), True),
+        (wrapped(plain), False),
+        (partial(asking, emission="mine"), False),
+        (partial(asking, "first"), False),
+        (create_autospec(plain), False),
+    ],
+    ids=["wrapper of one that asks", "wrapper", "filled by name", "filled by place", "mock"],
+)
+def test_an_emission_is_given_where_it_is_still_open(receiver, asks):
+    assert terms_of(receiver).asks == asks
+
+
+def test_what_can_only_be_given_by_place_is_not_given_by_name():
+    with pytest.raises(TypeError, match="takes no signal="):
+        terms_of(lambda sender, signal, /: None)

@@ -219,7 +219,7 @@ def test_no_flood_takes_the_farewell_away() -> None:
         other = EventHub()
         hub.disconnect()
         for _ in range(5):
-            hub._connection.received(Event("a"))
+            hub._link.received(Event("a"))
         with elsewhere(hub.wait):
             pass
         hub.close()

@@ -646,10 +646,10 @@ def test_no_field_of_an_event_from_elsewhere_ends_the_handling(
     hub.subscribe("", lambda event: got.append(event.topic) or {"answer": 1})
     hub.publish(Event("ask"), on_reply=lambda event: None)
     odd = Event.from_wire({"topic": "odd", field: value})
-    hub._connection.received(odd)
+    hub._link.received(odd)
     deleted = Event("without")
     del deleted[field]
-    hub._connection.received(deleted)
+    hub._link.received(deleted)
     hub.publish(Event("next"))
     hub.drain()
     assert got.count("next") == 1 and got.count("without") == 1
@@ -795,7 +795,7 @@ def test_an_event_without_a_source_id_cannot_be_replied_to(hub: EventHub, caplog
         with pytest.raises(EventError, match="no source id"):
             hub.publish_reply(Event("a", source=source), 1)
     hub.subscribe("topic=a", lambda event: 1)
-    hub._connection.received(Event("a", source="text"))
+    hub._link.received(Event("a", source="text"))
     assert hub.drain() == 1
     assert "could not be published" in caplog.text
 
@@ -924,7 +924,7 @@ def test_leaving_a_request_early_leaves_nothing(hub: EventHub) -> None:
     hub.subscribe("topic=a", lambda event: 1)
     with hub.start():
         assert hub.request(Event("a"), timeout=3600).pipe(ops.first()).run().data == 1
-    assert len(hub._publisher.replies) == 0 and hub._connection.changes.observers == []
+    assert len(hub._publisher.replies) == 0 and hub._link.changes.observers == []
 
 
 def test_closing_ends_a_request(hub: EventHub) -> None:
@@ -944,7 +944,7 @@ class Slow(MemoryTransport):
 
 
 def test_a_transport_that_takes_its_time(hub: EventHub) -> None:
-    hub._connection.transport = slow = Slow()
+    hub._link.transport = slow = Slow()
     got: list[Any] = []
     with hub.start():
         hub.request(Event("a"), timeout=3600).subscribe(got.append, lambda error: got.append(str(error)))

@@ -1,18 +1,23 @@
 import asyncio
+import copy
 import gc
 import inspect
 import logging
 import os
+import pickle
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypedDict
+from weakref import ref
 
 import pytest
 import reactivex as rx
 from reactivex import operators as ops
 
 from rxhub import Emission, Signal, Subject, receiver, resume, where
-from rxhub.errors import AsyncReceiverError, ExpressionError
+from rxhub.errors import AsyncReceiverError, CallbackInterrupted, ExpressionError
 from rxhub.ownership import Owner
 from rxhub.signal import signals
 
@@ -148,13 +153,13 @@ class TestConnecting:
             signal.connect(print, where="method=")
         assert not signal.connections
 
-    def test_the_name_signal_is_reserved_whoever_listens(self):
+    @pytest.mark.parametrize("where", [None, "a=1"])
+    def test_the_name_signal_is_reserved(self, where):
         signal = Signal("s")
-        for _ in range(2):
+        signal.connect(print, where=where)
+        for send in (signal.send, signal.send_robust):
             with pytest.raises(TypeError, match="passes itself as signal="):
-                signal.send(Shot, signal=1)
-            signal.connect(print, where="a=1")
-        signal.dispose()
+                send(Shot, signal=1)
 
 
 class TestOrder:
@@ -816,3 +821,234 @@ def test_a_failing_receiver_is_logged_on_the_logger_of_the_library(caplog):
     with caplog.at_level(logging.ERROR, logger="rxhub"):
         signal.send_robust()
     assert [record.name for record in caplog.records] == ["rxhub"]
+
+
+def test_who_has_sent_is_let_go_at_once():
+    signal = Signal()
+    signal.connect(lambda emission, **_: None, weak=False)
+    subscription = signal.subscribe(lambda _: None)
+    shot = Shot()
+    reference = weakref.ref(shot)
+
+    gc.disable()  # the collector would hide a cycle
+    try:
+        signal.send(shot)
+        signal.send_robust(shot)
+        del shot
+        assert reference() is None
+    finally:
+        gc.enable()
+    subscription.dispose()
+
+
+def test_a_signal_that_nobody_holds_is_gone_at_once():
+    signal = Signal("gone")
+    signal.connect(lambda **_: None, Shot)
+    signal.send(Shot)
+    gc.disable()
+    try:
+        del signal
+        assert "gone" not in [each.name for each in signals()]
+    finally:
+        gc.enable()
+
+
+class TestWhatOutlivesAnEmission:
+    def test_an_emission_of_a_task_that_outlives_its_own_reaches_pipelines(self):
+        signal, seen, tasks = Signal(), [], []
+
+        async def begin(n, **_):
+            if n == 0:
+                tasks.append(asyncio.ensure_future(signal.asend(n=1)))
+                await asyncio.sleep(0)  # the task runs while this emission is under way
+
+        signal.connect(begin)
+        signal.subscribe(lambda e: seen.append(e["n"]))
+
+        async def main():
+            await signal.asend(n=0)
+            await asyncio.gather(*tasks)
+
+        asyncio.run(main())
+        assert sorted(seen) == [0, 1]
+
+    def test_a_receiver_may_wait_for_an_emission_of_another_task(self):
+        signal, seen = Signal(), []
+
+        async def wait(n, **_):
+            if n == 0:
+                other = asyncio.ensure_future(answer())
+                seen.append((await signal)["n"])
+                await other
+
+        async def answer():
+            await signal.asend(n=1)
+
+        signal.connect(wait)
+
+        async def main():
+            async with asyncio.timeout(5):
+                await signal.asend(n=0)
+
+        asyncio.run(main())
+        assert seen == [1]
+
+    def test_a_coroutine_receiver_of_a_plain_send_nests(self):
+        signal, seen = Signal(), []
+
+        async def again(n, **_):
+            if n == 0:
+                await signal.asend(n=1)
+
+        signal.connect(again)
+        signal.subscribe(lambda e: seen.append(e["n"]))
+        signal.send(n=0)
+        assert seen == [0, 1]
+
+    def test_nothing_of_an_emission_is_kept_when_it_is_over(self):
+        class Payload:
+            pass
+
+        signal = Signal()
+        signal.subscribe(lambda _: None)
+        gc.collect()
+        gc.disable()
+        try:
+            payload = Payload()
+            gone = ref(payload)
+            signal.send_robust(payload=payload)
+            del payload
+            assert gone() is None
+        finally:
+            gc.enable()
+
+    def test_a_stop_by_a_pipeline_that_had_to_wait_holds_for_those_behind_it(self):
+        signal, seen = Signal(), []
+
+        def again(n, **_):
+            if n == 0:
+                signal.send(n=1)
+
+        signal.connect(again)
+        signal.on("n=1", priority=200).subscribe(Emission.stop)
+        signal.on(priority=300).subscribe(lambda e: seen.append(e["n"]))
+        signal.send(n=0)
+        assert seen == [0]
+
+    def test_a_loop_that_the_application_has_set_stays(self):
+        signal = Signal()
+
+        async def receive(**_):
+            return 1
+
+        signal.connect(receive)
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            signal.send()
+            assert asyncio.get_event_loop_policy().get_event_loop() is loop
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+    def test_what_a_receiver_awaited_being_cancelled_is_its_own_failure(self, log):
+        signal = Signal()
+
+        async def receive(**_):
+            task = asyncio.ensure_future(asyncio.sleep(10))
+            task.cancel()
+            await task
+
+        signal.connect(receive)
+        signal.connect(log.named("later"), weak=False)
+        for answers in (signal.send_robust(), asyncio.run(signal.asend_robust())):
+            assert isinstance(answers[0][1], CallbackInterrupted)
+        assert log == ["later", "later"]
+
+    def test_errors_that_were_grouped_are_logged_when_the_rest_is_interrupted(self, caplog):
+        signal = Signal(on_receiver_error="group")
+        signal.connect(lambda **_: 1 / 0, weak=False)
+
+        def interrupt(**_):
+            raise KeyboardInterrupt
+
+        signal.connect(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            signal.send()
+        assert "division by zero" in caplog.text
+
+    def test_an_owner_keeps_nothing_of_what_died_with_its_sender(self):
+        signal, owner, sender = Signal(), Owner("plugin"), Shot()
+        with owner.registering():
+            signal.connect(lambda **_: None, sender)
+        del sender
+        gc.collect()
+        assert signal.connections == ()
+        assert len(owner) == 0
+
+    def test_a_pipeline_keeps_a_sender_no_more_alive_than_a_connection_does(self):
+        signal, sender, seen = Signal(), Shot(), []
+        shared = signal.on(sender=sender).pipe(ops.share())
+        shared.subscribe(seen.append)
+        gone = ref(sender)
+        del sender
+        gc.collect()
+        assert gone() is None
+        assert signal.connections == ()
+        signal.on(sender=Shot).subscribe(seen.append)
+
+    def test_a_failed_connect_leaves_no_seat(self):
+        signal, sender = Signal(), Shot()
+        with pytest.raises(TypeError, match="unhashable"):
+            signal.connect(print, sender, dispatch_uid=[])
+        assert not signal._places.seats
+
+
+class TestIdentity:
+    def test_two_connections_of_a_receiver_are_two(self, log):
+        signal, note = Signal(), log.named("note")
+        signal.connect(note, Shot)
+        signal.connect(note, Asset)
+        assert len({*signal.connections}) == 2
+
+    def test_equal_emissions_are_two(self):
+        signal, seen = Signal(), []
+        signal.pipe(ops.distinct_until_changed()).subscribe(seen.append)
+        signal.send(Shot, n=1)
+        signal.send(Asset, n=1)
+        assert len({*seen}) == 2
+
+    def test_copies_of_a_signal_are_the_signal_and_pickles_are_refused(self):
+        signal = Signal("s")
+        assert copy.copy(signal) is copy.deepcopy([signal])[0] is signal
+        with pytest.raises(TypeError, match="import the same signal"):
+            pickle.dumps(signal)
+
+    def test_a_second_class_does_not_rename_it(self):
+        class Studio:
+            approved = Signal()
+
+        type("Other", (), {"approved": Studio.approved})
+        assert Studio.approved.name.endswith("Studio.approved")
+
+    def test_many_threads_asking_get_one_signal_of_connecting(self):
+        signals_of = [Signal() for _ in range(200)]
+        with ThreadPoolExecutor(4) as pool:
+            for signal in signals_of:
+                assert len({id(each) for each in pool.map(lambda s: s.connected, [signal] * 4)}) == 1
+
+    def test_it_is_not_iterated_over(self):
+        with pytest.raises(TypeError, match="cannot be iterated over"):
+            iter(Signal().on())
+
+    @pytest.mark.parametrize("bad", ["abc", [1], [Signal(), None]])
+    def test_a_receiver_of_what_is_no_signal_is_refused(self, bad):
+        with pytest.raises(TypeError, match="takes one signal or a list"):
+            receiver(bad)
+
+    @pytest.mark.parametrize("name", ["sender", "signal"])
+    def test_a_name_of_ours_cannot_be_emitted(self, name):
+        signal = Signal()
+        for relay in (signal, signal.of(Shot)):
+            with pytest.raises(TypeError, match=f"passes {name} itself"):
+                relay.on_next({name: 1})

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+from time import monotonic, sleep
 from typing import Any, Self
 
-__all__ = ["LIMIT", "at_once", "eager_collection", "elsewhere", "run_script"]
+__all__ = ["LIMIT", "at_once", "eager_collection", "elsewhere", "run_script", "until"]
 
 LIMIT = 20.0
 """Seconds after which something hangs: far more than anything takes."""
@@ -51,6 +52,14 @@ class elsewhere:  # noqa: N801 - reads as what it does: `with elsewhere(hub.wait
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
     """Each call in a thread of its own, all at the same time; their results."""
     return [call.join() for call in [elsewhere(call) for call in calls]]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what another thread brings about."""
+    end = monotonic() + LIMIT
+    while not condition():
+        assert monotonic() < end, "what this test waits for does not come"
+        sleep(0.005)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import sys
 
 __all__ = ["main"]
 
-_NEEDED = {"typer", "rich"}
+_NEEDED = {"typer": "cli", "rich": "cli", "starlette": "server", "uvicorn": "server"}
+"""What a command imports beside the core, and the extra that brings it."""
 
 
 def main() -> int:
@@ -31,7 +32,7 @@ def main() -> int:
         missing = (error.name or "").partition(".")[0]
         if missing not in _NEEDED:
             raise
-        print(f"rxhub: the commands need {missing}: pip install 'rxhub[cli]'", file=sys.stderr)  # noqa: T201
+        print(f"rxhub: this needs {missing}: pip install 'rxhub[{_NEEDED[missing]}]'", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         return 130

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import demo, explain, filter, plugins
+from rxhub.cli import demo, explain, filter, listen, plugins, publish, serve, user
 
 __all__ = ["app"]
 
@@ -22,7 +22,11 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("filter")(filter.command)
 app.command("explain")(explain.command)
+app.command("listen")(listen.command)
+app.command("publish")(publish.command)
 app.command("plugins")(plugins.command)
+app.command("serve")(serve.command)
+app.add_typer(user.group, name="user")
 
 
 def _print_version(wanted: bool) -> None:

@@ -115,6 +115,7 @@ def command(
     plain: Annotated[
         bool, typer.Option("--plain", help="Plain lines, as they also come if stdout is no terminal.")
     ] = False,
+    wire: Annotated[bool, typer.Option("--wire", help="By way of an event server, started for the occasion.")] = False,
 ) -> Status:
     """Play a studio's events to a real hub, and watch: who gets them in which order, and who stops them.
 
@@ -130,7 +131,7 @@ def command(
     playlist, broken = _read(events)
     interrupted = False
     tally = Tally(len(playlist))
-    with _quiet_log(), EventHub("memory://", api_user="studio") as hub:
+    with _quiet_log(), _server_and_hub(wire) as hub:
         # Plain output must come out the same each time: its pipelines live by a clock that the events move on.
         clock = VirtualTimeScheduler() if plain else hub.scheduler
         tally.watch(hub, studio(hub, clock))
@@ -165,6 +166,7 @@ def play(
         published: called after each event.
     """
     waiting = iter(events)
+    remote = not hub.get_server_url().startswith("memory:")
 
     def tick(seconds: float) -> None:
         if isinstance(clock, VirtualTimeScheduler):
@@ -175,10 +177,22 @@ def play(
         event = next(waiting, None)
         if event is None:
             tick(LINGER)
-            scheduler.schedule_relative(LINGER if gap else 0, end)
+            # What callbacks have published may still be under way to a server and back.
+            scheduler.schedule_relative(LINGER if gap or remote else 0, end)
             return
-        hub.publish(event)
+        if remote and not event.target:
+            # It is handled when it has come back; only then the next one goes out.
+            came = hub.events.pipe(ops.filter(lambda other: other.id == event.id), ops.take(1))
+            came.subscribe(lambda _: next_step(scheduler))
+        accepted = hub.publish(event)
         published()
+        if remote and event.target and accepted is not None:
+            # A server hands it to those whom it is for, and they are not here.
+            accepted.add_done_callback(lambda _: next_step(scheduler))
+        elif not remote:
+            next_step(scheduler)
+
+    def next_step(scheduler: abc.SchedulerBase) -> None:
         # Scheduled behind the event, so that events are handled one by one even if there is no gap.
         scheduler.schedule_relative(gap, step)
 
@@ -186,6 +200,20 @@ def play(
         hub.close()
 
     hub.scheduler.schedule(step)
+
+
+@contextmanager
+def _server_and_hub(wire: bool) -> Generator[EventHub]:
+    """A hub within this process, or one that is connected to a server."""
+    if not wire:
+        with EventHub("memory://", api_user="studio") as hub:
+            yield hub
+        return
+    from rxhub.server import running
+
+    with running() as server, EventHub(server.url, server.api_user, server.api_key) as hub:
+        hub.connect()
+        yield hub
 
 
 def _read(path: Path) -> tuple[list[Event], int]:

@@ -20,6 +20,10 @@ class Sink(Protocol):
         """Take an event in; False if the inbox refuses it."""
         ...
 
+    def has_room(self) -> bool:
+        """Whether an event may be handed in now; False asks a transport that can wait to try again soon."""
+        ...
+
     def changed(self, state: ConnectionState) -> None:
         """Note a new state of the connection."""
         ...
@@ -27,6 +31,20 @@ class Sink(Protocol):
 
 class Transport(Protocol):
     """What moves events in and out of a hub. Never blocks, never runs user code."""
+
+    @property
+    def unsent(self) -> int:
+        """How many events were handed on and have not been accepted yet."""
+        ...
+
+    @property
+    def refused(self) -> int:
+        """How many events found no room among those so far."""
+        ...
+
+    def hold(self) -> None:
+        """Take events in before `open`; they go out after it."""
+        ...
 
     def open(self, sink: Sink) -> None:
         """Connect, and feed `sink` from now on; progress and failure are told by `sink.changed`."""
@@ -44,6 +62,18 @@ class Transport(Protocol):
         """The subscriber has gone."""
         ...
 
-    def close(self) -> Future[None]:
-        """Disconnect; the future is done when what was accepted has gone out."""
+    def wait_for_room(self, timeout: float) -> bool:
+        """Sleep until one more event may find room; False if there is none after `timeout` seconds."""
+        ...
+
+    def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
+        """Disconnect; the future is done when what was handed on has gone out, or `timeout` seconds have passed.
+
+        With `keep`, what has not gone out by then goes out after the next `open`. The future holds an error otherwise.
+        May be called by a finalizer, so it takes no lock that others hold.
+        """
+        ...
+
+    def forked(self) -> None:
+        """Be closed, in a child process: what is open is the parent's, as are its threads and its locks."""
         ...

@@ -73,6 +73,17 @@ class MemoryTransport:
         self._network = network
         self._sink: Sink | None = None
 
+    @property
+    def unsent(self) -> int:
+        return 0
+
+    @property
+    def refused(self) -> int:
+        return 0
+
+    def hold(self) -> None:
+        """Nothing to do: it is open from the start."""
+
     def open(self, sink: Sink) -> None:
         self._sink = sink
         self._network.sinks[sink] = None
@@ -102,12 +113,18 @@ class MemoryTransport:
     def forget(self, id: str) -> None:
         """Nothing to do, as for `interest`."""
 
-    def close(self) -> Future[None]:
+    def wait_for_room(self, timeout: float) -> bool:
+        return True
+
+    def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
         own, self._sink = self._sink, None
         if own is not None:
             self._network.sinks.pop(own, None)
             own.changed(ConnectionState(Phase.DISCONNECTED))
         return _accepted
+
+    def forked(self) -> None:
+        self.close()
 
 
 def _refused(error: Exception) -> Future[None]:

@@ -183,13 +183,17 @@ def table(rows: Sequence[Row]) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.what,
-        f"{row.ours_ns:,.0f} B" if row.unit == "B" else duration(row.ours_ns),
-        "" if row.peer_ns is None else duration(row.peer_ns),
+        _figure(row.ours_ns, row.unit),
+        "" if row.peer_ns is None else _figure(row.peer_ns, row.unit),
         row.peer,
         "" if row.ratio is None else _ratio(row.ratio, row.goal),
         "" if row.goal is None else row.goal.text,
         {True: "reached", False: "MISSED", None: ""}[row.ok],
     )
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:,.0f} B" if unit == "B" else duration(value)
 
 
 def _ratio(ratio: float, goal: Goal | None) -> str:

@@ -30,7 +30,7 @@ def test_without_its_dependencies_it_says_in_a_line_what_to_install(missing: str
     ran = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert ran.returncode == 2
     assert ran.stdout == ""
-    assert ran.stderr == f"rxhub: the commands need {missing}: pip install 'rxhub[cli]'\n"
+    assert ran.stderr == f"rxhub: this needs {missing}: pip install 'rxhub[cli]'\n"
 
 
 def test_importing_the_command_imports_no_dependency_of_it() -> None:

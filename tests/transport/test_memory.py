@@ -145,7 +145,7 @@ def test_a_dropped_hub_is_collected_and_its_network_forgets_it() -> None:
     gone = EventHub("memory://shared")
     gone.subscribe("", print)
     gone.on("").subscribe(print)
-    network = kept._connection.transport._network
+    network = kept._link.transport._network
     assert len(network.sinks) == 2
     del gone
     gc.collect()
@@ -167,7 +167,7 @@ def test_hubs_may_be_collected_in_the_middle_of_anything() -> None:
     with eager_collection(), elsewhere(work):
         pass
     gc.collect()
-    assert len(kept._connection.transport._network.sinks) == 1
+    assert len(kept._link.transport._network.sinks) == 1
     kept.close()
 
 

@@ -1,0 +1,57 @@
+"""Which server a command talks to, and as whom: the same options everywhere, and ftrack's own variables."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from rxhub import EventHub
+
+__all__ = ["INTERRUPTED", "Key", "Server", "User", "connected"]
+
+INTERRUPTED = 130
+"""What a shell reports of a program that SIGINT ended (128 + 2)."""
+
+Server = Annotated[
+    str,
+    typer.Option(
+        "--server", "-s", metavar="URL", envvar="FTRACK_SERVER", show_default=False, help="https://studio.example"
+    ),
+]
+User = Annotated[
+    str | None,
+    typer.Option("--user", "-u", metavar="NAME", envvar="FTRACK_API_USER", show_default=False, help="Who connects."),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="KEY",
+        envvar="FTRACK_API_KEY",
+        show_default=False,
+        show_envvar=True,
+        help="The user's key. Better given by the variable: others can see a command line.",
+    ),
+]
+
+
+@contextmanager
+def connected(server: str, user: str | None, key: str | None) -> Generator[EventHub]:
+    """A hub for the time of a command, connected and handled in the background.
+
+    Raises:
+        HubConnectionError: if the server cannot be reached, or does not let us in.
+    """
+    try:
+        # What is not printed yet holds the server up, instead of being dropped or filling the memory.
+        hub = EventHub(server, user, key, overflow="block", inbox=1_000)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--server") from None
+    with hub:
+        if not hub.connected:
+            hub.connect()
+        with hub.start():
+            yield hub

@@ -1,0 +1,40 @@
+"""`portal.vidispine.igeneral`: calls whose failure is a value."""
+
+# ruff: noqa: N802
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rxhub.vidispine.errors import RequestFailed, VidispineError
+
+__all__ = ["performVSAPICall"]
+
+logger = logging.getLogger(__name__)
+
+
+def performVSAPICall(
+    func: Callable[..., Any],
+    args: Mapping[str, Any] | Sequence[Any] = (),
+    vsapierror_templateorcode: object = None,  # noqa: ARG001 -- Portal has it
+) -> dict[str, Any]:
+    """Call a helper's method as Portal's views do.
+
+    Args:
+        func: a helper's bound method.
+        args: its arguments, by name or by position.
+        vsapierror_templateorcode: the page that Portal shows when the call fails; not used here.
+
+    Returns:
+        `{"success": True, "response": …}`, or `{"success": False, "exception": {"error": …, "status": …}}` if
+        Vidispine could not be asked or said no. What a receiver of a signal raises is raised.
+    """
+    try:
+        response = func(**args) if isinstance(args, Mapping) else func(*args)
+    except VidispineError as error:
+        logger.warning("%s failed: %s", getattr(func, "__qualname__", func), error)
+        status = error.status if isinstance(error, RequestFailed) else None
+        return {"success": False, "exception": {"error": str(error), "status": status}}
+    return {"success": True, "response": response}

@@ -1,0 +1,89 @@
+"""The modules of Portal that plugins import, made of rxhub's own things.
+
+Only names that public plugins and the vendor's documentation import are here. Everything else of Portal is missing,
+and says so as Python does: `No module named 'portal.search'`.
+"""
+
+from __future__ import annotations
+
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from rxhub.compat.cantemo import igeneral, pluginbase
+from rxhub.vidispine import errors, helpers, signals
+
+__all__ = ["PLUGINS", "portal"]
+
+PLUGINS = "portal.plugins"
+
+_MARK = "__rxhub__"
+
+
+class LoginView:
+    """Who sends the signals of authenticating and logging in."""
+
+
+class LogoutView:
+    """Who sends the signals of logging out."""
+
+
+def is_app_enabled(app_id: str) -> bool:  # noqa: ARG001 -- Portal has it
+    """Portal's administrators switch apps off; outside of Portal, who imports a plugin wants it."""
+    return True
+
+
+def portal(directories: list[str]) -> dict[str, ModuleType]:
+    """Portal's modules by name, each one after its parent.
+
+    Args:
+        directories: where `portal.plugins` finds its packages and modules.
+    """
+    contents: dict[str, dict[str, Any]] = {
+        "portal": {},
+        "portal.authentication": {},
+        "portal.authentication.signals": _named(signals, "portal_"),
+        "portal.authentication.views": {"LoginView": LoginView, "LogoutView": LogoutView},
+        "portal.generic": {},
+        "portal.generic.dashboard_interfaces": {"IDashboardWidget": pluginbase.INTERFACES["IDashboardWidget"]},
+        "portal.generic.plugin_interfaces": pluginbase.INTERFACES,
+        "portal.pluginbase": {},
+        "portal.pluginbase.core": {
+            name: getattr(pluginbase, name) for name in ("Interface", "Plugin", "PluginError", "implements")
+        },
+        PLUGINS: {},
+        "portal.utils": {},
+        "portal.utils.apps": {"is_app_enabled": is_app_enabled},
+        "portal.vidispine": {},
+        "portal.vidispine.icollection": {"CollectionHelper": helpers.CollectionHelper},
+        "portal.vidispine.iexception": {"NotFoundError": errors.NotFound, "VSAPIError": errors.VidispineError},
+        "portal.vidispine.igeneral": {"performVSAPICall": igeneral.performVSAPICall},
+        "portal.vidispine.igroup": {"GroupHelper": helpers.GroupHelper},
+        # Portal has both here, as its documentation and public plugins show.
+        "portal.vidispine.iitem": {"IngestHelper": helpers.IngestHelper, "ItemHelper": helpers.ItemHelper},
+        "portal.vidispine.iuser": {"UserHelper": helpers.UserHelper},
+        "portal.vidispine.signals": _named(signals, "vidispine_"),
+    }
+    modules: dict[str, ModuleType] = {}
+    for name, things in contents.items():
+        module = modules[name] = ModuleType(name, "Cantemo Portal's module of this name, by rxhub.compat.cantemo.")
+        package = any(other.startswith(f"{name}.") for other in contents) or name == PLUGINS
+        module.__spec__ = ModuleSpec(name, None, is_package=package)
+        module.__package__ = name if package else name.rpartition(".")[0]
+        if package:
+            module.__path__ = directories if name == PLUGINS else []
+        vars(module).update(things)
+        setattr(module, _MARK, True)
+        parent, _, last = name.rpartition(".")
+        if parent:
+            setattr(modules[parent], last, module)
+    return modules
+
+
+def ours(module: ModuleType | None) -> bool:
+    """Whether a module was made here."""
+    return hasattr(module, _MARK)
+
+
+def _named(module: ModuleType, prefix: str) -> dict[str, Any]:
+    return {name: thing for name, thing in vars(module).items() if name.startswith(prefix)}

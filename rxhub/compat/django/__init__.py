@@ -1,0 +1,24 @@
+"""Django's signals over rxhub.
+
+- `Signal`, `receiver`: Django's contract on rxhub's signal; `install` puts them in the place of Django's own.
+- `observe`: one of Django's own signals, as it is, as an observable.
+- `database_signals`, `publish_database_signals`: what happens to users, groups and roles, as signals and as events.
+
+Django itself is imported when something of it is needed, never by importing this.
+"""
+
+from rxhub.compat.django.database import DatabaseSignals, database_signals, publish_database_signals
+from rxhub.compat.django.installation import install, uninstall
+from rxhub.compat.django.observe import observe
+from rxhub.compat.django.signal import Signal, receiver
+
+__all__ = [
+    "DatabaseSignals",
+    "Signal",
+    "database_signals",
+    "install",
+    "observe",
+    "publish_database_signals",
+    "receiver",
+    "uninstall",
+]

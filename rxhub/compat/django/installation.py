@@ -1,0 +1,54 @@
+"""Putting our signal in the place of Django's, before Django makes its own."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+from rxhub.compat.django.signal import Signal, receiver
+from rxhub.errors import RxHubError
+
+__all__ = ["install", "uninstall"]
+
+_PLACES = ("django.dispatch", "django.dispatch.dispatcher")
+_OURS: dict[str, Any] = {"Signal": Signal, "receiver": receiver}
+_theirs: dict[str, Any] = {}
+
+
+def install() -> None:
+    """Let every signal that is made from now on be ours: Django's, and those of all apps.
+
+    The place for it is the first line of `manage.py`, `wsgi.py` and `asgi.py`, before anything else of Django is
+    imported; the settings are too late. Installing again changes nothing.
+
+    Raises:
+        RxHubError: if a module has made signals of Django's own already.
+        ImportError: if there is no Django.
+    """
+    dispatcher = import_module(_PLACES[1])
+    if dispatcher.Signal is Signal:
+        return
+    late = sorted(name for name in [*sys.modules] if name not in _PLACES and _has(name, dispatcher.Signal))
+    if late:
+        raise RxHubError(
+            f"rxhub's signal cannot take the place of Django's: {', '.join(late)} imported that already. Call "
+            "rxhub.compat.django.install() before anything else of Django is imported, first thing in manage.py, "
+            "wsgi.py and asgi.py."
+        )
+    for name, ours in _OURS.items():
+        _theirs[name] = getattr(dispatcher, name)
+        for place in _PLACES:
+            setattr(import_module(place), name, ours)
+
+
+def uninstall() -> None:
+    """Let signals that are made from now on be Django's again; those that were made in between stay ours."""
+    for name in [*_theirs]:
+        theirs = _theirs.pop(name)
+        for place in _PLACES:
+            setattr(import_module(place), name, theirs)
+
+
+def _has(module: str, kind: Any) -> bool:
+    return any(value is kind for value in [*getattr(sys.modules.get(module), "__dict__", {}).values()])

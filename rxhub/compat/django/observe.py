@@ -1,0 +1,73 @@
+"""Django's own signals, as they are, as observables."""
+
+from __future__ import annotations
+
+from itertools import count
+from threading import Lock
+from typing import Any
+
+from reactivex import Observable, abc
+from reactivex.disposable import Disposable
+
+from rxhub.compat.django.signal import name_in_module
+from rxhub.emission import Emission
+from rxhub.signal import Signal
+
+__all__ = ["observe"]
+
+_numbers = count(1)
+
+
+def observe(signal: Any, *, sender: Any = None) -> Observable[Emission]:
+    """The emissions of one of Django's signals: `observe(post_save).pipe(where("sender=User and created=true"))`.
+
+    It connects to the signal when it is first subscribed to and leaves with the last subscription. An observer that
+    raises is logged, and breaks neither the save nor the other observers. Pipelines run where and when Django sends: in
+    its thread, inside its transaction.
+
+    Args:
+        signal: `django.db.models.signals.post_save`, or any other `django.dispatch.Signal`.
+        sender: whose emissions; None for everybody's.
+
+    Returns:
+        A cold observable. `emission.sender` is the sender itself; `signal.name` is the signal's name in the module
+        that defines it.
+    """
+    if isinstance(signal, Signal):
+        return signal.on(sender=sender)
+    return _Observed(signal, sender)
+
+
+class _Observed(Observable[Emission]):
+    def __init__(self, signal: Any, sender: Any) -> None:
+        super().__init__()
+        self._signal = signal
+        self._sender = sender
+        self._relay: Signal[...] = Signal(name_in_module(signal) or type(signal).__qualname__)
+        self._uid = f"rxhub.observe {next(_numbers)}"
+        self._lock = Lock()
+        self._count = 0
+
+    def _subscribe_core(
+        self, observer: abc.ObserverBase[Emission], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        subscription = self._relay.subscribe(observer, scheduler=scheduler)
+        with self._lock:
+            self._count += 1
+            if self._count == 1:
+                self._signal.connect(self._relayed, sender=self._sender, weak=False, dispatch_uid=self._uid)
+
+        def leave() -> None:
+            subscription.dispose()
+            with self._lock:
+                self._count -= 1
+                if self._count == 0:
+                    self._signal.disconnect(sender=self._sender, dispatch_uid=self._uid)
+
+        return Disposable(leave)
+
+    def _relayed(self, signal: Any, sender: Any, **named: Any) -> None:
+        self._relay.send_robust(sender, **named)
+
+    def __repr__(self) -> str:
+        return f"<emissions of Django's {self._relay.name}>"

@@ -1,0 +1,75 @@
+"""`ftrack_api.event.base`: the event as ftrack's client knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import rxhub.event
+
+__all__ = ["Event"]
+
+
+class Event(rxhub.event.Event):
+    """A mapping over seven keys, with `stop()`; beyond ftrack's, each key is an attribute too.
+
+    The arguments are those of `rxhub.Event`. As in ftrack, whatever is false as data, source or id counts as not given,
+    and an event takes attributes of one's own.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        id: str | None = None,
+        data: Any = None,
+        sent: Any = None,
+        source: Any = None,
+        target: str = "",
+        in_reply_to_event: str | None = None,
+    ) -> None:
+        # Their order is ftrack's, since programs print events.
+        self._fields = {
+            "id": id or None,
+            "data": data or {},
+            "topic": topic,
+            "sent": sent,
+            "source": source or {},
+            "target": target,
+            "in_reply_to_event": in_reply_to_event,
+        }
+        self._stopped = False
+
+    @property
+    def _data(self) -> dict[str, Any]:
+        """The dict behind the event, which programs reach into."""
+        return self.fields
+
+    @_data.setter
+    def _data(self, fields: dict[str, Any]) -> None:
+        self._fields = fields
+
+    @classmethod
+    def of(cls, event: Mapping[str, Any]) -> rxhub.event.Event:
+        """`event` itself, or, of an event of another class, one of ours around the same dict.
+
+        A program may hold events that it made by ftrack's own class, before `install()`.
+        """
+        if isinstance(event, rxhub.event.Event):
+            return event
+        twin = cls.__new__(cls)
+        fields = getattr(event, "_data", None)
+        twin._fields = cast("dict[str, Any]", fields) if isinstance(fields, dict) else dict(event)
+        twin._stopped = False
+        return twin
+
+    def envelope(self, kind: type[rxhub.event.Event] | None = None) -> rxhub.event.Event:
+        return super().envelope(kind or type(self))
+
+    def __str__(self) -> str:
+        return f"<{type(self).__name__} {self.fields}>"
+
+    __repr__ = __str__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy is of the same class, with the attributes that its user gave it.
+        return type(self)._rebuilt, (dict(self.fields), self._stopped), self.__dict__ or None

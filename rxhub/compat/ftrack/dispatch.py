@@ -1,0 +1,33 @@
+"""The dispatcher of ftrack's hub: its dialect, and its words for what a callback raised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from logging import Logger
+
+from rxhub.delivery import Outcome
+from rxhub.dispatcher import Dispatcher, Subscriber
+from rxhub.event import Event
+from rxhub.expression import Dialect
+
+__all__ = ["FtrackDispatcher"]
+
+
+class FtrackDispatcher(Dispatcher):
+    """Subscribers in ftrack's dialect.
+
+    Args:
+        joined: told of each new subscriber.
+        left: told of each subscriber that was removed.
+        logger: the hub's, to which errors of callbacks go.
+    """
+
+    def __init__(
+        self, joined: Callable[[Subscriber], None], left: Callable[[Subscriber], None], logger: Logger
+    ) -> None:
+        super().__init__(joined, left, Dialect.FTRACK)
+        self._logger = logger
+
+    def report(self, event: Event, outcome: Outcome, error: Exception) -> None:
+        self._logger.error("Error calling subscriber %s for event %s.", outcome.subscriber, event, exc_info=error)
+        self.errors.on_next(outcome)

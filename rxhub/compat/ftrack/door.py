@@ -1,0 +1,88 @@
+"""What rxhub's hub takes for its transport, when it is ftrack's hub that sends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from rxhub.errors import EventError, HubConnectionError
+from rxhub.event import Event
+from rxhub.expression import Expression
+from rxhub.transport import Sink
+
+if TYPE_CHECKING:
+    from rxhub.compat.ftrack.hub import EventHub
+
+__all__ = ["Door"]
+
+
+class Door:
+    """Hands everything to the methods of ftrack's hub, so that those who override them see it.
+
+    Args:
+        hub: whose door it is; held weakly, so that a dropped hub can go.
+    """
+
+    def __init__(self, hub: EventHub) -> None:
+        self._hub = ref(hub)
+
+    @property
+    def unsent(self) -> int:
+        hub = self._hub()
+        return 0 if hub is None else hub.unsent
+
+    refused = 0
+
+    def hold(self) -> None:
+        """Nothing: `init_connection` does it."""
+
+    def open(self, sink: Sink) -> None:
+        """Nothing: ftrack's hub connects by itself, and tells of it."""
+
+    def send(self, event: Event) -> Future[None]:
+        sent: Future[None] = Future()
+
+        def acknowledged(response: Mapping[str, Any]) -> None:
+            if response.get("success") is True:
+                sent.set_result(None)
+            else:
+                reason = response.get("message") or "it gave no reason"
+                sent.set_exception(HubConnectionError(f"The server refused {event.topic}: {reason}"))
+
+        hub = self._hub()
+        if hub is None:
+            sent.set_exception(HubConnectionError("The hub is gone."))
+            return sent
+        try:
+            # What cannot be written is only logged further down, and its future would never be done.
+            hub._encode(event)  # pyright: ignore[reportPrivateUsage]
+        except Exception as error:
+            sent.set_exception(EventError(f"{event.topic} cannot be written as JSON: {error}"))
+            return sent
+        hub._publish(event, callback=acknowledged)  # pyright: ignore[reportPrivateUsage]
+        return sent
+
+    def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
+        """Nothing: ftrack's hub tells the server, with the text of the subscription as it was written."""
+
+    def forget(self, id: str) -> None:
+        """Nothing, as for `interest`."""
+
+    def wait_for_room(self, timeout: float) -> bool:
+        return True
+
+    def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
+        closed: Future[None] = Future()
+        hub = self._hub()
+        if hub is not None and hub.connected:
+            try:
+                hub.disconnect(unsubscribe=False, reconnect=True)
+            except HubConnectionError:
+                pass  # another thread was first
+        closed.set_result(None)
+        return closed
+
+    def forked(self) -> None:
+        """Nothing: the hub lets go of its line."""

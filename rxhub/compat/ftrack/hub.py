@@ -1,0 +1,414 @@
+"""`ftrack_api.event.hub`: ftrack's hub over rxhub's.
+
+Theory of operation. The hub is an `rxhub.EventHub`: its dispatcher, its inbox and its handling contexts, with all their
+reactive faces. Between them and the server stand the methods of ftrack's hub, and each calls the next as there:
+
+    publish ──▶ _publish ──▶ _emit_event_packet ──▶ _send_packet ──▶ _connection
+    _connection ──▶ _receive_packet ──▶ _handle_packet ──▶ _event_queue ──▶ wait ──▶ _handle ──▶ callbacks
+                                                                             publish ◀── publish_reply
+
+so that a subclass that overrides one of them gets all that passes there. What rxhub itself would send goes the same
+way (`Door`). `packets` has the second line's first half, `sending` the first line, `subscribing` who is called;
+the rest is here.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterable, Mapping
+from functools import partial
+from time import monotonic
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import rxhub.dispatcher
+import rxhub.event
+import rxhub.hub
+from rxhub import errors
+from rxhub.compat.ftrack import exception
+from rxhub.compat.ftrack.base import Event
+from rxhub.compat.ftrack.dispatch import FtrackDispatcher
+from rxhub.compat.ftrack.door import Door
+from rxhub.compat.ftrack.expression import Parser
+from rxhub.compat.ftrack.line import Line
+from rxhub.compat.ftrack.packets import ProcessorThread, ServerDetails, SocketIoSession
+from rxhub.compat.ftrack.queues import EventQueue
+from rxhub.compat.ftrack.roll import Roll
+from rxhub.compat.ftrack.subscriber import Subscriber
+from rxhub.compat.ftrack.subscribing import Subscribing
+from rxhub.connection import Connection
+from rxhub.dispatcher import Run
+from rxhub.expression import Dialect
+from rxhub.expression.parser import parsed
+from rxhub.handling import FAREWELL, PATIENCE
+from rxhub.inbox import Action
+from rxhub.publisher import REPLY
+from rxhub.state import ConnectionState, Phase
+from rxhub.transport.socketio.backoff import Backoff
+
+__all__ = ["EventHub", "ServerDetails", "SocketIoSession"]
+
+_HELD = 30.0
+"""Seconds after which a connection that breaks had been a good one."""
+
+
+class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
+    """ftrack's hub: events from and to a server, routed to subscribers by priority.
+
+    Args:
+        server_url: of the event server.
+        api_user: who connects, and publishes.
+        api_key: the user's key.
+        headers: further headers.
+        cookies: likewise.
+
+    Attributes:
+        logger: named as ftrack's, so that what a program has configured for it still holds.
+        server: scheme, host and port.
+
+    Raises:
+        ValueError: if the URL has no scheme or no host.
+        TypeError: if headers or cookies are no mappings.
+    """
+
+    def __init__(
+        self,
+        server_url: str,
+        api_user: str | None,
+        api_key: str | None,
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+    ) -> None:
+        self.logger = logging.getLogger(f"ftrack_api.event.hub.{type(self).__name__}")
+        url = urlsplit(server_url)
+        if not url.scheme:
+            raise ValueError("Could not determine scheme from server url.")
+        if not url.hostname:
+            raise ValueError("Could not determine hostname from server url.")
+        self.server = ServerDetails(url.scheme, url.hostname, url.port)
+        self._server_url = server_url
+        self._api_user = api_user
+        self._api_key = api_key
+        self._cookies = _mapping(cookies or {})
+        self._headers = _mapping(headers or {})
+        self._connection = None
+        self._connection_initialised = False
+        self._connecting = False
+        self._intentional_disconnect = False
+        self._auto_reconnect_attempts = 30
+        self._auto_reconnect_delay = 10
+        self._wait_timeout = 4
+        self._expression_parser = Parser()
+        self._left_alone = threading.Event()
+        self._backoff = Backoff()
+        self._connected_at = 0.0
+        self._processor_thread: ProcessorThread | None = None
+        self._run: Run | None = None
+        Subscribing.__init__(self)
+        rxhub.hub.EventHub.__init__(self, server_url, api_user, api_key, overflow="drop-oldest")
+        self._event_queue = EventQueue(self._inbox)
+        self._roll = Roll(self._dispatcher)
+
+    def _new_link(self, server_url: str, *_: Any, **__: Any) -> Connection:
+        return Connection(server_url, self._inbox, {}, transport=Door(self))
+
+    def _new_dispatcher(self) -> FtrackDispatcher:
+        return FtrackDispatcher(self._joined, self._left, self.logger)
+
+    @property
+    def id(self) -> str:
+        """Of this hub; becomes the source id of what it publishes."""
+        return self._id
+
+    @id.setter
+    def id(self, value: str) -> None:
+        self._id = value
+        if "_publisher" in self.__dict__:
+            self._publisher.hub_id = value
+
+    @property
+    def _subscribers(self) -> Roll:
+        return self._roll
+
+    @_subscribers.setter
+    def _subscribers(self, members: Iterable[Any]) -> None:
+        self._roll.replace(members)
+
+    def get_server_url(self) -> str:
+        return f"{self.server.scheme}://{self.get_network_location()}"
+
+    def get_network_location(self) -> str:
+        return f"{self.server.hostname}:{self.server.port}" if self.server.port else self.server.hostname
+
+    @property
+    def secure(self) -> bool:
+        return self.server.scheme == "https"
+
+    # Connecting
+
+    def init_connection(self) -> None:
+        """From now on, what is published waits for the connection instead of being refused."""
+        self.logger.debug("Connection initialized,")
+        self._connection_initialised = True
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None and bool(self._connection.connected)
+
+    def connect(self) -> None:
+        """Connect, announce the subscribers, send what waits.
+
+        Raises:
+            EventHubConnectionError: if the hub is connected, or cannot be.
+        """
+        self._publisher.check_open()
+        if not self._connection_initialised:
+            self.init_connection()
+        if self.connected:
+            raise exception.EventHubConnectionError("Already connected.")
+        with self._lock:
+            if self._connecting:
+                raise exception.EventHubConnectionError("Already connecting.")
+            self._connecting = True
+        if threading.current_thread() is not self._processor_thread:
+            # A user's wish; the thread that comes back by itself heeds a disconnect() meanwhile.
+            self._left_alone.clear()
+        self._intentional_disconnect = False
+        self._link.changed(ConnectionState(Phase.CONNECTING))
+        try:
+            line = self._dial()
+            if self._left_alone.is_set():
+                line.close()
+                raise exception.EventHubConnectionError("The hub was disconnected meanwhile.")
+        except Exception as error:
+            message = 'Failed to connect to event server at {server_url} with error: "{error}".'
+            details = {"error": str(error), "server_url": self.get_server_url()}
+            refused = exception.EventHubConnectionError(message, details=details)
+            self.logger.debug("%s", refused, exc_info=True)
+            self._link.changed(ConnectionState(Phase.DISCONNECTED, str(error)))
+            raise refused from error
+        finally:
+            self._connecting = False
+        self._connected(line)
+
+    def _dial(self) -> Line:
+        session = self._get_socket_io_session()
+        if "websocket" not in session.supportedTransports:
+            raise ValueError("Server does not support websocket sessions.")
+        patience = float(session.heartbeatTimeout) if session.heartbeatTimeout else None
+        return Line(self._endpoint(), session.id, patience)
+
+    def _connected(self, line: Line) -> None:
+        if not self._inbox.open:
+            line.close()
+            self._publisher.check_open()
+        # A farewell that nobody has handled is no longer true, and would end the next wait().
+        self._inbox.withdraw_own()
+        self._announced.clear()
+        self._packet_callbacks.clear()
+        self._connected_at = monotonic()
+        self._connection = line
+        self._processor_thread = ProcessorThread(self)
+        self._processor_thread.start()
+        self._link.changed(ConnectionState(Phase.CONNECTED))
+        try:
+            self._add_subscriber(f"topic={REPLY}", self._handle_reply, subscriber={"id": self.id})
+        except exception.NotUniqueError:
+            pass
+        for subscriber in self._subscribers[:]:
+            self._notify_server_about_subscriber(subscriber)
+        self._resend()
+        self._flush()
+
+    def disconnect(self, unsubscribe: bool = True, reconnect: bool = False) -> None:
+        """Disconnect.
+
+        Args:
+            unsubscribe: remove all subscribers before.
+            reconnect: the hub is to be connected again soon: what is published waits, and nobody is told.
+
+        Raises:
+            EventHubConnectionError: if the hub is not connected; if it was reconnecting by itself, that ends.
+        """
+        if not reconnect:
+            self._left_alone.set()
+        connection = self._connection
+        if connection is None or not connection.connected:
+            raise exception.EventHubConnectionError("Not currently connected.")
+        self._intentional_disconnect = True
+        if not reconnect:
+            self._connection_initialised = False
+        if unsubscribe:
+            for subscriber in self._subscribers[:]:
+                try:
+                    self.unsubscribe(subscriber.metadata["id"])
+                except exception.NotFoundError:
+                    pass  # another thread was first
+        processor = self._processor_thread
+        if processor is not None:
+            processor.cancel(silent=reconnect)
+        self._connection = None
+        connection.close()
+        self._link.changed(ConnectionState(Phase.DISCONNECTED))
+        if processor is not None and processor is not threading.current_thread():
+            processor.join(self._wait_timeout)
+
+    def reconnect(self, attempts: int = 10, delay: float = 5) -> None:
+        """Disconnect, if connected, and connect again; the subscribers stay.
+
+        Args:
+            attempts: how often connecting is tried.
+            delay: seconds between two attempts at most; the first ones follow each other sooner.
+
+        Raises:
+            EventHubConnectionError: if every attempt failed, or `disconnect` ended them.
+        """
+        try:
+            self.disconnect(unsubscribe=False, reconnect=True)
+        except exception.EventHubConnectionError:
+            pass
+        pauses = Backoff(min(0.5, delay), delay)
+        for attempt in range(attempts):
+            self.logger.debug("Reconnect attempt %s of %s", attempt, attempts)
+            try:
+                self.connect()
+            except exception.EventHubConnectionError:
+                if self.connected or self._left_alone.wait(pauses.delay()):
+                    break
+            else:
+                break
+        if not self.connected:
+            raise exception.EventHubConnectionError(
+                f"Failed to reconnect to event server at {self.get_server_url()} after {attempts} attempts."
+            )
+
+    def _disconnected(self) -> None:
+        """The connection is gone; called by `_handle_packet`."""
+        if not self._intentional_disconnect:
+            self._link.changed(ConnectionState(Phase.DISCONNECTED, "the connection broke"))
+            if monotonic() - self._connected_at > _HELD:
+                self._backoff.reset()
+            # Not at once: a thousand others have lost the server too, or it drops us whenever we come.
+            if self._left_alone.wait(self._backoff.delay()):
+                self._intentional_disconnect = True
+        super()._disconnected()
+
+    def close(self, timeout: float = PATIENCE) -> None:
+        self._left_alone.set()
+        super().close(timeout)
+
+    def forked(self) -> None:
+        connection, self._connection = self._connection, None
+        if isinstance(connection, Line):
+            connection.let_go()
+        self._connecting = False
+        self._left_alone = threading.Event()
+        self._forget_unsent()
+        super().forked()
+
+    # Handling
+
+    def wait(self, duration: float | None = None) -> None:
+        """Handle events as they come, for `duration` seconds, or until the hub is disconnected.
+
+        Raises:
+            EventHubConnectionError: if neither `connect` nor `init_connection` was called.
+        """
+        if not self._connection_initialised and not self._inbox.ready:
+            raise exception.EventHubConnectionError(
+                "Event hub does not have a connection to the event server and will therefore only be able to receive "
+                "syncronous events. Call connect() first, or create the session with auto_connect_event_hub=True."
+            )
+        if not self.handled:
+            self._handling.wait(duration)
+            return
+        # Another thread handles the hub already, or a callback waits: ftrack's programs may.
+        end = None if duration is None else monotonic() + duration
+        while self._inbox.open:
+            left = 0.1 if end is None else min(0.1, end - monotonic())
+            try:
+                event = self._event_queue.get(timeout=left)
+            except queue.Empty:
+                pass
+            else:
+                self._handle(event)
+                if event["topic"] == FAREWELL:
+                    return
+            if end is not None and monotonic() > end:
+                return
+
+    def handle(self, event: rxhub.event.Event, run: Run) -> None:
+        before, self._run = self._run, run
+        try:
+            self._handle(event)
+        finally:
+            self._run = before
+
+    async def handle_async(self, event: rxhub.event.Event) -> None:
+        if type(self)._handle is not EventHub._handle:
+            self._handle(event)
+            return
+        self.events.on_next(event)
+        await self._dispatcher.dispatch_async(event, self._answer)
+
+    def _handle(self, event: Any, synchronous: bool = False) -> list[Any] | None:
+        """Run an event through the subscribers; if `synchronous`, without replies.
+
+        Returns:
+            The results of the callbacks that did not fail; None if the target cannot be read.
+        """
+        ours = Event.of(event)
+        target = ours.get("target")
+        if target:
+            try:
+                parsed(target, Dialect.FTRACK)
+            except errors.ExpressionError:
+                self.logger.exception("Cannot handle event as failed to parse event target information: %s", event)
+                return None
+        self.events.on_next(ours)
+        delivery = self._dispatcher.dispatch(ours, None if synchronous else self._answer, self._run)
+        if delivery.stopped_by is not None:
+            self.logger.debug(
+                "Subscriber %s stopped event %s. Will not process subsequent subscriber callbacks for this event.",
+                delivery.stopped_by,
+                event,
+            )
+            if ours is not event:
+                event.stop()
+        return delivery.results
+
+    def _answer(self, event: rxhub.event.Event, subscriber: rxhub.dispatcher.Subscriber, result: Any) -> None:
+        try:
+            self.publish_reply(event, data=result, source=subscriber.metadata)
+        except Exception:
+            self.logger.exception(
+                "Error publishing response %s from subscriber %s for event %s.", result, subscriber, event
+            )
+
+    def _handle_reply(self, event: rxhub.event.Event) -> Any:
+        return self._publisher.replies.handle(event)
+
+    # What the dispatcher tells
+
+    def _joined(self, subscriber: rxhub.dispatcher.Subscriber) -> None:
+        self._roll.enter(subscriber, first=subscriber.id == self.id)
+        if not isinstance(subscriber, Subscriber):
+            # A pipeline of hub.on(): nobody else tells the server of it.
+            self._notify_server_about_subscriber(subscriber)
+
+    def _left(self, subscriber: rxhub.dispatcher.Subscriber) -> None:
+        self._roll.strike(subscriber)
+        super()._left(subscriber)
+        if isinstance(subscriber, Subscriber):
+            self._notify_server_of_leave(subscriber)
+        else:
+            # A pipeline may be disposed of by a finalizer, in the middle of sending: not here, then.
+            self._inbox.call_soon(Action(partial(self._notify_server_of_leave, subscriber)))
+
+
+def _mapping(mapping: Any) -> dict[str, str]:
+    if not isinstance(mapping, Mapping):
+        raise TypeError(f"Expected mapping, got {mapping!r}.")
+    return dict(cast("Mapping[str, str]", mapping))

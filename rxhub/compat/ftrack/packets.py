@@ -1,0 +1,320 @@
+"""The Socket.IO half of ftrack's hub: packets, under the names by which subclasses override and call them.
+
+What ftrack's client calls is called here, in the same order and with the same arguments: each packet that comes goes
+through `_receive_packet` and `_handle_packet`, in a thread of its own; each that goes out through `_send_packet`, in
+the thread of whoever sends it. What the methods do beyond ftrack's: whatever comes, the thread goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from ssl import SSLError
+from typing import Any, NamedTuple, Protocol, cast
+from urllib.error import HTTPError
+
+from rxhub.compat.ftrack import exception
+from rxhub.compat.ftrack.base import Event
+from rxhub.compat.ftrack.line import PATIENCE
+from rxhub.errors import ProtocolError, RxHubError
+from rxhub.transport.socketio.endpoint import Endpoint
+from rxhub.transport.socketio.handshake import explained, request_line
+from rxhub.transport.socketio.payload import check_depth
+from rxhub.transport.socketio.protocol import Handshake
+from rxhub.transport.socketio.recent import Recent
+
+__all__ = ["Packets", "ProcessorThread", "ServerDetails", "SocketIoSession"]
+
+
+class SocketIoSession(NamedTuple):
+    """What a server answers to the handshake, as text."""
+
+    id: str
+    heartbeatTimeout: str  # noqa: N815  # ftrack's names
+    supportedTransports: list[str]  # noqa: N815
+
+
+class ServerDetails(NamedTuple):
+    """Where a server is."""
+
+    scheme: str
+    hostname: str
+    port: int | None
+
+
+_NAMES = ("disconnect", "connect", "heartbeat", "message", "json", "event", "acknowledge", "error")
+_REPLY, _WIRE_REPLY = "in_reply_to_event", "inReplyToEvent"
+
+
+class _Connection(Protocol):
+    @property
+    def connected(self) -> bool: ...
+    def send(self, packet: str) -> None: ...
+    def recv(self) -> Any: ...
+    def close(self) -> None: ...
+
+
+class Packets:
+    """The methods of ftrack's hub that know of packets.
+
+    The rest of the hub sets the attributes named here before it connects.
+    """
+
+    logger: logging.Logger
+    server: ServerDetails
+    _connection: _Connection | None
+    _api_user: str | None
+    _api_key: str | None
+    _headers: dict[str, str]
+    _cookies: dict[str, str]
+    _event_queue: Any
+    _intentional_disconnect: bool
+    _auto_reconnect_attempts: int
+    _auto_reconnect_delay: float
+    _lock: Any
+
+    def __init__(self) -> None:
+        self._unique_packet_id = 0
+        self._recent = Recent()
+        self._packet_callbacks: dict[int, Callable[[Mapping[str, Any]], object]] = {}
+        self._code_name_mapping = {str(code): name for code, name in enumerate(_NAMES)}
+        self._code_name_mapping |= {name: code for code, name in self._code_name_mapping.items()}
+
+    # What the other half brings
+
+    @property
+    def connected(self) -> bool:
+        """Whether the hub is connected."""
+        raise NotImplementedError
+
+    def get_server_url(self) -> str:
+        """The URL of the server."""
+        raise NotImplementedError
+
+    def reconnect(self, attempts: int = 10, delay: float = 5) -> None:
+        """Connect again."""
+        raise NotImplementedError
+
+    def _prepare_event(self, event: Any) -> None:
+        raise NotImplementedError
+
+    # Socket.IO
+
+    def _get_socket_io_session(self) -> SocketIoSession:
+        """Ask the server for a session; raise EventHubConnectionError if it gives none."""
+        endpoint = self._endpoint()
+        try:
+            answer = Handshake.parse(request_line(endpoint, PATIENCE))
+        except Exception as error:
+            cause = getattr(error, "reason", error)
+            why = error if isinstance(error, ProtocolError) else explained(error, endpoint, PATIENCE)
+            what = f"Failed to connect to server: {why}"
+            if isinstance(error, HTTPError):
+                what = f"Received unexpected status code {error.code}. {why}"
+            elif isinstance(cause, TimeoutError):
+                what = f"Timed out connecting to server: {why}"
+            elif isinstance(cause, SSLError):
+                what = f"Failed to negotiate SSL with server: {why}"
+            raise exception.EventHubConnectionError("{what}", details={"what": what}) from error
+        return SocketIoSession(answer.sid, str(answer.heartbeat or ""), list(answer.transports))
+
+    def _endpoint(self) -> Endpoint:
+        where = self.server.hostname if self.server.port is None else f"{self.server.hostname}:{self.server.port}"
+        return Endpoint(self.server.scheme, where, "", self._api_user, self._api_key, self._headers, self._cookies)
+
+    def _add_packet_callback(self, callback: Callable[[Mapping[str, Any]], object]) -> str:
+        """Remember what to call when a packet is acknowledged; return the packet's id as it is written."""
+        with self._lock:
+            self._unique_packet_id += 1
+            identifier = self._unique_packet_id
+            self._packet_callbacks[identifier] = callback
+        return f"{identifier}+"
+
+    def _pop_packet_callback(self, packet_identifier: int) -> Callable[[Mapping[str, Any]], object]:
+        return self._packet_callbacks.pop(packet_identifier)
+
+    def _emit_event_packet(self, namespace: str, event: Any, callback: Callable[..., object] | None) -> None:
+        """Send an event."""
+        data = self._encode({"name": namespace, "args": [event]})
+        self._send_packet(self._code_name_mapping["event"], data=data, callback=callback)
+
+    def _acknowledge_packet(self, packet_identifier: str, *args: Any) -> None:
+        """Acknowledge what the server sent."""
+        data = packet_identifier.rstrip("+")
+        if args:
+            data += f"+{self._encode(args)}"
+        self._send_packet(self._code_name_mapping["acknowledge"], data=data)
+
+    def _send_packet(self, code: Any, data: str = "", callback: Callable[..., object] | None = None) -> None:
+        """Send a packet; raise EventHubConnectionError if there is no way to the server."""
+        connection = self._connection
+        if connection is None:
+            raise exception.EventHubConnectionError("Failed to send packet: not connected.")
+        identifier = self._add_packet_callback(callback) if callback else ""
+        packet = f"{code}:{identifier}::{data}"
+        try:
+            connection.send(packet)
+        except Exception as error:
+            if identifier:
+                self._packet_callbacks.pop(int(identifier[:-1]), None)
+            if isinstance(error, OSError):
+                raise exception.EventHubConnectionError(f"Failed to send packet: {error}") from error
+            raise
+        self.logger.debug("Sent packet: %s", packet)
+
+    def _receive_packet(self) -> tuple[str, str | None, str | None, str | None]:
+        """Wait for a packet; return its code, id, path and data.
+
+        Raises EventHubConnectionError if none will come, EventHubPacketError if it is none.
+        """
+        connection = self._connection
+        try:
+            if connection is None:
+                raise OSError("not connected")
+            packet = connection.recv()
+        except Exception as error:
+            raise exception.EventHubConnectionError(f"Error receiving packet: {error}") from error
+        parts: list[str] = packet.split(":", 3) if isinstance(packet, str) else []
+        if len(parts) not in (1, 3, 4):
+            raise exception.EventHubPacketError(f"Received invalid packet {packet!r:.200}")
+        self.logger.debug("Received packet: %s", packet)
+        code, packet_identifier, path, data = (*parts, None, None, None)[:4]
+        return cast("str", code), packet_identifier, path, data
+
+    def _handle_packet(self, code: str, packet_identifier: str | None, path: str | None, data: str | None) -> None:
+        """Do what a packet from the server asks for."""
+        code_name = self._code_name_mapping.get(code)
+        if code_name == "connect":
+            self.logger.debug("Connected to event server.")
+            self._announce("ftrack.meta.connected")
+        elif code_name == "disconnect":
+            self._disconnected()
+        elif code_name == "heartbeat":
+            self._send_packet(self._code_name_mapping["heartbeat"])
+        elif code_name == "message":
+            self.logger.debug("Message received: %s", data)
+        elif code_name == "event":
+            self._take_event(data or "")
+        elif code_name == "acknowledge":
+            self._take_acknowledgement(data or "")
+        elif code_name == "error":
+            self.logger.error("Event server reported error: %s.", data)
+        else:
+            self.logger.debug("%s: %s", code_name or code, data)
+
+    def _disconnected(self) -> None:
+        self.logger.debug("Disconnected from event server.")
+        if not self._intentional_disconnect:
+            self.logger.debug("Disconnected unexpectedly. Attempting to reconnect.")
+            try:
+                self.reconnect(attempts=self._auto_reconnect_attempts, delay=self._auto_reconnect_delay)
+            except exception.EventHubConnectionError:
+                self.logger.debug("Failed to reconnect automatically.")
+            else:
+                self.logger.debug("Reconnected successfully.")
+        if not self.connected:
+            self._announce("ftrack.meta.disconnected")
+
+    def _announce(self, topic: str) -> None:
+        event = Event(topic)
+        self._prepare_event(event)
+        self._event_queue.put_own(event)
+
+    def _take_event(self, data: str) -> None:
+        payload = self._decode(data)
+        args = _list(cast("dict[str, Any]", payload).get("args")) if isinstance(payload, dict) else []
+        if len(args) != 1 or not isinstance(args[0], Mapping):
+            self.logger.debug("No event is in: %s", data)
+            return
+        try:
+            event = Event.from_wire(cast("Mapping[str, Any]", args[0]))
+        except RxHubError:
+            self.logger.exception("Failed to convert payload into event: %s", args)
+            return
+        if not self._recent.is_duplicate(event):
+            self._event_queue.put(event)
+
+    def _take_acknowledgement(self, data: str) -> None:
+        identifier, _, arguments = data.partition("+")
+        args = _list(self._decode(arguments)) if arguments else []
+        try:
+            callback = self._pop_packet_callback(int(identifier))
+        except (KeyError, ValueError):
+            self.logger.debug("An acknowledgement of nothing that waits for one: %s", data)
+            return
+        callback(cast("dict[str, Any]", args[0]) if args and isinstance(args[0], dict) else {})
+
+    def _encode(self, data: Any) -> str:
+        """JSON text of data, with events as the server knows them."""
+        return json.dumps(data, default=self._encode_object_hook, ensure_ascii=False, allow_nan=False)
+
+    def _encode_object_hook(self, item: Any) -> Any:
+        """What `item`, which JSON does not know, is written as."""
+        if not isinstance(item, Mapping):
+            raise TypeError(f"{item!r} is not JSON serializable")
+        written: dict[str, Any] = dict(cast("Mapping[str, Any]", item))
+        if _REPLY in written and callable(getattr(cast("Any", item), "is_stopped", None)):
+            written[_WIRE_REPLY] = written.pop(_REPLY)
+        return written
+
+    def _decode(self, string: str) -> Any:
+        """The value of JSON text; `inReplyToEvent` is renamed in the envelope, and stays in its data."""
+        check_depth(string)
+        value: Any = json.loads(string)
+        envelopes = [value]
+        if isinstance(value, dict):
+            envelopes += _list(cast("dict[str, Any]", value).get("args"))
+        for envelope in envelopes:
+            if isinstance(envelope, dict) and _WIRE_REPLY in envelope:
+                fields = cast("dict[str, Any]", envelope)
+                fields[_REPLY] = fields.pop(_WIRE_REPLY)
+        return envelopes[0]
+
+
+def _list(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+class ProcessorThread(threading.Thread):
+    """Reads packets from the server and has them handled, until the connection ends.
+
+    Args:
+        client: the hub.
+    """
+
+    def __init__(self, client: Packets) -> None:
+        super().__init__(name="rxhub.ftrack", daemon=True)
+        self.client = client
+        self.done = threading.Event()
+        self.silent = False
+
+    def run(self) -> None:
+        """Read on, whatever comes; what a packet's handling raises is logged."""
+        client = self.client
+        while not self.done.is_set():
+            try:
+                packet = client._receive_packet()  # pyright: ignore[reportPrivateUsage]
+            except exception.EventHubPacketError as error:
+                client.logger.debug("Ignoring invalid packet: %s", error)
+            except Exception as error:
+                client.logger.debug("No more packets come: %s", error)
+                break
+            else:
+                self._handle(*packet)
+        self.done.set()
+        if not self.silent:
+            # As if the server had said so; it is from there that the hub reconnects.
+            self._handle("0", "", "", "")
+
+    def _handle(self, *packet: Any) -> None:
+        try:
+            self.client._handle_packet(*packet)  # pyright: ignore[reportPrivateUsage]
+        except Exception:
+            self.client.logger.exception("A packet from the server could not be handled: %.200r", packet)
+
+    def cancel(self, silent: bool = False) -> None:
+        """End after the packet under way; if `silent`, without telling anybody."""
+        self.silent = silent
+        self.done.set()

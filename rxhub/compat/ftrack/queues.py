@@ -1,0 +1,88 @@
+"""The queue of a hub's events as ftrack's programs reach into it, over rxhub's inbox."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any, cast
+
+from rxhub.compat.ftrack.base import Event
+from rxhub.event import Event as AnyEvent
+from rxhub.inbox import Action, Inbox
+
+__all__ = ["EventQueue"]
+
+logger = logging.getLogger("rxhub")
+
+
+class EventQueue:
+    """What `queue.Queue` is to ftrack's hub: an overridden `wait` takes events out here, and puts its own in.
+
+    Whatever is put comes out again, be it an event or, say, a pair of an event and a job. Whoever gets also runs what
+    else is due in the handling context, such as timers on `hub.scheduler`.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Add an item behind those that wait. It never waits: a full inbox drops its oldest event and counts it."""
+        if isinstance(item, Mapping) and not isinstance(item, AnyEvent):
+            item = Event.of(cast("Mapping[str, Any]", item))
+        dropped = self._inbox.dropped
+        self._inbox.put(item)
+        if not dropped < self._inbox.dropped:
+            return
+        if not dropped:
+            logger.warning("More than %d events wait to be handled; the oldest are dropped.", self._inbox.capacity)
+
+    def put_nowait(self, item: Any) -> None:
+        """As `put`."""
+        self.put(item)
+
+    def put_own(self, event: Event) -> None:
+        """Add an event of the hub's own, which is neither counted nor dropped."""
+        self._inbox.put_own(event)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take the first item.
+
+        Raises:
+            queue.Empty: if none came within `timeout` seconds, or the hub was closed.
+        """
+        end = None if timeout is None else monotonic() + timeout
+        while True:
+            item: Any = self._inbox.take()
+            if isinstance(item, Action):
+                try:
+                    item()
+                except Exception as error:
+                    logger.error("An action on hub.scheduler failed: %s", error, exc_info=error)
+                continue
+            if item is not None:
+                return item
+            left = None if end is None else end - monotonic()
+            if not block or not self._inbox.open or (left is not None and left <= 0):
+                raise queue.Empty
+            self._inbox.wait(left)
+
+    def get_nowait(self) -> Any:
+        """As `get`, without waiting."""
+        return self.get(block=False)
+
+    def qsize(self) -> int:
+        """How many events wait."""
+        return len(self._inbox)
+
+    def empty(self) -> bool:
+        """Whether none waits."""
+        return not len(self._inbox)
+
+    def full(self) -> bool:
+        """Whether one more would drop the oldest."""
+        return len(self._inbox) >= self._inbox.capacity
+
+    def task_done(self) -> None:
+        """Nothing; a queue has it."""

@@ -1,0 +1,60 @@
+"""`ftrack_api.event.subscriber`: a subscriber that ftrack's programs know, and rxhub's dispatcher calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from reactivex import abc
+
+import rxhub.dispatcher
+from rxhub.compat.ftrack.subscription import Subscription
+from rxhub.expression import Dialect, parse
+from rxhub.handover import Settle
+
+__all__ = ["Subscriber"]
+
+
+def _settle(*_: object) -> None:
+    """Nothing: without a scheduler no callback ends later."""
+
+
+class Subscriber(rxhub.dispatcher.Subscriber):
+    """One registration.
+
+    Args:
+        subscription: which events, as text.
+        callback: called with each; it is not looked at before.
+        metadata: who subscribes; the dict is kept as it is.
+        priority: lower runs first.
+
+    Attributes:
+        subscription: a `Subscription`; the other attributes are those that were given.
+    """
+
+    subscription: Subscription  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(
+        self,
+        subscription: str,
+        callback: Any,
+        metadata: MutableMapping[str, Any],
+        priority: float,
+        scheduler: abc.SchedulerBase | None = None,
+        settle: Settle = _settle,
+    ) -> None:
+        read = Subscription(subscription)
+        # Its own text: rxhub remembers the trees of short ones, so this reads nothing twice.
+        tree = parse(subscription, Dialect.FTRACK)
+        identified = metadata if "id" in metadata else {**metadata, "id": None}
+        super().__init__(subscription, tree, callback, identified, priority, scheduler, settle)
+        self.metadata = metadata
+        self.subscription = read
+
+    def __str__(self) -> str:
+        return f'<{type(self).__name__} metadata={self.metadata} subscription="{self.subscription}">'
+
+    __repr__ = __str__
+
+    def interested_in(self, event: Mapping[str, Any]) -> bool:
+        return self.subscription.includes(event)

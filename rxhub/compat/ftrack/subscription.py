@@ -1,0 +1,33 @@
+"""`ftrack_api.event.subscription`: a subscription and what it includes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rxhub.compat.ftrack.expression import Parser
+
+__all__ = ["Subscription"]
+
+
+class Subscription:
+    """A subscription.
+
+    Args:
+        subscription: its text, which `str()` gives back as it is.
+
+    Raises:
+        ParseError: if the text is none.
+    """
+
+    parser = Parser()
+
+    def __init__(self, subscription: str) -> None:
+        self._subscription = subscription
+        self._expression = self.parser.parse(subscription)
+
+    def __str__(self) -> str:
+        return self._subscription
+
+    def includes(self, event: Any) -> bool:
+        """Whether the event is subscribed to."""
+        return self._expression.match(event)

@@ -1,0 +1,111 @@
+"""Weak references to receivers: to a bound method they live as long as its object.
+
+A method is made anew each time it is asked for, so that a plain weak reference to it is dead at once.
+`BoundMethodWeakref` refers to the object and to the function. Two of them are equal while they refer to the same
+method.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+from weakref import ReferenceType, ref
+
+from rxhub.compat.pydispatch.errors import DispatcherTypeError
+
+__all__ = ["BoundMethodWeakref", "safeRef"]
+
+_logger = logging.getLogger("rxhub")
+
+
+def safeRef(  # noqa: N802 - PyDispatcher's name
+    target: Any,
+    onDelete: Callable[[Any], object] | None = None,  # noqa: N803 - likewise
+) -> ReferenceType[Any] | BoundMethodWeakref:
+    """A weak reference to a callable, bound methods included.
+
+    Args:
+        target: the callable.
+        onDelete: called with the reference when the target is gone.
+
+    Raises:
+        TypeError: if the target cannot be referred to weakly; a `DispatcherTypeError` if it is a method of
+            C code, which has no function apart from its object.
+    """
+    if getattr(target, "__self__", None) is not None:
+        if not hasattr(target, "__func__"):
+            raise DispatcherTypeError(
+                f"safeRef target {target!r} has __self__, but no __func__: it is made in C and cannot be referred to "
+                "weakly. Connect it with weak=False, or a function that calls it."
+            )
+        return BoundMethodWeakref(target, onDelete)
+    return ref(target) if onDelete is None else ref(target, onDelete)
+
+
+class BoundMethodWeakref:
+    """A weak reference to a bound method.
+
+    Attributes:
+        key: the ids of the object and of the function.
+        deletionMethods: what is called with this reference, once, when either of the two is gone.
+        weakSelf: refers to the object.
+        weakFunc: refers to the function.
+        selfName: the name of the object's class.
+        funcName: the name of the function.
+    """
+
+    __slots__ = ("__weakref__", "deletionMethods", "funcName", "key", "selfName", "weakFunc", "weakSelf")
+
+    def __init__(self, target: Any, onDelete: Callable[[Any], object] | None = None) -> None:  # noqa: N803
+        # Were the callback to hold this reference, the two would keep each other, and the key its place, for ever.
+        me = ref(self)
+
+        def gone(_: object) -> None:
+            reference = me()
+            if reference is not None:
+                reference._delete()
+
+        owner, function = target.__self__, target.__func__
+        self.deletionMethods = [] if onDelete is None else [onDelete]
+        self.key = self.calculateKey(target)
+        self.weakSelf: ReferenceType[Any] = ref(owner, gone)
+        self.weakFunc: ReferenceType[Any] = ref(function, gone)
+        self.selfName: str = type(owner).__name__
+        self.funcName = str(getattr(function, "__name__", function))
+
+    @classmethod
+    def calculateKey(cls, target: Any) -> tuple[int, int]:  # noqa: N802
+        """What tells one method from another while both live."""
+        return id(target.__self__), id(target.__func__)
+
+    def _delete(self) -> None:
+        told, self.deletionMethods = self.deletionMethods, []
+        for call in told:
+            try:
+                call(self)
+            except Exception:
+                _logger.exception("%r raised when it was told that %r is gone.", call, self)
+
+    def __call__(self) -> Any:
+        """The method, or None if its object is gone."""
+        owner = self.weakSelf()
+        function = self.weakFunc()
+        return None if owner is None or function is None else function.__get__(owner)
+
+    def __bool__(self) -> bool:
+        return self() is not None
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, BoundMethodWeakref):
+            return NotImplemented
+        # The ids of the dead are given to others.
+        return self.key == other.key and bool(self) and bool(other)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}( {self.selfName}.{self.funcName} )"

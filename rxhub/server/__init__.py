@@ -1,0 +1,27 @@
+"""An event server that ftrack's clients, in Python and JavaScript, take for one of their own.
+
+- `running`: a server for as long as a `with` block lasts.
+- `serve`: a server in the foreground; `rxhub serve` at a terminal.
+- `application`: the ASGI application, to be mounted in another one.
+- `Users`, `User`, `UsersFile`, `Topics`: who may connect, and do what.
+- `Limits`, `SlowConsumer`: how much of it.
+"""
+
+from rxhub.server.asgi import application
+from rxhub.server.limits import Limits, SlowConsumer
+from rxhub.server.rules import Topics
+from rxhub.server.serving import Running, running, serve
+from rxhub.server.users import User, Users, UsersFile
+
+__all__ = [
+    "Limits",
+    "Running",
+    "SlowConsumer",
+    "Topics",
+    "User",
+    "Users",
+    "UsersFile",
+    "application",
+    "running",
+    "serve",
+]

@@ -1,0 +1,204 @@
+"""The ASGI application: handshake, WebSocket, health, statistics, metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from rxhub.errors import Refused
+from rxhub.server.authentication import NotAuthenticated, TooManyAttempts
+from rxhub.server.connection import Ending
+from rxhub.server.counters import prometheus
+from rxhub.server.door import (
+    address,
+    basic,
+    credentials,
+    is_exposed,
+    is_origin_allowed,
+    origin_of,
+    redact,
+)
+from rxhub.server.events import EventServer
+from rxhub.server.limits import Limits, SlowConsumer
+from rxhub.server.users import Users
+from rxhub.transport.socketio.protocol import PATH
+
+__all__ = ["application", "routes"]
+
+_logger = logging.getLogger("rxhub.server")
+
+_EXPOSED: Final = (
+    "Keys and events would travel in plain text. Use https; a proxy that does must say so by X-Forwarded-Proto. "
+    "If the network is to be trusted, start the server with plain_text=True."
+)
+
+
+def application(
+    users: Users,
+    *,
+    limits: Limits | None = None,
+    origins: Collection[str] = (),
+    plain_text: bool = False,
+    heartbeat: float = 10.0,
+    heartbeat_timeout: float = 30.0,
+    slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT,
+) -> Starlette:
+    """An event server as an ASGI application, to be run by itself or mounted in another one.
+
+    uvicorn's defaults are not made for it: run it by `rxhub serve`, or with `ws="websockets-sansio"`,
+    `ws_per_message_deflate=False`, `ws_ping_interval=None` and `ws_max_size` at your limit.
+
+    Args:
+        users: who may connect.
+        limits: what they may do.
+        origins: web pages that may connect beside the server's own, as browsers name them: `https://studio.example`.
+        plain_text: also serve what does not come from this machine without TLS.
+        heartbeat: seconds between two heartbeats; ftrack's JavaScript client leaves after 15 seconds without one.
+        heartbeat_timeout: seconds after which a client that sends nothing is gone.
+        slow_consumer: what happens to a client that does not read.
+
+    Returns:
+        The application; it needs no lifespan.
+    """
+    server = EventServer(
+        users, limits=limits, heartbeat=heartbeat, heartbeat_timeout=heartbeat_timeout, slow_consumer=slow_consumer
+    )
+    return routes(server, origins=origins, plain_text=plain_text)
+
+
+def routes(server: EventServer, *, origins: Collection[str] = (), plain_text: bool = False) -> Starlette:
+    """The application of a server that was made before."""
+    doors = _Doors(server, frozenset(origins), plain_text)
+    return Starlette(
+        routes=[
+            Route(PATH, doors.handshake, methods=["GET"]),
+            Route(PATH.rstrip("/"), doors.handshake, methods=["GET"]),
+            WebSocketRoute(f"{PATH}websocket/{{sid}}", _WebSocket(doors)),
+            Route("/health", doors.health, methods=["GET"]),
+            Route("/stats", doors.stats, methods=["GET"]),
+            Route("/metrics", doors.metrics, methods=["GET"]),
+        ]
+    )
+
+
+class _Doors:
+    """The endpoints."""
+
+    def __init__(self, server: EventServer, origins: frozenset[str], plain_text: bool) -> None:
+        self.server = server
+        self._origins = origins
+        self._plain_text = plain_text
+
+    def objection(self, scope: Scope) -> str:
+        """Why this request is refused whoever makes it; empty if it is not."""
+        if not self._plain_text and is_exposed(scope):
+            return _EXPOSED
+        if not is_origin_allowed(scope, self._origins):
+            return "Pages of this origin may not connect; start the server with it among its origins."
+        return ""
+
+    async def handshake(self, request: Request) -> Response:
+        """Answer `GET /socket.io/1/` with a session id."""
+        scope = request.scope
+        shown = credentials(scope)
+        redact(scope)
+        server = self.server
+        headers = _cross_origin(scope)
+        if server.is_closing:
+            return PlainTextResponse("The server shuts down.", 503, {"retry-after": "5", **headers})
+        if objection := self.objection(scope):
+            server.counters.handshakes_refused += 1
+            return PlainTextResponse(objection, 403)
+        try:
+            if shown is None:
+                raise NotAuthenticated(
+                    "Show a user and a key: headers ftrack-user and ftrack-api-key, or api_user and api_key in a query."
+                )
+            user = await server.authenticate(shown, address(scope))
+            line = server.shake_hands(user)
+        except NotAuthenticated as error:
+            server.counters.handshakes_refused += 1
+            _logger.warning("A handshake from %s as %r was refused.", address(scope), shown and shown.user[:100])
+            return PlainTextResponse(str(error), 401, headers)
+        except TooManyAttempts as error:
+            server.counters.handshakes_refused += 1
+            return PlainTextResponse(str(error), 429, {"retry-after": "2", **headers})
+        return PlainTextResponse(line, headers={"cache-control": "no-store", **headers})
+
+    async def health(self, request: Request) -> Response:
+        """Whether clients are let in; for load balancers, without credentials."""
+        redact(request.scope)
+        if self.server.is_closing:
+            return JSONResponse({"status": "closing"}, 503)
+        return JSONResponse({"status": "ok"})
+
+    async def stats(self, request: Request) -> Response:
+        """The statistics as JSON."""
+        return await self._refusal(request) or JSONResponse(self.server.stats())
+
+    async def metrics(self, request: Request) -> Response:
+        """The same for Prometheus."""
+        refusal = await self._refusal(request)
+        return refusal or PlainTextResponse(
+            prometheus(self.server.stats()), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+    async def _refusal(self, request: Request) -> Response | None:
+        """What to answer instead to somebody who may not know; None if they may."""
+        scope = request.scope
+        shown = credentials(scope) or basic(scope)
+        redact(scope)
+        if objection := self.objection(scope):
+            return PlainTextResponse(objection, 403)
+        try:
+            if shown is None:
+                raise NotAuthenticated("Show a user and a key.")
+            await self.server.authenticate(shown, address(scope))
+        except NotAuthenticated as error:
+            return PlainTextResponse(str(error), 401, {"www-authenticate": 'Basic realm="rxhub"'})
+        except TooManyAttempts as error:
+            return PlainTextResponse(str(error), 429, {"retry-after": "2"})
+        return None
+
+
+class _WebSocket:
+    """The WebSocket's endpoint, as bare ASGI: nothing stands between a packet and its connection."""
+
+    def __init__(self, doors: _Doors) -> None:
+        self._doors = doors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        server = self._doors.server
+        shown = credentials(scope)
+        redact(scope)
+        await receive()  # the request to connect
+        try:
+            if objection := self._doors.objection(scope):
+                raise Refused(objection)
+            connection = server.admit(scope["path_params"]["sid"], shown)
+        except Refused as error:
+            _logger.warning("A WebSocket from %s was refused: %s", address(scope), error)
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})  # before it is accepted: HTTP 403
+            return
+        try:
+            await send({"type": "websocket.accept"})
+            await server.serve(connection, receive, send)
+        finally:
+            if connection.ending is None:
+                connection.ending = Ending.GONE
+            server.left(connection)
+
+
+def _cross_origin(scope: Scope) -> dict[str, Any]:
+    """What lets a page of an allowed origin read the answer; ftrack's JavaScript client asks with credentials."""
+    origin = origin_of(scope)
+    if origin is None:
+        return {}
+    return {"access-control-allow-origin": origin, "access-control-allow-credentials": "true", "vary": "Origin"}

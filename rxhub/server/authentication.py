@@ -1,0 +1,104 @@
+"""Whether a key is its user's: checked in constant time, rarely enough that nobody can guess or exhaust.
+
+A check costs some tenths of a second of a processor and 16 MiB, for right keys and wrong ones, known users and
+unknown. Two at once run, in threads. A key that was checked before costs nothing (`User.knows`), so that a studio
+reconnects in a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from os import urandom
+from typing import NamedTuple
+
+from rxhub.errors import RxHubError
+from rxhub.server.keys import Hash
+from rxhub.server.limits import Limits
+from rxhub.server.rates import Buckets
+from rxhub.server.users import User, Users
+
+__all__ = ["Authentication", "Credentials", "NotAuthenticated", "TooManyAttempts"]
+
+_AT_ONCE = 2
+_MOST_WAITING = 1_000
+_LONGEST_KEY = 1_024
+_ADDRESS_FACTOR = 10
+
+
+class NotAuthenticated(RxHubError):
+    """There is no such user, or this is not the user's key; which of both is not told."""
+
+
+class TooManyAttempts(RxHubError):
+    """An address, or a user, tries too often."""
+
+
+class Credentials(NamedTuple):
+    """What a client shows."""
+
+    user: str
+    key: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(user={self.user!r}, key='***')"
+
+
+# Nobody's key: what an unknown user's is checked against, so that the time it takes does not tell.
+_NOBODY = Hash(f"scrypt$16384$8$5${b64encode(urandom(16)).decode()}${b64encode(urandom(64)).decode()}")
+
+
+class Authentication:
+    """The check at the door of a server.
+
+    Args:
+        users: who may come in.
+        limits: how often one may try.
+    """
+
+    def __init__(self, users: Users, limits: Limits) -> None:
+        self._users = users
+        self._of_name = Buckets(limits.failures, limits.failures_at_once)
+        self._of_address = Buckets(limits.failures * _ADDRESS_FACTOR, limits.failures_at_once * _ADDRESS_FACTOR)
+        self._checks = asyncio.Semaphore(_AT_ONCE)
+        self._waiting = 0
+
+    async def user(self, shown: Credentials, address: str) -> User:
+        """The user that these credentials are of.
+
+        Args:
+            shown: what the client shows.
+            address: where it comes from.
+
+        Raises:
+            NotAuthenticated: if they are nobody's.
+            TooManyAttempts: if too many were nobody's lately, under this name or from this address.
+        """
+        user = self._users.get(shown.user)
+        if user is not None and user.knows(shown.key):
+            return user
+        if len(shown.key) > _LONGEST_KEY or len(shown.user) > _LONGEST_KEY:
+            raise NotAuthenticated("The user or the key is wrong.")
+        if self._waiting >= _MOST_WAITING:
+            raise TooManyAttempts("Too many keys wait to be checked.")
+        self._waiting += 1
+        try:
+            async with self._checks:
+                return await self._checked(shown, address)
+        finally:
+            self._waiting -= 1
+
+    async def _checked(self, shown: Credentials, address: str) -> User:
+        user = self._users.get(shown.user)
+        if user is not None and user.knows(shown.key):  # by now: somebody was before us in the queue
+            return user
+        of_name, of_address = self._of_name[address, shown.user], self._of_address[address]
+        if not (of_name.is_ready and of_address.is_ready):
+            raise TooManyAttempts("Too many attempts with a wrong key; wait some seconds.")
+        is_right = await asyncio.to_thread((user.hash if user is not None else _NOBODY).check, shown.key)
+        if user is None or not is_right:
+            of_name.take()
+            of_address.take()
+            raise NotAuthenticated("The user or the key is wrong.")
+        user.remember(shown.key)
+        return user

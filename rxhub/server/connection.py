@@ -1,0 +1,273 @@
+"""One client's WebSocket: reads packets, hands events to the router, sends what the router has for it.
+
+It ends without a closing frame, by the end of the stream, and that is on purpose: ftrack's Python client takes a
+closing frame for a packet that it does not know, and then neither reads nor reconnects (measured). At the end of the
+stream it connects again, and so do the JavaScript clients. A `0::` would do for Python, but socket.io 0.9's client
+takes it for a farewell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from rxhub.errors import EventError, ProtocolError, Refused
+from rxhub.server.envelope import Envelope, read
+from rxhub.server.outbox import Outbox
+from rxhub.server.users import User
+from rxhub.transport.socketio.protocol import HEARTBEAT, Code, Packet, ServerSession, State, encode
+
+if TYPE_CHECKING:
+    from rxhub.server.events import EventServer
+
+__all__ = ["Connection", "Ending"]
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+SUBSCRIBE: Final = "ftrack.meta.subscribe"
+UNSUBSCRIBE: Final = "ftrack.meta.unsubscribe"
+
+_PACKETS_AT_A_STRETCH = 16
+_FAREWELL = 1.0
+
+_logger = logging.getLogger("rxhub.server")
+
+
+class Ending(Enum):
+    """Why a connection ended."""
+
+    GONE = "the client left"
+    MALFORMED = "the client sent what is no packet"
+    SILENT = "the client answered no heartbeat"
+    SLOW = "the client did not read"
+    REMOVED = "the user was removed or changed"
+    SHUTDOWN = "the server shuts down"
+
+
+class _Subscription(msgspec.Struct):
+    subscriber: dict[str, Any]
+    subscription: str
+
+
+class _Unsubscription(msgspec.Struct):
+    subscriber: dict[str, Any]
+
+
+_subscription = msgspec.json.Decoder(_Subscription).decode
+_unsubscription = msgspec.json.Decoder(_Unsubscription).decode
+
+
+class Connection:
+    """One client.
+
+    Args:
+        server: whose client it is.
+        account: the user who made the handshake.
+
+    Attributes:
+        user: the user's name.
+        ending: why it ended; None as long as it has not.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_account",
+        "_bucket",
+        "_heard",
+        "_outbox",
+        "_reader",
+        "_server",
+        "_session",
+        "_timer",
+        "ending",
+        "user",
+    )
+
+    def __init__(self, server: EventServer, account: User) -> None:
+        limits = server.limits
+        self.user = account.name
+        self.ending: Ending | None = None
+        self._server = server
+        self._account = account
+        self._session = ServerSession()
+        self._outbox = Outbox(limits.queue, limits.queue_bytes, server.slow_consumer)
+        self._bucket = server.bucket(account.name)
+        self._reader: asyncio.Task[Ending] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._heard = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait to be sent."""
+        return len(self._outbox)
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket that was accepted, until it ends. The caller then ends the stream."""
+
+        async def send_text(text: str) -> None:
+            await send({"type": "websocket.send", "text": text})
+
+        loop = asyncio.get_running_loop()
+        self._heard = loop.time()
+        self._outbox.put(self._session.open())
+        self._timer = loop.call_later(self._server.heartbeat, self._beat)
+        writer = loop.create_task(self._outbox.write(send_text))
+        reader = self._reader = loop.create_task(self._read(receive))
+        try:
+            await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
+            if self.ending is None:
+                self.ending = self._reason(reader)
+            if self.ending not in {Ending.GONE, Ending.SLOW}:
+                self._outbox.close()
+                await asyncio.wait(
+                    {writer}, timeout=self._server.grace if self.ending is Ending.SHUTDOWN else _FAREWELL
+                )
+        finally:
+            self._timer.cancel()
+            self._session.lost()
+            self._server.left(self, dropped=self._outbox.dropped)
+            reader.cancel()
+            writer.cancel()
+            # Whatever they end with has been looked at, or comes of a peer that is gone.
+            await asyncio.gather(reader, writer, return_exceptions=True)
+
+    def deliver(self, text: str) -> bool:
+        """Put an event packet into the queue; False if this client gets nothing any more."""
+        return self._session.state is State.OPEN and self._put(text, is_event=True)
+
+    def end(self, reason: Ending) -> None:
+        """End it: what is in the queue is sent first, for as long as that may take; nothing more is read."""
+        if self.ending is None:
+            self.ending = reason
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def look_at_account(self, account: User | None) -> None:
+        """Go on with the rules that the user has now; end it if there is no such user, or the key is another one."""
+        if account is None or not account.has_same_key(self._account):
+            self.end(Ending.REMOVED)
+        elif account.subscribe.patterns != self._account.subscribe.patterns:
+            # What it subscribed to was narrowed by the old rules; it subscribes again when it is back.
+            self.end(Ending.REMOVED)
+        else:
+            self._account = account
+
+    def _reason(self, reader: asyncio.Task[Ending]) -> Ending:
+        """What the first of the two tasks ended for; the reader, if both did."""
+        if self._outbox.overflowed:
+            return Ending.SLOW
+        if not reader.done() or reader.cancelled():
+            return Ending.GONE
+        error = reader.exception()
+        if error is not None:
+            _logger.error("The connection of %r failed.", self.user, exc_info=error)
+            return Ending.GONE
+        return reader.result()
+
+    async def _read(self, receive: Receive) -> Ending:
+        loop = asyncio.get_running_loop()
+        count = 0
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return Ending.GONE
+            self._heard = loop.time()
+            try:
+                packet = self._session.receive(message.get("text"))  # pyright: ignore[reportArgumentType]  # it checks
+            except ProtocolError as error:
+                _logger.warning("A client of %r is cut off: %s", self.user, error)
+                return Ending.MALFORMED
+            self._server.counters.packets_received += 1
+            delay = self._bucket.reserve()
+            if packet.code is Code.EVENT:
+                self._take(packet)
+            elif packet.code is Code.DISCONNECT:
+                return Ending.GONE
+            elif packet.id is not None:
+                self._put(self._session.refuse(packet.id, "Only events are taken here."))
+            count += 1
+            if delay > 0:
+                # Read no more for now. What the client sends waits in its own socket, and nothing is lost.
+                await asyncio.sleep(delay)
+            elif count % _PACKETS_AT_A_STRETCH == 0:
+                # Many packets may have come in one piece; without this, nobody else had a turn meanwhile.
+                await asyncio.sleep(0)
+
+    def _take(self, packet: Packet) -> None:
+        """Do what an event packet asks for, and acknowledge it."""
+        counters = self._server.counters
+        counters.events_received += 1
+        try:
+            if len(packet.data) > self._server.limits.message:
+                raise Refused(
+                    f"An event has {self._server.limits.message} characters at most; this has {len(packet.data)}."
+                )
+            envelope = read(packet.data)
+            if envelope.topic == SUBSCRIBE:
+                self._subscribe(envelope)
+            elif envelope.topic == UNSUBSCRIBE:
+                self._unsubscribe(envelope)
+            else:
+                self._publish(envelope, packet.data)
+        except (EventError, Refused) as error:
+            counters.events_refused += 1
+            _logger.info("An event of %r was refused: %s", self.user, error)
+            if packet.id is not None:
+                self._put(self._session.refuse(packet.id, str(error)))
+        else:
+            if packet.id is not None:
+                self._put(self._session.accept(packet.id))
+
+    def _publish(self, envelope: Envelope, text: str) -> None:
+        if envelope.topic not in self._account.publish:
+            raise Refused(f"The user {self.user!r} may not publish {envelope.topic[:200]!r}.")
+        peers = self._server.router.route(envelope, text)
+        if not peers:
+            return
+        packet = encode(Packet(Code.EVENT, data=text))
+        for peer in peers:
+            if peer.deliver(packet):
+                self._server.counters.events_delivered += 1
+
+    def _subscribe(self, envelope: Envelope) -> None:
+        limits = self._server.limits
+        if len(memoryview(envelope.data)) > limits.metadata + 4 * limits.expression:
+            raise Refused(f"A subscriber's metadata has {limits.metadata} bytes at most.")
+        try:
+            asked = _subscription(envelope.data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise Refused(
+                f"A subscription has a subscriber (an object) and a subscription (a text), but: {error}."
+            ) from None
+        self._server.router.subscribe(self, asked.subscriber, asked.subscription, self._account.subscribe)
+
+    def _unsubscribe(self, envelope: Envelope) -> None:
+        try:
+            asked = _unsubscription(envelope.data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise Refused(f"An end of a subscription has a subscriber (an object), but: {error}.") from None
+        self._server.router.unsubscribe(self, asked.subscriber)
+
+    def _put(self, text: str, is_event: bool = False) -> bool:
+        taken = self._outbox.put(text, is_event)
+        if not taken and self._outbox.overflowed and self.ending is None:
+            # The writer may be held up in a send for as long as the client does not read.
+            self.end(Ending.SLOW)
+        return taken
+
+    def _beat(self) -> None:
+        """Ask whether the client is there, and end it if it has not answered for too long."""
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._heard > self._server.heartbeat_timeout:
+            self.end(Ending.SILENT)
+            return
+        self._server.look_at_users()
+        if self._session.state is State.OPEN:
+            self._put(self._session.send(HEARTBEAT))
+        self._timer = loop.call_later(self._server.heartbeat, self._beat)

@@ -1,0 +1,66 @@
+"""What a server has counted, as JSON and as Prometheus reads it.
+
+The text format of Prometheus is a name and a number a line. Its own client library brings a registry, locks and
+collectors for numbers that here are plain integers of one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Final
+
+__all__ = ["Counters", "prometheus"]
+
+_COUNTERS: Final = {
+    "handshakes": "Handshakes that were answered with a session id.",
+    "handshakes_refused": "Handshakes refused for a key, an origin, plain text or a limit.",
+    "connections_opened": "WebSockets that were let in.",
+    "packets_received": "Packets read from clients.",
+    "packets_malformed": "Connections ended for a packet that is none.",
+    "events_received": "Events from clients, subscriptions included.",
+    "events_refused": "Of these, refused.",
+    "events_delivered": "Events put into the queue of a client; one event counts once a client.",
+    "events_dropped": "Events dropped because a client did not read.",
+    "slow_consumers": "Connections ended because a client did not read.",
+    "silent_clients": "Connections ended because a client answered no heartbeat.",
+}
+_GAUGES: Final = {
+    "uptime_seconds": "Seconds since the start.",
+    "connections": "Clients connected.",
+    "users_connected": "Users with a client connected.",
+    "sessions_waiting": "Handshakes not yet followed by a WebSocket.",
+    "subscriptions": "Subscriptions of all clients.",
+    "messages_waiting": "Messages in the queues of all clients.",
+}
+
+
+@dataclass(slots=True)
+class Counters:
+    """Numbers that only grow."""
+
+    handshakes: int = 0
+    handshakes_refused: int = 0
+    connections_opened: int = 0
+    packets_received: int = 0
+    packets_malformed: int = 0
+    events_received: int = 0
+    events_refused: int = 0
+    events_delivered: int = 0
+    events_dropped: int = 0
+    slow_consumers: int = 0
+    silent_clients: int = 0
+
+    def as_dict(self) -> dict[str, float]:
+        """The numbers by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def prometheus(stats: Mapping[str, float]) -> str:
+    """Statistics in Prometheus' text format, version 0.0.4."""
+    lines: list[str] = []
+    for kind, names, suffix in (("counter", _COUNTERS, "_total"), ("gauge", _GAUGES, "")):
+        for name, meaning in names.items():
+            full = f"rxhub_server_{name}{suffix}"
+            lines += [f"# HELP {full} {meaning}", f"# TYPE {full} {kind}", f"{full} {stats[name]}"]
+    return "\n".join(lines) + "\n"

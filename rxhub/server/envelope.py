@@ -1,0 +1,157 @@
+r"""An event as a server reads it: what it routes by, and the text that it forwards as it came.
+
+Theory of operation. A server decodes the envelope alone; `data` stays the bytes that it is, unless a subscription
+asks for what stands in it (`everything`). What goes out to subscribers is the very text that came in, so
+nothing is encoded again either. Then a text must be refused here that some client could not read: ftrack's Python
+client stops reading for good, still "connected", when `json.loads` raises.
+
+msgspec checks what it passes over as strictly as what it decodes: control characters, escapes, half surrogate pairs,
+NaN. It leaves two things to be looked at here:
+
+- Numbers. `json.loads` raises on an integer from 4,301 digits on. (`1e400`, which every client reads as infinity,
+  passes.)
+- Depth, which is measured only where there are enough brackets. The text is reduced to brackets and quotes, then to
+  brackets outside strings, all of one kind; then all innermost pairs are taken away again and again: each round takes
+  one level, in C.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from rxhub.errors import EventError
+from rxhub.transport.socketio.protocol import EVENT_NAME
+
+__all__ = ["MAX_DEPTH", "Envelope", "read"]
+
+MAX_DEPTH: Final = 64
+"""Objects and lists within each other, the packet's own two included."""
+
+
+class Envelope(msgspec.Struct, rename={"in_reply_to_event": "inReplyToEvent"}):
+    """What stands around an event's data.
+
+    Attributes:
+        topic: dotted name of what happened.
+        id: the event's own; None if its publisher gave none.
+        target: an expression over the metadata of subscribers; empty or None if everybody is meant.
+        source: who published it, by their own account.
+        sent: when, as the publisher wrote it.
+        in_reply_to_event: id of the event that this one answers.
+        data: what happened, undecoded.
+    """
+
+    topic: str
+    id: str | None = None
+    target: str | None = None
+    source: dict[str, Any] | None = None
+    sent: Any = None
+    in_reply_to_event: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+    def candidate(self) -> dict[str, Any]:
+        """What subscriptions are tested against, without `data`."""
+        return {
+            "topic": self.topic,
+            "id": self.id,
+            "target": self.target or "",
+            "source": self.source or {},
+            "sent": self.sent,
+            "in_reply_to_event": self.in_reply_to_event,
+        }
+
+
+class _Payload(msgspec.Struct):
+    name: str
+    args: tuple[msgspec.Raw]
+
+
+class _Event(msgspec.Struct):
+    name: str
+    args: tuple[Envelope]
+
+
+_ABSENT: Final[dict[str, Any]] = {"id": None, "target": "", "source": {}, "sent": None, "data": {}}
+
+_decode = msgspec.json.Decoder(_Event).decode
+_payload = msgspec.json.Decoder(_Payload).decode
+_mapping = msgspec.json.Decoder(dict[str, Any]).decode
+
+_MOST_DIGITS: Final = 4_300
+_LONG_NUMBER: Final = re.compile(rf"[0-9]{{{_MOST_DIGITS}}}")
+_STRIDE: Final = 430
+_STRIDES: Final = re.compile(rf"[0-9]{{{_MOST_DIGITS // _STRIDE}}}")
+_OUTSIDE_STRINGS: Final = slice(None, None, 2)
+_ONE_KIND: Final = bytes.maketrans(b"[]", b"{}")
+_REST: Final = bytes(set(range(256)) - set(b'{}[]"'))
+
+
+def read(text: str) -> Envelope:
+    """Read the payload of an event packet.
+
+    Args:
+        text: `{"name":"ftrack.event","args":[{…}]}`, as text: of bytes, msgspec would take invalid UTF-8.
+
+    Raises:
+        EventError: if it is none, or if there are clients that could not read it.
+    """
+    try:
+        event = _decode(text)
+    except msgspec.ValidationError as error:
+        raise EventError(f"An event packet was expected, but: {error}.") from None
+    except msgspec.DecodeError as error:
+        raise EventError(f"An event packet is JSON, but: {error}.") from None
+    except RecursionError:
+        raise _too_deep() from None
+    if event.name != EVENT_NAME:
+        raise EventError(f"Only events named {EVENT_NAME!r} are taken, but {event.name[:80]!r} was found.")
+    _check(text)
+    return event.args[0]
+
+
+def everything(text: str) -> dict[str, Any]:
+    """All of an event that `read` has let pass, decoded, as subscriptions see it.
+
+    Raises:
+        EventError: if a number in it is out of range.
+    """
+    try:
+        fields = _mapping(_payload(text).args[0])
+    except msgspec.DecodeError as error:
+        raise EventError(f"An event that a subscription looks into is decoded, but: {error}.") from None
+    fields["in_reply_to_event"] = fields.pop("inReplyToEvent", None)
+    for key, absent in _ABSENT.items():
+        if fields.get(key) is None:
+            fields[key] = absent
+    return fields
+
+
+def _check(text: str) -> None:
+    # Every so manyth character first: of a run that long, ten are met one after the other.
+    if len(text) > _MOST_DIGITS and _STRIDES.search(text[::_STRIDE]) and _LONG_NUMBER.search(text):
+        raise EventError(
+            f"An event has no run of {_MOST_DIGITS} digits, which Python's clients cannot read as a number."
+        )
+    if text.count("{") + text.count("[") > MAX_DEPTH and _is_too_deep(text):
+        raise _too_deep()
+
+
+def _is_too_deep(text: str) -> bool:
+    if "\\" in text:
+        # Backslashes stand in strings only, and there the first of a run escapes the second.
+        text = text.replace("\\\\", "").replace('\\"', "")
+    brackets = text.encode().translate(_ONE_KIND, _REST).replace(b'""', b"")
+    if b'"' in brackets:
+        brackets = b"".join(brackets.split(b'"')[_OUTSIDE_STRINGS])
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"{}", b"")
+    return bool(brackets)
+
+
+def _too_deep() -> EventError:
+    return EventError(f"An event is nested at most {MAX_DEPTH} levels deep; this one is deeper.")

@@ -1,0 +1,191 @@
+"""The event server behind its doors: who is connected, what they subscribed to, what has been counted.
+
+Everything here runs on one asyncio loop, the one that serves the application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from time import monotonic
+
+from rxhub.errors import Refused, UsersError
+from rxhub.server.authentication import Authentication, Credentials, TooManyAttempts
+from rxhub.server.connection import Connection, Ending, Receive, Send
+from rxhub.server.counters import Counters
+from rxhub.server.limits import Limits, SlowConsumer
+from rxhub.server.rates import Bucket, Buckets
+from rxhub.server.router import Router
+from rxhub.server.sessions import Sessions
+from rxhub.server.users import User, Users
+from rxhub.transport.socketio.protocol import Handshake
+
+__all__ = ["EventServer"]
+
+_BETWEEN_LOOKS = 1.0
+
+_logger = logging.getLogger("rxhub.server")
+
+
+class EventServer:
+    """A server without its routes.
+
+    Args:
+        users: who may connect.
+        limits: what they may do.
+        heartbeat: seconds between two heartbeats. ftrack's JavaScript client leaves after 15 seconds without one.
+        heartbeat_timeout: seconds after which a client that sends nothing, not even an answer to a heartbeat, is gone.
+        slow_consumer: what happens to a client that does not read.
+        grace: seconds for which a shutdown waits until what is in the queues has been sent.
+
+    Attributes:
+        router: all subscriptions.
+        sessions: handshakes that wait for their WebSocket.
+        counters: what has been counted.
+        is_closing: it lets nobody in any more.
+    """
+
+    def __init__(
+        self,
+        users: Users,
+        *,
+        limits: Limits | None = None,
+        heartbeat: float = 10.0,
+        heartbeat_timeout: float = 30.0,
+        slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT,
+        grace: float = 5.0,
+    ) -> None:
+        if not 0 < heartbeat < heartbeat_timeout:
+            raise ValueError(
+                f"A client needs more than one heartbeat's time to answer: heartbeat={heartbeat!r} must be above 0 and "
+                f"below heartbeat_timeout={heartbeat_timeout!r}."
+            )
+        self.limits = limits or Limits()
+        self.heartbeat = heartbeat
+        self.heartbeat_timeout = heartbeat_timeout
+        self.slow_consumer = slow_consumer
+        self.grace = grace
+        self.router: Router[Connection] = Router(self.limits)
+        self.sessions = Sessions(self.limits.session_expiry, self.limits.sessions)
+        self.counters = Counters()
+        self.is_closing = False
+        self._users = users
+        self._authentication = Authentication(users, self.limits)
+        self._connections: dict[Connection, None] = {}
+        self._connections_of: Counter[str] = Counter()
+        self._handshakes = Buckets(self.limits.handshakes, self.limits.handshakes_at_once)
+        self._events = Buckets(self.limits.events, self.limits.events_at_once)
+        self._started = self._looked = monotonic()
+
+    def bucket(self, user: str) -> Bucket:
+        """What limits the packets of a user, over all connections."""
+        return self._events[user]
+
+    async def authenticate(self, shown: Credentials, address: str) -> User:
+        """The user of some credentials.
+
+        Raises:
+            NotAuthenticated: if they are nobody's.
+            TooManyAttempts: if too many were nobody's lately.
+        """
+        self.look_at_users(at_once=True)
+        return await self._authentication.user(shown, address)
+
+    def shake_hands(self, user: User) -> str:
+        """The answer to a handshake.
+
+        Raises:
+            TooManyAttempts: if the user makes too many.
+        """
+        if not self._handshakes[user.name].take():
+            raise TooManyAttempts(f"The user {user.name!r} connects too often; wait a second.")
+        # A client takes both for promises in whole seconds, the first for the longest silence it will hear.
+        seconds = max(1, round(self.heartbeat_timeout))
+        self.counters.handshakes += 1
+        return Handshake(self.sessions.issue(user.name), seconds, seconds).format()
+
+    def admit(self, sid: str, shown: Credentials | None) -> Connection:
+        """The connection of a session id, which is good no more then.
+
+        Args:
+            sid: from a handshake.
+            shown: credentials, if the client shows any with its WebSocket; they must be of the same user.
+
+        Raises:
+            Refused: if it is not good, or there are too many connections.
+        """
+        name = self.sessions.redeem(sid)
+        user = None if name is None else self._users.get(name)
+        if user is None or (shown is not None and shown.user != user.name):
+            raise Refused("This session id is not, or no longer, good: begin with a handshake.")
+        if self.is_closing:
+            raise Refused("The server shuts down.")
+        if len(self._connections) >= self.limits.connections:
+            raise Refused(f"There are {self.limits.connections} clients at most.")
+        if self._connections_of[user.name] >= self.limits.connections_per_user:
+            raise Refused(f"There are {self.limits.connections_per_user} clients of one user at most.")
+        connection = Connection(self, user)
+        self._connections[connection] = None
+        self._connections_of[user.name] += 1
+        self.counters.connections_opened += 1
+        return connection
+
+    async def serve(self, connection: Connection, receive: Receive, send: Send) -> None:
+        """Serve an admitted client until it or the server ends it."""
+        await connection.run(receive, send)
+        _logger.info("A connection of %r ended: %s.", connection.user, connection.ending and connection.ending.value)
+
+    def left(self, connection: Connection, dropped: int = 0) -> None:
+        """Forget a connection that has ended; a second time does nothing."""
+        if connection not in self._connections:
+            return
+        del self._connections[connection]
+        self.router.leave(connection)
+        self._connections_of[connection.user] -= 1
+        if not self._connections_of[connection.user]:
+            del self._connections_of[connection.user]
+        self.counters.events_dropped += dropped
+        if connection.ending is Ending.SLOW:
+            self.counters.slow_consumers += 1
+        elif connection.ending is Ending.SILENT:
+            self.counters.silent_clients += 1
+        elif connection.ending is Ending.MALFORMED:
+            self.counters.packets_malformed += 1
+
+    def look_at_users(self, at_once: bool = False) -> None:
+        """See whether the users have changed; whoever is no user any more, or has a new key, is cut off."""
+        now = monotonic()
+        if not at_once and now - self._looked < _BETWEEN_LOOKS:
+            return
+        self._looked = now
+        try:
+            changed = self._users.refresh()
+        except UsersError as error:
+            _logger.error("%s", error)
+            return
+        if changed:
+            for connection in list(self._connections):
+                connection.look_at_account(self._users.get(connection.user))
+
+    async def close(self) -> None:
+        """Let nobody in any more, read nothing more, send what is in the queues, and end all connections."""
+        self.is_closing = True
+        for connection in list(self._connections):
+            connection.end(Ending.SHUTDOWN)
+        deadline = monotonic() + self.grace + 1.0
+        while self._connections and monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    def stats(self) -> dict[str, float]:
+        """What there is and what has been counted, by name."""
+        counted = self.counters.as_dict()
+        return {
+            "uptime_seconds": round(monotonic() - self._started, 3),
+            "connections": len(self._connections),
+            "users_connected": len(self._connections_of),
+            "sessions_waiting": len(self.sessions),
+            "subscriptions": len(self.router),
+            "messages_waiting": sum(connection.waiting for connection in self._connections),
+            **counted,
+        }

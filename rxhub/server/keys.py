@@ -1,0 +1,78 @@
+"""API keys: made, hashed with a salt, and checked in constant time.
+
+The hash is scrypt of the standard library, with the cost that OWASP's password storage sheet names (N=2^14, r=8, p=5:
+16 MiB and some tenths of a second). A key that is made here could not be guessed behind any hash; the cost protects
+those that people think of. A hash carries its own parameters, so they can be raised without a change to the files
+that are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import b64decode, b64encode
+from os import urandom
+from secrets import token_urlsafe
+
+from rxhub.errors import UsersError
+
+__all__ = ["Hash", "hashed", "new_key"]
+
+_N, _R, _P = 2**14, 8, 5
+_MOST_MEMORY = 256 * 1024 * 1024
+_MOST_P = 64
+
+
+def new_key() -> str:
+    """A key of 256 bits that nobody can guess."""
+    return token_urlsafe(32)
+
+
+def hashed(key: str) -> str:
+    """The salted hash of a key, as a users file holds it: `scrypt$N$r$p$salt$hash`."""
+    salt = urandom(16)
+    digest = hashlib.scrypt(_bytes(key), salt=salt, n=_N, r=_R, p=_P, maxmem=_MOST_MEMORY)
+    return f"scrypt${_N}${_R}${_P}${b64encode(salt).decode()}${b64encode(digest).decode()}"
+
+
+class Hash:
+    """A salted hash, read.
+
+    Raises:
+        UsersError: if the text is none, or would take more than 256 MiB to check.
+    """
+
+    __slots__ = ("_digest", "_n", "_p", "_r", "_salt", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        try:
+            kind, n, r, p, salt, digest = text.split("$")
+            self._n, self._r, self._p = int(n), int(r), int(p)
+            self._salt, self._digest = b64decode(salt, validate=True), b64decode(digest, validate=True)
+        except ValueError:
+            raise _no_hash() from None
+        costs = self._n > 1 and self._n & (self._n - 1) == 0 and self._r > 0 and 0 < self._p <= _MOST_P
+        if kind != "scrypt" or not costs or 128 * self._n * self._r * 2 > _MOST_MEMORY or len(self._digest) < 16:
+            raise _no_hash()
+
+    def check(self, key: str) -> bool:
+        """Whether this is the hash of `key`; takes some tenths of a second, in which other threads run."""
+        digest = hashlib.scrypt(
+            _bytes(key),
+            salt=self._salt,
+            n=self._n,
+            r=self._r,
+            p=self._p,
+            maxmem=_MOST_MEMORY,
+            dklen=len(self._digest),
+        )
+        return hmac.compare_digest(digest, self._digest)
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")
+
+
+def _no_hash() -> UsersError:
+    return UsersError("A user's key is stored as scrypt$N$r$p$salt$hash; make one with `rxhub user add NAME`.")

@@ -1,0 +1,71 @@
+"""What a server grants to strangers: every limit, its default, and what it holds off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import Enum
+
+__all__ = ["Limits", "SlowConsumer"]
+
+
+class SlowConsumer(Enum):
+    """What happens to a client that does not read what it subscribed to, once its queue is full.
+
+    Attributes:
+        DISCONNECT: it is cut off. It connects again, as ftrack's clients do by themselves, and knows that it missed
+            events.
+        DROP: the oldest events in its queue are dropped and counted; acknowledgements and heartbeats are kept.
+    """
+
+    DISCONNECT = "disconnect"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The limits of a server.
+
+    Attributes:
+        message: characters of an event; the largest of pipelines have tens of thousands. A larger one is refused, and
+            what has more than four times as many bytes ends the connection.
+        queue: messages that wait for one client.
+        queue_bytes: characters that wait for one client.
+        connections: clients at once.
+        connections_per_user: of these, clients of one user.
+        sessions: handshakes at once that were not yet followed by a WebSocket.
+        session_expiry: seconds within which they must be.
+        subscriptions: subscriptions of one client.
+        expression: characters of a subscription or a target.
+        conditions: conditions of a subscription or a target.
+        metadata: bytes of a subscriber's metadata.
+        events: events a second of one user, over time; beyond, its clients are read more slowly, and nothing is lost.
+        events_at_once: events of one user in a moment.
+        handshakes: handshakes a second of one user, over time; beyond, they are refused.
+        handshakes_at_once: handshakes of one user in a moment; a studio's machines may share a user, and all reconnect.
+        failures: failed handshakes a second from one address under one name; ten times as many under all names.
+        failures_at_once: the same in a moment.
+    """
+
+    message: int = 1024 * 1024
+    queue: int = 10_000
+    queue_bytes: int = 16 * 1024 * 1024
+    connections: int = 10_000
+    connections_per_user: int = 2_000
+    sessions: int = 10_000
+    session_expiry: float = 30.0
+    subscriptions: int = 1_000
+    expression: int = 8_192
+    conditions: int = 256
+    metadata: int = 16 * 1024
+    events: float = 1_000.0
+    events_at_once: int = 5_000
+    handshakes: float = 20.0
+    handshakes_at_once: int = 500
+    failures: float = 0.5
+    failures_at_once: int = 10
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+                raise ValueError(f"The limit {field.name!r} is a number above 0, but {value!r} was given.")

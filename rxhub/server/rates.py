@@ -1,0 +1,94 @@
+"""Token buckets: so many at once, so many a second over time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from time import monotonic
+
+__all__ = ["Bucket", "Buckets"]
+
+_MOST_BUCKETS = 10_000
+
+
+class Bucket:
+    """One bucket. It fills by `rate` tokens a second up to `size`, and starts full.
+
+    Args:
+        rate: tokens a second.
+        size: tokens at most.
+        clock: seconds that never go back.
+    """
+
+    __slots__ = ("_clock", "_filled", "_rate", "_size", "_tokens")
+
+    def __init__(self, rate: float, size: float, clock: Callable[[], float] = monotonic) -> None:
+        self._rate = rate
+        self._size = size
+        self._clock = clock
+        self._tokens = float(size)
+        self._filled = clock()
+
+    def take(self) -> bool:
+        """Take a token; False if there is none."""
+        if not self.is_ready:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def reserve(self) -> float:
+        """Take a token even if there is none yet.
+
+        Returns:
+            The seconds to wait until it is there. Who does not wait for them takes from those that come later.
+        """
+        self._fill()
+        self._tokens -= 1.0
+        return max(0.0, -self._tokens / self._rate)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a token."""
+        self._fill()
+        return self._tokens >= 1.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is as it was at the start."""
+        self._fill()
+        return self._tokens >= self._size
+
+    def _fill(self) -> None:
+        now = self._clock()
+        self._tokens = min(self._size, self._tokens + (now - self._filled) * self._rate)
+        self._filled = now
+
+
+class Buckets:
+    """A bucket for each key, such as a user or an address.
+
+    A stranger can think of any number of keys. So there are 10,000 buckets at most, and the one that was asked for
+    longest ago makes room: by then it is full again, unless there are more strangers than a bucket each could hold
+    off.
+    """
+
+    __slots__ = ("_buckets", "_clock", "_rate", "_size")
+
+    def __init__(self, rate: float, size: float, clock: Callable[[], float] = monotonic) -> None:
+        self._rate = rate
+        self._size = size
+        self._clock = clock
+        self._buckets: OrderedDict[Hashable, Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def __getitem__(self, key: Hashable) -> Bucket:
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = Bucket(self._rate, self._size, self._clock)
+            if len(self._buckets) > _MOST_BUCKETS:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+        return bucket

@@ -1,0 +1,72 @@
+"""The one background asyncio loop of a process, on which all input and output runs, and no user code.
+
+It is started on first network use, in a daemon thread, and lives as long as the process. A forked child has
+none of the parent's threads, so it forgets the parent's loop and starts one of its own when it needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from threading import Lock, Thread
+
+from rxhub.errors import HubClosed
+
+__all__ = ["background", "forget", "is_here", "start_no_more"]
+
+_lock = Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+_exiting = False
+
+# Loops that a fork has copied, with all that their tasks hold. Were one collected, its finalizers would
+# speak to sockets and to an epoll set that are the parent's.
+_of_the_parent: list[asyncio.AbstractEventLoop] = []
+
+
+def background() -> asyncio.AbstractEventLoop:
+    """The running loop; started if it is not.
+
+    Raises:
+        HubClosed: if the interpreter is exiting, when no thread is started any more.
+    """
+    global _loop
+    if (loop := _loop) is not None:
+        return loop
+    with _lock:
+        if _loop is None:
+            if _exiting:
+                raise HubClosed("No connection is made any more: the interpreter is exiting.")
+            loop = asyncio.new_event_loop()
+            try:
+                Thread(target=_run, args=(loop,), name="rxhub-network", daemon=True).start()
+            except RuntimeError as error:
+                loop.close()
+                raise HubClosed(f"No connection can be made, since no thread can be started: {error}.") from error
+            _loop = loop
+        return _loop
+
+
+def is_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this code runs on `loop`."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+def start_no_more() -> None:
+    """From now on no thread is started: the interpreter is exiting."""
+    global _exiting
+    _exiting = True
+
+
+def forget() -> None:
+    """Have no loop; for a child process, where its thread is gone."""
+    global _lock, _loop
+    if _loop is not None:
+        _of_the_parent.append(_loop)
+    _lock, _loop = Lock(), None
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()

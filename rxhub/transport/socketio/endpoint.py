@@ -1,0 +1,109 @@
+"""Where an event server is, and what it is to know of who comes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from rxhub.transport.socketio.protocol import PATH
+
+__all__ = ["Endpoint"]
+
+_FIELD_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+class Endpoint:
+    """The addresses of a server, and the headers to send there.
+
+    Args:
+        scheme: `http` or `https`.
+        location: host, with a port if there is one.
+        prefix: of the path, for a server that is mounted inside another application.
+        api_user: sent as `ftrack-user`.
+        api_key: sent as `ftrack-api-key`, with the handshake alone.
+        headers: further headers, sent with both requests.
+        cookies: likewise.
+
+    Attributes:
+        url: of the server, for messages.
+
+    Raises:
+        ValueError: if the address has no host, or something cannot be sent in a header.
+        TypeError: if a header or cookie is no text.
+    """
+
+    def __init__(
+        self,
+        scheme: str,
+        location: str,
+        prefix: str = "",
+        api_user: str | None = None,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+    ) -> None:
+        host, port = _host_and_port(location)
+        if not host:
+            raise ValueError(f"Could not determine hostname from server url {scheme}://{location}.")
+        if port and not (port.isascii() and port.isdigit() and int(port) < 65536):
+            raise ValueError(f"A port is a number below 65536, but {port!r} was found in {scheme}://{location}.")
+        self.url = f"{scheme}://{location}"
+        self._path = f"{prefix.rstrip('/')}{PATH}"
+        self._location = location
+        self._secure = scheme == "https"
+        self._open = dict(headers or {})
+        if "user-agent" not in map(str.lower, self._open):
+            self._open["User-Agent"] = "rxhub"
+        if cookies:
+            self._open["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        self._secret: dict[str, str] = {}
+        if api_user is not None:
+            self._secret["ftrack-user"] = api_user
+        if api_key is not None:
+            self._secret["ftrack-api-key"] = api_key
+        for name, value in {**self._open, **self._secret}.items():
+            _check(name, value)
+
+    @property
+    def handshake_url(self) -> str:
+        """What to GET."""
+        return f"{self.url}{self._path}"
+
+    @property
+    def handshake_headers(self) -> dict[str, str]:
+        """What to send with it; custom headers may replace ours, as with ftrack's client."""
+        return {**self._secret, **self._open}
+
+    def socket_url(self, sid: str) -> str:
+        """Where the WebSocket of a session is."""
+        return f"{'wss' if self._secure else 'ws'}://{self._location}{self._path}websocket/{sid}"
+
+    @property
+    def socket_headers(self) -> dict[str, str]:
+        """What to send with it: not the key, which the session's id stands for."""
+        return dict(self._open)
+
+
+def _host_and_port(location: str) -> tuple[str, str]:
+    if location.startswith("["):
+        host, _, rest = location[1:].partition("]")
+        return host, rest.removeprefix(":")
+    host, _, port = location.partition(":")
+    return host, port
+
+
+def _check(name: str, value: str) -> None:
+    """Refuse what would end a header early, or not arrive as it is. The value may be a key, and is not shown."""
+    if not isinstance(name, str) or not _FIELD_NAME.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"{name!r} is no name of an HTTP header.")
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"The header {name} needs a text, but {type(value).__name__} was given.")
+    if any(character < " " or character == "\x7f" for character in value):
+        raise ValueError(f"The value of the header {name} has a line break or another control character in it.")
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"The value of the header {name} has characters beyond Latin-1, which no HTTP header can carry."
+        ) from None

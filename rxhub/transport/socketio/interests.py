@@ -1,0 +1,103 @@
+"""What the server is to know of our subscribers, and what it knows: the difference is what it has still to be told.
+
+Nothing is queued but the ids of what changed, so however often a subscriber comes and goes while the line is slow,
+what waits is bounded by who there is. After a reconnection the server knows nobody, and everybody has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Lock
+from typing import NamedTuple
+
+import msgspec
+
+__all__ = ["SUBSCRIBE", "UNSUBSCRIBE", "Interest", "Interests", "Notice"]
+
+SUBSCRIBE = "ftrack.meta.subscribe"
+UNSUBSCRIBE = "ftrack.meta.unsubscribe"
+
+
+class Interest(NamedTuple):
+    """One subscriber.
+
+    Attributes:
+        subscription: as the server is told it.
+        metadata: as JSON text; the server tests targets against it.
+    """
+
+    subscription: str
+    metadata: str
+
+
+class Notice(NamedTuple):
+    """What the server is to be told of one subscriber.
+
+    Attributes:
+        id: whom it is about.
+        topic: SUBSCRIBE or UNSUBSCRIBE.
+        data: the data of that event.
+    """
+
+    id: str
+    topic: str
+    data: Mapping[str, object]
+
+
+class Interests:
+    """The subscribers of one transport. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[str, Interest] = {}
+        self._told: dict[str, Interest] = {}
+        self._changed: dict[str, None] = {}
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def add(self, id: str, interest: Interest) -> None:
+        """There is a subscriber."""
+        with self._lock:
+            self._wanted[id] = interest
+            self._changed[id] = None
+
+    def remove(self, id: str) -> None:
+        """There is one less."""
+        with self._lock:
+            self._wanted.pop(id, None)
+            if id in self._told:
+                self._changed[id] = None
+            else:
+                self._changed.pop(id, None)
+
+    def renew(self) -> None:
+        """The server knows nobody."""
+        with self._lock:
+            self._told.clear()
+            self._changed = dict.fromkeys(self._wanted)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the server has still to be told something."""
+        return bool(self._changed)
+
+    def take(self) -> Notice | None:
+        """What to tell the server next; it then counts as told."""
+        with self._lock:
+            while self._changed:
+                id = next(iter(self._changed))
+                wanted, told = self._wanted.get(id), self._told.get(id)
+                if told is not None and told is not wanted:
+                    del self._told[id]
+                    return Notice(id, UNSUBSCRIBE, {"subscriber": msgspec.Raw(told.metadata)})
+                del self._changed[id]
+                if wanted is not None and told is None:
+                    self._told[id] = wanted
+                    data = {"subscriber": msgspec.Raw(wanted.metadata), "subscription": wanted.subscription}
+                    return Notice(id, SUBSCRIBE, data)
+        return None
+
+    def forked(self) -> None:
+        """Have a new lock; for a child process, where a thread that held the old one is gone."""
+        self._lock = Lock()

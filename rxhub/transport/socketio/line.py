@@ -1,0 +1,266 @@
+"""One connection to an event server, from the handshake to its end. Lives on the background loop.
+
+Three tasks share it: one reads, one writes, one looks at the clock. Whichever ends first ends the line, and says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from time import monotonic, time
+from typing import Any, Self
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+
+from rxhub.errors import EventError, ProtocolError
+from rxhub.event import Event
+from rxhub.transport import Sink
+from rxhub.transport.socketio.endpoint import Endpoint
+from rxhub.transport.socketio.handshake import Unreachable, explained, shake_hands
+from rxhub.transport.socketio.interests import SUBSCRIBE, Interests, Notice
+from rxhub.transport.socketio.outbox import Letter, Outbox
+from rxhub.transport.socketio.payload import read_answer, read_event, resent, write_event
+from rxhub.transport.socketio.protocol import MAX_PACKET, ClientSession, Code, Handshake, Packet, State
+from rxhub.transport.socketio.recent import Recent
+from rxhub.transport.socketio.watchdog import Watchdog
+
+__all__ = ["ANSWER", "Line"]
+
+ANSWER = 20.0
+"""Seconds for which each step of connecting may take."""
+
+_FAREWELL = 1.0
+_PING = 20.0
+_MOST_NOTICES = 1000
+_TURN = 16
+
+logger = logging.getLogger("rxhub")
+
+
+class Line:
+    """An open connection.
+
+    Attributes:
+        answers: the server has acknowledged something, so it is worth waiting for more of that.
+        too_large: the server has ended the connection because a message was too large for it.
+    """
+
+    def __init__(self, socket: ClientConnection, session: ClientSession, handshake: Handshake) -> None:
+        self.answers = False
+        self.too_large = False
+        self._socket = socket
+        self._session = session
+        self._watchdog = Watchdog(handshake.heartbeat, monotonic(), time())
+        self._rung = asyncio.Event()
+        self._notices: dict[int, Notice] = {}
+
+    @classmethod
+    async def open(cls, endpoint: Endpoint) -> Self:
+        """Connect: the handshake, the WebSocket, and the server's first word.
+
+        Raises:
+            Unreachable: if that fails; says why, and what to do.
+        """
+        handshake = await shake_hands(endpoint, ANSWER)
+        session, packet = ClientSession(), None
+        try:
+            # With heartbeats the server lets itself be heard; without, it is asked.
+            socket = await _Connect(
+                endpoint.socket_url(handshake.sid),
+                additional_headers=endpoint.socket_headers,
+                user_agent_header=None,
+                compression=None,
+                max_size=4 * MAX_PACKET,
+                open_timeout=ANSWER,
+                close_timeout=_FAREWELL,
+                ping_interval=_PING if handshake.heartbeat is None else None,
+                ping_timeout=_PING,
+                logger=_websocket_logger,
+            )
+        except Exception as error:
+            raise explained(error, endpoint, ANSWER) from error
+        try:
+            async with asyncio.timeout(ANSWER):
+                while session.state is State.OPENING:
+                    packet = session.receive(_text(await socket.recv()))
+        except BaseException as error:
+            socket.transport.abort()
+            if isinstance(error, (ProtocolError, ConnectionClosed)):
+                raise Unreachable(f"The event server at {endpoint.url} did not let us in: {error}") from error
+            if isinstance(error, Exception):
+                raise explained(error, endpoint, ANSWER) from error
+            raise
+        if session.state is State.CLOSED:
+            await socket.close()
+            why = (packet and packet.data) or "no reason given"
+            raise Unreachable(f"The event server at {endpoint.url} refused the session: {why}.")
+        return cls(socket, session, handshake)
+
+    async def run(
+        self, source: Mapping[str, Any], interests: Interests, outbox: Outbox, recent: Recent, sink: Sink
+    ) -> str:
+        """Announce, write, read and answer until the connection ends; why it did, in words for people.
+
+        Args:
+            source: who we are.
+            interests: what the server is to be told of.
+            outbox: what is to be sent.
+            recent: what has come already.
+            sink: where events go.
+        """
+        interests.renew()
+        tasks = [
+            asyncio.create_task(work)
+            for work in (self._read(outbox, recent, sink), self._write(source, interests, outbox), self._watch())
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._session.lost()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._hang_up()
+            self.too_large = self._socket.close_code == CloseCode.MESSAGE_TOO_BIG
+        # Reading knows best why a connection ended: writing finds it only closed.
+        task = next(task for task in tasks if task in done)
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if not isinstance(error, (ConnectionClosed, OSError)):
+            logger.error("The connection ends by a mistake of rxhub's own: %s", error, exc_info=error)
+        return f"the connection was lost: {str(error) or type(error).__name__}"
+
+    def abandon(self) -> None:
+        """Close this process's copy of the socket without a word; for a child process."""
+        socket = getattr(self._socket.transport.get_extra_info("socket"), "_sock", None)
+        if socket is not None:
+            socket.close()
+
+    async def _read(self, outbox: Outbox, recent: Recent, sink: Sink) -> str:
+        socket, session = self._socket, self._session
+        while True:
+            frame = await socket.recv()
+            now = monotonic()
+            self._watchdog.heard(now)
+            try:
+                packet = session.receive(_text(frame))
+                code = packet.code
+                if code is Code.EVENT:
+                    event = read_event(packet.data)
+                    if event is None:
+                        logger.warning("An event packet without exactly one event was ignored.")
+                    elif not recent.is_duplicate(event):
+                        while not sink.has_room():
+                            await asyncio.sleep(0.02)
+                            self._watchdog.heard(monotonic())
+                        sink.received(event)
+                elif code is Code.ACKNOWLEDGE:
+                    self._acknowledged(packet, outbox)
+                elif code is Code.HEARTBEAT:
+                    await socket.send(session.answer(packet))
+                elif code is Code.DISCONNECT:
+                    return "the server ended the session"
+                elif code is Code.ERROR:
+                    logger.error("The event server reported an error: %s", packet.data or "without a reason")
+                    if packet.data.endswith("+0"):
+                        return f"the server asks for a new session ({packet.data})"
+            except (ProtocolError, EventError) as error:
+                logger.warning("What the event server sent was ignored: %s", error)
+            if not self.answers:
+                for letter in outbox.overdue(now):
+                    letter.accepted.set_result(None)
+
+    async def _write(self, source: Mapping[str, Any], interests: Interests, outbox: Outbox) -> str:
+        socket, session, rung = self._socket, self._session, self._rung
+        ring = _ringer(rung)
+        # What is written to a broken socket is not lost, but asyncio complains of each.
+        while session.state is State.OPEN and not socket.transport.is_closing():
+            if (notice := interests.take()) is not None:
+                event = Event(notice.topic, data=notice.data, source=dict(source))
+                number, packet = session.emit(write_event(event))
+                self._expect(number, notice)
+            elif (letter := outbox.take()) is not None:
+                number, packet = session.emit(resent(letter.argument) if letter.resent else letter.argument)
+                outbox.wrote(letter, number, monotonic())
+            else:
+                rung.clear()
+                outbox.bell = ring
+                # Looked at again, since something may have come before the bell hung.
+                if not outbox.waiting and not interests.waiting:
+                    await rung.wait()
+                continue
+            await socket.send(packet)
+            if number % _TURN == 0:
+                # As long as there is room in the socket's buffer, sending lets nobody else have a turn.
+                await asyncio.sleep(0)
+        return "the server ended the session" if session.state is State.CLOSED else "the connection was lost"
+
+    async def _watch(self) -> str:
+        while not (reason := self._watchdog.look(monotonic(), time())):
+            await asyncio.sleep(self._watchdog.interval)
+        # What is dead is not waited for.
+        self._socket.transport.abort()
+        return reason
+
+    def _acknowledged(self, packet: Packet, outbox: Outbox) -> None:
+        self.answers = True
+        number = -1 if packet.id is None else packet.id
+        letter = outbox.acknowledged(number)
+        answer: Mapping[str, Any] = {}
+        try:
+            answer = read_answer(packet.data)
+        except ProtocolError as error:
+            # It was received all the same: sent again, it would be doubled.
+            logger.warning("An acknowledgement could not be read: %s", error)
+        refused = answer.get("success") is False
+        why = answer.get("message") or "it gave no reason"
+        if letter is not None:
+            _settle(letter, f"The event server refused {letter.topic}: {why}" if refused else "")
+        elif (notice := self._notices.pop(number, None)) is not None and refused:
+            what = "subscribe" if notice.topic == SUBSCRIBE else "unsubscribe"
+            logger.warning("The event server failed to %s subscriber %s: %s", what, notice.id, why)
+
+    def _expect(self, number: int, notice: Notice) -> None:
+        """Remember whom the server's answer will be about; not for ever, since not every server answers."""
+        self._notices[number] = notice
+        if len(self._notices) > _MOST_NOTICES:
+            del self._notices[next(iter(self._notices))]
+
+    async def _hang_up(self) -> None:
+        try:
+            await self._socket.close()
+        except Exception as error:
+            logger.debug("Closing a connection failed: %s", error)
+
+
+_websocket_logger = logging.getLogger("rxhub.websocket")
+
+
+class _Connect(connect):
+    """Follows no redirection, since our headers would follow it to wherever it leads."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+def _ringer(rung: asyncio.Event) -> Callable[[], object]:
+    loop = asyncio.get_running_loop()
+    return lambda: loop.call_soon_threadsafe(rung.set)
+
+
+def _text(frame: str | bytes) -> str:
+    if isinstance(frame, bytes):
+        raise ProtocolError("A binary frame was received; a packet is text.")
+    return frame
+
+
+def _settle(letter: Letter, refusal: str) -> None:
+    if refusal:
+        logger.error("%s", refusal)
+        letter.accepted.set_exception(EventError(refusal))
+    else:
+        letter.accepted.set_result(None)

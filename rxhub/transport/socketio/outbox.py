@@ -1,0 +1,228 @@
+"""What was published and not yet accepted by the server: bounded, in order, resent until acknowledged.
+
+Theory of operation. A letter waits, is in flight once it was written, and leaves when the server acknowledges it. If
+the connection breaks, what was in flight goes back before what waits, in the order in which it was published, and
+is sent again under the same event id: at least once, in order. Whoever receives the second copy tells it by that id
+(`rxhub.transport.socketio.recent`); so that it can, its `sent` is filled in.
+
+Two rules keep an odd server from holding letters for ever:
+
+- A server that has never acknowledged anything on this connection is not waited for. With it a letter counts as
+  accepted when something was heard `PATIENCE` seconds after it was written, which shows that the line was alive.
+- A letter that was first in flight whenever the connection broke, `MOST_BREAKS` times in a row, is what breaks it. It
+  is given up, and its future says so. If the server says that a message was too large, it was the largest.
+
+The bound counts letters and characters, waiting and in flight together. One letter more is refused with `Overflow`
+and counted in `refused`: its publisher is told, and nothing that was taken in is lost. Anybody puts in; all the rest
+happens in one thread, that of the loop.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Condition, Lock
+
+from rxhub.errors import HubConnectionError, Overflow
+
+__all__ = ["MOST_BREAKS", "PATIENCE", "Letter", "Outbox"]
+
+PATIENCE = 10.0
+"""Seconds after which a letter counts as accepted by a server that acknowledges nothing."""
+
+MOST_BREAKS = 5
+"""How often in a row a letter may be the first in flight when the connection breaks."""
+
+_MOST_CHARACTERS = 64 * 1024 * 1024
+
+
+class Letter:
+    """One event on its way out.
+
+    Attributes:
+        topic: of the event, for messages.
+        argument: the event as JSON text.
+        accepted: done when the server has accepted it, or holds why it did not; cannot be cancelled.
+        breaks: how often it was first in flight when the connection broke.
+        resent: it may have reached the server before.
+        written: seconds of the monotonic clock when it was written last.
+    """
+
+    __slots__ = ("accepted", "argument", "breaks", "resent", "topic", "written")
+
+    def __init__(self, topic: str, argument: str) -> None:
+        self.topic = topic
+        self.argument = argument
+        self.accepted: Future[None] = Future()
+        # What is on its way cannot be called back.
+        self.accepted.set_running_or_notify_cancel()
+        self.breaks = 0
+        self.resent = False
+        self.written = 0.0
+
+
+class Outbox:
+    """The letters of one transport. It is closed until `reopen`.
+
+    Args:
+        capacity: how many letters there may be, waiting and in flight.
+
+    Attributes:
+        refused: how many found no room so far.
+        bell: called once, from any thread, when a letter has come; None while nobody listens.
+
+    Raises:
+        ValueError: if the capacity is less than 1.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"An outbox needs a capacity of at least 1, but {capacity} was given.")
+        self.capacity = capacity
+        self.refused = 0
+        self.bell: Callable[[], object] | None = None
+        self._closed = True
+        self._waiting: deque[Letter] = deque()
+        self._in_flight: dict[int, Letter] = {}
+        self._letters = 0
+        self._characters = 0
+        self._changed = Condition(Lock())
+
+    def __len__(self) -> int:
+        """How many letters have not been accepted."""
+        return self._letters
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a letter has still to be written."""
+        return bool(self._waiting)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a letter was written and is not yet accepted."""
+        return bool(self._in_flight)
+
+    def put(self, letter: Letter) -> None:
+        """Take a letter in.
+
+        Raises:
+            Overflow: if there is no room.
+            HubConnectionError: if nothing is going to be sent.
+        """
+        size = len(letter.argument)
+        with self._changed:
+            if self._closed:
+                raise HubConnectionError("The hub was disconnected; call connect().")
+            # One letter always fits, however long.
+            if self._letters and (self._letters >= self.capacity or self._characters + size > _MOST_CHARACTERS):
+                self.refused += 1
+                raise Overflow(
+                    f"{self._letters} events wait to be accepted by the server, and the full outbox refused "
+                    f"{letter.topic}. Publish again when the server is back or has caught up, or make the hub with a "
+                    'larger outbox=… or with overflow="block", which lets publishers wait.'
+                )
+            self._letters += 1
+            self._characters += size
+            self._waiting.append(letter)
+        self.ring()
+
+    def ring(self) -> None:
+        """Wake whoever waits for something to write."""
+        bell, self.bell = self.bell, None
+        if bell is not None:
+            bell()
+
+    def reopen(self) -> None:
+        """Take letters in again."""
+        self._closed = False
+
+    def wait_for_room(self, timeout: float) -> bool:
+        """Sleep until there may be room, or nothing is taken in any more; False if `timeout` seconds have passed."""
+        with self._changed:
+            # Its publisher waits and puts it again: it is not lost.
+            self.refused -= 1
+            return self._changed.wait_for(
+                lambda: self._closed or (self._letters < self.capacity and self._characters < _MOST_CHARACTERS),
+                timeout,
+            )
+
+    def take(self) -> Letter | None:
+        """The next letter to write, or None."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def wrote(self, letter: Letter, number: int, now: float) -> None:
+        """A letter that was taken is in flight under a packet's number."""
+        letter.written = now
+        self._in_flight[number] = letter
+
+    def acknowledged(self, number: int) -> Letter | None:
+        """Remove and return the letter that the server has answered; None if there is none of this number."""
+        letter = self._in_flight.pop(number, None)
+        if letter is not None:
+            self._leave([letter])
+        return letter
+
+    def overdue(self, now: float) -> list[Letter]:
+        """Remove and return what was written so long ago that a server without acknowledgements must have it."""
+        old: list[Letter] = []
+        for number, letter in list(self._in_flight.items()):
+            if now - letter.written < PATIENCE:
+                break  # in order of writing
+            old.append(self._in_flight.pop(number))
+        self._leave(old)
+        return old
+
+    def broke(self, too_large: bool = False) -> Letter | None:
+        """The connection is gone: what was in flight waits again.
+
+        Args:
+            too_large: the server has said that this was why: something was too large for it.
+
+        Returns:
+            The letter that is given up, if any.
+        """
+        letters = list(self._in_flight.values())
+        self._in_flight.clear()
+        if not letters:
+            return None
+        letters[0].breaks += 1
+        culprit = None
+        if too_large:
+            culprit = max(letters, key=lambda letter: len(letter.argument))
+        elif letters[0].breaks >= MOST_BREAKS:
+            culprit = letters[0]
+        if culprit is not None:
+            letters.remove(culprit)
+            self._leave([culprit])
+        for letter in letters:
+            letter.resent = True
+        self._waiting.extendleft(reversed(letters))
+        return culprit
+
+    def give_up(self, error: HubConnectionError) -> None:
+        """Nothing will be sent until `reopen`: every letter's future holds `error`."""
+        letters = [*self._in_flight.values()]
+        self._in_flight.clear()
+        with self._changed:
+            self._closed = True
+            letters += self._waiting
+            self._waiting.clear()
+        self._leave(letters)
+        for letter in letters:
+            letter.accepted.set_exception(error)
+
+    def forked(self) -> None:
+        """Be empty, with a new lock; for a child process, where the letters are the parent's."""
+        self._changed = Condition(Lock())
+        self._waiting.clear()
+        self._in_flight.clear()
+        self._letters = self._characters = 0
+        self.bell = None
+
+    def _leave(self, letters: list[Letter]) -> None:
+        if letters:
+            with self._changed:
+                self._letters -= len(letters)
+                self._characters -= sum([len(letter.argument) for letter in letters])
+                self._changed.notify_all()

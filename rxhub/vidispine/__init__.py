@@ -1,0 +1,40 @@
+"""Vidispine and the signals that Cantemo Portal raises around it.
+
+- `configure`: which Vidispine; `Client`: plain requests to it.
+- `UserHelper`, `GroupHelper`, `ItemHelper`, `CollectionHelper`, `IngestHelper`: Portal's helpers, which raise the
+  signals of `rxhub.vidispine.signals` before and after each request.
+- `register_notification`: has Vidispine tell us what happens; `rxhub.vidispine.notifications` is where it tells.
+
+Needs the extra `vidispine`: `pip install "rxhub[vidispine]"`.
+"""
+
+from rxhub.vidispine.client import Client, configure
+from rxhub.vidispine.documents import metadata_document
+from rxhub.vidispine.errors import (
+    NotConfigured,
+    NotFound,
+    NotificationError,
+    RequestFailed,
+    Unreachable,
+    VidispineError,
+)
+from rxhub.vidispine.helpers import CollectionHelper, GroupHelper, IngestHelper, ItemHelper, UserHelper
+from rxhub.vidispine.registration import register_notification
+
+__all__ = [
+    "Client",
+    "CollectionHelper",
+    "GroupHelper",
+    "IngestHelper",
+    "ItemHelper",
+    "NotConfigured",
+    "NotFound",
+    "NotificationError",
+    "RequestFailed",
+    "Unreachable",
+    "UserHelper",
+    "VidispineError",
+    "configure",
+    "metadata_document",
+    "register_notification",
+]

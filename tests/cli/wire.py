@@ -1,0 +1,50 @@
+"""A server, and the commands beside it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from rxhub import EventHub
+from rxhub.server import Running
+from tests.cli.terminal import COMMAND
+
+__all__ = ["ENV", "listening", "peer", "variables"]
+
+ENV = ("FTRACK_SERVER", "FTRACK_API_USER", "FTRACK_API_KEY")
+
+
+def variables(server: Running) -> dict[str, str]:
+    return {**os.environ, **dict(zip(ENV, (server.url, server.api_user, server.api_key), strict=True))}
+
+
+@contextmanager
+def peer(server: Running) -> Generator[EventHub]:
+    """Another hub on the server."""
+    with EventHub(server.url, server.api_user, server.api_key) as hub:
+        hub.connect()
+        with hub.start():
+            yield hub
+
+
+@contextmanager
+def listening(server: Running, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
+    """`rxhub listen`, once the server knows of it."""
+    heard = threading.Event()
+    before = server.stats["subscriptions"]
+    process = subprocess.Popen(
+        [*COMMAND, "listen", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables(server)
+    )
+    try:
+        # The hub's own subscriber to replies, and the one of the command.
+        for _ in range(1000):
+            if server.stats["subscriptions"] >= before + 2 or process.poll() is not None:
+                break
+            heard.wait(0.01)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

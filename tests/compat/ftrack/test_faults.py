@@ -1,0 +1,79 @@
+"""ftrack's hub over rxhub on a bad line: what was published arrives once, in order, and nobody hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from rxhub.server import Running, running
+from tests.compat.ftrack.judged import OURS
+from tests.proxy import Proxy
+
+MANY = 300
+Event = OURS.Event
+
+
+@pytest.fixture(scope="module")
+def server() -> Generator[Running]:
+    # A peer that is silent for two seconds is gone.
+    with running(heartbeat=0.3, heartbeat_timeout=2) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server: Running) -> Generator[Proxy]:
+    with Proxy(int(server.url.rpartition(":")[2])) as proxy:
+        yield proxy
+
+
+def pair(server: Running, proxy: Proxy) -> tuple[Any, Any, list[int]]:
+    """A hub that publishes over the bad line, one on a good line that receives, and what that has got."""
+    publisher = OURS.EventHub(proxy.url, server.api_user, server.api_key)
+    receiver = OURS.EventHub(server.url, server.api_user, server.api_key)
+    got: list[int] = []
+    receiver.subscribe("topic=n", lambda event: got.append(event["data"]["n"]))
+    for hub in (publisher, receiver):
+        hub._auto_reconnect_delay = 0.2
+        hub.connect()
+    return publisher, receiver, got
+
+
+def publish(hub: Any, numbers: range) -> None:
+    for number in numbers:
+        hub.publish(Event("n", data={"n": number}))
+
+
+@pytest.mark.parametrize("count", [0, 1_000, 20_011])
+def test_a_reset_in_the_middle_of_a_frame_loses_and_doubles_nothing(
+    server: Running, proxy: Proxy, wait_until: Any, count: int
+) -> None:
+    publisher, receiver, got = pair(server, proxy)
+    wait_until(receiver, lambda: receiver._packet_callbacks == {})
+    proxy.reset_after(count)
+    publish(publisher, range(MANY))
+    wait_until(receiver, lambda: len(got) >= MANY and publisher.unsent == 0, 30)
+    assert sorted(got) == list(range(MANY))
+    publisher.close()
+    receiver.close()
+
+
+@pytest.mark.parametrize("fault", ["black hole", "half-open"])
+def test_a_line_that_went_silent_is_given_up_and_made_again(
+    server: Running, proxy: Proxy, wait_until: Any, fault: str
+) -> None:
+    publisher, receiver, got = pair(server, proxy)
+    first = publisher._connection
+    wait_until(receiver, lambda: receiver._packet_callbacks == {})
+    if fault == "black hole":
+        proxy.black_hole = True
+    else:
+        proxy.half_open()
+    publish(publisher, range(MANY))
+    wait_until(receiver, lambda: publisher._connection is not first or not first.connected, 30)
+    proxy.black_hole = False
+    wait_until(receiver, lambda: len(set(got)) == MANY and publisher.unsent == 0, 30)
+    assert sorted(got) == list(range(MANY))
+    publisher.close()
+    receiver.close()

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from rxhub.errors import UsersError
+from rxhub.server.keys import Hash, hashed
+from rxhub.server.users import User, UsersFile
+
+COMMENTED = """\
+# the studio's users
+
+[users."jane"]   # lead
+key = "{hash}"
+publish = [ "studio.*", # and more
+  "ftrack.update" ]
+
+# the farm
+[users.farm]
+key = '{hash}'
+"""
+HASH = hashed("secret")
+
+
+def test_a_key_is_checked_against_its_salted_hash() -> None:
+    one, other = hashed("secret"), hashed("secret")
+    assert one != other
+    assert "secret" not in one
+    assert Hash(one).check("secret")
+    assert not Hash(one).check("Secret")
+    assert not Hash(one).check("")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "secret",
+        "scrypt$16384$8$5$AAAA",
+        "bcrypt$16384$8$5$AAAA$" + "A" * 24,
+        "scrypt$16383$8$5$AAAA$" + "A" * 24,
+        "scrypt$1073741824$8$5$AAAA$" + "A" * 24,
+        "scrypt$16384$8$1000000$AAAA$" + "A" * 24,
+        "scrypt$16384$8$5$AAAA$AAAA",
+        "scrypt$16384$8$5$!$" + "A" * 24,
+    ],
+)
+def test_what_is_no_hash_or_would_take_all_memory_is_refused(text: str) -> None:
+    with pytest.raises(UsersError, match="rxhub user add"):
+        Hash(text)
+
+
+def test_a_key_that_was_checked_is_known_at_once_and_no_other() -> None:
+    user = User("me", Hash(HASH))
+    assert user.knows("secret") is None
+    user.remember("secret")
+    assert user.knows("secret")
+    assert user.knows("other") is None
+
+
+def test_users_are_added_and_removed(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    users = UsersFile(path)
+    key = users.add("jane.doe@studio.com", publish=["studio.*"], subscribe=[])
+    users.add("Zoë", key="chosen")
+    again = UsersFile(path)
+    assert [user.name for user in again] == ["jane.doe@studio.com", "Zoë"]
+    jane, zoe = again
+    assert jane.hash.check(key)
+    assert zoe.hash.check("chosen")
+    assert "studio.a" in jane.publish
+    assert "other" not in jane.publish
+    assert "studio.a" not in jane.subscribe
+    assert "anything" in zoe.subscribe
+    assert key not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    again.remove("jane.doe@studio.com")
+    assert [user.name for user in UsersFile(path)] == ["Zoë"]
+
+
+def test_comments_and_what_else_people_write_stay(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    text = COMMENTED.format(hash=HASH)
+    path.write_text(text)
+    users = UsersFile(path)
+    users.add("new")
+    assert path.read_text().startswith(text)
+    users.remove("new")
+    assert path.read_text().rstrip() == text.rstrip()
+    users.remove("jane")
+    left = path.read_text()
+    assert "# the studio's users" in left
+    assert "[users.farm]" in left
+    assert "jane" not in left
+
+
+@pytest.mark.parametrize("name", ["", "a b", 'a"b', "a\\b", "a\nb", "x" * 257])
+def test_a_name_that_no_file_can_hold_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsersError, match="name"):
+        UsersFile(tmp_path / "users.toml").add(name)
+    assert not (tmp_path / "users.toml").exists()
+
+
+def test_a_second_user_of_a_name_and_one_who_is_not_there(tmp_path: Path) -> None:
+    users = UsersFile(tmp_path / "users.toml")
+    users.add("jane")
+    with pytest.raises(UsersError, match="already"):
+        users.add("jane")
+    with pytest.raises(UsersError, match="no user 'bob'"):
+        users.remove("bob")
+    with pytest.raises(UsersError, match="rule"):
+        users.add("bob", publish=["a*b"])
+    with pytest.raises(UsersError, match="empty"):
+        users.add("bob", key="")
+
+
+def test_a_file_that_cannot_be_changed_safely_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    text = f'users = {{ jane = {{ key = "{HASH}" }} }}\n'
+    path.write_text(text)
+    users = UsersFile(path)
+    with pytest.raises(UsersError, match="by hand"):
+        users.remove("jane")
+    with pytest.raises(UsersError, match="by hand"):
+        users.add("bob")
+    assert path.read_text() == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[users", "no TOML"),
+        ("a = 1", "'a'"),
+        ("users = 5", "tables"),
+        ("[users.jane]", "no key"),
+        ("[users.jane]\nkey = 5", "no key"),
+        ("[users.jane]\nkey = 'secret'", "stored as"),
+        (f"[users.jane]\nkey = '{HASH}'\nadmin = true", "'admin'"),
+        (f"[users.jane]\nkey = '{HASH}'\npublish = 'a'", "list"),
+        (f"[users.jane]\nkey = '{HASH}'\npublish = ['*a']", "exact"),
+        (f"[users.jane]\nkey = '{HASH}'\nsubscribe = [5]", "exact"),
+    ],
+)
+def test_a_file_with_a_mistake_says_where(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "users.toml"
+    path.write_text(text)
+    with pytest.raises(UsersError, match=message):
+        UsersFile(path)
+
+
+def test_a_file_is_read_again_when_it_changes_and_a_broken_one_changes_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    writer = UsersFile(path)
+    writer.add("jane", key="secret")
+    users = UsersFile(path)
+    jane = users.get("jane")
+    assert jane is not None
+    jane.remember("secret")
+    assert not users.refresh()
+    writer.add("bob")
+    assert users.refresh()
+    assert {user.name for user in users} == {"jane", "bob"}
+    after = users.get("jane")
+    assert after is not None
+    assert after.knows("secret")  # the key is the same
+    path.write_text("[users")
+    with pytest.raises(UsersError):
+        users.refresh()
+    path.unlink()
+    with pytest.raises(UsersError, match="gone"):
+        users.refresh()
+    assert {user.name for user in users} == {"jane", "bob"}
