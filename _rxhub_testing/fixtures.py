@@ -1,4 +1,4 @@
-"""The entry point of the group `pytest11`: fixtures for hubs, recordings and marbles.
+"""The entry point of the group `pytest11`: fixtures for hubs, recordings, marbles and servers.
 
 The entry point goes by this module's name, so that `pytest_plugins` and `-p` may name it too: pytest loads it once.
 """
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from rxhub.server import Running
     from rxhub.testing import Marbles, Recording, VirtualHub
 
-__all__ = ["hub", "marbles", "pytest_pyfunc_call", "recorder"]
+__all__ = ["hub", "marbles", "pytest_pyfunc_call", "recorder", "server"]
 
 
 @pytest.fixture
@@ -40,6 +41,15 @@ def marbles(hub: VirtualHub) -> Marbles:
     from rxhub.testing import Marbles
 
     return Marbles(hub)
+
+
+@pytest.fixture
+def server() -> Generator[Running]:
+    """A server of its own for the test: `EventHub(server.url, server.api_user, server.api_key)`. Needs rxhub[server]."""
+    from rxhub.server import running
+
+    with running() as made:
+        yield made
 
 
 @pytest.hookimpl(wrapper=True)

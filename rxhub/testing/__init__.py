@@ -6,7 +6,7 @@
 - `rxhub.testing.strategies`: events and subscriptions for Hypothesis, also such that match each other.
 - `HubStateMachine`: a hub against a sorted list, to be subclassed.
 
-For pytest there are the fixtures `hub`, `recorder` and `marbles`.
+For pytest there are the fixtures `hub`, `recorder`, `marbles` and `server`.
 """
 
 from __future__ import annotations

@@ -31,6 +31,9 @@ from rxhub.scheduler import HandlingScheduler
 __all__ = ["VirtualHub", "virtual_hub"]
 
 
+_SHOWN = 1e-9
+
+
 class _Inbox(Inbox):
     """An inbox whose clock stands still until it is set."""
 
@@ -42,7 +45,8 @@ class _Inbox(Inbox):
     def next_due(self, end: float) -> float | None:
         """When the next action is due, if it is by `end`."""
         due = self._timers[0][0] if self._timers else None
-        return None if due is None or due > end else due
+        # Times are sums of fractions: what differs by less than the clock shows is one time.
+        return None if due is None or due > end + _SHOWN else due
 
 
 class _Scheduler(HandlingScheduler):
@@ -117,7 +121,7 @@ class VirtualHub(EventHub):
     @property
     def now(self) -> float:
         """Seconds that have passed."""
-        return self._inbox.now()
+        return round(self._inbox.now(), 9)
 
     def advance(self, seconds: float) -> int:
         """Let time pass, and handle what comes in it, each at its time.
@@ -138,7 +142,7 @@ class VirtualHub(EventHub):
         while (due := clock.next_due(end)) is not None:
             clock.seconds = due
             handled += self.drain()
-        clock.seconds = end
+        clock.seconds = max(end, clock.seconds)
         return handled
 
     async def aadvance(self, seconds: float) -> int:
@@ -149,7 +153,7 @@ class VirtualHub(EventHub):
         while (due := clock.next_due(end)) is not None:
             clock.seconds = due
             handled += await handling.adrain()
-        clock.seconds = end
+        clock.seconds = max(end, clock.seconds)
         return handled
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
