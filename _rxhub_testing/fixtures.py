@@ -45,7 +45,7 @@ def marbles(hub: VirtualHub) -> Marbles:
 
 @pytest.fixture
 def server() -> Generator[Running]:
-    """A server of its own for the test: `EventHub(server.url, server.api_user, server.api_key)`. Needs rxhub[server]."""
+    """A server of its own: `EventHub(server.url, server.api_user, server.api_key)`. Needs `rxhub[server]`."""
     from rxhub.server import running
 
     with running() as made:

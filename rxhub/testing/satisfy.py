@@ -30,9 +30,9 @@ from typing import Any
 from rxhub.expression import Expression
 from rxhub.testing.building import build
 from rxhub.testing.choices import Choices, First
-from rxhub.testing.demands import Conflict
+from rxhub.testing.demands import Conflict, Demands
 from rxhub.testing.verdicts import Undecided, Unsatisfiable
-from rxhub.testing.ways import Ways
+from rxhub.testing.ways import Path, Ways
 
 __all__ = ["ENVELOPE", "Plan"]
 
@@ -58,6 +58,7 @@ class Plan:
     def __init__(self, expression: Expression, envelope: Mapping[str, str] | None = None) -> None:
         self._expression = expression
         self._envelope = envelope or {}
+        self._demands: Mapping[Path, Demands] = {}
         self._simplest = self._built(_FIRST, None, 0)
 
     def candidate(self, choices: Choices, base: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -76,6 +77,11 @@ class Plan:
                 continue
         return self._simplest
 
+    def leaves(self, key: str, value: object) -> bool:
+        """Whether a value may stay at a key of the simplest candidate."""
+        demands = self._demands.get((key,))
+        return demands is None or demands.fits(value)
+
     def _built(self, choices: Choices, base: Mapping[str, Any] | None, turn: int) -> dict[str, Any]:
         undecided: Undecided | None = None
         conflict: Conflict | None = None
@@ -90,6 +96,7 @@ class Plan:
                     undecided = error
                 else:
                     if self._expression.matches(candidate):
+                        self._demands = self._demands or demands
                         return candidate
                     undecided = Undecided("What was made to match it does not.")
         except Undecided as error:

@@ -35,6 +35,7 @@ __all__ = [
 
 _OPERATORS = ("=", "!=", ">=", "<=", ">", "<")
 _MOST_LEAVES = 200
+_REPLY = "ftrack.meta.reply"
 _MOST_LEVELS = 16
 
 
@@ -140,10 +141,15 @@ def events_matching(expression: Expression | str) -> st.SearchStrategy[Event]:
     """
     tree = parse(expression) if isinstance(expression, str) else expression
     plan = Plan(tree, ENVELOPE)
+    # A reply is addressed to its asker alone: only who asks for replies gets one.
+    fitting = [topic for topic in studio.TOPICS if topic != _REPLY and plan.leaves("topic", topic)]
+    if not fitting:
+        fitting = [_REPLY] if plan.leaves("topic", _REPLY) else ["studio.review.note"]
+    bases = events(st.sampled_from(fitting))
 
     @st.composite
     def drawn(draw: st.DrawFn) -> Event:
-        base = draw(events())
+        base = draw(bases)
         return _event(plan.candidate(Drawn(draw), base))
 
     return drawn()
@@ -258,7 +264,7 @@ def event_streams(
         earlier: list[Event] = []
         for gap, event in draw(st.lists(st.tuples(gaps, of or events()), min_size=min_size, max_size=max_size)):
             seconds = round(seconds + gap, 6)
-            if of is None and event.topic == "ftrack.meta.reply" and earlier:
+            if of is None and event.topic == _REPLY and earlier:
                 asked = draw(st.sampled_from(earlier))
                 event.in_reply_to_event, event.target = asked.id, f"id={asked.source['id']}"
             recording.add(seconds, event)
