@@ -141,6 +141,11 @@ class EventHub:
         state = self._link.state
         return f"<EventHub {self.get_server_url()} {state}, {len(self._dispatcher)} subscribers, {handled}>"
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from rxhub.views.subscribers import hub_page
+
+        return hub_page(self, self._dispatcher.subscribers).bundle()
+
     # ftrack's hub
 
     def get_server_url(self) -> str:
