@@ -60,6 +60,10 @@ def _event(fields: Mapping[str, Any]) -> Event:
     event = Event(str(fields.get("topic", "")))
     for key, value in fields.items():
         event[key] = value
+    for key in ("data", "source", "sent"):
+        # What nothing may stand at is not there at all: null would be something.
+        if key not in fields:
+            del event[key]
     return event
 
 

@@ -98,6 +98,11 @@ def test_every_alternative_is_drawn() -> None:
     find(events_matching(tree), lambda event: isinstance(event.data["n"], list), settings=found)
 
 
+def test_where_nothing_may_be_sent_there_is_no_null() -> None:
+    tree = "not sent=null and not data=* and not source=*"
+    find(events_matching(tree), parse(tree).matches, settings=settings(database=None, max_examples=20))
+
+
 def test_a_text_that_does_not_parse_is_refused_at_once() -> None:
     with pytest.raises(ExpressionError):
         events_matching("topic==a")
