@@ -89,6 +89,13 @@ class Recording:
         lost = f", {self.dropped} dropped" if self.dropped else ""
         return f"<Recording of {len(self)} events in {self.duration:g} s{lost}>"
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from rxhub.views.marbles import recorded
+
+        lost = f" ({self.dropped} dropped)" if self.dropped else ""
+        points = ((entry.seconds, entry.event.topic) for entry in self)
+        return recorded(points, f"{len(self)} events{lost}").bundle()
+
     def replay(self, scheduler: abc.SchedulerBase | None = None) -> Observable[Event]:
         """The events again, each in a new envelope: to be published, or fed to a pipeline.
 

@@ -124,3 +124,11 @@ def test_a_broken_line_is_named(tmp_path: Path, line: bytes, reason: str) -> Non
     (tmp_path / "a.jsonl").write_bytes(line + b"\n")
     with pytest.raises(EventError, match=reason):
         Recording.load(tmp_path / "a.jsonl")
+
+
+def test_in_a_notebook_it_is_a_marble_diagram():
+    recording = Recording([(0.0, Event("studio.a")), (1.5, Event("studio.b")), (2.0, Event("studio.a"))])
+    shown = recording._repr_mimebundle_()
+    assert "3 events" in shown["text/plain"]
+    assert "studio.a" in shown["text/plain"]
+    assert "<svg" in shown["text/html"]
