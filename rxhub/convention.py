@@ -58,8 +58,11 @@ def terms_of(receiver: Receiver) -> Terms:
     """
     if type(receiver) is FunctionType:
         code = receiver.__code__
-        named = code.co_name is receiver.__name__  # else it is a wrapper in the name of another
-        if named and code.co_flags & _KINDS == CO_VARKEYWORDS and "emission" not in code.co_varnames:
+        if (
+            code.co_flags & _KINDS == CO_VARKEYWORDS
+            and "emission" not in code.co_varnames
+            and code.co_name is receiver.__name__  # else it is a wrapper in the name of another
+        ):
             return PLAIN  # as nearly every receiver is
     if not callable(receiver):
         raise TypeError(f"A receiver is called with signal=, sender= and **kwargs, but {receiver!r} cannot be called.")

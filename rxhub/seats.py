@@ -252,7 +252,7 @@ class Seats:
             hash(key)
             connection = self._connection(receiver, weak)
         connection.key = key
-        connection.alive = False
+        connection.alive = True
         connection.priority = priority
         connection.terms = terms
         return connection if self._seat(connection, _ANYONE if sender is None else key_of(sender), sender) else None
@@ -264,31 +264,33 @@ class Seats:
             False if it is connected, its place is taken, or its receiver or sender has died.
         """
         key, sender = connection.seat.key, connection.seat.sender
-        if connection() is None or (sender is None and key != _ANYONE):
+        if connection.alive or connection() is None or (sender is None and key != _ANYONE):
             return False
-        return self._seat(connection, key, sender)
+        connection.alive = True
+        if self._seat(connection, key, sender):
+            return True
+        connection.alive = False
+        return False
 
     def _seat(self, connection: Connection, key: _SenderKey, sender: Any) -> bool:
         while True:
-            seat = self.seats.get(key) or Seat(key, sender, self._bury)
+            seat = connection.seat = self.seats.get(key) or Seat(key, sender, self._bury)
+            members = seat.members
             try:
                 with self._lock:
                     if self.seats.get(key, seat) is not seat:
                         continue  # another thread has just made it
-                    if connection.key in seat.members:
-                        return False
-                    if not seat.members:
+                    if not members:
                         self.seats[key] = seat
                         self._values += type(key) is not int
-                    connection.seat = seat
-                    connection.order = self._order
-                    self._order += 1
-                    connection.alive = True
-                    seat.members[connection.key] = connection
+                    # Whole before it is put in: lineups are made without the lock.
+                    connection.order = self._order = self._order + 1
+                    if members.setdefault(connection.key, connection) is not connection:
+                        return False
                     self._version += 1
                     return True
             finally:
-                if self._snapshots:
+                if self.rest is not None or self.lineups or self._snapshots:
                     self._stale(key)
 
     def leave(self, receiver: Receiver | None, sender: Any, dispatch_uid: Hashable) -> Connection | None:
@@ -304,26 +306,28 @@ class Seats:
             connection = seat.members.get(id(receiver))
         else:
             connection = seat.members.get(_key(cast("Receiver", receiver), dispatch_uid))
-        return connection if connection is not None and self.remove(connection) else None
+        if connection is None or not self.remove(connection):
+            return None
+        return connection
 
     def remove(self, connection: Connection) -> bool:
         """Disconnect this very connection; False if it has left before."""
         seat = connection.seat
-        key = seat.key
+        members = seat.members
         try:
             with self._lock:
                 if not connection.alive:
                     return False
                 connection.alive = False
-                del seat.members[connection.key]
-                if not seat.members:
-                    del self.seats[key]
-                    self._values -= type(key) is not int
+                del members[connection.key]
+                if not members:
+                    del self.seats[seat.key]
+                    self._values -= type(seat.key) is not int
                 self._version += 1
                 return True
         finally:
-            if self._snapshots:
-                self._stale(key)
+            if self.rest is not None or self.lineups or self._snapshots:
+                self._stale(seat.key)
 
     def take_care(self, more: int) -> None:
         """Count one more (1) or less (-1) who wants no lineup taken for plain."""
@@ -373,7 +377,7 @@ class Seats:
         return snapshot
 
     def _stale(self, key: _SenderKey) -> None:
-        """Take away the lineups in which this seat has a part; needless without snapshots, which hold all of them."""
+        """Take away the lineups in which this seat has a part; needless if there are none."""
         if key == _ANYONE:
             self.rest = None
             self.lineups.clear()
