@@ -260,7 +260,10 @@ def _address(server_url: str) -> tuple[str, str, str]:
     from urllib.parse import urlsplit  # takes longer to import than the hub
 
     if "://" not in server_url:
-        raise ValueError(f"Could not determine scheme from server url {server_url!r}; for example memory://studio.")
+        raise ValueError(
+            f"Could not determine scheme from server url {server_url!r}. A server is named with http:// or https:// "
+            "before it, a hub within this process is memory:// or memory://name."
+        )
     url = urlsplit(server_url)
     return url.scheme, url.netloc.rpartition("@")[2], url.path
 

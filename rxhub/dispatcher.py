@@ -58,7 +58,7 @@ def _refuse(coroutine: _Coroutine, _: Context) -> Any:
     coroutine.close()
     raise TypeError(
         "A callback that is a coroutine function cannot be awaited in a synchronous dispatch. "
-        "Publish without synchronous=True, or await dispatch_async."
+        "Publish without synchronous=True: where the hub is handled, it is awaited."
     )
 
 
@@ -197,7 +197,9 @@ class Dispatcher:
             raise TypeError(f"A callback must be callable, but {type(callback).__name__} was given.")
         metadata: MutableMapping[str, Any] = {} if subscriber is None else subscriber
         if not isinstance(metadata, MutableMapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"Subscriber metadata must be a dict, but {type(metadata).__name__} was given.")
+            number = isinstance(metadata, int | float)
+            hint = f" A priority goes by its name: priority={metadata}." if number else ""
+            raise TypeError(f"Subscriber metadata must be a dict, but {type(metadata).__name__} was given.{hint}")
         identifier: Any = metadata.get("id")
         if identifier is None:
             metadata["id"] = identifier = urandom(16).hex()

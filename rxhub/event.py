@@ -55,6 +55,9 @@ class Event(MutableMapping[str, Any]):
         source: who published it; the hub fills in `id`, `user` and `host` when publishing.
         target: an expression over the metadata of subscribers; only those that match get the event.
         in_reply_to_event: id of the event that this one answers.
+
+    Raises:
+        TypeError: if the id is no text, as happens when data are given by place.
     """
 
     __slots__ = ("__weakref__", "_fields", "_stopped")
@@ -77,6 +80,11 @@ class Event(MutableMapping[str, Any]):
         target: str = "",
         in_reply_to_event: str | None = None,
     ) -> None:
+        if id is not None and not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"An event's id is a text, but {type(id).__name__} was given. "
+                "Data go by their name: Event(topic, data=…)."
+            )
         self._fields: dict[str, Any] = {
             "topic": topic,
             "id": id or None,

@@ -434,7 +434,8 @@ class EventHub:
         """Publish `event` at each subscription and emit the replies until `timeout` seconds have passed.
 
         The first subscription publishes the event itself, each further one a copy with a new id. Emits
-        `NotHandled` as its error if nobody handles the hub.
+        `NotHandled` as its error if nobody handles the hub. `request(…).run()` waits for the end and gives back the
+        last reply; it raises `NoReply` if there was none, and `NotHandled` in the thread that handles the hub.
         """
         return self._publisher.request(event, timeout)
 

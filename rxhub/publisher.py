@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
+from reactivex.internal.exceptions import SequenceContainsNoElementsError
 
 from rxhub.connection import Connection
 from rxhub.dispatcher import Dispatcher, Subscriber
@@ -157,7 +158,7 @@ class Publisher:
             sent.add_done_callback(refused)
             return waiting
 
-        return Observable(subscribe)
+        return _Replies(subscribe, event.topic, timeout, self._handling)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
         """The first reply, as `EventHub.ask` says."""
@@ -273,6 +274,33 @@ class Publisher:
 _HOST = socket.gethostname()
 
 
+class _Replies(Observable[Event]):
+    """The replies to one event; who waits for them in vain is told so in words of the hub's."""
+
+    def __init__(self, subscribe: abc.Subscription[Event], topic: str, timeout: float, handling: Handling) -> None:
+        super().__init__(subscribe)
+        self._topic = topic
+        self._timeout = timeout
+        self._handling = handling
+
+    def run(self, scheduler: abc.SchedulerBase | None = None) -> Event:
+        """The last reply, once the time is over.
+
+        Raises:
+            NoReply: if there was none.
+            NotHandled: in the thread that handles the hub, where no reply could be handled meanwhile.
+        """
+        if self._handling.here:
+            raise NotHandled(
+                f"A reply to {self._topic} would be handled by this thread, which run() keeps waiting: "
+                "use `await hub.ask(…)`, or subscribe to the request."
+            )
+        try:
+            return super().run(scheduler)
+        except SequenceContainsNoElementsError:
+            raise NoReply(f"Nobody replied to {self._topic} within {self._timeout:g} s.") from None
+
+
 def identity(hub_id: str, api_user: str | None) -> dict[str, Any]:
     """Who a hub is, as the source of its events tells it."""
     return {"id": hub_id, "user": {"username": api_user}, "host": _HOST}
@@ -286,7 +314,8 @@ def _origin(event: Event) -> Mapping[str, Any]:
 
 def _check_event(event: Event) -> None:
     if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"An rxhub Event is published, but {type(event).__name__} was given.")
+        found = type(cast("object", event)).__name__
+        raise TypeError(f"An rxhub Event is published, but {found} was given: publish(Event(topic, data={{…}})).")
 
 
 def _renamed(event: Event) -> Event:

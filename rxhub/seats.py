@@ -207,6 +207,7 @@ class Seats:
         lineups: by the id of a sender that has a seat, its lineup if that is plain and fresh.
         rest: the lineup of every other sender, likewise; None if it is not.
         gone: references of receivers and senders that have died and are not swept away yet.
+        died: how many receivers have died while they were connected, as far as they were swept away.
     """
 
     __slots__ = (
@@ -217,6 +218,7 @@ class Seats:
         "_snapshots",
         "_values",
         "_version",
+        "died",
         "gone",
         "lineups",
         "rest",
@@ -228,6 +230,7 @@ class Seats:
         self.lineups: dict[_SenderKey, Lineup] = {}
         self.rest: Lineup | None = None
         self.gone: deque[ref[Any]] = deque()
+        self.died = 0
         self._bury: Callable[[ref[Any]], None] = self.gone.append
         self._lock = RLock()
         self._careful = int(careful)
@@ -410,8 +413,10 @@ class Seats:
     def _bury_connections(self, *connections: Connection) -> None:
         for connection in connections:
             terms = connection.terms
-            if self.remove(connection) and terms.owner is not None and terms.leave is not None:
-                terms.owner.forget(terms.leave)
+            if self.remove(connection):
+                self.died += connection() is None
+                if terms.owner is not None and terms.leave is not None:
+                    terms.owner.forget(terms.leave)
 
     def _connection(self, receiver: Receiver, weak: bool) -> Connection:
         connection: Connection

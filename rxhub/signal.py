@@ -482,7 +482,9 @@ class Signal(Relay, Generic[P]):
 
     def __repr__(self) -> str:
         count = len(self._places.all())
-        return f"<Signal {self.name}, {count} connection{'' if count == 1 else 's'}>"
+        died = 0 if count else self._places.died
+        why = f"; {died} died, held weakly: weak=False keeps one alive" if died else ""
+        return f"<Signal {self.name}, {count} connection{'' if count == 1 else 's'}{why}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from rxhub.expression.outline import told

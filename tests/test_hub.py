@@ -84,6 +84,36 @@ def test_a_url_that_names_no_transport_is_refused(url: str, says: str) -> None:
         EventHub(url)
 
 
+def test_who_waits_for_a_reply_in_vain_is_told_so() -> None:
+    with EventHub() as hub, hub.start(), pytest.raises(NoReply, match=r"Nobody replied to a within 0\.01 s"):
+        hub.request(Event("a"), timeout=0.01).run()
+
+
+def test_the_thread_that_handles_a_hub_does_not_wait_for_what_it_should_handle() -> None:
+    with EventHub() as hub:
+        failures: list[Outcome] = []
+        hub.errors.subscribe(failures.append)
+        hub.subscribe("topic=a", lambda event: hub.request(Event("b"), timeout=60).run())
+        hub.publish(Event("a"))
+        hub.drain()
+    assert isinstance(failures[0].error, NotHandled)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "remedy"),
+    [
+        (lambda hub: hub.publish("studio.hello"), r"publish\(Event\(topic, data="),
+        (lambda hub: hub.subscribe("topic=a", print, 10), "priority=10"),
+        (lambda hub: hub.on(print), r"@hub\.on\("),
+        (lambda hub: EventHub("localhost:8765"), "http://"),
+    ],
+    ids=["a topic published", "priority by place", "on without a subscription", "no scheme"],
+)
+def test_a_usual_mistake_is_told_its_remedy(mistake: Any, remedy: str) -> None:
+    with EventHub() as hub, pytest.raises((TypeError, ValueError), match=remedy):
+        mistake(hub)
+
+
 @pytest.mark.parametrize("url", [None, 5, b"memory://"])
 def test_a_url_is_text(url: Any) -> None:
     with pytest.raises(TypeError, match="url is text"):

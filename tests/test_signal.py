@@ -380,6 +380,13 @@ class TestLife:
         assert Signal().name != Signal().name
         assert repr(Signal("s")) == "<Signal s, 0 connections>"
 
+    def test_tells_of_a_receiver_that_nobody_held_once_none_is_left(self) -> None:
+        signal = Signal("s")
+        signal.connect(lambda **kwargs: None)
+        assert repr(signal) == "<Signal s, 0 connections; 1 died, held weakly: weak=False keeps one alive>"
+        signal.connect(lambda **kwargs: None, weak=False)
+        assert repr(signal) == "<Signal s, 1 connection>"
+
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
     def test_a_child_process_can_connect_and_send_whoever_held_the_lock(self, log):
         signal = Signal()

@@ -52,7 +52,7 @@ def command(
     try:
         content: Any = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        complain(f"the data is not JSON: {error}")
+        complain(f"the data is not JSON: {error}. Write it in quotes: '{{\"frames\": 120}}'")
         return Status.ERROR
     try:
         with connected(server, user, key) as hub:

@@ -25,6 +25,13 @@ _HABITS = (
     (",", "Join conditions with `and` or `or`; commas stand only inside `in (…)`."),
 )
 
+# The operators of other languages that are words, after a key.
+_FOREIGN = (
+    (r"contains|has", "Lists are walked through: `{key}=value` holds if any of the items is the value."),
+    (r"like|matches|startswith|starts", "A prefix is a value that ends in `*`: `{key}=value*`."),
+    (r"is|eq|equals", "Equality is written `{key}=value`; `not {key}=*` asks whether it is missing or null."),
+)
+
 
 def not_an_operand(text: str, position: int) -> ExpressionError:
     """No condition, `not` or parenthesis can be read here."""
@@ -69,9 +76,13 @@ def _no_operator(text: str, key: str, position: int) -> ExpressionError:
     elif here in {":", "~"}:
         hint = "Equality is written `=`; a prefix is a value that ends in `*`."
     elif here in {"", ")"} or _match(r"(?i:and|or)\b", text, position):
-        hint = f"A key alone says nothing; {shown}=* asks whether it is there."
+        topic = f", and topic={shown} picks a topic" if "." in key else ""
+        hint = f"A key alone says nothing; {shown}=* asks whether it is there{topic}."
+    elif here == "*":
+        hint = f"Topics that begin so are picked by topic={shown}*."
     else:
-        hint = _habit(here)
+        words = (hint.format(key=shown) for word, hint in _FOREIGN if _match(rf"(?i:{word})\b", text, position))
+        hint = next(words, "") or _habit(here)
     return _mistake(text, position, f"an operator (= != >= <= > <) or `in (…)` after the key {shown}", hint)
 
 

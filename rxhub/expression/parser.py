@@ -42,7 +42,8 @@ def parse(
         ExpressionError: if the text is no subscription, or exceeds a limit.
     """
     if not isinstance(text, str):
-        raise ExpressionError(f"A subscription is text, but {type(text).__name__} was found.")
+        hint = 'It comes before the function: @hub.on("topic=studio.*").' if callable(text) else ""
+        raise ExpressionError(f"A subscription is text, but {type(text).__name__} was found.", hint=hint)
     if not isinstance(dialect, Dialect):
         raise ExpressionError(f"There is no dialect {dialect!r}.", expected="a member of Dialect")
     text = str.__str__(text)  # a subclass may have its own idea of slicing

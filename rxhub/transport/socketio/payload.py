@@ -160,4 +160,4 @@ def _as_json(value: object) -> object:
         return value.to_wire()
     if isinstance(value, Mapping):
         return dict(cast("Mapping[Any, Any]", value))
-    raise TypeError(f"a {type(value).__qualname__} was found")
+    raise TypeError(f"an object of {type(value).__qualname__} was found")
