@@ -17,6 +17,7 @@ from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server.asgi import routes
 from rxhub.server.door import is_loopback
 from rxhub.server.events import EventServer
+from rxhub.server.frames import Frames
 from rxhub.server.keys import new_key
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.users import User, Users
@@ -196,7 +197,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 routes(events, origins=origins, plain_text=plain_text),
-                ws="websockets-sansio",
+                ws=Frames,
                 # More than is taken: at the end of the connection ftrack's Python client would learn nothing.
                 ws_max_size=4 * limits.message,
                 ws_per_message_deflate=False,  # a kilobyte costs more to deflate than to send

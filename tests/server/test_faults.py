@@ -3,6 +3,7 @@ bounded."""
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -215,6 +217,51 @@ def test_no_frame_harms_the_server(server: Running, frame: bytes) -> None:
         while connection.recv(4_096):
             pass
         assert other.do("a") == {"success": True}
+
+
+def opened(server: Running, window: int | None = None) -> socket.socket:
+    """A WebSocket that was let in, frame by frame."""
+    sid = request(server, "/socket.io/1/", credentials(server))[1].split(":")[0]
+    connection = raw(server, window)
+    connection.sendall(
+        f"GET /socket.io/1/websocket/{sid} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    until(lambda: b"1::" in connection.recv(4_096, socket.MSG_PEEK))
+    return connection
+
+
+def waiting_bytes() -> int:
+    """What is in the fullest of uvicorn's own buffers."""
+    found = [each for each in gc.get_objects() if isinstance(each, WebSocketsSansIOProtocol)]
+    return max(each.transport.get_write_buffer_size() for each in found)
+
+
+def test_pings_whose_answers_nobody_reads_are_not_answered_for_ever() -> None:
+    with running(grace=1) as server, opened(server, 4_096) as connection:
+        connection.settimeout(0.5)
+        flood = (b"\x89\xfd" + bytes(4) + b"x" * 125) * 2_000
+        sent = 0
+        try:
+            while sent < 40_000_000:
+                sent += connection.send(flood)
+        except TimeoutError:
+            pass
+        assert waiting_bytes() < 1_000_000
+        with wire(server) as other:
+            assert other.do("a") == {"success": True}
+    with running(grace=1) as server, opened(server) as connection:
+        assert connection.recv(4_096).endswith(b"1::")
+        connection.sendall(b"\x89\x83" + bytes(4) + b"abc")
+        assert connection.recv(100) == b"\x8a\x03abc"
+
+
+def test_a_message_has_not_any_number_of_fragments(server: Running) -> None:
+    with opened(server) as connection:
+        before = server.stats["connections"]
+        connection.sendall(b"\x01\x82" + bytes(4) + b"2:" + b"\x80\x81" + bytes(4) + b":")
+        connection.sendall((b"\x01\x81" + bytes(4) + b"x") + (b"\x00\x81" + bytes(4) + b"x") * 5_000)
+        until(lambda: server.stats["connections"] == before - 1)
 
 
 def test_a_silent_wire_answers_heartbeats_only(server: Running) -> None:
