@@ -22,6 +22,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+import msgspec
+
 from rxhub.errors import ExpressionError, NotFoundError, Refused
 from rxhub.expression import And, Condition, Everything, Expression, Index, Not, Or, compile, parse
 from rxhub.server.envelope import Envelope, everything
@@ -51,9 +53,11 @@ P = TypeVar("P", bound=Peer)
 class _Subscriber(Generic[P]):
     """One subscription of one connection."""
 
-    __slots__ = ("matches", "metadata", "peer", "text", "token", "widened")
+    __slots__ = ("conditions", "matches", "metadata", "metadata_bytes", "peer", "text", "token", "widened")
 
     def __init__(self, peer: P, metadata: dict[str, Any], text: str, tree: Expression) -> None:
+        self.conditions = _conditions(tree)
+        self.metadata_bytes = len(msgspec.json.encode(metadata))
         self.peer = peer
         self.metadata = metadata
         self.text = text
@@ -74,6 +78,8 @@ class Router(Generic[P]):
         self._index: Index[_Subscriber[P]] = Index()
         self._subscribers: dict[P, dict[str, _Subscriber[P]]] = {}
         self._by_id: dict[str, dict[P, _Subscriber[P]]] = {}
+        self._conditions_of: Counter[str] = Counter()
+        self._metadata_of: Counter[str] = Counter()
         self._decoding: Index[Expression] = Index()
         self._decoding_tokens: dict[Expression, Any] = {}
         self._decoding_uses: Counter[Expression] = Counter()
@@ -110,8 +116,11 @@ class Router(Generic[P]):
         if narrowed is None:
             raise Refused(f"The user {peer.user!r} may not receive what {subscription!r} asks for.")
         subscriber = _Subscriber(peer, metadata, subscription, narrowed)
+        self._check_sizes(subscriber, known)
         if known is not None:
             self._remove(known)
+        self._conditions_of[peer.user] += subscriber.conditions
+        self._metadata_of[peer.user] += subscriber.metadata_bytes
         subscriber.token = self._index.add(narrowed, subscriber)
         self._subscribers.setdefault(peer, {})[identifier] = subscriber
         self._by_id.setdefault(identifier, {})[peer] = subscriber
@@ -183,8 +192,27 @@ class Router(Generic[P]):
         except ExpressionError as error:
             raise Refused(f"This {role} cannot be used: {error}") from None
 
+    def _check_sizes(self, subscriber: _Subscriber[P], known: _Subscriber[P] | None) -> None:
+        """Refuse a subscription with which its user would have too much, now without the one that it replaces."""
+        limits, user = self._limits, subscriber.peer.user
+        if subscriber.metadata_bytes > limits.metadata:
+            raise Refused(f"A subscriber's metadata has {limits.metadata} bytes at most.")
+        conditions = self._conditions_of[user] + subscriber.conditions - (known.conditions if known else 0)
+        if conditions > limits.conditions_per_user:
+            raise Refused(f"All subscriptions of a user have {limits.conditions_per_user} conditions at most.")
+        metadata = self._metadata_of[user] + subscriber.metadata_bytes - (known.metadata_bytes if known else 0)
+        if metadata > limits.metadata_per_user:
+            raise Refused(f"The metadata of all subscribers of a user has {limits.metadata_per_user} bytes at most.")
+
     def _remove(self, subscriber: _Subscriber[P]) -> None:
         peer, identifier = subscriber.peer, subscriber.metadata["id"]
+        for held, size in (
+            (self._conditions_of, subscriber.conditions),
+            (self._metadata_of, subscriber.metadata_bytes),
+        ):
+            held[peer.user] -= size
+            if not held[peer.user]:
+                del held[peer.user]
         try:
             self._index.remove(subscriber.token)
         except NotFoundError:  # pragma: no cover  # it cannot be, and nothing of it may stay behind
@@ -221,6 +249,17 @@ def _identifier(metadata: Mapping[str, Any]) -> str:
     if not isinstance(identifier, str) or not identifier:
         raise Refused('A subscriber needs a text as its "id".')
     return identifier
+
+
+def _conditions(tree: Expression) -> int:
+    """How many tests a subscription may take; one at least."""
+    match tree:
+        case And(children) | Or(children):
+            return sum(map(_conditions, children))
+        case Not(child):
+            return _conditions(child)
+        case _:
+            return 1
 
 
 def _reads_beyond_envelope(tree: Expression) -> bool:
