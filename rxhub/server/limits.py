@@ -39,8 +39,9 @@ class Limits:
         conditions: conditions of a subscription or a target.
         metadata: bytes of a subscriber's metadata.
         conditions_per_user: conditions of all subscriptions of one user; an event may have to be tested for each.
-        metadata_per_user: bytes of the metadata of all subscribers of one user; decoded it takes up to 25 times as much.
+        metadata_per_user: bytes of the metadata of all subscribers of one user; decoded it can take 25 times as much.
         events: events a second of one user, over time; beyond, its clients are read more slowly, and nothing is lost.
+            One that takes more than half a millisecond of the server counts as several.
         events_at_once: events of one user in a moment.
         handshakes: handshakes a second of one user, over time; beyond, they are refused.
         handshakes_at_once: handshakes of one user in a moment; a studio's machines may share a user, and all reconnect.

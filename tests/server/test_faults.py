@@ -263,6 +263,14 @@ def test_a_message_has_not_any_number_of_fragments() -> None:
         until(lambda: server.stats["connections"] == 0)
 
 
+def test_an_event_that_takes_long_counts_as_several() -> None:
+    with running(limits=Limits(events=0.001, events_at_once=300), grace=1) as server, wire(server) as client:
+        client.subscribe(" and ".join(f"not data.x={number}" for number in range(1, 21)))
+        client.send(packet("a", [{"x": 0}] * 90_000))
+        client.event()
+        assert not server._events.bucket(server.api_user).is_ready
+
+
 def test_a_silent_wire_answers_heartbeats_only(server: Running) -> None:
     with wire(server) as client:
         assert isinstance(client, Wire)
