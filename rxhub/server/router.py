@@ -24,8 +24,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from rxhub.errors import ExpressionError, NotFoundError, Refused
+from rxhub.errors import EventError, ExpressionError, NotFoundError, Refused
 from rxhub.expression import And, Condition, Everything, Expression, Index, Not, Or, compile, parse
+from rxhub.expression.access import Way, way
 from rxhub.server.envelope import Envelope, everything
 from rxhub.server.limits import Limits
 from rxhub.server.rules import Topics
@@ -33,6 +34,8 @@ from rxhub.server.rules import Topics
 __all__ = ["Peer", "Router"]
 
 _ENVELOPE: Final = frozenset({"topic", "id", "target", "source", "sent", "in_reply_to_event"})
+# Values of an event times conditions that look into them: some seconds at worst, and a thousandth of that as a rule.
+_MOST_LOOKS: Final = 20_000_000
 _NO_IDS: Final[Mapping[str, Any]] = {}
 
 Test = Callable[[Mapping[str, Any]], bool]
@@ -53,7 +56,7 @@ P = TypeVar("P", bound=Peer)
 class _Subscriber(Generic[P]):
     """One subscription of one connection."""
 
-    __slots__ = ("conditions", "matches", "metadata", "metadata_bytes", "peer", "text", "token", "widened")
+    __slots__ = ("conditions", "looks", "matches", "metadata", "metadata_bytes", "peer", "text", "token", "widened")
 
     def __init__(self, peer: P, metadata: dict[str, Any], text: str, tree: Expression) -> None:
         self.conditions = _conditions(tree)
@@ -63,6 +66,7 @@ class _Subscriber(Generic[P]):
         self.text = text
         self.matches: Test = compile(tree)
         self.widened = _widened(tree) if _reads_beyond_envelope(tree) else None
+        self.looks = _looks(tree)
         self.token: Any = None
 
 
@@ -83,6 +87,7 @@ class Router(Generic[P]):
         self._decoding: Index[Expression] = Index()
         self._decoding_tokens: dict[Expression, Any] = {}
         self._decoding_uses: Counter[Expression] = Counter()
+        self._looks: Counter[Expression] = Counter()
         # A stranger's target costs a parse; one that is used again and again does not.
         self._target = lru_cache(maxsize=1_024)(self._parsed_target)
 
@@ -124,7 +129,7 @@ class Router(Generic[P]):
         subscriber.token = self._index.add(narrowed, subscriber)
         self._subscribers.setdefault(peer, {})[identifier] = subscriber
         self._by_id.setdefault(identifier, {})[peer] = subscriber
-        self._decode_for(subscriber.widened)
+        self._decode_for(subscriber)
 
     def unsubscribe(self, peer: P, metadata: Mapping[str, Any]) -> None:
         """Remove what a connection has under the id of `metadata`, if there is anything.
@@ -150,10 +155,11 @@ class Router(Generic[P]):
 
         Raises:
             Refused: if its target cannot be read.
-            EventError: if its data has to be decoded, and cannot be.
+            EventError: if its data has to be decoded, and cannot be, or would take too long to look into.
         """
         candidate = envelope.candidate()
-        if self._decoding_uses and self._decoding.match(candidate):
+        if self._decoding_uses and (looking := self._decoding.match(candidate)):
+            self._check_looks(looking, text)
             candidate = everything(text)
         if envelope.target:
             return self._targeted(envelope.target, candidate)
@@ -161,6 +167,16 @@ class Router(Generic[P]):
         if len(found) == 1:
             return (found[0].peer,)
         return {subscriber.peer: None for subscriber in found}.keys()
+
+    def _check_looks(self, looking: Iterable[Expression], text: str) -> None:
+        """Refuse an event that so many conditions look into that everybody would have to wait."""
+        looks = sum(map(self._looks.__getitem__, looking))
+        # Each value has a comma before it, or a bracket around it; of a long text, some may be searched.
+        if looks and looks * (text.count(",") + text.count("[") + len(text) // 1_000) > _MOST_LOOKS:
+            raise EventError(
+                f"An event of {len(text)} characters, with {text.count(',')} commas, is too large for the {looks} "
+                "conditions of subscriptions that look into its data."
+            )
 
     def _targeted(self, target: str, candidate: dict[str, Any]) -> Collection[P]:
         identifier, is_meant = self._target(target)
@@ -225,21 +241,25 @@ class Router(Generic[P]):
         del holders[peer]
         if not holders:
             del self._by_id[identifier]
-        self._decode_no_more_for(subscriber.widened)
+        self._decode_no_more_for(subscriber)
 
-    def _decode_for(self, widened: Expression | None) -> None:
+    def _decode_for(self, subscriber: _Subscriber[P]) -> None:
+        widened = subscriber.widened
         if widened is None:
             return
         self._decoding_uses[widened] += 1
+        self._looks[widened] += subscriber.looks
         if widened not in self._decoding_tokens:
             self._decoding_tokens[widened] = self._decoding.add(widened, widened)
 
-    def _decode_no_more_for(self, widened: Expression | None) -> None:
+    def _decode_no_more_for(self, subscriber: _Subscriber[P]) -> None:
+        widened = subscriber.widened
         if widened is None:
             return
         self._decoding_uses[widened] -= 1
+        self._looks[widened] -= subscriber.looks
         if not self._decoding_uses[widened]:
-            del self._decoding_uses[widened]
+            del self._decoding_uses[widened], self._looks[widened]
             self._decoding.remove(self._decoding_tokens.pop(widened))
 
 
@@ -251,15 +271,24 @@ def _identifier(metadata: Mapping[str, Any]) -> str:
     return identifier
 
 
-def _conditions(tree: Expression) -> int:
-    """How many tests a subscription may take; one at least."""
+def _conditions(tree: Expression, only_data: bool = False) -> int:
+    """How many tests a subscription may take."""
     match tree:
         case And(children) | Or(children):
-            return sum(map(_conditions, children))
+            return sum(_conditions(child, only_data) for child in children)
         case Not(child):
-            return _conditions(child)
+            return _conditions(child, only_data)
         case _:
-            return 1
+            return 1 if not only_data or _reads_beyond_envelope(tree) else 0
+
+
+def _looks(tree: Expression) -> int:
+    """How many conditions look into data one by one: an equality that all of the tree needs is looked up instead."""
+    parts = tree.children if isinstance(tree, And) else (tree,)
+    looked_up = any(
+        isinstance(part, Condition) and _reads_beyond_envelope(part) and way(part) is Way.EQUALITY for part in parts
+    )
+    return _conditions(tree, only_data=True) - looked_up
 
 
 def _reads_beyond_envelope(tree: Expression) -> bool:

@@ -129,6 +129,14 @@ def test_numbers_that_nearly_are_too_long_are_passed_over_once() -> None:
     assert read(with_data("[" + f"{'7' * 4_299}," * 10_000 + "7]")).topic == "a"
 
 
+def test_only_data_may_be_large() -> None:
+    large = '{"name":"ftrack.event","args":[{"topic":"a","%s":["' + "x" * 20_000 + '"]}]}'
+    assert read(large % "data").topic == "a"
+    for field in ("sent", "anything"):
+        with pytest.raises(EventError, match="around"):
+            read(large % field)
+
+
 def nested(value: Any) -> int:
     if isinstance(value, dict):
         return 1 + max(map(nested, value.values()), default=0)
