@@ -122,6 +122,8 @@ class Connection:
         self._timer = loop.call_later(self._server.heartbeat, self._beat)
         writer = loop.create_task(self._outbox.write(send_text))
         reader = self._reader = loop.create_task(self._read(receive))
+        if self.ending is not None:  # before it began
+            reader.cancel()
         try:
             await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
             if self.ending is None:

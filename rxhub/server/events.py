@@ -67,7 +67,7 @@ class EventServer:
         self.slow_consumer = slow_consumer
         self.grace = grace
         self.router: Router[Connection] = Router(self.limits)
-        self.sessions = Sessions(self.limits.session_expiry, self.limits.sessions)
+        self.sessions: Sessions[User] = Sessions(self.limits.session_expiry, self.limits.sessions)
         self.counters = Counters()
         self.is_closing = False
         self._users = users
@@ -103,7 +103,7 @@ class EventServer:
         # A client takes both for promises in whole seconds, the first for the longest silence it will hear.
         seconds = max(1, round(self.heartbeat_timeout))
         self.counters.handshakes += 1
-        return Handshake(self.sessions.issue(user.name), seconds, seconds).format()
+        return Handshake(self.sessions.issue(user), seconds, seconds).format()
 
     def admit(self, sid: str, shown: Credentials | None) -> Connection:
         """The connection of a session id, which is good no more then.
@@ -115,9 +115,11 @@ class EventServer:
         Raises:
             Refused: if it is not good, or there are too many connections.
         """
-        name = self.sessions.redeem(sid)
-        user = None if name is None else self._users.get(name)
-        if user is None or (shown is not None and shown.user != user.name):
+        then = self.sessions.redeem(sid)
+        user = None if then is None else self._users.get(then.name)
+        # The key may have been replaced since the handshake, to lock out whoever made it.
+        is_same = then is not None and user is not None and user.has_same_key(then)
+        if user is None or not is_same or (shown is not None and shown.user != user.name):
             raise Refused("This session id is not, or no longer, good: begin with a handshake.")
         if self.is_closing:
             raise Refused("The server shuts down.")
