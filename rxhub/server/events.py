@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from time import monotonic
 
 from rxhub.errors import Refused, UsersError
@@ -170,13 +171,17 @@ class EventServer:
             for connection in list(self._connections):
                 connection.look_at_account(self._users.get(connection.user))
 
-    async def close(self) -> None:
-        """Let nobody in any more, read nothing more, send what is in the queues, and end all connections."""
+    async def close(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """Let nobody in any more, read nothing more, send what is in the queues, and end all connections.
+
+        Args:
+            is_hurried: whether what is in the queues is to be given up.
+        """
         self.is_closing = True
         for connection in list(self._connections):
             connection.end(Ending.SHUTDOWN)
         deadline = monotonic() + self.grace + 1.0
-        while self._connections and monotonic() < deadline:
+        while self._connections and monotonic() < deadline and not is_hurried():
             await asyncio.sleep(0.01)
 
     def stats(self) -> dict[str, float]:

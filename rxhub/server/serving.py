@@ -53,7 +53,7 @@ def serve(
     grace: float = 5.0,
     on_start: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then let the queues run empty and end.
+    """Serve until SIGINT or SIGTERM, then let the queues run empty and end; a second SIGINT ends it at once.
 
     Args:
         users: who may connect.
@@ -223,7 +223,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # First, since uvicorn says goodbye with a closing frame, after which ftrack's Python client never comes back.
-        await self._events.close()
+        await self._events.close(lambda: self.force_exit)
         await super().shutdown(sockets)
 
 

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 from rxhub.server import Limits, Running, SlowConsumer, running
 from tests.server.peers import PythonClient, until
-from tests.server.wire import Wire, answer, credentials, packet, raw, request, socket_url, wire
+from tests.server.wire import Wire, answer, credentials, opened, packet, raw, request, socket_url, wire
 
 LARGE = "x" * 20_000
 
@@ -217,18 +217,6 @@ def test_no_frame_harms_the_server(server: Running, frame: bytes) -> None:
         while connection.recv(4_096):
             pass
         assert other.do("a") == {"success": True}
-
-
-def opened(server: Running, window: int | None = None) -> socket.socket:
-    """A WebSocket that was let in, frame by frame."""
-    sid = request(server, "/socket.io/1/", credentials(server))[1].split(":")[0]
-    connection = raw(server, window)
-    connection.sendall(
-        f"GET /socket.io/1/websocket/{sid} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
-    until(lambda: b"1::" in connection.recv(4_096, socket.MSG_PEEK))
-    return connection
 
 
 def waiting_bytes() -> int:
