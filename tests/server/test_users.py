@@ -173,3 +173,25 @@ def test_a_file_is_read_again_when_it_changes_and_a_broken_one_changes_nobody(tm
     with pytest.raises(UsersError, match="gone"):
         users.refresh()
     assert {user.name for user in users} == {"jane", "bob"}
+
+
+def test_a_link_stays_a_link_and_the_servers_group_may_still_read(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.toml", tmp_path / "users.toml"
+    link.symlink_to(real)
+    UsersFile(link).add("jane", key="key")
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o600
+    real.chmod(0o644)
+    UsersFile(link).add("bob", key="key")
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert {user.name for user in UsersFile(real)} == {"jane", "bob"}
+
+
+def test_a_file_is_tried_again_when_its_permissions_change(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    UsersFile(path).add("jane", key="key")
+    users = UsersFile(path)
+    path.chmod(0o640)
+    assert users.refresh()
+    assert not users.refresh()
