@@ -28,8 +28,8 @@ from rxhub.server.rules import Topics
 
 __all__ = ["User", "Users", "UsersFile"]
 
-_NAME = re.compile(r"[^\x00-\x20\x7f\"\\]{1,256}")
-_TOPIC = re.compile(r"[^\x00-\x20\x7f\"'\\*]{1,256}\*?|\*")
+_NAME = re.compile(r"[^\x00-\x20\x7f\"\\\ud800-\udfff]{1,256}")
+_TOPIC = re.compile(r"[^\x00-\x20\x7f\"'\\*\ud800-\udfff]{1,256}\*?|\*")
 _FIELDS = {"key", "publish", "subscribe"}
 
 

@@ -96,7 +96,7 @@ def test_comments_and_what_else_people_write_stay(tmp_path: Path) -> None:
     assert "jane" not in left
 
 
-@pytest.mark.parametrize("name", ["", "a b", 'a"b', "a\\b", "a\nb", "x" * 257])
+@pytest.mark.parametrize("name", ["", "a b", 'a"b', "a\\b", "a\nb", "a\udcff", "x" * 257])
 def test_a_name_that_no_file_can_hold_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsersError, match="name"):
         UsersFile(tmp_path / "users.toml").add(name)
