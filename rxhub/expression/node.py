@@ -41,6 +41,7 @@ Row: TypeAlias = tuple[Test, tuple[Any, ...], tuple[Ranked, ...]]
 _FEW_ROWS = 16
 _FEW_PLACES = 2 * _FEW_ROWS
 _DEEPEST = 8
+_MOST_FIELDS = 256
 
 
 class Token:
@@ -236,7 +237,7 @@ class Node:
         if plan is None:
             parts = conjuncts(parts)
             plan = choose(parts, self._score)
-        if plan is None:
+        if plan is None or self._would_have_too_many_fields(plan):
             self.rest.insert(token, parts)
             return
         for condition, residual in plan.accesses:
@@ -254,6 +255,11 @@ class Node:
         if not field and field is not self._pinned:
             del self._fields[condition.key]
             self.scan = tuple(self._fields.values())
+
+    def _would_have_too_many_fields(self, plan: Plan) -> bool:
+        """An event is looked up in each field, which costs as much as a test; and each new one copies the tuple."""
+        keys = {access.condition.key for access in plan.accesses}
+        return len(self._fields) + len(keys) > _MOST_FIELDS and len(self._fields.keys() | keys) > _MOST_FIELDS
 
     def _field(self, key: str) -> Field:
         field = self._fields.get(key)

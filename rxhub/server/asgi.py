@@ -52,7 +52,7 @@ def application(
 ) -> Starlette:
     """An event server as an ASGI application, to be run by itself or mounted in another one.
 
-    uvicorn's defaults are not made for it: run it by `rxhub serve`, or with `ws="websockets-sansio"`,
+    uvicorn's defaults are not made for it: run it by `rxhub serve`, or with `ws="rxhub.server.frames:Frames"`,
     `ws_per_message_deflate=False`, `ws_ping_interval=None` and `ws_max_size` at your limit.
 
     Args:

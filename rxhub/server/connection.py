@@ -34,6 +34,9 @@ SUBSCRIBE: Final = "ftrack.meta.subscribe"
 UNSUBSCRIBE: Final = "ftrack.meta.unsubscribe"
 
 _PACKETS_AT_A_STRETCH = 16
+# Seconds. A packet that takes longer (it is large, its target is long, many subscriptions look into it) counts as
+# several, so that the rate of a user bounds the user's share of the processor too.
+_USUAL_TIME = 0.0005
 _FAREWELL = 1.0
 
 _logger = logging.getLogger("rxhub.server")
@@ -119,6 +122,8 @@ class Connection:
         self._timer = loop.call_later(self._server.heartbeat, self._beat)
         writer = loop.create_task(self._outbox.write(send_text))
         reader = self._reader = loop.create_task(self._read(receive))
+        if self.ending is not None:  # before it began
+            reader.cancel()
         try:
             await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
             if self.ending is None:
@@ -172,7 +177,7 @@ class Connection:
 
     async def _read(self, receive: Receive) -> Ending:
         loop = asyncio.get_running_loop()
-        count = 0
+        count = 0.0
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
@@ -184,19 +189,21 @@ class Connection:
                 _logger.warning("A client of %r is cut off: %s", self.user, error)
                 return Ending.MALFORMED
             self._server.counters.packets_received += 1
-            delay = self._bucket.reserve()
             if packet.code is Code.EVENT:
                 self._take(packet)
             elif packet.code is Code.DISCONNECT:
                 return Ending.GONE
             elif packet.id is not None:
                 self._put(self._session.refuse(packet.id, "Only events are taken here."))
-            count += 1
+            cost = max(1.0, (loop.time() - self._heard) / _USUAL_TIME)
+            delay = self._bucket.reserve(cost)
+            count += cost
             if delay > 0:
                 # Read no more for now. What the client sends waits in its own socket, and nothing is lost.
                 await asyncio.sleep(delay)
-            elif count % _PACKETS_AT_A_STRETCH == 0:
+            elif count >= _PACKETS_AT_A_STRETCH:
                 # Many packets may have come in one piece; without this, nobody else had a turn meanwhile.
+                count = 0.0
                 await asyncio.sleep(0)
 
     def _take(self, packet: Packet) -> None:

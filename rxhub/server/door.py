@@ -53,7 +53,10 @@ def redact(scope: Scope) -> None:
 
 
 def address(scope: Scope) -> str:
-    """Where a request comes from; of an IPv6 address its network, since one machine has 2**64 of them."""
+    """Where a request comes from; of an IPv6 address its network, since one machine has 2**64 of them.
+
+    IPv4 addresses that a socket for both shows as IPv6 are those of IPv4: they have one network for the whole world.
+    """
     client = scope.get("client")
     if not client:
         return ""
@@ -62,7 +65,9 @@ def address(scope: Scope) -> str:
         parsed = ip_address(host)
     except ValueError:
         return host
-    return host if parsed.version == 4 else parsed.exploded[:19]
+    if parsed.version == 4:
+        return host
+    return str(parsed.ipv4_mapped) if parsed.ipv4_mapped is not None else parsed.exploded[:19]
 
 
 def is_loopback(host: str) -> bool:
@@ -80,8 +85,8 @@ def is_loopback(host: str) -> bool:
 def is_exposed(scope: Scope) -> bool:
     """Whether this request went over a network in plain text."""
     client = scope.get("client")
-    # Without an address it came through a Unix socket.
-    return scope.get("scheme") in {"http", "ws"} and bool(client) and not is_loopback(str(client[0]))
+    # Without an address it came through a Unix socket. A scheme that ASGI leaves out is a plain one.
+    return scope.get("scheme") not in {"https", "wss"} and bool(client) and not is_loopback(str(client[0]))
 
 
 def is_origin_allowed(scope: Scope, origins: Collection[str]) -> bool:

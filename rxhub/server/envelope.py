@@ -78,10 +78,13 @@ _ABSENT: Final[dict[str, Any]] = {"id": None, "target": "", "source": {}, "sent"
 
 _decode = msgspec.json.Decoder(_Event).decode
 _payload = msgspec.json.Decoder(_Payload).decode
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _mapping = msgspec.json.Decoder(dict[str, Any]).decode
 
+_LARGEST_ENVELOPE: Final = 16 * 1024
 _MOST_DIGITS: Final = 4_300
-_LONG_NUMBER: Final = re.compile(rf"[0-9]{{{_MOST_DIGITS}}}")
+_LONG_NUMBER: Final = b"0" * _MOST_DIGITS
+_ONE_DIGIT: Final = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _STRIDE: Final = 430
 _STRIDES: Final = re.compile(rf"[0-9]{{{_MOST_DIGITS // _STRIDE}}}")
 _OUTSIDE_STRINGS: Final = slice(None, None, 2)
@@ -130,11 +133,21 @@ def everything(text: str) -> dict[str, Any]:
 
 
 def _check(text: str) -> None:
-    # Every so manyth character first: of a run that long, ten are met one after the other.
-    if len(text) > _MOST_DIGITS and _STRIDES.search(text[::_STRIDE]) and _LONG_NUMBER.search(text):
+    # Every so manyth character first: of a run that long, ten are met one after the other. Then a search for bytes,
+    # whose time is linear; a pattern would try again from each digit of a run that is nearly long enough.
+    if (
+        len(text) > _MOST_DIGITS
+        and _STRIDES.search(text[::_STRIDE])
+        and _LONG_NUMBER in text.encode().translate(_ONE_DIGIT)
+    ):
         raise EventError(
             f"An event has no run of {_MOST_DIGITS} digits, which Python's clients cannot read as a number."
         )
+    if len(text) > _LARGEST_ENVELOPE:
+        # It is decoded, and looked into, for each event, as data is not.
+        fields = _fields(_payload(text).args[0])
+        if sum(len(memoryview(value)) for name, value in fields.items() if name != "data") > _LARGEST_ENVELOPE:
+            raise EventError(f"What stands around an event's data has {_LARGEST_ENVELOPE} bytes at most.")
     if text.count("{") + text.count("[") > MAX_DEPTH and _is_too_deep(text):
         raise _too_deep()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from time import monotonic
 
 from rxhub.errors import Refused, UsersError
@@ -67,7 +68,7 @@ class EventServer:
         self.slow_consumer = slow_consumer
         self.grace = grace
         self.router: Router[Connection] = Router(self.limits)
-        self.sessions = Sessions(self.limits.session_expiry, self.limits.sessions)
+        self.sessions: Sessions[User] = Sessions(self.limits.session_expiry, self.limits.sessions)
         self.counters = Counters()
         self.is_closing = False
         self._users = users
@@ -103,7 +104,7 @@ class EventServer:
         # A client takes both for promises in whole seconds, the first for the longest silence it will hear.
         seconds = max(1, round(self.heartbeat_timeout))
         self.counters.handshakes += 1
-        return Handshake(self.sessions.issue(user.name), seconds, seconds).format()
+        return Handshake(self.sessions.issue(user), seconds, seconds).format()
 
     def admit(self, sid: str, shown: Credentials | None) -> Connection:
         """The connection of a session id, which is good no more then.
@@ -115,9 +116,11 @@ class EventServer:
         Raises:
             Refused: if it is not good, or there are too many connections.
         """
-        name = self.sessions.redeem(sid)
-        user = None if name is None else self._users.get(name)
-        if user is None or (shown is not None and shown.user != user.name):
+        then = self.sessions.redeem(sid)
+        user = None if then is None else self._users.get(then.name)
+        # The key may have been replaced since the handshake, to lock out whoever made it.
+        is_same = then is not None and user is not None and user.has_same_key(then)
+        if user is None or not is_same or (shown is not None and shown.user != user.name):
             raise Refused("This session id is not, or no longer, good: begin with a handshake.")
         if self.is_closing:
             raise Refused("The server shuts down.")
@@ -168,13 +171,17 @@ class EventServer:
             for connection in list(self._connections):
                 connection.look_at_account(self._users.get(connection.user))
 
-    async def close(self) -> None:
-        """Let nobody in any more, read nothing more, send what is in the queues, and end all connections."""
+    async def close(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """Let nobody in any more, read nothing more, send what is in the queues, and end all connections.
+
+        Args:
+            is_hurried: whether what is in the queues is to be given up.
+        """
         self.is_closing = True
         for connection in list(self._connections):
             connection.end(Ending.SHUTDOWN)
         deadline = monotonic() + self.grace + 1.0
-        while self._connections and monotonic() < deadline:
+        while self._connections and monotonic() < deadline and not is_hurried():
             await asyncio.sleep(0.01)
 
     def stats(self) -> dict[str, float]:

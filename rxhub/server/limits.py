@@ -38,7 +38,10 @@ class Limits:
         expression: characters of a subscription or a target.
         conditions: conditions of a subscription or a target.
         metadata: bytes of a subscriber's metadata.
+        conditions_per_user: conditions of all subscriptions of one user; an event may have to be tested for each.
+        metadata_per_user: bytes of the metadata of all subscribers of one user; decoded it can take 25 times as much.
         events: events a second of one user, over time; beyond, its clients are read more slowly, and nothing is lost.
+            One that takes more than half a millisecond of the server counts as several.
         events_at_once: events of one user in a moment.
         handshakes: handshakes a second of one user, over time; beyond, they are refused.
         handshakes_at_once: handshakes of one user in a moment; a studio's machines may share a user, and all reconnect.
@@ -57,6 +60,8 @@ class Limits:
     expression: int = 8_192
     conditions: int = 256
     metadata: int = 16 * 1024
+    conditions_per_user: int = 50_000
+    metadata_per_user: int = 8 * 1024 * 1024
     events: float = 1_000.0
     events_at_once: int = 5_000
     handshakes: float = 20.0

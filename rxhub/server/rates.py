@@ -36,14 +36,17 @@ class Bucket:
         self._tokens -= 1.0
         return True
 
-    def reserve(self) -> float:
-        """Take a token even if there is none yet.
+    def reserve(self, tokens: float = 1.0) -> float:
+        """Take tokens even if they are not there yet.
+
+        Args:
+            tokens: how many.
 
         Returns:
-            The seconds to wait until it is there. Who does not wait for them takes from those that come later.
+            The seconds to wait until they are there. Who does not wait for them takes from those that come later.
         """
         self._fill()
-        self._tokens -= 1.0
+        self._tokens -= tokens
         return max(0.0, -self._tokens / self._rate)
 
     @property

@@ -22,8 +22,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from rxhub.errors import ExpressionError, NotFoundError, Refused
+import msgspec
+
+from rxhub.errors import EventError, ExpressionError, NotFoundError, Refused
 from rxhub.expression import And, Condition, Everything, Expression, Index, Not, Or, compile, parse
+from rxhub.expression.access import Way, way
 from rxhub.server.envelope import Envelope, everything
 from rxhub.server.limits import Limits
 from rxhub.server.rules import Topics
@@ -31,6 +34,8 @@ from rxhub.server.rules import Topics
 __all__ = ["Peer", "Router"]
 
 _ENVELOPE: Final = frozenset({"topic", "id", "target", "source", "sent", "in_reply_to_event"})
+# Values of an event times conditions that look into them: some seconds at worst, and a thousandth of that as a rule.
+_MOST_LOOKS: Final = 20_000_000
 _NO_IDS: Final[Mapping[str, Any]] = {}
 
 Test = Callable[[Mapping[str, Any]], bool]
@@ -51,14 +56,17 @@ P = TypeVar("P", bound=Peer)
 class _Subscriber(Generic[P]):
     """One subscription of one connection."""
 
-    __slots__ = ("matches", "metadata", "peer", "text", "token", "widened")
+    __slots__ = ("conditions", "looks", "matches", "metadata", "metadata_bytes", "peer", "text", "token", "widened")
 
     def __init__(self, peer: P, metadata: dict[str, Any], text: str, tree: Expression) -> None:
+        self.conditions = _conditions(tree)
+        self.metadata_bytes = len(msgspec.json.encode(metadata))
         self.peer = peer
         self.metadata = metadata
         self.text = text
         self.matches: Test = compile(tree)
         self.widened = _widened(tree) if _reads_beyond_envelope(tree) else None
+        self.looks = _looks(tree)
         self.token: Any = None
 
 
@@ -74,9 +82,12 @@ class Router(Generic[P]):
         self._index: Index[_Subscriber[P]] = Index()
         self._subscribers: dict[P, dict[str, _Subscriber[P]]] = {}
         self._by_id: dict[str, dict[P, _Subscriber[P]]] = {}
+        self._conditions_of: Counter[str] = Counter()
+        self._metadata_of: Counter[str] = Counter()
         self._decoding: Index[Expression] = Index()
         self._decoding_tokens: dict[Expression, Any] = {}
         self._decoding_uses: Counter[Expression] = Counter()
+        self._looks: Counter[Expression] = Counter()
         # A stranger's target costs a parse; one that is used again and again does not.
         self._target = lru_cache(maxsize=1_024)(self._parsed_target)
 
@@ -110,12 +121,15 @@ class Router(Generic[P]):
         if narrowed is None:
             raise Refused(f"The user {peer.user!r} may not receive what {subscription!r} asks for.")
         subscriber = _Subscriber(peer, metadata, subscription, narrowed)
+        self._check_sizes(subscriber, known)
         if known is not None:
             self._remove(known)
+        self._conditions_of[peer.user] += subscriber.conditions
+        self._metadata_of[peer.user] += subscriber.metadata_bytes
         subscriber.token = self._index.add(narrowed, subscriber)
         self._subscribers.setdefault(peer, {})[identifier] = subscriber
         self._by_id.setdefault(identifier, {})[peer] = subscriber
-        self._decode_for(subscriber.widened)
+        self._decode_for(subscriber)
 
     def unsubscribe(self, peer: P, metadata: Mapping[str, Any]) -> None:
         """Remove what a connection has under the id of `metadata`, if there is anything.
@@ -141,10 +155,11 @@ class Router(Generic[P]):
 
         Raises:
             Refused: if its target cannot be read.
-            EventError: if its data has to be decoded, and cannot be.
+            EventError: if its data has to be decoded, and cannot be, or would take too long to look into.
         """
         candidate = envelope.candidate()
-        if self._decoding_uses and self._decoding.match(candidate):
+        if self._decoding_uses and (looking := self._decoding.match(candidate)):
+            self._check_looks(looking, text)
             candidate = everything(text)
         if envelope.target:
             return self._targeted(envelope.target, candidate)
@@ -152,6 +167,16 @@ class Router(Generic[P]):
         if len(found) == 1:
             return (found[0].peer,)
         return {subscriber.peer: None for subscriber in found}.keys()
+
+    def _check_looks(self, looking: Iterable[Expression], text: str) -> None:
+        """Refuse an event that so many conditions look into that everybody would have to wait."""
+        looks = sum(map(self._looks.__getitem__, looking))
+        # Each value has a comma before it, or a bracket around it; of a long text, some may be searched.
+        if looks and looks * (text.count(",") + text.count("[") + len(text) // 1_000) > _MOST_LOOKS:
+            raise EventError(
+                f"An event of {len(text)} characters, with {text.count(',')} commas, is too large for the {looks} "
+                "conditions of subscriptions that look into its data."
+            )
 
     def _targeted(self, target: str, candidate: dict[str, Any]) -> Collection[P]:
         identifier, is_meant = self._target(target)
@@ -183,8 +208,27 @@ class Router(Generic[P]):
         except ExpressionError as error:
             raise Refused(f"This {role} cannot be used: {error}") from None
 
+    def _check_sizes(self, subscriber: _Subscriber[P], known: _Subscriber[P] | None) -> None:
+        """Refuse a subscription with which its user would have too much, now without the one that it replaces."""
+        limits, user = self._limits, subscriber.peer.user
+        if subscriber.metadata_bytes > limits.metadata:
+            raise Refused(f"A subscriber's metadata has {limits.metadata} bytes at most.")
+        conditions = self._conditions_of[user] + subscriber.conditions - (known.conditions if known else 0)
+        if conditions > limits.conditions_per_user:
+            raise Refused(f"All subscriptions of a user have {limits.conditions_per_user} conditions at most.")
+        metadata = self._metadata_of[user] + subscriber.metadata_bytes - (known.metadata_bytes if known else 0)
+        if metadata > limits.metadata_per_user:
+            raise Refused(f"The metadata of all subscribers of a user has {limits.metadata_per_user} bytes at most.")
+
     def _remove(self, subscriber: _Subscriber[P]) -> None:
         peer, identifier = subscriber.peer, subscriber.metadata["id"]
+        for held, size in (
+            (self._conditions_of, subscriber.conditions),
+            (self._metadata_of, subscriber.metadata_bytes),
+        ):
+            held[peer.user] -= size
+            if not held[peer.user]:
+                del held[peer.user]
         try:
             self._index.remove(subscriber.token)
         except NotFoundError:  # pragma: no cover  # it cannot be, and nothing of it may stay behind
@@ -197,21 +241,25 @@ class Router(Generic[P]):
         del holders[peer]
         if not holders:
             del self._by_id[identifier]
-        self._decode_no_more_for(subscriber.widened)
+        self._decode_no_more_for(subscriber)
 
-    def _decode_for(self, widened: Expression | None) -> None:
+    def _decode_for(self, subscriber: _Subscriber[P]) -> None:
+        widened = subscriber.widened
         if widened is None:
             return
         self._decoding_uses[widened] += 1
+        self._looks[widened] += subscriber.looks
         if widened not in self._decoding_tokens:
             self._decoding_tokens[widened] = self._decoding.add(widened, widened)
 
-    def _decode_no_more_for(self, widened: Expression | None) -> None:
+    def _decode_no_more_for(self, subscriber: _Subscriber[P]) -> None:
+        widened = subscriber.widened
         if widened is None:
             return
         self._decoding_uses[widened] -= 1
+        self._looks[widened] -= subscriber.looks
         if not self._decoding_uses[widened]:
-            del self._decoding_uses[widened]
+            del self._decoding_uses[widened], self._looks[widened]
             self._decoding.remove(self._decoding_tokens.pop(widened))
 
 
@@ -221,6 +269,26 @@ def _identifier(metadata: Mapping[str, Any]) -> str:
     if not isinstance(identifier, str) or not identifier:
         raise Refused('A subscriber needs a text as its "id".')
     return identifier
+
+
+def _conditions(tree: Expression, only_data: bool = False) -> int:
+    """How many tests a subscription may take."""
+    match tree:
+        case And(children) | Or(children):
+            return sum(_conditions(child, only_data) for child in children)
+        case Not(child):
+            return _conditions(child, only_data)
+        case _:
+            return 1 if not only_data or _reads_beyond_envelope(tree) else 0
+
+
+def _looks(tree: Expression) -> int:
+    """How many conditions look into data one by one: an equality that all of the tree needs is looked up instead."""
+    parts = tree.children if isinstance(tree, And) else (tree,)
+    looked_up = any(
+        isinstance(part, Condition) and _reads_beyond_envelope(part) and way(part) is Way.EQUALITY for part in parts
+    )
+    return _conditions(tree, only_data=True) - looked_up
 
 
 def _reads_beyond_envelope(tree: Expression) -> bool:

@@ -17,6 +17,7 @@ from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server.asgi import routes
 from rxhub.server.door import is_loopback
 from rxhub.server.events import EventServer
+from rxhub.server.frames import Frames
 from rxhub.server.keys import new_key
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.users import User, Users
@@ -52,7 +53,7 @@ def serve(
     grace: float = 5.0,
     on_start: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then let the queues run empty and end.
+    """Serve until SIGINT or SIGTERM, then let the queues run empty and end; a second SIGINT ends it at once.
 
     Args:
         users: who may connect.
@@ -196,7 +197,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 routes(events, origins=origins, plain_text=plain_text),
-                ws="websockets-sansio",
+                ws=Frames,
                 # More than is taken: at the end of the connection ftrack's Python client would learn nothing.
                 ws_max_size=4 * limits.message,
                 ws_per_message_deflate=False,  # a kilobyte costs more to deflate than to send
@@ -222,7 +223,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # First, since uvicorn says goodbye with a closing frame, after which ftrack's Python client never comes back.
-        await self._events.close()
+        await self._events.close(lambda: self.force_exit)
         await super().shutdown(sockets)
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from secrets import token_urlsafe
 from time import monotonic
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 __all__ = ["Sessions"]
 
 
-class _Session(NamedTuple):
-    user: str
+U = TypeVar("U")
+
+
+class _Session(NamedTuple, Generic[U]):
+    user: U
     expires: float
 
 
-class Sessions:
+class Sessions(Generic[U]):
     """The handshakes that wait for their WebSocket.
 
     ftrack's Python client shows no key with its WebSocket: the id alone lets it in, as the user who made the handshake.
@@ -33,13 +36,13 @@ class Sessions:
         self._expiry = expiry
         self._most = most
         self._clock = clock
-        self._waiting: dict[str, _Session] = {}  # in order of expiry
+        self._waiting: dict[str, _Session[U]] = {}  # in order of expiry
 
     def __len__(self) -> int:
         self._forget_expired()
         return len(self._waiting)
 
-    def issue(self, user: str) -> str:
+    def issue(self, user: U) -> str:
         """A new id for a user; it has no character that a URL or a handshake would mind."""
         self._forget_expired()
         while len(self._waiting) >= self._most:
@@ -48,7 +51,7 @@ class Sessions:
         self._waiting[sid] = _Session(user, self._clock() + self._expiry)
         return sid
 
-    def redeem(self, sid: str) -> str | None:
+    def redeem(self, sid: str) -> U | None:
         """The user of an id, which is good no more then; None if it is not, or no longer, good."""
         self._forget_expired()
         session = self._waiting.pop(sid, None)

@@ -28,8 +28,8 @@ from rxhub.server.rules import Topics
 
 __all__ = ["User", "Users", "UsersFile"]
 
-_NAME = re.compile(r"[^\x00-\x20\x7f\"\\]{1,256}")
-_TOPIC = re.compile(r"[^\x00-\x20\x7f\"'\\*]{1,256}\*?|\*")
+_NAME = re.compile(r"[^\x00-\x20\x7f\"\\\ud800-\udfff]{1,256}")
+_TOPIC = re.compile(r"[^\x00-\x20\x7f\"'\\*\ud800-\udfff]{1,256}\*?|\*")
 _FIELDS = {"key", "publish", "subscribe"}
 
 
@@ -207,15 +207,22 @@ class UsersFile(Users):
             found = None
         if found != names:
             raise UsersError(f"{self._path} is written in a way that cannot be changed here; edit it by hand.")
-        # A server that reads meanwhile finds the old file or the new one, and nobody else may read the hashes.
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
+        # A server that reads meanwhile finds the old file or the new one, and nobody else may read the hashes. A link
+        # stays one, and a file that an administrator gave to the server's user or group stays theirs.
+        path = self._path.resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+                if os.name == "posix" and path.exists():
+                    before = path.stat()
+                    if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                        os.fchown(descriptor, before.st_uid, before.st_gid)
+                    os.fchmod(descriptor, 0o600 | before.st_mode & 0o040)
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(temporary).replace(self._path)
+            Path(temporary).replace(path)
         except BaseException:
             with suppress(OSError):
                 Path(temporary).unlink()
@@ -235,7 +242,8 @@ class UsersFile(Users):
             found = self._path.stat()
         except OSError:
             return ()
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        # The last for permissions: a file that could not be read is tried again when they have changed.
+        return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
 
 
 def _users_in(text: str) -> list[User]:

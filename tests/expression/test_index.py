@@ -22,7 +22,7 @@ from rxhub.errors import ExpressionError, NotFoundError
 from rxhub.event import Event
 from rxhub.expression import And, Condition, Dialect, Everything, Expression, Not, Or, parse, residual
 from rxhub.expression.index import Index
-from rxhub.expression.node import Token
+from rxhub.expression.node import Node, Token
 from tests.expression.subscriptions import Text, Unwilling, Version, candidates, trees
 
 DATA = Path(__file__).parent.parent / "data"
@@ -424,6 +424,20 @@ def test_the_widest_and_the_deepest_tree_are_found_and_removed() -> None:
     for token in tokens:
         index.remove(token)
     assert_is_like_new(index)
+
+
+@pytest.mark.parametrize("text", ["k{}=1", "topic=a and (k{0}=1 or k{0}.x=2)"])
+def test_any_number_of_keys_costs_no_more_than_testing_them(text: str) -> None:
+    index: Index[int] = Index()
+    tokens = [index.add(text.format(number), number) for number in range(1_000)]
+    for number in (0, 400, 999):
+        assert index.match({"topic": "a", f"k{number}": "1"}) == (number,)
+    # Each new field copies them all: of any number, adding and removing would take the square.
+    fields = [len(node.scan) for node in gc.get_objects() if isinstance(node, Node)]
+    assert max(fields) <= 256
+    for token in tokens:
+        index.remove(token)
+    assert index.match({"topic": "a", "k0": "1"}) == ()
 
 
 def test_a_chain_of_splits_ends() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -20,6 +22,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from rxhub.server import Limits, Running, Topics, User, Users, UsersFile, application, running
+from rxhub.server.authentication import Credentials
+from rxhub.server.connection import Connection, Ending
+from rxhub.server.events import EventServer
 from rxhub.server.keys import Hash, hashed
 from rxhub.transport.socketio.protocol import Handshake
 from tests.server.peers import until
@@ -308,11 +313,45 @@ def test_a_user_who_is_removed_is_cut_off_and_the_others_are_not(tmp_path: Path)
             assert request(server, "/socket.io/1/", as_user["jane"])[0] == 401
 
 
+def test_a_session_of_a_key_that_was_replaced_lets_nobody_in(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    file = UsersFile(path)
+    file.add("jane", key="stolen")
+    file.add("bob", key="key")
+    with mounted(UsersFile(path)) as server:
+        line = request(server, "/socket.io/1/", {"ftrack-user": "jane", "ftrack-api-key": "stolen"})[1]
+        file.remove("jane")
+        file.add("jane", key="new")
+        assert request(server, "/socket.io/1/", {"ftrack-user": "bob", "ftrack-api-key": "key"})[0] == 200
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(socket_url(server, line.split(":")[0]), proxy=None)
+
+
+def test_who_is_ended_before_the_connection_begins_is_not_served() -> None:
+    async def main() -> Connection:
+        server = EventServer(Users([User.with_key("me", "key")]))
+        user = await server.authenticate(Credentials("me", "key"), "")
+        connection = server.admit(server.shake_hands(user).split(":")[0], None)
+        connection.look_at_account(None)
+
+        async def receive() -> dict[str, Any]:
+            return await asyncio.Future()
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            pass
+
+        async with asyncio.timeout(10):
+            await connection.run(receive, send)
+        return connection
+
+    assert asyncio.run(main()).ending is Ending.REMOVED
+
+
 @contextmanager
 def mounted(users: Users, **options: float) -> Iterator[Running]:
     """The application below a path of another one, run by an uvicorn of the program's own."""
     app = Starlette(routes=[Mount("/hub", application(users, **options))])  # type: ignore[arg-type]
-    config = uvicorn.Config(app, port=0, log_config=None, ws="websockets-sansio", lifespan="on")
+    config = uvicorn.Config(app, port=0, log_config=None, ws="rxhub.server.frames:Frames", lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

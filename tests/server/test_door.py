@@ -107,6 +107,8 @@ def test_plain_text_from_another_machine_is_exposed() -> None:
     assert is_exposed(scope(client=("192.168.1.1", 1)))
     assert is_exposed(scope(scheme="ws", client=("192.168.1.1", 1)))
     assert not is_exposed(scope(scheme="https", client=("192.168.1.1", 1)))
+    without_scheme = {key: value for key, value in scope(client=("192.168.1.1", 1)).items() if key != "scheme"}
+    assert is_exposed(without_scheme)
     assert not is_exposed(scope(client=None))
     assert not is_exposed(scope())
 
@@ -115,4 +117,5 @@ def test_an_address_of_ipv6_is_its_network() -> None:
     assert address(scope()) == "127.0.0.1"
     assert address(scope(client=("2001:db8::1", 1))) == address(scope(client=("2001:db8::ffff", 1)))
     assert address(scope(client=("2001:db8::1", 1))) != address(scope(client=("2001:db8:1::1", 1)))
+    assert address(scope(client=("::ffff:192.0.2.1", 1))) == "192.0.2.1"
     assert address(scope(client=None)) == ""

@@ -124,6 +124,19 @@ def test_a_number_python_cannot_read_is_found_wherever_it_stands(before: int, di
         read(with_data(f'["{"x" * before}",{"7" * (4_301 + digits)}]'))
 
 
+def test_numbers_that_nearly_are_too_long_are_passed_over_once() -> None:
+    # A search that began again at each of their digits would take hours here, and seconds for what fits an event.
+    assert read(with_data("[" + f"{'7' * 4_299}," * 10_000 + "7]")).topic == "a"
+
+
+def test_only_data_may_be_large() -> None:
+    large = '{"name":"ftrack.event","args":[{"topic":"a","%s":["' + "x" * 20_000 + '"]}]}'
+    assert read(large % "data").topic == "a"
+    for field in ("sent", "anything"):
+        with pytest.raises(EventError, match="around"):
+            read(large % field)
+
+
 def nested(value: Any) -> int:
     if isinstance(value, dict):
         return 1 + max(map(nested, value.values()), default=0)

@@ -3,6 +3,7 @@ bounded."""
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
 import threading
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from rxhub.server import Limits, Running, SlowConsumer, running
 from tests.server.peers import PythonClient, until
-from tests.server.wire import Wire, answer, credentials, packet, raw, request, socket_url, wire
+from tests.server.wire import Wire, answer, credentials, opened, packet, raw, request, socket_url, wire
 
 LARGE = "x" * 20_000
 
@@ -215,6 +217,46 @@ def test_no_frame_harms_the_server(server: Running, frame: bytes) -> None:
         while connection.recv(4_096):
             pass
         assert other.do("a") == {"success": True}
+
+
+def waiting_bytes() -> int:
+    """What is in the fullest of uvicorn's own buffers."""
+    found = [each for each in gc.get_objects() if isinstance(each, WebSocketsSansIOProtocol)]
+    return max(each.transport.get_write_buffer_size() for each in found)
+
+
+def test_pings_whose_answers_nobody_reads_are_not_answered_for_ever() -> None:
+    with running(grace=1) as server, opened(server, 4_096) as connection:
+        connection.settimeout(0.5)
+        flood = (b"\x89\xfd" + bytes(4) + b"x" * 125) * 2_000
+        sent = 0
+        try:
+            while sent < 40_000_000:
+                sent += connection.send(flood)
+        except TimeoutError:
+            pass
+        assert waiting_bytes() < 1_000_000
+        with wire(server) as other:
+            assert other.do("a") == {"success": True}
+    with running(grace=1) as server, opened(server) as connection:
+        assert connection.recv(4_096).endswith(b"1::")
+        connection.sendall(b"\x89\x83" + bytes(4) + b"abc")
+        assert connection.recv(100) == b"\x8a\x03abc"
+
+
+def test_a_message_has_not_any_number_of_fragments() -> None:
+    with running(heartbeat_timeout=600, grace=1) as server, opened(server) as connection:
+        connection.sendall(b"\x01\x82" + bytes(4) + b"2:" + b"\x80\x81" + bytes(4) + b":")
+        connection.sendall((b"\x01\x81" + bytes(4) + b"x") + (b"\x00\x81" + bytes(4) + b"x") * 5_000)
+        until(lambda: server.stats["connections"] == 0)
+
+
+def test_an_event_that_takes_long_counts_as_several() -> None:
+    with running(limits=Limits(events=0.001, events_at_once=300), grace=1) as server, wire(server) as client:
+        client.subscribe(" and ".join(f"not data.x={number}" for number in range(1, 21)))
+        client.send(packet("a", [{"x": 0}] * 90_000))
+        client.event()
+        assert not server._events.bucket(server.api_user).is_ready
 
 
 def test_a_silent_wire_answers_heartbeats_only(server: Running) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,3 +57,13 @@ def test_each_key_has_its_own_and_strangers_cannot_make_any_number(monkeypatch) 
         _ = buckets[stranger]
         assert not buckets["a"].take()  # asked for again and again, it stays
     assert len(buckets) == 3
+
+
+def test_what_costs_more_takes_more_and_whoever_comes_next_waits() -> None:
+    now = [0.0]
+    bucket = Bucket(10, 20, lambda: now[0])
+    assert bucket.reserve(20) == 0
+    assert bucket.reserve(5) == pytest.approx(0.5)
+    now[0] += 0.5
+    assert not bucket.is_ready
+    assert bucket.reserve() == pytest.approx(0.1)

@@ -200,6 +200,35 @@ def test_a_connection_has_so_many_subscriptions() -> None:
     router.subscribe(B, {"id": "3"}, "topic=a")
 
 
+def test_a_user_has_so_many_conditions_over_all_connections() -> None:
+    router: Router[Client] = Router(Limits(conditions_per_user=4))
+    router.subscribe(A, {"id": "1"}, "topic=a and data.n=1")
+    router.subscribe(B, {"id": "2"}, "not (topic=a or data.n=1)")
+    with pytest.raises(Refused, match="4 conditions"):
+        router.subscribe(B, {"id": "3"}, "topic=a")
+    with pytest.raises(Refused, match="4 conditions"):
+        router.subscribe(B, {"id": "2"}, "topic=a or topic=b or topic=c")
+    router.subscribe(STRANGER, {"id": "4"}, "topic=a")
+    router.subscribe(B, {"id": "2"}, "topic=a")  # in place of its own
+    router.subscribe(B, {"id": "3"}, "topic=a")
+    router.unsubscribe(B, {"id": "3"})
+    router.leave(A)
+    router.subscribe(B, {"id": "3"}, "topic=a or topic=b or topic=c")
+
+
+def test_a_user_has_so_much_metadata_over_all_connections() -> None:
+    router: Router[Client] = Router(Limits(metadata=600, metadata_per_user=1_000))
+    with pytest.raises(Refused, match="600 bytes"):
+        router.subscribe(A, {"id": "1", "x": "x" * 600}, "topic=a")
+    router.subscribe(A, {"id": "1", "x": "x" * 500}, "topic=a")
+    with pytest.raises(Refused, match="1000 bytes"):
+        router.subscribe(B, {"id": "2", "x": "x" * 500}, "topic=a")
+    router.subscribe(STRANGER, {"id": "2", "x": "x" * 500}, "topic=a")
+    router.subscribe(A, {"id": "1", "x": "y" * 500}, "topic=a")
+    router.leave(A)
+    router.subscribe(B, {"id": "3", "x": "x" * 500}, "topic=a")
+
+
 def test_rules_narrow_what_a_subscription_gets_and_refuse_what_could_get_nothing() -> None:
     router: Router[Client] = Router()
     topics = Topics(["studio.*", "b"])
@@ -223,3 +252,17 @@ def test_data_is_decoded_only_where_a_subscription_looks_into_it() -> None:
         router.route(read(text % "b"), text % "b")
     router.leave(B)
     assert list(router.route(read(text % "b"), text % "b")) == [A]
+
+
+def test_an_event_is_not_looked_into_for_minutes() -> None:
+    router = router_of((B, "2", "topic=*"))
+    many = " and ".join(f"not data.x={number}" for number in range(250))
+    router.subscribe(A, {"id": "1"}, f"topic=a and {many}")
+    assert routed(router, "a", [{"x": -1}] * 1_000) == ["b", "a"]
+    with pytest.raises(EventError, match="250 conditions"):
+        routed(router, "a", [{"x": -1}] * 100_000)
+    assert routed(router, "b", [{"x": -1}] * 100_000) == ["b"]
+    router.subscribe(A, {"id": "1"}, "topic=a and data.x=5")  # which is looked up
+    assert routed(router, "a", [{"x": 5}] * 100_000) == ["b", "a"]
+    router.leave(A)
+    assert not router._looks

@@ -17,7 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server import Users, running, serve
 from rxhub.server.keys import new_key
-from tests.server.wire import Wire, answer, packet, request, wire
+from tests.server.peers import until
+from tests.server.wire import Wire, answer, frame, opened, packet, request, wire
 from tests.threads import elsewhere
 
 
@@ -85,6 +86,26 @@ import sys
 from rxhub.server import Users, User, serve
 serve(Users([User.with_key("me", sys.argv[1])]), port=0, on_start=lambda url: print(url, flush=True), grace=2)
 """
+
+
+def test_a_second_ctrl_c_waits_for_nobody() -> None:
+    key = new_key()
+    script = SCRIPT.replace("grace=2", "grace=600, heartbeat_timeout=600")
+    process = subprocess.Popen([sys.executable, "-c", script, key], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with process:
+        assert process.stdout is not None
+        url = process.stdout.readline().decode().strip()
+        server = type("Server", (), {"url": url, "api_user": "me", "api_key": key})()
+        with wire(server) as client, opened(server, window=4_096) as stalled:
+            stalled.sendall(
+                frame(packet("ftrack.meta.subscribe", {"subscriber": {"id": "never"}, "subscription": "topic=a"}))
+            )
+            for _ in range(400):
+                client.do("a", "x" * 20_000)
+            process.send_signal(signal.SIGINT)
+            until(lambda: request(server, "/health")[0] == 503)
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

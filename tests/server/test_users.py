@@ -96,7 +96,7 @@ def test_comments_and_what_else_people_write_stay(tmp_path: Path) -> None:
     assert "jane" not in left
 
 
-@pytest.mark.parametrize("name", ["", "a b", 'a"b', "a\\b", "a\nb", "x" * 257])
+@pytest.mark.parametrize("name", ["", "a b", 'a"b', "a\\b", "a\nb", "a\udcff", "x" * 257])
 def test_a_name_that_no_file_can_hold_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsersError, match="name"):
         UsersFile(tmp_path / "users.toml").add(name)
@@ -173,3 +173,25 @@ def test_a_file_is_read_again_when_it_changes_and_a_broken_one_changes_nobody(tm
     with pytest.raises(UsersError, match="gone"):
         users.refresh()
     assert {user.name for user in users} == {"jane", "bob"}
+
+
+def test_a_link_stays_a_link_and_the_servers_group_may_still_read(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.toml", tmp_path / "users.toml"
+    link.symlink_to(real)
+    UsersFile(link).add("jane", key="key")
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o600
+    real.chmod(0o644)
+    UsersFile(link).add("bob", key="key")
+    assert link.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert {user.name for user in UsersFile(real)} == {"jane", "bob"}
+
+
+def test_a_file_is_tried_again_when_its_permissions_change(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    UsersFile(path).add("jane", key="key")
+    users = UsersFile(path)
+    path.chmod(0o640)
+    assert users.refresh()
+    assert not users.refresh()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from rxhub.server import Running
 
-__all__ = ["Wire", "answer", "packet", "request", "wire"]
+__all__ = ["Wire", "answer", "frame", "opened", "packet", "request", "wire"]
 
 
 def request(server: Running, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str, Mapping[str, str]]:
@@ -107,3 +108,22 @@ def raw(server: Running, window: int | None = None) -> socket.socket:
     connection.settimeout(20)
     connection.connect((host, int(port)))
     return connection
+
+
+def opened(server: Running, window: int | None = None) -> socket.socket:
+    """A WebSocket that was let in, frame by frame; the answers to its opening are still to be read."""
+    sid = request(server, "/socket.io/1/", credentials(server))[1].split(":")[0]
+    connection = raw(server, window)
+    connection.sendall(
+        f"GET /socket.io/1/websocket/{sid} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    while b"1::" not in connection.recv(4_096, socket.MSG_PEEK):
+        pass
+    return connection
+
+
+def frame(text: str) -> bytes:
+    """A text of less than 64 KiB as a client's frame."""
+    payload = text.encode()
+    return struct.pack("!BBH", 0x81, 0x80 | 126, len(payload)) + bytes(4) + payload
