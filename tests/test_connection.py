@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -648,3 +649,25 @@ def test_a_hub_is_not_kept_by_its_thread() -> None:
     while gone() is not None and time.monotonic() < deadline:
         gc.collect()
     assert gone() is None
+
+
+# In the network's own thread, where the callbacks of futures run
+
+
+def when_accepted(hub: EventHub, server: Server, callback: Callable[[object], object]) -> None:
+    """Run `callback` in the network's thread."""
+    server.unanswered = {"a"}
+    hub.publish(Event("a")).add_done_callback(callback)
+    settled(hub, server)
+    server.unanswered = set()
+    server.drop()
+
+
+def test_a_callback_that_exits_leaves_the_network_to_all_hubs(
+    hub: EventHub, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.connect()
+    when_accepted(hub, server, lambda _: sys.exit(3))
+    settled(hub, server)
+    until(lambda: "raised SystemExit(3)" in caplog.text)
+    assert hub.publish(Event("b")).result(LIMIT) is None

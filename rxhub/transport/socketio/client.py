@@ -244,7 +244,7 @@ class _Life:
                 why = f"with {len(culprit.argument)} characters it is too large for the server"
             error = HubConnectionError(f"{culprit.topic} was given up: {why}.")
             logger.error("%s", error)
-            culprit.accepted.set_exception(error)
+            culprit.settle(error)
 
     async def _pause(self, seconds: float) -> None:
         self._hurry.clear()

@@ -172,7 +172,7 @@ class Line:
                 logger.warning("What the event server sent was ignored: %s", error)
             if not self.answers:
                 for letter in outbox.overdue(now):
-                    letter.accepted.set_result(None)
+                    letter.settle()
 
     async def _write(self, source: Mapping[str, Any], interests: Interests, outbox: Outbox) -> str:
         socket, session, rung = self._socket, self._session, self._rung
@@ -261,6 +261,6 @@ def _text(frame: str | bytes) -> str:
 def _settle(letter: Letter, refusal: str) -> None:
     if refusal:
         logger.error("%s", refusal)
-        letter.accepted.set_exception(EventError(refusal))
+        letter.settle(EventError(refusal))
     else:
-        letter.accepted.set_result(None)
+        letter.settle()

@@ -19,6 +19,7 @@ happens in one thread, that of the loop.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -35,6 +36,9 @@ MOST_BREAKS = 5
 """How often in a row a letter may be the first in flight when the connection breaks."""
 
 _MOST_CHARACTERS = 64 * 1024 * 1024
+
+
+logger = logging.getLogger("rxhub")
 
 
 class Letter:
@@ -60,6 +64,20 @@ class Letter:
         self.breaks = 0
         self.resent = False
         self.written = 0.0
+
+    def settle(self, error: Exception | None = None) -> None:
+        """Have the future done: accepted, or refused for this reason.
+
+        Its callbacks are the user's, and run here. Were what one raises let through, as `Future` does with a `SystemExit`,
+        it would end the one thread in which all hubs of the process have their network.
+        """
+        try:
+            if error is None:
+                self.accepted.set_result(None)
+            else:
+                self.accepted.set_exception(error)
+        except BaseException as raised:
+            logger.error("A callback of the future of %s raised %r, which ends nothing.", self.topic, raised)
 
 
 class Outbox:
@@ -210,7 +228,7 @@ class Outbox:
             self._waiting.clear()
         self._leave(letters)
         for letter in letters:
-            letter.accepted.set_exception(error)
+            letter.settle(error)
 
     def forked(self) -> None:
         """Be empty, with a new lock; for a child process, where the letters are the parent's."""
