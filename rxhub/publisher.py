@@ -98,13 +98,7 @@ class Publisher:
 
     async def apublish(self, event: Event) -> None:
         """Send an event; done when the transport has accepted it."""
-        self._check(event)
-        while (sent := self._offer(event)) is None:
-            if self._dispatcher.awaits_us:
-                raise self._overflow()
-            if not await asyncio.to_thread(self._connection.wait_for_room, self._is_handled):
-                self.check_handled("apublish")
-        await asyncio.wrap_future(sent)
+        await asyncio.wrap_future(await self._offered(event))
 
     def reply(self, source_event: Event, data: Any, source: Mapping[str, Any] | None = None) -> None:
         """Answer an event, as `EventHub.publish_reply` says."""
@@ -166,15 +160,30 @@ class Publisher:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Event] = loop.create_future()
 
-        def resolve(reply: Event) -> None:
-            if not answer.done():
+        def resolve(reply: Event | BaseException) -> None:
+            if answer.done():
+                return
+            if isinstance(reply, BaseException):
+                answer.set_exception(reply)
+            else:
                 answer.set_result(reply)
 
+        def refused(sent: Future[None]) -> None:
+            # Long after, perhaps, when the loop is gone.
+            with suppress(RuntimeError):
+                if (error := sent.exception()) is not None:
+                    loop.call_soon_threadsafe(resolve, error)
+
         with self._listen(event.id, lambda reply: loop.call_soon_threadsafe(resolve, reply)):
-            await self.apublish(event)
+            waiting = asyncio.timeout(timeout)
             try:
-                return await asyncio.wait_for(answer, timeout)
+                async with waiting:
+                    # Not until it is accepted: a server that is away may be so for longer, or answer without accepting.
+                    (await self._offered(event)).add_done_callback(refused)
+                    return await answer
             except TimeoutError:
+                if not waiting.expired():
+                    raise
                 raise NoReply(f"Nobody replied to {event.topic} within {timeout:g} s.") from None
 
     def prepare(self, event: Event) -> None:
@@ -240,6 +249,16 @@ class Publisher:
         if self._inbox.policy == "block" and isinstance(error, Overflow):
             return None
         raise error
+
+    async def _offered(self, event: Event) -> Future[None]:
+        """Hand the event to the transport, when there is room for it."""
+        self._check(event)
+        while (sent := self._offer(event)) is None:
+            if self._dispatcher.awaits_us:
+                raise self._overflow()
+            if not await asyncio.to_thread(self._connection.wait_for_room, self._is_handled):
+                self.check_handled("apublish")
+        return sent
 
     def _send(self, event: Event) -> Future[None]:
         while (sent := self._offer(event)) is None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rxhub import Event, EventHub
-from rxhub.errors import EventError, HubClosed, HubConnectionError, Overflow
+from rxhub.errors import EventError, HubClosed, HubConnectionError, NoReply, Overflow
 from rxhub.state import ConnectionState, Phase
 from tests.threads import LIMIT, elsewhere, run_script, until
 from tests.transport.socketio.server import Server
@@ -671,3 +671,29 @@ def test_a_callback_that_exits_leaves_the_network_to_all_hubs(
     settled(hub, server)
     until(lambda: "raised SystemExit(3)" in caplog.text)
     assert hub.publish(Event("b")).result(LIMIT) is None
+
+
+def test_asking_a_server_that_is_away_ends_at_its_timeout(hub: EventHub, server: Server) -> None:
+    hub.connect()
+    with hub.start():
+        server.stop()
+        until(lambda: not hub.connected)
+        with pytest.raises(NoReply, match=r"within 0\.1 s"):
+            asyncio.run(asyncio.wait_for(hub.ask(Event("a"), timeout=0.1), LIMIT))
+        server.start()
+
+
+def test_an_answer_counts_even_if_the_question_is_never_acknowledged(hub: EventHub, server: Server) -> None:
+    server.unanswered = {"a"}
+    hub.subscribe("topic=a", lambda _: 1)
+    hub.connect()
+    with hub.start():
+        settled(hub, server)
+        assert asyncio.run(hub.ask(Event("a"), timeout=LIMIT)).data == 1
+
+
+def test_a_question_that_the_server_refuses_is_not_waited_for(hub: EventHub, server: Server) -> None:
+    server.refused = {"a"}
+    hub.connect()
+    with hub.start(), pytest.raises(EventError, match="not here"):
+        asyncio.run(hub.ask(Event("a"), timeout=LIMIT))

@@ -68,8 +68,8 @@ class Letter:
     def settle(self, error: Exception | None = None) -> None:
         """Have the future done: accepted, or refused for this reason.
 
-        Its callbacks are the user's, and run here. Were what one raises let through, as `Future` does with a `SystemExit`,
-        it would end the one thread in which all hubs of the process have their network.
+        Its callbacks are the user's, and run here. A `SystemExit` in one passes through `Future`, and would end the one
+        thread in which all hubs of the process have their network.
         """
         try:
             if error is None:
