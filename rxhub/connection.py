@@ -18,6 +18,7 @@ from rxhub.owned import OwnedSubject
 from rxhub.state import ConnectionState, Phase
 from rxhub.subject import Subject
 from rxhub.transport import Transport
+from rxhub.transport.loop import in_its_thread
 from rxhub.transport.memory import MemoryTransport
 
 __all__ = ["Connection"]
@@ -129,6 +130,8 @@ class Connection:
     def disconnect(self, keep: bool = False) -> None:
         """Disconnect, by the user's wish, once what was handed on has gone out, or after five seconds.
 
+        In the network's own thread it only begins that, since it would wait for itself.
+
         Args:
             keep: connecting follows soon: events are still taken in, and go out then.
         """
@@ -136,6 +139,8 @@ class Connection:
         self._initialised = self._initialised and keep
         timeout = 1.0 if keep else _PATIENCE
         ended = self.transport.close(timeout, keep)
+        if in_its_thread():
+            return
         try:
             ended.result(timeout + _HANGING_UP)
         except (HubConnectionError, TimeoutError) as error:

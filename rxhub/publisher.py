@@ -31,6 +31,7 @@ from rxhub.handling import Handling
 from rxhub.inbox import Action, Inbox
 from rxhub.replies import Replies, address
 from rxhub.scheduler import HandlingScheduler
+from rxhub.transport.loop import in_its_thread
 
 __all__ = ["Publisher", "identity"]
 
@@ -262,7 +263,7 @@ class Publisher:
 
     def _send(self, event: Event) -> Future[None]:
         while (sent := self._offer(event)) is None:
-            if self._handling.here:
+            if self._handling.here or in_its_thread():
                 raise self._overflow()
             if not self._connection.wait_for_room(self._is_handled):
                 self.check_handled("publish")
@@ -270,8 +271,9 @@ class Publisher:
 
     def _overflow(self) -> Overflow:
         return Overflow(
-            f"The {'outbox' if self._connection.remote else 'inbox'} is full, and the handling context itself cannot "
-            "wait for room in it. Publish less from inside callbacks, or make the hub with a larger one."
+            f"The {'outbox' if self._connection.remote else 'inbox'} is full, and neither the handling context nor "
+            "the network's own thread can wait for room in it. Publish less from inside callbacks, or make the hub with a "
+            "larger one."
         )
 
     def hear_replies(self) -> None:

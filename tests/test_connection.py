@@ -16,7 +16,8 @@ import pytest
 from rxhub import Event, EventHub
 from rxhub.errors import EventError, HubClosed, HubConnectionError, NoReply, Overflow
 from rxhub.state import ConnectionState, Phase
-from tests.threads import LIMIT, elsewhere, run_script, until
+from rxhub.transport.loop import background
+from tests.threads import LIMIT, at_once, elsewhere, run_script, until
 from tests.transport.socketio.server import Server
 
 
@@ -697,3 +698,43 @@ def test_a_question_that_the_server_refuses_is_not_waited_for(hub: EventHub, ser
     hub.connect()
     with hub.start(), pytest.raises(EventError, match="not here"):
         asyncio.run(hub.ask(Event("a"), timeout=LIMIT))
+
+
+def in_the_network_s_thread(call: Callable[[], Any]) -> Any:
+    async def run() -> Any:
+        return call()
+
+    return asyncio.run_coroutine_threadsafe(run(), background()).result(LIMIT)
+
+
+def test_ending_a_hub_in_the_network_s_own_thread_does_not_wait_for_itself(server: Server) -> None:
+    server.unanswered = {"a"}
+    with EventHub(server.url) as one, EventHub(server.url) as two:
+        for hub, end in ((one, one.close), (two, two.disconnect)):
+            hub.connect()
+            sent = hub.publish(Event("a"))
+            settled(hub, server)
+            # It would have been given up if this had waited.
+            assert in_the_network_s_thread(lambda end=end, sent=sent: end() or sent.done()) is False
+            with pytest.raises(HubConnectionError, match="had not been accepted"):
+                sent.result(LIMIT)
+            until(lambda: not server.clients)
+
+
+def test_publishing_in_the_network_s_own_thread_does_not_wait_for_room(server: Server) -> None:
+    server.unanswered = {"a"}
+    with EventHub(server.url, overflow="block", outbox=1) as hub:
+        hub.connect()
+        hub.publish(Event("a"))
+        with pytest.raises(Overflow, match="network's own thread"):
+            in_the_network_s_thread(lambda: hub.publish(Event("b")))
+        hub.close(timeout=0)
+
+
+def test_many_that_reconnect_at_once(hub: EventHub, server: Server) -> None:
+    hub.connect()
+    for _ in range(10):
+        at_once(*[lambda: hub.reconnect(attempts=1)] * 6)
+    assert hub.connected
+    settled(hub, server)
+    assert len(server.clients) == 1

@@ -24,7 +24,7 @@ from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport import Sink
-from rxhub.transport.loop import background, is_here
+from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.socketio.announcement import announced
 from rxhub.transport.socketio.backoff import Backoff
 from rxhub.transport.socketio.endpoint import Endpoint
@@ -86,7 +86,7 @@ class SocketIOTransport:
             HubConnectionError: if it is called where it could only wait for itself.
         """
         loop = background()
-        if is_here(loop):
+        if in_its_thread():
             raise HubConnectionError(
                 "connect() was called in the network's own thread, by a callback of a future, which would wait for "
                 "itself. Hand it to another thread."
