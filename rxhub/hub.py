@@ -39,6 +39,7 @@ from rxhub.publisher import Publisher, identity
 from rxhub.scheduler import HandlingScheduler
 from rxhub.state import ConnectionState
 from rxhub.subject import Subject
+from rxhub.transport.loop import in_its_thread
 
 if TYPE_CHECKING:
     from rxhub.description import Description
@@ -102,6 +103,7 @@ class EventHub:
         self._handling = Handling(self._inbox, self, self._finish)
         self._removed: deque[Pipeline] = deque()
         self._lock = RLock()
+        self._reconnecting = RLock()
         self._finished = False
         self._closing = Flag()
         self._plugins: Plugins | None = None
@@ -211,19 +213,23 @@ class EventHub:
         Raises:
             HubConnectionError: if every attempt failed.
         """
-        self._publisher.check_open()
-        if self._link.kept_up:
-            self.disconnect(unsubscribe=False, reconnect=True)
-        for attempt in range(attempts):
-            if attempt:
-                self._closing.wait(delay)
-            try:
-                self.connect()
-                return
-            except HubClosed:
-                raise
-            except HubConnectionError as error:
-                logger.debug("Attempt %d of %d to reconnect failed: %s", attempt + 1, attempts, error)
+        # One after the other: else each would disconnect what another one waits for.
+        with self._reconnecting:
+            self._publisher.check_open()
+            if self._link.kept_up:
+                self.disconnect(unsubscribe=False, reconnect=True)
+            for attempt in range(attempts):
+                if attempt:
+                    self._closing.wait(delay)
+                try:
+                    self.connect()
+                    return
+                except HubClosed:
+                    raise
+                except HubConnectionError as error:
+                    if self.connected:
+                        return  # another thread has called connect()
+                    logger.debug("Attempt %d of %d to reconnect failed: %s", attempt + 1, attempts, error)
         raise HubConnectionError(
             f"Failed to reconnect to event server at {self.get_server_url()} after {attempts} attempts."
         )
@@ -600,6 +606,10 @@ class EventHub:
         if lost:
             logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
         sent = self._link.transport.close(timeout)
+        if in_its_thread():
+            # All hubs of the process would wait with us, and we for ourselves.
+            self._finish()
+            return
         if not self._handling.here and not self._handling.join(timeout):
             logger.warning(
                 "A callback of the hub still runs %g s after close(); the hub ends when the callback does.", timeout
@@ -702,7 +712,7 @@ class EventHub:
 
     def forked(self) -> None:
         """Start anew in a child process: no lock is held, nobody handles, nothing waits, and nothing is connected."""
-        self._lock = RLock()
+        self._lock, self._reconnecting = RLock(), RLock()
         self._closing = Flag()
         self._inbox.renew_lock()
         self._handling.reset()
