@@ -105,6 +105,7 @@ class Outbox:
         self._in_flight: dict[int, Letter] = {}
         self._letters = 0
         self._characters = 0
+        self._wanted = 0
         self._changed = Condition(Lock())
 
     def __len__(self) -> int:
@@ -132,9 +133,9 @@ class Outbox:
         with self._changed:
             if self._closed:
                 raise HubConnectionError("The hub was disconnected; call connect().")
-            # One letter always fits, however long.
-            if self._letters and (self._letters >= self.capacity or self._characters + size > _MOST_CHARACTERS):
+            if self._full(size):
                 self.refused += 1
+                self._wanted = size
                 raise Overflow(
                     f"{self._letters} events wait to be accepted by the server, and the full outbox refused "
                     f"{letter.topic}. Publish again when the server is back or has caught up, or make the hub with a "
@@ -160,10 +161,8 @@ class Outbox:
         with self._changed:
             # Its publisher waits and puts it again: it is not lost.
             self.refused -= 1
-            return self._changed.wait_for(
-                lambda: self._closed or (self._letters < self.capacity and self._characters < _MOST_CHARACTERS),
-                timeout,
-            )
+            # For as much as was refused last: room for less would have its publisher try in vain, again and again.
+            return self._changed.wait_for(lambda: self._closed or not self._full(self._wanted), timeout)
 
     def take(self) -> Letter | None:
         """The next letter to write, or None."""
@@ -237,6 +236,10 @@ class Outbox:
         self._in_flight.clear()
         self._letters = self._characters = 0
         self.bell = None
+
+    def _full(self, size: int) -> bool:
+        """Whether a letter of so many characters finds no room; one alone always does, however long."""
+        return self._letters > 0 and (self._letters >= self.capacity or self._characters + size > _MOST_CHARACTERS)
 
     def _leave(self, letters: list[Letter]) -> None:
         if letters:
