@@ -738,3 +738,18 @@ def test_many_that_reconnect_at_once(hub: EventHub, server: Server) -> None:
     assert hub.connected
     settled(hub, server)
     assert len(server.clients) == 1
+
+
+# What goes wrong between threads, and between hubs
+
+
+def test_who_looks_at_the_state_late_is_not_told_of_earlier_ones(hub: EventHub, server: Server) -> None:
+    hub.state.subscribe()
+    hub.connect()
+    phases: list[Phase] = []
+    hub.state.subscribe(lambda state: phases.append(state.phase))
+    hub.drain()
+    assert phases == [Phase.CONNECTED]
+    hub.disconnect()
+    hub.drain()
+    assert phases == [Phase.CONNECTED, Phase.DISCONNECTED]
