@@ -114,7 +114,11 @@ class Publisher:
     def answer(self, event: Event, subscriber: Subscriber, result: Any) -> None:
         """Answer an event with a callback's result; what goes wrong is logged."""
         try:
-            self.reply(event, result, subscriber.metadata)
+            try:
+                self.reply(event, result, subscriber.metadata)
+            except EventError:
+                # The server was told no more of such a subscriber either: its metadata cannot be written.
+                self.reply(event, result, {"id": subscriber.id})
         except Exception as error:
             logger.error("The reply of %s to %s could not be published: %s", subscriber, event.topic, error)
 
@@ -272,8 +276,8 @@ class Publisher:
     def _overflow(self) -> Overflow:
         return Overflow(
             f"The {'outbox' if self._connection.remote else 'inbox'} is full, and neither the handling context nor "
-            "the network's own thread can wait for room in it. Publish less from inside callbacks, or make the hub with a "
-            "larger one."
+            "the network's own thread can wait for room in it. Publish less from inside callbacks, or make the hub "
+            "with a larger one."
         )
 
     def hear_replies(self) -> None:

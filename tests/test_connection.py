@@ -753,3 +753,11 @@ def test_who_looks_at_the_state_late_is_not_told_of_earlier_ones(hub: EventHub, 
     hub.disconnect()
     hub.drain()
     assert phases == [Phase.CONNECTED, Phase.DISCONNECTED]
+
+
+def test_a_subscriber_whose_metadata_is_no_json_replies(hub: EventHub, server: Server) -> None:
+    hub.subscribe("topic=a", lambda _: 1, {"id": "live", "object": object()})
+    hub.connect()
+    with hub.start():
+        settled(hub, server)
+        assert asyncio.run(hub.ask(Event("a"), timeout=2)).source["id"] == "live"
