@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 
 from rxhub import Event, EventHub
+from rxhub.connection import _Gate
 from rxhub.errors import EventError, HubClosed, HubConnectionError, NoReply, Overflow
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport.loop import background
+from rxhub.transport.socketio import client
+from rxhub.transport.socketio.endpoint import Endpoint
 from tests.threads import LIMIT, at_once, elsewhere, run_script, until
 from tests.transport.socketio.server import Server
 
@@ -761,3 +764,33 @@ def test_a_subscriber_whose_metadata_is_no_json_replies(hub: EventHub, server: S
     with hub.start():
         settled(hub, server)
         assert asyncio.run(hub.ask(Event("a"), timeout=2)).source["id"] == "live"
+
+
+def test_connecting_again_at_once_is_not_ended_by_the_end_of_the_last_attempt(hub: EventHub, server: Server) -> None:
+    # A connect() that Ctrl-C ends, and another one.
+    hub._link.transport.open(_Gate(hub._link))
+    hub._link.transport.close(0, keep=True)
+    hub.connect()
+    settled(hub, server)
+
+
+def test_threads_that_connect_at_once_make_one_connection(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = client._Life.__init__
+
+    def slowly(*arguments: Any) -> None:
+        time.sleep(0.05)
+        begin(*arguments)
+
+    monkeypatch.setattr(client._Life, "__init__", slowly)
+    transport = client.SocketIOTransport(Endpoint("http", f"127.0.0.1:{server.port}"), {})
+    states: list[ConnectionState] = []
+
+    class Sink:
+        def changed(self, state: ConnectionState) -> None:
+            states.append(state)
+
+    at_once(*[lambda: transport.open(Sink())] * 4)  # type: ignore[arg-type]
+    until(lambda: any(states))
+    transport.close().result(LIMIT)
+    until(lambda: not server.clients)
+    assert len(server.requests) == 1

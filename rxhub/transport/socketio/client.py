@@ -16,6 +16,7 @@ import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -66,6 +67,7 @@ class SocketIOTransport:
         self.recent = Recent()
         self._life: _Life | None = None
         self._last: _Life | None = None
+        self._opening = Lock()
 
     @property
     def unsent(self) -> int:
@@ -92,12 +94,14 @@ class SocketIOTransport:
                 "itself. Hand it to another thread."
             )
         self.outbox.reopen()
-        life = self._life
-        if life is None:
-            self._life = life = _Life(self, sink, loop, self._last)
-            loop.call_soon_threadsafe(life.begin)
-        else:
-            loop.call_soon_threadsafe(life.hurry)
+        # Of two lives that begin at once, nobody would end the first.
+        with self._opening:
+            life = self._life
+            if life is None:
+                self._life = life = _Life(self, sink, loop, self._last)
+                loop.call_soon_threadsafe(life.begin)
+            else:
+                loop.call_soon_threadsafe(life.hurry)
 
     def send(self, event: Event) -> Future[None]:
         try:
@@ -152,9 +156,15 @@ class SocketIOTransport:
             if life is not None and life.line is not None:
                 life.line.abandon()
         self._life = self._last = None
+        self._opening = Lock()
         self.outbox.forked()
         self.interests.forked()
         self.recent = Recent()
+
+    def ended(self, sink: Sink) -> None:
+        """A life was ended; if another one has begun meanwhile, that it is disconnected would be taken for its news."""
+        if self._life is None:
+            sink.changed(ConnectionState(Phase.DISCONNECTED))
 
     def over(self, life: _Life) -> None:
         """A life has ended by itself."""
@@ -262,7 +272,7 @@ class _Life:
                 self._task.cancel()
                 await asyncio.wait([self._task])
         finally:
-            self._sink.changed(ConnectionState(Phase.DISCONNECTED))
+            transport.ended(self._sink)
             if keep:
                 ended.set_result(None)
             else:
