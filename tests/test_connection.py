@@ -794,3 +794,16 @@ def test_threads_that_connect_at_once_make_one_connection(server: Server, monkey
     transport.close().result(LIMIT)
     until(lambda: not server.clients)
     assert len(server.requests) == 1
+
+
+def test_what_is_secret_is_not_logged_even_by_who_logs_everything(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    headers, cookies = {"Authorization": "Bearer sesame"}, {"token": "sesame"}
+    with EventHub(server.url, "me", "sesame", headers, cookies) as hub:
+        hub.connect()
+        settled(hub, server)
+        assert "sesame" not in repr(hub)
+    told = [record.getMessage() for record in caplog.records if not record.name.startswith("tests.")]
+    assert "sesame" not in " ".join(told)

@@ -238,6 +238,8 @@ class Line:
 
 
 _websocket_logger = logging.getLogger("rxhub.websocket")
+# A program that logs everything would find its cookies and tokens in the log: below this, headers and frames are told.
+_websocket_logger.setLevel(logging.INFO)
 
 
 class _Connect(connect):
