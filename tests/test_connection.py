@@ -766,12 +766,27 @@ def test_a_subscriber_whose_metadata_is_no_json_replies(hub: EventHub, server: S
         assert asyncio.run(hub.ask(Event("a"), timeout=2)).source["id"] == "live"
 
 
-def test_connecting_again_at_once_is_not_ended_by_the_end_of_the_last_attempt(hub: EventHub, server: Server) -> None:
+def test_connecting_again_at_once_is_not_ended_by_the_end_of_the_last_attempt(
+    hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[Endpoint] = []
+    really = client.Line.open
+
+    async def hang_at_first(endpoint: Endpoint) -> client.Line:
+        attempts.append(endpoint)
+        if len(attempts) == 1:
+            await asyncio.Event().wait()
+        return await really(endpoint)
+
+    monkeypatch.setattr(client.Line, "open", hang_at_first)
+    hub.init_connection()
+    sent = hub.publish(Event("a"))
     # A connect() that Ctrl-C ends, and another one.
     hub._link.transport.open(_Gate(hub._link))
-    hub._link.transport.close(0, keep=True)
+    until(lambda: attempts)
+    hub._link.transport.close(0.1, keep=True)
     hub.connect()
-    settled(hub, server)
+    assert sent.result(LIMIT) is None and len(attempts) == 2
 
 
 def test_threads_that_connect_at_once_make_one_connection(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
