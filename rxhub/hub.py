@@ -598,14 +598,9 @@ class EventHub:
                 that runs longer keeps running; the observables then complete when it has ended.
         """
         end = monotonic() + timeout
-        with self._lock:
-            if not self._inbox.open:
-                return
-            lost = self._inbox.close()
-        self._closing.set()
-        if lost:
-            logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
-        sent = self._link.transport.close(timeout)
+        sent = self._begin_to_close(timeout)
+        if sent is None:
+            return
         if in_its_thread():
             # All hubs of the process would wait with us, and we for ourselves.
             self._finish()
@@ -614,11 +609,26 @@ class EventHub:
             logger.warning(
                 "A callback of the hub still runs %g s after close(); the hub ends when the callback does.", timeout
             )
-        try:
-            # Hanging up takes a moment more.
+        # Hanging up takes a moment more.
+        with suppress(TimeoutError, HubConnectionError):
             sent.result(max(0.0, end - monotonic()) + 2.0)
-        except Exception as error:
-            logger.warning("Not everything could be sent before the hub was closed: %s", error or "no time was left.")
+        self._end_closing(sent)
+
+    def _begin_to_close(self, timeout: float) -> Future[None] | None:
+        """Take nothing new; what is done when all has been sent, or None if the hub was closed before."""
+        with self._lock:
+            if not self._inbox.open:
+                return None
+            lost = self._inbox.close()
+        self._closing.set()
+        if lost:
+            logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
+        return self._link.transport.close(timeout)
+
+    def _end_closing(self, sent: Future[None]) -> None:
+        error = sent.exception() if sent.done() else "no time was left."
+        if error is not None:
+            logger.warning("Not everything could be sent before the hub was closed: %s", error)
         self._finish()
 
     def __enter__(self) -> Self:
@@ -641,7 +651,11 @@ class EventHub:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         runner, self._runner = self._runner, None
-        self.close()
+        sent = self._begin_to_close(PATIENCE)
+        if sent is not None:
+            # As close(), but the loop goes on meanwhile.
+            await asyncio.wait([asyncio.wrap_future(sent)], timeout=PATIENCE + 2.0)
+            self._end_closing(sent)
         if runner is None:
             return
         await asyncio.wait([runner], timeout=PATIENCE)

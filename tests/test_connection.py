@@ -822,3 +822,19 @@ def test_what_is_secret_is_not_logged_even_by_who_logs_everything(
         assert "sesame" not in repr(hub)
     told = [record.getMessage() for record in caplog.records if not record.name.startswith("tests.")]
     assert "sesame" not in " ".join(told)
+
+
+def test_leaving_async_with_lets_the_loop_go_on_while_the_rest_is_sent(server: Server) -> None:
+    turns: list[None] = []
+
+    async def main() -> None:
+        hub = EventHub(server.url)
+        async with hub:
+            await asyncio.to_thread(hub.connect)
+            server.unanswered = {"a"}
+            sent = hub.publish(Event("a"))
+            hub.publish(Event("b")).result(LIMIT)
+            asyncio.get_running_loop().call_later(0.05, lambda: turns.append(None))
+        assert turns and isinstance(sent.exception(0), HubConnectionError)
+
+    asyncio.run(main())
