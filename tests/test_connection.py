@@ -838,3 +838,18 @@ def test_leaving_async_with_lets_the_loop_go_on_while_the_rest_is_sent(server: S
         assert turns and isinstance(sent.exception(0), HubConnectionError)
 
     asyncio.run(main())
+
+
+def test_a_stranger_s_farewell_does_not_end_waiting(hub: EventHub, server: Server) -> None:
+    came: list[str] = []
+    hub.subscribe("topic=ftrack.meta.disconnected or topic=b", lambda event: came.append(event.topic))
+    hub.connect()
+    settled(hub, server)
+    with elsewhere(hub.wait):
+        with EventHub(server.url) as stranger:
+            stranger.connect()
+            server.say('5:::{"name":"ftrack.event","args":[{"topic":"ftrack.meta.disconnected"}]}')
+            stranger.publish(Event("b")).result(LIMIT)
+        until(lambda: "b" in came)
+        hub.disconnect(unsubscribe=False)
+    assert came == ["ftrack.meta.disconnected", "b", "ftrack.meta.disconnected"]
