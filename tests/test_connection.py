@@ -853,3 +853,13 @@ def test_a_stranger_s_farewell_does_not_end_waiting(hub: EventHub, server: Serve
         until(lambda: "b" in came)
         hub.disconnect(unsubscribe=False)
     assert came == ["ftrack.meta.disconnected", "b", "ftrack.meta.disconnected"]
+
+
+def test_what_a_server_says_stays_one_short_line_in_the_log(
+    hub: EventHub, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.connect()
+    server.say("7:::" + "no\n" * 100_000)
+    settled(hub, server)
+    [told] = [record.getMessage() for record in caplog.records if "reported an error" in record.getMessage()]
+    assert len(told) < 1000 and "\n" not in told
