@@ -95,3 +95,16 @@ def test_an_event_that_was_sent_again_is_left_as_its_publisher_made_it() -> None
         # Published once more, it is no second copy, which others would drop.
         assert event["sent"] is None
         hub.close()
+
+
+def test_a_server_that_acknowledges_nothing_leaves_memory_bounded() -> None:
+    with Server(answers=False) as server:
+        hub = OURS.EventHub(server.url, "me", "key")
+        hub.connect()
+        for _ in range(100):
+            hub._add_packet_callback(print)
+        assert len(hub._packet_callbacks) >= 100
+        for _ in range(30_000):
+            hub._add_packet_callback(print)
+        assert len(hub._packet_callbacks) <= 20_000
+        hub.close()
