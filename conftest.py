@@ -19,7 +19,10 @@ from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.myst import CodeBlockParser, SkipParser
 
-__all__ = ["pytest_collect_file"]
+__all__ = ["pytest_collect_file", "pytest_plugins"]
+
+# By its name once more: where rxhub is not installed there is no entry point.
+pytest_plugins = ["_rxhub_testing.fixtures"]
 
 # How long an example takes depends on the machine and on what else runs there; that is no property of the code.
 settings.register_profile("rxhub", deadline=None)

@@ -12,6 +12,8 @@ The index of the book:
 The subscription language is in `rxhub.expression`, the exceptions in `rxhub.errors`.
 """
 
+import sys
+
 from rxhub.delivery import Delivery, Outcome
 from rxhub.dispatcher import Dispatcher, Subscriber
 from rxhub.emission import Emission
@@ -37,3 +39,9 @@ __all__ = [
     "resume",
     "where",
 ]
+
+if "hypothesis" in sys.modules:
+    # Its entry points were loaded before there was an Event to register.
+    from rxhub.testing.registration import register
+
+    register()

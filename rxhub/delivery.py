@@ -113,6 +113,12 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
         return (*here, *self._later)
 
     @property
+    def unreached(self) -> tuple[Subscriber, ...]:
+        """Whose subscriptions matched, but who did not get the event, since it had been stopped before."""
+        called = self._called
+        return () if self.stopped_by is None else tuple(called[called.index(self.stopped_by) + 1 :])
+
+    @property
     def results(self) -> list[Any]:
         """What the callbacks that succeeded have returned so far, None included."""
         return [outcome.result for outcome in self.outcomes if outcome.error is None]
@@ -143,6 +149,11 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
         if self._open:
             parts.append(f"{self._open} under way")
         return f"<Delivery of {self.event.topic}: {', '.join(parts)}>"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from rxhub.views.subscribers import delivery_page
+
+        return delivery_page(self).bundle()
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Outcome], scheduler: abc.SchedulerBase | None = None

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from rxhub.columns import columns
 from rxhub.dispatcher import Subscriber
-from rxhub.emission import name_of
+from rxhub.expression.outline import told
 from rxhub.markup import shown
+from rxhub.naming import callback_name, name_of
 from rxhub.ownership import Owner
 from rxhub.seats import Connection
 from rxhub.signal import signals
+from rxhub.views.subscribers import told as subscription_of
 
 if TYPE_CHECKING:
     from rxhub.plugins import PluginState
@@ -69,7 +71,13 @@ class Description:
     def subscriber_rows(self) -> list[tuple[str, ...]]:
         """What a table shows of each subscriber, under `SUBSCRIBERS`."""
         return [
-            (_number(s.priority), s.subscription or "(everything)", _name(s.callback), _plugin(s.owner), str(s.id))
+            (
+                _number(s.priority),
+                subscription_of(s),
+                callback_name(s.callback),
+                _plugin(s.owner),
+                str(s.id),
+            )
             for s in self.subscribers
         ]
 
@@ -79,9 +87,9 @@ class Description:
             (
                 _number(connection.priority),
                 signal.name,
-                "(pipeline)" if connection.terms.observes else _name(receiver),
+                "(pipeline)" if connection.terms.observes else callback_name(receiver),
                 _sender(connection.sender),
-                connection.where or "",
+                told(connection.where or ""),
                 _plugin(connection.owner),
             )
             for signal in self.signals
@@ -126,16 +134,6 @@ def _some(names: list[str], most: int = 8) -> str:
 
 def _number(priority: float) -> str:
     return f"{priority:g}" if isinstance(priority, float) else str(priority)
-
-
-def _name(callback: object) -> str:
-    """How people know a callback: module and qualified name, or its class; if it stands for another, that one's."""
-    callback = getattr(callback, "__wrapped__", callback)
-    name: str | None = getattr(callback, "__qualname__", None)
-    if name is None:
-        return f"{type(callback).__name__} object"
-    module: str | None = getattr(callback, "__module__", None)
-    return f"{module}.{name}" if module and module != "__main__" else name
 
 
 def _sender(sender: object) -> str:

@@ -128,6 +128,12 @@ class Subscriber(Registration):
 
     __repr__ = __str__
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from rxhub.expression.outline import outline
+        from rxhub.views.subscribers import subscriber_page
+
+        return subscriber_page(self, outline(self.expression)).bundle()
+
 
 class Dispatcher:
     """Subscribers, and the run of events through them.

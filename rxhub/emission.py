@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rxhub.naming import name_of
 from rxhub.redaction import redacted
 
 if TYPE_CHECKING:
@@ -68,19 +69,3 @@ class Emission(Mapping[str, Any]):
     def __repr__(self) -> str:
         sender = name_of(self.sender)
         return f"<Emission of {self.signal.name}{f' by {sender}' if sender else ''}: {redacted(self._named)!r}>"
-
-
-def name_of(sender: object) -> str | None:
-    """How a subscription names a sender.
-
-    Returns:
-        A text's own self; the qualified name of a class or function, the name of a module; of any other object
-        the qualified name of its class; None for nobody.
-    """
-    if sender is None or isinstance(sender, str):
-        return sender
-    for attribute in ("__qualname__", "__name__"):
-        name = getattr(sender, attribute, None)
-        if isinstance(name, str):
-            return name
-    return type(sender).__qualname__

@@ -169,6 +169,11 @@ class Event(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.fields!r}>"
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from rxhub.views.event import page
+
+        return page(self).bundle()
+
     def __reduce__(self) -> tuple[Any, ...]:
         # A plain event, even of one that was handed over: where it arrives it can be stopped again.
         return Event._rebuilt, (dict(self.fields), self._stopped)

@@ -81,6 +81,11 @@ class EventHub:
         TypeError: if headers or cookies are no mappings.
     """
 
+    # All that knows of time, for a hub on another: rxhub.testing's.
+    _Inbox = Inbox
+    _Handling = Handling
+    _Scheduler = HandlingScheduler
+
     def __init__(
         self,
         server_url: str = "memory://",
@@ -97,10 +102,10 @@ class EventHub:
             if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(f"Expected mapping for {name}, got {value!r}.")
         self.id = urandom(16).hex()
-        self._inbox = Inbox(inbox, overflow)
+        self._inbox = self._Inbox(inbox, overflow)
         self._link = self._new_link(server_url, api_user, api_key, headers, cookies, outbox)
         self._dispatcher = self._new_dispatcher()
-        self._handling = Handling(self._inbox, self, self._finish)
+        self._handling = self._Handling(self._inbox, self, self._finish)
         self._removed: deque[Pipeline] = deque()
         self._lock = RLock()
         self._reconnecting = RLock()
@@ -110,7 +115,7 @@ class EventHub:
         self._bridges: dict[tuple[int, str], SignalBridge] = {}
         self._runner: asyncio.Task[None] | None = None
         self.events: Subject[Event] = OwnedSubject(serialize=True)
-        self.scheduler = HandlingScheduler(self._inbox)
+        self.scheduler = self._Scheduler(self._inbox)
         self._publisher = Publisher(
             self.id, api_user, self._link, self._inbox, self._handling, self._dispatcher, self.scheduler
         )
@@ -137,6 +142,11 @@ class EventHub:
         handled = f"handled by {self._handling.claimed_by}" if self.handled else "not handled"
         state = self._link.state
         return f"<EventHub {self.get_server_url()} {state}, {len(self._dispatcher)} subscribers, {handled}>"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from rxhub.views.subscribers import hub_page
+
+        return hub_page(self, self._dispatcher.subscribers).bundle()
 
     # ftrack's hub
 

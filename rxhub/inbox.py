@@ -69,6 +69,9 @@ class Inbox:
         ValueError: if it is less than 1, or the policy is unknown.
     """
 
+    now: Callable[[], float] = staticmethod(monotonic)
+    """Seconds on the clock that timed actions go by."""
+
     def __init__(self, capacity: int, policy: str) -> None:
         if not isinstance(capacity, int):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"An inbox's capacity is an integer, but {capacity!r} was given.")
@@ -149,7 +152,7 @@ class Inbox:
                     self._timers = [timer for timer in self._timers if not timer[2].cancelled]
                     heapify(self._timers)
                     self._many_timers = max(64, 2 * len(self._timers))
-                heappush(self._timers, (monotonic() + delay, next(self._numbers), action))
+                heappush(self._timers, (self.now() + delay, next(self._numbers), action))
                 self._ring()
 
     def take(self) -> Event | Action | None:
@@ -157,7 +160,7 @@ class Inbox:
         if not self._waiting and not self._timers:
             return None
         with self._changed:
-            if self._timers and self._timers[0][0] <= monotonic():
+            if self._timers and self._timers[0][0] <= self.now():
                 return heappop(self._timers)[2]
             if not self._waiting:
                 return None
@@ -199,7 +202,7 @@ class Inbox:
     def due_in(self) -> float | None:
         """Seconds until the next timed action is due, at least 0; None if there is none."""
         with self._changed:
-            return max(0.0, self._timers[0][0] - monotonic()) if self._timers else None
+            return max(0.0, self._timers[0][0] - self.now()) if self._timers else None
 
     def wait_for_room(self, handled: Callable[[], bool]) -> bool:
         """Sleep until there is room or the inbox is closed (True), or nobody handles any more (False)."""

@@ -1,4 +1,4 @@
-"""What the representations for people share: values shown within bounds, and a little HTML."""
+"""What the representations for people share: values shown within bounds, and text that HTML shows as it is."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-__all__ = ["MATCHED", "MISSED", "escaped", "one_line", "shown", "tagged"]
-
-MATCHED = "color:#1a7f37"
-"""Style of what went well; readable on light and on dark ground."""
-
-MISSED = "color:#cf222e"
-"""Style of what did not."""
+__all__ = ["escaped", "one_line", "shown"]
 
 _MOST_ITEMS = 4
 _MOST_LEVELS = 3
@@ -76,8 +70,3 @@ def escaped(text: str) -> str:
     from html import escape  # takes longer to import than the rest of this file
 
     return escape(text.encode("utf-8", "replace").decode("utf-8"))
-
-
-def tagged(tag: str, content: str, style: str = "") -> str:
-    """An element around HTML that is escaped already."""
-    return f'<{tag} style="{style}">{content}</{tag}>' if style else f"<{tag}>{content}</{tag}>"

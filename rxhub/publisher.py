@@ -67,7 +67,7 @@ class Publisher:
         dispatcher: Dispatcher,
         scheduler: HandlingScheduler,
     ) -> None:
-        self.replies = Replies()
+        self.replies = Replies(now=inbox.now)
         self.hub_id = hub_id
         self._api_user = api_user
         self._connection = connection
@@ -143,7 +143,7 @@ class Publisher:
                     self._inbox.call_soon(Action(lambda: observer.on_error(cast("Exception", error))))
 
             waiting = CompositeDisposable(
-                self._listen(asked.id, observer.on_next),
+                self._listen(asked.id, observer.on_next, own_end=True),
                 (scheduler or self._scheduler).schedule_relative(timeout, complete),
                 # Neither a timer nor a reply comes from a hub that was closed.
                 self._connection.changes.subscribe(on_completed=observer.on_completed),
@@ -179,7 +179,7 @@ class Publisher:
                 if (error := sent.exception()) is not None:
                     loop.call_soon_threadsafe(resolve, error)
 
-        with self._listen(event.id, lambda reply: loop.call_soon_threadsafe(resolve, reply)):
+        with self._listen(event.id, lambda reply: loop.call_soon_threadsafe(resolve, reply), own_end=True):
             waiting = asyncio.timeout(timeout)
             try:
                 async with waiting:
@@ -287,9 +287,9 @@ class Publisher:
             with suppress(NotUniqueError):
                 self._dispatcher.subscribe(f"topic={REPLY}", self.replies.handle, {"id": self.hub_id})
 
-    def _listen(self, event_id: str, listener: Callable[[Event], object]) -> Disposable:
+    def _listen(self, event_id: str, listener: Callable[[Event], object], own_end: bool = False) -> Disposable:
         self.hear_replies()
-        return self.replies.listen(event_id, listener)
+        return self.replies.listen(event_id, listener, own_end)
 
     def _is_handled(self) -> bool:
         return bool(self._handling.claimed_by)

@@ -50,11 +50,13 @@ class Replies:
     Args:
         lifetime: seconds after which a listener leaves.
         capacity: how many listeners there may be.
+        now: seconds on the clock that the lifetime goes by.
     """
 
-    def __init__(self, lifetime: float = 600.0, capacity: int = 10_000) -> None:
+    def __init__(self, lifetime: float = 600.0, capacity: int = 10_000, now: Callable[[], float] = monotonic) -> None:
         self._lifetime = lifetime
         self._capacity = capacity
+        self._now = now
         # Entered again by a finalizer that disposes of a listener, whenever the garbage collector runs.
         self._lock = RLock()
         self._numbers = count()
@@ -64,20 +66,27 @@ class Replies:
 
     def __len__(self) -> int:
         """How many listeners wait."""
-        return len(self._ends)
+        with self._lock:
+            return sum(map(len, (*self._listeners.values(),)))
 
-    def listen(self, event_id: Hashable, listener: Listener) -> Disposable:
+    def listen(self, event_id: Hashable, listener: Listener, own_end: bool = False) -> Disposable:
         """Call `listener` with each reply to this event, until disposed or its lifetime is over.
 
         It runs in a copy of the present context; it may be a coroutine function.
+
+        Args:
+            event_id: of the event.
+            listener: called with each reply.
+            own_end: whether it is surely disposed of, as a request's is at its timeout; then nothing else ends it.
         """
         key = (event_id, next(self._numbers))
-        now = monotonic()
+        now = self._now()
         with self._lock:
             self._expire(now)
-            if len(self._ends) >= self._capacity:
-                self._drop(next(iter(self._ends), key))
-            self._ends[key] = now + self._lifetime
+            if not own_end:
+                if len(self._ends) >= self._capacity:
+                    self._drop(next(iter(self._ends), key))
+                self._ends[key] = now + self._lifetime
             self._listeners.setdefault(event_id, {})[key[1]] = (copy_context(), listener)
         return Disposable(lambda: self._leave(key))
 
@@ -92,7 +101,7 @@ class Replies:
         """
         asked = event.get("in_reply_to_event")
         with self._lock:
-            self._expire(monotonic())
+            self._expire(self._now())
             # Not tuple(…): it looks at the size first, and a finalizer may let one leave before it copies.
             listeners = (*self._listeners.get(asked, {}).values(),) if isinstance(asked, Hashable) else ()
         errors: list[Exception] = []
@@ -125,11 +134,11 @@ class Replies:
             self._drop(oldest[0])
 
     def _drop(self, key: tuple[Hashable, int]) -> None:
-        if self._ends.pop(key, None) is None:
-            return
+        self._ends.pop(key, None)
         event_id, number = key
-        listeners = self._listeners[event_id]
-        del listeners[number]
+        listeners = self._listeners.get(event_id)
+        if listeners is None or listeners.pop(number, None) is None:
+            return
         if not listeners:
             del self._listeners[event_id]
 

@@ -484,6 +484,12 @@ class Signal(Relay, Generic[P]):
         count = len(self._places.all())
         return f"<Signal {self.name}, {count} connection{'' if count == 1 else 's'}>"
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from rxhub.expression.outline import told
+        from rxhub.views.signal import page
+
+        return page(type(self).__name__, self.name, self.connections, told).bundle()
+
 
 def receiver(signal: Signal[...] | Iterable[Signal[...]], **options: Any) -> Callable[[_R], _R]:
     """Connect a function to one or several signals, as a decorator: `@receiver(approved, sender=Shot)`.

@@ -82,3 +82,10 @@ def test_what_a_plugin_connected_is_shown_with_it(hub: EventHub) -> None:
     assert repr(description) == str(description)
     hub.teardown()
     assert [row[3] for row in hub.describe().subscriber_rows()] == [""]
+
+
+def test_what_subscriptions_compare_with_secrets_is_not_shown() -> None:
+    with EventHub() as hub:
+        hub.subscribe("topic=a and data.token=hunter2", print)
+        assert "hunter2" not in str(hub.describe())
+        assert 'data.token="***"' in str(hub.describe())

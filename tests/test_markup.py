@@ -5,7 +5,7 @@ from collections import UserDict, defaultdict
 import pytest
 
 from rxhub.event import Event
-from rxhub.markup import escaped, one_line, shown, tagged
+from rxhub.markup import escaped, one_line, shown
 from tests.expression.strategies import EndlessList, Hostile, HostileClass, HostileMapping, Pair, Version
 
 
@@ -91,5 +91,3 @@ def test_one_line_has_no_breaks_and_is_cut():
 def test_html_is_escaped_and_can_be_encoded():
     assert escaped("<a & 'b'>") == "&lt;a &amp; &#x27;b&#x27;&gt;"
     assert escaped("\ud800x").encode() == b"?x"
-    assert tagged("b", escaped("<"), "color:red") == '<b style="color:red">&lt;</b>'
-    assert tagged("b", "x") == "<b>x</b>"

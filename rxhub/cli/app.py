@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import demo, explain, filter, listen, plugins, publish, serve, user
+from rxhub.cli import demo, doctor, explain, filter, listen, plugins, publish, serve, user
 
 __all__ = ["app"]
 
@@ -25,6 +25,7 @@ app.command("explain")(explain.command)
 app.command("listen")(listen.command)
 app.command("publish")(publish.command)
 app.command("plugins")(plugins.command)
+app.command("doctor")(doctor.command)
 app.command("serve")(serve.command)
 app.add_typer(user.group, name="user")
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rxhub.expression.dialect import Dialect
+from rxhub.expression.outline import words
 from rxhub.expression.parser import parsed
-from rxhub.expression.tree import And, Condition, Everything, Expression, Not, Or
+from rxhub.expression.tree import And, Condition, Expression, Not, Or
 from rxhub.expression.values import found, path_of, tested
-from rxhub.markup import MATCHED, MISSED, escaped, one_line, shown, tagged
+from rxhub.markup import shown
+from rxhub.redaction import REDACTED
+from rxhub.views.page import Page
+from rxhub.views.page import Tree as TreePart
+from rxhub.views.safe import Line, is_secret_path, safe
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -19,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "explain"]
 
 _MOST_VALUES = 10
+_MOST_HOLDERS = 1000
 _MOST_LINES = 200
-_MOST_CHARACTERS = 200  # of a condition's text
 
 
 def explain(expression: str | Expression, candidate: object, dialect: Dialect = Dialect.RXHUB) -> Explanation:
@@ -52,7 +57,7 @@ class Explanation:
         present: how many steps of a condition's path are there; all, or it says where the path broke off.
     """
 
-    __slots__ = ("children", "expression", "matched", "more", "present", "values")
+    __slots__ = ("_told", "children", "expression", "matched", "more", "present", "values")
 
     expression: Expression
     matched: bool
@@ -65,6 +70,7 @@ class Explanation:
         self.expression = expression
         self.children = ()
         self.values, self.more = (), False
+        self._told: tuple[Any, ...] = ()
         self.present = 0
         match expression:
             case And(children):
@@ -80,6 +86,7 @@ class Explanation:
                 self.matched = expression.matches(candidate)
                 first = tuple(islice(tested(expression, candidate), _MOST_VALUES + 1))
                 self.values, self.more = first[:_MOST_VALUES], len(first) > _MOST_VALUES
+                self._told = _told(path_of(expression.key), candidate, self.values)
                 self.present = _present(candidate, path_of(expression.key))
             case _:
                 self.matched = expression.matches(candidate)
@@ -91,8 +98,7 @@ class Explanation:
         return f"<{type(self).__name__} matched={self.matched} {shown(self.expression)}>"
 
     def __str__(self) -> str:
-        lines = [f"{'  ' * level}{mark} {text}{detail}" for level, mark, text, detail in self._lines()]
-        return "\n".join(lines)
+        return "\n".join(TreePart(self._lines()).lines())
 
     def __rich__(self) -> Tree:
         """The explanation as a tree of the rich library, which has to be installed."""
@@ -100,47 +106,34 @@ class Explanation:
         from rich.tree import Tree
 
         branches: list[Tree] = []
-        for level, mark, text, detail in self._lines():
-            label = Text.assemble((f"{mark} {text}", "green" if mark == _YES else "red"), (detail, "dim"))
-            del branches[level:]
+        for line in self._lines():
+            told = f"  {line.detail}" if line.detail else ""
+            label = Text.assemble(
+                (f"{_YES if line.mark else _NO} {line.text}", "green" if line.mark else "red"), (told, "dim")
+            )
+            del branches[line.level :]
             branches.append(branches[-1].add(label) if branches else Tree(label))
         return branches[0]
 
-    def _repr_html_(self) -> str:
-        lines = [
-            tagged(
-                "div",
-                tagged("code", escaped(f"{mark} {text}"), MATCHED if mark == _YES else MISSED) + escaped(detail),
-                f"margin-left:{level * 1.5}em",
-            )
-            for level, mark, text, detail in self._lines()
-        ]
-        return tagged("div", "".join(lines))
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return Page(_MATCHES if self.matched else _MISSES, (), [TreePart(self._lines())]).bundle()
 
-    def _lines(self) -> Iterator[tuple[int, str, str, str]]:
-        """Level, mark, text and detail of each line, from the top; so many that a person may read them."""
-        waiting: list[tuple[int, Explanation]] = [(0, self)]
+    def _lines(self) -> Iterator[Line]:
+        """From the top, so many that a person may read them; decisive are the conditions that made the root say it."""
+        waiting: list[tuple[int, Explanation, bool]] = [(0, self, True)]
         for _ in range(_MOST_LINES):
             if not waiting:
                 return
-            level, node = waiting.pop()
-            yield level, _YES if node.matched else _NO, node._text(), node._detail()
-            waiting += [(level + 1, child) for child in reversed(node.children)]
+            level, node, decides = waiting.pop()
+            is_condition = isinstance(node.expression, Condition)
+            yield Line(level, words(node.expression), node._detail(), node.matched, decides and is_condition)
+            waiting += [(level + 1, child, decides and node._rests_on(child)) for child in reversed(node.children)]
         if waiting:
-            yield 0, _NO, "…", f"  and {len(waiting)} or more parts that are not shown"
+            yield Line(0, "…", f"and {len(waiting)} or more parts that are not shown", False)
 
-    def _text(self) -> str:
-        match self.expression:
-            case And():
-                return "all of"
-            case Or():
-                return "any of"
-            case Not():
-                return "not"
-            case Everything():
-                return "everything"
-            case expression:
-                return one_line(str(expression), _MOST_CHARACTERS)
+    def _rests_on(self, child: Explanation) -> bool:
+        """Whether the answer for this node would be another one without that for a child, or all like it."""
+        return isinstance(self.expression, Not) or child.matched is self.matched
 
     def _detail(self) -> str:
         """What was found for a condition."""
@@ -148,14 +141,39 @@ class Explanation:
             return ""
         path = path_of(self.expression.key)
         if self.values:
-            return f"  found {', '.join(map(shown, self.values))}{', …' if self.more else ''}"
+            return f"found {', '.join(map(shown, self._told))}{', …' if self.more else ''}"
         if self.present == len(path):
-            return "  found an empty list"
+            return "found an empty list"
         above = shown(".".join(path[: self.present]))
-        return f"  missing: no {shown(path[self.present])}{' in ' + above if self.present else ''}"
+        return f"missing: no {shown(path[self.present])}{' in ' + above if self.present else ''}"
 
 
 _YES, _NO = "[x]", "[ ]"
+_MATCHES, _MISSES = "matches", "does not match"
+
+
+class _Secret:
+    def __repr__(self) -> str:
+        return REDACTED
+
+
+def _told(path: tuple[str, ...], candidate: object, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What people are told of the values at a condition's path."""
+    holders = islice(found(candidate, path[:-1]), _MOST_HOLDERS)
+    if is_secret_path(path) or any(_keeps_secret(holder, path[-1]) for holder in holders):
+        return (_Secret(),) * len(values)
+    return tuple(map(safe, values))
+
+
+def _keeps_secret(holder: Any, name: str) -> bool:
+    """Whether what goes by `name` in a mapping is secret, because of what stands beside it or in it."""
+    if not issubclass(type(holder), Mapping):
+        return False
+    try:
+        beside = {step: holder[step] for step in ("key", "name", name) if step in holder}
+        return REDACTED in shown(safe(beside).get(name), 1000)
+    except Exception:
+        return False  # it cannot be read, so nothing of it was found
 
 
 def _present(candidate: object, path: tuple[str, ...]) -> int:

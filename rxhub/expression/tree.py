@@ -45,6 +45,16 @@ class Expression:
         """Whether this expression holds for a candidate, usually a nested mapping. Never raises."""
         raise NotImplementedError
 
+    def without_secrets(self) -> Expression:
+        """For showing: `***` stands for what a condition compares with a secret, named in `rxhub.redaction.secrets`.
+
+        Returns:
+            The expression itself if it names no secret.
+        """
+        from rxhub.expression.outline import without_secrets
+
+        return without_secrets(self)
+
     # Frozen by hand: making four dataclasses takes a tenth of the time in which rxhub is imported.
 
     def _parts(self) -> tuple[Any, ...]:
@@ -74,6 +84,11 @@ class Expression:
     def __repr__(self) -> str:
         dialect = "" if _dialect(self) is Dialect.RXHUB else f", {_dialect(self)!r}"
         return f"parse({str(self)!r}{dialect})"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from rxhub.expression.outline import page
+
+        return page(self).bundle()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(getattr(self, name) for name in self.__match_args__)

@@ -20,7 +20,7 @@ def everything_of(explanation: Explanation) -> str:
     """All three of its faces, drawn."""
     console = Console(width=100, quiet=True)
     console.print(explanation)
-    return f"{explanation}{explanation!r}{explanation._repr_html_()}"
+    return f"{explanation}{explanation!r}{explanation._repr_mimebundle_()}"
 
 
 class TestAnExplanation:
@@ -89,7 +89,7 @@ class TestAnExplanation:
             explain("a=", {})
 
     def test_escapes_what_it_shows(self):
-        page = explain("data.entities.type='<i>&'", UPDATE)._repr_html_()
+        page = explain("data.entities.type='<i>&'", UPDATE)._repr_mimebundle_()["text/html"]
 
         assert "<b>" not in page
         assert "<i>" not in page

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import weakref
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from functools import partial
 from importlib import import_module
@@ -86,7 +87,7 @@ class Signal(rxhub_signal.Signal[...]):
         """Connect as Django does; `where` and `priority` as in rxhub.
 
         Raises:
-            TypeError: if DEBUG is on and the receiver cannot be called.
+            TypeError: if the receiver is to be weak and takes no weak reference, or cannot be called and DEBUG is on.
             ValueError: if DEBUG is on and the receiver takes no `**kwargs`.
             ExpressionError: if `where` does not parse.
         """
@@ -96,6 +97,9 @@ class Signal(rxhub_signal.Signal[...]):
                 raise TypeError("Signal receivers must be callable.")
             if not import_module("django.utils.inspect").func_accepts_kwargs(receiver):
                 raise ValueError("Signal receivers must accept keyword arguments (**kwargs).")
+        if weak:
+            # rxhub would keep what takes no weak reference; Django refuses it, in the words of `weakref.ref`.
+            weakref.ref(getattr(receiver, "__self__", receiver) if hasattr(receiver, "__func__") else receiver)
         self._connect(receiver, sender, weak, dispatch_uid or None, priority, where, _terms(receiver))
         self._refresh()
         return receiver

@@ -8,7 +8,7 @@ import logging
 
 import pytest
 from django.dispatch import Signal as Djangos
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rxhub.compat.django import Signal
@@ -136,6 +136,7 @@ steps = st.one_of(
 )
 
 
+@settings(max_examples=50)  # each collects garbage, with all of Django in memory
 @given(st.booleans(), st.lists(steps, max_size=25))
 def test_a_program_has_the_same_results(use_caching, program):
     theirs, ours = Program(Djangos(use_caching)), Program(Signal(use_caching))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from asgiref.sync import markcoroutinefunction
+from django.dispatch import Signal as DjangosSignal
 from reactivex import operators as ops
 
 from rxhub import signal as rxhub_signal
@@ -371,3 +372,20 @@ def test_live_async_receivers_can_be_awaited():
 
     assert asyncio.run(main(1)) == [2, 2]
     assert asyncio.run(main(0)) == [2, None]
+
+
+def test_what_takes_no_weak_reference_is_refused_as_django_does():
+    class Slotted:
+        __slots__ = ()
+
+        def method(self, **named): ...
+
+        def __call__(self, **named): ...
+
+    for slotted in (Slotted(), Slotted().method):
+        for each in (Signal(), DjangosSignal()):
+            with pytest.raises(TypeError, match="cannot create weak reference to 'Slotted' object"):
+                each.connect(slotted)
+    kept = Signal()
+    kept.connect(Slotted().method, weak=False)
+    assert kept.has_listeners()

@@ -1,0 +1,63 @@
+"""The entry point of the group `pytest11`: fixtures for hubs, recordings, marbles and servers.
+
+The entry point goes by this module's name, so that `pytest_plugins` and `-p` may name it too: pytest loads it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from rxhub.server import Running
+    from rxhub.testing import Marbles, Recording, VirtualHub
+
+__all__ = ["hub", "marbles", "pytest_pyfunc_call", "recorder", "server"]
+
+
+@pytest.fixture
+def hub() -> Generator[VirtualHub]:
+    """A hub on virtual time, closed after the test: `hub.publish(…)`, then `hub.advance(seconds)`."""
+    from rxhub.testing import virtual_hub
+
+    with virtual_hub() as made:
+        yield made
+
+
+@pytest.fixture
+def recorder(hub: VirtualHub) -> Generator[Recording]:
+    """A recording of all that comes through the fixture `hub`."""
+    from rxhub.testing import record
+
+    with record(hub) as recording:
+        yield recording
+
+
+@pytest.fixture
+def marbles(hub: VirtualHub) -> Marbles:
+    """Marble diagrams on the fixture `hub`; they are run, and compared, when the test function has returned."""
+    from rxhub.testing import Marbles
+
+    return Marbles(hub)
+
+
+@pytest.fixture
+def server() -> Generator[Running]:
+    """A server of its own: `EventHub(server.url, server.api_user, server.api_key)`. Needs `rxhub[server]`."""
+    from rxhub.server import running
+
+    with running() as made:
+        yield made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+    """Run the diagrams within the test, so that it fails, and not its teardown."""
+    result = yield
+    used: Any = pyfuncitem.funcargs.get("marbles")
+    # A test may have a fixture of its own by this name.
+    if type(used).__module__ == "rxhub.testing.marbles":
+        used.run()
+    return result

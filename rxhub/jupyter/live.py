@@ -1,0 +1,197 @@
+"""A table that follows a stream.
+
+Theory of operation. Whatever thread an item comes in only puts it into a bounded deque; so a fast stream is not held
+up, and a hub's handling thread never draws. Drawing is done in the thread that called `live`, which in a notebook is
+the kernel's: by its event loop, which is asked to draw once when something came and at most `rate` times a second, or,
+while a cell keeps that loop from running (`hub.wait()`), right where an item arrives in that very thread. The display
+handle updates the output of the cell that made it; nothing is printed.
+
+`skipped` counts the items that left the deque before they were ever drawn.
+
+A live table ends with its stream, by `stop()`, when its cell is run again, and by an interrupt of the kernel: one that
+ends a running cell is seen by a hook behind each cell; while the kernel is idle it ignores the signal, so a live table
+takes it instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from time import monotonic, time
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from reactivex import Observable
+from reactivex.disposable import SerialDisposable
+
+from rxhub.jupyter.cells import Cells, present_cells
+from rxhub.views.page import Page
+from rxhub.views.stream import Item, page
+from rxhub.views.subscribers import error_text
+
+__all__ = ["Live", "live"]
+
+T = TypeVar("T")
+
+
+class Handle(Protocol):
+    """IPython's display handle."""
+
+    def update(self, obj: object, **kwargs: Any) -> None:
+        """Replace what is displayed."""
+        ...
+
+
+def live(observable: Observable[T], rate: float = 5, rows: int = 20) -> Live[T]:
+    """Show the latest items of a stream below this cell, and follow it.
+
+    Args:
+        observable: what is subscribed to, at once.
+        rate: how often it is drawn at most, in 1/s.
+        rows: how many items are shown.
+
+    Returns:
+        What ends it, by `stop()`, `dispose()` or at the end of a `with` block; it also ends with its stream, when
+        the cell is run again, and when the kernel is interrupted.
+
+    Raises:
+        TypeError: if it is no observable.
+        ValueError: if `rate` or `rows` is not above zero.
+        ModuleNotFoundError: if IPython is not installed.
+        RuntimeError: if this does not run in IPython or a notebook.
+    """
+    if not isinstance(observable, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"A live table follows an observable, but {type(observable).__name__} was given.")
+    if not rate > 0:
+        raise ValueError(f"A live table is drawn some times a second, but rate={rate!r} was given.")
+    if rows < 1:
+        raise ValueError(f"A live table has a row at least, but rows={rows!r} was given.")
+    return Live(observable, rate, rows, present_cells())
+
+
+class Live(Generic[T]):
+    """A table that follows a stream.
+
+    Attributes:
+        seen: how many items came.
+        skipped: how many of them were never shown.
+        status: "live", "completed", "stopped", or how the stream failed.
+    """
+
+    def __init__(self, observable: Observable[T], rate: float, rows: int, cells: Cells) -> None:
+        self.seen = 0
+        self.skipped = 0
+        self.status = "live"
+        self.cell = cells.present
+        self._latest: deque[Item] = deque(maxlen=rows)
+        self._pause = 1 / rate
+        self._drawn_at = monotonic()
+        self._drawn = 0  # the number of the last item that was drawn
+        self._asked = False
+        self._lock = threading.Lock()
+        self._thread = threading.get_ident()
+        self._cells = cells
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None
+        self._subscription = SerialDisposable()
+        self._handle: Handle = cells.display(self._page())
+        cells.add(self)
+        self._subscription.disposable = observable.subscribe(self._came, self._failed, lambda: self._end("completed"))
+
+    @property
+    def running(self) -> bool:
+        """Whether it still follows the stream."""
+        return self.status == "live"
+
+    def stop(self) -> None:
+        """Leave the stream; the last items stay on show."""
+        self._end("stopped")
+
+    dispose = stop
+
+    def _came(self, item: T) -> None:
+        with self._lock:
+            self.seen += 1
+            if len(self._latest) == self._latest.maxlen and self._latest[0].number > self._drawn:
+                self.skipped += 1
+            self._latest.append(Item(self.seen, time(), item))
+            ask, self._asked = not self._asked, True
+        if threading.get_ident() == self._thread and monotonic() - self._drawn_at >= self._pause:
+            self._draw()
+        elif ask:
+            self._ask()
+
+    def _ask(self) -> None:
+        """Have the loop draw, once the pause is over."""
+        if self._loop is None:
+            self._asked = False  # without a loop, the next item tries again
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._schedule)
+        except RuntimeError:
+            pass  # the loop was closed: the kernel ends, and nobody looks any more
+
+    def _schedule(self) -> None:
+        if self._loop is not None:
+            self._loop.call_later(max(0.0, self._drawn_at + self._pause - monotonic()), self._draw_asked)
+
+    def _draw_asked(self) -> None:
+        if self._asked:
+            self._draw()
+
+    def _draw(self) -> None:
+        view = self._page()
+        self._drawn_at = monotonic()
+        self._handle.update(view)
+
+    def _page(self) -> _View:
+        with self._lock:
+            self._asked = False
+            self._drawn = self.seen
+            items = tuple(self._latest)
+            return _View(page(items, self.status, self.seen, self.skipped))
+
+    def _failed(self, error: Exception) -> None:
+        self._end(f"failed: {error_text(error)}")
+
+    def _end(self, status: str) -> None:
+        with self._lock:
+            if not self.running:
+                return
+            self.status = status
+        self._subscription.dispose()
+        self._cells.remove(self)
+        if threading.get_ident() == self._thread:
+            self._draw()
+        else:
+            with self._lock:
+                self._asked = True
+            self._ask()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<Live table, {self.status}, {self.seen} came, {self.skipped} skipped>"
+
+
+class _View:
+    """A page, drawn when it was made: items may change after they were shown."""
+
+    def __init__(self, page: Page) -> None:
+        self._bundle = page.bundle()
+        self._text = self._bundle["text/plain"]
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self._bundle

@@ -1,0 +1,44 @@
+"""What programs that use rxhub are tested with.
+
+- `virtual_hub()`: a hub on which an hour passes in a millisecond.
+- `Marbles`: marble diagrams of events, in the manner of RxJS.
+- `record(hub)`, `Recording`: what came through a hub, kept and played again.
+- `rxhub.testing.strategies`: events and subscriptions for Hypothesis, also such that match each other.
+- `HubStateMachine`: a hub against a sorted list, to be subclassed.
+
+For pytest there are the fixtures `hub`, `recorder`, `marbles` and `server`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rxhub.testing.marbles import MarbleError, Marbles
+from rxhub.testing.recording import Recorded, Recording, record
+from rxhub.testing.verdicts import Undecided, Unsatisfiable
+from rxhub.testing.virtual import VirtualHub, virtual_hub
+
+if TYPE_CHECKING:
+    from rxhub.testing.machine import HubStateMachine
+
+__all__ = [
+    "HubStateMachine",
+    "MarbleError",
+    "Marbles",
+    "Recorded",
+    "Recording",
+    "Undecided",
+    "Unsatisfiable",
+    "VirtualHub",
+    "record",
+    "virtual_hub",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs Hypothesis when it is asked for."""
+    if name == "HubStateMachine":
+        from rxhub.testing.machine import HubStateMachine
+
+        return HubStateMachine
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

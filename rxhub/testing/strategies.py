@@ -1,0 +1,278 @@
+"""What properties of programs that use events are tested with, as Hypothesis strategies.
+
+Random pairs of an event and a subscription rarely meet. `events_matching(expression)` makes events that a subscription
+matches, whatever it is, and `expressions_matching(candidate)` subscriptions that match an event: by construction, so
+that nothing is filtered away.
+
+    @given(events_matching("topic=ftrack.update and not data.entities.action=remove"))
+    def test_every_update_is_shown(event): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from hypothesis import strategies as st
+
+from rxhub.errors import ExpressionError
+from rxhub.event import Event
+from rxhub.expression import And, Condition, Dialect, Expression, Not, Or, parse
+from rxhub.testing import studio
+from rxhub.testing.choices import Drawn
+from rxhub.testing.recording import Recording
+from rxhub.testing.satisfy import ENVELOPE, Plan
+
+__all__ = [
+    "candidates",
+    "event_streams",
+    "events",
+    "events_matching",
+    "expressions",
+    "expressions_matching",
+    "topics",
+]
+
+_OPERATORS = ("=", "!=", ">=", "<=", ">", "<")
+_MOST_LEAVES = 200
+_REPLY = "ftrack.meta.reply"
+_MOST_LEVELS = 16
+
+
+def topics() -> st.SearchStrategy[str]:
+    """Topics: those of ftrack and of a studio, and further dotted names."""
+    names = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=8)
+    return st.sampled_from(studio.TOPICS) | st.lists(names, min_size=1, max_size=4).map(".".join)
+
+
+def events(topic: st.SearchStrategy[str] | str | None = None) -> st.SearchStrategy[Event]:
+    """Events in the shapes in which ftrack and a studio send them.
+
+    Args:
+        topic: of all of them, or where it is drawn from; the data go with it. None is the topics that have data of
+            their own.
+    """
+    drawn = st.just(topic) if isinstance(topic, str) else topic
+    return (st.sampled_from(studio.TOPICS) if drawn is None else drawn).flatmap(studio.envelopes).map(_event)
+
+
+def _event(fields: Mapping[str, Any]) -> Event:
+    event = Event(str(fields.get("topic", "")))
+    for key, value in fields.items():
+        event[key] = value
+    for key in ("data", "source", "sent"):
+        # What nothing may stand at is not there at all: null would be something.
+        if key not in fields:
+            del event[key]
+    return event
+
+
+def candidates() -> st.SearchStrategy[dict[str, Any]]:
+    """Any nested mapping that an expression can be tested against: events as JSON has them, and metadata."""
+    values = st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)
+    )
+    keys = st.sampled_from(("id", "name", "user", "data", "tags", "version")) | st.text(
+        "abc_-é", min_size=1, max_size=3
+    )
+    nested = st.recursive(
+        values, lambda below: st.lists(below, max_size=3) | st.dictionaries(keys, below, max_size=3), max_leaves=8
+    )
+    return events().map(lambda event: dict(event.fields)) | st.dictionaries(keys, nested, max_size=5)
+
+
+def _conditions(dialect: Dialect) -> st.SearchStrategy[Expression]:
+    def of(key: str, value: str, operator: str, wildcard: int) -> Condition:
+        if wildcard and operator == "=":
+            half = value[: len(value) // 2 + 1]
+            value = (half + "*", "*" + value[len(half) - 1 :], "*")[wildcard - 1] if len(value) > 1 else "*"
+        return _condition(key, operator, value, dialect)
+
+    return st.sampled_from(studio.keys_and_values).flatmap(
+        lambda known: st.builds(
+            of,
+            st.just(known[0]),
+            st.sampled_from(known[1]),
+            st.sampled_from(_OPERATORS) | st.just("="),
+            st.integers(0, 3),
+        )
+    )
+
+
+def _condition(key: str, operator: str, value: str, dialect: Dialect, quoted: bool = False) -> Condition:
+    """A condition, in quotes where it cannot stand without."""
+    try:
+        return Condition(key, operator, value, quoted, dialect)
+    except ExpressionError:
+        return Condition(key, operator, value, True, dialect)
+
+
+def _memberships(dialect: Dialect) -> st.SearchStrategy[Expression]:
+    return st.sampled_from([known for known in studio.keys_and_values if len(known[1]) > 1]).flatmap(
+        lambda known: st.lists(st.sampled_from(known[1]), min_size=2, max_size=3, unique=True).map(
+            lambda values: Or([_condition(known[0], "=", value, dialect) for value in values])
+        )
+    )
+
+
+def expressions(dialect: Dialect = Dialect.RXHUB) -> st.SearchStrategy[Expression]:
+    """Subscriptions over the fields of real events, contradictory ones among them.
+
+    Args:
+        dialect: whose meaning a `*` has.
+    """
+
+    def joined(nodes: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
+        children = st.lists(nodes, min_size=2, max_size=3)
+        return st.one_of(children.map(And), children.map(Or), nodes.map(Not))
+
+    return st.recursive(_conditions(dialect) | _memberships(dialect), joined, max_leaves=6)
+
+
+def events_matching(expression: Expression | str) -> st.SearchStrategy[Event]:
+    """Events that a subscription matches, of real shape as far as it leaves them alone.
+
+    They are as they arrive; a hub that publishes one fills in `source.id`, `source.user` and `source.host` where
+    they are missing.
+
+    Args:
+        expression: in any dialect; a text is read in rxhub's own.
+
+    Raises:
+        Unsatisfiable: at once, if no event can match it; the message names the contradiction.
+        Undecided: if that was not found out.
+        ExpressionError: if the text does not parse.
+    """
+    tree = parse(expression) if isinstance(expression, str) else expression
+    plan = Plan(tree, ENVELOPE)
+    # A reply is addressed to its asker alone: only who asks for replies gets one.
+    fitting = [topic for topic in studio.TOPICS if topic != _REPLY and plan.leaves("topic", topic)]
+    if not fitting:
+        fitting = [_REPLY] if plan.leaves("topic", _REPLY) else ["studio.review.note"]
+    bases = events(st.sampled_from(fitting))
+
+    @st.composite
+    def drawn(draw: st.DrawFn) -> Event:
+        base = draw(bases)
+        return _event(plan.candidate(Drawn(draw), base))
+
+    return drawn()
+
+
+def expressions_matching(
+    candidate: Mapping[str, Any], dialect: Dialect = Dialect.RXHUB
+) -> st.SearchStrategy[Expression]:
+    """Subscriptions that match a candidate.
+
+    Args:
+        candidate: an event, or any nested mapping.
+        dialect: whose meaning a `*` has.
+    """
+    leaves = list(_leaves(candidate))
+    about = st.sampled_from(leaves).flatmap(lambda leaf: _about(leaf, dialect)) if leaves else _conditions(dialect)
+
+    def right(node: Expression, wanted: bool) -> Expression:
+        return node if node.matches(candidate) is wanted else Not(node)
+
+    true = (about | _conditions(dialect)).map(lambda node: right(node, True))
+    either = about | _conditions(dialect)
+
+    def joined(nodes: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
+        return st.one_of(
+            st.lists(nodes, min_size=2, max_size=3).map(And),
+            st.tuples(nodes, either).map(Or),
+            st.tuples(either, nodes).map(Or),
+            st.tuples(nodes, either).map(lambda t: Not(And((right(t[1], False), t[0])))),
+            st.tuples(nodes, either).map(lambda t: Not(Not(t[0]))),
+        )
+
+    return st.recursive(true, joined, max_leaves=6)
+
+
+def _leaves(candidate: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """The keys of a candidate that can be written, each with a value that stands there, as text; a bounded number.
+
+    The last tells whether the value is a text.
+    """
+    waiting: list[tuple[str, Any, int]] = [("", candidate, 0)]
+    found = 0
+    while waiting and found < _MOST_LEAVES:
+        path, value, level = waiting.pop(0)
+        if level > _MOST_LEVELS:
+            continue
+        if isinstance(value, Mapping):
+            for key, below in cast("Mapping[Any, Any]", value).items():
+                if type(key) is str and "." not in key:
+                    waiting.append((f"{path}.{key}" if level else key, below, level + 1))
+        elif isinstance(value, (list, tuple)):
+            waiting += [(path, item, level + 1) for item in cast("list[Any]", value)[:10]]
+        elif _is_key(path):
+            found += 1
+            yield path, _written(value), isinstance(value, str)
+
+
+def _written(value: Any) -> str:
+    if value is None or type(value) is bool:
+        return {None: "null", True: "true", False: "false"}[value]
+    try:
+        return str(value)
+    except Exception:  # an integer of 5,000 digits, or what has no text
+        return "*"
+
+
+def _is_key(path: str) -> bool:
+    try:
+        Condition(path, "=", "1")
+    except ExpressionError:
+        return False
+    return True
+
+
+def _about(leaf: tuple[str, str, bool], dialect: Dialect) -> st.SearchStrategy[Expression]:
+    """Conditions on what stands at a key, most of which hold."""
+    key, text, is_text = leaf
+    operators = st.sampled_from(_OPERATORS) | st.just("=")
+
+    def of(operator: str, begin: int, end: int, shape: int) -> Expression:
+        begin, end, quoted = min(begin, end), max(begin, end), begin > end
+        shapes = (text, text[:end] + "*", "*" + text[begin:], f"*{text[begin:end]}*", "*")
+        literal = shapes[shape if operator == "=" else 0]
+        try:
+            return _condition(key, operator, literal, dialect, quoted and is_text)
+        except ExpressionError:
+            # No quotes can carry it.
+            return Condition(key, "=", "*", False, dialect)
+
+    places = st.integers(0, len(text))
+    return st.builds(of, operators, places, places, st.integers(0, 4))
+
+
+def event_streams(
+    of: st.SearchStrategy[Event] | None = None, min_size: int = 0, max_size: int = 20
+) -> st.SearchStrategy[Recording]:
+    """Streams of events with the times at which they come, as recordings that can be replayed.
+
+    Bursts, pauses, and replies to earlier events.
+
+    Args:
+        of: which events; real-shaped ones if it is not given.
+        min_size: how many events at least.
+        max_size: and at most.
+    """
+    gaps = st.sampled_from((0.0, 0.001, 0.05, 1.0)) | st.integers(0, 3_600).map(float)
+
+    @st.composite
+    def drawn(draw: st.DrawFn) -> Recording:
+        seconds = 0.0
+        recording = Recording()
+        earlier: list[Event] = []
+        for gap, event in draw(st.lists(st.tuples(gaps, of or events()), min_size=min_size, max_size=max_size)):
+            seconds = round(seconds + gap, 6)
+            if of is None and event.topic == _REPLY and earlier:
+                asked = draw(st.sampled_from(earlier))
+                event.in_reply_to_event, event.target = asked.id, f"id={asked.source['id']}"
+            recording.add(seconds, event)
+            earlier.append(event)
+        return recording
+
+    return drawn()

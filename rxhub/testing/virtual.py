@@ -1,0 +1,221 @@
+"""A hub on virtual time: seconds pass when the test says so, and as fast as the machine can.
+
+Theory of operation. All of a hub's time goes through its inbox, where actions wait until they are due, and through the
+clock that its scheduler shows. Both are the test's here. `advance(3600)` handles what is ready, sets the clock to the
+next time at which something is due, handles that, and so on until the hour is over. Nothing sleeps and no thread runs;
+what is due at one time comes in the order in which it was scheduled. So a test gives the same answer each time.
+
+Only what is scheduled on `hub.scheduler` is part of this: operators get it by `scheduler=`, or all operators of a
+pipeline by `subscribe(…, scheduler=hub.scheduler)`. What a callback awaits, `asyncio.sleep` say, takes its own time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from math import isfinite
+from types import TracebackType
+from typing import Self, cast
+
+from reactivex import abc
+from reactivex.disposable import Disposable
+from reactivex.internal.constants import UTC_ZERO
+
+from rxhub.errors import AlreadyHandled, NoReply
+from rxhub.event import Event
+from rxhub.handling import Handling, Invoke
+from rxhub.hub import EventHub
+from rxhub.inbox import Inbox
+from rxhub.scheduler import HandlingScheduler
+
+__all__ = ["VirtualHub", "virtual_hub"]
+
+
+_SHOWN = 1e-9
+
+
+class _Inbox(Inbox):
+    """An inbox whose clock stands still until it is set."""
+
+    seconds = 0.0
+
+    def now(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.seconds
+
+    def next_due(self, end: float) -> float | None:
+        """When the next action is due, if it is by `end`."""
+        due = self._timers[0][0] if self._timers else None
+        # Times are sums of fractions: what differs by less than the clock shows is one time.
+        return None if due is None or due > end + _SHOWN else due
+
+
+class _Scheduler(HandlingScheduler):
+    """The hub's scheduler, whose calendar begins in 1970."""
+
+    @property
+    def now(self) -> datetime:
+        return UTC_ZERO + timedelta(seconds=self._inbox.now())
+
+
+class _Handling(Handling):
+    """Handled by whoever advances the time, and so always."""
+
+    @property
+    def claimed_by(self) -> str:
+        return self._claimed_by or ("advance()" if self._inbox.open else "")
+
+    async def adrain(self) -> int:
+        """As `drain`, on the running loop."""
+        self._claim("aadvance()")
+        handled = 0
+        try:
+            while (item := self._inbox.take()) is not None:
+                handled += isinstance(item, Event)
+                await self._do_async(item)
+        finally:
+            self._release()
+        return handled
+
+
+class VirtualHub(EventHub):
+    """An `EventHub` on which an hour passes in a millisecond.
+
+    It counts as handled: publishing warns of nothing, requests can be made. What is published waits for `advance`,
+    `aadvance` or `drain`. `start()` changes nothing, and `wait(seconds)` is `advance`.
+
+    Args:
+        server_url: `memory://`, with a name or without. Hubs under one name have a clock each.
+        api_user: see `EventHub`, as for the others.
+        api_key: as for `EventHub`.
+        headers: as for `EventHub`.
+        cookies: as for `EventHub`.
+        inbox: as for `EventHub`.
+        overflow: any policy but "block".
+
+    Raises:
+        ValueError: for a server, whose time nobody can set, and for the policy "block": in the one thread of a test
+            who waits for room would wait for ever.
+    """
+
+    _Inbox = _Inbox
+    _Handling = _Handling
+    _Scheduler = _Scheduler
+
+    def __init__(
+        self,
+        server_url: str = "memory://",
+        api_user: str | None = None,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        *,
+        inbox: int = 100_000,
+        overflow: str = "error",
+    ) -> None:
+        if not server_url.lower().startswith("memory://"):
+            raise ValueError(f"A virtual hub is on memory://, but {server_url!r} was given.")
+        if overflow == "block":
+            raise ValueError('A virtual hub cannot have overflow="block": its one thread would wait for itself.')
+        super().__init__(server_url, api_user, api_key, headers, cookies, inbox=inbox, overflow=overflow)
+
+    @property
+    def now(self) -> float:
+        """Seconds that have passed."""
+        return round(self._inbox.now(), 9)
+
+    def advance(self, seconds: float) -> int:
+        """Let time pass, and handle what comes in it, each at its time.
+
+        Args:
+            seconds: how much; 0 handles what is ready.
+
+        Returns:
+            How many events were handled.
+
+        Raises:
+            ValueError: if `seconds` is negative or not finite.
+            AlreadyHandled: from inside a callback; `aadvance` is for a running loop.
+            HubClosed: if the hub was closed.
+        """
+        clock, end = self._until(seconds)
+        handled = self.drain()
+        while (due := clock.next_due(end)) is not None:
+            clock.seconds = due
+            handled += self.drain()
+        clock.seconds = max(end, clock.seconds)
+        return handled
+
+    async def aadvance(self, seconds: float) -> int:
+        """As `advance`, on the running loop, where coroutine callbacks are awaited."""
+        clock, end = self._until(seconds)
+        handling = cast("_Handling", self._handling)
+        handled = await handling.adrain()
+        while (due := clock.next_due(end)) is not None:
+            clock.seconds = due
+            handled += await handling.adrain()
+        clock.seconds = max(end, clock.seconds)
+        return handled
+
+    async def ask(self, event: Event, timeout: float = 10.0) -> Event:
+        """As `EventHub.ask`: publishes, and lets time pass until the first reply has come.
+
+        Raises:
+            NoReply: if none came within `timeout` seconds, which have then passed.
+        """
+        clock, end = self._until(timeout)
+        handling = cast("_Handling", self._handling)
+        replies: list[Event] = []
+        errors: list[Exception] = []
+        with self.request(event, timeout).subscribe(replies.append, errors.append):
+            await handling.adrain()
+            while not replies and not errors and (due := clock.next_due(end)) is not None:
+                clock.seconds = due
+                await handling.adrain()
+        if errors:
+            raise errors[0]
+        if not replies:
+            clock.seconds = end
+            raise NoReply(f"Nobody replied to {event.topic} within {timeout:g} s.")
+        return replies[0]
+
+    def wait(self, duration: float | None = None) -> None:
+        """As `advance`.
+
+        Raises:
+            ValueError: without a duration, which would never end.
+        """
+        if duration is None:
+            raise ValueError("On virtual time, wait() needs a duration: nothing would end it.")
+        self.advance(duration)
+
+    def start(self, invoke: Invoke | None = None) -> abc.DisposableBase:
+        """Changes nothing: who advances the time handles the hub."""
+        return Disposable()
+
+    async def run(self) -> None:
+        """Refused: time would have to pass by itself.
+
+        Raises:
+            AlreadyHandled: always.
+        """
+        raise AlreadyHandled("A virtual hub is handled by whoever advances its time: `await hub.aadvance(seconds)`.")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _until(self, seconds: float) -> tuple[_Inbox, float]:
+        """The clock, and what it will show."""
+        if not isfinite(seconds) or seconds < 0:
+            raise ValueError(f"Time passes by a number of seconds, at least 0, but {seconds!r} was given.")
+        clock = cast("_Inbox", self._inbox)
+        # Without rounding, a tenth ten times would not be a second.
+        return clock, round(clock.seconds + seconds, 9)
+
+
+virtual_hub = VirtualHub
+"""Make a hub on virtual time: `virtual_hub()`."""

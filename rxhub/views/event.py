@@ -1,0 +1,47 @@
+"""An event: its envelope, and its data as a tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rxhub.markup import shown
+from rxhub.views.page import Page, Table, Tree
+from rxhub.views.safe import outline, safe
+
+if TYPE_CHECKING:
+    from rxhub.event import Event
+
+__all__ = ["page", "topic_of", "user_of"]
+
+_FIRST = ("id", "source", "target", "sent", "in_reply_to_event")
+
+
+def page(event: Event) -> Page:
+    """What a notebook shows of an event."""
+    fields: dict[str, Any] = safe(event)
+    fields["id"] = event.fields.get("id")
+    fields.pop("topic", None)
+    data = fields.pop("data", None)
+    names = [*_FIRST, *(name for name in fields if name not in _FIRST)]
+    rows = [(str(name), _cell(fields.get(name))) for name in names if fields.get(name) not in (None, "", {})]
+    chips = [type(event).__name__, user_of(event), "stopped" if event.is_stopped() else ""]
+    return Page(topic_of(event), chips, [Table(("", ""), rows), Tree(outline(data), folds=True)])
+
+
+def topic_of(event: Event) -> str:
+    """The topic as text, whatever became of it."""
+    topic = event.fields.get("topic", "(no topic)")
+    return topic if isinstance(topic, str) else shown(topic)
+
+
+def user_of(event: Event) -> str:
+    """Who published it, as far as the source tells."""
+    source = safe(event.fields.get("source"))
+    try:
+        return str(source["user"]["username"] or "")
+    except (KeyError, TypeError, IndexError):
+        return ""
+
+
+def _cell(value: object) -> str:
+    return value if isinstance(value, str) else shown(value, 160)

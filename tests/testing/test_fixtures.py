@@ -1,0 +1,115 @@
+"""What pytest and Hypothesis find of rxhub, in a project of somebody else's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+SUITE = """
+from rxhub import Event, EventHub
+from rxhub.testing import Marbles, Recording, VirtualHub
+
+
+def test_hub(hub, recorder):
+    hub.publish(Event("a"))
+    hub.advance(3600)
+    assert [event.topic for event in recorder.events] == ["a"]
+
+
+def test_marbles_pass(marbles):
+    marbles.publish("a")
+    marbles.expect(marbles.hub.on("topic=b"))
+
+
+def test_marbles_fail(marbles):
+    marbles.expect(marbles.cold("-a")).to_be("a")
+
+
+def test_server(server):
+    with EventHub(server.url, server.api_user, server.api_key) as hub:
+        hub.connect()
+        assert hub.connected
+"""
+
+LIGHT = """
+import sys
+
+
+def test_nothing_of_rxhub_is_imported():
+    assert "_rxhub_testing.fixtures" in sys.modules
+    assert not [name for name in sys.modules if name.partition(".")[0] in ("rxhub", "reactivex", "lark")]
+"""
+
+TYPES = """
+import sys
+from hypothesis import strategies as st
+
+assert "rxhub" not in sys.modules
+from rxhub import Event
+assert "rxhub.testing.strategies" not in sys.modules
+from hypothesis import find
+assert len(find(st.from_type(Event), lambda event: True).id) == 32
+"""
+
+TYPES_LATER = """
+from rxhub import Event
+import sys
+assert "hypothesis" not in sys.modules
+from hypothesis import find, strategies as st
+assert len(find(st.from_type(Event), lambda event: True).id) == 32
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    """An environment in which pyproject.toml's entry points are installed, and perhaps twice."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    site = tmp_path / "site"
+    metadata = site / "rxhub_beside-0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: rxhub-beside\nVersion: 0\n")
+    lines = []
+    for group in ("pytest11", "hypothesis"):
+        lines.append(f"[{group}]")
+        lines += [f"{name} = {target}" for name, target in groups[group].items()]
+    (metadata / "entry_points.txt").write_text("\n".join(lines))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+
+
+def pytest_in(folder: Path, environment: dict[str, str], suite: str, *options: str) -> str:
+    (folder / "test_suite.py").write_text(suite)
+    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "test_suite.py"]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100
+    ).stdout
+
+
+def test_the_fixtures_are_there(tmp_path: Path, installed: dict[str, str]) -> None:
+    output = pytest_in(tmp_path, installed, SUITE)
+    assert "1 failed, 3 passed" in output
+    # In the test itself, not in its teardown.
+    assert "FAILED test_suite.py::test_marbles_fail - AssertionError: The stream differs" in output
+
+
+def test_naming_the_plugin_too_does_not_load_it_twice(tmp_path: Path, installed: dict[str, str]) -> None:
+    named = 'pytest_plugins = ["_rxhub_testing.fixtures"]\n'
+    assert "1 passed" in pytest_in(tmp_path, installed, named + LIGHT, "-p", "_rxhub_testing.fixtures")
+
+
+def test_a_run_that_uses_none_of_it_imports_nothing(tmp_path: Path, installed: dict[str, str]) -> None:
+    assert "1 passed" in pytest_in(tmp_path, installed, LIGHT)
+
+
+@pytest.mark.parametrize("program", [TYPES, TYPES_LATER], ids=["Hypothesis first", "rxhub first"])
+def test_hypothesis_learns_the_types_whoever_comes_first(installed: dict[str, str], program: str) -> None:
+    command = [sys.executable, "-W", "error", "-c", program]
+    ran = subprocess.run(command, env=installed, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 0, ran.stderr

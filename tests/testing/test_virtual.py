@@ -1,0 +1,195 @@
+"""An hour in a moment."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import reactivex
+from hypothesis import given
+from hypothesis import strategies as st
+from reactivex import operators as ops
+
+from rxhub import Event, EventHub
+from rxhub.errors import AlreadyHandled, HubClosed, NoReply
+from rxhub.testing import virtual_hub
+
+
+def test_an_hour_of_debounce_passes_at_once() -> None:
+    with virtual_hub() as hub:
+        settled: list[tuple[float, str]] = []
+        notes = hub.on("topic=studio.review.*").pipe(ops.debounce(3_600.0))
+        notes.subscribe(lambda event: settled.append((hub.now, event.topic)), scheduler=hub.scheduler)
+        hub.publish(Event("studio.review.note"))
+        hub.advance(1_800)
+        hub.publish(Event("studio.review.approved"))
+        hub.advance(3_599)
+        assert settled == []
+        hub.advance(1)
+        assert settled == [(5_400.0, "studio.review.approved")]
+
+
+def test_timeouts_retries_and_backoff_go_by_it() -> None:
+    with virtual_hub() as hub:
+        tried: list[float] = []
+
+        def failing(*_: Any) -> reactivex.Observable[Any]:
+            tried.append(hub.now)
+            return reactivex.throw(RuntimeError("not yet"))
+
+        backoff = reactivex.defer(failing).pipe(
+            ops.catch(lambda error, source: reactivex.timer(60.0 * 2 ** len(tried)).pipe(ops.flat_map(source)))
+        )
+        backoff.subscribe(on_error=lambda error: tried.append(hub.now), scheduler=hub.scheduler)
+        ended: list[tuple[float, str]] = []
+        hub.on("topic=a").pipe(ops.timeout(600.0)).subscribe(
+            on_error=lambda error: ended.append((hub.now, type(error).__name__)), scheduler=hub.scheduler
+        )
+        hub.advance(3_600)
+        assert len(ended) == 1
+        assert ended[0][0] == 600.0
+        assert tried[:2] == [0.0, 120.0]
+
+
+SECONDS = st.integers(0, 10_000_000).map(lambda milliseconds: milliseconds / 1_000)
+
+
+@given(st.lists(SECONDS, max_size=20), st.lists(SECONDS, max_size=10))
+def test_whatever_is_scheduled_comes_in_order_at_its_time(delays: list[float], steps: list[float]) -> None:
+    with virtual_hub() as hub:
+        ran: list[tuple[float, float]] = []
+        for delay in delays:
+            hub.scheduler.schedule_relative(delay, lambda *_, due=delay: ran.append((due, hub.now)))
+        for step in [0.0, *steps]:
+            hub.advance(step)
+        assert [due for due, _ in ran] == sorted(due for due in delays if due <= hub.now)
+        assert all(due == now for due, now in ran)
+
+
+def test_tenths_of_a_second_add_up() -> None:
+    with virtual_hub() as hub:
+        ran: list[float] = []
+        hub.scheduler.schedule_relative(1.0, lambda *_: ran.append(hub.now))
+        for _ in range(10):
+            hub.advance(0.1)
+        assert ran == [1.0]
+
+
+def test_the_scheduler_tells_the_virtual_time() -> None:
+    with virtual_hub() as hub:
+        begin = hub.scheduler.now
+        stamped: list[Any] = []
+        hub.on("").pipe(ops.timestamp(scheduler=hub.scheduler)).subscribe(stamped.append)
+        hub.advance(90)
+        hub.publish(Event("a"))
+        hub.advance(0)
+        assert stamped[0].timestamp - begin == timedelta(seconds=90)
+
+
+def test_a_virtual_hub_counts_as_handled() -> None:
+    with virtual_hub() as hub:
+        assert isinstance(hub, EventHub)
+        assert hub.handled
+        got: list[Event] = []
+        hub.subscribe("topic=a", got.append)
+        with hub.start():
+            hub.publish(Event("a"))
+        hub.wait(1.0)
+        assert [event.topic for event in got] == ["a"]
+    assert not hub.handled
+
+
+def test_requests_collect_replies_until_their_timeout() -> None:
+    with virtual_hub() as hub:
+        replies: list[Any] = []
+        hub.subscribe("topic=question", lambda event: {"answer": 42})
+        hub.request(Event("question"), 3_600.0).subscribe(
+            lambda reply: replies.append(reply.data), on_completed=lambda: replies.append(hub.now)
+        )
+        hub.advance(3_599)
+        assert replies == [{"answer": 42}]
+        hub.advance(1)
+        assert replies == [{"answer": 42}, 3_600.0]
+
+
+def test_to_ask_lets_time_pass_until_the_reply() -> None:
+    async def asked() -> None:
+        async with virtual_hub() as hub:
+            hub.on("topic=slow").pipe(ops.delay(1_800.0)).subscribe(
+                lambda event: hub.publish_reply(event, "late"), scheduler=hub.scheduler
+            )
+
+            @hub.on("topic=quick")
+            async def quick(event: Event) -> str:
+                await asyncio.sleep(0)
+                return "here"
+
+            assert (await hub.ask(Event("quick"), 3_600)).data == "here"
+            assert hub.now == 0
+            assert (await hub.ask(Event("slow"), 3_600)).data == "late"
+            assert hub.now == 1_800
+            with pytest.raises(NoReply, match="Nobody replied to nobody within 3600 s"):
+                await hub.ask(Event("nobody"), 3_600)
+            assert hub.now == 5_400
+
+    asyncio.run(asked())
+
+
+def test_listeners_for_replies_leave_in_virtual_time() -> None:
+    with virtual_hub() as hub:
+        replies: list[Event] = []
+        event = Event("question")
+        hub.publish(event, on_reply=replies.append)
+        hub.advance(601)
+        hub.publish_reply(event, "too late")
+        hub.advance(0)
+        assert replies == []
+
+
+def test_on_a_loop_time_is_advanced_by_awaiting() -> None:
+    async def advanced() -> list[Any]:
+        async with virtual_hub() as hub:
+            seen: list[Any] = []
+
+            @hub.on("topic=a")
+            async def a(event: Event) -> None:
+                await asyncio.sleep(0)
+                seen.append(hub.now)
+
+            hub.scheduler.schedule_relative(10.0, lambda *_: hub.publish(Event("a")))
+            assert await hub.aadvance(60) == 1
+            return [*seen, hub.now]
+
+    assert asyncio.run(advanced()) == [10.0, 60.0]
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan")])
+def test_time_passes_forwards_and_ends(seconds: float) -> None:
+    with virtual_hub() as hub, pytest.raises(ValueError, match="at least 0"):
+        hub.advance(seconds)
+
+
+def test_what_would_wait_for_ever_is_refused() -> None:
+    with pytest.raises(ValueError, match="block"):
+        virtual_hub(overflow="block")
+    with pytest.raises(ValueError, match="memory://"):
+        virtual_hub("https://studio.example")
+    with virtual_hub() as hub:
+        with pytest.raises(ValueError, match="needs a duration"):
+            hub.wait()
+        with pytest.raises(AlreadyHandled, match="aadvance"):
+            asyncio.run(hub.run())
+    with pytest.raises(HubClosed):
+        hub.advance(1)
+
+
+def test_time_cannot_be_advanced_from_inside_a_callback() -> None:
+    with virtual_hub() as hub:
+        errors: list[Any] = []
+        hub.errors.subscribe(errors.append)
+        hub.subscribe("topic=a", lambda event: hub.advance(1))
+        hub.publish(Event("a"))
+        hub.advance(0)
+        assert isinstance(errors[0].error, AlreadyHandled)
