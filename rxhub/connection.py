@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import finalize, ref
 
 from reactivex import Observable, abc
@@ -18,6 +18,7 @@ from rxhub.owned import OwnedSubject
 from rxhub.state import ConnectionState, Phase
 from rxhub.subject import Subject
 from rxhub.transport import Transport
+from rxhub.transport.loop import in_its_thread
 from rxhub.transport.memory import MemoryTransport
 
 __all__ = ["Connection"]
@@ -29,6 +30,13 @@ _PATIENCE = 5.0
 _HANGING_UP = 2.0
 
 logger = logging.getLogger("rxhub")
+
+
+class _Change(NamedTuple):
+    """A state, and how many there were before it."""
+
+    number: int
+    state: ConnectionState
 
 
 class Connection:
@@ -50,8 +58,7 @@ class Connection:
         scheme: of the URL, in lower case.
         location: the host of the URL, with its port if it has one.
         transport: what moves the events.
-        state: the present state.
-        changes: emits each further state, in the handling context.
+        changes: emits each further state and its number, in the handling context.
 
     Raises:
         TypeError: if the URL is no text.
@@ -82,8 +89,8 @@ class Connection:
             )
         else:
             self.transport = _local(self.scheme, f"{self.location}{path}")
-        self.state = ConnectionState(Phase.DISCONNECTED)
-        self.changes: Subject[ConnectionState] = OwnedSubject()
+        self._latest = _Change(1, ConnectionState(Phase.DISCONNECTED))
+        self.changes: Subject[_Change] = OwnedSubject()
         self._inbox = inbox
         self._identity = identity
         self._by_user = False
@@ -94,6 +101,11 @@ class Connection:
             self._open()
         # A hub that is dropped without being closed must not go on receiving.
         finalize(self, self.transport.close).atexit = False
+
+    @property
+    def state(self) -> ConnectionState:
+        """The present state."""
+        return self._latest.state
 
     @property
     def accepts(self) -> bool:
@@ -129,6 +141,8 @@ class Connection:
     def disconnect(self, keep: bool = False) -> None:
         """Disconnect, by the user's wish, once what was handed on has gone out, or after five seconds.
 
+        In the network's own thread it only begins that, since it would wait for itself.
+
         Args:
             keep: connecting follows soon: events are still taken in, and go out then.
         """
@@ -136,6 +150,8 @@ class Connection:
         self._initialised = self._initialised and keep
         timeout = 1.0 if keep else _PATIENCE
         ended = self.transport.close(timeout, keep)
+        if in_its_thread():
+            return
         try:
             ended.result(timeout + _HANGING_UP)
         except (HubConnectionError, TimeoutError) as error:
@@ -156,20 +172,25 @@ class Connection:
             observer: abc.ObserverBase[ConnectionState], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             last: ConnectionState | None = None
+            newest = 0
 
-            def tell(state: ConnectionState) -> None:
-                nonlocal last
+            def tell(change: _Change) -> None:
+                nonlocal last, newest
+                number, state = change
+                if number <= newest:
+                    return  # it waited to be told when the observer came, and had been followed by others
+                newest = number
                 if state != last:
                     last = state
                     observer.on_next(state)
 
             ended = self.changes.is_stopped
             if ended:
-                tell(self.state)
+                tell(self._latest)
             changes = self.changes.subscribe(tell, observer.on_error, observer.on_completed, scheduler=scheduler)
             if not ended:
                 # Read when the changes are subscribed to, so that none is lost between the two.
-                tell(self.state)
+                tell(self._latest)
             return changes
 
         return Observable(subscribe)
@@ -187,9 +208,9 @@ class Connection:
         """Note a new state."""
         # A line may still be hanging up when its hub is closed for good.
         if self.state.phase is not Phase.CLOSED:
-            self.state = state
+            change = self._note(state)
             if self.changes.observers:
-                self._inbox.call_soon(Action(lambda: self.changes.on_next(state)))
+                self._inbox.call_soon(Action(lambda: self.changes.on_next(change)))
         if self.remote and state:
             # One greeting is enough, however often the line broke before anybody has looked.
             self._inbox.withdraw_own()
@@ -202,8 +223,7 @@ class Connection:
 
     def end(self) -> None:
         """Tell that the hub is closed."""
-        self.state = ConnectionState(Phase.CLOSED)
-        self.changes.on_next(self.state)
+        self.changes.on_next(self._note(ConnectionState(Phase.CLOSED)))
         self.changes.on_completed()
 
     def forked(self) -> None:
@@ -213,7 +233,11 @@ class Connection:
         self.transport.forked()
         self._by_user = self._initialised = False
         if self._inbox.open:
-            self.state = ConnectionState(Phase.DISCONNECTED, "forked")
+            self._note(ConnectionState(Phase.DISCONNECTED, "forked"))
+
+    def _note(self, state: ConnectionState) -> _Change:
+        self._latest = change = _Change(self._latest.number + 1, state)
+        return change
 
     def _open(self) -> None:
         if not self.remote:

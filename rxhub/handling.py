@@ -97,8 +97,10 @@ class Handling:
                         return
                     self._inbox.wait(left)
                     continue
+                # Who else publishes under this topic ends nothing.
+                farewell = self._inbox.own and isinstance(item, Event) and item.topic == FAREWELL
                 self._do(item)
-                if isinstance(item, Event) and item.topic == FAREWELL:
+                if farewell:
                     return
                 if deadline is not None and monotonic() > deadline:
                     return

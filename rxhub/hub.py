@@ -39,6 +39,7 @@ from rxhub.publisher import Publisher, identity
 from rxhub.scheduler import HandlingScheduler
 from rxhub.state import ConnectionState
 from rxhub.subject import Subject
+from rxhub.transport.loop import in_its_thread
 
 if TYPE_CHECKING:
     from rxhub.description import Description
@@ -107,6 +108,7 @@ class EventHub:
         self._handling = self._Handling(self._inbox, self, self._finish)
         self._removed: deque[Pipeline] = deque()
         self._lock = RLock()
+        self._reconnecting = RLock()
         self._finished = False
         self._closing = Flag()
         self._plugins: Plugins | None = None
@@ -221,19 +223,23 @@ class EventHub:
         Raises:
             HubConnectionError: if every attempt failed.
         """
-        self._publisher.check_open()
-        if self._link.kept_up:
-            self.disconnect(unsubscribe=False, reconnect=True)
-        for attempt in range(attempts):
-            if attempt:
-                self._closing.wait(delay)
-            try:
-                self.connect()
-                return
-            except HubClosed:
-                raise
-            except HubConnectionError as error:
-                logger.debug("Attempt %d of %d to reconnect failed: %s", attempt + 1, attempts, error)
+        # One after the other: else each would disconnect what another one waits for.
+        with self._reconnecting:
+            self._publisher.check_open()
+            if self._link.kept_up:
+                self.disconnect(unsubscribe=False, reconnect=True)
+            for attempt in range(attempts):
+                if attempt:
+                    self._closing.wait(delay)
+                try:
+                    self.connect()
+                    return
+                except HubClosed:
+                    raise
+                except HubConnectionError as error:
+                    if self.connected:
+                        return  # another thread has called connect()
+                    logger.debug("Attempt %d of %d to reconnect failed: %s", attempt + 1, attempts, error)
         raise HubConnectionError(
             f"Failed to reconnect to event server at {self.get_server_url()} after {attempts} attempts."
         )
@@ -603,23 +609,37 @@ class EventHub:
                 that runs longer keeps running; the observables then complete when it has ended.
         """
         end = monotonic() + timeout
-        with self._lock:
-            if not self._inbox.open:
-                return
-            lost = self._inbox.close()
-        self._closing.set()
-        if lost:
-            logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
-        sent = self._link.transport.close(timeout)
+        sent = self._begin_to_close(timeout)
+        if sent is None:
+            return
+        if in_its_thread():
+            # All hubs of the process would wait with us, and we for ourselves.
+            self._finish()
+            return
         if not self._handling.here and not self._handling.join(timeout):
             logger.warning(
                 "A callback of the hub still runs %g s after close(); the hub ends when the callback does.", timeout
             )
-        try:
-            # Hanging up takes a moment more.
+        # Hanging up takes a moment more.
+        with suppress(TimeoutError, HubConnectionError):
             sent.result(max(0.0, end - monotonic()) + 2.0)
-        except Exception as error:
-            logger.warning("Not everything could be sent before the hub was closed: %s", error or "no time was left.")
+        self._end_closing(sent)
+
+    def _begin_to_close(self, timeout: float) -> Future[None] | None:
+        """Take nothing new; what is done when all has been sent, or None if the hub was closed before."""
+        with self._lock:
+            if not self._inbox.open:
+                return None
+            lost = self._inbox.close()
+        self._closing.set()
+        if lost:
+            logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
+        return self._link.transport.close(timeout)
+
+    def _end_closing(self, sent: Future[None]) -> None:
+        error = sent.exception() if sent.done() else "no time was left."
+        if error is not None:
+            logger.warning("Not everything could be sent before the hub was closed: %s", error)
         self._finish()
 
     def __enter__(self) -> Self:
@@ -642,7 +662,11 @@ class EventHub:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         runner, self._runner = self._runner, None
-        self.close()
+        sent = self._begin_to_close(PATIENCE)
+        if sent is not None:
+            # As close(), but the loop goes on meanwhile.
+            await asyncio.wait([asyncio.wrap_future(sent)], timeout=PATIENCE + 2.0)
+            self._end_closing(sent)
         if runner is None:
             return
         await asyncio.wait([runner], timeout=PATIENCE)
@@ -713,7 +737,7 @@ class EventHub:
 
     def forked(self) -> None:
         """Start anew in a child process: no lock is held, nobody handles, nothing waits, and nothing is connected."""
-        self._lock = RLock()
+        self._lock, self._reconnecting = RLock(), RLock()
         self._closing = Flag()
         self._inbox.renew_lock()
         self._handling.reset()

@@ -61,6 +61,7 @@ class Inbox:
 
     Attributes:
         dropped: how many events were dropped or refused so far.
+        own: whether the event taken last was the hub's own.
         bell: called once, from any thread, when something may have become ready; None while nobody listens.
 
     Raises:
@@ -81,6 +82,7 @@ class Inbox:
         self.capacity = capacity
         self.policy = policy
         self.dropped = 0
+        self.own = False
         self.bell: Callable[[], object] | None = None
         self._waiting: deque[Event | Action | _Own] = deque()
         self._events = 0
@@ -163,6 +165,7 @@ class Inbox:
             if not self._waiting:
                 return None
             item = self._waiting.popleft()
+            self.own = isinstance(item, _Own)
             if isinstance(item, Action):
                 return item
             if isinstance(item, _Own):

@@ -32,6 +32,7 @@ from rxhub.handling import Handling
 from rxhub.inbox import Action, Inbox
 from rxhub.replies import Replies, address
 from rxhub.scheduler import HandlingScheduler
+from rxhub.transport.loop import in_its_thread
 
 __all__ = ["Publisher", "identity"]
 
@@ -99,13 +100,7 @@ class Publisher:
 
     async def apublish(self, event: Event) -> None:
         """Send an event; done when the transport has accepted it."""
-        self._check(event)
-        while (sent := self._offer(event)) is None:
-            if self._dispatcher.awaits_us:
-                raise self._overflow()
-            if not await asyncio.to_thread(self._connection.wait_for_room, self._is_handled):
-                self.check_handled("apublish")
-        await asyncio.wrap_future(sent)
+        await asyncio.wrap_future(await self._offered(event))
 
     def reply(self, source_event: Event, data: Any, source: Mapping[str, Any] | None = None) -> None:
         """Answer an event, as `EventHub.publish_reply` says."""
@@ -120,7 +115,11 @@ class Publisher:
     def answer(self, event: Event, subscriber: Subscriber, result: Any) -> None:
         """Answer an event with a callback's result; what goes wrong is logged."""
         try:
-            self.reply(event, result, subscriber.metadata)
+            try:
+                self.reply(event, result, subscriber.metadata)
+            except EventError:
+                # The server was told no more of such a subscriber either: its metadata cannot be written.
+                self.reply(event, result, {"id": subscriber.id})
         except Exception as error:
             logger.error("The reply of %s to %s could not be published: %s", subscriber, event.topic, error)
 
@@ -167,15 +166,30 @@ class Publisher:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Event] = loop.create_future()
 
-        def resolve(reply: Event) -> None:
-            if not answer.done():
+        def resolve(reply: Event | BaseException) -> None:
+            if answer.done():
+                return
+            if isinstance(reply, BaseException):
+                answer.set_exception(reply)
+            else:
                 answer.set_result(reply)
 
+        def refused(sent: Future[None]) -> None:
+            # Long after, perhaps, when the loop is gone.
+            with suppress(RuntimeError):
+                if (error := sent.exception()) is not None:
+                    loop.call_soon_threadsafe(resolve, error)
+
         with self._listen(event.id, lambda reply: loop.call_soon_threadsafe(resolve, reply), own_end=True):
-            await self.apublish(event)
+            waiting = asyncio.timeout(timeout)
             try:
-                return await asyncio.wait_for(answer, timeout)
+                async with waiting:
+                    # Not until it is accepted: a server that is away may be so for longer, or answer without accepting.
+                    (await self._offered(event)).add_done_callback(refused)
+                    return await answer
             except TimeoutError:
+                if not waiting.expired():
+                    raise
                 raise NoReply(f"Nobody replied to {event.topic} within {timeout:g} s.") from None
 
     def prepare(self, event: Event) -> None:
@@ -242,9 +256,19 @@ class Publisher:
             return None
         raise error
 
+    async def _offered(self, event: Event) -> Future[None]:
+        """Hand the event to the transport, when there is room for it."""
+        self._check(event)
+        while (sent := self._offer(event)) is None:
+            if self._dispatcher.awaits_us:
+                raise self._overflow()
+            if not await asyncio.to_thread(self._connection.wait_for_room, self._is_handled):
+                self.check_handled("apublish")
+        return sent
+
     def _send(self, event: Event) -> Future[None]:
         while (sent := self._offer(event)) is None:
-            if self._handling.here:
+            if self._handling.here or in_its_thread():
                 raise self._overflow()
             if not self._connection.wait_for_room(self._is_handled):
                 self.check_handled("publish")
@@ -252,8 +276,9 @@ class Publisher:
 
     def _overflow(self) -> Overflow:
         return Overflow(
-            f"The {'outbox' if self._connection.remote else 'inbox'} is full, and the handling context itself cannot "
-            "wait for room in it. Publish less from inside callbacks, or make the hub with a larger one."
+            f"The {'outbox' if self._connection.remote else 'inbox'} is full, and neither the handling context nor "
+            "the network's own thread can wait for room in it. Publish less from inside callbacks, or make the hub "
+            "with a larger one."
         )
 
     def hear_replies(self) -> None:

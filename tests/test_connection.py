@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from rxhub import Event, EventHub
-from rxhub.errors import EventError, HubClosed, HubConnectionError, Overflow
+from rxhub.connection import _Gate
+from rxhub.errors import EventError, HubClosed, HubConnectionError, NoReply, Overflow
 from rxhub.state import ConnectionState, Phase
-from tests.threads import LIMIT, elsewhere, run_script, until
+from rxhub.transport.loop import background
+from rxhub.transport.socketio import client
+from rxhub.transport.socketio.endpoint import Endpoint
+from tests.threads import LIMIT, at_once, elsewhere, run_script, until
 from tests.transport.socketio.server import Server
 
 
@@ -648,3 +653,213 @@ def test_a_hub_is_not_kept_by_its_thread() -> None:
     while gone() is not None and time.monotonic() < deadline:
         gc.collect()
     assert gone() is None
+
+
+# In the network's own thread, where the callbacks of futures run
+
+
+def when_accepted(hub: EventHub, server: Server, callback: Callable[[object], object]) -> None:
+    """Run `callback` in the network's thread."""
+    server.unanswered = {"a"}
+    hub.publish(Event("a")).add_done_callback(callback)
+    settled(hub, server)
+    server.unanswered = set()
+    server.drop()
+
+
+def test_a_callback_that_exits_leaves_the_network_to_all_hubs(
+    hub: EventHub, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.connect()
+    when_accepted(hub, server, lambda _: sys.exit(3))
+    settled(hub, server)
+    until(lambda: "raised SystemExit(3)" in caplog.text)
+    assert hub.publish(Event("b")).result(LIMIT) is None
+
+
+def test_asking_a_server_that_is_away_ends_at_its_timeout(hub: EventHub, server: Server) -> None:
+    hub.connect()
+    with hub.start():
+        server.stop()
+        until(lambda: not hub.connected)
+        with pytest.raises(NoReply, match=r"within 0\.1 s"):
+            asyncio.run(asyncio.wait_for(hub.ask(Event("a"), timeout=0.1), LIMIT))
+        server.start()
+
+
+def test_an_answer_counts_even_if_the_question_is_never_acknowledged(hub: EventHub, server: Server) -> None:
+    server.unanswered = {"a"}
+    hub.subscribe("topic=a", lambda _: 1)
+    hub.connect()
+    with hub.start():
+        settled(hub, server)
+        assert asyncio.run(hub.ask(Event("a"), timeout=LIMIT)).data == 1
+
+
+def test_a_question_that_the_server_refuses_is_not_waited_for(hub: EventHub, server: Server) -> None:
+    server.refused = {"a"}
+    hub.connect()
+    with hub.start(), pytest.raises(EventError, match="not here"):
+        asyncio.run(hub.ask(Event("a"), timeout=LIMIT))
+
+
+def in_the_network_s_thread(call: Callable[[], Any]) -> Any:
+    async def run() -> Any:
+        return call()
+
+    return asyncio.run_coroutine_threadsafe(run(), background()).result(LIMIT)
+
+
+def test_ending_a_hub_in_the_network_s_own_thread_does_not_wait_for_itself(server: Server) -> None:
+    server.unanswered = {"a"}
+    with EventHub(server.url) as one, EventHub(server.url) as two:
+        for hub, end in ((one, one.close), (two, two.disconnect)):
+            hub.connect()
+            sent = hub.publish(Event("a"))
+            settled(hub, server)
+            # It would have been given up if this had waited.
+            assert in_the_network_s_thread(lambda end=end, sent=sent: end() or sent.done()) is False
+            with pytest.raises(HubConnectionError, match="had not been accepted"):
+                sent.result(LIMIT)
+            until(lambda: not server.clients)
+
+
+def test_publishing_in_the_network_s_own_thread_does_not_wait_for_room(server: Server) -> None:
+    server.unanswered = {"a"}
+    with EventHub(server.url, overflow="block", outbox=1) as hub:
+        hub.connect()
+        hub.publish(Event("a"))
+        with pytest.raises(Overflow, match="network's own thread"):
+            in_the_network_s_thread(lambda: hub.publish(Event("b")))
+        hub.close(timeout=0)
+
+
+def test_many_that_reconnect_at_once(hub: EventHub, server: Server) -> None:
+    hub.connect()
+    for _ in range(10):
+        at_once(*[lambda: hub.reconnect(attempts=1)] * 6)
+    assert hub.connected
+    settled(hub, server)
+    assert len(server.clients) == 1
+
+
+# What goes wrong between threads, and between hubs
+
+
+def test_who_looks_at_the_state_late_is_not_told_of_earlier_ones(hub: EventHub, server: Server) -> None:
+    hub.state.subscribe()
+    hub.connect()
+    phases: list[Phase] = []
+    hub.state.subscribe(lambda state: phases.append(state.phase))
+    hub.drain()
+    assert phases == [Phase.CONNECTED]
+    hub.disconnect()
+    hub.drain()
+    assert phases == [Phase.CONNECTED, Phase.DISCONNECTED]
+
+
+def test_a_subscriber_whose_metadata_is_no_json_replies(hub: EventHub, server: Server) -> None:
+    hub.subscribe("topic=a", lambda _: 1, {"id": "live", "object": object()})
+    hub.connect()
+    with hub.start():
+        settled(hub, server)
+        assert asyncio.run(hub.ask(Event("a"), timeout=2)).source["id"] == "live"
+
+
+def test_connecting_again_at_once_is_not_ended_by_the_end_of_the_last_attempt(
+    hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[Endpoint] = []
+    really = client.Line.open
+
+    async def hang_at_first(endpoint: Endpoint) -> client.Line:
+        attempts.append(endpoint)
+        if len(attempts) == 1:
+            await asyncio.Event().wait()
+        return await really(endpoint)
+
+    monkeypatch.setattr(client.Line, "open", hang_at_first)
+    hub.init_connection()
+    sent = hub.publish(Event("a"))
+    # A connect() that Ctrl-C ends, and another one.
+    hub._link.transport.open(_Gate(hub._link))
+    until(lambda: attempts)
+    hub._link.transport.close(0.1, keep=True)
+    hub.connect()
+    assert sent.result(LIMIT) is None and len(attempts) == 2
+
+
+def test_threads_that_connect_at_once_make_one_connection(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = client._Life.__init__
+
+    def slowly(*arguments: Any) -> None:
+        time.sleep(0.05)
+        begin(*arguments)
+
+    monkeypatch.setattr(client._Life, "__init__", slowly)
+    transport = client.SocketIOTransport(Endpoint("http", f"127.0.0.1:{server.port}"), {})
+    states: list[ConnectionState] = []
+
+    class Sink:
+        def changed(self, state: ConnectionState) -> None:
+            states.append(state)
+
+    at_once(*[lambda: transport.open(Sink())] * 4)  # type: ignore[arg-type]
+    until(lambda: any(states))
+    transport.close().result(LIMIT)
+    until(lambda: not server.clients)
+    assert len(server.requests) == 1
+
+
+def test_what_is_secret_is_not_logged_even_by_who_logs_everything(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    headers, cookies = {"Authorization": "Bearer sesame"}, {"token": "sesame"}
+    with EventHub(server.url, "me", "sesame", headers, cookies) as hub:
+        hub.connect()
+        settled(hub, server)
+        assert "sesame" not in repr(hub)
+    told = [record.getMessage() for record in caplog.records if not record.name.startswith("tests.")]
+    assert "sesame" not in " ".join(told)
+
+
+def test_leaving_async_with_lets_the_loop_go_on_while_the_rest_is_sent(server: Server) -> None:
+    turns: list[None] = []
+
+    async def main() -> None:
+        hub = EventHub(server.url)
+        async with hub:
+            await asyncio.to_thread(hub.connect)
+            server.unanswered = {"a"}
+            sent = hub.publish(Event("a"))
+            hub.publish(Event("b")).result(LIMIT)
+            asyncio.get_running_loop().call_later(0.05, lambda: turns.append(None))
+        assert turns and isinstance(sent.exception(0), HubConnectionError)
+
+    asyncio.run(main())
+
+
+def test_a_stranger_s_farewell_does_not_end_waiting(hub: EventHub, server: Server) -> None:
+    came: list[str] = []
+    hub.subscribe("topic=ftrack.meta.disconnected or topic=b", lambda event: came.append(event.topic))
+    hub.connect()
+    settled(hub, server)
+    with elsewhere(hub.wait):
+        with EventHub(server.url) as stranger:
+            stranger.connect()
+            server.say('5:::{"name":"ftrack.event","args":[{"topic":"ftrack.meta.disconnected"}]}')
+            stranger.publish(Event("b")).result(LIMIT)
+        until(lambda: "b" in came)
+        hub.disconnect(unsubscribe=False)
+    assert came == ["ftrack.meta.disconnected", "b", "ftrack.meta.disconnected"]
+
+
+def test_what_a_server_says_stays_one_short_line_in_the_log(
+    hub: EventHub, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.connect()
+    server.say("7:::" + "no\n" * 100_000)
+    settled(hub, server)
+    [told] = [record.getMessage() for record in caplog.records if "reported an error" in record.getMessage()]
+    assert len(told) < 1000 and "\n" not in told

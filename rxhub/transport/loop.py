@@ -11,7 +11,7 @@ from threading import Lock, Thread
 
 from rxhub.errors import HubClosed
 
-__all__ = ["background", "forget", "is_here", "start_no_more"]
+__all__ = ["background", "forget", "in_its_thread", "start_no_more"]
 
 _lock = Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -45,10 +45,10 @@ def background() -> asyncio.AbstractEventLoop:
         return _loop
 
 
-def is_here(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether this code runs on `loop`."""
+def in_its_thread() -> bool:
+    """Whether this code runs on the loop, as callbacks of futures do: what waits for the network here never ends."""
     try:
-        return asyncio.get_running_loop() is loop
+        return asyncio.get_running_loop() is _loop
     except RuntimeError:
         return False
 

@@ -44,6 +44,7 @@ class ServerDetails(NamedTuple):
     port: int | None
 
 
+_MOST_CALLBACKS = 20_000
 _NAMES = ("disconnect", "connect", "heartbeat", "message", "json", "event", "acknowledge", "error")
 _REPLY, _WIRE_REPLY = "in_reply_to_event", "inReplyToEvent"
 
@@ -130,6 +131,9 @@ class Packets:
             self._unique_packet_id += 1
             identifier = self._unique_packet_id
             self._packet_callbacks[identifier] = callback
+            if len(self._packet_callbacks) > _MOST_CALLBACKS:
+                # Not every server acknowledges.
+                self._packet_callbacks.pop(next(iter(self._packet_callbacks)), None)
         return f"{identifier}+"
 
     def _pop_packet_callback(self, packet_identifier: int) -> Callable[[Mapping[str, Any]], object]:

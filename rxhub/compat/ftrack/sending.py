@@ -172,8 +172,10 @@ class Sending(Packets):
                 self.logger.error("Event %s is given up: the connection broke %d times on it.", item.event, breaks)
                 continue
             # By the time that it bears, who gets it twice knows the second for a copy.
-            item.event["sent"] = item.event.get("sent") or datetime.now(UTC).isoformat()
-            self._emit(item._replace(breaks=breaks, on_reply=None))
+            # A copy has it: its publisher may publish the event once more, which is no second copy then.
+            twin = Event.of(item.event).envelope()
+            twin["sent"] = twin.get("sent") or datetime.now(UTC).isoformat()
+            self._emit(item._replace(event=twin, breaks=breaks, on_reply=None))
 
     def _emit(self, item: _Item) -> None:
         event, on_reply = item.event, item.on_reply

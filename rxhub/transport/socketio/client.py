@@ -16,6 +16,7 @@ import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -24,7 +25,7 @@ from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport import Sink
-from rxhub.transport.loop import background, is_here
+from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.socketio.announcement import announced
 from rxhub.transport.socketio.backoff import Backoff
 from rxhub.transport.socketio.endpoint import Endpoint
@@ -66,6 +67,7 @@ class SocketIOTransport:
         self.recent = Recent()
         self._life: _Life | None = None
         self._last: _Life | None = None
+        self._opening = Lock()
 
     @property
     def unsent(self) -> int:
@@ -86,18 +88,20 @@ class SocketIOTransport:
             HubConnectionError: if it is called where it could only wait for itself.
         """
         loop = background()
-        if is_here(loop):
+        if in_its_thread():
             raise HubConnectionError(
                 "connect() was called in the network's own thread, by a callback of a future, which would wait for "
                 "itself. Hand it to another thread."
             )
         self.outbox.reopen()
-        life = self._life
-        if life is None:
-            self._life = life = _Life(self, sink, loop, self._last)
-            loop.call_soon_threadsafe(life.begin)
-        else:
-            loop.call_soon_threadsafe(life.hurry)
+        # Of two lives that begin at once, nobody would end the first.
+        with self._opening:
+            life = self._life
+            if life is None:
+                self._life = life = _Life(self, sink, loop, self._last)
+                loop.call_soon_threadsafe(life.begin)
+            else:
+                loop.call_soon_threadsafe(life.hurry)
 
     def send(self, event: Event) -> Future[None]:
         try:
@@ -152,9 +156,15 @@ class SocketIOTransport:
             if life is not None and life.line is not None:
                 life.line.abandon()
         self._life = self._last = None
+        self._opening = Lock()
         self.outbox.forked()
         self.interests.forked()
         self.recent = Recent()
+
+    def ended(self, sink: Sink) -> None:
+        """A life was ended; if another one has begun meanwhile, that it is disconnected would be taken for its news."""
+        if self._life is None:
+            sink.changed(ConnectionState(Phase.DISCONNECTED))
 
     def over(self, life: _Life) -> None:
         """A life has ended by itself."""
@@ -244,7 +254,7 @@ class _Life:
                 why = f"with {len(culprit.argument)} characters it is too large for the server"
             error = HubConnectionError(f"{culprit.topic} was given up: {why}.")
             logger.error("%s", error)
-            culprit.accepted.set_exception(error)
+            culprit.settle(error)
 
     async def _pause(self, seconds: float) -> None:
         self._hurry.clear()
@@ -262,7 +272,7 @@ class _Life:
                 self._task.cancel()
                 await asyncio.wait([self._task])
         finally:
-            self._sink.changed(ConnectionState(Phase.DISCONNECTED))
+            transport.ended(self._sink)
             if keep:
                 ended.set_result(None)
             else:

@@ -36,6 +36,7 @@ _FAREWELL = 1.0
 _PING = 20.0
 _MOST_NOTICES = 1000
 _TURN = 16
+_MOST_SAID = 500
 
 logger = logging.getLogger("rxhub")
 
@@ -95,7 +96,7 @@ class Line:
             raise
         if session.state is State.CLOSED:
             await socket.close()
-            why = (packet and packet.data) or "no reason given"
+            why = _shortened(packet and packet.data) or "no reason given"
             raise Unreachable(f"The event server at {endpoint.url} refused the session: {why}.")
         return cls(socket, session, handshake)
 
@@ -165,14 +166,16 @@ class Line:
                 elif code is Code.DISCONNECT:
                     return "the server ended the session"
                 elif code is Code.ERROR:
-                    logger.error("The event server reported an error: %s", packet.data or "without a reason")
+                    logger.error(
+                        "The event server reported an error: %s", _shortened(packet.data) or "without a reason"
+                    )
                     if packet.data.endswith("+0"):
-                        return f"the server asks for a new session ({packet.data})"
+                        return f"the server asks for a new session ({_shortened(packet.data)})"
             except (ProtocolError, EventError) as error:
                 logger.warning("What the event server sent was ignored: %s", error)
             if not self.answers:
                 for letter in outbox.overdue(now):
-                    letter.accepted.set_result(None)
+                    letter.settle()
 
     async def _write(self, source: Mapping[str, Any], interests: Interests, outbox: Outbox) -> str:
         socket, session, rung = self._socket, self._session, self._rung
@@ -217,7 +220,7 @@ class Line:
             # It was received all the same: sent again, it would be doubled.
             logger.warning("An acknowledgement could not be read: %s", error)
         refused = answer.get("success") is False
-        why = answer.get("message") or "it gave no reason"
+        why = _shortened(answer.get("message")) or "it gave no reason"
         if letter is not None:
             _settle(letter, f"The event server refused {letter.topic}: {why}" if refused else "")
         elif (notice := self._notices.pop(number, None)) is not None and refused:
@@ -238,6 +241,8 @@ class Line:
 
 
 _websocket_logger = logging.getLogger("rxhub.websocket")
+# A program that logs everything would find its cookies and tokens in the log: below this, headers and frames are told.
+_websocket_logger.setLevel(logging.INFO)
 
 
 class _Connect(connect):
@@ -258,9 +263,16 @@ def _text(frame: str | bytes) -> str:
     return frame
 
 
+def _shortened(words: object) -> str:
+    """What a server says, for the log: not megabytes of it, and no lines that look like others."""
+    text = words if isinstance(words, str) else "" if words is None else str(words)
+    shown = text if len(text) <= _MOST_SAID else f"{text[:_MOST_SAID]}…"
+    return "".join(c if c.isprintable() else " " for c in shown)
+
+
 def _settle(letter: Letter, refusal: str) -> None:
     if refusal:
         logger.error("%s", refusal)
-        letter.accepted.set_exception(EventError(refusal))
+        letter.settle(EventError(refusal))
     else:
-        letter.accepted.set_result(None)
+        letter.settle()

@@ -19,6 +19,7 @@ happens in one thread, that of the loop.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -35,6 +36,9 @@ MOST_BREAKS = 5
 """How often in a row a letter may be the first in flight when the connection breaks."""
 
 _MOST_CHARACTERS = 64 * 1024 * 1024
+
+
+logger = logging.getLogger("rxhub")
 
 
 class Letter:
@@ -60,6 +64,20 @@ class Letter:
         self.breaks = 0
         self.resent = False
         self.written = 0.0
+
+    def settle(self, error: Exception | None = None) -> None:
+        """Have the future done: accepted, or refused for this reason.
+
+        Its callbacks are the user's, and run here. A `SystemExit` in one passes through `Future`, and would end the one
+        thread in which all hubs of the process have their network.
+        """
+        try:
+            if error is None:
+                self.accepted.set_result(None)
+            else:
+                self.accepted.set_exception(error)
+        except BaseException as raised:
+            logger.error("A callback of the future of %s raised %r, which ends nothing.", self.topic, raised)
 
 
 class Outbox:
@@ -87,6 +105,7 @@ class Outbox:
         self._in_flight: dict[int, Letter] = {}
         self._letters = 0
         self._characters = 0
+        self._wanted = 0
         self._changed = Condition(Lock())
 
     def __len__(self) -> int:
@@ -114,9 +133,9 @@ class Outbox:
         with self._changed:
             if self._closed:
                 raise HubConnectionError("The hub was disconnected; call connect().")
-            # One letter always fits, however long.
-            if self._letters and (self._letters >= self.capacity or self._characters + size > _MOST_CHARACTERS):
+            if self._full(size):
                 self.refused += 1
+                self._wanted = size
                 raise Overflow(
                     f"{self._letters} events wait to be accepted by the server, and the full outbox refused "
                     f"{letter.topic}. Publish again when the server is back or has caught up, or make the hub with a "
@@ -142,10 +161,8 @@ class Outbox:
         with self._changed:
             # Its publisher waits and puts it again: it is not lost.
             self.refused -= 1
-            return self._changed.wait_for(
-                lambda: self._closed or (self._letters < self.capacity and self._characters < _MOST_CHARACTERS),
-                timeout,
-            )
+            # For as much as was refused last: room for less would have its publisher try in vain, again and again.
+            return self._changed.wait_for(lambda: self._closed or not self._full(self._wanted), timeout)
 
     def take(self) -> Letter | None:
         """The next letter to write, or None."""
@@ -210,7 +227,7 @@ class Outbox:
             self._waiting.clear()
         self._leave(letters)
         for letter in letters:
-            letter.accepted.set_exception(error)
+            letter.settle(error)
 
     def forked(self) -> None:
         """Be empty, with a new lock; for a child process, where the letters are the parent's."""
@@ -219,6 +236,10 @@ class Outbox:
         self._in_flight.clear()
         self._letters = self._characters = 0
         self.bell = None
+
+    def _full(self, size: int) -> bool:
+        """Whether a letter of so many characters finds no room; one alone always does, however long."""
+        return self._letters > 0 and (self._letters >= self.capacity or self._characters + size > _MOST_CHARACTERS)
 
     def _leave(self, letters: list[Letter]) -> None:
         if letters:

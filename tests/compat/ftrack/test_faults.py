@@ -10,6 +10,8 @@ import pytest
 from rxhub.server import Running, running
 from tests.compat.ftrack.judged import OURS
 from tests.proxy import Proxy
+from tests.threads import until
+from tests.transport.socketio.server import Server
 
 MANY = 300
 Event = OURS.Event
@@ -77,3 +79,32 @@ def test_a_line_that_went_silent_is_given_up_and_made_again(
     assert sorted(got) == list(range(MANY))
     publisher.close()
     receiver.close()
+
+
+def test_an_event_that_was_sent_again_is_left_as_its_publisher_made_it() -> None:
+    with Server(unanswered={"n"}) as server:
+        hub = OURS.EventHub(server.url, "me", "key")
+        hub.connect()
+        event = Event("n", data={"n": 0})
+        hub.publish(event)
+        until(lambda: server.topics() == ["n"])
+        server.unanswered = set()
+        server.drop()
+        until(lambda: server.topics() == ["n", "n"])
+        assert server.taken[-1]["sent"] and server.taken[-1]["id"] == event["id"]
+        # Published once more, it is no second copy, which others would drop.
+        assert event["sent"] is None
+        hub.close()
+
+
+def test_a_server_that_acknowledges_nothing_leaves_memory_bounded() -> None:
+    with Server(answers=False) as server:
+        hub = OURS.EventHub(server.url, "me", "key")
+        hub.connect()
+        for _ in range(100):
+            hub._add_packet_callback(print)
+        assert len(hub._packet_callbacks) >= 100
+        for _ in range(30_000):
+            hub._add_packet_callback(print)
+        assert len(hub._packet_callbacks) <= 20_000
+        hub.close()

@@ -187,3 +187,14 @@ def test_nothing_is_lost_and_order_holds(steps: list[str]) -> None:
     rest = [letter.topic for letter in (*outbox._in_flight.values(), *outbox._waiting)]
     assert sorted(done + rest + given_up, key=int) == put_in
     assert rest == sorted(rest, key=int) and len(outbox) == len(rest)
+
+
+def test_waiting_for_room_waits_for_as_much_as_was_refused() -> None:
+    outbox = Outbox(10)
+    outbox.reopen()
+    half = "x" * (40 * 1024 * 1024)
+    outbox.put(Letter("a", half))
+    with pytest.raises(Overflow):
+        outbox.put(Letter("b", half))
+    assert not outbox.wait_for_room(0)
+    outbox.put(Letter("c", "small"))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +11,13 @@ import pytest
 from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError
 from tests.threads import LIMIT, until
-
-RELAY = Path(__file__).parents[2] / "peers" / "relay"
+from tests.transport.socketio.relay import install, relaying
 
 
 @pytest.fixture(scope="session")
 def installed(request: pytest.FixtureRequest) -> Path:
     """The relay beside its package, which is downloaded once and kept in pytest's cache."""
-    folder = Path(request.config.cache.mkdir("relay"))  # type: ignore[union-attr]
-    package = folder / "node_modules" / "socket.io" / "package.json"
-    for file in RELAY.iterdir():
-        shutil.copy(file, folder)
-    if not package.exists():
-        subprocess.run(
-            ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"],
-            cwd=folder,
-            check=True,
-            timeout=100,
-            capture_output=True,
-        )
-    return folder
-
-
-@contextmanager
-def relaying(installed: Path, interval: float = 25, timeout: float = 60) -> Iterator[str]:
-    process = subprocess.Popen(
-        ["node", "--no-deprecation", "relay.js", str(interval), str(timeout)],
-        cwd=installed,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            assert process.stdout is not None and process.stderr is not None
-            port = process.stdout.readline().strip()
-            assert port, process.stderr.read()
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
+    return install(Path(request.config.cache.mkdir("relay")))  # type: ignore[union-attr]
 
 
 @pytest.fixture(scope="module")
