@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rxhub.markup import shown
 from rxhub.views.page import Page, Table, Tree
@@ -23,7 +23,7 @@ def page(event: Event) -> Page:
     fields.pop("topic", None)
     data = fields.pop("data", None)
     names = [*_FIRST, *(name for name in fields if name not in _FIRST)]
-    rows = [(str(name), _cell(fields.get(name))) for name in names if fields.get(name) not in (None, "", {})]
+    rows = [(str(name), _cell(fields.get(name))) for name in names if not _is_empty(fields.get(name))]
     chips = [type(event).__name__, user_of(event), "stopped" if event.is_stopped() else ""]
     return Page(topic_of(event), chips, [Table(("", ""), rows), Tree(outline(data), folds=True)])
 
@@ -36,11 +36,17 @@ def topic_of(event: Event) -> str:
 
 def user_of(event: Event) -> str:
     """Who published it, as far as the source tells."""
-    source = safe(event.fields.get("source"))
-    try:
-        return str(source["user"]["username"] or "")
-    except (KeyError, TypeError, IndexError):
-        return ""
+    found: Any = safe(event.fields.get("source"))
+    for step in ("user", "username"):
+        if not isinstance(found, dict):
+            return ""
+        found = cast("dict[Any, Any]", found).get(step)
+    return "" if found is None else _cell(found)
+
+
+def _is_empty(value: object) -> bool:
+    # Not `value in (None, "", {})`: what it is compared by is its own affair, and may raise.
+    return value is None or (type(value) in (str, dict) and not value)
 
 
 def _cell(value: object) -> str:
