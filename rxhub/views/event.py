@@ -38,7 +38,7 @@ def user_of(event: Event) -> str:
     """Who published it, as far as the source tells."""
     found: Any = safe(event.fields.get("source"))
     for step in ("user", "username"):
-        if not isinstance(found, dict):
+        if type(found) is not dict:  # as `safe` copies every mapping; a proxy may claim to be one
             return ""
         found = cast("dict[Any, Any]", found).get(step)
     return "" if found is None else _cell(found)
