@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from threading import Timer
+from threading import Event, Timer
 from time import time
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -88,7 +88,8 @@ def _ask(parts: SplitResult, headers: dict[str, str], patience: float) -> _Answe
     assert parts.hostname is not None, "the caller has looked"
     connection = kind(parts.hostname, parts.port, timeout=patience)
     # A server that sends a byte now and then keeps within every timeout of a socket.
-    end = Timer(patience, _hang_up, [connection])
+    cut = Event()
+    end = Timer(patience, _hang_up, [connection, cut])
     end.daemon = True
     end.start()
     try:
@@ -97,13 +98,13 @@ def _ask(parts: SplitResult, headers: dict[str, str], patience: float) -> _Answe
         response: HTTPResponse = connection.getresponse()
         answered = time()
         body = response.read(_LONGEST).decode("utf-8", "replace")
-        if end.finished.is_set():
+        if cut.is_set():
             raise TimeoutError  # http.client takes what was cut off for the end
         return _Answer(
             response.status, body, response.getheader("Date"), response.getheader("Location"), asked, answered
         )
     except (OSError, HTTPException) as error:
-        if end.finished.is_set():
+        if cut.is_set():
             raise TimeoutError from error  # it sees only that the line was cut
         raise
     finally:
@@ -111,7 +112,8 @@ def _ask(parts: SplitResult, headers: dict[str, str], patience: float) -> _Answe
         connection.close()
 
 
-def _hang_up(connection: HTTPConnection) -> None:
+def _hang_up(connection: HTTPConnection, cut: Event) -> None:
+    cut.set()  # before the line is: who reads from it asks why it ended
     if connection.sock is not None:
         with suppress(OSError):
             connection.sock.shutdown(socket.SHUT_RDWR)

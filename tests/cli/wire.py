@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rxhub import EventHub
 from rxhub.server import Running
 from tests.cli.terminal import COMMAND
 
-__all__ = ["ENV", "listening", "peer", "variables"]
+__all__ = ["ENV", "listening", "peer", "variables", "wait"]
 
 ENV = ("FTRACK_SERVER", "FTRACK_API_USER", "FTRACK_API_KEY")
 
@@ -23,28 +23,37 @@ def variables(server: Running) -> dict[str, str]:
 
 @contextmanager
 def peer(server: Running) -> Generator[EventHub]:
-    """Another hub on the server."""
+    """Another hub on the server, once that knows of its subscriber to replies."""
+    before = server.stats["subscriptions"]
     with EventHub(server.url, server.api_user, server.api_key) as hub:
         hub.connect()
+        wait(lambda: server.stats["subscriptions"] > before)
         with hub.start():
             yield hub
+    wait(lambda: server.stats["subscriptions"] <= before)
+
+
+def wait(holds: Callable[[], bool]) -> None:
+    """Until something holds in another thread or process, for ten seconds at most."""
+    tick = threading.Event()
+    for _ in range(1000):
+        if holds():
+            return
+        tick.wait(0.01)
 
 
 @contextmanager
 def listening(server: Running, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
     """`rxhub listen`, once the server knows of it."""
-    heard = threading.Event()
     before = server.stats["subscriptions"]
     process = subprocess.Popen(
         [*COMMAND, "listen", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables(server)
     )
     try:
         # The hub's own subscriber to replies, and the one of the command.
-        for _ in range(1000):
-            if server.stats["subscriptions"] >= before + 2 or process.poll() is not None:
-                break
-            heard.wait(0.01)
+        wait(lambda: server.stats["subscriptions"] >= before + 2 or process.poll() is not None)
         yield process
     finally:
         process.kill()
         process.communicate()
+        wait(lambda: server.stats["subscriptions"] <= before)
