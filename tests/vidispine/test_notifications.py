@@ -216,7 +216,10 @@ def test_vidispine_hears_nothing_of_what_a_receiver_raises(heard: Heard, caplog:
     def fail(**named: Any) -> None:
         raise RuntimeError("broken receiver")
 
-    def leave(**named: Any) -> None:
+    left: Queue[str] = Queue()
+
+    def leave(sender: str, **named: Any) -> None:
+        left.put(sender)
         raise SystemExit
 
     with signals.vidispine_notification.connected_to(fail), endpoint() as (_, vidispine):
@@ -225,6 +228,7 @@ def test_vidispine_hears_nothing_of_what_a_receiver_raises(heard: Heard, caplog:
         with signals.vidispine_notification.connected_to(leave, priority=1):
             assert post(vidispine, "/job", JOB).status_code == 200
             assert post(vidispine, "/item", as_json([("itemId", "VX-1")])).status_code == 200
+            assert [left.get(timeout=20) for _ in range(2)] == ["job", "item"]
     assert "broken receiver" in caplog.text
     assert "were broken off" in caplog.text
 
