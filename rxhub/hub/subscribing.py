@@ -80,7 +80,7 @@ class Subscribing(Parts):
             yield identifier
         finally:
             with suppress(NotFoundError):
-                self._dispatcher.unsubscribe(identifier)
+                self.unsubscribe(identifier)
 
     def on(self, subscription: str, priority: float = 100) -> Subscribable:
         """The events that match `subscription`, and a decorator for a callback.
