@@ -25,6 +25,7 @@ __all__ = [
     "Refused",
     "RxHubError",
     "StoreError",
+    "StreamError",
     "TooLate",
     "UsersError",
 ]
@@ -145,6 +146,26 @@ class NotDurable(RxHubError, NotImplementedError):
 
 class Refused(RxHubError):
     """A server does not do what a client asked for; the message is told to the client."""
+
+
+class StreamError(RxHubError):
+    """JetStream does not do what it was asked for.
+
+    Attributes:
+        code: of the kind of HTTP's.
+        number: JetStream's own number of the error.
+        description: JetStream's words.
+    """
+
+    def __init__(self, code: int, number: int, description: str, asked: str = "") -> None:
+        super().__init__(code, number, description, asked)
+        self.code = code
+        self.number = number
+        self.description = description
+        self.asked = asked
+
+    def __str__(self) -> str:
+        return f"JetStream refuses {self.asked or 'a message'}: {self.description} ({self.number})."
 
 
 class PlainTextRefused(RxHubError, ValueError):
