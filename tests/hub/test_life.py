@@ -216,6 +216,27 @@ def test_a_callback_that_does_not_return_is_not_waited_for_longer_than_told(capl
     assert sorted(ended) == ALL
 
 
+def test_who_closes_it_comes_back_when_all_has_completed_whoever_completes_it() -> None:
+    hub, told, completing, go = EventHub(), [], Flag(), Flag()
+
+    def at_the_end() -> None:
+        completing.set()
+        assert go.wait(LIMIT)
+        told.append("completed")
+
+    def close() -> None:
+        hub.close(LIMIT)
+        told.append("closed")
+
+    hub.events.subscribe(on_completed=at_the_end)
+    hub.start()
+    with elsewhere(close) as closing:
+        assert completing.wait(LIMIT)
+        closing.thread.join(0.05)  # long enough to come back too early
+        go.set()
+    assert told == ["completed", "closed"]
+
+
 def test_what_waits_unhandled_is_told(caplog: pytest.LogCaptureFixture) -> None:
     hub = EventHub()
     for _ in range(3):
