@@ -410,11 +410,12 @@ def test_at_exit_hubs_are_closed() -> None:
         BEGINNING
         + """
 hub = EventHub()
-hub.subscribe("topic=a", lambda event: print("handled"))
+handled = threading.Event()
+hub.subscribe("topic=a", lambda event: print("handled") or handled.set())
 hub.events.subscribe(on_completed=lambda: print("completed"))
 hub.start()
 hub.publish(Event("a"))
-time.sleep(0.1)
+handled.wait(20)
 """
     ).split() == ["handled", "completed"]
 
