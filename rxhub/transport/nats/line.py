@@ -101,6 +101,8 @@ class Line:
                 )
                 if wants_tls and not line.is_encrypted:
                     raise nats.errors.SecureConnWantedError
+                if not line.client.is_connected:
+                    raise nats.errors.ProtocolError
         except Exception as error:
             # Any at all: what is no NATS server answers what its client does not expect.
             await line.close()
@@ -213,6 +215,11 @@ class Line:
             if task is not None and task is not asyncio.current_task():
                 task.add_done_callback(_heard)
                 task.cancel()
+        # Who publishes much waits in there for what will not be sent any more.
+        while client._flush_queue is not None and not client._flush_queue.empty():
+            flushed = client._flush_queue.get_nowait()
+            if not flushed.done():
+                flushed.set_result(None)
 
     async def _note(self, error: Exception) -> None:
         self._trouble = _told(error)
@@ -255,6 +262,8 @@ class Line:
 
 
 def _told(error: BaseException) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
     text = str(error).removeprefix("nats: ")
     return text or type(error).__name__
 
@@ -268,6 +277,6 @@ def _heard(task: asyncio.Task[Any]) -> None:
 def _hint(why: str) -> str:
     if "authorization" in why.lower():
         return ". Give the hub the user and password of the NATS server: EventHub(url, user, password)."
-    if "refused" in why.lower():
+    if "refused" in why or "Connect call failed" in why:
         return ". Is the server running there? `nats-server -js` starts one, as does `rxhub serve --store DIRECTORY`."
     return "" if why.endswith(".") else "."
