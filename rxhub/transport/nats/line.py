@@ -21,6 +21,7 @@ from nats.aio.msg import Msg
 
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.cancelling import cancelled
 
 __all__ = ["Line"]
 
@@ -187,14 +188,14 @@ class Line:
     async def close(self) -> None:
         """Hang up: what was to be said is said, if the server takes it at once."""
         if self.gone.done():
-            self._cut()
+            await self._cut()
         self._end("it was closed")
         try:
             with suppress(Exception):
                 async with asyncio.timeout(_PATIENCE):
                     await self.client.close()
         finally:
-            self._cut()
+            await self._cut()
 
     def abandon(self) -> None:
         """Close this process's copy of the socket without a word; for a child process."""
@@ -203,23 +204,20 @@ class Line:
         if socket is not None:
             socket.close()
 
-    def _cut(self) -> None:
+    async def _cut(self) -> None:
         """End the socket and what runs on it, for a client that waits for a peer that does not read."""
         client: Any = self.client
         for name in ("_bare_io_writer", "_io_writer"):
             writer = getattr(client._transport, name, None)
             if writer is not None:
                 writer.transport.abort()
-        readers = [subscription._wait_for_msgs_task for subscription in client._subs.values()]
-        for task in (client._ping_interval_task, client._flusher_task, client._reading_task, *readers):
-            if task is not None and task is not asyncio.current_task():
-                task.add_done_callback(_heard)
-                task.cancel()
         # Who publishes much waits in there for what will not be sent any more.
         while client._flush_queue is not None and not client._flush_queue.empty():
             flushed = client._flush_queue.get_nowait()
             if not flushed.done():
                 flushed.set_result(None)
+        readers = [subscription._wait_for_msgs_task for subscription in client._subs.values()]
+        await cancelled(client._ping_interval_task, client._flusher_task, client._reading_task, *readers)
 
     async def _note(self, error: Exception) -> None:
         self._trouble = _told(error)
@@ -266,12 +264,6 @@ def _told(error: BaseException) -> str:
         return "connection refused"
     text = str(error).removeprefix("nats: ")
     return text or type(error).__name__
-
-
-def _heard(task: asyncio.Task[Any]) -> None:
-    """Whatever it ended by was to be expected."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _hint(why: str) -> str:
