@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
@@ -24,6 +24,7 @@ from rxhub.embedded import store
 from rxhub.errors import HubConnectionError
 from rxhub.server import Backplane, Limits, Running, Topics, User, Users, application, running
 from rxhub.server import backplane as module
+from rxhub.server.frames import Frames
 from rxhub.server.keys import Hash, hashed
 from rxhub.testing import Nats
 from tests.proxy import Proxy
@@ -306,7 +307,9 @@ def test_an_event_that_the_stream_does_not_take_is_refused_with_its_reason(tmp_p
     with store(tmp_path) as private:
         nats = Nats(private.url, private.user, private.password, "studio")
         with servers(nats, 1, limits=Limits(message=4 * 1024 * 1024)) as (node,), wire(node) as client:
-            told = client.do("studio.a", "€" * 3_500_000)
+            text = "€" * 3_000_000
+            client.send(f'5:1+::{{"name":"ftrack.event","args":[{{"topic":"studio.a","data":"{text}"}}]}}')
+            told = answer(client.receive())[1]
             assert told["success"] is False and "max_payload" in json.dumps(told)
             assert client.do("studio.b", "x") == {"success": True}
             assert client.do("x" * 5_000)["success"] is False
@@ -464,13 +467,28 @@ def test_an_application_joins_with_its_lifespan(nats: Nats) -> None:
     asyncio.run(live())
 
 
+@contextmanager
+def mounted(backplane: Backplane) -> Generator[Running]:
+    """A server in an application that runs no lifespan of the server's, until its own ends."""
+    inner = application(Users([User.with_key("jane", KEY)]), backplane=backplane)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        yield
+        async with inner.router.lifespan_context(inner):
+            pass
+
+    with serving(Starlette(routes=[Mount("/", inner)], lifespan=lifespan), ws=Frames) as url:
+        yield Running(url, "jane", KEY, None)  # type: ignore[arg-type]
+
+
 def test_an_application_that_is_mounted_joins_at_the_first_request(nats: Nats) -> None:
-    mounted = application(Users([User.with_key("jane", KEY)]), backplane=plane(nats))
-    with serving(Starlette(routes=[Mount("/", mounted)])) as url, servers(nats, 1) as (well,):
-        node = Running(url, "jane", KEY, None)  # type: ignore[arg-type]
-        assert json.loads(request(node, "/health")[1])["backplane"] == "connected"
-        assert request(node, "/socket.io/1/", {"ftrack-user": "jane", "ftrack-api-key": KEY})[0] == 200
-        assert well.url
+    with mounted(plane(nats)) as node, servers(nats, 1) as (well,):
+        assert json.loads(request(node, "/health")[1]) == {"status": "ok", "backplane": "connected"}
+        with wire(node) as client, wire(well) as other:
+            client.subscribe("topic=studio.*")
+            other.do("studio.a")
+            assert client.event()["topic"] == "studio.a"
 
 
 def test_an_application_whose_nats_is_away_lets_nobody_in_until_it_is_there(nats: Nats) -> None:
@@ -478,15 +496,13 @@ def test_an_application_whose_nats_is_away_lets_nobody_in_until_it_is_there(nats
     port = urlsplit(nats.url).port
     assert port is not None
     with Proxy(port) as proxy:
-        plane = Backplane(f"nats://127.0.0.1:{proxy.port}", nats.user, nats.password, nats.stream)
-        mounted = application(Users([User.with_key("jane", KEY)]), backplane=plane)
-        with serving(Starlette(routes=[Mount("/", mounted)])) as url:
-            node = Running(url, "jane", KEY, None)  # type: ignore[arg-type]
-            proxy._target, target = 1, proxy._target
+        there, proxy._target = proxy._target, 1
+        url = f"nats://127.0.0.1:{proxy.port}"
+        with mounted(Backplane(url, nats.user, nats.password, nats.stream)) as node:
             status, _, told = request(node, "/socket.io/1/", headers)
             assert (status, told["retry-after"]) == (503, "5")
             assert request(node, "/health")[0] == 503
-            proxy._target = target
+            proxy._target = there
             assert request(node, "/socket.io/1/", headers)[0] == 200
 
 
