@@ -28,6 +28,7 @@ from rxhub.delivery import Delivery, Outcome
 from rxhub.dispatcher import Callback, Dispatcher, Subscriber
 from rxhub.errors import HubClosed, HubConnectionError, NotFoundError, NotUniqueError
 from rxhub.event import Event
+from rxhub.expression import parse
 from rxhub.handling import FAREWELL, PATIENCE, Handling, Invoke
 from rxhub.handover import HandedOver
 from rxhub.inbox import Action, Inbox
@@ -44,9 +45,11 @@ from rxhub.transport.loop import in_its_thread
 if TYPE_CHECKING:
     from rxhub.description import Description
     from rxhub.plugins import PluginReport, Plugins
+    from rxhub.replay import Moment, Replay
     from rxhub.signal import Signal
     from rxhub.signal_bridge import SignalBridge
     from rxhub.stream import EventStream
+    from rxhub.transport.stored import StreamState
 
 __all__ = ["EventHub"]
 
@@ -474,6 +477,72 @@ class EventHub:
         from rxhub.stream import EventStream
 
         return EventStream(self.on(subscription, priority), capacity, lambda: self.handled)
+
+    def replay(
+        self,
+        subscription: str,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        speed: float | None = None,
+        follow: bool = False,
+    ) -> Replay:
+        """The stored events that match `subscription`, in their order: history, and with `follow` the present too.
+
+        Each subscription to it replays on its own. Events are emitted in the handling context; what is not handled
+        yet is read no further, and disposing ends the reading. Subscribers of the hub see nothing of it. Whatever is
+        stored is emitted, whoever it was targeted at, replies included. It goes on where it was when the connection
+        breaks and stands again; an event comes once.
+
+        Args:
+            subscription: what to replay; its topics are looked for by the server, the rest is tested here.
+            since: where to begin: an aware datetime, a timedelta (how long ago) or a sequence of the stream; None is
+                the beginning. What was stored exactly then, or has that sequence, is replayed too.
+            until: where to end, in the same words; None is what was last when the replay began.
+            speed: 1.0 is the original pace, 10 ten times as fast; None is as fast as it is handled.
+            follow: go on with what is stored from then on, without an end, a gap or an overlap.
+
+        Returns:
+            An observable that completes when the history is over, with its `progress`. Its errors are `NotHandled`
+            if nobody handles the hub, `HubConnectionError` if it is not connected or is disconnected before the end,
+            `StreamError` if the stream is deleted, `HubClosed` if the hub is closed before the end.
+
+        Raises:
+            NotDurable: if the hub's transport keeps no history.
+            ExpressionError: if the subscription does not parse.
+            ValueError: if a time is naive, a number is out of its range, the end lies before the beginning, or
+                `until` is given with `follow`.
+            HubClosed: if the hub was closed.
+        """
+        from rxhub.replay import Replay
+        from rxhub.transport import durable
+
+        self._publisher.check_open()
+        return Replay(
+            self._link,
+            durable(self._link.transport, "hub.replay"),
+            self._inbox,
+            self._handling,
+            self._publisher.check_handled,
+            parse(subscription, self._dispatcher.dialect),
+            since,
+            until,
+            speed,
+            follow,
+        )
+
+    def streams(self) -> tuple[StreamState, ...]:
+        """The streams that there are where the hub is connected, with what they hold and who works on them.
+
+        Waits for the answer: in a coroutine, `await asyncio.to_thread(hub.streams)`.
+
+        Raises:
+            NotDurable: if the hub's transport keeps no history.
+            HubConnectionError: if the hub is not connected, or there is no answer.
+            StreamError: if the server refuses to tell.
+        """
+        from rxhub.transport import durable
+
+        return durable(self._link.transport, "hub.streams").streams()
 
     def describe(self) -> Description:
         """Who is connected: the subscribers in dispatch order, the receivers of all signals, the plugins.
