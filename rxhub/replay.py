@@ -44,6 +44,7 @@ Moment: TypeAlias = datetime | timedelta | int
 
 _TURN = 64
 _NANOSECONDS = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 logger = logging.getLogger("rxhub")
 
@@ -212,7 +213,7 @@ class _Playing:
         last = self._last
         if last is None:
             return Progress(total=self._total)
-        time = datetime.fromtimestamp(last.nanoseconds / _NANOSECONDS, UTC)
+        time = _EPOCH + timedelta(microseconds=last.nanoseconds // 1_000)
         return Progress(self.read_so_far, self._total, self._emitted, last.sequence, time)
 
     # In the network's thread

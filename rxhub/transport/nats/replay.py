@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.expression import Expression
+from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.filters import filters, merged
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.ordered import Ordered, consumer
@@ -99,7 +100,7 @@ class Playback:
             try:
                 await ordered.run(line)
             finally:
-                watching.cancel()
+                await cancelled(watching)
         except StreamError as error:
             if error.code >= 500:
                 raise  # no leader, no room: it is tried again
