@@ -595,6 +595,25 @@ def test_a_source_that_cannot_be_filled_in_is_replaced(hub: EventHub, source: An
     assert hub.drain() == 1
 
 
+@pytest.mark.parametrize("source", [{}, {"id": "x"}, {"user": None}, "me", None])
+def test_an_event_of_another_hub_is_forwarded_as_it_came(hub: EventHub, source: Any) -> None:
+    event = Event.from_wire({"topic": "a", "id": "1", "sent": "x", "source": source, "target": "y=1", "more": [1]})
+    before, got = event.to_wire(), list[Event]()
+    hub.events.subscribe(got.append)
+    assert hub.forward(event).result(0) is None
+    hub.drain()
+    assert event.to_wire() == before and [event.to_wire() for event in got] == [before]
+
+
+@pytest.mark.parametrize(("bad", "error"), [({"topic": "a"}, TypeError), (Event(5), EventError)])  # type: ignore[arg-type]
+def test_what_is_no_event_is_not_forwarded(hub: EventHub, bad: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        hub.forward(bad)
+    hub.close()
+    with pytest.raises(HubClosed):
+        hub.forward(Event("a"))
+
+
 @pytest.mark.parametrize("bad", [None, {"topic": "a"}, "a", object()])
 @pytest.mark.parametrize("synchronous", [True, False])
 def test_only_events_are_published(hub: EventHub, bad: Any, synchronous: bool) -> None:
