@@ -425,6 +425,11 @@ class EventHub:
         return self._link.states()
 
     @property
+    def announced(self) -> bool:
+        """Whether the server knows of all subscribers, so that what is published for them from now on comes."""
+        return self._link.transport.announced
+
+    @property
     def dropped(self) -> int:
         """How many events the full inbox has dropped or refused so far."""
         return self._inbox.dropped

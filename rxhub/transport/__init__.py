@@ -42,6 +42,11 @@ class Transport(Protocol):
         """How many events found no room among those so far."""
         ...
 
+    @property
+    def announced(self) -> bool:
+        """Whether every subscriber gets, from now on, all that is published for it."""
+        ...
+
     def hold(self) -> None:
         """Take events in before `open`; they go out after it."""
         ...
