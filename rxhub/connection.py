@@ -57,6 +57,7 @@ class Connection:
         remote: whether there is a server, and so connecting takes time and may fail.
         scheme: of the URL, in lower case.
         location: the host of the URL, with its port if it has one.
+        place: where its events are; hubs of one place see each other's.
         transport: what moves the events.
         changes: emits each further state and its number, in the handling context.
 
@@ -80,6 +81,9 @@ class Connection:
         if not isinstance(server_url, str):
             raise TypeError(f"A server url is text, but {type(server_url).__name__} was given.")
         self.scheme, self.location, path = _address(server_url)
+        name = f"{self.location}{path}".strip("/")
+        # A memory:// without a name is a place of its own.
+        self.place: object = (self.scheme, name if self.scheme == "memory" else name.lower()) if name else object()
         self.remote = transport is None and self.scheme in ("http", "https")
         if transport is not None:
             self.transport = transport

@@ -158,6 +158,10 @@ class EventHub:
         """The host of the URL, with its port if it has one."""
         return self._link.location
 
+    def meets(self, other: EventHub) -> bool:
+        """Whether the events of one hub come to the other one by themselves, since both have the same URL."""
+        return self._link.place == other._link.place
+
     @property
     def secure(self) -> bool:
         """Whether the connection is encrypted."""

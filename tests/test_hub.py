@@ -573,6 +573,26 @@ def test_an_observer_that_raises_disturbs_nobody(hub: EventHub, which: str, capl
     assert sorted(ran) == ["callback"] * 2 + ["observer"] * 2
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ("memory://", "memory://", False),
+        ("memory://a", "memory://a/", True),
+        ("memory://a", "memory://b", False),
+        ("memory://a", "memory://A", False),
+        ("memory://a/b", "memory://a/c", False),
+        ("https://studio.example", "HTTPS://Studio.example/", True),
+        ("https://studio.example", "https://other.example", False),
+        ("https://studio.example", "http://studio.example", False),
+        ("https://me:key@studio.example", "https://studio.example", True),
+    ],
+)
+def test_hubs_of_one_url_meet(one: str, other: str, meet: bool) -> None:
+    with EventHub(one) as hub, EventHub(other) as another:
+        assert hub.meets(another) is another.meets(hub) is meet
+        assert hub.meets(hub)
+
+
 # Publishing
 
 
