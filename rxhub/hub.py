@@ -453,6 +453,11 @@ class EventHub:
         """Whether a context handles the hub."""
         return bool(self._handling.claimed_by)
 
+    @property
+    def handled_here(self) -> bool:
+        """Whether it is this thread that handles the hub, and so would wait for itself."""
+        return self._handling.here
+
     def request(self, event: Event, timeout: float = 10.0) -> Observable[Event]:
         """Publish `event` at each subscription and emit the replies until `timeout` seconds have passed.
 
