@@ -24,6 +24,8 @@ __all__ = [
     "ProtocolError",
     "Refused",
     "RxHubError",
+    "StoreError",
+    "StreamError",
     "TooLate",
     "UsersError",
 ]
@@ -146,9 +148,33 @@ class Refused(RxHubError):
     """A server does not do what a client asked for; the message is told to the client."""
 
 
+class StreamError(RxHubError):
+    """JetStream does not do what it was asked for.
+
+    Attributes:
+        code: of the kind of HTTP's.
+        number: JetStream's own number of the error.
+        description: JetStream's words.
+    """
+
+    def __init__(self, code: int, number: int, description: str, asked: str = "") -> None:
+        super().__init__(code, number, description, asked)
+        self.code = code
+        self.number = number
+        self.description = description
+        self.asked = asked
+
+    def __str__(self) -> str:
+        return f"JetStream refuses {self.asked or 'a message'}: {self.description} ({self.number})."
+
+
 class PlainTextRefused(RxHubError, ValueError):
     """A server was to send keys and events in plain text over a network."""
 
 
 class UsersError(RxHubError, ValueError):
     """The users of a server cannot be read, or not be changed like this."""
+
+
+class StoreError(RxHubError, RuntimeError):
+    """The private NATS server of a directory cannot be started, or the directory not be used."""

@@ -249,7 +249,7 @@ def test_what_the_server_refuses(hub: EventHub, server: Server, caplog: pytest.L
 
 
 def test_a_server_that_acknowledges_nothing(hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxhub.transport.socketio.outbox.PATIENCE", 0.1)
+    monkeypatch.setattr("rxhub.transport.outbox.PATIENCE", 0.1)
     server.answers, server.interval = False, 0.05
     hub.connect()
     hub.publish(Event("a")).result(LIMIT)
@@ -307,7 +307,7 @@ def test_nothing_that_a_server_sends_ends_the_client(hub: EventHub, server: Serv
 def test_an_event_that_breaks_every_connection_is_given_up(
     hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rxhub.transport.socketio.outbox.MOST_BREAKS", 2)
+    monkeypatch.setattr("rxhub.transport.outbox.MOST_BREAKS", 2)
     server.deadly = {"bad"}
     hub.connect()
     settled(hub, server)

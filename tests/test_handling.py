@@ -10,14 +10,13 @@ from contextvars import ContextVar
 from functools import partial
 from threading import Barrier, Thread, active_count, get_ident
 from threading import Event as Flag
-from time import monotonic
 from typing import Any
 
 import pytest
 
 from rxhub import Event, EventHub
 from rxhub.errors import AlreadyHandled, CallbackInterrupted, HubClosed, HubConnectionError, NotHandledWarning
-from tests.threads import LIMIT, at_once, elsewhere, run_script
+from tests.threads import LIMIT, at_once, elsewhere, run_script, until
 
 pytestmark = pytest.mark.filterwarnings("ignore::rxhub.errors.NotHandledWarning")
 
@@ -29,14 +28,6 @@ def hub() -> Iterator[EventHub]:
     hub = EventHub()
     yield hub
     hub.close(timeout=LIMIT)
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Wait for another thread to bring `condition` about."""
-    end, pause = monotonic() + LIMIT, Flag()
-    while not condition():
-        assert monotonic() < end, "it did not come about"
-        pause.wait(0.001)
 
 
 class MainLoop:

@@ -14,7 +14,7 @@ from rxhub import Event, EventHub
 from rxhub.cli.server import INTERRUPTED, Key, Server, User, connected
 from rxhub.cli.status import Status, complain, ending
 from rxhub.state import ConnectionState, Phase
-from rxhub.transport.socketio.payload import write_json
+from rxhub.transport.payload import write_json
 
 __all__ = ["command"]
 

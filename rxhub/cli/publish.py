@@ -14,7 +14,7 @@ from rxhub import Event
 from rxhub.cli.lines import LONGEST
 from rxhub.cli.server import INTERRUPTED, Key, Server, User, connected
 from rxhub.cli.status import STDIN, Status, complain, ending, open_input
-from rxhub.transport.socketio.payload import write_json
+from rxhub.transport.payload import write_json
 
 __all__ = ["command"]
 

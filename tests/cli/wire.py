@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from rxhub import EventHub
 from rxhub.server import Running
 from tests.cli.terminal import COMMAND
+from tests.threads import until
 
-__all__ = ["ENV", "listening", "peer", "variables", "wait"]
+__all__ = ["ENV", "listening", "peer", "variables"]
 
 ENV = ("FTRACK_SERVER", "FTRACK_API_USER", "FTRACK_API_KEY")
 
@@ -27,19 +27,10 @@ def peer(server: Running) -> Generator[EventHub]:
     before = server.stats["subscriptions"]
     with EventHub(server.url, server.api_user, server.api_key) as hub:
         hub.connect()
-        wait(lambda: server.stats["subscriptions"] > before)
+        until(lambda: server.stats["subscriptions"] > before)
         with hub.start():
             yield hub
-    wait(lambda: server.stats["subscriptions"] <= before)
-
-
-def wait(holds: Callable[[], bool]) -> None:
-    """Until something holds in another thread or process, for ten seconds at most."""
-    tick = threading.Event()
-    for _ in range(1000):
-        if holds():
-            return
-        tick.wait(0.01)
+    until(lambda: server.stats["subscriptions"] <= before)
 
 
 @contextmanager
@@ -51,9 +42,9 @@ def listening(server: Running, *arguments: str) -> Generator[subprocess.Popen[by
     )
     try:
         # The hub's own subscriber to replies, and the one of the command.
-        wait(lambda: server.stats["subscriptions"] >= before + 2 or process.poll() is not None)
+        until(lambda: server.stats["subscriptions"] >= before + 2 or process.poll() is not None)
         yield process
     finally:
         process.kill()
         process.communicate()
-        wait(lambda: server.stats["subscriptions"] <= before)
+        until(lambda: server.stats["subscriptions"] <= before)

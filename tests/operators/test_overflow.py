@@ -22,6 +22,7 @@ from reactivex.scheduler.scheduler import Scheduler
 from rxhub.errors import Overflow
 from rxhub.operators._overflow import Strategy, overflow
 from rxhub.subject import Subject
+from tests.threads import until
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
@@ -436,13 +437,6 @@ def join(threads: list[threading.Thread]) -> None:
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 PRODUCERS, EACH = 3, 200

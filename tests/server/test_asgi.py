@@ -27,8 +27,8 @@ from rxhub.server.connection import Connection, Ending
 from rxhub.server.events import EventServer
 from rxhub.server.keys import Hash, hashed
 from rxhub.transport.socketio.protocol import Handshake
-from tests.server.peers import until
 from tests.server.wire import answer, credentials, packet, request, socket_url, wire
+from tests.threads import until
 
 LIMITED = User("limited", Hash(hashed("limited key")), publish=Topics(["studio.*"]), subscribe=Topics(["studio.*"]))
 OTHER = User("other", Hash(hashed("other key")))

@@ -18,8 +18,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from rxhub.server import Limits, Running, SlowConsumer, running
-from tests.server.peers import PythonClient, until
+from tests.server.peers import PythonClient
 from tests.server.wire import Wire, answer, credentials, opened, packet, raw, request, socket_url, wire
+from tests.threads import until
 
 LARGE = "x" * 20_000
 

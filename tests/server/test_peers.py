@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from rxhub.server import Running, running
-from tests.server.peers import PEERS, FtrackJavaScriptClient, Peer, PythonClient, until
+from tests.server.peers import PEERS, FtrackJavaScriptClient, Peer, PythonClient
+from tests.threads import until
 
 DATA = {
     "text": 'a:b::c:::{"d"}',

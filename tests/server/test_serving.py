@@ -17,9 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server import Users, running, serve
 from rxhub.server.keys import new_key
-from tests.server.peers import until
 from tests.server.wire import Wire, answer, frame, opened, packet, request, wire
-from tests.threads import elsewhere
+from tests.threads import elsewhere, until
 
 
 def test_it_listens_on_this_machine_only_with_a_key_of_its_own() -> None:

@@ -18,11 +18,11 @@ from websockets.frames import CloseCode
 from rxhub.errors import EventError, ProtocolError
 from rxhub.event import Event
 from rxhub.transport import Sink
+from rxhub.transport.outbox import Letter, Outbox
+from rxhub.transport.payload import read_answer, read_event, resent, write_event
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import Unreachable, explained, shake_hands
 from rxhub.transport.socketio.interests import SUBSCRIBE, Interests, Notice
-from rxhub.transport.socketio.outbox import Letter, Outbox
-from rxhub.transport.socketio.payload import read_answer, read_event, resent, write_event
 from rxhub.transport.socketio.protocol import MAX_PACKET, ClientSession, Code, Handshake, Packet, State
 from rxhub.transport.socketio.recent import Recent
 from rxhub.transport.socketio.watchdog import Watchdog

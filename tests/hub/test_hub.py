@@ -584,6 +584,9 @@ def test_an_observer_that_raises_disturbs_nobody(hub: EventHub, which: str, capl
         ("https://studio.example", "HTTPS://Studio.example/", True),
         ("https://studio.example", "https://other.example", False),
         ("https://studio.example", "http://studio.example", False),
+        ("nats://a", "tls://A:4222", True),
+        ("nats://a,b", "nats://c,b", True),
+        ("nats://a", "nats://b", False),
         ("https://me:key@studio.example", "https://studio.example", True),
     ],
 )
@@ -591,6 +594,12 @@ def test_hubs_of_one_url_meet(one: str, other: str, meet: bool) -> None:
     with EventHub(one) as hub, EventHub(other) as another:
         assert hub.meets(another) is another.meets(hub) is meet
         assert hub.meets(hub)
+
+
+def test_hubs_of_two_streams_do_not_meet() -> None:
+    with EventHub("nats://a", stream="x") as hub:
+        with EventHub("nats://a", stream="x") as same, EventHub("nats://a") as other:
+            assert hub.meets(same) and not hub.meets(other)
 
 
 # Publishing
