@@ -31,6 +31,7 @@ from reactivex.abc import DisposableBase
 
 from rxhub.bridge.gap import GAP
 from rxhub.bridge.ledger import Counts, Ledger
+from rxhub.bridge.progress import Progress
 from rxhub.errors import NotFoundError, Overflow, RxHubError
 from rxhub.event import Event
 from rxhub.expression import parse
@@ -94,6 +95,7 @@ class Bridge:
         self.subscription = subscription
         self.name = name or socket.gethostname()
         self._ledger = Ledger(buffer)
+        self._progress = Progress(target, source.get_server_url(), subscription, self.name)
         self._process = os.getpid()
         self._id = ""
         self._ended = False
@@ -136,6 +138,10 @@ class Bridge:
             self._end()
             if not self._ledger.wait(max(0.0, end - monotonic())):
                 logger.warning("%d events were read and are not stored yet.", self.counts.waiting)
+            noted = self._progress.note(self._ledger.secured, at_once=True)
+            if noted is not None:
+                with suppress(RxHubError, TimeoutError):
+                    noted.result(max(0.0, end - monotonic()))
         return self.counts
 
     def __enter__(self) -> Self:
@@ -181,6 +187,7 @@ class Bridge:
         self._floor = floor
         self._notice_what_the_inbox_dropped()
         self._mark()
+        self._progress.note(self._ledger.secured)
         self._soon(self._sweep, _BEAT if self._ledger.gap is None else _EAGER)
 
     def _stands(self, state: ConnectionState) -> None:
@@ -217,13 +224,16 @@ class Bridge:
         gap = ledger.gap
         if gap is None or not self._hears() or not ledger.has_room:
             return
+        known = self._progress.recalled()
+        if known is None:
+            return
         until = datetime.now(UTC)
         about = {
             "bridge": self.name,
             "server": self.source.get_server_url(),
             "subscription": self.subscription,
         }
-        marker = Event(GAP, data={**about, **gap.data(until)})
+        marker = Event(GAP, data={**about, **gap.behind(known).data(until)})
         try:
             sent = self.target.publish(marker)
         except RxHubError:

@@ -5,10 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-__all__ = ["GAP", "Gap"]
+__all__ = ["EVER", "GAP", "Gap", "Place"]
 
 GAP = "rxhub.bridge.gap"
 """The topic of markers."""
+
+EVER = datetime.min.replace(tzinfo=UTC)
+"""Before everything."""
+
+
+class Place(NamedTuple):
+    """A place in the order of events: that of an event, or of a marker.
+
+    Attributes:
+        floor: a time before which the event had not come, while everything that came until then is before it.
+        id: of the event; before a marker, that of the last event.
+    """
+
+    floor: datetime | None = None
+    id: str | None = None
 
 
 class Gap(NamedTuple):
@@ -32,8 +47,14 @@ class Gap(NamedTuple):
         """This one and one that was open already, as one."""
         if earlier is None:
             return self
-        first = min(earlier, self, key=lambda gap: gap.since or _EVER)
+        first = min(earlier, self, key=lambda gap: gap.since or EVER)
         return first._replace(lost=self.lost + earlier.lost)
+
+    def behind(self, place: Place) -> Gap:
+        """What is left of it, if up to this place nothing is missing."""
+        if place.floor is None or (self.since is not None and self.since >= place.floor):
+            return self
+        return self._replace(since=place.floor, last=place.id)
 
     def data(self, until: datetime) -> dict[str, Any]:
         """What a marker tells of it; times as ISO 8601 with milliseconds, in UTC.
@@ -55,9 +76,6 @@ class Gap(NamedTuple):
         since = "Whatever was published before" if self.since is None else f"Events between {_written(self.since)} and"
         lost = f", {self.lost:,} events for certain" if self.lost else ""
         return f"{since} {_written(until)} may be missing{lost} ({self.why}). A marker tells it."
-
-
-_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def _written(time: datetime) -> str:

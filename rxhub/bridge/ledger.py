@@ -14,7 +14,7 @@ from datetime import datetime
 from threading import Condition, Lock
 from typing import NamedTuple
 
-from rxhub.bridge.gap import Gap
+from rxhub.bridge.gap import EVER, Gap, Place
 
 __all__ = ["Counts", "Ledger", "Settled"]
 
@@ -67,13 +67,6 @@ class _Passed(NamedTuple):
     gap: Gap | None
 
 
-class _Place(NamedTuple):
-    """A place in the order of events: the latest time before this one came, and its id."""
-
-    floor: datetime | None = None
-    id: str | None = None
-
-
 class Ledger:
     """The books of one bridge. A gap is open from the start, as nobody knows what was published before.
 
@@ -84,12 +77,12 @@ class Ledger:
     def __init__(self, buffer: int) -> None:
         self._buffer = buffer
         self._under_way: deque[_Passed] = deque()
-        self._markers = 0
+        self._marking: deque[Gap] = deque()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._gap: Gap | None = Gap("started", None)
         self._room: int | None = None
-        self._latest = _Place()
-        self._stored = _Place()
+        self._latest = Place()
+        self._stored = Place()
         self._counts = Counts()
         self._changed = Condition(Lock())
 
@@ -97,12 +90,20 @@ class Ledger:
     def counts(self) -> Counts:
         """How many there were of each so far."""
         with self._changed:
-            return self._counts._replace(waiting=len(self._under_way) - self._markers)
+            return self._counts._replace(waiting=len(self._under_way) - len(self._marking))
 
     @property
     def gap(self) -> Gap | None:
         """The open gap, if there is one."""
         return self._gap
+
+    @property
+    def secured(self) -> Place:
+        """Up to where everything is stored, or told by a marker that is."""
+        with self._changed:
+            places = [self._stored]
+            places += [Place(gap.since, gap.last) for gap in (*self._marking, self._gap) if gap is not None]
+        return min(places, key=lambda place: place.floor or EVER)
 
     @property
     def has_room(self) -> bool:
@@ -127,7 +128,7 @@ class Ledger:
             sent: done when the target has accepted it.
         """
         with self._changed:
-            self._latest = _Place(floor, identifier)
+            self._latest = Place(floor, identifier)
             self._enter(_Passed(identifier, floor, sent, None))
 
     def marked(self, identifier: str, until: datetime, sent: Future[None], gap: Gap) -> None:
@@ -137,7 +138,7 @@ class Ledger:
             if self._gap == gap:
                 self._gap = None
             self._latest = self._latest._replace(floor=until)
-            self._markers += 1
+            self._marking.append(gap)
             self._enter(_Passed(identifier, until, sent, gap))
 
     def missed(self, why: str, reason: str = "", lost: int = 0, room: bool = True) -> bool:
@@ -185,10 +186,10 @@ class Ledger:
     def _accepted(self, passed: _Passed) -> Settled | None:
         counts = self._counts
         if passed.gap is None:
-            self._stored = _Place(passed.floor, passed.id)
+            self._stored = Place(passed.floor, passed.id)
             self._counts = counts._replace(stored=counts.stored + 1)
             return None
-        self._markers -= 1
+        self._marking.popleft()
         self._stored = self._stored._replace(floor=passed.floor)
         self._counts = counts._replace(gaps=counts.gaps + 1)
         return Settled(passed.gap, passed.floor)
@@ -202,7 +203,7 @@ class Ledger:
             self._counts = counts._replace(lost=counts.lost + 1)
             gap = Gap("refused", self._stored.floor, self._stored.id, str(error), 1)
         else:
-            self._markers -= 1
+            self._marking.popleft()
         new = self._gap is None
         self._gap = gap.joined(self._gap)
         return Settled(self._gap, None) if new else None

@@ -10,7 +10,7 @@ from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.state import ConnectionState
 
-__all__ = ["Sink", "Transport"]
+__all__ = ["Durable", "Sink", "Transport"]
 
 
 class Sink(Protocol):
@@ -81,4 +81,16 @@ class Transport(Protocol):
 
     def forked(self) -> None:
         """Be closed, in a child process: what is open is the parent's, as are its threads and its locks."""
+        ...
+
+
+class Durable(Transport, Protocol):
+    """A transport behind which something lasts."""
+
+    def keep(self, key: str, text: str) -> Future[None]:
+        """Keep a short text under a key, in the place of the one before; the future is done when it is kept."""
+        ...
+
+    def kept(self, key: str) -> Future[str | None]:
+        """The text under a key; None if there is none."""
         ...

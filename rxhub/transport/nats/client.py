@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Lock
@@ -30,6 +30,7 @@ from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.filters import Filters
 from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.notes import Notes
 from rxhub.transport.nats.ordered import Ordered
 from rxhub.transport.nats.publishing import Parcel, Publishing
 from rxhub.transport.nats.pulling import Message
@@ -188,6 +189,12 @@ class NatsTransport:
         if self.filters.subjects is not before:
             self._changed(_LINGERING)
 
+    def keep(self, key: str, text: str) -> Future[None]:
+        return self._ask(lambda notes: notes.write(key, text))
+
+    def kept(self, key: str) -> Future[str | None]:
+        return self._ask(lambda notes: notes.read(key))
+
     def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
         life, self._life = self._life, None
         ended: Future[None] = Future()
@@ -219,6 +226,14 @@ class NatsTransport:
         if self._life is life:
             self._life = None
 
+    def _ask(self, question: Callable[[Notes], Coroutine[Any, Any, T]]) -> Future[T]:
+        life = self._life
+        if life is None:
+            refused: Future[T] = Future()
+            refused.set_exception(HubConnectionError("The hub is not connected to NATS; call connect() first."))
+            return refused
+        return asyncio.run_coroutine_threadsafe(question(life.notes), life.loop)
+
     def _changed(self, delay: float) -> None:
         life = self._life
         if life is not None:
@@ -234,6 +249,7 @@ class _Life:
     ) -> None:
         self.loop = loop
         self.link = Link(transport.address, transport.name, self._told)
+        self.notes = Notes(self.link, transport.subjects.stream)
         self.ending: asyncio.Task[None] | None = None
         self._last = last
         self._transport = transport
