@@ -228,18 +228,19 @@ class Bridge:
         if known is None:
             return
         until = datetime.now(UTC)
+        told = gap.behind(known, until)
         about = {
             "bridge": self.name,
             "server": self.source.get_server_url(),
             "subscription": self.subscription,
         }
-        marker = Event(GAP, data={**about, **gap.behind(known).data(until)})
+        marker = Event(GAP, data={**about, **told.data(until)})
         try:
             sent = self.target.publish(marker)
         except RxHubError:
             return  # the gap is still open
         assert sent is not None
-        ledger.marked(marker.id, until, sent, gap)
+        ledger.marked(marker.id, until, sent, gap, told)
         sent.add_done_callback(self._settle)
 
     def _hears(self) -> bool:

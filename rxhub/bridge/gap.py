@@ -50,11 +50,12 @@ class Gap(NamedTuple):
         first = min(earlier, self, key=lambda gap: gap.since or EVER)
         return first._replace(lost=self.lost + earlier.lost)
 
-    def behind(self, place: Place) -> Gap:
-        """What is left of it, if up to this place nothing is missing."""
+    def behind(self, place: Place, until: datetime) -> Gap:
+        """What is left of it, before `until`, if up to this place nothing is missing."""
         if place.floor is None or (self.since is not None and self.since >= place.floor):
             return self
-        return self._replace(since=place.floor, last=place.id)
+        # Another machine's clock may be ahead of ours.
+        return self._replace(since=min(place.floor, until), last=place.id)
 
     def data(self, until: datetime) -> dict[str, Any]:
         """What a marker tells of it; times as ISO 8601 with milliseconds, in UTC.

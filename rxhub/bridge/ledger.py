@@ -131,15 +131,23 @@ class Ledger:
             self._latest = Place(floor, identifier)
             self._enter(_Passed(identifier, floor, sent, None))
 
-    def marked(self, identifier: str, until: datetime, sent: Future[None], gap: Gap) -> None:
-        """Enter the marker of a gap, which is closed by it, unless something more was lost meanwhile."""
+    def marked(self, identifier: str, until: datetime, sent: Future[None], gap: Gap, told: Gap) -> None:
+        """Enter the marker of a gap, which is closed by it, unless something more was lost meanwhile.
+
+        Args:
+            identifier: the marker's.
+            until: as it tells.
+            sent: done when the target has accepted it.
+            gap: what was open.
+            told: what the marker tells of it; that is open again if it is refused.
+        """
         with self._changed:
             self._room = None
             if self._gap == gap:
                 self._gap = None
             self._latest = self._latest._replace(floor=until)
-            self._marking.append(gap)
-            self._enter(_Passed(identifier, until, sent, gap))
+            self._marking.append(told)
+            self._enter(_Passed(identifier, until, sent, told))
 
     def missed(self, why: str, reason: str = "", lost: int = 0, room: bool = True) -> bool:
         """Open a gap behind what was passed on last, or add to the one that is open; whether it is a new one.

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.bridge.gap import Gap
+from rxhub.bridge.gap import Gap, Place
 from rxhub.bridge.ledger import REMEMBERED, Counts, Ledger
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,7 +22,7 @@ def at(second: float) -> datetime:
 def marked(ledger: Ledger) -> Ledger:
     """Without the gap that is open from the start."""
     assert ledger.gap is not None
-    ledger.marked("marker", at(0), done(), ledger.gap)
+    ledger.marked("marker", at(0), done(), ledger.gap, ledger.gap)
     ledger.settle()
     return ledger
 
@@ -52,13 +52,13 @@ def test_what_is_accepted_counts_as_stored_in_order() -> None:
 def test_a_gap_is_open_from_the_start_and_closed_by_its_marker_alone() -> None:
     ledger = Ledger(10)
     assert ledger.gap == Gap("started", None)
-    ledger.marked("m", at(1), done(ValueError("no")), Gap("started", None))
+    ledger.marked("m", at(1), done(ValueError("no")), Gap("started", None), Gap("started", None))
     assert ledger.gap is None
     [told] = ledger.settle()
     assert told.gap == ledger.gap == Gap("started", None) and told.marked is None
-    ledger.marked("n", at(2), done(), Gap("started", None))
+    ledger.marked("n", at(2), done(), Gap("started", None), Gap("started", at(1)))
     [told] = ledger.settle()
-    assert told == (Gap("started", None), at(2)) and ledger.gap is None and ledger.counts.gaps == 1
+    assert told == (Gap("started", at(1)), at(2)) and ledger.gap is None and ledger.counts.gaps == 1
 
 
 def test_a_gap_begins_behind_what_was_passed_on_last() -> None:
@@ -95,7 +95,7 @@ def test_an_overflow_lasts_until_half_of_what_was_under_way_is_stored() -> None:
     sent[1].set_result(None)
     ledger.settle()
     assert ledger.has_room and ledger.gap is not None
-    ledger.marked("m", at(9), Future(), ledger.gap)
+    ledger.marked("m", at(9), Future(), ledger.gap, ledger.gap)
     assert ledger.gap is None and ledger.has_room and ledger.counts == Counts(0, 2, 2, 1, 0, 1)
 
 
@@ -118,7 +118,6 @@ class Play:
         self.floor = 0
         self.under_way: list[tuple[Future[None], int | None]] = []
         self.lost: list[int] = []
-        self.marks: list[Gap] = []
         self.enclosed: list[tuple[datetime | None, datetime]] = []
 
     def step(self, step: str, place: int) -> None:
@@ -127,6 +126,17 @@ class Play:
         for gap, until in self.ledger.settle():
             if until is not None:
                 self.enclosed.append((gap.since, until))
+        self.check_what_is_secured()
+
+    def check_what_is_secured(self) -> None:
+        """If a bridge dies now, the next one marks a gap from here on: whatever is lost before must be marked."""
+        secured = self.ledger.secured.floor
+        if secured is not None:
+            lost = [*self.lost, *[came for _, came in self.under_way if came is not None]]
+            assert all(at(came) > secured or self.is_enclosed(came) for came in lost)
+
+    def is_enclosed(self, came: int) -> bool:
+        return any((since is None or since < at(came)) and at(came) <= until for since, until in self.enclosed)
 
     def arrive(self, _: int) -> None:
         ledger = self.ledger
@@ -152,7 +162,7 @@ class Play:
         if gap is not None and self.ledger.has_room:
             sent: Future[None] = Future()
             self.under_way.append((sent, None))
-            self.ledger.marked(f"marker {self.now}", at(self.now), sent, gap)
+            self.ledger.marked(f"marker {self.now}", at(self.now), sent, gap, gap)
 
     def store(self, place: int) -> None:
         if self.under_way:
@@ -184,7 +194,15 @@ def test_whatever_is_lost_lies_within_a_gap_and_the_counts_add_up(steps: list[tu
     counts = play.ledger.counts
     assert counts.waiting == 0 and counts.lost == len(play.lost) and counts.gaps == len(play.enclosed)
     for came in play.lost:
-        assert any((since is None or since < at(came)) and at(came) <= until for since, until in play.enclosed), came
+        assert play.is_enclosed(came)
+
+
+def test_what_another_bridge_has_stored_is_no_gap() -> None:
+    gap = Gap("reconnected", at(3), "x", "", 2)
+    assert gap.behind(Place(), at(9)) == gap.behind(Place(at(2), "w"), at(9)) == gap
+    assert gap.behind(Place(at(5), "y"), at(9)) == Gap("reconnected", at(5), "y", "", 2)
+    assert gap.behind(Place(at(10), "y"), at(9)).since == at(9)
+    assert Gap("started", None).behind(Place(at(5), None), at(9)).since == at(5)
 
 
 def test_counts_in_words() -> None:
