@@ -1,0 +1,16 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_hashes() -> Iterator[None]:
+    """A hash of a key takes a tenth of a second on purpose, and each server of a test has a key."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rxhub.server.keys._N", 2)
+        patch.setattr("rxhub.server.keys._P", 1)
+        yield
