@@ -117,8 +117,9 @@ def test_after_unsubscribing_it_gets_no_more(server: Running, make: Make, kind: 
     before = server.stats["subscriptions"]
     peer.unsubscribe(identifier)
     until(lambda: server.stats["subscriptions"] == before - 1)
+    received = server.stats["events_received"]
     other.publish("studio.a", {})
-    until(lambda: server.stats["events_received"] >= 4)
+    until(lambda: server.stats["events_received"] > received)
     assert server.stats["events_delivered"] == 0
 
 

@@ -38,10 +38,10 @@ def test_at_the_end_everything_that_was_accepted_is_delivered() -> None:
     def read(client: Wire) -> None:
         with pytest.raises(ConnectionClosed):
             while True:
-                got.append(client.receive(10))
+                got.append(client.receive())
 
     with ExitStack() as stack:
-        with running(grace=5) as server:
+        with running(grace=20) as server:
             client = stack.enter_context(wire(server))
             publisher = stack.enter_context(wire(server))
             client.subscribe("topic=a")

@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["cancelled"]
 
-_AGAIN = 0.25
+_AGAIN = 0.05
 
 
 async def cancelled(*tasks: asyncio.Task[Any] | None) -> None:
