@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rxhub.cli.status import Status, ending
+
+if TYPE_CHECKING:
+    from rxhub.server import Backplane
 
 __all__ = ["command"]
 
@@ -41,6 +45,21 @@ def command(
         bool,
         typer.Option("--drop", help="Drop the oldest events of a client that does not read, instead of the client."),
     ] = False,
+    nats: Annotated[
+        str | None,
+        typer.Option(
+            "--nats",
+            metavar="URL",
+            envvar="RXHUB_NATS",
+            show_default=False,
+            help="Store events in NATS, and act as one server with all others that do: nats://host:4222,host2:4222",
+        ),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="DIR", help="Store events in a directory, by a NATS server of our own."),
+    ] = None,
+    stream: Annotated[str, typer.Option(metavar="NAME", help="The stream that events are stored in.")] = "events",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every connection.")] = False,
 ) -> Status:
     """Serve events to ftrack's clients and to rxhub's, until Ctrl-C."""
@@ -69,17 +88,35 @@ def command(
     def tell(url: str) -> None:
         typer.echo("\n".join([f"server    {url}", *printed]))
 
-    serve(
-        known,
-        host=host,
-        port=port,
-        certificate=certificate,
-        private_key=private_key,
-        plain_text=plain_text,
-        origins=origin or (),
-        heartbeat=heartbeat,
-        heartbeat_timeout=3 * heartbeat,
-        slow_consumer=SlowConsumer.DROP if drop else SlowConsumer.DISCONNECT,
-        on_start=tell,
-    )
+    with ExitStack() as stack:
+        serve(
+            known,
+            host=host,
+            port=port,
+            certificate=certificate,
+            private_key=private_key,
+            plain_text=plain_text,
+            origins=origin or (),
+            heartbeat=heartbeat,
+            heartbeat_timeout=3 * heartbeat,
+            slow_consumer=SlowConsumer.DROP if drop else SlowConsumer.DISCONNECT,
+            backplane=_backplane(nats, store, stream, stack),
+            on_start=tell,
+        )
     return Status.MATCHED
+
+
+def _backplane(nats: str | None, store: Path | None, stream: str, stack: ExitStack) -> Backplane | None:
+    if nats is None and store is None:
+        return None
+    from rxhub.server import Backplane
+
+    try:
+        if store is None:
+            return Backplane(nats or "", stream=stream)
+        from rxhub.embedded import store as private
+
+        server = stack.enter_context(private(store))
+        return Backplane(server.url, server.user, server.password, stream)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--nats" if store is None else "--stream") from None
