@@ -18,6 +18,7 @@ from rxhub.hub.attaching import Attaching
 from rxhub.hub.connecting import Connecting
 from rxhub.hub.life import Life
 from rxhub.hub.publishing import Publishing
+from rxhub.hub.remembering import Remembering
 from rxhub.hub.subscribing import Subscribing
 from rxhub.inbox import Action, Inbox
 from rxhub.lifetime import watch
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["EventHub"]
 
 
-class EventHub(Connecting, Subscribing, Publishing, Attaching, Life):
+class EventHub(Connecting, Subscribing, Publishing, Remembering, Attaching, Life):
     """Routes events to subscribers in order of priority, and lets them stop, reply and compose.
 
     Args:

@@ -29,15 +29,18 @@ from rxhub.transport import Sink
 from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled
+from rxhub.transport.nats.catalogue import catalogue
 from rxhub.transport.nats.filters import Filters
-from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.link import Link, Part
 from rxhub.transport.nats.ordered import Ordered
 from rxhub.transport.nats.publishing import Parcel, Publishing
 from rxhub.transport.nats.pulling import Message
+from rxhub.transport.nats.replay import Playback
 from rxhub.transport.nats.streams import configuration, ensured
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.outbox import Outbox
 from rxhub.transport.payload import read_stored, write_event
+from rxhub.transport.stored import Reader, Span, StreamState
 
 __all__ = ["NatsTransport"]
 
@@ -46,6 +49,8 @@ _RESENT = 0.75
 _NANOSECONDS = 1_000_000_000
 # A filter that nobody needs any more is kept for that long: what it brings costs less than changing it.
 _LINGERING = 1.0
+# Seconds for an answer that somebody waits for.
+_PATIENCE = 10.0
 # Between two looks whether a hub that was full has room.
 _BREATH = 0.005
 
@@ -81,6 +86,8 @@ class NatsTransport:
         self._life: _Life | None = None
         self._last: _Life | None = None
         self._opening = Lock()
+        # What is read of history, on the loop alone. It goes on if the hub hangs up and connects again.
+        self._playbacks: set[Playback] = set()
         self.position: int | None = None
 
     @property
@@ -184,9 +191,20 @@ class NatsTransport:
         if self.filters.subjects is not before:
             self._changed(_LINGERING)
 
+    def read(self, expression: Expression, span: Span, reader: Reader) -> Playback:
+        playback = Playback(self.loop, self.subjects, expression, span, reader, self._left)
+        self.loop.call_soon_threadsafe(self._joined, playback)
+        return playback
+
+    def streams(self) -> tuple[StreamState, ...]:
+        return self.call(catalogue(self.link), _PATIENCE)
+
     def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
         life, self._life = self._life, None
         ended: Future[None] = Future()
+        if not keep and (life is not None or self._playbacks):
+            with suppress(RuntimeError):  # the loop of a process that ends
+                self.loop.call_soon_threadsafe(self._end_playbacks)
         if life is not None:
             self._last = life
             life.loop.call_soon_threadsafe(life.end, timeout, keep, ended)
@@ -202,6 +220,7 @@ class NatsTransport:
                 life.link.abandon()
         self._life = self._last = None
         self._opening = Lock()
+        self._playbacks = set()
         self.outbox.forked()
         self.filters.forked()
 
@@ -214,6 +233,25 @@ class NatsTransport:
         """A life has ended by itself."""
         if self._life is life:
             self._life = None
+
+    def resume(self, link: Link) -> None:
+        """Read on what was being read of history; for a life that has just connected."""
+        for playback in self._playbacks:
+            link.attach(playback)
+
+    def _joined(self, playback: Playback) -> None:
+        self._playbacks.add(playback)
+        if self._life is not None and self._life.is_connected:
+            self._life.link.attach(playback)
+
+    def _left(self, playback: Playback) -> None:
+        self._playbacks.discard(playback)
+        if self._life is not None:
+            self._life.drop(playback)
+
+    def _end_playbacks(self) -> None:
+        for playback in list(self._playbacks):
+            playback.lost(HubConnectionError("The hub was disconnected from NATS before everything had been read."))
 
     def _changed(self, delay: float) -> None:
         life = self._life
@@ -238,12 +276,23 @@ class _Life:
         self._waiting: deque[Event] = deque()
         self._lingering: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._dropping: set[asyncio.Task[None]] = set()
 
     def begin(self) -> None:
         self._starting = self.loop.create_task(self._start())
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has been: parts can be attached to the link."""
+        return self._live is not None
+
     def hurry(self) -> None:
         self.link.hurry()
+
+    def drop(self, part: Part) -> None:
+        """End a part."""
+        self._dropping = {task for task in self._dropping if not task.done()}
+        self._dropping.add(self.loop.create_task(self.link.detach(part)))
 
     def change(self, delay: float) -> None:
         """The filters have changed."""
@@ -287,6 +336,7 @@ class _Life:
         link.attach(live)
         await live.settled()
         link.attach(Publishing(transport.outbox, horizon, lambda: None if live.is_settled else live.settled()))
+        transport.resume(link)
         self._sink.changed(ConnectionState(Phase.CONNECTED))
 
     def _told(self, connected: bool, reason: str, attempts: int) -> None:
