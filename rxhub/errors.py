@@ -24,6 +24,7 @@ __all__ = [
     "ProtocolError",
     "Refused",
     "RxHubError",
+    "StoreError",
     "StreamError",
     "TooLate",
     "UsersError",
@@ -173,3 +174,7 @@ class PlainTextRefused(RxHubError, ValueError):
 
 class UsersError(RxHubError, ValueError):
     """The users of a server cannot be read, or not be changed like this."""
+
+
+class StoreError(RxHubError, RuntimeError):
+    """The private NATS server of a directory cannot be started, or the directory not be used."""
