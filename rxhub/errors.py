@@ -28,6 +28,7 @@ __all__ = [
     "StreamError",
     "TooLate",
     "UsersError",
+    "as_exception",
 ]
 
 
@@ -178,3 +179,12 @@ class UsersError(RxHubError, ValueError):
 
 class StoreError(RxHubError, RuntimeError):
     """The private NATS server of a directory cannot be started, or the directory not be used."""
+
+
+def as_exception(error: BaseException) -> Exception:
+    """The error itself, or, for what is no `Exception`, one that outcomes can hold."""
+    if isinstance(error, Exception):
+        return error
+    interrupted = CallbackInterrupted(f"The callback ended by {type(error).__name__}.")
+    interrupted.__cause__ = error
+    return interrupted
