@@ -8,6 +8,7 @@ __all__ = [
     "CallbackInterrupted",
     "EventError",
     "ExpressionError",
+    "GroupError",
     "HubClosed",
     "HubConnectionError",
     "NoReply",
@@ -82,7 +83,7 @@ class NotUniqueError(RxHubError, ValueError):
 
 
 class NotFoundError(RxHubError, LookupError):
-    """No subscriber has this id."""
+    """No subscriber, or no dead letter, has this id."""
 
 
 class HubConnectionError(RxHubError, ConnectionError):
@@ -167,6 +168,10 @@ class StreamError(RxHubError):
 
     def __str__(self) -> str:
         return f"JetStream refuses {self.asked or 'a message'}: {self.description} ({self.number})."
+
+
+class GroupError(RxHubError, ValueError):
+    """A group of processes cannot be joined like this: others of it do something else."""
 
 
 class PlainTextRefused(RxHubError, ValueError):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rxhub.errors import RxHubError
 from rxhub.event import Event
 from rxhub.transport.nats.pulling import Message
-
-if TYPE_CHECKING:
-    from rxhub.transport.nats.processing.workers import Returned
 
 __all__ = ["Expired", "Job", "TimedOut"]
 
@@ -32,9 +29,9 @@ class Job:
         until: by the monotonic clock, how long nobody else gets it.
         event: what the message holds; None as long as it was not read, or if it cannot be.
         attempt: which attempt is due or under way; 1 is the first.
-        is_counted: whether this attempt is known to the group.
-        is_begun: whether it was handed to the workers, and not taken back.
-        is_over: whether nobody waits for its handler any more, though it may still run.
+        is_noted: whether the group has a note of its attempts.
+        run: how often it was handed to workers or taken from them again; a result of an earlier run is late.
+        is_begun: whether it was handed to workers, and is to be settled as its handler ends.
         began: by the monotonic clock, when its handler was called.
         task: what takes special care of it.
         waiter: what waits for its handler.
@@ -45,10 +42,10 @@ class Job:
         "began",
         "event",
         "is_begun",
-        "is_counted",
-        "is_over",
+        "is_noted",
         "message",
         "reply",
+        "run",
         "task",
         "until",
         "waiter",
@@ -60,9 +57,17 @@ class Job:
         self.until = until
         self.event: Event | None = None
         self.attempt = 1
-        self.is_counted = False
+        self.is_noted = False
+        self.run = 0
         self.is_begun = False
-        self.is_over = False
         self.began = 0.0
         self.task: asyncio.Task[Any] | None = None
-        self.waiter: asyncio.Future[Returned] | None = None
+        self.waiter: asyncio.Future[BaseException | None] | None = None
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        event, message = self.event, self.message
+        if event is None:
+            return f"the message {message.sequence} ({message.subject})"
+        return f"{event.topic} {event.id} (message {message.sequence})"

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from threading import Thread
 from time import monotonic
 from typing import Any, cast
@@ -130,11 +131,11 @@ class Tasks:
                 return
             job.began = now = monotonic()
             if now > job.until:
-                self._ended(Returned(job, Expired()))
+                self._ended(Returned(job, job.run, Expired(), 0.0))
                 continue
             task = self._loop.create_task(self._run(job), context=self._context.copy())
             self._running[job] = task
-            task.add_done_callback(lambda task, job=job: self._done(job, task))
+            task.add_done_callback(partial(self._done, job, job.run, now))
 
     async def _run(self, job: Job) -> BaseException | None:
         deadline = asyncio.timeout(self._timeout)
@@ -148,10 +149,11 @@ class Tasks:
             return error
         return None
 
-    def _done(self, job: Job, task: asyncio.Task[BaseException | None]) -> None:
-        self._running.pop(job, None)
+    def _done(self, job: Job, run: int, began: float, task: asyncio.Task[BaseException | None]) -> None:
+        if self._running.get(job) is task:
+            del self._running[job]
         error = asyncio.CancelledError() if task.cancelled() else task.result()
-        self._ended(Returned(job, error))
+        self._ended(Returned(job, run, error, monotonic() - began))
         if isinstance(error, asyncio.CancelledError) and not self._is_over:
             # By whom? A loop that ends cancels all its tasks, and must not be given new ones.
             self._loop.call_later(_BREATH, self._begin)

@@ -127,9 +127,9 @@ class Threads:
                 self._run_errand()
             if job is None:
                 continue
-            now = monotonic()
+            run, now = job.run, monotonic()
             if now > job.until:
-                ended(Returned(job, Expired()))
+                ended(Returned(job, run, Expired(), 0.0))
                 continue
             job.began = now
             seat.job = job
@@ -142,7 +142,7 @@ class Threads:
                 # SystemExit too: the thread goes on, and whoever reads the failures learns of it.
                 failure = error
             seat.job = None
-            ended(Returned(job, failure))
+            ended(Returned(job, run, failure, monotonic() - now))
             # What a handler raised holds its frames, and all that is in them.
             del failure
 

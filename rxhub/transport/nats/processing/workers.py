@@ -25,10 +25,19 @@ _GATHERING = 0.001
 
 
 class Returned(NamedTuple):
-    """A job that workers are done with, and what its handler raised; `Expired` if it was not called at all."""
+    """What came of a job.
+
+    Attributes:
+        job: which.
+        run: which run of it, as `job.run` was when it was handed over.
+        error: what the handler raised; `Expired` if it was not called at all.
+        took: for how many seconds the handler ran.
+    """
 
     job: Job
+    run: int
     error: BaseException | None
+    took: float
 
 
 Ended = Callable[[Returned], None]
