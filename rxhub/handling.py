@@ -69,6 +69,7 @@ class Handling:
         self._idle = idle
         self._changed = Condition()
         self._claimed_by = ""
+        self._leaving = 0
         self._thread: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -194,16 +195,16 @@ class Handling:
             self._release()
 
     def join(self, timeout: float | None) -> bool:
-        """Wait until no context handles the hub; False if one still does after `timeout` seconds."""
+        """Wait until no context handles the hub, and none is leaving; False if one still is after `timeout` seconds."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._claimed_by, timeout)
+            return self._changed.wait_for(lambda: not self._claimed_by and not self._leaving, timeout)
 
     def reset(self) -> None:
         """Forget the context; for a child process, where its thread is gone."""
         if self._loop is not None:
             _of_the_parent.append(self._loop)
         self._changed = Condition()
-        self._claimed_by, self._thread, self._loop = "", None, None
+        self._claimed_by, self._thread, self._loop, self._leaving = "", None, None, 0
 
     def _claim(self, name: str, here: bool = True) -> None:
         with self._changed:
@@ -225,8 +226,14 @@ class Handling:
         finally:
             with self._changed:
                 self._claimed_by, self._thread = "", None
-                self._changed.notify_all()
-            self._idle()
+                self._leaving += 1
+            try:
+                self._idle()
+            finally:
+                # Not before: who closes the hub would go on while the last of it is still being ended here.
+                with self._changed:
+                    self._leaving -= 1
+                    self._changed.notify_all()
 
     def _serve(self, stopped: Flag, batch: Callable[[], None]) -> None:
         while self._inbox.open and not stopped.is_set():

@@ -28,9 +28,10 @@ logger = logging.getLogger("rxhub")
 class Relay(Subject[Emission]):
     """A subject of emissions that no source can end: it ignores completions and reports errors."""
 
-    @property
-    def _signal(self) -> Signal[...]:
-        raise NotImplementedError
+    if TYPE_CHECKING:  # a signal is its own
+
+        @property
+        def _signal(self) -> Signal[...]: ...
 
     def on_error(self, error: Exception) -> None:
         """Log and report a source's error; the receivers stay."""

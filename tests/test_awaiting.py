@@ -111,7 +111,8 @@ def test_several_can_wait_at_once() -> None:
     async def main() -> list[int]:
         subject = Subject[int]()
         waiting = [asyncio.ensure_future(wait_for(subject)) for _ in range(3)]
-        await asyncio.sleep(0.01)
+        while len(subject.observers) < 3:
+            await asyncio.sleep(0)
         subject.on_next(7)
         subject.on_completed()
         return await asyncio.gather(*waiting)

@@ -156,7 +156,7 @@ def test_a_connection_that_breaks_is_made_again_with_all_subscribers(hub: EventH
         for n in range(3):
             [client] = server.clients
             server.drop()
-            until(lambda: server.clients and server.clients != [client])
+            until(lambda: len(server.clients) == 1 and server.clients != [client])
             hub.publish(Event("a", data={"n": n})).result(LIMIT)
         until(lambda: got == [0, 1, 2])
     assert len(server.requests) == 4 and "x" in server.clients[0].subscribers
@@ -234,7 +234,7 @@ def test_a_server_that_acknowledges_nothing(hub: EventHub, server: Server, monke
     server.answers, server.interval = False, 0.05
     hub.connect()
     hub.publish(Event("a")).result(LIMIT)
-    assert server.topics() == ["a"]
+    until(lambda: server.topics() == ["a"])
     hub.publish(Event("b"))
     hub.close()
     until(lambda: not server.clients)
@@ -331,7 +331,7 @@ def test_a_server_that_ends_the_session_is_come_back_to(hub: EventHub, server: S
 
 
 def test_heartbeats_are_answered(server: Server) -> None:
-    server.heartbeat, server.interval = 1, 0.02
+    server.interval = 0.02
     with EventHub(server.url) as hub:
         hub.connect()
         until(lambda: server.clients[0].heartbeats > 20)
@@ -694,6 +694,7 @@ def test_an_answer_counts_even_if_the_question_is_never_acknowledged(hub: EventH
     with hub.start():
         settled(hub, server)
         assert asyncio.run(hub.ask(Event("a"), timeout=LIMIT)).data == 1
+    hub.close(timeout=0)
 
 
 def test_a_question_that_the_server_refuses_is_not_waited_for(hub: EventHub, server: Server) -> None:
@@ -710,10 +711,13 @@ def in_the_network_s_thread(call: Callable[[], Any]) -> Any:
     return asyncio.run_coroutine_threadsafe(run(), background()).result(LIMIT)
 
 
-def test_ending_a_hub_in_the_network_s_own_thread_does_not_wait_for_itself(server: Server) -> None:
+def test_ending_a_hub_in_the_network_s_own_thread_does_not_wait_for_itself(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rxhub.connection._PATIENCE", 0.3)
     server.unanswered = {"a"}
     with EventHub(server.url) as one, EventHub(server.url) as two:
-        for hub, end in ((one, one.close), (two, two.disconnect)):
+        for hub, end in ((one, lambda: one.close(0.3)), (two, two.disconnect)):
             hub.connect()
             sent = hub.publish(Event("a"))
             settled(hub, server)
@@ -740,7 +744,7 @@ def test_many_that_reconnect_at_once(hub: EventHub, server: Server) -> None:
         at_once(*[lambda: hub.reconnect(attempts=1)] * 6)
     assert hub.connected
     settled(hub, server)
-    assert len(server.clients) == 1
+    until(lambda: len(server.clients) == 1)
 
 
 # What goes wrong between threads, and between hubs
@@ -763,7 +767,7 @@ def test_a_subscriber_whose_metadata_is_no_json_replies(hub: EventHub, server: S
     hub.connect()
     with hub.start():
         settled(hub, server)
-        assert asyncio.run(hub.ask(Event("a"), timeout=2)).source["id"] == "live"
+        assert asyncio.run(hub.ask(Event("a"), timeout=LIMIT)).source["id"] == "live"
 
 
 def test_connecting_again_at_once_is_not_ended_by_the_end_of_the_last_attempt(
@@ -824,7 +828,10 @@ def test_what_is_secret_is_not_logged_even_by_who_logs_everything(
     assert "sesame" not in " ".join(told)
 
 
-def test_leaving_async_with_lets_the_loop_go_on_while_the_rest_is_sent(server: Server) -> None:
+def test_leaving_async_with_lets_the_loop_go_on_while_the_rest_is_sent(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rxhub.hub.life.PATIENCE", 0.3)
     turns: list[None] = []
 
     async def main() -> None:

@@ -8,16 +8,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import partial
-from threading import Barrier, Thread, active_count, get_ident
+from threading import Barrier, Thread, get_ident
 from threading import Event as Flag
-from time import monotonic
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import pytest
 
 from rxhub import Event, EventHub
 from rxhub.errors import AlreadyHandled, CallbackInterrupted, HubClosed, HubConnectionError, NotHandledWarning
-from tests.threads import LIMIT, at_once, elsewhere, run_script
+from tests.threads import LIMIT, at_once, elsewhere, run_script, until
 
 pytestmark = pytest.mark.filterwarnings("ignore::rxhub.errors.NotHandledWarning")
 
@@ -29,14 +29,6 @@ def hub() -> Iterator[EventHub]:
     hub = EventHub()
     yield hub
     hub.close(timeout=LIMIT)
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Wait for another thread to bring `condition` about."""
-    end, pause = monotonic() + LIMIT, Flag()
-    while not condition():
-        assert monotonic() < end, "it did not come about"
-        pause.wait(0.001)
 
 
 class MainLoop:
@@ -418,15 +410,16 @@ def test_a_thread_s_context_inside_a_running_loop_says_what_to_use_instead(hub: 
 def test_start_handles_in_one_thread_of_its_own_until_disposed(hub: EventHub) -> None:
     threads: list[int] = []
     hub.subscribe("topic=a", lambda event: threads.append(get_ident()))
-    before = active_count()
+    before = {*enumerate_threads()}
     handle = hub.start()
-    assert active_count() == before + 1
+    own = {*enumerate_threads()} - before
+    assert len(own) == 1
     for _ in range(10):
         hub.publish(Event("a"))
     until(lambda: len(threads) == 10)
     handle.dispose()
     handle.dispose()
-    assert active_count() == before
+    assert not own & {*enumerate_threads()}
     assert len(set(threads)) == 1 and get_ident() not in threads
     hub.publish(Event("a"))
     assert hub.drain() == 1
@@ -663,8 +656,10 @@ def test_a_cancellation_that_comes_together_with_an_event_is_not_lost(hub: Event
 
 def test_cancelling_run_cancels_the_callback_under_way(hub: EventHub) -> None:
     ended: list[str] = []
+    begun = asyncio.Event()
 
     async def callback(event: Event) -> None:
+        begun.set()
         try:
             await asyncio.sleep(LIMIT)
         except asyncio.CancelledError:
@@ -676,7 +671,7 @@ def test_cancelling_run_cancels_the_callback_under_way(hub: EventHub) -> None:
     async def main() -> None:
         task = asyncio.create_task(hub.run())
         hub.publish(Event("a"))
-        await asyncio.sleep(0.005)
+        await asyncio.wait_for(begun.wait(), LIMIT)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
@@ -773,11 +768,13 @@ def test_leaving_async_with_does_not_wait_for_ever_for_a_callback(monkeypatch: p
     waited = asyncio.wait
     monkeypatch.setattr(asyncio, "wait", lambda tasks, timeout=None: waited(tasks, timeout=timeout and 0.01))
     ended: list[str] = []
+    begun = asyncio.Event()
 
     async def main() -> None:
         async with EventHub() as hub:
 
             async def callback(event: Event) -> None:
+                begun.set()
                 try:
                     await asyncio.get_running_loop().create_future()
                 finally:
@@ -786,7 +783,7 @@ def test_leaving_async_with_does_not_wait_for_ever_for_a_callback(monkeypatch: p
             hub.subscribe("topic=a", callback)
             hub.events.subscribe(on_completed=lambda: ended.append("completed"))
             hub.publish(Event("a"))
-            await asyncio.sleep(0.005)
+            await begun.wait()
         assert not hub.handled
 
     asyncio.run(main())

@@ -47,9 +47,9 @@ def test_times_are_seconds_timedeltas_or_datetimes() -> None:
     scheduler.schedule_relative(-5, lambda _, state: ran.append(state), "past")
     scheduler.schedule_absolute(scheduler.now - timedelta(days=1), lambda _, state: ran.append(state), "yesterday")
     assert hub.drain() == 0
-    assert ran[:2] == ["past", "yesterday"]
+    assert {"past", "yesterday"} <= set(ran)
     drained(hub, lambda: len(ran) == 5)
-    assert set(ran[2:]) == {"seconds", "timedelta", "then"}
+    assert set(ran) == {"past", "yesterday", "seconds", "timedelta", "then"}
     hub.close()
 
 
@@ -136,10 +136,9 @@ def test_it_works_on_the_users_own_loop() -> None:
                 ops.delay(0.002, scheduler=hub.scheduler), ops.map(lambda event: get_ident() == thread)
             ).subscribe(got.append)
             await hub.apublish(Event("a"))
-            for _ in range(1000):
-                if got:
-                    break
-                await asyncio.sleep(0.005)
+            async with asyncio.timeout(LIMIT):
+                while not got:
+                    await asyncio.sleep(0.005)
         return got
 
     assert asyncio.run(main()) == [True]

@@ -387,7 +387,6 @@ class TestLife:
         signal.connect(lambda **kwargs: None, weak=False)
         assert repr(signal) == "<Signal s, 1 connection>"
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
     def test_a_child_process_can_connect_and_send_whoever_held_the_lock(self, log):
         signal = Signal()
         signal.connect(log.named("note"), weak=False)

@@ -165,7 +165,7 @@ def watching(ward: Ward) -> None:
         ward.send(sender)
         after = next(ward.clock)
         # A pipeline that another thread is busy with gets it from there.
-        patience = monotonic() + LIMIT / 4
+        patience = monotonic() + LIMIT
         while not [began for began in (*seen,) if before < began < after] and monotonic() < patience:
             sleep(0)
         subscription.dispose()

@@ -55,12 +55,6 @@ class Bucket:
         self._fill()
         return self._tokens >= 1.0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether it is as it was at the start."""
-        self._fill()
-        return self._tokens >= self._size
-
     def _fill(self) -> None:
         now = self._clock()
         self._tokens = min(self._size, self._tokens + (now - self._filled) * self._rate)

@@ -96,7 +96,8 @@ def read_stored(data: bytes) -> Event:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise ProtocolError(f"What is no UTF-8 was received: {error}.") from error
-    return Event.from_wire(_read(text, _any_decoder()))
+    payload = _read(text, _any_decoder())
+    return Event.adopt(cast("dict[str, Any]", payload)) if type(payload) is dict else Event.from_wire(payload)
 
 
 def read_answer(data: str) -> Mapping[str, Any]:

@@ -24,7 +24,8 @@ import ftrack_api.event.hub
 from rxhub import Event, EventHub
 from tests.benchmarks.flood_server import FLOOD
 from tests.benchmarks.measure import Row, compare, faster
-from tests.transport.socketio.relay import install, relaying
+from tests.npm import install
+from tests.transport.socketio.relay import relaying
 
 __all__ = ["run"]
 
@@ -77,7 +78,7 @@ def _beside_npm() -> Row:
     with ExitStack() as stack:
         port, user, key = _program(stack, "event_server")
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        relay = stack.enter_context(relaying(install(folder)))
+        relay = stack.enter_context(relaying(install("relay", folder)))
         return compare(
             "1 KB event to the server and back, one after the other",
             _Trips(stack, f"http://127.0.0.1:{port}", user, key),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
-from rxhub import EventHub
+from rxhub import Event, EventHub
 from rxhub.server import Running
 from tests.cli.terminal import COMMAND
+from tests.threads import LIMIT, until
 
-__all__ = ["ENV", "listening", "peer", "variables", "wait"]
+__all__ = ["ENV", "listening", "peer", "variables"]
 
 ENV = ("FTRACK_SERVER", "FTRACK_API_USER", "FTRACK_API_KEY")
 
@@ -24,36 +24,24 @@ def variables(server: Running) -> dict[str, str]:
 @contextmanager
 def peer(server: Running) -> Generator[EventHub]:
     """Another hub on the server, once that knows of its subscriber to replies."""
-    before = server.stats["subscriptions"]
-    with EventHub(server.url, server.api_user, server.api_key) as hub:
+    with EventHub(server.url, server.api_user, server.api_key) as hub, hub.start():
         hub.connect()
-        wait(lambda: server.stats["subscriptions"] > before)
-        with hub.start():
-            yield hub
-    wait(lambda: server.stats["subscriptions"] <= before)
-
-
-def wait(holds: Callable[[], bool]) -> None:
-    """Until something holds in another thread or process, for ten seconds at most."""
-    tick = threading.Event()
-    for _ in range(1000):
-        if holds():
-            return
-        tick.wait(0.01)
+        hub.publish(Event("settled")).result(LIMIT)
+        yield hub
 
 
 @contextmanager
 def listening(server: Running, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
     """`rxhub listen`, once the server knows of it."""
-    before = server.stats["subscriptions"]
+    # Not the subscriptions that there are: those of the tests before may just be leaving.
+    before = server.stats["events_received"]
     process = subprocess.Popen(
         [*COMMAND, "listen", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables(server)
     )
     try:
         # The hub's own subscriber to replies, and the one of the command.
-        wait(lambda: server.stats["subscriptions"] >= before + 2 or process.poll() is not None)
+        until(lambda: server.stats["events_received"] >= before + 2 or process.poll() is not None)
         yield process
     finally:
         process.kill()
         process.communicate()
-        wait(lambda: server.stats["subscriptions"] <= before)

@@ -22,6 +22,7 @@ from reactivex.scheduler.scheduler import Scheduler
 from rxhub.errors import Overflow
 from rxhub.operators._overflow import Strategy, overflow
 from rxhub.subject import Subject
+from tests.threads import LIMIT, until
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
@@ -425,6 +426,12 @@ def test_a_scheduler_that_refuses_tells_the_producer_each_time() -> None:
 # Threads
 
 
+@pytest.fixture
+def much_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that begin to serve need their time."""
+    monkeypatch.setattr(import_module("rxhub.operators._overflow"), "_FIRST_SERVICE", LIMIT)
+
+
 def in_threads(*targets: Callable[[], object]) -> list[threading.Thread]:
     threads = [threading.Thread(target=target, daemon=True) for target in targets]
     for thread in threads:
@@ -434,21 +441,15 @@ def in_threads(*targets: Callable[[], object]) -> list[threading.Thread]:
 
 def join(threads: list[threading.Thread]) -> None:
     for thread in threads:
-        thread.join(10)
+        thread.join(LIMIT)
         assert not thread.is_alive()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 PRODUCERS, EACH = 3, 200
 
 
 @every_strategy
+@pytest.mark.usefixtures("much_patience")
 @pytest.mark.parametrize("make", [None, EventLoopScheduler, NewThreadScheduler])
 def test_with_many_producers_calls_never_overlap_and_every_value_is_accounted_for(
     strategy: Strategy, make: Callable[[], Any] | None
@@ -512,6 +513,7 @@ class Blocked:
         assert self.go_on.acquire(timeout=60)
 
 
+@pytest.mark.usefixtures("much_patience")
 @pytest.mark.parametrize("make", [None, EventLoopScheduler, NewThreadScheduler])
 def test_disposing_wakes_a_blocked_producer(make: Callable[[], Any] | None) -> None:
     blocked = Blocked(make() if make else None)
@@ -532,6 +534,7 @@ def test_the_end_of_the_source_wakes_a_blocked_producer() -> None:
     assert blocked.operator.waiting == 0
 
 
+@pytest.mark.usefixtures("much_patience")
 @pytest.mark.parametrize("make", [None, EventLoopScheduler, NewThreadScheduler])
 def test_room_wakes_a_blocked_producer_while_the_observer_is_busy_with_the_next(
     make: Callable[[], Any] | None,
@@ -567,6 +570,7 @@ def test_a_thread_of_a_pool_may_wait_for_the_others() -> None:
     assert told == [0, 1, 2]
 
 
+@pytest.mark.usefixtures("much_patience")
 @pytest.mark.parametrize("make", [None, EventLoopScheduler, NewThreadScheduler])
 def test_the_server_itself_gets_an_error_instead_of_a_deadlock(make: Callable[[], Any] | None) -> None:
     scheduler = make() if make else None

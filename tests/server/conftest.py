@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.peers import install
+from tests.npm import install
 
 
 @pytest.fixture(scope="session")
 def installed(request: pytest.FixtureRequest) -> Path:
-    return install(Path(request.config.cache.mkdir("clients")))  # type: ignore[union-attr]
+    return install("clients", Path(request.config.cache.mkdir("clients")))  # type: ignore[union-attr]

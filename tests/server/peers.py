@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -17,36 +16,9 @@ import ftrack_api.event.base
 import ftrack_api.event.hub
 
 from rxhub.server import Running
+from tests.threads import LIMIT, until
 
-__all__ = ["FOLDER", "PEERS", "NodeClient", "Peer", "PythonClient", "install", "until"]
-
-FOLDER = Path(__file__).parents[1] / "peers" / "clients"
-LIMIT = 20.0
-
-
-def until(holds: Callable[[], bool], limit: float = LIMIT) -> None:
-    """Wait for what happens in another thread or process."""
-    tick = threading.Event()
-    for _ in range(int(limit / 0.01)):
-        if holds():
-            return
-        tick.wait(0.01)
-    assert holds(), "It has not happened in time."
-
-
-def install(folder: Path) -> Path:
-    """The JavaScript clients beside their packages, which are downloaded once."""
-    for file in FOLDER.iterdir():
-        shutil.copy(file, folder)
-    if not (folder / "node_modules" / "ws" / "package.json").exists():
-        subprocess.run(
-            ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"],
-            cwd=folder,
-            check=True,
-            timeout=100,
-            capture_output=True,
-        )
-    return folder
+__all__ = ["PEERS", "NodeClient", "Peer", "PythonClient"]
 
 
 class Peer(Protocol):

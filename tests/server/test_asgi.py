@@ -27,8 +27,8 @@ from rxhub.server.connection import Connection, Ending
 from rxhub.server.events import EventServer
 from rxhub.server.keys import Hash, hashed
 from rxhub.transport.socketio.protocol import Handshake
-from tests.server.peers import until
 from tests.server.wire import answer, credentials, packet, request, socket_url, wire
+from tests.threads import until
 
 LIMITED = User("limited", Hash(hashed("limited key")), publish=Topics(["studio.*"]), subscribe=Topics(["studio.*"]))
 OTHER = User("other", Hash(hashed("other key")))
@@ -213,6 +213,7 @@ def test_health_is_open_and_statistics_are_not(server: Running) -> None:
 
 
 def test_statistics_count(server: Running) -> None:
+    until(lambda: server.stats["connections"] == server.stats["subscriptions"] == 0)  # of the tests before
     before = server.stats
     with wire(server) as client:
         client.subscribe("topic=count")
@@ -222,20 +223,17 @@ def test_statistics_count(server: Running) -> None:
         now = server.stats
         grown = {name: now[name] - before[name] for name in now if now[name] != before[name]}
         assert grown.pop("uptime_seconds") > 0
-        assert (
-            grown
-            == {
-                "handshakes": 1,
-                "connections_opened": 1,
-                "connections": 1,
-                "users_connected": 1 - before["users_connected"],
-                "subscriptions": 1,
-                "packets_received": 3,
-                "events_received": 3,
-                "events_delivered": 1,
-            }
-            or before["connections"]
-        )  # others may just be leaving
+        grown.pop("sessions_waiting", None)  # some of the tests before expire in time
+        assert grown == {
+            "handshakes": 1,
+            "connections_opened": 1,
+            "connections": 1,
+            "users_connected": 1,
+            "subscriptions": 1,
+            "packets_received": 3,
+            "events_received": 3,
+            "events_delivered": 1,
+        }
     until(lambda: server.stats["subscriptions"] == 0)
 
 
@@ -303,12 +301,12 @@ def test_a_user_who_is_removed_is_cut_off_and_the_others_are_not(tmp_path: Path)
     file = UsersFile(path)
     file.add("jane", key="key")
     file.add("bob", key="key")
-    with mounted(UsersFile(path), heartbeat=0.1, heartbeat_timeout=5) as server:
+    with mounted(UsersFile(path), heartbeat=0.1) as server:
         as_user = {name: {"ftrack-user": name, "ftrack-api-key": "key"} for name in ("jane", "bob")}
         with wire(server, as_user["jane"]) as jane, wire(server, as_user["bob"]) as bob:
             file.remove("jane")
             with pytest.raises(ConnectionClosed):
-                jane.receive(10)
+                jane.receive()
             assert accepted(bob.do("studio.a"))
             assert request(server, "/socket.io/1/", as_user["jane"])[0] == 401
 

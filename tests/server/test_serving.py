@@ -17,9 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server import Users, running, serve
 from rxhub.server.keys import new_key
-from tests.server.peers import until
 from tests.server.wire import Wire, answer, frame, opened, packet, request, wire
-from tests.threads import elsewhere
+from tests.threads import elsewhere, until
 
 
 def test_it_listens_on_this_machine_only_with_a_key_of_its_own() -> None:
@@ -39,10 +38,10 @@ def test_at_the_end_everything_that_was_accepted_is_delivered() -> None:
     def read(client: Wire) -> None:
         with pytest.raises(ConnectionClosed):
             while True:
-                got.append(client.receive(10))
+                got.append(client.receive())
 
     with ExitStack() as stack:
-        with running(grace=5) as server:
+        with running(grace=20) as server:
             client = stack.enter_context(wire(server))
             publisher = stack.enter_context(wire(server))
             client.subscribe("topic=a")

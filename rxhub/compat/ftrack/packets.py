@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from ssl import SSLError
-from typing import Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from urllib.error import HTTPError
 
 from rxhub.compat.ftrack import exception
@@ -83,23 +83,13 @@ class Packets:
         self._code_name_mapping = {str(code): name for code, name in enumerate(_NAMES)}
         self._code_name_mapping |= {name: code for code, name in self._code_name_mapping.items()}
 
-    # What the other half brings
+    if TYPE_CHECKING:  # what the other half brings
 
-    @property
-    def connected(self) -> bool:
-        """Whether the hub is connected."""
-        raise NotImplementedError
-
-    def get_server_url(self) -> str:
-        """The URL of the server."""
-        raise NotImplementedError
-
-    def reconnect(self, attempts: int = 10, delay: float = 5) -> None:
-        """Connect again."""
-        raise NotImplementedError
-
-    def _prepare_event(self, event: Any) -> None:
-        raise NotImplementedError
+        @property
+        def connected(self) -> bool: ...
+        def get_server_url(self) -> str: ...
+        def reconnect(self, attempts: int = 10, delay: float = 5) -> None: ...
+        def _prepare_event(self, event: Any) -> None: ...
 
     # Socket.IO
 

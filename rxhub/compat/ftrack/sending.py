@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rxhub import errors
 from rxhub.compat.ftrack import exception
@@ -51,13 +51,11 @@ class Sending(Packets):
         self._unacknowledged: OrderedDict[int, _Item] = OrderedDict()
         self._flushing = threading.Lock()
 
-    @property
-    def id(self) -> str:
-        """Of this hub; becomes the source id of what it publishes."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # what the rest of the hub brings
 
-    def _handle(self, event: Any, synchronous: bool = False) -> list[Any] | None:
-        raise NotImplementedError
+        @property
+        def id(self) -> str: ...
+        def _handle(self, event: Any, synchronous: bool = False) -> list[Any] | None: ...
 
     @property
     def unsent(self) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, MutableMapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, MutableMapping
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -89,23 +88,6 @@ class Subscribing(Sending):
             raise exception.NotFoundError(
                 f"Cannot unsubscribe missing subscriber with identifier {subscriber_identifier}"
             ) from None
-
-    @contextmanager
-    def subscription(
-        self,
-        subscription: str,
-        callback: Any,
-        subscriber: MutableMapping[str, Any] | None = None,
-        priority: float = 100,
-        scheduler: abc.SchedulerBase | None = None,
-    ) -> Generator[str]:
-        """Subscribe `callback` for the time of a `with` block; gives the subscriber's id."""
-        identifier = self.subscribe(subscription, callback, subscriber, priority, scheduler)
-        try:
-            yield identifier
-        finally:
-            with suppress(exception.NotFoundError):
-                self.unsubscribe(identifier)
 
     def _notify_server_about_subscriber(self, subscriber: rxhub.dispatcher.Subscriber) -> None:
         # connect() announces all that it finds, and another thread may subscribe meanwhile: once is enough.

@@ -28,6 +28,7 @@ from rxhub.state import ConnectionState, Phase
 from rxhub.transport import Sink
 from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.filters import Filters
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.ordered import Ordered
@@ -340,8 +341,9 @@ class _Life:
         try:
             if self._starting is not None and not self._starting.done():
                 if self._live is None:
-                    self._starting.cancel()
-                await asyncio.wait([self._starting])
+                    await cancelled(self._starting)
+                else:
+                    await asyncio.wait([self._starting])
             deadline = monotonic() + timeout
             while transport.unsent and self._live is not None and monotonic() < deadline:
                 await asyncio.sleep(0.01)

@@ -26,6 +26,8 @@ __all__ = ["Line"]
 _PATIENCE = 3
 # A server that was stopped, or whose cable was pulled, is noticed after that times two or three.
 _PING_INTERVAL = 3
+# Seconds between two looks whether the client has closed itself.
+_LOOK = 0.5
 # More than any window of ours keeps under way: nats-py drops what comes beyond it.
 _MOST_PENDING = 1_000_000
 
@@ -46,6 +48,7 @@ class Line:
         self.server = server
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._trouble = ""
+        self._watching: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, server: str, address: Address, name: str) -> Line:
@@ -89,6 +92,7 @@ class Line:
         except BaseException:
             await line.close()
             raise
+        line._watching = asyncio.create_task(line._watch())
         return line
 
     @property
@@ -180,6 +184,12 @@ class Line:
         self._trouble = _told(error)
         logger.debug("NATS at %s: %s", self.server, self._trouble)
 
+    async def _watch(self) -> None:
+        """Notice that the client has closed itself, which it does not tell if an error came while it hung up."""
+        while not self.client.is_closed:
+            await asyncio.sleep(_LOOK)
+        await self._closed()
+
     async def _closed(self) -> None:
         last = self.client.last_error
         self._end(self._trouble or ("the connection ended" if last is None else _told(last)))
@@ -187,6 +197,8 @@ class Line:
     def _end(self, reason: str) -> None:
         if not self.gone.done():
             self.gone.set_result(reason)
+        if self._watching is not None:
+            self._watching.cancel()
 
 
 def _told(error: BaseException) -> str:

@@ -24,6 +24,7 @@ import nats.errors
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.backoff import Backoff, shuffled
 from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.line import Line
 
 __all__ = ["Link", "Part"]
@@ -88,7 +89,7 @@ class Link:
 
     async def detach(self, part: Part) -> None:
         """End a part; returns when it has ended."""
-        await _cancelled(self._parts.pop(part, None))
+        await cancelled(self._parts.pop(part, None))
 
     async def ready(self, timeout: float | None = None) -> Line:
         """The line, once there is one.
@@ -148,7 +149,7 @@ class Link:
     async def close(self) -> None:
         """End all parts, hang up, and be over."""
         self.is_closed = True
-        await _cancelled(self._keeping)
+        await cancelled(self._keeping)
         for part in list(self._parts):
             await self.detach(part)
         line, self.line = self.line, None
@@ -181,7 +182,7 @@ class Link:
             self.line = None
             self._standing.clear()
             for part, task in list(self._parts.items()):
-                await _cancelled(task)
+                await cancelled(task)
                 if part in self._parts:
                     self._parts[part] = None
             await line.close()
@@ -231,12 +232,6 @@ class Link:
             if monotonic() - began > _HELD:
                 backoff.reset()
             await asyncio.sleep(backoff.delay())
-
-
-async def _cancelled(task: asyncio.Task[None] | None) -> None:
-    if task is not None and task is not asyncio.current_task():
-        task.cancel()
-        await asyncio.wait([task])
 
 
 def _nobody(connected: bool, reason: str, attempts: int) -> None:

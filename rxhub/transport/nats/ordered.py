@@ -24,6 +24,7 @@ from typing import Any
 
 import nats.errors
 
+from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling
 from rxhub.transport.nats.streams import last_sequence
@@ -107,12 +108,14 @@ class Ordered:
             await self._begin(line)
         else:
             await self._check(line)
+        marking = asyncio.create_task(self._mark(line))
+        going = asyncio.create_task(self._go_through(line))
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._mark(line))
-                tasks.create_task(self._go_through(line))
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
+            # Not by a TaskGroup, which cancels each task once; see `cancelled`.
+            done, _ = await asyncio.wait([marking, going], return_when=asyncio.FIRST_COMPLETED)
+            done.pop().result()
+        finally:
+            await cancelled(marking, going)
 
     async def _begin(self, line: Line) -> None:
         changes = self._changes
@@ -188,12 +191,7 @@ class Ordered:
             logger.info("The stream %s is read by another consumer: %s", self._stream, error)
         finally:
             self._pulling = None
-            for task in (reading, drained):
-                task.cancel()
-            await asyncio.wait([reading, drained])
-            for task in (reading, drained):
-                if not task.cancelled():
-                    task.exception()
+            await cancelled(reading, drained)
             # It would be forgotten by itself, a minute later.
             with suppress(nats.errors.Error, OSError):
                 await line.client.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer}")

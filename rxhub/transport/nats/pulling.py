@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from nats.aio.msg import Msg
@@ -42,8 +42,12 @@ class ConsumerGone(StreamError):
         super().__init__(404, NO_CONSUMER, why, f"a pull of {consumer}")
 
 
-class Message(NamedTuple):
-    """One message of a stream.
+class Message:
+    """One message of a stream, as a consumer sends it.
+
+    What it tells of itself stands in the subject of its acknowledgement (NATS's ADR-15):
+    `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<turn>.<time>.<pending>`; newer servers may put a domain and
+    an account hash before the stream, and a token behind.
 
     Attributes:
         subject: under which it is stored.
@@ -52,38 +56,40 @@ class Message(NamedTuple):
         reply: where it is acknowledged.
         sequence: its place in the stream.
         turn: its place among what this consumer has sent, 1 for the first.
-        delivered: how often it has been sent, this time included.
-        pending: how many more there were for the consumer when it was sent.
-        nanoseconds: when it was stored, since the epoch.
     """
 
-    subject: str
-    headers: Mapping[str, str]
-    data: bytes
-    reply: str
-    sequence: int
-    turn: int
-    delivered: int
-    pending: int
-    nanoseconds: int
+    __slots__ = ("_at", "_tokens", "data", "headers", "reply", "sequence", "subject", "turn")
+
+    def __init__(self, msg: Msg) -> None:
+        self.subject = msg.subject
+        self.headers: Mapping[str, str] = msg.headers or _NO_HEADERS
+        self.data = msg.data
+        self.reply = msg.reply
+        # Read at once is what every reader asks for.
+        self._tokens = tokens = msg.reply.split(".")
+        self._at = at = 4 if len(tokens) == 9 else 6
+        self.sequence = int(tokens[at + 1])
+        self.turn = int(tokens[at + 2])
+
+    @property
+    def delivered(self) -> int:
+        """How often it has been sent, this time included."""
+        return int(self._tokens[self._at])
+
+    @property
+    def pending(self) -> int:
+        """How many more there were for the consumer when it was sent."""
+        return int(self._tokens[self._at + 4])
+
+    @property
+    def nanoseconds(self) -> int:
+        """When it was stored, in nanoseconds since the epoch."""
+        return int(self._tokens[self._at + 3])
 
     @property
     def time(self) -> float:
         """When it was stored, in seconds since the epoch."""
         return self.nanoseconds / _NANOSECONDS
-
-    @classmethod
-    def read(cls, msg: Msg) -> Message:
-        """What a message of a consumer tells, by the subject of its acknowledgement.
-
-        Format (NATS's ADR-15): `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<turn>.<time>.<pending>`, newer
-        servers may put a domain and an account hash before the stream, and a token behind.
-        """
-        tokens = msg.reply.split(".")
-        at = 4 if len(tokens) == 9 else 6
-        delivered, sequence, turn, time, pending = map(int, tokens[at : at + 5])
-        headers: Mapping[str, str] = msg.headers or _NO_HEADERS
-        return cls(msg.subject, headers, msg.data, msg.reply, sequence, turn, delivered, pending, time)
 
 
 _NO_HEADERS: Mapping[str, str] = {}
@@ -217,7 +223,7 @@ class Pulling:
             self.pin = headers.get("Nats-Pin-Id", self.pin)
         self._coming -= 1
         self.held += 1
-        self._take(Message.read(msg))
+        self._take(Message(msg))
 
     def _status(self, headers: Mapping[str, str]) -> None:
         status, description = headers["Status"], headers.get("Description", "")

@@ -20,15 +20,11 @@ class Recent:
 
     Args:
         size: how many are remembered; about 100 bytes each.
-
-    Attributes:
-        duplicates: how many were found so far.
     """
 
     def __init__(self, size: int = 4096) -> None:
         self._size = size
         self._ids: OrderedDict[str, bool] = OrderedDict()
-        self.duplicates = 0
 
     def is_duplicate(self, event: Event) -> bool:
         """Whether `event` was resent and had come before; notes that it has come."""
@@ -44,7 +40,6 @@ class Recent:
                 ids.popitem(last=False)
             return False
         if before or resent:
-            self.duplicates += 1
             return True
         ids.move_to_end(identifier)
         return False

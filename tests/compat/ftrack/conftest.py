@@ -9,6 +9,7 @@ import pytest
 
 from rxhub.server import Running, running
 from tests.compat.ftrack.judged import OURS
+from tests.threads import LIMIT
 
 
 @pytest.fixture(scope="package")
@@ -26,7 +27,7 @@ def hub(server: Running) -> Generator[Any]:
     hub.close()
 
 
-def _wait_until(hub: Any, condition: Any, seconds: float = 10.0) -> None:
+def _wait_until(hub: Any, condition: Any, seconds: float = LIMIT) -> None:
     """Handle events until something holds; bounded."""
     end = monotonic() + seconds
     while not condition() and monotonic() < end:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import rxhub
 from rxhub.errors import Overflow
 from tests.compat.ftrack.judged import BOTH, OURS, THEIRS, outcome
-from tests.test_hub_against_ftrack import Deed, deeds, events, subscribed
+from tests.hub.test_against_ftrack import Deed, deeds, events, subscribed
 
 DATA = Path(__file__).parents[2] / "data"
 WILD = (DATA / "expressions.txt").read_text(encoding="utf-8").splitlines()

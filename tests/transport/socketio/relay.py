@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["install", "relaying"]
-
-_RELAY = Path(__file__).parents[2] / "peers" / "relay"
-
-
-def install(folder: Path) -> Path:
-    """Put the relay into `folder`, beside its package, which is downloaded if it is not there."""
-    for file in _RELAY.iterdir():
-        shutil.copy(file, folder)
-    if not (folder / "node_modules" / "socket.io" / "package.json").exists():
-        subprocess.run(
-            ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"],
-            cwd=folder,
-            check=True,
-            timeout=100,
-            capture_output=True,
-        )
-    return folder
+__all__ = ["relaying"]
 
 
 @contextmanager

@@ -141,6 +141,7 @@ def test_a_server_that_stops_reading_leaves_memory_bounded(server: Server) -> No
         hub.publish(Event("settled")).result(LIMIT)
         paused = list(server.clients)
         server.call(lambda: [client.socket.transport.pause_reading() for client in paused])
+        until(lambda: not any(client.socket.transport.is_reading() for client in paused))
         sent: list[Any] = []
         with pytest.raises(Overflow):
             for _ in range(1000):

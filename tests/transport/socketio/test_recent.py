@@ -9,7 +9,7 @@ from rxhub.transport.socketio.recent import Recent
 def test_a_resent_event_is_a_duplicate_if_it_has_come() -> None:
     recent = Recent()
     assert not recent.is_duplicate(Event("a", id="1"))
-    assert recent.is_duplicate(Event("a", id="1", sent="now")) and recent.duplicates == 1
+    assert recent.is_duplicate(Event("a", id="1", sent="now"))
     assert not recent.is_duplicate(Event("a", id="2", sent="now"))
     assert recent.is_duplicate(Event("a", id="2", sent="now"))
     assert recent.is_duplicate(Event("a", id="2"))  # the first copy, overtaken by the second

@@ -10,14 +10,15 @@ import pytest
 
 from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError
+from tests.npm import install
 from tests.threads import LIMIT, until
-from tests.transport.socketio.relay import install, relaying
+from tests.transport.socketio.relay import relaying
 
 
 @pytest.fixture(scope="session")
 def installed(request: pytest.FixtureRequest) -> Path:
     """The relay beside its package, which is downloaded once and kept in pytest's cache."""
-    return install(Path(request.config.cache.mkdir("relay")))  # type: ignore[union-attr]
+    return install("relay", Path(request.config.cache.mkdir("relay")))  # type: ignore[union-attr]
 
 
 @pytest.fixture(scope="module")

@@ -216,6 +216,27 @@ def test_a_callback_that_does_not_return_is_not_waited_for_longer_than_told(capl
     assert sorted(ended) == ALL
 
 
+def test_who_closes_it_comes_back_when_all_has_completed_whoever_completes_it() -> None:
+    hub, told, completing, go = EventHub(), [], Flag(), Flag()
+
+    def at_the_end() -> None:
+        completing.set()
+        assert go.wait(LIMIT)
+        told.append("completed")
+
+    def close() -> None:
+        hub.close(LIMIT)
+        told.append("closed")
+
+    hub.events.subscribe(on_completed=at_the_end)
+    hub.start()
+    with elsewhere(close) as closing:
+        assert completing.wait(LIMIT)
+        closing.thread.join(0.05)  # long enough to come back too early
+        go.set()
+    assert told == ["completed", "closed"]
+
+
 def test_what_waits_unhandled_is_told(caplog: pytest.LogCaptureFixture) -> None:
     hub = EventHub()
     for _ in range(3):
@@ -389,11 +410,12 @@ def test_at_exit_hubs_are_closed() -> None:
         BEGINNING
         + """
 hub = EventHub()
-hub.subscribe("topic=a", lambda event: print("handled"))
+handled = threading.Event()
+hub.subscribe("topic=a", lambda event: print("handled") or handled.set())
 hub.events.subscribe(on_completed=lambda: print("completed"))
 hub.start()
 hub.publish(Event("a"))
-time.sleep(0.1)
+handled.wait(20)
 """
     ).split() == ["handled", "completed"]
 

@@ -1,0 +1,168 @@
+"""The hub as users hold it: its parts, made and put together, and what becomes of one event."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context
+from os import urandom
+from threading import Event as Flag
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from rxhub.connection import Connection
+from rxhub.dispatcher import Dispatcher, Subscriber
+from rxhub.event import Event
+from rxhub.handling import Handling
+from rxhub.hub.attaching import Attaching
+from rxhub.hub.connecting import Connecting
+from rxhub.hub.life import Life
+from rxhub.hub.publishing import Publishing
+from rxhub.hub.subscribing import Subscribing
+from rxhub.inbox import Action, Inbox
+from rxhub.lifetime import watch
+from rxhub.owned import OwnedSubject
+from rxhub.pipeline import Pipeline
+from rxhub.publisher import Publisher, identity
+from rxhub.scheduler import HandlingScheduler
+
+if TYPE_CHECKING:
+    from rxhub.description import Description
+
+__all__ = ["EventHub"]
+
+
+class EventHub(Connecting, Subscribing, Publishing, Attaching, Life):
+    """Routes events to subscribers in order of priority, and lets them stop, reply and compose.
+
+    Args:
+        server_url: the scheme chooses the transport. `memory://` is a hub of this process alone, on
+            `memory://name` all hubs of the process under that name see each other's events; `http://` and
+            `https://` lead to an event server as ftrack has it. `nats://` (or `tls://`) stores every event in a
+            stream of NATS JetStream, from which hubs read it; `nats://one,two,three` names the servers of a cluster.
+        api_user: who publishes; becomes `source.user.username` of published events.
+        api_key: the user's key, for transports that authenticate.
+        headers: further headers, for transports that have them.
+        cookies: further cookies, likewise.
+        inbox: how many events may wait for being handled.
+        overflow: what happens to one more: "error" (the publisher gets `Overflow`), "drop-oldest",
+            "drop-newest", "latest" (keep the newest alone) or "block" (the publisher waits, and what comes over
+            the network is not read until there is room).
+        outbox: how many published events may wait for being accepted by a server. One more gets `Overflow`, or
+            waits if `overflow` is "block".
+        stream: of NATS JetStream, in which events are stored: letters, digits, `-` and `_`. "events" if it is not
+            given. For `nats://` alone.
+
+    Attributes:
+        id: of this hub; becomes `source.id` of published events, so that replies find back.
+        events: every event, before any handler.
+        scheduler: a reactivex scheduler on the handling context.
+
+    Raises:
+        ValueError: if the URL has no scheme that rxhub knows, or an option is out of range.
+        TypeError: if headers or cookies are no mappings.
+    """
+
+    # All that knows of time, for a hub on another: rxhub.testing's.
+    _Inbox = Inbox
+    _Handling = Handling
+    _Scheduler = HandlingScheduler
+
+    def __init__(
+        self,
+        server_url: str = "memory://",
+        api_user: str | None = None,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        *,
+        inbox: int = 100_000,
+        overflow: str = "error",
+        outbox: int = 100_000,
+        stream: str | None = None,
+    ) -> None:
+        for name, value in (("headers", headers), ("cookies", cookies)):
+            if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"Expected mapping for {name}, got {value!r}.")
+        self.id = urandom(16).hex()
+        self._stream = stream
+        self._inbox = self._Inbox(inbox, overflow)
+        self._link = self._new_link(server_url, api_user, api_key, headers, cookies, outbox)
+        self._dispatcher = self._new_dispatcher()
+        self._handling = self._Handling(self._inbox, self, self._finish)
+        self._removed = deque()
+        self._lock = RLock()
+        self._reconnecting = RLock()
+        self._closing = Flag()
+        self._plugins = None
+        self._bridges = {}
+        self.events = OwnedSubject(serialize=True)
+        self.scheduler = self._Scheduler(self._inbox)
+        self._publisher = Publisher(
+            self.id, api_user, self._link, self._inbox, self._handling, self._dispatcher, self.scheduler
+        )
+        watch(self)
+
+    # What a hub with another face makes otherwise (rxhub.compat)
+
+    def _new_link(
+        self,
+        server_url: str,
+        api_user: str | None,
+        api_key: str | None,
+        headers: Mapping[str, str] | None,
+        cookies: Mapping[str, str] | None,
+        outbox: int,
+    ) -> Connection:
+        who = identity(self.id, api_user)
+        return Connection(server_url, self._inbox, who, api_user, api_key, headers, cookies, outbox, self._stream)
+
+    def _new_dispatcher(self) -> Dispatcher:
+        return Dispatcher(self._joined, self._left)
+
+    # What it shows of itself
+
+    def __repr__(self) -> str:
+        handled = f"handled by {self._handling.claimed_by}" if self.handled else "not handled"
+        state = self._link.state
+        return f"<EventHub {self.get_server_url()} {state}, {len(self._dispatcher)} subscribers, {handled}>"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from rxhub.views.subscribers import hub_page
+
+        return hub_page(self, self._dispatcher.subscribers).bundle()
+
+    def describe(self) -> Description:
+        """Who is connected: the subscribers in dispatch order, the receivers of all signals, the plugins.
+
+        Printed, it is a table of each.
+        """
+        from rxhub.description import Description, living
+
+        plugins = () if self._plugins is None else self._plugins.report()
+        return Description(repr(self), self._dispatcher.subscribers, living(), tuple(plugins))
+
+    # What handling does with one event (rxhub.handling.Handler)
+
+    def handle(self, event: Event, run: Callable[[Coroutine[Any, Any, Any], Context], Any]) -> None:
+        """Run one event through observers and subscribers; called by the handling context."""
+        self.events.on_next(event)
+        self._dispatcher.dispatch(event, self._publisher.answer, run)
+
+    async def handle_async(self, event: Event) -> None:
+        """As `handle`, on the running loop; called by the handling context."""
+        self.events.on_next(event)
+        await self._dispatcher.dispatch_async(event, self._publisher.answer)
+
+    # What the dispatcher tells
+
+    def _joined(self, subscriber: Subscriber) -> None:
+        self._link.transport.interest(subscriber.id, subscriber.expression, subscriber.metadata)
+
+    def _left(self, subscriber: Subscriber) -> None:
+        self._link.transport.forget(subscriber.id)
+        pipeline = subscriber.callback
+        if isinstance(pipeline, Pipeline) and not pipeline.disposed:
+            # Removed by its id: its observer would wait for ever.
+            self._removed.append(pipeline)
+            self._inbox.call_soon(Action(self._complete_removed))

@@ -1,0 +1,209 @@
+"""The methods of a hub that are about its life: the contexts in which it is handled, its end, and a fork."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Event as Flag
+from threading import RLock
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, cast
+
+from reactivex import abc
+
+from rxhub.errors import HubConnectionError
+from rxhub.handling import PATIENCE, Invoke
+from rxhub.hub.parts import Parts
+from rxhub.pipeline import Pipeline
+from rxhub.transport.loop import in_its_thread
+
+if TYPE_CHECKING:
+    from rxhub.hub.hub import EventHub
+
+__all__ = ["Life"]
+
+logger = logging.getLogger("rxhub")
+
+
+class Life(Parts):
+    """From when a hub is first handled to when it has ended."""
+
+    _runner: asyncio.Task[None] | None = None
+    _finished = False
+
+    # The handling contexts
+
+    def start(self, invoke: Invoke | None = None) -> abc.DisposableBase:
+        """Handle events in a background thread, or wherever `invoke` brings them.
+
+        Args:
+            invoke: hands a function to a host application's main loop, such as
+                `maya.utils.executeDeferred`; called with one batch at a time.
+
+        Returns:
+            What ends the handling when disposed, after the event under way; also usable in `with`.
+
+        Raises:
+            AlreadyHandled: if another context handles the hub.
+        """
+        return self._handling.start(invoke)
+
+    def wait(self, duration: float | None = None) -> None:
+        """Handle events in this thread as they come.
+
+        Args:
+            duration: seconds; None is until the hub is disconnected or closed, or Ctrl-C.
+
+        Raises:
+            AlreadyHandled: if another context handles the hub.
+            HubConnectionError: if the hub is not connected and nothing is left to handle.
+        """
+        if not self._link.accepts and not self._inbox.ready:
+            raise HubConnectionError("The hub is not connected, so no event can arrive. Call connect() first.")
+        self._handling.wait(duration)
+
+    def drain(self) -> int:
+        """Handle what waits, and what that brings about; how many events it was.
+
+        Raises:
+            AlreadyHandled: if another context handles the hub.
+        """
+        return self._handling.drain()
+
+    async def run(self) -> None:
+        """Handle events on the running loop until cancelled or closed.
+
+        Raises:
+            AlreadyHandled: if another context handles the hub.
+        """
+        await self._handling.run()
+
+    @property
+    def handled(self) -> bool:
+        """Whether a context handles the hub."""
+        return bool(self._handling.claimed_by)
+
+    @property
+    def dropped(self) -> int:
+        """How many events the full inbox has dropped or refused so far."""
+        return self._inbox.dropped
+
+    # The end
+
+    def close(self, timeout: float = PATIENCE) -> None:
+        """End the hub: take nothing new, end the event under way, flush, disconnect, complete the observables.
+
+        Args:
+            timeout: seconds to wait for the event under way and for what is still to be sent. A callback
+                that runs longer keeps running; the observables then complete when it has ended.
+        """
+        end = monotonic() + timeout
+        sent = self._begin_to_close(timeout)
+        if sent is None:
+            return
+        if in_its_thread():
+            # All hubs of the process would wait with us, and we for ourselves.
+            self._finish()
+            return
+        if not self._handling.here and not self._handling.join(timeout):
+            logger.warning(
+                "A callback of the hub still runs %g s after close(); the hub ends when the callback does.", timeout
+            )
+        # Hanging up takes a moment more.
+        with suppress(TimeoutError, HubConnectionError):
+            sent.result(max(0.0, end - monotonic()) + 2.0)
+        self._end_closing(sent)
+
+    def _begin_to_close(self, timeout: float) -> Future[None] | None:
+        """Take nothing new; what is done when all has been sent, or None if the hub was closed before."""
+        with self._lock:
+            if not self._inbox.open:
+                return None
+            lost = self._inbox.close()
+        self._closing.set()
+        if lost:
+            logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
+        return self._link.transport.close(timeout)
+
+    def _end_closing(self, sent: Future[None]) -> None:
+        error = sent.exception() if sent.done() else "no time was left."
+        if error is not None:
+            logger.warning("Not everything could be sent before the hub was closed: %s", error)
+        self._finish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        runner = asyncio.create_task(self.run())
+        await asyncio.sleep(0)
+        if runner.done():
+            runner.result()
+        self._runner = runner
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        runner, self._runner = self._runner, None
+        sent = self._begin_to_close(PATIENCE)
+        if sent is not None:
+            # As close(), but the loop goes on meanwhile.
+            await asyncio.wait([asyncio.wrap_future(sent)], timeout=PATIENCE + 2.0)
+            self._end_closing(sent)
+        if runner is None:
+            return
+        await asyncio.wait([runner], timeout=PATIENCE)
+        if not runner.done():
+            logger.warning("A callback of the hub still ran %g s after close(), and is cancelled.", PATIENCE)
+            runner.cancel()
+            await asyncio.wait([runner], timeout=PATIENCE)
+        if error is None and runner.done() and not runner.cancelled():
+            runner.result()
+
+    def _finish(self) -> None:
+        """Complete what there is to observe, once the hub is closed and nobody handles it any more."""
+        with self._lock:
+            if self._inbox.open or self._finished or self.handled:
+                return
+            self._finished = True
+        # First: a plugin may look at the hub while it ends, and its pipelines are completed with the others.
+        if self._plugins is not None:
+            self._plugins.end(cast("EventHub", self))
+        for bridge in list(self._bridges.values()):
+            bridge.dispose()
+        self.events.on_completed()
+        self._dispatcher.complete()
+        for subscriber in self._dispatcher.subscribers:
+            if isinstance(subscriber.callback, Pipeline):
+                subscriber.callback.complete()
+        self._complete_removed()
+        self._link.end()
+
+    def _complete_removed(self) -> None:
+        while self._removed:
+            self._removed.popleft().complete()
+
+    def forked(self) -> None:
+        """Start anew in a child process: no lock is held, nobody handles, nothing waits, and nothing is connected."""
+        self._lock, self._reconnecting = RLock(), RLock()
+        self._closing = Flag()
+        self._inbox.renew_lock()
+        self._handling.reset()
+        self._dispatcher.renew_locks()
+        self.events.renew_lock()
+        self._publisher.forked()
+        if self._plugins is not None:
+            self._plugins.renew_lock()
+        for subscriber in self._dispatcher.subscribers:
+            if isinstance(subscriber.callback, Pipeline):
+                subscriber.callback.renew_lock()
+        self._link.forked()

@@ -1,0 +1,44 @@
+"""What a hub is made of, and what of it its methods share."""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Event as Flag
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from rxhub.connection import Connection
+from rxhub.dispatcher import Dispatcher
+from rxhub.event import Event
+from rxhub.handling import Handling
+from rxhub.inbox import Inbox
+from rxhub.pipeline import Pipeline
+from rxhub.publisher import Publisher
+from rxhub.scheduler import HandlingScheduler
+from rxhub.subject import Subject
+
+if TYPE_CHECKING:
+    from rxhub.plugins import Plugins
+    from rxhub.signal_bridge import SignalBridge
+
+__all__ = ["Parts"]
+
+
+class Parts:
+    """The attributes that every kind of methods may rely on; `EventHub` makes them, in an order that matters."""
+
+    id: str
+    events: Subject[Event]
+    scheduler: HandlingScheduler
+
+    _inbox: Inbox
+    _link: Connection
+    _dispatcher: Dispatcher
+    _publisher: Publisher
+    _handling: Handling
+    _lock: RLock
+    _reconnecting: RLock
+    _closing: Flag
+    _removed: deque[Pipeline]
+    _plugins: Plugins | None
+    _bridges: dict[tuple[int, str], SignalBridge]
