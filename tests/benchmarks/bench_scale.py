@@ -25,6 +25,7 @@ from rxhub.transport.nats.publishing import MESSAGE_ID
 from rxhub.transport.nats.pulling import Message
 from rxhub.transport.nats.streams import configuration, ensured
 from tests.benchmarks.clients import (
+    ID,
     Process,
     event,
     masked,
@@ -43,6 +44,7 @@ _CLIENTS = 1_000
 _FURTHER = 10
 _REACHED = 200
 _ROUNDS = 30
+_BURST = 256
 _SETTLE = 0.5
 
 _EVENTS = 40_000
@@ -57,6 +59,7 @@ def run() -> list[Row]:
     """The event server, then NATS."""
     rows = [*_event_server(), asyncio.run(_fsync_always())]
     with nats_cluster() as cluster:
+        rows += _joined(cluster.nodes[0].url, cluster.user, cluster.password)
         return [*rows, *asyncio.run(_by_default(cluster))]
 
 
@@ -108,6 +111,40 @@ async def _fsync_always() -> Row:
             await _create(link, "always", 1)
             (stored,) = await _cost([pid], _SYNCED, lambda: _publish(link, "always", _SYNCED, _KB, ids=True))
         return Row("NATS, one replica, fsync always: an event stored", stored)
+
+
+def _joined(url: str, user: str, password: str) -> list[Row]:
+    """Two servers on one stream: what an event costs that which it was published at, and those that read it."""
+    plane = (url, user, password, "joined")
+    with Process("event_server", *plane) as one, Process("event_server", *plane) as other:
+        publisher, reader, refusing = one.client(), other.client(), other.client()
+        subscribe(reader, "reader", "topic=scale.read")
+        subscribe(refusing, "refusing", "topic=scale.passed and data.name=nobody")
+        subscribe(refusing, "last", "topic=scale.last")
+        last = event("scale.last")
+
+        def cost(topic: str, process: Process, is_read: bool) -> float:
+            packet = event(topic)
+            # Each event has an id of its own, or the stream would store one of them.
+            packets = [each.replace(ID, uuid4().hex) for each in [packet] * _BURST + [last]]
+            frames = b"".join(masked(f"5:{number}+::{each}") for number, each in enumerate(packets, 1))
+            answers = sum(len(unmasked(f'6:::{number}+[{{"success":true}}]')) for number in range(1, len(packets) + 1))
+            before = process.processor_ns()
+            publisher.sendall(frames)
+            receive(publisher, answers)
+            if is_read:
+                receive(reader, _BURST * len(unmasked(f"5:::{packet}")))
+            receive(refusing, len(unmasked(f"5:::{last}")))
+            return (process.processor_ns() - before) / _BURST
+
+        def usual(topic: str, process: Process, is_read: bool = False) -> float:
+            return median([cost(topic, process, is_read) for _ in range(_ROUNDS)])
+
+        return [
+            Row("server on a stream: an event published there, stored, acknowledged", usual("scale.unread", one)),
+            Row("server on a stream: an event read, for one client", usual("scale.read", other, is_read=True)),
+            Row("server on a stream: an event read, for nobody by its data", usual("scale.passed", other)),
+        ]
 
 
 async def _by_default(cluster: Cluster) -> list[Row]:

@@ -15,19 +15,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["Process", "event", "masked", "processor_ns", "receive", "resident", "subscribe", "unmasked"]
+__all__ = ["ID", "Process", "event", "masked", "processor_ns", "receive", "resident", "subscribe", "unmasked"]
+
+ID = "5640749868a24d43ac75801e8f529a89"
+"""The id of `event`."""
 
 _ROOT = Path(__file__).parents[2]
 
 
 class Process:
-    """A server in a process of its own."""
+    """A server in a process of its own: a module of this folder, and the arguments of its command line."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *arguments: str) -> None:
         environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", f"tests.benchmarks.{module}"], stdout=subprocess.PIPE, text=True, env=environment
-        )
+        command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         self._sockets: list[socket.socket] = []
 
     def __enter__(self) -> Process:
@@ -105,14 +107,15 @@ def event(topic: str) -> str:
     """An event of 1 KB as a Socket.IO packet has it, without its number."""
     sent = {
         "topic": topic,
-        "id": "5640749868a24d43ac75801e8f529a89",
+        "id": ID,
         "data": {"name": "bench", "text": "x" * 700},
         "source": {"id": "0908e80e71bb43f5937c63d9e688d33f", "user": {"username": "rxhub"}, "host": "ws-042.local"},
         "target": "",
         "sent": None,
         "inReplyToEvent": None,
     }
-    return json.dumps({"name": "ftrack.event", "args": [sent]})
+    # As a server writes it that has read the event from a stream.
+    return f'{{"name":"ftrack.event","args":[{json.dumps(sent)}]}}'
 
 
 def masked(text: str) -> bytes:
