@@ -76,7 +76,8 @@ class Ordered:
         # The filters to come, each with its boundary.
         self._plan: deque[tuple[int, list[str]]] = deque()
         self._planned = asyncio.Event()
-        self._changes = 0
+        # The first filters are a change too: until they hold, nothing that is stored is sure to come.
+        self._changes = 1
         self._settled = 0
         self._told = asyncio.Event()
         self._changed = asyncio.Event()
