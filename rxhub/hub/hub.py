@@ -16,6 +16,7 @@ from rxhub.event import Event
 from rxhub.handling import Handling
 from rxhub.hub.attaching import Attaching
 from rxhub.hub.connecting import Connecting
+from rxhub.hub.lasting import Lasting
 from rxhub.hub.life import Life
 from rxhub.hub.publishing import Publishing
 from rxhub.hub.subscribing import Subscribing
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["EventHub"]
 
 
-class EventHub(Connecting, Subscribing, Publishing, Attaching, Life):
+class EventHub(Connecting, Subscribing, Publishing, Attaching, Lasting, Life):
     """Routes events to subscribers in order of priority, and lets them stop, reply and compose.
 
     Args:
@@ -96,6 +97,7 @@ class EventHub(Connecting, Subscribing, Publishing, Attaching, Life):
         self._closing = Flag()
         self._plugins = None
         self._bridges = {}
+        self._processings = set()
         self.events = OwnedSubject(serialize=True)
         self.scheduler = self._Scheduler(self._inbox)
         self._publisher = Publisher(

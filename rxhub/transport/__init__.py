@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.state import ConnectionState
 
-__all__ = ["Sink", "Transport"]
+if TYPE_CHECKING:
+    from rxhub.transport.nats.dead import DeadLetters
+    from rxhub.transport.nats.processing.group import Since
+    from rxhub.transport.nats.processing.plan import Plan
+    from rxhub.transport.nats.processing.processing import Processing
+
+__all__ = ["Durable", "Sink", "Transport"]
 
 
 class Sink(Protocol):
@@ -76,4 +82,38 @@ class Transport(Protocol):
 
     def forked(self) -> None:
         """Be closed, in a child process: what is open is the parent's, as are its threads and its locks."""
+        ...
+
+
+@runtime_checkable
+class Durable(Transport, Protocol):
+    """A transport that keeps events for those who come later."""
+
+    def process(
+        self,
+        plan: Plan,
+        handler: Callable[[Event], object],
+        since: Since,
+        replace: bool,
+        parted: Callable[[Processing], object],
+    ) -> Processing:
+        """Handle events as one process of a group, from now on; waits for the server.
+
+        Args:
+            plan: what is to be done.
+            handler: called with each event.
+            since: where a new group begins.
+            replace: whether the terms of the plan replace those of a group that has others.
+            parted: called when it has ended, on the network's loop.
+
+        Raises:
+            HubConnectionError: if no server can be reached.
+            StreamError: if JetStream refuses something.
+            GroupError: if the group has other terms.
+        """
+        ...
+
+    @property
+    def dead(self) -> DeadLetters:
+        """The events that groups could not handle."""
         ...

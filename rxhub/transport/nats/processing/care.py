@@ -185,6 +185,8 @@ class Care:
                     job.name,
                     failure,
                 )
+            if self._link.is_closed:
+                return
             if not self._keeps_place:
                 await self._note_failure(job, error)
                 ward.settle(job, later(_NO_ROOM))
@@ -225,7 +227,7 @@ class Care:
             try:
                 return await ask()
             except (HubConnectionError, StreamError) as error:
-                if not has_run and monotonic() > job.until:
+                if self._link.is_closed or (not has_run and monotonic() > job.until):
                     raise Expired(f"{job.name} is somebody else's by now.") from error
                 logger.debug("%s: %s waits: %s", self._group, job.name, error)
             await asyncio.sleep(backoff.delay())

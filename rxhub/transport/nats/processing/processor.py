@@ -107,7 +107,7 @@ class Processor:
         self._matches = compile(terms.subscription)
         self._retries = subjects.retries_of(plan.group).removesuffix(">")
         self._by_key = terms.key is not None
-        self._keys = (lambda _: ()) if terms.key is None else key_of(terms.key)
+        self._keys = key_of(terms.key or "")
         self._lanes: Lanes[Job] = Lanes()
         self._acks = Acknowledging()
         self._pulling = Pulling(
@@ -134,6 +134,7 @@ class Processor:
         self._passed_over: list[Job] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._routines: list[asyncio.Task[Any]] = []
+        self._has_pulled = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
 
     # Beginning
@@ -167,12 +168,13 @@ class Processor:
         """Pull; called by the link, on each line."""
         self._gathering.lose()
         await self._holding.vouch(line)
-        while True:
+        while self._stopping is None:
             try:
                 await self._pulling.run(line)
             except ConsumerGone as error:
                 logger.warning("The group %s was lost, and is made again: %s", self._plan.group, error.description)
                 await self._restore()
+        self._has_pulled.set()
 
     async def _make_streams(self) -> int:
         """Make what is missing; on how many servers events are stored."""
@@ -214,7 +216,8 @@ class Processor:
         try:
             job.event = event = read_stored(message.data)
         except (ProtocolError, EventError) as error:
-            self._care_for(job, lambda care: care.bury(job, error))
+            unreadable = error
+            self._care_for(job, lambda care: care.bury(job, unreadable))
             return
         if not self._wants(event) and not message.subject.startswith(self._retries):
             self._pass_over(job)
@@ -414,6 +417,11 @@ class Processor:
     async def _stop(self, timeout: float, reason: Exception | None) -> None:
         deadline = monotonic() + timeout
         try:
+            if self._link.line is not None:
+                self._pulling.finish()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST_WORDS):
+                        await self._has_pulled.wait()
             await self._link.detach(self)
             self._gathering.stop()
             for job in self._workers.withdraw():
