@@ -26,6 +26,7 @@ from rxhub.transport.nats.processing.reporting import Failure, Reporter
 from rxhub.transport.nats.processing.retrying import Retrying
 from rxhub.transport.nats.storing import stored
 from rxhub.transport.nats.subjects import Subjects
+from rxhub.transport.payload import read_stored
 
 __all__ = ["Care", "NeverEnded", "Ward"]
 
@@ -156,6 +157,8 @@ class Care:
             job.is_begun = False
             await asyncio.sleep(delay)
             job.attempt += 1
+            # As it was stored, whatever the handler has done to it.
+            job.event = read_stored(job.message.data)
             await self._surely(job, lambda: self._note_beginning(job))
             error = await ward.run_handler(job)
         handled = self._handled
