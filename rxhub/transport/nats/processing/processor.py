@@ -437,7 +437,8 @@ class Processor:
                 while self._is_busy() and monotonic() < deadline:
                     await asyncio.sleep(0.005)
             # Those that still run are not handed back: whoever gets them at once would run beside them.
-            self._hand_back(lambda job: not job.is_begun)
+            is_alive = self._workers.is_alive
+            self._hand_back(lambda job: not (job.is_begun and is_alive))
             left = len(self._holding.jobs)
             if left:
                 logger.warning("%s: %d handlers still run, whose events come again.", self._plan.group, left)
@@ -454,7 +455,7 @@ class Processor:
             self._workers.stop()
 
     def _is_busy(self) -> bool:
-        return any(job.is_begun for job in self._holding.jobs.values())
+        return self._workers.is_alive and any(job.is_begun for job in self._holding.jobs.values())
 
     def _hand_back(self, which: Callable[[Job], bool]) -> None:
         jobs = [job for job in self._holding.jobs.values() if which(job)]
