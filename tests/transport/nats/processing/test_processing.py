@@ -19,32 +19,7 @@ from rxhub.transport.nats.processing.processing import Counts, Processing
 from rxhub.transport.nats.processing.reporting import Failure
 from tests.threads import LIMIT, until
 from tests.transport.nats.processing.made import hold
-
-
-def publish(hub: EventHub, topic: str, *values: Any, **fields: Any) -> None:
-    """One event for each value; they are stored when this returns."""
-    futures = [hub.publish(Event(topic, data={"value": value}, **fields)) for value in values]
-    for future in futures:
-        assert isinstance(future, Future)
-        future.result(LIMIT)
-
-
-class Seen(list[Any]):
-    """The values of the events that a handler got."""
-
-    def __call__(self, event: Event) -> None:
-        self.append(event.data["value"])
-
-    def wait(self, count: int) -> list[Any]:
-        until(lambda: len(self) >= count)
-        return list(self)
-
-
-def is_idle(hub: EventHub, group: str) -> bool:
-    """Whether everything is acknowledged, as the server knows it."""
-    transport: Any = hub._link.transport
-    info = transport.call(transport.link.ask(f"CONSUMER.INFO.{transport.subjects.stream}.{group}"))
-    return not info["num_pending"] and not info["num_ack_pending"]
+from tests.transport.nats.processing.working import Seen, another, is_idle, publish
 
 
 # Which events
@@ -84,7 +59,7 @@ def test_process_is_a_decorator_that_gives_back_the_function(hub: EventHub) -> N
 
 def test_processes_of_a_group_share_events_and_groups_do_not(hub: EventHub, nats: Nats) -> None:
     one, two, other = Seen(), Seen(), Seen()
-    with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as second:
+    with another(nats) as second:
         hub.process("topic=a", one, group="shared")
         second.process("topic=a", two, group="shared")
         hub.process("topic=a", other, group="other")
@@ -321,7 +296,7 @@ def test_a_handler_that_takes_longer_than_the_server_waits_runs_once(hub: EventH
 
     def handle(event: Event) -> None:
         seen(event)
-        enough.wait(2.5)
+        enough.wait(1.5)
 
     with hub.process("topic=a", handle, group="g") as processing:
         # The second one waits all the time.
