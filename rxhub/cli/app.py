@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import demo, doctor, explain, filter, listen, plugins, publish, replay, serve, streams, user
+from rxhub.cli import bridge, demo, doctor, explain, filter, listen, plugins, publish, replay, serve, streams, user
 
 __all__ = ["app"]
 
@@ -28,6 +28,7 @@ app.command("replay")(replay.command)
 app.command("plugins")(plugins.command)
 app.command("doctor")(doctor.command)
 app.command("serve")(serve.command)
+app.command("bridge")(bridge.command)
 app.add_typer(streams.group, name="streams")
 app.add_typer(user.group, name="user")
 
