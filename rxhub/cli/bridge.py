@@ -14,6 +14,7 @@ import typer
 
 from rxhub import EventHub
 from rxhub.bridge import Bridge, Counts
+from rxhub.cli.nats import NatsPassword, NatsUser
 from rxhub.cli.server import INTERRUPTED, Key, User
 from rxhub.cli.status import Status, complain, ending
 
@@ -44,20 +45,8 @@ def command(
     subscription: Annotated[str, typer.Option(metavar="SUBSCRIPTION", help="Which events.")] = "topic=*",
     user: User = None,
     key: Key = None,
-    nats_user: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", envvar="RXHUB_NATS_USER", show_default=False, help="Who connects to NATS."),
-    ] = None,
-    nats_password: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PASSWORD",
-            envvar="RXHUB_NATS_PASSWORD",
-            show_default=False,
-            show_envvar=True,
-            help="With what. Better given by the variable, or in the URL in RXHUB_NATS.",
-        ),
-    ] = None,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
     name: Annotated[
         str | None,
         typer.Option(
