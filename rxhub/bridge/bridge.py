@@ -30,7 +30,7 @@ from typing import Any, Self, cast
 from reactivex.abc import DisposableBase
 
 from rxhub.bridge.gap import GAP
-from rxhub.bridge.ledger import Counts, Ledger
+from rxhub.bridge.ledger import Counts, Ledger, Outcome
 from rxhub.bridge.progress import Progress
 from rxhub.errors import NotFoundError, Overflow, RxHubError
 from rxhub.event import Event
@@ -45,6 +45,7 @@ PATIENCE = 10.0
 
 _BEAT = 1.0
 _EAGER = 0.1
+_LONGEST_PAUSE = 30.0
 _NEWS = frozenset({"ftrack.meta.connected", "ftrack.meta.disconnected"})
 
 logger = logging.getLogger("rxhub.bridge")
@@ -104,6 +105,8 @@ class Bridge:
         self._patient_until = 0.0
         self._dropped = source.dropped
         self._told_of_duplicates = False
+        self._pause = 0.0
+        self._marks_from = 0.0
 
     def __repr__(self) -> str:
         return f"<Bridge {self.source.get_server_url()} → {self.target.get_server_url()}: {self.counts}>"
@@ -188,7 +191,8 @@ class Bridge:
         self._notice_what_the_inbox_dropped()
         self._mark()
         self._progress.note(self._ledger.secured)
-        self._soon(self._sweep, _BEAT if self._ledger.gap is None else _EAGER)
+        about_to_mark = self._ledger.gap is not None and self.source.connected and not self._pause
+        self._soon(self._sweep, _EAGER if about_to_mark else _BEAT)
 
     def _stands(self, state: ConnectionState) -> None:
         if state:
@@ -222,7 +226,7 @@ class Bridge:
         """Publish the marker of an open gap, once nothing more can be missing."""
         ledger = self._ledger
         gap = ledger.gap
-        if gap is None or not self._hears() or not ledger.has_room:
+        if gap is None or monotonic() < self._marks_from or not self._hears() or not ledger.has_room:
             return
         known = self._progress.recalled()
         if known is None:
@@ -284,11 +288,17 @@ class Bridge:
     # In any thread
 
     def _settle(self, _: object) -> None:
-        for gap, marked in self._ledger.settle():
-            if marked is None:
-                logger.warning("Events may be missing (%s): %s", gap.why, gap.reason)
+        for outcome, gap, told in self._ledger.settle():
+            if outcome is Outcome.MARKED:
+                self._pause = self._marks_from = 0.0
+                logger.info("%s", told)
+            elif outcome is Outcome.OPENED:
+                logger.warning("Events may be missing from now on (%s): %s", gap.why, told)
             else:
-                logger.info("%s", gap.told(marked))
+                if not self._pause:
+                    logger.warning("The marker of a gap (%s) is not stored, and is tried again: %s", gap.why, told)
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE) or _BEAT
+                self._marks_from = monotonic() + self._pause
 
     def _take_the_last(self, end: float) -> None:
         """Wait until all that waits in the source's inbox was taken; not if nobody takes it, or this thread should."""

@@ -311,7 +311,7 @@ def test_a_marker_that_is_refused_is_tried_again(stored: Server, caplog: pytest.
         target.connect()
         source.connect()
         with source.start(), Bridge(source, target) as bridge:
-            until(lambda: "Events may be missing (started)" in caplog.text)
+            until(lambda: "The marker of a gap (started) is not stored" in caplog.text)
             stored.refused = set()
             until(lambda: bridge.counts.gaps == 1)
     assert [gap["why"] for gap in gaps(stored)] == ["started"]

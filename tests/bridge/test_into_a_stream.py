@@ -21,7 +21,7 @@ from rxhub.server import Running
 from rxhub.server.keys import new_key
 from rxhub.testing import Nats
 from tests.server.peers import PythonClient
-from tests.stored import stored
+from tests.stored import limit, stored
 from tests.threads import LIMIT, until
 
 
@@ -200,3 +200,20 @@ def test_what_finds_no_room_while_nats_is_held_up_is_marked_where_it_is_missing(
     order = [event["data"]["why"] if event["topic"] == GAP else event["id"] for event in events]
     assert order == ["started", *map(str, range(100)), "overflowed", "150"]
     assert events[-2]["data"]["last"] == "99" and events[-2]["data"]["lost"] == 50
+
+
+def test_what_a_full_stream_refuses_is_marked_when_there_is_room(nats: Nats) -> None:
+    with rxhub.server.running() as server, bridged(server, nats) as bridge, connected(server) as publisher:
+        limit(nats, 100_000)
+        for n in range(200):
+            publisher.publish(Event("a", id=str(n), data="x" * 1_000))
+        until(lambda: bridge.counts.read == 200 and not bridge.counts.waiting)
+        taken = bridge.counts.stored
+        assert bridge.counts.lost == 200 - taken > 0
+        limit(nats, -1)
+        until(lambda: bridge.counts.gaps == 2)
+        publisher.publish(Event("a", id="200"))
+        until(lambda: bridge.counts.stored == taken + 1)
+    assert ids(nats) == [*map(str, range(taken)), "200"]
+    marker = markers(nats)[-1]
+    assert (marker["why"], marker["last"]) == ("refused", str(taken - 1)) and "maximum bytes" in marker["reason"]
