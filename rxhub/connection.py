@@ -6,18 +6,18 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from threading import Lock
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from weakref import finalize, ref
 
 from reactivex import Observable, abc
 
-from rxhub.errors import HubConnectionError, NotDurable
+from rxhub.errors import HubConnectionError
 from rxhub.event import Event
 from rxhub.inbox import Action, Inbox
 from rxhub.owned import OwnedSubject
 from rxhub.state import ConnectionState, Phase
 from rxhub.subject import Subject
-from rxhub.transport import Durable, Transport
+from rxhub.transport import Transport
 from rxhub.transport.loop import in_its_thread
 from rxhub.transport.memory import MemoryTransport
 
@@ -123,18 +123,6 @@ class Connection:
     def accepts(self) -> bool:
         """Whether events can be sent: now, or once the server has been reached."""
         return self._initialised or bool(self.state)
-
-    def durable(self, what: str) -> Durable:
-        """The transport, if something lasts behind it.
-
-        Raises:
-            NotDurable: if nothing does, so that there is no such thing as `what`.
-        """
-        if self.scheme not in _NATS:
-            raise NotDurable(
-                f"{what} needs something that lasts, and {self.scheme}:// keeps nothing: make the hub with nats://."
-            )
-        return cast("Durable", self.transport)
 
     @property
     def kept_up(self) -> bool:

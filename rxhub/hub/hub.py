@@ -19,6 +19,7 @@ from rxhub.hub.connecting import Connecting
 from rxhub.hub.keeping import Keeping
 from rxhub.hub.life import Life
 from rxhub.hub.publishing import Publishing
+from rxhub.hub.remembering import Remembering
 from rxhub.hub.subscribing import Subscribing
 from rxhub.inbox import Action, Inbox
 from rxhub.lifetime import watch
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["EventHub"]
 
 
-class EventHub(Connecting, Subscribing, Publishing, Keeping, Attaching, Life):
+class EventHub(Connecting, Subscribing, Publishing, Remembering, Keeping, Attaching, Life):
     """Routes events to subscribers in order of priority, and lets them stop, reply and compose.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 
 from rxhub.hub.parts import Parts
+from rxhub.transport import durable
 
 __all__ = ["Keeping"]
 
@@ -25,7 +26,7 @@ class Keeping(Parts):
         Raises:
             NotDurable: if the transport keeps nothing.
         """
-        return self._link.durable("keep()").keep(key, text)
+        return durable(self._link.transport, "hub.keep").keep(key, text)
 
     def kept(self, key: str) -> Future[str | None]:
         """The text that is kept under a key, or None, by a future as that of `keep`.
@@ -33,4 +34,4 @@ class Keeping(Parts):
         Raises:
             NotDurable: if the transport keeps nothing.
         """
-        return self._link.durable("kept()").kept(key)
+        return durable(self._link.transport, "hub.kept").kept(key)

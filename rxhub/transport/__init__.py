@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from rxhub.errors import NotDurable
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.state import ConnectionState
+from rxhub.transport.stored import Reader, Reading, Span, StreamState
 
-__all__ = ["Durable", "Sink", "Transport"]
+__all__ = ["Durable", "Sink", "Transport", "durable"]
 
 
 class Sink(Protocol):
@@ -84,8 +86,24 @@ class Transport(Protocol):
         ...
 
 
+@runtime_checkable
 class Durable(Transport, Protocol):
-    """A transport behind which something lasts."""
+    """A transport that keeps the events that it has moved."""
+
+    def read(self, expression: Expression, span: Span, reader: Reader) -> Reading:
+        """Read what is kept of a span: all events that match `expression`, and perhaps others, in their order.
+
+        The connection may break and stand again meanwhile; each event comes once.
+        """
+        ...
+
+    def streams(self) -> tuple[StreamState, ...]:
+        """What there is, in the order of the names. Blocks, for who wants to wait for the answer.
+
+        Raises:
+            HubConnectionError: if there is none.
+        """
+        ...
 
     def keep(self, key: str, text: str) -> Future[None]:
         """Keep a short text under a key, in the place of the one before; the future is done when it is kept."""
@@ -94,3 +112,21 @@ class Durable(Transport, Protocol):
     def kept(self, key: str) -> Future[str | None]:
         """The text under a key; None if there is none."""
         ...
+
+
+def durable(transport: Transport, what: str) -> Durable:
+    """The transport as one that keeps events.
+
+    Args:
+        transport: of a hub.
+        what: what it is needed for, such as `hub.replay`.
+
+    Raises:
+        NotDurable: if it keeps none.
+    """
+    if isinstance(transport, Durable):
+        return transport
+    raise NotDurable(
+        f"{what} needs events that are kept, and this hub's transport keeps none. Use NATS JetStream: "
+        'EventHub("nats://host", user, password, stream="events").'
+    )
