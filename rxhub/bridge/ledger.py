@@ -145,6 +145,8 @@ class Ledger:
             sent: done when the target has accepted it.
         """
         with self._changed:
+            # What was lost before a marker's time is told by that marker, whenever this one came.
+            floor = max(floor, self._latest.floor or floor)
             self._latest = Place(floor, identifier)
             self._enter(_Passed(identifier, floor, sent, None))
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import Event as Flag
@@ -11,7 +10,6 @@ from threading import Thread
 from typing import Any
 from uuid import uuid4
 
-import nats as nats_py
 import pytest
 
 from rxhub import Event, EventHub
@@ -37,7 +35,7 @@ def connected(nats: Nats, url: str = "", **options: Any) -> Generator[EventHub]:
 
 
 class Publishing:
-    """Events that a thread publishes from the beginning of its block, in order, until `stop` and for as long as it takes."""
+    """Events that a thread publishes, in order, as long as a block lasts."""
 
     def __init__(self, hub: EventHub) -> None:
         self.hub = hub
