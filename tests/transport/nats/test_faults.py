@@ -44,8 +44,8 @@ class Publishing:
         self._thread = Thread(target=self._publish, daemon=True)
 
     def _publish(self) -> None:
-        while not self._stopped.wait(0.005):
-            for _ in range(5):
+        while not self._stopped.wait(0.01):
+            for _ in range(4):
                 sent = self.hub.publish(Event("a", id=str(len(self.sent))))
                 assert sent is not None
                 self.sent.append(sent)
