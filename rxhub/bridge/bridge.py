@@ -32,7 +32,7 @@ from reactivex.abc import DisposableBase
 from rxhub.bridge.gap import GAP
 from rxhub.bridge.ledger import Counts, Ledger, Outcome
 from rxhub.bridge.progress import Progress
-from rxhub.errors import NotFoundError, Overflow, RxHubError
+from rxhub.errors import NotFoundError, Overflow
 from rxhub.event import Event
 from rxhub.expression import parse
 from rxhub.hub import EventHub
@@ -40,9 +40,10 @@ from rxhub.state import ConnectionState, Phase
 
 __all__ = ["Bridge"]
 
-PATIENCE = 10.0
+ANSWER = 10.0
 """Seconds after which a server that was told of the subscription, and has not answered, counts as knowing it."""
 
+_PATIENCE = 5.0
 _BEAT = 1.0
 _EAGER = 0.1
 _LONGEST_PAUSE = 30.0
@@ -126,7 +127,7 @@ class Bridge:
             self._id = self.source.subscribe(self.subscription, self._take, priority=float("-inf"))
             self._soon(self._begin)
 
-    def close(self, timeout: float = 5.0) -> Counts:
+    def close(self, timeout: float = _PATIENCE) -> Counts:
         """Read no more, and wait until what was read is stored; leaving the `with` block does it.
 
         Args:
@@ -143,7 +144,7 @@ class Bridge:
                 logger.warning("%d events were read and are not stored yet.", self.counts.waiting)
             noted = self._progress.note(self._ledger.secured, at_once=True)
             if noted is not None:
-                with suppress(RxHubError, TimeoutError):
+                with suppress(Exception):
                     noted.result(max(0.0, end - monotonic()))
         return self.counts
 
@@ -154,7 +155,8 @@ class Bridge:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        # Who interrupts does not want to wait.
+        self.close(_PATIENCE if kind is None or issubclass(kind, Exception) else 0.0)
 
     async def __aenter__(self) -> Self:
         self.open()
@@ -196,7 +198,7 @@ class Bridge:
 
     def _stands(self, state: ConnectionState) -> None:
         if state:
-            self._patient_until = monotonic() + PATIENCE
+            self._patient_until = monotonic() + ANSWER
         elif state.phase is not Phase.CLOSED:
             self._miss("reconnected", state.reason)
 
@@ -241,7 +243,7 @@ class Bridge:
         marker = Event(GAP, data={**about, **told.data(until)})
         try:
             sent = self.target.publish(marker)
-        except RxHubError:
+        except Exception:
             return  # the gap is still open
         assert sent is not None
         ledger.marked(marker.id, until, sent, gap, told)

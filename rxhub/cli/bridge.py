@@ -93,7 +93,11 @@ def command(
             bridge.target.connect()
             bridge.source.connect()
             way = f"{bridge.source.get_server_url()} → {stream} at {bridge.target.get_server_url()}"
-            counts, by = _run(bridge, way)
+            try:
+                counts, by = _run(bridge, way)
+            except BaseException:
+                bridge.target.close(0)
+                raise
             bridge.target.close(_FAREWELL)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

@@ -199,7 +199,7 @@ def test_the_marker_waits_until_the_server_knows_of_the_subscription(stored: Ser
 def test_a_server_that_never_answers_counts_as_knowing_after_a_while(
     stored: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rxhub.bridge.bridge.PATIENCE", 0.2)
+    monkeypatch.setattr("rxhub.bridge.bridge.ANSWER", 0.2)
     with Server(answers=False) as near:
         with EventHub(near.url, "me", "key") as source, EventHub(stored.url, "me", "key") as target:
             target.connect()

@@ -215,3 +215,36 @@ def test_what_a_full_stream_refuses_is_marked_when_there_is_room(nats: Nats) -> 
     assert ids(nats) == [*map(str, range(taken)), "200"]
     marker = markers(nats)[-1]
     assert (marker["why"], marker["last"]) == ("refused", str(taken - 1)) and "maximum bytes" in marker["reason"]
+
+
+def test_there_and_back_is_no_circle(nats: Nats) -> None:
+    with rxhub.server.running() as server, bridged(server, nats, name="there") as there:
+        with connected(nats) as source, connected(server) as target, source.start():
+            with Bridge(source, target, name="back") as back, connected(server) as publisher:
+                heard: list[str] = []
+                publisher.subscribe("topic=a", lambda event: heard.append(event.id))
+                until(lambda: back.counts.gaps == 1 and publisher.announced)
+                with publisher.start():
+                    for n in range(20):
+                        publisher.publish(Event("a", id=str(n)))
+                    publisher.publish(Event("a", id="last"))
+                    # What comes back is told apart, and goes no further.
+                    until(lambda: heard.count("last") == 2)
+                    until(lambda: there.counts.duplicates >= 21)
+                    assert there.counts.read - there.counts.duplicates <= 21 + 2
+                assert sorted(heard) == sorted(2 * [*map(str, range(20)), "last"])
+    assert ids(nats) == [*map(str, range(20)), "last"]
+
+
+def test_from_one_stream_into_another(nats: Nats) -> None:
+    other = Nats(nats.url, nats.user, nats.password, f"{nats.stream}-copy")
+    with connected(nats) as source, connected(other) as target, connected(nats) as publisher, source.start():
+        with Bridge(source, target, "topic=a") as bridge:
+            until(lambda: bridge.counts.gaps == 1)
+            for n in range(200):
+                publisher.publish(Event("a", id=str(n)))
+            until(lambda: bridge.counts.stored == 200)
+        with pytest.raises(ValueError, match="Both ends"):
+            Bridge(source, publisher)
+    assert ids(other) == [str(n) for n in range(200)]
+    assert [(marker["why"], marker["since"]) for marker in markers(other)] == [("started", None)]

@@ -184,6 +184,24 @@ def test_what_cannot_be_stored_before_its_end_is_told(server: Running, tmp_path:
     assert "3 events were read, and NATS has not confirmed" in bridge.told
 
 
+def test_a_second_ctrl_c_waits_for_nothing(server: Running, tmp_path: Path) -> None:
+    patient = "from rxhub.cli import bridge, main; bridge._GRACE = 600; raise SystemExit(main())"
+    with store(tmp_path) as held, peer(server) as publisher:
+        nats = Nats.on(held)
+        with bridging(server, nats, command=[sys.executable, "-c", patient]) as bridge:
+            before = server.stats["subscriptions"]
+            assert held.pid is not None
+            os.kill(held.pid, signal.SIGSTOP)
+            try:
+                publisher.publish(Event("a")).result(LIMIT)
+                bridge._process.send_signal(signal.SIGINT)
+                # It reads no more, and waits for NATS.
+                until(lambda: server.stats["subscriptions"] < before)
+                assert bridge.end(signal.SIGINT) == 130
+            finally:
+                os.kill(held.pid, signal.SIGCONT)
+
+
 def test_it_shows_a_line_on_a_terminal(server: Running, nats: Nats) -> None:
     master, slave = pty.openpty()
     command = subprocess.Popen(
