@@ -25,7 +25,9 @@ from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
 __all__ = ["ConsumerGone", "Message", "Pulling"]
 
 _EXPIRES = 30.0
-_HEARTBEAT = 5.0
+# A consumer of one copy dies with its server, and nothing but silence tells of that.
+_HEARTBEAT = 1.0
+_ANSWER = 2.0
 _NANOSECONDS = 1_000_000_000
 # A pull that was refused for a moment's reason, such as an election, is sent again after that.
 _PAUSE = 0.25
@@ -161,7 +163,7 @@ class Pulling:
                     if self._coming and not self._heard:
                         logger.info("The consumer %s of %s is silent, and asked again.", self._consumer, self._stream)
                         self._coming = 0
-                        await self._check(line)
+                        await self._check(line, _ANSWER)
                 if self._refused:
                     raise ConsumerGone(self._consumer, self._refused)
         finally:
@@ -182,9 +184,9 @@ class Pulling:
             f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}", msgspec.json.encode(request), reply=inbox
         )
 
-    async def _check(self, line: Line) -> None:
+    async def _check(self, line: Line, patience: float = 5.0) -> None:
         try:
-            await line.ask(f"CONSUMER.INFO.{self._stream}.{self._consumer}")
+            await line.ask(f"CONSUMER.INFO.{self._stream}.{self._consumer}", timeout=patience)
         except StreamError as error:
             if error.number in (NO_CONSUMER, NO_STREAM):
                 raise ConsumerGone(self._consumer, error.description) from error
