@@ -21,11 +21,13 @@ from time import monotonic
 from uuid import uuid4
 
 from rxhub.errors import HubConnectionError, Overflow, Refused
-from rxhub.server.admission import Admission
 from rxhub.server.envelope import Envelope
 from rxhub.transport.outbox import Outbox
 
 try:
+    from rxhub.server.admission import Admission
+    from rxhub.server.claims import Claims
+    from rxhub.server.claims import configuration as claims
     from rxhub.transport.nats.address import Address
     from rxhub.transport.nats.filters import Filters
     from rxhub.transport.nats.link import Link
@@ -111,11 +113,12 @@ class Backplane:
             "backplane_reconnections": self.reconnections,
         }
 
-    async def start(self, take: Callable[[int, bytes], None]) -> None:
+    async def start(self, take: Callable[[int, bytes], None], owner: Callable[[str], str | None]) -> None:
         """Connect, and read from now on.
 
         Args:
             take: called with the number and the JSON of each event that a client may want.
+            owner: tells which user holds an id here; None if nobody does.
 
         Raises:
             HubConnectionError: if no server can be reached or lets us in.
@@ -125,6 +128,7 @@ class Backplane:
         await link.start()
         try:
             info = await ensured(link, configuration(self.stream, replicas=link.replicas))
+            await ensured(link, claims(self.stream, link.replicas))
         except BaseException:
             await link.close()
             raise
@@ -132,7 +136,7 @@ class Backplane:
         self._take = take
         self._link = link
         self._live = Ordered(self.stream, self._receive, self._wanted)
-        self._admission = Admission(self.stream, self._live, self._wanted)
+        self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner))
         self._outbox.reopen()
         for part in (self._live, self._admission, Publishing(self._outbox, horizon)):
             link.attach(part)
@@ -163,10 +167,10 @@ class Backplane:
         parcel.accepted.add_done_callback(self._count)
         return parcel.accepted
 
-    def admit(self, enter: Callable[[int], object]) -> Future[None]:
+    def admit(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
         """Have a subscriber, whose subscription is among the filters, let in; see `Admission.ask`."""
         assert self._admission is not None, "it was started"
-        return self._admission.ask(enter)
+        return self._admission.ask(id, user, enter)
 
     def look_at_filters(self) -> None:
         """Read less, after a while, if somebody has left."""

@@ -299,8 +299,9 @@ class Connection:
         admit = server.router.subscribe(self, asked.subscriber, asked.subscription, self._account.subscribe)
         if server.backplane is None:
             return None
-        self._entering = server.backplane.admit(admit)
-        return self._entering
+        self._entering = admitted = server.backplane.admit(asked.subscriber["id"], self.user, admit)
+        admitted.add_done_callback(lambda outcome: outcome.exception() and self._unsubscribe(envelope))
+        return admitted
 
     def _unsubscribe(self, envelope: Envelope) -> None:
         try:

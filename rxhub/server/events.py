@@ -98,7 +98,9 @@ class EventServer:
         if self.backplane is None:
             return
         if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
-            self._starting = asyncio.get_running_loop().create_task(self.backplane.start(self.arrived))
+            self._starting = asyncio.get_running_loop().create_task(
+                self.backplane.start(self.arrived, self.router.owner)
+            )
         # Whoever waits for it may go away.
         await asyncio.shield(self._starting)
 

@@ -226,6 +226,39 @@ def test_rules_hold(nats: Nats) -> None:
         assert [event["topic"] for event in stored(nats)] == ["other.x", "studio.x"]
 
 
+def test_an_id_belongs_to_one_user_on_all_servers(nats: Nats) -> None:
+    jane = User("jane", Hash(hashed(KEY)))
+    as_jane = {"ftrack-user": "jane", "ftrack-api-key": KEY}
+    with servers(nats, users=Users([jane])) as nodes, ExitStack() as stack:
+        hers = stack.enter_context(wire(nodes[0], as_jane))
+        again = stack.enter_context(wire(nodes[1], as_jane))
+        stranger = stack.enter_context(wire(nodes[1]))
+        assert hers.subscribe("topic=ftrack.meta.reply", "hub") == {"success": True}
+        assert again.subscribe("topic=ftrack.meta.reply", "hub") == {"success": True}
+        assert "another user" in str(stranger.subscribe("topic=*", "hub"))
+        assert nodes[1].stats["subscriptions"] == 1
+        # Nor when nobody holds it any more where it is asked for.
+        again.do("ftrack.meta.unsubscribe", {"subscriber": {"id": "hub"}})
+        assert "another user" in str(stranger.subscribe("topic=*", "hub"))
+        stranger.subscribe("topic=studio.*", "other")
+        assert stranger.do("ftrack.meta.reply", "a", target="id=hub") == {"success": True}
+        assert hers.event()["data"] == "a"
+        hers.send(packet("studio.end", None, None))
+        assert stranger.event()["topic"] == "studio.end"
+
+
+def test_of_two_users_who_want_an_id_at_once_one_gets_it(nats: Nats) -> None:
+    jane = User("jane", Hash(hashed(KEY)))
+    as_jane = {"ftrack-user": "jane", "ftrack-api-key": KEY}
+    with servers(nats, users=Users([jane])) as nodes, ExitStack() as stack:
+        both = [stack.enter_context(wire(nodes[0], as_jane)), stack.enter_context(wire(nodes[1]))]
+        for number in range(20):
+            asked = packet("ftrack.meta.subscribe", {"subscriber": {"id": f"h{number}"}, "subscription": "topic=x"})
+            for client in both:
+                client.send(asked)
+            assert sorted(answer(client.receive())[1]["success"] for client in both) == [False, True]
+
+
 def test_answers_keep_the_order_of_the_packets(nats: Nats) -> None:
     with servers(nats, 1) as (node,), wire(node) as client:
         asked = [
