@@ -367,13 +367,14 @@ def test_health_and_statistics_tell_of_it(nats: Nats) -> None:
 
 
 @contextmanager
-def behind_a_proxy(nats: Nats) -> Generator[tuple[Running, Proxy]]:
+def behind_a_proxy(nats: Nats, **options: Any) -> Generator[tuple[Running, Proxy]]:
     """A server whose way to NATS fails on demand."""
     port = urlsplit(nats.url).port
     assert port is not None
     with Proxy(port) as proxy:
         url = f"nats://127.0.0.1:{proxy.port}"
-        with running(api_key=KEY, backplane=Backplane(url, nats.user, nats.password, nats.stream), grace=1) as node:
+        plane = Backplane(url, nats.user, nats.password, nats.stream)
+        with running(api_key=KEY, backplane=plane, grace=1, **options) as node:
             yield node, proxy
 
 
@@ -449,6 +450,39 @@ def test_after_an_outage_clients_get_what_was_stored_meanwhile(nats: Nats) -> No
             publish_many(writer, "studio.a", 300)
             proxy.black_hole = False
             assert [reader.event()["data"] for _ in range(300)] == list(range(300))
+
+
+def test_what_many_have_missed_does_not_overflow_the_queues_of_those_who_read(
+    nats: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 1_200
+    with (
+        behind_a_proxy(nats, limits=Limits(queue=500)) as (node, proxy),
+        servers(nats, 1, limits=Limits(events=1e6)) as (well,),
+    ):
+        with wire(node) as reader, wire(well) as writer:
+            reader.subscribe("topic=studio.*")
+            proxy.black_hole = True
+            proxy.reset()
+            until(lambda: node.stats["backplane_connected"] == 0)
+            for number in range(count):
+                writer.send(packet("studio.a", [number, "x" * 7_000], None))
+            until(lambda: well.stats["backplane_stored"] == count)
+            proxy.black_hole = False
+            until(lambda: node.stats["messages_waiting"] > 250)
+            assert [reader.event()["data"][0] for _ in range(count)] == list(range(count))
+            # Who does not read at all is not waited for: with no patience left it is cut off, as ever.
+            monkeypatch.setattr(module, "_PATIENCE", 0.1)
+            writer.send(packet("studio.a", [count], None))
+            assert reader.event()["data"] == [count]
+            proxy.black_hole = True
+            proxy.reset()
+            until(lambda: node.stats["backplane_connected"] == 0)
+            for number in range(2 * count):
+                writer.send(packet("studio.a", [number, "x" * 7_000], None))
+            until(lambda: well.stats["backplane_stored"] == 3 * count + 1)
+            proxy.black_hole = False
+            until(lambda: node.stats["slow_consumers"] == 1)
 
 
 def test_at_the_end_everybody_is_answered_and_everything_stored(nats: Nats) -> None:
@@ -606,7 +640,7 @@ def play(nodes: list[Running], program: list[tuple[str, int, str, str]]) -> list
 def test_two_servers_behave_as_one_alone(nats: Nats) -> None:
     with servers(nats) as (one, other), running(api_key=KEY) as alone:
 
-        @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+        @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
         @given(actions)
         def behave_alike(program: list[tuple[str, int, str, str]]) -> None:
             assert play([one, other, one], program) == play([alone] * 3, program)
