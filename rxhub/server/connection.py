@@ -121,6 +121,11 @@ class Connection:
         """Messages that wait to be sent."""
         return len(self._outbox)
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether the client reads more slowly than it is sent to."""
+        return self._outbox.is_filling
+
     async def run(self, receive: Receive, send: Send) -> None:
         """Serve a WebSocket that was accepted, until it ends. The caller then ends the stream."""
 

@@ -194,8 +194,7 @@ class EventServer:
             _logger.warning("The event %d of the stream is passed over: %s", sequence, error)
 
     def _is_congested(self) -> bool:
-        half = self.limits.queue // 2
-        return any(connection.waiting > half for connection in self._connections)
+        return any(connection.is_filling for connection in self._connections)
 
     def left(self, connection: Connection, dropped: int = 0) -> None:
         """Forget a connection that has ended; a second time does nothing."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Lock
@@ -32,6 +32,7 @@ from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.catalogue import catalogue
 from rxhub.transport.nats.filters import Filters
 from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.notes import Notes
 from rxhub.transport.nats.ordered import Ordered
 from rxhub.transport.nats.publishing import Parcel, Publishing
 from rxhub.transport.nats.pulling import Message
@@ -96,6 +97,11 @@ class NatsTransport:
     @property
     def refused(self) -> int:
         return self.outbox.refused
+
+    @property
+    def announced(self) -> bool:
+        life = self._life
+        return life is not None and life.promised == [*self.filters.subjects]
 
     @property
     def link(self) -> Link:
@@ -198,6 +204,12 @@ class NatsTransport:
     def streams(self) -> tuple[StreamState, ...]:
         return self.call(catalogue(self.link), _PATIENCE)
 
+    def keep(self, key: str, text: str) -> Future[None]:
+        return self._ask(lambda notes: notes.write(key, text))
+
+    def kept(self, key: str) -> Future[str | None]:
+        return self._ask(lambda notes: notes.read(key))
+
     def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
         life, self._life = self._life, None
         ended: Future[None] = Future()
@@ -237,6 +249,14 @@ class NatsTransport:
         life = self._life
         return None if life is None or not life.is_connected else life.link
 
+    def _ask(self, question: Callable[[Notes], Coroutine[Any, Any, T]]) -> Future[T]:
+        life = self._life
+        if life is None:
+            refused: Future[T] = Future()
+            refused.set_exception(HubConnectionError("The hub is not connected to NATS; call connect() first."))
+            return refused
+        return asyncio.run_coroutine_threadsafe(question(life.notes), life.loop)
+
     def _changed(self, delay: float) -> None:
         life = self._life
         if life is not None:
@@ -252,6 +272,7 @@ class _Life:
     ) -> None:
         self.loop = loop
         self.link = Link(transport.address, transport.name, self._told)
+        self.notes = Notes(self.link, transport.subjects.stream)
         self.ending: asyncio.Task[None] | None = None
         self._last = last
         self._transport = transport
@@ -260,6 +281,11 @@ class _Life:
         self._waiting: deque[Event] = deque()
         self._lingering: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
+
+    @property
+    def promised(self) -> Sequence[str] | None:
+        """The filters that are in force."""
+        return None if self._live is None else self._live.promised
 
     def begin(self) -> None:
         self._starting = self.loop.create_task(self._start())

@@ -131,15 +131,30 @@ class Line:
             )
         return told
 
-    async def subscribe(self, subject: str, take: Callable[[Msg], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        """Have `take` called with what comes on a subject; gives back what ends it."""
+    async def subscribe(
+        self, subject: str, take: Callable[[Msg], Awaitable[None]], is_drained: bool = False
+    ) -> Callable[[], Awaitable[None]]:
+        """Have `take` called with what comes on a subject.
+
+        Args:
+            subject: which.
+            take: called with each message, one after the other.
+            is_drained: whether it is still called with what was on its way when it is ended.
+
+        Returns:
+            What ends it.
+        """
         subscription = await self.client.subscribe(  # pyright: ignore[reportUnknownMemberType]
             subject, cb=take, pending_msgs_limit=_MOST_PENDING, pending_bytes_limit=0
         )
 
         async def end() -> None:
-            with suppress(nats.errors.Error, OSError):
-                await subscription.unsubscribe()
+            with suppress(nats.errors.Error, OSError, TimeoutError):
+                if is_drained and not self.gone.done():
+                    async with asyncio.timeout(_PATIENCE):
+                        await subscription.drain()
+                else:
+                    await subscription.unsubscribe()
 
         return end
 
