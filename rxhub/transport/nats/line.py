@@ -212,6 +212,6 @@ def _hint(why: str) -> str:
     if "reset by peer" in why.lower():
         # A server that refuses somebody says so and hangs up, and the second may be heard first.
         return ". If the server runs, give the hub its user and password: EventHub(url, user, password)."
-    if "refused" in why.lower():
+    if "refused" in why.lower() or "connect call failed" in why.lower():
         return ". Is the server running there? `nats-server -js` starts one, as does `rxhub serve --store DIRECTORY`."
     return "."
