@@ -98,7 +98,7 @@ class DeadLetter:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as JSON has it; an event that cannot be read as text, with the bytes that are no UTF-8 replaced."""
+        """Everything as JSON has it; what is no event as text, in which bytes that are no UTF-8 are replaced."""
         event = self.event
         return {
             "id": self.id,
@@ -125,9 +125,7 @@ def tokens_of(subject: str) -> list[str]:
     return tokens[3 if tokens[1] in ("retry", "dead") else 2 :]
 
 
-def headers_of(
-    group: str, message: Message, reason: str, traceback: str, attempts: int, room: int
-) -> dict[str, str]:
+def headers_of(group: str, message: Message, reason: str, traceback: str, attempts: int, room: int) -> dict[str, str]:
     """The headers of a letter; of one for which there is no room for more, its id alone.
 
     Args:
