@@ -25,8 +25,8 @@ from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
 __all__ = ["ConsumerGone", "Message", "Pulling"]
 
 _EXPIRES = 30.0
-_HEARTBEAT = 2.0
-# A consumer that has lost its only server does not answer either, and is one of those that are asked.
+# A consumer of one copy dies with its server, and nothing but silence tells of that.
+_HEARTBEAT = 1.0
 _ANSWER = 2.0
 # As many may be handled for minutes each.
 _FEW = 32
