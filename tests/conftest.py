@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -13,6 +14,14 @@ def old_objects() -> None:
     """No collection of garbage in a test looks at what was there before its module: a million objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def back_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hubs come back sooner than would be good for a server that many have lost."""
+    from rxhub.transport.socketio import client
+
+    monkeypatch.setattr(client, "Backoff", partial(client.Backoff, 0.05, 1.0))
 
 
 @pytest.fixture(scope="session", autouse=True)
