@@ -1,4 +1,4 @@
-"""The entry point of the group `pytest11`: fixtures for hubs, recordings, marbles and servers.
+"""The entry point of the group `pytest11`: fixtures for hubs, recordings, marbles, servers and streams.
 
 The entry point goes by this module's name, so that `pytest_plugins` and `-p` may name it too: pytest loads it once.
 """
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from rxhub.embedded import PrivateServer
     from rxhub.server import Running
-    from rxhub.testing import Marbles, Recording, VirtualHub
+    from rxhub.testing import Marbles, Nats, Recording, VirtualHub
 
-__all__ = ["hub", "marbles", "pytest_pyfunc_call", "recorder", "server"]
+__all__ = ["hub", "marbles", "nats", "nats_of_the_session", "pytest_pyfunc_call", "recorder", "server"]
 
 
 @pytest.fixture
@@ -50,6 +51,23 @@ def server() -> Generator[Running]:
 
     with running() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def nats_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Generator[PrivateServer]:
+    """The NATS server behind the fixture `nats`, started by the first test that asks for it."""
+    from rxhub.embedded import store
+
+    with store(tmp_path_factory.mktemp("nats")) as made:
+        yield made
+
+
+@pytest.fixture
+def nats(nats_of_the_session: PrivateServer) -> Nats:
+    """A NATS server with JetStream, and the name of a stream that no other test has. Needs `rxhub[embedded]`."""
+    from rxhub.testing import Nats
+
+    return Nats.on(nats_of_the_session)
 
 
 @pytest.hookimpl(wrapper=True)

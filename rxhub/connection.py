@@ -25,6 +25,8 @@ __all__ = ["Connection"]
 
 CONNECTED = "ftrack.meta.connected"
 
+_NATS = ("nats", "tls")
+_STREAM = "events"
 _PATIENCE = 5.0
 # Seconds that hanging up may take beyond that.
 _HANGING_UP = 2.0
@@ -51,12 +53,14 @@ class Connection:
         headers: further headers.
         cookies: further cookies.
         outbox: how many events may wait for being accepted by the server.
+        stream: that events are stored in, for `nats://`.
         transport: what to move events by, instead of what the scheme would choose.
 
     Attributes:
         remote: whether there is a server, and so connecting takes time and may fail.
         scheme: of the URL, in lower case.
         location: the host of the URL, with its port if it has one.
+        places: where its events are; connections that share one see each other's.
         transport: what moves the events.
         changes: emits each further state and its number, in the handling context.
 
@@ -75,14 +79,22 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         cookies: Mapping[str, str] | None = None,
         outbox: int = 100_000,
+        stream: str | None = None,
         transport: Transport | None = None,
     ) -> None:
         if not isinstance(server_url, str):
             raise TypeError(f"A server url is text, but {type(server_url).__name__} was given.")
         self.scheme, self.location, path = _address(server_url)
-        self.remote = transport is None and self.scheme in ("http", "https")
+        self.places = _places(self.scheme, self.location, path, stream)
+        self.remote = transport is None and self.scheme in ("http", "https", *_NATS)
+        if stream is not None and self.scheme not in _NATS:
+            raise ValueError(
+                f"Only nats:// stores events in a stream, but stream={stream!r} was given for {server_url}."
+            )
         if transport is not None:
             self.transport = transport
+        elif self.scheme in _NATS:
+            self.transport = _nats(server_url, api_user, api_key, stream, identity, outbox)
         elif self.remote:
             self.transport = _socketio(
                 identity, outbox, self.scheme, self.location, path, api_user, api_key, headers, cookies
@@ -289,13 +301,28 @@ def _address(server_url: str) -> tuple[str, str, str]:
             "before it, a hub within this process is memory:// or memory://name."
         )
     url = urlsplit(server_url)
+    if url.scheme in _NATS:
+        from rxhub.transport.nats.address import hosts
+
+        return url.scheme, hosts(server_url), ""
     return url.scheme, url.netloc.rpartition("@")[2], url.path
+
+
+def _places(scheme: str, location: str, path: str, stream: str | None) -> frozenset[tuple[str, str]]:
+    """Where the events of a URL are; a memory:// without a name is nowhere else."""
+    name = f"{location}{path}".strip("/")
+    if scheme == "memory":
+        return frozenset([(scheme, name)] if name else [])
+    if scheme not in _NATS:
+        return frozenset([(scheme, name.lower())])
+    hosts = [host if ":" in host else f"{host}:4222" for host in location.lower().split(",")]
+    return frozenset([(_STREAM if stream is None else stream, host) for host in hosts])
 
 
 def _local(scheme: str, location: str) -> Transport:
     if scheme != "memory":
         raise ValueError(
-            f"No transport is known for {scheme}://; this version of rxhub has http://, https:// and memory://."
+            f"No transport is known for {scheme}://; rxhub has http://, https://, nats://, tls:// (NATS) and memory://."
         )
     return MemoryTransport(location.strip("/"))
 
@@ -306,3 +333,23 @@ def _socketio(identity: Mapping[str, Any], outbox: int, *address: Any) -> Transp
     from rxhub.transport.socketio.endpoint import Endpoint
 
     return SocketIOTransport(Endpoint(*address), identity, outbox)
+
+
+def _nats(
+    server_url: str,
+    api_user: str | None,
+    api_key: str | None,
+    stream: str | None,
+    identity: Mapping[str, Any],
+    outbox: int,
+) -> Transport:
+    try:
+        from rxhub.transport.nats.address import Address
+        from rxhub.transport.nats.client import NatsTransport
+    except ModuleNotFoundError as error:
+        if error.name != "nats":
+            raise
+        raise ModuleNotFoundError("nats:// needs nats-py: pip install 'rxhub[nats]'", name="nats") from error
+    address = Address.parse(server_url, api_user, api_key)
+    name = f"rxhub {identity['host']} {identity['id'][:8]}"
+    return NatsTransport(address, _STREAM if stream is None else stream, name, outbox)

@@ -8,6 +8,7 @@ __all__ = [
     "CallbackInterrupted",
     "EventError",
     "ExpressionError",
+    "GroupError",
     "HubClosed",
     "HubConnectionError",
     "NoReply",
@@ -24,8 +25,11 @@ __all__ = [
     "ProtocolError",
     "Refused",
     "RxHubError",
+    "StoreError",
+    "StreamError",
     "TooLate",
     "UsersError",
+    "as_exception",
 ]
 
 
@@ -79,7 +83,7 @@ class NotUniqueError(RxHubError, ValueError):
 
 
 class NotFoundError(RxHubError, LookupError):
-    """No subscriber has this id."""
+    """No subscriber, or no dead letter, has this id."""
 
 
 class HubConnectionError(RxHubError, ConnectionError):
@@ -146,9 +150,46 @@ class Refused(RxHubError):
     """A server does not do what a client asked for; the message is told to the client."""
 
 
+class StreamError(RxHubError):
+    """JetStream does not do what it was asked for.
+
+    Attributes:
+        code: of the kind of HTTP's.
+        number: JetStream's own number of the error.
+        description: JetStream's words.
+    """
+
+    def __init__(self, code: int, number: int, description: str, asked: str = "") -> None:
+        super().__init__(code, number, description, asked)
+        self.code = code
+        self.number = number
+        self.description = description
+        self.asked = asked
+
+    def __str__(self) -> str:
+        return f"JetStream refuses {self.asked or 'a message'}: {self.description} ({self.number})."
+
+
+class GroupError(RxHubError, ValueError):
+    """A group of processes cannot be joined like this: others of it do something else."""
+
+
 class PlainTextRefused(RxHubError, ValueError):
     """A server was to send keys and events in plain text over a network."""
 
 
 class UsersError(RxHubError, ValueError):
     """The users of a server cannot be read, or not be changed like this."""
+
+
+class StoreError(RxHubError, RuntimeError):
+    """The private NATS server of a directory cannot be started, or the directory not be used."""
+
+
+def as_exception(error: BaseException) -> Exception:
+    """The error itself, or, for what is no `Exception`, one that outcomes can hold."""
+    if isinstance(error, Exception):
+        return error
+    interrupted = CallbackInterrupted(f"The callback ended by {type(error).__name__}.")
+    interrupted.__cause__ = error
+    return interrupted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from os import urandom
 from typing import Any, Generic, TypeVar, overload
 
@@ -12,6 +12,15 @@ __all__ = ["Event"]
 
 _WIRE_REPLY = "inReplyToEvent"
 _REPLY = "in_reply_to_event"
+# What stands where the wire has nothing; the id is made when it is asked for.
+_EMPTY: dict[str, Callable[[], object] | None] = {
+    "id": None,
+    "data": dict,
+    "sent": None,
+    "source": dict,
+    "target": str,
+    _REPLY: None,
+}
 
 
 T = TypeVar("T")
@@ -108,20 +117,27 @@ class Event(MutableMapping[str, Any]):
         """
         if not isinstance(payload, Mapping):
             raise EventError(f"An event is a JSON object, but {type(payload).__name__} was found.")
+        return cls.adopt(dict(payload))
+
+    @classmethod
+    def adopt(cls, payload: dict[str, Any]) -> Event:
+        """As `from_wire`, of a dict that nobody else holds: it becomes the event's own.
+
+        Raises:
+            EventError: if it has no text as its topic.
+        """
         topic = payload.get("topic")
         if not isinstance(topic, str):
             found = "none" if topic is None else f"a {type(topic).__name__}"
             raise EventError(f'An event needs a text as its "topic", but {found} was found.')
-        event = cls(topic)
-        fields = event._fields
-        for key, value in payload.items():
-            fields[_REPLY if key == _WIRE_REPLY else key] = value
-        if fields["data"] is None:
-            fields["data"] = {}
-        if fields["source"] is None:
-            fields["source"] = {}
-        if fields["target"] is None:
-            fields["target"] = ""
+        if _WIRE_REPLY in payload:
+            payload[_REPLY] = payload.pop(_WIRE_REPLY)
+        for key, empty in _EMPTY.items():
+            if payload.get(key) is None:
+                payload[key] = None if empty is None else empty()
+        event = cls.__new__(cls)
+        event._fields = payload
+        event._stopped = False
         return event
 
     def to_wire(self) -> dict[str, Any]:

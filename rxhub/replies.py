@@ -19,8 +19,9 @@ from typing import Any
 
 from reactivex.disposable import Disposable
 
-from rxhub.errors import EventError
+from rxhub.errors import EventError, ExpressionError
 from rxhub.event import Event
+from rxhub.expression import Condition
 
 __all__ = ["Replies", "address"]
 
@@ -38,10 +39,12 @@ def address(asker: object) -> str:
     text = str(asker)
     if _BARE.fullmatch(text):
         return f"id={text}"
-    quote = "'" if '"' in text else '"'
-    if "*" in text or quote in text or not text:
-        raise EventError(f"A reply cannot be addressed to the source id {asker!r}: no target denotes it.")
-    return f"id={quote}{text}{quote}"
+    try:
+        if text and "*" not in text:
+            return str(Condition("id", "=", text, quoted=True))
+    except ExpressionError:
+        pass  # no quotes can carry it
+    raise EventError(f"A reply cannot be addressed to the source id {asker!r}: no target denotes it.")
 
 
 class Replies:

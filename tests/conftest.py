@@ -1,12 +1,14 @@
-"""What all tests share."""
+"""What tests share: little to wait for, and a cluster."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 
 import pytest
+
+from tests.nats_server import Cluster, nats_cluster
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,3 +33,16 @@ def quick_hashes() -> Iterator[None]:
         patch.setattr("rxhub.server.keys._N", 2)
         patch.setattr("rxhub.server.keys._P", 1)
         yield
+
+
+@pytest.fixture(scope="session")
+def cluster_of_the_session() -> Generator[Cluster]:
+    with nats_cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(cluster_of_the_session: Cluster) -> Cluster:
+    """Three NATS nodes, all of them running and ready at the beginning of each test."""
+    cluster_of_the_session.heal()
+    return cluster_of_the_session

@@ -94,6 +94,25 @@ def test_subscribers_are_announced_whenever_they_came(hub: EventHub, server: Ser
     assert about["source"]["id"] == hub.id
 
 
+def test_the_hub_knows_when_the_server_knows_of_its_subscribers(hub: EventHub, server: Server) -> None:
+    hub.connect()
+    until(lambda: hub.announced)
+    server.unanswered = {"ftrack.meta.subscribe"}
+    hub.subscribe("topic=a", print, {"id": "x"})
+    assert not hub.announced
+    settled(hub, server)
+    assert not hub.announced
+    server.unanswered = set()
+    server.drop()
+    until(lambda: hub.announced)
+    assert "x" in server.clients[-1].subscribers
+    hub.unsubscribe("x")
+    until(lambda: hub.announced)
+    assert "x" not in server.clients[-1].subscribers
+    hub.disconnect()
+    assert not hub.announced
+
+
 def test_events_replies_and_targets_between_two_hubs(hub: EventHub, server: Server) -> None:
     with EventHub(server.url, "you", "key") as other, hub.start(), other.start():
         got: list[Any] = []
@@ -235,7 +254,7 @@ def test_what_the_server_refuses(hub: EventHub, server: Server, caplog: pytest.L
 
 
 def test_a_server_that_acknowledges_nothing(hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxhub.transport.socketio.outbox.PATIENCE", 0.1)
+    monkeypatch.setattr("rxhub.transport.outbox.PATIENCE", 0.1)
     server.answers, server.interval = False, 0.05
     hub.connect()
     hub.publish(Event("a")).result(LIMIT)
@@ -295,7 +314,7 @@ def test_nothing_that_a_server_sends_ends_the_client(hub: EventHub, server: Serv
 def test_an_event_that_breaks_every_connection_is_given_up(
     hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rxhub.transport.socketio.outbox.MOST_BREAKS", 2)
+    monkeypatch.setattr("rxhub.transport.outbox.MOST_BREAKS", 2)
     server.deadly = {"bad"}
     hub.connect()
     settled(hub, server)

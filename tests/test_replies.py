@@ -208,7 +208,7 @@ def test_it_is_written_as_ftrack_writes_it() -> None:
     assert address("9f" * 16) == "id=" + "9f" * 16
 
 
-@pytest.mark.parametrize("asker", ["*", "a*", "**", "", "both ' and \"", 'x" or id="*', "x' or id='*"])
+@pytest.mark.parametrize("asker", ["*", "a*", "**", "", "both ' and \"", 'x" or id="*', "x' or id='*", "a\\"])
 def test_an_id_that_would_address_others_is_refused(asker: str) -> None:
     with pytest.raises(EventError, match="cannot be addressed"):
         address(asker)

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from rxhub import Event, EventHub
-from rxhub.cli.server import INTERRUPTED, Key, Server, User, connected
+from rxhub.cli.server import INTERRUPTED, Key, Server, Stream, User, connected
 from rxhub.cli.status import Status, complain, ending
 from rxhub.state import ConnectionState, Phase
-from rxhub.transport.socketio.payload import write_json
+from rxhub.transport.payload import write_json
 
 __all__ = ["command"]
 
@@ -30,6 +30,7 @@ def command(
     server: Server,
     user: User = None,
     key: Key = None,
+    stream: Stream = None,
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, metavar="N", show_default=False, help="End after N events.")
     ] = None,
@@ -45,7 +46,7 @@ def command(
     """
     seen = 0
     try:
-        with connected(server, user, key) as hub:
+        with connected(server, user, key, stream) as hub:
             events = _events(hub, subscription, count, timeout)
             if sys.stdout.isatty():
                 from rxhub.cli.listen_view import show

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from rxhub import Event, EventHub
 from rxhub.state import ConnectionState
-from rxhub.transport.socketio.payload import write_json
+from rxhub.transport.payload import write_json
 
 __all__ = ["show"]
 

@@ -12,9 +12,9 @@ import typer
 
 from rxhub import Event
 from rxhub.cli.lines import LONGEST
-from rxhub.cli.server import INTERRUPTED, Key, Server, User, connected
+from rxhub.cli.server import INTERRUPTED, Key, Server, Stream, User, connected
 from rxhub.cli.status import STDIN, Status, complain, ending, open_input
-from rxhub.transport.socketio.payload import write_json
+from rxhub.transport.payload import write_json
 
 __all__ = ["command"]
 
@@ -30,6 +30,7 @@ def command(
     ] = "{}",
     user: User = None,
     key: Key = None,
+    stream: Stream = None,
     wait: Annotated[
         float | None,
         typer.Option("--wait", "-w", min=0, metavar="SECONDS", show_default=False, help="Wait for a reply."),
@@ -43,8 +44,8 @@ def command(
     """
     text = data
     if data == str(STDIN):
-        with open_input(STDIN) as stream:
-            raw = stream.read(LONGEST + 1)
+        with open_input(STDIN) as opened:
+            raw = opened.read(LONGEST + 1)
         if len(raw) > LONGEST:
             complain(f"the data is longer than {LONGEST} bytes")
             return Status.ERROR
@@ -55,7 +56,7 @@ def command(
         complain(f"the data is not JSON: {error}. Write it in quotes: '{{\"frames\": 120}}'")
         return Status.ERROR
     try:
-        with connected(server, user, key) as hub:
+        with connected(server, user, key, stream) as hub:
             replies: queue.SimpleQueue[Event] = queue.SimpleQueue()
             accepted = hub.publish(Event(topic, data=content), on_reply=None if wait is None else replies.put)
             if accepted is not None:

@@ -10,7 +10,7 @@ import typer
 
 from rxhub import EventHub
 
-__all__ = ["INTERRUPTED", "Key", "Server", "User", "connected"]
+__all__ = ["INTERRUPTED", "Key", "Server", "Stream", "User", "connected"]
 
 INTERRUPTED = 130
 """What a shell reports of a program that SIGINT ended (128 + 2)."""
@@ -18,7 +18,12 @@ INTERRUPTED = 130
 Server = Annotated[
     str,
     typer.Option(
-        "--server", "-s", metavar="URL", envvar="FTRACK_SERVER", show_default=False, help="https://studio.example"
+        "--server",
+        "-s",
+        metavar="URL",
+        envvar="FTRACK_SERVER",
+        show_default=False,
+        help="https://studio.example, or nats://one,two,three",
     ),
 ]
 User = Annotated[
@@ -36,20 +41,33 @@ Key = Annotated[
         help="The user's key. Better given by the variable: others can see a command line.",
     ),
 ]
+Stream = Annotated[
+    str | None,
+    typer.Option("--stream", metavar="NAME", show_default=False, help="Of nats://; events, if not given."),
+]
 
 
 @contextmanager
-def connected(server: str, user: str | None, key: str | None) -> Generator[EventHub]:
+def connected(
+    server: str, user: str | None, key: str | None, stream: str | None = None, hint: str = "--server"
+) -> Generator[EventHub]:
     """A hub for the time of a command, connected and handled in the background.
+
+    Args:
+        server: its URL.
+        user: who connects.
+        key: the user's.
+        stream: of `nats://`.
+        hint: which options are to blame for what cannot be an address.
 
     Raises:
         HubConnectionError: if the server cannot be reached, or does not let us in.
     """
     try:
         # What is not printed yet holds the server up, instead of being dropped or filling the memory.
-        hub = EventHub(server, user, key, overflow="block", inbox=1_000)
+        hub = EventHub(server, user, key, overflow="block", inbox=1_000, stream=stream)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--server") from None
+        raise typer.BadParameter(str(error), param_hint=hint) from None
     with hub:
         if not hub.connected:
             hub.connect()

@@ -16,6 +16,8 @@ from rxhub.event import Event
 from rxhub.handling import Handling
 from rxhub.hub.attaching import Attaching
 from rxhub.hub.connecting import Connecting
+from rxhub.hub.groups import Groups
+from rxhub.hub.history import History
 from rxhub.hub.life import Life
 from rxhub.hub.publishing import Publishing
 from rxhub.hub.subscribing import Subscribing
@@ -32,13 +34,14 @@ if TYPE_CHECKING:
 __all__ = ["EventHub"]
 
 
-class EventHub(Connecting, Subscribing, Publishing, Attaching, Life):
+class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, Life):
     """Routes events to subscribers in order of priority, and lets them stop, reply and compose.
 
     Args:
         server_url: the scheme chooses the transport. `memory://` is a hub of this process alone, on
             `memory://name` all hubs of the process under that name see each other's events; `http://` and
-            `https://` lead to an event server as ftrack has it.
+            `https://` lead to an event server as ftrack has it. `nats://` (or `tls://`) stores every event in a
+            stream of NATS JetStream, from which hubs read it; `nats://one,two,three` names the servers of a cluster.
         api_user: who publishes; becomes `source.user.username` of published events.
         api_key: the user's key, for transports that authenticate.
         headers: further headers, for transports that have them.
@@ -49,6 +52,8 @@ class EventHub(Connecting, Subscribing, Publishing, Attaching, Life):
             the network is not read until there is room).
         outbox: how many published events may wait for being accepted by a server. One more gets `Overflow`, or
             waits if `overflow` is "block".
+        stream: of NATS JetStream, in which events are stored: letters, digits, `-` and `_`. "events" if it is not
+            given. For `nats://` alone.
 
     Attributes:
         id: of this hub; becomes `source.id` of published events, so that replies find back.
@@ -76,11 +81,13 @@ class EventHub(Connecting, Subscribing, Publishing, Attaching, Life):
         inbox: int = 100_000,
         overflow: str = "error",
         outbox: int = 100_000,
+        stream: str | None = None,
     ) -> None:
         for name, value in (("headers", headers), ("cookies", cookies)):
             if value is not None and not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(f"Expected mapping for {name}, got {value!r}.")
         self.id = urandom(16).hex()
+        self._stream = stream
         self._inbox = self._Inbox(inbox, overflow)
         self._link = self._new_link(server_url, api_user, api_key, headers, cookies, outbox)
         self._dispatcher = self._new_dispatcher()
@@ -91,6 +98,7 @@ class EventHub(Connecting, Subscribing, Publishing, Attaching, Life):
         self._closing = Flag()
         self._plugins = None
         self._bridges = {}
+        self._processings = set()
         self.events = OwnedSubject(serialize=True)
         self.scheduler = self._Scheduler(self._inbox)
         self._publisher = Publisher(
@@ -110,7 +118,7 @@ class EventHub(Connecting, Subscribing, Publishing, Attaching, Life):
         outbox: int,
     ) -> Connection:
         who = identity(self.id, api_user)
-        return Connection(server_url, self._inbox, who, api_user, api_key, headers, cookies, outbox)
+        return Connection(server_url, self._inbox, who, api_user, api_key, headers, cookies, outbox, self._stream)
 
     def _new_dispatcher(self) -> Dispatcher:
         return Dispatcher(self._joined, self._left)

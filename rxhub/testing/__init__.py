@@ -6,7 +6,7 @@
 - `rxhub.testing.strategies`: events and subscriptions for Hypothesis, also such that match each other.
 - `HubStateMachine`: a hub against a sorted list, to be subclassed.
 
-For pytest there are the fixtures `hub`, `recorder`, `marbles` and `server`.
+For pytest there are the fixtures `hub`, `recorder`, `marbles`, `server` and `nats`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rxhub.testing.marbles import MarbleError, Marbles
+from rxhub.testing.nats import Nats
 from rxhub.testing.recording import Recorded, Recording, record
 from rxhub.testing.verdicts import Undecided, Unsatisfiable
 from rxhub.testing.virtual import VirtualHub, virtual_hub
@@ -25,6 +26,7 @@ __all__ = [
     "HubStateMachine",
     "MarbleError",
     "Marbles",
+    "Nats",
     "Recorded",
     "Recording",
     "Undecided",

@@ -13,8 +13,10 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 
 SUITE = """
+import socket
+
 from rxhub import Event, EventHub
-from rxhub.testing import Marbles, Recording, VirtualHub
+from rxhub.testing import Marbles, Nats, Recording, VirtualHub
 
 
 def test_hub(hub, recorder):
@@ -36,6 +38,15 @@ def test_server(server):
     with EventHub(server.url, server.api_user, server.api_key) as hub:
         hub.connect()
         assert hub.connected
+
+
+def test_nats(nats, nats_of_the_session):
+    assert isinstance(nats, Nats)
+    host, port = nats.url.removeprefix("nats://").split(":")
+    socket.create_connection((host, int(port)), 10).close()
+    other = Nats.on(nats_of_the_session)
+    assert (other.url, other.user) == (nats.url, nats.user)
+    assert other.stream != nats.stream
 """
 
 LIGHT = """
@@ -94,7 +105,7 @@ def pytest_in(folder: Path, environment: dict[str, str], suite: str, *options: s
 
 def test_the_fixtures_are_there(tmp_path: Path, installed: dict[str, str]) -> None:
     output = pytest_in(tmp_path, installed, SUITE)
-    assert "1 failed, 3 passed" in output
+    assert "1 failed, 4 passed" in output
     # In the test itself, not in its teardown.
     assert "FAILED test_suite.py::test_marbles_fail - AssertionError: The stream differs" in output
 

@@ -46,7 +46,7 @@ from rxhub.handling import FAREWELL, PATIENCE
 from rxhub.inbox import Action
 from rxhub.publisher import REPLY
 from rxhub.state import ConnectionState, Phase
-from rxhub.transport.socketio.backoff import Backoff
+from rxhub.transport.backoff import Backoff
 
 __all__ = ["EventHub", "ServerDetails", "SocketIoSession"]
 

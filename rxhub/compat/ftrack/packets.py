@@ -19,9 +19,9 @@ from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
 from rxhub.compat.ftrack.line import PATIENCE
 from rxhub.errors import ProtocolError, RxHubError
+from rxhub.transport.payload import check_depth
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import explained, request_line
-from rxhub.transport.socketio.payload import check_depth
 from rxhub.transport.socketio.protocol import Handshake
 from rxhub.transport.socketio.recent import Recent
 

@@ -24,7 +24,7 @@ from rxhub.compat.ftrack.base import Event
 from rxhub.compat.ftrack.packets import Packets
 from rxhub.publisher import REPLY, Publisher
 from rxhub.replies import address
-from rxhub.transport.socketio.outbox import MOST_BREAKS
+from rxhub.transport.outbox import MOST_BREAKS
 
 __all__ = ["Sending"]
 

@@ -25,15 +25,15 @@ from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport import Sink
+from rxhub.transport.backoff import Backoff
 from rxhub.transport.loop import background, in_its_thread
+from rxhub.transport.outbox import Letter, Outbox
+from rxhub.transport.payload import write_event, write_json
 from rxhub.transport.socketio.announcement import announced
-from rxhub.transport.socketio.backoff import Backoff
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import Unreachable
 from rxhub.transport.socketio.interests import Interest, Interests
 from rxhub.transport.socketio.line import Line
-from rxhub.transport.socketio.outbox import Letter, Outbox
-from rxhub.transport.socketio.payload import write_event, write_json
 from rxhub.transport.socketio.protocol import MAX_PACKET
 from rxhub.transport.socketio.recent import Recent
 
@@ -76,6 +76,12 @@ class SocketIOTransport:
     @property
     def refused(self) -> int:
         return self.outbox.refused
+
+    @property
+    def announced(self) -> bool:
+        life = self._life
+        line = None if life is None else life.line
+        return line is not None and line.announced
 
     def hold(self) -> None:
         self.outbox.reopen()

@@ -51,9 +51,10 @@ class Letter:
         breaks: how often it was first in flight when the connection broke.
         resent: it may have reached the server before.
         written: seconds of the monotonic clock when it was written last.
+        first: the same of when it was first written; 0 if it was not.
     """
 
-    __slots__ = ("accepted", "argument", "breaks", "resent", "topic", "written")
+    __slots__ = ("accepted", "argument", "breaks", "first", "resent", "topic", "written")
 
     def __init__(self, topic: str, argument: str) -> None:
         self.topic = topic
@@ -63,7 +64,7 @@ class Letter:
         self.accepted.set_running_or_notify_cancel()
         self.breaks = 0
         self.resent = False
-        self.written = 0.0
+        self.written = self.first = 0.0
 
     def settle(self, error: Exception | None = None) -> None:
         """Have the future done: accepted, or refused for this reason.
@@ -171,7 +172,22 @@ class Outbox:
     def wrote(self, letter: Letter, number: int, now: float) -> None:
         """A letter that was taken is in flight under a packet's number."""
         letter.written = now
+        letter.first = letter.first or now
         self._in_flight[number] = letter
+
+    def __getitem__(self, number: int) -> Letter | None:
+        """The letter in flight under a packet's number, if there is one."""
+        return self._in_flight.get(number)
+
+    @property
+    def letters_in_flight(self) -> list[Letter]:
+        """In the order in which they were written last."""
+        return list(self._in_flight.values())
+
+    @property
+    def eldest(self) -> Letter | None:
+        """The letter in flight that was written before all others."""
+        return next(iter(self._in_flight.values()), None)
 
     def acknowledged(self, number: int) -> Letter | None:
         """Remove and return the letter that the server has answered; None if there is none of this number."""
@@ -199,8 +215,7 @@ class Outbox:
         Returns:
             The letter that is given up, if any.
         """
-        letters = list(self._in_flight.values())
-        self._in_flight.clear()
+        letters = self._landed()
         if not letters:
             return None
         letters[0].breaks += 1
@@ -212,10 +227,23 @@ class Outbox:
         if culprit is not None:
             letters.remove(culprit)
             self._leave([culprit])
-        for letter in letters:
-            letter.resent = True
-        self._waiting.extendleft(reversed(letters))
+        self._put_back(letters)
         return culprit
+
+    def again(self, before: float) -> list[Letter]:
+        """What is in flight waits again.
+
+        Args:
+            before: seconds of the monotonic clock; what was first written before then is given up instead.
+
+        Returns:
+            The letters that are given up.
+        """
+        letters = self._landed()
+        late = [letter for letter in letters if letter.first < before]
+        self._leave(late)
+        self._put_back([letter for letter in letters if letter.first >= before])
+        return late
 
     def give_up(self, error: HubConnectionError) -> None:
         """Nothing will be sent until `reopen`: every letter's future holds `error`."""
@@ -236,6 +264,16 @@ class Outbox:
         self._in_flight.clear()
         self._letters = self._characters = 0
         self.bell = None
+
+    def _landed(self) -> list[Letter]:
+        letters = list(self._in_flight.values())
+        self._in_flight.clear()
+        return letters
+
+    def _put_back(self, letters: list[Letter]) -> None:
+        for letter in letters:
+            letter.resent = True
+        self._waiting.extendleft(reversed(letters))
 
     def _full(self, size: int) -> bool:
         """Whether a letter of so many characters finds no room; one alone always does, however long."""

@@ -18,7 +18,17 @@ import msgspec
 from rxhub.errors import EventError, ProtocolError
 from rxhub.event import Event
 
-__all__ = ["MAX_DEPTH", "Payload", "check_depth", "read_answer", "read_event", "resent", "write_event", "write_json"]
+__all__ = [
+    "MAX_DEPTH",
+    "Payload",
+    "check_depth",
+    "read_answer",
+    "read_event",
+    "read_stored",
+    "resent",
+    "write_event",
+    "write_json",
+]
 
 MAX_DEPTH: Final = 64
 """Levels of lists and objects in one packet; real events have about ten."""
@@ -73,6 +83,21 @@ def read_event(data: str) -> Event | None:
     if len(payload.args) != 1 or not isinstance(payload.args[0], dict):
         return None
     return Event.from_wire(cast("dict[str, Any]", payload.args[0]))
+
+
+def read_stored(data: bytes) -> Event:
+    """The event that stands by itself, as `write_event` has written it.
+
+    Raises:
+        ProtocolError: if it is no valid JSON.
+        EventError: if what it holds is no event.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise ProtocolError(f"What is no UTF-8 was received: {error}.") from error
+    payload = _read(text, _any_decoder())
+    return Event.adopt(cast("dict[str, Any]", payload)) if type(payload) is dict else Event.from_wire(payload)
 
 
 def read_answer(data: str) -> Mapping[str, Any]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import SystemRandom
+from typing import TypeVar
 
-__all__ = ["Backoff"]
+__all__ = ["Backoff", "shuffled"]
+
+T = TypeVar("T")
 
 # Not the shared generator: programs that were seeded alike must not come back all at once.
 _random = SystemRandom()
@@ -31,3 +35,8 @@ class Backoff:
     def reset(self) -> None:
         """Begin again with the first delay: the connection has held."""
         self._next = self._first
+
+
+def shuffled(servers: Iterable[T]) -> list[T]:
+    """In random order, so that the clients of several servers spread over them."""
+    return _random.sample(found := list(servers), len(found))

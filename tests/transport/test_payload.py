@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from rxhub import Event
 from rxhub.errors import EventError, ProtocolError
-from rxhub.transport.socketio.payload import Payload, check_depth, read_answer, read_event, write_event, write_json
+from rxhub.transport.payload import Payload, check_depth, read_answer, read_event, write_event, write_json
 from rxhub.transport.socketio.protocol import event
 
-EVENTS = Path(__file__).parents[2] / "data" / "events.jsonl"
+EVENTS = Path(__file__).parents[1] / "data" / "events.jsonl"
 numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(
     st.none() | st.booleans() | numbers | st.text(),

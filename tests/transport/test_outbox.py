@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub.errors import HubConnectionError, Overflow
-from rxhub.transport.socketio import outbox as module
-from rxhub.transport.socketio.outbox import MOST_BREAKS, PATIENCE, Letter, Outbox
+from rxhub.transport import outbox as module
+from rxhub.transport.outbox import MOST_BREAKS, PATIENCE, Letter, Outbox
 from tests.threads import LIMIT, elsewhere
 
 

@@ -1,0 +1,292 @@
+"""The server's process: started, waited for, started again if it dies, and ended with the one that needs it.
+
+Theory of operation.
+
+- One thread starts the process and waits for its end. It lives as long as the process does, and has to: the system
+  ends a child at the death of its parent when the *thread* dies that started it.
+- It has a session of its own: Ctrl-C at a terminal is for us, and we end the server when all has been sent to it.
+- A server that dies is started again at the same port, where its clients look for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from rxhub.embedded.binary import find
+from rxhub.embedded.bound import bound
+from rxhub.embedded.claim import Claim
+from rxhub.embedded.settings import LOG, configuration, write
+from rxhub.errors import StoreError
+
+__all__ = ["PrivateServer", "ask_for_streams", "store"]
+
+_USER: Final = "rxhub"
+_OUTPUT: Final = "nats-server.out"
+
+# Seconds. A large store is looked through before its server listens.
+_START = 60.0
+_STOP = 10.0
+_BETWEEN = 0.02
+_ANSWER = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+
+_USUAL: Final = ("[INF]", "Plaintext passwords")
+_SHOWN_LINES = 12
+_SHOWN_BYTES = 8_192
+
+_logger = logging.getLogger("rxhub.embedded")
+
+
+class PrivateServer:
+    """A running NATS server with JetStream, for the user of this process alone.
+
+    Attributes:
+        directory: where its streams and its log are.
+        url: where it listens, on loopback: `nats://127.0.0.1:…`.
+        user: who may connect.
+        password: with what; another one each time that the directory is opened.
+    """
+
+    def __init__(self, directory: Path, claim: Claim, on_exit: Callable[[str], object] | None = None) -> None:
+        self.directory = directory
+        self.url = ""
+        self.user = _USER
+        self.password = secrets.token_urlsafe(24)
+        self._claim = claim
+        self._on_exit = on_exit
+        self._parent = os.getpid()
+        self._port: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._started: Future[None] = Future()
+        self._thread = threading.Thread(target=self._live, name="rxhub-store", daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None while it is not running."""
+        process = self._process
+        return None if process is None or process.returncode is not None else process.pid
+
+    def start(self) -> None:
+        """Start it, and wait until it takes streams.
+
+        Raises:
+            StoreError: if it does not.
+        """
+        self._thread.start()
+        self._started.result()
+
+    def stop(self) -> None:
+        """End it, and wait until it has; in a forked child, which has none, nothing happens."""
+        if self._parent != os.getpid() or self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._signal(signal.SIGTERM)
+        self._thread.join(_STOP)
+        if self._thread.is_alive():
+            _logger.warning("The NATS server of %s did not end within %g s, and is killed.", self.directory, _STOP)
+            self._signal(signal.SIGKILL)
+            self._thread.join(_STOP)
+        self._claim.release()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url or 'starting'} in {self.directory}>"
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def _live(self) -> None:
+        try:
+            self._begin()
+        except BaseException as error:
+            self._started.set_exception(error)
+            return
+        self._started.set_result(None)
+        pause = _FIRST_PAUSE
+        while (process := self._process) is not None:
+            began = time.monotonic()
+            process.wait()
+            if self._stopping.is_set():
+                return
+            if time.monotonic() - began > _LONGEST_PAUSE:
+                pause = _FIRST_PAUSE
+            self._tell(f"The NATS server of {self.directory} has ended ({_ending(process)}). {self._last_words()}")
+            while not self._stopping.wait(pause):
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                try:
+                    self._begin()
+                except (StoreError, OSError) as error:
+                    _logger.error("%s It is tried again in %g s.", error, pause)
+                else:
+                    _logger.warning("The NATS server of %s is there again.", self.directory)
+                    break
+
+    def _begin(self) -> None:
+        """Start the process and wait until it takes streams; where that fails, there is none afterwards."""
+        for stale in self.directory.glob("*.ports"):
+            stale.unlink(missing_ok=True)
+        settings = write(self.directory, configuration(self.directory, self.user, self.password, self._port))
+        with (self.directory / _OUTPUT).open("wb") as output:
+            process = subprocess.Popen(
+                bound([str(find()), "-c", str(settings)]),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.directory,
+                pass_fds=(self._claim.descriptor,),
+                start_new_session=True,
+            )
+        self._process = process
+        try:
+            self._claim.tell(process.pid)
+            self._wait_until_ready(process)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _START
+        found = "It does not listen."
+        while True:
+            if process.poll() is not None:
+                raise StoreError(
+                    f"The NATS server of {self.directory} ended at its start ({_ending(process)}). {self._last_words()}"
+                )
+            if self._stopping.is_set():
+                raise StoreError(f"The NATS server of {self.directory} was stopped while it started.")
+            if (port := self._told_port(process.pid)) is not None:
+                try:
+                    ask_for_streams(port, self.user, self.password)
+                except OSError as error:
+                    found = f"{error}."
+                else:
+                    self._port = port
+                    self.url = f"nats://127.0.0.1:{port}"
+                    return
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"The NATS server of {self.directory} is not ready after {_START:g} s. {found} {self._last_words()}"
+                )
+            time.sleep(_BETWEEN)
+
+    def _told_port(self, pid: int) -> int | None:
+        """Where the server says that it listens."""
+        for path in self.directory.glob(f"*_{pid}.ports"):
+            with suppress(OSError, ValueError, LookupError):  # it is just being written
+                return int(json.loads(path.read_bytes())["nats"][0].rpartition(":")[2])
+        return None
+
+    def _last_words(self) -> str:
+        """What it complained of: the end of its log, and what it wrote beside it, such as a panic."""
+        process = self._process
+        mark = f"[{process.pid if process else ''}]"
+        logged = [
+            line
+            for line in _tail(self.directory / LOG)
+            if line.startswith(mark) and not any(usual in line for usual in _USUAL)
+        ]
+        said = [*logged[-_SHOWN_LINES:], *_tail(self.directory / _OUTPUT)[-_SHOWN_LINES:]]
+        if not said:
+            return f"It complained of nothing; its log is {self.directory / LOG}."
+        return "".join([f"It said, in {self.directory / LOG}:", *(f"\n  {line}" for line in said)])
+
+    def _tell(self, message: str) -> None:
+        _logger.error("%s", message)
+        if self._on_exit is not None:
+            try:
+                self._on_exit(message)
+            except Exception:
+                _logger.exception("What was to be told of the end of the NATS server failed.")
+
+
+@contextmanager
+def store(directory: Path | str, on_exit: Callable[[str], object] | None = None) -> Generator[PrivateServer]:
+    """Run the NATS server of a directory, as long as the `with` block lasts.
+
+    What was stored there is there again the next time. Acknowledged means that it is on the disk. The server ends with
+    this process, however that ends.
+
+    Args:
+        directory: where its streams and its log are; made if it is not there.
+        on_exit: called, in a thread of its own, with what is known when the server has died. It is logged on
+            `rxhub.embedded` in any case, and the server started again, at the same port.
+
+    Yields:
+        The server, which is ready: `EventHub(server.url, server.user, server.password)`.
+
+    Raises:
+        StoreError: if the program is missing or too old, the directory cannot be used or is in use, or the server does
+            not start.
+    """
+    path = Path(directory).absolute()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        claim = Claim(path)
+    except OSError as error:
+        raise StoreError(
+            f"The store {path} cannot be used: {error}. Choose a directory that can be written to."
+        ) from error
+    server = PrivateServer(path, claim, on_exit)
+    # Where the system does not end it with this process, and nobody leaves the block.
+    atexit.register(server.stop)
+    try:
+        try:
+            server.start()
+        except OSError as error:
+            raise StoreError(f"The NATS server of {path} cannot be started: {error}.") from error
+        yield server
+    finally:
+        server.stop()
+        atexit.unregister(server.stop)
+
+
+def _ending(process: subprocess.Popen[bytes]) -> str:
+    status = process.returncode
+    return f"by signal {-status}" if status < 0 else f"with status {status}"
+
+
+def _tail(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _SHOWN_BYTES))
+            return file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def ask_for_streams(port: int, user: str, password: str) -> None:
+    """Ask whether JetStream is ready, as a client would.
+
+    Raises:
+        OSError: if it is not.
+    """
+    greeting = json.dumps({"user": user, "pass": password, "verbose": False, "pedantic": False, "lang": "python"})
+    with socket.create_connection(("127.0.0.1", port), _ANSWER) as connection, connection.makefile("rb") as lines:
+        connection.sendall(
+            f"CONNECT {greeting}\r\nSUB _INBOX.rxhub 1\r\nPUB $JS.API.INFO _INBOX.rxhub 0\r\n\r\n".encode()
+        )
+        while line := lines.readline():
+            if line.startswith(b"-ERR"):
+                raise OSError(line.decode(errors="replace").strip())
+            if line.startswith(b"MSG "):
+                answer = lines.readline()
+                if b'"error"' in answer:
+                    raise OSError(answer.decode(errors="replace").strip())
+                return
+    raise OSError("it hung up")

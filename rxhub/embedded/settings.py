@@ -1,0 +1,61 @@
+"""The configuration of a private server: on loopback alone, with a password, and every write on the disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Final
+
+__all__ = ["LOG", "configuration", "write"]
+
+LOG: Final = "nats-server.log"
+CONFIGURATION: Final = "nats-server.json"
+
+_LARGEST_MESSAGE = 8 * 1024 * 1024
+_MEMORY = 256 * 1024 * 1024
+_LOG_SIZE = 10 * 1024 * 1024
+_OF_FREE = 0.75
+
+
+def configuration(directory: Path, user: str, password: str, port: int | None = None) -> dict[str, object]:
+    """What the server reads; its language has JSON in it.
+
+    Args:
+        directory: where everything of it is.
+        user: who may connect.
+        password: and how.
+        port: where it listens; a free one if it is not given, which it tells in a file of its own.
+    """
+    return {
+        "server_name": "rxhub",
+        "listen": f"127.0.0.1:{-1 if port is None else port}",
+        "ports_file_dir": str(directory),
+        "authorization": {"user": user, "password": password},
+        "max_payload": _LARGEST_MESSAGE,
+        "log_file": str(directory / LOG),
+        "logfile_size_limit": _LOG_SIZE,
+        "logfile_max_num": 3,
+        "jetstream": {
+            "store_dir": str(directory),
+            # One machine has no other copy: acknowledged means that it is on the disk, also when the power fails.
+            "sync_interval": "always",
+            "max_memory_store": _MEMORY,
+            "max_file_store": _room(directory),
+        },
+    }
+
+
+def write(directory: Path, settings: dict[str, object]) -> Path:
+    """Write a configuration where only its owner can read it."""
+    path = directory / CONFIGURATION
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def _room(directory: Path) -> int:
+    """Bytes that the store may have: what it has, and most of what is free, so that others find some too."""
+    # By itself the server counts what is free alone: after a restart, a store that has most of a disk would be full.
+    used = sum(file.stat().st_size for file in (directory / "jetstream").rglob("*") if file.is_file())
+    return used + int(shutil.disk_usage(directory).free * _OF_FREE)

@@ -1,0 +1,1 @@
+"""`nats://`: events in a stream of NATS JetStream, which keeps them for whoever comes later."""

@@ -1,0 +1,358 @@
+"""The events of a stream in order, each once: what hubs hear live, and what is replayed.
+
+Theory of operation. The server is asked for a consumer that nobody acknowledges, in its memory, which numbers what it
+sends. A number that is missing, a consumer that is gone or a line that broke all lead to the same: another consumer
+is asked for, which begins behind the last event that was taken. So nothing is missed and nothing comes twice, whatever
+breaks, as long as the stream still holds it. In a cluster the consumer may live on a server that is behind the others,
+which then begins further back than it was asked to; what was taken before is passed over.
+
+The filters may change meanwhile. Then, too, another consumer goes on behind the last event that was taken. It would
+bring history with it: of what was stored before the change it passes on only what the filters of that time would have
+let through. The boundary is the stream's last sequence at the moment of the change; whoever asks for a change is
+told when it is known (`settled`), since from then on whatever is stored will come. That does not wait for the reader,
+who may be held up by somebody who waits for just that.
+
+What nobody wants any more may be left out, though it was stored while somebody did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from threading import Lock
+from time import monotonic
+from typing import Any, NamedTuple
+
+import nats.errors
+
+from rxhub.transport.backoff import Backoff
+from rxhub.transport.nats.cancelling import cancelled
+from rxhub.transport.nats.filters import lets_through, merged
+from rxhub.transport.nats.line import Line
+from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling
+
+__all__ = ["Ordered", "Place", "consumer"]
+
+# Seconds after which the server forgets a consumer of a reader that is gone.
+_FORGOTTEN = 60
+# Seconds for which a consumer is read at least, and how often the time that it takes to make one: else nothing would
+# come while filters change all the time.
+_AT_LEAST, _FOR_MAKING = 0.05, 3
+# Boundaries that may lie before the reader. Beyond them, a little history may come.
+_MOST_ERAS = 64
+_NANOSECONDS = 1_000_000_000
+
+logger = logging.getLogger("rxhub")
+
+
+class Place(NamedTuple):
+    """Where a reader is.
+
+    Attributes:
+        sequence: behind which it goes on.
+        stream: when its stream was made, by which one that was made anew is told.
+    """
+
+    sequence: int
+    stream: str
+
+
+class _Era(NamedTuple):
+    """The filters of the time before a change, and the last sequence of that time."""
+
+    last: int
+    filters: frozenset[str]
+
+
+class Ordered:
+    """Reads a stream in order; a part of a link (`rxhub.transport.nats.link.Part`).
+
+    Args:
+        stream: which.
+        take: called with each message. Whoever takes calls `done` when it may be followed by others.
+        filters: the subjects to read; nothing if it gives back none. Asked again after `change`.
+        start: the sequence to begin behind, the place where another reader was, or an aware time to begin at; None is
+            from now on.
+        ahead: how many messages may be under way.
+
+    Attributes:
+        position: the sequence of the last message that was taken; everything before it that matches was taken too.
+        promised: the filters by which comes whatever is stored from now on; None before the first are in force.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        take: Callable[[Message], object],
+        filters: Callable[[], Sequence[str]],
+        *,
+        start: int | Place | datetime | None = None,
+        ahead: int = 512,
+    ) -> None:
+        self.position: int | None = None
+        self.promised: Sequence[str] | None = None
+        self._made = ""
+        self._since: datetime | None = None
+        if isinstance(start, Place):
+            self.position, self._made = start
+        elif isinstance(start, int):
+            self.position = start
+        else:
+            self._since = start
+        # The highest sequence that is known to have been in the stream.
+        self._known = self.position if self._made and self.position else 0
+        self._stream = stream
+        self._give = take
+        self._filters = filters
+        self._ahead = ahead
+        self._subjects: list[str] | None = None
+        self._eras: deque[_Era] = deque()
+        self._pulling: Pulling | None = None
+        # Up to where the present consumer may be read, once the filters have changed.
+        self._limit: int | None = None
+        self._held = 0
+        self._last_turn: int = 0
+        self._changes = 0
+        self._settled = 0
+        self._counting = Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self._told = asyncio.Event()
+        self._fresh = asyncio.Event()
+        self._spent = asyncio.Event()
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is; None if it has not begun."""
+        return None if self.position is None else Place(self.position, self._made)
+
+    def done(self, count: int = 1) -> None:
+        """So many messages were dealt with."""
+        self._held -= count
+        if self._pulling is not None:
+            self._pulling.done(count)
+
+    def change(self) -> None:
+        """Have the filters asked for again, and read by them from now on; from any thread.
+
+        From its return on, it is not settled.
+        """
+        with self._counting:
+            self._changes += 1
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop of a process that ends
+                self._loop.call_soon_threadsafe(self._changed.set)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what is stored from now on comes by the present filters."""
+        return self._settled >= self._changes and self.promised is not None
+
+    async def settled(self) -> None:
+        """Wait until all changes that were asked for hold for whatever is stored from then on."""
+        wanted = self._changes
+        while self._settled < wanted or self.promised is None:
+            self._told.clear()
+            await self._told.wait()
+
+    async def run(self, line: Line) -> None:
+        """Read until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        await self._look(line)
+        self._changed.set()
+        marking = asyncio.create_task(self._mark(line))
+        going = asyncio.create_task(self._go_on(line))
+        try:
+            # Not by a TaskGroup, which cancels each task once; see `cancelled`.
+            done, _ = await asyncio.wait([marking, going], return_when=asyncio.FIRST_COMPLETED)
+            done.pop().result()
+        finally:
+            await cancelled(marking, going)
+
+    async def _look(self, line: Line) -> int:
+        """The stream's last sequence; see whether it is still the stream that was read before."""
+        info = await line.ask(f"STREAM.INFO.{self._stream}")
+        last: int = info["state"]["last_seq"]
+        made: str = info["created"]
+        if self._made and made != self._made:
+            logger.warning("The stream %s was made anew, and is read from its beginning.", self._stream)
+            self._rewind(0)
+        elif last < self._known:
+            # What comes next has sequences that were there before.
+            logger.warning(
+                "The stream %s ends at %d, and %d was in it: its server has lost the rest.",
+                self._stream,
+                last,
+                self._known,
+            )
+            self._rewind(min(self.position or 0, last))
+        self._made, self._known = made, last
+        return last
+
+    def _rewind(self, position: int) -> None:
+        self._eras.clear()
+        if self.position is not None:
+            self.position = position
+
+    async def _mark(self, line: Line) -> None:
+        """For each change, take the present end of the stream for the boundary."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            changes, subjects = self._changes, list(self._filters())
+            if subjects != self._subjects:
+                try:
+                    boundary = await self._look(line)
+                except BaseException:
+                    self._changed.set()
+                    raise
+                self._leave(boundary)
+                self._subjects = subjects
+                self._fresh.set()
+            self._settled, self.promised = changes, subjects
+            self._told.set()
+
+    def _leave(self, boundary: int) -> None:
+        """The present filters are those of an era that ends with `boundary`."""
+        if self._subjects is None:
+            if self.position is None and self._since is None:
+                self.position = boundary
+            return
+        if self._limit is None:
+            self._limit = boundary
+        eras = self._eras
+        if not eras or eras[-1].last < boundary:
+            eras.append(_Era(boundary, frozenset(self._subjects)))
+        while eras and not eras[0].filters:
+            # Nobody wanted anything up to there.
+            self.position = max(self.position or 0, eras.popleft().last)
+        if len(eras) > _MOST_ERAS:
+            before, after = eras.popleft(), eras.popleft()
+            eras.appendleft(_Era(after.last, frozenset(merged(before.filters | after.filters))))
+
+    async def _go_on(self, line: Line) -> None:
+        backoff = Backoff(0.02, 2.0)
+        while True:
+            self._fresh.clear()
+            self._limit = None
+            if not self._subjects:
+                await self._fresh.wait()
+            elif not await self._read(line, self._subjects):
+                if self._last_turn:
+                    backoff.reset()
+                else:
+                    await asyncio.sleep(backoff.delay())
+                # Its stream may be gone too, and another one there by its name.
+                await self._look(line)
+
+    async def _read(self, line: Line, subjects: list[str]) -> bool:
+        """Read by one consumer until the filters change; False if it is gone before."""
+        name = f"rxhub-{line.inbox().rpartition('.')[2]}"
+        self._last_turn = 0
+        self._spent.clear()
+        pulling = Pulling(self._stream, name, self._take, ahead=self._ahead)
+        # What the last consumer brought and is not dealt with is under way still.
+        pulling.held = self._held
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            began = monotonic()
+            await consumer(line, self._stream, subjects, self._since if self.position is None else self.position, name)
+            pause = max(_AT_LEAST, _FOR_MAKING * (monotonic() - began))
+            self._pulling = pulling
+            reading = asyncio.create_task(pulling.run(line))
+            tasks = [reading, asyncio.create_task(self._until_changed(pause))]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+        except ConsumerGone as error:
+            logger.info("The stream %s is read by another consumer: %s", self._stream, error)
+            return False
+        finally:
+            self._pulling = None
+            await cancelled(*tasks)
+            # It would be forgotten by itself, a minute later.
+            with suppress(nats.errors.Error, OSError):
+                await line.client.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}")
+        return True
+
+    async def _until_changed(self, pause: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._spent.wait()
+        await self._fresh.wait()
+
+    def _take(self, message: Message) -> None:
+        pulling = self._pulling
+        if pulling is None:
+            return
+        if message.turn != self._last_turn + 1:
+            pulling.fail(f"message {self._last_turn + 1} was expected, and {message.turn} came")
+            return
+        self._last_turn = message.turn
+        sequence, eras = message.sequence, self._eras
+        if self.position is not None and sequence <= self.position:
+            pulling.done()
+            return
+        if self._limit is not None and sequence > self._limit:
+            # What has come between for the new filters, the next consumer brings, and this with it.
+            self._spent.set()
+            pulling.done()
+            return
+        self.position = sequence
+        self._known = max(self._known, sequence)
+        if eras:
+            while eras and eras[0].last < sequence:
+                eras.popleft()
+            if eras and not lets_through(eras[0].filters, message.subject):
+                pulling.done()
+                return
+        self._held += 1
+        self._give(message)
+
+
+async def consumer(
+    line: Line, stream: str, subjects: Sequence[str], start: int | datetime | None = None, name: str = ""
+) -> tuple[str, int]:
+    """Make a consumer that nobody acknowledges, and which the server forgets a minute after nobody reads it any more.
+
+    Args:
+        line: by which to ask.
+        stream: which.
+        subjects: to read, none of which overlap; all of the stream's if there are none.
+        start: the sequence to begin behind, or an aware time to begin at; None is from now on.
+        name: of the consumer; a new one if it is not given.
+
+    Returns:
+        Its name, and how many messages there are for it.
+
+    Raises:
+        StreamError: if JetStream refuses it, as it does where there is no such stream.
+        HubConnectionError: if nobody answers.
+    """
+    name = name or f"rxhub-{line.inbox().rpartition('.')[2]}"
+    config: dict[str, Any] = {
+        "name": name,
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "inactive_threshold": _FORGOTTEN * _NANOSECONDS,
+    }
+    if len(subjects) == 1:
+        config["filter_subject"] = subjects[0]
+    else:
+        config["filter_subjects"] = list(subjects)
+    if isinstance(start, int):
+        config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": start + 1}
+    elif start is not None:
+        time = start.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        config |= {"deliver_policy": "by_start_time", "opt_start_time": time}
+    else:
+        config["deliver_policy"] = "new"
+    told = await line.ask(
+        f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config, "action": "create"}
+    )
+    return name, told["num_pending"]

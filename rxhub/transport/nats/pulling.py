@@ -1,0 +1,251 @@
+"""Messages from a pull consumer, asked for in time, never more than can be held.
+
+Theory of operation. A pull asks the consumer for a number of messages, and stands until they have come or its time is
+over. The next pull is sent when half of what may be under way has been done with, so the server always knows of
+one. Idle heartbeats tell a consumer that has nothing from one that is gone: after two that are missing, it is asked
+again. The server ends a pull with a status, which tells how much of it will not come.
+
+What is under way is what was asked for and has not come, and what has come and is not done with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from nats.aio.msg import Msg
+
+from rxhub.errors import StreamError
+from rxhub.transport.nats.line import Line
+from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
+
+__all__ = ["ConsumerGone", "Message", "Pulling"]
+
+_EXPIRES = 30.0
+_HEARTBEAT = 5.0
+# As many may be handled for minutes each.
+_FEW = 32
+_NANOSECONDS = 1_000_000_000
+# A pull that was refused for a moment's reason, such as an election, is sent again after that.
+_PAUSE = 0.25
+
+logger = logging.getLogger("rxhub")
+
+
+class ConsumerGone(StreamError):
+    """The consumer is there no more: it was deleted, or lost with its server."""
+
+    def __init__(self, consumer: str, why: str) -> None:
+        super().__init__(404, NO_CONSUMER, why, f"a pull of {consumer}")
+
+
+class Message:
+    """One message of a stream, as a consumer sends it.
+
+    What it tells of itself stands in the subject of its acknowledgement (NATS's ADR-15):
+    `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<turn>.<time>.<pending>`; newer servers may put a domain and
+    an account hash before the stream, and a token behind.
+
+    Attributes:
+        subject: under which it is stored.
+        headers: of the message.
+        data: its payload.
+        reply: where it is acknowledged.
+        sequence: its place in the stream.
+        turn: its place among what this consumer has sent, 1 for the first.
+    """
+
+    __slots__ = ("_at", "_tokens", "data", "headers", "reply", "sequence", "subject", "turn")
+
+    def __init__(self, msg: Msg) -> None:
+        self.subject = msg.subject
+        self.headers: Mapping[str, str] = msg.headers or _NO_HEADERS
+        self.data = msg.data
+        self.reply = msg.reply
+        # Read at once is what every reader asks for.
+        self._tokens = tokens = msg.reply.split(".")
+        self._at = at = 4 if len(tokens) == 9 else 6
+        self.sequence = int(tokens[at + 1])
+        self.turn = int(tokens[at + 2])
+
+    @property
+    def delivered(self) -> int:
+        """How often it has been sent, this time included."""
+        return int(self._tokens[self._at])
+
+    @property
+    def pending(self) -> int:
+        """How many more there were for the consumer when it was sent."""
+        return int(self._tokens[self._at + 4])
+
+    @property
+    def nanoseconds(self) -> int:
+        """When it was stored, in nanoseconds since the epoch."""
+        return int(self._tokens[self._at + 3])
+
+    @property
+    def time(self) -> float:
+        """When it was stored, in seconds since the epoch."""
+        return self.nanoseconds / _NANOSECONDS
+
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class Pulling:
+    """Pulls from a consumer that is there; a part of a link (`rxhub.transport.nats.link.Part`).
+
+    Args:
+        stream: its stream.
+        consumer: its name.
+        take: called with each message, in order.
+        ahead: how many messages may be under way.
+        group: the priority group to pull in, where the consumer has one; see `pin`.
+        expires: seconds for which a pull stands.
+        is_drained: whether what is on its way is still taken at the end, instead of being lost until it comes again.
+
+    Attributes:
+        ahead: as given; may be changed at any time.
+        held: how many messages have come that are not done with.
+        pin: what the server calls us in the priority group while we are the one that gets messages; empty if not.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        consumer: str,
+        take: Callable[[Message], object],
+        *,
+        ahead: int = 512,
+        group: str = "",
+        expires: float = _EXPIRES,
+        is_drained: bool = False,
+    ) -> None:
+        self.ahead = ahead
+        self.held = 0
+        self.pin = ""
+        self._stream = stream
+        self._consumer = consumer
+        self._take = take
+        self._group = group
+        self._expires = expires
+        self._is_drained = is_drained
+        self._coming = 0
+        self._wake = asyncio.Event()
+        self._refused = ""
+        self._paused = False
+        self._heard = False
+        self._is_finished = False
+
+    def done(self, count: int = 1) -> None:
+        """So many messages less are held."""
+        self.held -= count
+        if self._has_room:
+            self._wake.set()
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether to ask for more: of many at a time, or, where there are few, of each that there is room for."""
+        ahead = self.ahead
+        return self._coming + self.held <= (ahead // 2 if ahead > _FEW else ahead - 1)
+
+    def fail(self, why: str) -> None:
+        """Have `run` end as if the consumer were gone."""
+        self._refused = why
+        self._wake.set()
+
+    def finish(self) -> None:
+        """Have `run` return."""
+        self._is_finished = True
+        self._wake.set()
+
+    async def run(self, line: Line) -> None:
+        """Pull until cancelled, or finished.
+
+        Raises:
+            ConsumerGone: if it is there no more.
+        """
+        inbox = line.inbox()
+        self._coming, self._refused, self._paused = 0, "", False
+        end = await line.subscribe(inbox, self._receive, self._is_drained)
+        try:
+            while not self._is_finished:
+                # First: what happens while something below is awaited is looked at by the next turn.
+                self._wake.clear()
+                self._heard = False
+                if self._refused:
+                    raise ConsumerGone(self._consumer, self._refused)
+                if self._paused:
+                    self._paused = False
+                    await self._check(line)
+                    await asyncio.sleep(_PAUSE)
+                if self._has_room:
+                    await self._pull(line, inbox, self.ahead - self._coming - self.held)
+                try:
+                    async with asyncio.timeout(2.5 * _HEARTBEAT):
+                        await self._wake.wait()
+                except TimeoutError:
+                    if self._coming and not self._heard:
+                        logger.info("The consumer %s of %s is silent, and asked again.", self._consumer, self._stream)
+                        self._coming = 0
+                        await self._check(line)
+        finally:
+            await end()
+
+    async def _pull(self, line: Line, inbox: str, count: int) -> None:
+        request: dict[str, Any] = {
+            "batch": count,
+            "expires": int(self._expires * _NANOSECONDS),
+            # The server refuses more than half of what it expires after.
+            "idle_heartbeat": int(min(_HEARTBEAT, 0.4 * self._expires) * _NANOSECONDS),
+        }
+        if self._group:
+            request["group"] = self._group
+            if self.pin:
+                request["id"] = self.pin
+        self._coming += count
+        await line.client.publish(
+            f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}", msgspec.json.encode(request), reply=inbox
+        )
+
+    async def _check(self, line: Line) -> None:
+        try:
+            await line.ask(f"CONSUMER.INFO.{self._stream}.{self._consumer}")
+        except StreamError as error:
+            if error.number in (NO_CONSUMER, NO_STREAM):
+                raise ConsumerGone(self._consumer, error.description) from error
+            raise
+
+    async def _receive(self, msg: Msg) -> None:
+        self._heard = True
+        headers = msg.headers
+        if not msg.reply.startswith("$JS.ACK."):
+            # What holds no data may still be a message; but no message is without a place to acknowledge it.
+            if headers is not None and "Status" in headers:
+                self._status(headers)
+            return
+        message = Message(msg)
+        if headers is not None and self._group:
+            self.pin = headers.get("Nats-Pin-Id", self.pin)
+        self._coming -= 1
+        self.held += 1
+        self._take(message)
+
+    def _status(self, headers: Mapping[str, str]) -> None:
+        status, description = headers["Status"], headers.get("Description", "")
+        if status == "100":
+            return
+        if status == "423":
+            # Another one gets the messages now.
+            self.pin = ""
+        missing = headers.get("Nats-Pending-Messages", "")
+        self._coming = max(0, self._coming - int(missing)) if missing.isdigit() else 0
+        if status == "409" and "consumer deleted" in description.lower():
+            self._refused = description
+        elif status not in ("404", "408", "423"):
+            # No leader, an election, a server that goes down, a limit of the consumer's.
+            self._paused = True
+        self._wake.set()

@@ -1,0 +1,131 @@
+"""The stream that holds a hub's events: how it is made, and what is asked of one that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from rxhub.errors import HubConnectionError, StreamError
+from rxhub.transport.nats.filters import lets_through
+
+__all__ = [
+    "DUPLICATE_WINDOW",
+    "NO_CONSUMER",
+    "NO_STREAM",
+    "Asking",
+    "configuration",
+    "dead",
+    "ensured",
+    "last_sequence",
+]
+
+DUPLICATE_WINDOW = 20 * 60.0
+"""Seconds for which a stream knows the ids of its messages: a second one of the same id is not stored."""
+
+NO_STREAM = 10059
+"""JetStream's number for "stream not found"."""
+
+NO_CONSUMER = 10014
+"""JetStream's number for "consumer not found"."""
+
+_NAME_IN_USE = 10058
+_NO_CLUSTER = 10074
+_NANOSECONDS = 1_000_000_000
+
+
+class Asking(Protocol):
+    """A line or a link, by which JetStream can be asked for something."""
+
+    async def ask(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
+        """As `Line.ask`."""
+        ...
+
+
+def configuration(
+    name: str, *, replicas: int = 1, max_age: float = 0.0, max_bytes: int = -1, window: float = DUPLICATE_WINDOW
+) -> dict[str, Any]:
+    """The configuration of a stream of events, as JetStream takes it.
+
+    Args:
+        name: of the stream, with which all its subjects begin.
+        replicas: on how many servers of a cluster each event is stored: 1, 3 or 5.
+        max_age: seconds after which an event goes; 0 is never.
+        max_bytes: how large the stream may become. A full one refuses events; none is dropped. -1 is no limit.
+        window: seconds for which ids are known.
+    """
+    return {
+        "name": name,
+        "description": "Events of rxhub.",
+        "subjects": [f"{name}.event.>", f"{name}.reply.>", f"{name}.retry.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_age": int(max_age * _NANOSECONDS),
+        "max_bytes": max_bytes,
+        "duplicate_window": int((min(window, max_age) if max_age else window) * _NANOSECONDS),
+        "allow_direct": True,
+    }
+
+
+def dead(name: str, *, replicas: int = 1) -> dict[str, Any]:
+    """The configuration of the stream of dead letters of a stream of events."""
+    return configuration(name, replicas=replicas) | {
+        "name": f"{name}-dead",
+        "description": f"Dead letters of {name}.",
+        "subjects": [f"{name}.dead.>"],
+    }
+
+
+async def ensured(asking: Asking, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The information about a stream, which is made if it is not there; one that is there stays as it is.
+
+    Args:
+        asking: whom.
+        wanted: the configuration. Of servers that are no cluster, each stores what it gets by itself.
+
+    Returns:
+        JetStream's information, with `config` and `state`.
+
+    Raises:
+        StreamError: if it cannot be made, or another stream has its subjects.
+        HubConnectionError: if nobody answers, or the stream that is there cannot be used.
+    """
+    name = wanted["name"]
+    try:
+        found = await asking.ask(f"STREAM.INFO.{name}")
+    except StreamError as error:
+        if error.number != NO_STREAM:
+            raise
+        found = await _made(asking, name, wanted)
+    config = found["config"]
+    stored = frozenset(config.get("subjects") or ())
+    missing = [subject for subject in wanted["subjects"] if not lets_through(stored, subject)]
+    if missing:
+        raise HubConnectionError(
+            f"The stream {name} was not made by rxhub: it does not store {', '.join(missing)}. Give the hub another "
+            "stream=…, or add these subjects to it."
+        )
+    if config.get("no_ack") or config.get("retention", "limits") != "limits":
+        raise HubConnectionError(
+            f"The stream {name} was not made by rxhub: it is one that confirms nothing, or that forgets what somebody "
+            "has read (no_ack, retention). Give the hub another stream=…."
+        )
+    return found
+
+
+async def _made(asking: Asking, name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return await asking.ask(f"STREAM.CREATE.{name}", wanted, timeout=10.0)
+    except StreamError as refused:
+        if refused.number == _NO_CLUSTER and wanted["num_replicas"] > 1:
+            return await _made(asking, name, {**wanted, "num_replicas": 1})
+        # Another hub was quicker; it may have asked for other limits.
+        if refused.number != _NAME_IN_USE:
+            raise
+        return await asking.ask(f"STREAM.INFO.{name}")
+
+
+async def last_sequence(asking: Asking, name: str) -> int:
+    """The sequence of the latest event of a stream; 0 if there was none."""
+    return (await asking.ask(f"STREAM.INFO.{name}"))["state"]["last_seq"]

@@ -1,0 +1,217 @@
+"""Topics as NATS subjects, and back.
+
+A subject is dotted as a topic is, so each token of a topic becomes one token of the subject. NATS gives `*`, `>` and
+white space a meaning and refuses empty tokens; whatever is not surely plain is therefore written as `%` and two hex
+digits for each byte of its UTF-8, and an empty token as `%` alone. Different topics have different subjects, always.
+
+    studio.event.ftrack.update          an event
+    studio.reply.4f1c                   a reply to the subscriber with this id, and to nobody else
+    studio.retry.ingest.ftrack.update   a dead letter of the group `ingest`, on its way to that group again
+    studio.dead.ingest.ftrack.update    a dead letter, in the stream `studio-dead`
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from rxhub.errors import EventError, ExpressionError
+from rxhub.event import Event
+from rxhub.expression import Condition, parse
+
+__all__ = ["REPLY", "Subjects", "consumer_name"]
+
+REPLY = "ftrack.meta.reply"
+
+_STREAM = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_DEAD = "-dead"
+_PLAIN_TOPIC = re.compile(r"[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*")
+_PLAIN_GROUP = re.compile(r"(?!.*--)[A-Za-z0-9_-]{1,100}")
+# NATS reads no control line beyond 4,096 bytes; a subject stands in one together with an inbox and sizes.
+_LONGEST = 3_000
+
+
+class Subjects:
+    """The subjects of one stream.
+
+    Args:
+        stream: its name.
+
+    Raises:
+        ValueError: if no stream of ours may be called so.
+
+    Attributes:
+        stream: as given.
+        dead_stream: the name of the stream of its dead letters.
+        events: what matches all events that are no replies.
+        replies: what matches all replies.
+        retries: what matches all dead letters on their way back.
+        dead_letters: what matches all dead letters.
+    """
+
+    def __init__(self, stream: str) -> None:
+        if not isinstance(stream, str) or _STREAM.fullmatch(stream) is None:
+            raise ValueError(f"A stream's name is 1 to 100 letters, digits, `-` and `_`, but {stream!r} was given.")
+        if stream.endswith(_DEAD):
+            raise ValueError(
+                f"{stream!r} is what the dead letters of the stream {stream.removesuffix(_DEAD)!r} are kept in. "
+                f"Choose a name that does not end with {_DEAD!r}."
+            )
+        self.stream = stream
+        self.dead_stream = stream + _DEAD
+        self.events = f"{stream}.event.>"
+        self.replies = f"{stream}.reply.>"
+        self.retries = f"{stream}.retry.>"
+        self.dead_letters = f"{stream}.dead.>"
+
+    def __repr__(self) -> str:
+        return f"Subjects({self.stream!r})"
+
+    def event(self, topic: str) -> str:
+        """The subject of an event.
+
+        Raises:
+            EventError: if the topic is no text, has a lone surrogate in it, or makes more than 3,000 characters.
+        """
+        return _checked(f"{self.stream}.event.{_tokens(topic)}", topic)
+
+    def reply(self, id: str) -> str:
+        """The subject of replies to the subscriber with this id.
+
+        Raises:
+            EventError: as `event` does.
+        """
+        return _checked(f"{self.stream}.reply.{_token(id)}", id)
+
+    def retry(self, group: str, topic: str) -> str:
+        """The subject on which a group gets a dead letter again.
+
+        Raises:
+            EventError: as `event` does.
+        """
+        return _checked(f"{self.stream}.retry.{consumer_name(group)}.{_tokens(topic)}", topic)
+
+    def retries_of(self, group: str) -> str:
+        """What matches all that a group gets again."""
+        return f"{self.stream}.retry.{consumer_name(group)}.>"
+
+    def dead(self, group: str, topic: str) -> str:
+        """The subject of a dead letter of a group.
+
+        Raises:
+            EventError: as `event` does.
+        """
+        return _checked(f"{self.stream}.dead.{consumer_name(group)}.{_tokens(topic)}", topic)
+
+    def dead_of(self, group: str) -> str:
+        """What matches all dead letters of a group."""
+        return f"{self.stream}.dead.{consumer_name(group)}.>"
+
+    def of(self, event: Event) -> str:
+        """The subject on which an event is published.
+
+        A reply to one subscriber, known by his id, has a subject of his own, so that nobody else reads it. A reply with
+        any other target is an event like others.
+
+        Raises:
+            EventError: as `event` does.
+        """
+        return self.addressed(event.topic, event.target)
+
+    def addressed(self, topic: str, target: Any) -> str:
+        """The same of what has been read of an event.
+
+        Raises:
+            EventError: as `event` does.
+        """
+        if topic == REPLY:
+            asker = _addressee(target)
+            if asker is not None:
+                return self.reply(asker)
+        return self.event(topic)
+
+    def topic(self, subject: str) -> str:
+        """The topic of what was published on a subject.
+
+        Raises:
+            EventError: if no topic has this subject in this stream.
+        """
+        match subject.split("."):
+            case [self.stream, "reply", token] if token:
+                return REPLY
+            case [self.stream, "event", *tokens] | [self.stream, "retry" | "dead", _, *tokens] if tokens:
+                try:
+                    topic = ".".join(map(_text, tokens))
+                    if _tokens(topic) == ".".join(tokens):
+                        return topic
+                except UnicodeDecodeError:
+                    pass
+            case _:
+                pass
+        raise EventError(f"{subject!r} is no subject of the stream {self.stream!r} that stands for a topic.")
+
+
+def consumer_name(group: str) -> str:
+    """The name of a group in NATS: for its consumer, in its subjects and in its bucket of handled ids.
+
+    A group that is called by at most 100 letters, digits, `_` and single `-` keeps its name. Any other gets what can
+    be kept of it and a digest, with `--` between, which no kept name has in it: two groups never share a name.
+
+    Returns:
+        At most 128 letters, digits, `-` and `_`.
+    """
+    if _PLAIN_GROUP.fullmatch(group):
+        return group
+    kept = re.sub(r"[^A-Za-z0-9_]+", "-", group)[:64].strip("-")
+    return f"{kept}--{sha256(group.encode(errors='surrogatepass')).hexdigest()[:32]}"
+
+
+def _tokens(topic: str) -> str:
+    if not isinstance(topic, str):
+        raise EventError(f"An event's topic is a text, but {type(topic).__name__} was found.")
+    if _PLAIN_TOPIC.fullmatch(topic):
+        return topic
+    return ".".join([_token(token) for token in topic.split(".")])
+
+
+def _token(text: str) -> str:
+    try:
+        # The dots that `quote` leaves are those of an id: a topic was split at its own.
+        return quote(text, safe="").replace(".", "%2E") or "%"
+    except UnicodeEncodeError:
+        raise EventError(
+            f"{_shown(text)} has half of a character in it (a lone surrogate), which UTF-8 lacks."
+        ) from None
+
+
+def _text(token: str) -> str:
+    return "" if token == "%" else unquote_to_bytes(token).decode()
+
+
+def _checked(subject: str, text: str) -> str:
+    if len(subject) > _LONGEST:
+        raise EventError(
+            f"{_shown(text)} is too long: it makes a subject of {len(subject):,} characters, and NATS takes no more "
+            f"than {_LONGEST:,}. What is not of ASCII counts three for each byte."
+        )
+    return subject
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _addressee(target: Any) -> str | None:
+    """The id that a target asks for, if that is all that it asks for."""
+    if not isinstance(target, str) or "id" not in target:
+        return None
+    try:
+        tree = parse(target)
+    except ExpressionError:
+        return None
+    # A star is a wildcard in one dialect or another.
+    if isinstance(tree, Condition) and (tree.key, tree.operator) == ("id", "=") and "*" not in tree.value:
+        return tree.value
+    return None
