@@ -89,6 +89,9 @@ def command(
         typer.echo("\n".join([f"server    {url}", *printed]))
 
     with ExitStack() as stack:
+        backplane, where = _backplane(nats, store, stream, stack)
+        if users is None:
+            printed += where
         serve(
             known,
             host=host,
@@ -100,23 +103,32 @@ def command(
             heartbeat=heartbeat,
             heartbeat_timeout=3 * heartbeat,
             slow_consumer=SlowConsumer.DROP if drop else SlowConsumer.DISCONNECT,
-            backplane=_backplane(nats, store, stream, stack),
+            backplane=backplane,
             on_start=tell,
         )
     return Status.MATCHED
 
 
-def _backplane(nats: str | None, store: Path | None, stream: str, stack: ExitStack) -> Backplane | None:
+def _backplane(
+    nats: str | None, store: Path | None, stream: str, stack: ExitStack
+) -> tuple[Backplane | None, list[str]]:
+    """Where events are stored, and what is to be printed of that."""
     if nats is None and store is None:
-        return None
-    from rxhub.server import Backplane
+        return None, []
+    from rxhub.errors import StoreError
 
     try:
+        from rxhub.server import Backplane
+
         if store is None:
-            return Backplane(nats or "", stream=stream)
+            return Backplane(nats or "", stream=stream), []
         from rxhub.embedded import store as private
 
+        # An environment may name the servers of a studio; who names a directory means that.
         server = stack.enter_context(private(store))
-        return Backplane(server.url, server.user, server.password, stream)
+        shown = server.url.replace("://", f"://{server.user}:{server.password}@")
+        return Backplane(server.url, server.user, server.password, stream), [f"stream    {stream} at {shown}"]
+    except ModuleNotFoundError as error:
+        raise StoreError(str(error)) from None
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--nats" if store is None else "--stream") from None
+        raise typer.BadParameter(str(error), param_hint="--nats, --stream") from None

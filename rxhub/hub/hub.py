@@ -16,6 +16,7 @@ from rxhub.event import Event
 from rxhub.handling import Handling
 from rxhub.hub.attaching import Attaching
 from rxhub.hub.connecting import Connecting
+from rxhub.hub.keeping import Keeping
 from rxhub.hub.life import Life
 from rxhub.hub.publishing import Publishing
 from rxhub.hub.remembering import Remembering
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["EventHub"]
 
 
-class EventHub(Connecting, Subscribing, Publishing, Remembering, Attaching, Life):
+class EventHub(Connecting, Subscribing, Publishing, Remembering, Keeping, Attaching, Life):
     """Routes events to subscribers in order of priority, and lets them stop, reply and compose.
 
     Args:

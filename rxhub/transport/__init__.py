@@ -44,6 +44,11 @@ class Transport(Protocol):
         """How many events found no room among those so far."""
         ...
 
+    @property
+    def announced(self) -> bool:
+        """Whether every subscriber gets, from now on, all that is published for it."""
+        ...
+
     def hold(self) -> None:
         """Take events in before `open`; they go out after it."""
         ...
@@ -98,6 +103,14 @@ class Durable(Transport, Protocol):
         Raises:
             HubConnectionError: if there is none.
         """
+        ...
+
+    def keep(self, key: str, text: str) -> Future[None]:
+        """Keep a short text under a key, in the place of the one before; the future is done when it is kept."""
+        ...
+
+    def kept(self, key: str) -> Future[str | None]:
+        """The text under a key; None if there is none."""
         ...
 
 

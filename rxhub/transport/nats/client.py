@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Lock
@@ -31,11 +31,12 @@ from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.catalogue import catalogue
 from rxhub.transport.nats.filters import Filters
-from rxhub.transport.nats.link import Link, Part
+from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.notes import Notes
 from rxhub.transport.nats.ordered import Ordered
 from rxhub.transport.nats.publishing import Parcel, Publishing
 from rxhub.transport.nats.pulling import Message
-from rxhub.transport.nats.replay import Playback
+from rxhub.transport.nats.replay import Playback, Playbacks
 from rxhub.transport.nats.streams import configuration, ensured
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.outbox import Outbox
@@ -86,8 +87,7 @@ class NatsTransport:
         self._life: _Life | None = None
         self._last: _Life | None = None
         self._opening = Lock()
-        # What is read of history, on the loop alone. It goes on if the hub hangs up and connects again.
-        self._playbacks: set[Playback] = set()
+        self.playbacks = Playbacks(self._connected_link)
         self.position: int | None = None
 
     @property
@@ -97,6 +97,11 @@ class NatsTransport:
     @property
     def refused(self) -> int:
         return self.outbox.refused
+
+    @property
+    def announced(self) -> bool:
+        life = self._life
+        return life is not None and life.promised == [*self.filters.subjects]
 
     @property
     def link(self) -> Link:
@@ -192,19 +197,25 @@ class NatsTransport:
             self._changed(_LINGERING)
 
     def read(self, expression: Expression, span: Span, reader: Reader) -> Playback:
-        playback = Playback(self.loop, self.subjects, expression, span, reader, self._left)
-        self.loop.call_soon_threadsafe(self._joined, playback)
+        playback = Playback(self.loop, self.subjects, expression, span, reader, self.playbacks.leave)
+        self.loop.call_soon_threadsafe(self.playbacks.join, playback)
         return playback
 
     def streams(self) -> tuple[StreamState, ...]:
         return self.call(catalogue(self.link), _PATIENCE)
 
+    def keep(self, key: str, text: str) -> Future[None]:
+        return self._ask(lambda notes: notes.write(key, text))
+
+    def kept(self, key: str) -> Future[str | None]:
+        return self._ask(lambda notes: notes.read(key))
+
     def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
         life, self._life = self._life, None
         ended: Future[None] = Future()
-        if not keep and (life is not None or self._playbacks):
+        if not keep and (life is not None or self.playbacks):
             with suppress(RuntimeError):  # the loop of a process that ends
-                self.loop.call_soon_threadsafe(self._end_playbacks)
+                self.loop.call_soon_threadsafe(self.playbacks.lose)
         if life is not None:
             self._last = life
             life.loop.call_soon_threadsafe(life.end, timeout, keep, ended)
@@ -220,7 +231,7 @@ class NatsTransport:
                 life.link.abandon()
         self._life = self._last = None
         self._opening = Lock()
-        self._playbacks = set()
+        self.playbacks = Playbacks(self._connected_link)
         self.outbox.forked()
         self.filters.forked()
 
@@ -234,24 +245,17 @@ class NatsTransport:
         if self._life is life:
             self._life = None
 
-    def resume(self, link: Link) -> None:
-        """Read on what was being read of history; for a life that has just connected."""
-        for playback in self._playbacks:
-            link.attach(playback)
+    def _connected_link(self) -> Link | None:
+        life = self._life
+        return None if life is None or not life.is_connected else life.link
 
-    def _joined(self, playback: Playback) -> None:
-        self._playbacks.add(playback)
-        if self._life is not None and self._life.is_connected:
-            self._life.link.attach(playback)
-
-    def _left(self, playback: Playback) -> None:
-        self._playbacks.discard(playback)
-        if self._life is not None:
-            self._life.drop(playback)
-
-    def _end_playbacks(self) -> None:
-        for playback in list(self._playbacks):
-            playback.lost(HubConnectionError("The hub was disconnected from NATS before everything had been read."))
+    def _ask(self, question: Callable[[Notes], Coroutine[Any, Any, T]]) -> Future[T]:
+        life = self._life
+        if life is None:
+            refused: Future[T] = Future()
+            refused.set_exception(HubConnectionError("The hub is not connected to NATS; call connect() first."))
+            return refused
+        return asyncio.run_coroutine_threadsafe(question(life.notes), life.loop)
 
     def _changed(self, delay: float) -> None:
         life = self._life
@@ -268,6 +272,7 @@ class _Life:
     ) -> None:
         self.loop = loop
         self.link = Link(transport.address, transport.name, self._told)
+        self.notes = Notes(self.link, transport.subjects.stream)
         self.ending: asyncio.Task[None] | None = None
         self._last = last
         self._transport = transport
@@ -276,7 +281,11 @@ class _Life:
         self._waiting: deque[Event] = deque()
         self._lingering: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
-        self._dropping: set[asyncio.Task[None]] = set()
+
+    @property
+    def promised(self) -> Sequence[str] | None:
+        """The filters that are in force."""
+        return None if self._live is None else self._live.promised
 
     def begin(self) -> None:
         self._starting = self.loop.create_task(self._start())
@@ -288,11 +297,6 @@ class _Life:
 
     def hurry(self) -> None:
         self.link.hurry()
-
-    def drop(self, part: Part) -> None:
-        """End a part."""
-        self._dropping = {task for task in self._dropping if not task.done()}
-        self._dropping.add(self.loop.create_task(self.link.detach(part)))
 
     def change(self, delay: float) -> None:
         """The filters have changed."""
@@ -336,7 +340,7 @@ class _Life:
         link.attach(live)
         await live.settled()
         link.attach(Publishing(transport.outbox, horizon, lambda: None if live.is_settled else live.settled()))
-        transport.resume(link)
+        transport.playbacks.resume(link)
         self._sink.changed(ConnectionState(Phase.CONNECTED))
 
     def _told(self, connected: bool, reason: str, attempts: int) -> None:

@@ -50,6 +50,7 @@ class Ordered:
 
     Attributes:
         position: the sequence of the last message that was taken; everything before it that matches was taken too.
+        promised: the filters by which comes whatever is stored from now on; None before the first are in force.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Ordered:
         ahead: int = 512,
     ) -> None:
         self.position: int | None = start if isinstance(start, int) else None
+        self.promised: Sequence[str] | None = None
         self._since = start if isinstance(start, datetime) else None
         self._stream = stream
         self._give = take
@@ -125,7 +127,7 @@ class Ordered:
         if self.position is None and self._since is None:
             self.position = await last_sequence(line, self._stream)
         self._subjects = subjects
-        self._settle(changes)
+        self._settle(changes, subjects)
 
     async def _check(self, line: Line) -> None:
         """See whether the stream is still the one of before the line broke."""
@@ -154,10 +156,10 @@ class Ordered:
                     raise
                 self._plan.append((boundary, subjects))
                 self._planned.set()
-            self._settle(changes)
+            self._settle(changes, subjects)
 
-    def _settle(self, changes: int) -> None:
-        self._settled = changes
+    def _settle(self, changes: int, subjects: Sequence[str]) -> None:
+        self._settled, self.promised = changes, subjects
         self._told.set()
 
     async def _go_through(self, line: Line) -> None:

@@ -23,13 +23,14 @@ from rxhub.expression import Expression
 from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.filters import filters, merged
 from rxhub.transport.nats.line import Line
+from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.ordered import Ordered, consumer
 from rxhub.transport.nats.pulling import Message
 from rxhub.transport.nats.streams import NO_STREAM
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.stored import Reader, Span, Stored
 
-__all__ = ["Playback"]
+__all__ = ["Playback", "Playbacks"]
 
 # Messages that may be under way to one reader.
 _AHEAD = 512
@@ -182,6 +183,50 @@ class Playback:
     def _soon(self, call: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop of a process that ends
             self._loop.call_soon_threadsafe(call, *arguments)
+
+
+class Playbacks:
+    """What one hub reads of history at present. It goes on when the hub hangs up and connects again.
+
+    All of it runs on the loop.
+
+    Args:
+        link: gives back the link, if the hub is connected.
+    """
+
+    def __init__(self, link: Callable[[], Link | None]) -> None:
+        self._link = link
+        self._every: set[Playback] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._every)
+
+    def join(self, playback: Playback) -> None:
+        """Begin one."""
+        self._every.add(playback)
+        link = self._link()
+        if link is not None:
+            link.attach(playback)
+
+    def leave(self, playback: Playback) -> None:
+        """End one."""
+        self._every.discard(playback)
+        link = self._link()
+        if link is not None:
+            leaving = asyncio.create_task(link.detach(playback))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+    def resume(self, link: Link) -> None:
+        """Go on with all of them; the hub has just connected."""
+        for playback in self._every:
+            link.attach(playback)
+
+    def lose(self) -> None:
+        """End all of them; the hub was disconnected for good."""
+        for playback in list(self._every):
+            playback.lost(HubConnectionError("The hub was disconnected from NATS before everything had been read."))
 
 
 def _within(time: datetime) -> datetime:
