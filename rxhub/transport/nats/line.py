@@ -202,6 +202,8 @@ class Line:
 
 
 def _told(error: BaseException) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection was refused"  # asyncio tells an address once more, and a number
     text = str(error).removeprefix("nats: ")
     return text or type(error).__name__
 

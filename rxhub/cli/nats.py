@@ -1,0 +1,54 @@
+"""Which NATS system a command talks to, and in which stream: the same options everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rxhub.transport.nats.link import Link
+
+__all__ = ["Nats", "Stream", "asked"]
+
+T = TypeVar("T")
+
+Nats = Annotated[
+    str,
+    typer.Option(
+        "--nats",
+        metavar="URL",
+        envvar="RXHUB_NATS",
+        show_default=False,
+        help="nats://user:password@host, or nats://one,two,three. Better given by the variable, if there is a "
+        "password in it: others can see a command line.",
+    ),
+]
+Stream = Annotated[str, typer.Option("--stream", metavar="NAME", help="The stream that holds the events.")]
+
+
+def asked(url: str, question: Callable[[Link], Awaitable[T]]) -> T:
+    """Connect, ask, and hang up; no stream is made for it, as a hub would do.
+
+    Raises:
+        HubConnectionError: if no server can be reached, or there is no answer.
+        StreamError: if what was asked for is refused.
+    """
+    from rxhub.transport.nats.address import Address
+    from rxhub.transport.nats.link import Link
+
+    async def ask() -> T:
+        link = Link(address, "rxhub command")
+        await link.start()
+        try:
+            return await question(link)
+        finally:
+            await link.close()
+
+    try:
+        address = Address.parse(url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--nats") from None
+    return asyncio.run(ask())
