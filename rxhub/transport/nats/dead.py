@@ -155,9 +155,7 @@ class DeadLetters:
         """The first letter from this id on."""
         filter = self._subjects.dead_letters if group is None else self._subjects.dead_of(group)
         try:
-            found = await self._caller.link.ask(
-                f"STREAM.MSG.GET.{self._stream}", {"seq": id, "next_by_subj": filter}
-            )
+            found = await self._caller.link.ask(f"STREAM.MSG.GET.{self._stream}", {"seq": id, "next_by_subj": filter})
         except StreamError as error:
             if error.number in (NO_STREAM, _NO_MESSAGE):
                 return None

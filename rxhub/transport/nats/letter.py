@@ -125,9 +125,7 @@ def tokens_of(subject: str) -> list[str]:
     return tokens[3 if tokens[1] in ("retry", "dead") else 2 :]
 
 
-def headers_of(
-    group: str, message: Message, reason: str, traceback: str, attempts: int, room: int
-) -> dict[str, str]:
+def headers_of(group: str, message: Message, reason: str, traceback: str, attempts: int, room: int) -> dict[str, str]:
     """The headers of a letter; of one for which there is no room for more, its id alone.
 
     Args:

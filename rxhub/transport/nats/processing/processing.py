@@ -88,7 +88,9 @@ class Processing:
         self._parted: Callable[[Processing], object] = _nobody
 
     def __repr__(self) -> str:
-        state = "has ended" if self._over.is_set() else ", ".join(f"{n} {name}" for name, n in self._told().items() if n)
+        state = (
+            "has ended" if self._over.is_set() else ", ".join(f"{n} {name}" for name, n in self._told().items() if n)
+        )
         return f"<Processing {self.subscription!r} in the group {self.group}: {state or 'nothing so far'}>"
 
     def start(
