@@ -138,6 +138,7 @@ class Pulling:
         self._refused = ""
         self._paused = False
         self._heard = False
+        self._is_finished = False
 
     def done(self, count: int = 1) -> None:
         """So many messages less are held."""
@@ -156,8 +157,13 @@ class Pulling:
         self._refused = why
         self._wake.set()
 
+    def finish(self) -> None:
+        """Have `run` return."""
+        self._is_finished = True
+        self._wake.set()
+
     async def run(self, line: Line) -> None:
-        """Pull until cancelled.
+        """Pull until cancelled, or finished.
 
         Raises:
             ConsumerGone: if it is there no more.
@@ -166,7 +172,7 @@ class Pulling:
         self._coming, self._refused, self._paused = 0, "", False
         end = await line.subscribe(inbox, self._receive, self._is_drained)
         try:
-            while True:
+            while not self._is_finished:
                 # First: what happens while something below is awaited is looked at by the next turn.
                 self._wake.clear()
                 self._heard = False
