@@ -30,10 +30,10 @@ from typing import Any, cast
 from reactivex import abc
 
 from rxhub.delivery import ABSENT, Delivery, Failed, Outcome
-from rxhub.errors import ExpressionError, NotFoundError
+from rxhub.errors import ExpressionError, NotFoundError, as_exception
 from rxhub.event import Event
 from rxhub.expression import Dialect, Expression, Index, parse
-from rxhub.handover import Answer, HandOver, Settle, as_exception
+from rxhub.handover import Answer, HandOver, Settle
 from rxhub.owned import OwnedSubject
 from rxhub.ownership import Owner, present
 from rxhub.roster import Registration, Roster

@@ -8,6 +8,7 @@ __all__ = [
     "CallbackInterrupted",
     "EventError",
     "ExpressionError",
+    "GroupError",
     "HubClosed",
     "HubConnectionError",
     "NoReply",
@@ -28,6 +29,7 @@ __all__ = [
     "StreamError",
     "TooLate",
     "UsersError",
+    "as_exception",
 ]
 
 
@@ -81,7 +83,7 @@ class NotUniqueError(RxHubError, ValueError):
 
 
 class NotFoundError(RxHubError, LookupError):
-    """No subscriber has this id."""
+    """No subscriber, or no dead letter, has this id."""
 
 
 class HubConnectionError(RxHubError, ConnectionError):
@@ -168,6 +170,10 @@ class StreamError(RxHubError):
         return f"JetStream refuses {self.asked or 'a message'}: {self.description} ({self.number})."
 
 
+class GroupError(RxHubError, ValueError):
+    """A group of processes cannot be joined like this: others of it do something else."""
+
+
 class PlainTextRefused(RxHubError, ValueError):
     """A server was to send keys and events in plain text over a network."""
 
@@ -178,3 +184,12 @@ class UsersError(RxHubError, ValueError):
 
 class StoreError(RxHubError, RuntimeError):
     """The private NATS server of a directory cannot be started, or the directory not be used."""
+
+
+def as_exception(error: BaseException) -> Exception:
+    """The error itself, or, for what is no `Exception`, one that outcomes can hold."""
+    if isinstance(error, Exception):
+        return error
+    interrupted = CallbackInterrupted(f"The callback ended by {type(error).__name__}.")
+    interrupted.__cause__ = error
+    return interrupted

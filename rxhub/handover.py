@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from reactivex import abc
 
 from rxhub.delivery import Delivery
-from rxhub.errors import CallbackInterrupted, TooLate
+from rxhub.errors import TooLate, as_exception
 from rxhub.event import Event
 
 if TYPE_CHECKING:
     from rxhub.dispatcher import Subscriber
 
-__all__ = ["Answer", "HandOver", "HandedOver", "Settle", "as_exception", "handed_over"]
+__all__ = ["Answer", "HandOver", "HandedOver", "Settle", "handed_over"]
 
 Answer = Callable[[Event, "Subscriber", Any], None]
 """Called with an event, who answered it, and the result that is not None."""
@@ -137,15 +137,6 @@ class HandOver:
         """Replace the lock and forget the line; for a child process."""
         self._lock, self._running = RLock(), False
         self._line.clear()
-
-
-def as_exception(error: BaseException) -> Exception:
-    """The error itself, or, for what is no `Exception`, one that outcomes can hold."""
-    if isinstance(error, Exception):
-        return error
-    interrupted = CallbackInterrupted(f"The callback ended by {type(error).__name__}.")
-    interrupted.__cause__ = error
-    return interrupted
 
 
 # A loop holds its tasks weakly; what runs is kept here.

@@ -20,8 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from rxhub.errors import PluginError
-from rxhub.handover import as_exception
+from rxhub.errors import PluginError, as_exception
 from rxhub.ownership import Owner
 from rxhub.plugins.candidate import Candidate
 from rxhub.plugins.order import cycle, ordered

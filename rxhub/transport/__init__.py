@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from rxhub.errors import NotDurable
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.state import ConnectionState
+from rxhub.transport.stored import Reader, Reading, Span, StreamState
 
-__all__ = ["Sink", "Transport"]
+if TYPE_CHECKING:
+    from rxhub.transport.nats.dead import DeadLetters
+    from rxhub.transport.nats.processing.group import Since
+    from rxhub.transport.nats.processing.plan import Plan
+    from rxhub.transport.nats.processing.processing import Processing
+
+__all__ = ["Durable", "Sink", "Transport", "durable"]
 
 
 class Sink(Protocol):
@@ -40,6 +48,11 @@ class Transport(Protocol):
     @property
     def refused(self) -> int:
         """How many events found no room among those so far."""
+        ...
+
+    @property
+    def announced(self) -> bool:
+        """Whether every subscriber gets, from now on, all that is published for it."""
         ...
 
     def hold(self) -> None:
@@ -77,3 +90,79 @@ class Transport(Protocol):
     def forked(self) -> None:
         """Be closed, in a child process: what is open is the parent's, as are its threads and its locks."""
         ...
+
+
+@runtime_checkable
+class Durable(Transport, Protocol):
+    """A transport that keeps the events that it has moved."""
+
+    def read(self, expression: Expression, span: Span, reader: Reader) -> Reading:
+        """Read what is kept of a span: all events that match `expression`, and perhaps others, in their order.
+
+        The connection may break and stand again meanwhile; each event comes once.
+        """
+        ...
+
+    def streams(self) -> tuple[StreamState, ...]:
+        """What there is, in the order of the names. Blocks, for who wants to wait for the answer.
+
+        Raises:
+            HubConnectionError: if there is none.
+        """
+        ...
+
+    def keep(self, key: str, text: str) -> Future[None]:
+        """Keep a short text under a key, in the place of the one before; the future is done when it is kept."""
+        ...
+
+    def kept(self, key: str) -> Future[str | None]:
+        """The text under a key; None if there is none."""
+        ...
+
+    def process(
+        self,
+        plan: Plan,
+        handler: Callable[[Event], object],
+        since: Since,
+        replace: bool,
+        parted: Callable[[Processing], object],
+    ) -> Processing:
+        """Handle events as one process of a group, from now on; waits for the server.
+
+        Args:
+            plan: what is to be done.
+            handler: called with each event.
+            since: where a new group begins.
+            replace: whether the terms of the plan replace those of a group that has others.
+            parted: called when it has ended, on the network's loop.
+
+        Raises:
+            HubConnectionError: if no server can be reached.
+            StreamError: if JetStream refuses something.
+            GroupError: if the group has other terms.
+        """
+        ...
+
+    @property
+    def dead(self) -> DeadLetters:
+        """The events that groups could not handle."""
+        ...
+
+
+def durable(transport: Transport, what: str) -> Durable:
+    """The transport as one that keeps events.
+
+    Args:
+        transport: of a hub.
+        what: what it is needed for, such as `hub.replay`.
+
+    Raises:
+        NotDurable: if it keeps none.
+    """
+    if isinstance(transport, Durable):
+        return transport
+    raise NotDurable(
+        f"{what} needs events that are kept, and this hub's transport keeps none. Make the hub on NATS JetStream: "
+        'EventHub("nats://host:4222", user, password, stream="studio"); `rxhub serve --store DIRECTORY` runs what it '
+        "takes on one machine."
+    )

@@ -27,8 +27,7 @@ from threading import RLock
 
 from rxhub.compat.cantemo.modules import ours, portal
 from rxhub.compat.cantemo.pluginbase import IPluginBootstrap, Plugin, implemented, made
-from rxhub.errors import RxHubError
-from rxhub.handover import as_exception
+from rxhub.errors import RxHubError, as_exception
 from rxhub.ownership import Owner
 
 __all__ = ["Bootstrapped", "PortalPresent", "bootstrap", "bootstrapped", "install", "teardown", "uninstall"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Lock
@@ -29,16 +29,24 @@ from rxhub.transport import Sink
 from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled
+from rxhub.transport.nats.catalogue import catalogue
+from rxhub.transport.nats.dead import DeadLetters
 from rxhub.transport.nats.filters import Filters
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.notes import Notes
 from rxhub.transport.nats.ordered import Ordered, Place
+from rxhub.transport.nats.processing.group import Since
+from rxhub.transport.nats.processing.plan import Plan
+from rxhub.transport.nats.processing.processing import Processing
 from rxhub.transport.nats.publishing import Parcel, Publishing
 from rxhub.transport.nats.pulling import Message
+from rxhub.transport.nats.replay import Playback, Playbacks
 from rxhub.transport.nats.streams import configuration, ensured
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.outbox import Outbox
 from rxhub.transport.payload import check_depth, read_stored, write_event
+from rxhub.transport.stored import Reader, Span, StreamState
 
 __all__ = ["NatsTransport"]
 
@@ -84,6 +92,7 @@ class NatsTransport:
         self._life: _Life | None = None
         self._last: _Life | None = None
         self._opening = Lock()
+        self.playbacks = Playbacks(self._connected_link)
         self.place: Place | None = None
 
     @property
@@ -93,6 +102,11 @@ class NatsTransport:
     @property
     def refused(self) -> int:
         return self.outbox.refused
+
+    @property
+    def announced(self) -> bool:
+        life = self._life
+        return life is not None and life.promised == [*self.filters.subjects]
 
     @property
     def link(self) -> Link:
@@ -136,6 +150,23 @@ class NatsTransport:
             # Ctrl-C: who does not wait for it does not want it.
             future.cancel()
             raise
+
+    def process(
+        self,
+        plan: Plan,
+        handler: Callable[[Event], object],
+        since: Since,
+        replace: bool,
+        parted: Callable[[Processing], object],
+    ) -> Processing:
+        # On a connection of its own: it neither waits for what is published, nor ends with `close`.
+        processing = Processing(self.address, self.subjects, self.name, plan)
+        processing.start(handler, since, replace, self.call, parted)
+        return processing
+
+    @property
+    def dead(self) -> DeadLetters:
+        return DeadLetters(self, self.subjects)
 
     def hold(self) -> None:
         self.outbox.reopen()
@@ -191,9 +222,26 @@ class NatsTransport:
                 with suppress(RuntimeError):  # the loop of a process that ends
                     life.loop.call_soon_threadsafe(life.linger)
 
+    def read(self, expression: Expression, span: Span, reader: Reader) -> Playback:
+        playback = Playback(self.loop, self.subjects, expression, span, reader, self.playbacks.leave)
+        self.loop.call_soon_threadsafe(self.playbacks.join, playback)
+        return playback
+
+    def streams(self) -> tuple[StreamState, ...]:
+        return self.call(catalogue(self.link), _PATIENCE)
+
+    def keep(self, key: str, text: str) -> Future[None]:
+        return self._ask(lambda notes: notes.write(key, text))
+
+    def kept(self, key: str) -> Future[str | None]:
+        return self._ask(lambda notes: notes.read(key))
+
     def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
         life, self._life = self._life, None
         ended: Future[None] = Future()
+        if not keep and (life is not None or self.playbacks):
+            with suppress(RuntimeError):  # the loop of a process that ends
+                self.loop.call_soon_threadsafe(self.playbacks.lose)
         if life is not None:
             self._last = life
             life.loop.call_soon_threadsafe(life.end, timeout, keep, ended)
@@ -209,6 +257,7 @@ class NatsTransport:
                 life.link.abandon()
         self._life = self._last = None
         self._opening = Lock()
+        self.playbacks = Playbacks(self._connected_link)
         self.outbox.forked()
         self.filters.forked()
 
@@ -222,6 +271,18 @@ class NatsTransport:
         if self._life is life:
             self._life = None
 
+    def _connected_link(self) -> Link | None:
+        life = self._life
+        return None if life is None or not life.is_connected else life.link
+
+    def _ask(self, question: Callable[[Notes], Coroutine[Any, Any, T]]) -> Future[T]:
+        life = self._life
+        if life is None:
+            refused: Future[T] = Future()
+            refused.set_exception(HubConnectionError("The hub is not connected to NATS; call connect() first."))
+            return refused
+        return asyncio.run_coroutine_threadsafe(question(life.notes), life.loop)
+
 
 class _Life:
     """From `open` to `close`. All but the constructor runs on the loop."""
@@ -231,6 +292,7 @@ class _Life:
     ) -> None:
         self.loop = loop
         self.link = Link(transport.address, transport.name, self._told)
+        self.notes = Notes(self.link, transport.subjects.stream)
         self.ending: asyncio.Task[None] | None = None
         self._last = last
         self._transport = transport
@@ -241,8 +303,18 @@ class _Life:
         self._lingering: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
 
+    @property
+    def promised(self) -> Sequence[str] | None:
+        """The filters that are in force."""
+        return None if self._live is None else self._live.promised
+
     def begin(self) -> None:
         self._starting = self.loop.create_task(self._start())
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has been: parts can be attached to the link."""
+        return self._live is not None
 
     def hurry(self) -> None:
         self.link.hurry()
@@ -292,6 +364,7 @@ class _Life:
         link.attach(live)
         await self._settled(live)
         link.attach(Publishing(transport.outbox, horizon, live))
+        transport.playbacks.resume(link)
         self._sink.changed(ConnectionState(Phase.CONNECTED))
 
     async def _settled(self, live: Ordered) -> None:

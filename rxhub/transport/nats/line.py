@@ -169,15 +169,30 @@ class Line:
             )
         return told
 
-    async def subscribe(self, subject: str, take: Callable[[Msg], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        """Have `take` called with what comes on a subject; gives back what ends it."""
+    async def subscribe(
+        self, subject: str, take: Callable[[Msg], Awaitable[None]], is_drained: bool = False
+    ) -> Callable[[], Awaitable[None]]:
+        """Have `take` called with what comes on a subject.
+
+        Args:
+            subject: which.
+            take: called with each message, one after the other.
+            is_drained: whether it is still called with what was on its way when it is ended.
+
+        Returns:
+            What ends it.
+        """
         subscription = await self.client.subscribe(  # pyright: ignore[reportUnknownMemberType]
             subject, cb=take, pending_msgs_limit=_MOST_PENDING, pending_bytes_limit=0
         )
 
         async def end() -> None:
-            with suppress(nats.errors.Error, OSError):
-                await subscription.unsubscribe()
+            with suppress(nats.errors.Error, OSError, TimeoutError):
+                if is_drained and not self.gone.done():
+                    async with asyncio.timeout(_PATIENCE):
+                        await subscription.drain()
+                else:
+                    await subscription.unsubscribe()
 
         return end
 
@@ -269,6 +284,9 @@ def _told(error: BaseException) -> str:
 def _hint(why: str) -> str:
     if "authorization" in why.lower():
         return ". Give the hub the user and password of the NATS server: EventHub(url, user, password)."
+    if "reset by peer" in why.lower():
+        # A server that refuses somebody says so and hangs up, and the second may be heard first.
+        return ". If the server runs, give the hub its user and password: EventHub(url, user, password)."
     if "refused" in why or "Connect call failed" in why:
         return ". Is the server running there? `nats-server -js` starts one, as does `rxhub serve --store DIRECTORY`."
     return "" if why.endswith(".") else "."

@@ -91,17 +91,24 @@ class Link:
         """End a part; returns when it has ended."""
         await cancelled(self._parts.pop(part, None))
 
-    async def ready(self) -> Line:
+    async def ready(self, timeout: float | None = None) -> Line:
         """The line, once there is one.
 
+        Args:
+            timeout: seconds to wait for it; None is as long as it takes.
+
         Raises:
-            HubConnectionError: if the link is closed.
+            HubConnectionError: if the link is closed, or there is no line within the time.
         """
-        while (line := self.line) is None:
-            if self.is_closed:
-                raise HubConnectionError("The connection to NATS was closed.")
-            await self._standing.wait()
-        return line
+        try:
+            async with asyncio.timeout(timeout):
+                while (line := self.line) is None:
+                    if self.is_closed:
+                        raise HubConnectionError("The connection to NATS was closed.")
+                    await self._standing.wait()
+                return line
+        except TimeoutError:
+            raise HubConnectionError(f"There is no connection to NATS at {', '.join(self.address.servers)}.") from None
 
     async def ask(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
         """Ask JetStream for something, as `Line.ask`; waits for a connection no longer than for the answer.
@@ -110,12 +117,7 @@ class Link:
             StreamError: if the answer is an error.
             HubConnectionError: if there is no answer.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                line = await self.ready()
-        except TimeoutError:
-            raise HubConnectionError(f"There is no connection to NATS at {', '.join(self.address.servers)}.") from None
-        return await line.ask(api, body, timeout)
+        return await (await self.ready(timeout)).ask(api, body, timeout)
 
     async def tell(self, subject: str, payload: bytes = b"") -> bool:
         """Send something that nobody confirms, such as an acknowledgement; whether there was a line to send it by."""

@@ -25,7 +25,11 @@ from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
 __all__ = ["ConsumerGone", "Message", "Pulling"]
 
 _EXPIRES = 30.0
-_HEARTBEAT = 5.0
+# A consumer of one copy dies with its server, and nothing but silence tells of that.
+_HEARTBEAT = 1.0
+_ANSWER = 2.0
+# As many may be handled for minutes each.
+_FEW = 32
 _NANOSECONDS = 1_000_000_000
 # A pull that was refused for a moment's reason, such as an election, is sent again after that.
 _PAUSE = 0.25
@@ -102,50 +106,75 @@ class Pulling:
         take: called with each message, in order.
         ahead: how many messages may be under way.
         group: the priority group to pull in, where the consumer has one; see `pin`.
+        expires: seconds for which a pull stands.
+        is_drained: whether what is on its way is still taken at the end, instead of being lost until it comes again.
 
     Attributes:
+        ahead: as given; may be changed at any time.
         held: how many messages have come that are not done with.
         pin: what the server calls us in the priority group while we are the one that gets messages; empty if not.
     """
 
     def __init__(
-        self, stream: str, consumer: str, take: Callable[[Message], object], *, ahead: int = 512, group: str = ""
+        self,
+        stream: str,
+        consumer: str,
+        take: Callable[[Message], object],
+        *,
+        ahead: int = 512,
+        group: str = "",
+        expires: float = _EXPIRES,
+        is_drained: bool = False,
     ) -> None:
+        self.ahead = ahead
         self.held = 0
         self.pin = ""
         self._stream = stream
         self._consumer = consumer
         self._take = take
-        self._ahead = ahead
         self._group = group
+        self._expires = expires
+        self._is_drained = is_drained
         self._coming = 0
         self._wake = asyncio.Event()
         self._refused = ""
         self._paused = False
         self._heard = False
+        self._is_finished = False
 
     def done(self, count: int = 1) -> None:
         """So many messages less are held."""
         self.held -= count
-        if self._coming + self.held <= self._ahead // 2:
+        if self._has_room:
             self._wake.set()
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether to ask for more: of many at a time, or, where there are few, of each that there is room for."""
+        ahead = self.ahead
+        return self._coming + self.held <= (ahead // 2 if ahead > _FEW else ahead - 1)
 
     def fail(self, why: str) -> None:
         """Have `run` end as if the consumer were gone."""
         self._refused = why
         self._wake.set()
 
+    def finish(self) -> None:
+        """Have `run` return."""
+        self._is_finished = True
+        self._wake.set()
+
     async def run(self, line: Line) -> None:
-        """Pull until cancelled.
+        """Pull until cancelled, or finished.
 
         Raises:
             ConsumerGone: if it is there no more.
         """
         inbox = line.inbox()
         self._coming, self._refused, self._paused = 0, "", False
-        end = await line.subscribe(inbox, self._receive)
+        end = await line.subscribe(inbox, self._receive, self._is_drained)
         try:
-            while True:
+            while not self._is_finished:
                 # First: what happens while something below is awaited is looked at by the next turn.
                 self._wake.clear()
                 self._heard = False
@@ -155,8 +184,8 @@ class Pulling:
                     self._paused = False
                     await self._check(line)
                     await asyncio.sleep(_PAUSE)
-                if self._coming + self.held <= self._ahead // 2:
-                    await self._pull(line, inbox, self._ahead - self._coming - self.held)
+                if self._has_room:
+                    await self._pull(line, inbox, self.ahead - self._coming - self.held)
                 try:
                     async with asyncio.timeout(2.5 * _HEARTBEAT):
                         await self._wake.wait()
@@ -171,8 +200,9 @@ class Pulling:
     async def _pull(self, line: Line, inbox: str, count: int) -> None:
         request: dict[str, Any] = {
             "batch": count,
-            "expires": int(_EXPIRES * _NANOSECONDS),
-            "idle_heartbeat": int(_HEARTBEAT * _NANOSECONDS),
+            "expires": int(self._expires * _NANOSECONDS),
+            # The server refuses more than half of what it expires after.
+            "idle_heartbeat": int(min(_HEARTBEAT, 0.4 * self._expires) * _NANOSECONDS),
         }
         if self._group:
             request["group"] = self._group
@@ -185,7 +215,7 @@ class Pulling:
 
     async def _check(self, line: Line) -> None:
         try:
-            await line.ask(f"CONSUMER.INFO.{self._stream}.{self._consumer}")
+            await line.ask(f"CONSUMER.INFO.{self._stream}.{self._consumer}", timeout=_ANSWER)
         except StreamError as error:
             if error.number in (NO_CONSUMER, NO_STREAM):
                 raise ConsumerGone(self._consumer, error.description) from error

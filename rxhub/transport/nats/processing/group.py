@@ -1,0 +1,252 @@
+"""A group of processes that share the events of a subscription: one durable consumer, on whose terms all agree.
+
+A group begins when it is first joined: then its consumer is made, and from then on nothing is missed, whether a process
+of it runs or not. The terms stand in the consumer's metadata. Who comes with others is refused: two programs that take
+different events out of one group would each pass over what the other one wants.
+
+Who is to replace the terms does so while others may still run on the old ones. They notice when they pass over an
+event: before one is acknowledged unhandled, the terms are read again (`Group.stands`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from rxhub.errors import GroupError, StreamError
+from rxhub.expression import parse
+from rxhub.transport.nats.filters import filters, merged
+from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.streams import NO_CONSUMER
+from rxhub.transport.nats.subjects import Subjects, consumer_name
+
+__all__ = ["ACK_WAIT", "PINNED", "PIN_TIMEOUT", "Group", "Since", "Terms"]
+
+ACK_WAIT = 30.0
+"""Seconds after which a message that nobody vouches for is given to somebody else."""
+
+PIN_TIMEOUT = 10.0
+"""Seconds after which a process that orders by key and does not ask for events is followed by another one."""
+
+PINNED = "ordered"
+"""The priority group of processes that order by key."""
+
+Since: TypeAlias = datetime | timedelta | int | Literal["first"] | None
+"""Where a group begins: a moment, so long ago, a sequence of the stream, its first event; None is now."""
+
+# What may be under way in all processes together, events that wait for their next attempt included.
+_PENDING = 20_000
+_PENDING_BY_KEY = 512
+_LONGEST = 2_000
+_CONSUMER_EXISTS = 10148
+_NANOSECONDS = 1_000_000_000
+_PREFIX = "rxhub."
+
+logger = logging.getLogger("rxhub")
+
+
+class Terms(NamedTuple):
+    """What all processes of a group agree on.
+
+    Attributes:
+        subscription: which events.
+        sequential: whether one event at a time is handled.
+        key: the path whose values are handled in order; None if there is no such order.
+        once: whether handled ids are stored.
+    """
+
+    subscription: str
+    sequential: bool = False
+    key: str | None = None
+    once: bool = False
+
+    def to_metadata(self, group: str) -> dict[str, str]:
+        """As a consumer's metadata."""
+        order = "sequential" if self.sequential else f"key={self.key}" if self.key is not None else "none"
+        own = {"group": group, "subscription": self.subscription, "order": order, "once": str(self.once).lower()}
+        return {_PREFIX + name: _bounded(value) for name, value in own.items()}
+
+
+class Group:
+    """One group, as one process sees it.
+
+    Args:
+        link: to the servers.
+        subjects: of the stream.
+        name: of the group.
+        terms: what it agrees on.
+
+    Attributes:
+        name: as given.
+        consumer: its name in NATS.
+        ahead: how many messages one process may hold at most.
+
+    Raises:
+        ExpressionError: if the subscription does not parse.
+    """
+
+    def __init__(self, link: Link, subjects: Subjects, name: str, terms: Terms) -> None:
+        self.name = name
+        self.consumer = consumer_name(name)
+        # By key there must be room for whatever is under way, however much of it has come (see `gathering`).
+        self.ahead = 1 if terms.sequential else 512 if terms.key is None else 2 * _PENDING_BY_KEY
+        self._link = link
+        self._stream = subjects.stream
+        self._metadata = terms.to_metadata(name)
+        retries = subjects.retries_of(name)
+        wanted = merged([*filters(subjects, parse(terms.subscription)), retries])
+        self._config: dict[str, Any] = {
+            "description": f"Processes of the group {name}."[:1000],
+            "ack_policy": "explicit",
+            "ack_wait": int(ACK_WAIT * _NANOSECONDS),
+            "max_deliver": -1,
+            "max_ack_pending": 1 if terms.sequential else _PENDING if terms.key is None else _PENDING_BY_KEY,
+            "filter_subjects": wanted,
+            "metadata": self._metadata,
+        }
+        if terms.key is not None:
+            self._config |= {
+                "priority_groups": [PINNED],
+                "priority_policy": "pinned_client",
+                "priority_timeout": int(PIN_TIMEOUT * _NANOSECONDS),
+            }
+
+    async def join(self, since: Since = None, replace: bool = False) -> None:
+        """Make the group if it is not there, or be one of it.
+
+        Args:
+            since: where a new group begins. One that is there goes on where it is.
+            replace: whether our terms replace those of a group that has others.
+
+        Raises:
+            GroupError: if the group has other terms, or what is called so in NATS is no group of ours.
+            StreamError: if JetStream refuses it.
+            HubConnectionError: if nobody answers.
+        """
+        try:
+            found = await self._info()
+        except StreamError as error:
+            if error.number != NO_CONSUMER:
+                raise
+            config = self._config | _beginning(since) | {"durable_name": self.consumer, "replay_policy": "instant"}
+            try:
+                await self._write(config, "create")
+                return
+            except StreamError as refused:
+                # Another process was quicker, with other terms or another beginning.
+                if refused.number != _CONSUMER_EXISTS:
+                    raise
+            found = await self._info()
+        config = found["config"]
+        self._check(config, replace)
+        if not _agrees(config, self._config):
+            await self._update(config)
+
+    async def stands(self) -> bool:
+        """Whether the group still has our terms. Raises what `join` raises of JetStream's."""
+        return _own(await self._info()) == self._metadata
+
+    async def under_way(self) -> int:
+        """How many messages are with some process of the group and have not been acknowledged."""
+        return (await self._info())["num_ack_pending"]
+
+    async def resign(self) -> None:
+        """Let another process order by key at once."""
+        await self._link.ask(f"CONSUMER.UNPIN.{self._stream}.{self.consumer}", {"group": PINNED})
+
+    async def _info(self) -> dict[str, Any]:
+        return await self._link.ask(f"CONSUMER.INFO.{self._stream}.{self.consumer}")
+
+    async def _write(self, config: Mapping[str, Any], action: str) -> None:
+        await self._link.ask(
+            f"CONSUMER.CREATE.{self._stream}.{self.consumer}",
+            {"stream_name": self._stream, "config": config, "action": action},
+        )
+
+    def _check(self, config: Mapping[str, Any], replace: bool) -> None:
+        present = _own({"config": config})
+        if present.get(f"{_PREFIX}group") != _bounded(self.name) or config.get("ack_policy") != "explicit":
+            raise GroupError(
+                f"The stream {self._stream} has a consumer {self.consumer} which is no group of rxhub's: it was made "
+                "by another program, with an acknowledgement policy or a beginning that cannot be changed. Choose "
+                "another group=…, or delete that consumer."
+            )
+        if present != self._metadata and not replace:
+            raise GroupError(
+                f"The group {self.name} is there, but with other terms:\n{_differences(present, self._metadata)}\n"
+                "All processes of a group do the same. Choose another group=…, or, if these terms are to hold from "
+                "now on, give replace=True; processes on the old terms will end."
+            )
+
+    async def _update(self, config: Mapping[str, Any]) -> None:
+        # What is not ours stays, the beginning above all, which cannot be changed.
+        kept = {name: value for name, value in config.items() if not name.startswith(("priority_", "filter_subject"))}
+        others: Mapping[str, str] = config.get("metadata") or {}
+        metadata = {name: value for name, value in others.items() if not name.startswith(("_nats", _PREFIX))}
+        changed: dict[str, Any] = kept | self._config | {"metadata": metadata | self._metadata}
+        try:
+            await self._write(changed, "update")
+        except StreamError as error:
+            raise GroupError(
+                f"The group {self.name} cannot be changed: {error.description}. Choose another group=…, which begins "
+                f"where since=… says, or delete the consumer {self.consumer} of the stream {self._stream} when all "
+                "that is under way in it has been handled."
+            ) from error
+        logger.info("The group %s has new terms: %s", self.name, _differences({}, self._metadata))
+
+
+def _beginning(since: Since) -> dict[str, Any]:
+    match since:
+        case None:
+            return {"deliver_policy": "new"}
+        case "first":
+            return {"deliver_policy": "all"}
+        case bool():
+            pass
+        case int() if since > 0:
+            return {"deliver_policy": "by_start_sequence", "opt_start_seq": since}
+        case timedelta():
+            return _beginning(datetime.now(UTC) - since)
+        case datetime() if since.tzinfo is not None:
+            return {"deliver_policy": "by_start_time", "opt_start_time": since.astimezone(UTC).isoformat()}
+        case _:
+            pass
+    raise ValueError(
+        'since is an aware datetime, a timedelta (so long ago), a sequence of the stream from 1 on, or "first", but '
+        f"{since!r} was given."
+    )
+
+
+def _own(info: Mapping[str, Any]) -> dict[str, str]:
+    metadata: Mapping[str, str] = info["config"].get("metadata") or {}
+    return {name: value for name, value in metadata.items() if name.startswith(_PREFIX)}
+
+
+def _agrees(config: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Whether a consumer is as it would be if we had made it now; it lacks what is empty."""
+    found = dict(config)
+    if single := found.get("filter_subject"):
+        found["filter_subjects"] = [single]
+    found["metadata"] = _own({"config": config})
+    found["filter_subjects"] = sorted(found.get("filter_subjects") or ())
+    surplus = found.get("priority_policy", "none") != "none" and "priority_policy" not in ours
+    return not surplus and all(found.get(name) == value for name, value in ours.items())
+
+
+def _differences(present: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    lines: list[str] = []
+    for name, value in wanted.items():
+        was = present.get(name)
+        if was != value:
+            lines.append(f"  {name.removeprefix(_PREFIX)}: {value}" + (f" (the group has: {was})" if present else ""))
+    return "\n".join(lines)
+
+
+def _bounded(text: str) -> str:
+    """A text that differs whenever the whole one does."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}… sha256:{sha256(text.encode(errors='surrogatepass')).hexdigest()}"

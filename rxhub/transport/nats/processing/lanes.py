@@ -1,0 +1,93 @@
+"""Which events wait for which: those of one key run one after the other, all others at once.
+
+Theory of operation. A lane is the queue of one value of the key. An event stands in the lane of each value that it has,
+and may run while it is the first in all of them. It enters all its lanes at once, so of two events that share lanes one
+is ahead of the other in every lane that they share: they cannot wait for each other, whatever else they stand in. It
+is known of each event in how many lanes it is not the first, so entering and leaving cost what its own lanes cost,
+however many events wait.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from rxhub.expression.values import found, path_of
+from rxhub.transport.payload import write_json
+
+__all__ = ["Lanes", "key_of"]
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Lanes(Generic[T]):
+    """Who may run, of those who have entered and not left."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Hashable, deque[T]] = {}
+        self._keys: dict[T, tuple[Hashable, ...]] = {}
+        self._behind: dict[T, int] = {}
+
+    def __len__(self) -> int:
+        """How many wait for others."""
+        return len(self._behind)
+
+    def enter(self, item: T, keys: Iterable[Hashable]) -> bool:
+        """Stand behind all who have one of these keys; whether there is nobody, so that the item may run.
+
+        Without any key it may run at once, and nobody waits for it.
+        """
+        own = tuple(dict.fromkeys(keys))
+        if not own:
+            return True
+        lanes, behind = self._lanes, 0
+        for key in own:
+            lane = lanes.get(key)
+            if lane is None:
+                lanes[key] = deque((item,))
+            else:
+                lane.append(item)
+                behind += 1
+        self._keys[item] = own
+        if behind:
+            self._behind[item] = behind
+        return not behind
+
+    def leave(self, item: T) -> list[T]:
+        """Leave all lanes, whether it ran or not; those who may run from now on, in order of entering."""
+        freed: list[T] = []
+        for key in self._keys.pop(item, ()):
+            lane = self._lanes[key]
+            if lane[0] != item:
+                lane.remove(item)
+                continue
+            lane.popleft()
+            if not lane:
+                del self._lanes[key]
+                continue
+            first = lane[0]
+            self._behind[first] -= 1
+            if not self._behind[first]:
+                del self._behind[first]
+                freed.append(first)
+        self._behind.pop(item, None)
+        return freed
+
+
+def key_of(path: str) -> Callable[[Mapping[str, Any]], list[Hashable]]:
+    """A function that gives the values of an event at a dotted path, through lists, as subscriptions see them.
+
+    Null is no value: events without one wait for nobody.
+    """
+    steps = path_of(path)
+
+    def values(event: Mapping[str, Any]) -> list[Hashable]:
+        # A mapping at the end of the path is told from others by what it holds.
+        return [
+            value if isinstance(value, Hashable) else write_json(value)
+            for value in found(event, steps)
+            if value is not None
+        ]
+
+    return values

@@ -1,0 +1,80 @@
+"""What a process does in its group: the arguments of `hub.process`, checked."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from rxhub.transport.nats.processing.group import Terms
+from rxhub.transport.nats.processing.retrying import Retrying
+
+__all__ = ["Plan", "made"]
+
+
+class Plan(NamedTuple):
+    """The share of one process.
+
+    Attributes:
+        group: its name.
+        terms: what all processes of the group agree on.
+        retrying: how often this one tries.
+        timeout: seconds for which a handler may run; None is for ever.
+        concurrency: how many handlers may run at a time in this process.
+    """
+
+    group: str
+    terms: Terms
+    retrying: Retrying
+    timeout: float | None
+    concurrency: int
+
+
+def made(
+    subscription: str,
+    *,
+    group: str,
+    retries: int,
+    backoff: float,
+    timeout: float | None,
+    sequential: bool,
+    concurrency: int,
+    key: str | None,
+    once: bool,
+) -> Plan:
+    """The plan of these arguments; see `hub.process`.
+
+    Raises:
+        ValueError: if one of them is out of range, or two exclude each other.
+        TypeError: if the name of the group or the key is no text.
+    """
+    for name, text in (("subscription", subscription), ("group", group), ("key", "key" if key is None else key)):
+        if not isinstance(text, str):
+            raise TypeError(f"{name} is a text, but {text!r} was given.")
+    if not group.strip():
+        raise ValueError("A group has a name, such as group='ingest': its processes share the events.")
+    if key is not None and not all(key.split(".")):
+        raise ValueError(f"A key is a dotted path such as data.entities.entityId, but {key!r} was given.")
+    _check_number("retries", retries, int, 0)
+    _check_number("concurrency", concurrency, int, 1)
+    _check_number("backoff", backoff, (int, float), 0)
+    if timeout is not None:
+        _check_number("timeout", timeout, (int, float), 0)
+        if not timeout:
+            raise ValueError("timeout=0 would let no handler run; timeout=None is without an end.")
+    if sequential and (key is not None or concurrency > 1):
+        raise ValueError(
+            "sequential=True is one event at a time in the whole group, so it goes with neither key=… nor "
+            "concurrency=…. With key=… alone, events of different keys run at the same time."
+        )
+    return Plan(
+        group,
+        Terms(subscription, sequential, key, once),
+        Retrying(retries, backoff),
+        timeout,
+        concurrency,
+    )
+
+
+def _check_number(name: str, value: Any, kinds: Any, least: float) -> None:
+    # Not a number is not at least anything.
+    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < float("inf"):
+        raise ValueError(f"{name} is a number from {least:g} on, but {value!r} was given.")

@@ -1,0 +1,268 @@
+"""`hub.process`: what the user holds of it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextvars import ContextVar, copy_context
+from threading import Event as Flag
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from rxhub.errors import HubClosed
+from rxhub.event import Event
+from rxhub.owned import OwnedSubject
+from rxhub.subject import Subject
+from rxhub.transport.loop import background, in_its_thread
+from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.processing.group import Since
+from rxhub.transport.nats.processing.plan import Plan
+from rxhub.transport.nats.processing.processor import Processor
+from rxhub.transport.nats.processing.reporting import Failure
+from rxhub.transport.nats.processing.tasks import Tasks
+from rxhub.transport.nats.processing.threads import Threads
+from rxhub.transport.nats.processing.workers import Ended, Workers
+from rxhub.transport.nats.subjects import Subjects
+
+__all__ = ["PATIENCE", "Counts", "Processing"]
+
+PATIENCE = 5.0
+"""Seconds for which stopping waits for the handlers that run."""
+
+# What stopping takes beyond that: saying so to the server, and hanging up.
+_FAREWELL = 10.0
+
+# In which processings' handlers this runs.
+_inside: ContextVar[Processing | None] = ContextVar("rxhub_processing", default=None)
+
+logger = logging.getLogger("rxhub")
+
+
+class Counts(NamedTuple):
+    """What has become of events in this process so far.
+
+    Attributes:
+        handled: their handler returned, and they are done with.
+        failed: attempts that failed.
+        retried: failed attempts that were to be followed by others.
+        dead: events that are dead letters now.
+        skipped: events that were not for the handler: the subscription or the target did not match them, or, with
+            `once=True`, they had been handled before.
+    """
+
+    handled: int
+    failed: int
+    retried: int
+    dead: int
+    skipped: int
+
+
+class Processing:
+    """The share of this process in a group, from `hub.process(…)` to `stop()`.
+
+    Also a context manager, which stops it at its end; `async with` does so while the loop goes on.
+
+    Attributes:
+        group: the name of the group.
+        subscription: which events it handles.
+        failures: emits each failed attempt, where the handlers run: in one of their threads, or on their loop.
+    """
+
+    def __init__(self, address: Address, subjects: Subjects, name: str, plan: Plan) -> None:
+        self.group = plan.group
+        self.subscription = plan.terms.subscription
+        self.failures: Subject[Failure] = OwnedSubject(serialize=True)
+        self._address = address
+        self._subjects = subjects
+        self._name = f"{name} {plan.group}"
+        self._plan = plan
+        self._link: Link | None = None
+        self._processor: Processor | None = None
+        self._handlers_loop: asyncio.AbstractEventLoop | None = None
+        self._over = Flag()
+        self._error: Exception | None = None
+        self._parted: Callable[[Processing], object] = _nobody
+
+    def __repr__(self) -> str:
+        state = (
+            "has ended" if self._over.is_set() else ", ".join(f"{n} {name}" for name, n in self._told().items() if n)
+        )
+        return f"<Processing {self.subscription!r} in the group {self.group}: {state or 'nothing so far'}>"
+
+    def start(
+        self,
+        handler: Callable[[Event], object],
+        since: Since,
+        replace: bool,
+        call: Callable[[Coroutine[Any, Any, None]], None],
+        parted: Callable[[Processing], object],
+    ) -> None:
+        """Begin; called once, by `hub.process`.
+
+        Args:
+            handler: called with each event.
+            since: where a new group begins.
+            replace: whether the group gets our terms.
+            call: runs a coroutine on the network's loop to its end.
+            parted: called when it has ended.
+
+        Raises:
+            HubConnectionError: if no server can be reached.
+            StreamError: if JetStream refuses something.
+            GroupError: if the group has other terms.
+        """
+        self._parted = parted
+        context = copy_context()
+        context.run(_inside.set, self)
+        plan, thread = self._plan, f"rxhub-{self.group}"
+        is_coroutine = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+            getattr(handler, "__call__", None)  # noqa: B004 - an object that is called as a coroutine function
+        )
+        if is_coroutine:
+            try:
+                self._handlers_loop = asyncio.get_running_loop()
+            except RuntimeError:
+                self._handlers_loop = None
+
+        def workers(ended: Ended) -> Workers:
+            if is_coroutine:
+                awaited: Any = handler
+                return Tasks(awaited, plan.concurrency, plan.timeout, context, ended, thread, self._handlers_loop)
+            return Threads(handler, plan.concurrency, context, ended, thread)
+
+        call(self._begin(workers, since, replace))
+
+    @property
+    def is_active(self) -> bool:
+        """Whether events are handled: it has begun, and was neither stopped nor ended by an error."""
+        return self._processor is not None and not self._over.is_set()
+
+    @property
+    def counts(self) -> Counts:
+        """What has become of events in this process so far."""
+        told = self._told()
+        return Counts(*(told[name] for name in Counts._fields))
+
+    def stop(self, timeout: float = PATIENCE) -> None:
+        """Take no event any more, and wait for the handlers that run.
+
+        Events that were fetched and not begun are handed back, so that another process gets them at once. Where
+        handlers still run after the timeout, coroutines are cancelled, and threads left to themselves; their events
+        come again, to whichever process is there.
+
+        In a handler, or on the loop that runs the handlers, it waits for nothing, since that would wait for itself:
+        there `await astop()` waits.
+
+        Args:
+            timeout: seconds to wait for the handlers.
+        """
+        ended = self.begin_to_stop(timeout)
+        if ended is None or self._is_here():
+            return
+        try:
+            ended.result(timeout + _FAREWELL)
+        except TimeoutError:
+            logger.warning("%r was not stopped within %g s, and stops later.", self, timeout + _FAREWELL)
+
+    def begin_to_stop(self, timeout: float = PATIENCE) -> Future[None] | None:
+        """As `stop`, without waiting; what is done when it has ended, or None if it had before."""
+        processor = self._processor
+        if processor is None or self._over.is_set():
+            return None
+        try:
+            loop = background()
+        except HubClosed:
+            return None
+        return asyncio.run_coroutine_threadsafe(processor.stop(timeout), loop)
+
+    async def astop(self, timeout: float = PATIENCE) -> None:
+        """As `stop`, while the running loop goes on."""
+        ended = self.begin_to_stop(timeout)
+        if ended is not None and _inside.get() is not self:
+            await asyncio.wait([asyncio.wrap_future(ended)], timeout=timeout + _FAREWELL)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended, by `stop()` or by an error.
+
+        Args:
+            timeout: seconds; None is as long as it takes.
+
+        Returns:
+            Whether it has.
+
+        Raises:
+            GroupError: if it ended since the group was given other terms.
+            HubClosed: if it ended since the loop of its handlers was closed.
+        """
+        is_over = self._over.wait(timeout)
+        if self._error is not None:
+            raise self._error
+        return is_over
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.astop()
+
+    def forked(self) -> None:
+        """Have ended, in a child process: threads, loop and connection are the parent's."""
+        if self._link is not None:
+            self._link.abandon()
+        self._processor = None
+        self._over = Flag()
+        self._over.set()
+        self.failures.renew_lock()
+
+    async def _begin(self, workers: Callable[[Ended], Workers], since: Since, replace: bool) -> None:
+        self._link = link = Link(self._address, self._name)
+        processor = Processor(link, self._subjects, self._plan, workers, self._tell, self._end)
+        try:
+            await processor.start(since, replace)
+        except BaseException:
+            await link.close()
+            raise
+        self._processor = processor
+
+    def _is_here(self) -> bool:
+        """Whether waiting for the handlers here would be in their way."""
+        if in_its_thread() or _inside.get() is self:
+            return True
+        try:
+            return asyncio.get_running_loop() is self._handlers_loop
+        except RuntimeError:
+            return False
+
+    def _tell(self, workers: Workers, failure: Failure) -> None:
+        failures = self.failures
+        if failures.observers:
+            workers.tell(lambda: failures.on_next(failure))
+
+    def _end(self, workers: Workers, reason: Exception | None) -> None:
+        self._error = reason
+        if self.failures.observers:
+            workers.tell(self.failures.on_completed)
+        self._over.set()
+        self._parted(self)
+
+    def _told(self) -> dict[str, int]:
+        counts: dict[str, int] = {} if self._processor is None else dict(self._processor.counts)
+        return {name: counts.get(name, 0) for name in Counts._fields}
+
+
+def _nobody(_: Processing) -> None:
+    """Nobody wants to know."""

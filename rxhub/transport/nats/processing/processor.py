@@ -1,0 +1,487 @@
+"""What one process of a group does with each message, from the pull to the acknowledgement.
+
+Theory of operation. All of this runs on the network's loop; handlers run elsewhere (`workers`). A message becomes a
+`Job`, which is held until it is *settled*: acknowledged, or handed back. Nearly every job goes the short way: read,
+tested against the subscription, handed to the workers, returned without an error, acknowledged. Whatever is out of the
+ordinary has a task of its own, in which it is taken care of (`care`).
+
+Never twice, as far as one can know: what is held is vouched for (`holding`), and a job whose time has run out all the
+same, since we were cut off, is not begun any more. What comes again while it is held is not run again.
+
+Order: `sequential` groups have one message under way in the consumer itself, whichever process has it. Where there is a
+key, jobs wait in `lanes`, a failing one keeps its place until its last attempt, and the server sends all messages to
+one process, which begins with the eldest (`gathering`).
+
+How many messages are held ahead follows from how long the handler takes: a tenth of a second's worth. So a process does
+not wait for the network, and none has much to do while others have nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine, Hashable
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from rxhub.errors import (
+    EventError,
+    ExpressionError,
+    GroupError,
+    HubClosed,
+    HubConnectionError,
+    ProtocolError,
+    StreamError,
+)
+from rxhub.event import Event
+from rxhub.expression import compile, parse
+from rxhub.transport.nats.line import Line
+from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.processing import group as grouping
+from rxhub.transport.nats.processing.acknowledging import ACK, NAK, Acknowledging, later
+from rxhub.transport.nats.processing.care import Care
+from rxhub.transport.nats.processing.gathering import Gathering
+from rxhub.transport.nats.processing.group import Group, Since
+from rxhub.transport.nats.processing.holding import Holding
+from rxhub.transport.nats.processing.job import Expired, Job, TimedOut
+from rxhub.transport.nats.processing.lanes import Lanes, key_of
+from rxhub.transport.nats.processing.ledger import Attempts, Handled
+from rxhub.transport.nats.processing.plan import Plan
+from rxhub.transport.nats.processing.reporting import Failure, Reporter
+from rxhub.transport.nats.processing.workers import Ended, Returned, Returns, Workers
+from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling
+from rxhub.transport.nats.streams import configuration, dead, ensured
+from rxhub.transport.nats.subjects import Subjects
+from rxhub.transport.payload import read_stored
+
+__all__ = ["Processor"]
+
+_AHEAD = 0.1
+_TICK = 1.0
+# A share of what a handler took, by which the mean follows it.
+_SWAY = 0.2
+# Seconds after which what was settled by a mistake of ours is tried again.
+_AFTER_MISTAKE = 5.0
+_LAST_WORDS = 1.0
+# Between two questions whether the group has the terms that it had.
+_BREATH = 0.01
+
+logger = logging.getLogger("rxhub")
+
+
+class Processor:
+    """One process's share in a group. All methods run on the network's loop.
+
+    Args:
+        link: to the servers, of the processor's own.
+        subjects: of the stream.
+        plan: what is to be done.
+        workers: makes what calls the handler, given who is to be told of its results.
+        tell: told of each failure.
+        ended: called when it has ended, with the reason if that is an error.
+
+    Attributes:
+        counts: what became of messages, by the names of `Counts`.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        subjects: Subjects,
+        plan: Plan,
+        workers: Callable[[Ended], Workers],
+        tell: Callable[[Workers, Failure], object],
+        ended: Callable[[Workers, Exception | None], object],
+    ) -> None:
+        terms = plan.terms
+        self.counts: Counter[str] = Counter()
+        self._loop = asyncio.get_running_loop()
+        self._link = link
+        self._subjects = subjects
+        self._plan = plan
+        self._tell = tell
+        self._ended = ended
+        self._group = Group(link, subjects, plan.group, terms)
+        self._matches = compile(terms.subscription)
+        self._retries = subjects.retries_of(plan.group).removesuffix(">")
+        self._by_key = terms.key is not None
+        self._values = key_of(terms.key or "")
+        self._is_once = terms.once
+        self._lanes: Lanes[Job] = Lanes()
+        self._acks = Acknowledging()
+        self._pulling = Pulling(
+            subjects.stream,
+            self._group.consumer,
+            self._take,
+            ahead=self._group.ahead if self._by_key else min(plan.concurrency, self._group.ahead),
+            group=grouping.PINNED if self._by_key else "",
+            # Who orders by key is followed by somebody else when he has not asked for that long.
+            expires=grouping.PIN_TIMEOUT / 3 if self._by_key else 30.0,
+            is_drained=True,
+        )
+        self._holding = Holding(self._pulling, self._acks)
+        self._gathering = Gathering(self._group, self._holding.jobs, self._begin)
+        self._returns = Returns(self._loop, self._take_back, self._is_more_to_come)
+        self._workers = workers(self._returns.put)
+        self._reporter = Reporter(plan.group, plan.retrying.retries)
+        self._care: Care | None = None
+        self._in_hand = 0
+        self._mean = 0.0
+        self._latest = 0
+        self._created = ""
+        self._passed_over: list[Job] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._routines: list[asyncio.Task[Any]] = []
+        self._has_pulled = asyncio.Event()
+        self._stopping: asyncio.Task[None] | None = None
+
+    # Beginning
+
+    async def start(self, since: Since, replace: bool) -> None:
+        """Connect, join the group and begin.
+
+        Raises:
+            HubConnectionError: if no server can be reached.
+            StreamError: if JetStream refuses something.
+            GroupError: if the group has other terms.
+        """
+        link, subjects, plan = self._link, self._subjects, self._plan
+        await link.start()
+        replicas = await self._make_streams()
+        await self._group.join(since, replace)
+        name = self._group.consumer
+        handled = Handled(link, subjects.stream, name, replicas) if plan.terms.once else None
+        attempts = Attempts(link, subjects.stream, name, replicas)
+        self._care = Care(
+            self,
+            link,
+            subjects,
+            plan.group,
+            plan.retrying,
+            attempts,
+            handled,
+            self._by_key,
+            plan.concurrency,
+            self._reporter,
+        )
+        self._workers.start()
+        self._routines = [self._loop.create_task(self._look_after())]
+        if plan.timeout is not None:
+            self._routines.append(self._loop.create_task(self._watch(plan.timeout)))
+        link.attach(self._acks)
+        link.attach(self)
+
+    async def run(self, line: Line) -> None:
+        """Pull; called by the link, on each line."""
+        self._gathering.lose()
+        await self._holding.vouch(line)
+        while self._stopping is None:
+            try:
+                await self._pulling.run(line)
+            except ConsumerGone as error:
+                logger.warning("The group %s was lost, and is made again: %s", self._plan.group, error.description)
+                await self._restore()
+        self._has_pulled.set()
+
+    async def _make_streams(self) -> int:
+        """Make what is missing; on how many servers events are stored."""
+        link, stream = self._link, self._subjects.stream
+        found = await ensured(link, configuration(stream, replicas=link.replicas))
+        self._created = found["created"]
+        replicas = found["config"]["num_replicas"]
+        await ensured(link, dead(stream, replicas=replicas))
+        return replicas
+
+    async def _restore(self) -> None:
+        """Make the consumer again, from the first message on that was not acknowledged."""
+        before = self._created
+        await self._make_streams()
+        if self._created != before:
+            # Another stream of the same name, which counts anew.
+            self._holding.forget()
+            self._latest = 0
+        await self._group.join(min(self._holding.jobs, default=self._latest + 1))
+        self._gathering.lose()
+
+    # A message's way
+
+    def _take(self, message: Message) -> None:
+        job = self._holding.take(message)
+        if job is None:
+            return
+        self._latest = max(self._latest, message.sequence)
+        try:
+            if self._stopping is not None:
+                self.settle(job, NAK)
+            elif not self._by_key or not self._gathering.takes(job):
+                self._begin(job)
+        except Exception as error:
+            self._blunder(job, error)
+
+    def _begin(self, job: Job) -> None:
+        message = job.message
+        try:
+            job.event = event = read_stored(message.data)
+        except (ProtocolError, EventError) as error:
+            unreadable = error
+            self._care_for(job, lambda care: care.bury(job, unreadable))
+            return
+        if not self._wants(event) and not message.subject.startswith(self._retries):
+            self._pass_over(job)
+        elif self._lanes.enter(job, self._keys(event)):
+            self._go_on(job)
+
+    def _keys(self, event: Event) -> list[Hashable]:
+        """What an event shares with those that it has to wait for."""
+        keys = self._values(event) if self._by_key else []
+        if self._is_once:
+            # Of two copies, the second is looked up when the first is done with.
+            keys.append((event.id,))
+        return keys
+
+    def _wants(self, event: Event) -> bool:
+        if not self._matches(event.fields):
+            return False
+        target = event.get("target")
+        if not target:
+            return True
+        try:
+            return parse(target).matches({"id": self._plan.group})
+        except (ExpressionError, TypeError):
+            logger.warning("%s is handled by no group: its target cannot be read.", event.id)
+            return False
+
+    def _go_on(self, job: Job) -> None:
+        if self._stopping is not None:
+            return  # it will be handed back
+        if job.message.delivered == 1 and not self._is_once:
+            self._hand_over(job)
+        else:
+            self._care_for(job, lambda care: care.begin(job))
+
+    def _hand_over(self, job: Job) -> None:
+        job.run += 1
+        job.is_begun = True
+        self._in_hand += 1
+        self._workers.put(job)
+
+    def _take_back(self, batch: list[Returned]) -> None:
+        took, count = 0.0, 0
+        for job, run, error, seconds in batch:
+            if run != job.run:
+                self._tell_of_late(job, error)
+                continue
+            self._in_hand -= 1
+            if error is None or not isinstance(error, Expired):
+                took += seconds
+                count += 1
+            if self._stopping is not None and isinstance(error, asyncio.CancelledError):
+                # By us: that is no failure of the handler.
+                job.is_begun = False
+            elif (waiter := job.waiter) is not None:
+                if not waiter.done():
+                    waiter.set_result(error)
+            elif error is None:
+                self.counts["handled"] += 1
+                self.settle(job, ACK)
+            else:
+                self._care_for(job, lambda care, job=job, error=error: care.end(job, error))
+        if count and not self._by_key:
+            self._mean += (took / count - self._mean) * (_SWAY if self._mean else 1.0)
+            concurrency = self._plan.concurrency
+            ahead = concurrency + int(concurrency * _AHEAD / max(self._mean, 1e-6))
+            self._pulling.ahead = min(ahead, self._group.ahead)
+
+    def _is_more_to_come(self) -> bool:
+        return self._in_hand > 0 and not len(self._lanes)
+
+    # What care asks for
+
+    async def run_handler(self, job: Job) -> BaseException | None:
+        """Have the handler called; gives back what it raised."""
+        job.waiter = waiter = self._loop.create_future()
+        self._hand_over(job)
+        try:
+            return await waiter
+        finally:
+            job.waiter = None
+
+    def settle(self, job: Job, verb: bytes) -> None:
+        """Be done with a job."""
+        self._holding.settle(job, verb)
+        self._release(job)
+
+    def count(self, what: str) -> None:
+        """Count what became of a message."""
+        self.counts[what] += 1
+
+    def tell(self, failure: Failure) -> None:
+        """Tell the observers of failures."""
+        self._tell(self._workers, failure)
+
+    def _care_for(self, job: Job, how: Callable[[Care], Coroutine[Any, Any, None]]) -> None:
+        assert self._care is not None
+        job.task = self._spawn(self._cared_for(job, how(self._care)))
+
+    async def _cared_for(self, job: Job, care: Coroutine[Any, Any, None]) -> None:
+        try:
+            await care
+        except Expired:
+            # It will come again, to us or to somebody else; and what comes before it must be begun before it.
+            logger.info("%s: %s is left to whoever gets it next.", self._plan.group, job.name)
+            self._holding.drop(job)
+            self._release(job)
+            self._gathering.lose()
+        except Exception as error:
+            self._blunder(job, error)
+        finally:
+            job.task = None
+
+    def _blunder(self, job: Job, error: Exception) -> None:
+        logger.error("A mistake of rxhub's own with %s: %s", job.name, error, exc_info=error)
+        self.settle(job, later(_AFTER_MISTAKE))
+
+    def _release(self, job: Job) -> None:
+        job.run += 1
+        for freed in self._lanes.leave(job):
+            self._go_on(freed)
+
+    # What is not for us
+
+    def _pass_over(self, job: Job) -> None:
+        self._passed_over.append(job)
+        if len(self._passed_over) == 1:
+            self._spawn(self._confirm())
+
+    async def _confirm(self) -> None:
+        """Acknowledge what was passed over, if the group still wants no more than we do."""
+        while self._passed_over:
+            jobs = list(self._passed_over)
+            try:
+                stands = await self._group.stands()
+            except (HubConnectionError, StreamError) as error:
+                logger.debug("The terms of %s are not known at present: %s", self._plan.group, error)
+                await asyncio.sleep(_TICK)
+                continue
+            if not stands:
+                self.end(
+                    GroupError(
+                        f"The group {self._plan.group} has other terms by now; this process, which was on "
+                        f"{self._plan.terms.subscription!r}, ends."
+                    )
+                )
+                return
+            del self._passed_over[: len(jobs)]
+            for job in jobs:
+                self.counts["skipped"] += 1
+                self.settle(job, ACK)
+            if self._passed_over:
+                await asyncio.sleep(_BREATH)
+
+    # What has to be looked at now and then
+
+    async def _look_after(self) -> None:
+        """Vouch for what is held, and see that there is still somebody to handle it."""
+        vouched = monotonic()
+        while True:
+            period = grouping.ACK_WAIT / 3
+            await asyncio.sleep(min(_TICK, period))
+            if not self._workers.is_alive:
+                self.end(HubClosed(f"The loop that handled the events of {self._plan.group} was closed."))
+                return
+            if monotonic() - vouched >= period - _TICK / 2:
+                vouched = monotonic()
+                await self._holding.vouch(self._link.line)
+
+    async def _watch(self, timeout: float) -> None:
+        """Give up handlers that do not end."""
+        while True:
+            await asyncio.sleep(min(_TICK, timeout / 10))
+            for job in self._workers.overdue(timeout):
+                self._workers.give_up(job)
+                # What it returns one day will be late.
+                job.run += 1
+                error = TimedOut(f"The handler has not ended within {timeout:g} s.")
+                self._take_back([Returned(job, job.run, error, timeout)])
+
+    def _tell_of_late(self, job: Job, error: BaseException | None) -> None:
+        how = "without an error" if error is None else f"with {type(error).__name__}: {error}"
+        logger.warning(
+            "%s: the handler of %s ended %s after nobody waited for it any more.", self._plan.group, job.name, how
+        )
+
+    # The end
+
+    def end(self, reason: Exception) -> None:
+        """Stop, since it cannot go on."""
+        if self._stopping is None:
+            logger.error("%s", reason)
+            self._stopping = self._loop.create_task(self._stop(_LAST_WORDS, reason))
+
+    async def stop(self, timeout: float) -> None:
+        """Pull no more, let what runs end, hand back what has not begun.
+
+        Args:
+            timeout: seconds that what runs may take.
+        """
+        if self._stopping is None:
+            self._stopping = self._loop.create_task(self._stop(timeout, None))
+        await asyncio.wait([self._stopping])
+
+    async def _stop(self, timeout: float, reason: Exception | None) -> None:
+        deadline = monotonic() + timeout
+        try:
+            if self._link.line is not None:
+                self._pulling.finish()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST_WORDS):
+                        await self._has_pulled.wait()
+            await self._link.detach(self)
+            self._gathering.stop()
+            for job in self._workers.withdraw():
+                job.is_begun = False
+                self._in_hand -= 1
+            if not self._by_key:
+                self._hand_back(lambda job: not job.is_begun)
+            while self._is_busy() and monotonic() < deadline:
+                await asyncio.sleep(0.005)
+            if self._is_busy():
+                self._workers.cancel()
+                deadline = monotonic() + _LAST_WORDS
+                while self._is_busy() and monotonic() < deadline:
+                    await asyncio.sleep(0.005)
+            # Those that still run are not handed back: whoever gets them at once would run beside them.
+            is_alive = self._workers.is_alive
+            self._hand_back(lambda job: not (job.is_begun and is_alive))
+            left = len(self._holding.jobs)
+            if left:
+                logger.warning("%s: %d handlers still run, whose events come again.", self._plan.group, left)
+            await self._acks.flush(self._link.line, _LAST_WORDS)
+            if self._pulling.pin:
+                with suppress(HubConnectionError, StreamError):
+                    await self._group.resign()
+        finally:
+            self._reporter.rest()
+            for task in [*self._routines, *self._tasks]:
+                task.cancel()
+            await self._link.close()
+            self._ended(self._workers, reason)
+            self._workers.stop()
+
+    def _is_busy(self) -> bool:
+        return self._workers.is_alive and any(job.is_begun for job in self._holding.jobs.values())
+
+    def _hand_back(self, which: Callable[[Job], bool]) -> None:
+        jobs = [job for job in self._holding.jobs.values() if which(job)]
+        for job in sorted(jobs, key=lambda job: job.message.sequence):
+            if job.task is not None:
+                job.task.cancel()
+            self._holding.settle(job, NAK)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
