@@ -39,7 +39,7 @@ __all__ = ["Filters", "filters", "lets_through", "merged"]
 MOST = 200
 """Filters of one consumer: a server compares each message of the stream with all of them."""
 
-_MOST_NARROWED = 5_000
+_MOST_NARROWED = 20_000
 
 _Set: TypeAlias = frozenset[str]
 
