@@ -104,7 +104,7 @@ class Ordered:
         else:
             self._since = start
         # The highest sequence that is known to have been in the stream.
-        self._known = self.position if self._made and self.position else 0
+        self._known: int = self.position if self._made and self.position else 0
         self._stream = stream
         self._give = take
         self._filters = filters
@@ -192,8 +192,8 @@ class Ordered:
                 known,
             )
             self._rewind(min(self.position or 0, last))
-        else:
-            last = max(last, self._known)
+        elif last < self._known:
+            last = self._known
         self._made, self._known = made, last
         return last
 

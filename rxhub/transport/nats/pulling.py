@@ -193,7 +193,7 @@ class Pulling:
                     if self._coming and not self._heard:
                         logger.info("The consumer %s of %s is silent, and asked again.", self._consumer, self._stream)
                         self._coming = 0
-                        await self._check(line, _ANSWER)
+                        await self._check(line)
         finally:
             await end()
 
@@ -213,9 +213,9 @@ class Pulling:
             f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}", msgspec.json.encode(request), reply=inbox
         )
 
-    async def _check(self, line: Line, patience: float = 5.0) -> None:
+    async def _check(self, line: Line) -> None:
         try:
-            await line.ask(f"CONSUMER.INFO.{self._stream}.{self._consumer}", timeout=patience)
+            await line.ask(f"CONSUMER.INFO.{self._stream}.{self._consumer}", timeout=_ANSWER)
         except StreamError as error:
             if error.number in (NO_CONSUMER, NO_STREAM):
                 raise ConsumerGone(self._consumer, error.description) from error
