@@ -60,6 +60,7 @@ class Connection:
         remote: whether there is a server, and so connecting takes time and may fail.
         scheme: of the URL, in lower case.
         location: the host of the URL, with its port if it has one.
+        places: where its events are; connections that share one see each other's.
         transport: what moves the events.
         changes: emits each further state and its number, in the handling context.
 
@@ -84,6 +85,7 @@ class Connection:
         if not isinstance(server_url, str):
             raise TypeError(f"A server url is text, but {type(server_url).__name__} was given.")
         self.scheme, self.location, path = _address(server_url)
+        self.places = _places(self.scheme, self.location, path, stream)
         self.remote = transport is None and self.scheme in ("http", "https", *_NATS)
         if stream is not None and self.scheme not in _NATS:
             raise ValueError(
@@ -300,6 +302,17 @@ def _address(server_url: str) -> tuple[str, str, str]:
         )
     url = urlsplit(server_url)
     return url.scheme, url.netloc.rpartition("@")[2], url.path
+
+
+def _places(scheme: str, location: str, path: str, stream: str | None) -> frozenset[tuple[str, str]]:
+    """Where the events of a URL are; a memory:// without a name is nowhere else."""
+    name = f"{location}{path}".strip("/")
+    if scheme == "memory":
+        return frozenset([(scheme, name)] if name else [])
+    if scheme not in _NATS:
+        return frozenset([(scheme, name.lower())])
+    hosts = [host if ":" in host else f"{host}:4222" for host in location.lower().split(",")]
+    return frozenset([(_STREAM if stream is None else stream, host) for host in hosts])
 
 
 def _local(scheme: str, location: str) -> Transport:

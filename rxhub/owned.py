@@ -10,7 +10,7 @@ from reactivex.disposable import Disposable
 from rxhub.ownership import Owner, present
 from rxhub.subject import Subject
 
-__all__ = ["OwnedSubject"]
+__all__ = ["OwnedSubject", "kept"]
 
 _T = TypeVar("_T")
 
@@ -29,10 +29,11 @@ class OwnedSubject(Subject[_T]):
         """Subscribe an observer, or callbacks, in the name of who is present."""
         subscription = super().subscribe(on_next, on_error, on_completed, scheduler=scheduler)
         owner = present()
-        return subscription if owner is None else _kept(owner, subscription)
+        return subscription if owner is None else kept(owner, subscription)
 
 
-def _kept(owner: Owner, subscription: abc.DisposableBase) -> Disposable:
+def kept(owner: Owner, subscription: abc.DisposableBase) -> Disposable:
+    """The subscription, which leaves with its owner if it is not disposed of before."""
     leave = subscription.dispose
 
     def dispose() -> None:

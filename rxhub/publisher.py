@@ -102,6 +102,11 @@ class Publisher:
         """Send an event; done when the transport has accepted it."""
         await asyncio.wrap_future(await self._offered(event))
 
+    def forward(self, event: Event) -> Future[None]:
+        """Send an event of another hub with nothing filled in, as `EventHub.forward` says."""
+        self._check(event, own=False)
+        return self._send(event)
+
     def reply(self, source_event: Event, data: Any, source: Mapping[str, Any] | None = None) -> None:
         """Answer an event, as `EventHub.publish_reply` says."""
         asker = _origin(source_event).get("id")
@@ -194,10 +199,7 @@ class Publisher:
 
     def prepare(self, event: Event) -> None:
         """Fill in where the event comes from, as ftrack's hub does."""
-        _check_event(event)
-        fields = event.fields
-        if not isinstance(fields.get("topic"), str):
-            raise EventError(f"An event needs a text as its topic, but {fields.get('topic')!r} was found.")
+        fields = _checked(event)
         source: MutableMapping[str, Any] | None = fields.get("source")
         if not isinstance(source, (dict, MutableMapping)):
             event.source = source = dict(_origin(event))
@@ -222,10 +224,13 @@ class Publisher:
         self.replies.renew_lock()
         self._warned = False
 
-    def _check(self, event: Event) -> None:
-        """Make `event` ready to be sent; raise if it cannot be."""
+    def _check(self, event: Event, own: bool = True) -> None:
+        """Make `event`, which is this hub's own or another's, ready to be sent; raise if it cannot be."""
         self.check_open()
-        self.prepare(event)
+        if own:
+            self.prepare(event)
+        else:
+            _checked(event)
         if not self._connection.accepts:
             # Another thread may have closed it since.
             self.check_open()
@@ -341,6 +346,15 @@ def _check_event(event: Event) -> None:
     if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
         found = type(cast("object", event)).__name__
         raise TypeError(f"An rxhub Event is published, but {found} was given: publish(Event(topic, data={{…}})).")
+
+
+def _checked(event: Event) -> dict[str, Any]:
+    """The fields of an event that can be published as far as they tell."""
+    _check_event(event)
+    fields = event.fields
+    if not isinstance(fields.get("topic"), str):
+        raise EventError(f"An event needs a text as its topic, but {fields.get('topic')!r} was found.")
+    return fields
 
 
 def _renamed(event: Event) -> Event:

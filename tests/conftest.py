@@ -1,12 +1,21 @@
-"""The cluster that tests of faults share."""
+"""What tests share: keys that cost nothing to check, and a cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.nats_server import Cluster, nats_cluster
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_hashes() -> Iterator[None]:
+    """A hash of a key takes a tenth of a second on purpose, and each server of a test has a key."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rxhub.server.keys._N", 2)
+        patch.setattr("rxhub.server.keys._P", 1)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -31,14 +31,15 @@ _ATTEMPTS = 5
 
 
 class Node:
-    """One server of a cluster: where it listens for clients (`url`), and for those who ask how it is."""
+    """One server of a cluster: where it listens for clients (`url`), and what it stores (in `folder`)."""
 
     def __init__(self, name: str, folder: Path, ports: tuple[int, int, int], routes: list[int]) -> None:
         self.name = name
         self.port, self._monitoring, cluster = ports
         self.url = f"nats://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
-        self._folder = folder
+        self.folder = folder / name
+        self._log = folder / f"{name}.log"
         self._configuration = folder / f"{name}.json"
         self._configuration.write_text(
             json.dumps(
@@ -48,7 +49,7 @@ class Node:
                     "http": f"127.0.0.1:{self._monitoring}",
                     "authorization": {"user": _USER, "password": _PASSWORD},
                     "max_payload": 8 * 1024 * 1024,
-                    "jetstream": {"store_dir": str(folder / name), "max_file_store": 2**33},
+                    "jetstream": {"store_dir": str(self.folder), "max_file_store": 2**33},
                     "cluster": {
                         "name": "tests",
                         "listen": f"127.0.0.1:{cluster}",
@@ -59,7 +60,7 @@ class Node:
         )
 
     def start(self) -> None:
-        with (self._folder / f"{self.name}.log").open("ab") as log:
+        with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 bound([str(find()), "-c", str(self._configuration)]),
                 stdin=subprocess.DEVNULL,
@@ -93,7 +94,7 @@ class Node:
 
     @property
     def log(self) -> str:
-        return (self._folder / f"{self.name}.log").read_text(errors="replace")
+        return self._log.read_text(errors="replace")
 
 
 class Cluster:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Thread
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,10 +15,10 @@ __all__ = ["serving"]
 
 
 @contextmanager
-def serving(application: ASGIApp) -> Generator[str]:
-    """Serve an ASGI application; gives its address, without a slash at the end."""
+def serving(application: ASGIApp, ws: Any = "none") -> Generator[str]:
+    """Serve an ASGI application, perhaps with WebSockets; gives its address, without a slash at the end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(application, ws="none", log_config=None, timeout_graceful_shutdown=5))
+        server = uvicorn.Server(uvicorn.Config(application, ws=ws, log_config=None, timeout_graceful_shutdown=5))
         thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:

@@ -92,6 +92,25 @@ def test_subscribers_are_announced_whenever_they_came(hub: EventHub, server: Ser
     assert about["source"]["id"] == hub.id
 
 
+def test_the_hub_knows_when_the_server_knows_of_its_subscribers(hub: EventHub, server: Server) -> None:
+    hub.connect()
+    until(lambda: hub.announced)
+    server.unanswered = {"ftrack.meta.subscribe"}
+    hub.subscribe("topic=a", print, {"id": "x"})
+    assert not hub.announced
+    settled(hub, server)
+    assert not hub.announced
+    server.unanswered = set()
+    server.drop()
+    until(lambda: hub.announced)
+    assert "x" in server.clients[-1].subscribers
+    hub.unsubscribe("x")
+    until(lambda: hub.announced)
+    assert "x" not in server.clients[-1].subscribers
+    hub.disconnect()
+    assert not hub.announced
+
+
 def test_events_replies_and_targets_between_two_hubs(hub: EventHub, server: Server) -> None:
     with EventHub(server.url, "you", "key") as other, hub.start(), other.start():
         got: list[Any] = []

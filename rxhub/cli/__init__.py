@@ -10,7 +10,7 @@ import sys
 
 __all__ = ["main"]
 
-_NEEDED = {"typer": "cli", "rich": "cli", "starlette": "server", "uvicorn": "server"}
+_NEEDED = {"typer": "cli", "rich": "cli", "starlette": "server", "uvicorn": "server", "nats": "nats"}
 """What a command imports beside the core, and the extra that brings it."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import dead, demo, doctor, explain, filter, listen, plugins, publish, serve, user
+from rxhub.cli import bridge, dead, demo, doctor, explain, filter, listen, plugins, publish, serve, user
 
 __all__ = ["app"]
 
@@ -27,6 +27,7 @@ app.command("publish")(publish.command)
 app.command("plugins")(plugins.command)
 app.command("doctor")(doctor.command)
 app.command("serve")(serve.command)
+app.command("bridge")(bridge.command)
 app.add_typer(user.group, name="user")
 app.add_typer(dead.group, name="dead")
 

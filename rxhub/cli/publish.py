@@ -44,8 +44,8 @@ def command(
     """
     text = data
     if data == str(STDIN):
-        with open_input(STDIN) as stream:
-            raw = stream.read(LONGEST + 1)
+        with open_input(STDIN) as opened:
+            raw = opened.read(LONGEST + 1)
         if len(raw) > LONGEST:
             complain(f"the data is longer than {LONGEST} bytes")
             return Status.ERROR

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rxhub.cli.status import Status, ending
+
+if TYPE_CHECKING:
+    from rxhub.server import Backplane
 
 __all__ = ["command"]
 
@@ -41,6 +45,21 @@ def command(
         bool,
         typer.Option("--drop", help="Drop the oldest events of a client that does not read, instead of the client."),
     ] = False,
+    nats: Annotated[
+        str | None,
+        typer.Option(
+            "--nats",
+            metavar="URL",
+            envvar="RXHUB_NATS",
+            show_default=False,
+            help="Store events in NATS, and act as one server with all others that do: nats://host:4222,host2:4222",
+        ),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="DIR", help="Store events in a directory, by a NATS server of our own."),
+    ] = None,
+    stream: Annotated[str, typer.Option(metavar="NAME", help="The stream that events are stored in.")] = "events",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every connection.")] = False,
 ) -> Status:
     """Serve events to ftrack's clients and to rxhub's, until Ctrl-C."""
@@ -69,17 +88,47 @@ def command(
     def tell(url: str) -> None:
         typer.echo("\n".join([f"server    {url}", *printed]))
 
-    serve(
-        known,
-        host=host,
-        port=port,
-        certificate=certificate,
-        private_key=private_key,
-        plain_text=plain_text,
-        origins=origin or (),
-        heartbeat=heartbeat,
-        heartbeat_timeout=3 * heartbeat,
-        slow_consumer=SlowConsumer.DROP if drop else SlowConsumer.DISCONNECT,
-        on_start=tell,
-    )
+    with ExitStack() as stack:
+        backplane, where = _backplane(nats, store, stream, stack)
+        if users is None:
+            printed += where
+        serve(
+            known,
+            host=host,
+            port=port,
+            certificate=certificate,
+            private_key=private_key,
+            plain_text=plain_text,
+            origins=origin or (),
+            heartbeat=heartbeat,
+            heartbeat_timeout=3 * heartbeat,
+            slow_consumer=SlowConsumer.DROP if drop else SlowConsumer.DISCONNECT,
+            backplane=backplane,
+            on_start=tell,
+        )
     return Status.MATCHED
+
+
+def _backplane(
+    nats: str | None, store: Path | None, stream: str, stack: ExitStack
+) -> tuple[Backplane | None, list[str]]:
+    """Where events are stored, and what is to be printed of that."""
+    if nats is None and store is None:
+        return None, []
+    from rxhub.errors import StoreError
+
+    try:
+        from rxhub.server import Backplane
+
+        if store is None:
+            return Backplane(nats or "", stream=stream), []
+        from rxhub.embedded import store as private
+
+        # An environment may name the servers of a studio; who names a directory means that.
+        server = stack.enter_context(private(store))
+        shown = server.url.replace("://", f"://{server.user}:{server.password}@")
+        return Backplane(server.url, server.user, server.password, stream), [f"stream    {stream} at {shown}"]
+    except ModuleNotFoundError as error:
+        raise StoreError(str(error)) from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--nats, --stream") from None

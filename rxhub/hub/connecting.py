@@ -29,6 +29,10 @@ class Connecting(Parts):
         """The host of the URL, with its port if it has one."""
         return self._link.location
 
+    def meets(self, other: Connecting) -> bool:
+        """Whether the events of one hub come to the other by themselves, as far as their URLs tell."""
+        return self is other or bool(self._link.places & other._link.places)
+
     @property
     def secure(self) -> bool:
         """Whether the connection is encrypted."""
@@ -43,6 +47,11 @@ class Connecting(Parts):
     def state(self) -> Observable[ConnectionState]:
         """The state of the connection, beginning with the present one."""
         return self._link.states()
+
+    @property
+    def announced(self) -> bool:
+        """Whether the server knows of all subscribers, so that what is published for them from now on comes."""
+        return self._link.transport.announced
 
     def init_connection(self) -> None:
         """Let events be published before the connection stands; nothing is to do for `memory://`."""

@@ -88,6 +88,11 @@ class Life(Parts):
         return bool(self._handling.claimed_by)
 
     @property
+    def handled_here(self) -> bool:
+        """Whether it is this thread that handles the hub, and so would wait for itself."""
+        return self._handling.here
+
+    @property
     def dropped(self) -> int:
         """How many events the full inbox has dropped or refused so far."""
         return self._inbox.dropped

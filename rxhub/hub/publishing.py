@@ -77,6 +77,14 @@ class Publishing(Parts):
             logger.debug("An error while publishing was ignored: %s", error)
             return None
 
+    def forward(self, event: Event) -> Future[None]:
+        """Publish an event of another hub as it came: nothing is filled in, not even a source that is missing.
+
+        Returns:
+            A future as that of `publish`, whose errors this raises too.
+        """
+        return self._publisher.forward(event)
+
     def publish_reply(self, source_event: Event, data: Any, source: Mapping[str, Any] | None = None) -> None:
         """Publish a reply to `source_event`, for the hub that published it alone.
 

@@ -5,7 +5,10 @@
 - `application`: the ASGI application, to be mounted in another one.
 - `Users`, `User`, `UsersFile`, `Topics`: who may connect, and do what.
 - `Limits`, `SlowConsumer`: how much of it.
+- `Backplane`: what joins several servers, and stores events; needs `rxhub[nats]`.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from rxhub.server.asgi import application
 from rxhub.server.limits import Limits, SlowConsumer
@@ -13,7 +16,11 @@ from rxhub.server.rules import Topics
 from rxhub.server.serving import Running, running, serve
 from rxhub.server.users import User, Users, UsersFile
 
+if TYPE_CHECKING:
+    from rxhub.server.backplane import Backplane
+
 __all__ = [
+    "Backplane",
     "Limits",
     "Running",
     "SlowConsumer",
@@ -25,3 +32,12 @@ __all__ = [
     "running",
     "serve",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs NATS when it is asked for."""
+    if name == "Backplane":
+        from rxhub.server.backplane import Backplane
+
+        return Backplane
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

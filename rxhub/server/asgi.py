@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Collection
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from rxhub.errors import Refused
+from rxhub.errors import Refused, RxHubError
 from rxhub.server.authentication import NotAuthenticated, TooManyAttempts
 from rxhub.server.connection import Ending
 from rxhub.server.counters import prometheus
@@ -29,6 +30,9 @@ from rxhub.server.events import EventServer
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.users import Users
 from rxhub.transport.socketio.protocol import PATH
+
+if TYPE_CHECKING:
+    from rxhub.server.backplane import Backplane
 
 __all__ = ["application", "routes"]
 
@@ -49,6 +53,7 @@ def application(
     heartbeat: float = 10.0,
     heartbeat_timeout: float = 30.0,
     slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT,
+    backplane: Backplane | None = None,
 ) -> Starlette:
     """An event server as an ASGI application, to be run by itself or mounted in another one.
 
@@ -63,12 +68,19 @@ def application(
         heartbeat: seconds between two heartbeats; ftrack's JavaScript client leaves after 15 seconds without one.
         heartbeat_timeout: seconds after which a client that sends nothing is gone.
         slow_consumer: what happens to a client that does not read.
+        backplane: what joins it with other servers; alone if it is not given.
 
     Returns:
-        The application; it needs no lifespan.
+        The application. Its lifespan joins the backplane at the start and lets go of the clients in order at the end;
+        where an application that mounts it runs no lifespan but its own, the first request joins.
     """
     server = EventServer(
-        users, limits=limits, heartbeat=heartbeat, heartbeat_timeout=heartbeat_timeout, slow_consumer=slow_consumer
+        users,
+        limits=limits,
+        heartbeat=heartbeat,
+        heartbeat_timeout=heartbeat_timeout,
+        slow_consumer=slow_consumer,
+        backplane=backplane,
     )
     return routes(server, origins=origins, plain_text=plain_text)
 
@@ -76,7 +88,15 @@ def application(
 def routes(server: EventServer, *, origins: Collection[str] = (), plain_text: bool = False) -> Starlette:
     """The application of a server that was made before."""
     doors = _Doors(server, frozenset(origins), plain_text)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        await server.start()
+        yield
+        await server.close()
+
     return Starlette(
+        lifespan=lifespan,
         routes=[
             Route(PATH, doors.handshake, methods=["GET"]),
             Route(PATH.rstrip("/"), doors.handshake, methods=["GET"]),
@@ -84,7 +104,7 @@ def routes(server: EventServer, *, origins: Collection[str] = (), plain_text: bo
             Route("/health", doors.health, methods=["GET"]),
             Route("/stats", doors.stats, methods=["GET"]),
             Route("/metrics", doors.metrics, methods=["GET"]),
-        ]
+        ],
     )
 
 
@@ -116,6 +136,8 @@ class _Doors:
         if objection := self.objection(scope):
             server.counters.handshakes_refused += 1
             return PlainTextResponse(objection, 403)
+        if await self._trouble():
+            return PlainTextResponse("The server's backplane cannot be reached.", 503, {"retry-after": "5", **headers})
         try:
             if shown is None:
                 raise NotAuthenticated(
@@ -137,7 +159,11 @@ class _Doors:
         redact(request.scope)
         if self.server.is_closing:
             return JSONResponse({"status": "closing"}, 503)
-        return JSONResponse({"status": "ok"})
+        if self.server.backplane is None:
+            return JSONResponse({"status": "ok"})
+        if await self._trouble() or not self.server.backplane.is_connected:
+            return JSONResponse({"status": "disconnected", "backplane": "disconnected"}, 503)
+        return JSONResponse({"status": "ok", "backplane": "connected"})
 
     async def stats(self, request: Request) -> Response:
         """The statistics as JSON."""
@@ -149,6 +175,15 @@ class _Doors:
         return refusal or PlainTextResponse(
             prometheus(self.server.stats()), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
+
+    async def _trouble(self) -> bool:
+        """Whether it is part of no backplane though it should be; that is tried again each time."""
+        try:
+            await self.server.start()
+        except RxHubError as error:
+            _logger.error("%s", error)
+            return True
+        return False
 
     async def _refusal(self, request: Request) -> Response | None:
         """What to answer instead to somebody who may not know; None if they may."""

@@ -11,16 +11,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import Future
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from rxhub.errors import EventError, ProtocolError, Refused
-from rxhub.server.envelope import Envelope, read
+from rxhub.server.answers import Answers
+from rxhub.server.envelope import Envelope, argument, read
 from rxhub.server.outbox import Outbox
 from rxhub.server.users import User
-from rxhub.transport.socketio.protocol import HEARTBEAT, Code, Packet, ServerSession, State, encode
+from rxhub.transport.socketio.protocol import HEARTBEAT, Code, Packet, ServerSession, State
 
 if TYPE_CHECKING:
     from rxhub.server.events import EventServer
@@ -38,6 +40,10 @@ _PACKETS_AT_A_STRETCH = 16
 # several, so that the rate of a user bounds the user's share of the processor too.
 _USUAL_TIME = 0.0005
 _FAREWELL = 1.0
+# Of one client, as long as they are being stored: then it is read more slowly, so that nobody fills the backplane.
+_MOST_UNANSWERED = 512
+# Seconds for which it is not read at most, since its heartbeats are among what it sends.
+_HELD_UP = 5.0
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -81,7 +87,9 @@ class Connection:
     __slots__ = (
         "__weakref__",
         "_account",
+        "_answers",
         "_bucket",
+        "_entering",
         "_heard",
         "_outbox",
         "_reader",
@@ -99,6 +107,9 @@ class Connection:
         self._server = server
         self._account = account
         self._session = ServerSession()
+        self._answers = Answers(self._answer)
+        # The latest subscription that does not hold yet.
+        self._entering: Future[None] | None = None
         self._outbox = Outbox(limits.queue, limits.queue_bytes, server.slow_consumer)
         self._bucket = server.bucket(account.name)
         self._reader: asyncio.Task[Ending] | None = None
@@ -129,10 +140,10 @@ class Connection:
             if self.ending is None:
                 self.ending = self._reason(reader)
             if self.ending not in {Ending.GONE, Ending.SLOW}:
+                deadline = loop.time() + (self._server.grace if self.ending is Ending.SHUTDOWN else _FAREWELL)
+                await self._answers.wait(0, deadline - loop.time())
                 self._outbox.close()
-                await asyncio.wait(
-                    {writer}, timeout=self._server.grace if self.ending is Ending.SHUTDOWN else _FAREWELL
-                )
+                await asyncio.wait({writer}, timeout=max(0.0, deadline - loop.time()))
         finally:
             self._timer.cancel()
             self._session.lost()
@@ -189,13 +200,19 @@ class Connection:
                 _logger.warning("A client of %r is cut off: %s", self.user, error)
                 return Ending.MALFORMED
             self._server.counters.packets_received += 1
+            began = self._heard
             if packet.code is Code.EVENT:
+                if self._entering is not None and self._is_publication(packet):
+                    await self._hold_up(0)
+                    began = loop.time()
                 self._take(packet)
             elif packet.code is Code.DISCONNECT:
                 return Ending.GONE
             elif packet.id is not None:
                 self._put(self._session.refuse(packet.id, "Only events are taken here."))
-            cost = max(1.0, (loop.time() - self._heard) / _USUAL_TIME)
+            cost = max(1.0, (loop.time() - began) / _USUAL_TIME)
+            if len(self._answers) > _MOST_UNANSWERED:
+                await self._hold_up(_MOST_UNANSWERED)
             delay = self._bucket.reserve(cost)
             count += cost
             if delay > 0:
@@ -217,32 +234,56 @@ class Connection:
                 )
             envelope = read(packet.data)
             if envelope.topic == SUBSCRIBE:
-                self._subscribe(envelope)
+                outcome = self._subscribe(envelope)
             elif envelope.topic == UNSUBSCRIBE:
-                self._unsubscribe(envelope)
+                outcome = self._unsubscribe(envelope)
             else:
-                self._publish(envelope, packet.data)
+                outcome = self._publish(envelope, packet.data)
         except (EventError, Refused) as error:
-            counters.events_refused += 1
-            _logger.info("An event of %r was refused: %s", self.user, error)
-            if packet.id is not None:
-                self._put(self._session.refuse(packet.id, str(error)))
+            self._answers.now(packet.id, error)
         else:
-            if packet.id is not None:
-                self._put(self._session.accept(packet.id))
+            if outcome is None:
+                self._answers.now(packet.id)
+            else:
+                self._answers.later(packet.id, outcome)
 
-    def _publish(self, envelope: Envelope, text: str) -> None:
+    def _answer(self, number: int | None, error: BaseException | None) -> None:
+        if error is not None:
+            self._server.counters.events_refused += 1
+            _logger.info("An event of %r was refused: %s", self.user, error)
+        if number is not None and self._session.state is State.OPEN:
+            session = self._session
+            self._put(session.accept(number) if error is None else session.refuse(number, str(error)))
+
+    def _is_publication(self, packet: Packet) -> bool:
+        """Whether a packet is an event that the client's own subscriptions are to meet, which do not hold yet."""
+        if self._entering is None or self._entering.done():
+            self._entering = None
+            return False
+        try:
+            return read(packet.data).topic not in {SUBSCRIBE, UNSUBSCRIBE}
+        except EventError:
+            return False
+
+    async def _hold_up(self, most: int) -> None:
+        """Read nothing more until no more than so many answers are owed, as long as the backplane gets on."""
+        backplane = self._server.backplane
+        if backplane is not None and backplane.is_connected:
+            await self._answers.wait(most, min(_HELD_UP, self._server.heartbeat_timeout / 3))
+
+    def _publish(self, envelope: Envelope, text: str) -> Future[None] | None:
         if envelope.topic not in self._account.publish:
             raise Refused(f"The user {self.user!r} may not publish {envelope.topic[:200]!r}.")
-        peers = self._server.router.route(envelope, text)
-        if not peers:
-            return
-        packet = encode(Packet(Code.EVENT, data=text))
-        for peer in peers:
-            if peer.deliver(packet):
-                self._server.counters.events_delivered += 1
+        backplane = self._server.backplane
+        if backplane is None:
+            self._server.forward(envelope, text)
+            return None
+        self._server.router.check(envelope)
+        if len(self._answers) >= self._server.limits.queue:
+            raise Refused(f"Nothing can be stored at present, and {len(self._answers)} packets of this client wait.")
+        return backplane.publish(envelope, argument(text))
 
-    def _subscribe(self, envelope: Envelope) -> None:
+    def _subscribe(self, envelope: Envelope) -> Future[None] | None:
         limits = self._server.limits
         if len(memoryview(envelope.data)) > limits.metadata + 4 * limits.expression:
             raise Refused(f"A subscriber's metadata has {limits.metadata} bytes at most.")
@@ -252,7 +293,14 @@ class Connection:
             raise Refused(
                 f"A subscription has a subscriber (an object) and a subscription (a text), but: {error}."
             ) from None
-        self._server.router.subscribe(self, asked.subscriber, asked.subscription, self._account.subscribe)
+        server = self._server
+        if len(self._answers) >= limits.queue:
+            raise Refused(f"Nothing can be read at present, and {len(self._answers)} packets of this client wait.")
+        admit = server.router.subscribe(self, asked.subscriber, asked.subscription, self._account.subscribe)
+        if server.backplane is None:
+            return None
+        self._entering = server.backplane.admit(admit)
+        return self._entering
 
     def _unsubscribe(self, envelope: Envelope) -> None:
         try:
@@ -260,6 +308,8 @@ class Connection:
         except (msgspec.DecodeError, RecursionError) as error:
             raise Refused(f"An end of a subscription has a subscriber (an object), but: {error}.") from None
         self._server.router.unsubscribe(self, asked.subscriber)
+        if self._server.backplane is not None:
+            self._server.backplane.look_at_filters()
 
     def _put(self, text: str, is_event: bool = False) -> bool:
         taken = self._outbox.put(text, is_event)

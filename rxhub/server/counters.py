@@ -24,6 +24,11 @@ _COUNTERS: Final = {
     "events_dropped": "Events dropped because a client did not read.",
     "slow_consumers": "Connections ended because a client did not read.",
     "silent_clients": "Connections ended because a client answered no heartbeat.",
+    "events_unreadable": "Events in the backplane that clients could not read, or whose target nobody can.",
+    "backplane_stored": "Events of clients that were stored.",
+    "backplane_read": "Events read from the backplane.",
+    "backplane_refused": "Events refused because too many waited to be stored.",
+    "backplane_reconnections": "How often the connection to the backplane was made again.",
 }
 _GAUGES: Final = {
     "uptime_seconds": "Seconds since the start.",
@@ -32,6 +37,9 @@ _GAUGES: Final = {
     "sessions_waiting": "Handshakes not yet followed by a WebSocket.",
     "subscriptions": "Subscriptions of all clients.",
     "messages_waiting": "Messages in the queues of all clients.",
+    "backplane_connected": "Whether there is a connection to the backplane.",
+    "backplane_waiting": "Events that wait to be stored.",
+    "backplane_lag": "Events in the backplane that are still to be read here.",
 }
 
 
@@ -50,6 +58,7 @@ class Counters:
     events_dropped: int = 0
     slow_consumers: int = 0
     silent_clients: int = 0
+    events_unreadable: int = 0
 
     def as_dict(self) -> dict[str, float]:
         """The numbers by name."""
@@ -61,6 +70,8 @@ def prometheus(stats: Mapping[str, float]) -> str:
     lines: list[str] = []
     for kind, names, suffix in (("counter", _COUNTERS, "_total"), ("gauge", _GAUGES, "")):
         for name, meaning in names.items():
+            if name not in stats:
+                continue  # there is no backplane
             full = f"rxhub_server_{name}{suffix}"
             lines += [f"# HELP {full} {meaning}", f"# TYPE {full} {kind}", f"{full} {stats[name]}"]
     return "\n".join(lines) + "\n"

@@ -25,7 +25,7 @@ import msgspec
 from rxhub.errors import EventError
 from rxhub.transport.socketio.protocol import EVENT_NAME
 
-__all__ = ["MAX_DEPTH", "Envelope", "read"]
+__all__ = ["MAX_DEPTH", "Envelope", "argument", "everything", "payload", "read"]
 
 MAX_DEPTH: Final = 64
 """Objects and lists within each other, the packet's own two included."""
@@ -130,6 +130,16 @@ def everything(text: str) -> dict[str, Any]:
         if fields.get(key) is None:
             fields[key] = absent
     return fields
+
+
+def argument(text: str) -> str:
+    """The event in the payload of a packet that `read` has let pass, as it came."""
+    return bytes(_payload(text).args[0]).decode()
+
+
+def payload(argument: str) -> str:
+    """The payload of a packet with an event in it, for `read`."""
+    return f'{{"name":"{EVENT_NAME}","args":[{argument}]}}'
 
 
 def _check(text: str) -> None:

@@ -10,17 +10,22 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from time import monotonic
+from typing import TYPE_CHECKING
 
-from rxhub.errors import Refused, UsersError
+from rxhub.errors import EventError, Refused, UsersError
 from rxhub.server.authentication import Authentication, Credentials, TooManyAttempts
 from rxhub.server.connection import Connection, Ending, Receive, Send
 from rxhub.server.counters import Counters
+from rxhub.server.envelope import Envelope, payload, read
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.rates import Bucket, Buckets
 from rxhub.server.router import Router
 from rxhub.server.sessions import Sessions
 from rxhub.server.users import User, Users
-from rxhub.transport.socketio.protocol import Handshake
+from rxhub.transport.socketio.protocol import Code, Handshake, Packet, encode
+
+if TYPE_CHECKING:
+    from rxhub.server.backplane import Backplane
 
 __all__ = ["EventServer"]
 
@@ -39,6 +44,7 @@ class EventServer:
         heartbeat_timeout: seconds after which a client that sends nothing, not even an answer to a heartbeat, is gone.
         slow_consumer: what happens to a client that does not read.
         grace: seconds for which a shutdown waits until what is in the queues has been sent.
+        backplane: what joins it with other servers; alone if it is not given.
 
     Attributes:
         router: all subscriptions.
@@ -56,6 +62,7 @@ class EventServer:
         heartbeat_timeout: float = 30.0,
         slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT,
         grace: float = 5.0,
+        backplane: Backplane | None = None,
     ) -> None:
         if not 0 < heartbeat < heartbeat_timeout:
             raise ValueError(
@@ -67,7 +74,8 @@ class EventServer:
         self.heartbeat_timeout = heartbeat_timeout
         self.slow_consumer = slow_consumer
         self.grace = grace
-        self.router: Router[Connection] = Router(self.limits)
+        self.backplane = backplane
+        self.router: Router[Connection] = Router(self.limits, None if backplane is None else backplane.filters)
         self.sessions: Sessions[User] = Sessions(self.limits.session_expiry, self.limits.sessions)
         self.counters = Counters()
         self.is_closing = False
@@ -78,6 +86,21 @@ class EventServer:
         self._handshakes = Buckets(self.limits.handshakes, self.limits.handshakes_at_once)
         self._events = Buckets(self.limits.events, self.limits.events_at_once)
         self._started = self._looked = monotonic()
+        self._starting: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Join the other servers, if there are any and it has not yet.
+
+        Raises:
+            HubConnectionError: if the backplane cannot be reached or does not let us in; the next call tries again.
+            StreamError: if it has no place for a stream.
+        """
+        if self.backplane is None:
+            return
+        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
+            self._starting = asyncio.get_running_loop().create_task(self.backplane.start(self.arrived))
+        # Whoever waits for it may go away.
+        await asyncio.shield(self._starting)
 
     def bucket(self, user: str) -> Bucket:
         """What limits the packets of a user, over all connections."""
@@ -139,12 +162,43 @@ class EventServer:
         await connection.run(receive, send)
         _logger.info("A connection of %r ended: %s.", connection.user, connection.ending and connection.ending.value)
 
+    def forward(self, envelope: Envelope, text: str, sequence: int = 0) -> None:
+        """Put an event into the queues of all clients that get it.
+
+        Args:
+            envelope: what was read of it.
+            text: the payload of its packet.
+            sequence: its number in the stream, if it comes from one.
+
+        Raises:
+            Refused: if its target cannot be read.
+            EventError: if its data has to be decoded, and cannot be, or would take too long to look into.
+        """
+        peers = self.router.route(envelope, text, sequence)
+        if not peers:
+            return
+        packet = encode(Packet(Code.EVENT, data=text))
+        for peer in peers:
+            if peer.deliver(packet):
+                self.counters.events_delivered += 1
+
+    def arrived(self, sequence: int, stored: bytes) -> None:
+        """Take an event from the backplane. It may have come from anywhere, so it is read as a client's is."""
+        try:
+            text = payload(stored.decode())
+            self.forward(read(text), text, sequence)
+        except (EventError, Refused, UnicodeDecodeError) as error:
+            self.counters.events_unreadable += 1
+            _logger.warning("The event %d of the stream is passed over: %s", sequence, error)
+
     def left(self, connection: Connection, dropped: int = 0) -> None:
         """Forget a connection that has ended; a second time does nothing."""
         if connection not in self._connections:
             return
         del self._connections[connection]
         self.router.leave(connection)
+        if self.backplane is not None:
+            self.backplane.look_at_filters()
         self._connections_of[connection.user] -= 1
         if not self._connections_of[connection.user]:
             del self._connections_of[connection.user]
@@ -183,6 +237,10 @@ class EventServer:
         deadline = monotonic() + self.grace + 1.0
         while self._connections and monotonic() < deadline and not is_hurried():
             await asyncio.sleep(0.01)
+        if self.backplane is not None:
+            # Of clients that have left before they were answered.
+            await self.backplane.flush(deadline - monotonic(), is_hurried)
+            await self.backplane.close()
 
     def stats(self) -> dict[str, float]:
         """What there is and what has been counted, by name."""
@@ -195,4 +253,5 @@ class EventServer:
             "subscriptions": len(self.router),
             "messages_waiting": sum(connection.waiting for connection in self._connections),
             **counted,
+            **({} if self.backplane is None else self.backplane.stats()),
         }

@@ -10,6 +10,9 @@ Theory of operation.
 - A target is an expression over the metadata of subscribers. Nearly all are `id=…`, the address of a reply, and every
   hub has subscribed to replies; so ids have a table of their own, and a reply to one of a thousand hubs is tested
   against that one.
+- Where events come from a stream, a subscriber gets those behind the one that was the last when the subscription
+  began to hold (`admit`), though earlier ones are still being read. One that replaces another has no such beginning:
+  it gets what the other would have got.
 - An id belongs to a user while it is subscribed. The same user may subscribe under it on other connections as well: a
   client that lost its connection is back long before a server can know that the old one is dead, and ftrack's clients
   never try again what was refused. Another user is refused, since replies go to ids.
@@ -20,6 +23,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
+from sys import maxsize
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -31,7 +35,7 @@ from rxhub.server.envelope import Envelope, everything
 from rxhub.server.limits import Limits
 from rxhub.server.rules import Topics
 
-__all__ = ["Peer", "Router"]
+__all__ = ["Interests", "Peer", "Router"]
 
 _ENVELOPE: Final = frozenset({"topic", "id", "target", "source", "sent", "in_reply_to_event"})
 # Values of an event times conditions that look into them: some seconds at worst, and a thousandth of that as a rule.
@@ -39,6 +43,18 @@ _MOST_LOOKS: Final = 20_000_000
 _NO_IDS: Final[Mapping[str, Any]] = {}
 
 Test = Callable[[Mapping[str, Any]], bool]
+
+
+class Interests(Protocol):
+    """Who wants to know what all subscriptions of a router are about."""
+
+    def add(self, id: object, expression: Expression, key: object = None) -> None:
+        """There is a subscriber."""
+        ...
+
+    def remove(self, key: object) -> None:
+        """There is one less."""
+        ...
 
 
 class Peer(Protocol):
@@ -56,9 +72,21 @@ P = TypeVar("P", bound=Peer)
 class _Subscriber(Generic[P]):
     """One subscription of one connection."""
 
-    __slots__ = ("conditions", "looks", "matches", "metadata", "metadata_bytes", "peer", "text", "token", "widened")
+    __slots__ = (
+        "begin",
+        "conditions",
+        "looks",
+        "matches",
+        "metadata",
+        "metadata_bytes",
+        "peer",
+        "text",
+        "token",
+        "widened",
+    )
 
-    def __init__(self, peer: P, metadata: dict[str, Any], text: str, tree: Expression) -> None:
+    def __init__(self, peer: P, metadata: dict[str, Any], text: str, tree: Expression, begin: int) -> None:
+        self.begin = begin
         self.conditions = _conditions(tree)
         self.metadata_bytes = len(msgspec.json.encode(metadata))
         self.peer = peer
@@ -69,16 +97,22 @@ class _Subscriber(Generic[P]):
         self.looks = _looks(tree)
         self.token: Any = None
 
+    def admit(self, last: int) -> None:
+        """Let it have every event of the stream behind this one."""
+        self.begin = min(self.begin, last)
+
 
 class Router(Generic[P]):
     """The subscriptions of a server.
 
     Args:
         limits: how many a connection may have, and how large they may be.
+        interests: told of each subscription, where events come from a stream.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, interests: Interests | None = None) -> None:
         self._limits = limits or Limits()
+        self._interests = interests
         self._index: Index[_Subscriber[P]] = Index()
         self._subscribers: dict[P, dict[str, _Subscriber[P]]] = {}
         self._by_id: dict[str, dict[P, _Subscriber[P]]] = {}
@@ -94,7 +128,9 @@ class Router(Generic[P]):
     def __len__(self) -> int:
         return len(self._index)
 
-    def subscribe(self, peer: P, metadata: dict[str, Any], subscription: str, topics: Topics | None = None) -> None:
+    def subscribe(
+        self, peer: P, metadata: dict[str, Any], subscription: str, topics: Topics | None = None
+    ) -> Callable[[int], None]:
         """Add a subscription, or replace the one that this connection has under the same id.
 
         Args:
@@ -103,6 +139,9 @@ class Router(Generic[P]):
             subscription: to what.
             topics: what the user may receive; all if it is not given.
 
+        Returns:
+            What lets the subscriber have what comes from a stream, from some event on.
+
         Raises:
             Refused: if there is no such expression, no id, the id is another user's, or a limit is reached.
         """
@@ -110,7 +149,7 @@ class Router(Generic[P]):
         own = self._subscribers.get(peer, {})
         known = own.get(identifier)
         if known is not None and known.text == subscription and known.metadata == metadata:
-            return
+            return known.admit
         if known is None and len(own) >= self._limits.subscriptions:
             raise Refused(f"A client has {self._limits.subscriptions} subscriptions at most.")
         holders = self._by_id.get(identifier)
@@ -120,8 +159,11 @@ class Router(Generic[P]):
         narrowed = tree if topics is None else topics.narrow(tree)
         if narrowed is None:
             raise Refused(f"The user {peer.user!r} may not receive what {subscription!r} asks for.")
-        subscriber = _Subscriber(peer, metadata, subscription, narrowed)
+        begin = -1 if self._interests is None else maxsize if known is None else known.begin
+        subscriber = _Subscriber(peer, metadata, subscription, narrowed, begin)
         self._check_sizes(subscriber, known)
+        if self._interests is not None:
+            self._interests.add(identifier, narrowed, subscriber)
         if known is not None:
             self._remove(known)
         self._conditions_of[peer.user] += subscriber.conditions
@@ -130,6 +172,7 @@ class Router(Generic[P]):
         self._subscribers.setdefault(peer, {})[identifier] = subscriber
         self._by_id.setdefault(identifier, {})[peer] = subscriber
         self._decode_for(subscriber)
+        return subscriber.admit
 
     def unsubscribe(self, peer: P, metadata: Mapping[str, Any]) -> None:
         """Remove what a connection has under the id of `metadata`, if there is anything.
@@ -146,12 +189,22 @@ class Router(Generic[P]):
         for subscriber in list(self._subscribers.get(peer, {}).values()):
             self._remove(subscriber)
 
-    def route(self, envelope: Envelope, text: str) -> Collection[P]:
+    def check(self, envelope: Envelope) -> None:
+        """Refuse what no router could route.
+
+        Raises:
+            Refused: if its target cannot be read.
+        """
+        if envelope.target:
+            self._target(envelope.target)
+
+    def route(self, envelope: Envelope, text: str, sequence: int = 0) -> Collection[P]:
         """The connections that get an event.
 
         Args:
             envelope: what was read of it.
             text: the payload that it was read of, in which `data` stands.
+            sequence: its number in the stream, if it comes from one.
 
         Raises:
             Refused: if its target cannot be read.
@@ -162,8 +215,10 @@ class Router(Generic[P]):
             self._check_looks(looking, text)
             candidate = everything(text)
         if envelope.target:
-            return self._targeted(envelope.target, candidate)
+            return self._targeted(envelope.target, candidate, sequence)
         found = self._index.match(candidate)
+        if self._interests is not None:
+            found = [subscriber for subscriber in found if subscriber.begin < sequence]
         if len(found) == 1:
             return (found[0].peer,)
         return {subscriber.peer: None for subscriber in found}.keys()
@@ -178,14 +233,18 @@ class Router(Generic[P]):
                 "conditions of subscriptions that look into its data."
             )
 
-    def _targeted(self, target: str, candidate: dict[str, Any]) -> Collection[P]:
+    def _targeted(self, target: str, candidate: dict[str, Any], sequence: int) -> Collection[P]:
         identifier, is_meant = self._target(target)
         if identifier is None:
             hits: Iterable[_Subscriber[P]] = self._index.match(candidate)
         else:
             subscribers = self._by_id.get(identifier, _NO_IDS).values()
             hits = [subscriber for subscriber in subscribers if subscriber.matches(candidate)]
-        return {subscriber.peer: None for subscriber in hits if is_meant(subscriber.metadata)}.keys()
+        return {
+            subscriber.peer: None
+            for subscriber in hits
+            if subscriber.begin < sequence and is_meant(subscriber.metadata)
+        }.keys()
 
     def _parsed_target(self, target: str) -> tuple[str | None, Test]:
         """The one id that a target allows, if there is one, and its test."""
@@ -229,6 +288,8 @@ class Router(Generic[P]):
             held[peer.user] -= size
             if not held[peer.user]:
                 del held[peer.user]
+        if self._interests is not None:
+            self._interests.remove(subscriber)
         try:
             self._index.remove(subscriber.token)
         except NotFoundError:  # pragma: no cover  # it cannot be, and nothing of it may stay behind

@@ -7,9 +7,10 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Collection, Generator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
@@ -21,6 +22,9 @@ from rxhub.server.frames import Frames
 from rxhub.server.keys import new_key
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.users import User, Users
+
+if TYPE_CHECKING:
+    from rxhub.server.backplane import Backplane
 
 __all__ = ["PORT", "Running", "running", "serve"]
 
@@ -51,6 +55,7 @@ def serve(
     heartbeat_timeout: float = 30.0,
     slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT,
     grace: float = 5.0,
+    backplane: Backplane | None = None,
     on_start: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let the queues run empty and end; a second SIGINT ends it at once.
@@ -68,11 +73,13 @@ def serve(
         heartbeat_timeout: seconds after which a client that sends nothing is gone.
         slow_consumer: what happens to a client that does not read.
         grace: seconds for which the end waits until what is in the queues has been sent.
+        backplane: what joins it with other servers; alone if it is not given.
         on_start: called with the server's URL once it listens.
 
     Raises:
         PlainTextRefused: if keys and events would travel over a network in plain text.
-        HubConnectionError: if nobody can listen there, or the certificate cannot be used.
+        HubConnectionError: if nobody can listen there, the certificate cannot be used, or the backplane not be reached.
+        StreamError: if the backplane has no place for a stream.
     """
     if not is_loopback(host) and certificate is None and not plain_text:
         raise PlainTextRefused(
@@ -89,6 +96,7 @@ def serve(
         heartbeat_timeout=heartbeat_timeout,
         slow_consumer=slow_consumer,
         grace=grace,
+        backplane=backplane,
     )
     with _listening(host, port, heartbeat_timeout) as listener:
         server = _Server(events, listener, origins, plain_text, certificate, private_key)
@@ -132,6 +140,7 @@ def running(
     heartbeat_timeout: float = 30.0,
     slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT,
     grace: float = 5.0,
+    backplane: Backplane | None = None,
 ) -> Generator[Running]:
     """Run a server on the loopback interface, for a notebook, a test or a demo, as long as the `with` block lasts.
 
@@ -145,12 +154,14 @@ def running(
         heartbeat_timeout: seconds after which a client that sends nothing is gone.
         slow_consumer: what happens to a client that does not read.
         grace: seconds for which the end waits until what is in the queues has been sent.
+        backplane: what joins it with other servers; alone if it is not given.
 
     Yields:
         The server, with its `url`, `api_user` and `api_key`.
 
     Raises:
-        HubConnectionError: if nobody can listen there.
+        HubConnectionError: if nobody can listen there, or the backplane cannot be reached.
+        StreamError: if the backplane has no place for a stream.
     """
     key = new_key() if api_key is None else api_key
     events = EventServer(
@@ -160,16 +171,28 @@ def running(
         heartbeat_timeout=heartbeat_timeout,
         slow_consumer=slow_consumer,
         grace=grace,
+        backplane=backplane,
     )
     with _listening("127.0.0.1", port, heartbeat_timeout) as listener:
         server = _Server(events, listener)
-        started = threading.Event()
-        server.on_start = started.set
-        thread = threading.Thread(target=server.run, args=([listener],), name="rxhub-server", daemon=True)
+        started: Future[None] = Future()
+        server.on_start = lambda: started.set_result(None)
+
+        def run() -> None:
+            try:
+                server.run([listener])
+            except BaseException as error:
+                if started.done():
+                    raise
+                started.set_exception(error)
+
+        thread = threading.Thread(target=run, name="rxhub-server", daemon=True)
         thread.start()
         try:
-            if not started.wait(_START):
-                raise HubConnectionError(f"The server did not start within {_START:g} s.")
+            try:
+                started.result(_START)
+            except TimeoutError:
+                raise HubConnectionError(f"The server did not start within {_START:g} s.") from None
             yield Running(server.url, LOCAL_USER, key, events)
         finally:
             server.should_exit = True
@@ -217,6 +240,7 @@ class _Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._events.start()
         await super().startup(sockets)
         if self.on_start is not None:
             self.on_start()

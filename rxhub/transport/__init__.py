@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from rxhub.errors import NotDurable
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.state import ConnectionState
+from rxhub.transport.stored import Reader, Reading, Span, StreamState
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.dead import DeadLetters
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from rxhub.transport.nats.processing.plan import Plan
     from rxhub.transport.nats.processing.processing import Processing
 
-__all__ = ["Durable", "Sink", "Transport"]
+__all__ = ["Durable", "Sink", "Transport", "durable"]
 
 
 class Sink(Protocol):
@@ -46,6 +48,11 @@ class Transport(Protocol):
     @property
     def refused(self) -> int:
         """How many events found no room among those so far."""
+        ...
+
+    @property
+    def announced(self) -> bool:
+        """Whether every subscriber gets, from now on, all that is published for it."""
         ...
 
     def hold(self) -> None:
@@ -87,7 +94,22 @@ class Transport(Protocol):
 
 @runtime_checkable
 class Durable(Transport, Protocol):
-    """A transport that keeps events for those who come later."""
+    """A transport that keeps the events that it has moved."""
+
+    def read(self, expression: Expression, span: Span, reader: Reader) -> Reading:
+        """Read what is kept of a span: all events that match `expression`, and perhaps others, in their order.
+
+        The connection may break and stand again meanwhile; each event comes once.
+        """
+        ...
+
+    def streams(self) -> tuple[StreamState, ...]:
+        """What there is, in the order of the names. Blocks, for who wants to wait for the answer.
+
+        Raises:
+            HubConnectionError: if there is none.
+        """
+        ...
 
     def process(
         self,
@@ -117,3 +139,29 @@ class Durable(Transport, Protocol):
     def dead(self) -> DeadLetters:
         """The events that groups could not handle."""
         ...
+
+    def keep(self, key: str, text: str) -> Future[None]:
+        """Keep a short text under a key, in the place of the one before; the future is done when it is kept."""
+        ...
+
+    def kept(self, key: str) -> Future[str | None]:
+        """The text under a key; None if there is none."""
+        ...
+
+
+def durable(transport: Transport, what: str) -> Durable:
+    """The transport as one that keeps events.
+
+    Args:
+        transport: of a hub.
+        what: what it is needed for, such as `hub.replay`.
+
+    Raises:
+        NotDurable: if it keeps none.
+    """
+    if isinstance(transport, Durable):
+        return transport
+    raise NotDurable(
+        f"{what} needs events that are kept, and this hub's transport keeps none. Use NATS JetStream: "
+        'EventHub("nats://host", user, password, stream="events").'
+    )

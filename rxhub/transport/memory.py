@@ -81,6 +81,10 @@ class MemoryTransport:
     def refused(self) -> int:
         return 0
 
+    @property
+    def announced(self) -> bool:
+        return self._sink is not None
+
     def hold(self) -> None:
         """Nothing to do: it is open from the start."""
 

@@ -44,6 +44,7 @@ def test_users_of_a_file_may_connect(tmp_path: Path) -> None:
     added = rxhub("user", "add", "jane", "--users", path, "--publish", "studio.*")
     key = added.stdout.decode().strip()
     assert (added.returncode, len(key)) == (0, 43)
+    assert '"scrypt$16384$8$5$' in path.read_text()
     listed = rxhub("user", "list", "--users", path)
     assert listed.stdout.decode() == "jane\tpublish studio.*\tsubscribe *\n"
     with serving("--users", path) as process:

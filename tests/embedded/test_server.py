@@ -9,8 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
@@ -22,8 +20,7 @@ from rxhub.embedded import PrivateServer, store
 from rxhub.embedded import server as module
 from rxhub.embedded.binary import find
 from rxhub.errors import StoreError
-
-LIMIT = 30.0
+from tests.threads import LIMIT, until
 
 HOLD = """
 import sys, time
@@ -33,13 +30,6 @@ with store(sys.argv[1]) as server:
     print(server.pid, flush=True)
     time.sleep(100)
 """
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not holds():
-        assert time.monotonic() < deadline, "It has not happened in time."
-        time.sleep(0.01)
 
 
 def is_running(pid: int) -> bool:

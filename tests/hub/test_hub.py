@@ -574,6 +574,35 @@ def test_an_observer_that_raises_disturbs_nobody(hub: EventHub, which: str, capl
     assert sorted(ran) == ["callback"] * 2 + ["observer"] * 2
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ("memory://", "memory://", False),
+        ("memory://a", "memory://a/", True),
+        ("memory://a", "memory://b", False),
+        ("memory://a", "memory://A", False),
+        ("memory://a/b", "memory://a/c", False),
+        ("https://studio.example", "HTTPS://Studio.example/", True),
+        ("https://studio.example", "https://other.example", False),
+        ("https://studio.example", "http://studio.example", False),
+        ("nats://a", "tls://A:4222", True),
+        ("nats://a,b", "nats://c,b", True),
+        ("nats://a", "nats://b", False),
+        ("https://me:key@studio.example", "https://studio.example", True),
+    ],
+)
+def test_hubs_of_one_url_meet(one: str, other: str, meet: bool) -> None:
+    with EventHub(one) as hub, EventHub(other) as another:
+        assert hub.meets(another) is another.meets(hub) is meet
+        assert hub.meets(hub)
+
+
+def test_hubs_of_two_streams_do_not_meet() -> None:
+    with EventHub("nats://a", stream="x") as hub:
+        with EventHub("nats://a", stream="x") as same, EventHub("nats://a") as other:
+            assert hub.meets(same) and not hub.meets(other)
+
+
 # Publishing
 
 
@@ -594,6 +623,25 @@ def test_a_source_that_cannot_be_filled_in_is_replaced(hub: EventHub, source: An
     hub.publish(event)
     assert event.source["id"] in (hub.id, "x") and event.source["host"]
     assert hub.drain() == 1
+
+
+@pytest.mark.parametrize("source", [{}, {"id": "x"}, {"user": None}, "me", None])
+def test_an_event_of_another_hub_is_forwarded_as_it_came(hub: EventHub, source: Any) -> None:
+    event = Event.from_wire({"topic": "a", "id": "1", "sent": "x", "source": source, "target": "y=1", "more": [1]})
+    before, got = event.to_wire(), list[Event]()
+    hub.events.subscribe(got.append)
+    assert hub.forward(event).result(0) is None
+    hub.drain()
+    assert event.to_wire() == before and [event.to_wire() for event in got] == [before]
+
+
+@pytest.mark.parametrize(("bad", "error"), [({"topic": "a"}, TypeError), (Event(5), EventError)])  # type: ignore[arg-type]
+def test_what_is_no_event_is_not_forwarded(hub: EventHub, bad: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        hub.forward(bad)
+    hub.close()
+    with pytest.raises(HubClosed):
+        hub.forward(Event("a"))
 
 
 @pytest.mark.parametrize("bad", [None, {"topic": "a"}, "a", object()])

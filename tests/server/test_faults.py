@@ -16,7 +16,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from rxhub.server import Limits, Running, SlowConsumer, running
+from rxhub.server import Limits, Running, SlowConsumer, User, Users, running
 from tests.server.peers import PythonClient
 from tests.server.wire import Wire, answer, credentials, opened, packet, raw, request, socket_url, wire
 from tests.threads import elsewhere, until
@@ -249,11 +249,13 @@ def test_a_message_has_not_any_number_of_fragments() -> None:
 
 
 def test_an_event_that_takes_long_counts_as_several() -> None:
-    with running(limits=Limits(events=0.001, events_at_once=300), grace=1) as server, wire(server) as client:
-        client.subscribe(" and ".join(f"not data.x={number}" for number in range(1, 21)))
-        client.send(packet("a", [{"x": 0}] * 90_000))
-        client.event()
-        assert not server._events.bucket(server.api_user).is_ready
+    users = Users([User.with_key("other", "key")])
+    with running(users=users, limits=Limits(events=0.001, events_at_once=30), grace=1) as server:
+        with wire(server) as reader, wire(server, {"ftrack-user": "other", "ftrack-api-key": "key"}) as publisher:
+            reader.subscribe(" and ".join(f"not data.x={number}" for number in range(1, 21)))
+            publisher.send(packet("a", [{"x": 0}] * 20_000))
+            reader.event()
+            assert not server._events.bucket("other").is_ready
 
 
 def test_a_silent_wire_answers_heartbeats_only(server: Running) -> None:

@@ -219,3 +219,10 @@ stop = True
 for thread in threads: thread.join()
 print("done")
 """).split() == ["done"]
+
+
+def test_subscribers_need_no_announcement() -> None:
+    hub = EventHub()
+    assert hub.announced
+    hub.close()
+    assert not hub.announced

@@ -1,27 +1,30 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rxhub.vidispine import Client
 from rxhub.vidispine import client as client_module
 from tests.serving import serving
 from tests.vidispine.backend import PASSWORD, USERNAME, Backend
 
-__all__ = ["backend", "client", "server", "url"]
+__all__ = ["Stage", "backend", "client", "server", "url"]
+
+ROOTS = Path(__file__).parents[1] / "data" / "tls" / "localhost.pem"
 
 
 class Stage:
-    """Serves whichever backend stands on it, so that one server does for all tests of a module."""
+    """Serves whichever application stands on it, so that one server does for all tests of a module."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.backend = Backend()
+        self.application: ASGIApp = Backend().app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.backend.app(scope, receive, send)
+        await self.application(scope, receive, send)
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +36,15 @@ def server() -> Generator[Stage]:
 
 @pytest.fixture
 def backend(server: Stage) -> Backend:
-    server.backend = Backend()
-    return server.backend
+    backend = Backend()
+    server.application = backend.app
+    return backend
 
 
 @pytest.fixture
 def url(server: Stage, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(ROOTS))  # reading all of the world's takes longer than most tests
     return server.url
 
 

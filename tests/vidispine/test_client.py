@@ -105,8 +105,8 @@ def test_an_answer_without_end_is_not_kept(client: Client, backend: Backend, mon
 def test_an_answer_that_drips_is_given_up(url: str, backend: Backend) -> None:
     backend.answers.append(drip())
     with (
-        Client(url, USERNAME, PASSWORD, timeout=1) as client,
-        pytest.raises(Unreachable, match=r"was still coming after 1 s|timed out"),
+        Client(url, USERNAME, PASSWORD, timeout=0.3) as client,
+        pytest.raises(Unreachable, match=r"was still coming after 0\.3 s|timed out"),
     ):
         client.get("/item/VX-1")
 

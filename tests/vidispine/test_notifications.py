@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from queue import Queue
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,10 +20,12 @@ from rxhub.vidispine import notifications, signals
 from rxhub.vidispine.fields import Fields
 from rxhub.vidispine.notifications import Notification, Notifications
 from tests.serving import serving
+from tests.vidispine.conftest import Stage
 from tests.vidispine.test_fields import JOB, as_json, as_xml
 
 SECRET = "s3crét:with/all"
 Heard = Queue[tuple[str, Any, dict[str, Any]]]
+Endpoint = Callable[..., AbstractContextManager[tuple[Notifications, httpx.Client]]]
 
 
 @pytest.fixture
@@ -41,14 +43,28 @@ def heard() -> Generator[Heard]:
         yield said
 
 
-@contextmanager
-def endpoint(**options: int) -> Generator[tuple[Notifications, httpx.Client]]:
-    made = Notifications(SECRET, **options)
-    with (
-        serving(made) as url,
-        httpx.Client(base_url=url, auth=httpx.BasicAuth("vidispine", SECRET), timeout=20, trust_env=False) as vidispine,
-    ):
-        yield made, vidispine
+@pytest.fixture(scope="module")
+def vidispine(server: Stage) -> Generator[httpx.Client]:
+    auth = httpx.BasicAuth("vidispine", SECRET)
+    # Kept connections may be closed by the server between two tests.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(base_url=server.url, auth=auth, timeout=20, trust_env=False, limits=limits) as vidispine:
+        yield vidispine
+
+
+@pytest.fixture
+def endpoint(server: Stage, vidispine: httpx.Client) -> Endpoint:
+    """Puts an endpoint up for the time of a block; its end is as that of its server."""
+
+    @contextmanager
+    def served(secret: str = SECRET, **options: int) -> Generator[tuple[Notifications, httpx.Client]]:
+        server.application = made = Notifications(secret, **options)
+        try:
+            yield made, vidispine
+        finally:
+            made.close()
+
+    return served
 
 
 def post(
@@ -66,7 +82,7 @@ def raw(url: str, head: str, secret: str | None = "abc") -> socket.socket:
     return connection
 
 
-def test_a_job_is_told_to_who_listens_to_all_notifications(heard: Heard) -> None:
+def test_a_job_is_told_to_who_listens_to_all_notifications(endpoint: Endpoint, heard: Heard) -> None:
     with endpoint() as (_, vidispine):
         assert post(vidispine, "/job", JOB).status_code == 200
         name, sender, named = heard.get(timeout=20)
@@ -79,7 +95,7 @@ def test_a_job_is_told_to_who_listens_to_all_notifications(heard: Heard) -> None
 
 @pytest.mark.parametrize("resource", ["item", "collection", "file", "document"])
 @pytest.mark.parametrize("verb", ["POST", "PUT"])
-def test_an_asset_is_told_under_portals_name_too(heard: Heard, resource: str, verb: str) -> None:
+def test_an_asset_is_told_under_portals_name_too(endpoint: Endpoint, heard: Heard, resource: str, verb: str) -> None:
     body = as_xml([(f"{resource}Id", "VX-1"), ("action", "CREATE"), ("tag", "a"), ("tag", "b")])
     with endpoint() as (_, vidispine):
         kind = "application/xml; charset=UTF-8"
@@ -108,7 +124,7 @@ def test_a_notification_knows_what_it_is_about(
     assert (notification.instance, notification.method) == (instance, method)
 
 
-def test_a_receiver_can_ask_for_a_resource_and_for_what_happened() -> None:
+def test_a_receiver_can_ask_for_a_resource_and_for_what_happened(endpoint: Endpoint) -> None:
     failed: Queue[str] = Queue()
 
     def listen(instance: str, **named: Any) -> None:
@@ -150,17 +166,19 @@ def test_it_can_be_mounted(heard: Heard) -> None:
         "Authorization: abc\r\n",
     ],
 )
-def test_who_does_not_know_the_secret_is_sent_away_before_the_body_is_read(heard: Heard, authorization: str) -> None:
+def test_who_does_not_know_the_secret_is_sent_away_before_the_body_is_read(
+    server: Stage, endpoint: Endpoint, heard: Heard, authorization: str
+) -> None:
     head = f"{authorization}Content-Type: application/json\r\nContent-Length: 1000000\r\n"
-    with serving(Notifications("abc")) as url, raw(url, head, secret=None) as connection:
+    with endpoint("abc"), raw(server.url, head, secret=None) as connection:
         assert connection.recv(1000).startswith(b"HTTP/1.1 401")
     assert heard.empty()
 
 
-def test_the_secret_may_be_a_token(heard: Heard) -> None:
-    with serving(Notifications("abc")) as url:
+def test_the_secret_may_be_a_token(server: Stage, endpoint: Endpoint, heard: Heard) -> None:
+    with endpoint("abc"):
         headers = {"Authorization": "Bearer abc", "Content-Type": "application/json"}
-        assert httpx.put(f"{url}/job", content=JOB, headers=headers, trust_env=False).status_code == 200
+        assert httpx.put(f"{server.url}/job", content=JOB, headers=headers, trust_env=False).status_code == 200
     assert heard.get_nowait()[1] == "job"
 
 
@@ -169,7 +187,7 @@ def test_an_endpoint_has_a_secret() -> None:
         Notifications("")
 
 
-def test_what_cannot_be_read_is_refused_and_told_to_nobody(heard: Heard) -> None:
+def test_what_cannot_be_read_is_refused_and_told_to_nobody(endpoint: Endpoint, heard: Heard) -> None:
     entity = b'<!DOCTYPE d [<!ENTITY a "x">]><d>&a;</d>'
     with endpoint(max_body=1000) as (_, vidispine):
         answers = [
@@ -186,22 +204,24 @@ def test_what_cannot_be_read_is_refused_and_told_to_nobody(heard: Heard) -> None
     assert heard.empty()
 
 
-def test_a_body_that_does_not_come_is_given_up(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_come_is_given_up(
+    server: Stage, endpoint: Endpoint, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(notifications, "PATIENCE", 0.2)
     with (
-        serving(Notifications("abc")) as url,
-        raw(url, "Content-Type: application/json\r\nContent-Length: 100\r\n") as connection,
+        endpoint("abc"),
+        raw(server.url, "Content-Type: application/json\r\nContent-Length: 100\r\n") as connection,
     ):
         assert connection.recv(1000).startswith(b"HTTP/1.1 408")
 
 
-def test_a_body_without_end_is_cut_and_others_are_served(heard: Heard) -> None:
+def test_a_body_without_end_is_cut_and_others_are_served(server: Stage, endpoint: Endpoint, heard: Heard) -> None:
     chunk = b"1000\r\n" + b" " * 0x1000 + b"\r\n"
     with (
-        serving(Notifications("abc", max_body=100_000)) as url,
-        raw(url, "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n") as endless,
-        raw(url, f"Content-Type: application/json\r\nContent-Length: {len(JOB)}\r\n") as other,
-        raw(url, "Content-Type: application/json\r\nContent-Length: 100\r\n") as vanishing,
+        endpoint("abc", max_body=100_000),
+        raw(server.url, "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n") as endless,
+        raw(server.url, f"Content-Type: application/json\r\nContent-Length: {len(JOB)}\r\n") as other,
+        raw(server.url, "Content-Type: application/json\r\nContent-Length: 100\r\n") as vanishing,
     ):
         vanishing.sendall(b"{")
         vanishing.close()
@@ -212,7 +232,9 @@ def test_a_body_without_end_is_cut_and_others_are_served(heard: Heard) -> None:
     assert heard.get(timeout=20)[1] == "job"
 
 
-def test_vidispine_hears_nothing_of_what_a_receiver_raises(heard: Heard, caplog: pytest.LogCaptureFixture) -> None:
+def test_vidispine_hears_nothing_of_what_a_receiver_raises(
+    endpoint: Endpoint, heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(**named: Any) -> None:
         raise RuntimeError("broken receiver")
 
@@ -233,7 +255,7 @@ def test_vidispine_hears_nothing_of_what_a_receiver_raises(heard: Heard, caplog:
     assert "were broken off" in caplog.text
 
 
-def test_a_slow_receiver_holds_nobody_up_and_a_full_queue_asks_to_come_again(heard: Heard) -> None:
+def test_a_slow_receiver_holds_nobody_up_and_a_full_queue_asks_to_come_again(endpoint: Endpoint, heard: Heard) -> None:
     go_on = threading.Event()
 
     def dawdle(**named: Any) -> None:
@@ -253,7 +275,7 @@ def test_a_slow_receiver_holds_nobody_up_and_a_full_queue_asks_to_come_again(hea
         assert post(vidispine, "/job", JOB).status_code == 200
 
 
-def test_coroutine_receivers_are_awaited_and_what_they_start_goes_on() -> None:
+def test_coroutine_receivers_are_awaited_and_what_they_start_goes_on(endpoint: Endpoint) -> None:
     done: Queue[str] = Queue()
     kept: set[asyncio.Task[None]] = set()
 
@@ -272,13 +294,17 @@ def test_coroutine_receivers_are_awaited_and_what_they_start_goes_on() -> None:
 
 
 def test_the_end_of_the_server_waits_for_what_was_taken(heard: Heard) -> None:
-    with endpoint() as (made, vidispine):
+    made = Notifications(SECRET)
+    auth = httpx.BasicAuth("vidispine", SECRET)
+    with serving(made) as url, httpx.Client(base_url=url, auth=auth, timeout=20, trust_env=False) as vidispine:
         for _ in range(20):
             assert post(vidispine, "/job", JOB).status_code == 200
     assert heard.qsize() == 20 and made.waiting == 0
 
 
-def test_a_closed_endpoint_takes_nothing_and_tells_what_is_lost(heard: Heard, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_closed_endpoint_takes_nothing_and_tells_what_is_lost(
+    endpoint: Endpoint, heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
     go_on = threading.Event()
     begun = threading.Event()
 

@@ -35,6 +35,11 @@ class Door:
 
     refused = 0
 
+    @property
+    def announced(self) -> bool:
+        hub = self._hub()
+        return hub is not None and hub.connected
+
     def hold(self) -> None:
         """Nothing: `init_connection` does it."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Lock
@@ -29,19 +29,23 @@ from rxhub.transport import Sink
 from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled
+from rxhub.transport.nats.catalogue import catalogue
 from rxhub.transport.nats.dead import DeadLetters
 from rxhub.transport.nats.filters import Filters
 from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.notes import Notes
 from rxhub.transport.nats.ordered import Ordered
 from rxhub.transport.nats.processing.group import Since
 from rxhub.transport.nats.processing.plan import Plan
 from rxhub.transport.nats.processing.processing import Processing
 from rxhub.transport.nats.publishing import Parcel, Publishing
 from rxhub.transport.nats.pulling import Message
+from rxhub.transport.nats.replay import Playback, Playbacks
 from rxhub.transport.nats.streams import configuration, ensured
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.outbox import Outbox
 from rxhub.transport.payload import read_stored, write_event
+from rxhub.transport.stored import Reader, Span, StreamState
 
 __all__ = ["NatsTransport"]
 
@@ -50,6 +54,8 @@ _RESENT = 0.75
 _NANOSECONDS = 1_000_000_000
 # A filter that nobody needs any more is kept for that long: what it brings costs less than changing it.
 _LINGERING = 1.0
+# Seconds for an answer that somebody waits for.
+_PATIENCE = 10.0
 # Between two looks whether a hub that was full has room.
 _BREATH = 0.005
 
@@ -85,6 +91,7 @@ class NatsTransport:
         self._life: _Life | None = None
         self._last: _Life | None = None
         self._opening = Lock()
+        self.playbacks = Playbacks(self._connected_link)
         self.position: int | None = None
 
     @property
@@ -94,6 +101,11 @@ class NatsTransport:
     @property
     def refused(self) -> int:
         return self.outbox.refused
+
+    @property
+    def announced(self) -> bool:
+        life = self._life
+        return life is not None and life.promised == [*self.filters.subjects]
 
     @property
     def link(self) -> Link:
@@ -137,23 +149,6 @@ class NatsTransport:
             # Ctrl-C: who does not wait for it does not want it.
             future.cancel()
             raise
-
-    def process(
-        self,
-        plan: Plan,
-        handler: Callable[[Event], object],
-        since: Since,
-        replace: bool,
-        parted: Callable[[Processing], object],
-    ) -> Processing:
-        # On a connection of its own: it neither waits for what is published, nor ends with `close`.
-        processing = Processing(self.address, self.subjects, self.name, plan)
-        processing.start(handler, since, replace, self.call, parted)
-        return processing
-
-    @property
-    def dead(self) -> DeadLetters:
-        return DeadLetters(self, self.subjects)
 
     def hold(self) -> None:
         self.outbox.reopen()
@@ -205,9 +200,43 @@ class NatsTransport:
         if self.filters.subjects is not before:
             self._changed(_LINGERING)
 
+    def read(self, expression: Expression, span: Span, reader: Reader) -> Playback:
+        playback = Playback(self.loop, self.subjects, expression, span, reader, self.playbacks.leave)
+        self.loop.call_soon_threadsafe(self.playbacks.join, playback)
+        return playback
+
+    def streams(self) -> tuple[StreamState, ...]:
+        return self.call(catalogue(self.link), _PATIENCE)
+
+    def keep(self, key: str, text: str) -> Future[None]:
+        return self._ask(lambda notes: notes.write(key, text))
+
+    def kept(self, key: str) -> Future[str | None]:
+        return self._ask(lambda notes: notes.read(key))
+
+    def process(
+        self,
+        plan: Plan,
+        handler: Callable[[Event], object],
+        since: Since,
+        replace: bool,
+        parted: Callable[[Processing], object],
+    ) -> Processing:
+        # On a connection of its own: it neither waits for what is published, nor ends with `close`.
+        processing = Processing(self.address, self.subjects, self.name, plan)
+        processing.start(handler, since, replace, self.call, parted)
+        return processing
+
+    @property
+    def dead(self) -> DeadLetters:
+        return DeadLetters(self, self.subjects)
+
     def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
         life, self._life = self._life, None
         ended: Future[None] = Future()
+        if not keep and (life is not None or self.playbacks):
+            with suppress(RuntimeError):  # the loop of a process that ends
+                self.loop.call_soon_threadsafe(self.playbacks.lose)
         if life is not None:
             self._last = life
             life.loop.call_soon_threadsafe(life.end, timeout, keep, ended)
@@ -223,6 +252,7 @@ class NatsTransport:
                 life.link.abandon()
         self._life = self._last = None
         self._opening = Lock()
+        self.playbacks = Playbacks(self._connected_link)
         self.outbox.forked()
         self.filters.forked()
 
@@ -235,6 +265,18 @@ class NatsTransport:
         """A life has ended by itself."""
         if self._life is life:
             self._life = None
+
+    def _connected_link(self) -> Link | None:
+        life = self._life
+        return None if life is None or not life.is_connected else life.link
+
+    def _ask(self, question: Callable[[Notes], Coroutine[Any, Any, T]]) -> Future[T]:
+        life = self._life
+        if life is None:
+            refused: Future[T] = Future()
+            refused.set_exception(HubConnectionError("The hub is not connected to NATS; call connect() first."))
+            return refused
+        return asyncio.run_coroutine_threadsafe(question(life.notes), life.loop)
 
     def _changed(self, delay: float) -> None:
         life = self._life
@@ -251,6 +293,7 @@ class _Life:
     ) -> None:
         self.loop = loop
         self.link = Link(transport.address, transport.name, self._told)
+        self.notes = Notes(self.link, transport.subjects.stream)
         self.ending: asyncio.Task[None] | None = None
         self._last = last
         self._transport = transport
@@ -260,8 +303,18 @@ class _Life:
         self._lingering: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
 
+    @property
+    def promised(self) -> Sequence[str] | None:
+        """The filters that are in force."""
+        return None if self._live is None else self._live.promised
+
     def begin(self) -> None:
         self._starting = self.loop.create_task(self._start())
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has been: parts can be attached to the link."""
+        return self._live is not None
 
     def hurry(self) -> None:
         self.link.hurry()
@@ -308,6 +361,7 @@ class _Life:
         link.attach(live)
         await live.settled()
         link.attach(Publishing(transport.outbox, horizon, lambda: None if live.is_settled else live.settled()))
+        transport.playbacks.resume(link)
         self._sink.changed(ConnectionState(Phase.CONNECTED))
 
     def _told(self, connected: bool, reason: str, attempts: int) -> None:

@@ -38,6 +38,8 @@ __all__ = ["Filters", "filters", "merged"]
 MOST = 200
 """Filters of one consumer: a server compares each message of the stream with all of them."""
 
+_MOST_NARROWED = 5_000
+
 _Set: TypeAlias = frozenset[str]
 
 
@@ -94,32 +96,36 @@ class Filters:
         """How many subscribers there are."""
         return len(self._of)
 
-    def add(self, id: object, expression: Expression) -> None:
-        """There is a subscriber; one with the same id is replaced.
+    def add(self, id: object, expression: Expression, key: object = None) -> None:
+        """There is a subscriber; one with the same key is replaced.
 
         Args:
             id: which replies are addressed to.
             expression: what it wants.
+            key: by which it is removed, where several may have the same id; the id if it is not given.
         """
         wanted = filters(self._topics, expression, self._replies_to(id))
+        key = id if key is None else key
         with self._lock:
-            before = self._of.get(id)
-            self._of[id] = wanted
+            before = self._of.get(key)
+            self._of[key] = wanted
             if before != wanted:
                 self._count(wanted)
                 self._discount(before or ())
 
-    def remove(self, id: object) -> None:
+    def remove(self, key: object) -> None:
         """There is one less."""
         with self._lock:
-            self._discount(self._of.pop(id, ()))
+            self._discount(self._of.pop(key, ()))
 
     @property
     def subjects(self) -> list[str]:
         """The merged filters of all; an empty list if nobody wants anything. The same list until something changes."""
         with self._lock:
             if self._merged is None:
-                self._merged = merged(self._counts, self._most)
+                # Strangers may subscribe to any number of topics, and to narrow them takes time.
+                narrowed = self._counts if len(self._counts) <= _MOST_NARROWED else self._kinds()
+                self._merged = merged(narrowed, self._most)
             return self._merged
 
     def forked(self) -> None:
@@ -139,6 +145,9 @@ class Filters:
             else:
                 del self._counts[filter]
                 self._merged = None
+
+    def _kinds(self) -> list[str]:
+        return [self._topics.events, self._topics.replies]
 
     def _replies_to(self, id: object) -> str | None:
         if type(id) is not str:

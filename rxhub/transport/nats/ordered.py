@@ -29,7 +29,7 @@ from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling
 from rxhub.transport.nats.streams import last_sequence
 
-__all__ = ["Ordered"]
+__all__ = ["Ordered", "consumer"]
 
 # Seconds after which the server forgets a consumer of a reader that is gone.
 _FORGOTTEN = 60
@@ -50,6 +50,7 @@ class Ordered:
 
     Attributes:
         position: the sequence of the last message that was taken; everything before it that matches was taken too.
+        promised: the filters by which comes whatever is stored from now on; None before the first are in force.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Ordered:
         ahead: int = 512,
     ) -> None:
         self.position: int | None = start if isinstance(start, int) else None
+        self.promised: Sequence[str] | None = None
         self._since = start if isinstance(start, datetime) else None
         self._stream = stream
         self._give = take
@@ -74,7 +76,8 @@ class Ordered:
         # The filters to come, each with its boundary.
         self._plan: deque[tuple[int, list[str]]] = deque()
         self._planned = asyncio.Event()
-        self._changes = 0
+        # The first filters are a change too: until they hold, nothing that is stored is sure to come.
+        self._changes = 1
         self._settled = 0
         self._told = asyncio.Event()
         self._changed = asyncio.Event()
@@ -124,7 +127,7 @@ class Ordered:
         if self.position is None and self._since is None:
             self.position = await last_sequence(line, self._stream)
         self._subjects = subjects
-        self._settle(changes)
+        self._settle(changes, subjects)
 
     async def _check(self, line: Line) -> None:
         """See whether the stream is still the one of before the line broke."""
@@ -153,10 +156,10 @@ class Ordered:
                     raise
                 self._plan.append((boundary, subjects))
                 self._planned.set()
-            self._settle(changes)
+            self._settle(changes, subjects)
 
-    def _settle(self, changes: int) -> None:
-        self._settled = changes
+    def _settle(self, changes: int, subjects: Sequence[str]) -> None:
+        self._settled, self.promised = changes, subjects
         self._told.set()
 
     async def _go_through(self, line: Line) -> None:
@@ -174,13 +177,14 @@ class Ordered:
 
     async def _read(self, line: Line, subjects: list[str]) -> bool:
         """Read up to the next boundary; False if another consumer is needed for that."""
-        consumer = await self._create(line, subjects)
+        start = self._since if self.position is None else self.position
+        name, _ = await consumer(line, self._stream, subjects, start)
         self._last_turn = 0
-        self._pulling = pulling = Pulling(self._stream, consumer, self._take, ahead=self._ahead)
+        self._pulling = pulling = Pulling(self._stream, name, self._take, ahead=self._ahead)
         # What the last consumer brought and is not dealt with is under way still.
         pulling.held = self._held
         reading = asyncio.create_task(pulling.run(line))
-        drained = asyncio.create_task(self._drained(line, consumer))
+        drained = asyncio.create_task(self._drained(line, name))
         try:
             await asyncio.wait([reading, drained], return_when=asyncio.FIRST_COMPLETED)
             if drained.done():
@@ -194,7 +198,7 @@ class Ordered:
             await cancelled(reading, drained)
             # It would be forgotten by itself, a minute later.
             with suppress(nats.errors.Error, OSError):
-                await line.client.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer}")
+                await line.client.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}")
         return False
 
     async def _drained(self, line: Line, consumer: str) -> None:
@@ -205,30 +209,6 @@ class Ordered:
             if not info["num_pending"] and info["delivered"]["consumer_seq"] <= self._last_turn:
                 return
             await asyncio.sleep(0.005)
-
-    async def _create(self, line: Line, subjects: Sequence[str]) -> str:
-        name = f"rxhub-{line.inbox().rpartition('.')[2]}"
-        config: dict[str, Any] = {
-            "name": name,
-            "ack_policy": "none",
-            "mem_storage": True,
-            "num_replicas": 1,
-            "inactive_threshold": _FORGOTTEN * _NANOSECONDS,
-        }
-        if len(subjects) == 1:
-            config["filter_subject"] = subjects[0]
-        else:
-            config["filter_subjects"] = subjects
-        if self.position is not None:
-            config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": self.position + 1}
-        elif self._since is not None:
-            start = self._since.astimezone(UTC).isoformat().replace("+00:00", "Z")
-            config |= {"deliver_policy": "by_start_time", "opt_start_time": start}
-        await line.ask(
-            f"CONSUMER.CREATE.{self._stream}.{name}",
-            {"stream_name": self._stream, "config": config, "action": "create"},
-        )
-        return name
 
     def _take(self, message: Message) -> None:
         pulling = self._pulling
@@ -246,3 +226,46 @@ class Ordered:
         self.position = message.sequence
         self._held += 1
         self._give(message)
+
+
+async def consumer(
+    line: Line, stream: str, subjects: Sequence[str], start: int | datetime | None = None
+) -> tuple[str, int]:
+    """Make a consumer that nobody acknowledges, and which the server forgets a minute after nobody reads it any more.
+
+    Args:
+        line: by which to ask.
+        stream: which.
+        subjects: to read, none of which overlap; all of the stream's if there are none.
+        start: the sequence to begin behind, or an aware time to begin at; None is from now on.
+
+    Returns:
+        Its name, and how many messages there are for it.
+
+    Raises:
+        StreamError: if JetStream refuses it, as it does where there is no such stream.
+        HubConnectionError: if nobody answers.
+    """
+    name = f"rxhub-{line.inbox().rpartition('.')[2]}"
+    config: dict[str, Any] = {
+        "name": name,
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "inactive_threshold": _FORGOTTEN * _NANOSECONDS,
+    }
+    if len(subjects) == 1:
+        config["filter_subject"] = subjects[0]
+    else:
+        config["filter_subjects"] = list(subjects)
+    if isinstance(start, int):
+        config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": start + 1}
+    elif start is not None:
+        time = start.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        config |= {"deliver_policy": "by_start_time", "opt_start_time": time}
+    else:
+        config["deliver_policy"] = "new"
+    told = await line.ask(
+        f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config, "action": "create"}
+    )
+    return name, told["num_pending"]

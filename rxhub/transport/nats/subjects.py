@@ -118,9 +118,16 @@ class Subjects:
         Raises:
             EventError: as `event` does.
         """
-        topic = event.topic
+        return self.addressed(event.topic, event.target)
+
+    def addressed(self, topic: str, target: Any) -> str:
+        """The same of what has been read of an event.
+
+        Raises:
+            EventError: as `event` does.
+        """
         if topic == REPLY:
-            asker = _addressee(event.target)
+            asker = _addressee(target)
             if asker is not None:
                 return self.reply(asker)
         return self.event(topic)

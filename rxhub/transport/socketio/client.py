@@ -77,6 +77,12 @@ class SocketIOTransport:
     def refused(self) -> int:
         return self.outbox.refused
 
+    @property
+    def announced(self) -> bool:
+        life = self._life
+        line = None if life is None else life.line
+        return line is not None and line.announced
+
     def hold(self) -> None:
         self.outbox.reopen()
 

@@ -51,6 +51,7 @@ class Interests:
         self._wanted: dict[str, Interest] = {}
         self._told: dict[str, Interest] = {}
         self._changed: dict[str, None] = {}
+        self._unanswered = 0
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -75,12 +76,19 @@ class Interests:
         """The server knows nobody."""
         with self._lock:
             self._told.clear()
+            self._unanswered = 0
             self._changed = dict.fromkeys(self._wanted)
 
     @property
     def waiting(self) -> bool:
         """Whether the server has still to be told something."""
         return bool(self._changed)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the server was told everything, and has answered."""
+        with self._lock:
+            return not self._changed and not self._unanswered
 
     def take(self) -> Notice | None:
         """What to tell the server next; it then counts as told."""
@@ -89,14 +97,21 @@ class Interests:
                 id = next(iter(self._changed))
                 wanted, told = self._wanted.get(id), self._told.get(id)
                 if told is not None and told is not wanted:
+                    self._unanswered += 1
                     del self._told[id]
                     return Notice(id, UNSUBSCRIBE, {"subscriber": msgspec.Raw(told.metadata)})
                 del self._changed[id]
                 if wanted is not None and told is None:
+                    self._unanswered += 1
                     self._told[id] = wanted
                     data = {"subscriber": msgspec.Raw(wanted.metadata), "subscription": wanted.subscription}
                     return Notice(id, SUBSCRIBE, data)
         return None
+
+    def answered(self) -> None:
+        """The server has answered one thing that it was told, or is not waited for any more."""
+        with self._lock:
+            self._unanswered -= 1
 
     def forked(self) -> None:
         """Have a new lock; for a child process, where a thread that held the old one is gone."""

@@ -52,6 +52,7 @@ class Line:
     def __init__(self, socket: ClientConnection, session: ClientSession, handshake: Handshake) -> None:
         self.answers = False
         self.too_large = False
+        self._announcing: Interests | None = None
         self._socket = socket
         self._session = session
         self._watchdog = Watchdog(handshake.heartbeat, monotonic(), time())
@@ -100,6 +101,11 @@ class Line:
             raise Unreachable(f"The event server at {endpoint.url} refused the session: {why}.")
         return cls(socket, session, handshake)
 
+    @property
+    def announced(self) -> bool:
+        """Whether the server knows of every subscriber."""
+        return self._announcing is not None and self._announcing.settled
+
     async def run(
         self, source: Mapping[str, Any], interests: Interests, outbox: Outbox, recent: Recent, sink: Sink
     ) -> str:
@@ -113,6 +119,7 @@ class Line:
             sink: where events go.
         """
         interests.renew()
+        self._announcing = interests
         tasks = [
             asyncio.create_task(work)
             for work in (self._read(outbox, recent, sink), self._write(source, interests, outbox), self._watch())
@@ -223,15 +230,18 @@ class Line:
         why = _shortened(answer.get("message")) or "it gave no reason"
         if letter is not None:
             _settle(letter, f"The event server refused {letter.topic}: {why}" if refused else "")
-        elif (notice := self._notices.pop(number, None)) is not None and refused:
-            what = "subscribe" if notice.topic == SUBSCRIBE else "unsubscribe"
-            logger.warning("The event server failed to %s subscriber %s: %s", what, notice.id, why)
+        elif (notice := self._notices.pop(number, None)) is not None and self._announcing is not None:
+            self._announcing.answered()
+            if refused:
+                what = "subscribe" if notice.topic == SUBSCRIBE else "unsubscribe"
+                logger.warning("The event server failed to %s subscriber %s: %s", what, notice.id, why)
 
     def _expect(self, number: int, notice: Notice) -> None:
         """Remember whom the server's answer will be about; not for ever, since not every server answers."""
         self._notices[number] = notice
-        if len(self._notices) > _MOST_NOTICES:
+        if len(self._notices) > _MOST_NOTICES and self._announcing is not None:
             del self._notices[next(iter(self._notices))]
+            self._announcing.answered()
 
     async def _hang_up(self) -> None:
         try:

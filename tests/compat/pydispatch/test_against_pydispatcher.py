@@ -175,11 +175,9 @@ def clean() -> Iterator[None]:
     # Errors know the frames that they came through, and those who was called and who sent. Neither the log nor a
     # cycle may keep them.
     logging.disable()
-    gc.freeze()
     clear()
     yield
     clear()
-    gc.unfreeze()
     logging.disable(logging.NOTSET)
 
 

@@ -32,6 +32,27 @@ def test_what_changed_is_told_once() -> None:
     assert told(interests) == [] and len(interests) == 0
 
 
+def test_it_is_settled_when_all_that_was_told_is_answered() -> None:
+    interests = Interests()
+    assert interests.settled
+    interests.add("x", Interest("topic=a", "{}"))
+    assert not interests.settled
+    told(interests)
+    assert not interests.settled
+    interests.answered()
+    assert interests.settled
+
+    interests.remove("x")
+    interests.add("x", Interest("topic=b", "{}"))
+    assert len(told(interests)) == 2
+    interests.answered()
+    assert not interests.settled
+    interests.renew()
+    told(interests)
+    interests.answered()
+    assert interests.settled
+
+
 def test_who_came_and_went_unnoticed_is_not_mentioned() -> None:
     interests = Interests()
     for number in range(1000):

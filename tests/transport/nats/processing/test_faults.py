@@ -256,7 +256,7 @@ def test_what_waited_in_a_process_that_is_cut_off_is_begun_elsewhere_and_not_the
         until(lambda: set(elsewhere) >= set(range(101, 120)))
         going.set()
         # It has found its time to be over before it gets anything new.
-        until(lambda: not [job for job in processing._processor._holding.jobs.values()])  # type: ignore[union-attr]
+        until(lambda: not processing._processor._holding.jobs)  # type: ignore[union-attr]
         proxy.black_hole = False
         until(lambda: is_idle(hub, "g"))
     assert cut_off[50:] == [100]

@@ -21,7 +21,6 @@ from tests.threads import LIMIT, until
 from tests.transport.nats.processing.made import hold
 from tests.transport.nats.processing.working import Seen, another, is_idle, publish
 
-
 # Which events
 
 
@@ -172,9 +171,7 @@ def test_after_the_last_attempt_it_is_a_dead_letter(hub: EventHub, caplog: pytes
 
 @pytest.mark.parametrize("interruption", [SystemExit(1), KeyboardInterrupt()])
 @pytest.mark.parametrize("is_coroutine", [False, True])
-def test_what_would_end_a_program_is_a_failure(
-    hub: EventHub, interruption: BaseException, is_coroutine: bool
-) -> None:
+def test_what_would_end_a_program_is_a_failure(hub: EventHub, interruption: BaseException, is_coroutine: bool) -> None:
     def handle(event: Event) -> None:
         raise interruption
 
@@ -476,7 +473,7 @@ def test_other_transports_say_what_to_use() -> None:
         with pytest.raises(NotDurable, match="nats://"):
             hub.process("topic=a", print, group="g")
         with pytest.raises(NotDurable, match="nats://"):
-            hub.dead  # noqa: B018
+            hub.dead
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from collections.abc import Iterator
 from typing import Any
 
 from rxhub import Event, EventHub

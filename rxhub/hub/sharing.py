@@ -1,15 +1,14 @@
-"""The methods of a hub for events that outlast it: they need a transport that keeps them."""
+"""The methods of a hub by which processes share events until each is handled."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from rxhub.errors import NotDurable
 from rxhub.event import Event
 from rxhub.hub.parts import Parts
 from rxhub.ownership import present
-from rxhub.transport import Durable
+from rxhub.transport import durable
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -17,13 +16,13 @@ if TYPE_CHECKING:
     from rxhub.transport.nats.dead import DeadLetters
     from rxhub.transport.nats.processing.processing import Processing
 
-__all__ = ["Lasting"]
+__all__ = ["Sharing"]
 
 Handler = Callable[[Event], object]
 H = TypeVar("H", bound=Callable[[Event], Any])
 
 
-class Lasting(Parts):
+class Sharing(Parts):
     """Events that are kept until they are handled."""
 
     @overload
@@ -125,7 +124,7 @@ class Lasting(Parts):
         from rxhub.transport.nats.processing.plan import made
 
         self._publisher.check_open()
-        transport = self._durable("process")
+        transport = durable(self._link.transport, "hub.process")
         plan = made(
             subscription,
             group=group,
@@ -161,18 +160,8 @@ class Lasting(Parts):
         Raises:
             NotDurable: if the hub is not on `nats://`.
         """
-        return self._durable("dead").dead
+        return durable(self._link.transport, "hub.dead").dead
 
     def _has_ended(self, processing: Processing) -> None:
         # That it refers to this method keeps the hub as long as it handles events.
         self._processings.discard(processing)
-
-    def _durable(self, what: str) -> Durable:
-        transport = self._link.transport
-        if isinstance(transport, Durable):
-            return transport
-        raise NotDurable(
-            f"hub.{what} needs a transport that keeps events, and {self._link.scheme}:// does not. Make the hub as "
-            'EventHub("nats://host:4222", stream="studio"); `rxhub serve --store DIRECTORY` runs what it takes on one '
-            "machine."
-        )

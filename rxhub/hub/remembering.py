@@ -1,0 +1,82 @@
+"""The methods of a hub that look at what its transport has kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rxhub.expression import parse
+from rxhub.hub.parts import Parts
+from rxhub.transport import durable
+
+if TYPE_CHECKING:
+    from rxhub.replay import Moment, Replay
+    from rxhub.transport.stored import StreamState
+
+__all__ = ["Remembering"]
+
+
+class Remembering(Parts):
+    """What was, on transports that keep it."""
+
+    def replay(
+        self,
+        subscription: str,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        speed: float | None = None,
+        follow: bool = False,
+    ) -> Replay:
+        """The stored events that match `subscription`, in their order: history, and with `follow` the present too.
+
+        Each subscription to it replays on its own. Events are emitted in the handling context; what is not handled
+        yet is read no further, and disposing ends the reading. Subscribers of the hub see nothing of it. Whatever is
+        stored is emitted, whoever it was targeted at, replies included. It goes on where it was when the connection
+        breaks and stands again; an event comes once.
+
+        Args:
+            subscription: what to replay; its topics are looked for by the server, the rest is tested here.
+            since: where to begin: an aware datetime, a timedelta (how long ago) or a sequence of the stream; None is
+                the beginning. What was stored exactly then, or has that sequence, is replayed too.
+            until: where to end, in the same words; None is what was last when the replay began.
+            speed: 1.0 is the original pace, 10 ten times as fast; None is as fast as it is handled.
+            follow: go on with what is stored from then on, without an end, a gap or an overlap.
+
+        Returns:
+            An observable that completes when the history is over, with its `progress`. Its errors are `NotHandled`
+            if nobody handles the hub, `HubConnectionError` if it is not connected or is disconnected before the end,
+            `StreamError` if the stream is deleted, `HubClosed` if the hub is closed before the end.
+
+        Raises:
+            NotDurable: if the hub's transport keeps no history.
+            ExpressionError: if the subscription does not parse.
+            ValueError: if a time is naive, a number is out of its range, the end lies before the beginning, or
+                `until` is given with `follow`.
+            HubClosed: if the hub was closed.
+        """
+        from rxhub.replay import Replay
+
+        self._publisher.check_open()
+        return Replay(
+            self._link,
+            durable(self._link.transport, "hub.replay"),
+            self._inbox,
+            self._handling,
+            self._publisher.check_handled,
+            parse(subscription, self._dispatcher.dialect),
+            since,
+            until,
+            speed,
+            follow,
+        )
+
+    def streams(self) -> tuple[StreamState, ...]:
+        """The streams that there are where the hub is connected, with what they hold and who works on them.
+
+        Waits for the answer: in a coroutine, `await asyncio.to_thread(hub.streams)`.
+
+        Raises:
+            NotDurable: if the hub's transport keeps no history.
+            HubConnectionError: if the hub is not connected, or there is no answer.
+            StreamError: if the server refuses to tell.
+        """
+        return durable(self._link.transport, "hub.streams").streams()

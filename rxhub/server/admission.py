@@ -1,0 +1,87 @@
+"""When a subscriber may be told that the subscription holds: when whatever is stored from then on will come.
+
+Theory of operation. Two things take time. The reader of the stream has to know of subjects that nobody here was
+interested in before (`Ordered.change`, `Ordered.settled`). And what was stored before the subscription may not have
+been read yet, if the reader lags: the subscriber must not get that. So, once the reader has settled, the stream is
+asked for the number of its last event; a subscriber gets what comes behind that one.
+
+Clients come in crowds, after a network was away. What arrives while the stream is asked waits for the next turn, and
+all of that is let in at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from rxhub.errors import HubConnectionError
+from rxhub.transport.nats.line import Line
+from rxhub.transport.nats.ordered import Ordered
+from rxhub.transport.nats.streams import last_sequence
+
+__all__ = ["Admission"]
+
+# Seconds. Each turn in which the subjects have changed costs the server another consumer.
+_BETWEEN_TURNS = 0.02
+
+
+class Admission:
+    """Lets subscribers in; a part of a link (`rxhub.transport.nats.link.Part`).
+
+    Args:
+        stream: which is read.
+        live: by whom.
+        subjects: what should be read now; another list after a change.
+    """
+
+    def __init__(self, stream: str, live: Ordered, subjects: Callable[[], Sequence[str]]) -> None:
+        self._stream = stream
+        self._live = live
+        self._subjects = subjects
+        self._announced: Sequence[str] | None = None
+        self._waiting: list[tuple[Callable[[int], object], Future[None]]] = []
+        self._wake = asyncio.Event()
+
+    def ask(self, enter: Callable[[int], object]) -> Future[None]:
+        """Ask to be let in.
+
+        Args:
+            enter: called with the number of the event behind which the subscriber gets everything.
+
+        Returns:
+            Done after that.
+        """
+        admitted: Future[None] = Future()
+        self._waiting.append((enter, admitted))
+        self._wake.set()
+        return admitted
+
+    def wake(self) -> None:
+        """See whether less should be read, though nobody asks."""
+        self._wake.set()
+
+    def give_up(self) -> None:
+        """Let nobody in any more."""
+        waiting, self._waiting = self._waiting, []
+        for _, admitted in waiting:
+            admitted.set_exception(HubConnectionError("The server shuts down."))
+
+    async def run(self, line: Line) -> None:
+        """Let in whoever asks, until cancelled."""
+        while True:
+            if not self._waiting:
+                await self._wake.wait()
+            self._wake.clear()
+            count = len(self._waiting)
+            if (subjects := self._subjects()) is not self._announced:
+                self._live.change()
+                self._announced = subjects
+            await self._live.settled()
+            if count:
+                last = await last_sequence(line, self._stream)
+                admitted, self._waiting = self._waiting[:count], self._waiting[count:]
+                for enter, future in admitted:
+                    enter(last)
+                    future.set_result(None)
+            await asyncio.sleep(_BETWEEN_TURNS)

@@ -1,0 +1,78 @@
+"""What a client is answered: in the order of its packets, though some answers are known later than others.
+
+An event that is stored elsewhere is acknowledged when it is. What the client sends meanwhile is read, and its answers
+wait behind that one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+
+__all__ = ["Answers", "Give"]
+
+Give = Callable[[int | None, BaseException | None], object]
+
+
+class Answers:
+    """The answers that a connection owes. All futures are done on the loop of the server.
+
+    Args:
+        give: called with a packet's number (None if it wants no answer) and the error, if it was refused.
+    """
+
+    __slots__ = ("_give", "_owed", "_room", "_waiter")
+
+    def __init__(self, give: Give) -> None:
+        self._give = give
+        self._owed: deque[tuple[int | None, Future[None] | None, BaseException | None]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._room = 0
+
+    def __len__(self) -> int:
+        """How many are not known, or wait behind such."""
+        return len(self._owed)
+
+    def now(self, number: int | None, error: BaseException | None = None) -> None:
+        """The answer to a packet is known."""
+        if self._owed:
+            self._owed.append((number, None, error))
+        else:
+            self._give(number, error)
+
+    def later(self, number: int | None, outcome: Future[None]) -> None:
+        """The answer to a packet is known when `outcome` is done; refused, if it holds an exception."""
+        self._owed.append((number, outcome, None))
+        outcome.add_done_callback(self._proceed)
+
+    async def wait(self, most: int, patience: float) -> None:
+        """Return when no more than so many are owed, or after `patience` seconds.
+
+        One task at a time waits.
+        """
+        if len(self._owed) <= most:
+            return
+        self._room = most
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._waiter
+        finally:
+            self._waiter = None
+
+    def _proceed(self, outcome: Future[None]) -> None:
+        owed = self._owed
+        while owed:
+            number, known_by, error = owed[0]
+            if known_by is not None:
+                if not known_by.done():
+                    break
+                error = known_by.exception()
+            owed.popleft()
+            self._give(number, error)
+        if self._waiter is not None and len(owed) <= self._room and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,226 @@
+"""Many servers as one: what their clients publish goes into one stream, and each reads from it what its own want.
+
+Theory of operation. An event is on its way through a server twice. From its publisher it goes into the stream, and is
+acknowledged when it is stored there. From the stream it comes to every server whose clients may want it, the
+publisher's own included, and there through the router to them. So all clients of all servers see one order; and what
+an event costs a server depends on that server's own clients alone.
+
+A stream holds what was acknowledged whatever becomes of a server. While the stream cannot be reached, events wait
+here, and when there are too many, further ones are refused; they are never dropped.
+
+All of it runs on the loop of the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from time import monotonic
+from uuid import uuid4
+
+from rxhub.errors import HubConnectionError, Overflow, Refused
+from rxhub.server.admission import Admission
+from rxhub.server.envelope import Envelope
+from rxhub.transport.outbox import Outbox
+
+try:
+    from rxhub.transport.nats.address import Address
+    from rxhub.transport.nats.filters import Filters
+    from rxhub.transport.nats.link import Link
+    from rxhub.transport.nats.ordered import Ordered
+    from rxhub.transport.nats.publishing import Parcel, Publishing
+    from rxhub.transport.nats.pulling import Message
+    from rxhub.transport.nats.streams import configuration, ensured
+    from rxhub.transport.nats.subjects import Subjects
+except ModuleNotFoundError as missing:
+    if missing.name != "nats":
+        raise
+    raise ModuleNotFoundError("A backplane needs nats-py: pip install 'rxhub[nats]'", name="nats") from missing
+
+__all__ = ["STREAM", "Backplane"]
+
+STREAM = "events"
+"""The name of the stream if there is no other; that of hubs on `nats://` as well."""
+
+_CAPACITY = 50_000
+# Of the time for which the stream knows ids: how long one of them is sent again.
+_RESENT = 0.75
+_NANOSECONDS = 1_000_000_000
+# Seconds for which what nobody wants any more is read all the same: clients come back, and a change costs more.
+_LINGERING = 10.0
+
+_logger = logging.getLogger("rxhub.server")
+
+
+class Backplane:
+    """A stream of NATS JetStream that joins servers. One server at a time uses it.
+
+    Args:
+        url: `nats://host:4222`, or several servers of a cluster with commas between them.
+        user: instead of the one in the URL.
+        password: instead of the one in the URL.
+        stream: the name of the stream, which is made if it is not there: on three servers, if a cluster has so many.
+
+    Attributes:
+        stream: as given.
+        filters: what the clients of this server want.
+        stored: events that were stored for clients of this server.
+        read: events that came from the stream.
+        reconnections: how often the connection was made again.
+
+    Raises:
+        ValueError: if it is no such URL, or no stream can be called so.
+        ModuleNotFoundError: if nats-py is not installed.
+    """
+
+    def __init__(self, url: str, user: str | None = None, password: str | None = None, stream: str = STREAM) -> None:
+        self._address = Address.parse(url, user, password)
+        self._subjects = Subjects(stream)
+        self._outbox = Outbox(_CAPACITY)
+        self._link: Link | None = None
+        self._live: Ordered | None = None
+        self._admission: Admission | None = None
+        self._take: Callable[[int, bytes], None] = _nothing
+        self._lingering: asyncio.TimerHandle | None = None
+        self._lag = 0
+        self.stream = stream
+        self.filters = Filters(self._subjects)
+        self.stored = 0
+        self.read = 0
+        self.reconnections = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.stream!r} at {','.join(self._address.servers)}>"
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether events can be stored and read now."""
+        return self._link is not None and self._link.line is not None
+
+    def stats(self) -> dict[str, float]:
+        """What there is and what has been counted, by name."""
+        return {
+            "backplane_connected": int(self.is_connected),
+            "backplane_waiting": len(self._outbox),
+            "backplane_lag": self._lag,
+            "backplane_stored": self.stored,
+            "backplane_read": self.read,
+            "backplane_refused": self._outbox.refused,
+            "backplane_reconnections": self.reconnections,
+        }
+
+    async def start(self, take: Callable[[int, bytes], None]) -> None:
+        """Connect, and read from now on.
+
+        Args:
+            take: called with the number and the JSON of each event that a client may want.
+
+        Raises:
+            HubConnectionError: if no server can be reached or lets us in.
+            StreamError: if the stream cannot be made.
+        """
+        link = Link(self._address, "rxhub server", self._told)
+        await link.start()
+        try:
+            info = await ensured(link, configuration(self.stream, replicas=link.replicas))
+        except BaseException:
+            await link.close()
+            raise
+        horizon = _RESENT * info["config"]["duplicate_window"] / _NANOSECONDS
+        self._take = take
+        self._link = link
+        self._live = Ordered(self.stream, self._receive, self._wanted)
+        self._admission = Admission(self.stream, self._live, self._wanted)
+        self._outbox.reopen()
+        for part in (self._live, self._admission, Publishing(self._outbox, horizon)):
+            link.attach(part)
+
+    def publish(self, envelope: Envelope, argument: str) -> Future[None]:
+        """Have an event stored.
+
+        Args:
+            envelope: what was read of it.
+            argument: its JSON, as it came.
+
+        Returns:
+            Done when it is stored, or holds why it is not.
+
+        Raises:
+            EventError: if there is no place in a stream for such a topic.
+            Refused: if too many events wait already.
+        """
+        subject = self._subjects.addressed(envelope.topic, envelope.target or "")
+        parcel = Parcel(envelope.topic, argument, subject, envelope.id or uuid4().hex)
+        try:
+            self._outbox.put(parcel)
+        except (Overflow, HubConnectionError):
+            raise Refused(
+                f"The event cannot be stored at present, and {len(self._outbox)} others wait for it already. Publish "
+                "it again later."
+            ) from None
+        parcel.accepted.add_done_callback(self._count)
+        return parcel.accepted
+
+    def admit(self, enter: Callable[[int], object]) -> Future[None]:
+        """Have a subscriber, whose subscription is among the filters, let in; see `Admission.ask`."""
+        assert self._admission is not None, "it was started"
+        return self._admission.ask(enter)
+
+    def look_at_filters(self) -> None:
+        """Read less, after a while, if somebody has left."""
+        if self._lingering is None and self._admission is not None:
+            self._lingering = asyncio.get_running_loop().call_later(_LINGERING, self._linger_no_more)
+
+    async def flush(self, patience: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """Wait until all that was published is stored, for some seconds at most."""
+        deadline = monotonic() + patience
+        while len(self._outbox) and monotonic() < deadline and not is_hurried():
+            await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """Hang up. What is not known to be stored is refused."""
+        link, self._link = self._link, None
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        if self._admission is not None:
+            self._admission.give_up()
+        left = len(self._outbox)
+        if link is not None:
+            await link.close()
+        if left:
+            _logger.error("%d events were not known to be stored when the server ended.", left)
+        self._outbox.give_up(HubConnectionError("The server ended before it knew whether the event was stored."))
+
+    def _wanted(self) -> list[str]:
+        return self.filters.subjects
+
+    def _receive(self, message: Message) -> None:
+        self.read += 1
+        self._lag = message.pending
+        try:
+            self._take(message.sequence, message.data)
+        except Exception as error:
+            _logger.error("The event %d of %s was not routed: %s", message.sequence, self.stream, error, exc_info=error)
+        finally:
+            if self._live is not None:
+                self._live.done()
+
+    def _count(self, outcome: Future[None]) -> None:
+        if outcome.exception() is None:
+            self.stored += 1
+
+    def _linger_no_more(self) -> None:
+        self._lingering = None
+        if self._admission is not None:
+            self._admission.wake()
+
+    def _told(self, connected: bool, reason: str, attempts: int) -> None:
+        if connected and self._link is not None:
+            self.reconnections += 1
+
+
+def _nothing(sequence: int, data: bytes) -> None:
+    """Nobody takes events yet."""

@@ -1,0 +1,237 @@
+"""What a stream has kept, read once from a beginning to an end, or on and on; a part of a link.
+
+Theory of operation. An ordered reader (`rxhub.transport.nats.ordered`) brings the messages, whatever breaks meanwhile;
+this finds out where to begin and when it is over. History is over at the sequence that was the stream's last when
+reading began, so a publisher who never pauses does not keep a replay from ending. Most of the messages before that
+may have other subjects, so the end is also known by a message behind which none is left for our filters. Where even
+that one went before it came (its age was up, somebody purged the stream) the end would never be seen; so a reader that
+has heard nothing for a second, and owes nothing, asks whether anything is left.
+
+A stream that is gone, or was made anew in the meantime, ends the reading with an error: what was read before and what
+would come now are no history together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from rxhub.errors import HubConnectionError, StreamError
+from rxhub.expression import Expression
+from rxhub.transport.nats.cancelling import cancelled
+from rxhub.transport.nats.filters import filters, merged
+from rxhub.transport.nats.line import Line
+from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.ordered import Ordered, consumer
+from rxhub.transport.nats.pulling import Message
+from rxhub.transport.nats.streams import NO_STREAM
+from rxhub.transport.nats.subjects import Subjects
+from rxhub.transport.stored import Reader, Span, Stored
+
+__all__ = ["Playback", "Playbacks"]
+
+# Messages that may be under way to one reader.
+_AHEAD = 512
+_SILENCE = 1.0
+_MICROSECOND = timedelta(microseconds=1)
+# The server counts events, and nanoseconds, in 64 bits, and makes nonsense of what lies beyond them; no event does.
+_MOST_EVENTS = 2**62
+_EPOCH, _DOOMSDAY = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+
+
+class Playback:
+    """One reading of a span of a stream (`rxhub.transport.stored.Reading`).
+
+    All but `done` and `stop` runs on the loop.
+
+    Args:
+        loop: where the link lives.
+        subjects: of the stream.
+        expression: whose topics are asked for. Replies are among them, whoever they were addressed to.
+        span: what to read.
+        reader: who is told.
+        leave: called when it is over, by whatever.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        subjects: Subjects,
+        expression: Expression,
+        span: Span,
+        reader: Reader,
+        leave: Callable[[Playback], object],
+    ) -> None:
+        self._loop = loop
+        self._stream = subjects.stream
+        self._filters = merged(filters(subjects, expression, subjects.replies))
+        since, until, self._follow = span
+        self._start = _within(since) if isinstance(since, datetime) else max(0, _possible(since or 0) - 1)
+        self._until = _within(until) if isinstance(until, datetime) else None if until is None else _possible(until)
+        self._reader = reader
+        self._leave = leave
+        self._ordered: Ordered | None = None
+        self._made = ""
+        self._last = 0
+        self._held = 0
+        self._heard = 0
+        self._is_over = False
+
+    def done(self, count: int) -> None:
+        self._soon(self._done, count)
+
+    def stop(self) -> None:
+        self._soon(self._finish)
+
+    def lost(self, error: Exception) -> None:
+        """There is no connection any more, and there will be none."""
+        if not self._is_over:
+            self._finish()
+            self._reader.ended(error)
+
+    async def run(self, line: Line) -> None:
+        """Read until it is over."""
+        try:
+            ordered = await self._begin(line) if self._ordered is None else await self._check(line, self._ordered)
+            if ordered is None:
+                return
+            watching = asyncio.create_task(self._watch(line, ordered))
+            try:
+                await ordered.run(line)
+            finally:
+                await cancelled(watching)
+        except StreamError as error:
+            if error.code >= 500:
+                raise  # no leader, no room: it is tried again
+            self.lost(error)
+
+    async def _begin(self, line: Line) -> Ordered | None:
+        info = await line.ask(f"STREAM.INFO.{self._stream}")
+        until = self._until
+        total = await self._left(line, self._start)
+        if until is not None and total:
+            total -= await self._left(line, until + _MICROSECOND if isinstance(until, datetime) else until)
+        self._made, self._last = info["created"], info["state"]["last_seq"]
+        if isinstance(until, int):
+            self._last = min(self._last, until)
+        self._reader.measured(max(0, total))
+        if total <= 0 and not self._follow:
+            self._end()
+            return None
+        self._ordered = Ordered(self._stream, self._take, lambda: self._filters, start=self._start, ahead=_AHEAD)
+        return self._ordered
+
+    async def _check(self, line: Line, ordered: Ordered) -> Ordered:
+        """See whether it is still the same stream, after the connection had broken."""
+        if (await line.ask(f"STREAM.INFO.{self._stream}"))["created"] != self._made:
+            raise StreamError(404, NO_STREAM, "the stream was deleted and made anew", f"a replay of {self._stream}")
+        return ordered
+
+    async def _left(self, line: Line, start: int | datetime) -> int:
+        """How many messages there are behind a sequence, or from a time on."""
+        if not self._filters:
+            return 0
+        name, count = await consumer(line, self._stream, self._filters, start)
+        await line.ask(f"CONSUMER.DELETE.{self._stream}.{name}")
+        return count
+
+    async def _watch(self, line: Line, ordered: Ordered) -> None:
+        """End it where the last messages are gone before they came."""
+        while not self._follow:
+            heard = self._heard
+            await asyncio.sleep(_SILENCE)
+            if self._heard != heard or self._held:
+                continue
+            start = self._start if ordered.position is None else ordered.position
+            with suppress(StreamError, HubConnectionError):
+                if not await self._left(line, start) and self._heard == heard:
+                    self._end()
+                    return
+
+    def _take(self, message: Message) -> None:
+        self._heard += 1
+        if self._is_over:
+            return
+        if not self._follow and (message.sequence > self._last or self._is_late(message)):
+            self._end()
+            return
+        self._held += 1
+        self._reader.read(Stored(message.data, message.sequence, message.nanoseconds))
+        if not self._follow and (message.sequence == self._last or not message.pending):
+            self._end()
+
+    def _is_late(self, message: Message) -> bool:
+        until = self._until
+        return isinstance(until, datetime) and _EPOCH + message.nanoseconds // 1_000 * _MICROSECOND > until
+
+    def _done(self, count: int) -> None:
+        self._held -= count
+        if self._ordered is not None:
+            self._ordered.done(count)
+
+    def _end(self) -> None:
+        self._finish()
+        self._reader.ended(None)
+
+    def _finish(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._leave(self)
+
+    def _soon(self, call: Callable[..., object], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop of a process that ends
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+
+class Playbacks:
+    """What one hub reads of history at present. It goes on when the hub hangs up and connects again.
+
+    All of it runs on the loop.
+
+    Args:
+        link: gives back the link, if the hub is connected.
+    """
+
+    def __init__(self, link: Callable[[], Link | None]) -> None:
+        self._link = link
+        self._every: set[Playback] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._every)
+
+    def join(self, playback: Playback) -> None:
+        """Begin one."""
+        self._every.add(playback)
+        link = self._link()
+        if link is not None:
+            link.attach(playback)
+
+    def leave(self, playback: Playback) -> None:
+        """End one."""
+        self._every.discard(playback)
+        link = self._link()
+        if link is not None:
+            leaving = asyncio.create_task(link.detach(playback))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+    def resume(self, link: Link) -> None:
+        """Go on with all of them; the hub has just connected."""
+        for playback in self._every:
+            link.attach(playback)
+
+    def lose(self) -> None:
+        """End all of them; the hub was disconnected for good."""
+        for playback in list(self._every):
+            playback.lost(HubConnectionError("The hub was disconnected from NATS before everything had been read."))
+
+
+def _within(time: datetime) -> datetime:
+    return max(_EPOCH, min(_DOOMSDAY, time))
+
+
+def _possible(sequence: int) -> int:
+    return min(sequence, _MOST_EVENTS)
