@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import bridge, dead, demo, doctor, explain, filter, listen, plugins, publish, serve, user
+from rxhub.cli import (
+    bridge,
+    dead,
+    demo,
+    doctor,
+    explain,
+    filter,
+    listen,
+    plugins,
+    publish,
+    replay,
+    serve,
+    streams,
+    user,
+)
 
 __all__ = ["app"]
 
@@ -24,10 +38,12 @@ app.command("filter")(filter.command)
 app.command("explain")(explain.command)
 app.command("listen")(listen.command)
 app.command("publish")(publish.command)
+app.command("replay")(replay.command)
 app.command("plugins")(plugins.command)
 app.command("doctor")(doctor.command)
 app.command("serve")(serve.command)
 app.command("bridge")(bridge.command)
+app.add_typer(streams.group, name="streams")
 app.add_typer(user.group, name="user")
 app.add_typer(dead.group, name="dead")
 

@@ -1,10 +1,9 @@
-"""What `rxhub listen` shows on a terminal: the latest events in a table, and how it stands below."""
+"""What `rxhub listen` and `rxhub replay` show on a terminal: the latest events, and how it stands below."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxhub import Event, EventHub
+from rxhub.cli.arriving import Arrived
 from rxhub.state import ConnectionState
 from rxhub.transport.payload import write_json
 
@@ -24,8 +24,22 @@ _LONGEST = 2_000
 _PAUSE = 0.1
 
 
-def show(hub: EventHub, subscription: str, events: Iterator[Event | None]) -> int:
-    """Show the events until there are no more; how many it was."""
+def show(
+    hub: EventHub,
+    subscription: str,
+    events: Iterator[Arrived | None],
+    so_far: Callable[[], str] = str,
+    time: str = "%H:%M:%S",
+) -> int:
+    """Show the events until there are no more; how many it was.
+
+    Args:
+        hub: they come from; its state is shown.
+        subscription: they match.
+        events: and None now and then while none comes.
+        so_far: tells how far it is; nothing if there is nothing to tell.
+        time: how the times are written.
+    """
     console = Console()
     latest: deque[tuple[str, str, str, str]] = deque(maxlen=max(1, console.height - _MARGIN))
     states: list[ConnectionState] = []
@@ -34,9 +48,8 @@ def show(hub: EventHub, subscription: str, events: Iterator[Event | None]) -> in
 
     def table() -> Table:
         state = states[0] if states else "connecting"
-        table = Table(
-            expand=True, box=None, caption=f"{seen:,} events · {state} · Ctrl-C ends", title=Text(subscription)
-        )
+        caption = " · ".join(filter(None, (f"{seen:,} events", so_far(), str(state), "Ctrl-C ends")))
+        table = Table(expand=True, box=None, caption=caption, title=Text(subscription))
         for name, ratio in (("time", None), ("topic", 2), ("by", 1), ("data", 5)):
             table.add_column(name, ratio=ratio, no_wrap=True, overflow="ellipsis")
         for row in latest:
@@ -45,19 +58,20 @@ def show(hub: EventHub, subscription: str, events: Iterator[Event | None]) -> in
         return table
 
     with Live(table(), console=console, auto_refresh=False, transient=False) as live:
-        for event in events:
-            if event is not None:
+        for arrived in events:
+            if arrived is not None:
                 seen += 1
-                latest.append(_row(event))
-            if event is None or monotonic() - shown > _PAUSE:
+                latest.append(_row(arrived, time))
+            if arrived is None or monotonic() - shown > _PAUSE:
                 live.update(table(), refresh=True)
                 shown = monotonic()
         live.update(table(), refresh=True)
     return seen
 
 
-def _row(event: Event) -> tuple[str, str, str, str]:
-    return datetime.now().strftime("%H:%M:%S"), event.topic, _who(event), write_json(event.data)[:_LONGEST]  # noqa: DTZ005
+def _row(arrived: Arrived, time: str) -> tuple[str, str, str, str]:
+    event = arrived.event
+    return arrived.time.astimezone().strftime(time), event.topic, _who(event), write_json(event.data)[:_LONGEST]
 
 
 def _who(event: Event) -> str:

@@ -111,6 +111,14 @@ class Durable(Transport, Protocol):
         """
         ...
 
+    def keep(self, key: str, text: str) -> Future[None]:
+        """Keep a short text under a key, in the place of the one before; the future is done when it is kept."""
+        ...
+
+    def kept(self, key: str) -> Future[str | None]:
+        """The text under a key; None if there is none."""
+        ...
+
     def process(
         self,
         plan: Plan,
@@ -140,14 +148,6 @@ class Durable(Transport, Protocol):
         """The events that groups could not handle."""
         ...
 
-    def keep(self, key: str, text: str) -> Future[None]:
-        """Keep a short text under a key, in the place of the one before; the future is done when it is kept."""
-        ...
-
-    def kept(self, key: str) -> Future[str | None]:
-        """The text under a key; None if there is none."""
-        ...
-
 
 def durable(transport: Transport, what: str) -> Durable:
     """The transport as one that keeps events.
@@ -162,6 +162,7 @@ def durable(transport: Transport, what: str) -> Durable:
     if isinstance(transport, Durable):
         return transport
     raise NotDurable(
-        f"{what} needs events that are kept, and this hub's transport keeps none. Use NATS JetStream: "
-        'EventHub("nats://host", user, password, stream="events").'
+        f"{what} needs events that are kept, and this hub's transport keeps none. Make the hub on NATS JetStream: "
+        'EventHub("nats://host:4222", user, password, stream="studio"); `rxhub serve --store DIRECTORY` runs what it '
+        "takes on one machine."
     )

@@ -65,7 +65,7 @@ async def _groups(asking: Asking, stream: str) -> tuple[GroupState, ...]:
 def _name(info: dict[str, Any]) -> str:
     config = info["config"]
     known: dict[str, str] = config.get("metadata") or {}
-    return known.get("group") or config["durable_name"]
+    return known.get("rxhub.group") or config["durable_name"]
 
 
 async def _pages(asking: Asking, api: str, what: str) -> AsyncIterator[dict[str, Any]]:

@@ -63,7 +63,7 @@ def test_groups_tell_what_waits_and_what_is_pending(hub: EventHub, peer: Peer) -
             "durable_name": group,
             "ack_policy": "explicit",
             "filter_subject": f"{peer.stream}.event.{group}",
-            "metadata": {"group": "the archive"} if group == "archive" else {},
+            "metadata": {"rxhub.group": "the archive"} if group == "archive" else {},
         }
         peer.ask(f"CONSUMER.DURABLE.CREATE.{peer.stream}.{group}", {"stream_name": peer.stream, "config": config})
     for _ in range(3):

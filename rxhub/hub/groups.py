@@ -1,4 +1,4 @@
-"""The methods of a hub by which processes share events until each is handled."""
+"""The methods of a hub for programs that share the work on stored events, and for what they could not handle."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from rxhub.transport.nats.dead import DeadLetters
     from rxhub.transport.nats.processing.processing import Processing
 
-__all__ = ["Sharing"]
+__all__ = ["Groups"]
 
 Handler = Callable[[Event], object]
 H = TypeVar("H", bound=Callable[[Event], Any])
 
 
-class Sharing(Parts):
+class Groups(Parts):
     """Events that are kept until they are handled."""
 
     @overload

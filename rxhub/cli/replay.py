@@ -1,0 +1,144 @@
+"""`rxhub replay`: the events that a stream holds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from reactivex import operators as ops
+
+from rxhub import Event, EventHub
+from rxhub.cli.amounts import moment
+from rxhub.cli.arriving import Arrived, arriving, print_lines
+from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream, asked
+from rxhub.cli.server import INTERRUPTED, connected
+from rxhub.cli.status import Status, complain, ending
+from rxhub.errors import ExpressionError, StreamError
+from rxhub.replay import Progress, Replay
+
+if TYPE_CHECKING:
+    from rxhub.transport.nats.streams import Asking
+
+__all__ = ["command"]
+
+_EVENTS_BETWEEN_UPDATES = 100
+
+
+@ending
+def command(
+    subscription: Annotated[
+        str, typer.Argument(metavar="SUBSCRIPTION", show_default=False, help="What to replay: 'topic=ftrack.*'")
+    ],
+    nats: Nats,
+    stream: Stream = "events",
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", show_default=False, help="2026-03-01T12:00, 2h or 3d ago, or a sequence."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="WHEN", show_default=False, help="In the same words; now, if not given.")
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(metavar="N", show_default=False, help="1 is the original pace, 10 ten times as fast."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes from now on.")] = False,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines on a terminal too.")] = False,
+) -> Status:
+    """Show the stored events that match a subscription: a table on a terminal, JSON lines in a pipe.
+
+    Where stderr is a terminal and stdout is none, a bar there shows how far it is. Ends with 0 if an event was
+    replayed, with 1 if none was, with 2 after an error, and with 130 after Ctrl-C.
+    """
+    seen = 0
+    begin = None if since is None else moment(since, "--since")
+    end = None if until is None else moment(until, "--until")
+    if not _exists(nats, nats_user, nats_password, stream):
+        return Status.ERROR
+    try:
+        with connected(nats, nats_user, nats_password, stream) as hub:
+            try:
+                replay = hub.replay(subscription, begin, end, speed, follow)
+            except ExpressionError:
+                raise
+            except ValueError as error:
+                raise typer.BadParameter(str(error)) from None
+            seen = _show(hub, subscription, replay, as_lines=json or not sys.stdout.isatty())
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    return Status.MATCHED if seen else Status.NOT_MATCHED
+
+
+def _exists(url: str, user: str | None, password: str | None, stream: str) -> bool:
+    """Whether there is such a stream; a hub would make it."""
+    try:
+        names = asked(url, user, password, lambda link: _names(link, stream))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--stream") from None
+    if names is not None:
+        there = f"There are: {', '.join(names)}." if names else "There is none of events at all."
+        complain(f"there is no stream {stream} at {url.rpartition('@')[2]}. {there}")
+    return names is None
+
+
+async def _names(asking: Asking, stream: str) -> list[str] | None:
+    """The names of the streams that there are; None if this one is among them."""
+    from rxhub.transport.nats.catalogue import catalogue
+    from rxhub.transport.nats.streams import NO_STREAM
+    from rxhub.transport.nats.subjects import Subjects
+
+    try:
+        await asking.ask(f"STREAM.INFO.{Subjects(stream).stream}")
+    except StreamError as error:
+        if error.number != NO_STREAM:
+            raise
+        return [state.name for state in await catalogue(asking)]
+    return None
+
+
+def _show(hub: EventHub, subscription: str, replay: Replay, as_lines: bool) -> int:
+    def arrived(event: Event) -> Arrived:
+        return Arrived(replay.progress.time or datetime.now(UTC), event)
+
+    events = arriving(hub, replay.pipe(ops.map(arrived)))
+    if as_lines:
+        with _bar(replay) as advancing:
+            return print_lines(hub, advancing(events))
+    from rxhub.cli.listen_view import show
+
+    return show(hub, subscription, events, lambda: _so_far(replay.progress), "%Y-%m-%d %H:%M:%S")
+
+
+def _so_far(progress: Progress) -> str:
+    return "" if progress.total is None else f"{progress.read:,} of {progress.total:,} looked at"
+
+
+@contextmanager
+def _bar(replay: Replay) -> Generator[Callable[[Iterator[Arrived | None]], Iterator[Arrived | None]]]:
+    """A bar on the terminal while events go elsewhere."""
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        yield lambda events: events
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # The lines go to stdout itself, not to the bar's console.
+    with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("replay", total=None)
+
+        def advancing(events: Iterator[Arrived | None]) -> Iterator[Arrived | None]:
+            for number, arrived in enumerate(events):
+                if arrived is None or not number % _EVENTS_BETWEEN_UPDATES:
+                    progress = replay.progress
+                    bar.update(task, completed=progress.read, total=progress.total)
+                yield arrived
+
+        yield advancing
