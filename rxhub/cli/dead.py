@@ -113,7 +113,7 @@ def retry(
     """
     _check(ids, every, group)
     with _letters(nats, stream, nats_user, nats_password) as dead:
-        return _each(ids, every, group, dead.retry, "to be handled again")
+        return _each(ids, group, dead.retry, "to be handled again")
 
 
 @group.command("drop")
@@ -137,7 +137,7 @@ def drop(
             whose = "of all groups" if group is None else f"of {group}"
             if not typer.confirm(f"Delete all dead letters {whose} in {stream}?"):
                 return Status.NOT_MATCHED
-        return _each(ids, every, group, dead.drop, "deleted")
+        return _each(ids, group, dead.drop, "deleted")
 
 
 @contextmanager
@@ -158,7 +158,7 @@ def _check(ids: list[int] | None, every: bool, group: str | None) -> None:
         raise typer.BadParameter("--group goes with --all; a number says which letter it is.")
 
 
-def _each(ids: list[int] | None, every: bool, group: str | None, act: Callable[..., int], done: str) -> Status:
+def _each(ids: list[int] | None, group: str | None, act: Callable[..., int], done: str) -> Status:
     """Do it to those that were named, or to all; tell how many it was, and which are not there."""
     count, status = 0, Status.MATCHED
     for chosen in ids or ["all"]:
