@@ -301,6 +301,10 @@ def _address(server_url: str) -> tuple[str, str, str]:
             "before it, a hub within this process is memory:// or memory://name."
         )
     url = urlsplit(server_url)
+    if url.scheme in _NATS:
+        from rxhub.transport.nats.address import hosts
+
+        return url.scheme, hosts(server_url), ""
     return url.scheme, url.netloc.rpartition("@")[2], url.path
 
 

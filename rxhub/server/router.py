@@ -48,11 +48,11 @@ Test = Callable[[Mapping[str, Any]], bool]
 class Interests(Protocol):
     """Who wants to know what all subscriptions of a router are about."""
 
-    def add(self, id: object, expression: Expression, key: object = None) -> None:
+    def add(self, id: object, expression: Expression, key: object = None) -> object:
         """There is a subscriber."""
         ...
 
-    def remove(self, key: object) -> None:
+    def remove(self, key: object) -> object:
         """There is one less."""
         ...
 

@@ -180,6 +180,11 @@ class Outbox:
         return self._in_flight.get(number)
 
     @property
+    def letters_in_flight(self) -> list[Letter]:
+        """In the order in which they were written last."""
+        return list(self._in_flight.values())
+
+    @property
     def eldest(self) -> Letter | None:
         """The letter in flight that was written before all others."""
         return next(iter(self._in_flight.values()), None)

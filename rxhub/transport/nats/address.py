@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["SCHEMES", "Address"]
+__all__ = ["SCHEMES", "Address", "hosts"]
 
 SCHEMES = ("nats", "tls")
 
 _PORT = 4222
+# nats://one,two is one URL; nats://one,nats://two are two, as NATS's own tools write them.
+_BETWEEN_URLS = re.compile(r",(?=\s*[A-Za-z]+://)")
 
 
 class Address(NamedTuple):
@@ -27,7 +31,7 @@ class Address(NamedTuple):
 
     @classmethod
     def parse(cls, url: str, user: str | None = None, password: str | None = None) -> Address:
-        """Read `nats://host`, `nats://user:password@host:4222,other:4222` or `tls://…`.
+        """Read `nats://host`, `nats://user:password@host:4222,other:4222`, `nats://host,nats://other` or `tls://…`.
 
         Args:
             url: of one server, or of several with commas between them.
@@ -37,22 +41,49 @@ class Address(NamedTuple):
         Raises:
             ValueError: if it is no such URL.
         """
-        scheme, separator, rest = url.partition("://")
-        if not separator or scheme.lower() not in SCHEMES:
-            raise ValueError(f"A NATS server is named nats://host:port or tls://host:port, but {url!r} was given.")
-        credentials, _, hosts = rest.partition("/")[0].rpartition("@")
-        servers = tuple([_server(scheme.lower(), host.strip(), url) for host in hosts.split(",") if host.strip()])
+        servers: list[str] = []
+        credentials = ""
+        for scheme, found, hosts in _split(url):
+            if scheme.lower() not in SCHEMES:
+                raise ValueError(
+                    f"A NATS server is named nats://host:port or tls://host:port, but {_shown(url)} was given."
+                )
+            if "@" in found:
+                raise ValueError(
+                    f"{_shown(url)} has several users; name one, before the first host. An @ in a password is written "
+                    "%40."
+                )
+            credentials = credentials or found
+            servers += [_server(scheme.lower(), host, url) for host in map(str.strip, hosts.split(",")) if host]
         if not servers:
-            raise ValueError(f"No host is named in {url!r}; a NATS server is named nats://host:port.")
+            raise ValueError(f"No host is named in {_shown(url)}; a NATS server is named nats://host:port.")
         name, _, secret = credentials.partition(":")
         if name and not secret:
             # As NATS's own tools read it: what stands alone is a token.
             name, secret = "", name
-        return cls(servers, user or unquote(name) or None, password or unquote(secret) or None)
+        return cls(tuple(servers), user or unquote(name) or None, password or unquote(secret) or None)
 
     def __repr__(self) -> str:
         """Without the password, since representations are logged."""
         return f"Address({','.join(self.servers)} as {self.user!r})"
+
+
+def hosts(url: str) -> str:
+    """The hosts that a URL names, with commas between them and without credentials: what may be shown."""
+    return ",".join([found for _, _, found in _split(url)])
+
+
+def _split(url: str) -> Iterator[tuple[str, str, str]]:
+    """Scheme, credentials and hosts; several times, if each server is named by a URL of its own."""
+    for named in _BETWEEN_URLS.split(url):
+        scheme, _, rest = named.strip().partition("://")
+        credentials, _, hosts = rest.rpartition("@")
+        yield scheme, credentials, hosts.removesuffix("/")
+
+
+def _shown(url: str) -> str:
+    """A URL as messages may show it."""
+    return repr(",".join([f"{scheme}://{hosts}" for scheme, _, hosts in _split(url)]))
 
 
 def _server(scheme: str, host: str, url: str) -> str:
@@ -61,7 +92,9 @@ def _server(scheme: str, host: str, url: str) -> str:
         port = parts.port or _PORT
         name = parts.hostname
     except ValueError as error:
-        raise ValueError(f"{host!r} in {url!r} names no server: {error}.") from error
-    if not name:
-        raise ValueError(f"{host!r} in {url!r} names no server.")
+        raise ValueError(f"{host!r} in {_shown(url)} names no server: {error}.") from None
+    if not name or parts.path or parts.query or parts.fragment:
+        raise ValueError(
+            f"{host!r} in {_shown(url)} names no server; a NATS server is named nats://host:port, and options are none."
+        )
     return f"{scheme}://[{name}]:{port}" if ":" in name else f"{scheme}://{name}:{port}"

@@ -31,16 +31,17 @@ from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.catalogue import catalogue
 from rxhub.transport.nats.filters import Filters
+from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.notes import Notes
-from rxhub.transport.nats.ordered import Ordered
+from rxhub.transport.nats.ordered import Ordered, Place
 from rxhub.transport.nats.publishing import Parcel, Publishing
 from rxhub.transport.nats.pulling import Message
 from rxhub.transport.nats.replay import Playback, Playbacks
 from rxhub.transport.nats.streams import configuration, ensured
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.outbox import Outbox
-from rxhub.transport.payload import read_stored, write_event
+from rxhub.transport.payload import check_depth, read_stored, write_event
 from rxhub.transport.stored import Reader, Span, StreamState
 
 __all__ = ["NatsTransport"]
@@ -50,7 +51,7 @@ _RESENT = 0.75
 _NANOSECONDS = 1_000_000_000
 # A filter that nobody needs any more is kept for that long: what it brings costs less than changing it.
 _LINGERING = 1.0
-# Seconds for an answer that somebody waits for.
+# Seconds for JetStream to answer, after the server has let us in.
 _PATIENCE = 10.0
 # Between two looks whether a hub that was full has room.
 _BREATH = 0.005
@@ -72,7 +73,7 @@ class NatsTransport:
     Attributes:
         name: as given.
         subjects: how topics are named in NATS.
-        position: the sequence behind which the next `open` goes on reading; None is from then on.
+        place: where the next `open` goes on reading; None is from then on.
 
     Raises:
         ValueError: if a stream cannot be called so, or the outbox has no room at all.
@@ -88,7 +89,7 @@ class NatsTransport:
         self._last: _Life | None = None
         self._opening = Lock()
         self.playbacks = Playbacks(self._connected_link)
-        self.position: int | None = None
+        self.place: Place | None = None
 
     @property
     def unsent(self) -> int:
@@ -173,28 +174,32 @@ class NatsTransport:
 
     def send(self, event: Event) -> Future[None]:
         try:
-            parcel = Parcel(event.topic, write_event(event), self.subjects.of(event), str(event.id))
+            argument = write_event(event)
+            check_depth(argument)
+            parcel = Parcel(event.topic, argument, self.subjects.of(event), str(event.id))
             self.outbox.put(parcel)
+        except ProtocolError as error:
+            # Everybody who reads the stream would have to pass over it.
+            return _refused(EventError(f"The event {event.topic} nests deeper than receivers read: {error}"))
         except (EventError, Overflow, HubConnectionError) as error:
-            refused: Future[None] = Future()
-            refused.set_exception(error)
-            return refused
+            return _refused(error)
         return parcel.accepted
 
     def wait_for_room(self, timeout: float) -> bool:
         return self.outbox.wait_for_room(timeout)
 
     def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
-        before = self.filters.subjects
-        self.filters.add(id, expression)
-        if self.filters.subjects is not before:
-            self._changed(0.0)
+        if self.filters.add(id, expression):
+            life = self._life
+            if life is not None:
+                life.widen()
 
     def forget(self, id: str) -> None:
-        before = self.filters.subjects
-        self.filters.remove(id)
-        if self.filters.subjects is not before:
-            self._changed(_LINGERING)
+        if self.filters.remove(id):
+            life = self._life
+            if life is not None:
+                with suppress(RuntimeError):  # the loop of a process that ends
+                    life.loop.call_soon_threadsafe(life.linger)
 
     def read(self, expression: Expression, span: Span, reader: Reader) -> Playback:
         playback = Playback(self.loop, self.subjects, expression, span, reader, self.playbacks.leave)
@@ -235,10 +240,10 @@ class NatsTransport:
         self.outbox.forked()
         self.filters.forked()
 
-    def ended(self, sink: Sink) -> None:
-        """A life was ended; if another one has begun meanwhile, that it is disconnected would be taken for its news."""
+    def ended(self, sink: Sink, reason: str = "", attempts: int = 0) -> None:
+        """A life has ended; if another one has begun meanwhile, that it is disconnected would be taken for its news."""
         if self._life is None:
-            sink.changed(ConnectionState(Phase.DISCONNECTED))
+            sink.changed(ConnectionState(Phase.DISCONNECTED, reason, attempts))
 
     def over(self, life: _Life) -> None:
         """A life has ended by itself."""
@@ -257,12 +262,6 @@ class NatsTransport:
             return refused
         return asyncio.run_coroutine_threadsafe(question(life.notes), life.loop)
 
-    def _changed(self, delay: float) -> None:
-        life = self._life
-        if life is not None:
-            with suppress(RuntimeError):  # the loop of a process that ends
-                life.loop.call_soon_threadsafe(life.change, delay)
-
 
 class _Life:
     """From `open` to `close`. All but the constructor runs on the loop."""
@@ -278,7 +277,8 @@ class _Life:
         self._transport = transport
         self._sink = sink
         self._live: Ordered | None = None
-        self._waiting: deque[Event] = deque()
+        # What the hub has no room for, with its sequence.
+        self._waiting: deque[tuple[int, Event]] = deque()
         self._lingering: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
 
@@ -298,14 +298,16 @@ class _Life:
     def hurry(self) -> None:
         self.link.hurry()
 
-    def change(self, delay: float) -> None:
-        """The filters have changed."""
-        if self._live is None:
-            return
-        if not delay:
-            self._live.change()
-        elif self._lingering is None:
-            self._lingering = self.loop.call_later(delay, self._linger_no_more)
+    def widen(self) -> None:
+        """There is a filter that is not read yet; from any thread, since nothing may be sent before that is known."""
+        live = self._live
+        if live is not None:
+            live.change()
+
+    def linger(self) -> None:
+        """There may be a filter that nobody needs any more."""
+        if self._live is not None and self._lingering is None:
+            self._lingering = self.loop.call_later(_LINGERING, self._linger_no_more)
 
     def end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
         self.ending = self.loop.create_task(self._end(timeout, keep, ended))
@@ -326,26 +328,39 @@ class _Life:
                 logger.error("Connecting ends by a mistake of rxhub's own: %s", error, exc_info=error)
             transport.over(self)
             await self.link.close()
-            sink.changed(ConnectionState(Phase.DISCONNECTED, str(error), 1))
+            transport.ended(sink, str(error), 1)
 
     async def _connect(self) -> None:
         transport, link = self._transport, self.link
         await link.start()
         stream = transport.subjects.stream
-        info = await ensured(link, configuration(stream, replicas=link.replicas))
+        wanted = configuration(stream, replicas=link.replicas)
+        info = await ensured(link, wanted)
         horizon = _RESENT * info["config"]["duplicate_window"] / _NANOSECONDS
-        filters = transport.filters
-        self._live = live = Ordered(stream, self._take, lambda: filters.subjects, start=transport.position)
-        transport.position = None
+        live = Ordered(stream, self._take, transport.filters.adopt, start=transport.place)
+        self._live, transport.place = live, None
+        link.attach(_Upkeep(wanted))
         link.attach(live)
-        await live.settled()
-        link.attach(Publishing(transport.outbox, horizon, lambda: None if live.is_settled else live.settled()))
+        await self._settled(live)
+        link.attach(Publishing(transport.outbox, horizon, live))
         transport.playbacks.resume(link)
         self._sink.changed(ConnectionState(Phase.CONNECTED))
 
+    async def _settled(self, live: Ordered) -> None:
+        """Wait until the stream is read; who connects waits for it, and so not longer than the first line lasts."""
+        line = await self.link.ready()
+        settling = self.loop.create_task(live.settled())
+        try:
+            await asyncio.wait([settling, line.gone], timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            if not settling.done() or self.link.line is None:
+                why = line.gone.result() if line.gone.done() else f"JetStream does not answer within {_PATIENCE:g} s"
+                raise HubConnectionError(f"Connected to NATS at {line.server}, but {why}.")
+        finally:
+            await cancelled(settling)
+
     def _told(self, connected: bool, reason: str, attempts: int) -> None:
         # Of the first connection, and of the last, others tell.
-        if self._live is None or self.link.is_closed:
+        if self._starting is None or not self._starting.done() or self.link.is_closed:
             return
         if connected:
             self._sink.changed(ConnectionState(Phase.CONNECTED))
@@ -372,7 +387,7 @@ class _Life:
             self._done()
             return
         if self._waiting or not self._sink.has_room():
-            self._waiting.append(event)
+            self._waiting.append((message.sequence, event))
             if len(self._waiting) == 1:
                 self.loop.call_later(_BREATH, self._retry)
         else:
@@ -381,7 +396,7 @@ class _Life:
 
     def _retry(self) -> None:
         while self._waiting and self._sink.has_room():
-            self._sink.received(self._waiting.popleft())
+            self._sink.received(self._waiting.popleft()[1])
             self._done()
         if self._waiting and not self.link.is_closed:
             self.loop.call_later(_BREATH, self._retry)
@@ -393,23 +408,51 @@ class _Life:
     async def _end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
         transport = self._transport
         try:
-            if self._starting is not None and not self._starting.done():
-                if self._live is None:
-                    await cancelled(self._starting)
-                else:
-                    await asyncio.wait([self._starting])
             deadline = monotonic() + timeout
+            if self._starting is not None and not self._starting.done():
+                if self._live is not None:
+                    await asyncio.wait([self._starting], timeout=timeout)
+                await cancelled(self._starting)
             while transport.unsent and self._live is not None and monotonic() < deadline:
                 await asyncio.sleep(0.01)
             await self.link.close()
         finally:
+            place = self._place()
+            self._waiting.clear()
+            if self._lingering is not None:
+                self._lingering.cancel()
             transport.ended(self._sink)
             if keep:
                 transport.outbox.again(0.0)
-                transport.position = None if self._live is None else self._live.position
+                transport.place = place
                 ended.set_result(None)
             else:
                 _settle_accounts(transport.outbox, ended)
+
+    def _place(self) -> Place | None:
+        """Where the next life goes on: before what the hub had no room for."""
+        place = None if self._live is None else self._live.place
+        if place is not None and self._waiting:
+            return place._replace(sequence=self._waiting[0][0] - 1)
+        return place
+
+
+class _Upkeep:
+    """Makes the stream if a server is there again that has lost it; a part of a link."""
+
+    def __init__(self, wanted: Mapping[str, Any]) -> None:
+        self._wanted = wanted
+
+    async def run(self, line: Line) -> None:
+        """Once for each line: a stream that somebody deletes while it stands is not made again by us."""
+        await ensured(line, self._wanted)
+        await asyncio.shield(line.gone)
+
+
+def _refused(error: Exception) -> Future[None]:
+    refused: Future[None] = Future()
+    refused.set_exception(error)
+    return refused
 
 
 def _settle_accounts(outbox: Outbox, ended: Future[None]) -> None:

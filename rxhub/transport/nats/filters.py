@@ -19,6 +19,7 @@ Of more filters than a consumer should have, `rxhub.transport.nats.narrowing` ma
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from threading import Lock
 from typing import TypeAlias
 
@@ -28,7 +29,7 @@ from rxhub.expression.access import Way, way
 from rxhub.transport.nats.narrowing import Tree
 from rxhub.transport.nats.subjects import REPLY, Subjects
 
-__all__ = ["Filters", "filters", "merged"]
+__all__ = ["Filters", "filters", "lets_through", "merged"]
 
 MOST = 200
 """Filters of one consumer: a server compares each message of the stream with all of them."""
@@ -49,7 +50,7 @@ def filters(subjects: Subjects, expression: Expression, replies: str | None = No
         Subjects and `head.>`, none of which lies in another; none at all if no event can match.
     """
     found = _outer(_topics(subjects, expression))
-    if replies is not None and _lies_in(subjects.event(REPLY), found):
+    if replies is not None and lets_through(found, subjects.event(REPLY)):
         return found | {replies}
     return found
 
@@ -71,6 +72,11 @@ def merged(filters: Iterable[str], most: int = MOST) -> list[str]:
     return tree.cut(most)
 
 
+def lets_through(filters: AbstractSet[str], subject: str) -> bool:
+    """Whether a subject, or all subjects below a head, lie in one of the filters."""
+    return subject in filters or any(wide in filters for wide in _wider(subject))
+
+
 class Filters:
     """The filters of subscribers who come and go. Thread-safe.
 
@@ -85,19 +91,23 @@ class Filters:
         self._of: dict[object, _Set] = {}
         self._tree = Tree()
         self._merged: list[str] | None = []
+        self._adopted: _Set = frozenset()
         self._lock = Lock()
 
     def __len__(self) -> int:
         """How many subscribers there are."""
         return len(self._of)
 
-    def add(self, id: object, expression: Expression, key: object = None) -> None:
+    def add(self, id: object, expression: Expression, key: object = None) -> bool:
         """There is a subscriber; one with the same key is replaced.
 
         Args:
             id: which replies are addressed to.
             expression: what it wants.
             key: by which it is removed, where several may have the same id; the id if it is not given.
+
+        Returns:
+            Whether it wants what the adopted filters do not let through.
         """
         wanted = filters(self._topics, expression, self._replies_to(id))
         key = id if key is None else key
@@ -107,23 +117,39 @@ class Filters:
             if before != wanted:
                 self._put_in(wanted)
                 self._take_out(before or ())
+            adopted = self._adopted
+            return any(not lets_through(adopted, filter) for filter in wanted)
 
-    def remove(self, key: object) -> None:
-        """There is one less."""
+    def remove(self, key: object) -> bool:
+        """There is one less; whether fewer filters may do now."""
         with self._lock:
             self._take_out(self._of.pop(key, ()))
+            return self._merged is None
 
     @property
     def subjects(self) -> list[str]:
         """The merged filters of all; an empty list if nobody wants anything. The same list until something changes."""
         with self._lock:
-            if self._merged is None:
-                self._merged = self._tree.cut(self._most)
-            return self._merged
+            return self._present()
+
+    def adopt(self) -> list[str]:
+        """The same, for the one who reads by them from now on.
+
+        Whoever adds a subscriber is told whether others are needed than those.
+        """
+        with self._lock:
+            present = self._present()
+            self._adopted = frozenset(present)
+            return present
 
     def forked(self) -> None:
         """Have a new lock; for a child process, where a thread that held the old one is gone."""
         self._lock = Lock()
+
+    def _present(self) -> list[str]:
+        if self._merged is None:
+            self._merged = self._tree.cut(self._most)
+        return self._merged
 
     def _put_in(self, wanted: Iterable[str]) -> None:
         for filter in wanted:
@@ -176,18 +202,13 @@ def _of_condition(subjects: Subjects, condition: Condition) -> _Set:
 
 
 def _in_both(one: _Set, other: _Set) -> _Set:
-    return frozenset(
-        [filter for filter in one if _lies_in(filter, other)] + [filter for filter in other if _lies_in(filter, one)]
-    )
+    inner = [filter for filter in one if lets_through(other, filter)]
+    return frozenset(inner + [filter for filter in other if lets_through(one, filter)])
 
 
 def _outer(filters: _Set) -> _Set:
     """Those that lie in no other."""
     return frozenset([filter for filter in filters if not any(wide in filters for wide in _wider(filter))])
-
-
-def _lies_in(filter: str, others: _Set) -> bool:
-    return filter in others or any(wide in others for wide in _wider(filter))
 
 
 def _wider(filter: str) -> Iterator[str]:

@@ -1,13 +1,15 @@
 """One connection to one NATS server, from its handshake to its end; `rxhub.transport.nats.link` makes the next one.
 
 nats-py could connect again by itself, but gives up for good at the first refusal, which a server that just starts may
-give, and does not tell which requests were on their way.
+give, and does not tell which requests were on their way. And it hangs up politely: it waits until what it has to say is
+taken, by a peer that may never take anything. So whatever ends here is cut at last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, cast
@@ -19,6 +21,7 @@ from nats.aio.msg import Msg
 
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.cancelling import cancelled
 
 __all__ = ["Line"]
 
@@ -31,6 +34,8 @@ _LOOK = 0.5
 # More than any window of ours keeps under way: nats-py drops what comes beyond it.
 _MOST_PENDING = 1_000_000
 
+_DENIED = re.compile(r'permissions violation for publish to "([^"]+)"')
+
 logger = logging.getLogger("rxhub")
 
 
@@ -41,12 +46,14 @@ class Line:
         client: of nats-py.
         server: its URL, without credentials.
         gone: done when the connection has ended; its result says why.
+        denied: called with the subject, in small letters, of what we may not publish.
     """
 
     def __init__(self, server: str) -> None:
         self.client = Client()
         self.server = server
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.denied: Callable[[str], object] | None = None
         self._trouble = ""
         self._watching: asyncio.Task[None] | None = None
 
@@ -63,11 +70,19 @@ class Line:
             HubConnectionError: if it cannot be reached or does not let us in; says why.
         """
         line = cls(server)
+
+        def secret() -> str:
+            # Asked for when it is about to be sent, once it has been settled whether the line is encrypted.
+            if wants_tls and not line.is_encrypted:
+                raise nats.errors.SecureConnWantedError
+            return address.password or ""
+
         who: dict[str, Any] = {}
         if address.user is not None:
-            who = {"user": address.user, "password": address.password or ""}
+            who = {"user": address.user, "password": secret}
         elif address.password is not None:
-            who = {"token": address.password}
+            who = {"token": secret}
+        wants_tls = server.startswith("tls://")
         try:
             async with asyncio.timeout(4 * _PATIENCE):
                 await line.client.connect(
@@ -85,15 +100,31 @@ class Line:
                     skip_subject_validation=True,
                     **who,
                 )
-        except (OSError, nats.errors.Error, TimeoutError) as error:
+                if wants_tls and not line.is_encrypted:
+                    raise nats.errors.SecureConnWantedError
+                if not line.client.is_connected:
+                    raise nats.errors.ProtocolError
+        except Exception as error:
+            # Any at all: what is no NATS server answers what its client does not expect.
             await line.close()
-            why = line._trouble or _told(error)
-            raise HubConnectionError(f"Cannot connect to NATS at {server}: {why}{_hint(why)}") from error
+            raise HubConnectionError(f"Cannot connect to NATS at {server}: {line._why(error)}") from error
         except BaseException:
             await line.close()
             raise
         line._watching = asyncio.create_task(line._watch())
         return line
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, though `gone` may tell of it a moment later."""
+        return self.gone.done() or self.client.is_closed
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the server cannot be overheard by others."""
+        transport = cast("Any", self.client)._transport
+        writer = getattr(transport, "_io_writer", None)
+        return writer is not None and writer.get_extra_info("ssl_object") is not None
 
     @property
     def limit(self) -> int:
@@ -123,8 +154,15 @@ class Line:
                 f"Nobody answers {api} at {self.server}: JetStream is not enabled there, or has no leader at present."
             ) from None
         except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise HubConnectionError(f"{api} was not answered by {self.server}: {_told(error)}") from error
-        told: dict[str, Any] = msgspec.json.decode(answer.data)
+            # A server that forbids something says so to the connection, and does not answer the request.
+            why = self._trouble if "permissions" in self._trouble else _told(error)
+            raise HubConnectionError(f"{api} was not answered by {self.server}: {why}") from error
+        try:
+            told = msgspec.json.decode(answer.data, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise HubConnectionError(
+                f"{api} was answered by something else than JetStream at {self.server}."
+            ) from error
         if error := told.get("error"):
             raise StreamError(
                 error.get("code", 0), error.get("err_code", 0), str(error.get("description", "unknown error")), api
@@ -163,26 +201,61 @@ class Line:
         return self.client.new_inbox()
 
     async def close(self) -> None:
-        """Hang up."""
-        with suppress(Exception):
-            async with asyncio.timeout(_PATIENCE):
-                await self.client.close()
+        """Hang up: what was to be said is said, if the server takes it at once."""
+        if self.gone.done():
+            await self._cut()
         self._end("it was closed")
+        try:
+            with suppress(Exception):
+                async with asyncio.timeout(_PATIENCE):
+                    await self.client.close()
+        finally:
+            await self._cut()
 
     def abandon(self) -> None:
-        """Let go of the socket without a word; for a child process, where it is the parent's."""
-        transport = cast("Any", self.client)._transport
-        writer = getattr(transport, "_bare_io_writer", None)
-        sock = None if writer is None else writer.get_extra_info("socket")
-        if sock is not None:
-            import os
+        """Close this process's copy of the socket without a word; for a child process."""
+        writer = getattr(cast("Any", self.client)._transport, "_bare_io_writer", None)
+        socket = None if writer is None else getattr(writer.get_extra_info("socket"), "_sock", None)
+        if socket is not None:
+            socket.close()
 
-            with suppress(OSError):
-                os.close(sock.fileno())
+    async def _cut(self) -> None:
+        """End the socket and what runs on it, for a client that waits for a peer that does not read."""
+        client: Any = self.client
+        for name in ("_bare_io_writer", "_io_writer"):
+            writer = getattr(client._transport, name, None)
+            if writer is not None:
+                writer.transport.abort()
+        # Who publishes much waits in there for what will not be sent any more.
+        while client._flush_queue is not None and not client._flush_queue.empty():
+            flushed = client._flush_queue.get_nowait()
+            if not flushed.done():
+                flushed.set_result(None)
+        readers = [subscription._wait_for_msgs_task for subscription in client._subs.values()]
+        await cancelled(client._ping_interval_task, client._flusher_task, client._reading_task, *readers)
 
     async def _note(self, error: Exception) -> None:
         self._trouble = _told(error)
-        logger.debug("NATS at %s: %s", self.server, self._trouble)
+        if isinstance(error, (nats.errors.Error, OSError, TimeoutError)):
+            logger.debug("NATS at %s: %s", self.server, self._trouble)
+            if self.denied is not None and (found := _DENIED.search(self._trouble)):
+                self.denied(found[1])
+        else:
+            logger.error("A mistake of rxhub's own: %s", self._trouble, exc_info=error)
+
+    def _why(self, error: Exception) -> str:
+        """Why there is no connection, and what to do."""
+        if isinstance(error, nats.errors.SecureConnWantedError):
+            return "it does not offer TLS, and nothing was said to it. Use nats:// if the network is trusted."
+        if isinstance(error, nats.errors.NoServersError):
+            why = self._trouble or _told(error)
+        elif isinstance(error, TimeoutError):
+            why = f"it takes connections, and does not say within {_PATIENCE} s what a NATS server says."
+        elif isinstance(error, (OSError, nats.errors.Error)):
+            why = _told(error)
+        else:
+            why = f"what it says is not what a NATS server says ({_told(error)})."
+        return f"{why}{_hint(why)}"
 
     async def _watch(self) -> None:
         """Notice that the client has closed itself, which it does not tell if an error came while it hung up."""
@@ -192,7 +265,7 @@ class Line:
 
     async def _closed(self) -> None:
         last = self.client.last_error
-        self._end(self._trouble or ("the connection ended" if last is None else _told(last)))
+        self._end(self._trouble or "it ended" if last is None else _told(last))
 
     def _end(self, reason: str) -> None:
         if not self.gone.done():
@@ -203,7 +276,7 @@ class Line:
 
 def _told(error: BaseException) -> str:
     if isinstance(error, ConnectionRefusedError):
-        return "the connection was refused"  # asyncio tells an address once more, and a number
+        return "connection refused"
     text = str(error).removeprefix("nats: ")
     return text or type(error).__name__
 
@@ -211,6 +284,6 @@ def _told(error: BaseException) -> str:
 def _hint(why: str) -> str:
     if "authorization" in why.lower():
         return ". Give the hub the user and password of the NATS server: EventHub(url, user, password)."
-    if "refused" in why.lower():
+    if "refused" in why or "Connect call failed" in why:
         return ". Is the server running there? `nats-server -js` starts one, as does `rxhub serve --store DIRECTORY`."
-    return "."
+    return "" if why.endswith(".") else "."

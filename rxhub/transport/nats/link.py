@@ -181,11 +181,12 @@ class Link:
             reason = await asyncio.shield(line.gone)
             self.line = None
             self._standing.clear()
+            # First: a part may be waiting for the dead line to take what it says.
+            await line.close()
             for part, task in list(self._parts.items()):
                 await cancelled(task)
                 if part in self._parts:
                     self._parts[part] = None
-            await line.close()
             logger.warning("The connection to NATS at %s ended, and is made again: %s.", line.server, reason)
             if monotonic() - began > _HELD:
                 backoff.reset()
@@ -222,11 +223,11 @@ class Link:
                 self._parts.pop(part, None)
                 return
             except (HubConnectionError, StreamError, nats.errors.Error, OSError) as error:
-                if line.gone.done() or line.client.is_closed:
+                if line.is_over:
                     return
                 logger.warning("%s, and is tried again.", str(error).rstrip("."))
             except Exception as error:
-                if line.gone.done() or line.client.is_closed:
+                if line.is_over:
                     return
                 logger.error("A mistake of rxhub's own, which is tried again: %s", error, exc_info=error)
             if monotonic() - began > _HELD:

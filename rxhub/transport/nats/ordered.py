@@ -3,13 +3,16 @@
 Theory of operation. The server is asked for a consumer that nobody acknowledges, in its memory, which numbers what it
 sends. A number that is missing, a consumer that is gone or a line that broke all lead to the same: another consumer
 is asked for, which begins behind the last event that was taken. So nothing is missed and nothing comes twice, whatever
-breaks, as long as the stream still holds it.
+breaks, as long as the stream still holds it. In a cluster the consumer may live on a server that is behind the others,
+which then begins further back than it was asked to; what was taken before is passed over.
 
-The filters may change meanwhile. The stream's last sequence at that moment is the boundary: the old consumer is
-read up to it, the new one begins behind it. So a filter that is added brings no history with it, one that goes takes
-nothing with it that was under way, and the order stays. Whoever asks for a change is told when the boundary is
-known (`settled`): what is stored after that will come. Boundaries are taken while the reader is still behind an earlier
-one, since it may be held up by somebody who waits for that.
+The filters may change meanwhile. Then, too, another consumer goes on behind the last event that was taken. It would
+bring history with it: of what was stored before the change it passes on only what the filters of that time would have
+let through. The boundary is the stream's last sequence at the moment of the change; whoever asks for a change is
+told when it is known (`settled`), since from then on whatever is stored will come. That does not wait for the reader,
+who may be held up by somebody who waits for just that.
+
+What nobody wants any more may be left out, though it was stored while somebody did.
 """
 
 from __future__ import annotations
@@ -20,22 +23,49 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from threading import Lock
+from time import monotonic
+from typing import Any, NamedTuple
 
 import nats.errors
 
+from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.cancelling import cancelled
+from rxhub.transport.nats.filters import lets_through, merged
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling
-from rxhub.transport.nats.streams import last_sequence
 
-__all__ = ["Ordered", "consumer"]
+__all__ = ["Ordered", "Place", "consumer"]
 
 # Seconds after which the server forgets a consumer of a reader that is gone.
 _FORGOTTEN = 60
+# Seconds for which a consumer is read at least, and how often the time that it takes to make one: else nothing would
+# come while filters change all the time.
+_AT_LEAST, _FOR_MAKING = 0.05, 3
+# Boundaries that may lie before the reader. Beyond them, a little history may come.
+_MOST_ERAS = 64
 _NANOSECONDS = 1_000_000_000
 
 logger = logging.getLogger("rxhub")
+
+
+class Place(NamedTuple):
+    """Where a reader is.
+
+    Attributes:
+        sequence: behind which it goes on.
+        stream: when its stream was made, by which one that was made anew is told.
+    """
+
+    sequence: int
+    stream: str
+
+
+class _Era(NamedTuple):
+    """The filters of the time before a change, and the last sequence of that time."""
+
+    last: int
+    filters: frozenset[str]
 
 
 class Ordered:
@@ -44,8 +74,9 @@ class Ordered:
     Args:
         stream: which.
         take: called with each message. Whoever takes calls `done` when it may be followed by others.
-        filters: the subjects to read; all of the stream's if it gives back none. Asked again after `change`.
-        start: the sequence to begin behind, or an aware time to begin at; None is from now on.
+        filters: the subjects to read; nothing if it gives back none. Asked again after `change`.
+        start: the sequence to begin behind, the place where another reader was, or an aware time to begin at; None is
+            from now on.
         ahead: how many messages may be under way.
 
     Attributes:
@@ -59,28 +90,45 @@ class Ordered:
         take: Callable[[Message], object],
         filters: Callable[[], Sequence[str]],
         *,
-        start: int | datetime | None = None,
+        start: int | Place | datetime | None = None,
         ahead: int = 512,
     ) -> None:
-        self.position: int | None = start if isinstance(start, int) else None
+        self.position: int | None = None
         self.promised: Sequence[str] | None = None
-        self._since = start if isinstance(start, datetime) else None
+        self._made = ""
+        self._since: datetime | None = None
+        if isinstance(start, Place):
+            self.position, self._made = start
+        elif isinstance(start, int):
+            self.position = start
+        else:
+            self._since = start
+        # The highest sequence that is known to have been in the stream.
+        self._known = self.position if self._made and self.position else 0
         self._stream = stream
         self._give = take
         self._filters = filters
         self._ahead = ahead
         self._subjects: list[str] | None = None
+        self._eras: deque[_Era] = deque()
         self._pulling: Pulling | None = None
+        # Up to where the present consumer may be read, once the filters have changed.
+        self._limit: int | None = None
         self._held = 0
-        self._last_turn = 0
-        # The filters to come, each with its boundary.
-        self._plan: deque[tuple[int, list[str]]] = deque()
-        self._planned = asyncio.Event()
-        # The first filters are a change too: until they hold, nothing that is stored is sure to come.
-        self._changes = 1
+        self._last_turn: int = 0
+        self._changes = 0
         self._settled = 0
-        self._told = asyncio.Event()
+        self._counting = Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
+        self._told = asyncio.Event()
+        self._fresh = asyncio.Event()
+        self._spent = asyncio.Event()
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is; None if it has not begun."""
+        return None if self.position is None else Place(self.position, self._made)
 
     def done(self, count: int = 1) -> None:
         """So many messages were dealt with."""
@@ -89,30 +137,35 @@ class Ordered:
             self._pulling.done(count)
 
     def change(self) -> None:
-        """Have the filters asked for again, and read by them from now on."""
-        self._changes += 1
-        self._changed.set()
+        """Have the filters asked for again, and read by them from now on; from any thread.
+
+        From its return on, it is not settled.
+        """
+        with self._counting:
+            self._changes += 1
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop of a process that ends
+                self._loop.call_soon_threadsafe(self._changed.set)
 
     @property
     def is_settled(self) -> bool:
         """Whether what is stored from now on comes by the present filters."""
-        return self._settled >= self._changes
+        return self._settled >= self._changes and self.promised is not None
 
     async def settled(self) -> None:
         """Wait until all changes that were asked for hold for whatever is stored from then on."""
         wanted = self._changes
-        while self._settled < wanted:
+        while self._settled < wanted or self.promised is None:
             self._told.clear()
             await self._told.wait()
 
     async def run(self, line: Line) -> None:
         """Read until cancelled."""
-        if self._subjects is None:
-            await self._begin(line)
-        else:
-            await self._check(line)
+        self._loop = asyncio.get_running_loop()
+        await self._look(line)
+        self._changed.set()
         marking = asyncio.create_task(self._mark(line))
-        going = asyncio.create_task(self._go_through(line))
+        going = asyncio.create_task(self._go_on(line))
         try:
             # Not by a TaskGroup, which cancels each task once; see `cancelled`.
             done, _ = await asyncio.wait([marking, going], return_when=asyncio.FIRST_COMPLETED)
@@ -120,27 +173,30 @@ class Ordered:
         finally:
             await cancelled(marking, going)
 
-    async def _begin(self, line: Line) -> None:
-        changes = self._changes
-        self._changed.clear()
-        subjects = list(self._filters())
-        if self.position is None and self._since is None:
-            self.position = await last_sequence(line, self._stream)
-        self._subjects = subjects
-        self._settle(changes, subjects)
-
-    async def _check(self, line: Line) -> None:
-        """See whether the stream is still the one of before the line broke."""
-        last = await last_sequence(line, self._stream)
-        if self.position is not None and last < self.position:
+    async def _look(self, line: Line) -> int:
+        """The stream's last sequence; see whether it is still the stream that was read before."""
+        info = await line.ask(f"STREAM.INFO.{self._stream}")
+        last: int = info["state"]["last_seq"]
+        made: str = info["created"]
+        if self._made and made != self._made:
+            logger.warning("The stream %s was made anew, and is read from its beginning.", self._stream)
+            self._rewind(0)
+        elif last < self._known:
+            # What comes next has sequences that were there before.
             logger.warning(
-                "The stream %s ends at %d, but %d had been read: it was made anew, and is read from its beginning.",
+                "The stream %s ends at %d, and %d was in it: its server has lost the rest.",
                 self._stream,
                 last,
-                self.position,
+                self._known,
             )
-            self.position = 0
-            self._plan = deque([(0, subjects) for _, subjects in self._plan])
+            self._rewind(min(self.position or 0, last))
+        self._made, self._known = made, last
+        return last
+
+    def _rewind(self, position: int) -> None:
+        self._eras.clear()
+        if self.position is not None:
+            self.position = position
 
     async def _mark(self, line: Line) -> None:
         """For each change, take the present end of the stream for the boundary."""
@@ -148,67 +204,86 @@ class Ordered:
             await self._changed.wait()
             self._changed.clear()
             changes, subjects = self._changes, list(self._filters())
-            if subjects != (self._plan[-1][1] if self._plan else self._subjects):
+            if subjects != self._subjects:
                 try:
-                    boundary = await last_sequence(line, self._stream)
+                    boundary = await self._look(line)
                 except BaseException:
                     self._changed.set()
                     raise
-                self._plan.append((boundary, subjects))
-                self._planned.set()
-            self._settle(changes, subjects)
+                self._leave(boundary)
+                self._subjects = subjects
+                self._fresh.set()
+            self._settled, self.promised = changes, subjects
+            self._told.set()
 
-    def _settle(self, changes: int, subjects: Sequence[str]) -> None:
-        self._settled, self.promised = changes, subjects
-        self._told.set()
-
-    async def _go_through(self, line: Line) -> None:
-        while True:
-            if not self._subjects:
-                # Nobody wants anything.
-                await self._planned.wait()
-            elif not await self._read(line, self._subjects):
-                continue  # where it was, by another consumer
-            boundary, self._subjects = self._plan.popleft()
-            if not self._plan:
-                self._planned.clear()
-            if self.position is None or self.position < boundary:
+    def _leave(self, boundary: int) -> None:
+        """The present filters are those of an era that ends with `boundary`."""
+        if self._subjects is None:
+            if self.position is None and self._since is None:
                 self.position = boundary
+            return
+        if self._limit is None:
+            self._limit = boundary
+        eras = self._eras
+        if not eras or eras[-1].last < boundary:
+            eras.append(_Era(boundary, frozenset(self._subjects)))
+        while eras and not eras[0].filters:
+            # Nobody wanted anything up to there.
+            self.position = max(self.position or 0, eras.popleft().last)
+        if len(eras) > _MOST_ERAS:
+            before, after = eras.popleft(), eras.popleft()
+            eras.appendleft(_Era(after.last, frozenset(merged(before.filters | after.filters))))
+
+    async def _go_on(self, line: Line) -> None:
+        backoff = Backoff(0.02, 2.0)
+        while True:
+            self._fresh.clear()
+            self._limit = None
+            if not self._subjects:
+                await self._fresh.wait()
+            elif not await self._read(line, self._subjects):
+                if self._last_turn:
+                    backoff.reset()
+                else:
+                    await asyncio.sleep(backoff.delay())
+                # Its stream may be gone too, and another one there by its name.
+                await self._look(line)
 
     async def _read(self, line: Line, subjects: list[str]) -> bool:
-        """Read up to the next boundary; False if another consumer is needed for that."""
-        start = self._since if self.position is None else self.position
-        name, _ = await consumer(line, self._stream, subjects, start)
+        """Read by one consumer until the filters change; False if it is gone before."""
+        name = f"rxhub-{line.inbox().rpartition('.')[2]}"
         self._last_turn = 0
-        self._pulling = pulling = Pulling(self._stream, name, self._take, ahead=self._ahead)
+        self._spent.clear()
+        pulling = Pulling(self._stream, name, self._take, ahead=self._ahead)
         # What the last consumer brought and is not dealt with is under way still.
         pulling.held = self._held
-        reading = asyncio.create_task(pulling.run(line))
-        drained = asyncio.create_task(self._drained(line, name))
+        tasks: list[asyncio.Task[None]] = []
         try:
-            await asyncio.wait([reading, drained], return_when=asyncio.FIRST_COMPLETED)
-            if drained.done():
-                drained.result()
-                return True
-            reading.result()
+            began = monotonic()
+            await consumer(line, self._stream, subjects, self._since if self.position is None else self.position, name)
+            pause = max(_AT_LEAST, _FOR_MAKING * (monotonic() - began))
+            self._pulling = pulling
+            reading = asyncio.create_task(pulling.run(line))
+            tasks = [reading, asyncio.create_task(self._until_changed(pause))]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
         except ConsumerGone as error:
             logger.info("The stream %s is read by another consumer: %s", self._stream, error)
+            return False
         finally:
             self._pulling = None
-            await cancelled(reading, drained)
+            await cancelled(*tasks)
             # It would be forgotten by itself, a minute later.
             with suppress(nats.errors.Error, OSError):
                 await line.client.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}")
-        return False
+        return True
 
-    async def _drained(self, line: Line, consumer: str) -> None:
-        """Wait until there is a boundary and everything before it has come."""
-        await self._planned.wait()
-        while self.position is None or self.position < self._plan[0][0]:
-            info = await line.ask(f"CONSUMER.INFO.{self._stream}.{consumer}")
-            if not info["num_pending"] and info["delivered"]["consumer_seq"] <= self._last_turn:
-                return
-            await asyncio.sleep(0.005)
+    async def _until_changed(self, pause: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._spent.wait()
+        await self._fresh.wait()
 
     def _take(self, message: Message) -> None:
         pulling = self._pulling
@@ -218,18 +293,29 @@ class Ordered:
             pulling.fail(f"message {self._last_turn + 1} was expected, and {message.turn} came")
             return
         self._last_turn = message.turn
-        if self._plan and message.sequence > (boundary := self._plan[0][0]):
-            # The next consumer brings it; and before the boundary there is nothing more.
-            self.position = max(boundary, self.position or 0)
+        sequence, eras = message.sequence, self._eras
+        if self.position is not None and sequence <= self.position:
             pulling.done()
             return
-        self.position = message.sequence
+        if self._limit is not None and sequence > self._limit:
+            # What has come between for the new filters, the next consumer brings, and this with it.
+            self._spent.set()
+            pulling.done()
+            return
+        self.position = sequence
+        self._known = max(self._known, sequence)
+        if eras:
+            while eras and eras[0].last < sequence:
+                eras.popleft()
+            if eras and not lets_through(eras[0].filters, message.subject):
+                pulling.done()
+                return
         self._held += 1
         self._give(message)
 
 
 async def consumer(
-    line: Line, stream: str, subjects: Sequence[str], start: int | datetime | None = None
+    line: Line, stream: str, subjects: Sequence[str], start: int | datetime | None = None, name: str = ""
 ) -> tuple[str, int]:
     """Make a consumer that nobody acknowledges, and which the server forgets a minute after nobody reads it any more.
 
@@ -238,6 +324,7 @@ async def consumer(
         stream: which.
         subjects: to read, none of which overlap; all of the stream's if there are none.
         start: the sequence to begin behind, or an aware time to begin at; None is from now on.
+        name: of the consumer; a new one if it is not given.
 
     Returns:
         Its name, and how many messages there are for it.
@@ -246,7 +333,7 @@ async def consumer(
         StreamError: if JetStream refuses it, as it does where there is no such stream.
         HubConnectionError: if nobody answers.
     """
-    name = f"rxhub-{line.inbox().rpartition('.')[2]}"
+    name = name or f"rxhub-{line.inbox().rpartition('.')[2]}"
     config: dict[str, Any] = {
         "name": name,
         "ack_policy": "none",

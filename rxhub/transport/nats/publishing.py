@@ -7,17 +7,20 @@ that is under way is sent again; the stream knows the ids of what it has stored 
 stores none of them twice. Beyond that window nobody could tell, so what has been under way for three quarters of it is
 given up, and its publisher is told that it may or may not be stored.
 
-What the stream refuses for a reason that stays (it is full, the message is too large) is not sent again.
+What the stream refuses for a reason that stays (it is full, the message is too large, we may not) is not sent again.
+
+A copy keeps its number on a line, so that the answer to an earlier one counts: over a slow line it comes after the
+message was sent again, and would else never come in time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from hashlib import sha256
+from itertools import count
 from time import monotonic
-from typing import Any
+from typing import Protocol
 
 import msgspec
 from nats.aio.msg import Msg
@@ -27,7 +30,7 @@ from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.line import Line
 from rxhub.transport.outbox import Letter, Outbox
 
-__all__ = ["MESSAGE_ID", "Parcel", "Publishing", "message_id"]
+__all__ = ["MESSAGE_ID", "Parcel", "Publishing", "Settling", "message_id"]
 
 MESSAGE_ID = "Nats-Msg-Id"
 
@@ -35,8 +38,16 @@ WINDOW = 512
 """How many messages are under way at a time."""
 
 PATIENCE = 5.0
-"""Seconds after which a message without an answer is sent again."""
+"""Seconds after which a message without an answer is sent again; longer each time that none has come meanwhile."""
 
+_LONGEST_PATIENCE = 40.0
+# Codes and numbers of answers that will be others soon: the cluster has no leader, the server is busy, or another copy
+# of the message is on its way through it.
+_FOR_NOW = (409, 429, 503)
+# And such as are not, though their code says so: the store is full, or may not grow.
+_STORE_FAILED, _NO_RESOURCES = 10077, 10023
+# What a message has in its headers beyond their names and values.
+_HEADER, _EACH_HEADER = 12, 4
 _LONGEST_ID = 200
 _HASHED = "sha256:"
 
@@ -54,19 +65,57 @@ class Parcel(Letter):
         headers: further headers.
     """
 
-    __slots__ = ("headers", "subject")
+    __slots__ = ("headers", "number", "subject")
 
     def __init__(
         self, topic: str, argument: str, subject: str, identifier: str, headers: dict[str, str] | None = None
     ) -> None:
         super().__init__(topic, argument)
         self.subject = subject
-        self.headers = {MESSAGE_ID: message_id(identifier), **(headers or {})}
+        self.headers = {MESSAGE_ID: message_id(identifier or argument), **(headers or {})}
+        # By which its answer is known; 0 before it was written.
+        self.number = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of its headers, at most: the server counts them as part of the message."""
+        return _HEADER + sum([len(name) + 4 * len(value) + _EACH_HEADER for name, value in self.headers.items()])
+
+
+class Settling(Protocol):
+    """Who reads the stream (`rxhub.transport.nats.ordered.Ordered`)."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what is stored from now on comes to all who want it."""
+        ...
+
+    async def settled(self) -> None:
+        """Wait until it does."""
+        ...
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Answer(msgspec.Struct):
+    """What the server answers; without an error, the message is stored."""
+
+    error: _Error | None = None
 
 
 def message_id(identifier: str) -> str:
     """An event's id as a header's value; of one that a header cannot carry, a hash."""
-    if len(identifier) <= _LONGEST_ID and identifier.isascii() and identifier.isprintable() and " " not in identifier:
+    if (
+        identifier
+        and len(identifier) <= _LONGEST_ID
+        and identifier.isascii()
+        and identifier.isprintable()
+        and " " not in identifier
+    ):
         return identifier
     return _HASHED + sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -77,16 +126,14 @@ class Publishing:
     Args:
         outbox: of parcels.
         horizon: seconds after which what was sent, and may be stored, is not sent again.
-        ready: waited for before something new is sent.
+        reading: waited for before something is sent, so that our own subscribers see what is published after they came.
     """
 
-    def __init__(
-        self, outbox: Outbox, horizon: float, ready: Callable[[], Awaitable[None] | None] = lambda: None
-    ) -> None:
+    def __init__(self, outbox: Outbox, horizon: float, reading: Settling | None = None) -> None:
         self.horizon = horizon
         self._outbox = outbox
-        self._ready = ready
-        self._number = 0
+        self._reading = reading
+        self._patience = PATIENCE
         self._prefix = 0
         self._under_way = 0
         self._wake = asyncio.Event()
@@ -97,9 +144,11 @@ class Publishing:
         outbox, loop = self._outbox, asyncio.get_running_loop()
         inbox = line.inbox()
         self._prefix = len(inbox) + 1
+        self._patience = PATIENCE
         self._take_back()
         backoff = Backoff(0.1, 2.0)
         end = await line.subscribe(f"{inbox}.*", self._answered)
+        line.denied = self._denied
         try:
             while True:
                 if self._troubled:
@@ -108,8 +157,8 @@ class Publishing:
                     self._take_back()
                 elif not self._under_way:
                     backoff.reset()
-                if (waiting := self._ready()) is not None:
-                    await waiting
+                if outbox.waiting and not self._is_ready and self._reading is not None:
+                    await self._reading.settled()
                 await self._write(line, inbox)
                 self._wake.clear()
                 # First the bell, then the look: who rings in between is not missed.
@@ -121,52 +170,83 @@ class Publishing:
             outbox.bell = None
             await end()
 
+    @property
+    def _is_ready(self) -> bool:
+        return self._reading is None or self._reading.is_settled
+
     async def _write(self, line: Line, inbox: str) -> None:
         outbox, publish, limit = self._outbox, line.client.publish, line.limit
         now = monotonic()
-        while self._under_way < WINDOW and not self._troubled and (letter := outbox.take()) is not None:
+        # Whether new filters are in force is asked when a letter is there, since who subscribes first and publishes
+        # then may do both in this moment.
+        while self._under_way < WINDOW and not self._troubled and outbox.waiting and self._is_ready:
+            letter = outbox.take()
             assert isinstance(letter, Parcel)
+            letter.number = letter.number or next(_numbers)
             payload = letter.argument.encode()
-            self._number += 1
-            outbox.wrote(letter, self._number, now)
+            outbox.wrote(letter, letter.number, now)
             self._under_way += 1
-            if len(payload) > limit:
-                self._settle(self._number, _too_large(letter, len(payload), limit))
-                continue
-            await publish(letter.subject, payload, f"{inbox}.{self._number}", letter.headers)
+            if letter.first < now - self.horizon:
+                self._settle(letter.number, self._too_late(letter))
+            elif (size := len(payload) + letter.size) > limit:
+                self._settle(letter.number, _too_large(letter, size, limit))
+            else:
+                await publish(letter.subject, payload, f"{inbox}.{letter.number}", letter.headers)
 
     async def _rest(self) -> None:
         """Until there is something to do."""
         eldest = self._outbox.eldest
+        patience = None if eldest is None else max(0.0, eldest.written + self._patience - monotonic())
         try:
-            async with asyncio.timeout(None if eldest is None else max(0.0, eldest.written + PATIENCE - monotonic())):
+            async with asyncio.timeout(patience):
                 await self._wake.wait()
         except TimeoutError:
             if self._outbox.eldest is eldest:
-                self._troubled = f"no answer has come for {PATIENCE:g} s"
+                self._troubled = f"no answer has come for {self._patience:g} s"
+                self._patience = min(2 * self._patience, _LONGEST_PATIENCE)
 
     async def _answered(self, msg: Msg) -> None:
         number = int(msg.subject[self._prefix :])
-        data = msg.data
-        if data and b'"error"' not in data:
+        self._patience = PATIENCE
+        if not msg.data:
+            answer = _NOBODY
+        else:
+            try:
+                answer = _decoder.decode(msg.data)
+            except msgspec.MsgspecError as error:
+                logger.warning("Something else than JetStream answers what is published: %s", error)
+                return
+        if answer.error is None:
             self._settle(number, None)
         else:
-            self._refused(number, msg)
-        if self._under_way <= WINDOW // 2:
+            self._refused(number, answer.error)
+        if self._outbox.waiting and self._under_way <= WINDOW // 2:
             self._wake.set()
 
-    def _refused(self, number: int, msg: Msg) -> None:
+    def _refused(self, number: int, error: _Error) -> None:
         letter = self._outbox[number]
         if letter is None:
             return
-        told: dict[str, Any] = msgspec.json.decode(msg.data)["error"] if msg.data else {"code": 503}
-        description = str(told.get("description", "nobody stores it"))
-        if told.get("code") == 503:
-            # No leader at present, or not yet: all that is under way will be sent again, in its order.
-            self._troubled = description
+        stays = error.err_code == _NO_RESOURCES or (
+            # A store that is closed belongs to a server that ends.
+            error.err_code == _STORE_FAILED and "closed" not in error.description
+        )
+        if error.code in _FOR_NOW and not stays:
+            # All that is under way will be sent again, in its order.
+            self._troubled = error.description
             self._wake.set()
             return
-        self._settle(number, Refused(f"The stream does not take {letter.topic}: {description}."))
+        self._settle(number, Refused(f"The stream does not take {letter.topic}: {error.description}."))
+
+    def _denied(self, subject: str) -> None:
+        """The server forbids to publish under a subject, whose case it does not tell."""
+        for letter in self._outbox.letters_in_flight:
+            assert isinstance(letter, Parcel)
+            if letter.subject.lower() == subject:
+                self._settle(
+                    letter.number,
+                    Refused(f"The NATS server does not permit to publish {letter.topic}, as {letter.subject}."),
+                )
 
     def _settle(self, number: int, error: Exception | None) -> None:
         letter = self._outbox.acknowledged(number)
@@ -178,12 +258,22 @@ class Publishing:
     def _take_back(self) -> None:
         self._troubled, self._under_way = "", 0
         for letter in self._outbox.again(monotonic() - self.horizon):
-            error = HubConnectionError(
-                f"{letter.topic} was given up: no answer has come for {self.horizon:g} s, and the stream would no "
-                "longer tell a second copy of it. It may be stored, or may be not."
-            )
-            logger.error("%s", error)
-            letter.settle(error)
+            letter.settle(self._too_late(letter))
+
+    def _too_late(self, letter: Letter) -> HubConnectionError:
+        error = HubConnectionError(
+            f"{letter.topic} was given up: no answer has come for {self.horizon:g} s, and the stream would no "
+            "longer tell a second copy of it. It may be stored, or may be not."
+        )
+        logger.error("%s", error)
+        return error
+
+
+_decoder = msgspec.json.Decoder(_Answer)
+# The stream is gone, or JetStream.
+_NOBODY = _Answer(_Error(503, description="there is no stream for it"))
+# A letter may outlive the one who has written it first.
+_numbers = count(1)
 
 
 def _too_large(letter: Letter, size: int, limit: int) -> EventError:

@@ -167,14 +167,17 @@ class Pulling:
         end = await line.subscribe(inbox, self._receive, self._is_drained)
         try:
             while True:
+                # First: what happens while something below is awaited is looked at by the next turn.
+                self._wake.clear()
+                self._heard = False
+                if self._refused:
+                    raise ConsumerGone(self._consumer, self._refused)
                 if self._paused:
                     self._paused = False
                     await self._check(line)
                     await asyncio.sleep(_PAUSE)
                 if self._has_room:
                     await self._pull(line, inbox, self.ahead - self._coming - self.held)
-                self._wake.clear()
-                self._heard = False
                 try:
                     async with asyncio.timeout(2.5 * _HEARTBEAT):
                         await self._wake.wait()
@@ -183,8 +186,6 @@ class Pulling:
                         logger.info("The consumer %s of %s is silent, and asked again.", self._consumer, self._stream)
                         self._coming = 0
                         await self._check(line)
-                if self._refused:
-                    raise ConsumerGone(self._consumer, self._refused)
         finally:
             await end()
 
@@ -215,15 +216,17 @@ class Pulling:
     async def _receive(self, msg: Msg) -> None:
         self._heard = True
         headers = msg.headers
-        # What holds no data may still be a message; but no message is without a place to acknowledge it.
-        if headers is not None and not msg.reply.startswith("$JS.ACK.") and "Status" in headers:
-            self._status(headers)
+        if not msg.reply.startswith("$JS.ACK."):
+            # What holds no data may still be a message; but no message is without a place to acknowledge it.
+            if headers is not None and "Status" in headers:
+                self._status(headers)
             return
+        message = Message(msg)
         if headers is not None and self._group:
             self.pin = headers.get("Nats-Pin-Id", self.pin)
         self._coming -= 1
         self.held += 1
-        self._take(Message(msg))
+        self._take(message)
 
     def _status(self, headers: Mapping[str, str]) -> None:
         status, description = headers["Status"], headers.get("Description", "")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from rxhub.errors import HubConnectionError, StreamError
+from rxhub.transport.nats.filters import lets_through
 
 __all__ = [
     "DUPLICATE_WINDOW",
@@ -28,6 +29,7 @@ NO_CONSUMER = 10014
 """JetStream's number for "consumer not found"."""
 
 _NAME_IN_USE = 10058
+_NO_CLUSTER = 10074
 _NANOSECONDS = 1_000_000_000
 
 
@@ -80,14 +82,14 @@ async def ensured(asking: Asking, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         asking: whom.
-        wanted: the configuration, of which a cluster that has fewer servers gets fewer replicas.
+        wanted: the configuration. Of servers that are no cluster, each stores what it gets by itself.
 
     Returns:
         JetStream's information, with `config` and `state`.
 
     Raises:
         StreamError: if it cannot be made, or another stream has its subjects.
-        HubConnectionError: if nobody answers.
+        HubConnectionError: if nobody answers, or the stream that is there cannot be used.
     """
     name = wanted["name"]
     try:
@@ -95,20 +97,33 @@ async def ensured(asking: Asking, wanted: Mapping[str, Any]) -> dict[str, Any]:
     except StreamError as error:
         if error.number != NO_STREAM:
             raise
-        try:
-            found = await asking.ask(f"STREAM.CREATE.{name}", wanted, timeout=10.0)
-        except StreamError as refused:
-            # Another hub was quicker; it may have asked for other limits.
-            if refused.number != _NAME_IN_USE:
-                raise
-            found = await asking.ask(f"STREAM.INFO.{name}")
-    missing = set(wanted["subjects"]) - set(found["config"].get("subjects") or ())
+        found = await _made(asking, name, wanted)
+    config = found["config"]
+    stored = frozenset(config.get("subjects") or ())
+    missing = [subject for subject in wanted["subjects"] if not lets_through(stored, subject)]
     if missing:
         raise HubConnectionError(
-            f"The stream {name} was not made by rxhub: it does not store {', '.join(sorted(missing))}. Give the hub "
-            "another stream=…, or add these subjects to it."
+            f"The stream {name} was not made by rxhub: it does not store {', '.join(missing)}. Give the hub another "
+            "stream=…, or add these subjects to it."
+        )
+    if config.get("no_ack") or config.get("retention", "limits") != "limits":
+        raise HubConnectionError(
+            f"The stream {name} was not made by rxhub: it is one that confirms nothing, or that forgets what somebody "
+            "has read (no_ack, retention). Give the hub another stream=…."
         )
     return found
+
+
+async def _made(asking: Asking, name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return await asking.ask(f"STREAM.CREATE.{name}", wanted, timeout=10.0)
+    except StreamError as refused:
+        if refused.number == _NO_CLUSTER and wanted["num_replicas"] > 1:
+            return await _made(asking, name, {**wanted, "num_replicas": 1})
+        # Another hub was quicker; it may have asked for other limits.
+        if refused.number != _NAME_IN_USE:
+            raise
+        return await asking.ask(f"STREAM.INFO.{name}")
 
 
 async def last_sequence(asking: Asking, name: str) -> int:
