@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import bridge, demo, doctor, explain, filter, listen, plugins, publish, replay, serve, streams, user
+from rxhub.cli import (
+    bridge,
+    dead,
+    demo,
+    doctor,
+    explain,
+    filter,
+    listen,
+    plugins,
+    publish,
+    replay,
+    serve,
+    streams,
+    user,
+)
 
 __all__ = ["app"]
 
@@ -31,6 +45,7 @@ app.command("serve")(serve.command)
 app.command("bridge")(bridge.command)
 app.add_typer(streams.group, name="streams")
 app.add_typer(user.group, name="user")
+app.add_typer(dead.group, name="dead")
 
 
 def _print_version(wanted: bool) -> None:

@@ -21,6 +21,7 @@ from rxhub.cli.status import Status, complain, ending
 __all__ = ["command"]
 
 _GRACE = 10.0
+_FAREWELL = 1.0
 _REPORT = 60.0
 _TICK = 0.25
 # What the server sends while the bridge is busy; then it is not read, for a moment.
@@ -81,7 +82,12 @@ def command(
             bridge.target.connect()
             bridge.source.connect()
             way = f"{bridge.source.get_server_url()} → {stream} at {bridge.target.get_server_url()}"
-            counts, by = _run(bridge, way)
+            try:
+                counts, by = _run(bridge, way)
+            except BaseException:
+                bridge.target.close(0)
+                raise
+            bridge.target.close(_FAREWELL)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     complain(f"ended: {bridge.counts}")

@@ -48,8 +48,17 @@ Stream = Annotated[
 
 
 @contextmanager
-def connected(server: str, user: str | None, key: str | None, stream: str | None = None) -> Generator[EventHub]:
+def connected(
+    server: str, user: str | None, key: str | None, stream: str | None = None, hint: str = "--server"
+) -> Generator[EventHub]:
     """A hub for the time of a command, connected and handled in the background.
+
+    Args:
+        server: its URL.
+        user: who connects.
+        key: the user's.
+        stream: of `nats://`.
+        hint: which options are to blame for what cannot be an address.
 
     Raises:
         HubConnectionError: if the server cannot be reached, or does not let us in.
@@ -58,7 +67,7 @@ def connected(server: str, user: str | None, key: str | None, stream: str | None
         # What is not printed yet holds the server up, instead of being dropped or filling the memory.
         hub = EventHub(server, user, key, overflow="block", inbox=1_000, stream=stream)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--server") from None
+        raise typer.BadParameter(str(error), param_hint=hint) from None
     with hub:
         if not hub.connected:
             hub.connect()

@@ -16,10 +16,10 @@ from rxhub.event import Event
 from rxhub.handling import Handling
 from rxhub.hub.attaching import Attaching
 from rxhub.hub.connecting import Connecting
-from rxhub.hub.keeping import Keeping
+from rxhub.hub.groups import Groups
+from rxhub.hub.history import History
 from rxhub.hub.life import Life
 from rxhub.hub.publishing import Publishing
-from rxhub.hub.remembering import Remembering
 from rxhub.hub.subscribing import Subscribing
 from rxhub.inbox import Action, Inbox
 from rxhub.lifetime import watch
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["EventHub"]
 
 
-class EventHub(Connecting, Subscribing, Publishing, Remembering, Keeping, Attaching, Life):
+class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, Life):
     """Routes events to subscribers in order of priority, and lets them stop, reply and compose.
 
     Args:
@@ -98,6 +98,7 @@ class EventHub(Connecting, Subscribing, Publishing, Remembering, Keeping, Attach
         self._closing = Flag()
         self._plugins = None
         self._bridges = {}
+        self._processings = set()
         self.events = OwnedSubject(serialize=True)
         self.scheduler = self._Scheduler(self._inbox)
         self._publisher = Publisher(

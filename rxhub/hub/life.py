@@ -22,6 +22,7 @@ from rxhub.transport.loop import in_its_thread
 
 if TYPE_CHECKING:
     from rxhub.hub.hub import EventHub
+    from rxhub.transport.nats.processing.processing import Processing
 
 __all__ = ["Life"]
 
@@ -106,6 +107,9 @@ class Life(Parts):
                 that runs longer keeps running; the observables then complete when it has ended.
         """
         end = monotonic() + timeout
+        # First: what a handler publishes at its end still goes out.
+        for processing in self._begin_to_stop(timeout):
+            processing.stop(max(0.0, end - monotonic()))
         sent = self._begin_to_close(timeout)
         if sent is None:
             return
@@ -121,6 +125,13 @@ class Life(Parts):
         with suppress(TimeoutError, HubConnectionError):
             sent.result(max(0.0, end - monotonic()) + 2.0)
         self._end_closing(sent)
+
+    def _begin_to_stop(self, timeout: float) -> list[Processing]:
+        """Have all processings stop at the same time; which they are."""
+        processings = list(self._processings)
+        for processing in processings:
+            processing.begin_to_stop(timeout)
+        return processings
 
     def _begin_to_close(self, timeout: float) -> Future[None] | None:
         """Take nothing new; what is done when all has been sent, or None if the hub was closed before."""
@@ -159,6 +170,8 @@ class Life(Parts):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         runner, self._runner = self._runner, None
+        for processing in self._begin_to_stop(PATIENCE):
+            await processing.astop(PATIENCE)
         sent = self._begin_to_close(PATIENCE)
         if sent is not None:
             # As close(), but the loop goes on meanwhile.
@@ -212,3 +225,6 @@ class Life(Parts):
             if isinstance(subscriber.callback, Pipeline):
                 subscriber.callback.renew_lock()
         self._link.forked()
+        for processing in list(self._processings):
+            processing.forked()
+        self._processings.clear()

@@ -20,6 +20,7 @@ from rxhub.subject import Subject
 if TYPE_CHECKING:
     from rxhub.plugins import Plugins
     from rxhub.signal_bridge import SignalBridge
+    from rxhub.transport.nats.processing.processing import Processing
 
 __all__ = ["Parts"]
 
@@ -42,3 +43,4 @@ class Parts:
     _removed: deque[Pipeline]
     _plugins: Plugins | None
     _bridges: dict[tuple[int, str], SignalBridge]
+    _processings: set[Processing]

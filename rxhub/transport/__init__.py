@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rxhub.errors import NotDurable
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.state import ConnectionState
 from rxhub.transport.stored import Reader, Reading, Span, StreamState
+
+if TYPE_CHECKING:
+    from rxhub.transport.nats.dead import DeadLetters
+    from rxhub.transport.nats.processing.group import Since
+    from rxhub.transport.nats.processing.plan import Plan
+    from rxhub.transport.nats.processing.processing import Processing
 
 __all__ = ["Durable", "Sink", "Transport", "durable"]
 
@@ -113,6 +119,35 @@ class Durable(Transport, Protocol):
         """The text under a key; None if there is none."""
         ...
 
+    def process(
+        self,
+        plan: Plan,
+        handler: Callable[[Event], object],
+        since: Since,
+        replace: bool,
+        parted: Callable[[Processing], object],
+    ) -> Processing:
+        """Handle events as one process of a group, from now on; waits for the server.
+
+        Args:
+            plan: what is to be done.
+            handler: called with each event.
+            since: where a new group begins.
+            replace: whether the terms of the plan replace those of a group that has others.
+            parted: called when it has ended, on the network's loop.
+
+        Raises:
+            HubConnectionError: if no server can be reached.
+            StreamError: if JetStream refuses something.
+            GroupError: if the group has other terms.
+        """
+        ...
+
+    @property
+    def dead(self) -> DeadLetters:
+        """The events that groups could not handle."""
+        ...
+
 
 def durable(transport: Transport, what: str) -> Durable:
     """The transport as one that keeps events.
@@ -127,6 +162,7 @@ def durable(transport: Transport, what: str) -> Durable:
     if isinstance(transport, Durable):
         return transport
     raise NotDurable(
-        f"{what} needs events that are kept, and this hub's transport keeps none. Use NATS JetStream: "
-        'EventHub("nats://host", user, password, stream="events").'
+        f"{what} needs events that are kept, and this hub's transport keeps none. Make the hub on NATS JetStream: "
+        'EventHub("nats://host:4222", user, password, stream="studio"); `rxhub serve --store DIRECTORY` runs what it '
+        "takes on one machine."
     )

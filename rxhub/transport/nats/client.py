@@ -30,11 +30,15 @@ from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.catalogue import catalogue
+from rxhub.transport.nats.dead import DeadLetters
 from rxhub.transport.nats.filters import Filters
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.notes import Notes
 from rxhub.transport.nats.ordered import Ordered, Place
+from rxhub.transport.nats.processing.group import Since
+from rxhub.transport.nats.processing.plan import Plan
+from rxhub.transport.nats.processing.processing import Processing
 from rxhub.transport.nats.publishing import Parcel, Publishing
 from rxhub.transport.nats.pulling import Message
 from rxhub.transport.nats.replay import Playback, Playbacks
@@ -146,6 +150,23 @@ class NatsTransport:
             # Ctrl-C: who does not wait for it does not want it.
             future.cancel()
             raise
+
+    def process(
+        self,
+        plan: Plan,
+        handler: Callable[[Event], object],
+        since: Since,
+        replace: bool,
+        parted: Callable[[Processing], object],
+    ) -> Processing:
+        # On a connection of its own: it neither waits for what is published, nor ends with `close`.
+        processing = Processing(self.address, self.subjects, self.name, plan)
+        processing.start(handler, since, replace, self.call, parted)
+        return processing
+
+    @property
+    def dead(self) -> DeadLetters:
+        return DeadLetters(self, self.subjects)
 
     def hold(self) -> None:
         self.outbox.reopen()

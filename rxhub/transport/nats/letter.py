@@ -98,7 +98,7 @@ class DeadLetter:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as JSON has it; an event that cannot be read as text, with the bytes that are no UTF-8 replaced."""
+        """Everything as JSON has it; what is no event as text, in which bytes that are no UTF-8 are replaced."""
         event = self.event
         return {
             "id": self.id,

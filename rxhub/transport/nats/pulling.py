@@ -25,7 +25,9 @@ from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
 __all__ = ["ConsumerGone", "Message", "Pulling"]
 
 _EXPIRES = 30.0
-_HEARTBEAT = 5.0
+# A consumer of one copy dies with its server, and nothing but silence tells of that.
+_HEARTBEAT = 1.0
+_ANSWER = 2.0
 # As many may be handled for minutes each.
 _FEW = 32
 _NANOSECONDS = 1_000_000_000
@@ -138,6 +140,7 @@ class Pulling:
         self._refused = ""
         self._paused = False
         self._heard = False
+        self._is_finished = False
 
     def done(self, count: int = 1) -> None:
         """So many messages less are held."""
@@ -156,8 +159,13 @@ class Pulling:
         self._refused = why
         self._wake.set()
 
+    def finish(self) -> None:
+        """Have `run` return."""
+        self._is_finished = True
+        self._wake.set()
+
     async def run(self, line: Line) -> None:
-        """Pull until cancelled.
+        """Pull until cancelled, or finished.
 
         Raises:
             ConsumerGone: if it is there no more.
@@ -166,7 +174,7 @@ class Pulling:
         self._coming, self._refused, self._paused = 0, "", False
         end = await line.subscribe(inbox, self._receive, self._is_drained)
         try:
-            while True:
+            while not self._is_finished:
                 # First: what happens while something below is awaited is looked at by the next turn.
                 self._wake.clear()
                 self._heard = False
@@ -207,7 +215,7 @@ class Pulling:
 
     async def _check(self, line: Line) -> None:
         try:
-            await line.ask(f"CONSUMER.INFO.{self._stream}.{self._consumer}")
+            await line.ask(f"CONSUMER.INFO.{self._stream}.{self._consumer}", timeout=_ANSWER)
         except StreamError as error:
             if error.number in (NO_CONSUMER, NO_STREAM):
                 raise ConsumerGone(self._consumer, error.description) from error

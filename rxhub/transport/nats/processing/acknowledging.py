@@ -52,11 +52,13 @@ class Acknowledging:
             self._due.clear()
             await self._due.wait()
 
-    async def vouch(self, line: Line, replies: list[str]) -> bool:
-        """Tell that these are still being worked on; whether it could be told."""
-        with suppress(nats.errors.Error, OSError):
-            for reply in replies:
-                await line.client.publish(reply, IN_PROGRESS)
+    async def vouch(self, line: Line, replies: list[str], timeout: float) -> bool:
+        """Tell that these are still being worked on; whether the server has heard it within so many seconds."""
+        with suppress(nats.errors.Error, OSError, TimeoutError):
+            async with asyncio.timeout(timeout):
+                for reply in replies:
+                    await line.client.publish(reply, IN_PROGRESS)
+                await line.client.flush()
             return True
         return False
 

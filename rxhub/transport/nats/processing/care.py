@@ -26,6 +26,7 @@ from rxhub.transport.nats.processing.reporting import Failure, Reporter
 from rxhub.transport.nats.processing.retrying import Retrying
 from rxhub.transport.nats.storing import stored
 from rxhub.transport.nats.subjects import Subjects
+from rxhub.transport.payload import read_stored
 
 __all__ = ["Care", "NeverEnded", "Ward"]
 
@@ -75,6 +76,7 @@ class Care:
         attempts: what the group knows of them.
         handled: the ids of those that were handled, if they are stored.
         keeps_place: whether a failing job stays with us, so that those behind it wait, instead of coming again later.
+        concurrency: how many handlers run at a time.
         reporter: where failures are logged.
     """
 
@@ -88,6 +90,7 @@ class Care:
         attempts: Attempts,
         handled: Handled | None,
         keeps_place: bool,
+        concurrency: int,
         reporter: Reporter,
     ) -> None:
         self._ward = ward
@@ -100,6 +103,7 @@ class Care:
         self._keeps_place = keeps_place
         self._reporter = reporter
         self._alone = asyncio.Lock()
+        self._places = asyncio.Semaphore(concurrency)
 
     async def begin(self, job: Job) -> None:
         """See a job through that has not been run yet, once it is known what the group knows of it.
@@ -116,7 +120,7 @@ class Care:
                 ward.settle(job, ACK)
                 return
         if message.delivered == 1:
-            await self.end(job, await ward.run_handler(job))
+            await self.end(job, await self._run(job))
             return
         tried = await self._surely(job, lambda: self._attempts.get(message))
         job.attempt, job.is_noted = tried.attempts + 1, tried.attempts > 0
@@ -126,10 +130,10 @@ class Care:
         elif message.delivered - 1 > tried.delivered:
             async with self._alone:
                 await self._surely(job, lambda: self._note_beginning(job))
-                error = await ward.run_handler(job)
+                error = await self._run(job)
             await self.end(job, error)
         else:
-            await self.end(job, await ward.run_handler(job))
+            await self.end(job, await self._run(job))
 
     async def end(self, job: Job, error: BaseException | None) -> None:
         """Do what is to be done when a handler has ended.
@@ -156,12 +160,10 @@ class Care:
             job.is_begun = False
             await asyncio.sleep(delay)
             job.attempt += 1
+            # As it was stored, whatever the handler has done to it.
+            job.event = read_stored(job.message.data)
             await self._surely(job, lambda: self._note_beginning(job))
-            error = await ward.run_handler(job)
-        handled = self._handled
-        if handled is not None and job.event is not None:
-            id = str(job.event.id)
-            await self._surely(job, lambda: handled.mark(id), has_run=True)
+            error = await self._run(job)
         ward.count("handled")
         ward.settle(job, ACK)
         await self._forget(job)
@@ -185,6 +187,8 @@ class Care:
                     job.name,
                     failure,
                 )
+            if self._link.is_closed:
+                return
             if not self._keeps_place:
                 await self._note_failure(job, error)
                 ward.settle(job, later(_NO_ROOM))
@@ -196,6 +200,18 @@ class Care:
         ward.count("dead")
         ward.settle(job, ACK)
         await self._forget(job)
+
+    async def _run(self, job: Job) -> BaseException | None:
+        """Run the handler, and store that it has succeeded, before anything else is begun in its place."""
+        handled, event = self._handled, job.event
+        if handled is None or event is None:
+            return await self._ward.run_handler(job)
+        # Were the next one begun at once, it could end the process before the id of this one is stored.
+        async with self._places:
+            error = await self._ward.run_handler(job)
+            if error is None:
+                await self._surely(job, lambda: handled.mark(str(event.id)), has_run=True)
+            return error
 
     async def _note_beginning(self, job: Job) -> None:
         """Note an attempt of which nothing may be heard any more."""
@@ -225,7 +241,7 @@ class Care:
             try:
                 return await ask()
             except (HubConnectionError, StreamError) as error:
-                if not has_run and monotonic() > job.until:
+                if self._link.is_closed or (not has_run and monotonic() > job.until):
                     raise Expired(f"{job.name} is somebody else's by now.") from error
                 logger.debug("%s: %s waits: %s", self._group, job.name, error)
             await asyncio.sleep(backoff.delay())

@@ -184,8 +184,9 @@ class Group:
     async def _update(self, config: Mapping[str, Any]) -> None:
         # What is not ours stays, the beginning above all, which cannot be changed.
         kept = {name: value for name, value in config.items() if not name.startswith(("priority_", "filter_subject"))}
-        metadata = {k: v for k, v in (config.get("metadata") or {}).items() if not k.startswith(("_nats", _PREFIX))}
-        changed = kept | self._config | {"metadata": metadata | self._metadata}
+        others: Mapping[str, str] = config.get("metadata") or {}
+        metadata = {name: value for name, value in others.items() if not name.startswith(("_nats", _PREFIX))}
+        changed: dict[str, Any] = kept | self._config | {"metadata": metadata | self._metadata}
         try:
             await self._write(changed, "update")
         except StreamError as error:

@@ -73,10 +73,12 @@ class Holding:
         self._settled, self._settled_before = set(), set()
 
     async def vouch(self, line: Line | None) -> None:
-        """Tell that all that is held is still worked on."""
+        """Tell that all that is held is still worked on; it is ours for longer if that has arrived."""
         now = monotonic()
         jobs = list(self.jobs.values())
-        if line is not None and await self._acks.vouch(line, [job.reply for job in jobs]):
+        if not jobs or line is None:
+            return
+        if await self._acks.vouch(line, [job.reply for job in jobs], group.ACK_WAIT / 4):
             for job in jobs:
                 job.until = now + _SURELY_OURS * group.ACK_WAIT
 

@@ -160,7 +160,7 @@ class Processing:
         Args:
             timeout: seconds to wait for the handlers.
         """
-        ended = self._begin_to_stop(timeout)
+        ended = self.begin_to_stop(timeout)
         if ended is None or self._is_here():
             return
         try:
@@ -168,9 +168,20 @@ class Processing:
         except TimeoutError:
             logger.warning("%r was not stopped within %g s, and stops later.", self, timeout + _FAREWELL)
 
+    def begin_to_stop(self, timeout: float = PATIENCE) -> Future[None] | None:
+        """As `stop`, without waiting; what is done when it has ended, or None if it had before."""
+        processor = self._processor
+        if processor is None or self._over.is_set():
+            return None
+        try:
+            loop = background()
+        except HubClosed:
+            return None
+        return asyncio.run_coroutine_threadsafe(processor.stop(timeout), loop)
+
     async def astop(self, timeout: float = PATIENCE) -> None:
         """As `stop`, while the running loop goes on."""
-        ended = self._begin_to_stop(timeout)
+        ended = self.begin_to_stop(timeout)
         if ended is not None and _inside.get() is not self:
             await asyncio.wait([asyncio.wrap_future(ended)], timeout=timeout + _FAREWELL)
 
@@ -226,16 +237,6 @@ class Processing:
             await link.close()
             raise
         self._processor = processor
-
-    def _begin_to_stop(self, timeout: float) -> Future[None] | None:
-        processor = self._processor
-        if processor is None or self._over.is_set():
-            return None
-        try:
-            loop = background()
-        except HubClosed:
-            return None
-        return asyncio.run_coroutine_threadsafe(processor.stop(timeout), loop)
 
     def _is_here(self) -> bool:
         """Whether waiting for the handlers here would be in their way."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -107,7 +107,8 @@ class Processor:
         self._matches = compile(terms.subscription)
         self._retries = subjects.retries_of(plan.group).removesuffix(">")
         self._by_key = terms.key is not None
-        self._keys = (lambda _: ()) if terms.key is None else key_of(terms.key)
+        self._values = key_of(terms.key or "")
+        self._is_once = terms.once
         self._lanes: Lanes[Job] = Lanes()
         self._acks = Acknowledging()
         self._pulling = Pulling(
@@ -124,7 +125,6 @@ class Processor:
         self._gathering = Gathering(self._group, self._holding.jobs, self._begin)
         self._returns = Returns(self._loop, self._take_back, self._is_more_to_come)
         self._workers = workers(self._returns.put)
-        self._is_careful = terms.once
         self._reporter = Reporter(plan.group, plan.retrying.retries)
         self._care: Care | None = None
         self._in_hand = 0
@@ -134,6 +134,7 @@ class Processor:
         self._passed_over: list[Job] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._routines: list[asyncio.Task[Any]] = []
+        self._has_pulled = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
 
     # Beginning
@@ -154,7 +155,16 @@ class Processor:
         handled = Handled(link, subjects.stream, name, replicas) if plan.terms.once else None
         attempts = Attempts(link, subjects.stream, name, replicas)
         self._care = Care(
-            self, link, subjects, plan.group, plan.retrying, attempts, handled, self._by_key, self._reporter
+            self,
+            link,
+            subjects,
+            plan.group,
+            plan.retrying,
+            attempts,
+            handled,
+            self._by_key,
+            plan.concurrency,
+            self._reporter,
         )
         self._workers.start()
         self._routines = [self._loop.create_task(self._look_after())]
@@ -167,12 +177,13 @@ class Processor:
         """Pull; called by the link, on each line."""
         self._gathering.lose()
         await self._holding.vouch(line)
-        while True:
+        while self._stopping is None:
             try:
                 await self._pulling.run(line)
             except ConsumerGone as error:
                 logger.warning("The group %s was lost, and is made again: %s", self._plan.group, error.description)
                 await self._restore()
+        self._has_pulled.set()
 
     async def _make_streams(self) -> int:
         """Make what is missing; on how many servers events are stored."""
@@ -214,12 +225,21 @@ class Processor:
         try:
             job.event = event = read_stored(message.data)
         except (ProtocolError, EventError) as error:
-            self._care_for(job, lambda care: care.bury(job, error))
+            unreadable = error
+            self._care_for(job, lambda care: care.bury(job, unreadable))
             return
         if not self._wants(event) and not message.subject.startswith(self._retries):
             self._pass_over(job)
-        elif not self._by_key or self._lanes.enter(job, self._keys(event)):
+        elif self._lanes.enter(job, self._keys(event)):
             self._go_on(job)
+
+    def _keys(self, event: Event) -> list[Hashable]:
+        """What an event shares with those that it has to wait for."""
+        keys = self._values(event) if self._by_key else []
+        if self._is_once:
+            # Of two copies, the second is looked up when the first is done with.
+            keys.append((event.id,))
+        return keys
 
     def _wants(self, event: Event) -> bool:
         if not self._matches(event.fields):
@@ -236,7 +256,7 @@ class Processor:
     def _go_on(self, job: Job) -> None:
         if self._stopping is not None:
             return  # it will be handed back
-        if job.message.delivered == 1 and not self._is_careful:
+        if job.message.delivered == 1 and not self._is_once:
             self._hand_over(job)
         else:
             self._care_for(job, lambda care: care.begin(job))
@@ -325,9 +345,8 @@ class Processor:
 
     def _release(self, job: Job) -> None:
         job.run += 1
-        if self._by_key:
-            for freed in self._lanes.leave(job):
-                self._go_on(freed)
+        for freed in self._lanes.leave(job):
+            self._go_on(freed)
 
     # What is not for us
 
@@ -414,6 +433,11 @@ class Processor:
     async def _stop(self, timeout: float, reason: Exception | None) -> None:
         deadline = monotonic() + timeout
         try:
+            if self._link.line is not None:
+                self._pulling.finish()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST_WORDS):
+                        await self._has_pulled.wait()
             await self._link.detach(self)
             self._gathering.stop()
             for job in self._workers.withdraw():
@@ -429,7 +453,8 @@ class Processor:
                 while self._is_busy() and monotonic() < deadline:
                     await asyncio.sleep(0.005)
             # Those that still run are not handed back: whoever gets them at once would run beside them.
-            self._hand_back(lambda job: not job.is_begun)
+            is_alive = self._workers.is_alive
+            self._hand_back(lambda job: not (job.is_begun and is_alive))
             left = len(self._holding.jobs)
             if left:
                 logger.warning("%s: %d handlers still run, whose events come again.", self._plan.group, left)
@@ -446,7 +471,7 @@ class Processor:
             self._workers.stop()
 
     def _is_busy(self) -> bool:
-        return any(job.is_begun for job in self._holding.jobs.values())
+        return self._workers.is_alive and any(job.is_begun for job in self._holding.jobs.values())
 
     def _hand_back(self, which: Callable[[Job], bool]) -> None:
         jobs = [job for job in self._holding.jobs.values() if which(job)]

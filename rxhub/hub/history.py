@@ -1,7 +1,8 @@
-"""The methods of a hub that look at what its transport has kept."""
+"""The methods of a hub that look at what its transport has kept: events, streams, and notes beside them."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from rxhub.expression import parse
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
     from rxhub.replay import Moment, Replay
     from rxhub.transport.stored import StreamState
 
-__all__ = ["Remembering"]
+__all__ = ["History"]
 
 
-class Remembering(Parts):
+class History(Parts):
     """What was, on transports that keep it."""
 
     def replay(
@@ -80,3 +81,26 @@ class Remembering(Parts):
             StreamError: if the server refuses to tell.
         """
         return durable(self._link.transport, "hub.streams").streams()
+
+    def keep(self, key: str, text: str) -> Future[None]:
+        """Keep a short text beside the stream, in the place of the one that was kept under this key.
+
+        Args:
+            key: letters, digits, `-` and `_`.
+            text: such as how far a program has come.
+
+        Returns:
+            A future that is done when it is stored, or holds why it is not, after some seconds at most.
+
+        Raises:
+            NotDurable: if the transport keeps nothing.
+        """
+        return durable(self._link.transport, "hub.keep").keep(key, text)
+
+    def kept(self, key: str) -> Future[str | None]:
+        """The text that is kept under a key, or None, by a future as that of `keep`.
+
+        Raises:
+            NotDurable: if the transport keeps nothing.
+        """
+        return durable(self._link.transport, "hub.kept").kept(key)

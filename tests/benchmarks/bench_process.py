@@ -1,0 +1,194 @@
+"""`hub.process` beside plain nats-py on the same server: taking events of a durable consumer and acknowledging each.
+
+Wall clock, on the loopback, one server that keeps a stream in files. Both read what is stored already, 1 KB an event.
+The peer fetches 256 messages at a time, decodes none of them, and acknowledges each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from threading import Event as Flag
+from threading import Thread
+from time import perf_counter_ns, sleep
+from typing import Any
+
+import nats
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from rxhub import Event, EventHub
+from tests.benchmarks.jetstream import jetstream
+from tests.benchmarks.measure import Row, compare, faster
+
+__all__ = ["run"]
+
+_ROUNDS = 15
+_EVENTS = 3_000
+_FETCHED = 256
+_SLOW_ROUNDS = 5
+_SLOW_EVENTS = 3_000
+_PATIENCE = 60.0
+_DATA = {"text": "x" * 700, "entities": [{"entityType": "task", "keys": ["name", "status"]}]}
+
+_PROCESSOR = """
+import sys, time
+from rxhub import EventHub
+
+server, group = sys.argv[1:]
+hub = EventHub(server, stream="process")
+processing = hub.process(f"topic=bench.{group}", lambda event: time.sleep(0.001), group=group)
+print("ready", flush=True)
+sys.stdin.read()
+hub.close()
+"""
+
+
+def run() -> list[Row]:
+    """Both are judged."""
+    with ExitStack() as stack:
+        server = stack.enter_context(jetstream())
+        hub = stack.enter_context(EventHub(server, stream="process"))
+        hub.connect()
+        loop = stack.enter_context(_Loop())
+        trivial = compare(
+            "1 KB event, durable consume and acknowledge",
+            _Processing(hub),
+            _PlainFetching(stack, server, loop, hub),
+            faster(0.8),
+            peer_name="nats-py",
+            rounds=_ROUNDS,
+        )
+        two = compare(
+            "two processors against one, handler waiting 1 ms",
+            _Processors(stack, server, loop, hub, "two", 2),
+            _Processors(stack, server, loop, hub, "one", 1),
+            faster(1.9),
+            peer_name="one processor",
+            rounds=_SLOW_ROUNDS,
+        )
+        return [trivial, two]
+
+
+class _Loop:
+    """A loop of the peer's own, in a thread, as ours has one."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self.loop.run_forever, daemon=True)
+
+    def __enter__(self) -> _Loop:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(_PATIENCE)
+
+
+def _store(hub: EventHub, topic: str, count: int) -> None:
+    for future in [hub.publish(Event(topic, data=_DATA)) for _ in range(count)]:
+        assert future is not None
+        future.result(_PATIENCE)
+
+
+def _client(stack: ExitStack, server: str, loop: _Loop) -> tuple[Client, JetStreamContext]:
+    client: Client = loop.run(nats.connect(server))
+    stack.callback(lambda: loop.run(client.close()))
+    return client, client.jetstream()
+
+
+class _Processing:
+    """A group of one process; a round is from the first call of its handler until the last event is acknowledged."""
+
+    def __init__(self, hub: EventHub) -> None:
+        self._hub = hub
+        hub.process("topic=bench.ours", print, group="ours").stop()
+
+    def __call__(self) -> float:
+        _store(self._hub, "bench.ours", _EVENTS)
+        left, began, handled = _EVENTS, 0, Flag()
+
+        def handle(event: Event) -> None:
+            nonlocal left, began
+            if not began:
+                began = perf_counter_ns()
+            left -= 1
+            if not left:
+                handled.set()
+
+        with self._hub.process("topic=bench.ours", handle, group="ours") as processing:
+            assert handled.wait(_PATIENCE)
+            while processing.counts.handled < _EVENTS:
+                sleep(0.0001)
+            # All acknowledgements are on their way when it has stopped.
+        return (perf_counter_ns() - began) / _EVENTS
+
+
+class _PlainFetching:
+    """nats-py's pull consumer."""
+
+    def __init__(self, stack: ExitStack, server: str, loop: _Loop, hub: EventHub) -> None:
+        self._loop = loop
+        self._hub = hub
+        self._client, jetstream = _client(stack, server, loop)
+        self._subscription = loop.run(
+            jetstream.pull_subscribe("process.event.bench.plain", durable="plain", stream="process")
+        )
+
+    def __call__(self) -> float:
+        _store(self._hub, "bench.plain", _EVENTS)
+        return self._loop.run(self._round())
+
+    async def _round(self) -> float:
+        left, began = _EVENTS, 0
+        while left:
+            messages = await self._subscription.fetch(min(left, _FETCHED), timeout=_PATIENCE)
+            began = began or perf_counter_ns()
+            for message in messages:
+                await message.ack()
+            left -= len(messages)
+        await self._client.flush()
+        return (perf_counter_ns() - began) / _EVENTS
+
+
+class _Processors:
+    """Processes of one group; a round is from the first event that is published until all are acknowledged."""
+
+    def __init__(self, stack: ExitStack, server: str, loop: _Loop, hub: EventHub, group: str, count: int) -> None:
+        self._loop = loop
+        self._hub = hub
+        self._group = group
+        _, self._jetstream = _client(stack, server, loop)
+        for _ in range(count):
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", _PROCESSOR, server, group], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                )
+            )
+            assert process.stdin is not None and process.stdout is not None
+            stack.callback(process.stdin.close)
+            assert process.stdout.readline() == b"ready\n"
+
+    def __call__(self) -> float:
+        began = perf_counter_ns()
+        _store(self._hub, f"bench.{self._group}", _SLOW_EVENTS)
+        while not self._are_all_acknowledged():
+            sleep(0.002)
+        return (perf_counter_ns() - began) / _SLOW_EVENTS
+
+    def _are_all_acknowledged(self) -> bool:
+        info = self._loop.run(self._jetstream.consumer_info("process", self._group))
+        return not info.num_pending and not info.num_ack_pending
+
+
+if __name__ == "__main__":
+    from tests.benchmarks.measure import table
+
+    print(table(run()))

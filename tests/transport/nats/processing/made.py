@@ -1,0 +1,50 @@
+"""Messages as the workers get them, without a server."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from threading import Event as Flag
+from time import monotonic
+from typing import Any
+
+from nats.aio.msg import Msg
+
+from rxhub import Event
+from rxhub.transport.nats.processing.job import Job
+from rxhub.transport.nats.processing.workers import Returned
+from rxhub.transport.nats.pulling import Message
+from tests.threads import LIMIT, until
+
+__all__ = ["Results", "hold", "job"]
+
+
+def job(number: int = 1, seconds: float = 1000.0) -> Job:
+    """A job of an event whose data is its number; ours for so many seconds."""
+    reply = f"$JS.ACK.stream.consumer.1.{number}.{number}.0.0"
+    client: Any = None
+    made = Job(Message(Msg(client, "stream.event.t", reply, b"", {})), monotonic() + seconds)
+    made.event = Event("t", data=number)
+    return made
+
+
+class Results:
+    """What workers have returned."""
+
+    def __init__(self) -> None:
+        self.all: list[Returned] = []
+        self.context = copy_context()
+
+    def take(self, returned: Returned) -> None:
+        self.all.append(returned)
+
+    def wait(self, count: int) -> list[Returned]:
+        until(lambda: len(self.all) >= count)
+        return self.all
+
+    @property
+    def numbers(self) -> list[int]:
+        return [returned.job.message.sequence for returned in self.all]
+
+
+def hold(flag: Flag) -> None:
+    assert flag.wait(LIMIT)

@@ -1,0 +1,306 @@
+"""What becomes of events when processes, lines and servers break in the middle of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGKILL
+from threading import Event as Flag
+from threading import Lock, Thread
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from rxhub import Event, EventHub
+from rxhub.testing import Nats
+from rxhub.transport.nats.processing.processing import Counts
+from tests.nats_server import Cluster
+from tests.proxy import Proxy
+from tests.threads import LIMIT, until
+from tests.transport.nats.processing.made import hold
+from tests.transport.nats.processing.working import Seen, is_idle, publish
+
+
+class Victims:
+    """Processes of one group, started again whenever one has died.
+
+    Attributes:
+        deaths: how many died by themselves.
+    """
+
+    def __init__(self, nats: Nats, notes: Path, count: int, **options: Any) -> None:
+        seconds = options.pop("seconds", 0.002)
+        told = {**nats._asdict(), "process": options, "seconds": seconds}
+        self._command = [sys.executable, "-m", "tests.transport.nats.processing.victim", json.dumps(told), str(notes)]
+        self._notes = notes
+        self._running = [self._start() for _ in range(count)]
+        self.deaths = 0
+        self._is_over = False
+        self._lock = Lock()
+        self._keeper = Thread(target=self._keep, daemon=True)
+        self._keeper.start()
+
+    def kill(self) -> None:
+        """End the one that has run for longest, as a power cut does."""
+        with self._lock:
+            self._running[0].send_signal(SIGKILL)
+            self._running.append(self._running.pop(0))
+
+    def noted(self, what: str) -> Counter[int]:
+        """How often each event was begun, or done."""
+        if not self._notes.exists():
+            return Counter()
+        lines = [line.split() for line in self._notes.read_text().splitlines()]
+        return Counter(int(value) for did, value in lines if did == what)
+
+    def end(self) -> None:
+        self._is_over = True
+        self._keeper.join(LIMIT)
+        for process in self._running:
+            process.kill()
+            process.communicate(timeout=LIMIT)
+
+    def _keep(self) -> None:
+        while not self._is_over:
+            with self._lock:
+                for place, process in enumerate(self._running):
+                    if process.poll() is not None:
+                        self.deaths += process.returncode == 9
+                        process.communicate()
+                        self._running[place] = self._start()
+            Flag().wait(0.02)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        return process
+
+
+@contextmanager
+def victims(nats: Nats, folder: Path, count: int = 1, **options: Any) -> Iterator[Victims]:
+    made = Victims(nats, folder / "notes", count, **options)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def asked(hub: EventHub, **asked: int) -> None:
+    """Events that ask for something: `die_once=3` is the event 3."""
+    for do, value in asked.items():
+        future = hub.publish(Event("a", data={"value": value, "do": do.replace("_", " ")}))
+        assert future is not None
+        future.result(LIMIT)
+
+
+# Processes
+
+
+def test_what_a_killed_process_had_in_hand_is_handled_by_others(hub: EventHub, nats: Nats, tmp_path: Path) -> None:
+    with victims(nats, tmp_path, 2, concurrency=2, seconds=0.01) as group:
+        for kill in range(3):
+            publish(hub, "a", *range(100 * kill, 100 * kill + 100))
+            until(lambda kill=kill: len(group.noted("done")) > 100 * kill + 20)
+            group.kill()
+        until(lambda: len(group.noted("done")) == 300)
+        until(lambda: is_idle(hub, "g"))
+        begun, done = group.noted("begin"), group.noted("done")
+    # Begun and not done, or done and not acknowledged: no more than ran in the moment of each kill, or just before.
+    assert sum(done.values()) - 300 <= 3 * 2 * 2 and sum(begun.values()) - 300 <= 3 * 2 * 3
+    assert len(hub.dead) == 0
+
+
+def test_with_the_store_every_event_is_handled_exactly_once_though_processes_die_in_the_middle(
+    hub: EventHub, nats: Nats, tmp_path: Path
+) -> None:
+    with victims(nats, tmp_path, 2, once=True) as group:
+        publish(hub, "a", *range(100, 140))
+        asked(hub, die_once=1, die_after=2)
+        publish(hub, "a", *range(140, 180))
+        until(lambda: is_idle(hub, "g") and len(group.noted("done")) == 82)
+        assert group.deaths == 2
+        begun, done = group.noted("begin"), group.noted("done")
+    assert set(done.values()) == {1}
+    assert begun[1] == 2 and begun[2] == 1
+    assert len(hub.dead) == 0
+
+
+def test_an_event_that_is_stored_twice_is_handled_once_with_the_store(hub: EventHub) -> None:
+    seen = Seen()
+    with hub.process("topic=a", seen, group="g", once=True) as processing:
+        transport: Any = hub._link.transport
+        stream = transport.subjects.stream
+        config = transport.call(transport.link.ask(f"STREAM.INFO.{stream}"))["config"]
+        # As after the time for which the stream knows ids.
+        short = config | {"duplicate_window": 100_000_000}
+        transport.call(transport.link.ask(f"STREAM.UPDATE.{stream}", short))
+        event = Event("a", id="the same id", data={"value": 1})
+        for _ in range(2):
+            future = hub.publish(event)
+            assert future is not None
+            future.result(LIMIT)
+            Flag().wait(0.3)
+        publish(hub, "a", 2)
+        assert seen.wait(2) == [1, 2]
+        until(lambda: processing.counts == Counts(2, 0, 0, 0, 1))
+
+
+def test_an_event_that_kills_its_process_is_a_dead_letter_and_no_other_is(
+    hub: EventHub, nats: Nats, tmp_path: Path
+) -> None:
+    with victims(nats, tmp_path, concurrency=2, retries=1, backoff=0.01) as group:
+        publish(hub, "a", *range(100, 120))
+        asked(hub, die=1)
+        publish(hub, "a", *range(120, 140))
+        until(lambda: len(hub.dead) == 1)
+        until(lambda: is_idle(hub, "g"))
+        assert set(group.noted("done")) == set(range(100, 140))
+        # Once before anybody knew, and then as often as any other.
+        assert group.noted("begin")[1] == 3 == group.deaths
+    (letter,) = hub.dead.list()
+    assert letter.event is not None and letter.event.data["value"] == 1
+    assert letter.reason.startswith("It was tried 2 times") and letter.attempts == 2
+
+
+# Lines
+
+
+@pytest.fixture
+def proxy(nats: Nats) -> Generator[Proxy]:
+    port = urlsplit(nats.url).port
+    assert port is not None
+    with Proxy(port) as made:
+        yield made
+
+
+@pytest.fixture
+def far(nats: Nats, proxy: Proxy) -> Generator[EventHub]:
+    """A hub behind the proxy."""
+    with EventHub(f"nats://127.0.0.1:{proxy.port}", nats.user, nats.password, stream=nats.stream) as made:
+        yield made
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_handler_that_runs_while_the_line_breaks_runs_once_and_is_acknowledged_by_the_next_line(
+    hub: EventHub, far: EventHub, proxy: Proxy
+) -> None:
+    going, seen = Flag(), Seen()
+
+    def handle(event: Event) -> None:
+        seen(event)
+        hold(going)
+
+    with far.process("topic=a", handle, group="g") as processing:
+        publish(hub, "a", 1)
+        seen.wait(1)
+        processor: Any = processing._processor
+        before = processor._link.line
+        proxy.reset()
+        until(lambda: processor._link.line not in (None, before))
+        # Longer than the server waits for an acknowledgement.
+        Flag().wait(1.5)
+        going.set()
+        until(lambda: is_idle(hub, "g"))
+        assert seen == [1] and processing.counts == Counts(1, 0, 0, 0, 0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_ends_while_there_is_no_line_is_acknowledged_when_there_is_one(
+    hub: EventHub, far: EventHub, proxy: Proxy
+) -> None:
+    going, seen = Flag(), Seen()
+
+    def handle(event: Event) -> None:
+        seen(event)
+        hold(going)
+
+    with far.process("topic=a", handle, group="g", concurrency=3) as processing:
+        publish(hub, "a", 1, 2, 3)
+        seen.wait(3)
+        proxy.black_hole = True
+        proxy.reset()
+        going.set()
+        until(lambda: processing.counts.handled == 3)
+        proxy.black_hole = False
+        until(lambda: is_idle(hub, "g"))
+        publish(hub, "a", 4)
+        assert seen.wait(4)[3] == 4 and sorted(seen[:3]) == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_waited_in_a_process_that_is_cut_off_is_begun_elsewhere_and_not_there(
+    hub: EventHub, far: EventHub, proxy: Proxy
+) -> None:
+    going, cut_off, elsewhere = Flag(), Seen(), Seen()
+    going.set()
+
+    def handle(event: Event) -> None:
+        cut_off(event)
+        hold(going)
+
+    processing = far.process("topic=a", handle, group="g")
+    # So that it has learnt that handlers are quick, and takes several at a time.
+    publish(hub, "a", *range(50))
+    cut_off.wait(50)
+    going.clear()
+    publish(hub, "a", *range(100, 120))
+    cut_off.wait(51)
+    proxy.black_hole = True
+    with hub.process("topic=a", elsewhere, group="g"):
+        until(lambda: set(elsewhere) >= set(range(101, 120)))
+        going.set()
+        # It has found its time to be over before it gets anything new.
+        until(lambda: not processing._processor._holding.jobs)  # type: ignore[union-attr]
+        proxy.black_hole = False
+        until(lambda: is_idle(hub, "g"))
+    assert cut_off[50:] == [100]
+    processing.stop()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_sequential_order_survives_lines_that_break(hub: EventHub, far: EventHub, proxy: Proxy) -> None:
+    seen = Seen()
+    with far.process("topic=a", seen, group="g", sequential=True):
+        for breaks in range(3):
+            publish(hub, "a", *range(20 * breaks, 20 * breaks + 20))
+            until(lambda breaks=breaks: len(seen) > 20 * breaks + 5)
+            proxy.reset()
+        until(lambda: is_idle(hub, "g"))
+    assert list(dict.fromkeys(seen)) == list(range(60))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_order_by_key_survives_lines_that_break(hub: EventHub, far: EventHub, proxy: Proxy) -> None:
+    seen = Seen()
+    with far.process("topic=a", seen, group="g", key="topic"):
+        for breaks in range(3):
+            publish(hub, "a", *range(200 * breaks, 200 * breaks + 200))
+            until(lambda breaks=breaks: len(seen) > 200 * breaks + 5)
+            proxy.reset()
+        until(lambda: is_idle(hub, "g"))
+    assert list(dict.fromkeys(seen)) == list(range(600))
+
+
+# Servers
+
+
+def test_a_server_that_is_killed_while_events_are_handled_loses_none(cluster: Cluster) -> None:
+    seen = Seen()
+    with EventHub(cluster.url, cluster.user, cluster.password, stream="processing-faults") as hub:
+        hub.connect()
+        with hub.process("topic=a", seen, group="g", once=True):
+            publish(hub, "a", *range(50))
+            seen.wait(50)
+            futures = [hub.publish(Event("a", data={"value": value})) for value in range(50, 150)]
+            cluster.kill(cluster.leader("processing-faults"))
+            for future in futures:
+                assert future is not None
+                future.result(2 * LIMIT)
+            until(lambda: set(seen) == set(range(150)))
+        assert len(hub.dead) == 0

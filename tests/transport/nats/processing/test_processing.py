@@ -1,0 +1,510 @@
+"""`hub.process` on a real server: each event is handled in one process of its group, until it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from threading import Event as Flag
+from typing import Any
+
+import pytest
+
+from rxhub import Event, EventHub
+from rxhub.errors import ExpressionError, HubClosed, HubConnectionError, NotDurable
+from rxhub.testing import Nats
+from rxhub.transport.nats.processing.processing import Counts, Processing
+from rxhub.transport.nats.processing.reporting import Failure
+from tests.threads import LIMIT, until
+from tests.transport.nats.processing.made import hold
+from tests.transport.nats.processing.working import Seen, another, is_idle, publish
+
+# Which events
+
+
+def test_events_are_handled_though_nobody_handles_the_hub_and_acknowledged(hub: EventHub) -> None:
+    seen = Seen()
+    with hub.process("topic=shot.* and data.value > 1", seen, group="g") as processing:
+        publish(hub, "shot.new", 1, 2, 3)
+        publish(hub, "other", 4)
+        assert seen.wait(2) == [2, 3]
+        until(lambda: is_idle(hub, "g"))
+        assert processing.counts == Counts(handled=2, failed=0, retried=0, dead=0, skipped=1)
+
+
+def test_a_hub_that_was_never_connected_processes_on_a_connection_of_its_own(nats: Nats, hub: EventHub) -> None:
+    seen = Seen()
+    with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as other:
+        other.process("topic=a", seen, group="g")
+        publish(hub, "a", 1)
+        assert seen.wait(1) == [1]
+        assert not other.connected
+
+
+def test_process_is_a_decorator_that_gives_back_the_function(hub: EventHub) -> None:
+    seen: list[Any] = []
+
+    @hub.process("topic=a", group="g")
+    def handle(event: Event) -> str:
+        seen.append(event.data["value"])
+        return "handled"
+
+    publish(hub, "a", 1)
+    until(lambda: seen == [1])
+    assert handle(Event("a", data={"value": 2})) == "handled"
+
+
+def test_processes_of_a_group_share_events_and_groups_do_not(hub: EventHub, nats: Nats) -> None:
+    one, two, other = Seen(), Seen(), Seen()
+    with another(nats) as second:
+        hub.process("topic=a", one, group="shared")
+        second.process("topic=a", two, group="shared")
+        hub.process("topic=a", other, group="other")
+        publish(hub, "a", *range(200))
+        until(lambda: len(one) + len(two) >= 200)
+        assert sorted(one + two) == list(range(200)) and one and two
+        assert other.wait(200) == list(range(200))
+
+
+def test_a_group_misses_nothing_while_no_process_of_it_runs(hub: EventHub) -> None:
+    seen = Seen()
+    publish(hub, "a", "before the group")
+    hub.process("topic=a", seen, group="g").stop()
+    publish(hub, "a", 1, 2)
+    with hub.process("topic=a", seen, group="g"):
+        assert seen.wait(2) == [1, 2]
+
+
+@pytest.mark.parametrize("since", ["first", 1, timedelta(hours=1), datetime.now(UTC) - timedelta(hours=1)])
+def test_a_new_group_may_begin_in_the_past(hub: EventHub, since: Any) -> None:
+    seen = Seen()
+    publish(hub, "a", 1, 2)
+    with hub.process("topic=a", seen, group="g", since=since):
+        assert seen.wait(2) == [1, 2]
+    # One that is there goes on where it is.
+    publish(hub, "a", 3)
+    with hub.process("topic=a", seen, group="g", since=since):
+        assert seen.wait(3) == [1, 2, 3]
+
+
+def test_a_group_may_begin_at_a_sequence(hub: EventHub) -> None:
+    seen = Seen()
+    publish(hub, "a", 1, 2, 3)
+    hub.process("topic=a", seen, group="g", since=3)
+    assert seen.wait(1) == [3]
+
+
+def test_an_event_with_a_target_is_handled_if_that_is_the_group(hub: EventHub) -> None:
+    seen = Seen()
+    with hub.process("topic=a", seen, group="g") as processing:
+        publish(hub, "a", 1, target="id=h")
+        publish(hub, "a", 2, target="id=g")
+        publish(hub, "a", 3, target="id=")
+        publish(hub, "a", 4)
+        assert seen.wait(2) == [2, 4]
+        until(lambda: processing.counts.skipped == 2 and is_idle(hub, "g"))
+
+
+def test_replies_are_for_nobody_but_the_asker(hub: EventHub) -> None:
+    seen = Seen()
+    hub.process("topic=*", seen, group="g")
+    source = Event("asked", source={"id": "asker"})
+    hub.publish_reply(source, {"value": "reply"})
+    publish(hub, "a", 1)
+    assert seen.wait(1) == [1]
+
+
+# Failing
+
+
+def test_a_failing_event_is_tried_again_and_every_failure_is_told(hub: EventHub) -> None:
+    failures: list[Failure] = []
+    done = Flag()
+
+    def handle(event: Event) -> None:
+        if len(failures) < 2:
+            raise ValueError(f"no {len(failures)}")
+        done.set()
+
+    with hub.process("topic=a", handle, group="g", backoff=0.01) as processing:
+        processing.failures.subscribe(failures.append)
+        publish(hub, "a", 1)
+        assert done.wait(LIMIT)
+        until(lambda: is_idle(hub, "g"))
+        assert processing.counts == Counts(1, 2, 2, 0, 0)
+    assert [(str(one.error), one.attempt, one.is_final) for one in failures] == [("no 0", 1, False), ("no 1", 2, False)]
+    assert [one.event.data if one.event else None for one in failures] == [{"value": 1}] * 2
+
+
+def test_others_are_handled_while_one_waits_for_its_next_attempt(hub: EventHub) -> None:
+    seen = Seen()
+
+    def handle(event: Event) -> None:
+        if event.data["value"] == "bad":
+            raise ValueError
+        seen(event)
+
+    hub.process("topic=a", handle, group="g", backoff=100)
+    publish(hub, "a", "bad", 1, 2)
+    assert seen.wait(2) == [1, 2]
+
+
+def test_after_the_last_attempt_it_is_a_dead_letter(hub: EventHub, caplog: pytest.LogCaptureFixture) -> None:
+    def handle(event: Event) -> None:
+        raise LookupError("nothing there")
+
+    failures: list[Failure] = []
+    with hub.process("topic=a.b", handle, group="my group", retries=2, backoff=0.01) as processing:
+        processing.failures.subscribe(failures.append)
+        publish(hub, "a.b", 1)
+        until(lambda: processing.counts.dead)
+        assert processing.counts == Counts(0, 3, 2, 1, 0)
+    (letter,) = hub.dead.list()
+    assert (letter.group, letter.topic, letter.attempts, letter.sequence) == ("my group", "a.b", 3, 1)
+    assert letter.reason == "LookupError: nothing there" and "in handle" in letter.traceback
+    assert letter.event is not None and letter.event.data == {"value": 1}
+    assert [one.is_final for one in failures] == [False, False, True]
+    assert "attempt 3 of 3 at a.b" in caplog.text and "nothing there" in caplog.text
+
+
+@pytest.mark.parametrize("interruption", [SystemExit(1), KeyboardInterrupt()])
+@pytest.mark.parametrize("is_coroutine", [False, True])
+def test_what_would_end_a_program_is_a_failure(hub: EventHub, interruption: BaseException, is_coroutine: bool) -> None:
+    def handle(event: Event) -> None:
+        raise interruption
+
+    async def handle_async(event: Event) -> None:
+        raise interruption
+
+    handler: Any = handle_async if is_coroutine else handle
+    with hub.process("topic=a", handler, group="g", retries=0) as processing:
+        publish(hub, "a", 1)
+        until(lambda: processing.counts.dead)
+        assert next(hub.dead.list()).reason.startswith(type(interruption).__name__)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b'"text"', b'{"topic": 1}', b"\xff\xfe", b'{"a": NaN}', b"[" * 10_000]
+)
+def test_what_is_no_event_is_a_dead_letter_at_once(hub: EventHub, data: bytes) -> None:
+    from rxhub.transport.nats.storing import stored
+
+    seen = Seen()
+    transport: Any = hub._link.transport
+    with hub.process("topic=*", seen, group="g") as processing:
+        transport.call(stored(transport.link, f"{transport.subjects.stream}.event.a.b", data))
+        publish(hub, "a", 1)
+        assert seen.wait(1) == [1]
+        until(lambda: is_idle(hub, "g"))
+        assert processing.counts == Counts(1, 0, 0, 1, 0)
+    (letter,) = hub.dead.list()
+    assert letter.data == data and letter.topic == "a.b" and letter.event is None
+    assert letter.reason and letter.to_json()["event"] == data.decode(errors="replace")
+
+
+def test_many_failures_do_not_flood_the_log(hub: EventHub, caplog: pytest.LogCaptureFixture) -> None:
+    def handle(event: Event) -> None:
+        raise ValueError("always")
+
+    with hub.process("topic=a", handle, group="g", retries=0) as processing:
+        publish(hub, "a", *range(100))
+        until(lambda: processing.counts.dead == 100)
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len([line for line in told if "always" in line]) == 10
+    assert "g: 90 more attempts failed." in told
+
+
+def test_an_observer_that_raises_changes_nothing(hub: EventHub, caplog: pytest.LogCaptureFixture) -> None:
+    def observe(failure: Failure) -> None:
+        raise RuntimeError("observer")
+
+    def handle(event: Event) -> None:
+        raise ValueError
+
+    with hub.process("topic=a", handle, group="g", retries=1, backoff=0.01) as processing:
+        processing.failures.subscribe(observe)
+        publish(hub, "a", 1)
+        until(lambda: processing.counts.dead)
+    assert "observer" in caplog.text
+
+
+def test_a_handler_may_change_its_event_and_the_next_attempt_gets_it_as_it_was(hub: EventHub) -> None:
+    seen: list[Any] = []
+
+    def handle(event: Event) -> None:
+        seen.append(event.data["value"])
+        event.data["value"] = "changed"
+        if len(seen) == 1:
+            raise ValueError
+
+    for number, options in enumerate([{}, {"key": "data.value"}, {"sequential": True}]):
+        seen.clear()
+        with hub.process("topic=a", handle, group=f"g{number}", backoff=0.01, **options):
+            publish(hub, "a", 1)
+            until(lambda: len(seen) == 2)
+        assert seen == [1, 1]
+
+
+# Time
+
+
+def test_a_thread_that_is_stuck_is_left_to_itself_and_its_late_result_ignored(
+    hub: EventHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck, seen = Flag(), Seen()
+
+    def handle(event: Event) -> None:
+        if event.data["value"] == "stuck" and not stuck.is_set():
+            hold(stuck)
+        seen(event)
+
+    with hub.process("topic=a", handle, group="g", timeout=0.05, retries=0) as processing:
+        publish(hub, "a", "stuck", 1)
+        until(lambda: processing.counts.dead)
+        assert seen.wait(1) == [1]
+        stuck.set()
+        until(lambda: "after nobody waited for it any more" in caplog.text)
+        assert processing.counts == Counts(1, 1, 0, 1, 0)
+    assert next(hub.dead.list()).reason == "The handler has not ended within 0.05 s."
+
+
+def test_a_coroutine_is_cancelled_at_its_timeout(hub: EventHub) -> None:
+    cancelled = Flag()
+
+    async def handle(event: Event) -> None:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    with hub.process("topic=a", handle, group="g", timeout=0.05, retries=0) as processing:
+        publish(hub, "a", 1)
+        until(lambda: processing.counts.dead)
+    assert cancelled.is_set()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_handler_that_takes_longer_than_the_server_waits_runs_once(hub: EventHub) -> None:
+    seen = Seen()
+    enough = Flag()
+
+    def handle(event: Event) -> None:
+        seen(event)
+        enough.wait(1.5)
+
+    with hub.process("topic=a", handle, group="g") as processing:
+        # The second one waits all the time.
+        publish(hub, "a", 1, 2)
+        until(lambda: processing.counts.handled == 2)
+    assert seen == [1, 2]
+
+
+# Where handlers run
+
+
+def test_as_many_run_at_a_time_as_may(hub: EventHub) -> None:
+    barrier = threading.Barrier(4)
+    with hub.process("topic=a", lambda _: barrier.wait(LIMIT), group="g", concurrency=4) as processing:
+        publish(hub, "a", *range(8))
+        until(lambda: processing.counts.handled == 8)
+
+
+def test_coroutines_run_on_the_loop_of_the_caller_which_goes_on(nats: Nats) -> None:
+    async def program() -> None:
+        loop, seen = asyncio.get_running_loop(), list[Any]()
+
+        async def handle(event: Event) -> None:
+            assert asyncio.get_running_loop() is loop
+            seen.append(event.data["value"])
+
+        async with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as hub:
+            await asyncio.to_thread(hub.connect)
+            async with hub.process("topic=a", handle, group="g", concurrency=8) as processing:
+                for value in range(20):
+                    await hub.apublish(Event("a", data={"value": value}))
+                while processing.counts.handled < 20:
+                    await asyncio.sleep(0.005)
+            assert sorted(seen) == list(range(20)) and not processing.is_active
+
+    asyncio.run(asyncio.wait_for(program(), LIMIT))
+
+
+def test_a_loop_that_ends_is_told_and_its_events_come_again(hub: EventHub, nats: Nats) -> None:
+    begun = asyncio.Event()
+
+    async def handle(event: Event) -> None:
+        begun.set()
+        await asyncio.sleep(1000)
+
+    async def program() -> Processing:
+        processing = hub.process("topic=a", handle, group="g", backoff=0.01)
+        await asyncio.to_thread(publish, hub, "a", 1, 2)
+        await begun.wait()
+        return processing
+
+    processing = asyncio.run(program())
+    with pytest.raises(HubClosed, match="was closed"):
+        processing.wait(LIMIT)
+    seen = Seen()
+    hub.process("topic=a", seen, group="g")
+    assert sorted(seen.wait(2)) == [1, 2]
+
+
+def test_handlers_may_publish(hub: EventHub) -> None:
+    seen = Seen()
+    hub.process("topic=a", lambda event: publish(hub, "b", event.data["value"] + 1), group="g")
+    hub.process("topic=b", seen, group="h")
+    publish(hub, "a", 1)
+    assert seen.wait(1) == [2]
+
+
+# Stopping
+
+
+def test_stopping_lets_handlers_end_and_hands_back_what_has_not_begun(hub: EventHub) -> None:
+    going, seen = Flag(), Seen()
+
+    def handle(event: Event) -> None:
+        seen(event)
+        hold(going)
+
+    first = hub.process("topic=a", lambda _: None, group="g")
+    publish(hub, "a", *range(300))
+    until(lambda: first.counts.handled == 300)
+    first.stop()
+    processing = hub.process("topic=a", handle, group="g", concurrency=2)
+    publish(hub, "a", *range(10))
+    seen.wait(2)
+    stopping = threading.Thread(target=processing.stop, args=(LIMIT,))
+    stopping.start()
+    others = Seen()
+    with hub.process("topic=a", others, group="g"):
+        # At once, though two handlers still run.
+        others.wait(8)
+        going.set()
+        stopping.join(LIMIT)
+        until(lambda: is_idle(hub, "g"))
+    assert processing.counts.handled == 2 and sorted(seen + others) == list(range(10))
+    assert not processing.is_active and processing.wait(0)
+
+
+def test_stopping_gives_up_threads_and_cancels_coroutines_after_the_timeout(
+    hub: EventHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    going, cancelled, begun = Flag(), Flag(), list[Event]()
+
+    def handle(event: Event) -> None:
+        begun.append(event)
+        hold(going)
+
+    async def handle_async(event: Event) -> None:
+        begun.append(event)
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            cancelled.set()
+
+    stuck = hub.process("topic=a", handle, group="g")
+    sleeping = hub.process("topic=a", handle_async, group="h")
+    publish(hub, "a", 1)
+    until(lambda: len(begun) == 2)
+    stuck.stop(timeout=0.1)
+    sleeping.stop(timeout=0.1)
+    assert cancelled.is_set() and "g: 1 handlers still run" in caplog.text
+    assert sleeping.counts == Counts(0, 0, 0, 0, 0)
+    seen = Seen()
+    with hub.process("topic=a", seen, group="h"):
+        assert seen.wait(1) == [1]
+    going.set()
+
+
+def test_a_handler_may_stop_its_own_processing(hub: EventHub) -> None:
+    stopped: list[Processing] = []
+
+    def handle(event: Event) -> None:
+        processing.stop()
+        stopped.append(processing)
+
+    processing = hub.process("topic=a", handle, group="g")
+    publish(hub, "a", 1, 2)
+    assert processing.wait(LIMIT) and processing.counts.handled == 1
+    with hub.process("topic=a", seen := Seen(), group="g"):
+        assert seen.wait(1) == [2]
+
+
+def test_closing_the_hub_stops_its_processings_first(nats: Nats) -> None:
+    hub = EventHub(nats.url, nats.user, nats.password, stream=nats.stream)
+    hub.connect()
+    begun, published = Flag(), list[Future[None] | None]()
+
+    def handle(event: Event) -> None:
+        begun.set()
+        until(lambda: processing._processor._stopping is not None)  # type: ignore[union-attr]
+        published.append(hub.publish(Event("b")))
+
+    processing = hub.process("topic=a", handle, group="g")
+    completed: list[bool] = []
+    processing.failures.subscribe(on_completed=lambda: completed.append(True))
+    publish(hub, "a", 1)
+    assert begun.wait(LIMIT)
+    hub.close()
+    assert processing.counts.handled == 1 and not processing.is_active
+    assert published[0] is not None and published[0].result(0) is None
+    until(lambda: completed)
+    with pytest.raises(HubClosed):
+        hub.process("topic=a", print, group="g")
+
+
+def test_stopping_twice_or_with_the_server_gone_ends_in_time(hub: EventHub) -> None:
+    processing = hub.process("topic=a", print, group="g")
+    processing.stop()
+    processing.stop()
+    assert "has ended" in repr(processing)
+
+
+# Mistakes
+
+
+def test_other_transports_say_what_to_use() -> None:
+    with EventHub() as hub:
+        with pytest.raises(NotDurable, match="nats://"):
+            hub.process("topic=a", print, group="g")
+        with pytest.raises(NotDurable, match="nats://"):
+            hub.dead
+
+
+@pytest.mark.parametrize(
+    ("error", "arguments"),
+    [
+        (ExpressionError, {"subscription": "topic="}),
+        (TypeError, {"subscription": 1}),
+        (TypeError, {"handler": "text"}),
+        (TypeError, {"group": None}),
+        (ValueError, {"group": " "}),
+        (ValueError, {"retries": -1}),
+        (ValueError, {"retries": 1.5}),
+        (ValueError, {"retries": True}),
+        (ValueError, {"backoff": float("nan")}),
+        (ValueError, {"timeout": 0}),
+        (ValueError, {"concurrency": 0}),
+        (ValueError, {"key": "data..id"}),
+        (ValueError, {"sequential": True, "concurrency": 2}),
+        (ValueError, {"sequential": True, "key": "data.id"}),
+        (ValueError, {"since": "yesterday"}),
+        (ValueError, {"since": datetime(2026, 1, 1)}),  # noqa: DTZ001
+        (ValueError, {"since": 0}),
+    ],
+)
+def test_mistakes_are_told_at_once(hub: EventHub, error: type[Exception], arguments: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"subscription": "topic=a", "handler": print, "group": "g", **arguments}
+    with pytest.raises(error):
+        hub.process(**given)
+    assert not hub._processings
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    with EventHub("nats://127.0.0.1:9", stream="s") as hub, pytest.raises(HubConnectionError, match="127.0.0.1:9"):
+        hub.process("topic=a", print, group="g")

@@ -1,0 +1,60 @@
+"""A process of a group that can be killed: `python -m tests.transport.nats.processing.victim OPTIONS NOTES`.
+
+It notes in a file, in one write each, what it begins and what it has done. What an event's `do` asks for, it does:
+`die` ends the process in the middle of the handler, and `die once` unless somebody has noted that before; `die after`
+ends it once the id is stored, and before the event is acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rxhub import Event, EventHub
+from rxhub.transport.nats.processing import group, ledger
+
+__all__ = ["main"]
+
+ACK_WAIT = 1.0
+
+
+def main(options: dict[str, Any], notes: Path) -> None:
+    group.ACK_WAIT = ACK_WAIT
+    out = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    to_die: list[str] = []
+
+    def note(what: str, event: Event) -> None:
+        os.write(out, f"{what} {event.data['value']}\n".encode())
+
+    def handle(event: Event) -> None:
+        note("begin", event)
+        do = event.data.get("do")
+        if do == "die" or (do == "die once" and notes.read_text().count(f"begin {event.data['value']}\n") == 1):
+            os._exit(9)
+        if do == "die after":
+            to_die.append(event.id)
+        time.sleep(options.get("seconds", 0.002))
+        note("done", event)
+
+    mark = ledger.Handled.mark
+
+    async def mark_and_die(self: ledger.Handled, id: str) -> None:
+        await mark(self, id)
+        if id in to_die:
+            os._exit(9)
+
+    ledger.Handled.mark = mark_and_die  # type: ignore[method-assign]
+    hub = EventHub(options["url"], options["user"], options["password"], stream=options["stream"])
+    hub.process("topic=a", handle, group="g", **options["process"])
+    print("ready", flush=True)
+    # Until whoever started it goes, too.
+    sys.stdin.read()
+    hub.close()
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]), Path(sys.argv[2]))

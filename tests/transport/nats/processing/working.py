@@ -1,0 +1,48 @@
+"""What tests of processing do again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+from rxhub import Event, EventHub
+from rxhub.testing import Nats
+from tests.threads import LIMIT, until
+
+__all__ = ["Seen", "another", "is_idle", "publish"]
+
+
+def publish(hub: EventHub, topic: str, *values: Any, **fields: Any) -> None:
+    """One event for each value; they are stored when this returns."""
+    futures = [hub.publish(Event(topic, data={"value": value}, **fields)) for value in values]
+    for future in futures:
+        assert isinstance(future, Future)
+        future.result(LIMIT)
+
+
+class Seen(list[Any]):
+    """The values of the events that a handler got."""
+
+    def __call__(self, event: Event) -> None:
+        self.append(event.data["value"])
+
+    def wait(self, count: int) -> list[Any]:
+        until(lambda: len(self) >= count)
+        return list(self)
+
+
+def is_idle(hub: EventHub, group: str) -> bool:
+    """Whether everything is acknowledged, as the server knows it."""
+    transport: Any = hub._link.transport
+    info = transport.call(transport.link.ask(f"CONSUMER.INFO.{transport.subjects.stream}.{group}"))
+    return not info["num_pending"] and not info["num_ack_pending"]
+
+
+@contextmanager
+def another(nats: Nats) -> Iterator[EventHub]:
+    """One more hub on the stream."""
+    with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as made:
+        made.connect()
+        yield made
