@@ -255,13 +255,14 @@ class Ordered:
         self._last_turn = 0
         self._spent.clear()
         pulling = Pulling(self._stream, name, self._take, ahead=self._ahead)
-        # What the last consumer brought and is not dealt with is under way still.
-        pulling.held = self._held
         tasks: list[asyncio.Task[None]] = []
         try:
             began = monotonic()
             await consumer(line, self._stream, subjects, self._since if self.position is None else self.position, name)
             pause = max(_AT_LEAST, _FOR_MAKING * (monotonic() - began))
+            # What the last consumer brought and is not dealt with is under way still; some of it was, while this one was
+            # being made.
+            pulling.held = self._held
             self._pulling = pulling
             reading = asyncio.create_task(pulling.run(line))
             tasks = [reading, asyncio.create_task(self._until_changed(pause))]
