@@ -7,7 +7,6 @@ and stdout. One page is one namespace, from top to bottom. `% skip: next` above 
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.myst import CodeBlockParser, SkipParser
 
-__all__ = ["pytest_collect_file", "pytest_collection_finish", "pytest_plugins"]
+__all__ = ["pytest_collect_file", "pytest_plugins"]
 
 # By its name once more: where rxhub is not installed there is no entry point.
 pytest_plugins = ["_rxhub_testing.fixtures"]
@@ -28,13 +27,6 @@ pytest_plugins = ["_rxhub_testing.fixtures"]
 # How long an example takes depends on the machine and on what else runs there; that is no property of the code.
 settings.register_profile("rxhub", deadline=None)
 settings.load_profile("rxhub")
-
-
-def pytest_collection_finish() -> None:
-    """Let no collection of garbage in a test look at what is there before them all: a million objects."""
-    gc.collect()
-    gc.freeze()
-
 
 ROOT = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}

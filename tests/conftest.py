@@ -1,12 +1,29 @@
-"""What tests share: keys that cost nothing to check, and a cluster."""
+"""What tests share: little to wait for, and a cluster."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator, Iterator
+from functools import partial
 
 import pytest
 
 from tests.nats_server import Cluster, nats_cluster
+
+
+@pytest.fixture(scope="module", autouse=True)
+def old_objects() -> None:
+    """No collection of garbage in a test looks at what was there before its module: a million objects."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def back_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hubs come back sooner than would be good for a server that many have lost."""
+    from rxhub.transport.socketio import client
+
+    monkeypatch.setattr(client, "Backoff", partial(client.Backoff, 0.05, 1.0))
 
 
 @pytest.fixture(scope="session", autouse=True)

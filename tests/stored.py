@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+from time import monotonic
 from typing import Any
 
 import nats
-from nats.js.errors import NotFoundError
+import nats.errors
+from nats.js.errors import APIError, NotFoundError
 
 from rxhub.testing import Nats
+from tests.threads import LIMIT
 
-__all__ = ["stored"]
+__all__ = ["limit", "stored"]
 
 
 def stored(where: Nats) -> list[dict[str, Any]]:
-    """The events of a stream, in order; none if there is no such stream."""
-    return asyncio.run(_stored(where))
+    """The events of a stream, in order; none if there is no such stream. A cluster that elects is asked again."""
+    end = monotonic() + LIMIT
+    while True:
+        try:
+            return asyncio.run(_stored(where))
+        except (APIError, nats.errors.Error):
+            if monotonic() > end:
+                raise
 
 
 async def _stored(where: Nats) -> list[dict[str, Any]]:
@@ -36,3 +45,18 @@ async def _stored(where: Nats) -> list[dict[str, Any]]:
         return events
     finally:
         await client.close()
+
+
+def limit(where: Nats, max_bytes: int) -> None:
+    """Bound a stream that is there, or take its bound away with -1; it refuses what finds no room."""
+
+    async def update() -> None:
+        client = await nats.connect(where.url, user=where.user, password=where.password)
+        try:
+            js = client.jetstream()
+            config = (await js.stream_info(where.stream)).config
+            await js.update_stream(config, max_bytes=max_bytes)
+        finally:
+            await client.close()
+
+    asyncio.run(update())

@@ -23,6 +23,8 @@ from rxhub.transport.socketio.endpoint import Endpoint
 from tests.threads import LIMIT, at_once, elsewhere, run_script, until
 from tests.transport.socketio.server import Server
 
+soon = pytest.mark.usefixtures("back_soon")
+
 
 @pytest.fixture
 def server() -> Iterator[Server]:
@@ -139,6 +141,7 @@ def test_the_client_itself_tells_that_it_is_connected_and_disconnected(hub: Even
     assert "ftrack.meta.connected" not in server.topics(meta=True)
 
 
+@soon
 def test_states_are_told(hub: EventHub, server: Server) -> None:
     states: list[ConnectionState] = []
     with hub.start():
@@ -166,6 +169,7 @@ def test_publishing_before_the_connection_stands(hub: EventHub, server: Server) 
     assert [event["data"]["n"] for event in server.taken if event["topic"] == "a"] == [0, 1, 2]
 
 
+@soon
 def test_a_connection_that_breaks_is_made_again_with_all_subscribers(hub: EventHub, server: Server) -> None:
     got: list[int] = []
     hub.subscribe("topic=a", lambda event: got.append(event.data["n"]), {"id": "x"})
@@ -181,6 +185,7 @@ def test_a_connection_that_breaks_is_made_again_with_all_subscribers(hub: EventH
     assert len(server.requests) == 4 and "x" in server.clients[0].subscribers
 
 
+@soon
 def test_what_is_published_while_away_waits(hub: EventHub, server: Server) -> None:
     hub.connect()
     server.stop()
@@ -260,6 +265,7 @@ def test_a_server_that_acknowledges_nothing(hub: EventHub, server: Server, monke
     assert server.topics() == ["a", "b"]
 
 
+@soon
 def test_an_acknowledgement_that_is_missing_is_waited_for(hub: EventHub, server: Server) -> None:
     hub.connect()
     settled(hub, server)
@@ -304,6 +310,7 @@ def test_nothing_that_a_server_sends_ends_the_client(hub: EventHub, server: Serv
     assert len(server.requests) == 1
 
 
+@soon
 def test_an_event_that_breaks_every_connection_is_given_up(
     hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +325,7 @@ def test_an_event_that_breaks_every_connection_is_given_up(
     assert len(server.requests) == 3
 
 
+@soon
 def test_an_event_that_is_too_large_for_the_server_is_given_up_at_once() -> None:
     with Server(max_size=10_000) as server, EventHub(server.url) as hub:
         hub.connect()
@@ -342,6 +350,7 @@ def test_a_mistake_of_our_own_does_not_let_connect_wait_for_ever(
 
 
 @pytest.mark.parametrize("farewell", ["0", "0::", "7:::1+0"])
+@soon
 def test_a_server_that_ends_the_session_is_come_back_to(hub: EventHub, server: Server, farewell: str) -> None:
     hub.connect()
     server.say(farewell)
@@ -357,6 +366,7 @@ def test_heartbeats_are_answered(server: Server) -> None:
     assert len(server.requests) == 1
 
 
+@soon
 def test_a_silent_server_is_given_up(server: Server) -> None:
     server.heartbeat, server.beats = 1, False
     with EventHub(server.url) as hub:
@@ -498,6 +508,7 @@ def test_many_that_connect_at_once(hub: EventHub, server: Server) -> None:
     assert set(results) <= {"Already connected."}
 
 
+@soon
 def test_connecting_in_the_network_s_own_thread_would_wait_for_itself(hub: EventHub, server: Server) -> None:
     hub.connect()
     raised: list[Exception] = []
@@ -545,6 +556,7 @@ def test_closing_while_the_server_is_away(server: Server, caplog: pytest.LogCapt
     assert "Not everything could be sent before the hub was closed: 1 events" in caplog.text
 
 
+@soon
 def test_closing_waits_for_a_server_that_comes_back(server: Server) -> None:
     hub = EventHub(server.url)
     hub.connect()
@@ -651,6 +663,7 @@ def test_futures_are_awaited_on_the_user_s_own_loop(hub: EventHub, server: Serve
     assert asyncio.run(main()) == [1]
 
 
+@soon
 def test_connected_is_told_once_however_often_the_line_broke(hub: EventHub, server: Server) -> None:
     hub.connect()
     for number in (2, 3):
@@ -686,6 +699,7 @@ def when_accepted(hub: EventHub, server: Server, callback: Callable[[object], ob
     server.drop()
 
 
+@soon
 def test_a_callback_that_exits_leaves_the_network_to_all_hubs(
     hub: EventHub, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -696,6 +710,7 @@ def test_a_callback_that_exits_leaves_the_network_to_all_hubs(
     assert hub.publish(Event("b")).result(LIMIT) is None
 
 
+@soon
 def test_asking_a_server_that_is_away_ends_at_its_timeout(hub: EventHub, server: Server) -> None:
     hub.connect()
     with hub.start():

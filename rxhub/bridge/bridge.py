@@ -30,9 +30,9 @@ from typing import Any, Self, cast
 from reactivex.abc import DisposableBase
 
 from rxhub.bridge.gap import GAP
-from rxhub.bridge.ledger import Counts, Ledger
+from rxhub.bridge.ledger import Counts, Ledger, Outcome
 from rxhub.bridge.progress import Progress
-from rxhub.errors import NotFoundError, Overflow, RxHubError
+from rxhub.errors import NotFoundError, Overflow
 from rxhub.event import Event
 from rxhub.expression import parse
 from rxhub.hub import EventHub
@@ -40,11 +40,13 @@ from rxhub.state import ConnectionState, Phase
 
 __all__ = ["Bridge"]
 
-PATIENCE = 10.0
+ANSWER = 10.0
 """Seconds after which a server that was told of the subscription, and has not answered, counts as knowing it."""
 
+_PATIENCE = 5.0
 _BEAT = 1.0
 _EAGER = 0.1
+_LONGEST_PAUSE = 30.0
 _NEWS = frozenset({"ftrack.meta.connected", "ftrack.meta.disconnected"})
 
 logger = logging.getLogger("rxhub.bridge")
@@ -104,6 +106,8 @@ class Bridge:
         self._patient_until = 0.0
         self._dropped = source.dropped
         self._told_of_duplicates = False
+        self._pause = 0.0
+        self._marks_from = 0.0
 
     def __repr__(self) -> str:
         return f"<Bridge {self.source.get_server_url()} → {self.target.get_server_url()}: {self.counts}>"
@@ -123,7 +127,7 @@ class Bridge:
             self._id = self.source.subscribe(self.subscription, self._take, priority=float("-inf"))
             self._soon(self._begin)
 
-    def close(self, timeout: float = 5.0) -> Counts:
+    def close(self, timeout: float = _PATIENCE) -> Counts:
         """Read no more, and wait until what was read is stored; leaving the `with` block does it.
 
         Args:
@@ -140,7 +144,7 @@ class Bridge:
                 logger.warning("%d events were read and are not stored yet.", self.counts.waiting)
             noted = self._progress.note(self._ledger.secured, at_once=True)
             if noted is not None:
-                with suppress(RxHubError, TimeoutError):
+                with suppress(Exception):
                     noted.result(max(0.0, end - monotonic()))
         return self.counts
 
@@ -151,7 +155,8 @@ class Bridge:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        # Who interrupts does not want to wait.
+        self.close(_PATIENCE if kind is None or issubclass(kind, Exception) else 0.0)
 
     async def __aenter__(self) -> Self:
         self.open()
@@ -188,11 +193,12 @@ class Bridge:
         self._notice_what_the_inbox_dropped()
         self._mark()
         self._progress.note(self._ledger.secured)
-        self._soon(self._sweep, _BEAT if self._ledger.gap is None else _EAGER)
+        about_to_mark = self._ledger.gap is not None and self.source.connected and not self._pause
+        self._soon(self._sweep, _EAGER if about_to_mark else _BEAT)
 
     def _stands(self, state: ConnectionState) -> None:
         if state:
-            self._patient_until = monotonic() + PATIENCE
+            self._patient_until = monotonic() + ANSWER
         elif state.phase is not Phase.CLOSED:
             self._miss("reconnected", state.reason)
 
@@ -222,7 +228,7 @@ class Bridge:
         """Publish the marker of an open gap, once nothing more can be missing."""
         ledger = self._ledger
         gap = ledger.gap
-        if gap is None or not self._hears() or not ledger.has_room:
+        if gap is None or monotonic() < self._marks_from or not self._hears() or not ledger.has_room:
             return
         known = self._progress.recalled()
         if known is None:
@@ -237,7 +243,7 @@ class Bridge:
         marker = Event(GAP, data={**about, **told.data(until)})
         try:
             sent = self.target.publish(marker)
-        except RxHubError:
+        except Exception:
             return  # the gap is still open
         assert sent is not None
         ledger.marked(marker.id, until, sent, gap, told)
@@ -284,11 +290,17 @@ class Bridge:
     # In any thread
 
     def _settle(self, _: object) -> None:
-        for gap, marked in self._ledger.settle():
-            if marked is None:
-                logger.warning("Events may be missing (%s): %s", gap.why, gap.reason)
+        for outcome, gap, told in self._ledger.settle():
+            if outcome is Outcome.MARKED:
+                self._pause = self._marks_from = 0.0
+                logger.info("%s", told)
+            elif outcome is Outcome.OPENED:
+                logger.warning("Events may be missing from now on (%s): %s", gap.why, told)
             else:
-                logger.info("%s", gap.told(marked))
+                if not self._pause:
+                    logger.warning("The marker of a gap (%s) is not stored, and is tried again: %s", gap.why, told)
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE) or _BEAT
+                self._marks_from = monotonic() + self._pause
 
     def _take_the_last(self, end: float) -> None:
         """Wait until all that waits in the source's inbox was taken; not if nobody takes it, or this thread should."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from concurrent.futures import Future
 from datetime import datetime
+from enum import Enum
 from threading import Condition, Lock
 from typing import NamedTuple
 
 from rxhub.bridge.gap import EVER, Gap, Place
 
-__all__ = ["Counts", "Ledger", "Settled"]
+__all__ = ["Counts", "Ledger", "Outcome", "Settled"]
 
 REMEMBERED = 20_000
 """How many ids of what was passed on are known; some 100 bytes each."""
@@ -51,11 +52,27 @@ class Counts(NamedTuple):
         return ", ".join(told)
 
 
-class Settled(NamedTuple):
-    """What is to be said of something that was settled: a gap that was marked, or one that has opened."""
+class Outcome(Enum):
+    """What has happened to a gap."""
 
+    OPENED = "opened"
+    MARKED = "marked"
+    REFUSED = "refused"
+    """Its marker was, so that it is open again."""
+
+
+class Settled(NamedTuple):
+    """What is to be said of something that was settled.
+
+    Attributes:
+        outcome: what has happened.
+        gap: to which gap.
+        told: by whom, in words: the marker, or the error.
+    """
+
+    outcome: Outcome
     gap: Gap
-    marked: datetime | None
+    told: str
 
 
 class _Passed(NamedTuple):
@@ -128,6 +145,8 @@ class Ledger:
             sent: done when the target has accepted it.
         """
         with self._changed:
+            # What was lost before a marker's time is told by that marker, whenever this one came.
+            floor = max(floor, self._latest.floor or floor)
             self._latest = Place(floor, identifier)
             self._enter(_Passed(identifier, floor, sent, None))
 
@@ -200,18 +219,17 @@ class Ledger:
         self._marking.popleft()
         self._stored = self._stored._replace(floor=passed.floor)
         self._counts = counts._replace(gaps=counts.gaps + 1)
-        return Settled(passed.gap, passed.floor)
+        return Settled(Outcome.MARKED, passed.gap, passed.gap.told(passed.floor))
 
     def _refused(self, passed: _Passed, error: BaseException) -> Settled | None:
         # Its publisher may publish it again.
         self._known.pop(passed.id, None)
-        gap = passed.gap
-        if gap is None:
-            counts = self._counts
-            self._counts = counts._replace(lost=counts.lost + 1)
-            gap = Gap("refused", self._stored.floor, self._stored.id, str(error), 1)
-        else:
+        before = self._gap
+        if passed.gap is not None:
             self._marking.popleft()
-        new = self._gap is None
-        self._gap = gap.joined(self._gap)
-        return Settled(self._gap, None) if new else None
+            self._gap = passed.gap.joined(before)
+            return Settled(Outcome.REFUSED, self._gap, str(error))
+        counts = self._counts
+        self._counts = counts._replace(lost=counts.lost + 1)
+        self._gap = Gap("refused", self._stored.floor, self._stored.id, str(error), 1).joined(before)
+        return Settled(Outcome.OPENED, self._gap, str(error)) if before is None else None

@@ -73,7 +73,7 @@ class Progress:
             if text is None:
                 return Place()
             note = msgspec.json.decode(text, type=_Note)
-        except (RxHubError, msgspec.MsgspecError) as error:
+        except Exception as error:
             logger.warning("How far the bridges had come could not be read: %s", error)
             return Place()
         return Place(note.floor, note.id) if note.floor.tzinfo is not None else Place()

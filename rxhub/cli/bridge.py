@@ -14,12 +14,14 @@ import typer
 
 from rxhub import EventHub
 from rxhub.bridge import Bridge, Counts
+from rxhub.cli.nats import NatsPassword, NatsUser
 from rxhub.cli.server import INTERRUPTED, Key, User
 from rxhub.cli.status import Status, complain, ending
 
 __all__ = ["command"]
 
 _GRACE = 10.0
+_FAREWELL = 1.0
 _REPORT = 60.0
 _TICK = 0.25
 # What the server sends while the bridge is busy; then it is not read, for a moment.
@@ -44,20 +46,8 @@ def command(
     subscription: Annotated[str, typer.Option(metavar="SUBSCRIPTION", help="Which events.")] = "topic=*",
     user: User = None,
     key: Key = None,
-    nats_user: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", envvar="RXHUB_NATS_USER", show_default=False, help="Who connects to NATS."),
-    ] = None,
-    nats_password: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PASSWORD",
-            envvar="RXHUB_NATS_PASSWORD",
-            show_default=False,
-            show_envvar=True,
-            help="With what. Better given by the variable, or in the URL in RXHUB_NATS.",
-        ),
-    ] = None,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -92,7 +82,12 @@ def command(
             bridge.target.connect()
             bridge.source.connect()
             way = f"{bridge.source.get_server_url()} → {stream} at {bridge.target.get_server_url()}"
-            counts, by = _run(bridge, way)
+            try:
+                counts, by = _run(bridge, way)
+            except BaseException:
+                bridge.target.close(0)
+                raise
+            bridge.target.close(_FAREWELL)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     complain(f"ended: {bridge.counts}")

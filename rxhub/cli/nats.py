@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rxhub.transport.nats.link import Link
 
-__all__ = ["Nats", "Stream", "asked"]
+__all__ = ["Nats", "NatsPassword", "NatsUser", "Stream", "asked"]
 
 T = TypeVar("T")
 
@@ -22,14 +22,30 @@ Nats = Annotated[
         metavar="URL",
         envvar="RXHUB_NATS",
         show_default=False,
-        help="nats://user:password@host, or nats://one,two,three. Better given by the variable, if there is a "
-        "password in it: others can see a command line.",
+        help="nats://host, or nats://one,two,three",
+    ),
+]
+NatsUser = Annotated[
+    str | None,
+    typer.Option(
+        "--nats-user", metavar="NAME", envvar="RXHUB_NATS_USER", show_default=False, help="Who connects to NATS."
+    ),
+]
+NatsPassword = Annotated[
+    str | None,
+    typer.Option(
+        "--nats-password",
+        metavar="PASSWORD",
+        envvar="RXHUB_NATS_PASSWORD",
+        show_default=False,
+        show_envvar=True,
+        help="With what. Better given by the variable, or in the URL in RXHUB_NATS: others can see a command line.",
     ),
 ]
 Stream = Annotated[str, typer.Option("--stream", metavar="NAME", help="The stream that holds the events.")]
 
 
-def asked(url: str, question: Callable[[Link], Awaitable[T]]) -> T:
+def asked(url: str, user: str | None, password: str | None, question: Callable[[Link], Awaitable[T]]) -> T:
     """Connect, ask, and hang up; no stream is made for it, as a hub would do.
 
     Raises:
@@ -48,7 +64,7 @@ def asked(url: str, question: Callable[[Link], Awaitable[T]]) -> T:
             await link.close()
 
     try:
-        address = Address.parse(url)
+        address = Address.parse(url, user, password)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--nats") from None
     return asyncio.run(ask())

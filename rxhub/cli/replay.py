@@ -14,7 +14,7 @@ from reactivex import operators as ops
 from rxhub import Event, EventHub
 from rxhub.cli.amounts import moment
 from rxhub.cli.arriving import Arrived, arriving, print_lines
-from rxhub.cli.nats import Nats, Stream, asked
+from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream, asked
 from rxhub.cli.server import INTERRUPTED, connected
 from rxhub.cli.status import Status, complain, ending
 from rxhub.errors import ExpressionError, StreamError
@@ -47,6 +47,8 @@ def command(
         typer.Option(metavar="N", show_default=False, help="1 is the original pace, 10 ten times as fast."),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes from now on.")] = False,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on a terminal too.")] = False,
 ) -> Status:
     """Show the stored events that match a subscription: a table on a terminal, JSON lines in a pipe.
@@ -57,10 +59,10 @@ def command(
     seen = 0
     begin = None if since is None else moment(since, "--since")
     end = None if until is None else moment(until, "--until")
-    if not _exists(nats, stream):
+    if not _exists(nats, nats_user, nats_password, stream):
         return Status.ERROR
     try:
-        with connected(nats, None, None, stream) as hub:
+        with connected(nats, nats_user, nats_password, stream) as hub:
             try:
                 replay = hub.replay(subscription, begin, end, speed, follow)
             except ExpressionError:
@@ -73,10 +75,10 @@ def command(
     return Status.MATCHED if seen else Status.NOT_MATCHED
 
 
-def _exists(url: str, stream: str) -> bool:
+def _exists(url: str, user: str | None, password: str | None, stream: str) -> bool:
     """Whether there is such a stream; a hub would make it."""
     try:
-        names = asked(url, lambda link: _names(link, stream))
+        names = asked(url, user, password, lambda link: _names(link, stream))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--stream") from None
     if names is not None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rxhub.cli.status import Status, ending
+from rxhub.errors import StoreError
 
 if TYPE_CHECKING:
+    from rxhub.embedded import PrivateServer
     from rxhub.server import Backplane
 
 __all__ = ["command"]
@@ -55,6 +57,20 @@ def command(
             help="Store events in NATS, and act as one server with all others that do: nats://host:4222,host2:4222",
         ),
     ] = None,
+    nats_user: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", envvar="RXHUB_NATS_USER", show_default=False, help="Who connects to NATS."),
+    ] = None,
+    nats_password: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PASSWORD",
+            envvar="RXHUB_NATS_PASSWORD",
+            show_default=False,
+            show_envvar=True,
+            help="With what. Better given by the variable, or in the URL in RXHUB_NATS.",
+        ),
+    ] = None,
     store: Annotated[
         Path | None,
         typer.Option("--store", metavar="DIR", help="Store events in a directory, by a NATS server of our own."),
@@ -89,9 +105,16 @@ def command(
         typer.echo("\n".join([f"server    {url}", *printed]))
 
     with ExitStack() as stack:
-        backplane, where = _backplane(nats, store, stream, stack)
-        if users is None:
-            printed += where
+        backplane: Backplane | None = None
+        if store is not None:
+            # An environment may name the servers of a studio; who names a directory means that.
+            server = stack.enter_context(_store(store))
+            backplane = _backplane(server.url, server.user, server.password, stream)
+            if users is None:
+                where = server.url.replace("://", f"://{server.user}:{server.password}@")
+                printed.append(f"stream    {stream} at {where}")
+        elif nats is not None:
+            backplane = _backplane(nats, nats_user, nats_password, stream)
         serve(
             known,
             host=host,
@@ -109,26 +132,18 @@ def command(
     return Status.MATCHED
 
 
-def _backplane(
-    nats: str | None, store: Path | None, stream: str, stack: ExitStack
-) -> tuple[Backplane | None, list[str]]:
-    """Where events are stored, and what is to be printed of that."""
-    if nats is None and store is None:
-        return None, []
-    from rxhub.errors import StoreError
-
+def _backplane(url: str, user: str | None, password: str | None, stream: str) -> Backplane:
     try:
         from rxhub.server import Backplane
 
-        if store is None:
-            return Backplane(nats or "", stream=stream), []
-        from rxhub.embedded import store as private
-
-        # An environment may name the servers of a studio; who names a directory means that.
-        server = stack.enter_context(private(store))
-        shown = server.url.replace("://", f"://{server.user}:{server.password}@")
-        return Backplane(server.url, server.user, server.password, stream), [f"stream    {stream} at {shown}"]
+        return Backplane(url, user, password, stream)
     except ModuleNotFoundError as error:
         raise StoreError(str(error)) from None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--nats, --stream") from None
+
+
+def _store(directory: Path) -> AbstractContextManager[PrivateServer]:
+    from rxhub.embedded import store
+
+    return store(directory)

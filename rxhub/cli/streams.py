@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 
 from rxhub.cli.amounts import duration, size
-from rxhub.cli.nats import Nats, asked
+from rxhub.cli.nats import Nats, NatsPassword, NatsUser, asked
 from rxhub.cli.status import Status, complain, ending
 from rxhub.columns import columns
 from rxhub.errors import StreamError
@@ -32,9 +32,15 @@ def list_(
     nats: Annotated[
         str | None,
         typer.Option(
-            "--nats", metavar="URL", envvar="RXHUB_NATS", show_default=False, help="nats://user:password@host"
+            "--nats",
+            metavar="URL",
+            envvar="RXHUB_NATS",
+            show_default=False,
+            help="nats://host, or nats://one,two,three",
         ),
     ] = None,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on a terminal too.")] = False,
 ) -> None:
     """Show the streams of events in a NATS system, and the groups that work on them.
@@ -45,14 +51,14 @@ def list_(
     if context.invoked_subcommand is None:
         if nats is None:
             raise typer.BadParameter("Where is NATS? Name it, or set RXHUB_NATS.", param_hint="--nats")
-        _list(nats, json or not sys.stdout.isatty())
+        _list(nats, nats_user, nats_password, json or not sys.stdout.isatty())
 
 
 @ending
-def _list(nats: str, as_lines: bool) -> Status:
+def _list(nats: str, user: str | None, password: str | None, as_lines: bool) -> Status:
     from rxhub.transport.nats.catalogue import catalogue
 
-    states = asked(nats, catalogue)
+    states = asked(nats, user, password, catalogue)
     if as_lines:
         for state in states:
             typer.echo(write_json(_plain(state)))
@@ -87,6 +93,8 @@ def add(
         str | None,
         typer.Option(metavar="SIZE", show_default=False, help="Full, it refuses events: 10G. Without it, the disk."),
     ] = None,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
 ) -> Status:
     """Make a stream of events; nothing changes if it is there as it should be.
 
@@ -108,7 +116,7 @@ def add(
         await link.ask(f"STREAM.CREATE.{stream}", wanted, timeout=10.0)
 
     try:
-        asked(nats, make)
+        asked(nats, nats_user, nats_password, make)
     except StreamError as error:
         if error.number != _EXISTS:
             raise

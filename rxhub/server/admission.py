@@ -3,7 +3,8 @@
 Theory of operation. Two things take time. The reader of the stream has to know of subjects that nobody here was
 interested in before (`Ordered.change`, `Ordered.settled`). And what was stored before the subscription may not have
 been read yet, if the reader lags: the subscriber must not get that. So, once the reader has settled, the stream is
-asked for the number of its last event; a subscriber gets what comes behind that one.
+asked for the number of its last event; a subscriber gets what comes behind that one. Meanwhile it is found out whether
+the id with which it subscribes is another user's.
 
 Clients come in crowds, after a network was away. What arrives while the stream is asked waits for the next turn, and
 all of that is let in at once.
@@ -14,8 +15,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import NamedTuple
 
-from rxhub.errors import HubConnectionError
+from rxhub.errors import HubConnectionError, Refused
+from rxhub.server.claims import Claims
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.ordered import Ordered
 from rxhub.transport.nats.streams import last_sequence
@@ -24,6 +27,13 @@ __all__ = ["Admission"]
 
 # Seconds. Each turn in which the subjects have changed costs the server another consumer.
 _BETWEEN_TURNS = 0.02
+_BETWEEN_RENEWALS = 600.0
+
+
+class _Candidate(NamedTuple):
+    claim: tuple[str, str]
+    enter: Callable[[int], object]
+    admitted: Future[None]
 
 
 class Admission:
@@ -33,27 +43,31 @@ class Admission:
         stream: which is read.
         live: by whom.
         subjects: what should be read now; another list after a change.
+        claims: to the ids of subscribers.
     """
 
-    def __init__(self, stream: str, live: Ordered, subjects: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, stream: str, live: Ordered, subjects: Callable[[], Sequence[str]], claims: Claims) -> None:
         self._stream = stream
         self._live = live
+        self._claims = claims
         self._subjects = subjects
         self._announced: Sequence[str] | None = None
-        self._waiting: list[tuple[Callable[[int], object], Future[None]]] = []
+        self._waiting: list[_Candidate] = []
         self._wake = asyncio.Event()
 
-    def ask(self, enter: Callable[[int], object]) -> Future[None]:
+    def ask(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
         """Ask to be let in.
 
         Args:
+            id: of the subscriber.
+            user: who subscribes.
             enter: called with the number of the event behind which the subscriber gets everything.
 
         Returns:
-            Done after that.
+            Done after that; or holds `Refused`, if the id is another user's.
         """
         admitted: Future[None] = Future()
-        self._waiting.append((enter, admitted))
+        self._waiting.append(_Candidate((id, user), enter, admitted))
         self._wake.set()
         return admitted
 
@@ -64,24 +78,37 @@ class Admission:
     def give_up(self) -> None:
         """Let nobody in any more."""
         waiting, self._waiting = self._waiting, []
-        for _, admitted in waiting:
-            admitted.set_exception(HubConnectionError("The server shuts down."))
+        for candidate in waiting:
+            candidate.admitted.set_exception(HubConnectionError("The server shuts down."))
 
     async def run(self, line: Line) -> None:
         """Let in whoever asks, until cancelled."""
         while True:
             if not self._waiting:
-                await self._wake.wait()
+                try:
+                    async with asyncio.timeout(_BETWEEN_RENEWALS):
+                        await self._wake.wait()
+                except TimeoutError:
+                    await self._claims.renew(line)
             self._wake.clear()
             count = len(self._waiting)
             if (subjects := self._subjects()) is not self._announced:
                 self._live.change()
                 self._announced = subjects
-            await self._live.settled()
             if count:
-                last = await last_sequence(line, self._stream)
-                admitted, self._waiting = self._waiting[:count], self._waiting[count:]
-                for enter, future in admitted:
-                    enter(last)
-                    future.set_result(None)
+                await self._let_in(line, count)
             await asyncio.sleep(_BETWEEN_TURNS)
+
+    async def _let_in(self, line: Line, count: int) -> None:
+        refused = await self._claims.take(line, [candidate.claim for candidate in self._waiting[:count]])
+        await self._live.settled()
+        last = await last_sequence(line, self._stream)
+        candidates, self._waiting = self._waiting[:count], self._waiting[count:]
+        for claim, enter, admitted in candidates:
+            if claim in refused:
+                admitted.set_exception(
+                    Refused(f"The id {claim[0]!r} is subscribed by another user; make one of your own.")
+                )
+            else:
+                enter(last)
+                admitted.set_result(None)

@@ -5,6 +5,9 @@ acknowledged when it is stored there. From the stream it comes to every server w
 publisher's own included, and there through the router to them. So all clients of all servers see one order; and what
 an event costs a server depends on that server's own clients alone.
 
+After an outage a server reads faster than its clients do, and their queues are bounded. So while many events are still
+to be read, it reads on only when the queues have room, though not for the sake of a client that takes too long.
+
 A stream holds what was acknowledged whatever becomes of a server. While the stream cannot be reached, events wait
 here, and when there are too many, further ones are refused; they are never dropped.
 
@@ -21,11 +24,13 @@ from time import monotonic
 from uuid import uuid4
 
 from rxhub.errors import HubConnectionError, Overflow, Refused
-from rxhub.server.admission import Admission
 from rxhub.server.envelope import Envelope
 from rxhub.transport.outbox import Outbox
 
 try:
+    from rxhub.server.admission import Admission
+    from rxhub.server.claims import Claims
+    from rxhub.server.claims import configuration as claims
     from rxhub.transport.nats.address import Address
     from rxhub.transport.nats.filters import Filters
     from rxhub.transport.nats.link import Link
@@ -50,6 +55,13 @@ _RESENT = 0.75
 _NANOSECONDS = 1_000_000_000
 # Seconds for which what nobody wants any more is read all the same: clients come back, and a change costs more.
 _LINGERING = 10.0
+
+# When so many events are still to be read, and not to be heard at once.
+_CATCHING_UP = 512
+_BETWEEN_LOOKS = 64
+# Seconds between two looks whether clients have room, and for all of them until all is read.
+_BREATH = 0.02
+_PATIENCE = 30.0
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -84,6 +96,10 @@ class Backplane:
         self._admission: Admission | None = None
         self._take: Callable[[int, bytes], None] = _nothing
         self._lingering: asyncio.TimerHandle | None = None
+        self._is_congested: Callable[[], bool] = lambda: False
+        self._held = 0
+        self._holding: asyncio.TimerHandle | None = None
+        self._patience = _PATIENCE
         self._lag = 0
         self.stream = stream
         self.filters = Filters(self._subjects)
@@ -111,11 +127,18 @@ class Backplane:
             "backplane_reconnections": self.reconnections,
         }
 
-    async def start(self, take: Callable[[int, bytes], None]) -> None:
+    async def start(
+        self,
+        take: Callable[[int, bytes], None],
+        owner: Callable[[str], str | None],
+        is_congested: Callable[[], bool],
+    ) -> None:
         """Connect, and read from now on.
 
         Args:
             take: called with the number and the JSON of each event that a client may want.
+            owner: tells which user holds an id here; None if nobody does.
+            is_congested: tells whether the queue of a client is filling.
 
         Raises:
             HubConnectionError: if no server can be reached or lets us in.
@@ -125,14 +148,16 @@ class Backplane:
         await link.start()
         try:
             info = await ensured(link, configuration(self.stream, replicas=link.replicas))
+            await ensured(link, claims(self.stream, link.replicas))
         except BaseException:
             await link.close()
             raise
         horizon = _RESENT * info["config"]["duplicate_window"] / _NANOSECONDS
         self._take = take
+        self._is_congested = is_congested
         self._link = link
         self._live = Ordered(self.stream, self._receive, self._wanted)
-        self._admission = Admission(self.stream, self._live, self._wanted)
+        self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner))
         self._outbox.reopen()
         for part in (self._live, self._admission, Publishing(self._outbox, horizon)):
             link.attach(part)
@@ -163,10 +188,10 @@ class Backplane:
         parcel.accepted.add_done_callback(self._count)
         return parcel.accepted
 
-    def admit(self, enter: Callable[[int], object]) -> Future[None]:
+    def admit(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
         """Have a subscriber, whose subscription is among the filters, let in; see `Admission.ask`."""
         assert self._admission is not None, "it was started"
-        return self._admission.ask(enter)
+        return self._admission.ask(id, user, enter)
 
     def look_at_filters(self) -> None:
         """Read less, after a while, if somebody has left."""
@@ -185,6 +210,9 @@ class Backplane:
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
+        if self._holding is not None:
+            self._holding.cancel()
+            self._holding = None
         if self._admission is not None:
             self._admission.give_up()
         left = len(self._outbox)
@@ -204,9 +232,31 @@ class Backplane:
             self._take(message.sequence, message.data)
         except Exception as error:
             _logger.error("The event %d of %s was not routed: %s", message.sequence, self.stream, error, exc_info=error)
-        finally:
-            if self._live is not None:
-                self._live.done()
+        self._held += 1
+        if self._holding is None:
+            if self._lag > _CATCHING_UP:
+                if self.read % _BETWEEN_LOOKS == 0 and self._patience > 0 and self._is_congested():
+                    self._hold()
+                    return
+            elif not self._lag:
+                self._patience = _PATIENCE
+            self._go_on()
+
+    def _hold(self) -> None:
+        self._patience -= _BREATH
+        self._holding = asyncio.get_running_loop().call_later(_BREATH, self._look_again)
+
+    def _look_again(self) -> None:
+        self._holding = None
+        if self._patience > 0 and self._is_congested():
+            self._hold()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        held, self._held = self._held, 0
+        if self._live is not None:
+            self._live.done(held)
 
     def _count(self, outcome: Future[None]) -> None:
         if outcome.exception() is None:

@@ -121,6 +121,11 @@ class Connection:
         """Messages that wait to be sent."""
         return len(self._outbox)
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether the client reads more slowly than it is sent to."""
+        return self._outbox.is_filling
+
     async def run(self, receive: Receive, send: Send) -> None:
         """Serve a WebSocket that was accepted, until it ends. The caller then ends the stream."""
 
@@ -299,8 +304,9 @@ class Connection:
         admit = server.router.subscribe(self, asked.subscriber, asked.subscription, self._account.subscribe)
         if server.backplane is None:
             return None
-        self._entering = server.backplane.admit(admit)
-        return self._entering
+        self._entering = admitted = server.backplane.admit(asked.subscriber["id"], self.user, admit)
+        admitted.add_done_callback(lambda outcome: outcome.exception() and self._unsubscribe(envelope))
+        return admitted
 
     def _unsubscribe(self, envelope: Envelope) -> None:
         try:

@@ -98,7 +98,9 @@ class EventServer:
         if self.backplane is None:
             return
         if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
-            self._starting = asyncio.get_running_loop().create_task(self.backplane.start(self.arrived))
+            self._starting = asyncio.get_running_loop().create_task(
+                self.backplane.start(self.arrived, self.router.owner, self._is_congested)
+            )
         # Whoever waits for it may go away.
         await asyncio.shield(self._starting)
 
@@ -190,6 +192,9 @@ class EventServer:
         except (EventError, Refused, UnicodeDecodeError) as error:
             self.counters.events_unreadable += 1
             _logger.warning("The event %d of the stream is passed over: %s", sequence, error)
+
+    def _is_congested(self) -> bool:
+        return any(connection.is_filling for connection in self._connections)
 
     def left(self, connection: Connection, dropped: int = 0) -> None:
         """Forget a connection that has ended; a second time does nothing."""

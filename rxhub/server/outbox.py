@@ -54,6 +54,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether a quarter of it is full, and so what is under way to it should wait."""
+        return len(self._queue) > self._most // 4 or self._characters > self._most_characters // 4
+
     def put(self, text: str, is_event: bool = False) -> bool:
         """Take a message.
 

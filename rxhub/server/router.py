@@ -152,8 +152,7 @@ class Router(Generic[P]):
             return known.admit
         if known is None and len(own) >= self._limits.subscriptions:
             raise Refused(f"A client has {self._limits.subscriptions} subscriptions at most.")
-        holders = self._by_id.get(identifier)
-        if holders and next(iter(holders)).user != peer.user:
+        if self.owner(identifier) not in {None, peer.user}:
             raise Refused(f"The id {identifier!r} is subscribed by another user; make one of your own.")
         tree = self._parsed(subscription, "subscription")
         narrowed = tree if topics is None else topics.narrow(tree)
@@ -173,6 +172,11 @@ class Router(Generic[P]):
         self._by_id.setdefault(identifier, {})[peer] = subscriber
         self._decode_for(subscriber)
         return subscriber.admit
+
+    def owner(self, identifier: str) -> str | None:
+        """The user who has subscribed under an id; None if nobody has."""
+        holders = self._by_id.get(identifier)
+        return next(iter(holders)).user if holders else None
 
     def unsubscribe(self, peer: P, metadata: Mapping[str, Any]) -> None:
         """Remove what a connection has under the id of `metadata`, if there is anything.

@@ -199,7 +199,7 @@ def test_the_marker_waits_until_the_server_knows_of_the_subscription(stored: Ser
 def test_a_server_that_never_answers_counts_as_knowing_after_a_while(
     stored: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rxhub.bridge.bridge.PATIENCE", 0.2)
+    monkeypatch.setattr("rxhub.bridge.bridge.ANSWER", 0.2)
     with Server(answers=False) as near:
         with EventHub(near.url, "me", "key") as source, EventHub(stored.url, "me", "key") as target:
             target.connect()
@@ -311,7 +311,7 @@ def test_a_marker_that_is_refused_is_tried_again(stored: Server, caplog: pytest.
         target.connect()
         source.connect()
         with source.start(), Bridge(source, target) as bridge:
-            until(lambda: "Events may be missing (started)" in caplog.text)
+            until(lambda: "The marker of a gap (started) is not stored" in caplog.text)
             stored.refused = set()
             until(lambda: bridge.counts.gaps == 1)
     assert [gap["why"] for gap in gaps(stored)] == ["started"]

@@ -21,7 +21,7 @@ from rxhub.server import Running
 from rxhub.server.keys import new_key
 from rxhub.testing import Nats
 from tests.server.peers import PythonClient
-from tests.stored import stored
+from tests.stored import limit, stored
 from tests.threads import LIMIT, until
 
 
@@ -169,9 +169,7 @@ def test_nothing_is_lost_while_nats_is_held_up(tmp_path: Path) -> None:
             os.kill(held.pid, signal.SIGSTOP)
             try:
                 thread.join(LIMIT)
-                # Long enough for the connection to be given up.
                 until(lambda: bridge.counts.read == 2_000)
-                until(lambda: not bridge.target.connected)
                 assert bridge.counts.waiting + bridge.counts.stored == 2_000 and bridge.counts.waiting
             finally:
                 os.kill(held.pid, signal.SIGCONT)
@@ -200,3 +198,53 @@ def test_what_finds_no_room_while_nats_is_held_up_is_marked_where_it_is_missing(
     order = [event["data"]["why"] if event["topic"] == GAP else event["id"] for event in events]
     assert order == ["started", *map(str, range(100)), "overflowed", "150"]
     assert events[-2]["data"]["last"] == "99" and events[-2]["data"]["lost"] == 50
+
+
+def test_what_a_full_stream_refuses_is_marked_when_there_is_room(nats: Nats) -> None:
+    with rxhub.server.running() as server, bridged(server, nats) as bridge, connected(server) as publisher:
+        limit(nats, 100_000)
+        for n in range(200):
+            publisher.publish(Event("a", id=str(n), data="x" * 1_000))
+        until(lambda: bridge.counts.read == 200 and not bridge.counts.waiting)
+        taken = bridge.counts.stored
+        assert bridge.counts.lost == 200 - taken > 0
+        limit(nats, -1)
+        until(lambda: bridge.counts.gaps == 2)
+        publisher.publish(Event("a", id="200"))
+        until(lambda: bridge.counts.stored == taken + 1)
+    assert ids(nats) == [*map(str, range(taken)), "200"]
+    marker = markers(nats)[-1]
+    assert (marker["why"], marker["last"]) == ("refused", str(taken - 1)) and "maximum bytes" in marker["reason"]
+
+
+def test_there_and_back_is_no_circle(nats: Nats) -> None:
+    with rxhub.server.running() as server, bridged(server, nats, name="there") as there:
+        with connected(nats) as source, connected(server) as target, source.start():
+            with Bridge(source, target, name="back") as back, connected(server) as publisher:
+                heard: list[str] = []
+                publisher.subscribe("topic=a", lambda event: heard.append(event.id))
+                until(lambda: back.counts.gaps == 1 and publisher.announced)
+                with publisher.start():
+                    for n in range(20):
+                        publisher.publish(Event("a", id=str(n)))
+                    publisher.publish(Event("a", id="last"))
+                    # What comes back is told apart, and goes no further.
+                    until(lambda: heard.count("last") == 2)
+                    until(lambda: there.counts.duplicates >= 21)
+                    assert there.counts.read - there.counts.duplicates <= 21 + 2
+                assert sorted(heard) == sorted(2 * [*map(str, range(20)), "last"])
+    assert ids(nats) == [*map(str, range(20)), "last"]
+
+
+def test_from_one_stream_into_another(nats: Nats) -> None:
+    other = Nats(nats.url, nats.user, nats.password, f"{nats.stream}-copy")
+    with connected(nats) as source, connected(other) as target, connected(nats) as publisher, source.start():
+        with Bridge(source, target, "topic=a") as bridge:
+            until(lambda: bridge.counts.gaps == 1)
+            for n in range(200):
+                publisher.publish(Event("a", id=str(n)))
+            until(lambda: bridge.counts.stored == 200)
+        with pytest.raises(ValueError, match="Both ends"):
+            Bridge(source, publisher)
+    assert ids(other) == [str(n) for n in range(200)]
+    assert [(marker["why"], marker["since"]) for marker in markers(other)] == [("started", None)]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub.bridge.gap import Gap, Place
-from rxhub.bridge.ledger import REMEMBERED, Counts, Ledger
+from rxhub.bridge.ledger import REMEMBERED, Counts, Ledger, Outcome
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -55,10 +55,10 @@ def test_a_gap_is_open_from_the_start_and_closed_by_its_marker_alone() -> None:
     ledger.marked("m", at(1), done(ValueError("no")), Gap("started", None), Gap("started", None))
     assert ledger.gap is None
     [told] = ledger.settle()
-    assert told.gap == ledger.gap == Gap("started", None) and told.marked is None
+    assert told == (Outcome.REFUSED, Gap("started", None), "no") and ledger.gap == told.gap
     ledger.marked("n", at(2), done(), Gap("started", None), Gap("started", at(1)))
     [told] = ledger.settle()
-    assert told == (Gap("started", at(1)), at(2)) and ledger.gap is None and ledger.counts.gaps == 1
+    assert told[:2] == (Outcome.MARKED, Gap("started", at(1))) and ledger.gap is None and ledger.counts.gaps == 1
 
 
 def test_a_gap_begins_behind_what_was_passed_on_last() -> None:
@@ -76,7 +76,8 @@ def test_a_refused_event_opens_a_gap_behind_what_was_stored_last() -> None:
     ledger.passed("y", at(6), done(ValueError("too large")))
     ledger.passed("z", at(7), done())
     [told] = ledger.settle()
-    assert told.gap == ledger.gap == Gap("refused", at(5), "x", "too large", 1) and told.marked is None
+    assert told == (Outcome.OPENED, Gap("refused", at(5), "x", "too large", 1), "too large")
+    assert ledger.gap == told.gap
     assert (ledger.counts.stored, ledger.counts.lost) == (2, 1)
     assert ledger.read("y"), "its publisher may try again"
 
@@ -118,14 +119,17 @@ class Play:
         self.floor = 0
         self.under_way: list[tuple[Future[None], int | None]] = []
         self.lost: list[int] = []
+        self.ends: list[int] = []
         self.enclosed: list[tuple[datetime | None, datetime]] = []
 
     def step(self, step: str, place: int) -> None:
         self.now += 1
         getattr(self, step)(place)
-        for gap, until in self.ledger.settle():
-            if until is not None:
-                self.enclosed.append((gap.since, until))
+        for outcome, gap, _ in self.ledger.settle():
+            if outcome is Outcome.MARKED:
+                self.enclosed.append((gap.since, at(self.ends.pop(0))))
+            elif outcome is Outcome.REFUSED:
+                self.ends.pop(0)
         self.check_what_is_secured()
 
     def check_what_is_secured(self) -> None:
@@ -162,6 +166,7 @@ class Play:
         if gap is not None and self.ledger.has_room:
             sent: Future[None] = Future()
             self.under_way.append((sent, None))
+            self.ends.append(self.now)
             self.ledger.marked(f"marker {self.now}", at(self.now), sent, gap, gap)
 
     def store(self, place: int) -> None:

@@ -104,13 +104,13 @@ def bridging(server: Running, nats: Nats, *arguments: str, **options: Any) -> Ge
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_at_its_end_what_was_read_is_stored(server: Running, nats: Nats, number: signal.Signals, status: int) -> None:
     with peer(server) as publisher, bridging(server, nats, "--name", "one") as bridge:
-        for n in range(500):
+        for n in range(200):
             publisher.publish(Event("a", id=str(n)))
         publisher.publish(Event("b")).result(LIMIT)
-        until(lambda: "499" in ids(nats))
+        until(lambda: "199" in ids(nats))
         assert bridge.end(number) == status
     read, there = re.findall(r"ended: ([\d,]+) read, ([\d,]+) stored, 0 waiting, 1 gap\n", bridge.told)[0]
-    assert read == there == str(len(ids(nats))) and ids(nats)[:500] == [str(n) for n in range(500)]
+    assert read == there == str(len(ids(nats))) and ids(nats)[:200] == [str(n) for n in range(200)]
     assert gaps(nats)[0]["bridge"] == "one" and server.url in bridge.told and server.api_key not in bridge.told
 
 
@@ -132,10 +132,10 @@ def test_one_that_is_killed_and_started_again_tells_since_when_events_may_be_mis
     def publish_until_stored() -> None:
         nonlocal sent
         before = len(ids(nats))
-        for _ in range(100):
+        for _ in range(50):
             client.publish("ftrack.update", {"n": sent})
             sent += 1
-        until(lambda: len(ids(nats)) == before + 100)
+        until(lambda: len(ids(nats)) == before + 50)
 
     with bridging(server, nats) as bridge:
         publish_until_stored()
@@ -152,19 +152,19 @@ def test_one_that_is_killed_and_started_again_tells_since_when_events_may_be_mis
     assert datetime.fromisoformat(first["until"]) <= datetime.fromisoformat(second["since"]) <= missing
     assert missing <= datetime.fromisoformat(second["until"])
     events = [event for event in stored(nats) if event["topic"] == "ftrack.update"]
-    assert [event["data"]["n"] for event in events] == list(range(200))
+    assert [event["data"]["n"] for event in events] == list(range(100))
     assert {event["source"]["id"] for event in events} == {client.hub.id}
 
 
 def test_two_of_them_store_each_event_once(server: Running, nats: Nats) -> None:
     with peer(server) as publisher, bridging(server, nats) as one, bridging(server, nats, "--name", "other") as other:
-        for n in range(500):
+        for n in range(200):
             publisher.publish(Event("a", id=str(n)))
         publisher.publish(Event("b", id="last")).result(LIMIT)
         until(lambda: "last" in ids(nats))
         assert (one.end(signal.SIGTERM), other.end(signal.SIGTERM)) == (0, 0)
-    assert ids(nats) == [*map(str, range(500)), "last"]
-    assert "501 stored" in one.told and "501 stored" in other.told
+    assert ids(nats) == [*map(str, range(200)), "last"]
+    assert "201 stored" in one.told and "201 stored" in other.told
     assert len(gaps(nats)) == 2
 
 
@@ -182,6 +182,24 @@ def test_what_cannot_be_stored_before_its_end_is_told(server: Running, tmp_path:
             finally:
                 os.kill(held.pid, signal.SIGCONT)
     assert "3 events were read, and NATS has not confirmed" in bridge.told
+
+
+def test_a_second_ctrl_c_waits_for_nothing(server: Running, tmp_path: Path) -> None:
+    patient = "from rxhub.cli import bridge, main; bridge._GRACE = 600; raise SystemExit(main())"
+    with store(tmp_path) as held, peer(server) as publisher:
+        nats = Nats.on(held)
+        with bridging(server, nats, command=[sys.executable, "-c", patient]) as bridge:
+            before = server.stats["subscriptions"]
+            assert held.pid is not None
+            os.kill(held.pid, signal.SIGSTOP)
+            try:
+                publisher.publish(Event("a")).result(LIMIT)
+                bridge._process.send_signal(signal.SIGINT)
+                # It reads no more, and waits for NATS.
+                until(lambda: server.stats["subscriptions"] < before)
+                assert bridge.end(signal.SIGINT) == 130
+            finally:
+                os.kill(held.pid, signal.SIGCONT)
 
 
 def test_it_shows_a_line_on_a_terminal(server: Running, nats: Nats) -> None:

@@ -176,6 +176,13 @@ class TestReplay:
         assert ran.returncode == 2 and ran.stdout == b"" and b"Traceback" not in ran.stderr
         assert told in re.sub(rb"\s+", b" ", ran.stderr) or told in ran.stderr
 
+    def test_tells_nats_who_it_is_by_options_and_variables(self, filled: Nats) -> None:
+        variables = {"RXHUB_NATS": filled.url, "RXHUB_NATS_USER": filled.user, "RXHUB_NATS_PASSWORD": filled.password}
+        for command in (["replay", "topic=studio.shot", "--stream", filled.stream], ["streams"]):
+            assert rxhub(*command, env={**os.environ, **variables}).returncode == 0
+            ran = rxhub(*command, "--nats-password", "a wrong one", env={**os.environ, **variables})
+            assert ran.returncode == 2 and b"user and password" in ran.stderr and b"a wrong one" not in ran.stderr
+
 
 class TestStreams:
     def test_prints_a_line_of_json_a_stream(self, filled: Nats) -> None:

@@ -67,6 +67,8 @@ def test_users_of_a_file_may_connect(tmp_path: Path) -> None:
         (["serve", "--host", "0.0.0.0"], "plain text"),
         (["serve", "--users", "missing.toml"], "rxhub user add"),
         (["serve", "--port", "0", "--certificate", "missing.pem"], "missing.pem"),
+        (["serve", "--port", "0", "--nats", "nats://127.0.0.1:1"], "Is the server running there?"),
+        (["serve", "--port", "0", "--store", "/proc/rxhub"], "Choose a directory"),
         (["user", "remove", "jane", "--users", "missing.toml"], "no user 'jane'"),
         (["user", "add", "a b", "--users", "missing.toml"], "name"),
     ],
@@ -78,6 +80,27 @@ def test_what_cannot_be_done_is_told_in_a_sentence(tmp_path: Path, arguments: li
     assert message in ran.stderr.decode()
     assert b"Traceback" not in ran.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", [["--nats", "http://studio"], ["--nats", "nats://a", "--stream", "a.b"]])
+def test_what_is_no_backplane_is_said_to_be_none(option: list[str]) -> None:
+    ran = rxhub("serve", *option)
+    assert ran.returncode == 2
+    assert b"--nats, --stream" in ran.stderr
+
+
+def test_a_store_is_printed_and_let_go_at_ctrl_c(tmp_path: Path) -> None:
+    for _ in range(2):
+        with serving("--store", tmp_path / "events") as process:
+            server = SimpleNamespace(url=told(process), api_user=told(process), api_key=told(process))
+            assert told(process) == "key"
+            assert told(process) == "events"
+            with wire(server) as client:  # type: ignore[arg-type]
+                assert client.do("studio.a") == {"success": True}
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
 
 
 def test_a_key_may_be_asked_for(tmp_path: Path) -> None:

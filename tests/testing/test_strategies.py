@@ -84,23 +84,26 @@ def test_of_odd_candidates_what_can_be_said_is_said(candidate: dict[Any, Any]) -
     matches()
 
 
+FOUND = settings(database=None, max_examples=1_000, phases=[Phase.generate])
+"""To find anything, and not the smallest."""
+
+
 def test_endless_candidates_end() -> None:
     loop: dict[str, Any] = {"a": "x"}
     loop["loop"] = loop
-    find(expressions_matching(loop), lambda tree: tree.matches(loop), settings=settings(database=None))
+    find(expressions_matching(loop), lambda tree: tree.matches(loop), settings=FOUND)
 
 
 def test_every_alternative_is_drawn() -> None:
     tree = "topic in (a, b, c) and (data.n > 5 or data.n=x*)"
-    found = settings(database=None, max_examples=1_000, phases=[Phase.generate])
     for topic in "abc":
-        find(events_matching(tree), lambda event, t=topic: event.topic == t, settings=found)
-    find(events_matching(tree), lambda event: isinstance(event.data["n"], list), settings=found)
+        find(events_matching(tree), lambda event, t=topic: event.topic == t, settings=FOUND)
+    find(events_matching(tree), lambda event: isinstance(event.data["n"], list), settings=FOUND)
 
 
 def test_where_nothing_may_be_sent_there_is_no_null() -> None:
     tree = "not sent=null and not data=* and not source=*"
-    find(events_matching(tree), parse(tree).matches, settings=settings(database=None, max_examples=20))
+    find(events_matching(tree), parse(tree).matches, settings=FOUND)
 
 
 def test_a_text_that_does_not_parse_is_refused_at_once() -> None:

@@ -13,33 +13,26 @@ disjoint, or one lies in the other; there is no third case, as there would be wi
   contradiction leaves nothing;
 - a set without filters that lie in others of it has no overlaps, which is what the server demands (its error 10138).
 
-When there are more filters than a consumer should have, we begin with one `head.>` for each kind of subject and narrow
-as far as there is room: the widest first, and among equally wide ones the one that costs fewest further filters. What
-cannot be afforded stays wide. So a thousand topics `ftrack.update.…` become one `ftrack.update.>`, and a few others
-stay as they are.
+Of more filters than a consumer should have, `rxhub.transport.nats.narrowing` makes few.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from heapq import heapify, heappop, heappush
-from itertools import takewhile
 from threading import Lock
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from rxhub.errors import EventError
 from rxhub.expression import And, Condition, Expression, Or
 from rxhub.expression.access import Way, way
+from rxhub.transport.nats.narrowing import Tree
 from rxhub.transport.nats.subjects import REPLY, Subjects
 
 __all__ = ["Filters", "filters", "lets_through", "merged"]
 
 MOST = 200
 """Filters of one consumer: a server compares each message of the stream with all of them."""
-
-_MOST_NARROWED = 5_000
 
 _Set: TypeAlias = frozenset[str]
 
@@ -73,8 +66,10 @@ def merged(filters: Iterable[str], most: int = MOST) -> list[str]:
         Filters in the order of the alphabet. To a server an empty list means everything, but here it means nothing:
         whoever gets one makes no consumer.
     """
-    outer = _outer(frozenset(filters))
-    return sorted(outer if len(outer) <= most else _widened(outer, most))
+    tree = Tree()
+    for filter in filters:
+        tree.add(filter)
+    return tree.cut(most)
 
 
 def lets_through(filters: AbstractSet[str], subject: str) -> bool:
@@ -94,7 +89,7 @@ class Filters:
         self._topics = subjects
         self._most = most
         self._of: dict[object, _Set] = {}
-        self._counts: Counter[str] = Counter()
+        self._tree = Tree()
         self._merged: list[str] | None = []
         self._adopted: _Set = frozenset()
         self._lock = Lock()
@@ -120,15 +115,15 @@ class Filters:
             before = self._of.get(key)
             self._of[key] = wanted
             if before != wanted:
-                self._count(wanted)
-                self._discount(before or ())
+                self._put_in(wanted)
+                self._take_out(before or ())
             adopted = self._adopted
             return any(not lets_through(adopted, filter) for filter in wanted)
 
     def remove(self, key: object) -> bool:
         """There is one less; whether fewer filters may do now."""
         with self._lock:
-            self._discount(self._of.pop(key, ()))
+            self._take_out(self._of.pop(key, ()))
             return self._merged is None
 
     @property
@@ -153,27 +148,18 @@ class Filters:
 
     def _present(self) -> list[str]:
         if self._merged is None:
-            # Strangers may subscribe to any number of topics, and to narrow them takes time.
-            narrowed = self._counts if len(self._counts) <= _MOST_NARROWED else self._kinds()
-            self._merged = merged(narrowed, self._most)
+            self._merged = self._tree.cut(self._most)
         return self._merged
 
-    def _count(self, wanted: Iterable[str]) -> None:
+    def _put_in(self, wanted: Iterable[str]) -> None:
         for filter in wanted:
-            if filter not in self._counts:
-                self._merged = None
-            self._counts[filter] += 1
-
-    def _discount(self, wanted: Iterable[str]) -> None:
-        for filter in wanted:
-            if self._counts[filter] > 1:
-                self._counts[filter] -= 1
-            else:
-                del self._counts[filter]
+            if self._tree.add(filter):
                 self._merged = None
 
-    def _kinds(self) -> list[str]:
-        return [self._topics.events, self._topics.replies]
+    def _take_out(self, wanted: Iterable[str]) -> None:
+        for filter in wanted:
+            if self._tree.remove(filter):
+                self._merged = None
 
     def _replies_to(self, id: object) -> str | None:
         if type(id) is not str:
@@ -230,62 +216,3 @@ def _wider(filter: str) -> Iterator[str]:
     end = len(filter.removesuffix(".>"))
     while (end := filter.rfind(".", 0, end)) >= 0:
         yield f"{filter[:end]}.>"
-
-
-def _widened(filters: _Set, most: int) -> list[str]:
-    """At most `most` filters (or one for each kind of subject) around those given, none of which lies in another."""
-    chosen: list[str] = []
-    wide: list[_Wide] = []
-    _sort_out([filter.split(".") for filter in filters], 2, chosen, wide)
-    count = len(chosen) + len(wide)
-    heapify(wide)
-    while wide:
-        widest = heappop(wide)
-        if count + widest.cost > most:
-            chosen.append(".".join([*widest.head, ">"]))
-            continue
-        narrower: list[_Wide] = []
-        _sort_out(widest.members, len(widest.head) + 1, chosen, narrower)
-        for one in narrower:
-            heappush(wide, one)
-        count += widest.cost
-    return chosen
-
-
-class _Wide(NamedTuple):
-    """Filters for which one `head.>` may stand. In order of what is narrowed first.
-
-    Attributes:
-        of_replies: whether it is about replies, which are narrowed last: there are few of them.
-        breadth: tokens of the head.
-        cost: how many filters more it takes to narrow it.
-        head: the tokens that all of them begin with.
-        members: the tokens of each.
-    """
-
-    of_replies: bool
-    breadth: int
-    cost: int
-    head: list[str]
-    members: list[list[str]]
-
-
-def _sort_out(members: list[list[str]], length: int, chosen: list[str], wide: list[_Wide]) -> None:
-    """Put filters that share their first `length` tokens together, and those that are alone where they are chosen."""
-    for together in _groups(members, length):
-        if len(together) == 1:
-            chosen.append(".".join(together[0]))
-            continue
-        # What the first and the last in order share, all between them share too. And a subject that the others only
-        # begin with is not below itself.
-        shared = takewhile(lambda pair: pair[0] == pair[1], zip(min(together), max(together), strict=False))
-        head = [token for token, _ in shared][: min(map(len, together)) - 1]
-        cost = len(_groups(together, len(head) + 1)) - 1
-        wide.append(_Wide(head[1:2] == ["reply"], len(head), cost, head, together))
-
-
-def _groups(members: list[list[str]], length: int) -> list[list[list[str]]]:
-    groups: dict[tuple[bool, tuple[str, ...]], list[list[str]]] = {}
-    for tokens in members:
-        groups.setdefault((len(tokens) > length, tuple(tokens[:length])), []).append(tokens)
-    return [*groups.values()]

@@ -276,7 +276,7 @@ class Line:
 
 def _told(error: BaseException) -> str:
     if isinstance(error, ConnectionRefusedError):
-        return "the connection was refused"  # asyncio tells an address once more, and a number
+        return "connection refused"
     text = str(error).removeprefix("nats: ")
     return text or type(error).__name__
 
@@ -284,6 +284,9 @@ def _told(error: BaseException) -> str:
 def _hint(why: str) -> str:
     if "authorization" in why.lower():
         return ". Give the hub the user and password of the NATS server: EventHub(url, user, password)."
+    if "reset by peer" in why.lower():
+        # A server that refuses somebody says so and hangs up, and the second may be heard first.
+        return ". If the server runs, give the hub its user and password: EventHub(url, user, password)."
     if "refused" in why or "Connect call failed" in why:
         return ". Is the server running there? `nats-server -js` starts one, as does `rxhub serve --store DIRECTORY`."
     return "" if why.endswith(".") else "."

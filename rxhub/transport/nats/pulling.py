@@ -25,7 +25,9 @@ from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
 __all__ = ["ConsumerGone", "Message", "Pulling"]
 
 _EXPIRES = 30.0
-_HEARTBEAT = 5.0
+# A consumer of one copy dies with its server, and nothing but silence tells of that.
+_HEARTBEAT = 1.0
+_ANSWER = 2.0
 # As many may be handled for minutes each.
 _FEW = 32
 _NANOSECONDS = 1_000_000_000
@@ -213,7 +215,7 @@ class Pulling:
 
     async def _check(self, line: Line) -> None:
         try:
-            await line.ask(f"CONSUMER.INFO.{self._stream}.{self._consumer}")
+            await line.ask(f"CONSUMER.INFO.{self._stream}.{self._consumer}", timeout=_ANSWER)
         except StreamError as error:
             if error.number in (NO_CONSUMER, NO_STREAM):
                 raise ConsumerGone(self._consumer, error.description) from error

@@ -264,21 +264,6 @@ def test_no_more_is_read_than_can_be_held_while_the_handler_is_behind(nats: Nats
     assert numbers(watcher.seen) == list(range(3_000))
 
 
-def test_live_events_have_their_turns_beside_a_replay(hub: EventHub) -> None:
-    publish(hub, 500)
-    seen: list[Event] = []
-    hub.subscribe("topic=live", seen.append)
-    watcher = Watcher(hub.replay("topic=studio.*"), hold_at=1)
-    assert watcher.arrived.wait(LIMIT)
-    publish(hub, 1, topic="live")
-    behind: list[int] = []
-    hub.subscribe("topic=live", lambda _: behind.append(len(watcher.seen)), priority=1)
-    watcher.go_on.set()
-    watcher.end()
-    until(lambda: seen)
-    assert behind[0] < 500
-
-
 def test_who_leaves_ends_the_reading(hub: EventHub, peer: Peer) -> None:
     publish(hub, 3_000)
     assert numbers(everything(hub.replay("topic=studio.*").pipe(ops.take(5)))) == [0, 1, 2, 3, 4]  # type: ignore[arg-type]

@@ -22,6 +22,8 @@ from tests.proxy import Proxy
 from tests.threads import LIMIT, until
 from tests.transport.socketio.server import Server
 
+pytestmark = pytest.mark.usefixtures("back_soon")
+
 ROOT = Path(__file__).parents[3]
 MANY = 250
 

@@ -14,6 +14,8 @@ from rxhub.server import User, Users, running
 from tests.proxy import Proxy
 from tests.threads import LIMIT, until
 
+pytestmark = pytest.mark.usefixtures("back_soon")
+
 USERS = Users([User.with_key("me", "key")])
 
 

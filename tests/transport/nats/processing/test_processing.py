@@ -171,9 +171,7 @@ def test_after_the_last_attempt_it_is_a_dead_letter(hub: EventHub, caplog: pytes
 
 @pytest.mark.parametrize("interruption", [SystemExit(1), KeyboardInterrupt()])
 @pytest.mark.parametrize("is_coroutine", [False, True])
-def test_what_would_end_a_program_is_a_failure(
-    hub: EventHub, interruption: BaseException, is_coroutine: bool
-) -> None:
+def test_what_would_end_a_program_is_a_failure(hub: EventHub, interruption: BaseException, is_coroutine: bool) -> None:
     def handle(event: Event) -> None:
         raise interruption
 
