@@ -260,8 +260,8 @@ class Ordered:
             began = monotonic()
             await consumer(line, self._stream, subjects, self._since if self.position is None else self.position, name)
             pause = max(_AT_LEAST, _FOR_MAKING * (monotonic() - began))
-            # What the last consumer brought and is not dealt with is under way still; some of it was, while this one was
-            # being made.
+            # What the last consumer brought and is not dealt with is under way still. Some of it was dealt with while
+            # this one was being made.
             pulling.held = self._held
             self._pulling = pulling
             reading = asyncio.create_task(pulling.run(line))
