@@ -125,13 +125,15 @@ class Group:
             GroupError: if the group has other terms, or what is called so in NATS is no group of ours.
             StreamError: if JetStream refuses it.
             HubConnectionError: if nobody answers.
+            ValueError: if a group cannot begin there.
         """
+        beginning = _beginning(since)
         try:
             found = await self._info()
         except StreamError as error:
             if error.number != NO_CONSUMER:
                 raise
-            config = self._config | _beginning(since) | {"durable_name": self.consumer, "replay_policy": "instant"}
+            config = self._config | beginning | {"durable_name": self.consumer, "replay_policy": "instant"}
             try:
                 await self._write(config, "create")
                 return

@@ -115,7 +115,7 @@ class Processor:
             subjects.stream,
             self._group.consumer,
             self._take,
-            ahead=self._group.ahead if self._by_key else min(plan.concurrency, self._group.ahead),
+            ahead=self._group.ahead if self._by_key else plan.concurrency,
             group=grouping.PINNED if self._by_key else "",
             # Who orders by key is followed by somebody else when he has not asked for that long.
             expires=grouping.PIN_TIMEOUT / 3 if self._by_key else 30.0,
@@ -292,7 +292,7 @@ class Processor:
             self._mean += (took / count - self._mean) * (_SWAY if self._mean else 1.0)
             concurrency = self._plan.concurrency
             ahead = concurrency + int(concurrency * _AHEAD / max(self._mean, 1e-6))
-            self._pulling.ahead = min(ahead, self._group.ahead)
+            self._pulling.ahead = min(ahead, max(concurrency, self._group.ahead))
 
     def _is_more_to_come(self) -> bool:
         return self._in_hand > 0 and not len(self._lanes)
