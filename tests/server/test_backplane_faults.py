@@ -65,7 +65,7 @@ def node(nats: Nats, users: Path) -> Generator[tuple[Running, subprocess.Popen[s
     where = urlsplit(nats.url)
     environment = {**os.environ, "RXHUB_NATS": f"nats://{nats.user}:{nats.password}@{where.netloc}"}
     process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0", "--users", str(users), "--stream", nats.stream, "--heartbeat", "1"],
+        [*COMMAND, "serve", "--port", "0", "--users", str(users), "--stream", nats.stream],
         stdout=subprocess.PIPE,
         env=environment,
         text=True,
