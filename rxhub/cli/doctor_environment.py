@@ -18,6 +18,7 @@ _PURPOSES = {
     "vidispine": "Vidispine's API and its notifications",
     "server": "running a server",
     "nats": "hubs on NATS JetStream",
+    "embedded": "a private NATS server: rxhub serve --store",
     "testing": "rxhub.testing: strategies, virtual time, marbles",
 }
 _FOR_DEVELOPERS = {"all", "bench", "dev", "docs", "test"}

@@ -144,6 +144,8 @@ class Backplane:
             HubConnectionError: if no server can be reached or lets us in.
             StreamError: if the stream cannot be made.
         """
+        if self._link is not None:
+            raise HubConnectionError(f"{self!r} joins another server already; each needs one of its own.")
         link = Link(self._address, "rxhub server", self._told)
         await link.start()
         try:

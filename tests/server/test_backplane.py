@@ -533,6 +533,16 @@ def test_a_server_with_the_wrong_password_does_not_start(nats: Nats) -> None:
             pass
 
 
+def test_each_server_needs_a_backplane_of_its_own(nats: Nats) -> None:
+    one = plane(nats)
+    with running(backplane=one):
+        with pytest.raises(HubConnectionError, match="joins another server already"):
+            with running(backplane=one):
+                pass
+    with running(backplane=one) as again:
+        assert again.stats["backplane_connected"] == 1
+
+
 @pytest.mark.parametrize("stream", ["", "a.b", "a b", "studio-dead", "ü"])
 def test_a_stream_that_cannot_be_is_refused(stream: str) -> None:
     with pytest.raises(ValueError, match="stream"):

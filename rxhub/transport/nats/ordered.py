@@ -104,7 +104,7 @@ class Ordered:
         else:
             self._since = start
         # The highest sequence that is known to have been in the stream.
-        self._known = self.position if self._made and self.position else 0
+        self._known: int = self.position if self._made and self.position else 0
         self._stream = stream
         self._give = take
         self._filters = filters
@@ -175,21 +175,25 @@ class Ordered:
 
     async def _look(self, line: Line) -> int:
         """The stream's last sequence; see whether it is still the stream that was read before."""
+        # Not what comes while it is asked: that may be newer than the answer.
+        known = self._known
         info = await line.ask(f"STREAM.INFO.{self._stream}")
         last: int = info["state"]["last_seq"]
         made: str = info["created"]
         if self._made and made != self._made:
             logger.warning("The stream %s was made anew, and is read from its beginning.", self._stream)
             self._rewind(0)
-        elif last < self._known:
+        elif last < known:
             # What comes next has sequences that were there before.
             logger.warning(
                 "The stream %s ends at %d, and %d was in it: its server has lost the rest.",
                 self._stream,
                 last,
-                self._known,
+                known,
             )
             self._rewind(min(self.position or 0, last))
+        elif last < self._known:
+            last = self._known
         self._made, self._known = made, last
         return last
 

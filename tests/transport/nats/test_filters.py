@@ -264,3 +264,12 @@ def test_an_id_that_no_reply_can_be_addressed_to_gets_none() -> None:
     held = Filters(studio)
     held.add("x" * 4_000, parse("topic=*"))
     assert held.subjects == ["studio.event.>"]
+
+
+def test_two_with_one_id_are_held_apart_by_their_keys() -> None:
+    held = Filters(studio)
+    held.add("4f1c", parse("topic=ftrack.meta.reply"), "one")
+    held.add("4f1c", parse("topic=a"), "other")
+    assert held.subjects == ["studio.event.a", "studio.event.ftrack.meta.reply", "studio.reply.4f1c"]
+    held.remove("one")
+    assert held.subjects == ["studio.event.a"]
