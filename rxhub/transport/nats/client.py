@@ -340,7 +340,7 @@ class _Life:
         if last is not None and last.ending is not None:
             await asyncio.wait([last.ending])
             transport.outbox.reopen()
-        sink.changed(ConnectionState(Phase.CONNECTING))
+        sink.changed(ConnectionState(Phase.CONNECTING, "", 1))
         try:
             await self._connect()
         except Exception as error:

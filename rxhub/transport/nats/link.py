@@ -50,7 +50,7 @@ class Link:
     Args:
         address: where to.
         name: of the connection, as the servers' statistics show it.
-        on_state: told whether there is a connection, why not, and how many attempts that took.
+        on_state: told whether there is a connection, why not, and the number of the attempt that begins, if one does.
 
     Attributes:
         line: the present connection; None while there is none.
@@ -195,13 +195,14 @@ class Link:
 
     async def _again(self, reason: str, backoff: Backoff) -> Line:
         attempts = 0
+        self._on_state(False, reason, attempts)
         while True:
-            self._on_state(False, reason, attempts)
             self._hurry.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(backoff.delay()):
                     await self._hurry.wait()
             attempts += 1
+            self._on_state(False, reason, attempts)
             try:
                 line = await self._connect()
             except HubConnectionError as error:

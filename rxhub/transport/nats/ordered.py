@@ -40,10 +40,12 @@ __all__ = ["Ordered", "Place", "consumer"]
 # Seconds after which the server forgets a consumer of a reader that is gone.
 _FORGOTTEN = 60
 # Seconds for which a consumer is read at least, and how often the time that it takes to make one: else nothing would
-# come while filters change all the time.
-_AT_LEAST, _FOR_MAKING = 0.05, 3
+# come while filters change all the time, and each of many changes would have a consumer of its own.
+_AT_LEAST, _FOR_MAKING = 0.02, 3
 # Boundaries that may lie before the reader. Beyond them, a little history may come.
 _MOST_ERAS = 64
+# That are deleted again, since a line broke before it was known that they are.
+_MOST_CONSUMERS = 8
 _NANOSECONDS = 1_000_000_000
 
 logger = logging.getLogger("rxhub")
@@ -114,6 +116,8 @@ class Ordered:
         self._pulling: Pulling | None = None
         # Up to where the present consumer may be read, once the filters have changed.
         self._limit: int | None = None
+        # Of us that may still be on the server, and whether they were there for sure.
+        self._consumers: dict[str, bool] = {}
         self._held = 0
         self._last_turn: int = 0
         self._changes = 0
@@ -123,7 +127,6 @@ class Ordered:
         self._changed = asyncio.Event()
         self._told = asyncio.Event()
         self._fresh = asyncio.Event()
-        self._spent = asyncio.Event()
 
     @property
     def place(self) -> Place | None:
@@ -163,6 +166,7 @@ class Ordered:
         """Read until cancelled."""
         self._loop = asyncio.get_running_loop()
         await self._look(line)
+        await self._delete(line)
         self._changed.set()
         marking = asyncio.create_task(self._mark(line))
         going = asyncio.create_task(self._go_on(line))
@@ -257,16 +261,22 @@ class Ordered:
         """Read by one consumer until the filters change; False if it is gone before."""
         name = f"rxhub-{line.inbox().rpartition('.')[2]}"
         self._last_turn = 0
-        self._spent.clear()
-        pulling = Pulling(self._stream, name, self._take, ahead=self._ahead)
-        # What the last consumer brought and is not dealt with is under way still.
-        pulling.held = self._held
         tasks: list[asyncio.Task[None]] = []
         try:
             began = monotonic()
+            before = [name for name, is_made in self._consumers.items() if is_made]
+            self._consumers[name] = False
+            if len(self._consumers) > _MOST_CONSUMERS:
+                del self._consumers[next(iter(self._consumers))]
             await consumer(line, self._stream, subjects, self._since if self.position is None else self.position, name)
+            self._consumers[name] = True
+            for other in before:
+                # What was said before that was heard before it.
+                self._consumers.pop(other, None)
             pause = max(_AT_LEAST, _FOR_MAKING * (monotonic() - began))
-            self._pulling = pulling
+            self._pulling = pulling = Pulling(self._stream, name, self._take, ahead=self._ahead)
+            # What the last consumer brought and is not dealt with is under way still.
+            pulling.held = self._held
             reading = asyncio.create_task(pulling.run(line))
             tasks = [reading, asyncio.create_task(self._until_changed(pause))]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -278,15 +288,17 @@ class Ordered:
         finally:
             self._pulling = None
             await cancelled(*tasks)
-            # It would be forgotten by itself, a minute later.
-            with suppress(nats.errors.Error, OSError):
-                await line.client.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}")
+            await self._delete(line)
         return True
 
+    async def _delete(self, line: Line) -> None:
+        """Delete the consumers; they would be forgotten by themselves, a minute later."""
+        with suppress(nats.errors.Error, OSError):
+            for name in list(self._consumers):
+                await line.client.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}")
+
     async def _until_changed(self, pause: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await self._spent.wait()
+        await asyncio.sleep(pause)
         await self._fresh.wait()
 
     def _take(self, message: Message) -> None:
@@ -303,7 +315,6 @@ class Ordered:
             return
         if self._limit is not None and sequence > self._limit:
             # What has come between for the new filters, the next consumer brings, and this with it.
-            self._spent.set()
             pulling.done()
             return
         self.position = sequence

@@ -252,8 +252,10 @@ def test_no_more_is_read_than_can_be_held_while_the_handler_is_behind(nats: Nats
     watcher = Watcher(hub.replay("topic=studio.*"), hold_at=1)
     assert watcher.arrived.wait(LIMIT)
 
+    (own,) = [consumer["name"] for consumer in peer.consumers()]
+
     def sent() -> int:
-        return max([consumer["delivered"]["consumer_seq"] for consumer in peer.consumers()], default=0)
+        return peer.ask(f"CONSUMER.INFO.{peer.stream}.{own}")["delivered"]["consumer_seq"]
 
     until(lambda: sent() >= AHEAD // 2)
     with connected(nats) as other:
@@ -351,6 +353,23 @@ def test_what_is_published_while_the_connection_is_away_follows(nats: Nats, prox
         publish(publisher, 10, start=20)
         until(lambda: len(watcher.seen) >= 30)
         assert numbers(watcher.seen) == list(range(30)) and not watcher.errors
+
+
+def test_what_is_handled_while_another_consumer_is_made_leaves_room(nats: Nats, proxy: Proxy) -> None:
+    with connected(nats) as publisher:
+        publish(publisher, 2_000)
+    with connected(nats, f"nats://127.0.0.1:{proxy.port}") as hub:
+        watcher = Watcher(hub.replay("topic=studio.*"), hold_at=1)
+        assert watcher.arrived.wait(LIMIT)
+        proxy.latency = 0.1  # so that it is seen to be connected before it has a consumer
+        proxy.reset()
+        until(lambda: not hub.connected)
+        until(lambda: hub.connected)
+        watcher.go_on.set()
+        until(lambda: len(watcher.seen) > 256)
+        proxy.latency = 0
+        watcher.end()
+        assert numbers(watcher.seen) == list(range(2_000))
 
 
 def test_a_hub_that_hangs_up_and_connects_again_goes_on_where_it_was(hub: EventHub) -> None:
