@@ -192,6 +192,7 @@ def test_replies_are_read_by_who_asked_alone(hub: EventHub, make: Callable[..., 
     other.connect()
     other.start()
     other.subscribe("topic=q", lambda event: {"n": 1})
+    published(other, 0, topic="settled")
     seen: list[str] = []
     other.events.subscribe(lambda event: seen.append(event.topic))
     assert asyncio.run(hub.ask(Event("q"), timeout=LIMIT)).data == {"n": 1}
