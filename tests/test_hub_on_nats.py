@@ -715,6 +715,22 @@ def test_interest_and_loss_of_it_from_many_threads(hub: EventHub) -> None:
     until(lambda: got == [1])
 
 
+def test_streams_of_events_that_are_dropped_anywhere(hub: EventHub) -> None:
+    def come_and_go() -> None:
+        with eager_collection():
+            for n in range(150):
+                stream: Any = hub.stream(f"topic=x{n}.y")
+                stream.me = [stream]
+                del stream
+
+    elsewhere(come_and_go).join()
+    gc.collect()
+    got = noted(hub)
+    published(hub, 1)
+    until(lambda: got == [1])
+    assert len(hub._link.transport.filters) == 2, "ours, and who hears replies"
+
+
 # Processes
 
 

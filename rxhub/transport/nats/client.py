@@ -216,11 +216,11 @@ class NatsTransport:
                 life.widen()
 
     def forget(self, id: str) -> None:
-        if self.filters.remove(id):
-            life = self._life
-            if life is not None:
-                with suppress(RuntimeError):  # the loop of a process that ends
-                    life.loop.call_soon_threadsafe(life.linger)
+        self.filters.remove(id)
+        life = self._life
+        if life is not None:
+            with suppress(RuntimeError):  # the loop of a process that ends
+                life.loop.call_soon_threadsafe(life.linger)
 
     def read(self, expression: Expression, span: Span, reader: Reader) -> Playback:
         playback = Playback(self.loop, self.subjects, expression, span, reader, self.playbacks.leave)
