@@ -192,6 +192,7 @@ def test_replies_are_read_by_who_asked_alone(hub: EventHub, make: Callable[..., 
     other.connect()
     other.start()
     other.subscribe("topic=q", lambda event: {"n": 1})
+    published(other, 0, topic="settled")
     seen: list[str] = []
     other.events.subscribe(lambda event: seen.append(event.topic))
     assert asyncio.run(hub.ask(Event("q"), timeout=LIMIT)).data == {"n": 1}
@@ -712,6 +713,22 @@ def test_interest_and_loss_of_it_from_many_threads(hub: EventHub) -> None:
     got = noted(hub)
     published(hub, 1)
     until(lambda: got == [1])
+
+
+def test_streams_of_events_that_are_dropped_anywhere(hub: EventHub) -> None:
+    def come_and_go() -> None:
+        with eager_collection():
+            for n in range(150):
+                stream: Any = hub.stream(f"topic=x{n}.y")
+                stream.me = [stream]
+                del stream
+
+    elsewhere(come_and_go).join()
+    gc.collect()
+    got = noted(hub)
+    published(hub, 1)
+    until(lambda: got == [1])
+    assert len(hub._link.transport.filters) == 2, "ours, and who hears replies"
 
 
 # Processes

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Lock
@@ -106,7 +106,7 @@ class NatsTransport:
     @property
     def announced(self) -> bool:
         life = self._life
-        return life is not None and life.promised == [*self.filters.subjects]
+        return life is not None and life.is_settled
 
     @property
     def link(self) -> Link:
@@ -216,11 +216,11 @@ class NatsTransport:
                 life.widen()
 
     def forget(self, id: str) -> None:
-        if self.filters.remove(id):
-            life = self._life
-            if life is not None:
-                with suppress(RuntimeError):  # the loop of a process that ends
-                    life.loop.call_soon_threadsafe(life.linger)
+        self.filters.remove(id)
+        life = self._life
+        if life is not None:
+            with suppress(RuntimeError):  # the loop of a process that ends
+                life.loop.call_soon_threadsafe(life.linger)
 
     def read(self, expression: Expression, span: Span, reader: Reader) -> Playback:
         playback = Playback(self.loop, self.subjects, expression, span, reader, self.playbacks.leave)
@@ -304,9 +304,9 @@ class _Life:
         self._starting: asyncio.Task[None] | None = None
 
     @property
-    def promised(self) -> Sequence[str] | None:
-        """The filters that are in force."""
-        return None if self._live is None else self._live.promised
+    def is_settled(self) -> bool:
+        """Whether what is stored from now on comes to all who want it."""
+        return self._live is not None and self._live.is_settled
 
     def begin(self) -> None:
         self._starting = self.loop.create_task(self._start())

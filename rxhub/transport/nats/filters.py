@@ -18,6 +18,7 @@ Of more filters than a consumer should have, `rxhub.transport.nats.narrowing` ma
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from threading import Lock
@@ -89,6 +90,8 @@ class Filters:
         self._topics = subjects
         self._most = most
         self._of: dict[object, _Set] = {}
+        # Who has left, and is still counted: a finalizer may say so while this thread is in the middle of a change.
+        self._gone: deque[object] = deque()
         self._tree = Tree()
         self._merged: list[str] | None = []
         self._adopted: _Set = frozenset()
@@ -96,7 +99,9 @@ class Filters:
 
     def __len__(self) -> int:
         """How many subscribers there are."""
-        return len(self._of)
+        with self._lock:
+            self._take_out_gone()
+            return len(self._of)
 
     def add(self, id: object, expression: Expression, key: object = None) -> bool:
         """There is a subscriber; one with the same key is replaced.
@@ -112,6 +117,7 @@ class Filters:
         wanted = filters(self._topics, expression, self._replies_to(id))
         key = id if key is None else key
         with self._lock:
+            self._take_out_gone()
             before = self._of.get(key)
             self._of[key] = wanted
             if before != wanted:
@@ -120,11 +126,9 @@ class Filters:
             adopted = self._adopted
             return any(not lets_through(adopted, filter) for filter in wanted)
 
-    def remove(self, key: object) -> bool:
-        """There is one less; whether fewer filters may do now."""
-        with self._lock:
-            self._take_out(self._of.pop(key, ()))
-            return self._merged is None
+    def remove(self, key: object) -> None:
+        """There is one less, so fewer filters may do. Takes no lock."""
+        self._gone.append(key)
 
     @property
     def subjects(self) -> list[str]:
@@ -146,7 +150,12 @@ class Filters:
         """Have a new lock; for a child process, where a thread that held the old one is gone."""
         self._lock = Lock()
 
+    def _take_out_gone(self) -> None:
+        while self._gone:
+            self._take_out(self._of.pop(self._gone.popleft(), ()))
+
     def _present(self) -> list[str]:
+        self._take_out_gone()
         if self._merged is None:
             self._merged = self._tree.cut(self._most)
         return self._merged

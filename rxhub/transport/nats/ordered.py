@@ -46,6 +46,8 @@ _AT_LEAST, _FOR_MAKING = 0.02, 3
 _MOST_ERAS = 64
 # That are deleted again, since a line broke before it was known that they are.
 _MOST_CONSUMERS = 8
+# A server that has just become the leader may not have caught up with what it knows to be stored.
+_LOOKS, _BETWEEN_LOOKS = 3, 0.25
 _NANOSECONDS = 1_000_000_000
 
 logger = logging.getLogger("rxhub")
@@ -179,11 +181,12 @@ class Ordered:
 
     async def _look(self, line: Line) -> int:
         """The stream's last sequence; see whether it is still the stream that was read before."""
-        # Not what comes while it is asked: that may be newer than the answer.
-        known = self._known
-        info = await line.ask(f"STREAM.INFO.{self._stream}")
-        last: int = info["state"]["last_seq"]
-        made: str = info["created"]
+        last, made, known = await self._state(line)
+        for _ in range(_LOOKS):
+            if last >= known or made != self._made:
+                break
+            await asyncio.sleep(_BETWEEN_LOOKS)
+            last, made, known = await self._state(line)
         if self._made and made != self._made:
             logger.warning("The stream %s was made anew, and is read from its beginning.", self._stream)
             self._rewind(0)
@@ -200,6 +203,12 @@ class Ordered:
             last = self._known
         self._made, self._known = made, last
         return last
+
+    async def _state(self, line: Line) -> tuple[int, str, int]:
+        """The stream's last sequence, when it was made, and what was known before: more may come meanwhile."""
+        known = self._known
+        info = await line.ask(f"STREAM.INFO.{self._stream}")
+        return info["state"]["last_seq"], info["created"], known
 
     def _rewind(self, position: int) -> None:
         self._eras.clear()

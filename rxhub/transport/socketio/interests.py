@@ -6,6 +6,7 @@ what waits is bounded by who there is. After a reconnection the server knows nob
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from threading import Lock
 from typing import NamedTuple
@@ -51,30 +52,31 @@ class Interests:
         self._wanted: dict[str, Interest] = {}
         self._told: dict[str, Interest] = {}
         self._changed: dict[str, None] = {}
+        # Who has left, and is still wanted: a finalizer may say so while this thread is in the middle of a change.
+        self._gone: deque[str] = deque()
         self._unanswered = 0
         self._lock = Lock()
 
     def __len__(self) -> int:
-        return len(self._wanted)
+        with self._lock:
+            self._take_out_gone()
+            return len(self._wanted)
 
     def add(self, id: str, interest: Interest) -> None:
         """There is a subscriber."""
         with self._lock:
+            self._take_out_gone()
             self._wanted[id] = interest
             self._changed[id] = None
 
     def remove(self, id: str) -> None:
-        """There is one less."""
-        with self._lock:
-            self._wanted.pop(id, None)
-            if id in self._told:
-                self._changed[id] = None
-            else:
-                self._changed.pop(id, None)
+        """There is one less. Takes no lock."""
+        self._gone.append(id)
 
     def renew(self) -> None:
         """The server knows nobody."""
         with self._lock:
+            self._take_out_gone()
             self._told.clear()
             self._unanswered = 0
             self._changed = dict.fromkeys(self._wanted)
@@ -82,17 +84,19 @@ class Interests:
     @property
     def waiting(self) -> bool:
         """Whether the server has still to be told something."""
-        return bool(self._changed)
+        return bool(self._changed or self._gone)
 
     @property
     def settled(self) -> bool:
         """Whether the server was told everything, and has answered."""
         with self._lock:
+            self._take_out_gone()
             return not self._changed and not self._unanswered
 
     def take(self) -> Notice | None:
         """What to tell the server next; it then counts as told."""
         with self._lock:
+            self._take_out_gone()
             while self._changed:
                 id = next(iter(self._changed))
                 wanted, told = self._wanted.get(id), self._told.get(id)
@@ -112,6 +116,15 @@ class Interests:
         """The server has answered one thing that it was told, or is not waited for any more."""
         with self._lock:
             self._unanswered -= 1
+
+    def _take_out_gone(self) -> None:
+        while self._gone:
+            id = self._gone.popleft()
+            self._wanted.pop(id, None)
+            if id in self._told:
+                self._changed[id] = None
+            else:
+                self._changed.pop(id, None)
 
     def forked(self) -> None:
         """Have a new lock; for a child process, where a thread that held the old one is gone."""

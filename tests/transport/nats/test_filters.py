@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from weakref import finalize
 
 import pytest
 from hypothesis import example, given
@@ -16,6 +17,7 @@ from rxhub.replies import address
 from rxhub.transport.nats.filters import Filters, filters, merged
 from rxhub.transport.nats.subjects import REPLY, Subjects
 from tests.expression.strategies import trees
+from tests.threads import eager_collection, elsewhere
 from tests.transport.nats.matching import is_matched, overlap
 
 studio = Subjects("studio")
@@ -252,6 +254,25 @@ def test_ten_thousand_subscribers_come_and_go() -> None:
     for number in range(10_000):
         held.remove(str(number))
     assert held.subjects == [] and len(held) == 0
+
+
+def test_subscribers_that_are_collected_while_others_are_put_in() -> None:
+    class Owner:
+        def __init__(self, id: str) -> None:
+            self.me = self
+            finalize(self, held.remove, id)
+
+    held = Filters(studio)
+
+    def come_and_go() -> None:
+        with eager_collection():
+            for number in range(300):
+                held.add(str(number), parse(f"topic=a{number % 50}.b{number}"))
+                Owner(str(number))
+                assert not overlap(held.subjects)
+
+    elsewhere(come_and_go).join()
+    assert len(held) == 0 and held.subjects == []
 
 
 def test_who_is_known_by_something_else_than_a_text_gets_all_replies() -> None:

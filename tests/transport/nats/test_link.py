@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -86,7 +87,15 @@ def test_a_part_runs_on_every_line(nats: Nats, proxy: Proxy) -> None:
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(run())
-    assert [connected for connected, _, _ in states] == [True, False, True, False, True, False, False]
+    assert [connected for connected, _ in groupby(states, lambda state: state[0])] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert [attempt for _, _, attempt in states] == [0, 0, 1, 0, 0, 1, 0, 0, 0]
     assert states[1][1] and states[-1] == (False, "", 0)
 
 

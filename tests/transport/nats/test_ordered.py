@@ -317,12 +317,18 @@ class Scripted:
 
     def __init__(self, last: int) -> None:
         self.last = last
+        self.later: list[int] = []
 
     async def ask(self, api: str) -> dict[str, Any]:
+        if self.later:
+            self.last = self.later.pop(0)
         return {"state": {"last_seq": self.last}, "created": "then"}
 
 
-def test_a_server_that_has_lost_the_end_of_the_stream(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_has_lost_the_end_of_the_stream(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BETWEEN_LOOKS", 0.001)
     line: Any = Scripted(10)
     reader = Ordered("a", print, list, start=Place(10, "then"))
     asyncio.run(reader._look(line))
@@ -331,6 +337,11 @@ def test_a_server_that_has_lost_the_end_of_the_stream(caplog: pytest.LogCaptureF
     asyncio.run(reader._look(line))
     assert reader.position == 7, "8 will be another message"
     assert "lost the rest" in caplog.text
+    # One that only has to catch up has lost nothing.
+    reader = Ordered("a", print, list, start=Place(10, "then"))
+    line.later = [8, 9, 10]
+    asyncio.run(reader._look(line))
+    assert reader.position == 10 and not line.later
     # Who begins in the future has read nothing of it.
     late = Ordered("a", print, list, start=50)
     asyncio.run(late._look(line))

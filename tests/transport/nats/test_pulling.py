@@ -168,7 +168,7 @@ class Scripted:
     def inbox(self) -> str:
         return "_INBOX.x"
 
-    async def subscribe(self, subject: str, take: Any) -> Any:
+    async def subscribe(self, subject: str, take: Any, is_drained: bool = False) -> Any:
         async def end() -> None: ...
 
         self.take = take

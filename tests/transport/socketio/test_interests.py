@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import finalize
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub.transport.socketio.interests import SUBSCRIBE, UNSUBSCRIBE, Interest, Interests, Notice
+from tests.threads import eager_collection, elsewhere
 
 
 def told(interests: Interests, most: int = 1000) -> list[Notice]:
@@ -114,3 +116,23 @@ def test_in_the_end_the_server_knows_who_is_there(steps: list[tuple[str, str]]) 
         assert len(interests._changed) <= 3
     tell(1000)
     assert server == there
+
+
+def test_subscribers_that_are_collected_while_others_are_added() -> None:
+    class Owner:
+        def __init__(self, id: str) -> None:
+            self.me = self
+            finalize(self, interests.remove, id)
+
+    interests = Interests()
+
+    def come_and_go() -> None:
+        with eager_collection():
+            for number in range(300):
+                interests.add(str(number), Interest("topic=a", "{}"))
+                Owner(str(number))
+                told(interests, 1)
+
+    elsewhere(come_and_go).join()
+    told(interests)
+    assert len(interests) == 0 and not interests.waiting
