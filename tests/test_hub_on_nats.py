@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from threading import Event as Flag
@@ -23,77 +23,14 @@ from rxhub import Event, EventHub
 from rxhub.errors import EventError, HubConnectionError, NoReply, Overflow, Refused
 from rxhub.state import ConnectionState, Phase
 from rxhub.testing import Nats
-from rxhub.transport.backoff import Backoff
-from rxhub.transport.nats import line as line_module
-from rxhub.transport.nats import link as link_module
-from rxhub.transport.nats import publishing
-from rxhub.transport.nats.client import NatsTransport
 from tests.proxy import Proxy
 from tests.threads import LIMIT, at_once, eager_collection, elsewhere, run_script, until
+from tests.transport.nats.hubs import admin, hasty, hub, make, noted, proxy, published, refusal
 from tests.transport.nats.servers import Admin, speaking, started
 
+__all__ = ["admin", "hasty", "hub", "make", "proxy"]
+
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "Backoff", lambda *_: Backoff(0.01, 0.05))
-    monkeypatch.setattr(publishing, "Backoff", lambda *_: Backoff(0.01, 0.05))
-    monkeypatch.setattr(line_module, "_PATIENCE", 0.5)
-    monkeypatch.setattr(line_module, "_PING_INTERVAL", 0.1)
-    monkeypatch.setattr(line_module, "_LOOK", 0.02)
-
-
-@pytest.fixture
-def admin(nats: Nats) -> Iterator[Admin]:
-    with Admin(nats.url, nats.user, nats.password) as admin:
-        yield admin
-
-
-@pytest.fixture
-def proxy(nats: Nats) -> Iterator[Proxy]:
-    with Proxy(int(nats.url.rpartition(":")[2])) as proxy:
-        yield proxy
-        proxy.black_hole = False
-
-
-@pytest.fixture
-def make(nats: Nats) -> Iterator[Callable[..., EventHub]]:
-    """Makes hubs on the stream of the test, all of which are closed after it."""
-    made: list[EventHub] = []
-
-    def make(at: Proxy | None = None, **options: Any) -> EventHub:
-        url = nats.url if at is None else f"nats://127.0.0.1:{at.port}"
-        made.append(EventHub(url, nats.user, nats.password, stream=nats.stream, **options))
-        return made[-1]
-
-    yield make
-    for hub in made:
-        hub.close()
-
-
-@pytest.fixture
-def hub(make: Callable[..., EventHub]) -> EventHub:
-    hub = make()
-    hub.connect()
-    hub.start()
-    return hub
-
-
-def noted(hub: EventHub, subscription: str = "topic=a") -> list[int]:
-    """The numbers of the events that come from now on, whoever publishes them."""
-    got: list[int] = []
-    hub.subscribe(subscription, lambda event: got.append(event.data["n"]))
-    if hub.connected:
-        # Our own events wait for that, so others' may come as well.
-        published(hub, 0, topic="settled")
-    return got
-
-
-def published(hub: EventHub, *numbers: int, topic: str = "a") -> None:
-    """Publish events with these numbers; when it returns they are stored."""
-    for future in [hub.publish(Event(topic, data={"n": n})) for n in numbers]:
-        assert future is not None and future.result(LIMIT) is None
 
 
 # Between hubs
@@ -204,13 +141,6 @@ def test_replies_are_read_by_who_asked_alone(hub: EventHub, make: Callable[..., 
 # Connecting
 
 
-def refusal(hub: EventHub) -> str:
-    with pytest.raises(HubConnectionError) as raised:
-        elsewhere(hub.connect).join()
-    assert not hub.connected
-    return str(raised.value)
-
-
 def test_connecting_to_what_is_no_server_for_us(nats: Nats) -> None:
     with EventHub("nats://127.0.0.1:1") as hub:
         assert "refused" in refusal(hub) and "Is the server running there?" in refusal(hub)
@@ -224,23 +154,6 @@ def test_connecting_to_what_is_no_server_for_us(nats: Nats) -> None:
         assert "INFO" in refusal(hub)
     with speaking(b"\0" * 100_000) as url, EventHub(url) as hub:
         assert "not what a NATS server says" in refusal(hub)
-
-
-def test_a_jetstream_that_is_there_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxhub.transport.nats.client._PATIENCE", 0.5)
-    ask = line_module.Line.ask
-
-    async def never(line: Any, api: str, body: Any = None, timeout: float = 5.0) -> dict[str, Any]:
-        answer = await ask(line, api, body, 0.2)
-        if answer.get("config") and line.client.stats["out_msgs"] > 2:
-            raise HubConnectionError("nobody answers")
-        return answer
-
-    monkeypatch.setattr(line_module.Line, "ask", never)
-    with started({"jetstream": {}}) as server, EventHub(server.url, stream="a") as hub:
-        assert "JetStream does not answer" in refusal(hub)
-        monkeypatch.undo()
-        hub.connect()
 
 
 def test_who_could_not_connect_can_once_the_server_is_there() -> None:
@@ -266,24 +179,6 @@ def test_a_reader_that_must_not_publish_is_told(nats: Nats) -> None:
             assert sent is not None
             with pytest.raises(Refused, match="does not permit to publish Studio.a"):
                 sent.result(LIMIT)
-
-
-def test_threads_that_connect_at_once_make_one_connection(hub: EventHub, make: Callable[..., EventHub]) -> None:
-    other = make()
-    refused: list[str] = []
-
-    def connect() -> None:
-        try:
-            other.connect()
-        except HubConnectionError as error:
-            refused.append(str(error))
-
-    at_once(*[connect] * 8)
-    assert other.connected and set(refused) <= {"Already connected."}
-    got = noted(other)
-    other.start()
-    published(hub, 1)
-    until(lambda: got == [1])
 
 
 def test_waiting_for_the_connection_ends_with_ctrl_c() -> None:
@@ -683,39 +578,6 @@ def _filters(admin: Admin, hub: EventHub) -> list[str]:
     return found
 
 
-def test_fifty_subscriptions_one_by_one_are_few_consumers(
-    hub: EventHub, admin: Admin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[Any] = []
-    ask = line_module.Line.ask
-
-    async def counted(line: Any, api: str, body: Any = None, timeout: float = 5.0) -> dict[str, Any]:
-        if api.startswith("CONSUMER.CREATE"):
-            made.append(api)
-        return await ask(line, api, body, timeout)
-
-    monkeypatch.setattr(line_module.Line, "ask", counted)
-    got = [noted(hub, f"topic=kind{n}") for n in range(50)]
-    for n in range(50):
-        hub.publish(Event(f"kind{n}", data={"n": n}))
-    until(lambda: got == [[n] for n in range(50)])
-    # How many depends on how busy the machine is; without waiting for the next one there would be fifty.
-    assert len(made) <= 25
-
-
-def test_interest_and_loss_of_it_from_many_threads(hub: EventHub) -> None:
-    def come_and_go(number: int) -> None:
-        for n in range(200):
-            identifier = hub.subscribe(f"topic=t{number}.u{n % 7}", print)
-            if n % 3:
-                hub.unsubscribe(identifier)
-
-    at_once(*[lambda number=number: come_and_go(number) for number in range(6)])
-    got = noted(hub)
-    published(hub, 1)
-    until(lambda: got == [1])
-
-
 def test_streams_of_events_that_are_dropped_anywhere(hub: EventHub) -> None:
     def come_and_go() -> None:
         with eager_collection():
@@ -857,56 +719,6 @@ def test_no_warning_is_logged_in_an_ordinary_life(
         until(lambda: len(got) == 21)
         hub.close()
     assert caplog.text == ""
-
-
-def test_nothing_is_left_on_the_network_s_loop(make: Callable[..., EventHub]) -> None:
-    loop = make()._link.transport.loop
-    before = len(asyncio.all_tasks(loop))
-    for _ in range(3):
-        hub = make()
-        hub.connect()
-        noted(hub)
-        published(hub, 1)
-        hub.reconnect()
-        hub.close()
-    until(lambda: len(asyncio.all_tasks(loop)) <= before)
-
-
-def test_a_transport_by_itself(nats: Nats) -> None:
-    hub = EventHub(nats.url, nats.user, nats.password, stream=nats.stream)
-    transport = hub._link.transport
-    assert isinstance(transport, NatsTransport)
-    with pytest.raises(HubConnectionError, match="not connected"):
-        _ = transport.link
-    hub.connect()
-    assert transport.call(transport.link.ask("INFO"), LIMIT)["streams"] >= 1
-    with pytest.raises(HubConnectionError, match="did not answer within"):
-        transport.call(asyncio.sleep(LIMIT), 0.05)
-
-    async def inside() -> None:
-        transport.call(transport.link.ask("INFO"))
-
-    with pytest.raises(HubConnectionError, match="network's own thread"):
-        transport.call(inside(), LIMIT)
-    hub.close()
-
-
-def test_a_callback_in_the_network_s_thread_cannot_wait_for_it(hub: EventHub, make: Callable[..., EventHub]) -> None:
-    told: list[BaseException] = []
-    other = make()
-
-    def connect(_: object) -> None:
-        try:
-            other.connect()
-        except HubConnectionError as error:
-            told.append(error)
-
-    sent = hub.publish(Event("a"))
-    assert sent is not None
-    sent.add_done_callback(connect)
-    until(lambda: told or sent.done())
-    published(hub, 1)
-    assert all("network's own thread" in str(error) for error in told)
 
 
 def test_a_bad_name_for_a_stream() -> None:

@@ -105,6 +105,7 @@ class _Answer(msgspec.Struct):
     """What the server answers; without an error, the message is stored."""
 
     error: _Error | None = None
+    duplicate: bool = False
 
 
 def message_id(identifier: str) -> str:
@@ -217,6 +218,9 @@ class Publishing:
                 logger.warning("Something else than JetStream answers what is published: %s", error)
                 return
         if answer.error is None:
+            letter = self._outbox[number] if answer.duplicate else None
+            if letter is not None and not letter.resent:
+                logger.info("%s was stored before under the same id, and is not stored again.", letter.topic)
             self._settle(number, None)
         else:
             self._refused(number, answer.error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -472,12 +473,29 @@ def test_letters_of_one_who_has_ended_are_sent_by_the_next_under_numbers_of_thei
 # Ids
 
 
-@given(st.text() | st.text(st.characters(codec=None), min_size=1) | st.binary().map(repr))
+@given(st.text() | st.sampled_from(["\ud800", " ", "\x7f", "x" * 200, "x" * 201]) | st.binary().map(repr))
 def test_every_id_becomes_one_that_a_header_carries(identifier: str) -> None:
     found = message_id(identifier)
     assert 0 < len(found) <= 200 and found.isascii() and found.isprintable() and found == found.strip()
     assert found == message_id(identifier)
     assert found == identifier or found.startswith("sha256:")
+
+
+def test_an_event_that_was_published_before_is_not_stored_again_and_that_is_told(
+    server: PrivateServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async with desk(server) as (at, here):
+            [first] = here.put()
+            await accepted(first)
+            again = Parcel("a", '{"n":1}', first.subject, f"{here.stream}-0")
+            here.outbox.put(again)
+            await accepted(again)
+            assert await numbers(at) == [0]
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(run())
+    assert "a was stored before under the same id, and is not stored again" in caplog.text
 
 
 def test_odd_ids_are_told_apart(server: PrivateServer) -> None:
