@@ -26,6 +26,20 @@ def back_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "Backoff", partial(client.Backoff, 0.05, 1.0))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Workers hand reports on as UTF-8, and what a test logs may have a lone surrogate in it, which UTF-8 lacks."""
+    report = yield
+    report.sections = [(name, _sendable(text)) for name, text in report.sections]
+    if report.longrepr is not None and _sendable(shown := str(report.longrepr)) != shown:
+        report.longrepr = _sendable(shown)
+    return report
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_hashes() -> Iterator[None]:
     """A hash of a key takes a tenth of a second on purpose, and each server of a test has a key."""

@@ -57,7 +57,6 @@ class Constructed:
         ({}.update, False, False),
         (Mock(), False, False),
     ],
-    ids=str,
 )
 def test_what_a_receiver_asks_for_is_read_from_its_signature(receiver, asks, awaits):
     terms = terms_of(receiver)

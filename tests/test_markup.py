@@ -28,7 +28,7 @@ class TestAShownValue:
             ({1}, "{1}"),
             (defaultdict(int, a=1), "{'a': 1}"),
             (UserDict(a=1), "<UserDict>"),
-            (Event("x"), "<Event>"),
+            (Event("x", id="1"), "<Event>"),
             ([1, 2, 3, 4, 5], "[1, 2, 3, 4, …]"),
             ([[[[1]]]], "[[[…]]]"),
             (EndlessList([1, 2]), "[1, 2]"),

@@ -358,7 +358,7 @@ class TestTransports:
     def test_where_nothing_is_kept_nothing_is_replayed(self, url: str) -> None:
         with EventHub(url) as hub:
             for ask in (lambda: hub.replay("topic=*"), hub.streams):
-                with pytest.raises(NotDurable, match=r'EventHub\("nats://host"'):
+                with pytest.raises(NotDurable, match=r'EventHub\("nats://host'):
                     ask()
 
     def test_the_transport_of_nats_keeps_events(self) -> None:

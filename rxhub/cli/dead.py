@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rxhub.cli.server import INTERRUPTED, Key, User, connected
+from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream, is_there
+from rxhub.cli.server import INTERRUPTED, connected
 from rxhub.cli.status import Status, complain, ending
 from rxhub.columns import columns
 from rxhub.errors import NotFoundError
@@ -28,17 +29,6 @@ _HEADINGS = ("id", "group", "topic", "died", "attempts", "reason")
 # Lines of a table at most; who wants more has a pipe.
 _MOST = 1_000
 
-_Nats = Annotated[
-    str,
-    typer.Option(
-        "--nats",
-        metavar="URL",
-        envvar="RXHUB_NATS",
-        show_default=False,
-        help="nats://host:4222, or nats://one,two,three",
-    ),
-]
-_Stream = Annotated[str, typer.Option("--stream", metavar="NAME", help="The stream of the events.")]
 _Group = Annotated[
     str | None,
     typer.Option("--group", "-g", metavar="NAME", show_default=False, help="The letters of this group alone."),
@@ -52,12 +42,18 @@ _DEFAULT = "events"
 
 @group.command("list")
 @ending
-def list_(nats: _Nats, stream: _Stream = _DEFAULT, group: _Group = None, user: User = None, key: Key = None) -> Status:
+def list_(
+    nats: Nats,
+    stream: Stream = _DEFAULT,
+    group: _Group = None,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
+) -> Status:
     """Show the letters, the oldest first: a table on a terminal, JSON lines in a pipe.
 
     Ends with 1 if there are none.
     """
-    with _letters(nats, stream, user, key) as dead:
+    with _letters(nats, stream, nats_user, nats_password) as dead:
         found = dead.list(group)
         if not sys.stdout.isatty():
             status = Status.NOT_MATCHED
@@ -79,14 +75,14 @@ def list_(nats: _Nats, stream: _Stream = _DEFAULT, group: _Group = None, user: U
 @group.command("show")
 @ending
 def show(
-    nats: _Nats,
+    nats: Nats,
     id: Annotated[int, typer.Argument(metavar="ID", help="Which letter, by its number.")],
-    stream: _Stream = _DEFAULT,
-    user: User = None,
-    key: Key = None,
+    stream: Stream = _DEFAULT,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
 ) -> Status:
     """Show one letter: the event, and why it died. In a pipe it is a line of JSON."""
-    with _letters(nats, stream, user, key) as dead:
+    with _letters(nats, stream, nats_user, nats_password) as dead:
         letter = dead.get(id)
     if not sys.stdout.isatty():
         sys.stdout.write(write_json(letter.to_json()) + "\n")
@@ -103,62 +99,67 @@ def show(
 @group.command("retry")
 @ending
 def retry(
-    nats: _Nats,
+    nats: Nats,
     ids: _Ids = None,
     every: _All = False,
-    stream: _Stream = _DEFAULT,
+    stream: Stream = _DEFAULT,
     group: _Group = None,
-    user: User = None,
-    key: Key = None,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
 ) -> Status:
     """Let the groups handle letters again, as if they had just been published; no other group sees them.
 
     Ends with 1 if a letter is not there, or its group is gone.
     """
-    with _letters(nats, stream, user, key) as dead:
-        return _each(ids, every, group, dead.retry, "to be handled again")
+    _check(ids, every, group)
+    with _letters(nats, stream, nats_user, nats_password) as dead:
+        return _each(ids, group, dead.retry, "to be handled again")
 
 
 @group.command("drop")
 @ending
 def drop(
-    nats: _Nats,
+    nats: Nats,
     ids: _Ids = None,
     every: _All = False,
-    stream: _Stream = _DEFAULT,
+    stream: Stream = _DEFAULT,
     group: _Group = None,
-    user: User = None,
-    key: Key = None,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
 ) -> Status:
     """Delete letters for good. On a terminal, --all asks first.
 
     Ends with 1 if a letter is not there.
     """
-    with _letters(nats, stream, user, key) as dead:
-        if every and not ids and sys.stdin.isatty() and sys.stdout.isatty():
+    _check(ids, every, group)
+    with _letters(nats, stream, nats_user, nats_password) as dead:
+        if every and sys.stdin.isatty() and sys.stdout.isatty():
             whose = "of all groups" if group is None else f"of {group}"
             if not typer.confirm(f"Delete all dead letters {whose} in {stream}?"):
                 return Status.NOT_MATCHED
-        return _each(ids, every, group, dead.drop, "deleted")
+        return _each(ids, group, dead.drop, "deleted")
 
 
 @contextmanager
-def _letters(nats: str, stream: str, user: str | None, key: str | None) -> Generator[DeadLetters]:
-    if not nats.startswith(("nats://", "tls://")):
-        raise typer.BadParameter(f"{nats!r} is no NATS server, such as nats://host:4222.", param_hint="--nats")
+def _letters(nats: str, stream: str, user: str | None, password: str | None) -> Generator[DeadLetters]:
+    if not is_there(nats, user, password, stream):
+        raise typer.Exit(Status.ERROR)
     try:
-        with connected(nats, user, key, stream, hint="--nats or --stream") as hub:
+        with connected(nats, user, password, stream, hint="--nats") as hub:
             yield hub.dead
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _each(ids: list[int] | None, every: bool, group: str | None, act: Callable[..., int], done: str) -> Status:
-    """Do it to those that were named, or to all; tell how many it was, and which are not there."""
+def _check(ids: list[int] | None, every: bool, group: str | None) -> None:
     if bool(ids) == every:
         raise typer.BadParameter("Name letters by their numbers, or all of them by --all.")
     if ids and group is not None:
         raise typer.BadParameter("--group goes with --all; a number says which letter it is.")
+
+
+def _each(ids: list[int] | None, group: str | None, act: Callable[..., int], done: str) -> Status:
+    """Do it to those that were named, or to all; tell how many it was, and which are not there."""
     count, status = 0, Status.MATCHED
     for chosen in ids or ["all"]:
         try:

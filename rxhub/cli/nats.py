@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from rxhub.cli.status import complain
+from rxhub.errors import StreamError
+
 if TYPE_CHECKING:
     from rxhub.transport.nats.link import Link
+    from rxhub.transport.nats.streams import Asking
 
-__all__ = ["Nats", "NatsPassword", "NatsUser", "Stream", "asked"]
+__all__ = ["Nats", "NatsPassword", "NatsUser", "Stream", "asked", "is_there"]
 
 T = TypeVar("T")
 
@@ -68,3 +72,30 @@ def asked(url: str, user: str | None, password: str | None, question: Callable[[
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--nats") from None
     return asyncio.run(ask())
+
+
+def is_there(url: str, user: str | None, password: str | None, stream: str) -> bool:
+    """Whether there is such a stream, which a hub would make; if not, tell which there are."""
+    try:
+        names = asked(url, user, password, lambda link: _names(link, stream))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--stream") from None
+    if names is not None:
+        there = f"There are: {', '.join(names)}." if names else "There is none of events at all."
+        complain(f"there is no stream {stream} at {url.rpartition('@')[2]}. {there}")
+    return names is None
+
+
+async def _names(asking: Asking, stream: str) -> list[str] | None:
+    """The names of the streams that there are; None if this one is among them."""
+    from rxhub.transport.nats.catalogue import catalogue
+    from rxhub.transport.nats.streams import NO_STREAM
+    from rxhub.transport.nats.subjects import Subjects
+
+    try:
+        await asking.ask(f"STREAM.INFO.{Subjects(stream).stream}")
+    except StreamError as error:
+        if error.number != NO_STREAM:
+            raise
+        return [state.name for state in await catalogue(asking)]
+    return None

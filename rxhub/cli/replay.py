@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from reactivex import operators as ops
@@ -14,14 +14,11 @@ from reactivex import operators as ops
 from rxhub import Event, EventHub
 from rxhub.cli.amounts import moment
 from rxhub.cli.arriving import Arrived, arriving, print_lines
-from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream, asked
+from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream, is_there
 from rxhub.cli.server import INTERRUPTED, connected
-from rxhub.cli.status import Status, complain, ending
-from rxhub.errors import ExpressionError, StreamError
+from rxhub.cli.status import Status, ending
+from rxhub.errors import ExpressionError
 from rxhub.replay import Progress, Replay
-
-if TYPE_CHECKING:
-    from rxhub.transport.nats.streams import Asking
 
 __all__ = ["command"]
 
@@ -59,7 +56,7 @@ def command(
     seen = 0
     begin = None if since is None else moment(since, "--since")
     end = None if until is None else moment(until, "--until")
-    if not _exists(nats, nats_user, nats_password, stream):
+    if not is_there(nats, nats_user, nats_password, stream):
         return Status.ERROR
     try:
         with connected(nats, nats_user, nats_password, stream) as hub:
@@ -73,33 +70,6 @@ def command(
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     return Status.MATCHED if seen else Status.NOT_MATCHED
-
-
-def _exists(url: str, user: str | None, password: str | None, stream: str) -> bool:
-    """Whether there is such a stream; a hub would make it."""
-    try:
-        names = asked(url, user, password, lambda link: _names(link, stream))
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--stream") from None
-    if names is not None:
-        there = f"There are: {', '.join(names)}." if names else "There is none of events at all."
-        complain(f"there is no stream {stream} at {url.rpartition('@')[2]}. {there}")
-    return names is None
-
-
-async def _names(asking: Asking, stream: str) -> list[str] | None:
-    """The names of the streams that there are; None if this one is among them."""
-    from rxhub.transport.nats.catalogue import catalogue
-    from rxhub.transport.nats.streams import NO_STREAM
-    from rxhub.transport.nats.subjects import Subjects
-
-    try:
-        await asking.ask(f"STREAM.INFO.{Subjects(stream).stream}")
-    except StreamError as error:
-        if error.number != NO_STREAM:
-            raise
-        return [state.name for state in await catalogue(asking)]
-    return None
 
 
 def _show(hub: EventHub, subscription: str, replay: Replay, as_lines: bool) -> int:

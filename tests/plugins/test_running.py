@@ -77,7 +77,6 @@ def test_a_module_a_class_an_instance_and_a_function_are_plugins(hub: EventHub) 
         (plugin("x", requires=7), "list of plugins' names, but 7 was found"),
         (plugin("x", requires=[7]), "list of plugins' names"),
     ],
-    ids=str,
 )
 def test_what_is_none_fails_and_says_why(hub: EventHub, wrong: object, told: str) -> None:
     report = hub.bootstrap([plugin("good"), wrong])

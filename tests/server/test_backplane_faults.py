@@ -29,10 +29,11 @@ from tests.cli.terminal import COMMAND
 from tests.nats_server import Cluster
 from tests.proxy import Proxy
 from tests.server.peers import PythonClient
-from tests.server.wire import wire
+from tests.server.wire import Wire, wire
 from tests.threads import LIMIT, elsewhere, until
 
 USER = "jane"
+LAST = "last"
 
 
 def stored(url: str, user: str, password: str, stream: str) -> list[str]:
@@ -65,7 +66,7 @@ def node(nats: Nats, users: Path) -> Generator[tuple[Running, subprocess.Popen[s
     where = urlsplit(nats.url)
     environment = {**os.environ, "RXHUB_NATS": f"nats://{nats.user}:{nats.password}@{where.netloc}"}
     process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0", "--users", str(users), "--stream", nats.stream, "--heartbeat", "1"],
+        [*COMMAND, "serve", "--port", "0", "--users", str(users), "--stream", nats.stream],
         stdout=subprocess.PIPE,
         env=environment,
         text=True,
@@ -106,6 +107,14 @@ class Publishing:
             (self.refused if accepted.exception(LIMIT) else self.acknowledged).append(id)
 
 
+def told(reader: Wire) -> list[str]:
+    """The ids of all events up to the last one. They are read as they come: who reads nothing is cut off."""
+    ids: list[str] = []
+    while ids[-1:] != [LAST]:
+        ids.append(reader.event()["id"])
+    return ids
+
+
 def in_order(seen: list[str], everything: list[str]) -> bool:
     place = {id: number for number, id in enumerate(everything)}
     places = [place[id] for id in seen]
@@ -115,13 +124,13 @@ def in_order(seen: list[str], everything: list[str]) -> bool:
 def test_a_server_that_is_killed_loses_nothing_that_was_acknowledged(nats: Nats, tmp_path: Path) -> None:
     users = tmp_path / "users.toml"
     key = UsersFile(users).add(USER)
-    seen: list[str] = []
     with ExitStack() as stack:
         (one, process), (other, _) = [stack.enter_context(node(nats, users)) for _ in range(2)]
         for each in (one, other):
             each.api_key = key
         reader = stack.enter_context(wire(other))
         reader.subscribe("topic=studio.*")
+        reading = elsewhere(told, reader)
         # What a balancer does: clients know one address, behind which there is a server.
         balancer = stack.enter_context(Proxy(port_of(one)))
         hub = stack.enter_context(EventHub(balancer.url, USER, key))
@@ -142,9 +151,9 @@ def test_a_server_that_is_killed_loses_nothing_that_was_acknowledged(nats: Nats,
                 until(lambda: len(ftrack.received) > at + 100)
             finally:
                 publishing.stop.set()
+        hub.publish(Event("studio.work", id=LAST)).result(LIMIT)
+        seen = reading.join()
         everything = stored(nats.url, nats.user, nats.password, nats.stream)
-        while len(seen) < len(everything):
-            seen.append(reader.event()["id"])
     assert not publishing.refused
     assert Counter(everything).most_common(1)[0][1] == 1
     assert set(publishing.acknowledged) <= set(everything)
@@ -166,6 +175,7 @@ def test_the_death_of_the_leader_of_three_loses_nothing(cluster: Cluster) -> Non
         for hub, reader in zip(hubs, readers, strict=True):
             hub.connect()
             reader.subscribe("topic=studio.*")
+        readings = [elsewhere(told, reader) for reader in readers]
         publishings = [Publishing(hub, f"studio.work{number}") for number, hub in enumerate(hubs)]
         with elsewhere(publishings[0]), elsewhere(publishings[1]):
             try:
@@ -181,9 +191,10 @@ def test_the_death_of_the_leader_of_three_loses_nothing(cluster: Cluster) -> Non
             finally:
                 for each in publishings:
                     each.stop.set()
+        hubs[0].publish(Event("studio.work", id=LAST)).result(LIMIT)
+        seen = [reading.join() for reading in readings]
         everything = stored(cluster.url, cluster.user, cluster.password, stream)
-        seen = [[reader.event()["id"] for _ in everything] for reader in readers]
-    acknowledged = {id for each in publishings for id in each.acknowledged}
+    acknowledged = {LAST} | {id for each in publishings for id in each.acknowledged}
     assert not any(each.refused for each in publishings)
     assert len(acknowledged) == len(everything) == len(set(everything))
     assert set(everything) == acknowledged
@@ -196,6 +207,7 @@ def test_a_node_that_is_held_up_is_given_up_and_nothing_is_lost(cluster: Cluster
         with EventHub(server.url, server.api_user, server.api_key) as hub, wire(server) as reader:
             hub.connect()
             reader.subscribe("topic=studio.*")
+            reading = elsewhere(told, reader)
             publishing = Publishing(hub, "studio.work")
             with elsewhere(publishing):
                 try:
@@ -206,10 +218,11 @@ def test_a_node_that_is_held_up_is_given_up_and_nothing_is_lost(cluster: Cluster
                 finally:
                     publishing.stop.set()
                     cluster.heal()
+            hub.publish(Event("studio.work", id=LAST)).result(LIMIT)
+            seen = reading.join()
             everything = stored(cluster.url, cluster.user, cluster.password, stream)
-            seen = [reader.event()["id"] for _ in everything]
     assert not publishing.refused
-    assert set(publishing.acknowledged) == set(everything) and len(everything) == len(set(everything))
+    assert {LAST, *publishing.acknowledged} == set(everything) and len(everything) == len(set(everything))
     assert seen == everything
 
 

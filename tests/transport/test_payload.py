@@ -51,7 +51,7 @@ def test_mappings_of_other_classes_are_objects() -> None:
     assert json.loads(write_json(MappingProxyType({"a": inner})))["a"]["inReplyToEvent"] is None
 
 
-@pytest.mark.parametrize("value", [object(), "\ud800", {None: 1}, print], ids=repr)
+@pytest.mark.parametrize("value", [object(), "\ud800", {None: 1}, print])
 def test_what_is_no_json_is_refused_with_a_way_out(value: Any) -> None:
     with pytest.raises(EventError, match=r"studio\.a cannot be sent.*synchronous=True"):
         write_event(Event("studio.a", data={"x": value}))

@@ -139,7 +139,7 @@ class Filters:
     def adopt(self) -> list[str]:
         """The same, for the one who reads by them from now on.
 
-        Merging takes milliseconds where there are thousands. So whoever adds a subscriber is told whether it is needed.
+        Whoever adds a subscriber is told whether others are needed than those.
         """
         with self._lock:
             present = self._present()

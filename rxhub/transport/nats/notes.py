@@ -38,6 +38,8 @@ class Notes:
         self._name = f"{stream}-notes"
         self._prefix = f"{stream}.note."
         self._is_there = False
+        # What is written later counts, so the first must not overtake it while it waits for the stream to be made.
+        self._order = asyncio.Lock()
 
     async def write(self, key: str, text: str, timeout: float = _PATIENCE) -> None:
         """Keep a text.
@@ -53,7 +55,7 @@ class Notes:
             HubConnectionError: if there is no answer.
         """
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout), self._order:
                 await self._write(self._subject(key), text.encode())
         except (nats.errors.Error, OSError) as error:
             # The stream may have been deleted.

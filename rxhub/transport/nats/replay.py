@@ -73,7 +73,6 @@ class Playback:
         self._reader = reader
         self._leave = leave
         self._ordered: Ordered | None = None
-        self._made = ""
         self._last = 0
         self._held = 0
         self._heard = 0
@@ -94,7 +93,7 @@ class Playback:
     async def run(self, line: Line) -> None:
         """Read until it is over."""
         try:
-            ordered = await self._begin(line) if self._ordered is None else await self._check(line, self._ordered)
+            ordered = self._ordered or await self._begin(line)
             if ordered is None:
                 return
             watching = asyncio.create_task(self._watch(line, ordered))
@@ -113,21 +112,15 @@ class Playback:
         total = await self._left(line, self._start)
         if until is not None and total:
             total -= await self._left(line, until + _MICROSECOND if isinstance(until, datetime) else until)
-        self._made, self._last = info["created"], info["state"]["last_seq"]
+        self._last = info["state"]["last_seq"]
         if isinstance(until, int):
             self._last = min(self._last, until)
         self._reader.measured(max(0, total))
         if total <= 0 and not self._follow:
             self._end()
             return None
-        self._ordered = Ordered(self._stream, self._take, lambda: self._filters, start=self._start, ahead=_AHEAD)
+        self._ordered = _Once(self._stream, info["created"], self._take, self._filters, self._start)
         return self._ordered
-
-    async def _check(self, line: Line, ordered: Ordered) -> Ordered:
-        """See whether it is still the same stream, after the connection had broken."""
-        if (await line.ask(f"STREAM.INFO.{self._stream}"))["created"] != self._made:
-            raise StreamError(404, NO_STREAM, "the stream was deleted and made anew", f"a replay of {self._stream}")
-        return ordered
 
     async def _left(self, line: Line, start: int | datetime) -> int:
         """How many messages there are behind a sequence, or from a time on."""
@@ -227,6 +220,33 @@ class Playbacks:
         """End all of them; the hub was disconnected for good."""
         for playback in list(self._every):
             playback.lost(HubConnectionError("The hub was disconnected from NATS before everything had been read."))
+
+
+class _Once(Ordered):
+    """A reader that does not go on with another stream.
+
+    Args:
+        stream: which.
+        made: when it was made.
+        take: called with each message.
+        filters: the subjects to read.
+        start: where to begin.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        made: str,
+        take: Callable[[Message], object],
+        filters: list[str],
+        start: int | datetime,
+    ) -> None:
+        super().__init__(stream, take, lambda: filters, start=start, ahead=_AHEAD)
+        self._made = made
+
+    def _rewind(self, position: int) -> None:
+        why = "the stream was deleted and made anew, or its server has lost the end of it"
+        raise StreamError(404, NO_STREAM, why, f"a replay of {self._stream}")
 
 
 def _within(time: datetime) -> datetime:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import Event as Flag
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -23,6 +24,7 @@ from rxhub.expression import Condition, Expression
 from rxhub.replay import Moment, Progress, Replay
 from rxhub.testing import Nats
 from rxhub.testing.strategies import events, expressions
+from rxhub.transport.nats.line import Line
 from tests.proxy import Proxy
 from tests.threads import LIMIT, elsewhere, until
 from tests.transport.nats.peer import Peer
@@ -252,8 +254,10 @@ def test_no_more_is_read_than_can_be_held_while_the_handler_is_behind(nats: Nats
     watcher = Watcher(hub.replay("topic=studio.*"), hold_at=1)
     assert watcher.arrived.wait(LIMIT)
 
+    (own,) = [consumer["name"] for consumer in peer.consumers()]
+
     def sent() -> int:
-        return max([consumer["delivered"]["consumer_seq"] for consumer in peer.consumers()], default=0)
+        return peer.ask(f"CONSUMER.INFO.{peer.stream}.{own}")["delivered"]["consumer_seq"]
 
     until(lambda: sent() >= AHEAD // 2)
     with connected(nats) as other:
@@ -353,6 +357,34 @@ def test_what_is_published_while_the_connection_is_away_follows(nats: Nats, prox
         assert numbers(watcher.seen) == list(range(30)) and not watcher.errors
 
 
+def test_what_is_handled_while_another_consumer_is_made_leaves_room(
+    nats: Nats, peer: Peer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, held, asked = Line.ask, Flag(), Flag()
+
+    async def hold(line: Line, api: str, *arguments: Any) -> dict[str, Any]:
+        while held.is_set() and api.startswith("CONSUMER.CREATE."):
+            asked.set()
+            await asyncio.sleep(0.01)
+        return await ask(line, api, *arguments)
+
+    monkeypatch.setattr(Line, "ask", hold)
+    with connected(nats) as publisher:
+        publish(publisher, 2_000)
+    with connected(nats, f"nats://127.0.0.1:{proxy.port}") as hub:
+        watcher = Watcher(hub.replay("topic=studio.*"), hold_at=1)
+        assert watcher.arrived.wait(LIMIT)
+        until(lambda: peer.consumers()[0]["delivered"]["consumer_seq"] == AHEAD)
+        held.set()
+        proxy.reset()
+        assert asked.wait(LIMIT)
+        watcher.go_on.set()
+        until(lambda: len(watcher.seen) > AHEAD // 2)
+        held.clear()
+        watcher.end()
+        assert numbers(watcher.seen) == list(range(2_000))
+
+
 def test_a_hub_that_hangs_up_and_connects_again_goes_on_where_it_was(hub: EventHub) -> None:
     publish(hub, 2_000)
     watcher = Watcher(hub.replay("topic=studio.*"), hold_at=100)
@@ -430,8 +462,6 @@ def test_nothing_is_replayed_where_nobody_handles_or_is_connected(nats: Nats) ->
 
 
 def test_it_can_be_awaited_where_the_hub_is_handled(nats: Nats, hub: EventHub) -> None:
-    import asyncio
-
     publish(hub, 100)
 
     async def last() -> tuple[Event, list[int]]:

@@ -20,7 +20,7 @@ from rxhub.errors import GroupError, StreamError
 from rxhub.expression import parse
 from rxhub.transport.nats.filters import filters, merged
 from rxhub.transport.nats.link import Link
-from rxhub.transport.nats.streams import NO_CONSUMER
+from rxhub.transport.nats.streams import NO_CONSUMER, configuration, dead, ensured
 from rxhub.transport.nats.subjects import Subjects, consumer_name
 
 __all__ = ["ACK_WAIT", "PINNED", "PIN_TIMEOUT", "Group", "Since", "Terms"]
@@ -83,6 +83,7 @@ class Group:
         name: as given.
         consumer: its name in NATS.
         ahead: how many messages one process may hold at most.
+        replicas: on how many servers events are stored, once the streams are there.
 
     Raises:
         ExpressionError: if the subscription does not parse.
@@ -93,7 +94,9 @@ class Group:
         self.consumer = consumer_name(name)
         # By key there must be room for whatever is under way, however much of it has come (see `gathering`).
         self.ahead = 1 if terms.sequential else 512 if terms.key is None else 2 * _PENDING_BY_KEY
+        self.replicas = 1
         self._link = link
+        self._created = ""
         self._stream = subjects.stream
         self._metadata = terms.to_metadata(name)
         retries = subjects.retries_of(name)
@@ -114,6 +117,20 @@ class Group:
                 "priority_timeout": int(PIN_TIMEOUT * _NANOSECONDS),
             }
 
+    async def make_streams(self) -> bool:
+        """Make the streams that are missing; whether the events' is another one than the last time.
+
+        Raises:
+            StreamError: if JetStream refuses it.
+            HubConnectionError: if nobody answers.
+        """
+        link = self._link
+        found = await ensured(link, configuration(self._stream, replicas=link.replicas))
+        self.replicas = found["config"]["num_replicas"]
+        await ensured(link, dead(self._stream, replicas=self.replicas))
+        before, self._created = self._created, found["created"]
+        return before not in ("", self._created)
+
     async def join(self, since: Since = None, replace: bool = False) -> None:
         """Make the group if it is not there, or be one of it.
 
@@ -125,13 +142,15 @@ class Group:
             GroupError: if the group has other terms, or what is called so in NATS is no group of ours.
             StreamError: if JetStream refuses it.
             HubConnectionError: if nobody answers.
+            ValueError: if a group cannot begin there.
         """
+        beginning = _beginning(since)
         try:
             found = await self._info()
         except StreamError as error:
             if error.number != NO_CONSUMER:
                 raise
-            config = self._config | _beginning(since) | {"durable_name": self.consumer, "replay_policy": "instant"}
+            config = self._config | beginning | {"durable_name": self.consumer, "replay_policy": "instant"}
             try:
                 await self._write(config, "create")
                 return

@@ -49,6 +49,10 @@ def made(
     for name, text in (("subscription", subscription), ("group", group), ("key", "key" if key is None else key)):
         if not isinstance(text, str):
             raise TypeError(f"{name} is a text, but {text!r} was given.")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{name} has half of a character in it (a lone surrogate): {text!a}.") from None
     if not group.strip():
         raise ValueError("A group has a name, such as group='ingest': its processes share the events.")
     if key is not None and not all(key.split(".")):

@@ -28,7 +28,6 @@ from typing import Any
 
 from rxhub.errors import (
     EventError,
-    ExpressionError,
     GroupError,
     HubClosed,
     HubConnectionError,
@@ -36,7 +35,6 @@ from rxhub.errors import (
     StreamError,
 )
 from rxhub.event import Event
-from rxhub.expression import compile, parse
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.processing import group as grouping
@@ -50,9 +48,9 @@ from rxhub.transport.nats.processing.lanes import Lanes, key_of
 from rxhub.transport.nats.processing.ledger import Attempts, Handled
 from rxhub.transport.nats.processing.plan import Plan
 from rxhub.transport.nats.processing.reporting import Failure, Reporter
+from rxhub.transport.nats.processing.selecting import Selection
 from rxhub.transport.nats.processing.workers import Ended, Returned, Returns, Workers
 from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling
-from rxhub.transport.nats.streams import configuration, dead, ensured
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.payload import read_stored
 
@@ -65,8 +63,6 @@ _SWAY = 0.2
 # Seconds after which what was settled by a mistake of ours is tried again.
 _AFTER_MISTAKE = 5.0
 _LAST_WORDS = 1.0
-# Between two questions whether the group has the terms that it had.
-_BREATH = 0.01
 
 logger = logging.getLogger("rxhub")
 
@@ -104,8 +100,7 @@ class Processor:
         self._tell = tell
         self._ended = ended
         self._group = Group(link, subjects, plan.group, terms)
-        self._matches = compile(terms.subscription)
-        self._retries = subjects.retries_of(plan.group).removesuffix(">")
+        self._selection = Selection(plan, subjects, self._group, self._pass_over)
         self._by_key = terms.key is not None
         self._values = key_of(terms.key or "")
         self._is_once = terms.once
@@ -115,7 +110,7 @@ class Processor:
             subjects.stream,
             self._group.consumer,
             self._take,
-            ahead=self._group.ahead if self._by_key else min(plan.concurrency, self._group.ahead),
+            ahead=self._group.ahead if self._by_key else plan.concurrency,
             group=grouping.PINNED if self._by_key else "",
             # Who orders by key is followed by somebody else when he has not asked for that long.
             expires=grouping.PIN_TIMEOUT / 3 if self._by_key else 30.0,
@@ -130,8 +125,6 @@ class Processor:
         self._in_hand = 0
         self._mean = 0.0
         self._latest = 0
-        self._created = ""
-        self._passed_over: list[Job] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._routines: list[asyncio.Task[Any]] = []
         self._has_pulled = asyncio.Event()
@@ -149,9 +142,9 @@ class Processor:
         """
         link, subjects, plan = self._link, self._subjects, self._plan
         await link.start()
-        replicas = await self._make_streams()
+        await self._group.make_streams()
         await self._group.join(since, replace)
-        name = self._group.consumer
+        name, replicas = self._group.consumer, self._group.replicas
         handled = Handled(link, subjects.stream, name, replicas) if plan.terms.once else None
         attempts = Attempts(link, subjects.stream, name, replicas)
         self._care = Care(
@@ -185,20 +178,9 @@ class Processor:
                 await self._restore()
         self._has_pulled.set()
 
-    async def _make_streams(self) -> int:
-        """Make what is missing; on how many servers events are stored."""
-        link, stream = self._link, self._subjects.stream
-        found = await ensured(link, configuration(stream, replicas=link.replicas))
-        self._created = found["created"]
-        replicas = found["config"]["num_replicas"]
-        await ensured(link, dead(stream, replicas=replicas))
-        return replicas
-
     async def _restore(self) -> None:
         """Make the consumer again, from the first message on that was not acknowledged."""
-        before = self._created
-        await self._make_streams()
-        if self._created != before:
+        if await self._group.make_streams():
             # Another stream of the same name, which counts anew.
             self._holding.forget()
             self._latest = 0
@@ -228,8 +210,9 @@ class Processor:
             unreadable = error
             self._care_for(job, lambda care: care.bury(job, unreadable))
             return
-        if not self._wants(event) and not message.subject.startswith(self._retries):
-            self._pass_over(job)
+        if not self._selection.takes(message, event):
+            if self._selection.pass_over(job):
+                self._spawn(self._confirm())
         elif self._lanes.enter(job, self._keys(event)):
             self._go_on(job)
 
@@ -240,18 +223,6 @@ class Processor:
             # Of two copies, the second is looked up when the first is done with.
             keys.append((event.id,))
         return keys
-
-    def _wants(self, event: Event) -> bool:
-        if not self._matches(event.fields):
-            return False
-        target = event.get("target")
-        if not target:
-            return True
-        try:
-            return parse(target).matches({"id": self._plan.group})
-        except (ExpressionError, TypeError):
-            logger.warning("%s is handled by no group: its target cannot be read.", event.id)
-            return False
 
     def _go_on(self, job: Job) -> None:
         if self._stopping is not None:
@@ -292,7 +263,7 @@ class Processor:
             self._mean += (took / count - self._mean) * (_SWAY if self._mean else 1.0)
             concurrency = self._plan.concurrency
             ahead = concurrency + int(concurrency * _AHEAD / max(self._mean, 1e-6))
-            self._pulling.ahead = min(ahead, self._group.ahead)
+            self._pulling.ahead = min(ahead, max(concurrency, self._group.ahead))
 
     def _is_more_to_come(self) -> bool:
         return self._in_hand > 0 and not len(self._lanes)
@@ -348,37 +319,15 @@ class Processor:
         for freed in self._lanes.leave(job):
             self._go_on(freed)
 
-    # What is not for us
-
     def _pass_over(self, job: Job) -> None:
-        self._passed_over.append(job)
-        if len(self._passed_over) == 1:
-            self._spawn(self._confirm())
+        self.counts["skipped"] += 1
+        self.settle(job, ACK)
 
     async def _confirm(self) -> None:
-        """Acknowledge what was passed over, if the group still wants no more than we do."""
-        while self._passed_over:
-            jobs = list(self._passed_over)
-            try:
-                stands = await self._group.stands()
-            except (HubConnectionError, StreamError) as error:
-                logger.debug("The terms of %s are not known at present: %s", self._plan.group, error)
-                await asyncio.sleep(_TICK)
-                continue
-            if not stands:
-                self.end(
-                    GroupError(
-                        f"The group {self._plan.group} has other terms by now; this process, which was on "
-                        f"{self._plan.terms.subscription!r}, ends."
-                    )
-                )
-                return
-            del self._passed_over[: len(jobs)]
-            for job in jobs:
-                self.counts["skipped"] += 1
-                self.settle(job, ACK)
-            if self._passed_over:
-                await asyncio.sleep(_BREATH)
+        try:
+            await self._selection.confirm()
+        except GroupError as error:
+            self.end(error)
 
     # What has to be looked at now and then
 

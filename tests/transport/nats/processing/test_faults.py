@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from rxhub import Event, EventHub
+from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
 from rxhub.transport.nats.processing.processing import Counts
 from tests.nats_server import Cluster
@@ -249,11 +250,11 @@ def test_what_waited_in_a_process_that_is_cut_off_is_begun_elsewhere_and_not_the
     publish(hub, "a", *range(50))
     cut_off.wait(50)
     going.clear()
-    publish(hub, "a", *range(100, 120))
+    publish(hub, "a", *range(100, 104))
     cut_off.wait(51)
     proxy.black_hole = True
     with hub.process("topic=a", elsewhere, group="g"):
-        until(lambda: set(elsewhere) >= set(range(101, 120)))
+        until(lambda: set(elsewhere) >= set(range(101, 104)))
         going.set()
         # It has found its time to be over before it gets anything new.
         until(lambda: not processing._processor._holding.jobs)  # type: ignore[union-attr]
@@ -279,15 +280,23 @@ def test_sequential_order_survives_lines_that_break(hub: EventHub, far: EventHub
 def test_order_by_key_survives_lines_that_break(hub: EventHub, far: EventHub, proxy: Proxy) -> None:
     seen = Seen()
     with far.process("topic=a", seen, group="g", key="topic"):
-        for breaks in range(3):
+        for breaks in range(2):
             publish(hub, "a", *range(200 * breaks, 200 * breaks + 200))
             until(lambda breaks=breaks: len(seen) > 200 * breaks + 5)
             proxy.reset()
         until(lambda: is_idle(hub, "g"))
-    assert list(dict.fromkeys(seen)) == list(range(600))
+    assert list(dict.fromkeys(seen)) == list(range(400))
 
 
 # Servers
+
+
+def dead_letters(hub: EventHub) -> int | None:
+    """How many there are; None while their stream elects another leader."""
+    try:
+        return len(hub.dead)
+    except HubConnectionError:
+        return None
 
 
 def test_a_server_that_is_killed_while_events_are_handled_loses_none(cluster: Cluster) -> None:
@@ -303,4 +312,4 @@ def test_a_server_that_is_killed_while_events_are_handled_loses_none(cluster: Cl
                 assert future is not None
                 future.result(2 * LIMIT)
             until(lambda: set(seen) == set(range(150)))
-        assert len(hub.dead) == 0
+        until(lambda: dead_letters(hub) == 0)

@@ -484,6 +484,8 @@ def test_other_transports_say_what_to_use() -> None:
         (TypeError, {"handler": "text"}),
         (TypeError, {"group": None}),
         (ValueError, {"group": " "}),
+        (ValueError, {"group": "\ud800"}),
+        (ValueError, {"key": "data.\ud800"}),
         (ValueError, {"retries": -1}),
         (ValueError, {"retries": 1.5}),
         (ValueError, {"retries": True}),

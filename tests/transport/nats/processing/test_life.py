@@ -1,0 +1,124 @@
+"""The life of a processing: plugins, forks, the garbage collector, the end of the interpreter."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+from rxhub import Event, EventHub
+from rxhub.testing import Nats
+from tests.threads import run_script, until
+from tests.transport.nats.processing.working import Seen, is_idle, publish
+
+
+def test_a_hub_that_nobody_holds_lives_as_long_as_it_processes(hub: EventHub, nats: Nats) -> None:
+    seen = Seen()
+    other = EventHub(nats.url, nats.user, nats.password, stream=nats.stream)
+    processing = other.process("topic=a", seen, group="g")
+    gone = weakref.ref(other)
+    del other
+    gc.collect()
+    publish(hub, "a", 1)
+    assert seen.wait(1) == [1] and processing.is_active
+    processing.stop()
+    del processing
+
+    def is_collected() -> bool:
+        gc.collect()
+        return gone() is None
+
+    until(is_collected)
+
+
+def test_what_a_plugin_processes_ends_with_it(hub: EventHub) -> None:
+    seen = Seen()
+
+    class Plugin:
+        name = "plugin"
+
+        def bootstrap(self, hub: EventHub) -> None:
+            hub.process("topic=a", seen, group="g")
+
+    hub.bootstrap([Plugin()])
+    (processing,) = hub._processings
+    publish(hub, "a", 1)
+    seen.wait(1)
+    hub.teardown(["plugin"])
+    assert not processing.is_active and not hub._processings
+
+
+SCRIPT = """
+import os, sys, time
+from rxhub import Event, EventHub
+
+url, user, password, stream = {nats!r}
+hub = EventHub(url, user, password, stream=stream)
+hub.connect()
+seen = []
+
+def wait(count):
+    while len(seen) < count:
+        time.sleep(0.01)
+"""
+
+
+def script(nats: Nats, body: str) -> str:
+    return run_script(SCRIPT.format(nats=tuple(nats)) + body)
+
+
+def test_a_forked_child_processes_nothing_and_its_parent_goes_on(nats: Nats) -> None:
+    told = script(
+        nats,
+        """
+processing = hub.process("topic=a", lambda event: seen.append(event.data), group="g")
+hub.publish(Event("a", data=1)).result(10)
+wait(1)
+child = os.fork()
+if not child:
+    ended = not processing.is_active and processing.wait(0) and not hub._processings
+    processing.stop()
+    hub.close()
+    os._exit(0 if ended else 1)
+print("child", os.waitpid(child, 0)[1])
+hub.publish(Event("a", data=2)).result(10)
+wait(2)
+print(seen, processing.is_active)
+hub.close()
+""",
+    )
+    assert told == "child 0\n[1, 2] True\n"
+
+
+def test_a_program_that_just_ends_hands_back_what_it_has_not_begun(hub: EventHub, nats: Nats) -> None:
+    told = script(
+        nats,
+        """
+hub.process("topic=a", lambda event: seen.append(event.data["value"]), group="g")
+for value in range(300):
+    hub.publish(Event("a", data={"value": value}))
+wait(300)
+processing = hub.process("topic=b", lambda event: (seen.append(event.data["value"]), time.sleep(0.3)), group="h")
+for value in range(5):
+    hub.publish(Event("b", data={"value": value})).result(10)
+wait(301)
+print("ends")
+""",
+    )
+    assert told == "ends\n"
+    seen = Seen()
+    hub.process("topic=b", seen, group="h")
+    assert seen.wait(4) == [1, 2, 3, 4]
+    until(lambda: is_idle(hub, "h"))
+
+
+def test_a_processing_tells_of_itself(hub: EventHub) -> None:
+    def handle(event: Event) -> Any:
+        raise ValueError
+
+    with hub.process("topic=a", handle, group="g", retries=0) as processing:
+        assert repr(processing) == "<Processing 'topic=a' in the group g: nothing so far>"
+        publish(hub, "a", 1)
+        until(lambda: processing.counts.dead)
+        assert repr(processing) == "<Processing 'topic=a' in the group g: 1 failed, 1 dead>"
+    assert repr(processing) == "<Processing 'topic=a' in the group g: has ended>"
