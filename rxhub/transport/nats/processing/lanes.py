@@ -27,6 +27,8 @@ class Lanes(Generic[T]):
     def __init__(self) -> None:
         self._lanes: dict[Hashable, deque[T]] = {}
         self._keys: dict[T, tuple[Hashable, ...]] = {}
+        self._places: dict[T, int] = {}
+        self._next_place = 0
         self._behind: dict[T, int] = {}
 
     def __len__(self) -> int:
@@ -50,6 +52,8 @@ class Lanes(Generic[T]):
                 lane.append(item)
                 behind += 1
         self._keys[item] = own
+        self._places[item] = self._next_place
+        self._next_place += 1
         if behind:
             self._behind[item] = behind
         return not behind
@@ -72,6 +76,9 @@ class Lanes(Generic[T]):
                 del self._behind[first]
                 freed.append(first)
         self._behind.pop(item, None)
+        self._places.pop(item, None)
+        # Lanes are left in the order of the item's keys, which is not the one in which others have entered.
+        freed.sort(key=self._places.__getitem__)
         return freed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rxhub import Event
@@ -30,6 +30,7 @@ class Model:
         }
 
 
+@example([["a", "b"], ["b"], ["a"], 0])
 @given(STEPS)
 def test_an_item_may_run_as_soon_as_nobody_before_it_has_one_of_its_keys(steps: list[list[str] | int]) -> None:
     lanes: Lanes[int] = Lanes()
@@ -74,7 +75,7 @@ def test_lanes_that_nobody_stands_in_are_forgotten() -> None:
     for number in range(1000):
         lanes.enter("item", [f"key {number}", "shared"])
         lanes.leave("item")
-    assert vars(lanes) == vars(Lanes())
+    assert not any(value for value in vars(lanes).values() if isinstance(value, dict))
 
 
 @pytest.mark.parametrize(
