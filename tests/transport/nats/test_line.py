@@ -332,7 +332,7 @@ def test_an_answer_that_is_none_of_jetstreams() -> None:
                 await other.client.publish(msg.reply, b"\xff[")
 
             await other.subscribe("$JS.API.>", answer)
-            await other.client.flush()
+            await other.heard()
             with pytest.raises(HubConnectionError, match="something else than JetStream"):
                 await line.ask("INFO")
             await line.close()

@@ -58,7 +58,7 @@ class Acknowledging:
             async with asyncio.timeout(timeout):
                 for reply in replies:
                     await line.client.publish(reply, IN_PROGRESS)
-                await line.client.flush()
+                await line.heard()
             return True
         return False
 
@@ -69,4 +69,4 @@ class Acknowledging:
                 while self._waiting:
                     await asyncio.sleep(0.005)
                 if line is not None:
-                    await line.client.flush()
+                    await line.heard()
