@@ -53,7 +53,7 @@ class Progress:
         self._target = target
         self._about = server, subscription, bridge
         self._key = f"bridge-{sha256(f'{server} {subscription}'.encode()).hexdigest()[:32]}"
-        self._latest = EVER
+        self._latest: tuple[datetime, str | None] = EVER, None
         self._written = -_PAUSE
         self._writing: Future[None] | None = None
         self._reading: Future[str | None] | None = None
@@ -89,14 +89,15 @@ class Progress:
             A future that is done when it was written, if it is.
         """
         floor = place.floor
-        if floor is None or floor <= self._latest or not (at_once or self._is_time()):
+        # An event may have the time of the marker before it, and is the last one nevertheless.
+        if floor is None or floor < self._latest[0] or place == self._latest or not (at_once or self._is_time()):
             return None
         note = _Note(floor, place.id, *self._about)
         try:
             self._writing = self._target.keep(self._key, msgspec.json.encode(note).decode())
         except RxHubError:
             return None
-        self._latest, self._written = floor, monotonic()
+        self._latest, self._written = (floor, place.id), monotonic()
         return self._writing
 
     def _is_time(self) -> bool:

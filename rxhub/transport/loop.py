@@ -7,11 +7,12 @@ none of the parent's threads, so it forgets the parent's loop and starts one of 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from threading import Lock, Thread
 
 from rxhub.errors import HubClosed
 
-__all__ = ["background", "forget", "in_its_thread", "start_no_more"]
+__all__ = ["background", "cut", "forget", "in_its_thread", "start_no_more"]
 
 _lock = Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -51,6 +52,13 @@ def in_its_thread() -> bool:
         return asyncio.get_running_loop() is _loop
     except RuntimeError:
         return False
+
+
+def cut(transport: asyncio.WriteTransport) -> None:
+    """End a connection now, whatever it still had to send; also one that has ended."""
+    # asyncio fails where the connection was closed while it had something to send, and has sent it since.
+    with suppress(AttributeError):
+        transport.abort()
 
 
 def start_no_more() -> None:

@@ -52,6 +52,10 @@ def test_a_note_is_written_now_and_then_and_never_goes_back(nats: Nats) -> None:
         assert noted is not None and noted.result(LIMIT) is None
         assert progress.note(later, at_once=True) is progress.note(Place(START, "x"), at_once=True) is None
         assert recalled(progress) == later
+        behind = later._replace(id="z")  # before the clock went on
+        noted = progress.note(behind, at_once=True)
+        assert noted is not None and noted.result(LIMIT) is None
+        assert recalled(progress) == behind
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from rxhub.transport.loop import background
+from rxhub.transport.loop import background, cut
 from tests.threads import LIMIT, at_once, run_script
 
 
@@ -74,3 +74,25 @@ atexit.unregister(rxhub.lifetime._close_all)
 atexit.register(late)
 atexit.register(rxhub.lifetime._close_all)
 """).startswith("No connection is made any more")
+
+
+def test_what_has_ended_can_be_cut_as_well() -> None:
+    async def run() -> None:
+        async def serve(reader: asyncio.StreamReader, other: asyncio.StreamWriter) -> None:
+            while await reader.read(1_000_000):
+                pass
+            other.close()
+            await other.wait_closed()
+            came.set()
+
+        came = asyncio.Event()
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"x" * 50_000_000)
+        writer.close()  # with most of it still to be sent
+        await asyncio.wait_for(came.wait(), LIMIT)
+        cut(writer.transport)
+        cut(writer.transport)
+        server.close()
+
+    asyncio.run(run())

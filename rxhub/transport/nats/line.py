@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from rxhub.errors import HubConnectionError, StreamError
+from rxhub.transport.loop import cut
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled
 
@@ -225,7 +226,7 @@ class Line:
         for name in ("_bare_io_writer", "_io_writer"):
             writer = getattr(client._transport, name, None)
             if writer is not None:
-                writer.transport.abort()
+                cut(writer.transport)
         # Who publishes much waits in there for what will not be sent any more.
         while client._flush_queue is not None and not client._flush_queue.empty():
             flushed = client._flush_queue.get_nowait()

@@ -18,6 +18,7 @@ from websockets.frames import CloseCode
 from rxhub.errors import EventError, ProtocolError
 from rxhub.event import Event
 from rxhub.transport import Sink
+from rxhub.transport.loop import cut
 from rxhub.transport.outbox import Letter, Outbox
 from rxhub.transport.payload import read_answer, read_event, resent, write_event
 from rxhub.transport.socketio.endpoint import Endpoint
@@ -89,7 +90,7 @@ class Line:
                 while session.state is State.OPENING:
                     packet = session.receive(_text(await socket.recv()))
         except BaseException as error:
-            socket.transport.abort()
+            cut(socket.transport)
             if isinstance(error, (ProtocolError, ConnectionClosed)):
                 raise Unreachable(f"The event server at {endpoint.url} did not let us in: {error}") from error
             if isinstance(error, Exception):
@@ -213,7 +214,7 @@ class Line:
         while not (reason := self._watchdog.look(monotonic(), time())):
             await asyncio.sleep(self._watchdog.interval)
         # What is dead is not waited for.
-        self._socket.transport.abort()
+        cut(self._socket.transport)
         return reason
 
     def _acknowledged(self, packet: Packet, outbox: Outbox) -> None:
