@@ -19,6 +19,7 @@ _PURPOSES = {
     "server": "running a server",
     "nats": "hubs on NATS JetStream",
     "embedded": "a private NATS server: rxhub serve --store",
+    "jupyter": "rxhub.jupyter: live tables in a notebook",
     "testing": "rxhub.testing: strategies, virtual time, marbles",
 }
 _FOR_DEVELOPERS = {"all", "bench", "dev", "docs", "test"}

@@ -122,7 +122,7 @@ def test_fifty_subscriptions_one_by_one_are_few_consumers(
 
 
 def test_a_jetstream_that_is_there_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxhub.transport.nats.client._PATIENCE", 0.5)
+    monkeypatch.setattr("rxhub.transport.nats.life._PATIENCE", 0.5)
     ask = line_module.Line.ask
 
     async def never(line: Any, api: str, body: Any = None, timeout: float = 5.0) -> dict[str, Any]:
