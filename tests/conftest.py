@@ -26,6 +26,11 @@ def back_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "Backoff", partial(client.Backoff, 0.05, 1.0))
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in what a shell starts in the background; programs that the tests interrupt would ignore it too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Workers hand reports on as UTF-8, and what a test logs may have a lone surrogate in it, which UTF-8 lacks."""

@@ -7,6 +7,9 @@ may have other subjects, so the end is also known by a message behind which none
 that one went before it came (its age was up, somebody purged the stream) the end would never be seen; so a reader that
 has heard nothing for a second, and owes nothing, asks whether anything is left.
 
+Times are those of the servers, whose clocks are set now and then, and differ where another one leads. So a span between
+times is read from a second before to a second after, and each message is held to its own time.
+
 A stream that is gone, or was made anew in the meantime, ends the reading with an error: what was read before and what
 would come now are no history together.
 """
@@ -35,6 +38,7 @@ __all__ = ["Playback", "Playbacks"]
 # Messages that may be under way to one reader.
 _AHEAD = 512
 _SILENCE = 1.0
+_SKEW = timedelta(seconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 # The server counts events, and nanoseconds, in 64 bits, and makes nonsense of what lies beyond them; no event does.
 _MOST_EVENTS = 2**62
@@ -68,7 +72,10 @@ class Playback:
         self._stream = subjects.stream
         self._filters = merged(filters(subjects, expression, subjects.replies))
         since, until, self._follow = span
-        self._start = _within(since) if isinstance(since, datetime) else max(0, _possible(since or 0) - 1)
+        self._since = _within(since) if isinstance(since, datetime) else None
+        self._start = (
+            max(0, _possible(since or 0) - 1) if not isinstance(since, datetime) else _within(_within(since) - _SKEW)
+        )
         self._until = _within(until) if isinstance(until, datetime) else None if until is None else _possible(until)
         self._reader = reader
         self._leave = leave
@@ -109,14 +116,15 @@ class Playback:
     async def _begin(self, line: Line) -> Ordered | None:
         info = await line.ask(f"STREAM.INFO.{self._stream}")
         until = self._until
-        total = await self._left(line, self._start)
+        left = await self._left(line, self._start)
+        total = left if self._since is None or not left else await self._left(line, self._since)
         if until is not None and total:
             total -= await self._left(line, until + _MICROSECOND if isinstance(until, datetime) else until)
         self._last = info["state"]["last_seq"]
         if isinstance(until, int):
             self._last = min(self._last, until)
         self._reader.measured(max(0, total))
-        if total <= 0 and not self._follow:
+        if not left and not self._follow:
             self._end()
             return None
         self._ordered = _Once(self._stream, info["created"], self._take, self._filters, self._start)
@@ -147,17 +155,18 @@ class Playback:
         self._heard += 1
         if self._is_over:
             return
-        if not self._follow and (message.sequence > self._last or self._is_late(message)):
+        time = _EPOCH + message.nanoseconds // 1_000 * _MICROSECOND
+        until = self._until if isinstance(self._until, datetime) else _DOOMSDAY
+        if not self._follow and (message.sequence > self._last or time > until + _SKEW):
             self._end()
             return
         self._held += 1
-        self._reader.read(Stored(message.data, message.sequence, message.nanoseconds))
+        if (self._since is None or time >= self._since) and time <= until:
+            self._reader.read(Stored(message.data, message.sequence, message.nanoseconds))
+        else:
+            self._done(1)
         if not self._follow and (message.sequence == self._last or not message.pending):
             self._end()
-
-    def _is_late(self, message: Message) -> bool:
-        until = self._until
-        return isinstance(until, datetime) and _EPOCH + message.nanoseconds // 1_000 * _MICROSECOND > until
 
     def _done(self, count: int) -> None:
         self._held -= count

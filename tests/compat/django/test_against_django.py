@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import weakref
+from time import sleep
 
 import pytest
 from django.dispatch import Signal as Djangos
@@ -106,9 +108,13 @@ class Program:
         # A strong connection would keep the receiver, and nobody could tell its number.
         rows = [row[1] for row in self.signal.receivers]
         if receiver is not None and not any(row is receiver or row == receiver for row in rows):
+            gone = weakref.ref(self.living.pop(n))
             del receiver
-            del self.living[n]
-            gc.collect()
+            for _ in range(100):
+                gc.collect()
+                if gone() is None:
+                    break
+                sleep(0.01)  # while another thread collects garbage, a collection does nothing
 
     def send(self, sender, value):
         return self.named(self.signal.send(SENDERS[sender], value=value))

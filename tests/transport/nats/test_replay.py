@@ -118,7 +118,7 @@ places = st.none() | st.builds(Place, st.integers(0, 11), st.sampled_from([-1, 0
 topics_of_events = events().map(lambda event: Condition("topic", "=", event.topic, quoted=True))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(events(), min_size=1, max_size=12), expressions() | topics_of_events, places, places)
 def test_a_replay_is_what_was_stored_filtered(
     nats: Nats, published: list[Event], expression: Expression, begin: Place | None, end: Place | None
@@ -412,6 +412,7 @@ def test_a_hub_that_is_closed_ends_what_was_to_go_on_and_breaks_off_history(hub:
     assert watcher.arrived.wait(LIMIT)
     with elsewhere(hub.close):
         watcher.go_on.set()
+    until(lambda: watcher.completed or watcher.errors)
     assert watcher.completed is follow
     assert [type(error) for error in watcher.errors] == ([] if follow else [HubClosed])
 
