@@ -226,7 +226,8 @@ class _Upkeep:
     async def run(self, line: Line) -> None:
         """Once for each line: a stream that somebody deletes while it stands is not made again by us."""
         await ensured(line, self._wanted)
-        await asyncio.shield(line.gone)
+        # Until cancelled, and not until the line is gone: a part that comes back is done, and none of the next line's.
+        await asyncio.get_running_loop().create_future()
 
 
 def settle_accounts(outbox: Outbox, ended: Future[None]) -> None:
