@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Generator, Iterator
 from functools import partial
 
 import pytest
 
 from tests.nats_server import Cluster, nats_cluster
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in what a shell starts in the background; programs that the tests interrupt would ignore it too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,11 +29,6 @@ def back_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     from rxhub.transport.socketio import client
 
     monkeypatch.setattr(client, "Backoff", partial(client.Backoff, 0.05, 1.0))
-
-
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As in what a shell starts in the background; programs that the tests interrupt would ignore it too.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
