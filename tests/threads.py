@@ -54,9 +54,9 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     return [call.join() for call in [elsewhere(call) for call in calls]]
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait for what another thread brings about."""
-    end = monotonic() + LIMIT
+def until(condition: Callable[[], object], limit: float = LIMIT) -> None:
+    """Wait for what another thread brings about, for `limit` seconds at most."""
+    end = monotonic() + limit
     while not condition():
         assert monotonic() < end, "what this test waits for does not come"
         sleep(0.005)
