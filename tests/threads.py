@@ -55,7 +55,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 
 
 def until(condition: Callable[[], object], limit: float = LIMIT) -> None:
-    """Wait for what another thread brings about."""
+    """Wait for what another thread brings about, for `limit` seconds at most."""
     end = monotonic() + limit
     while not condition():
         assert monotonic() < end, "what this test waits for does not come"

@@ -34,6 +34,7 @@ from tests.threads import LIMIT, elsewhere, until
 
 USER = "jane"
 LAST = "last"
+ELECTION = 3 * LIMIT
 
 
 def stored(url: str, user: str, password: str, stream: str) -> list[str]:
@@ -186,7 +187,8 @@ def test_the_death_of_the_leader_of_three_loses_nothing(cluster: Cluster) -> Non
                 until(
                     lambda: all(
                         len(each.acknowledged) > count + 300 for each, count in zip(publishings, before, strict=True)
-                    )
+                    ),
+                    ELECTION,
                 )
             finally:
                 for each in publishings:
@@ -214,7 +216,7 @@ def test_a_node_that_is_held_up_is_given_up_and_nothing_is_lost(cluster: Cluster
                     until(lambda: len(publishing.acknowledged) > 100)
                     before = len(publishing.acknowledged)
                     cluster.stop(cluster.leader(stream))
-                    until(lambda: len(publishing.acknowledged) > before + 300)
+                    until(lambda: len(publishing.acknowledged) > before + 300, ELECTION)
                 finally:
                     publishing.stop.set()
                     cluster.heal()

@@ -311,5 +311,6 @@ def test_a_server_that_is_killed_while_events_are_handled_loses_none(cluster: Cl
             for future in futures:
                 assert future is not None
                 future.result(2 * LIMIT)
-            until(lambda: set(seen) == set(range(150)), 3 * LIMIT)  # two servers have to choose a leader again
+            # On a busy machine the stream and the group take their time to elect other leaders, one after the other.
+            until(lambda: set(seen) == set(range(150)), 3 * LIMIT)
         until(lambda: dead_letters(hub) == 0)
