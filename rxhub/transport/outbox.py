@@ -41,6 +41,13 @@ _MOST_CHARACTERS = 64 * 1024 * 1024
 logger = logging.getLogger("rxhub")
 
 
+class _Accepted(Future[None]):
+    """Cannot be cancelled: what is on its way cannot be called back."""
+
+    def cancel(self) -> bool:
+        return False
+
+
 class Letter:
     """One event on its way out.
 
@@ -59,9 +66,7 @@ class Letter:
     def __init__(self, topic: str, argument: str) -> None:
         self.topic = topic
         self.argument = argument
-        self.accepted: Future[None] = Future()
-        # What is on its way cannot be called back.
-        self.accepted.set_running_or_notify_cancel()
+        self.accepted: Future[None] = _Accepted()
         self.breaks = 0
         self.resent = False
         self.written = self.first = 0.0

@@ -49,6 +49,8 @@ _STORE_FAILED, _NO_RESOURCES = 10077, 10023
 # What a message has in its headers beyond their names and values.
 _HEADER, _EACH_HEADER = 12, 4
 _LONGEST_ID = 200
+# More than the headers of an event have: only of what comes so near to the limit they are counted.
+_SURELY = 64 * 1024
 _HASHED = "sha256:"
 
 logger = logging.getLogger("rxhub")
@@ -72,7 +74,9 @@ class Parcel(Letter):
     ) -> None:
         super().__init__(topic, argument)
         self.subject = subject
-        self.headers = {MESSAGE_ID: message_id(identifier or argument), **(headers or {})}
+        self.headers = {MESSAGE_ID: message_id(identifier or argument)}
+        if headers:
+            self.headers.update(headers)
         # By which its answer is known; 0 before it was written.
         self.number = 0
 
@@ -158,7 +162,7 @@ class Publishing:
                     self._take_back()
                 elif not self._under_way:
                     backoff.reset()
-                if outbox.waiting and not self._is_ready and self._reading is not None:
+                if outbox.waiting and self._reading is not None and not self._reading.is_settled:
                     await self._reading.settled()
                 await self._write(line, inbox)
                 self._wake.clear()
@@ -171,16 +175,17 @@ class Publishing:
             outbox.bell = None
             await end()
 
-    @property
-    def _is_ready(self) -> bool:
-        return self._reading is None or self._reading.is_settled
-
     async def _write(self, line: Line, inbox: str) -> None:
-        outbox, publish, limit = self._outbox, line.client.publish, line.limit
+        outbox, reading, publish, limit = self._outbox, self._reading, line.client.publish, line.limit
         now = monotonic()
         # Whether new filters are in force is asked when a letter is there, since who subscribes first and publishes
         # then may do both in this moment.
-        while self._under_way < WINDOW and not self._troubled and outbox.waiting and self._is_ready:
+        while (
+            self._under_way < WINDOW
+            and not self._troubled
+            and outbox.waiting
+            and (reading is None or reading.is_settled)
+        ):
             letter = outbox.take()
             assert isinstance(letter, Parcel)
             letter.number = letter.number or next(_numbers)
@@ -189,7 +194,7 @@ class Publishing:
             self._under_way += 1
             if letter.first < now - self.horizon:
                 self._settle(letter.number, self._too_late(letter))
-            elif (size := len(payload) + letter.size) > limit:
+            elif len(payload) + _SURELY > limit and (size := len(payload) + letter.size) > limit:
                 self._settle(letter.number, _too_large(letter, size, limit))
             else:
                 await publish(letter.subject, payload, f"{inbox}.{letter.number}", letter.headers)
