@@ -300,6 +300,9 @@ class _Playing:
         # Looked at after the bell may ring again, and the end before the queue, so that neither is missed.
         if self._waiting:
             self._ring()
+        elif end is not None and end.error is not None and not self._inbox.open:
+            # The connection went with the hub.
+            self.closed()
         elif end is not None:
             self._finish(end.error)
 
