@@ -35,7 +35,7 @@ _GAUGES: Final = {
     "connections": "Clients connected.",
     "users_connected": "Users with a client connected.",
     "sessions_waiting": "Handshakes not yet followed by a WebSocket.",
-    "subscriptions": "Subscriptions of all clients.",
+    "subscriptions": "Subscriptions of all clients that hold.",
     "messages_waiting": "Messages in the queues of all clients.",
     "backplane_connected": "Whether there is a connection to the backplane.",
     "backplane_waiting": "Events that wait to be stored.",

@@ -255,7 +255,7 @@ class EventServer:
             "connections": len(self._connections),
             "users_connected": len(self._connections_of),
             "sessions_waiting": len(self.sessions),
-            "subscriptions": len(self.router),
+            "subscriptions": self.router.in_force,
             "messages_waiting": sum(connection.waiting for connection in self._connections),
             **counted,
             **({} if self.backplane is None else self.backplane.stats()),

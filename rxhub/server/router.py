@@ -128,6 +128,11 @@ class Router(Generic[P]):
     def __len__(self) -> int:
         return len(self._index)
 
+    @property
+    def in_force(self) -> int:
+        """How many subscriptions hold; all do that need not be let in first."""
+        return sum(held.begin < maxsize for own in self._subscribers.values() for held in own.values())
+
     def subscribe(
         self, peer: P, metadata: dict[str, Any], subscription: str, topics: Topics | None = None
     ) -> Callable[[int], None]:

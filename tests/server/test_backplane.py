@@ -207,8 +207,8 @@ def test_hubs_ask_each_other_over_servers_and_directly_at_the_stream(nats: Nats)
             hub.connect()
             hub.subscribe(f"topic=ask.{number}", lambda event, number=number: [number, event["data"]])
             stack.enter_context(hub.start())
-        hubs[0].publish(Event("after.subscribing")).result(10)
-        hubs[1].publish(Event("after.subscribing")).result(10)
+        for hub in hubs:
+            hub.publish(Event("after.subscribing")).result(10)
         for asking in range(3):
             for asked in range(3):
                 reply = hubs[asking].request(Event(f"ask.{asked}", data=asking), timeout=10).pipe(ops.first()).run()
@@ -436,8 +436,10 @@ def test_who_subscribes_while_nats_is_away_is_told_when_it_holds(nats: Nats) -> 
         assert other.do("ftrack.meta.unsubscribe", {"subscriber": {"id": "y"}}) == {"success": True}
         with pytest.raises(TimeoutError):
             client.receive(0.1)
+        assert node.stats["subscriptions"] == 0
         proxy.black_hole = False
         assert [answer(client.receive()) for _ in range(6)] == [(number, {"success": True}) for number in range(6)]
+        assert node.stats["subscriptions"] == 1
         other.do("a4")
         assert client.event()["topic"] == "a4"
 

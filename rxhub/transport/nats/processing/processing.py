@@ -196,7 +196,7 @@ class Processing:
 
         Raises:
             GroupError: if it ended since the group was given other terms.
-            HubClosed: if it ended since the loop of its handlers was closed.
+            HubClosed: if it ended since the loop of its handlers did.
         """
         is_over = self._over.wait(timeout)
         if self._error is not None:

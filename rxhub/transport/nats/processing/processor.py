@@ -338,7 +338,7 @@ class Processor:
             period = grouping.ACK_WAIT / 3
             await asyncio.sleep(min(_TICK, period))
             if not self._workers.is_alive:
-                self.end(HubClosed(f"The loop that handled the events of {self._plan.group} was closed."))
+                self.end(HubClosed(f"The loop that handled the events of {self._plan.group} has ended."))
                 return
             if monotonic() - vouched >= period - _TICK / 2:
                 vouched = monotonic()

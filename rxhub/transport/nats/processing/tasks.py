@@ -22,7 +22,6 @@ __all__ = ["Tasks"]
 
 # Seconds that a handler which was cancelled may take to end.
 _GRACE = 5.0
-_BREATH = 0.05
 
 
 class Tasks:
@@ -58,6 +57,8 @@ class Tasks:
         self._loop = loop or asyncio.new_event_loop()
         self._waiting: deque[Job] = deque()
         self._running: dict[Job, asyncio.Task[BaseException | None]] = {}
+        # Sleeps while handlers run, and is cancelled by nobody but a loop that ends, which cancels all its tasks.
+        self._lookout: asyncio.Task[object] | None = None
         self._is_rung = False
         self._is_over = False
 
@@ -77,7 +78,7 @@ class Tasks:
 
     @property
     def is_alive(self) -> bool:
-        return not self._loop.is_closed()
+        return not self._loop.is_closed() and (bool(self._running) or not self._is_over)
 
     def put(self, job: Job) -> None:
         self._waiting.append(job)
@@ -133,6 +134,8 @@ class Tasks:
             if now > job.until:
                 self._ended(Returned(job, job.run, Expired(), 0.0))
                 continue
+            if self._lookout is None:
+                self._lookout = self._loop.create_task(asyncio.Event().wait())
             task = self._loop.create_task(self._run(job), context=self._context.copy())
             self._running[job] = task
             task.add_done_callback(partial(self._done, job, job.run, now))
@@ -154,11 +157,13 @@ class Tasks:
             del self._running[job]
         error = asyncio.CancelledError() if task.cancelled() else task.result()
         self._ended(Returned(job, run, error, monotonic() - began))
-        if isinstance(error, asyncio.CancelledError) and not self._is_over:
-            # By whom? A loop that ends cancels all its tasks, and must not be given new ones.
-            self._loop.call_later(_BREATH, self._begin)
-        else:
-            self._begin()
+        lookout = self._lookout
+        # What an ending loop is given now, it would leave behind half done.
+        self._is_over = self._is_over or (lookout is not None and lookout.cancelling() > 0)
+        self._begin()
+        if lookout is not None and not self._running:
+            lookout.cancel()
+            self._lookout = None
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

@@ -49,7 +49,7 @@ class Workers(Protocol):
 
     @property
     def is_alive(self) -> bool:
-        """Whether a handler can be called: the loop that it runs on may have been closed."""
+        """Whether a handler can be called: the loop that it runs on may have ended."""
         ...
 
     def start(self) -> None:

@@ -346,7 +346,7 @@ def test_a_loop_that_ends_is_told_and_its_events_come_again(hub: EventHub, nats:
         return processing
 
     processing = asyncio.run(program())
-    with pytest.raises(HubClosed, match="was closed"):
+    with pytest.raises(HubClosed, match="has ended"):
         processing.wait(LIMIT)
     seen = Seen()
     hub.process("topic=a", seen, group="g")

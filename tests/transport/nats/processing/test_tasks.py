@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from time import sleep
 from typing import Any
 
 import pytest
@@ -165,6 +166,58 @@ def test_handlers_run_on_the_callers_loop() -> None:
         assert seen == [asyncio.get_running_loop()]
 
     asyncio.run(program())
+
+
+def test_a_loop_that_ends_slowly_is_given_nothing_new() -> None:
+    begun: list[int] = []
+
+    async def handle(event: Event) -> None:
+        begun.append(event.data)
+        await asyncio.sleep(1000)
+
+    results = Results()
+
+    async def program() -> Tasks:
+        workers = tasks_on(handle, results, asyncio.get_running_loop())
+        for number in (1, 2, 3):
+            workers.put(job(number))
+        while not begun:
+            await asyncio.sleep(0)
+        # The loop waits for this thread before it is closed, when all its tasks have been cancelled.
+        asyncio.get_running_loop().run_in_executor(None, during, workers)
+        return workers
+
+    def during(workers: Tasks) -> None:
+        results.wait(1)
+        until(lambda: not workers.is_alive)
+        workers.put(job(4))
+        sleep(0.1)
+
+    workers = asyncio.run(program())
+    assert begun == [1] and isinstance(results.all[0].error, asyncio.CancelledError)
+    assert [one.message.sequence for one in workers.withdraw()] == [2, 3, 4]
+
+
+def test_a_handler_that_somebody_cancels_makes_room_for_the_next() -> None:
+    async def handle(event: Event) -> None:
+        if event.data == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(1000)
+
+    async def program() -> Results:
+        results = Results()
+        workers = tasks_on(handle, results, asyncio.get_running_loop())
+        for number in (1, 2):
+            workers.put(job(number))
+        while len(results.all) < 2:
+            await asyncio.sleep(0)
+        assert workers.is_alive
+        return results
+
+    first, second = (returned.error for returned in asyncio.run(program()).all)
+    assert isinstance(first, asyncio.CancelledError) and second is None
 
 
 def test_a_loop_that_is_closed_is_noticed_and_given_nothing_new() -> None:
