@@ -15,20 +15,18 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from threading import Lock
 from typing import Any, TypeVar
 
 from rxhub.errors import EventError, HubConnectionError, Overflow, ProtocolError
 from rxhub.event import Event
 from rxhub.expression import Expression
-from rxhub.state import ConnectionState, Phase
 from rxhub.transport import Sink
 from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.catalogue import catalogue
 from rxhub.transport.nats.dead import DeadLetters
 from rxhub.transport.nats.filters import Filters
-from rxhub.transport.nats.life import Life, settle_accounts
+from rxhub.transport.nats.life import Life
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.notes import Notes
 from rxhub.transport.nats.ordered import Place
@@ -38,8 +36,8 @@ from rxhub.transport.nats.processing.processing import Processing
 from rxhub.transport.nats.publishing import Parcel
 from rxhub.transport.nats.replay import Playback, Playbacks
 from rxhub.transport.nats.subjects import Subjects
-from rxhub.transport.outbox import Outbox
 from rxhub.transport.payload import check_depth, write_event
+from rxhub.transport.remote import Remote, refused
 from rxhub.transport.stored import Reader, Span, StreamState
 
 __all__ = ["NatsTransport"]
@@ -50,7 +48,7 @@ _PATIENCE = 10.0
 T = TypeVar("T")
 
 
-class NatsTransport:
+class NatsTransport(Remote[Life]):
     """Publishes into a stream, and reads from it what the hub's subscribers want.
 
     Args:
@@ -69,24 +67,13 @@ class NatsTransport:
     """
 
     def __init__(self, address: Address, stream: str, name: str = "rxhub", outbox: int = 100_000) -> None:
+        super().__init__(outbox, "were not known to be stored")
         self.address = address
         self.subjects = Subjects(stream)
-        self.outbox = Outbox(outbox)
         self.filters = Filters(self.subjects)
         self.name = name
-        self._life: Life | None = None
-        self._last: Life | None = None
-        self._opening = Lock()
         self.playbacks = Playbacks(self._connected_link)
         self.place: Place | None = None
-
-    @property
-    def unsent(self) -> int:
-        return len(self.outbox)
-
-    @property
-    def refused(self) -> int:
-        return self.outbox.refused
 
     @property
     def announced(self) -> bool:
@@ -153,31 +140,6 @@ class NatsTransport:
     def dead(self) -> DeadLetters:
         return DeadLetters(self, self.subjects)
 
-    def hold(self) -> None:
-        self.outbox.reopen()
-
-    def open(self, sink: Sink) -> None:
-        """Connect; if it is connecting again already, do not wait for the next attempt.
-
-        Raises:
-            HubClosed: if the interpreter is exiting.
-            HubConnectionError: if it is called where it could only wait for itself.
-        """
-        loop = background()
-        if in_its_thread():
-            raise HubConnectionError(
-                "connect() was called in the network's own thread, by a callback of a future, which would wait for "
-                "itself. Hand it to another thread."
-            )
-        self.outbox.reopen()
-        with self._opening:
-            life = self._life
-            if life is None:
-                self._life = life = Life(self, sink, loop, self._last)
-                loop.call_soon_threadsafe(life.begin)
-            else:
-                loop.call_soon_threadsafe(life.hurry)
-
     def send(self, event: Event) -> Future[None]:
         try:
             argument = write_event(event)
@@ -186,13 +148,10 @@ class NatsTransport:
             self.outbox.put(parcel)
         except ProtocolError as error:
             # Everybody who reads the stream would have to pass over it.
-            return _refused(EventError(f"The event {event.topic} nests deeper than receivers read: {error}"))
+            return refused(EventError(f"The event {event.topic} nests deeper than receivers read: {error}"))
         except (EventError, Overflow, HubConnectionError) as error:
-            return _refused(error)
+            return refused(error)
         return parcel.accepted
-
-    def wait_for_room(self, timeout: float) -> bool:
-        return self.outbox.wait_for_room(timeout)
 
     def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         if self.filters.add(id, expression):
@@ -222,39 +181,21 @@ class NatsTransport:
         return self._ask(lambda notes: notes.read(key))
 
     def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
-        life, self._life = self._life, None
-        ended: Future[None] = Future()
-        if not keep and (life is not None or self.playbacks):
+        if not keep and (self._life is not None or self.playbacks):
             with suppress(RuntimeError):  # the loop of a process that ends
                 self.loop.call_soon_threadsafe(self.playbacks.lose)
-        if life is not None:
-            self._last = life
-            life.loop.call_soon_threadsafe(life.end, timeout, keep, ended)
-        elif self.unsent and not keep:
-            settle_accounts(self.outbox, ended)
-        else:
-            ended.set_result(None)
-        return ended
+        return super().close(timeout, keep)
 
     def forked(self) -> None:
         for life in (self._life, self._last):
             if life is not None:
                 life.link.abandon()
-        self._life = self._last = None
-        self._opening = Lock()
+        super().forked()
         self.playbacks = Playbacks(self._connected_link)
-        self.outbox.forked()
         self.filters.forked()
 
-    def ended(self, sink: Sink, reason: str = "", attempts: int = 0) -> None:
-        """A life has ended; if another one has begun meanwhile, that it is disconnected would be taken for its news."""
-        if self._life is None:
-            sink.changed(ConnectionState(Phase.DISCONNECTED, reason, attempts))
-
-    def over(self, life: Life) -> None:
-        """A life has ended by itself."""
-        if self._life is life:
-            self._life = None
+    def _new_life(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: Life | None) -> Life:
+        return Life(self, sink, loop, last)
 
     def _connected_link(self) -> Link | None:
         life = self._life
@@ -267,9 +208,3 @@ class NatsTransport:
             refused.set_exception(HubConnectionError("The hub is not connected to NATS; call connect() first."))
             return refused
         return asyncio.run_coroutine_threadsafe(question(life.notes), life.loop)
-
-
-def _refused(error: Exception) -> Future[None]:
-    refused: Future[None] = Future()
-    refused.set_exception(error)
-    return refused

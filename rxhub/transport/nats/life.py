@@ -22,13 +22,12 @@ from rxhub.transport.nats.ordered import Ordered, Place
 from rxhub.transport.nats.publishing import Publishing
 from rxhub.transport.nats.pulling import Message
 from rxhub.transport.nats.streams import configuration, ensured
-from rxhub.transport.outbox import Outbox
 from rxhub.transport.payload import read_stored
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.client import NatsTransport
 
-__all__ = ["Life", "settle_accounts"]
+__all__ = ["Life"]
 
 # Of the time for which the stream knows ids: how long one of them is sent again.
 _RESENT = 0.75
@@ -95,10 +94,7 @@ class Life:
     async def _start(self) -> None:
         transport, sink = self._transport, self._sink
         last, self._last = self._last, None
-        # Two lives at once would share an outbox.
-        if last is not None and last.ending is not None:
-            await asyncio.wait([last.ending])
-            transport.outbox.reopen()
+        await transport.follow(last)
         sink.changed(ConnectionState(Phase.CONNECTING, "", 1))
         try:
             await self._connect()
@@ -207,7 +203,7 @@ class Life:
                 transport.place = place
                 ended.set_result(None)
             else:
-                settle_accounts(transport.outbox, ended)
+                transport.settle_accounts(ended)
 
     def _place(self) -> Place | None:
         """Where the next life goes on: before what the hub had no room for."""
@@ -228,14 +224,3 @@ class _Upkeep:
         await ensured(line, self._wanted)
         # Until cancelled, and not until the line is gone: a part that comes back is done, and none of the next line's.
         await asyncio.get_running_loop().create_future()
-
-
-def settle_accounts(outbox: Outbox, ended: Future[None]) -> None:
-    """Give up what is left, and tell how much it was."""
-    left = len(outbox)
-    error = HubConnectionError(f"{left} events were not known to be stored when the hub was disconnected.")
-    outbox.give_up(error)
-    if left:
-        ended.set_exception(error)
-    else:
-        ended.set_result(None)

@@ -16,7 +16,6 @@ import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -26,9 +25,9 @@ from rxhub.expression import Expression
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport import Sink
 from rxhub.transport.backoff import Backoff
-from rxhub.transport.loop import background, in_its_thread
-from rxhub.transport.outbox import Letter, Outbox
+from rxhub.transport.outbox import Letter
 from rxhub.transport.payload import write_event, write_json
+from rxhub.transport.remote import Remote, refused
 from rxhub.transport.socketio.announcement import announced
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import Unreachable
@@ -47,7 +46,7 @@ _COURTESY = 1.0
 logger = logging.getLogger("rxhub")
 
 
-class SocketIOTransport:
+class SocketIOTransport(Remote["_Life"]):
     """Speaks Socket.IO 0.9 as ftrack's event server does.
 
     Args:
@@ -60,54 +59,17 @@ class SocketIOTransport:
     """
 
     def __init__(self, endpoint: Endpoint, source: Mapping[str, Any], outbox: int = 100_000) -> None:
+        super().__init__(outbox, "had not been accepted by the server")
         self.endpoint = endpoint
         self.source = source
-        self.outbox = Outbox(outbox)
         self.interests = Interests()
         self.recent = Recent()
-        self._life: _Life | None = None
-        self._last: _Life | None = None
-        self._opening = Lock()
-
-    @property
-    def unsent(self) -> int:
-        return len(self.outbox)
-
-    @property
-    def refused(self) -> int:
-        return self.outbox.refused
 
     @property
     def announced(self) -> bool:
         life = self._life
         line = None if life is None else life.line
         return line is not None and line.announced
-
-    def hold(self) -> None:
-        self.outbox.reopen()
-
-    def open(self, sink: Sink) -> None:
-        """Connect; if it is connecting again already, do not wait for the next attempt.
-
-        Raises:
-            HubClosed: if the interpreter is exiting.
-            HubConnectionError: if it is called where it could only wait for itself.
-        """
-        loop = background()
-        if in_its_thread():
-            raise HubConnectionError(
-                "connect() was called in the network's own thread, by a callback of a future, which would wait for "
-                "itself. Hand it to another thread."
-            )
-        self.outbox.reopen()
-        # Of two lives that begin at once, nobody would end the first.
-        with self._opening:
-            life = self._life
-            if life is None:
-                self._life = life = _Life(self, sink, loop, self._last)
-                loop.call_soon_threadsafe(life.begin)
-            else:
-                loop.call_soon_threadsafe(life.hurry)
 
     def send(self, event: Event) -> Future[None]:
         try:
@@ -119,13 +81,8 @@ class SocketIOTransport:
                 )
             self.outbox.put(letter)
         except (EventError, Overflow, HubConnectionError) as error:
-            refused: Future[None] = Future()
-            refused.set_exception(error)
-            return refused
+            return refused(error)
         return letter.accepted
-
-    def wait_for_room(self, timeout: float) -> bool:
-        return self.outbox.wait_for_room(timeout)
 
     def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         try:
@@ -145,37 +102,16 @@ class SocketIOTransport:
         self.interests.remove(id)
         self.outbox.ring()
 
-    def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
-        life, self._life = self._life, None
-        ended: Future[None] = Future()
-        if life is not None:
-            self._last = life
-            life.loop.call_soon_threadsafe(life.end, timeout, keep, ended)
-        elif self.unsent and not keep:
-            _settle_accounts(self.outbox, ended)
-        else:
-            ended.set_result(None)
-        return ended
-
     def forked(self) -> None:
         for life in (self._life, self._last):
             if life is not None and life.line is not None:
                 life.line.abandon()
-        self._life = self._last = None
-        self._opening = Lock()
-        self.outbox.forked()
+        super().forked()
         self.interests.forked()
         self.recent = Recent()
 
-    def ended(self, sink: Sink) -> None:
-        """A life was ended; if another one has begun meanwhile, that it is disconnected would be taken for its news."""
-        if self._life is None:
-            sink.changed(ConnectionState(Phase.DISCONNECTED))
-
-    def over(self, life: _Life) -> None:
-        """A life has ended by itself."""
-        if self._life is life:
-            self._life = None
+    def _new_life(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: _Life | None) -> _Life:
+        return _Life(self, sink, loop, last)
 
 
 class _Life:
@@ -214,11 +150,8 @@ class _Life:
     async def _run(self) -> None:
         transport, sink = self._transport, self._sink
         url = transport.endpoint.url
-        # Two lives at once would share an outbox.
         last, self._last = self._last, None
-        if last is not None and last.ending is not None:
-            await asyncio.wait([last.ending])
-            transport.outbox.reopen()
+        await transport.follow(last)
         backoff = Backoff()
         reason, attempts, first = "", 0, True
         while True:
@@ -282,7 +215,7 @@ class _Life:
             if keep:
                 ended.set_result(None)
             else:
-                _settle_accounts(transport.outbox, ended)
+                transport.settle_accounts(ended)
 
     async def _flush(self) -> None:
         """Wait until what was handed on has been accepted. Polls: it happens once in a life."""
@@ -296,14 +229,3 @@ class _Life:
                 if told and (late or not outbox.in_flight):
                     return
             await asyncio.sleep(0.01)
-
-
-def _settle_accounts(outbox: Outbox, ended: Future[None]) -> None:
-    """Give up what is left, and tell how much it was."""
-    left = len(outbox)
-    error = HubConnectionError(f"{left} events had not been accepted by the server when the hub was disconnected.")
-    outbox.give_up(error)
-    if left:
-        ended.set_exception(error)
-    else:
-        ended.set_result(None)
