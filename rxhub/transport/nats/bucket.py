@@ -33,11 +33,11 @@ class Bucket:
         link: to the servers.
         name: of the bucket: letters, digits, `-` and `_`.
         description: of it, for people.
-        ttl: seconds after which a value is forgotten.
-        replicas: on how many servers each is stored.
+        ttl: seconds after which a value is forgotten; 0 is never.
+        replicas: on how many servers each is stored; None is as many as there should be of anything.
     """
 
-    def __init__(self, link: Link, name: str, description: str, ttl: float, replicas: int) -> None:
+    def __init__(self, link: Link, name: str, description: str, ttl: float = 0.0, replicas: int | None = None) -> None:
         self._link = link
         self._stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
@@ -98,8 +98,8 @@ class Bucket:
                 "max_age": ttl,
                 "storage": "file",
                 "discard": "new",
-                "num_replicas": self._replicas,
-                "duplicate_window": min(ttl, _DUPLICATES),
+                "num_replicas": self._replicas or self._link.replicas,
+                "duplicate_window": min(ttl or _DUPLICATES, _DUPLICATES),
                 "allow_rollup_hdrs": True,
                 "deny_delete": True,
                 "allow_direct": True,
