@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
 from contextlib import ExitStack
 from itertools import count
 from threading import Event as Flag
-from threading import Thread
 from time import perf_counter_ns
 from typing import Any
 
@@ -24,6 +22,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from rxhub import Event, EventHub
 from rxhub.transport.payload import write_event
 from tests.benchmarks.jetstream import jetstream
+from tests.benchmarks.loop import Loop
 from tests.benchmarks.measure import Row, compare, faster
 
 __all__ = ["run"]
@@ -39,7 +38,7 @@ def run() -> list[Row]:
     """Publishing, and reading with one subscription and with ten thousand; the first and the last are judged."""
     with ExitStack() as stack:
         server = stack.enter_context(jetstream())
-        loop = stack.enter_context(_Loop())
+        loop = stack.enter_context(Loop())
         publishing = compare(
             f"1 KB event, published and acknowledged, {_IN_FLIGHT} under way",
             _Publishing(stack, server),
@@ -77,25 +76,6 @@ def run() -> list[Row]:
 _numbers = count()
 
 
-class _Loop:
-    """A loop of the peer's own, in a thread, as ours has one."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self.loop.run_forever, daemon=True)
-
-    def __enter__(self) -> _Loop:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
-
-
 def _hub(stack: ExitStack, server: str, stream: str) -> EventHub:
     hub = stack.enter_context(EventHub(server, stream=stream))
     hub.connect()
@@ -103,7 +83,7 @@ def _hub(stack: ExitStack, server: str, stream: str) -> EventHub:
     return hub
 
 
-def _client(stack: ExitStack, server: str, loop: _Loop) -> tuple[Client, JetStreamContext]:
+def _client(stack: ExitStack, server: str, loop: Loop) -> tuple[Client, JetStreamContext]:
     client: Client = loop.run(nats.connect(server))
     stack.callback(lambda: loop.run(client.close()))
     return client, client.jetstream(publish_async_max_pending=_IN_FLIGHT)
@@ -127,7 +107,7 @@ class _Publishing:
 class _PlainPublishing:
     """nats-py with the same bytes and a message id."""
 
-    def __init__(self, stack: ExitStack, server: str, loop: _Loop) -> None:
+    def __init__(self, stack: ExitStack, server: str, loop: Loop) -> None:
         self._loop = loop
         _, self._stream = _client(stack, server, loop)
         loop.run(self._stream.add_stream(name="plain", subjects=["plain.>"]))
@@ -213,7 +193,7 @@ class _Reading:
 class _PlainReading:
     """nats-py's ordered consumer, on what a hub's stream holds; its callback decodes the event, and counts."""
 
-    def __init__(self, stack: ExitStack, server: str, loop: _Loop, name: str) -> None:
+    def __init__(self, stack: ExitStack, server: str, loop: Loop, name: str) -> None:
         self._loop = loop
         self._stream = f"read-{name}"
         _, self._jetstream = _client(stack, server, loop)

@@ -6,15 +6,11 @@ The peer fetches 256 messages at a time, decodes none of them, and acknowledges 
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-from collections.abc import Coroutine
 from contextlib import ExitStack
 from threading import Event as Flag
-from threading import Thread
 from time import perf_counter_ns, sleep
-from typing import Any
 
 import nats
 from nats.aio.client import Client
@@ -22,6 +18,7 @@ from nats.js import JetStreamContext
 
 from rxhub import Event, EventHub
 from tests.benchmarks.jetstream import jetstream
+from tests.benchmarks.loop import Loop
 from tests.benchmarks.measure import Row, compare, faster
 
 __all__ = ["run"]
@@ -53,7 +50,7 @@ def run() -> list[Row]:
         server = stack.enter_context(jetstream())
         hub = stack.enter_context(EventHub(server, stream="process"))
         hub.connect()
-        loop = stack.enter_context(_Loop())
+        loop = stack.enter_context(Loop())
         trivial = compare(
             "1 KB event, durable consume and acknowledge",
             _Processing(hub),
@@ -73,32 +70,13 @@ def run() -> list[Row]:
         return [trivial, two]
 
 
-class _Loop:
-    """A loop of the peer's own, in a thread, as ours has one."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self.loop.run_forever, daemon=True)
-
-    def __enter__(self) -> _Loop:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(_PATIENCE)
-
-
 def _store(hub: EventHub, topic: str, count: int) -> None:
     for future in [hub.publish(Event(topic, data=_DATA)) for _ in range(count)]:
         assert future is not None
         future.result(_PATIENCE)
 
 
-def _client(stack: ExitStack, server: str, loop: _Loop) -> tuple[Client, JetStreamContext]:
+def _client(stack: ExitStack, server: str, loop: Loop) -> tuple[Client, JetStreamContext]:
     client: Client = loop.run(nats.connect(server))
     stack.callback(lambda: loop.run(client.close()))
     return client, client.jetstream()
@@ -134,7 +112,7 @@ class _Processing:
 class _PlainFetching:
     """nats-py's pull consumer."""
 
-    def __init__(self, stack: ExitStack, server: str, loop: _Loop, hub: EventHub) -> None:
+    def __init__(self, stack: ExitStack, server: str, loop: Loop, hub: EventHub) -> None:
         self._loop = loop
         self._hub = hub
         self._client, jetstream = _client(stack, server, loop)
@@ -161,7 +139,7 @@ class _PlainFetching:
 class _Processors:
     """Processes of one group; a round is from the first event that is published until all are acknowledged."""
 
-    def __init__(self, stack: ExitStack, server: str, loop: _Loop, hub: EventHub, group: str, count: int) -> None:
+    def __init__(self, stack: ExitStack, server: str, loop: Loop, hub: EventHub, group: str, count: int) -> None:
         self._loop = loop
         self._hub = hub
         self._group = group
