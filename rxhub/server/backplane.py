@@ -39,6 +39,7 @@ try:
     from rxhub.transport.nats.pulling import Message
     from rxhub.transport.nats.streams import configuration, ensured
     from rxhub.transport.nats.subjects import Subjects
+    from rxhub.transport.nats.upkeep import Upkeep
 except ModuleNotFoundError as missing:
     if missing.name != "nats":
         raise
@@ -132,6 +133,7 @@ class Backplane:
         take: Callable[[int, bytes], None],
         owner: Callable[[str], str | None],
         is_congested: Callable[[], bool],
+        rewound: Callable[[int], object],
     ) -> None:
         """Connect, and read from now on.
 
@@ -139,6 +141,7 @@ class Backplane:
             take: called with the number and the JSON of each event that a client may want.
             owner: tells which user holds an id here; None if nobody does.
             is_congested: tells whether the queue of a client is filling.
+            rewound: called with a number if those behind it are given to other events now than before.
 
         Raises:
             HubConnectionError: if no server can be reached or lets us in.
@@ -149,8 +152,8 @@ class Backplane:
         link = Link(self._address, "rxhub server", self._told)
         await link.start()
         try:
-            info = await ensured(link, configuration(self.stream, replicas=link.replicas))
-            await ensured(link, claims(self.stream, link.replicas))
+            wanted = configuration(self.stream, replicas=link.replicas), claims(self.stream, link.replicas)
+            info, _ = [await ensured(link, each) for each in wanted]
         except BaseException:
             await link.close()
             raise
@@ -158,10 +161,12 @@ class Backplane:
         self._take = take
         self._is_congested = is_congested
         self._link = link
-        self._live = Ordered(self.stream, self._receive, self._wanted)
+        self._live = Ordered(self.stream, self._receive, self._wanted, rewound=rewound)
         self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner))
         self._outbox.reopen()
-        for part in (self._live, self._admission, Publishing(self._outbox, horizon)):
+        publishing = Publishing(self._outbox, horizon, self._live)
+        # In this order: a reader that begins on a line holds up what is published there.
+        for part in (Upkeep(*wanted), self._live, self._admission, publishing):
             link.attach(part)
 
     def publish(self, envelope: Envelope, argument: str) -> Future[None]:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
 from concurrent.futures import Future
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rxhub.errors import EventError, HubConnectionError, ProtocolError, StreamError
 from rxhub.event import Event
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport import Sink
 from rxhub.transport.nats.cancelling import cancelled
-from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.notes import Notes
 from rxhub.transport.nats.ordered import Ordered, Place
 from rxhub.transport.nats.publishing import Publishing
 from rxhub.transport.nats.pulling import Message
 from rxhub.transport.nats.streams import configuration, ensured
+from rxhub.transport.nats.upkeep import Upkeep
 from rxhub.transport.payload import read_stored
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ class Life:
         horizon = _RESENT * info["config"]["duplicate_window"] / _NANOSECONDS
         live = Ordered(stream, self._take, transport.filters.adopt, start=transport.place)
         self._live, transport.place = live, None
-        link.attach(_Upkeep(wanted))
+        link.attach(Upkeep(wanted))
         link.attach(live)
         await self._settled(live)
         link.attach(Publishing(transport.outbox, horizon, live))
@@ -211,16 +210,3 @@ class Life:
         if place is not None and self._waiting:
             return place._replace(sequence=self._waiting[0][0] - 1)
         return place
-
-
-class _Upkeep:
-    """Makes the stream if a server is there again that has lost it; a part of a link."""
-
-    def __init__(self, wanted: Mapping[str, Any]) -> None:
-        self._wanted = wanted
-
-    async def run(self, line: Line) -> None:
-        """Once for each line: a stream that somebody deletes while it stands is not made again by us."""
-        await ensured(line, self._wanted)
-        # Until cancelled, and not until the line is gone: a part that comes back is done, and none of the next line's.
-        await asyncio.get_running_loop().create_future()

@@ -2,9 +2,16 @@
 
 Theory of operation. The server is asked for a consumer that nobody acknowledges, in its memory, which numbers what it
 sends. A number that is missing, a consumer that is gone or a line that broke all lead to the same: another consumer
-is asked for, which begins behind the last event that was taken. So nothing is missed and nothing comes twice, whatever
-breaks, as long as the stream still holds it. In a cluster the consumer may live on a server that is behind the others,
-which then begins further back than it was asked to; what was taken before is passed over.
+is asked for, which begins behind the last event that was taken. So nothing is missed and nothing comes twice, whichever
+of them breaks, as long as the stream still holds it. In a cluster the consumer may live on a server that is behind the
+others, which then begins further back than it was asked to; what was taken before is passed over.
+
+That rests on sequences, and they begin anew with a stream that was made anew, and again behind the end that a server
+still has which has lost the rest. Reading then goes back, and whoever keeps sequences is told (`rewound`). A leader
+that is behind for longer than we wait looks the same: when it has caught up, what came between comes a second time.
+Going on would instead miss what is stored under those sequences if the rest is lost. Where so much was stored after a
+loss that the stream is as long again before we look, nothing tells of it; so nothing of ours is sent before that
+(`settled`).
 
 The filters may change meanwhile. Then, too, another consumer goes on behind the last event that was taken. It would
 bring history with it: of what was stored before the change it passes on only what the filters of that time would have
@@ -82,6 +89,7 @@ class Ordered:
         start: the sequence to begin behind, the place where another reader was, or an aware time to begin at; None is
             from now on.
         ahead: how many messages may be under way.
+        rewound: called with a sequence if those behind it belong to other messages now than before.
 
     Attributes:
         position: the sequence of the last message that was taken; everything before it that matches was taken too.
@@ -96,6 +104,7 @@ class Ordered:
         *,
         start: int | Place | datetime | None = None,
         ahead: int = 512,
+        rewound: Callable[[int], object] | None = None,
     ) -> None:
         self.position: int | None = None
         self.promised: Sequence[str] | None = None
@@ -113,6 +122,7 @@ class Ordered:
         self._give = take
         self._filters = filters
         self._ahead = ahead
+        self._rewound = rewound
         self._subjects: list[str] | None = None
         self._eras: deque[_Era] = deque()
         self._pulling: Pulling | None = None
@@ -124,6 +134,8 @@ class Ordered:
         self._last_turn: int = 0
         self._changes = 0
         self._settled = 0
+        self._line: Line | None = None
+        self._has_looked = False
         self._counting = Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
@@ -155,19 +167,22 @@ class Ordered:
     @property
     def is_settled(self) -> bool:
         """Whether what is stored from now on comes by the present filters."""
-        return self._settled >= self._changes and self.promised is not None
+        return self._settled >= self._changes and self.promised is not None and self._has_looked
 
     async def settled(self) -> None:
         """Wait until all changes that were asked for hold for whatever is stored from then on."""
         wanted = self._changes
-        while self._settled < wanted or self.promised is None:
+        while self._settled < wanted or self.promised is None or not self._has_looked:
             self._told.clear()
             await self._told.wait()
 
     async def run(self, line: Line) -> None:
         """Read until cancelled."""
         self._loop = asyncio.get_running_loop()
+        if line is not self._line:
+            self._line, self._has_looked = line, False
         await self._look(line)
+        self._has_looked = True
         await self._delete(line)
         self._changed.set()
         marking = asyncio.create_task(self._mark(line))
@@ -198,7 +213,7 @@ class Ordered:
                 last,
                 known,
             )
-            self._rewind(min(self.position or 0, last))
+            self._rewind(last)
         elif last < self._known:
             last = self._known
         self._made, self._known = made, last
@@ -210,10 +225,17 @@ class Ordered:
         info = await line.ask(f"STREAM.INFO.{self._stream}")
         return info["state"]["last_seq"], info["created"], known
 
-    def _rewind(self, position: int) -> None:
-        self._eras.clear()
+    def _rewind(self, last: int) -> None:
+        """The sequences behind `last` are given to other messages."""
+        if self._pulling is not None:
+            # What it may still bring has sequences of before.
+            self._pulling.fail("the stream is another one, or shorter than it was")
+            self._pulling = None
+        self._eras = deque([era._replace(last=min(era.last, last)) for era in self._eras])
         if self.position is not None:
-            self.position = position
+            self.position = min(self.position, last)
+        if self._rewound is not None:
+            self._rewound(last)
 
     async def _mark(self, line: Line) -> None:
         """For each change, take the present end of the stream for the boundary."""
