@@ -98,6 +98,7 @@ class Backplane:
         self._take: Callable[[int, bytes], None] = _nothing
         self._lingering: asyncio.TimerHandle | None = None
         self._is_congested: Callable[[], bool] = lambda: False
+        self._rewound: Callable[[int], object] = _nobody
         self._held = 0
         self._holding: asyncio.TimerHandle | None = None
         self._patience = _PATIENCE
@@ -160,8 +161,9 @@ class Backplane:
         horizon = _RESENT * info["config"]["duplicate_window"] / _NANOSECONDS
         self._take = take
         self._is_congested = is_congested
+        self._rewound = rewound
         self._link = link
-        self._live = Ordered(self.stream, self._receive, self._wanted, rewound=rewound)
+        self._live = Ordered(self.stream, self._receive, self._wanted, rewound=self._rewind)
         self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner))
         self._outbox.reopen()
         publishing = Publishing(self._outbox, horizon, self._live)
@@ -232,6 +234,11 @@ class Backplane:
     def _wanted(self) -> list[str]:
         return self.filters.subjects
 
+    def _rewind(self, last: int) -> None:
+        self._rewound(last)
+        if self._admission is not None:
+            self._admission.rewound()
+
     def _receive(self, message: Message) -> None:
         self.read += 1
         self._lag = message.pending
@@ -281,3 +288,7 @@ class Backplane:
 
 def _nothing(sequence: int, data: bytes) -> None:
     """Nobody takes events yet."""
+
+
+def _nobody(last: int) -> None:
+    """Nobody keeps numbers yet."""
