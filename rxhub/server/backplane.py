@@ -35,7 +35,7 @@ try:
     from rxhub.transport.nats.filters import Filters
     from rxhub.transport.nats.link import Link
     from rxhub.transport.nats.ordered import Ordered
-    from rxhub.transport.nats.publishing import Parcel, Publishing
+    from rxhub.transport.nats.publishing import Parcel, Publishing, horizon
     from rxhub.transport.nats.pulling import Message
     from rxhub.transport.nats.streams import configuration, ensured
     from rxhub.transport.nats.subjects import Subjects
@@ -51,9 +51,6 @@ STREAM = "events"
 """The name of the stream if there is no other; that of hubs on `nats://` as well."""
 
 _CAPACITY = 50_000
-# Of the time for which the stream knows ids: how long one of them is sent again.
-_RESENT = 0.75
-_NANOSECONDS = 1_000_000_000
 # Seconds for which what nobody wants any more is read all the same: clients come back, and a change costs more.
 _LINGERING = 10.0
 
@@ -158,7 +155,6 @@ class Backplane:
         except BaseException:
             await link.close()
             raise
-        horizon = _RESENT * info["config"]["duplicate_window"] / _NANOSECONDS
         self._take = take
         self._is_congested = is_congested
         self._rewound = rewound
@@ -166,7 +162,7 @@ class Backplane:
         self._live = Ordered(self.stream, self._receive, self._wanted, rewound=self._rewind)
         self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner))
         self._outbox.reopen()
-        publishing = Publishing(self._outbox, horizon, self._live)
+        publishing = Publishing(self._outbox, horizon(info["config"]), self._live)
         # In this order: a reader that begins on a line holds up what is published there.
         for part in (Upkeep(*wanted), self._live, self._admission, publishing):
             link.attach(part)

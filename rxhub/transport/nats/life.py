@@ -17,7 +17,7 @@ from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.notes import Notes
 from rxhub.transport.nats.ordered import Ordered, Place
-from rxhub.transport.nats.publishing import Publishing
+from rxhub.transport.nats.publishing import Publishing, horizon
 from rxhub.transport.nats.pulling import Message
 from rxhub.transport.nats.streams import configuration, ensured
 from rxhub.transport.nats.upkeep import Upkeep
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Life"]
 
-# Of the time for which the stream knows ids: how long one of them is sent again.
-_RESENT = 0.75
-_NANOSECONDS = 1_000_000_000
 # A filter that nobody needs any more is kept for that long: what it brings costs less than changing it.
 _LINGERING = 1.0
 # Seconds for JetStream to answer, after the server has let us in.
@@ -111,13 +108,12 @@ class Life:
         stream = transport.subjects.stream
         wanted = configuration(stream, replicas=link.replicas)
         info = await ensured(link, wanted)
-        horizon = _RESENT * info["config"]["duplicate_window"] / _NANOSECONDS
         live = Ordered(stream, self._take, transport.filters.adopt, start=transport.place)
         self._live, transport.place = live, None
         link.attach(Upkeep(wanted))
         link.attach(live)
         await self._settled(live)
-        link.attach(Publishing(transport.outbox, horizon, live))
+        link.attach(Publishing(transport.outbox, horizon(info["config"]), live))
         transport.playbacks.resume(link)
         self._sink.changed(ConnectionState(Phase.CONNECTED))
 
