@@ -204,5 +204,6 @@ class Life:
         """Where the next life goes on: before what the hub had no room for."""
         place = None if self._live is None else self._live.place
         if place is not None and self._waiting:
-            return place._replace(sequence=self._waiting[0][0] - 1)
+            # Of a stream that was made anew meanwhile, less has come than that.
+            return place._replace(sequence=min(place.sequence, self._waiting[0][0] - 1))
         return place

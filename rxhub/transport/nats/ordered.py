@@ -17,7 +17,8 @@ The filters may change meanwhile. Then, too, another consumer goes on behind the
 bring history with it: of what was stored before the change it passes on only what the filters of that time would have
 let through. The boundary is the stream's last sequence at the moment of the change; whoever asks for a change is
 told when it is known (`settled`), since from then on whatever is stored will come. That does not wait for the reader,
-who may be held up by somebody who waits for just that.
+who may be held up by somebody who waits for just that. A reader that begins at the place of another one takes over its
+filters too; for what others want there is no history before the first look.
 
 What nobody wants any more may be left out, though it was stored while somebody did.
 """
@@ -42,7 +43,7 @@ from rxhub.transport.nats.filters import lets_through, merged
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling
 
-__all__ = ["Ordered", "Place", "consumer"]
+__all__ = ["Era", "Ordered", "Place", "consumer"]
 
 # Seconds after which the server forgets a consumer of a reader that is gone.
 _FORGOTTEN = 60
@@ -60,23 +61,28 @@ _NANOSECONDS = 1_000_000_000
 logger = logging.getLogger("rxhub")
 
 
+class Era(NamedTuple):
+    """The filters of the time before a change, and the last sequence of that time."""
+
+    last: int
+    filters: frozenset[str]
+
+
 class Place(NamedTuple):
     """Where a reader is.
 
     Attributes:
         sequence: behind which it goes on.
         stream: when its stream was made, by which one that was made anew is told.
+        filters: by which came whatever is stored; others bring nothing that is stored before they are in force. None is
+            not to know of any.
+        eras: earlier filters, as far as they are needed from `sequence` on.
     """
 
     sequence: int
     stream: str
-
-
-class _Era(NamedTuple):
-    """The filters of the time before a change, and the last sequence of that time."""
-
-    last: int
-    filters: frozenset[str]
+    filters: tuple[str, ...] | None = None
+    eras: tuple[Era, ...] = ()
 
 
 class Ordered:
@@ -111,7 +117,7 @@ class Ordered:
         self._made = ""
         self._since: datetime | None = None
         if isinstance(start, Place):
-            self.position, self._made = start
+            self.position, self._made = start.sequence, start.stream
         elif isinstance(start, int):
             self.position = start
         else:
@@ -124,7 +130,12 @@ class Ordered:
         self._ahead = ahead
         self._rewound = rewound
         self._subjects: list[str] | None = None
-        self._eras: deque[_Era] = deque()
+        self._eras: deque[Era] = deque()
+        # That were over before all of their messages were dealt with.
+        self._past: deque[Era] = deque(maxlen=_MOST_ERAS)
+        if isinstance(start, Place) and start.filters is not None:
+            self._subjects = list(start.filters)
+            self._eras.extend(start.eras)
         self._pulling: Pulling | None = None
         # Up to where the present consumer may be read, once the filters have changed.
         self._limit: int | None = None
@@ -144,8 +155,14 @@ class Ordered:
 
     @property
     def place(self) -> Place | None:
-        """Where it is; None if it has not begun."""
-        return None if self.position is None else Place(self.position, self._made)
+        """Where it is; None if it has not begun.
+
+        Its eras hold also for who goes back to a message that is not dealt with.
+        """
+        if self.position is None:
+            return None
+        filters = None if self._subjects is None else tuple(self._subjects)
+        return Place(self.position, self._made, filters, (*self._past, *self._eras))
 
     def done(self, count: int = 1) -> None:
         """So many messages were dealt with."""
@@ -231,7 +248,10 @@ class Ordered:
             # What it may still bring has sequences of before.
             self._pulling.fail("the stream is another one, or shorter than it was")
             self._pulling = None
-        self._eras = deque([era._replace(last=min(era.last, last)) for era in self._eras])
+        for eras in (self._past, self._eras):
+            shorter = [era._replace(last=min(era.last, last)) for era in eras]
+            eras.clear()
+            eras.extend(shorter)
         if self.position is not None:
             self.position = min(self.position, last)
         if self._rewound is not None:
@@ -265,13 +285,14 @@ class Ordered:
             self._limit = boundary
         eras = self._eras
         if not eras or eras[-1].last < boundary:
-            eras.append(_Era(boundary, frozenset(self._subjects)))
+            eras.append(Era(boundary, frozenset(self._subjects)))
         while eras and not eras[0].filters:
             # Nobody wanted anything up to there.
-            self.position = max(self.position or 0, eras.popleft().last)
+            self.position = max(self.position or 0, eras[0].last)
+            self._end_era()
         if len(eras) > _MOST_ERAS:
             before, after = eras.popleft(), eras.popleft()
-            eras.appendleft(_Era(after.last, frozenset(merged(before.filters | after.filters))))
+            eras.appendleft(Era(after.last, frozenset(merged(before.filters | after.filters))))
 
     async def _go_on(self, line: Line) -> None:
         backoff = Backoff(0.02, 2.0)
@@ -352,12 +373,17 @@ class Ordered:
         self._known = max(self._known, sequence)
         if eras:
             while eras and eras[0].last < sequence:
-                eras.popleft()
+                self._end_era()
             if eras and not lets_through(eras[0].filters, message.subject):
                 pulling.done()
                 return
         self._held += 1
         self._give(message)
+
+    def _end_era(self) -> None:
+        if not self._held:
+            self._past.clear()
+        self._past.append(self._eras.popleft())
 
 
 async def consumer(

@@ -219,6 +219,33 @@ def test_changes_far_behind_which_the_reader_is_are_few(server: PrivateServer) -
     asyncio.run(run())
 
 
+def test_at_the_place_of_another_reader_new_filters_bring_no_history(server: PrivateServer) -> None:
+    async def run() -> None:
+        async with studio(server) as at:
+            before = Reader(at, "a", ahead=4)
+            at.link.attach(before.ordered)
+            await before.ordered.settled()
+            before.held = True
+            await at.store("b", "a", "b", "a", "b", "c", "a")
+            await until(lambda: before.taken == [2, 4, 7])
+            before.change("a", "b")
+            await before.ordered.settled()
+            await at.store("b", "c")
+            await until(lambda: before.taken == [2, 4, 7, 8])
+            await at.link.detach(before.ordered)
+            await at.store("a", "b", "c")
+            # Two of those that were taken were not dealt with.
+            place = before.ordered.place
+            assert place is not None and place.sequence == 8
+            reader = Reader(at, "a", "b", "c", start=place._replace(sequence=3))
+            at.link.attach(reader.ordered)
+            await reader.ordered.settled()
+            await at.store("c")
+            await reader.has(4, 7, 8, 10, 11, 13)
+
+    asyncio.run(run())
+
+
 # What breaks
 
 
