@@ -100,6 +100,10 @@ class Life:
                 logger.error("Connecting ends by a mistake of rxhub's own: %s", error, exc_info=error)
             transport.over(self)
             await self.link.close()
+            if transport.place is not None:
+                # The next attempt goes on where this one got to.
+                transport.place = self._place()
+                self._waiting.clear()
             transport.ended(sink, str(error), 1)
 
     async def _connect(self) -> None:
@@ -108,13 +112,13 @@ class Life:
         stream = transport.subjects.stream
         wanted = configuration(stream, replicas=link.replicas)
         info = await ensured(link, wanted)
-        live = Ordered(stream, self._take, transport.filters.adopt, start=transport.place)
-        self._live, transport.place = live, None
+        self._live = live = Ordered(stream, self._take, transport.filters.adopt, start=transport.place)
         link.attach(Upkeep(wanted))
         link.attach(live)
         await self._settled(live)
         link.attach(Publishing(transport.outbox, horizon(info["config"]), live))
         transport.playbacks.resume(link)
+        transport.place = None
         self._sink.changed(ConnectionState(Phase.CONNECTED))
 
     async def _settled(self, live: Ordered) -> None:
@@ -193,16 +197,16 @@ class Life:
             if self._lingering is not None:
                 self._lingering.cancel()
             transport.ended(self._sink)
+            transport.place = place if keep else None
             if keep:
                 transport.outbox.again(0.0)
-                transport.place = place
                 ended.set_result(None)
             else:
                 transport.settle_accounts(ended)
 
     def _place(self) -> Place | None:
         """Where the next life goes on: before what the hub had no room for."""
-        place = None if self._live is None else self._live.place
+        place = self._transport.place if self._live is None else self._live.place
         if place is not None and self._waiting:
             # Of a stream that was made anew meanwhile, less has come than that.
             return place._replace(sequence=min(place.sequence, self._waiting[0][0] - 1))
