@@ -10,14 +10,13 @@ from rxhub.transport.nats.letter import DeadLetter, tokens_of
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.publishing import MESSAGE_ID
 from rxhub.transport.nats.storing import stored
-from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
+from rxhub.transport.nats.streams import NO_CONSUMER, NO_MESSAGE, NO_STREAM
 from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["ALL", "DeadLetters"]
 
 ALL = "all"
 
-_NO_MESSAGE = 10037
 _NO_SUCH_SEQUENCE = 10043
 # The server counts in 64 bits, and cannot read what lies beyond them.
 _MOST_LETTERS = 2**63
@@ -161,7 +160,7 @@ class DeadLetters:
         try:
             found = await self._caller.link.ask(f"STREAM.MSG.GET.{self._stream}", {"seq": id, "next_by_subj": filter})
         except StreamError as error:
-            if error.number in (NO_STREAM, _NO_MESSAGE):
+            if error.number in (NO_STREAM, NO_MESSAGE):
                 return None
             raise
         return DeadLetter.read(self._subjects, found["message"])
@@ -192,7 +191,7 @@ class DeadLetters:
             await self._caller.link.ask(f"STREAM.MSG.DELETE.{self._stream}", {"seq": id})
         except StreamError as error:
             # Somebody else was quicker.
-            if error.number not in (_NO_MESSAGE, _NO_SUCH_SEQUENCE):
+            if error.number not in (NO_MESSAGE, _NO_SUCH_SEQUENCE):
                 raise
 
     async def _purge(self, body: dict[str, Any]) -> int:
