@@ -63,6 +63,9 @@ _SWAY = 0.2
 # Seconds after which what was settled by a mistake of ours is tried again.
 _AFTER_MISTAKE = 5.0
 _LAST_WORDS = 1.0
+# The name of a consumer that was deleted is free before its state has left the server's disk. One that was made within
+# milliseconds began, in spite of its configuration, where the old one had been long before (nats-server 2.15).
+_AFTER_DELETION = 0.5
 
 logger = logging.getLogger("rxhub")
 
@@ -124,7 +127,6 @@ class Processor:
         self._care: Care | None = None
         self._in_hand = 0
         self._mean = 0.0
-        self._latest = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._routines: list[asyncio.Task[Any]] = []
         self._has_pulled = asyncio.Event()
@@ -160,7 +162,7 @@ class Processor:
             self._reporter,
         )
         self._workers.start()
-        self._routines = [self._loop.create_task(self._look_after())]
+        self._routines = [self._loop.create_task(self._look_after()), self._loop.create_task(self._keep_up())]
         if plan.timeout is not None:
             self._routines.append(self._loop.create_task(self._watch(plan.timeout)))
         link.attach(self._acks)
@@ -179,12 +181,12 @@ class Processor:
         self._has_pulled.set()
 
     async def _restore(self) -> None:
-        """Make the consumer again, from the first message on that was not acknowledged."""
+        """Make the consumer again, behind what the whole group is done with."""
+        await asyncio.sleep(_AFTER_DELETION)
         if await self._group.make_streams():
             # Another stream of the same name, which counts anew.
             self._holding.forget()
-            self._latest = 0
-        await self._group.join(min(self._holding.jobs, default=self._latest + 1))
+        await self._group.join(self._group.floor + 1)
         self._gathering.lose()
 
     # A message's way
@@ -193,7 +195,6 @@ class Processor:
         job = self._holding.take(message)
         if job is None:
             return
-        self._latest = max(self._latest, message.sequence)
         try:
             if self._stopping is not None:
                 self.settle(job, NAK)
@@ -343,6 +344,13 @@ class Processor:
             if monotonic() - vouched >= period - _TICK / 2:
                 vouched = monotonic()
                 await self._holding.vouch(self._link.line)
+
+    async def _keep_up(self) -> None:
+        """Learn how far the group has come, in case its consumer is lost."""
+        while True:
+            await asyncio.sleep(grouping.ACK_WAIT / 3)
+            with suppress(HubConnectionError, StreamError):
+                await self._group.stands()
 
     async def _watch(self, timeout: float) -> None:
         """Give up handlers that do not end."""

@@ -11,7 +11,7 @@ from rxhub import Event, EventHub
 from rxhub.testing import Nats
 from tests.threads import LIMIT, until
 
-__all__ = ["Seen", "another", "is_idle", "publish"]
+__all__ = ["Seen", "another", "delete_group", "is_idle", "publish"]
 
 
 def publish(hub: EventHub, topic: str, *values: Any, **fields: Any) -> None:
@@ -38,6 +38,12 @@ def is_idle(hub: EventHub, group: str) -> bool:
     transport: Any = hub._link.transport
     info = transport.call(transport.link.ask(f"CONSUMER.INFO.{transport.subjects.stream}.{group}"))
     return not info["num_pending"] and not info["num_ack_pending"]
+
+
+def delete_group(hub: EventHub, group: str) -> None:
+    """As `nats consumer rm` does."""
+    transport: Any = hub._link.transport
+    transport.call(transport.link.ask(f"CONSUMER.DELETE.{transport.subjects.stream}.{group}"))
 
 
 @contextmanager
