@@ -5,7 +5,7 @@ of it runs or not. The terms stand in the consumer's metadata. Who comes with ot
 different events out of one group would each pass over what the other one wants.
 
 Who is to replace the terms does so while others may still run on the old ones. They notice when they pass over an
-event: before one is acknowledged unhandled, the terms are read again (`Group.stands`).
+event: before one is acknowledged unhandled, the terms are read again (`Group.confirm`).
 
 A consumer can be lost: deleted by hand, or with the only server that had it. What it knew, which events are done with,
 is lost with it, and no process knows that of what others have done or of what waits for its next attempt. So whatever
@@ -160,23 +160,39 @@ class Group:
         except StreamError as error:
             if error.number != NO_CONSUMER:
                 raise
-            config = self._config | beginning | {"durable_name": self.consumer, "replay_policy": "instant"}
-            try:
-                await self._write(config, "create")
+            if await self._create(beginning):
                 return
-            except StreamError as refused:
-                # Another process was quicker, with other terms or another beginning.
-                if refused.number != _CONSUMER_EXISTS:
-                    raise
             found = await self._info()
         config = found["config"]
         self._check(config, replace)
         if not _agrees(config, self._config):
             await self._update(config)
 
-    async def stands(self) -> bool:
-        """Whether the group still has our terms. Raises what `join` raises of JetStream's."""
-        return _own(await self._info()) == self._metadata
+    async def restore(self) -> None:
+        """Make a group that was lost again, behind its floor, or be one of it if another process has.
+
+        Raises:
+            GroupError: if the other one has other terms.
+            StreamError: if JetStream refuses it.
+            HubConnectionError: if nobody answers.
+        """
+        if not await self._create(_beginning(self.floor + 1)):
+            await self.confirm()
+
+    async def confirm(self) -> None:
+        """Learn how far the group is, and that it still has our terms.
+
+        Raises:
+            GroupError: if it has others.
+            StreamError: if JetStream does not tell.
+            HubConnectionError: if nobody answers.
+        """
+        present = _own(await self._info())
+        if present != self._metadata:
+            raise GroupError(
+                f"The group {self.name} has other terms by now, so this process, which was on these, ends:\n"
+                f"{_differences(present, self._metadata)}"
+            )
 
     async def under_way(self) -> int:
         """How many messages are with some process of the group and have not been acknowledged."""
@@ -188,6 +204,18 @@ class Group:
 
     async def _info(self) -> dict[str, Any]:
         return self._noted(await self._link.ask(f"CONSUMER.INFO.{self._stream}.{self.consumer}"))
+
+    async def _create(self, beginning: Mapping[str, Any]) -> bool:
+        """Make the consumer; whether it was not there."""
+        config = {**self._config, **beginning, "durable_name": self.consumer, "replay_policy": "instant"}
+        try:
+            await self._write(config, "create")
+        except StreamError as refused:
+            # Another process was quicker, with other terms or another beginning.
+            if refused.number != _CONSUMER_EXISTS:
+                raise
+            return False
+        return True
 
     async def _write(self, config: Mapping[str, Any], action: str) -> None:
         self._noted(

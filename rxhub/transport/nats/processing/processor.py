@@ -22,7 +22,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable
-from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -30,12 +29,9 @@ from rxhub.errors import (
     EventError,
     GroupError,
     HubClosed,
-    HubConnectionError,
     ProtocolError,
-    StreamError,
 )
 from rxhub.event import Event
-from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.processing import group as grouping
 from rxhub.transport.nats.processing.acknowledging import ACK, NAK, Acknowledging, later
@@ -46,11 +42,12 @@ from rxhub.transport.nats.processing.holding import Holding
 from rxhub.transport.nats.processing.job import Expired, Job, TimedOut
 from rxhub.transport.nats.processing.lanes import Lanes, key_of
 from rxhub.transport.nats.processing.ledger import Attempts, Handled
+from rxhub.transport.nats.processing.membership import Membership
 from rxhub.transport.nats.processing.plan import Plan
 from rxhub.transport.nats.processing.reporting import Failure, Reporter
 from rxhub.transport.nats.processing.selecting import Selection
 from rxhub.transport.nats.processing.workers import Ended, Returned, Returns, Workers
-from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling
+from rxhub.transport.nats.pulling import Message, Pulling
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.payload import read_stored
 
@@ -63,9 +60,6 @@ _SWAY = 0.2
 # Seconds after which what was settled by a mistake of ours is tried again.
 _AFTER_MISTAKE = 5.0
 _LAST_WORDS = 1.0
-# The name of a consumer that was deleted is free before its state has left the server's disk. One that was made within
-# milliseconds began, in spite of its configuration, where the old one had been long before (nats-server 2.15).
-_AFTER_DELETION = 0.5
 
 logger = logging.getLogger("rxhub")
 
@@ -121,6 +115,7 @@ class Processor:
         )
         self._holding = Holding(self._pulling, self._acks)
         self._gathering = Gathering(self._group, self._holding.jobs, self._begin)
+        self._membership = Membership(link, self._group, self._pulling, self._holding, self._gathering.lose, self.end)
         self._returns = Returns(self._loop, self._take_back, self._is_more_to_come)
         self._workers = workers(self._returns.put)
         self._reporter = Reporter(plan.group, plan.retrying.retries)
@@ -129,7 +124,6 @@ class Processor:
         self._mean = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._routines: list[asyncio.Task[Any]] = []
-        self._has_pulled = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
 
     # Beginning
@@ -144,8 +138,7 @@ class Processor:
         """
         link, subjects, plan = self._link, self._subjects, self._plan
         await link.start()
-        await self._group.make_streams()
-        await self._group.join(since, replace)
+        await self._membership.join(since, replace)
         name, replicas = self._group.consumer, self._group.replicas
         handled = Handled(link, subjects.stream, name, replicas) if plan.terms.once else None
         attempts = Attempts(link, subjects.stream, name, replicas)
@@ -162,32 +155,14 @@ class Processor:
             self._reporter,
         )
         self._workers.start()
-        self._routines = [self._loop.create_task(self._look_after()), self._loop.create_task(self._keep_up())]
+        self._routines = [
+            self._loop.create_task(self._look_after()),
+            self._loop.create_task(self._membership.keep_up()),
+        ]
         if plan.timeout is not None:
             self._routines.append(self._loop.create_task(self._watch(plan.timeout)))
         link.attach(self._acks)
-        link.attach(self)
-
-    async def run(self, line: Line) -> None:
-        """Pull; called by the link, on each line."""
-        self._gathering.lose()
-        await self._holding.vouch(line)
-        while self._stopping is None:
-            try:
-                await self._pulling.run(line)
-            except ConsumerGone as error:
-                logger.warning("The group %s was lost, and is made again: %s", self._plan.group, error.description)
-                await self._restore()
-        self._has_pulled.set()
-
-    async def _restore(self) -> None:
-        """Make the consumer again, behind what the whole group is done with."""
-        await asyncio.sleep(_AFTER_DELETION)
-        if await self._group.make_streams():
-            # Another stream of the same name, which counts anew.
-            self._holding.forget()
-        await self._group.join(self._group.floor + 1)
-        self._gathering.lose()
+        link.attach(self._membership)
 
     # A message's way
 
@@ -345,13 +320,6 @@ class Processor:
                 vouched = monotonic()
                 await self._holding.vouch(self._link.line)
 
-    async def _keep_up(self) -> None:
-        """Learn how far the group has come, in case its consumer is lost."""
-        while True:
-            await asyncio.sleep(grouping.ACK_WAIT / 3)
-            with suppress(HubConnectionError, StreamError):
-                await self._group.stands()
-
     async def _watch(self, timeout: float) -> None:
         """Give up handlers that do not end."""
         while True:
@@ -390,12 +358,7 @@ class Processor:
     async def _stop(self, timeout: float, reason: Exception | None) -> None:
         deadline = monotonic() + timeout
         try:
-            if self._link.line is not None:
-                self._pulling.finish()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_LAST_WORDS):
-                        await self._has_pulled.wait()
-            await self._link.detach(self)
+            await self._membership.leave()
             self._gathering.stop()
             for job in self._workers.withdraw():
                 job.is_begun = False
@@ -416,9 +379,7 @@ class Processor:
             if left:
                 logger.warning("%s: %d handlers still run, whose events come again.", self._plan.group, left)
             await self._acks.flush(self._link.line, _LAST_WORDS)
-            if self._pulling.pin:
-                with suppress(HubConnectionError, StreamError):
-                    await self._group.resign()
+            await self._membership.resign()
         finally:
             self._reporter.rest()
             for task in [*self._routines, *self._tasks]:
