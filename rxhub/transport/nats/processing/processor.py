@@ -170,34 +170,34 @@ class Processor:
         job = self._holding.take(message)
         if job is None:
             return
-        try:
-            if self._stopping is not None:
-                self.settle(job, NAK)
-            elif not self._by_key or not self._gathering.takes(job):
-                self._begin(job)
-        except Exception as error:
-            self._blunder(job, error)
+        if self._stopping is not None:
+            self.settle(job, NAK)
+        elif not self._by_key or not self._gathering.takes(job):
+            self._begin(job)
 
     def _begin(self, job: Job) -> None:
         message = job.message
         try:
             job.event = event = read_stored(message.data)
+            if not self._selection.takes(message, event):
+                if self._selection.pass_over(job):
+                    self._spawn(self._confirm())
+            elif self._lanes.enter(job, self._keys(event)):
+                self._go_on(job)
         except (ProtocolError, EventError) as error:
             unreadable = error
             self._care_for(job, lambda care: care.bury(job, unreadable))
-            return
-        if not self._selection.takes(message, event):
-            if self._selection.pass_over(job):
-                self._spawn(self._confirm())
-        elif self._lanes.enter(job, self._keys(event)):
-            self._go_on(job)
+        except Exception as error:
+            # Here, for whoever begins several: what goes wrong with one concerns no other.
+            self._blunder(job, error)
 
     def _keys(self, event: Event) -> list[Hashable]:
         """What an event shares with those that it has to wait for."""
         keys = self._values(event) if self._by_key else []
         if self._is_once:
-            # Of two copies, the second is looked up when the first is done with.
-            keys.append((event.id,))
+            # Of two copies, the second is looked up when the first is done with. It is a text wherever it is stored,
+            # though others may store events whose id is none.
+            keys.append((str(event.id),))
         return keys
 
     def _go_on(self, job: Job) -> None:
@@ -284,11 +284,25 @@ class Processor:
         except Exception as error:
             self._blunder(job, error)
         finally:
-            job.task = None
+            if job.task is asyncio.current_task():
+                job.task = None
 
     def _blunder(self, job: Job, error: Exception) -> None:
         logger.error("A mistake of rxhub's own with %s: %s", job.name, error, exc_info=error)
-        self.settle(job, later(_AFTER_MISTAKE))
+        # Deliveries, as it is not known how far an attempt has got.
+        job.attempt = job.message.delivered
+        if self._plan.retrying.is_last(job.attempt):
+            job.task = self._spawn(self._bury(job, error))
+        else:
+            self.settle(job, later(_AFTER_MISTAKE))
+
+    async def _bury(self, job: Job, error: Exception) -> None:
+        assert self._care is not None
+        try:
+            await self._care.bury(job, error)
+        except Exception as mistake:
+            logger.error("A mistake of rxhub's own in burying %s: %s", job.name, mistake, exc_info=mistake)
+            self.settle(job, later(_AFTER_MISTAKE))
 
     def _release(self, job: Job) -> None:
         job.run += 1

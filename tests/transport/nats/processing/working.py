@@ -9,9 +9,10 @@ from typing import Any
 
 from rxhub import Event, EventHub
 from rxhub.testing import Nats
+from rxhub.transport.nats.storing import stored
 from tests.threads import LIMIT, until
 
-__all__ = ["Seen", "another", "delete_group", "is_idle", "publish"]
+__all__ = ["Seen", "another", "delete_group", "is_idle", "publish", "store"]
 
 
 def publish(hub: EventHub, topic: str, *values: Any, **fields: Any) -> None:
@@ -20,6 +21,12 @@ def publish(hub: EventHub, topic: str, *values: Any, **fields: Any) -> None:
     for future in futures:
         assert isinstance(future, Future)
         future.result(LIMIT)
+
+
+def store(hub: EventHub, topic: str, data: bytes) -> None:
+    """What another program has put where events are."""
+    transport: Any = hub._link.transport
+    transport.call(stored(transport.link, f"{transport.subjects.stream}.event.{topic}", data))
 
 
 class Seen(list[Any]):
