@@ -5,6 +5,9 @@ Theory of operation. All of this runs on the network's loop; handlers run elsewh
 tested against the subscription, handed to the workers, returned without an error, acknowledged. Whatever is out of the
 ordinary has a task of its own, in which it is taken care of (`care`).
 
+Whether messages come at all, and from where on, is the affair of the `membership`; what becomes of those that are held
+at the end is that of `letting_go`.
+
 Never twice, as far as one can know: what is held is vouched for (`holding`), and a job whose time has run out all the
 same, since we were cut off, is not begun any more. What comes again while it is held is not run again.
 
@@ -25,12 +28,7 @@ from collections.abc import Callable, Coroutine, Hashable
 from time import monotonic
 from typing import Any
 
-from rxhub.errors import (
-    EventError,
-    GroupError,
-    HubClosed,
-    ProtocolError,
-)
+from rxhub.errors import EventError, GroupError, HubClosed, ProtocolError
 from rxhub.event import Event
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.processing import group as grouping
@@ -42,6 +40,7 @@ from rxhub.transport.nats.processing.holding import Holding
 from rxhub.transport.nats.processing.job import Expired, Job, TimedOut
 from rxhub.transport.nats.processing.lanes import Lanes, key_of
 from rxhub.transport.nats.processing.ledger import Attempts, Handled
+from rxhub.transport.nats.processing.letting_go import let_go
 from rxhub.transport.nats.processing.membership import Membership
 from rxhub.transport.nats.processing.plan import Plan
 from rxhub.transport.nats.processing.reporting import Failure, Reporter
@@ -377,19 +376,7 @@ class Processor:
             for job in self._workers.withdraw():
                 job.is_begun = False
                 self._in_hand -= 1
-            if not self._by_key:
-                self._hand_back(lambda job: not job.is_begun)
-            while self._is_busy() and monotonic() < deadline:
-                await asyncio.sleep(0.005)
-            if self._is_busy():
-                self._workers.cancel()
-                deadline = monotonic() + _LAST_WORDS
-                while self._is_busy() and monotonic() < deadline:
-                    await asyncio.sleep(0.005)
-            # Those that still run are not handed back: whoever gets them at once would run beside them.
-            is_alive = self._workers.is_alive
-            self._hand_back(lambda job: not (job.is_begun and is_alive))
-            left = len(self._holding.jobs)
+            left = await let_go(self._workers, self._holding, deadline, self._by_key)
             if left:
                 logger.warning("%s: %d handlers still run, whose events come again.", self._plan.group, left)
             await self._acks.flush(self._link.line, _LAST_WORDS)
@@ -401,16 +388,6 @@ class Processor:
             await self._link.close()
             self._ended(self._workers, reason)
             self._workers.stop()
-
-    def _is_busy(self) -> bool:
-        return self._workers.is_alive and any(job.is_begun for job in self._holding.jobs.values())
-
-    def _hand_back(self, which: Callable[[Job], bool]) -> None:
-        jobs = [job for job in self._holding.jobs.values() if which(job)]
-        for job in sorted(jobs, key=lambda job: job.message.sequence):
-            if job.task is not None:
-                job.task.cancel()
-            self._holding.settle(job, NAK)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(coroutine)

@@ -9,23 +9,8 @@ import pytest
 from rxhub import EventHub
 from rxhub.errors import GroupError, StreamError
 from rxhub.testing import Nats
-from rxhub.transport.nats.subjects import consumer_name
 from tests.threads import LIMIT, at_once, until
-from tests.transport.nats.processing.working import Seen, another, is_idle, publish
-
-
-def ask(hub: EventHub, api: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    transport: Any = hub._link.transport
-    return transport.call(transport.link.ask(api.format(stream=transport.subjects.stream), body))
-
-
-def write(hub: EventHub, config: dict[str, Any], action: str) -> None:
-    stream = hub._link.transport.subjects.stream  # type: ignore[attr-defined]
-    ask(hub, "CONSUMER.CREATE.{stream}.g", {"stream_name": stream, "config": config, "action": action})
-
-
-def config(hub: EventHub, group: str) -> dict[str, Any]:
-    return ask(hub, f"CONSUMER.INFO.{{stream}}.{consumer_name(group)}")["config"]
+from tests.transport.nats.processing.working import Seen, another, ask, config, is_idle, publish, write
 
 
 def test_only_what_may_match_and_what_is_retried_is_sent_to_a_group(hub: EventHub, nats: Nats) -> None:
@@ -145,63 +130,3 @@ def _is_there(hub: EventHub, group: str) -> bool:
     except StreamError:
         return False
     return True
-
-
-BY_KEY = {"key": "data.value"}
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [({}, BY_KEY), (BY_KEY, {}), ({}, {"sequential": True}), ({"once": True}, {}), ({"sequential": True}, BY_KEY)],
-    ids=str,
-)
-def test_who_is_replaced_by_another_order_ends_though_it_gets_no_event(
-    hub: EventHub, nats: Nats, before: dict[str, Any], after: dict[str, Any]
-) -> None:
-    old, new = Seen(), Seen()
-    with another(nats) as other:
-        replaced = hub.process("topic=a", old, group="g", **before)
-        publish(other, "a", 1)
-        old.wait(1)
-        other.process("topic=a", new, group="g", replace=True, **after)
-        with pytest.raises(GroupError, match="has other terms by now"):
-            replaced.wait(LIMIT)
-        assert not replaced.is_active
-        publish(other, "a", 2)
-        assert new.wait(1) == [2] and old == [1]
-
-
-@pytest.mark.parametrize("after", [{"subscription": "topic=b"}, {"key": "data.value"}], ids=str)
-def test_who_finds_the_group_made_anew_on_other_terms_ends(hub: EventHub, nats: Nats, after: dict[str, Any]) -> None:
-    new = Seen()
-    with another(nats) as other:
-        old = hub.process("topic=a", print, group="g")
-        anew = _terms(other, **after)
-        # The old one makes it again if it is quicker.
-        until(lambda: _replaced(hub, anew))
-        other.process(**{"subscription": "topic=a", "handler": new, "group": "g", **after})
-        with pytest.raises(GroupError, match="has other terms by now"):
-            old.wait(LIMIT)
-        assert not old.is_active and not hub._processings
-        publish(other, after.get("subscription", "topic=a").removeprefix("topic="), 1)
-        assert new.wait(1) == [1]
-
-
-def _replaced(hub: EventHub, config: dict[str, Any]) -> bool:
-    """Delete the group and make it of this, if nobody else does."""
-    ask(hub, "CONSUMER.DELETE.{stream}.g")
-    try:
-        write(hub, config, "create")
-    except StreamError:
-        return False
-    return True
-
-
-def _terms(hub: EventHub, **options: Any) -> dict[str, Any]:
-    """What the consumer of a group of such terms is made of."""
-    hub.process(**{"subscription": "topic=a", "handler": print, "group": "model", **options}).stop()
-    made = config(hub, "model")
-    metadata = made["metadata"] | {"rxhub.group": "g"}
-    ask(hub, "CONSUMER.DELETE.{stream}.model")
-    return made | {"durable_name": "g", "name": "g", "description": "", "metadata": metadata}

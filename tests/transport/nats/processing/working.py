@@ -10,9 +10,10 @@ from typing import Any
 from rxhub import Event, EventHub
 from rxhub.testing import Nats
 from rxhub.transport.nats.storing import stored
+from rxhub.transport.nats.subjects import consumer_name
 from tests.threads import LIMIT, until
 
-__all__ = ["Seen", "another", "delete_group", "is_idle", "publish", "store"]
+__all__ = ["Seen", "another", "ask", "config", "is_idle", "publish", "store", "write"]
 
 
 def publish(hub: EventHub, topic: str, *values: Any, **fields: Any) -> None:
@@ -42,15 +43,26 @@ class Seen(list[Any]):
 
 def is_idle(hub: EventHub, group: str) -> bool:
     """Whether everything is acknowledged, as the server knows it."""
-    transport: Any = hub._link.transport
-    info = transport.call(transport.link.ask(f"CONSUMER.INFO.{transport.subjects.stream}.{group}"))
+    info = ask(hub, f"CONSUMER.INFO.{{stream}}.{group}")
     return not info["num_pending"] and not info["num_ack_pending"]
 
 
-def delete_group(hub: EventHub, group: str) -> None:
-    """As `nats consumer rm` does."""
+def ask(hub: EventHub, api: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What JetStream says to it; `{stream}` stands for the hub's."""
     transport: Any = hub._link.transport
-    transport.call(transport.link.ask(f"CONSUMER.DELETE.{transport.subjects.stream}.{group}"))
+    return transport.call(transport.link.ask(api.format(stream=transport.subjects.stream), body))
+
+
+def config(hub: EventHub, group: str) -> dict[str, Any]:
+    """Of the group's consumer."""
+    return ask(hub, f"CONSUMER.INFO.{{stream}}.{consumer_name(group)}")["config"]
+
+
+def write(hub: EventHub, config: dict[str, Any], action: str) -> None:
+    """Make or change the consumer of the group g, as another program does."""
+    transport: Any = hub._link.transport
+    stream = transport.subjects.stream
+    ask(hub, "CONSUMER.CREATE.{stream}.g", {"stream_name": stream, "config": config, "action": action})
 
 
 @contextmanager
