@@ -159,7 +159,8 @@ class Replay(Awaitable[Event], Observable[Event]):
         now = datetime.now(UTC)
         span = Span(_resolved(self._since, now), _resolved(self._until, now), self._follow)
         self._latest = playing
-        playing.reading = self._transport.read(self._expression, span, playing)
+        playing.reading = reading = self._transport.read(self._expression, span, playing)
+        reading.begin()
         # A hub that was closed runs no action any more.
         ending = self._connection.changes.subscribe(on_completed=playing.closed)
         playing_on = CompositeDisposable(Disposable(playing.dispose), ending)

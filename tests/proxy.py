@@ -98,36 +98,46 @@ class Proxy:
         self._loop.close()
 
     async def _run(self) -> None:
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stopped.wait()
-        server.close()
+        # Not asyncio's own server: what that has just accepted when it is closed, it forgets to close.
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            self.port = listener.getsockname()[1]
+            self._loop.add_reader(listener, self._accept, listener)
+            self._ready.set()
+            await self._stopped.wait()
+            self._loop.remove_reader(listener)
         self._reset()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
+        # What was aborted is closed a turn later.
         await asyncio.sleep(0)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return  # it has gone again
+        task = self._loop.create_task(self._serve(connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: connection.close())
+
+    async def _serve(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        except OSError:
-            writer.transport.abort()
-            return
-        pair = _Pair(writer, back)
-        self._pairs.add(pair)
-        try:
-            await asyncio.gather(self._pump(reader, back, pair, True), self._pump(there, writer, pair, False))
+            pair = _Pair(writer, back)
+            self._pairs.add(pair)
+            try:
+                await asyncio.gather(self._pump(reader, back, pair, True), self._pump(there, writer, pair, False))
+            finally:
+                self._pairs.discard(pair)
+                back.transport.abort()
         except OSError:
             pass
         finally:
-            self._pairs.discard(pair)
-            back.transport.abort()
             writer.transport.abort()
 
     async def _pump(

@@ -31,6 +31,11 @@ from tests.transport.nats.servers import Admin, speaking, started
 __all__ = ["admin", "hasty", "hub", "make", "proxy"]
 
 ROOT = Path(__file__).parents[1]
+# asyncio's debug mode tells of everything that took a tenth of a second, which on a busy machine is nobody's fault.
+UNHURRIED = """
+import asyncio
+asyncio.BaseEventLoop.slow_callback_duration = property(lambda loop: 1000.0, lambda loop, seconds: None)
+"""
 
 
 # Between hubs
@@ -101,7 +106,11 @@ hub.wait()
 hub.close()
 """
     with subprocess.Popen(
-        [sys.executable, "-X", "dev", "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-X", "dev", "-c", UNHURRIED + script],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as peer:
         try:
             assert peer.stdout is not None and peer.stdout.readline() == "ready\n"
@@ -700,7 +709,7 @@ logging.getLogger("rxhub").addHandler(logging.NullHandler())
 {ENDS[end]}
 """
         ended = subprocess.run(
-            [sys.executable, "-X", "dev", "-c", script],
+            [sys.executable, "-X", "dev", "-c", UNHURRIED + script],
             cwd=ROOT, capture_output=True, text=True, timeout=2 * LIMIT, check=False,
         )  # fmt: skip
         os.kill(server.process.pid, signal.SIGCONT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.hub.parts import Parts
 from rxhub.ownership import present
@@ -140,8 +141,15 @@ class Groups(Parts):
         def begin(handler: Handler) -> Processing:
             if not callable(handler):
                 raise TypeError(f"A handler must be callable, but {type(handler).__name__} was given.")
+            self._publisher.check_open()
             processing = transport.process(plan, handler, since, replace, self._has_ended)
             self._processings.add(processing)
+            try:
+                # `close` may not have seen it, since connecting takes a moment.
+                self._publisher.check_open()
+            except HubClosed:
+                processing.stop(0.0)
+                raise
             owner = present()
             if owner is not None:
                 owner.keep(processing.stop)

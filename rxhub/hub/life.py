@@ -140,6 +140,8 @@ class Life(Parts):
                 return None
             lost = self._inbox.close()
         self._closing.set()
+        # What has begun since the others were told to.
+        self._begin_to_stop(timeout)
         if lost:
             logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
         return self._link.transport.close(timeout)

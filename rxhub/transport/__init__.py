@@ -97,7 +97,7 @@ class Durable(Transport, Protocol):
     """A transport that keeps the events that it has moved."""
 
     def read(self, expression: Expression, span: Span, reader: Reader) -> Reading:
-        """Read what is kept of a span: all events that match `expression`, and perhaps others, in their order.
+        """A reading of what is kept of a span: all events that match `expression`, and perhaps others, in their order.
 
         The connection may break and stand again meanwhile; each event comes once.
         """

@@ -103,7 +103,7 @@ class Remote(ABC, Generic[L]):
             life = self._life
             if life is None:
                 self._life = life = self._new_life(sink, loop, self._last)
-                loop.call_soon_threadsafe(life.begin)
+                loop.call_soon_threadsafe(_begin, life)
             else:
                 loop.call_soon_threadsafe(life.hurry)
 
@@ -128,7 +128,7 @@ class Remote(ABC, Generic[L]):
         self.outbox.forked()
 
     async def follow(self, last: L | None) -> None:
-        """Wait until the last life has ended."""
+        """Wait until the last life has ended; before the outbox is used, and before its accounts are settled."""
         if last is not None and last.ending is not None:
             await asyncio.wait([last.ending])
             self.outbox.reopen()
@@ -152,6 +152,12 @@ class Remote(ABC, Generic[L]):
             ended.set_exception(error)
         else:
             ended.set_result(None)
+
+
+def _begin(life: Life) -> None:
+    # `close`, which takes no lock, may have come in between.
+    if life.ending is None:
+        life.begin()
 
 
 def refused(error: Exception) -> Future[None]:

@@ -55,6 +55,10 @@ class Reader(Protocol):
 class Reading(Protocol):
     """What is being read, to who reads it. Thread-safe, and takes no lock."""
 
+    def begin(self) -> None:
+        """Read: before, the reader is told nothing."""
+        ...
+
     def done(self, count: int) -> None:
         """So many events were dealt with, and as many more may come."""
         ...

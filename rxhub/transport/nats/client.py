@@ -167,9 +167,7 @@ class NatsTransport(Remote[Life]):
                 life.loop.call_soon_threadsafe(life.linger)
 
     def read(self, expression: Expression, span: Span, reader: Reader) -> Playback:
-        playback = Playback(self.loop, self.subjects, expression, span, reader, self.playbacks.leave)
-        self.loop.call_soon_threadsafe(self.playbacks.join, playback)
-        return playback
+        return Playback(self.loop, self.subjects, expression, span, reader, self.playbacks)
 
     def streams(self) -> tuple[StreamState, ...]:
         return self.call(catalogue(self.link), _PATIENCE)

@@ -177,8 +177,9 @@ class DeadLetters:
                 ) from error
             known.add(name)
         subject = ".".join([subjects.stream, "retry", name, *tokens_of(letter.subject)])
-        # One id for each letter: who is interrupted and tries again soon has it stored once.
-        await stored(link, subject, letter.data, {MESSAGE_ID: f"retry:{name}:{letter.id}"})
+        # One id for each letter: who is interrupted and tries again soon has it stored once. Its number is not enough,
+        # since a stream that was deleted and made again counts from 1 again.
+        await stored(link, subject, letter.data, {MESSAGE_ID: f"retry:{name}:{letter.died.isoformat()}:{letter.id}"})
         await self._delete(letter.id)
 
     async def _delete(self, id: int) -> None:

@@ -136,7 +136,8 @@ def headers_of(group: str, message: Message, reason: str, traceback: str, attemp
         attempts: how often it was tried.
         room: bytes that payload and headers may have together.
     """
-    least = {MESSAGE_ID: f"{consumer_name(group)}:{message.sequence}"}
+    # A stream that was deleted and made again counts from 1 again.
+    least = {MESSAGE_ID: f"{consumer_name(group)}:{message.nanoseconds}:{message.sequence}"}
     short = {
         **least,
         GROUP: json.dumps(group),

@@ -93,8 +93,8 @@ class Life:
 
     async def _start(self) -> None:
         transport, sink = self._transport, self._sink
-        last, self._last = self._last, None
-        await transport.follow(last)
+        await transport.follow(self._last)
+        self._last = None
         sink.changed(ConnectionState(Phase.CONNECTING, "", 1))
         try:
             await self._connect()
@@ -183,6 +183,7 @@ class Life:
 
     async def _end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
         transport = self._transport
+        await transport.follow(self._last)
         try:
             deadline = monotonic() + timeout
             if self._starting is not None and not self._starting.done():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 
+from rxhub.errors import HubConnectionError
 from rxhub.transport.nats.bucket import Bucket
 from rxhub.transport.nats.link import Link
 
 __all__ = ["Notes"]
 
+_PATIENCE = 5.0
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
@@ -38,8 +40,12 @@ class Notes:
             StreamError: if it is refused.
             HubConnectionError: if there is no answer.
         """
-        async with self._order:
-            await self._bucket.put(_checked(key), text.encode())
+        key = _checked(key)
+        try:
+            async with asyncio.timeout(_PATIENCE), self._order:
+                await self._bucket.put(key, text.encode())
+        except TimeoutError:
+            raise HubConnectionError(f"The note {key} was not acknowledged within {_PATIENCE:g} s.") from None
 
     async def read(self, key: str) -> str | None:
         """The text that is kept under a key, if there is one.

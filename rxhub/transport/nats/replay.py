@@ -48,7 +48,7 @@ _EPOCH, _DOOMSDAY = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinf
 class Playback:
     """One reading of a span of a stream (`rxhub.transport.stored.Reading`).
 
-    All but `done` and `stop` runs on the loop.
+    All but `begin`, `done` and `stop` runs on the loop.
 
     Args:
         loop: where the link lives.
@@ -56,7 +56,7 @@ class Playback:
         expression: whose topics are asked for. Replies are among them, whoever they were addressed to.
         span: what to read.
         reader: who is told.
-        leave: called when it is over, by whatever.
+        playbacks: where it is while it goes on.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Playback:
         expression: Expression,
         span: Span,
         reader: Reader,
-        leave: Callable[[Playback], object],
+        playbacks: Playbacks,
     ) -> None:
         self._loop = loop
         self._stream = subjects.stream
@@ -78,12 +78,15 @@ class Playback:
         )
         self._until = _within(until) if isinstance(until, datetime) else None if until is None else _possible(until)
         self._reader = reader
-        self._leave = leave
+        self._playbacks = playbacks
         self._ordered: Ordered | None = None
         self._last = 0
         self._held = 0
         self._heard = 0
         self._is_over = False
+
+    def begin(self) -> None:
+        self._soon(self._playbacks.join, self)
 
     def done(self, count: int) -> None:
         self._soon(self._done, count)
@@ -180,7 +183,7 @@ class Playback:
     def _finish(self) -> None:
         if not self._is_over:
             self._is_over = True
-            self._leave(self)
+            self._playbacks.leave(self)
 
     def _soon(self, call: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop of a process that ends

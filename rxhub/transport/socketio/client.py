@@ -150,8 +150,8 @@ class _Life:
     async def _run(self) -> None:
         transport, sink = self._transport, self._sink
         url = transport.endpoint.url
-        last, self._last = self._last, None
-        await transport.follow(last)
+        await transport.follow(self._last)
+        self._last = None
         backoff = Backoff()
         reason, attempts, first = "", 0, True
         while True:
@@ -203,6 +203,7 @@ class _Life:
 
     async def _end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
         transport = self._transport
+        await transport.follow(self._last)
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):

@@ -13,6 +13,7 @@ from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
 from rxhub.transport.nats import line as line_module
 from rxhub.transport.nats.client import NatsTransport
+from tests.proxy import Proxy
 from tests.threads import LIMIT, at_once, until
 from tests.transport.nats.hubs import admin, hasty, hub, make, noted, proxy, published, refusal
 from tests.transport.nats.servers import Admin, started
@@ -99,6 +100,23 @@ def test_threads_that_connect_at_once_make_one_connection(hub: EventHub, make: C
     other.start()
     published(hub, 1)
     until(lambda: got == [1])
+
+
+def test_a_life_that_is_over_at_once_does_not_give_up_what_the_last_still_sends(
+    make: Callable[..., EventHub], proxy: Proxy
+) -> None:
+    hub = make(proxy)
+    hub.connect()
+    transport: Any = hub._link.transport
+    proxy.black_hole = True
+    sent = hub.publish(Event("a"))
+    first = transport.close(LIMIT)
+    transport.open(hub._link)
+    second = transport.close(0.0)
+    with pytest.raises(TimeoutError):
+        second.result(0.2)
+    proxy.black_hole = False
+    assert first.result(LIMIT) is second.result(LIMIT) is sent.result(LIMIT) is None
 
 
 def test_fifty_subscriptions_one_by_one_are_few_consumers(

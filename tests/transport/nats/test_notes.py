@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Generator
+from time import monotonic
 
 import pytest
 
-from rxhub import EventHub
+from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError, NotDurable
 from rxhub.testing import Nats
-from tests.threads import LIMIT
+from rxhub.transport.nats import notes
+from tests.threads import LIMIT, until
+from tests.transport.nats.servers import started
 
 
 @pytest.fixture
@@ -40,11 +45,29 @@ def test_the_latest_text_of_a_key_is_kept_and_outlives_the_hub(hub: EventHub, na
 def test_notes_are_no_events(hub: EventHub, nats: Nats) -> None:
     got: list[str] = []
     hub.subscribe("topic=*", lambda event: got.append(event.topic))
+    hub.start()
     hub.keep("a", "text").result(LIMIT)
     with connected(Nats(nats.url, nats.user, nats.password, f"{nats.stream}-other")) as other:
         assert other.kept("a").result(LIMIT) is None
-    hub.drain()
-    assert [topic for topic in got if not topic.startswith("ftrack.meta.")] == []
+    hub.publish(Event("last"))
+    until(lambda: "last" in got)
+    assert [topic for topic in got if not topic.startswith("ftrack.meta.")] == ["last"]
+
+
+def test_notes_that_find_no_server_are_told_so_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notes, "_PATIENCE", 0.5)
+    with started({"jetstream": {}}) as server, EventHub(server.url) as hub:
+        hub.connect()
+        hub.keep("a", "text").result(LIMIT)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        began = monotonic()
+        waiting = [hub.keep("a", str(number)) for number in range(20)]
+        for future in waiting:
+            with pytest.raises(HubConnectionError, match="within 0.5 s"):
+                future.result(LIMIT)
+        # Together, and not one after the other: that would be ten seconds.
+        assert monotonic() - began < 5
+        os.kill(server.process.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("key", ["", "a.b", "*", ">", "a b", "ä", "x" * 101])

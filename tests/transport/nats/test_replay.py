@@ -27,6 +27,7 @@ from rxhub.testing.strategies import events, expressions
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.ordered import Ordered
 from rxhub.transport.nats.pulling import Message
+from rxhub.transport.nats.replay import Playback
 from tests.proxy import Proxy
 from tests.threads import LIMIT, elsewhere, until
 from tests.transport.nats.peer import Peer
@@ -246,6 +247,28 @@ def test_each_subscription_replays_on_its_own(hub: EventHub) -> None:
     for watcher in watchers:
         watcher.end()
         assert numbers(watcher.seen) == list(range(201))
+
+
+def test_what_is_read_before_the_subscription_is_made_counts_too(
+    hub: EventHub, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(hub, 2_000)
+    begin = Playback.begin
+
+    def slowly(playback: Playback) -> None:
+        begin(playback)
+        # Whoever handles the hub has begun, and may have ended.
+        until(lambda: len(watched) >= min(AHEAD, wanted))
+
+    monkeypatch.setattr(Playback, "begin", slowly)
+    for wanted in (2_000, 1):
+        watched: list[Event] = []
+        ended = Flag()
+        replay = hub.replay("topic=studio.*").pipe(ops.take(wanted))
+        replay.subscribe(watched.append, on_completed=ended.set)
+        assert ended.wait(LIMIT)
+        assert numbers(watched) == list(range(wanted))
+        until(lambda: not peer.consumers())
 
 
 # What is behind holds up what reads

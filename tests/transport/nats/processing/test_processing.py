@@ -499,6 +499,30 @@ def test_closing_the_hub_stops_its_processings_first(nats: Nats) -> None:
         hub.process("topic=a", print, group="g")
 
 
+def test_a_closed_hub_begins_nothing_by_a_decorator_that_it_gave_before(hub: EventHub) -> None:
+    decorate = hub.process("topic=a", group="g")
+    hub.close()
+    with pytest.raises(HubClosed):
+        decorate(print)
+
+
+def test_a_hub_that_is_closed_while_it_connects_for_a_group_stops_it(
+    hub: EventHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Processing] = []
+    start = Processing.start
+
+    def and_close(processing: Processing, *arguments: Any) -> None:
+        start(processing, *arguments)
+        begun.append(processing)
+        hub.close()
+
+    monkeypatch.setattr(Processing, "start", and_close)
+    with pytest.raises(HubClosed):
+        hub.process("topic=a", print, group="g")
+    assert begun[0].wait(LIMIT)
+
+
 def test_stopping_twice_or_with_the_server_gone_ends_in_time(hub: EventHub) -> None:
     processing = hub.process("topic=a", print, group="g")
     processing.stop()
