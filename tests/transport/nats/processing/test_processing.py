@@ -15,11 +15,14 @@ import pytest
 from rxhub import Event, EventHub
 from rxhub.errors import ExpressionError, HubClosed, HubConnectionError, NotDurable
 from rxhub.testing import Nats
+from rxhub.transport.nats.processing import processor
 from rxhub.transport.nats.processing.processing import Counts, Processing
 from rxhub.transport.nats.processing.reporting import Failure
+from rxhub.transport.nats.processing.selecting import Selection
+from rxhub.transport.nats.pulling import Message
 from tests.threads import LIMIT, until
 from tests.transport.nats.processing.made import hold
-from tests.transport.nats.processing.working import Seen, another, is_idle, publish
+from tests.transport.nats.processing.working import Seen, another, is_idle, publish, store
 
 # Which events
 
@@ -185,16 +188,54 @@ def test_what_would_end_a_program_is_a_failure(hub: EventHub, interruption: Base
         assert next(hub.dead.list()).reason.startswith(type(interruption).__name__)
 
 
+@pytest.mark.parametrize("order", [{}, {"key": "data.value"}], ids=str)
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("id", ["null", "7", '["x"]'])
+def test_an_event_whose_id_is_no_text_is_handled_as_any_other(
+    hub: EventHub, order: dict[str, Any], once: bool, id: str
+) -> None:
+    seen = Seen()
+    with hub.process("topic=a", seen, group="g", once=once, **order) as processing:
+        store(hub, "a", f'{{"topic": "a", "id": {id}, "data": {{"value": 1}}}}'.encode())
+        publish(hub, "a", 2)
+        assert sorted(seen.wait(2)) == [1, 2]
+        until(lambda: is_idle(hub, "g"))
+        assert processing.counts == Counts(2, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("order", [{}, {"key": "topic"}, {"sequential": True}], ids=str)
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_mistake_of_rxhub_s_own_holds_up_no_other_event_and_ends_in_a_dead_letter(
+    hub: EventHub, order: dict[str, Any], retries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes, tries = Selection.takes, list[int]()
+
+    def mistaken(self: Selection, message: Message, event: Event) -> bool:
+        if event.data["value"] == 1:
+            tries.append(1)
+            raise ZeroDivisionError("nobody has thought of this")
+        return takes(self, message, event)
+
+    monkeypatch.setattr(Selection, "takes", mistaken)
+    monkeypatch.setattr(processor, "_AFTER_MISTAKE", 0.05)
+    seen = Seen()
+    with hub.process("topic=a", seen, group="g", retries=retries, **order) as processing:
+        publish(hub, "a", 1, 2)
+        assert seen.wait(1) == [2]
+        until(lambda: processing.counts.dead == 1 and is_idle(hub, "g"))
+        assert len(tries) == retries + 1
+    (letter,) = hub.dead.list()
+    assert letter.reason == "ZeroDivisionError: nobody has thought of this" and letter.attempts == retries + 1
+    assert letter.event is not None and letter.event.data == {"value": 1}
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"[]", b'"text"', b'{"topic": 1}', b"\xff\xfe", b'{"a": NaN}', b"[" * 10_000]
 )
 def test_what_is_no_event_is_a_dead_letter_at_once(hub: EventHub, data: bytes) -> None:
-    from rxhub.transport.nats.storing import stored
-
     seen = Seen()
-    transport: Any = hub._link.transport
     with hub.process("topic=*", seen, group="g") as processing:
-        transport.call(stored(transport.link, f"{transport.subjects.stream}.event.a.b", data))
+        store(hub, "a.b", data)
         publish(hub, "a", 1)
         assert seen.wait(1) == [1]
         until(lambda: is_idle(hub, "g"))
