@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Event as Flag
 from typing import Any
 
@@ -44,6 +46,14 @@ def test_a_hub_that_was_never_connected_processes_on_a_connection_of_its_own(nat
         publish(hub, "a", 1)
         assert seen.wait(1) == [1]
         assert not other.connected
+
+
+def test_processes_agree_however_they_write_their_subscription(hub: EventHub) -> None:
+    one, two = Seen(), Seen()
+    hub.process("topic=a and data.value>1", one, group="g")
+    hub.process("  topic = a  and data.value > 1 ", two, group="g")
+    publish(hub, "a", 2, 3)
+    until(lambda: len(one + two) == 2)
 
 
 def test_process_is_a_decorator_that_gives_back_the_function(hub: EventHub) -> None:
@@ -170,6 +180,62 @@ def test_after_the_last_attempt_it_is_a_dead_letter(hub: EventHub, caplog: pytes
     assert letter.event is not None and letter.event.data == {"value": 1}
     assert [one.is_final for one in failures] == [False, False, True]
     assert "attempt 3 of 3 at a.b" in caplog.text and "nothing there" in caplog.text
+
+
+class Mute(Exception):
+    """What a class of somebody else's may be like."""
+
+    def __init__(self, raises: BaseException) -> None:
+        super().__init__()
+        self.raises = raises
+
+    def __str__(self) -> str:
+        raise self.raises
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("cannot read caf\udce9.exr"), "ValueError: cannot read caf\\udce9.exr"),
+        (Mute(AttributeError()), "Mute: its message cannot be read, since that raises AttributeError"),
+        (Mute(SystemExit(1)), "Mute: its message cannot be read, since that raises SystemExit"),
+    ],
+)
+@pytest.mark.parametrize("sequential", [False, True])
+def test_whatever_a_handler_raises_is_tried_as_often_as_it_should_be(
+    hub: EventHub, error: Exception, reason: str, sequential: bool
+) -> None:
+    runs = Seen()
+
+    def handle(event: Event) -> None:
+        runs(event)
+        raise error
+
+    with hub.process("topic=a", handle, group="g", retries=2, backoff=0.01, sequential=sequential) as processing:
+        publish(hub, "a", 1)
+        until(lambda: processing.counts.dead)
+    (letter,) = hub.dead.list()
+    assert runs == [1, 1, 1] and (letter.attempts, letter.reason) == (3, reason)
+    letter.traceback.encode()
+    publish(hub, "a", 2)  # the network goes on
+
+
+def test_a_handler_with_a_yield_in_it_does_not_pass_for_one_that_handles(hub: EventHub) -> None:
+    def yields(event: Event) -> Iterator[int]:
+        yield 1
+
+    async def yields_too(event: Event) -> AsyncIterator[int]:
+        yield 1
+
+    for handler in (yields, yields_too, partial(yields)):
+        with pytest.raises(TypeError, match="has a yield"):
+            hub.process("topic=a", handler, group="g")
+    for number, handler in enumerate((yields, yields_too)):
+        group = f"g{number}"
+        with hub.process("topic=a", lambda event, it=handler: it(event), group=group, retries=0) as processing:
+            publish(hub, "a", 1)
+            until(lambda processing=processing: processing.counts.dead)
+        assert "has a yield" in next(hub.dead.list(group)).reason
 
 
 @pytest.mark.parametrize("interruption", [SystemExit(1), KeyboardInterrupt()])
@@ -557,6 +623,7 @@ def test_other_transports_say_what_to_use() -> None:
         (ValueError, {"backoff": float("nan")}),
         (ValueError, {"timeout": 0}),
         (ValueError, {"concurrency": 0}),
+        (ValueError, {"concurrency": 1_001}),
         (ValueError, {"key": "data..id"}),
         (ValueError, {"sequential": True, "concurrency": 2}),
         (ValueError, {"sequential": True, "key": "data.id"}),
