@@ -95,6 +95,9 @@ def database_signals(*models: Any, prefix: str = "django") -> DatabaseSignals:
     (whether it is one of the related) and `using`. `group.user_set.add(user)` tells the same as
     `user.groups.add(group)`; a `clear` tells who was cleared.
 
+    Receivers that are connected to them are called in the thread and inside the transaction of whoever saves. Pipelines
+    are too, unless they are busy in another thread, which then tells them afterwards; see `observe`.
+
     `key` is the natural key as a list (`["jane"]` for a user), None if the model has none. A primary key that JSON
     does not know is its text.
 
