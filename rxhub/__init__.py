@@ -13,7 +13,15 @@ The subscription language is in `rxhub.expression`, the exceptions in `rxhub.err
 """
 
 import sys
-from typing import TYPE_CHECKING
+
+from rxhub.delivery import Delivery, Outcome
+from rxhub.dispatcher import Dispatcher, Subscriber
+from rxhub.emission import Emission
+from rxhub.event import Event
+from rxhub.hub import EventHub
+from rxhub.operators import dispatch, overflow, resume, where
+from rxhub.signal import Signal, receiver
+from rxhub.subject import Subject
 
 __all__ = [
     "Delivery",
@@ -32,31 +40,8 @@ __all__ = [
     "where",
 ]
 
-try:
-    from rxhub.delivery import Delivery, Outcome
-    from rxhub.dispatcher import Dispatcher, Subscriber
-    from rxhub.emission import Emission
-    from rxhub.event import Event
-    from rxhub.hub import EventHub
-    from rxhub.operators import dispatch, overflow, resume, where
-    from rxhub.signal import Signal, receiver
-    from rxhub.subject import Subject
-except ModuleNotFoundError as error:
-    _missing = (error.name or __name__).partition(".")[0]
-    if TYPE_CHECKING or _missing == __name__:  # to type checkers, a name that is not above is a mistake
-        raise
+if "hypothesis" in sys.modules:
+    # Its entry points were loaded before there was an Event to register.
+    from rxhub.testing.registration import register
 
-    # The command `rxhub` is in a package of this one, and is to say in a line what is missing.
-    def __getattr__(name: str) -> object:
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        raise ModuleNotFoundError(
-            f"rxhub needs {_missing}, which is not installed here: pip install rxhub", name=_missing
-        )
-
-else:
-    if "hypothesis" in sys.modules:
-        # Its entry points were loaded before there was an Event to register.
-        from rxhub.testing.registration import register
-
-        register()
+    register()

@@ -10,8 +10,6 @@ import sys
 
 __all__ = ["main"]
 
-_CORE = ("reactivex", "lark", "msgspec", "websockets")
-"""What rxhub itself needs."""
 _NEEDED = {"typer": "cli", "rich": "cli", "starlette": "server", "uvicorn": "server", "nats": "nats"}
 """What a command imports beside the core, and the extra that brings it."""
 
@@ -32,16 +30,9 @@ def main() -> int:
         app(prog_name="rxhub")
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing in _CORE:
-            from importlib.util import find_spec
-
-            every = ", ".join([name for name in _CORE if find_spec(name) is None])
-            told = f"this needs {every or missing}: pip install rxhub"
-        elif missing in _NEEDED:
-            told = f"this needs {missing}: pip install 'rxhub[{_NEEDED[missing]}]'"
-        else:
+        if missing not in _NEEDED:
             raise
-        print(f"rxhub: {told}", file=sys.stderr)  # noqa: T201
+        print(f"rxhub: this needs {missing}: pip install 'rxhub[{_NEEDED[missing]}]'", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         return 130
