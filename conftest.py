@@ -13,6 +13,7 @@ import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from hypothesis import settings
 from sybil import Example, Sybil
@@ -67,4 +68,6 @@ pytest_collect_file = Sybil(
         SkipParser(),
     ],
     patterns=["README.md", "docs/*.md"],
+    # Receivers of a page go with its names; some signals are the same for all.
+    teardown=dict[str, Any].clear,
 ).pytest()
