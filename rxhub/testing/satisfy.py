@@ -4,8 +4,8 @@ Theory of operation.
 
 1. An expression holds if one way through its alternatives does: one member of each `or`, and of each `and` behind a
    `not`. What remains are demands on paths. `a!=1` demands that there is a value at `a`, and that none is 1; `not a!=1`
-   is an alternative again: nothing is at `a`, or something that is 1. `ways.py` tries the ways depth first, and leaves
-   one as soon as the demands on one path contradict each other.
+   is an alternative again: nothing is at `a`, or something that is 1. `ways.py` searches for a way whose demands do not
+   contradict each other.
 2. Lists are walked through, and each condition chooses its own element. So `n>5 and n<3` is no contradiction: the list
    [6, 2] meets it. Each demand that *something* hold may have a value of its own, as long as every value meets the
    demands that nothing may hold: `not n>5` forbids any such value. One value that meets all is preferred, since it
@@ -30,9 +30,11 @@ from typing import Any
 from rxhub.expression import Expression
 from rxhub.testing.building import build
 from rxhub.testing.choices import Choices, First
+from rxhub.testing.clauses import Clauses, Path
+from rxhub.testing.consistency import Consistency
 from rxhub.testing.demands import Conflict, Demands
 from rxhub.testing.verdicts import Undecided, Unsatisfiable
-from rxhub.testing.ways import Path, Ways
+from rxhub.testing.ways import Ways
 
 __all__ = ["ENVELOPE", "Plan"]
 
@@ -57,7 +59,8 @@ class Plan:
 
     def __init__(self, expression: Expression, envelope: Mapping[str, str] | None = None) -> None:
         self._expression = expression
-        self._envelope = envelope or {}
+        self._clauses = Clauses(expression)
+        self._consistency = Consistency(expression, envelope or {})
         self._demands: Mapping[Path, Demands] = {}
         self._simplest = self._built(_FIRST, None, 0)
 
@@ -85,7 +88,7 @@ class Plan:
     def _built(self, choices: Choices, base: Mapping[str, Any] | None, turn: int) -> dict[str, Any]:
         undecided: Undecided | None = None
         conflict: Conflict | None = None
-        ways = Ways(self._expression, self._envelope, turn)
+        ways = Ways(self._clauses, self._consistency, turn)
         try:
             for demands in ways:
                 try:
