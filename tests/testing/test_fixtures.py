@@ -27,6 +27,10 @@ def test_hub(hub, recorder):
 
 def test_marbles_pass(marbles):
     marbles.publish("a")
+    marbles.expect(marbles.hub.on("topic=b")).to_be("")
+
+
+def test_marbles_say_nothing(marbles):
     marbles.expect(marbles.hub.on("topic=b"))
 
 
@@ -105,9 +109,11 @@ def pytest_in(folder: Path, environment: dict[str, str], suite: str, *options: s
 
 def test_the_fixtures_are_there(tmp_path: Path, installed: dict[str, str]) -> None:
     output = pytest_in(tmp_path, installed, SUITE)
-    assert "1 failed, 4 passed" in output
+    assert "2 failed, 4 passed" in output
     # In the test itself, not in its teardown.
     assert "FAILED test_suite.py::test_marbles_fail - AssertionError: The stream differs" in output
+    assert "FAILED test_suite.py::test_marbles_say_nothing" in output
+    assert "Nothing was expected of <events" in output
 
 
 def test_naming_the_plugin_too_does_not_load_it_twice(tmp_path: Path, installed: dict[str, str]) -> None:
