@@ -298,9 +298,13 @@ def _address(server_url: str) -> tuple[str, str, str]:
     if "://" not in server_url:
         raise ValueError(
             f"Could not determine scheme from server url {server_url!r}. A server is named with http:// or https:// "
-            "before it, a hub within this process is memory:// or memory://name."
+            "before it, a stream of NATS with nats://, a hub within this process is memory:// or memory://name."
         )
-    url = urlsplit(server_url)
+    try:
+        url = urlsplit(server_url)
+    except ValueError as error:
+        # What stands before an @ may be a password.
+        raise ValueError(f"{server_url.rpartition('@')[2]!r} names no server: {error}.") from None
     if url.scheme in _NATS:
         from rxhub.transport.nats.address import hosts
 

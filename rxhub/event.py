@@ -7,6 +7,7 @@ from os import urandom
 from typing import Any, Generic, TypeVar, overload
 
 from rxhub.errors import EventError
+from rxhub.redaction import redacted
 
 __all__ = ["Event"]
 
@@ -191,7 +192,8 @@ class Event(MutableMapping[str, Any]):
         return key in self._fields
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.fields!r}>"
+        # What is logged, or listed in a notebook's cell, is often no more than this.
+        return f"<{type(self).__name__} {redacted(self.fields)!r}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from rxhub.views.event import page

@@ -37,8 +37,9 @@ class HandedOver(Event):
 
     def stop(self) -> None:
         raise TooLate(
-            f"{self.topic} was handed over to a scheduler and the later subscribers have it already. "
-            "A subscriber that stops events must have no scheduler."
+            f"{self.topic} was handed over, to a scheduler or to a pipeline that was busy with another event, and the "
+            "later subscribers have it already. What stops events must have no scheduler; where events are published "
+            "synchronously, by several threads or by callbacks, it must be a plain callback."
         )
 
 

@@ -188,6 +188,8 @@ class _Redaction:
 
     def _items(self, items: Iterable[Any], levels: int) -> Any:
         copies = [self.of(item, levels) for item in items]
+        if isinstance(items, list) and len(copies) == 2 and self._is_secret(copies[0]):
+            return [copies[0], REDACTED]  # a pair that has been through JSON
         if isinstance(items, (set, frozenset)):
             return type(items)(copies) if type(items) in (set, frozenset) else set(copies)
         return copies

@@ -360,7 +360,7 @@ def _check_order(since: Moment | None, until: Moment | None) -> None:
         case _:
             is_backwards = False
     if is_backwards:
-        raise ValueError(f"until={until!r} lies before since={since!r}.")
+        raise ValueError(f"The end lies before the beginning: until {until}, since {since}.")
 
 
 def _check_speed(speed: object) -> None:

@@ -139,6 +139,7 @@ def test_events_can_be_referred_to_weakly() -> None:
 
 def test_the_repr_shows_the_fields() -> None:
     assert "'topic': 'a.b'" in repr(Event("a.b"))
+    assert "sesame" not in repr(Event("a", data={"password": "sesame", "headers": [["Cookie", "sesame"]]}))
     cyclic = Event("a")
     cyclic.data["self"] = cyclic.data
     assert "a" in repr(cyclic)

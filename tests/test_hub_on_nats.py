@@ -66,6 +66,50 @@ def test_who_comes_later_gets_nothing_of_before(hub: EventHub, make: Callable[..
     until(lambda: got == [1, 2] and more == [2])
 
 
+def test_a_subscription_holds_from_when_it_is_announced(
+    hub: EventHub, make: Callable[..., EventHub], proxy: Proxy
+) -> None:
+    """Whatever was stored before, and however the hub is connected when it is made."""
+    other = make(proxy)
+    other.connect()
+    other.start()
+    got: dict[str, list[int]] = {}
+
+    def subscribe(topic: str) -> None:
+        got[topic] = came = list[int]()
+        other.subscribe(f"topic={topic}", lambda event: came.append(event.data["n"]))
+
+    def store(n: int) -> None:
+        for topic in ("early", "connected", "outage", "between"):
+            published(hub, *[n] * 10, topic=topic)
+
+    subscribe("early")
+    until(lambda: other.announced)
+    store(0)
+    subscribe("connected")
+    until(lambda: other.announced)
+    store(1)
+    proxy.black_hole = True
+    proxy.reset()
+    until(lambda: not other.connected)
+    subscribe("outage")
+    assert not other.announced
+    store(2)
+    proxy.black_hole = False
+    until(lambda: other.connected and other.announced)
+    store(3)
+    other.disconnect(unsubscribe=False, reconnect=True)
+    subscribe("between")
+    assert not other.announced
+    store(4)
+    other.connect()
+    assert other.announced
+    store(5)
+    until(lambda: all(came.count(5) == 10 for came in got.values()))
+    for topic, numbers in (("early", range(6)), ("connected", range(1, 6)), ("outage", range(3, 6)), ("between", [5])):
+        assert got[topic] == [n for n in numbers for _ in range(10)], topic
+
+
 def test_an_event_published_right_after_a_subscription_comes(hub: EventHub) -> None:
     """Of the same hub, by any thread, while others publish all the time."""
     stop = Flag()

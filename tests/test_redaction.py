@@ -63,6 +63,9 @@ def test_other_names_are_not(name: object) -> None:
         ({("token", 1)}, {("token", "***")}),
         (frozenset({1}), frozenset({1})),
         ([("Authorization", "Bearer x"), (b"cookie", b"x")], [("Authorization", "***"), (b"cookie", "***")]),
+        ([["Authorization", "Bearer x"], ["a", 1]], [["Authorization", "***"], ["a", 1]]),
+        (["token"], ["token"]),
+        (["token", "b", "c"], ["token", "b", "c"]),
         ({"field": [{"key": "newPassword", "value": "x"}]}, {"field": [{"key": "newPassword", "value": "***"}]}),
         ({"name": "API key", "values": [1], "n": 1}, {"name": "API key", "values": "***", "n": 1}),
         ({"a": Account("bob", "x")}, {"a": "Account(name='bob', password=***)"}),
@@ -127,7 +130,7 @@ def test_what_cannot_be_read_is_named() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.text() | st.just("token"),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3) | st.sampled_from(["token", "aB"]), inner),
 )
 
@@ -137,6 +140,8 @@ def test_no_secret_is_left_and_nothing_else_is_lost(value: Any) -> None:
     def expected(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: REDACTED if key == "token" else expected(item) for key, item in value.items()}
+        if isinstance(value, list) and len(value) == 2 and value[0] == "token":
+            return ["token", REDACTED]
         return [expected(item) for item in value] if isinstance(value, list) else value
 
     copy = redacted(value)

@@ -37,7 +37,9 @@ class Tape:
         self._stored = stored
         self._reader = reader
         self._room = AHEAD
-        reader.measured(len(stored))
+
+    def begin(self) -> None:
+        self._reader.measured(len(self._stored))
         self._send()
 
     def done(self, count: int) -> None:

@@ -58,7 +58,10 @@ def size(text: str, option: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     if found is None:
         raise typer.BadParameter(f"{text!r} is no size. Write it as 500M or 10G.", param_hint=option)
-    return int(float(found[1]) * _BYTES[found[2].upper()])
+    count = int(float(found[1]) * _BYTES[found[2].upper()])
+    if not count:
+        raise typer.BadParameter(f"{text!r} is nothing at all.", param_hint=option)
+    return count
 
 
 def _duration(text: str) -> timedelta | None:

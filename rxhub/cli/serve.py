@@ -23,6 +23,7 @@ _PORT = 8765
 
 @ending
 def command(
+    context: typer.Context,
     host: Annotated[
         str, typer.Option(help="Address to listen at; anything but this machine's own needs a certificate.")
     ] = "127.0.0.1",
@@ -108,6 +109,11 @@ def command(
         backplane: Backplane | None = None
         if store is not None:
             # An environment may name the servers of a studio; who names a directory means that.
+            source = context.get_parameter_source("nats")
+            if source is not None and source.name == "COMMANDLINE":
+                raise typer.BadParameter(
+                    "give one of them: events are stored in one place.", param_hint="--nats, --store"
+                )
             server = stack.enter_context(_store(store))
             backplane = _backplane(server.url, server.user, server.password, stream)
             if users is None:

@@ -79,7 +79,9 @@ class History(Parts):
             NotDurable: if the hub's transport keeps no history.
             HubConnectionError: if the hub is not connected, or there is no answer.
             StreamError: if the server refuses to tell.
+            HubClosed: if the hub was closed.
         """
+        self._publisher.check_open()
         return durable(self._link.transport, "hub.streams").streams()
 
     def keep(self, key: str, text: str) -> Future[None]:
@@ -94,7 +96,9 @@ class History(Parts):
 
         Raises:
             NotDurable: if the transport keeps nothing.
+            HubClosed: if the hub was closed.
         """
+        self._publisher.check_open()
         return durable(self._link.transport, "hub.keep").keep(key, text)
 
     def kept(self, key: str) -> Future[str | None]:
@@ -102,5 +106,7 @@ class History(Parts):
 
         Raises:
             NotDurable: if the transport keeps nothing.
+            HubClosed: if the hub was closed.
         """
+        self._publisher.check_open()
         return durable(self._link.transport, "hub.kept").kept(key)

@@ -58,6 +58,8 @@ class Publishing(Parts):
             added to the future as a callback runs in the network's thread, and must be short. If synchronous, the
             list of the results of the callbacks that did not fail, None included.
 
+        What refuses the event at once is raised; what the server says of it later, the future holds.
+
         Raises:
             HubConnectionError: if the hub is not connected.
             HubClosed: if it was closed.

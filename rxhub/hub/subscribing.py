@@ -37,6 +37,9 @@ class Subscribing(Parts):
     ) -> str:
         """Register `callback` for the events that match `subscription`.
 
+        Of what others publish it gets what reaches the server once that knows of it, which `announced` tells: a moment
+        later, or when there is a connection (again). What this hub publishes from now on it gets in any case.
+
         Args:
             subscription: see the subscription language, for example
                 `topic=ftrack.update and data.entities.entity_type=Shot`.

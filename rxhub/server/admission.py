@@ -8,13 +8,18 @@ the id with which it subscribes is another user's.
 
 Clients come in crowds, after a network was away. What arrives while the stream is asked waits for the next turn, and
 all of that is let in at once.
+
+Claims to ids are renewed at times that nobody moves: somebody comes or goes all the time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from time import monotonic
 from typing import NamedTuple
 
 from rxhub.errors import HubConnectionError, Refused
@@ -28,6 +33,8 @@ __all__ = ["Admission"]
 # Seconds. Each turn in which the subjects have changed costs the server another consumer.
 _BETWEEN_TURNS = 0.02
 _BETWEEN_RENEWALS = 600.0
+
+_logger = logging.getLogger("rxhub.server")
 
 
 class _Candidate(NamedTuple):
@@ -54,6 +61,8 @@ class Admission:
         self._announced: Sequence[str] | None = None
         self._waiting: list[_Candidate] = []
         self._wake = asyncio.Event()
+        # When claims are renewed next.
+        self._renewal = monotonic() + _BETWEEN_RENEWALS
 
     def ask(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
         """Ask to be let in.
@@ -75,6 +84,12 @@ class Admission:
         """See whether less should be read, though nobody asks."""
         self._wake.set()
 
+    def rewound(self) -> None:
+        """The stream was made anew or has lost its end, and claims may have been lost with it."""
+        self._claims.doubt()
+        self._renewal = monotonic()
+        self._wake.set()
+
     def give_up(self) -> None:
         """Let nobody in any more."""
         waiting, self._waiting = self._waiting, []
@@ -85,12 +100,15 @@ class Admission:
         """Let in whoever asks, until cancelled."""
         while True:
             if not self._waiting:
-                try:
-                    async with asyncio.timeout(_BETWEEN_RENEWALS):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._renewal - monotonic()):
                         await self._wake.wait()
-                except TimeoutError:
-                    await self._claims.renew(line)
             self._wake.clear()
+            if monotonic() >= (due := self._renewal):
+                await self._claims.renew(line)
+                # It may be due again: claims may have been lost meanwhile.
+                if self._renewal == due:
+                    self._renewal = monotonic() + _BETWEEN_RENEWALS
             count = len(self._waiting)
             if (subjects := self._subjects()) is not self._announced:
                 self._live.change()
@@ -105,10 +123,15 @@ class Admission:
         last = await last_sequence(line, self._stream)
         candidates, self._waiting = self._waiting[:count], self._waiting[count:]
         for claim, enter, admitted in candidates:
-            if claim in refused:
-                admitted.set_exception(
-                    Refused(f"The id {claim[0]!r} is subscribed by another user; make one of your own.")
-                )
-            else:
+            # Whatever becomes of one, the others are in no list any more.
+            try:
+                if claim in refused:
+                    raise Refused(f"The id {claim[0]!r} is subscribed by another user; make one of your own.")
                 enter(last)
+            except Refused as error:
+                admitted.set_exception(error)
+            except Exception as error:
+                _logger.error("A subscriber was not let in, by a mistake of rxhub's own: %s", error, exc_info=error)
+                admitted.set_exception(Refused("The server has made a mistake; its log tells more. Subscribe again."))
+            else:
                 admitted.set_result(None)

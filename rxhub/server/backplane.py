@@ -35,10 +35,11 @@ try:
     from rxhub.transport.nats.filters import Filters
     from rxhub.transport.nats.link import Link
     from rxhub.transport.nats.ordered import Ordered
-    from rxhub.transport.nats.publishing import Parcel, Publishing
+    from rxhub.transport.nats.publishing import Parcel, Publishing, horizon
     from rxhub.transport.nats.pulling import Message
     from rxhub.transport.nats.streams import configuration, ensured
     from rxhub.transport.nats.subjects import Subjects
+    from rxhub.transport.nats.upkeep import Upkeep
 except ModuleNotFoundError as missing:
     if missing.name != "nats":
         raise
@@ -50,9 +51,6 @@ STREAM = "events"
 """The name of the stream if there is no other; that of hubs on `nats://` as well."""
 
 _CAPACITY = 50_000
-# Of the time for which the stream knows ids: how long one of them is sent again.
-_RESENT = 0.75
-_NANOSECONDS = 1_000_000_000
 # Seconds for which what nobody wants any more is read all the same: clients come back, and a change costs more.
 _LINGERING = 10.0
 
@@ -97,6 +95,7 @@ class Backplane:
         self._take: Callable[[int, bytes], None] = _nothing
         self._lingering: asyncio.TimerHandle | None = None
         self._is_congested: Callable[[], bool] = lambda: False
+        self._rewound: Callable[[int], object] = _nobody
         self._held = 0
         self._holding: asyncio.TimerHandle | None = None
         self._patience = _PATIENCE
@@ -132,6 +131,7 @@ class Backplane:
         take: Callable[[int, bytes], None],
         owner: Callable[[str], str | None],
         is_congested: Callable[[], bool],
+        rewound: Callable[[int], object],
     ) -> None:
         """Connect, and read from now on.
 
@@ -139,6 +139,7 @@ class Backplane:
             take: called with the number and the JSON of each event that a client may want.
             owner: tells which user holds an id here; None if nobody does.
             is_congested: tells whether the queue of a client is filling.
+            rewound: called with a number if those behind it are given to other events now than before.
 
         Raises:
             HubConnectionError: if no server can be reached or lets us in.
@@ -149,19 +150,21 @@ class Backplane:
         link = Link(self._address, "rxhub server", self._told)
         await link.start()
         try:
-            info = await ensured(link, configuration(self.stream, replicas=link.replicas))
-            await ensured(link, claims(self.stream, link.replicas))
+            wanted = configuration(self.stream, replicas=link.replicas), claims(self.stream, link.replicas)
+            info, _ = [await ensured(link, each) for each in wanted]
         except BaseException:
             await link.close()
             raise
-        horizon = _RESENT * info["config"]["duplicate_window"] / _NANOSECONDS
         self._take = take
         self._is_congested = is_congested
+        self._rewound = rewound
         self._link = link
-        self._live = Ordered(self.stream, self._receive, self._wanted)
+        self._live = Ordered(self.stream, self._receive, self._wanted, rewound=self._rewind)
         self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner))
         self._outbox.reopen()
-        for part in (self._live, self._admission, Publishing(self._outbox, horizon)):
+        publishing = Publishing(self._outbox, horizon(info["config"]), self._live)
+        # In this order: a reader that begins on a line holds up what is published there.
+        for part in (Upkeep(*wanted), self._live, self._admission, publishing):
             link.attach(part)
 
     def publish(self, envelope: Envelope, argument: str) -> Future[None]:
@@ -227,6 +230,11 @@ class Backplane:
     def _wanted(self) -> list[str]:
         return self.filters.subjects
 
+    def _rewind(self, last: int) -> None:
+        self._rewound(last)
+        if self._admission is not None:
+            self._admission.rewound()
+
     def _receive(self, message: Message) -> None:
         self.read += 1
         self._lag = message.pending
@@ -276,3 +284,7 @@ class Backplane:
 
 def _nothing(sequence: int, data: bytes) -> None:
     """Nobody takes events yet."""
+
+
+def _nobody(last: int) -> None:
+    """Nobody keeps numbers yet."""

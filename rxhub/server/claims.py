@@ -17,29 +17,25 @@ import asyncio
 import base64
 from collections.abc import Callable, Iterable
 from hashlib import sha256
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
-import msgspec
-import nats.errors
-
-from rxhub.errors import HubConnectionError, StreamError
+from rxhub.errors import StreamError
 from rxhub.transport.nats.line import Line
+from rxhub.transport.nats.storing import stored
+from rxhub.transport.nats.streams import NO_MESSAGE
 
 __all__ = ["Claims", "configuration"]
 
 _EXPIRY = 24 * 3_600
 _RENEWED_AFTER = 6 * 3_600.0
 _AT_ONCE = 64
-_PATIENCE = 5.0
 _NANOSECONDS = 1_000_000_000
 _MOST_KNOWN = 200_000
 
 _TAKEN: Final = 10_071
 """JetStream's number for "wrong last sequence": there is a claim already."""
-
-_GONE: Final = 10_037
-"""JetStream's number for "no message found": it has just expired."""
 
 
 def configuration(stream: str, replicas: int) -> dict[str, Any]:
@@ -107,14 +103,22 @@ class Claims:
             HubConnectionError: if there is no answer.
         """
         before = monotonic() - _RENEWED_AFTER
+        old: list[tuple[str, str]] = []
         for pair, renewed in list(self._known.items()):
             id, user = pair
-            if self._owner(id) != user:
-                if renewed < before or len(self._known) > _MOST_KNOWN:
-                    del self._known[pair]
-            elif renewed < before:
-                await self._store(line, id, user)
-                self._known[pair] = monotonic()
+            if self._owner(id) == user:
+                if renewed < before:
+                    old.append(pair)
+            elif renewed < before or len(self._known) > _MOST_KNOWN:
+                del self._known[pair]
+        for start in range(0, len(old), _AT_ONCE):
+            some = old[start : start + _AT_ONCE]
+            await asyncio.gather(*[self._store(line, id, user) for id, user in some])
+            self._known.update(dict.fromkeys(some, monotonic()))
+
+    def doubt(self) -> None:
+        """The stream may have lost them: the next `renew` renews all."""
+        self._known = dict.fromkeys(self._known, -inf)
 
     async def _claimed(self, line: Line, id: str, user: str) -> str:
         """Claim an id; the user to whom it belongs then."""
@@ -128,21 +132,13 @@ class Claims:
             try:
                 found = await line.ask(f"STREAM.MSG.GET.{self._stream}-ids", {"last_by_subj": self._subject(id)})
             except StreamError as error:
-                if error.number != _GONE:
+                if error.number != NO_MESSAGE:  # it has just expired
                     raise
             else:
                 return base64.b64decode(found["message"].get("data", "")).decode()
 
     async def _store(self, line: Line, id: str, user: str, headers: dict[str, str] | None = None) -> None:
-        try:
-            answer = await line.client.request(self._subject(id), user.encode(), timeout=_PATIENCE, headers=headers)
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise HubConnectionError(f"The claim to an id was not answered by {line.server}: {error}") from error
-        told: dict[str, Any] = msgspec.json.decode(answer.data)
-        if error := told.get("error"):
-            raise StreamError(
-                error.get("code", 0), error.get("err_code", 0), str(error.get("description")), "the claim to an id"
-            )
+        await stored(line, self._subject(id), user.encode(), headers)
 
     def _subject(self, id: str) -> str:
         # Ids may be of any length and have anything in them.

@@ -99,7 +99,7 @@ class EventServer:
             return
         if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
             self._starting = asyncio.get_running_loop().create_task(
-                self.backplane.start(self.arrived, self.router.owner, self._is_congested)
+                self.backplane.start(self.arrived, self.router.owner, self._is_congested, self.router.rewind)
             )
         # Whoever waits for it may go away.
         await asyncio.shield(self._starting)

@@ -12,7 +12,8 @@ Theory of operation.
   against that one.
 - Where events come from a stream, a subscriber gets those behind the one that was the last when the subscription
   began to hold (`admit`), though earlier ones are still being read. One that replaces another has no such beginning:
-  it gets what the other would have got.
+  it gets what the other would have got. A stream that numbers its events anew, since it was made anew or has lost its
+  end, takes those beginnings back with it (`rewind`): else nothing would come until it is as long as it was.
 - An id belongs to a user while it is subscribed. The same user may subscribe under it on other connections as well: a
   client that lost its connection is back long before a server can know that the old one is dead, and ftrack's clients
   never try again what was refused. Another user is refused, since replies go to ids.
@@ -197,6 +198,13 @@ class Router(Generic[P]):
         """Remove everything of a connection that is gone."""
         for subscriber in list(self._subscribers.get(peer, {}).values()):
             self._remove(subscriber)
+
+    def rewind(self, last: int) -> None:
+        """Let all that hold have what comes behind an event of the stream, which numbers its events anew from there."""
+        for own in self._subscribers.values():
+            for subscriber in own.values():
+                if subscriber.begin < maxsize:
+                    subscriber.admit(last)
 
     def check(self, envelope: Envelope) -> None:
         """Refuse what no router could route.

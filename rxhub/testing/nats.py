@@ -26,6 +26,10 @@ class Nats(NamedTuple):
     password: str
     stream: str
 
+    def __repr__(self) -> str:
+        """Without the password: pytest prints what a failing test was given."""
+        return f"<{type(self).__name__} {self.stream!r} at {self.url}>"
+
     @classmethod
     def on(cls, server: PrivateServer) -> Nats:
         """A fresh name on a server that runs."""

@@ -64,7 +64,7 @@ def test_what_is_no_duration_is_told_how_to_write_one(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("0", 0), ("500", 500), ("10K", 10_240), ("1.5G", 3 * 2**29), ("2tb", 2**41), ("5MiB", 5 * 2**20), ("7B", 7)],
+    [("500", 500), ("10K", 10_240), ("1.5G", 3 * 2**29), ("2tb", 2**41), ("5MiB", 5 * 2**20), ("7B", 7)],
 )
 def test_sizes(text: str, expected: int) -> None:
     assert size(text, "--max-bytes") == expected
@@ -74,6 +74,11 @@ def test_sizes(text: str, expected: int) -> None:
 def test_what_is_no_size_is_told_how_to_write_one(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is no size"):
         size(text, "--max-bytes")
+
+
+def test_nothing_is_no_size() -> None:
+    with pytest.raises(typer.BadParameter, match="nothing at all"):
+        size("0G", "--max-bytes")
 
 
 @given(st.text(max_size=20) | st.from_regex(r"[0-9.]{1,400}[smhdw]?", fullmatch=True))

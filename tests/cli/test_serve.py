@@ -89,6 +89,13 @@ def test_what_is_no_backplane_is_said_to_be_none(option: list[str]) -> None:
     assert b"--nats, --stream" in ran.stderr
 
 
+def test_events_are_stored_in_one_place(tmp_path: Path) -> None:
+    ran = rxhub("serve", "--nats", "nats://127.0.0.1:1", "--store", tmp_path / "events")
+    assert ran.returncode == 2
+    assert b"--nats, --store" in ran.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_store_is_printed_and_let_go_at_ctrl_c(tmp_path: Path) -> None:
     for _ in range(2):
         with serving("--store", tmp_path / "events") as process:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rxhub.errors import EventError, Refused
 from rxhub.event import Event
-from rxhub.expression import parse
+from rxhub.expression import Expression, parse
 from rxhub.server.envelope import read
 from rxhub.server.limits import Limits
 from rxhub.server.router import Router
@@ -266,3 +266,28 @@ def test_an_event_is_not_looked_into_for_minutes() -> None:
     assert routed(router, "a", [{"x": 5}] * 100_000) == ["b", "a"]
     router.leave(A)
     assert not router._looks
+
+
+def test_a_stream_that_numbers_its_events_anew_takes_the_beginnings_of_subscriptions_back() -> None:
+    class Nobody:
+        def add(self, id: object, expression: Expression, key: object = None) -> None: ...
+
+        def remove(self, key: object) -> None: ...
+
+    router: Router[Client] = Router(interests=Nobody())
+    early, late, waiting = Client("early"), Client("late"), Client("waiting")
+    router.subscribe(early, {"id": "1"}, "topic=a")(10)
+    router.subscribe(late, {"id": "2"}, "topic=a")(50)
+    admit = router.subscribe(waiting, {"id": "3"}, "topic=a")
+
+    def met(sequence: int) -> list[str]:
+        text = '{"name":"ftrack.event","args":[{"topic":"a"}]}'
+        return [client.name for client in router.route(read(text), text, sequence)]
+
+    assert met(50) == ["early"] and met(51) == ["early", "late"]
+    router.rewind(30)
+    assert met(10) == [] and met(11) == met(30) == ["early"] and met(31) == ["early", "late"]
+    router.rewind(0)
+    assert met(1) == ["early", "late"]
+    admit(5)
+    assert met(5) == ["early", "late"] and met(6) == ["early", "late", "waiting"]

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
@@ -60,8 +61,10 @@ class Wire:
 
     def receive(self, timeout: float = 20) -> str:
         """The next packet that is no heartbeat."""
+        end = monotonic() + timeout
         while True:
-            text = self.connection.recv(timeout)
+            # Heartbeats come all the time.
+            text = self.connection.recv(end - monotonic())
             assert isinstance(text, str)
             if text != "2::":
                 return text

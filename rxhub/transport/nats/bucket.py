@@ -14,11 +14,10 @@ from typing import Any
 from rxhub.errors import StreamError
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.storing import stored
-from rxhub.transport.nats.streams import NO_STREAM, ensured
+from rxhub.transport.nats.streams import NO_MESSAGE, NO_STREAM, ensured
 
 __all__ = ["Bucket"]
 
-_NO_MESSAGE = 10037
 _NO_RESPONDERS = 503
 _NANOSECONDS = 1_000_000_000
 _DUPLICATES = 120 * _NANOSECONDS
@@ -55,7 +54,7 @@ class Bucket:
         try:
             found = await self._link.ask(f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": self._subject(key)})
         except StreamError as error:
-            if error.number in (_NO_MESSAGE, NO_STREAM):
+            if error.number in (NO_MESSAGE, NO_STREAM):
                 return None
             raise
         message: dict[str, Any] = found["message"]

@@ -10,15 +10,16 @@ from rxhub.transport.nats.letter import DeadLetter, tokens_of
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.publishing import MESSAGE_ID
 from rxhub.transport.nats.storing import stored
-from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
-from rxhub.transport.nats.subjects import Subjects, consumer_name
+from rxhub.transport.nats.streams import NO_CONSUMER, NO_MESSAGE, NO_STREAM
+from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["ALL", "DeadLetters"]
 
 ALL = "all"
 
-_NO_MESSAGE = 10037
 _NO_SUCH_SEQUENCE = 10043
+# The server counts in 64 bits, and cannot read what lies beyond them.
+_MOST_LETTERS = 2**63
 
 T = TypeVar("T")
 
@@ -68,6 +69,7 @@ class DeadLetters:
         Args:
             group: whose; None is of all groups.
         """
+        _check_group(group)
         next_id = 1
         while (letter := self._caller.call(self._next(next_id, group))) is not None:
             yield letter
@@ -79,7 +81,7 @@ class DeadLetters:
         Raises:
             NotFoundError: if there is none of this id.
         """
-        letter = self._caller.call(self._next(_checked(id), None))
+        letter = self._caller.call(self._next(min(_checked(id), _MOST_LETTERS), None))
         if letter is None or letter.id != id:
             raise NotFoundError(f"There is no dead letter {id} in {self._stream}; it may have been retried or dropped.")
         return letter
@@ -120,6 +122,7 @@ class DeadLetters:
         Raises:
             NotFoundError: if there is none of this id.
         """
+        _check_group(group)
         if id != ALL:
             self._caller.call(self._delete(self.get(id).id))
             return 1
@@ -157,14 +160,15 @@ class DeadLetters:
         try:
             found = await self._caller.link.ask(f"STREAM.MSG.GET.{self._stream}", {"seq": id, "next_by_subj": filter})
         except StreamError as error:
-            if error.number in (NO_STREAM, _NO_MESSAGE):
+            if error.number in (NO_STREAM, NO_MESSAGE):
                 return None
             raise
         return DeadLetter.read(self._subjects, found["message"])
 
     async def _retry(self, letter: DeadLetter, known: set[str]) -> None:
         link, subjects = self._caller.link, self._subjects
-        name = consumer_name(letter.group)
+        # As the subject has it: of a letter with no room for more headers, that is all that is known of its group.
+        name = letter.subject.split(".")[2]
         if name not in known:
             try:
                 await link.ask(f"CONSUMER.INFO.{subjects.stream}.{name}")
@@ -187,11 +191,16 @@ class DeadLetters:
             await self._caller.link.ask(f"STREAM.MSG.DELETE.{self._stream}", {"seq": id})
         except StreamError as error:
             # Somebody else was quicker.
-            if error.number not in (_NO_MESSAGE, _NO_SUCH_SEQUENCE):
+            if error.number not in (NO_MESSAGE, _NO_SUCH_SEQUENCE):
                 raise
 
     async def _purge(self, body: dict[str, Any]) -> int:
         return (await self._caller.link.ask(f"STREAM.PURGE.{self._stream}", body))["purged"]
+
+
+def _check_group(group: object) -> None:
+    if group is not None and not isinstance(group, str):
+        raise TypeError(f"A group is known by its name, but {group!r} was given; None is all groups.")
 
 
 def _checked(id: object) -> int:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
 from concurrent.futures import Future
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rxhub.errors import EventError, HubConnectionError, ProtocolError, StreamError
 from rxhub.event import Event
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport import Sink
 from rxhub.transport.nats.cancelling import cancelled
-from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.notes import Notes
 from rxhub.transport.nats.ordered import Ordered, Place
-from rxhub.transport.nats.publishing import Publishing
+from rxhub.transport.nats.publishing import Publishing, horizon
 from rxhub.transport.nats.pulling import Message
 from rxhub.transport.nats.streams import configuration, ensured
+from rxhub.transport.nats.upkeep import Upkeep
 from rxhub.transport.payload import read_stored
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Life"]
 
-# Of the time for which the stream knows ids: how long one of them is sent again.
-_RESENT = 0.75
-_NANOSECONDS = 1_000_000_000
 # A filter that nobody needs any more is kept for that long: what it brings costs less than changing it.
 _LINGERING = 1.0
 # Seconds for JetStream to answer, after the server has let us in.
@@ -104,6 +100,10 @@ class Life:
                 logger.error("Connecting ends by a mistake of rxhub's own: %s", error, exc_info=error)
             transport.over(self)
             await self.link.close()
+            if transport.place is not None:
+                # The next attempt goes on where this one got to.
+                transport.place = self._place()
+                self._waiting.clear()
             transport.ended(sink, str(error), 1)
 
     async def _connect(self) -> None:
@@ -112,14 +112,13 @@ class Life:
         stream = transport.subjects.stream
         wanted = configuration(stream, replicas=link.replicas)
         info = await ensured(link, wanted)
-        horizon = _RESENT * info["config"]["duplicate_window"] / _NANOSECONDS
-        live = Ordered(stream, self._take, transport.filters.adopt, start=transport.place)
-        self._live, transport.place = live, None
-        link.attach(_Upkeep(wanted))
+        self._live = live = Ordered(stream, self._take, transport.filters.adopt, start=transport.place)
+        link.attach(Upkeep(wanted))
         link.attach(live)
         await self._settled(live)
-        link.attach(Publishing(transport.outbox, horizon, live))
+        link.attach(Publishing(transport.outbox, horizon(info["config"]), live))
         transport.playbacks.resume(link)
+        transport.place = None
         self._sink.changed(ConnectionState(Phase.CONNECTED))
 
     async def _settled(self, live: Ordered) -> None:
@@ -199,29 +198,17 @@ class Life:
             if self._lingering is not None:
                 self._lingering.cancel()
             transport.ended(self._sink)
+            transport.place = place if keep else None
             if keep:
                 transport.outbox.again(0.0)
-                transport.place = place
                 ended.set_result(None)
             else:
                 transport.settle_accounts(ended)
 
     def _place(self) -> Place | None:
         """Where the next life goes on: before what the hub had no room for."""
-        place = None if self._live is None else self._live.place
+        place = self._transport.place if self._live is None else self._live.place
         if place is not None and self._waiting:
-            return place._replace(sequence=self._waiting[0][0] - 1)
+            # Of a stream that was made anew meanwhile, less has come than that.
+            return place._replace(sequence=min(place.sequence, self._waiting[0][0] - 1))
         return place
-
-
-class _Upkeep:
-    """Makes the stream if a server is there again that has lost it; a part of a link."""
-
-    def __init__(self, wanted: Mapping[str, Any]) -> None:
-        self._wanted = wanted
-
-    async def run(self, line: Line) -> None:
-        """Once for each line: a stream that somebody deletes while it stands is not made again by us."""
-        await ensured(line, self._wanted)
-        # Until cancelled, and not until the line is gone: a part that comes back is done, and none of the next line's.
-        await asyncio.get_running_loop().create_future()

@@ -288,12 +288,17 @@ def _told(error: BaseException) -> str:
     return text or type(error).__name__
 
 
+_CREDENTIALS = (
+    "its user and password: EventHub(url, user, password), or --nats-user and RXHUB_NATS_PASSWORD for a command"
+)
+
+
 def _hint(why: str) -> str:
     if "authorization" in why.lower():
-        return ". Give the hub the user and password of the NATS server: EventHub(url, user, password)."
+        return f". Give {_CREDENTIALS}."
     if "reset by peer" in why.lower():
         # A server that refuses somebody says so and hangs up, and the second may be heard first.
-        return ". If the server runs, give the hub its user and password: EventHub(url, user, password)."
+        return f". If the server runs, give {_CREDENTIALS}."
     if "refused" in why or "Connect call failed" in why:
         return ". Is the server running there? `nats-server -js` starts one, as does `rxhub serve --store DIRECTORY`."
     return "" if why.endswith(".") else "."

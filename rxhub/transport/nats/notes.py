@@ -37,10 +37,13 @@ class Notes:
 
         Raises:
             ValueError: if there can be no such key.
+            TypeError: if it is no text.
             StreamError: if it is refused.
             HubConnectionError: if there is no answer.
         """
         key = _checked(key)
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"What is kept is a text, but {type(text).__name__} was given.")
         try:
             async with asyncio.timeout(_PATIENCE), self._order:
                 await self._bucket.put(key, text.encode())

@@ -2,15 +2,23 @@
 
 Theory of operation. The server is asked for a consumer that nobody acknowledges, in its memory, which numbers what it
 sends. A number that is missing, a consumer that is gone or a line that broke all lead to the same: another consumer
-is asked for, which begins behind the last event that was taken. So nothing is missed and nothing comes twice, whatever
-breaks, as long as the stream still holds it. In a cluster the consumer may live on a server that is behind the others,
-which then begins further back than it was asked to; what was taken before is passed over.
+is asked for, which begins behind the last event that was taken. So nothing is missed and nothing comes twice, whichever
+of them breaks, as long as the stream still holds it. In a cluster the consumer may live on a server that is behind the
+others, which then begins further back than it was asked to; what was taken before is passed over.
+
+That rests on sequences, and they begin anew with a stream that was made anew, and again behind the end that a server
+still has which has lost the rest. Reading then goes back, and whoever keeps sequences is told (`rewound`). A leader
+that is behind for longer than we wait looks the same: when it has caught up, what came between comes a second time.
+Going on would instead miss what is stored under those sequences if the rest is lost. Where so much was stored after a
+loss that the stream is as long again before we look, nothing tells of it; so nothing of ours is sent before that
+(`settled`).
 
 The filters may change meanwhile. Then, too, another consumer goes on behind the last event that was taken. It would
 bring history with it: of what was stored before the change it passes on only what the filters of that time would have
 let through. The boundary is the stream's last sequence at the moment of the change; whoever asks for a change is
 told when it is known (`settled`), since from then on whatever is stored will come. That does not wait for the reader,
-who may be held up by somebody who waits for just that.
+who may be held up by somebody who waits for just that. A reader that begins at the place of another one takes over its
+filters too; for what others want there is no history before the first look.
 
 What nobody wants any more may be left out, though it was stored while somebody did.
 """
@@ -35,7 +43,7 @@ from rxhub.transport.nats.filters import lets_through, merged
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling
 
-__all__ = ["Ordered", "Place", "consumer"]
+__all__ = ["Era", "Ordered", "Place", "consumer"]
 
 # Seconds after which the server forgets a consumer of a reader that is gone.
 _FORGOTTEN = 60
@@ -53,23 +61,28 @@ _NANOSECONDS = 1_000_000_000
 logger = logging.getLogger("rxhub")
 
 
+class Era(NamedTuple):
+    """The filters of the time before a change, and the last sequence of that time."""
+
+    last: int
+    filters: frozenset[str]
+
+
 class Place(NamedTuple):
     """Where a reader is.
 
     Attributes:
         sequence: behind which it goes on.
         stream: when its stream was made, by which one that was made anew is told.
+        filters: by which came whatever is stored; others bring nothing that is stored before they are in force. None is
+            not to know of any.
+        eras: earlier filters, as far as they are needed from `sequence` on.
     """
 
     sequence: int
     stream: str
-
-
-class _Era(NamedTuple):
-    """The filters of the time before a change, and the last sequence of that time."""
-
-    last: int
-    filters: frozenset[str]
+    filters: tuple[str, ...] | None = None
+    eras: tuple[Era, ...] = ()
 
 
 class Ordered:
@@ -82,6 +95,7 @@ class Ordered:
         start: the sequence to begin behind, the place where another reader was, or an aware time to begin at; None is
             from now on.
         ahead: how many messages may be under way.
+        rewound: called with a sequence if those behind it belong to other messages now than before.
 
     Attributes:
         position: the sequence of the last message that was taken; everything before it that matches was taken too.
@@ -96,13 +110,14 @@ class Ordered:
         *,
         start: int | Place | datetime | None = None,
         ahead: int = 512,
+        rewound: Callable[[int], object] | None = None,
     ) -> None:
         self.position: int | None = None
         self.promised: Sequence[str] | None = None
         self._made = ""
         self._since: datetime | None = None
         if isinstance(start, Place):
-            self.position, self._made = start
+            self.position, self._made = start.sequence, start.stream
         elif isinstance(start, int):
             self.position = start
         else:
@@ -113,8 +128,14 @@ class Ordered:
         self._give = take
         self._filters = filters
         self._ahead = ahead
+        self._rewound = rewound
         self._subjects: list[str] | None = None
-        self._eras: deque[_Era] = deque()
+        self._eras: deque[Era] = deque()
+        # That were over before all of their messages were dealt with.
+        self._past: deque[Era] = deque(maxlen=_MOST_ERAS)
+        if isinstance(start, Place) and start.filters is not None:
+            self._subjects = list(start.filters)
+            self._eras.extend(start.eras)
         self._pulling: Pulling | None = None
         # Up to where the present consumer may be read, once the filters have changed.
         self._limit: int | None = None
@@ -124,6 +145,8 @@ class Ordered:
         self._last_turn: int = 0
         self._changes = 0
         self._settled = 0
+        self._line: Line | None = None
+        self._has_looked = False
         self._counting = Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
@@ -132,8 +155,14 @@ class Ordered:
 
     @property
     def place(self) -> Place | None:
-        """Where it is; None if it has not begun."""
-        return None if self.position is None else Place(self.position, self._made)
+        """Where it is; None if it has not begun.
+
+        Its eras hold also for who goes back to a message that is not dealt with.
+        """
+        if self.position is None:
+            return None
+        filters = None if self._subjects is None else tuple(self._subjects)
+        return Place(self.position, self._made, filters, (*self._past, *self._eras))
 
     def done(self, count: int = 1) -> None:
         """So many messages were dealt with."""
@@ -155,19 +184,22 @@ class Ordered:
     @property
     def is_settled(self) -> bool:
         """Whether what is stored from now on comes by the present filters."""
-        return self._settled >= self._changes and self.promised is not None
+        return self._settled >= self._changes and self.promised is not None and self._has_looked
 
     async def settled(self) -> None:
         """Wait until all changes that were asked for hold for whatever is stored from then on."""
         wanted = self._changes
-        while self._settled < wanted or self.promised is None:
+        while self._settled < wanted or self.promised is None or not self._has_looked:
             self._told.clear()
             await self._told.wait()
 
     async def run(self, line: Line) -> None:
         """Read until cancelled."""
         self._loop = asyncio.get_running_loop()
+        if line is not self._line:
+            self._line, self._has_looked = line, False
         await self._look(line)
+        self._has_looked = True
         await self._delete(line)
         self._changed.set()
         marking = asyncio.create_task(self._mark(line))
@@ -198,7 +230,7 @@ class Ordered:
                 last,
                 known,
             )
-            self._rewind(min(self.position or 0, last))
+            self._rewind(last)
         elif last < self._known:
             last = self._known
         self._made, self._known = made, last
@@ -210,10 +242,20 @@ class Ordered:
         info = await line.ask(f"STREAM.INFO.{self._stream}")
         return info["state"]["last_seq"], info["created"], known
 
-    def _rewind(self, position: int) -> None:
-        self._eras.clear()
+    def _rewind(self, last: int) -> None:
+        """The sequences behind `last` are given to other messages."""
+        if self._pulling is not None:
+            # What it may still bring has sequences of before.
+            self._pulling.fail("the stream is another one, or shorter than it was")
+            self._pulling = None
+        for eras in (self._past, self._eras):
+            shorter = [era._replace(last=min(era.last, last)) for era in eras]
+            eras.clear()
+            eras.extend(shorter)
         if self.position is not None:
-            self.position = position
+            self.position = min(self.position, last)
+        if self._rewound is not None:
+            self._rewound(last)
 
     async def _mark(self, line: Line) -> None:
         """For each change, take the present end of the stream for the boundary."""
@@ -243,13 +285,14 @@ class Ordered:
             self._limit = boundary
         eras = self._eras
         if not eras or eras[-1].last < boundary:
-            eras.append(_Era(boundary, frozenset(self._subjects)))
+            eras.append(Era(boundary, frozenset(self._subjects)))
         while eras and not eras[0].filters:
             # Nobody wanted anything up to there.
-            self.position = max(self.position or 0, eras.popleft().last)
+            self.position = max(self.position or 0, eras[0].last)
+            self._end_era()
         if len(eras) > _MOST_ERAS:
             before, after = eras.popleft(), eras.popleft()
-            eras.appendleft(_Era(after.last, frozenset(merged(before.filters | after.filters))))
+            eras.appendleft(Era(after.last, frozenset(merged(before.filters | after.filters))))
 
     async def _go_on(self, line: Line) -> None:
         backoff = Backoff(0.02, 2.0)
@@ -330,12 +373,17 @@ class Ordered:
         self._known = max(self._known, sequence)
         if eras:
             while eras and eras[0].last < sequence:
-                eras.popleft()
+                self._end_era()
             if eras and not lets_through(eras[0].filters, message.subject):
                 pulling.done()
                 return
         self._held += 1
         self._give(message)
+
+    def _end_era(self) -> None:
+        if not self._held:
+            self._past.clear()
+        self._past.append(self._eras.popleft())
 
 
 async def consumer(

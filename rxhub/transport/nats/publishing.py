@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from hashlib import sha256
 from itertools import count
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from nats.aio.msg import Msg
@@ -30,7 +31,7 @@ from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.line import Line
 from rxhub.transport.outbox import Letter, Outbox
 
-__all__ = ["MESSAGE_ID", "Parcel", "Publishing", "Settling", "message_id"]
+__all__ = ["MESSAGE_ID", "Parcel", "Publishing", "Settling", "horizon", "message_id"]
 
 MESSAGE_ID = "Nats-Msg-Id"
 
@@ -41,6 +42,9 @@ PATIENCE = 5.0
 """Seconds after which a message without an answer is sent again; longer each time that none has come meanwhile."""
 
 _LONGEST_PATIENCE = 40.0
+# Of the time for which the stream knows ids: how long one of them is sent again.
+_RESENT = 0.75
+_NANOSECONDS = 1_000_000_000
 # Codes and numbers of answers that will be others soon: the cluster has no leader, the server is busy, or another copy
 # of the message is on its way through it.
 _FOR_NOW = (409, 429, 503)
@@ -123,6 +127,11 @@ def message_id(identifier: str) -> str:
     ):
         return identifier
     return _HASHED + sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def horizon(stream: Mapping[str, Any]) -> float:
+    """Seconds for which a message may be sent again into a stream of this configuration, and is not stored twice."""
+    return _RESENT * stream["duplicate_window"] / _NANOSECONDS
 
 
 class Publishing:

@@ -5,7 +5,8 @@ over. The next pull is sent when half of what may be under way has been done wit
 one. Idle heartbeats tell a consumer that has nothing from one that is gone: after two that are missing, it is asked
 again. The server ends a pull with a status, which tells how much of it will not come.
 
-What is under way is what was asked for and has not come, and what has come and is not done with.
+What is under way is what was asked for and has not come, and what has come and is not done with. It is bounded by bytes
+too, for the sake of large messages: a pull ends after so many, and none is sent while half as many are held.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ _ANSWER = 2.0
 # As many may be handled for minutes each.
 _FEW = 32
 _NANOSECONDS = 1_000_000_000
+# Of one pull; with two of them under way and half as much held, a reader may have some 160 MiB.
+_MOST_BYTES = 64 * 1024 * 1024
+# How the server tells that a pull has brought as many messages, or as many bytes, as it was to bring.
+_AS_ASKED = ("Batch Completed", "Message Size Exceeds MaxBytes")
 # A pull that was refused for a moment's reason, such as an election, is sent again after that.
 _PAUSE = 0.25
 
@@ -136,6 +141,8 @@ class Pulling:
         self._expires = expires
         self._is_drained = is_drained
         self._coming = 0
+        # Of what is held, as far as that is known: of what is done with, only the number is told.
+        self._bytes = 0
         self._wake = asyncio.Event()
         self._refused = ""
         self._paused = False
@@ -144,6 +151,7 @@ class Pulling:
 
     def done(self, count: int = 1) -> None:
         """So many messages less are held."""
+        self._bytes -= self._bytes * count // max(self.held, count, 1)
         self.held -= count
         if self._has_room:
             self._wake.set()
@@ -152,6 +160,8 @@ class Pulling:
     def _has_room(self) -> bool:
         """Whether to ask for more: of many at a time, or, where there are few, of each that there is room for."""
         ahead = self.ahead
+        if self._bytes > _MOST_BYTES // 2:
+            return False
         return self._coming + self.held <= (ahead // 2 if ahead > _FEW else ahead - 1)
 
     def fail(self, why: str) -> None:
@@ -204,6 +214,9 @@ class Pulling:
             # The server refuses more than half of what it expires after.
             "idle_heartbeat": int(min(_HEARTBEAT, 0.4 * self._expires) * _NANOSECONDS),
         }
+        if count * line.limit > _MOST_BYTES:
+            # The server counts what is around a message too, and would never send one that is larger than that.
+            request["max_bytes"] = max(_MOST_BYTES, 2 * line.limit)
         if self._group:
             request["group"] = self._group
             if self.pin:
@@ -234,6 +247,7 @@ class Pulling:
             self.pin = headers.get("Nats-Pin-Id", self.pin)
         self._coming -= 1
         self.held += 1
+        self._bytes += len(message.data)
         self._take(message)
 
     def _status(self, headers: Mapping[str, str]) -> None:
@@ -247,7 +261,7 @@ class Pulling:
         self._coming = max(0, self._coming - int(missing)) if missing.isdigit() else 0
         if status == "409" and "consumer deleted" in description.lower():
             self._refused = description
-        elif status not in ("404", "408", "423"):
+        elif status not in ("404", "408", "423") and not description.startswith(_AS_ASKED):
             # No leader, an election, a server that goes down, a limit of the consumer's.
             self._paused = True
         self._wake.set()

@@ -256,7 +256,7 @@ class _Once(Ordered):
         super().__init__(stream, take, lambda: filters, start=start, ahead=_AHEAD)
         self._made = made
 
-    def _rewind(self, position: int) -> None:
+    def _rewind(self, last: int) -> None:
         why = "the stream was deleted and made anew, or its server has lost the end of it"
         raise StreamError(404, NO_STREAM, why, f"a replay of {self._stream}")
 

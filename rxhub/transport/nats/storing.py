@@ -9,6 +9,7 @@ import msgspec
 import nats.errors
 
 from rxhub.errors import HubConnectionError, StreamError
+from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.link import Link
 
 __all__ = ["stored"]
@@ -16,8 +17,14 @@ __all__ = ["stored"]
 _PATIENCE = 5.0
 
 
-async def stored(link: Link, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> int:
+async def stored(at: Link | Line, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> int:
     """Publish into the stream that has a subject, and wait until it is stored.
+
+    Args:
+        at: the connection; a link without one is waited for, for five seconds.
+        subject: of the message.
+        payload: of the message.
+        headers: of the message.
 
     Returns:
         Its sequence; of the first copy, if the stream has one of the same message id.
@@ -26,7 +33,7 @@ async def stored(link: Link, subject: str, payload: bytes, headers: Mapping[str,
         StreamError: if the stream refuses it, or there is none.
         HubConnectionError: if there is no connection, or no answer within five seconds.
     """
-    line = await link.ready(_PATIENCE)
+    line = at if isinstance(at, Line) else await at.ready(_PATIENCE)
     try:
         answer = await line.client.request(
             subject, payload, timeout=_PATIENCE, headers=None if headers is None else dict(headers)

@@ -11,6 +11,7 @@ from rxhub.transport.nats.filters import lets_through
 __all__ = [
     "DUPLICATE_WINDOW",
     "NO_CONSUMER",
+    "NO_MESSAGE",
     "NO_STREAM",
     "Asking",
     "configuration",
@@ -27,6 +28,9 @@ NO_STREAM = 10059
 
 NO_CONSUMER = 10014
 """JetStream's number for "consumer not found"."""
+
+NO_MESSAGE = 10037
+"""JetStream's number for "no message found": there is none of this sequence or subject, or none any more."""
 
 _NAME_IN_USE = 10058
 _NO_CLUSTER = 10074

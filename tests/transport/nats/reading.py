@@ -98,7 +98,12 @@ class Reader:
     """
 
     def __init__(
-        self, at: Studio, *filters: str, start: int | Place | datetime | None = None, ahead: int = 512
+        self,
+        at: Studio,
+        *filters: str,
+        start: int | Place | datetime | None = None,
+        ahead: int = 512,
+        rewound: Callable[[int], object] | None = None,
     ) -> None:
         self.taken: list[int] = []
         self.messages: list[Message] = []
@@ -106,7 +111,7 @@ class Reader:
         self.held = False
         self._undone = 0
         self._stream = at.stream
-        self.ordered = Ordered(at.stream, self._take, self._subjects, start=start, ahead=ahead)
+        self.ordered = Ordered(at.stream, self._take, self._subjects, start=start, ahead=ahead, rewound=rewound)
 
     def change(self, *filters: str) -> None:
         self.filters = filters

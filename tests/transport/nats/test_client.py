@@ -139,7 +139,8 @@ def test_fifty_subscriptions_one_by_one_are_few_consumers(
     assert len(made) <= 25
 
 
-def test_a_jetstream_that_is_there_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever connects is let in, and then never answered by JetStream."""
     monkeypatch.setattr("rxhub.transport.nats.life._PATIENCE", 0.5)
     ask = line_module.Line.ask
 
@@ -150,7 +151,32 @@ def test_a_jetstream_that_is_there_and_never_answers(monkeypatch: pytest.MonkeyP
         return answer
 
     monkeypatch.setattr(line_module.Line, "ask", never)
+
+
+def test_a_jetstream_that_is_there_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    silence(monkeypatch)
     with started({"jetstream": {}}) as server, EventHub(server.url, stream="a") as hub:
         assert "JetStream does not answer" in refusal(hub)
         monkeypatch.undo()
         hub.connect()
+
+
+def test_what_is_stored_between_two_connections_comes_though_connecting_has_failed_in_between(
+    hub: EventHub, make: Callable[..., EventHub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make()
+    other.connect()
+    other.start()
+    got = noted(other)
+    published(hub, 1)
+    until(lambda: got == [1])
+    other.disconnect(unsubscribe=False, reconnect=True)
+    published(hub, 2)
+    with monkeypatch.context() as patch:
+        silence(patch)
+        assert "JetStream does not answer" in refusal(other)
+        published(hub, 3)
+    other.connect()
+    published(hub, 4)
+    until(lambda: len(got) >= 4)
+    assert got == [1, 2, 3, 4]

@@ -157,7 +157,7 @@ def test_letters_are_dropped_one_by_one_or_all_of_a_group_or_all(hub: EventHub) 
     assert hub.dead.drop("all") == 1 and values(hub) == []
 
 
-@pytest.mark.parametrize("id", [1, 99])
+@pytest.mark.parametrize("id", [1, 99, 10**30])
 def test_a_letter_that_is_not_there_is_told(hub: EventHub, id: int) -> None:
     bury(hub, "g", 1, 2)
     hub.dead.drop(1)
@@ -171,6 +171,13 @@ def test_what_is_no_id_is_told(hub: EventHub, id: Any) -> None:
     for act in (hub.dead.get, hub.dead.retry, hub.dead.drop):
         with pytest.raises(TypeError, match="known by a number"):
             act(id)
+
+
+def test_a_group_is_a_name(hub: EventHub) -> None:
+    other: Any = 3
+    for act in (lambda: hub.dead.drop("all", other), lambda: hub.dead.retry("all", other)):
+        with pytest.raises(TypeError, match="by its name"):
+            act()
 
 
 def test_a_hub_that_is_not_connected_says_so(nats: Nats) -> None:
@@ -190,6 +197,18 @@ def test_a_letter_without_any_headers_can_be_read_and_retried(hub: EventHub) -> 
     hub.process("topic=a", seen, group="g")
     hub.dead.retry(2)
     assert seen.wait(1) == [7]
+
+
+def test_a_letter_without_room_for_its_groups_name_is_retried_by_the_group(hub: EventHub) -> None:
+    name = "rendern & prüfen"
+    message = job(12).message
+    headers = headers_of(name, message, "reason", "", 3, room=0)
+    transport: Any = hub._link.transport
+    with hub.process("topic=a", seen := Seen(), group=name):
+        subject = subject_of(transport.subjects, name, message)
+        transport.call(stored(transport.link, subject.rpartition(".")[0] + ".a", b'{"topic":"a","data":{"value":7}}'))
+        assert len(headers) == 1 and hub.dead.retry(1) == 1
+        assert seen.wait(1) == [7]
 
 
 def test_a_letter_that_cannot_be_stored_leaves_the_event_where_it_is(

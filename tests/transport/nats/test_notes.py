@@ -6,11 +6,12 @@ import os
 import signal
 from collections.abc import Generator
 from time import monotonic
+from typing import Any
 
 import pytest
 
 from rxhub import Event, EventHub
-from rxhub.errors import HubConnectionError, NotDurable
+from rxhub.errors import HubClosed, HubConnectionError, NotDurable
 from rxhub.testing import Nats
 from rxhub.transport.nats import notes
 from tests.threads import LIMIT, until
@@ -77,10 +78,23 @@ def test_a_key_is_plain(hub: EventHub, key: str) -> None:
             asked.result(LIMIT)
 
 
+def test_only_a_text_is_kept(hub: EventHub) -> None:
+    number: Any = 3
+    with pytest.raises(TypeError, match="is a text, but int"):
+        hub.keep("a", number).result(LIMIT)
+
+
 def test_a_text_that_is_too_long_is_refused(hub: EventHub) -> None:
     with pytest.raises(HubConnectionError, match="not acknowledged"):
         hub.keep("a", "x" * 20_000_000).result(LIMIT)
     hub.keep("a", "short").result(LIMIT)
+
+
+def test_a_closed_hub_says_that_it_is(hub: EventHub) -> None:
+    hub.close()
+    for ask in (lambda: hub.keep("a", "text"), lambda: hub.kept("a"), hub.streams):
+        with pytest.raises(HubClosed):
+            ask()
 
 
 def test_a_hub_must_be_connected(nats: Nats) -> None:

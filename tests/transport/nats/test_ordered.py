@@ -219,6 +219,33 @@ def test_changes_far_behind_which_the_reader_is_are_few(server: PrivateServer) -
     asyncio.run(run())
 
 
+def test_at_the_place_of_another_reader_new_filters_bring_no_history(server: PrivateServer) -> None:
+    async def run() -> None:
+        async with studio(server) as at:
+            before = Reader(at, "a", ahead=4)
+            at.link.attach(before.ordered)
+            await before.ordered.settled()
+            before.held = True
+            await at.store("b", "a", "b", "a", "b", "c", "a")
+            await until(lambda: before.taken == [2, 4, 7])
+            before.change("a", "b")
+            await before.ordered.settled()
+            await at.store("b", "c")
+            await until(lambda: before.taken == [2, 4, 7, 8])
+            await at.link.detach(before.ordered)
+            await at.store("a", "b", "c")
+            # Two of those that were taken were not dealt with.
+            place = before.ordered.place
+            assert place is not None and place.sequence == 8
+            reader = Reader(at, "a", "b", "c", start=place._replace(sequence=3))
+            at.link.attach(reader.ordered)
+            await reader.ordered.settled()
+            await at.store("c")
+            await reader.has(4, 7, 8, 10, 11, 13)
+
+    asyncio.run(run())
+
+
 # What breaks
 
 
@@ -275,11 +302,13 @@ def test_a_stream_that_is_made_anew_is_read_from_its_beginning(
 ) -> None:
     async def run() -> None:
         async with studio(server) as at:
-            reader = Reader(at, "a")
+            ends: list[int] = []
+            reader = Reader(at, "a", rewound=ends.append)
             at.link.attach(reader.ordered)
             await reader.ordered.settled()
             await at.store("a", "a", "a")
             await reader.has(1, 2, 3)
+            assert not ends
             await at.delete()
             await until(lambda: "stream not found" in caplog.text)
             await at.make()
@@ -292,6 +321,7 @@ def test_a_stream_that_is_made_anew_is_read_from_its_beginning(
             await at.make()
             await at.store("a")
             await reader.has(1, 2, 3, 1, 3, 4, 5, 1)
+            assert ends == [0, 0]
 
     with caplog.at_level(logging.INFO):
         asyncio.run(run())
@@ -330,13 +360,14 @@ def test_a_server_that_has_lost_the_end_of_the_stream(
 ) -> None:
     monkeypatch.setattr(module, "_BETWEEN_LOOKS", 0.001)
     line: Any = Scripted(10)
-    reader = Ordered("a", print, list, start=Place(10, "then"))
+    ends: list[int] = []
+    reader = Ordered("a", print, list, start=Place(10, "then"), rewound=ends.append)
     asyncio.run(reader._look(line))
-    assert reader.position == 10
+    assert reader.position == 10 and not ends
     line.last = 7
     asyncio.run(reader._look(line))
     assert reader.position == 7, "8 will be another message"
-    assert "lost the rest" in caplog.text
+    assert ends == [7] and "lost the rest" in caplog.text
     # One that only has to catch up has lost nothing.
     reader = Ordered("a", print, list, start=Place(10, "then"))
     line.later = [8, 9, 10]

@@ -56,6 +56,33 @@ def test_as_many_as_may_be_under_way(server: PrivateServer, ahead: int) -> None:
     asyncio.run(run())
 
 
+def test_no_more_bytes_are_held_than_may_be(server: PrivateServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_BYTES", 1_000_000)
+
+    async def run() -> None:
+        async with studio(server) as at:
+            await durable(at)
+            line = await at.link.ready()
+            # One is as large as the server lets any be.
+            sizes = [100_000] * 60 + [line.limit] + [10] * 100
+            for size in sizes:
+                await line.client.request(f"{at.stream}.event.a", b"x" * size, timeout=LIMIT)
+            taken: list[Message] = []
+            pulling = Pulling(at.stream, "work", taken.append)
+            task = asyncio.create_task(pulling.run(line))
+            while len(taken) < len(sizes):
+                held = 0
+                while held < pulling.held or not held:
+                    held = pulling.held
+                    await asyncio.sleep(0.05)
+                assert sum(len(message.data) for message in taken[-held:]) <= 4 * line.limit
+                pulling.done(held)
+            assert [len(message.data) for message in taken] == sizes
+            await ended(task)
+
+    asyncio.run(run())
+
+
 def test_what_is_acknowledged_comes_no_more_and_what_is_not_comes_again(server: PrivateServer) -> None:
     async def run() -> None:
         async with studio(server) as at:
@@ -162,6 +189,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.client = self
+        self.limit = 1_000_000
         self.pulls: list[dict[str, Any]] = []
         self.meanwhile: Any = None
 

@@ -1,4 +1,4 @@
-"""What runs from a hub's `open` to its `close` on `nats://`."""
+"""Streams that are kept up from line to line."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import asyncio
 from rxhub.testing import Nats
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled
-from rxhub.transport.nats.life import _Upkeep
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.streams import configuration, ensured
+from rxhub.transport.nats.upkeep import Upkeep
 from tests.threads import LIMIT
 
 
@@ -19,7 +19,7 @@ def test_the_upkeep_of_a_stream_does_not_end_with_a_line_since_there_will_be_oth
         line = await Line.open(nats.url, address, "test")
         wanted = configuration(nats.stream)
         await ensured(line, wanted)
-        upkeep = asyncio.create_task(_Upkeep(wanted).run(line))
+        upkeep = asyncio.create_task(Upkeep(wanted).run(line))
         await line.ask(f"STREAM.INFO.{nats.stream}")
         await line.close()
         await asyncio.wait_for(line.gone, LIMIT)
