@@ -81,6 +81,14 @@ from hypothesis import find, strategies as st
 assert len(find(st.from_type(Event), lambda event: True).id) == 32
 """
 
+TYPES_OF_A_CHECKOUT = """
+from rxhub.expression import And, Condition, Expression, Not, Or
+from rxhub.testing import strategies
+from hypothesis import find, strategies as st
+for kind in (And, Or, Not, Condition, Expression):
+    assert str(find(st.from_type(kind), lambda tree: True))
+"""
+
 
 @pytest.fixture
 def installed(tmp_path: Path) -> dict[str, str]:
@@ -123,6 +131,13 @@ def test_naming_the_plugin_too_does_not_load_it_twice(tmp_path: Path, installed:
 
 def test_a_run_that_uses_none_of_it_imports_nothing(tmp_path: Path, installed: dict[str, str]) -> None:
     assert "1 passed" in pytest_in(tmp_path, installed, LIGHT)
+
+
+def test_hypothesis_learns_the_types_from_whoever_imports_the_strategies() -> None:
+    command = [sys.executable, "-W", "error", "-c", TYPES_OF_A_CHECKOUT]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("program", [TYPES, TYPES_LATER], ids=["Hypothesis first", "rxhub first"])
