@@ -17,14 +17,15 @@ Theory of operation.
    a list.
 5. In ftrack's dialect containment asks a list as a whole, so that a value in a list is another matter than a value
    alone. Where neither will do, the list is moved one level up, and each of its mappings holds one value. There, and
-   where the ways are too many, the answer may be that it is not known.
+   where the search takes too long, the answer may be that it is not known.
 
 Every candidate is tested by the expression before it is handed out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from rxhub.expression import Expression
@@ -42,6 +43,8 @@ ENVELOPE = {"topic": "text", "id": "text", "target": "text", "in_reply_to_event"
 """What an event holds under the keys that do not hold just anything."""
 
 _TURNS = 1 << 16
+_MOST_DEAD_ENDS = 3_000
+_FEW_DEAD_ENDS = 30
 _FIRST = First()
 
 
@@ -62,7 +65,7 @@ class Plan:
         self._clauses = Clauses(expression)
         self._consistency = Consistency(expression, envelope or {})
         self._demands: Mapping[Path, Demands] = {}
-        self._simplest = self._built(_FIRST, None, 0)
+        self._simplest = self._found()
 
     def candidate(self, choices: Choices, base: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A candidate that matches.
@@ -71,35 +74,48 @@ class Plan:
             choices: who decides between what would do.
             base: kept as far as the expression allows; what is kept is shared, not copied.
         """
-        turn = choices.number(0, _TURNS)
         # What was decided for one path may not go together with what was decided for another, or with the base.
-        for chosen, kept in ((choices, base), (choices, None), (_FIRST, base)):
-            try:
-                return self._built(chosen, kept, turn)
-            except (Unsatisfiable, Undecided):
-                continue
+        for demands in (*self._drawn(choices.number(0, _TURNS)), self._demands):
+            for chosen, kept in ((choices, base), (choices, None), (_FIRST, base)):
+                try:
+                    candidate = build(demands, chosen, kept)
+                except (Conflict, Undecided):
+                    continue
+                if self._expression.matches(candidate):
+                    return candidate
         return self._simplest
+
+    def _drawn(self, turn: int) -> Iterator[Mapping[Path, Demands]]:
+        """The first way of a turn, if it is soon found: one is known anyway."""
+        try:
+            yield from islice(self._ways(turn, _FEW_DEAD_ENDS), 1)
+        except Undecided:
+            return
 
     def leaves(self, key: str, value: object) -> bool:
         """Whether a value may stay at a key of the simplest candidate."""
         demands = self._demands.get((key,))
         return demands is None or demands.fits(value)
 
-    def _built(self, choices: Choices, base: Mapping[str, Any] | None, turn: int) -> dict[str, Any]:
+    def _ways(self, turn: int, dead_ends: int) -> Ways:
+        return Ways(self._clauses, self._consistency, turn, dead_ends)
+
+    def _found(self) -> dict[str, Any]:
+        """The simplest candidate, which is that of the first way that can be built."""
         undecided: Undecided | None = None
         conflict: Conflict | None = None
-        ways = Ways(self._clauses, self._consistency, turn)
+        ways = self._ways(0, _MOST_DEAD_ENDS)
         try:
             for demands in ways:
                 try:
-                    candidate = build(demands, choices, base)
+                    candidate = build(demands, _FIRST)
                 except Conflict as error:
                     conflict = error
                 except Undecided as error:
                     undecided = error
                 else:
                     if self._expression.matches(candidate):
-                        self._demands = self._demands or demands
+                        self._demands = demands
                         return candidate
                     undecided = Undecided("What was made to match it does not.")
         except Undecided as error:

@@ -11,7 +11,7 @@ Logemann and Loveland for one option of each, with the demands on paths in the p
    impossible, its opposite is known, and is held while the others are tried.
 
 A way that was left is never come back to, so the search ends; where it ends without a way, there is none. It can take
-long, as for every problem of this kind, and is given up after so many steps.
+long, as for every problem of this kind, and is given up after so many dead ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from rxhub.testing.verdicts import Undecided
 
 __all__ = ["Ways"]
 
-_MOST_STEPS = 4_000
 _MANY = 3
 """As many options left as more are not told apart from."""
 
@@ -65,16 +64,18 @@ class Ways:
         clauses: of the expression that is to hold.
         consistency: of its demands.
         turn: which alternatives come first.
+        dead_ends: how many there may be.
 
     Attributes:
         conflict: why the latest way was left.
         undecided: where a contradiction was neither found nor excluded.
     """
 
-    def __init__(self, clauses: Clauses, consistency: Consistency, turn: int) -> None:
+    def __init__(self, clauses: Clauses, consistency: Consistency, turn: int, dead_ends: int) -> None:
         self._clauses = clauses
         self._consistency = consistency
         self._turn = turn
+        self._dead_ends = dead_ends
         self._doubts = 0
         self.conflict: Conflict | None = None
         self.undecided: Undecided | None = None
@@ -83,17 +84,17 @@ class Ways:
         """The demands of each way, by path.
 
         Raises:
-            Undecided: if the search takes too many steps.
+            Undecided: if there are too many dead ends.
         """
         choices = [_Choice(_State({}, ()), (self._clauses.whole,), self._turn)]
-        steps = 0
+        dead_ends = 0
         while choices:
-            steps += 1
-            if steps > _MOST_STEPS:
-                raise Undecided(f"The search was given up after {_MOST_STEPS:,} steps.")
+            if dead_ends > self._dead_ends:
+                raise Undecided(f"The search was given up after {self._dead_ends:,} dead ends.")
             choice = choices[-1]
             state = self._tried(choice)
             if state is None:
+                dead_ends += 1
                 if not choice.untried:
                     choices.pop()
             elif state.still_open:
@@ -103,6 +104,7 @@ class Ways:
             else:
                 # Whether it is a way indeed is for others to say.
                 self._doubts += 1
+                dead_ends += 1
                 yield {path: self._consistency.demands(leaves) for path, leaves in state.held.items()}
 
     def _tried(self, choice: _Choice) -> _State | None:

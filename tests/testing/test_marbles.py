@@ -187,6 +187,13 @@ def test_a_bare_letter_is_what_was_published_under_it(marbles: Marbles) -> None:
     assert "  expected  b-a\n  found     a-b\n" in failure(marbles)
 
 
+def test_no_source_has_a_moment_0_that_it_cannot_have() -> None:
+    marbles = Marbles()
+    for write in (lambda: marbles.hot("^-^-a"), lambda: marbles.cold("-^-a"), lambda: marbles.publish("-^-a")):
+        with pytest.raises(ValueError, match="no marble diagram"):
+            write()
+
+
 def test_what_is_no_observable_is_refused_at_once() -> None:
     marbles = Marbles()
     with pytest.raises(TypeError, match="but 5 was given"):

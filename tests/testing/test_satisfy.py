@@ -194,3 +194,19 @@ def test_what_the_expression_leaves_alone_stays_real(event: Event) -> None:
     assert event.topic == "ftrack.update"
     assert event.source["user"]["username"]
     assert len(event.id) == 32
+
+
+def test_what_takes_a_search_is_drawn_as_fast_as_hypothesis_wants_it() -> None:
+    random = Random(3)
+    wanted = {n: random.random() < 0.5 for n in range(30)}
+    clauses = [
+        [(f"data.k{n}=true", wanted[n] is (place == 0 or random.random() < 0.5)) for place, n in enumerate(chosen)]
+        for chosen in (random.sample(range(30), 3) for _ in range(125))
+    ]
+    tree = parse(conjunction(clauses))
+
+    @given(events_matching(tree))
+    def drawn(event: Event) -> None:
+        assert tree.matches(event)
+
+    drawn()
