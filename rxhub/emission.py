@@ -40,7 +40,7 @@ class Emission(Mapping[str, Any]):
         self._stopped = False
 
     def stop(self) -> None:
-        """Let no later receiver get this emission."""
+        """Let no later receiver get this emission; a pipeline that was busy may come too late, see `Signal.on`."""
         self._stopped = True
 
     def is_stopped(self) -> bool:

@@ -30,6 +30,7 @@ __all__ = [
     "TooLate",
     "UsersError",
     "as_exception",
+    "told",
 ]
 
 
@@ -184,6 +185,16 @@ class UsersError(RxHubError, ValueError):
 
 class StoreError(RxHubError, RuntimeError):
     """The private NATS server of a directory cannot be started, or the directory not be used."""
+
+
+def told(error: BaseException) -> str:
+    """What an error says, as text that can be written anywhere, whatever its class or its message holds."""
+    try:
+        said = str(error)
+    except BaseException as raised:
+        said = f"its message cannot be read, since that raises {type(raised).__name__}"
+    # File names that are no UTF-8 come with halves of characters, which can be printed and sent nowhere.
+    return said.encode(errors="backslashreplace").decode()
 
 
 def as_exception(error: BaseException) -> Exception:

@@ -139,7 +139,7 @@ class Signal(Relay, Generic[P]):
 
         Returns:
             The receiver, so that `connect` serves as a decorator. Connecting a receiver (or a `dispatch_uid`) twice
-            for the same sender changes nothing.
+            for the same sender changes nothing, also with another `where` or `priority`.
 
         Raises:
             ExpressionError: if `where` does not parse.
@@ -346,6 +346,10 @@ class Signal(Relay, Generic[P]):
 
     def on(self, where: str | None = None, *, sender: Any = None, priority: float = 100) -> Observable[Emission]:
         """The emissions that match, for a pipeline with its place in the order.
+
+        A pipeline is told one thing at a time, and nobody waits for it. So what is sent while it is busy in another
+        thread, and what is sent within an emission of this signal, it is told afterwards, when the later receivers have
+        been called and `stop()` has no effect any more. A guard that must not be passed is a receiver, by `connect`.
 
         Args:
             where: a subscription, as in `connect`.

@@ -1,4 +1,4 @@
-"""What people write at a terminal for a place in time, a time span and a size."""
+"""What people write at a terminal for a place in time, a time span and a size, and how they read a size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import typer
 
-__all__ = ["duration", "moment", "size"]
+__all__ = ["duration", "moment", "shown_size", "size"]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
@@ -62,6 +62,15 @@ def size(text: str, option: str) -> int:
     if not count:
         raise typer.BadParameter(f"{text!r} is nothing at all.", param_hint=option)
     return count
+
+
+def shown_size(count: float) -> str:
+    """Bytes as `512B`, `5.2M`, `10G`."""
+    for unit in ("B", "K", "M", "G"):
+        if count < 1_024:
+            return f"{count:.3g}{unit}"
+        count /= 1_024
+    return f"{count:,.3g}T"
 
 
 def _duration(text: str) -> timedelta | None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import typer
 
 from rxhub.cli.doctor_environment import environment
+from rxhub.cli.doctor_nats import Credentials, system
 from rxhub.cli.doctor_server import server
 from rxhub.cli.finding import Finding, Verdict
+from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream
 from rxhub.cli.server import Key, Server, User
 from rxhub.cli.status import Status, ending
+from rxhub.transport.nats.address import SCHEMES
 
 __all__ = ["command"]
 
 _COLOURS = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.PROBLEM: "red"}
 _WIDTH = max(len(verdict.value) for verdict in Verdict)
+_NOBODY = Finding(
+    Verdict.NOTE, "no server was looked for", "Name one: --server, or FTRACK_SERVER; --nats, or RXHUB_NATS."
+)
 
 
 @ending
@@ -23,13 +30,25 @@ def command(
     server: Server = "",
     user: User = None,
     key: Key = None,
+    nats: Nats = "",
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
+    stream: Stream = "events",
 ) -> Status:
-    """Check versions, extras, and whether a server can be reached, takes the key, and has the same time.
+    """Check versions and extras; whether a server can be reached, takes the key, and has the same time; and NATS.
+
+    Of a NATS system: whether each of its servers can be reached and lets us in, whether it has JetStream, and whether
+    the stream is there, or may be made. Nothing is made or changed.
 
     Ends with 0 if there is no problem, with 1 if there is one, and with 2 after an error.
     """
     problems = 0
-    for finding in _findings(server, user, key):
+    for finding in chain(
+        environment(),
+        _server(server, user, key, stream),
+        _nats(nats, nats_user, nats_password, stream),
+        () if server or nats else (_NOBODY,),
+    ):
         verdict = finding.verdict
         typer.echo(f"{typer.style(verdict.value.ljust(_WIDTH), fg=_COLOURS[verdict])}  {_printable(finding.found)}")
         if finding.remedy:
@@ -38,12 +57,17 @@ def command(
     return Status.FAILED if problems else Status.MATCHED
 
 
-def _findings(url: str, user: str | None, key: str | None) -> Iterator[Finding]:
-    yield from environment()
-    if url:
+def _server(url: str, user: str | None, key: str | None, stream: str) -> Iterator[Finding]:
+    if url.partition("://")[0].lower() in SCHEMES:
+        yield from system(url, Credentials(user, key, "--user and --key, FTRACK_API_USER and FTRACK_API_KEY"), stream)
+    elif url:
         yield from server(url, user, key)
-    else:
-        yield Finding(Verdict.NOTE, "no server was looked for", "Name one: --server, or FTRACK_SERVER.")
+
+
+def _nats(url: str, user: str | None, password: str | None, stream: str) -> Iterator[Finding]:
+    if url:
+        options = "--nats-user and --nats-password, RXHUB_NATS_USER and RXHUB_NATS_PASSWORD"
+        yield from system(url, Credentials(user, password, options), stream)
 
 
 def _printable(text: str) -> str:

@@ -18,6 +18,7 @@ from time import time
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from rxhub.cli.doctor_clock import clock
 from rxhub.cli.finding import Finding, Verdict
 from rxhub.markup import one_line
 
@@ -25,8 +26,8 @@ __all__ = ["server"]
 
 _PATIENCE = 10.0
 """Seconds that the whole of it may take."""
-_CLOCK = 10.0
-"""Seconds by which two clocks may differ; a header of HTTP tells them in whole ones."""
+_CUT = 1.0
+"""Seconds: a header of HTTP tells the time in whole ones."""
 _HANDSHAKE = re.compile(r"[^:\s]+:\d*:\d*:[\w,-]+")
 _LONGEST = 1000  # bytes of an answer
 
@@ -66,7 +67,7 @@ def server(url: str, user: str | None, key: str | None, patience: float = _PATIE
         yield _unreached(place, error, patience)
         return
     yield from _judged(place, answer, user, key)
-    yield _clock(answer)
+    yield clock(_time(answer), _CUT, answer.asked, answer.answered)
 
 
 def _parts(url: str) -> SplitResult | Finding:
@@ -78,7 +79,7 @@ def _parts(url: str) -> SplitResult | Finding:
             Verdict.PROBLEM, f"{one_line(url, 80)!r} is no address: {error}", "Give one such as https://studio.example."
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        remedy = "Give the server as http://host:port or https://host."
+        remedy = "Give the server as http://host:port or https://host, or a NATS server as nats://host:port."
         return Finding(Verdict.PROBLEM, f"{one_line(url, 80)!r} is no address of a server", remedy)
     return parts
 
@@ -185,16 +186,8 @@ def _judged(place: str, answer: _Answer, user: str | None, key: str | None) -> I
             yield Finding(Verdict.NOTE, "no user and key were given, and it asks for none")
 
 
-def _clock(answer: _Answer) -> Finding:
-    """How far the clock here is from the server's, which told its time between our asking and its answer."""
+def _time(answer: _Answer) -> float | None:
     try:
-        theirs = parsedate_to_datetime(answer.date or "").timestamp()
+        return parsedate_to_datetime(answer.date or "").timestamp()
     except (TypeError, ValueError, OverflowError):
-        return Finding(Verdict.NOTE, "it does not tell its time, so the clocks cannot be compared")
-    # It was cut to whole seconds.
-    ahead = max(0.0, answer.asked - (theirs + 1)) - max(0.0, theirs - answer.answered)
-    if abs(ahead) <= _CLOCK:
-        return Finding(Verdict.OK, "the clock here agrees with the server's")
-    way = "ahead of" if ahead > 0 else "behind"
-    remedy = "Let both keep time by NTP; times of events cannot be compared otherwise, and tokens expire early or late."
-    return Finding(Verdict.PROBLEM, f"the clock here is {abs(ahead):.0f} s {way} the server's", remedy)
+        return None

@@ -8,7 +8,7 @@ from typing import Annotated, cast
 
 import typer
 
-from rxhub.cli.amounts import duration, size
+from rxhub.cli.amounts import duration, shown_size, size
 from rxhub.cli.nats import Nats, NatsPassword, NatsUser, asked
 from rxhub.cli.status import Status, complain, ending
 from rxhub.columns import columns
@@ -23,7 +23,6 @@ group = typer.Typer(invoke_without_command=True)
 _STREAMS = ("stream", "events", "size", "from", "to", "kept for", "kept up to", "copies", "dead letters")
 _GROUPS = ("group", "of stream", "waiting", "pending", "repeated")
 _EXISTS = 10058
-_UNITS = ("B", "K", "M", "G", "T")
 
 
 @group.callback()
@@ -129,11 +128,11 @@ def _row(state: StreamState) -> tuple[str, ...]:
     return (
         state.name,
         f"{state.messages:,}",
-        _size(state.bytes),
+        shown_size(state.bytes),
         _time(state.first),
         _time(state.last),
         _span(state.max_age) if state.max_age else "",
-        _size(state.max_bytes) if state.max_bytes >= 0 else "",
+        shown_size(state.max_bytes) if state.max_bytes >= 0 else "",
         f"{state.replicas}",
         f"{state.dead:,}" if state.dead else "",
     )
@@ -153,11 +152,3 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * length or seconds == length:
             return f"{seconds / length:.3g}{unit}"
     return f"{seconds:g}s"
-
-
-def _size(count: float) -> str:
-    for unit in _UNITS[:-1]:
-        if count < 1_024:
-            return f"{count:.3g}{unit}"
-        count /= 1_024
-    return f"{count:,.3g}{_UNITS[-1]}"

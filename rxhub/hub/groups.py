@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from rxhub.errors import HubClosed
@@ -98,7 +99,7 @@ class Groups(Parts):
                 another one takes its place, and what it returns one day is logged.
             sequential: handle one event at a time in the whole group, in the order in which they were published; a
                 failing one holds up the others.
-            concurrency: how many handlers run at a time in this process.
+            concurrency: how many handlers run at a time in this process, 1,000 at most.
             key: a dotted path such as `data.entities.entityId`. Events that have a value in common there are handled
                 one after the other, in the order in which they were published; others at the same time. One process of
                 the group handles all events then, and another one takes over when it is gone.
@@ -121,6 +122,7 @@ class Groups(Parts):
             StreamError: if it does not do what it is asked for.
             HubClosed: if the hub was closed.
             ValueError: if an argument is out of range, or two exclude each other.
+            TypeError: if the handler is none, or a generator function, which does nothing when it is called.
         """
         from rxhub.transport.nats.processing.plan import made
 
@@ -141,6 +143,8 @@ class Groups(Parts):
         def begin(handler: Handler) -> Processing:
             if not callable(handler):
                 raise TypeError(f"A handler must be callable, but {type(handler).__name__} was given.")
+            if isgeneratorfunction(handler) or isasyncgenfunction(handler):
+                raise TypeError(f"{handler!r} has a yield, so calling it runs nothing of it, and no event was handled.")
             self._publisher.check_open()
             processing = transport.process(plan, handler, since, replace, self._has_ended)
             self._processings.add(processing)

@@ -209,7 +209,7 @@ class TestVersions:
 
 
 def doctor(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FTRACK_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FTRACK_", "RXHUB_"))}
     return subprocess.run(
         [*COMMAND, "doctor", *arguments],
         env={**clean, **variables},
@@ -237,4 +237,7 @@ class TestTheCommand:
     def test_without_a_server_looks_at_the_environment_alone(self) -> None:
         ran = doctor()
         assert ran.returncode == 0
-        assert "note     no server was looked for\n         Name one: --server, or FTRACK_SERVER.\n" in ran.stdout
+        assert (
+            "note     no server was looked for\n         Name one: --server, or FTRACK_SERVER; --nats, or RXHUB_NATS.\n"
+            in ran.stdout
+        )

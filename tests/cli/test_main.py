@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +35,41 @@ def test_without_its_dependencies_it_says_in_a_line_what_to_install(missing: str
     assert ran.returncode == 2
     assert ran.stdout == ""
     assert ran.stderr == f"rxhub: this needs {missing}: pip install 'rxhub[cli]'\n"
+
+
+def without(missing: Iterable[str], code: str) -> subprocess.CompletedProcess[str]:
+    hiding = f"import sys; sys.modules.update(dict.fromkeys({sorted(missing)!r})); "
+    return subprocess.run([sys.executable, "-c", hiding + code], check=False, capture_output=True, text=True)
+
+
+CORE = {
+    re.split(r"[^\w-]", requirement, maxsplit=1)[0]: requirement
+    for requirement in tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "dependencies"
+    ]
+}
+COMMANDS = {
+    # One that needs it, where not all do.
+    "lark": ["explain", "topic=studio.* and not data.frames > 3"],
+    "websockets": ["listen", "topic=*", "--server", "http://127.0.0.1:1"],
+}
+
+
+@pytest.mark.parametrize("missing", CORE)
+def test_without_what_rxhub_itself_needs_it_says_in_a_line_what_to_install(missing: str) -> None:
+    arguments = ["rxhub", *COMMANDS.get(missing, ["doctor"])]
+    ran = without([missing], f"sys.argv = {arguments}; from _rxhub_command import main; sys.exit(main())")
+    assert ran.stderr == f"rxhub: this needs {missing}: pip install rxhub\n"
+    assert (ran.returncode, ran.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "command", [["doctor"], ["--help"], ["explain", "topic=a"], ["serve"], ["streams", "add", "x"]]
+)
+def test_every_command_names_all_that_is_missing(command: list[str]) -> None:
+    ran = without(CORE, f"sys.argv = {['rxhub', *command]}; from _rxhub_command import main; sys.exit(main())")
+    assert ran.stderr == "rxhub: this needs reactivex, lark, msgspec, websockets: pip install rxhub\n"
+    assert (ran.returncode, ran.stdout) == (2, "")
 
 
 def test_importing_the_command_imports_no_dependency_of_it() -> None:

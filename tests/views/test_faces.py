@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 
-from rxhub import Event, EventHub, Signal
-from rxhub.expression import explain, parse
-from rxhub.jupyter import watch
+from rxhub import Delivery, Emission, Event, EventHub, Outcome, Signal, Subscriber
+from rxhub.expression import Explanation, explain, parse
+from rxhub.jupyter import Watch, watch
+from rxhub.plugins import PluginReport
+from rxhub.seats import Connection
+from rxhub.testing import Recording
+from rxhub.views.page import Page
 from tests.expression.strategies import any_candidates, any_trees
 from tests.views.test_page import elements
 
@@ -21,6 +27,7 @@ EVENTS = [
     for line in (Path(__file__).parents[1] / "data" / "events.jsonl").read_text().splitlines()
 ]
 SECRET = "hunter2"
+EXPRESSIONS = ["a=1", "a=1 and b=1", "a=1 or b=1", "not a=1"]
 
 
 def text(thing: Any) -> str:
@@ -221,3 +228,41 @@ def test_nothing_subscribes_or_changes_by_being_shown(hub: EventHub) -> None:
     assert before[1] == approved.connections
     assert not hub.deliveries.observers  # type: ignore[attr-defined]
     assert not hub.events.observers
+
+
+class TestThePageOnNotebooks:
+    """It says which objects show themselves, and which do not."""
+
+    PAGE = (Path(__file__).parents[2] / "docs" / "notebooks.md").read_text()
+    SHOWN: Mapping[str, tuple[type, ...]] = {
+        "`Event`": (Event,),
+        "an expression, from `parse(...)`": tuple(type(parse(text)) for text in EXPRESSIONS),
+        "`explain(...)`": (Explanation,),
+        "`EventHub`": (EventHub,),
+        "a subscriber": (Subscriber,),
+        "`Delivery`": (Delivery,),
+        "`Signal`": (Signal,),
+        "a recorded stream, from `record(...)` or `recorded(...)`": (Recording, Page),
+        "`watch(...)`": (Watch,),
+    }
+
+    def test_names_those_that_do(self) -> None:
+        (rows,) = re.findall(r"\|---\|---\|\n((?:\|.*\n)+)", self.PAGE)
+        assert [row.split("|")[1].strip() for row in rows.splitlines()] == list(self.SHOWN)
+        for kinds in self.SHOWN.values():
+            assert all(hasattr(kind, "_repr_mimebundle_") for kind in kinds)
+
+    def test_names_those_that_do_not(self) -> None:
+        (told,) = re.findall(r"(?s)Everything else is shown as Python shows it.*?\n\n", self.PAGE)
+        for kind in (Emission, Outcome, Connection, PluginReport):
+            assert f"`{kind.__name__}`" in told
+            assert not hasattr(kind, "_repr_mimebundle_")
+        with EventHub() as hub:
+            for name, thing in {
+                "hub.events": hub.events,
+                "hub.on(...)": hub.on("topic=a"),
+                "signal.of(...)": Signal("s").of(None),
+                "hub.describe()": hub.describe(),
+            }.items():
+                assert f"`{name}`" in told
+                assert not hasattr(thing, "_repr_mimebundle_")

@@ -7,9 +7,10 @@
 Django itself is imported when something of it is needed, never by importing this.
 """
 
-from rxhub.compat.django.database import DatabaseSignals, database_signals, publish_database_signals
+from rxhub.compat.django.database import DatabaseSignals, database_signals
 from rxhub.compat.django.installation import install, uninstall
 from rxhub.compat.django.observe import observe
+from rxhub.compat.django.publishing import publish_database_signals
 from rxhub.compat.django.signal import Signal, receiver
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What happens to users, groups and roles in Django's database, as signals and as events of a hub.
+"""What happens to users, groups and roles in Django's database, as signals.
 
 Django tells of saves, deletions and memberships with the instance itself in hand. What leaves here is plain data that
 may go anywhere: the primary key, the natural key (the username), and what kind of change it was. Values of fields are
@@ -17,11 +17,9 @@ from importlib import import_module
 from itertools import count
 from typing import Any
 
-from rxhub.event import Event
-from rxhub.hub import EventHub
 from rxhub.signal import Signal
 
-__all__ = ["DatabaseSignals", "database_signals", "publish_database_signals"]
+__all__ = ["DatabaseSignals", "database_signals", "models_of"]
 
 logger = logging.getLogger("rxhub")
 
@@ -97,6 +95,9 @@ def database_signals(*models: Any, prefix: str = "django") -> DatabaseSignals:
     (whether it is one of the related) and `using`. `group.user_set.add(user)` tells the same as
     `user.groups.add(group)`; a `clear` tells who was cleared.
 
+    Receivers that are connected to them are called in the thread and inside the transaction of whoever saves. Pipelines
+    are too, unless they are busy in another thread, which then tells them afterwards; see `observe`.
+
     `key` is the natural key as a list (`["jane"]` for a user), None if the model has none. A primary key that JSON
     does not know is its text.
 
@@ -112,47 +113,17 @@ def database_signals(*models: Any, prefix: str = "django") -> DatabaseSignals:
         django.core.exceptions.AppRegistryNotReady: before `django.setup()`; `AppConfig.ready` is the place to call it.
         LookupError: if there is no model of this name.
     """
+    return DatabaseSignals(models_of(models), prefix)
+
+
+def models_of(models: Iterable[Any]) -> list[Any]:
+    """The models of these names; those of users, groups and roles, if there are none."""
     apps = import_module("django.apps").apps
-    if not models:
+    named: list[Any] = list(models)
+    if not named:
         auth: Any = import_module("django.contrib.auth")
-        models = (auth.get_user_model(), "auth.Group", "auth.Permission")
-    return DatabaseSignals([apps.get_model(model) if isinstance(model, str) else model for model in models], prefix)
-
-
-def publish_database_signals(
-    hub: EventHub, *models: Any, prefix: str = "django", on_commit: bool = True
-) -> DatabaseSignals:
-    """Publish what `database_signals` tells: the topic is the signal's name, the data what it was sent with.
-
-    Whatever publishing raises (a full inbox, a closed hub) is logged and breaks no save.
-
-    Args:
-        hub: where to.
-        models: as of `database_signals`.
-        prefix: what the topics begin with.
-        on_commit: publish when the transaction is committed, in the order of sending; what is rolled back is never
-            published. With False each is published at once, before it is known what becomes of it.
-
-    Returns:
-        The signals; `dispose()` ends the publishing too.
-    """
-    transaction = import_module("django.db.transaction")
-
-    def publish(signal: Signal[...], sender: object, **data: Any) -> None:  # noqa: ARG001 - a receiver's arguments
-        event = Event(signal.name, data=data)
-
-        def publish_event() -> None:  # no partial: Django logs the name of one that fails
-            hub.publish(event)
-
-        if on_commit:
-            transaction.on_commit(publish_event, using=data["using"], robust=True)
-        else:
-            publish_event()
-
-    signals = database_signals(*models, prefix=prefix)
-    for signal in signals.values():
-        signal.connect(publish, weak=False)
-    return signals
+        named = [auth.get_user_model(), "auth.Group", "auth.Permission"]
+    return [apps.get_model(model) if isinstance(model, str) else model for model in named]
 
 
 def _family(model: Any) -> list[Any]:

@@ -22,8 +22,12 @@ def observe(signal: Any, *, sender: Any = None) -> Observable[Emission]:
     """The emissions of one of Django's signals: `observe(post_save).pipe(where("sender=User and created=true"))`.
 
     It connects to the signal when it is first subscribed to and leaves with the last subscription. An observer that
-    raises is logged, and breaks neither the save nor the other observers. Pipelines run where and when Django sends: in
-    its thread, inside its transaction.
+    raises is logged, and breaks neither the save nor the other observers.
+
+    Pipelines run where and when Django sends, in its thread and inside its transaction, with one exception: a pipeline
+    is told one thing at a time, and nobody waits for it, which could be a deadlock with what a database has locked.
+    What is sent while it is busy in another thread it is told by that thread, afterwards and outside of the sender's
+    transaction. What must happen inside is a plain receiver, by Django's own `connect`.
 
     Args:
         signal: `django.db.models.signals.post_save`, or any other `django.dispatch.Signal`.

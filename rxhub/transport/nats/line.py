@@ -24,7 +24,7 @@ from rxhub.transport.loop import cut
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled
 
-__all__ = ["Line"]
+__all__ = ["Line", "Unreachable"]
 
 # Seconds for each step of the handshake.
 _PATIENCE = 3
@@ -38,6 +38,23 @@ _MOST_PENDING = 1_000_000
 _DENIED = re.compile(r'permissions violation for publish to "([^"]+)"')
 
 logger = logging.getLogger("rxhub")
+
+
+class Unreachable(HubConnectionError):
+    """There is no connection to one server; its cause is what the network or the server said.
+
+    Attributes:
+        server: its URL, without credentials.
+        why: in words.
+    """
+
+    def __init__(self, server: str, why: str) -> None:
+        super().__init__(server, why)
+        self.server = server
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"Cannot connect to NATS at {self.server}: {self.why}{_hint(self.why)}"
 
 
 class Line:
@@ -56,6 +73,7 @@ class Line:
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.denied: Callable[[str], object] | None = None
         self._trouble = ""
+        self._noted: Exception | None = None
         self._watching: asyncio.Task[None] | None = None
 
     @classmethod
@@ -68,7 +86,7 @@ class Line:
             name: of the connection, as the server's statistics show it.
 
         Raises:
-            HubConnectionError: if it cannot be reached or does not let us in; says why.
+            Unreachable: if it cannot be reached or does not let us in; says why.
         """
         line = cls(server)
 
@@ -108,7 +126,9 @@ class Line:
         except Exception as error:
             # Any at all: what is no NATS server answers what its client does not expect.
             await line.close()
-            raise HubConnectionError(f"Cannot connect to NATS at {server}: {line._why(error)}") from error
+            # Of a first connection nats-py says only that there is no server, and tells the reason to its callback.
+            cause = line._noted if isinstance(error, nats.errors.NoServersError) and line._noted is not None else error
+            raise Unreachable(server, line._why(error)) from cause
         except BaseException:
             await line.close()
             raise
@@ -126,6 +146,16 @@ class Line:
         transport = cast("Any", self.client)._transport
         writer = getattr(transport, "_io_writer", None)
         return writer is not None and writer.get_extra_info("ssl_object") is not None
+
+    @property
+    def version(self) -> str:
+        """Of the server."""
+        return str(cast("Any", self.client)._server_info.get("version", ""))
+
+    @property
+    def asks_who_we_are(self) -> bool:
+        """Whether the server lets in only those it knows."""
+        return bool(cast("Any", self.client)._server_info.get("auth_required"))
 
     @property
     def limit(self) -> int:
@@ -242,7 +272,7 @@ class Line:
         await cancelled(client._ping_interval_task, client._flusher_task, client._reading_task, *readers)
 
     async def _note(self, error: Exception) -> None:
-        self._trouble = _told(error)
+        self._trouble, self._noted = _told(error), error
         if isinstance(error, (nats.errors.Error, OSError, TimeoutError)):
             logger.debug("NATS at %s: %s", self.server, self._trouble)
             if self.denied is not None and (found := _DENIED.search(self._trouble)):
@@ -251,7 +281,7 @@ class Line:
             logger.error("A mistake of rxhub's own: %s", self._trouble, exc_info=error)
 
     def _why(self, error: Exception) -> str:
-        """Why there is no connection, and what to do."""
+        """Why there is no connection."""
         if isinstance(error, nats.errors.SecureConnWantedError):
             return "it does not offer TLS, and nothing was said to it. Use nats:// if the network is trusted."
         if isinstance(error, nats.errors.NoServersError):
@@ -262,7 +292,7 @@ class Line:
             why = _told(error)
         else:
             why = f"what it says is not what a NATS server says ({_told(error)})."
-        return f"{why}{_hint(why)}"
+        return why
 
     async def _watch(self) -> None:
         """Notice that the client has closed itself, which it does not tell if an error came while it hung up."""
@@ -294,6 +324,7 @@ _CREDENTIALS = (
 
 
 def _hint(why: str) -> str:
+    """What to do, as the end of the sentence."""
     if "authorization" in why.lower():
         return f". Give {_CREDENTIALS}."
     if "reset by peer" in why.lower():

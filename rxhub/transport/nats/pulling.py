@@ -23,7 +23,7 @@ from rxhub.errors import StreamError
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
 
-__all__ = ["ConsumerGone", "Message", "Pulling"]
+__all__ = ["ConsumerGone", "Message", "PullRefused", "Pulling"]
 
 _EXPIRES = 30.0
 # A consumer of one copy dies with its server, and nothing but silence tells of that.
@@ -47,6 +47,13 @@ class ConsumerGone(StreamError):
 
     def __init__(self, consumer: str, why: str) -> None:
         super().__init__(404, NO_CONSUMER, why, f"a pull of {consumer}")
+
+
+class PullRefused(StreamError):
+    """The consumer is there, and does not take what is asked of it: it is another one than was thought."""
+
+    def __init__(self, consumer: str, why: str) -> None:
+        super().__init__(400, 0, why, f"a pull of {consumer}")
 
 
 class Message:
@@ -144,6 +151,7 @@ class Pulling:
         # Of what is held, as far as that is known: of what is done with, only the number is told.
         self._bytes = 0
         self._wake = asyncio.Event()
+        self._gone = ""
         self._refused = ""
         self._paused = False
         self._heard = False
@@ -166,7 +174,7 @@ class Pulling:
 
     def fail(self, why: str) -> None:
         """Have `run` end as if the consumer were gone."""
-        self._refused = why
+        self._gone = why
         self._wake.set()
 
     def finish(self) -> None:
@@ -179,17 +187,20 @@ class Pulling:
 
         Raises:
             ConsumerGone: if it is there no more.
+            PullRefused: if it does not take such pulls.
         """
         inbox = line.inbox()
-        self._coming, self._refused, self._paused = 0, "", False
+        self._coming, self._gone, self._refused, self._paused = 0, "", "", False
         end = await line.subscribe(inbox, self._receive, self._is_drained)
         try:
             while not self._is_finished:
                 # First: what happens while something below is awaited is looked at by the next turn.
                 self._wake.clear()
                 self._heard = False
+                if self._gone:
+                    raise ConsumerGone(self._consumer, self._gone)
                 if self._refused:
-                    raise ConsumerGone(self._consumer, self._refused)
+                    raise PullRefused(self._consumer, self._refused)
                 if self._paused:
                     self._paused = False
                     await self._check(line)
@@ -260,6 +271,8 @@ class Pulling:
         missing = headers.get("Nats-Pending-Messages", "")
         self._coming = max(0, self._coming - int(missing)) if missing.isdigit() else 0
         if status == "409" and "consumer deleted" in description.lower():
+            self._gone = description
+        elif status == "400":
             self._refused = description
         elif status not in ("404", "408", "423") and not description.startswith(_AS_ASKED):
             # No leader, an election, a server that goes down, a limit of the consumer's.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.filters import lets_through
@@ -14,10 +14,12 @@ __all__ = [
     "NO_MESSAGE",
     "NO_STREAM",
     "Asking",
+    "Unfit",
     "configuration",
     "dead",
     "ensured",
     "last_sequence",
+    "unfit",
 ]
 
 DUPLICATE_WINDOW = 20 * 60.0
@@ -102,20 +104,40 @@ async def ensured(asking: Asking, wanted: Mapping[str, Any]) -> dict[str, Any]:
         if error.number != NO_STREAM:
             raise
         found = await _made(asking, name, wanted)
-    config = found["config"]
+    if (reason := unfit(found["config"], wanted)) is not None:
+        raise HubConnectionError(f"{reason.found} {reason.remedy}")
+    return found
+
+
+class Unfit(NamedTuple):
+    """Why a stream cannot be used, and what to do; whole sentences."""
+
+    found: str
+    remedy: str
+
+
+def unfit(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> Unfit | None:
+    """Why a stream that is there cannot stand for the one that is wanted; None if it can.
+
+    Args:
+        config: how it was made, by whomever.
+        wanted: as `configuration` and its kin say.
+    """
+    name = wanted["name"]
     stored = frozenset(config.get("subjects") or ())
     missing = [subject for subject in wanted["subjects"] if not lets_through(stored, subject)]
     if missing:
-        raise HubConnectionError(
-            f"The stream {name} was not made by rxhub: it does not store {', '.join(missing)}. Give the hub another "
-            "stream=…, or add these subjects to it."
+        return Unfit(
+            f"The stream {name} was not made by rxhub: it does not store {', '.join(missing)}.",
+            "Give the hub another stream=…, or add these subjects to it.",
         )
     if config.get("no_ack") or config.get("retention", "limits") != "limits":
-        raise HubConnectionError(
+        return Unfit(
             f"The stream {name} was not made by rxhub: it is one that confirms nothing, or that forgets what somebody "
-            "has read (no_ack, retention). Give the hub another stream=…."
+            "has read (no_ack, retention).",
+            "Give the hub another stream=….",
         )
-    return found
+    return None
 
 
 async def _made(asking: Asking, name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,9 @@ import logging
 
 import pytest
 
-from rxhub import EventHub
+from rxhub import Event, EventHub
 from rxhub.compat.django import database_signals, publish_database_signals
+from rxhub.errors import HubClosed
 
 pytestmark = [
     pytest.mark.usefixtures("database"),
@@ -135,14 +136,106 @@ def test_the_transaction_of_the_database_that_was_written_counts(hub, published,
 
 
 @pytest.mark.parametrize("on_commit", [True, False])
-def test_a_hub_that_refuses_breaks_no_save(hub, caplog, on_commit, disposed):
+def test_a_hub_that_refuses_breaks_no_save(caplog, on_commit, disposed):
     from django.contrib.auth.models import User
 
-    disposed(publish_database_signals(hub, on_commit=on_commit))
-    hub.close()
-    with caplog.at_level(logging.CRITICAL, "rxhub"), caplog.at_level(logging.CRITICAL, "django.db.backends.base"):
-        user()
+    with EventHub(inbox=1, overflow="error") as full:
+        full.publish(Event("the only place"))
+        disposed(publish_database_signals(full, on_commit=on_commit))
+        with caplog.at_level(logging.CRITICAL, "rxhub"), caplog.at_level(logging.CRITICAL, "django.db.backends.base"):
+            user()
+        full.drain()
     assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize("on_commit", [True, False])
+def test_it_ends_with_the_hub(caplog, on_commit):
+    from django.db import transaction
+    from django.db.models import signals
+
+    before = [len(signal.receivers) for signal in (signals.post_save, signals.m2m_changed)]
+    with EventHub() as hub:
+        ours = publish_database_signals(hub, on_commit=on_commit)
+        assert len(signals.post_save.receivers) > before[0]
+        with transaction.atomic():
+            user("jane")
+            hub.drain()
+            hub.close()
+    user("joe")
+    assert [len(signal.receivers) for signal in (signals.post_save, signals.m2m_changed)] == before
+    assert caplog.text == ""
+    ours.dispose()
+
+
+def test_a_closed_hub_can_be_told_of_nothing():
+    from django.db.models import signals
+
+    before = len(signals.post_save.receivers)
+    hub = EventHub()
+    hub.close()
+    with pytest.raises(HubClosed, match="make a new one"):
+        publish_database_signals(hub)
+    assert len(signals.post_save.receivers) == before
+
+
+def test_what_a_plugin_publishes_ends_with_the_plugin(hub, published):
+    from django.contrib.auth.models import User
+
+    def telling(hub):
+        publish_database_signals(hub)
+
+    for _ in range(2):
+        hub.bootstrap([telling])
+        User.objects.all().delete()
+        published()
+        user("jane")
+        assert len(published()) == 2
+        hub.teardown(["telling"])
+        user("joe")
+        assert published() == []
+
+
+def test_the_same_call_again_changes_nothing(hub, published, disposed):
+    from django.contrib.auth.models import User
+
+    first = disposed(publish_database_signals(hub))
+    assert publish_database_signals(hub) is first
+    assert publish_database_signals(hub, "auth.Permission", "auth.Group", User) is first
+    user("jane")
+    assert len(published()) == 2
+    first.dispose()
+    again = disposed(publish_database_signals(hub))
+    assert again is not first
+    user("joe")
+    assert len(published()) == 2
+
+
+def test_another_call_takes_over_the_models_that_it_names(hub, published, disposed):
+    from django.contrib.auth.models import Group, User
+    from django.db import transaction
+
+    first = disposed(publish_database_signals(hub, User, Group))
+    second = disposed(publish_database_signals(hub, User, on_commit=False))
+    with transaction.atomic():
+        user("jane")
+        Group.objects.create(name="lead")
+        assert [topic for topic, _ in published()] == ["django.auth.user.pre_save", "django.auth.user.post_save"]
+    assert [topic for topic, _ in published()] == ["django.auth.group.pre_save", "django.auth.group.post_save"]
+    first.dispose()
+    user("joe")
+    assert len(published()) == 2
+    second.dispose()
+    user("jim")
+    assert published() == []
+
+
+def test_each_hub_is_told_on_its_own(hub, published, disposed):
+    disposed(publish_database_signals(hub))
+    with EventHub() as other:
+        disposed(publish_database_signals(other))
+        user("jane")
+        assert other.drain() == 2
+    assert len(published()) == 2
 
 
 def test_no_secret_leaves(told, hub, published, disposed):

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 from reactivex import operators as ops
 
 from rxhub import where
 from rxhub.compat.django import Signal, observe
+from tests.threads import LIMIT
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -86,3 +88,31 @@ def test_it_has_the_name_that_its_module_gives():
     from django.db.models.signals import m2m_changed
 
     assert repr(observe(m2m_changed)) == "<emissions of Django's m2m_changed>"
+
+
+def test_a_pipeline_that_is_busy_in_another_thread_is_told_by_that_thread_and_a_receiver_is_not():
+    from django.dispatch import Signal as Djangos
+
+    signal, busy, done = Djangos(), threading.Event(), threading.Event()
+    pipeline, receiver = [], []
+
+    def work(emission):
+        pipeline.append((emission["n"], threading.get_ident()))
+        busy.set()
+        done.wait(LIMIT)
+
+    def inside(n, **_):
+        receiver.append((n, threading.get_ident()))
+
+    signal.connect(inside)
+    with observe(signal).subscribe(work):
+        other = threading.Thread(target=signal.send, args=(None,), kwargs={"n": 1})
+        other.start()
+        assert busy.wait(LIMIT)
+        signal.send(None, n=2)
+        here, there = threading.get_ident(), other.ident
+        assert [n for n, _ in pipeline] == [1]
+        done.set()
+        other.join(LIMIT)
+    assert pipeline == [(1, there), (2, there)]
+    assert sorted(receiver) == [(1, there), (2, here)]

@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from rxhub.embedded import PrivateServer
 from rxhub.transport.nats import pulling as module
 from rxhub.transport.nats.line import Line
-from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling
+from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling, PullRefused
 from tests.threads import LIMIT
 from tests.transport.nats.reading import Studio, studio, until
 
@@ -130,6 +130,21 @@ def test_there_never_was_one(server: PrivateServer, gone: str) -> None:
             with pytest.raises(ConsumerGone):
                 async with asyncio.timeout(LIMIT):
                     await Pulling(at.stream, "nobody", print).run(await at.link.ready())
+
+    asyncio.run(run())
+
+
+GROUPS = {"priority_groups": ["g"], "priority_policy": "pinned_client", "priority_timeout": 10_000_000_000}
+
+
+@pytest.mark.parametrize("group", ["", "h"])
+def test_a_consumer_that_does_not_take_such_pulls(server: PrivateServer, group: str) -> None:
+    async def run() -> None:
+        async with studio(server) as at:
+            await durable(at, **GROUPS)
+            with pytest.raises(PullRefused):
+                async with asyncio.timeout(LIMIT):
+                    await Pulling(at.stream, "work", print, group=group).run(await at.link.ready())
 
     asyncio.run(run())
 

@@ -15,7 +15,7 @@ from time import monotonic
 from traceback import format_exception
 from typing import Protocol, TypeVar
 
-from rxhub.errors import HubConnectionError, RxHubError, StreamError, as_exception
+from rxhub.errors import HubConnectionError, RxHubError, StreamError, as_exception, told
 from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.letter import headers_of, subject_of
 from rxhub.transport.nats.link import Link
@@ -172,7 +172,8 @@ class Care:
         """Store a dead letter, and be done with the job when that is stored."""
         ward, message = self._ward, job.message
         trace = "".join(format_exception(error)) if error.__traceback__ is not None else ""
-        reason = f"{type(error).__name__}: {error}" if trace else str(error)
+        trace = trace.encode(errors="backslashreplace").decode()
+        reason = f"{type(error).__name__}: {told(error)}" if trace else told(error)
         backoff = Backoff(0.5, _NO_ROOM)
         while True:
             try:
@@ -220,7 +221,7 @@ class Care:
 
     async def _note_failure(self, job: Job, error: BaseException) -> None:
         """Note an attempt that has failed; if that cannot be done, there will be one more."""
-        reason = f"{type(error).__name__}: {error}"[:500]
+        reason = f"{type(error).__name__}: {told(error)}"[:500]
         try:
             await self._attempts.put(job.message, Tried(job.attempt, job.message.delivered, reason))
         except (HubConnectionError, StreamError) as failure:

@@ -5,7 +5,12 @@ of it runs or not. The terms stand in the consumer's metadata. Who comes with ot
 different events out of one group would each pass over what the other one wants.
 
 Who is to replace the terms does so while others may still run on the old ones. They notice when they pass over an
-event: before one is acknowledged unhandled, the terms are read again (`Group.stands`).
+event: before one is acknowledged unhandled, the terms are read again (`Group.confirm`).
+
+A consumer can be lost: deleted by hand, or with the only server that had it. What it knew, which events are done with,
+is lost with it, and no process knows that of what others have done or of what waits for its next attempt. So whatever
+is read of the consumer, its floor is noted, behind which everything is done with; a new one begins there. What was
+done above it comes again, and nothing is missing.
 """
 
 from __future__ import annotations
@@ -84,6 +89,7 @@ class Group:
         consumer: its name in NATS.
         ahead: how many messages one process may hold at most.
         replicas: on how many servers events are stored, once the streams are there.
+        floor: the sequence up to which the group is done with everything, as it was last heard.
 
     Raises:
         ExpressionError: if the subscription does not parse.
@@ -95,6 +101,7 @@ class Group:
         # By key there must be room for whatever is under way, however much of it has come (see `gathering`).
         self.ahead = 1 if terms.sequential else 512 if terms.key is None else 2 * _PENDING_BY_KEY
         self.replicas = 1
+        self.floor = 0
         self._link = link
         self._created = ""
         self._stream = subjects.stream
@@ -129,7 +136,10 @@ class Group:
         self.replicas = found["config"]["num_replicas"]
         await ensured(link, dead(self._stream, replicas=self.replicas))
         before, self._created = self._created, found["created"]
-        return before not in ("", self._created)
+        is_another = before not in ("", self._created)
+        if is_another:
+            self.floor = 0
+        return is_another
 
     async def join(self, since: Since = None, replace: bool = False) -> None:
         """Make the group if it is not there, or be one of it.
@@ -150,23 +160,39 @@ class Group:
         except StreamError as error:
             if error.number != NO_CONSUMER:
                 raise
-            config = self._config | beginning | {"durable_name": self.consumer, "replay_policy": "instant"}
-            try:
-                await self._write(config, "create")
+            if await self._create(beginning):
                 return
-            except StreamError as refused:
-                # Another process was quicker, with other terms or another beginning.
-                if refused.number != _CONSUMER_EXISTS:
-                    raise
             found = await self._info()
         config = found["config"]
         self._check(config, replace)
         if not _agrees(config, self._config):
             await self._update(config)
 
-    async def stands(self) -> bool:
-        """Whether the group still has our terms. Raises what `join` raises of JetStream's."""
-        return _own(await self._info()) == self._metadata
+    async def restore(self) -> None:
+        """Make a group that was lost again, behind its floor, or be one of it if another process has.
+
+        Raises:
+            GroupError: if the other one has other terms.
+            StreamError: if JetStream refuses it.
+            HubConnectionError: if nobody answers.
+        """
+        if not await self._create(_beginning(self.floor + 1)):
+            await self.confirm()
+
+    async def confirm(self) -> None:
+        """Learn how far the group is, and that it still has our terms.
+
+        Raises:
+            GroupError: if it has others.
+            StreamError: if JetStream does not tell.
+            HubConnectionError: if nobody answers.
+        """
+        present = _own(await self._info())
+        if present != self._metadata:
+            raise GroupError(
+                f"The group {self.name} has other terms by now, so this process, which was on these, ends:\n"
+                f"{_differences(present, self._metadata)}"
+            )
 
     async def under_way(self) -> int:
         """How many messages are with some process of the group and have not been acknowledged."""
@@ -177,13 +203,32 @@ class Group:
         await self._link.ask(f"CONSUMER.UNPIN.{self._stream}.{self.consumer}", {"group": PINNED})
 
     async def _info(self) -> dict[str, Any]:
-        return await self._link.ask(f"CONSUMER.INFO.{self._stream}.{self.consumer}")
+        return self._noted(await self._link.ask(f"CONSUMER.INFO.{self._stream}.{self.consumer}"))
+
+    async def _create(self, beginning: Mapping[str, Any]) -> bool:
+        """Make the consumer; whether it was not there."""
+        config = {**self._config, **beginning, "durable_name": self.consumer, "replay_policy": "instant"}
+        try:
+            await self._write(config, "create")
+        except StreamError as refused:
+            # Another process was quicker, with other terms or another beginning.
+            if refused.number != _CONSUMER_EXISTS:
+                raise
+            return False
+        return True
 
     async def _write(self, config: Mapping[str, Any], action: str) -> None:
-        await self._link.ask(
-            f"CONSUMER.CREATE.{self._stream}.{self.consumer}",
-            {"stream_name": self._stream, "config": config, "action": action},
+        self._noted(
+            await self._link.ask(
+                f"CONSUMER.CREATE.{self._stream}.{self.consumer}",
+                {"stream_name": self._stream, "config": config, "action": action},
+            )
         )
+
+    def _noted(self, info: dict[str, Any]) -> dict[str, Any]:
+        # Not the highest ever: somebody may have made the consumer anew to have it begin earlier.
+        self.floor = info["ack_floor"]["stream_seq"]
+        return info
 
     def _check(self, config: Mapping[str, Any], replace: bool) -> None:
         present = _own({"config": config})

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from sys import float_info
 from typing import Any, NamedTuple
 
+from rxhub.expression import parse
 from rxhub.transport.nats.processing.group import Terms
 from rxhub.transport.nats.processing.retrying import Retrying
 
 __all__ = ["Plan", "made"]
+
+
+# Each may have a thread of its own.
+_MOST_HANDLERS = 1_000
+_FINITE = float_info.max
 
 
 class Plan(NamedTuple):
@@ -43,6 +50,7 @@ def made(
     """The plan of these arguments; see `hub.process`.
 
     Raises:
+        ExpressionError: if the subscription does not parse.
         ValueError: if one of them is out of range, or two exclude each other.
         TypeError: if the name of the group or the key is no text.
     """
@@ -58,7 +66,7 @@ def made(
     if key is not None and not all(key.split(".")):
         raise ValueError(f"A key is a dotted path such as data.entities.entityId, but {key!r} was given.")
     _check_number("retries", retries, int, 0)
-    _check_number("concurrency", concurrency, int, 1)
+    _check_number("concurrency", concurrency, int, 1, _MOST_HANDLERS)
     _check_number("backoff", backoff, (int, float), 0)
     if timeout is not None:
         _check_number("timeout", timeout, (int, float), 0)
@@ -71,14 +79,16 @@ def made(
         )
     return Plan(
         group,
-        Terms(subscription, sequential, key, once),
+        # Written as it is read, so that processes agree however they have written it.
+        Terms(str(parse(subscription)), sequential, key, once),
         Retrying(retries, backoff),
         timeout,
         concurrency,
     )
 
 
-def _check_number(name: str, value: Any, kinds: Any, least: float) -> None:
+def _check_number(name: str, value: Any, kinds: Any, least: float, most: float = _FINITE) -> None:
     # Not a number is not at least anything.
-    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < float("inf"):
-        raise ValueError(f"{name} is a number from {least:g} on, but {value!r} was given.")
+    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+        end = "on" if most == _FINITE else f"to {most:,}"
+        raise ValueError(f"{name} is a number from {least:g} {end}, but {value!r} was given.")

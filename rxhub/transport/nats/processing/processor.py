@@ -5,6 +5,9 @@ Theory of operation. All of this runs on the network's loop; handlers run elsewh
 tested against the subscription, handed to the workers, returned without an error, acknowledged. Whatever is out of the
 ordinary has a task of its own, in which it is taken care of (`care`).
 
+Whether messages come at all, and from where on, is the affair of the `membership`; what becomes of those that are held
+at the end is that of `letting_go`.
+
 Never twice, as far as one can know: what is held is vouched for (`holding`), and a job whose time has run out all the
 same, since we were cut off, is not begun any more. What comes again while it is held is not run again.
 
@@ -22,20 +25,11 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable
-from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-from rxhub.errors import (
-    EventError,
-    GroupError,
-    HubClosed,
-    HubConnectionError,
-    ProtocolError,
-    StreamError,
-)
+from rxhub.errors import EventError, GroupError, HubClosed, ProtocolError
 from rxhub.event import Event
-from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.processing import group as grouping
 from rxhub.transport.nats.processing.acknowledging import ACK, NAK, Acknowledging, later
@@ -46,11 +40,13 @@ from rxhub.transport.nats.processing.holding import Holding
 from rxhub.transport.nats.processing.job import Expired, Job, TimedOut
 from rxhub.transport.nats.processing.lanes import Lanes, key_of
 from rxhub.transport.nats.processing.ledger import Attempts, Handled
+from rxhub.transport.nats.processing.letting_go import let_go
+from rxhub.transport.nats.processing.membership import Membership
 from rxhub.transport.nats.processing.plan import Plan
 from rxhub.transport.nats.processing.reporting import Failure, Reporter
 from rxhub.transport.nats.processing.selecting import Selection
 from rxhub.transport.nats.processing.workers import Ended, Returned, Returns, Workers
-from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling
+from rxhub.transport.nats.pulling import Message, Pulling
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.payload import read_stored
 
@@ -118,16 +114,15 @@ class Processor:
         )
         self._holding = Holding(self._pulling, self._acks)
         self._gathering = Gathering(self._group, self._holding.jobs, self._begin)
+        self._membership = Membership(link, self._group, self._pulling, self._holding, self._gathering.lose, self.end)
         self._returns = Returns(self._loop, self._take_back, self._is_more_to_come)
         self._workers = workers(self._returns.put)
         self._reporter = Reporter(plan.group, plan.retrying.retries)
         self._care: Care | None = None
         self._in_hand = 0
         self._mean = 0.0
-        self._latest = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._routines: list[asyncio.Task[Any]] = []
-        self._has_pulled = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
 
     # Beginning
@@ -142,8 +137,7 @@ class Processor:
         """
         link, subjects, plan = self._link, self._subjects, self._plan
         await link.start()
-        await self._group.make_streams()
-        await self._group.join(since, replace)
+        await self._membership.join(since, replace)
         name, replicas = self._group.consumer, self._group.replicas
         handled = Handled(link, subjects.stream, name, replicas) if plan.terms.once else None
         attempts = Attempts(link, subjects.stream, name, replicas)
@@ -160,32 +154,14 @@ class Processor:
             self._reporter,
         )
         self._workers.start()
-        self._routines = [self._loop.create_task(self._look_after())]
+        self._routines = [
+            self._loop.create_task(self._look_after()),
+            self._loop.create_task(self._membership.keep_up()),
+        ]
         if plan.timeout is not None:
             self._routines.append(self._loop.create_task(self._watch(plan.timeout)))
         link.attach(self._acks)
-        link.attach(self)
-
-    async def run(self, line: Line) -> None:
-        """Pull; called by the link, on each line."""
-        self._gathering.lose()
-        await self._holding.vouch(line)
-        while self._stopping is None:
-            try:
-                await self._pulling.run(line)
-            except ConsumerGone as error:
-                logger.warning("The group %s was lost, and is made again: %s", self._plan.group, error.description)
-                await self._restore()
-        self._has_pulled.set()
-
-    async def _restore(self) -> None:
-        """Make the consumer again, from the first message on that was not acknowledged."""
-        if await self._group.make_streams():
-            # Another stream of the same name, which counts anew.
-            self._holding.forget()
-            self._latest = 0
-        await self._group.join(min(self._holding.jobs, default=self._latest + 1))
-        self._gathering.lose()
+        link.attach(self._membership)
 
     # A message's way
 
@@ -193,35 +169,34 @@ class Processor:
         job = self._holding.take(message)
         if job is None:
             return
-        self._latest = max(self._latest, message.sequence)
-        try:
-            if self._stopping is not None:
-                self.settle(job, NAK)
-            elif not self._by_key or not self._gathering.takes(job):
-                self._begin(job)
-        except Exception as error:
-            self._blunder(job, error)
+        if self._stopping is not None:
+            self.settle(job, NAK)
+        elif not self._by_key or not self._gathering.takes(job):
+            self._begin(job)
 
     def _begin(self, job: Job) -> None:
         message = job.message
         try:
             job.event = event = read_stored(message.data)
+            if not self._selection.takes(message, event):
+                if self._selection.pass_over(job):
+                    self._spawn(self._confirm())
+            elif self._lanes.enter(job, self._keys(event)):
+                self._go_on(job)
         except (ProtocolError, EventError) as error:
             unreadable = error
             self._care_for(job, lambda care: care.bury(job, unreadable))
-            return
-        if not self._selection.takes(message, event):
-            if self._selection.pass_over(job):
-                self._spawn(self._confirm())
-        elif self._lanes.enter(job, self._keys(event)):
-            self._go_on(job)
+        except Exception as error:
+            # Here, for whoever begins several: what goes wrong with one concerns no other.
+            self._blunder(job, error)
 
     def _keys(self, event: Event) -> list[Hashable]:
         """What an event shares with those that it has to wait for."""
         keys = self._values(event) if self._by_key else []
         if self._is_once:
-            # Of two copies, the second is looked up when the first is done with.
-            keys.append((event.id,))
+            # Of two copies, the second is looked up when the first is done with. It is a text wherever it is stored,
+            # though others may store events whose id is none.
+            keys.append((str(event.id),))
         return keys
 
     def _go_on(self, job: Job) -> None:
@@ -308,11 +283,25 @@ class Processor:
         except Exception as error:
             self._blunder(job, error)
         finally:
-            job.task = None
+            if job.task is asyncio.current_task():
+                job.task = None
 
     def _blunder(self, job: Job, error: Exception) -> None:
         logger.error("A mistake of rxhub's own with %s: %s", job.name, error, exc_info=error)
-        self.settle(job, later(_AFTER_MISTAKE))
+        # Deliveries, as it is not known how far an attempt has got.
+        job.attempt = job.message.delivered
+        if self._plan.retrying.is_last(job.attempt):
+            job.task = self._spawn(self._bury(job, error))
+        else:
+            self.settle(job, later(_AFTER_MISTAKE))
+
+    async def _bury(self, job: Job, error: Exception) -> None:
+        assert self._care is not None
+        try:
+            await self._care.bury(job, error)
+        except Exception as mistake:
+            logger.error("A mistake of rxhub's own in burying %s: %s", job.name, mistake, exc_info=mistake)
+            self.settle(job, later(_AFTER_MISTAKE))
 
     def _release(self, job: Job) -> None:
         job.run += 1
@@ -382,35 +371,16 @@ class Processor:
     async def _stop(self, timeout: float, reason: Exception | None) -> None:
         deadline = monotonic() + timeout
         try:
-            if self._link.line is not None:
-                self._pulling.finish()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_LAST_WORDS):
-                        await self._has_pulled.wait()
-            await self._link.detach(self)
+            await self._membership.leave()
             self._gathering.stop()
             for job in self._workers.withdraw():
                 job.is_begun = False
                 self._in_hand -= 1
-            if not self._by_key:
-                self._hand_back(lambda job: not job.is_begun)
-            while self._is_busy() and monotonic() < deadline:
-                await asyncio.sleep(0.005)
-            if self._is_busy():
-                self._workers.cancel()
-                deadline = monotonic() + _LAST_WORDS
-                while self._is_busy() and monotonic() < deadline:
-                    await asyncio.sleep(0.005)
-            # Those that still run are not handed back: whoever gets them at once would run beside them.
-            is_alive = self._workers.is_alive
-            self._hand_back(lambda job: not (job.is_begun and is_alive))
-            left = len(self._holding.jobs)
+            left = await let_go(self._workers, self._holding, deadline, self._by_key)
             if left:
                 logger.warning("%s: %d handlers still run, whose events come again.", self._plan.group, left)
             await self._acks.flush(self._link.line, _LAST_WORDS)
-            if self._pulling.pin:
-                with suppress(HubConnectionError, StreamError):
-                    await self._group.resign()
+            await self._membership.resign()
         finally:
             self._reporter.rest()
             for task in [*self._routines, *self._tasks]:
@@ -418,16 +388,6 @@ class Processor:
             await self._link.close()
             self._ended(self._workers, reason)
             self._workers.stop()
-
-    def _is_busy(self) -> bool:
-        return self._workers.is_alive and any(job.is_begun for job in self._holding.jobs.values())
-
-    def _hand_back(self, which: Callable[[Job], bool]) -> None:
-        jobs = [job for job in self._holding.jobs.values() if which(job)]
-        for job in sorted(jobs, key=lambda job: job.message.sequence):
-            if job.task is not None:
-                job.task.cancel()
-            self._holding.settle(job, NAK)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(coroutine)

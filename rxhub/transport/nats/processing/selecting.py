@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from rxhub.errors import ExpressionError, GroupError, HubConnectionError, StreamError
+from rxhub.errors import ExpressionError, HubConnectionError, StreamError
 from rxhub.event import Event
 from rxhub.expression import compile, parse
 from rxhub.transport.nats.processing.group import Group
@@ -41,7 +41,6 @@ class Selection:
 
     def __init__(self, plan: Plan, subjects: Subjects, group: Group, passed_over: Callable[[Job], object]) -> None:
         self._name = plan.group
-        self._subscription = plan.terms.subscription
         self._matches = compile(plan.terms.subscription)
         self._retries = subjects.retries_of(plan.group).removesuffix(">")
         self._group = group
@@ -67,16 +66,11 @@ class Selection:
         while waiting:
             count = len(waiting)
             try:
-                stands = await self._group.stands()
+                await self._group.confirm()
             except (HubConnectionError, StreamError) as error:
                 logger.debug("The terms of %s are not known at present: %s", self._name, error)
                 await asyncio.sleep(_PAUSE)
                 continue
-            if not stands:
-                raise GroupError(
-                    f"The group {self._name} has other terms by now; this process, which was on "
-                    f"{self._subscription!r}, ends."
-                )
             jobs, waiting[:count] = waiting[:count], []
             for job in jobs:
                 self._passed_over(job)

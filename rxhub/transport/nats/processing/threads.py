@@ -13,7 +13,7 @@ from contextvars import Context
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic
-from types import CoroutineType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, cast
 
 from rxhub.errors import HubClosed
@@ -23,6 +23,8 @@ from rxhub.transport.nats.processing.reporting import report_errand
 from rxhub.transport.nats.processing.workers import Ended, Errand, Returned
 
 __all__ = ["Threads"]
+
+_NEVER_RUN = (GeneratorType, AsyncGeneratorType)
 
 
 class _Seat:
@@ -66,8 +68,12 @@ class Threads:
         Raises:
             HubClosed: if no thread can be started.
         """
-        for _ in range(self._count):
-            self._take_seat()
+        try:
+            for _ in range(self._count):
+                self._take_seat()
+        except HubClosed:
+            self.stop()
+            raise
 
     @property
     def is_alive(self) -> bool:
@@ -138,6 +144,8 @@ class Threads:
                 result = context.copy().run(handler, cast("Event", job.event))
                 if type(result) is CoroutineType:
                     context.copy().run(asyncio.run, cast("CoroutineType[Any, Any, Any]", result))
+                elif isinstance(result, _NEVER_RUN):
+                    raise TypeError("The handler gave back a generator, of which nothing was run: it has a yield.")
             except BaseException as error:
                 # SystemExit too: the thread goes on, and whoever reads the failures learns of it.
                 failure = error

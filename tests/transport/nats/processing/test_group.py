@@ -7,25 +7,10 @@ from typing import Any
 import pytest
 
 from rxhub import EventHub
-from rxhub.errors import GroupError
+from rxhub.errors import GroupError, StreamError
 from rxhub.testing import Nats
-from rxhub.transport.nats.subjects import consumer_name
 from tests.threads import LIMIT, at_once, until
-from tests.transport.nats.processing.working import Seen, another, is_idle, publish
-
-
-def ask(hub: EventHub, api: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    transport: Any = hub._link.transport
-    return transport.call(transport.link.ask(api.format(stream=transport.subjects.stream), body))
-
-
-def write(hub: EventHub, config: dict[str, Any], action: str) -> None:
-    stream = hub._link.transport.subjects.stream  # type: ignore[attr-defined]
-    ask(hub, "CONSUMER.CREATE.{stream}.g", {"stream_name": stream, "config": config, "action": action})
-
-
-def config(hub: EventHub, group: str) -> dict[str, Any]:
-    return ask(hub, f"CONSUMER.INFO.{{stream}}.{consumer_name(group)}")["config"]
+from tests.transport.nats.processing.working import Seen, another, ask, config, is_idle, publish, write
 
 
 def test_only_what_may_match_and_what_is_retried_is_sent_to_a_group(hub: EventHub, nats: Nats) -> None:
@@ -140,8 +125,6 @@ def test_a_stream_that_is_deleted_is_made_again_and_counts_anew(hub: EventHub) -
 
 
 def _is_there(hub: EventHub, group: str) -> bool:
-    from rxhub.errors import StreamError
-
     try:
         config(hub, group)
     except StreamError:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Event as Flag
 from typing import Any
 
@@ -15,11 +17,14 @@ import pytest
 from rxhub import Event, EventHub
 from rxhub.errors import ExpressionError, HubClosed, HubConnectionError, NotDurable
 from rxhub.testing import Nats
+from rxhub.transport.nats.processing import processor
 from rxhub.transport.nats.processing.processing import Counts, Processing
 from rxhub.transport.nats.processing.reporting import Failure
+from rxhub.transport.nats.processing.selecting import Selection
+from rxhub.transport.nats.pulling import Message
 from tests.threads import LIMIT, until
 from tests.transport.nats.processing.made import hold
-from tests.transport.nats.processing.working import Seen, another, is_idle, publish
+from tests.transport.nats.processing.working import Seen, another, is_idle, publish, store
 
 # Which events
 
@@ -41,6 +46,14 @@ def test_a_hub_that_was_never_connected_processes_on_a_connection_of_its_own(nat
         publish(hub, "a", 1)
         assert seen.wait(1) == [1]
         assert not other.connected
+
+
+def test_processes_agree_however_they_write_their_subscription(hub: EventHub) -> None:
+    one, two = Seen(), Seen()
+    hub.process("topic=a and data.value>1", one, group="g")
+    hub.process("  topic = a  and data.value > 1 ", two, group="g")
+    publish(hub, "a", 2, 3)
+    until(lambda: len(one + two) == 2)
 
 
 def test_process_is_a_decorator_that_gives_back_the_function(hub: EventHub) -> None:
@@ -169,6 +182,62 @@ def test_after_the_last_attempt_it_is_a_dead_letter(hub: EventHub, caplog: pytes
     assert "attempt 3 of 3 at a.b" in caplog.text and "nothing there" in caplog.text
 
 
+class Mute(Exception):
+    """What a class of somebody else's may be like."""
+
+    def __init__(self, raises: BaseException) -> None:
+        super().__init__()
+        self.raises = raises
+
+    def __str__(self) -> str:
+        raise self.raises
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("cannot read caf\udce9.exr"), "ValueError: cannot read caf\\udce9.exr"),
+        (Mute(AttributeError()), "Mute: its message cannot be read, since that raises AttributeError"),
+        (Mute(SystemExit(1)), "Mute: its message cannot be read, since that raises SystemExit"),
+    ],
+)
+@pytest.mark.parametrize("sequential", [False, True])
+def test_whatever_a_handler_raises_is_tried_as_often_as_it_should_be(
+    hub: EventHub, error: Exception, reason: str, sequential: bool
+) -> None:
+    runs = Seen()
+
+    def handle(event: Event) -> None:
+        runs(event)
+        raise error
+
+    with hub.process("topic=a", handle, group="g", retries=2, backoff=0.01, sequential=sequential) as processing:
+        publish(hub, "a", 1)
+        until(lambda: processing.counts.dead)
+    (letter,) = hub.dead.list()
+    assert runs == [1, 1, 1] and (letter.attempts, letter.reason) == (3, reason)
+    letter.traceback.encode()
+    publish(hub, "a", 2)  # the network goes on
+
+
+def test_a_handler_with_a_yield_in_it_does_not_pass_for_one_that_handles(hub: EventHub) -> None:
+    def yields(event: Event) -> Iterator[int]:
+        yield 1
+
+    async def yields_too(event: Event) -> AsyncIterator[int]:
+        yield 1
+
+    for handler in (yields, yields_too, partial(yields)):
+        with pytest.raises(TypeError, match="has a yield"):
+            hub.process("topic=a", handler, group="g")
+    for number, handler in enumerate((yields, yields_too)):
+        group = f"g{number}"
+        with hub.process("topic=a", lambda event, it=handler: it(event), group=group, retries=0) as processing:
+            publish(hub, "a", 1)
+            until(lambda processing=processing: processing.counts.dead)
+        assert "has a yield" in next(hub.dead.list(group)).reason
+
+
 @pytest.mark.parametrize("interruption", [SystemExit(1), KeyboardInterrupt()])
 @pytest.mark.parametrize("is_coroutine", [False, True])
 def test_what_would_end_a_program_is_a_failure(hub: EventHub, interruption: BaseException, is_coroutine: bool) -> None:
@@ -185,16 +254,54 @@ def test_what_would_end_a_program_is_a_failure(hub: EventHub, interruption: Base
         assert next(hub.dead.list()).reason.startswith(type(interruption).__name__)
 
 
+@pytest.mark.parametrize("order", [{}, {"key": "data.value"}], ids=str)
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("id", ["null", "7", '["x"]'])
+def test_an_event_whose_id_is_no_text_is_handled_as_any_other(
+    hub: EventHub, order: dict[str, Any], once: bool, id: str
+) -> None:
+    seen = Seen()
+    with hub.process("topic=a", seen, group="g", once=once, **order) as processing:
+        store(hub, "a", f'{{"topic": "a", "id": {id}, "data": {{"value": 1}}}}'.encode())
+        publish(hub, "a", 2)
+        assert sorted(seen.wait(2)) == [1, 2]
+        until(lambda: is_idle(hub, "g"))
+        assert processing.counts == Counts(2, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("order", [{}, {"key": "topic"}, {"sequential": True}], ids=str)
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_mistake_of_rxhub_s_own_holds_up_no_other_event_and_ends_in_a_dead_letter(
+    hub: EventHub, order: dict[str, Any], retries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes, tries = Selection.takes, list[int]()
+
+    def mistaken(self: Selection, message: Message, event: Event) -> bool:
+        if event.data["value"] == 1:
+            tries.append(1)
+            raise ZeroDivisionError("nobody has thought of this")
+        return takes(self, message, event)
+
+    monkeypatch.setattr(Selection, "takes", mistaken)
+    monkeypatch.setattr(processor, "_AFTER_MISTAKE", 0.05)
+    seen = Seen()
+    with hub.process("topic=a", seen, group="g", retries=retries, **order) as processing:
+        publish(hub, "a", 1, 2)
+        assert seen.wait(1) == [2]
+        until(lambda: processing.counts.dead == 1 and is_idle(hub, "g"))
+        assert len(tries) == retries + 1
+    (letter,) = hub.dead.list()
+    assert letter.reason == "ZeroDivisionError: nobody has thought of this" and letter.attempts == retries + 1
+    assert letter.event is not None and letter.event.data == {"value": 1}
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"[]", b'"text"', b'{"topic": 1}', b"\xff\xfe", b'{"a": NaN}', b"[" * 10_000]
 )
 def test_what_is_no_event_is_a_dead_letter_at_once(hub: EventHub, data: bytes) -> None:
-    from rxhub.transport.nats.storing import stored
-
     seen = Seen()
-    transport: Any = hub._link.transport
     with hub.process("topic=*", seen, group="g") as processing:
-        transport.call(stored(transport.link, f"{transport.subjects.stream}.event.a.b", data))
+        store(hub, "a.b", data)
         publish(hub, "a", 1)
         assert seen.wait(1) == [1]
         until(lambda: is_idle(hub, "g"))
@@ -516,6 +623,7 @@ def test_other_transports_say_what_to_use() -> None:
         (ValueError, {"backoff": float("nan")}),
         (ValueError, {"timeout": 0}),
         (ValueError, {"concurrency": 0}),
+        (ValueError, {"concurrency": 1_001}),
         (ValueError, {"key": "data..id"}),
         (ValueError, {"sequential": True, "concurrency": 2}),
         (ValueError, {"sequential": True, "key": "data.id"}),

@@ -9,9 +9,11 @@ from typing import Any
 
 from rxhub import Event, EventHub
 from rxhub.testing import Nats
+from rxhub.transport.nats.storing import stored
+from rxhub.transport.nats.subjects import consumer_name
 from tests.threads import LIMIT, until
 
-__all__ = ["Seen", "another", "is_idle", "publish"]
+__all__ = ["Seen", "another", "ask", "config", "is_idle", "publish", "store", "write"]
 
 
 def publish(hub: EventHub, topic: str, *values: Any, **fields: Any) -> None:
@@ -20,6 +22,12 @@ def publish(hub: EventHub, topic: str, *values: Any, **fields: Any) -> None:
     for future in futures:
         assert isinstance(future, Future)
         future.result(LIMIT)
+
+
+def store(hub: EventHub, topic: str, data: bytes) -> None:
+    """What another program has put where events are."""
+    transport: Any = hub._link.transport
+    transport.call(stored(transport.link, f"{transport.subjects.stream}.event.{topic}", data))
 
 
 class Seen(list[Any]):
@@ -35,9 +43,26 @@ class Seen(list[Any]):
 
 def is_idle(hub: EventHub, group: str) -> bool:
     """Whether everything is acknowledged, as the server knows it."""
-    transport: Any = hub._link.transport
-    info = transport.call(transport.link.ask(f"CONSUMER.INFO.{transport.subjects.stream}.{group}"))
+    info = ask(hub, f"CONSUMER.INFO.{{stream}}.{group}")
     return not info["num_pending"] and not info["num_ack_pending"]
+
+
+def ask(hub: EventHub, api: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What JetStream says to it; `{stream}` stands for the hub's."""
+    transport: Any = hub._link.transport
+    return transport.call(transport.link.ask(api.format(stream=transport.subjects.stream), body))
+
+
+def config(hub: EventHub, group: str) -> dict[str, Any]:
+    """Of the group's consumer."""
+    return ask(hub, f"CONSUMER.INFO.{{stream}}.{consumer_name(group)}")["config"]
+
+
+def write(hub: EventHub, config: dict[str, Any], action: str) -> None:
+    """Make or change the consumer of the group g, as another program does."""
+    transport: Any = hub._link.transport
+    stream = transport.subjects.stream
+    ask(hub, "CONSUMER.CREATE.{stream}.g", {"stream_name": stream, "config": config, "action": action})
 
 
 @contextmanager
