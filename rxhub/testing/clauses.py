@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from rxhub.expression import And, Condition, Everything, Expression, Not, Or
+from rxhub.expression import And, Condition, Expression, Not, Or
 from rxhub.expression.values import path_of
 
 __all__ = ["Absent", "Clause", "Clauses", "Equal", "Leaf", "Part", "Path", "Wish"]
@@ -127,8 +127,6 @@ class Clauses:
                 alternatives.append((Wish(Absent(node)), Wish(Equal(node))))
             elif isinstance(node, (Condition, Absent, Equal)):
                 leaves.append(self._leaf(wish, node))
-            elif isinstance(node, Everything) and not wanted:
-                alternatives.append(())
         self._direct[key] = leaves, alternatives
         return leaves, alternatives
 

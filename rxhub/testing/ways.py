@@ -194,20 +194,20 @@ class Ways:
             if not part.clauses and all(leaves <= held.get(path, _NONE) for path, leaves in part.leaves.items()):
                 return None
         left: list[Wish] = []
-        error: Conflict | Undecided = Conflict("what matches everything must not match")
+        errors: list[Conflict | Undecided] = []
         for option, part in parts:
             try:
                 for path, leaves in part.leaves.items():
                     self._consistency.check(held, path, leaves | held.get(path, _NONE))
             except Conflict as conflict:
-                error = conflict
+                errors.append(conflict)
             except Undecided as undecided:
                 self._doubt(undecided)
-                error = undecided
+                errors.append(undecided)
             else:
                 left.append(option)
                 if len(left) == _MANY:
                     break
         if not left:
-            raise error
+            raise errors[-1]
         return left
