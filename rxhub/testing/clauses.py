@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from rxhub.expression import And, Condition, Expression, Not, Or
 from rxhub.expression.values import path_of
+from rxhub.testing.question import Question
 
-__all__ = ["Absent", "Clause", "Clauses", "Equal", "Leaf", "Part", "Path", "Wish"]
+__all__ = ["Absent", "Clause", "Clauses", "Equal", "Leaf", "Leaves", "Part", "Path", "Wish"]
 
 Path = tuple[str, ...]
 
@@ -55,11 +56,34 @@ class Leaf:
         wish: what.
         condition: which one.
         number: in the order of reading.
+        question: what it asks the values there.
+        absent: whether nothing is to be there.
+        present: whether something is to be there, whatever it is: what `!=` asks beside its rule.
+        rule: whether it holds for all values there; else it asks for one.
     """
 
     wish: Wish
     condition: Condition
     number: int
+    question: Question
+    absent: bool
+    present: bool
+    rule: bool
+
+
+class Leaves(NamedTuple):
+    """Leaves of one path: those that ask for a value each, and rules for all values."""
+
+    asks: frozenset[Leaf] = frozenset()
+    rules: frozenset[Leaf] = frozenset()
+
+    def __le__(self, other: tuple[Any, ...]) -> bool:
+        return self.asks <= other[0] and self.rules <= other[1]
+
+    def joined(self, other: Leaves) -> Leaves:
+        """These and others; the very same sets where nothing is new."""
+        asks = self.asks if other.asks <= self.asks else self.asks | other.asks
+        return Leaves(asks, self.rules if other.rules <= self.rules else self.rules | other.rules)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,7 +102,7 @@ class Clause:
 class Part(NamedTuple):
     """What a wish comes to: the leaves that must hold, by path, and the clauses."""
 
-    leaves: Mapping[Path, frozenset[Leaf]]
+    leaves: Mapping[Path, Leaves]
     clauses: tuple[Clause, ...]
 
 
@@ -134,7 +158,17 @@ class Clauses:
         leaf = self._leaves.get(wish)
         if leaf is None:
             condition = node if isinstance(node, Condition) else node.condition
-            leaf = self._leaves[wish] = Leaf(wish, condition, len(self._leaves))
+            absent = isinstance(node, Absent)
+            present = isinstance(node, Condition) and wish.wanted and node.operator == "!="
+            leaf = self._leaves[wish] = Leaf(
+                wish,
+                condition,
+                len(self._leaves),
+                Question(condition),
+                absent,
+                present,
+                rule=absent or present or not wish.wanted,
+            )
         return leaf
 
 
@@ -154,8 +188,11 @@ def _options(wish: Wish) -> tuple[Wish, ...]:
     return tuple(options)
 
 
-def _by_path(leaves: Iterable[Leaf]) -> Mapping[Path, frozenset[Leaf]]:
+def _by_path(leaves: Iterable[Leaf]) -> Mapping[Path, Leaves]:
     by_path: dict[Path, list[Leaf]] = {}
     for leaf in leaves:
         by_path.setdefault(path_of(leaf.condition.key), []).append(leaf)
-    return {path: frozenset(leaves) for path, leaves in by_path.items()}
+    return {
+        path: Leaves(frozenset([one for one in some if not one.rule]), frozenset([one for one in some if one.rule]))
+        for path, some in by_path.items()
+    }

@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from rxhub.testing.clauses import Clause, Clauses, Leaf, Part, Path, Wish
-from rxhub.testing.consistency import Consistency, Held
+from rxhub.testing.clauses import Clause, Clauses, Leaves, Part, Path, Wish
+from rxhub.testing.consistency import NONE, Consistency, Held
 from rxhub.testing.demands import Conflict, Demands
 from rxhub.testing.verdicts import Undecided
 
@@ -28,8 +28,6 @@ __all__ = ["Ways"]
 
 _MANY = 3
 """As many options left as more are not told apart from."""
-
-_NONE: frozenset[Leaf] = frozenset()
 
 
 class _Open(NamedTuple):
@@ -170,19 +168,18 @@ class Ways:
             still_open = remaining
         return _State(held, tuple(still_open))
 
-    def _hold(self, held: dict[Path, frozenset[Leaf]], part: Part) -> set[Path]:
+    def _hold(self, held: dict[Path, Leaves], part: Part) -> set[Path]:
         """Hold a part's leaves; the paths on which that may matter."""
         touched: set[Path] = set()
         for path, leaves in part.leaves.items():
-            before = held.get(path)
-            if before is None or not leaves <= before:
-                after = leaves if before is None else before | leaves
-                self._consistency.check(held, path, after)
-                held[path] = after
+            before = held.get(path, NONE)
+            if not leaves <= before:
+                self._consistency.check(held, path, leaves)
+                held[path] = before.joined(leaves)
                 touched |= self._consistency.around(path)
         return touched
 
-    def _left(self, held: Mapping[Path, frozenset[Leaf]], clause: Clause) -> list[Wish] | None:
+    def _left(self, held: Mapping[Path, Leaves], clause: Clause) -> list[Wish] | None:
         """The first options that can still be chosen; None if one is held already.
 
         Raises:
@@ -191,14 +188,14 @@ class Ways:
         """
         parts = [(option, self._clauses.read(option)) for option in clause.options]
         for _, part in parts:
-            if not part.clauses and all(leaves <= held.get(path, _NONE) for path, leaves in part.leaves.items()):
+            if not part.clauses and all(leaves <= held.get(path, NONE) for path, leaves in part.leaves.items()):
                 return None
         left: list[Wish] = []
         errors: list[Conflict | Undecided] = []
         for option, part in parts:
             try:
                 for path, leaves in part.leaves.items():
-                    self._consistency.check(held, path, leaves | held.get(path, _NONE))
+                    self._consistency.check(held, path, leaves)
             except Conflict as conflict:
                 errors.append(conflict)
             except Undecided as undecided:

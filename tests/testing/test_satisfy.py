@@ -159,6 +159,13 @@ def test_what_leads_through_a_path_decides_which_way_is_taken() -> None:
         Plan(parse(f"{text} and not data.z=1"), ENVELOPE)
 
 
+def test_hundreds_of_alternatives_on_one_path_are_satisfied() -> None:
+    asks = " and ".join(f"(data.n=x{number} or data.n=y{number})" for number in range(200))
+    rules = " and ".join(f"(not data.m=x{number} or not data.m=y{number})" for number in range(200))
+    found = Plan(parse(f"{asks} and {rules} and data.m=x*"), ENVELOPE)._simplest["data"]
+    assert (len(found["n"]), found["m"][0]) == (200, "x")
+
+
 @given(DIALECTS.flatmap(lambda dialect: candidates().flatmap(lambda c: expressions_matching(c, dialect))))
 def test_whatever_matches_something_is_satisfied(tree: Expression) -> None:
     Plan(tree)
