@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from rxhub.testing.choices import Choices
+from rxhub.testing.clauses import Path
 from rxhub.testing.demands import Conflict, Demands
 from rxhub.testing.question import ABSENT, witness
 from rxhub.testing.verdicts import Undecided
-from rxhub.testing.ways import Path
 
 __all__ = ["build"]
 
@@ -84,9 +84,8 @@ def _value(node: _Node, choices: Choices, base: Any, top: bool) -> Any:
     demands = node.demands
     if demands is None:
         return _way_through(node, choices, base, top)
-    if demands.absent and node.leads_on:
-        raise Conflict(f"nothing must stand at `{demands.path}`, and paths lead through it")
     if node.leads_on:
+        demands.check_mapping()
         return _both(node, demands, choices)
     if not demands.absent and base is not ABSENT and not node.children and _keeps(demands, base):
         return base
@@ -162,15 +161,10 @@ def _leaf(demands: Demands, choices: Choices) -> Any:
 
 def _both(node: _Node, demands: Demands, choices: Choices) -> Any:
     """A mapping where values are demanded too."""
-    if demands.single:
-        raise Conflict(f"`{demands.path}` of an event is one {demands.single}, and a path leads through it")
     built = _mapping(node, choices, {})
     mappings = built if isinstance(built, list) else [built]
     if len(mappings) == 1 and demands.fits(mappings[0]):
         return mappings[0]
-    for question in demands.no:
-        if not question.whole and any(map(question.met, mappings)):
-            raise Conflict(f"a mapping must stand at `{demands.path}`, and `not {question.condition}` forbids it")
     rest = Demands(demands.path, "", [q for q in demands.yes if not q.met(mappings)], demands.no)
     try:
         values = [*mappings, *rest.several(choices)]

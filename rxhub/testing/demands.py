@@ -62,6 +62,17 @@ class Demands:
         if self.present and not self.yes and witness([], self.no, _FIRST) is ABSENT:
             raise Conflict(self._contradiction([]))
 
+    def check_mapping(self) -> None:
+        """Raise Conflict if no mapping may stand there, through which a path would lead."""
+        if self.absent:
+            raise Conflict(f"nothing must stand at `{self.path}`, and paths lead through it")
+        if self.single:
+            raise Conflict(f"`{self.path}` of an event is one {self.single}, and a path leads through it")
+        for question in self.no:
+            # Whatever is in it: a mapping is asked for being there, and for nothing else.
+            if not question.whole and question.met({}):
+                raise Conflict(f"a mapping must stand at `{self.path}`, and `not {question.condition}` forbids it")
+
     def fits(self, value: object) -> bool:
         """Whether what stands there meets them all: a list is walked through."""
         return _fits(value, self.yes, self.no)

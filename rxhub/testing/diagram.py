@@ -4,6 +4,9 @@ A character is a moment. `-` nothing happens, any other character is a value, `(
 completion, `#` an error, and `^` the moment 0 of a hot source. ` 9ms `, ` 3s `, ` 2m ` and ` 1h `, apart by blanks, are
 time that passes; other blanks mean nothing. As in RxJS a group takes as many moments as it has characters. In a
 subscription diagram `^` is the subscription and `!` its end.
+
+A word of a number and letters is time that passes, and so none of another unit; values that look like one are written
+apart, `5 x`.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ __all__ = ["COMPLETED", "FAILED", "Moment", "Span", "diagram_of", "parse_diagram
 COMPLETED = "|"
 FAILED = "#"
 _TIME = re.compile(r"(?:^|(?<=\s))(\d+(?:\.\d+)?)(ms|s|m|h)(?=\s|$)")
+_LIKE_TIME = re.compile(r"(?:^|(?<=\s))\d[\d.]*[^\W\d_]+(?=\s|$)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -33,27 +37,33 @@ class Span(NamedTuple):
     end: float | None = None
 
 
-def parse_diagram(text: str, tick: float) -> tuple[list[Moment], float]:
+def parse_diagram(text: str, tick: float, hot: bool = False) -> tuple[list[Moment], float]:
     """The moments of a diagram, and its length in seconds.
 
     Args:
         text: the diagram.
         tick: seconds that a character takes.
+        hot: whether it has a `^`: only a source that does not wait for anybody has anything before the moment 0.
 
     Raises:
         ValueError: if it is no diagram; the text says where.
     """
     moments: list[Moment] = []
-    seconds, zero, place = 0.0, 0.0, 0
+    seconds, place = 0.0, 0
+    zero: float | None = None
     group: float | None = None
     ended = False
     while place < len(text):
         character = text[place]
         passing = _TIME.match(text, place)
-        if passing and group is None:
+        if passing and group is not None:
+            raise _wrong(text, place, "no time passes in a group")
+        if passing:
             seconds += float(passing[1]) * _SECONDS[passing[2]]
             place = passing.end()
             continue
+        if malformed := _LIKE_TIME.match(text, place):
+            raise _no_time(text, place, malformed[0])
         place += 1
         if character.isspace():
             continue
@@ -61,9 +71,12 @@ def parse_diagram(text: str, tick: float) -> tuple[list[Moment], float]:
             group = seconds
         elif character == ")" and group is not None:
             group = None
-        elif character == "^" and group is None and not zero:
+        elif character == "^" and hot and group is None and zero is None:
             zero = seconds
-        elif character in "()^!":
+        elif character == "^":
+            why = "there is one `^`, outside of groups" if hot else "only marbles.hot(…) has a `^`, the moment 0"
+            raise _wrong(text, place - 1, why)
+        elif character in "()!":
             raise _wrong(text, place - 1, f"{character!r} cannot stand here")
         elif character != "-":
             if ended:
@@ -75,6 +88,7 @@ def parse_diagram(text: str, tick: float) -> tuple[list[Moment], float]:
         seconds += tick
     if group is not None:
         raise _wrong(text, len(text), "the group has no `)`")
+    zero = zero or 0.0
     return [Moment(_rounded(at - zero), mark) for at, mark in moments], _rounded(seconds - zero)
 
 
@@ -92,6 +106,8 @@ def parse_span(text: str, tick: float) -> Span:
             seconds += float(passing[1]) * _SECONDS[passing[2]]
             place = passing.end()
             continue
+        if malformed := _LIKE_TIME.match(text, place):
+            raise _no_time(text, place, malformed[0])
         character, place = text[place], place + 1
         if character.isspace():
             continue
@@ -122,6 +138,10 @@ def diagram_of(moments: list[Moment], tick: float) -> str:
         text += shown
         now = _rounded(seconds + len(shown) * tick)
     return text.strip() or "-"
+
+
+def _no_time(text: str, place: int, word: str) -> ValueError:
+    return _wrong(text, place, f"{word!r} is no time: its units are ms, s, m and h, as in ` 30m `")
 
 
 def _wrong(text: str, place: int, why: str) -> ValueError:

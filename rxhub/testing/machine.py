@@ -22,6 +22,7 @@ from reactivex import abc
 
 from rxhub.event import Event
 from rxhub.expression import Expression
+from rxhub.markup import shown
 from rxhub.testing.strategies import events, events_matching, expressions
 from rxhub.testing.verdicts import Undecided, Unsatisfiable
 from rxhub.testing.virtual import VirtualHub
@@ -72,6 +73,11 @@ class HubStateMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.hub = self.make_hub()
+        if not isinstance(self.hub, VirtualHub):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"make_hub() gives a hub on virtual time, virtual_hub() or a subclass of VirtualHub, but "
+                f"{shown(self.hub)} was given: the machine lets its time pass."
+            )
         self.members: list[Member] = []
         self.log: list[tuple[str, str]] = []
         self.expected: list[tuple[str, str]] = []
@@ -79,7 +85,7 @@ class HubStateMachine(RuleBasedStateMachine):
         self._names = 0
 
     def make_hub(self) -> VirtualHub:
-        """The hub under test; called once for each example."""
+        """The hub under test, on virtual time; called once for each example."""
         return VirtualHub()
 
     def delivered(self, event: Event, names: list[str]) -> None:

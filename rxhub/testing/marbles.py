@@ -11,7 +11,6 @@ What is published and expected happens in `run()`: at the end of the `with` bloc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from string import ascii_letters, digits
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -21,7 +20,8 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxhub.event import Event
 from rxhub.markup import shown
 from rxhub.subject import Subject
-from rxhub.testing.diagram import COMPLETED, FAILED, Moment, Span, diagram_of, parse_diagram, parse_span
+from rxhub.testing.contrast import Frame, OneOf, contrast, same
+from rxhub.testing.diagram import COMPLETED, FAILED, Span, parse_diagram, parse_span
 from rxhub.testing.virtual import VirtualHub
 
 __all__ = ["Expectation", "MarbleError", "Marbles", "Source"]
@@ -30,8 +30,6 @@ T = TypeVar("T")
 
 _LATER = 3_600.0
 """Seconds for which a run goes on after the last diagram, for what comes too late."""
-
-_MOST_LINES = 40
 
 
 class MarbleError(Exception):
@@ -66,9 +64,10 @@ class Source(Observable[T], Generic[T]):
 class Expectation:
     """What is observed of an observable, and what of it is expected."""
 
-    def __init__(self, marbles: Marbles) -> None:
+    def __init__(self, marbles: Marbles, of: Observable[Any]) -> None:
         self._marbles = marbles
-        self.found: list[tuple[float, str, Any]] = []
+        self._of = of
+        self.found: list[Frame] = []
         self.expected: tuple[str, Mapping[str, Any], Exception | None] | None = None
 
     def to_be(self, diagram: str, values: Mapping[str, Any] | None = None, error: Exception | None = None) -> None:
@@ -76,7 +75,8 @@ class Expectation:
 
         Args:
             diagram: see `rxhub.testing.diagram`.
-            values: of its characters; a character without one stands for itself.
+            values: of its characters. One without stands for what was published under it, where the observable emits
+                events; else for itself.
             error: the error of `#`: one of the same type and text is expected; any will do if it is not given.
         """
         _, length = parse_diagram(diagram, self._marbles.tick)
@@ -85,22 +85,25 @@ class Expectation:
 
     def differences(self) -> str:
         """What was found instead, readably; empty if it is as expected."""
-        if self.expected is None:
-            return ""
-        diagram, values, error = self.expected
-        wanted = [(at, mark, _value(mark, values, error)) for at, mark in parse_diagram(diagram, self._marbles.tick)[0]]
-        if len(wanted) == len(self.found) and all(map(_same, wanted, self.found)):
-            return ""
-        letters = _Letters(values)
         tick = self._marbles.tick
-        found = [(at, letters.of(value) if mark == "next" else mark, value) for at, mark, value in self.found]
-        lines = [
-            "The stream differs from what was expected.",
-            f"  expected  {diagram_of([Moment(at, mark) for at, mark, _ in wanted], tick)}",
-            f"  found     {diagram_of([Moment(at, mark) for at, mark, _ in found], tick)}",
-            *_beside(wanted, found),
-        ]
-        return "\n".join([*lines, *letters.legend({mark for _, mark, _ in [*wanted, *found]})])
+        if self.expected is None:
+            return (
+                f"Nothing was expected of {shown(self._of)}: expect(…) is half of a statement. Say what is to come, "
+                'marbles.expect(…).to_be("a--b|"), and to_be("") that nothing is.'
+            )
+        diagram, values, error = self.expected
+        values = {**self._published(diagram), **values}
+        wanted = [Frame(at, mark, _value(mark, values, error)) for at, mark in parse_diagram(diagram, tick)[0]]
+        if same(wanted, self.found):
+            return ""
+        return f"The stream differs from what was expected.\n{contrast(wanted, self.found, values, tick)}"
+
+    def _published(self, diagram: str) -> dict[str, Any]:
+        """The events for which the bare characters of a diagram stand, if it is events that were found."""
+        if not any(isinstance(frame.value, Event) for frame in self.found):
+            return {}
+        published = self._marbles.published
+        return {mark: OneOf((*published[mark],)) for mark in diagram if mark in published}
 
 
 class Marbles:
@@ -112,6 +115,7 @@ class Marbles:
 
     Attributes:
         hub: where events are published, and by whose `scheduler` all time is taken.
+        published: what is published in the next run, by character.
     """
 
     def __init__(self, hub: VirtualHub | None = None, tick: float = 1.0) -> None:
@@ -121,6 +125,7 @@ class Marbles:
         self.tick = tick
         self._begin = self.hub.now
         self._length = 0.0
+        self.published: dict[str, list[Event]] = {}
         self._at_the_start: list[Callable[[], object]] = []
         self._expectations: list[Expectation] = []
         self._spans: list[tuple[Source[Any], tuple[str, ...]]] = []
@@ -139,12 +144,13 @@ class Marbles:
             if mark in {COMPLETED, FAILED} or not isinstance(event, (Event, str)):
                 raise ValueError(f"Events are published, but {mark!r} in {diagram!r} is none.")
             made = Event(event) if isinstance(event, str) else event
+            self.published.setdefault(mark, []).append(made)
             self._at_the_start.append(lambda at=seconds, made=made: self._later(at, lambda: self.hub.publish(made)))
 
     def hot(self, diagram: str, values: Mapping[str, Any] | None = None, error: Exception | None = None) -> Source[Any]:
         """A source that emits whether somebody listens or not; `^` is the moment 0."""
         subject: Subject[Any] = Subject()
-        moments, length = parse_diagram(diagram, self.tick)
+        moments, length = parse_diagram(diagram, self.tick, hot=True)
         self._goes_on_for(length)
         for seconds, mark in moments:
             if seconds >= 0:
@@ -169,22 +175,39 @@ class Marbles:
         return Source(self, begin)
 
     def expect(self, observable: Observable[Any], subscription: str = "^") -> Expectation:
-        """Observe an observable from `^` to `!`, all its operators on virtual time."""
+        """Observe an observable from `^` to `!`, all its operators on virtual time.
+
+        Returns:
+            What waits for `to_be(diagram)`: an expectation without fails.
+
+        Raises:
+            TypeError: if it is no observable.
+        """
+        if not isinstance(observable, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"An observable is expected to do something, hub.on(…) for example, but {shown(observable)} was given."
+            )
         span = parse_span(subscription, self.tick)
-        expectation = Expectation(self)
+        expectation = Expectation(self, observable)
         self._expectations.append(expectation)
         note = expectation.found.append
         subscribed = CompositeDisposable()
 
+        def fail(error: Exception) -> None:
+            note(Frame(self.now, FAILED, error))
+
         def subscribe() -> None:
-            subscribed.add(
-                observable.subscribe(
-                    lambda value: note((self.now, "next", value)),
-                    lambda error: note((self.now, FAILED, error)),
-                    lambda: note((self.now, COMPLETED, None)),
-                    scheduler=self.hub.scheduler,
+            try:
+                subscribed.add(
+                    observable.subscribe(
+                        lambda value: note(Frame(self.now, "next", value)),
+                        fail,
+                        lambda: note(Frame(self.now, COMPLETED, None)),
+                        scheduler=self.hub.scheduler,
+                    )
                 )
-            )
+            except Exception as error:
+                fail(error)
 
         self._later(span.begin, subscribe)
         if span.end is not None:
@@ -194,6 +217,10 @@ class Marbles:
 
     def expect_subscriptions(self, source: Source[Any], *diagrams: str) -> None:
         """Expect a source to be subscribed to as the diagrams show, in the order of the subscriptions."""
+        if not isinstance(source, Source):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"What subscribes to a source of marbles.hot(…) or cold(…) is expected, but {shown(source)} was given."
+            )
         for diagram in diagrams:
             span = parse_span(diagram, self.tick)
             self._goes_on_for(span.end or span.begin)
@@ -213,7 +240,7 @@ class Marbles:
         spans, self._spans = self._spans, []
         differences = [expectation.differences() for expectation in expectations]
         differences += [self._differences(*expected) for expected in spans]
-        self._begin, self._length = self.hub.now, 0.0
+        self._begin, self._length, self.published = self.hub.now, 0.0, {}
         if any(differences):
             raise AssertionError("\n\n".join(filter(None, differences)))
 
@@ -250,33 +277,6 @@ class Marbles:
         return "\n".join(["The subscriptions differ from what was expected (- expected, + found).", *lines])
 
 
-class _Letters:
-    """Characters for what was found: those of the values that were expected, and new ones for the rest."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = dict(values)
-        self._free = [c for c in ascii_letters[::-1] + digits if c not in self._values]
-
-    def of(self, value: Any) -> str:
-        for letter, known in self._values.items():
-            if _equal(known, value):
-                return letter
-        if isinstance(value, str) and len(value) == 1 and value not in self._values:
-            letter = value
-        else:
-            letter = self._free.pop(0) if self._free else "?"
-        self._values[letter] = value
-        return letter
-
-    def legend(self, used: set[str]) -> list[str]:
-        return [
-            f"  {'where' if not n else '     '} {letter} = {_shown(value)}"
-            for n, (letter, value) in enumerate(
-                (letter, value) for letter, value in self._values.items() if letter in used and letter != value
-            )
-        ]
-
-
 def _value(mark: str, values: Mapping[str, Any], error: Exception | None) -> Any:
     if mark == COMPLETED:
         return None
@@ -291,44 +291,5 @@ def _emission(observer: abc.ObserverBase[Any], mark: str, value: Any) -> Callabl
     return lambda: observer.on_next(value)
 
 
-def _same(wanted: tuple[float, str, Any], found: tuple[float, str, Any]) -> bool:
-    if wanted[0] != found[0]:
-        return False
-    if wanted[1] == FAILED:
-        error: Exception | None = wanted[2]
-        alike = error is None or (type(error) is type(found[2]) and str(error) == str(found[2]))
-        return found[1] == FAILED and alike
-    if wanted[1] == COMPLETED:
-        return found[1] == COMPLETED
-    return found[1] == "next" and _equal(wanted[2], found[2])
-
-
-def _equal(one: Any, other: Any) -> bool:
-    try:
-        return bool(one == other)
-    except Exception:
-        return one is other
-
-
-def _beside(wanted: list[tuple[float, str, Any]], found: list[tuple[float, str, Any]]) -> list[str]:
-    """Both, moment by moment: what is in one alone is marked."""
-    rows: list[tuple[float, str, str]] = []
-    left = [(at, mark) for at, mark, _ in found]
-    for at, mark, _ in wanted:
-        both = (at, mark) in left
-        if both:
-            left.remove((at, mark))
-        rows.append((at, " " if both else "-", mark))
-    rows += [(at, "+", mark) for at, mark in left]
-    rows.sort(key=lambda row: row[0])
-    lines = [f"  {sign} {_seconds(at):>10}  {mark}" for at, sign, mark in rows[:_MOST_LINES]]
-    further = [f"    … and {len(rows) - _MOST_LINES} more"] if len(rows) > _MOST_LINES else []
-    return ["  (- expected, + found)", *lines, *further]
-
-
 def _seconds(seconds: float) -> str:
     return f"{seconds:g} s"
-
-
-def _shown(value: Any) -> str:
-    return f"{value.topic} {shown(value.data)}" if isinstance(value, Event) else shown(value)

@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
 from rxhub.expression import And, Condition, Dialect, Expression, Not, Or, parse
+from rxhub.markup import shown
 from rxhub.testing import studio
 from rxhub.testing.choices import Drawn
 from rxhub.testing.recording import Recording
+from rxhub.testing.registration import register
 from rxhub.testing.satisfy import ENVELOPE, Plan
 
 __all__ = [
@@ -51,7 +53,15 @@ def events(topic: st.SearchStrategy[str] | str | None = None) -> st.SearchStrate
     Args:
         topic: of all of them, or where it is drawn from; the data go with it. None is the topics that have data of
             their own.
+
+    Raises:
+        TypeError: for anything else.
     """
+    if topic is not None and not isinstance(topic, (str, st.SearchStrategy)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f'A topic, "ftrack.update", or a strategy for topics is accepted, but {shown(topic)} was given. '
+            "Events that a subscription matches are made by events_matching(…)."
+        )
     drawn = st.just(topic) if isinstance(topic, str) else topic
     return (st.sampled_from(studio.TOPICS) if drawn is None else drawn).flatmap(studio.envelopes).map(_event)
 
@@ -142,7 +152,13 @@ def events_matching(expression: Expression | str) -> st.SearchStrategy[Event]:
         Unsatisfiable: at once, if no event can match it; the message names the contradiction.
         Undecided: if that was not found out.
         ExpressionError: if the text does not parse.
+        TypeError: for what is neither a text nor an expression.
     """
+    if not isinstance(expression, (str, Expression)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            "A subscription is accepted, a text or what rxhub.expression.parse(…) makes of it, but "
+            f"{shown(expression)} was given."
+        )
     tree = parse(expression) if isinstance(expression, str) else expression
     plan = Plan(tree, ENVELOPE)
     # A reply is addressed to its asker alone: only who asks for replies gets one.
@@ -276,3 +292,7 @@ def event_streams(
         return recording
 
     return drawn()
+
+
+# For where the entry point of Hypothesis is not installed, as in a checkout.
+register()

@@ -5,31 +5,37 @@ clock that its scheduler shows. Both are the test's here. `advance(3600)` handle
 next time at which something is due, handles that, and so on until the hour is over. Nothing sleeps and no thread runs;
 what is due at one time comes in the order in which it was scheduled. So a test gives the same answer each time.
 
+Whoever waits, by `hub.request(…).run()` or `await hub.ask(…)`, lets time pass until it has come (`waiting.py`).
+
 Only what is scheduled on `hub.scheduler` is part of this: operators get it by `scheduler=`, or all operators of a
 pipeline by `subscribe(…, scheduler=hub.scheduler)`. What a callback awaits, `asyncio.sleep` say, takes its own time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from math import isfinite
+from math import inf, isfinite
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 
-from reactivex import abc
+from reactivex import Observable, abc, typing
 from reactivex.disposable import Disposable
 from reactivex.internal.constants import UTC_ZERO
 
-from rxhub.errors import AlreadyHandled, NoReply
+from rxhub.delivery import Delivery, Outcome
+from rxhub.errors import AlreadyHandled, NoReply, NotHandled
 from rxhub.event import Event
 from rxhub.handling import Handling, Invoke
 from rxhub.hub import EventHub
 from rxhub.inbox import Inbox
+from rxhub.pipeline import Subscribable
 from rxhub.scheduler import HandlingScheduler
+from rxhub.testing.waiting import PassingReplies, PassingSubject, PassingSubscribable, Piped, refuse_to_sleep
 
 __all__ = ["VirtualHub", "virtual_hub"]
 
+State = TypeVar("State")
 
 _SHOWN = 1e-9
 
@@ -55,6 +61,10 @@ class _Scheduler(HandlingScheduler):
     @property
     def now(self) -> datetime:
         return UTC_ZERO + timedelta(seconds=self._inbox.now())
+
+    def _put(self, delay: float, action: typing.ScheduledAction[State], state: State | None) -> abc.DisposableBase:
+        refuse_to_sleep()
+        return super()._put(delay, action, state)
 
 
 class _Handling(Handling):
@@ -117,6 +127,8 @@ class VirtualHub(EventHub):
         if overflow == "block":
             raise ValueError('A virtual hub cannot have overflow="block": its one thread would wait for itself.')
         super().__init__(server_url, api_user, api_key, headers, cookies, inbox=inbox, overflow=overflow)
+        self.events = events = PassingSubject[Event](serialize=True)
+        events.clock = self
 
     @property
     def now(self) -> float:
@@ -155,6 +167,27 @@ class VirtualHub(EventHub):
             handled += await handling.adrain()
         clock.seconds = max(end, clock.seconds)
         return handled
+
+    def on(self, subscription: str, priority: float = 100) -> Subscribable:
+        """As `EventHub.on`; `run()` of a pipeline lets time pass until its end."""
+        self._publisher.check_open()
+        events = PassingSubscribable(self._dispatcher, subscription, priority)
+        events.clock = self
+        return events
+
+    @property
+    def deliveries(self) -> Observable[Delivery]:
+        """As those of `EventHub`."""
+        return Piped(super().deliveries, self)
+
+    @property
+    def errors(self) -> Observable[Outcome]:
+        """As those of `EventHub`."""
+        return Piped(super().errors, self)
+
+    def request(self, event: Event, timeout: float = 10.0) -> Observable[Event]:
+        """As `EventHub.request`; `run()` lets time pass until the timeout, `await` on a running loop."""
+        return PassingReplies(super().request(event, timeout), self, event.topic, timeout)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
         """As `EventHub.ask`: publishes, and lets time pass until the first reply has come.
@@ -207,6 +240,41 @@ class VirtualHub(EventHub):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    # Whoever waits lets time pass (rxhub.testing.waiting.Clock)
+
+    def check_not_inside(self, what: str) -> None:
+        """Raise NotHandled inside a callback, which cannot wait for what is handled after it."""
+        if self._handling.here:
+            raise NotHandled(
+                f"{what} would wait for ever: what it waits for is handled by this thread, when the callback has "
+                "ended. Subscribe to it instead, or call it outside of callbacks."
+            )
+
+    def next_moment(self, ended: Callable[[], bool]) -> bool:
+        """Handle what is ready; unless that was the end, also what is due next. False if nothing is."""
+        self.drain()
+        if self._later(ended):
+            self.drain()
+            return True
+        return ended()
+
+    async def anext_moment(self, ended: Callable[[], bool]) -> bool:
+        """As `next_moment`, on the running loop."""
+        handling = cast("_Handling", self._handling)
+        await handling.adrain()
+        if self._later(ended):
+            await handling.adrain()
+            return True
+        return ended()
+
+    def _later(self, ended: Callable[[], bool]) -> bool:
+        """Set the clock to what is due next, if that is wanted and something is."""
+        clock = cast("_Inbox", self._inbox)
+        if ended() or (due := clock.next_due(inf)) is None:
+            return False
+        clock.seconds = due
+        return True
 
     def _until(self, seconds: float) -> tuple[_Inbox, float]:
         """The clock, and what it will show."""

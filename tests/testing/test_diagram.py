@@ -13,7 +13,6 @@ DIAGRAMS = {
     "---": ([], 3.0),
     "-a-|": ([(1, "a"), (3, "|")], 4.0),
     "(ab)-c": ([(0, "a"), (0, "b"), (5, "c")], 6.0),
-    "--a^-b#": ([(-1, "a"), (2, "b"), (3, "#")], 4.0),
     "a 9ms b": ([(0, "a"), (1.009, "b")], 2.009),
     "a 1h b|": ([(0, "a"), (3601, "b"), (3602, "|")], 3603.0),
     "2m (a|)": ([(120, "a"), (120, "|")], 124.0),
@@ -28,11 +27,52 @@ def test_a_diagram_is_read(text: str, expected: tuple[list[Moment], float]) -> N
     assert parse_diagram(text, 1.0) == expected
 
 
-@pytest.mark.parametrize("text", ["(a", "a)", "((a))", "(a-b)", "^a^b|^", "a|b", "a!", "(^a)"])
-def test_what_is_no_diagram_is_refused_with_its_place(text: str) -> None:
+HOT = {
+    "--a^-b#": ([(-1, "a"), (2, "b"), (3, "#")], 4.0),
+    "^-b": ([(2, "b")], 3.0),
+    "1s ^ 1s b": ([(2, "b")], 3.0),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), HOT.items())
+def test_a_hot_diagram_has_a_moment_0(text: str, expected: tuple[list[Moment], float]) -> None:
+    assert parse_diagram(text, 1.0, hot=True) == expected
+
+
+WRONG = {
+    "(a": "no `)`",
+    "a)": "')' cannot stand here",
+    "((a))": "'(' cannot stand here",
+    "(a-b)": "no time passes in a group",
+    "(a 5s b)": "no time passes in a group",
+    "^a^b|^": "one `^`",
+    "^-^-a": "one `^`",
+    "-^-^a": "one `^`",
+    "(^a)": "one `^`",
+    "a|b": "after the end",
+    "a!": "'!' cannot stand here",
+    "a 5x b": "'5x' is no time: its units are ms, s, m and h",
+    "5min": "'5min' is no time",
+    "a 1.2.3s b": "'1.2.3s' is no time",
+}
+
+
+@pytest.mark.parametrize(("text", "why"), WRONG.items())
+def test_what_is_no_diagram_is_refused_with_its_place(text: str, why: str) -> None:
     with pytest.raises(ValueError, match="no marble diagram") as raised:
-        parse_diagram(text, 1.0)
+        parse_diagram(text, 1.0, hot=True)
+    assert why in str(raised.value)
     assert str(raised.value).rstrip().endswith("^")
+
+
+@pytest.mark.parametrize("text", ["^-a", "-^-a", "a^"])
+def test_what_is_not_hot_has_no_moment_0_of_its_own(text: str) -> None:
+    with pytest.raises(ValueError, match=r"only marbles\.hot"):
+        parse_diagram(text, 1.0)
+
+
+def test_values_that_begin_with_a_digit_are_written_apart() -> None:
+    assert [mark for _, mark in parse_diagram("a 5 x 7| ", 1.0)[0]] == ["a", "5", "x", "7", "|"]
 
 
 def test_a_subscription_is_read() -> None:
@@ -41,6 +81,8 @@ def test_a_subscription_is_read() -> None:
     assert parse_span("^ 1h !", 0.001) == Span(0.0, 3600.001)
     with pytest.raises(ValueError, match="not 'a'"):
         parse_span("^-a", 1.0)
+    with pytest.raises(ValueError, match="'5x' is no time"):
+        parse_span("^ 5x !", 1.0)
 
 
 MOMENTS = st.lists(st.tuples(st.integers(0, 60), st.sampled_from("abc")), max_size=6)

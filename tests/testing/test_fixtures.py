@@ -27,6 +27,10 @@ def test_hub(hub, recorder):
 
 def test_marbles_pass(marbles):
     marbles.publish("a")
+    marbles.expect(marbles.hub.on("topic=b")).to_be("")
+
+
+def test_marbles_say_nothing(marbles):
     marbles.expect(marbles.hub.on("topic=b"))
 
 
@@ -77,6 +81,14 @@ from hypothesis import find, strategies as st
 assert len(find(st.from_type(Event), lambda event: True).id) == 32
 """
 
+TYPES_OF_A_CHECKOUT = """
+from rxhub.expression import And, Condition, Expression, Not, Or
+from rxhub.testing import strategies
+from hypothesis import find, settings, strategies as st
+for kind in (And, Or, Not, Condition, Expression):
+    assert str(find(st.from_type(kind), lambda tree: True, settings=settings(max_examples=3, database=None)))
+"""
+
 
 @pytest.fixture
 def installed(tmp_path: Path) -> dict[str, str]:
@@ -105,9 +117,11 @@ def pytest_in(folder: Path, environment: dict[str, str], suite: str, *options: s
 
 def test_the_fixtures_are_there(tmp_path: Path, installed: dict[str, str]) -> None:
     output = pytest_in(tmp_path, installed, SUITE)
-    assert "1 failed, 4 passed" in output
+    assert "2 failed, 4 passed" in output
     # In the test itself, not in its teardown.
     assert "FAILED test_suite.py::test_marbles_fail - AssertionError: The stream differs" in output
+    assert "FAILED test_suite.py::test_marbles_say_nothing" in output
+    assert "Nothing was expected of <events" in output
 
 
 def test_naming_the_plugin_too_does_not_load_it_twice(tmp_path: Path, installed: dict[str, str]) -> None:
@@ -117,6 +131,13 @@ def test_naming_the_plugin_too_does_not_load_it_twice(tmp_path: Path, installed:
 
 def test_a_run_that_uses_none_of_it_imports_nothing(tmp_path: Path, installed: dict[str, str]) -> None:
     assert "1 passed" in pytest_in(tmp_path, installed, LIGHT)
+
+
+def test_hypothesis_learns_the_types_from_whoever_imports_the_strategies() -> None:
+    command = [sys.executable, "-W", "error", "-c", TYPES_OF_A_CHECKOUT]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("program", [TYPES, TYPES_LATER], ids=["Hypothesis first", "rxhub first"])

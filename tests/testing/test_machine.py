@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from rxhub import Event
+from rxhub import Event, EventHub
 from rxhub.testing import HubStateMachine, VirtualHub
 
 pytestmark = pytest.mark.filterwarnings("ignore::rxhub.errors.NotHandledWarning")
@@ -72,3 +72,12 @@ def test_a_subclass_sees_each_delivery() -> None:
 
     run_state_machine_as_test(Machine, settings=settings(max_examples=10, deadline=None, database=None))
     assert any(names for _, names in seen)
+
+
+def test_a_hub_on_real_time_is_refused() -> None:
+    class Machine(HubStateMachine):
+        def make_hub(self) -> Any:
+            return EventHub()
+
+    with pytest.raises(TypeError, match=r"virtual_hub\(\).*but <EventHub memory://"):
+        Machine()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import reactivex
+from reactivex import Observable
 from reactivex import operators as ops
+from reactivex.disposable import Disposable
 
 from rxhub import Event
 from rxhub.testing import MarbleError, Marbles
@@ -86,7 +89,7 @@ def test_errors_are_compared_by_type_and_text() -> None:
 def test_wrong_subscriptions_are_shown() -> None:
     marbles = Marbles()
     source = marbles.cold("--|")
-    marbles.expect(source)
+    marbles.expect(source).to_be("--|")
     marbles.expect_subscriptions(source, "^---!")
     with pytest.raises(AssertionError) as raised:
         marbles.run()
@@ -107,3 +110,134 @@ def test_one_run_follows_another(marbles: Marbles) -> None:
         marbles.publish("-a")
         marbles.expect(marbles.hub.on("topic=a").pipe(ops.map(lambda event: event.topic)), "^-!").to_be("-a")
         marbles.run()
+
+
+def failure(marbles: Marbles) -> str:
+    with pytest.raises(AssertionError) as raised:
+        marbles.run()
+    return str(raised.value)
+
+
+def deep(last: object) -> Event:
+    return Event("t", id="1", data={"deep": {"x": [1, 2, {"y": last}]}})
+
+
+def test_values_that_look_the_same_are_told_apart() -> None:
+    marbles = Marbles()
+    marbles.expect(marbles.cold("a", {"a": deep(1)})).to_be("a", {"a": deep(2)})
+    assert "            unlike a, at data.deep.x[2].y: 1, not 2" in failure(marbles)
+
+
+def test_events_are_told_apart_by_their_ids() -> None:
+    marbles = Marbles()
+    marbles.expect(marbles.cold("a", {"a": Event("t", id="1")})).to_be("a", {"a": Event("t", id="2")})
+    assert "at id: '1', not '2'" in failure(marbles)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "difference"),
+    [
+        ([1, 2, 3, 4, 5], [1, 2, 3, 4, 6], "at [4]: 5, not 6"),
+        ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], "at [5]: nothing, not 6"),
+        ({"a b": {"c": {"d": {"e": 1}}}}, {"a b": {"c": {"d": {}}}}, "at ['a b'].c.d: {'e': 1}, not {}"),
+        ("x" * 200 + "left", "x" * 200 + "right", f"as a whole[190:]: '{'x' * 10}left', not '{'x' * 10}right'"),
+        ([1, 2, 3, 4, "x"], [1, 2, 3, 4, b"x"], "at [4]: 'x', not b'x'"),
+    ],
+)
+def test_the_place_of_a_difference_is_shown(found: object, wanted: object, difference: str) -> None:
+    marbles = Marbles()
+    marbles.expect(marbles.cold("a", {"a": found})).to_be("a", {"a": wanted})
+    assert f"unlike a, {difference}" in failure(marbles)
+
+
+def test_secrets_are_not_shown() -> None:
+    def with_key(key: str) -> Event:
+        return Event("t", id="1", data={"api_key": key, "fields": [{"name": "token", "value": key}]})
+
+    marbles = Marbles()
+    marbles.expect(marbles.cold("a", {"a": with_key("geheim")})).to_be("a", {"a": with_key("anders")})
+    text = failure(marbles)
+    assert "at data.api_key: another ***" in text
+    assert "at data.fields[0].value: another ***" in text
+    assert "geheim" not in text
+    assert "anders" not in text
+
+
+def test_an_expectation_says_what_is_to_come() -> None:
+    marbles = Marbles()
+    marbles.expect(marbles.hub.on("topic=a"))
+    assert "Nothing was expected of <events of 'topic=a'" in failure(marbles)
+    with marbles:
+        marbles.expect(marbles.hub.on("topic=a")).to_be("")
+
+
+def test_a_bare_letter_is_what_was_published_under_it(marbles: Marbles) -> None:
+    marbles.publish("a--b")
+    marbles.publish("---b")
+    notes = marbles.hub.on("topic=b")
+    marbles.expect(notes).to_be("---(bb)")
+    marbles.expect(notes.pipe(ops.map(lambda event: event.topic))).to_be("---(bb)")
+    marbles.expect(notes, "----^").to_be("")
+    marbles.run()
+    marbles.publish("b", {"b": NOTE})
+    marbles.expect(marbles.hub.on("topic=studio.*")).to_be("b")
+    marbles.run()
+    marbles.publish("a-b")
+    marbles.expect(marbles.hub.on("")).to_be("b-a")
+    assert "  expected  b-a\n  found     a-b\n" in failure(marbles)
+
+
+def test_no_source_has_a_moment_0_that_it_cannot_have() -> None:
+    marbles = Marbles()
+    for write in (lambda: marbles.hot("^-^-a"), lambda: marbles.cold("-^-a"), lambda: marbles.publish("-^-a")):
+        with pytest.raises(ValueError, match="no marble diagram"):
+            write()
+
+
+def test_what_is_no_observable_is_refused_at_once() -> None:
+    marbles = Marbles()
+    with pytest.raises(TypeError, match="but 5 was given"):
+        marbles.expect(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"marbles\.hot"):
+        marbles.expect_subscriptions(marbles.hub.on(""), "^")  # type: ignore[arg-type]
+
+
+def test_an_observable_that_cannot_be_subscribed_to_fails() -> None:
+    def refuse(*_: object) -> Disposable:
+        raise LookupError("gone")
+
+    with Marbles() as marbles:
+        marbles.expect(Observable(refuse)).to_be("#", error=LookupError("gone"))
+
+
+class Incomparable:
+    def __eq__(self, other: object) -> bool:
+        raise LookupError("neither here nor there")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_values_that_cannot_be_compared_are_named() -> None:
+    one = Incomparable()
+    with Marbles() as marbles:
+        marbles.expect(marbles.cold("--a", {"a": one})).to_be("--a", {"a": one})
+    marbles.expect(marbles.cold("--a", {"a": one})).to_be("--a", {"a": Incomparable()})
+    text = failure(marbles)
+    assert "at 2 s, Z cannot be compared with a: LookupError: 'neither here nor there'" in text
+
+
+def test_a_stream_without_an_end_is_shown_in_short() -> None:
+    marbles = Marbles()
+    marbles.expect(reactivex.interval(1.0)).to_be("-a", {"a": 0})
+    text = failure(marbles)
+    assert len(text) < 1_000
+    assert "… and 3,562 more frames" in text
+    assert "    … and 3,590 more frames" in text
+
+
+def test_the_difference_is_shown_wherever_it_is() -> None:
+    marbles = Marbles()
+    marbles.expect(marbles.cold("a" * 100 + "b")).to_be("a" * 100 + "c")
+    text = failure(marbles)
+    assert "… 97 frames as expected" in text
+    assert "-      100 s  c" in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+from random import Random
 from typing import Any
 
 import pytest
@@ -108,6 +110,62 @@ def test_a_thousand_conditions_are_satisfied() -> None:
     assert Plan(parse(f"({many}) and data.m=x* and {none}"), ENVELOPE)._simplest["data"]["n"] == "x0"
 
 
+LITERALS = [f"data.k{n}=true" for n in range(5)] + [f"topic={topic}" for topic in "abc"]
+CLAUSES = st.lists(st.tuples(st.sampled_from(LITERALS), st.booleans()), min_size=1, max_size=3)
+EVERY_ASSIGNMENT = [
+    {"topic": topic, "data": {f"k{n}": value for n, value in enumerate(values) if value}}
+    for topic, *values in product("abcd", *[(True, False)] * 5)
+]
+
+
+def conjunction(clauses: list[list[tuple[str, bool]]]) -> str:
+    return " and ".join(
+        "(" + " or ".join(literal if wanted else f"not {literal}" for literal, wanted in clause) + ")"
+        for clause in clauses
+    )
+
+
+@given(st.lists(CLAUSES, min_size=1, max_size=40))
+def test_of_clauses_those_are_satisfied_that_some_assignment_satisfies(clauses: list[list[tuple[str, bool]]]) -> None:
+    tree = parse(conjunction(clauses))
+    try:
+        found = Plan(tree, ENVELOPE)._simplest
+    except Unsatisfiable:
+        assert not any(map(tree.matches, EVERY_ASSIGNMENT))
+    else:
+        assert tree.matches(found)
+
+
+@pytest.mark.parametrize(("fields", "clauses"), [(4, 12), (6, 18), (14, 42), (14, 60), (30, 125)])
+def test_clauses_of_three_are_decided(fields: int, clauses: int) -> None:
+    random = Random(1)
+    for _ in range(10):
+        drawn = [
+            [(f"data.k{n}=true", random.random() < 0.5) for n in random.sample(range(fields), 3)]
+            for _ in range(clauses)
+        ]
+        try:
+            Plan(parse(conjunction(drawn)), ENVELOPE)
+        except Unsatisfiable:
+            assert clauses > 3 * fields
+
+
+def test_what_leads_through_a_path_decides_which_way_is_taken() -> None:
+    # Were it not seen before the whole is put together, each way through the others would be tried.
+    others = " and ".join(f"(data.x{n}=1 or data.y{n}=1)" for n in range(20))
+    text = f"{others} and (data.a.b=1 or data.z=1) and not data.a=*"
+    assert Plan(parse(text), ENVELOPE)._simplest["data"]["z"] == 1
+    with pytest.raises(Unsatisfiable, match="Nothing can match"):
+        Plan(parse(f"{text} and not data.z=1"), ENVELOPE)
+
+
+def test_hundreds_of_alternatives_on_one_path_are_satisfied() -> None:
+    asks = " and ".join(f"(data.n=x{number} or data.n=y{number})" for number in range(200))
+    rules = " and ".join(f"(not data.m=x{number} or not data.m=y{number})" for number in range(200))
+    found = Plan(parse(f"{asks} and {rules} and data.m=x*"), ENVELOPE)._simplest["data"]
+    assert (len(found["n"]), found["m"][0]) == (200, "x")
+
+
 @given(DIALECTS.flatmap(lambda dialect: candidates().flatmap(lambda c: expressions_matching(c, dialect))))
 def test_whatever_matches_something_is_satisfied(tree: Expression) -> None:
     Plan(tree)
@@ -143,3 +201,19 @@ def test_what_the_expression_leaves_alone_stays_real(event: Event) -> None:
     assert event.topic == "ftrack.update"
     assert event.source["user"]["username"]
     assert len(event.id) == 32
+
+
+def test_what_takes_a_search_is_drawn_as_fast_as_hypothesis_wants_it() -> None:
+    random = Random(3)
+    wanted = {n: random.random() < 0.5 for n in range(30)}
+    clauses = [
+        [(f"data.k{n}=true", wanted[n] is (place == 0 or random.random() < 0.5)) for place, n in enumerate(chosen)]
+        for chosen in (random.sample(range(30), 3) for _ in range(125))
+    ]
+    tree = parse(conjunction(clauses))
+
+    @given(events_matching(tree))
+    def drawn(event: Event) -> None:
+        assert tree.matches(event)
+
+    drawn()

@@ -111,6 +111,13 @@ def test_a_text_that_does_not_parse_is_refused_at_once() -> None:
         events_matching("topic==a")
 
 
+def test_what_is_no_subscription_or_topic_is_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="A subscription is accepted.* but 5 was given"):
+        events_matching(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="strategy for topics is accepted, but 5 was given"):
+        events(5)  # type: ignore[arg-type]
+
+
 @given(event_streams(min_size=2))
 def test_streams_go_forwards_in_time(stream: Recording) -> None:
     assert all(one.seconds <= other.seconds for one, other in pairwise(stream))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from reactivex import operators as ops
 
 from rxhub import Event, EventHub
-from rxhub.errors import AlreadyHandled, HubClosed, NoReply
-from rxhub.testing import virtual_hub
+from rxhub.errors import AlreadyHandled, HubClosed, NoReply, NotHandled
+from rxhub.testing import Recording, VirtualHub, virtual_hub
 
 
 def test_an_hour_of_debounce_passes_at_once() -> None:
@@ -193,3 +194,117 @@ def test_time_cannot_be_advanced_from_inside_a_callback() -> None:
         hub.publish(Event("a"))
         hub.advance(0)
         assert isinstance(errors[0].error, AlreadyHandled)
+
+
+def answering(hub: VirtualHub) -> None:
+    hub.subscribe("topic=question", lambda event: {"answer": 42})
+
+
+def test_to_wait_for_replies_lets_time_pass() -> None:
+    with virtual_hub() as hub:
+        answering(hub)
+        assert hub.request(Event("question"), 3_600.0).run().data == {"answer": 42}
+        assert hub.now == 3_600.0
+        assert hub.request(Event("question"), 60.0).pipe(ops.first()).run().data == {"answer": 42}
+        assert hub.now == 3_600.0
+        assert len(hub.request(Event("question"), 60.0).to_list().run()) == 1
+        with pytest.raises(NoReply, match="Nobody replied to nobody within 5 s"):
+            hub.request(Event("nobody"), 5.0).run()
+        assert hub.now == 3_665.0
+
+
+def test_replies_that_come_late_are_waited_for() -> None:
+    with virtual_hub() as hub:
+        hub.on("topic=slow").pipe(ops.delay(1_800.0)).subscribe(
+            lambda event: hub.publish_reply(event, hub.now), scheduler=hub.scheduler
+        )
+        assert hub.request(Event("slow"), 3_600.0).pipe(ops.first()).run().data == 1_800.0
+
+
+def test_replies_can_be_awaited() -> None:
+    async def awaited() -> Any:
+        async with virtual_hub() as hub:
+
+            @hub.on("topic=question")
+            async def answer(event: Event) -> int:
+                await asyncio.sleep(0)
+                return 42
+
+            with pytest.raises(NoReply):
+                await hub.request(Event("nobody"))
+            return (await hub.request(Event("question"))).data, hub.now
+
+    assert asyncio.run(awaited()) == (42, 20.0)
+
+
+def test_to_wait_for_a_pipeline_lets_time_pass() -> None:
+    with virtual_hub() as hub:
+        hub.publish(Event("a"))
+        assert hub.on("topic=a").pipe(ops.debounce(60.0), ops.map(lambda _: hub.now), ops.first()).run() == 60.0
+        hub.scheduler.schedule_relative(60.0, lambda *_: hub.publish(Event("b")))
+        assert hub.events.pipe(ops.first()).run().topic == "b"
+        with pytest.raises(Exception, match="Timeout"):
+            hub.on("topic=a").pipe(ops.timeout(60.0)).run()
+        assert hub.now == 180.0
+
+
+WAITING: dict[str, Callable[[VirtualHub], Any]] = {
+    "for what nobody publishes": lambda hub: hub.on("topic=a").run(),
+    "for a pipeline": lambda hub: hub.on("topic=a").pipe(ops.first()).run(),
+    "for all events": lambda hub: hub.events.pipe(ops.first()).run(),
+    "for errors": lambda hub: hub.errors.pipe(ops.first()).run(),
+    "for deliveries": lambda hub: hub.deliveries.pipe(ops.first()).run(),
+    "for several": lambda hub: reactivex.merge(hub.on("topic=a"), hub.on("topic=b")).run(),
+    "for the later of two": lambda hub: reactivex.concat(hub.on("topic=a"), hub.on("topic=b")).run(),
+    "for a timer of the hub": lambda hub: reactivex.timer(60.0, scheduler=hub.scheduler).run(),
+    "for a recording": lambda hub: Recording([(60.0, Event("a"))]).replay(hub.scheduler).run(),
+    "while something else goes on for ever": lambda hub: (
+        reactivex.interval(60.0, scheduler=hub.scheduler).subscribe(),
+        hub.on("topic=a").run(),
+    ),
+}
+
+
+@pytest.mark.parametrize("wait", WAITING.values(), ids=WAITING)
+def test_nobody_waits_for_ever(wait: Callable[[VirtualHub], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rxhub.testing.waiting._MOST_MOMENTS", 1_000)
+    with virtual_hub() as hub, pytest.raises(NotHandled, match=r"hub\.advance"):
+        wait(hub)
+
+
+def test_a_callback_cannot_wait_for_what_comes_after_it() -> None:
+    with virtual_hub() as hub:
+        answering(hub)
+        errors: list[Any] = []
+        hub.errors.subscribe(errors.append)
+        hub.subscribe("topic=a", lambda event: hub.request(Event("question")).run())
+        hub.subscribe("topic=a", lambda event: hub.on("topic=b").run())
+        hub.publish(Event("a"))
+        hub.advance(0)
+        assert [type(outcome.error) for outcome in errors] == [NotHandled, NotHandled]
+
+
+def test_what_passes_in_another_run_is_let_be() -> None:
+    with virtual_hub() as hub:
+        got: list[str] = []
+
+        def told(topic: str) -> None:
+            hub.on(f"topic={topic}").pipe(ops.delay(1.0)).subscribe(
+                lambda e: got.append(e.topic), scheduler=hub.scheduler
+            )
+            hub.publish(Event(topic))
+            hub.advance(1)
+
+        reactivex.of("a", "b").pipe(ops.do_action(told)).run()
+        assert got == ["a", "b"]
+
+
+def test_a_pipeline_keeps_what_it_is() -> None:
+    with virtual_hub() as hub:
+        shared = hub.on("topic=a").pipe(ops.publish())
+        got: list[Event] = []
+        shared.subscribe(got.append)
+        with shared.connect():
+            hub.publish(Event("a"))
+            hub.advance(0)
+        assert len(got) == 1

@@ -1,0 +1,209 @@
+"""Waiting on virtual time: `run()` lets time pass until what it waits for has come.
+
+Theory of operation. reactivex's `run()` sleeps until another thread ends the observable. A virtual hub has one thread,
+so that this sleep would be for ever. The observables of such a hub are `Passing` therefore, and so is what is piped
+from them: their `run()` handles what is ready, sets the clock to the next time at which something is due, and so on
+until the end.
+
+What is put together of them otherwise, by `reactivex.merge(…)` for instance, has reactivex's own `run()`. That one is
+recognised when it comes to subscribe, by the scheduler that it brings along or by its frame, or by the latter when it
+schedules something on the hub; and is told so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from inspect import currentframe
+from typing import Any, Protocol, TypeVar, cast
+
+from reactivex import Observable, abc
+from reactivex.internal.exceptions import SequenceContainsNoElementsError
+from reactivex.run import run
+from reactivex.scheduler import NewThreadScheduler
+
+from rxhub.errors import NoReply, NotHandled
+from rxhub.event import Event
+from rxhub.owned import OwnedSubject
+from rxhub.pipeline import Subscribable
+
+__all__ = ["Clock", "Passing", "PassingReplies", "PassingSubject", "PassingSubscribable", "Piped", "refuse_to_sleep"]
+
+T = TypeVar("T")
+
+_MOST_MOMENTS = 1_000_000
+
+
+class Clock(Protocol):
+    """Who lets time pass: a virtual hub."""
+
+    @property
+    def now(self) -> float:
+        """Seconds that have passed."""
+        ...
+
+    @property
+    def scheduler(self) -> abc.SchedulerBase:
+        """By which operators take the time."""
+        ...
+
+    def check_not_inside(self, what: str) -> None:
+        """Raise NotHandled inside a callback, which cannot wait for what is handled after it."""
+        ...
+
+    def next_moment(self, ended: Callable[[], bool]) -> bool:
+        """Handle what is ready; unless that was the end, also what is due next. False if nothing is."""
+        ...
+
+    async def anext_moment(self, ended: Callable[[], bool]) -> bool:
+        """As `next_moment`, on the running loop."""
+        ...
+
+
+class _End(abc.ObserverBase[Any]):
+    """Waits for the last value."""
+
+    def __init__(self) -> None:
+        self.reached = False
+        self._last: list[Any] = []
+        self._error: Exception | None = None
+
+    def on_next(self, value: Any) -> None:
+        self._last = [value]
+
+    def on_error(self, error: Exception) -> None:
+        self._error, self.reached = error, True
+
+    def on_completed(self) -> None:
+        self.reached = True
+
+    def ended(self) -> bool:
+        return self.reached
+
+    @property
+    def value(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        if not self._last:
+            raise SequenceContainsNoElementsError
+        return self._last[0]
+
+
+class Passing(Observable[T]):
+    """An observable of a virtual hub: who waits for its end lets time pass."""
+
+    clock: Clock
+
+    def pipe(self, *operators: Callable[[Any], Any]) -> Any:
+        """As reactivex's `pipe`; `run()` of what comes out lets time pass, too."""
+        piped: Any = super().pipe(*operators)
+        # What has methods of its own stays what it is.
+        return Piped(cast("Observable[Any]", piped), self.clock) if type(piped) is Observable else piped
+
+    def run(self, scheduler: abc.SchedulerBase | None = None) -> T:
+        """Let virtual time pass until the end, and give back the last value.
+
+        Args:
+            scheduler: for operators that have none; the hub's if it is not given.
+
+        Raises:
+            SequenceContainsNoElementsError: if it completes without a value.
+            NotHandled: if it cannot end, since nothing more will happen on the hub; and inside a callback.
+            Exception: the error that it ends with.
+        """
+        self.clock.check_not_inside("run()")
+        end = _End()
+        with self.subscribe(end, scheduler=scheduler or self.clock.scheduler):
+            for _ in range(_MOST_MOMENTS):
+                if end.reached or not self.clock.next_moment(end.ended):
+                    break
+            if not end.reached:
+                raise NotHandled(_never(self.clock))
+        return end.value
+
+    def _subscribe_core(
+        self, observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        refuse_to_sleep(scheduler)
+        return super()._subscribe_core(observer, scheduler)
+
+
+class Piped(Passing[T]):
+    """What was piped from an observable of a virtual hub."""
+
+    def __init__(self, source: Observable[T], clock: Clock) -> None:
+        super().__init__(lambda observer, scheduler=None: source.subscribe(observer, scheduler=scheduler))
+        self.clock = clock
+
+
+class PassingReplies(Piped[Event]):
+    """The replies to a request; they can be awaited as well, since they have an end."""
+
+    def __init__(self, source: Observable[Event], clock: Clock, topic: str, timeout: float) -> None:
+        super().__init__(source, clock)
+        self._in_vain = f"Nobody replied to {topic} within {timeout:g} s."
+
+    def run(self, scheduler: abc.SchedulerBase | None = None) -> Event:
+        """The last reply, when the timeout has passed in virtual time.
+
+        Raises:
+            NoReply: if there was none.
+            NotHandled: inside a callback.
+        """
+        try:
+            return super().run(scheduler)
+        except SequenceContainsNoElementsError:
+            raise NoReply(self._in_vain) from None
+
+    def __await__(self) -> Generator[Any, None, Event]:
+        """As `run`, on the running loop."""
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Event:
+        self.clock.check_not_inside("await")
+        end = _End()
+        with self.subscribe(end, scheduler=self.clock.scheduler):
+            while not end.reached:
+                if not await self.clock.anext_moment(end.ended):
+                    raise NotHandled(_never(self.clock))
+        try:
+            return end.value
+        except SequenceContainsNoElementsError:
+            raise NoReply(self._in_vain) from None
+
+
+class PassingSubscribable(Passing[Event], Subscribable):
+    """The events that match a subscription, on a virtual hub."""
+
+
+class PassingSubject(Passing[T], OwnedSubject[T]):
+    """A subject of a virtual hub."""
+
+
+def _never(clock: Clock) -> str:
+    return (
+        f"run() would wait for ever: at {clock.now:g} s of this virtual hub nothing is left that could end the "
+        "pipeline. Publish before, or at a time by hub.scheduler; or subscribe, publish, and call hub.advance(seconds)."
+    )
+
+
+def refuse_to_sleep(scheduler: abc.SchedulerBase | None = None) -> None:
+    """Raise NotHandled if it is reactivex's own `run()` that subscribes or schedules here: it would sleep for ever."""
+    frame = None if scheduler is _OF_SLEEPERS else currentframe()
+    while frame is not None and frame.f_code is not _SLEEPING:
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in {"reactivex", "rxhub"}:
+            # Somebody's own code, which may do this on the way and sleep for something else.
+            return
+        frame = frame.f_back
+    if frame is not None or scheduler is _OF_SLEEPERS:
+        raise NotHandled(
+            "run() would sleep for ever: this is a virtual hub, and time passes on it when its one thread says so. "
+            "Begin the pipeline with one of the hub, hub.on(…).pipe(ops.merge(…)).run(), or subscribe to it with "
+            "scheduler=hub.scheduler, and call hub.advance(seconds)."
+        )
+
+
+_SLEEPING = run.__code__
+# The one that it brings along if it was given none; under which name depends on reactivex's version.
+_OF_SLEEPERS: Any = next(
+    (value for value in run.__globals__.values() if isinstance(value, NewThreadScheduler)), object()
+)
