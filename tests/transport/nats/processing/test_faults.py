@@ -252,6 +252,8 @@ def test_what_waited_in_a_process_that_is_cut_off_is_begun_elsewhere_and_not_the
     going.clear()
     publish(hub, "a", *range(100, 104))
     cut_off.wait(51)
+    # All of them, so that none is on its way when it is cut off.
+    until(lambda: len(processing._processor._holding.jobs) == 4)  # type: ignore[union-attr]
     proxy.black_hole = True
     with hub.process("topic=a", elsewhere, group="g"):
         until(lambda: set(elsewhere) >= set(range(101, 104)))
