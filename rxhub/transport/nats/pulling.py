@@ -34,6 +34,8 @@ _FEW = 32
 _NANOSECONDS = 1_000_000_000
 # Of one pull; with two of them under way and half as much held, a reader may have some 160 MiB.
 _MOST_BYTES = 64 * 1024 * 1024
+# Of smaller ones, the number is bound enough.
+_LARGE = 64 * 1024
 # How the server tells that a pull has brought as many messages, or as many bytes, as it was to bring.
 _AS_ASKED = ("Batch Completed", "Message Size Exceeds MaxBytes")
 # A pull that was refused for a moment's reason, such as an election, is sent again after that.
@@ -148,7 +150,7 @@ class Pulling:
         self._expires = expires
         self._is_drained = is_drained
         self._coming = 0
-        # Of what is held, as far as that is known: of what is done with, only the number is told.
+        # Of what is held and large, as far as that is known: of what is done with, only the number is told.
         self._bytes = 0
         self._wake = asyncio.Event()
         self._gone = ""
@@ -159,7 +161,8 @@ class Pulling:
 
     def done(self, count: int = 1) -> None:
         """So many messages less are held."""
-        self._bytes -= self._bytes * count // max(self.held, count, 1)
+        if self._bytes:
+            self._bytes -= self._bytes * count // max(self.held, count, 1)
         self.held -= count
         if self._has_room:
             self._wake.set()
@@ -258,7 +261,8 @@ class Pulling:
             self.pin = headers.get("Nats-Pin-Id", self.pin)
         self._coming -= 1
         self.held += 1
-        self._bytes += len(message.data)
+        if len(message.data) > _LARGE:
+            self._bytes += len(message.data)
         self._take(message)
 
     def _status(self, headers: Mapping[str, str]) -> None:
