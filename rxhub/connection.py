@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from threading import Lock
 from typing import Any, NamedTuple
@@ -211,6 +211,10 @@ class Connection:
         """Put an event from the transport into the inbox; False if that refuses it."""
         return self._inbox.put(event)
 
+    def received_all(self, events: Sequence[Event]) -> int:
+        """Put events that have come together into the inbox; how many it has dealt with."""
+        return self._inbox.put_all(events)
+
     def has_room(self) -> bool:
         """Whether the inbox would take one more event, or does not want to be waited for."""
         inbox = self._inbox
@@ -280,6 +284,10 @@ class _Gate:
     def received(self, event: Event) -> bool:
         connection = self._connection()
         return connection is not None and connection.received(event)
+
+    def received_all(self, events: Sequence[Event]) -> int:
+        connection = self._connection()
+        return len(events) if connection is None else connection.received_all(events)
 
     def has_room(self) -> bool:
         connection = self._connection()

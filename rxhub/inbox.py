@@ -8,7 +8,7 @@ events alone: an action is somebody's own and is never dropped.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import count
 from threading import TIMEOUT_MAX, Condition
@@ -118,6 +118,24 @@ class Inbox:
             self._waiting.append(event)
             self._ring()
         return True
+
+    def put_all(self, events: Sequence[Event]) -> int:
+        """Add events that have come together; how many, where the policy is to wait for room, else all of them.
+
+        What is refused or dropped of them is so as by `put`.
+        """
+        with self._changed:
+            room = self.capacity - self._events
+            if self._open and len(events) <= room:
+                self._events += len(events)
+                self._waiting.extend(events)
+                self._ring()
+                return len(events)
+            if self._open and self.policy == "block":
+                events = events[: max(0, room)]
+            for event in events:
+                self.put(event)
+            return len(events)
 
     def put_own(self, event: Event) -> None:
         """Add an event of the hub's own: past the bound, and no policy drops it."""

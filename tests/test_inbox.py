@@ -73,6 +73,31 @@ def test_each_policy_does_what_its_name_says(policy: str, capacity: int, steps: 
         assert inbox.ready == bool(model)
 
 
+@given(st.sampled_from(POLICIES), st.integers(1, 4), st.lists(st.integers(0, 6), max_size=8), st.booleans())
+def test_events_that_come_together_are_put_as_one_by_one(
+    policy: str, capacity: int, sizes: list[int], is_closed: bool
+) -> None:
+    together, single = Inbox(capacity, policy), Inbox(capacity, policy)
+    events = [Event("a") for _ in range(sum(sizes))]
+    for inbox in (together, single):
+        if is_closed:
+            inbox.close()
+    begin = 0
+    for size in sizes:
+        room = capacity - len(single)
+        piece = events[begin : begin + size]
+        begin += size
+        expected = min(size, room) if policy == "block" and not is_closed else size
+        assert together.put_all(piece) == expected
+        for event in piece[:expected]:
+            single.put(event)
+        assert (len(together), together.dropped) == (len(single), single.dropped)
+        assert together.take() is single.take()
+    while (item := single.take()) is not None:
+        assert together.take() is item
+    assert together.take() is None
+
+
 @pytest.mark.parametrize("capacity", [0, -1])
 def test_a_capacity_is_at_least_one(capacity: int) -> None:
     with pytest.raises(ValueError, match=f"at least 1, but {capacity} was given"):

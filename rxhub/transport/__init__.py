@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -26,6 +26,10 @@ class Sink(Protocol):
 
     def received(self, event: Event) -> bool:
         """Take an event in; False if the inbox refuses it."""
+        ...
+
+    def received_all(self, events: Sequence[Event]) -> int:
+        """Take in events that came together; how many, from the first on: the rest is to be handed in again soon."""
         ...
 
     def has_room(self) -> bool:

@@ -52,7 +52,7 @@ class Life:
         self._transport = transport
         self._sink = sink
         self._live: Ordered | None = None
-        # What the hub has no room for, with its sequence.
+        # What the hub has not been given yet, with its sequence.
         self._waiting: deque[tuple[int, Event]] = deque()
         self._lingering: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -159,26 +159,26 @@ class Life:
                 self._transport.subjects.stream,
                 error,
             )
-            self._done()
+            self._done(1)
             return
-        if self._waiting or not self._sink.has_room():
-            self._waiting.append((message.sequence, event))
-            if len(self._waiting) == 1:
-                self.loop.call_later(_BREATH, self._retry)
-        else:
-            self._sink.received(event)
-            self._done()
+        self._waiting.append((message.sequence, event))
+        if len(self._waiting) == 1:
+            # What comes in one piece is handed over together: a hub that is woken by each event works against us.
+            self.loop.call_soon(self._hand_over)
 
-    def _retry(self) -> None:
-        while self._waiting and self._sink.has_room():
-            self._sink.received(self._waiting.popleft()[1])
-            self._done()
-        if self._waiting and not self.link.is_closed:
-            self.loop.call_later(_BREATH, self._retry)
+    def _hand_over(self) -> None:
+        """Give the hub what it has room for."""
+        waiting = self._waiting
+        count = self._sink.received_all([event for _, event in waiting])
+        for _ in range(count):
+            waiting.popleft()
+        self._done(count)
+        if waiting and not self.link.is_closed:
+            self.loop.call_later(_BREATH, self._hand_over)
 
-    def _done(self) -> None:
+    def _done(self, count: int) -> None:
         if self._live is not None:
-            self._live.done()
+            self._live.done(count)
 
     async def _end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
         transport = self._transport
