@@ -232,6 +232,9 @@ class _Playing:
 
     def _ring(self) -> None:
         """Have a turn, unless one is to come already."""
+        # What was put in before this look is seen by the one who answers the bell before he rests.
+        if self._is_rung:
+            return
         with self._ringing:
             if self._is_rung:
                 return

@@ -40,6 +40,7 @@ _AHEAD = 512
 _SILENCE = 1.0
 _SKEW = timedelta(seconds=1)
 _MICROSECOND = timedelta(microseconds=1)
+_SKEWED = _SKEW // _MICROSECOND * 1_000
 # The server counts events, and nanoseconds, in 64 bits, and makes nonsense of what lies beyond them; no event does.
 _MOST_EVENTS = 2**62
 _EPOCH, _DOOMSDAY = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
@@ -77,6 +78,11 @@ class Playback:
             max(0, _possible(since or 0) - 1) if not isinstance(since, datetime) else _within(_within(since) - _SKEW)
         )
         self._until = _within(until) if isinstance(until, datetime) else None if until is None else _possible(until)
+        # What is read is compared with these; the last microsecond is meant whole.
+        self._span = (
+            _nanoseconds(self._since or _EPOCH),
+            _nanoseconds((self._until if isinstance(self._until, datetime) else _DOOMSDAY) + _MICROSECOND) - 1,
+        )
         self._reader = reader
         self._playbacks = playbacks
         self._ordered: Ordered | None = None
@@ -158,14 +164,14 @@ class Playback:
         self._heard += 1
         if self._is_over:
             return
-        time = _EPOCH + message.nanoseconds // 1_000 * _MICROSECOND
-        until = self._until if isinstance(self._until, datetime) else _DOOMSDAY
-        if not self._follow and (message.sequence > self._last or time > until + _SKEW):
+        nanoseconds = message.nanoseconds
+        first, last = self._span
+        if not self._follow and (message.sequence > self._last or nanoseconds > last + _SKEWED):
             self._end()
             return
         self._held += 1
-        if (self._since is None or time >= self._since) and time <= until:
-            self._reader.read(Stored(message.data, message.sequence, message.nanoseconds))
+        if first <= nanoseconds <= last:
+            self._reader.read(Stored(message.data, message.sequence, nanoseconds))
         else:
             self._done(1)
         if not self._follow and (message.sequence == self._last or not message.pending):
@@ -263,6 +269,10 @@ class _Once(Ordered):
 
 def _within(time: datetime) -> datetime:
     return max(_EPOCH, min(_DOOMSDAY, time))
+
+
+def _nanoseconds(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND * 1_000
 
 
 def _possible(sequence: int) -> int:
