@@ -137,20 +137,14 @@ class Clauses:
             return known
         leaves: list[Leaf] = []
         alternatives: list[tuple[Wish, ...]] = []
-        waiting = [wish]
-        while waiting:
-            wish = waiting.pop()
-            node, wanted = wish
-            if isinstance(node, Not):
-                waiting.append(Wish(node.child, not wanted))
-            elif isinstance(node, (And, Or)) and isinstance(node, And) is wanted:
-                waiting.extend([Wish(child, wanted) for child in reversed(node.children)])
-            elif isinstance(node, (And, Or)):
-                alternatives.append(_options(wish))
+        for part in _flattened(wish, And):
+            node, wanted = part
+            if isinstance(node, (And, Or)):
+                alternatives.append(_flattened(part, Or))
             elif isinstance(node, Condition) and node.operator == "!=" and not wanted:
                 alternatives.append((Wish(Absent(node)), Wish(Equal(node))))
             elif isinstance(node, (Condition, Absent, Equal)):
-                leaves.append(self._leaf(wish, node))
+                leaves.append(self._leaf(part, node))
         self._direct[key] = leaves, alternatives
         return leaves, alternatives
 
@@ -172,20 +166,23 @@ class Clauses:
         return leaf
 
 
-def _options(wish: Wish) -> tuple[Wish, ...]:
-    """The alternatives of an `or`, those of an `or` within it among them; likewise of an `and` that must not hold."""
-    options: list[Wish] = []
+def _flattened(wish: Wish, kind: type[And | Or]) -> tuple[Wish, ...]:
+    """The parts of an `and`, or the alternatives of an `or`, with those of another one within it among them.
+
+    Where it must not hold, an `and` is an `or` of what must not hold, and the other way round.
+    """
+    parts: list[Wish] = []
     waiting = [wish]
     while waiting:
         wish = waiting.pop()
         node, wanted = wish
         if isinstance(node, Not):
             waiting.append(Wish(node.child, not wanted))
-        elif isinstance(node, (And, Or)) and isinstance(node, Or) is wanted:
+        elif isinstance(node, (And, Or)) and isinstance(node, kind) is wanted:
             waiting.extend([Wish(child, wanted) for child in reversed(node.children)])
         else:
-            options.append(wish)
-    return tuple(options)
+            parts.append(wish)
+    return tuple(parts)
 
 
 def _by_path(leaves: Iterable[Leaf]) -> Mapping[Path, Leaves]:

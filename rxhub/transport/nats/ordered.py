@@ -30,23 +30,22 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from threading import Lock
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import nats.errors
 
 from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.cancelling import cancelled
+from rxhub.transport.nats.consumer import consumer
 from rxhub.transport.nats.filters import lets_through, merged
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.pulling import ConsumerGone, Message, Pulling
 
-__all__ = ["Era", "Ordered", "Place", "consumer"]
+__all__ = ["Era", "Ordered", "Place"]
 
-# Seconds after which the server forgets a consumer of a reader that is gone.
-_FORGOTTEN = 60
 # Seconds for which a consumer is read at least, and how often the time that it takes to make one: else nothing would
 # come while filters change all the time, and each of many changes would have a consumer of its own.
 _AT_LEAST, _FOR_MAKING = 0.02, 3
@@ -56,7 +55,6 @@ _MOST_ERAS = 64
 _MOST_CONSUMERS = 8
 # A server that has just become the leader may not have caught up with what it knows to be stored.
 _LOOKS, _BETWEEN_LOOKS = 3, 0.25
-_NANOSECONDS = 1_000_000_000
 
 logger = logging.getLogger("rxhub")
 
@@ -384,47 +382,3 @@ class Ordered:
         if not self._held:
             self._past.clear()
         self._past.append(self._eras.popleft())
-
-
-async def consumer(
-    line: Line, stream: str, subjects: Sequence[str], start: int | datetime | None = None, name: str = ""
-) -> tuple[str, int]:
-    """Make a consumer that nobody acknowledges, and which the server forgets a minute after nobody reads it any more.
-
-    Args:
-        line: by which to ask.
-        stream: which.
-        subjects: to read, none of which overlap; all of the stream's if there are none.
-        start: the sequence to begin behind, or an aware time to begin at; None is from now on.
-        name: of the consumer; a new one if it is not given.
-
-    Returns:
-        Its name, and how many messages there are for it.
-
-    Raises:
-        StreamError: if JetStream refuses it, as it does where there is no such stream.
-        HubConnectionError: if nobody answers.
-    """
-    name = name or f"rxhub-{line.inbox().rpartition('.')[2]}"
-    config: dict[str, Any] = {
-        "name": name,
-        "ack_policy": "none",
-        "mem_storage": True,
-        "num_replicas": 1,
-        "inactive_threshold": _FORGOTTEN * _NANOSECONDS,
-    }
-    if len(subjects) == 1:
-        config["filter_subject"] = subjects[0]
-    else:
-        config["filter_subjects"] = list(subjects)
-    if isinstance(start, int):
-        config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": start + 1}
-    elif start is not None:
-        time = start.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        config |= {"deliver_policy": "by_start_time", "opt_start_time": time}
-    else:
-        config["deliver_policy"] = "new"
-    told = await line.ask(
-        f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config, "action": "create"}
-    )
-    return name, told["num_pending"]

@@ -24,10 +24,11 @@ from datetime import UTC, datetime, timedelta
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.expression import Expression
 from rxhub.transport.nats.cancelling import cancelled
+from rxhub.transport.nats.consumer import consumer
 from rxhub.transport.nats.filters import filters, merged
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.link import Link
-from rxhub.transport.nats.ordered import Ordered, consumer
+from rxhub.transport.nats.ordered import Ordered
 from rxhub.transport.nats.pulling import Message
 from rxhub.transport.nats.streams import NO_STREAM
 from rxhub.transport.nats.subjects import Subjects
