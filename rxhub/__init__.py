@@ -22,6 +22,7 @@ from rxhub.hub import EventHub
 from rxhub.operators import dispatch, overflow, resume, where
 from rxhub.signal import Signal, receiver
 from rxhub.subject import Subject
+from rxhub.text import log_records
 
 __all__ = [
     "Delivery",
@@ -39,6 +40,8 @@ __all__ = [
     "resume",
     "where",
 ]
+
+log_records.install()
 
 if "hypothesis" in sys.modules:
     # Its entry points were loaded before there was an Event to register.

@@ -24,7 +24,7 @@ def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
     out.
     """
     headings, rows = filled(headings, rows)
-    table = [[one_line(_encodable(cell), _WIDEST) for cell in row] for row in (headings, *rows)]
+    table = [[one_line(cell, _WIDEST) for cell in row] for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     sides = [str.rjust, *[str.ljust] * len(widths)]
     return ["  ".join(map(_put, sides, row, widths)).rstrip() for row in table]
@@ -32,8 +32,3 @@ def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
 
 def _put(side: Callable[[str, int], str], cell: str, width: int) -> str:
     return side(cell, width)
-
-
-def _encodable(text: str) -> str:
-    """The text itself, lone surrogates by their numbers: printing them would raise."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

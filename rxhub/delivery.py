@@ -24,6 +24,7 @@ from reactivex.disposable import Disposable
 
 from rxhub.awaiting import Awaitable
 from rxhub.event import Event
+from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
     from rxhub.dispatcher import Subscriber
@@ -148,7 +149,7 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
             parts.append(f"stopped by {self.stopped_by.id}")
         if self._open:
             parts.append(f"{self._open} under way")
-        return f"<Delivery of {self.event.topic}: {', '.join(parts)}>"
+        return printable(f"<Delivery of {self.event.topic}: {', '.join(parts)}>")
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from rxhub.views.subscribers import delivery_page

@@ -14,6 +14,7 @@ from rxhub.naming import callback_name, name_of
 from rxhub.ownership import Owner
 from rxhub.seats import Connection
 from rxhub.signal import signals
+from rxhub.text.printable import printable
 from rxhub.views.subscribers import told as subscription_of
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Description:
             from rxhub.plugins import PluginReport
 
             lines += str(PluginReport(self.plugins)).splitlines()
-        return "\n".join(lines)
+        return printable("\n".join(lines), lines=True)
 
     __repr__ = __str__
 

@@ -38,6 +38,7 @@ from rxhub.owned import OwnedSubject
 from rxhub.ownership import Owner, present
 from rxhub.roster import Registration, Roster
 from rxhub.subject import Subject
+from rxhub.text.printable import printable
 
 __all__ = ["Callback", "Dispatcher", "Run", "Subscriber"]
 
@@ -124,7 +125,7 @@ class Subscriber(Registration):
         return self.expression.matches(event)
 
     def __str__(self) -> str:
-        return f'<Subscriber {self.id} priority={self.priority} subscription="{self.subscription}">'
+        return printable(f'<Subscriber {self.id} priority={self.priority} subscription="{self.subscription}">')
 
     __repr__ = __str__
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rxhub.naming import name_of
 from rxhub.redaction import redacted
+from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
     from rxhub.signal import Signal
@@ -68,4 +69,5 @@ class Emission(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         sender = name_of(self.sender)
-        return f"<Emission of {self.signal.name}{f' by {sender}' if sender else ''}: {redacted(self._named)!r}>"
+        by = f" by {sender}" if sender else ""
+        return printable(f"<Emission of {self.signal.name}{by}: {redacted(self._named)!r}>")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rxhub.text.printable import columns_of, printable
+
 __all__ = [
     "AlreadyHandled",
     "AsyncReceiverError",
@@ -35,7 +37,13 @@ __all__ = [
 
 
 class RxHubError(Exception):
-    """Base of every exception that rxhub raises on purpose."""
+    """Base of every exception that rxhub raises on purpose.
+
+    Its text may quote topics, ids and messages of other programs; `str` escapes what a terminal would obey.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), lines=True)
 
 
 class EventError(RxHubError, ValueError):
@@ -61,22 +69,21 @@ class ExpressionError(RxHubError, ValueError):
         self.hint = hint
 
     def __str__(self) -> str:
-        lines = [self.message]
+        lines = [printable(self.message, lines=True)]
         if self.text:
             lines += self._excerpt()
         if self.expected:
-            lines.append(f"Expected {self.expected}.")
+            lines.append(f"Expected {printable(self.expected)}.")
         if self.hint:
-            lines.append(f"Hint: {self.hint}")
+            lines.append(f"Hint: {printable(self.hint)}")
         return "\n".join(lines)
 
     def _excerpt(self, width: int = 72) -> list[str]:
         """The part of the text around the position, and a caret under it, as two lines."""
         start = max(0, self.position - width // 2)
-        shown = self.text[start : start + width]
-        # A tab or line break would move the caret; it is shown as one blank.
-        line = "".join(c if c.isprintable() else " " for c in shown)
-        return [f"  {line}", f"  {' ' * (self.position - start)}^"]
+        before = printable(self.text[start : self.position])
+        behind = printable(self.text[self.position : start + width])
+        return [f"  {before}{behind}", f"  {' ' * columns_of(before)}^"]
 
 
 class NotUniqueError(RxHubError, ValueError):
@@ -168,7 +175,7 @@ class StreamError(RxHubError):
         self.asked = asked
 
     def __str__(self) -> str:
-        return f"JetStream refuses {self.asked or 'a message'}: {self.description} ({self.number})."
+        return printable(f"JetStream refuses {self.asked or 'a message'}: {self.description} ({self.number}).")
 
 
 class GroupError(RxHubError, ValueError):
@@ -193,8 +200,8 @@ def told(error: BaseException) -> str:
         said = str(error)
     except BaseException as raised:
         said = f"its message cannot be read, since that raises {type(raised).__name__}"
-    # File names that are no UTF-8 come with halves of characters, which can be printed and sent nowhere.
-    return said.encode(errors="backslashreplace").decode()
+    # File names that are not UTF-8 contain lone surrogates, which cannot be encoded.
+    return printable(said, lines=True)
 
 
 def as_exception(error: BaseException) -> Exception:

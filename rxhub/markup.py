@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
+from rxhub.text.printable import inline, printable
+
 __all__ = ["escaped", "one_line", "shown"]
 
 _MOST_ITEMS = 4
@@ -15,8 +17,8 @@ _BRACKETS: dict[type, str] = {dict: "{}", list: "[]", tuple: "()", set: "{}", fr
 
 
 def one_line(text: str, limit: int) -> str:
-    """Text without line breaks and other characters that do not print, cut to `limit` characters."""
-    line = "".join([character if character.isprintable() else " " for character in text[: limit + 1]])
+    """Text without line breaks, other characters that do not print escaped, cut to `limit` characters."""
+    line = inline(text[: limit + 1])
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
@@ -66,7 +68,7 @@ def _container(value: object, own: Mapping[str, Any], brackets: str, limit: int,
 
 
 def escaped(text: str) -> str:
-    """Text as HTML shows it literally; a lone surrogate, which no encoding carries, becomes a question mark."""
+    r"""Text as HTML shows it literally, with escapes such as `\u202e` for what does not print."""
     from html import escape  # takes longer to import than the rest of this file
 
-    return escape(text.encode("utf-8", "replace").decode("utf-8"))
+    return escape(printable(text, lines=True))

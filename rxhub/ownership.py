@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from rxhub.errors import OwnerLeft
+from rxhub.text.printable import printable
 
 __all__ = ["Owner", "present"]
 
@@ -112,4 +113,4 @@ class Owner:
         return True
 
     def __repr__(self) -> str:
-        return f"<Owner {self.name}: {'left' if self.left else f'{len(self)} registrations'}>"
+        return printable(f"<Owner {self.name}: {'left' if self.left else f'{len(self)} registrations'}>")

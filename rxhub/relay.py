@@ -16,6 +16,7 @@ from rxhub.expression import parse
 from rxhub.redaction import redacted
 from rxhub.seats import Seat, checked_priority, key_of
 from rxhub.subject import Subject
+from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
     from rxhub.signal import Signal
@@ -82,7 +83,7 @@ class SenderSubject(Relay):
         return self.signal.observe(observer, sender=self.sender)
 
     def __repr__(self) -> str:
-        return f"<{self.signal.name} of {name_of(self.sender)}>"
+        return printable(f"<{self.signal.name} of {name_of(self.sender)}>")
 
 
 class Emissions(Awaitable[Emission]):

@@ -32,6 +32,7 @@ from rxhub.relay import Emissions, Entrance, Relay, SenderSubject, kwargs_of
 from rxhub.seats import Connection, Lineup, Seats, checked_priority
 from rxhub.sending import Answers, Policy, Sending, awaiting, running
 from rxhub.subject import Subject
+from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
@@ -488,7 +489,7 @@ class Signal(Relay, Generic[P]):
         count = len(self._places.all())
         died = 0 if count else self._places.died
         why = f"; {died} died, held weakly: weak=False keeps one alive" if died else ""
-        return f"<Signal {self.name}, {count} connection{'' if count == 1 else 's'}{why}>"
+        return printable(f"<Signal {self.name}, {count} connection{'' if count == 1 else 's'}{why}>")
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from rxhub.expression.outline import told

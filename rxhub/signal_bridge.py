@@ -31,6 +31,7 @@ from rxhub.ownership import Owner
 from rxhub.portable import portable
 from rxhub.redaction import Secrets, redacted
 from rxhub.signal import Signal
+from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
     from rxhub.hub import EventHub
@@ -150,7 +151,7 @@ class SignalBridge(abc.DisposableBase):
             )
 
     def __repr__(self) -> str:
-        return f"<bridge between {self.signal.name} and {self.topic}>"
+        return printable(f"<bridge between {self.signal.name} and {self.topic}>")
 
 
 def _mark(signal: Signal[...]) -> str:

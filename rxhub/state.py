@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from rxhub.text.printable import printable
+
 __all__ = ["ConnectionState", "Phase"]
 
 
@@ -35,4 +37,4 @@ class ConnectionState:
         return self.phase is Phase.CONNECTED
 
     def __str__(self) -> str:
-        return f"{self.phase.value} ({self.reason})" if self.reason else self.phase.value
+        return f"{self.phase.value} ({printable(self.reason)})" if self.reason else self.phase.value

@@ -15,7 +15,7 @@ def test_the_first_column_is_to_the_right_and_empty_ones_are_left_out() -> None:
 
 def test_a_cell_is_one_bounded_line() -> None:
     (_, line) = columns(("a", "b"), [("x\ny\x1b[31m", "z" * 1000)])
-    assert line == "x y [31m  " + "z" * 299 + "…"
+    assert line == "x y\\x1b[31m  " + "z" * 299 + "…"
     assert columns(("id",), [("\udfff",)])[1] == "\\udfff"
 
 

@@ -84,10 +84,10 @@ class TestAShownValue:
 
 
 def test_one_line_has_no_breaks_and_is_cut():
-    assert one_line("a\nb\x00c", 10) == "a b c"
+    assert one_line("a\nb\x00c", 10) == r"a b\x00c"
     assert one_line("abcdef", 4) == "abc…"
 
 
 def test_html_is_escaped_and_can_be_encoded():
     assert escaped("<a & 'b'>") == "&lt;a &amp; &#x27;b&#x27;&gt;"
-    assert escaped("\ud800x").encode() == b"?x"
+    assert escaped("\ud800x\u202e").encode() == rb"\ud800x\u202e"

@@ -37,6 +37,7 @@ from rxhub.event import Event
 from rxhub.expression import parse
 from rxhub.hub import EventHub
 from rxhub.state import ConnectionState, Phase
+from rxhub.text.printable import printable
 
 __all__ = ["Bridge"]
 
@@ -110,7 +111,7 @@ class Bridge:
         self._marks_from = 0.0
 
     def __repr__(self) -> str:
-        return f"<Bridge {self.source.get_server_url()} → {self.target.get_server_url()}: {self.counts}>"
+        return printable(f"<Bridge {self.source.get_server_url()} → {self.target.get_server_url()}: {self.counts}>")
 
     @property
     def counts(self) -> Counts:

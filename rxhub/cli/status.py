@@ -20,6 +20,7 @@ from typing import BinaryIO, ParamSpec
 import typer
 
 from rxhub.errors import RxHubError
+from rxhub.text.printable import printable
 
 __all__ = ["STDIN", "Status", "complain", "ending", "name_of", "open_input"]
 
@@ -62,7 +63,7 @@ def name_of(path: Path) -> str:
 def complain(message: str) -> None:
     """Write a sentence to stderr, behind the program's name."""
     # Looked up at each call: a progress bar puts itself in the place of stderr, to make room for what is written.
-    sys.stderr.write(f"rxhub: {message}\n")
+    sys.stderr.write(f"rxhub: {printable(message, lines=True)}\n")
 
 
 def ending(run: Callable[P, Status]) -> Callable[P, None]:

@@ -31,6 +31,7 @@ from rxhub.embedded.bound import bound
 from rxhub.embedded.claim import Claim
 from rxhub.embedded.settings import LOG, configuration, write
 from rxhub.errors import StoreError
+from rxhub.text.printable import printable
 
 __all__ = ["PrivateServer", "ask_for_streams", "store"]
 
@@ -104,7 +105,7 @@ class PrivateServer:
         self._claim.release()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.url or 'starting'} in {self.directory}>"
+        return printable(f"<{type(self).__name__} {self.url or 'starting'} in {self.directory}>")
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:

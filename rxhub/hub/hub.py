@@ -27,6 +27,7 @@ from rxhub.owned import OwnedSubject
 from rxhub.pipeline import Pipeline
 from rxhub.publisher import Publisher, identity
 from rxhub.scheduler import HandlingScheduler
+from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
     from rxhub.description import Description
@@ -128,7 +129,7 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
     def __repr__(self) -> str:
         handled = f"handled by {self._handling.claimed_by}" if self.handled else "not handled"
         state = self._link.state
-        return f"<EventHub {self.get_server_url()} {state}, {len(self._dispatcher)} subscribers, {handled}>"
+        return printable(f"<EventHub {self.get_server_url()} {state}, {len(self._dispatcher)} subscribers, {handled}>")
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from rxhub.views.subscribers import hub_page

@@ -9,6 +9,7 @@ from typing import overload
 
 from rxhub.columns import columns
 from rxhub.errors import PluginError
+from rxhub.text.printable import printable
 
 __all__ = ["PluginReport", "PluginState", "Status"]
 
@@ -139,6 +140,7 @@ class PluginReport(Sequence[PluginState]):
     def __str__(self) -> str:
         if not self._plugins:
             return self.summary()
-        return "\n".join([self.summary(), *(f"  {line}" for line in columns(self.HEADINGS, self.rows()))])
+        text = "\n".join([self.summary(), *(f"  {line}" for line in columns(self.HEADINGS, self.rows()))])
+        return printable(text, lines=True)
 
     __repr__ = __str__

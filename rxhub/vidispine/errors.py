@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rxhub.errors import RxHubError
+from rxhub.text.printable import printable
 
 __all__ = ["NotConfigured", "NotFound", "NotificationError", "RequestFailed", "Unreachable", "VidispineError"]
 
@@ -43,7 +44,8 @@ class RequestFailed(VidispineError):
 
     def __str__(self) -> str:
         said = f", and said: {self.body}" if self.body else ", and said nothing more"
-        return f"Vidispine answered {self.method} {self.path} with status {self.status}{self.reason}{said}"
+        text = f"Vidispine answered {self.method} {self.path} with status {self.status}{self.reason}{said}"
+        return printable(text, lines=True)
 
 
 class NotFound(RequestFailed, LookupError):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rxhub.columns import columns, filled
 from rxhub.markup import escaped, one_line
+from rxhub.text.printable import printable
 from rxhub.views.safe import Line
 from rxhub.views.style import STYLE
 
@@ -51,7 +52,7 @@ class Page:
         """For terminals, and for whoever reads the notebook's file."""
         head = f"{self.title}  ({', '.join(self.chips)})" if self.chips else self.title
         lines = [head, *(f"  {line}" for part in self.parts for line in part.lines())]
-        return "\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
+        return printable("\n".join(lines), lines=True)
 
     def html(self) -> str:
         """For notebooks, in light and dark."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rxhub.errors import ExpressionError
 from rxhub.expression import And, Condition, Dialect, Everything, Expression, Not, Or, parse
 from rxhub.expression.parser import parsed
+from rxhub.text.printable import printable
 
 EXPRESSIONS = (Path(__file__).parent.parent / "data" / "expressions.txt").read_text(encoding="utf-8").splitlines()
 
@@ -180,7 +181,7 @@ def test_says_where_and_why_a_text_is_no_subscription(text, position, hint):
     assert (error.text, error.position) == (text, position)
     assert error.expected
     assert hint in error.hint
-    assert "\n  " + " " * position + "^" in str(error)
+    assert "\n  " + " " * len(printable(text[:position])) + "^" in str(error)
 
 
 class TestTheLimits:

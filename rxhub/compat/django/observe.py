@@ -12,6 +12,7 @@ from reactivex.disposable import Disposable
 from rxhub.compat.django.signal import name_in_module
 from rxhub.emission import Emission
 from rxhub.signal import Signal
+from rxhub.text.printable import printable
 
 __all__ = ["observe"]
 
@@ -74,4 +75,4 @@ class _Observed(Observable[Emission]):
         self._relay.send_robust(sender, **named)
 
     def __repr__(self) -> str:
-        return f"<emissions of Django's {self._relay.name}>"
+        return printable(f"<emissions of Django's {self._relay.name}>")

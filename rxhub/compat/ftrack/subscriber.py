@@ -11,6 +11,7 @@ import rxhub.dispatcher
 from rxhub.compat.ftrack.subscription import Subscription
 from rxhub.expression import Dialect, parse
 from rxhub.handover import Settle
+from rxhub.text.printable import printable
 
 __all__ = ["Subscriber"]
 
@@ -52,7 +53,7 @@ class Subscriber(rxhub.dispatcher.Subscriber):
         self.subscription = read
 
     def __str__(self) -> str:
-        return f'<{type(self).__name__} metadata={self.metadata} subscription="{self.subscription}">'
+        return printable(f'<{type(self).__name__} metadata={self.metadata} subscription="{self.subscription}">')
 
     __repr__ = __str__
 

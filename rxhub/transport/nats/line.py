@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from rxhub.errors import HubConnectionError, StreamError
+from rxhub.text.printable import printable
 from rxhub.transport.loop import cut
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled
@@ -54,7 +55,7 @@ class Unreachable(HubConnectionError):
         self.why = why
 
     def __str__(self) -> str:
-        return f"Cannot connect to NATS at {self.server}: {self.why}{_hint(self.why)}"
+        return printable(f"Cannot connect to NATS at {self.server}: {self.why}{_hint(self.why)}")
 
 
 class Line:

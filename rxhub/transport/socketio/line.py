@@ -17,6 +17,7 @@ from websockets.frames import CloseCode
 
 from rxhub.errors import EventError, ProtocolError
 from rxhub.event import Event
+from rxhub.text.printable import inline
 from rxhub.transport import Sink
 from rxhub.transport.loop import cut
 from rxhub.transport.outbox import Letter, Outbox
@@ -278,7 +279,7 @@ def _shortened(words: object) -> str:
     """What a server says, for the log: not megabytes of it, and no lines that look like others."""
     text = words if isinstance(words, str) else "" if words is None else str(words)
     shown = text if len(text) <= _MOST_SAID else f"{text[:_MOST_SAID]}…"
-    return "".join(c if c.isprintable() else " " for c in shown)
+    return inline(shown)
 
 
 def _settle(letter: Letter, refusal: str) -> None:

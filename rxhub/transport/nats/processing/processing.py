@@ -16,6 +16,7 @@ from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.owned import OwnedSubject
 from rxhub.subject import Subject
+from rxhub.text.printable import printable
 from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.link import Link
@@ -91,7 +92,7 @@ class Processing:
         state = (
             "has ended" if self._over.is_set() else ", ".join(f"{n} {name}" for name, n in self._told().items() if n)
         )
-        return f"<Processing {self.subscription!r} in the group {self.group}: {state or 'nothing so far'}>"
+        return printable(f"<Processing {self.subscription!r} in the group {self.group}: {state or 'nothing so far'}>")
 
     def start(
         self,
