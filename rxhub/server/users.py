@@ -6,7 +6,8 @@
     subscribe = ["*"]
 
 `publish` and `subscribe` may be left out, and then allow all topics. People edit the rules by hand, so `add` and
-`remove` change their own lines alone and leave comments and order as they are.
+`remove` change their own lines alone and leave comments and order as they are. Both lock the file while they read,
+change and replace it, so that no change of another process or thread is lost.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import hmac
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_bytes
 from tempfile import mkstemp
 from typing import Any, cast
 
 from rxhub.errors import UsersError
+from rxhub.server.file_lock import locked
 from rxhub.server.keys import Hash, hashed, new_key
 from rxhub.server.rules import Topics
 
@@ -31,6 +33,7 @@ __all__ = ["User", "Users", "UsersFile"]
 _NAME = re.compile(r"[^\x00-\x20\x7f\"\\\ud800-\udfff]{1,256}")
 _TOPIC = re.compile(r"[^\x00-\x20\x7f\"'\\*\ud800-\udfff]{1,256}\*?|\*")
 _FIELDS = {"key", "publish", "subscribe"}
+_LOCK_TIMEOUT_S = 10.0
 
 
 class User:
@@ -114,8 +117,9 @@ class UsersFile(Users):
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
-        super().__init__(_users_in(self._text()))
+        # Before the text: a change in between is then seen by `refresh`.
         self._state = self._stat()
+        super().__init__(_users_in(self._text()))
 
     def refresh(self) -> bool:
         """Read the file if it has changed; what was read before stays where that fails.
@@ -165,18 +169,24 @@ class UsersFile(Users):
             raise UsersError(
                 f"A user's name has 1 to 256 characters without blanks, quotes and backslashes, not {name!r}."
             )
-        if self.get(name) is not None:
-            raise UsersError(f"There is a user {name!r} already; remove that one first: `rxhub user remove {name}`.")
         key = new_key() if key is None else key
         if not key:
             raise UsersError("A user's key cannot be empty.")
+        # Before the file is locked: it takes some tenths of a second.
         lines = [f'[users."{name}"]', f'key = "{hashed(key)}"']
         for field, topics in (("publish", publish), ("subscribe", subscribe)):
             if topics is not None:
                 lines.append(f"{field} = [{', '.join(_quoted(topic) for topic in topics)}]")
-        text = self._text()
-        gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-        self._write(text + gap + "\n".join(lines) + "\n", {*self._names(), name})
+        with self._locked():
+            text = self._text()
+            names = {user.name for user in _users_in(text)}
+            if name in names:
+                raise UsersError(
+                    f"There is a user {name!r} already; remove that one first: `rxhub user remove {name}`."
+                )
+            gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
+            self._write(text + gap + "\n".join(lines) + "\n", names | {name})
+        self.refresh()
         return key
 
     def remove(self, name: str) -> None:
@@ -185,22 +195,42 @@ class UsersFile(Users):
         Raises:
             UsersError: if there is no such user, or the file is not written as `add` writes it.
         """
-        if self.get(name) is None:
+        if not self._stat():
             raise UsersError(f"There is no user {name!r} in {self._path}.")
-        kept: list[str] = []
-        inside = False
-        for line in self._text().splitlines(keepends=True):
-            if line.lstrip().startswith("["):
-                inside = _is_header_of(name, line)
-            if not inside:
-                kept.append(line)
-        self._write("".join(kept), self._names() - {name})
+        with self._locked():
+            text = self._text()
+            names = {user.name for user in _users_in(text)}
+            if name not in names:
+                raise UsersError(f"There is no user {name!r} in {self._path}.")
+            kept: list[str] = []
+            inside = False
+            for line in text.splitlines(keepends=True):
+                if line.lstrip().startswith("["):
+                    inside = _is_header_of(name, line)
+                if not inside:
+                    kept.append(line)
+            self._write("".join(kept), names - {name})
+        self.refresh()
 
-    def _names(self) -> set[str]:
-        return {user.name for user in self}
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        """Exclude other writers from reading the file until the change of this one is written."""
+        path = self._path.resolve()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(path, _LOCK_TIMEOUT_S):
+                yield
+        except TimeoutError:
+            raise UsersError(
+                f"The users file {self._path} was not changed: another process has been changing it for "
+                f"{_LOCK_TIMEOUT_S:g} s. Try again; if that does not help, look for a process that hangs: "
+                f"`fuser {self._path}`."
+            ) from None
+        except OSError as error:
+            raise UsersError(f"The users file {self._path} cannot be changed: {error}.") from None
 
     def _write(self, text: str, names: set[str]) -> None:
-        """Put a new text in place of the file, if it holds exactly these users."""
+        """Replace the file, which is locked, with one that holds exactly these users."""
         try:
             found = {user.name for user in _users_in(text)}
         except UsersError:
@@ -210,11 +240,10 @@ class UsersFile(Users):
         # A server that reads meanwhile finds the old file or the new one, and nobody else may read the hashes. A link
         # stays one, and a file that an administrator gave to the server's user or group stays theirs.
         path = self._path.resolve()
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-                if os.name == "posix" and path.exists():
+                if os.name == "posix":
                     before = path.stat()
                     if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
                         os.fchown(descriptor, before.st_uid, before.st_gid)
@@ -227,7 +256,13 @@ class UsersFile(Users):
             with suppress(OSError):
                 Path(temporary).unlink()
             raise
-        self.refresh()
+        if os.name == "posix":
+            # Without it, a power cut may bring back a user who was removed.
+            directory = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
 
     def _text(self) -> str:
         try:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from rxhub.errors import UsersError
 from rxhub.server.keys import Hash, hashed
 from rxhub.server.users import User, UsersFile
+from tests.threads import at_once
 
 COMMENTED = """\
 # the studio's users
@@ -195,3 +199,109 @@ def test_a_file_is_tried_again_when_its_permissions_change(tmp_path: Path) -> No
     path.chmod(0o640)
     assert users.refresh()
     assert not users.refresh()
+
+
+WRITER = """
+import sys
+from rxhub.server.users import UsersFile
+path, name = sys.argv[1:]
+sys.stdin.readline()
+for number in range(6):
+    UsersFile(path).add(f"{name}-{number}", key="key")
+    if number % 2:
+        UsersFile(path).remove(f"{name}-{number}")
+"""
+
+
+def test_processes_that_change_the_file_at_the_same_time_lose_no_change(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    link = tmp_path / "link.toml"
+    link.symlink_to(path)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(name), str(number)], stdin=subprocess.PIPE, text=True)
+        for number, name in enumerate([path, path, link])
+    ]
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=60)
+        assert writer.returncode == 0
+    expected = {f"{writer}-{number}" for writer in range(3) for number in (0, 2, 4)}
+    assert {user.name for user in UsersFile(path)} == expected
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert sorted(tmp_path.iterdir()) == [link, path]
+
+
+def test_threads_that_change_the_file_at_the_same_time_lose_no_change(tmp_path: Path) -> None:
+    users = UsersFile(tmp_path / "users.toml")
+    users.add("leaves", key="key")
+    at_once(
+        lambda: users.remove("leaves"),
+        *(partial(users.add, f"in-one-object-{number}", key="key") for number in range(4)),
+        *(partial(UsersFile(tmp_path / "users.toml").add, f"{number}", key="key") for number in range(4)),
+    )
+    assert len(UsersFile(tmp_path / "users.toml")) == 8
+    assert users.get("leaves") is None
+
+
+def test_of_two_who_add_the_same_user_one_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    first, second = UsersFile(path), UsersFile(path)
+    first.add("jane", key="first")
+    with pytest.raises(UsersError, match="already"):
+        second.add("jane", key="second")
+    first.remove("jane")
+    with pytest.raises(UsersError, match="no user 'jane'"):
+        second.remove("jane")
+    second.add("jane", key="second")
+    assert first.refresh()
+    jane = first.get("jane")
+    assert jane is not None and jane.hash.check("second")
+
+
+def test_a_writer_that_was_killed_holds_up_nobody_and_one_that_hangs_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "users.toml"
+    users = UsersFile(path)
+    users.add("jane", key="key")
+    script = (
+        "import sys, time; from pathlib import Path; from rxhub.server.file_lock import locked\n"
+        "with locked(Path(sys.argv[1]), 20): print('held', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        monkeypatch.setattr("rxhub.server.users._LOCK_TIMEOUT_S", 0.2)
+        with pytest.raises(UsersError, match="another process has been changing it"):
+            users.add("bob", key="key")
+        assert {user.name for user in UsersFile(path)} == {"jane"}
+        holder.kill()
+    monkeypatch.setattr("rxhub.server.users._LOCK_TIMEOUT_S", 20.0)
+    users.add("bob", key="key")
+    assert {user.name for user in UsersFile(path)} == {"jane", "bob"}
+
+
+def test_a_file_that_could_not_be_written_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "users.toml"
+    monkeypatch.setattr("rxhub.server.users.mkstemp", fail)
+    with pytest.raises(UsersError, match="No space left"):
+        UsersFile(path).add("jane", key="key")
+    assert not path.exists()
+    path.touch(0o600)
+    with pytest.raises(UsersError, match="No space left"):
+        UsersFile(path).add("jane", key="key")
+    assert path.exists()
+
+
+def test_a_read_only_file_can_be_changed_by_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    UsersFile(path).add("jane", key="key")
+    path.chmod(0o400)
+    UsersFile(path).add("bob", key="key")
+    assert {user.name for user in UsersFile(path)} == {"jane", "bob"}
