@@ -1,21 +1,25 @@
-"""Awaiting an observable whose values come from any thread.
+"""Observables that can be awaited, although their values come from another thread.
 
-reactivex's own `await observable` sets its future from whichever thread the value comes on, which does not wake
-the waiting loop; and `for x in observable` loops for ever, since `observable[n]` is an operator that never
-raises IndexError. `Awaitable` mends both for every class that has it among its bases.
+reactivex's own `await observable` sets its future in the thread of the value, which does not wake the waiting loop. An
+`Awaitable` wakes it. What `pipe` makes of an `Awaitable` is one, too: the operators return plain observables, so that
+`pipe` puts an `Awaitable` before the last of them. It hands subscriptions on as they come, and so costs no event
+anything.
+
+`for x in observable` loops for ever in reactivex, since `observable[n]` is an operator that never raises IndexError. An
+`Awaitable` raises TypeError.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from reactivex import Observable
+from reactivex import ConnectableObservable, Observable, abc
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
-__all__ = ["Awaitable"]
+__all__ = ["Awaitable", "Composed"]
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -23,7 +27,7 @@ _NOTHING: Any = object()
 
 
 class Awaitable(Observable[_T_co]):
-    """An observable that can be awaited from any loop, and that says so when somebody iterates over it."""
+    """An observable that any loop can await, as it can what is piped from it."""
 
     def __await__(self) -> Generator[Any, None, _T_co]:
         """Wait for the end, on the running asyncio loop.
@@ -67,6 +71,37 @@ class Awaitable(Observable[_T_co]):
             raise SequenceContainsNoElementsError
         return cast("_T_co", last)
 
+    # Type checkers see reactivex's own, which know what each operator makes of its input.
+    if not TYPE_CHECKING:
+
+        def pipe(self, *operators: Callable[[Any], Any]) -> Any:
+            """Compose operators, as reactivex's `pipe`; an observable that comes of it can be awaited as well."""
+            return self._awaitable(super().pipe(*operators))
+
+        def __getitem__(self, key: slice | int) -> Observable[Any]:
+            """An operator, as in reactivex."""
+            return self._awaitable(super().__getitem__(key))
+
+        def __add__(self, other: Observable[Any]) -> Observable[Any]:
+            """Both, one after the other, as in reactivex."""
+            return self._awaitable(super().__add__(other))
+
+        __iadd__ = __add__
+
+    def _awaitable(self, made: Any) -> Any:
+        """What an operator has made of this, so that it can be awaited."""
+        if isinstance(made, list):
+            # Such as partition makes.
+            return [self._awaitable(part) for part in cast("list[Any]", made)]
+        kind = cast("type[Any]", type(made))
+        if kind is Observable or kind is Awaitable:
+            return self._composed(made)
+        return _Connectable(self, made) if kind is ConnectableObservable else made
+
+    def _composed(self, source: Observable[Any]) -> Observable[Any]:
+        """The plain observable that operators have made of this."""
+        return Composed(source)
+
     def __iter__(self) -> Iterator[Any]:
         """Refuse at once, instead of looping for ever.
 
@@ -77,6 +112,62 @@ class Awaitable(Observable[_T_co]):
             f"A {type(self).__name__} cannot be iterated over: its values have not come yet. "
             "Subscribe to it, await it for its last value, or pipe it through ops.to_list() for all of them."
         )
+
+
+class Composed(Awaitable[_T_co]):
+    """Another observable, made awaitable. Its observers are the other's own.
+
+    Args:
+        source: the other observable.
+    """
+
+    def __init__(self, source: Observable[_T_co]) -> None:
+        super().__init__()
+        self._source = source
+
+    def subscribe(
+        self,
+        on_next: abc.ObserverBase[_T_co] | abc.OnNext[_T_co] | None = None,
+        on_error: abc.OnError | None = None,
+        on_completed: abc.OnCompleted | None = None,
+        *,
+        scheduler: abc.SchedulerBase | None = None,
+    ) -> abc.DisposableBase:
+        """Subscribe to the source."""
+        return self._source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} observable at {id(self):#x}>"
+
+
+class _Connectable(Awaitable[Any], ConnectableObservable[Any]):
+    """What `ops.publish` and its like make of an awaitable observable."""
+
+    def __init__(self, origin: Awaitable[Any], source: ConnectableObservable[Any]) -> None:
+        super().__init__(source.source, source.subject)
+        self._composed = origin._composed
+        # Which of them is connected, the source alone knows.
+        self.connect = source.connect
+
+    def auto_connect(self, subscriber_count: int = 1) -> Observable[Any]:
+        """As in reactivex."""
+        return self._awaitable(super().auto_connect(subscriber_count))
+
+
+def _keeps_awaitable(name: str) -> None:
+    """Mend a fluent operator that reactivex applies without `pipe`."""
+    plain = getattr(Observable, name, None)
+    if plain is not None:  # reactivex 5 has none
+
+        def operator(self: Awaitable[Any], *arguments: Any) -> Any:
+            return self._awaitable(plain(self, *arguments))  # pyright: ignore[reportPrivateUsage]
+
+        operator.__doc__ = plain.__doc__
+        setattr(Awaitable, name, operator)
+
+
+for _name in ("dematerialize", "exclusive", "pluck", "ref_count", "switch_latest"):
+    _keeps_awaitable(_name)
 
 
 def _wake(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:

@@ -11,6 +11,7 @@ from weakref import finalize, ref
 
 from reactivex import Observable, abc
 
+from rxhub.awaiting import Awaitable
 from rxhub.errors import HubConnectionError
 from rxhub.event import Event
 from rxhub.inbox import Action, Inbox
@@ -205,7 +206,7 @@ class Connection:
                 tell(self._latest)
             return changes
 
-        return Observable(subscribe)
+        return Awaitable(subscribe)
 
     def received(self, event: Event) -> bool:
         """Put an event from the transport into the inbox; False if that refuses it."""

@@ -15,6 +15,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
 
+from rxhub.awaiting import Awaitable
 from rxhub.connection import Connection
 from rxhub.dispatcher import Dispatcher, Subscriber
 from rxhub.errors import (
@@ -304,7 +305,7 @@ class Publisher:
 _HOST = socket.gethostname()
 
 
-class _Replies(Observable[Event]):
+class _Replies(Awaitable[Event]):
     """The replies to one event; who waits for them in vain is told so in words of the hub's."""
 
     def __init__(self, subscribe: abc.Subscription[Event], topic: str, timeout: float, handling: Handling) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from reactivex import Observable, abc
 
+from rxhub.awaiting import Awaitable
 from rxhub.delivery import Delivery
 from rxhub.dispatcher import Dispatcher
 from rxhub.event import Event
@@ -25,6 +26,6 @@ def dispatch(dispatcher: Dispatcher) -> Callable[[Observable[Event]], Observable
 
             return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
-        return Observable(subscribe)
+        return Awaitable(subscribe)
 
     return operator

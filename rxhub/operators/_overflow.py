@@ -23,6 +23,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 from reactivex.scheduler import NewThreadScheduler, TimeoutScheduler
 
+from rxhub.awaiting import Awaitable
 from rxhub.errors import Overflow
 
 __all__ = ["Overflowing", "Strategy", "overflow"]
@@ -102,7 +103,7 @@ class Overflowing:
             )
             return subscription
 
-        return Observable(subscribe)
+        return Awaitable(subscribe)
 
     @property
     def dropped(self) -> int:

@@ -15,6 +15,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 from reactivex.scheduler import CurrentThreadScheduler
 
+from rxhub.awaiting import Awaitable
 from rxhub.pipeline import report
 from rxhub.subject import Subject
 
@@ -45,7 +46,7 @@ def resume(*operators: Operator) -> Callable[[Observable[Any]], Observable[Any]]
             outer = source.subscribe(section.on_next, observer.on_error, section.on_completed, scheduler=scheduler)
             return CompositeDisposable(outer, section.inner)
 
-        return Observable(subscribe)
+        return Awaitable(subscribe)
 
     return operator
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 
+from rxhub.awaiting import Awaitable
 from rxhub.expression import Dialect, compile
 
 __all__ = ["where"]
@@ -39,6 +40,6 @@ def where(subscription: str, dialect: Dialect = Dialect.RXHUB) -> Callable[[Obse
 
             return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
-        return Observable(subscribe)
+        return Awaitable(subscribe)
 
     return operator

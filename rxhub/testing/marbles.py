@@ -17,6 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
+from rxhub.awaiting import Awaitable
 from rxhub.event import Event
 from rxhub.markup import shown
 from rxhub.subject import Subject
@@ -36,7 +37,7 @@ class MarbleError(Exception):
     """The error of a `#` for which no other was given."""
 
 
-class Source(Observable[T], Generic[T]):
+class Source(Awaitable[T], Generic[T]):
     """An observable made of a diagram.
 
     Attributes:

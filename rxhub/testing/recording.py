@@ -19,6 +19,7 @@ import msgspec
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable
 
+from rxhub.awaiting import Awaitable
 from rxhub.errors import EventError
 from rxhub.event import Event
 from rxhub.hub import EventHub
@@ -137,7 +138,7 @@ class Recording:
             step(0)
             return waiting
 
-        return Observable(subscribe)
+        return Awaitable(subscribe)
 
     def save(self, path: Path | str) -> None:
         """Write it as JSON lines; what JSON cannot carry becomes its representation."""

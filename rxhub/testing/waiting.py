@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from inspect import currentframe
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
 from reactivex.run import run
 from reactivex.scheduler import NewThreadScheduler
 
+from rxhub.awaiting import Awaitable
 from rxhub.errors import NoReply, NotHandled
 from rxhub.event import Event
 from rxhub.owned import OwnedSubject
@@ -88,16 +89,13 @@ class _End(abc.ObserverBase[Any]):
         return self._last[0]
 
 
-class Passing(Observable[T]):
+class Passing(Awaitable[T]):
     """An observable of a virtual hub: who waits for its end lets time pass."""
 
     clock: Clock
 
-    def pipe(self, *operators: Callable[[Any], Any]) -> Any:
-        """As reactivex's `pipe`; `run()` of what comes out lets time pass, too."""
-        piped: Any = super().pipe(*operators)
-        # What has methods of its own stays what it is.
-        return Piped(cast("Observable[Any]", piped), self.clock) if type(piped) is Observable else piped
+    def _composed(self, source: Observable[Any]) -> Observable[Any]:
+        return Piped(source, self.clock)
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> T:
         """Let virtual time pass until the end, and give back the last value.

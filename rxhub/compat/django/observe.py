@@ -9,6 +9,7 @@ from typing import Any
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
+from rxhub.awaiting import Awaitable
 from rxhub.compat.django.signal import name_in_module
 from rxhub.emission import Emission
 from rxhub.signal import Signal
@@ -43,7 +44,7 @@ def observe(signal: Any, *, sender: Any = None) -> Observable[Emission]:
     return _Observed(signal, sender)
 
 
-class _Observed(Observable[Emission]):
+class _Observed(Awaitable[Emission]):
     def __init__(self, signal: Any, sender: Any) -> None:
         super().__init__()
         self._signal = signal
