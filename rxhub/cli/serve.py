@@ -43,6 +43,14 @@ def command(
     plain_text: Annotated[
         bool, typer.Option("--plain-text", help="Send keys and events over a network without TLS.")
     ] = False,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Proxy, or network of proxies, whose X-Forwarded-For and X-Forwarded-Proto are believed: 127.0.0.1. "
+            "Repeat it for several. Default: none.",
+        ),
+    ] = None,
     heartbeat: Annotated[float, typer.Option(min=0.1, max=3_600, help="Seconds between two heartbeats.")] = 10.0,
     drop: Annotated[
         bool,
@@ -83,8 +91,13 @@ def command(
     # Loaded here: no other command waits for a web server to be imported.
     from rxhub.errors import UsersError
     from rxhub.server import SlowConsumer, User, Users, UsersFile, serve
+    from rxhub.server.forwarded import trusted_networks
     from rxhub.server.keys import new_key
 
+    try:
+        trusted_networks(trusted_proxy or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--trusted-proxy") from None
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     if verbose:
         logging.getLogger("rxhub.server").setLevel(logging.INFO)
@@ -133,6 +146,7 @@ def command(
             heartbeat_timeout=3 * heartbeat,
             slow_consumer=SlowConsumer.DROP if drop else SlowConsumer.DISCONNECT,
             backplane=backplane,
+            trusted_proxies=trusted_proxy or (),
             on_start=tell,
         )
     return Status.MATCHED

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -27,6 +28,7 @@ from rxhub.server.door import (
     redact,
 )
 from rxhub.server.events import EventServer
+from rxhub.server.forwarded import ForwardedHeaders, trusted_networks
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.users import Users
 from rxhub.transport.socketio.protocol import PATH
@@ -39,8 +41,9 @@ __all__ = ["application", "routes"]
 _logger = logging.getLogger("rxhub.server")
 
 _EXPOSED: Final = (
-    "Keys and events would travel in plain text. Use https; a proxy that does must say so by X-Forwarded-Proto. "
-    "If the network is to be trusted, start the server with plain_text=True."
+    "Keys and events would travel in plain text. Use https. A proxy that does must send X-Forwarded-Proto, and the "
+    "server must trust it (--trusted-proxy, trusted_proxies=). If the network is to be trusted, start the server with "
+    "--plain-text (plain_text=True)."
 )
 
 
@@ -54,6 +57,7 @@ def application(
     heartbeat_timeout: float = 30.0,
     slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT,
     backplane: Backplane | None = None,
+    trusted_proxies: Collection[str] = (),
 ) -> Starlette:
     """An event server as an ASGI application, to be run by itself or mounted in another one.
 
@@ -69,6 +73,12 @@ def application(
         heartbeat_timeout: seconds after which a client that sends nothing is gone.
         slow_consumer: what happens to a client that does not read.
         backplane: what joins it with other servers; alone if it is not given.
+        trusted_proxies: addresses or networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are
+            believed; none if it is not given. It has no effect on what the web server itself believes: uvicorn
+            trusts 127.0.0.1 unless it is started with `proxy_headers=False` (`--no-proxy-headers`).
+
+    Raises:
+        ValueError: if a trusted proxy is not an address or a network.
 
     Returns:
         The application. Its lifespan joins the backplane at the start and lets go of the clients in order at the end;
@@ -82,10 +92,16 @@ def application(
         slow_consumer=slow_consumer,
         backplane=backplane,
     )
-    return routes(server, origins=origins, plain_text=plain_text)
+    return routes(server, origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies)
 
 
-def routes(server: EventServer, *, origins: Collection[str] = (), plain_text: bool = False) -> Starlette:
+def routes(
+    server: EventServer,
+    *,
+    origins: Collection[str] = (),
+    plain_text: bool = False,
+    trusted_proxies: Collection[str] = (),
+) -> Starlette:
     """The application of a server that was made before."""
     doors = _Doors(server, frozenset(origins), plain_text)
 
@@ -97,6 +113,7 @@ def routes(server: EventServer, *, origins: Collection[str] = (), plain_text: bo
 
     return Starlette(
         lifespan=lifespan,
+        middleware=[Middleware(ForwardedHeaders, trusted_networks(trusted_proxies))],
         routes=[
             Route(PATH, doors.handshake, methods=["GET"]),
             Route(PATH.rstrip("/"), doors.handshake, methods=["GET"]),

@@ -18,6 +18,7 @@ from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server.asgi import routes
 from rxhub.server.door import is_loopback
 from rxhub.server.events import EventServer
+from rxhub.server.forwarded import trusted_networks
 from rxhub.server.frames import Frames
 from rxhub.server.keys import new_key
 from rxhub.server.limits import Limits, SlowConsumer
@@ -56,6 +57,7 @@ def serve(
     slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT,
     grace: float = 5.0,
     backplane: Backplane | None = None,
+    trusted_proxies: Collection[str] = (),
     on_start: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let the queues run empty and end; a second SIGINT ends it at once.
@@ -74,13 +76,17 @@ def serve(
         slow_consumer: what happens to a client that does not read.
         grace: seconds for which the end waits until what is in the queues has been sent.
         backplane: what joins it with other servers; alone if it is not given.
+        trusted_proxies: addresses (`10.0.0.10`) or networks (`10.0.0.0/24`) of the proxies whose `X-Forwarded-For` and
+            `X-Forwarded-Proto` are believed; none if it is not given, not even one on this machine.
         on_start: called with the server's URL once it listens.
 
     Raises:
         PlainTextRefused: if keys and events would travel over a network in plain text.
         HubConnectionError: if nobody can listen there, the certificate cannot be used, or the backplane not be reached.
         StreamError: if the backplane has no place for a stream.
+        ValueError: if a trusted proxy is not an address or a network.
     """
+    trusted_networks(trusted_proxies)
     if not is_loopback(host) and certificate is None and not plain_text:
         raise PlainTextRefused(
             f"A server at {host} without TLS would send keys and events in plain text. Give it a certificate, put it "
@@ -99,7 +105,7 @@ def serve(
         backplane=backplane,
     )
     with _listening(host, port, heartbeat_timeout) as listener:
-        server = _Server(events, listener, origins, plain_text, certificate, private_key)
+        server = _Server(events, listener, origins, plain_text, certificate, private_key, trusted_proxies)
         if on_start is not None:
             server.on_start = lambda: on_start(server.url)
         server.run(sockets=[listener])
@@ -210,6 +216,7 @@ class _Server(uvicorn.Server):
         plain_text: bool = False,
         certificate: Path | str | None = None,
         private_key: Path | str | None = None,
+        trusted_proxies: Collection[str] = (),
     ) -> None:
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
@@ -219,7 +226,7 @@ class _Server(uvicorn.Server):
         limits = events.limits
         super().__init__(
             uvicorn.Config(
-                routes(events, origins=origins, plain_text=plain_text),
+                routes(events, origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies),
                 ws=Frames,
                 # More than is taken: at the end of the connection ftrack's Python client would learn nothing.
                 ws_max_size=4 * limits.message,
@@ -232,6 +239,8 @@ class _Server(uvicorn.Server):
                 log_level=None,
                 access_log=False,
                 server_header=False,
+                # It would trust loopback and FORWARDED_ALLOW_IPS; the application knows the proxies to trust.
+                proxy_headers=False,
                 limit_concurrency=limits.connections + _MORE_THAN_CLIENTS,
                 timeout_graceful_shutdown=max(1, round(events.grace)),
                 ssl_certfile=certificate,
