@@ -44,7 +44,9 @@ class Claim:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.descriptor = os.open(directory / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Not through a link, which could lead to any file of this user. Windows has none of these, nor `flock`.
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        self.descriptor = os.open(directory / FILE, flags, 0o600)
         """What a child inherits, to hold the lock as well."""
         try:
             self._take()

@@ -6,6 +6,9 @@ Theory of operation.
   ends a child at the death of its parent when the *thread* dies that started it.
 - It has a session of its own: Ctrl-C at a terminal is for us, and we end the server when all has been sent to it.
 - A server that dies is started again at the same port, where its clients look for it.
+- After a failed write (a full disk) the server keeps running, but stores nothing more, not even when there is space
+  again. A second thread asks for its health, reports the fault as `trouble`, and restarts it once there is space. It is
+  never started without space: a server that cannot write while it recovers its streams may lose them.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -29,11 +32,12 @@ from typing import Final
 from rxhub.embedded.binary import find
 from rxhub.embedded.bound import bound
 from rxhub.embedded.claim import Claim
-from rxhub.embedded.settings import LOG, configuration, write
+from rxhub.embedded.probe import Account, ask_for_streams, storage_error
+from rxhub.embedded.settings import LOG, MONITOR, configuration, write
 from rxhub.errors import StoreError
 from rxhub.text.printable import printable
 
-__all__ = ["PrivateServer", "ask_for_streams", "store"]
+__all__ = ["PrivateServer", "store"]
 
 _USER: Final = "rxhub"
 _OUTPUT: Final = "nats-server.out"
@@ -42,8 +46,11 @@ _OUTPUT: Final = "nats-server.out"
 _START = 60.0
 _STOP = 10.0
 _BETWEEN = 0.02
-_ANSWER = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_CHECK_INTERVAL_S = 1.0
+
+_MIN_FREE_BYTES: Final = 16 * 1024 * 1024
+"""Free space without which a server is not started: its logs and the index of a stream have to fit."""
 
 _USUAL: Final = ("[INF]", "Plaintext passwords")
 _SHOWN_LINES = 12
@@ -60,6 +67,7 @@ class PrivateServer:
         url: where it listens, on loopback: `nats://127.0.0.1:…`.
         user: who may connect.
         password: with what; another one each time that the directory is opened.
+        trouble: why it cannot store events at present, such as a full disk; empty if it can.
     """
 
     def __init__(self, directory: Path, claim: Claim, on_exit: Callable[[str], object] | None = None) -> None:
@@ -67,6 +75,8 @@ class PrivateServer:
         self.url = ""
         self.user = _USER
         self.password = secrets.token_urlsafe(24)
+        self.trouble = ""
+        self._monitor_password = secrets.token_urlsafe(24)
         self._claim = claim
         self._on_exit = on_exit
         self._parent = os.getpid()
@@ -75,6 +85,7 @@ class PrivateServer:
         self._stopping = threading.Event()
         self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._live, name="rxhub-store", daemon=True)
+        self._monitor = threading.Thread(target=self._check_health, name="rxhub-store-health", daemon=True)
 
     @property
     def pid(self) -> int | None:
@@ -90,6 +101,7 @@ class PrivateServer:
         """
         self._thread.start()
         self._started.result()
+        self._monitor.start()
 
     def stop(self) -> None:
         """End it, and wait until it has; in a forked child, which has none, nothing happens."""
@@ -126,23 +138,75 @@ class PrivateServer:
                 return
             if time.monotonic() - began > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
-            self._tell(f"The NATS server of {self.directory} has ended ({_ending(process)}). {self._last_words()}")
+            if not self.trouble:
+                self._tell(f"The NATS server of {self.directory} has ended ({_ending(process)}). {self._last_words()}")
             while not self._stopping.wait(pause):
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                if not self._has_room():
+                    pause = _CHECK_INTERVAL_S
+                    self._report("its NATS server has ended")
+                    continue
                 try:
                     self._begin()
                 except (StoreError, OSError) as error:
+                    pause = min(2 * pause, _LONGEST_PAUSE)
                     _logger.error("%s It is tried again in %g s.", error, pause)
                 else:
                     _logger.warning("The NATS server of %s is there again.", self.directory)
+                    self.trouble = ""
                     break
+
+    def _check_health(self) -> None:
+        """Report why the server cannot store, and restart it when there is space."""
+        while not self._stopping.wait(_CHECK_INTERVAL_S):
+            process, port = self._process, self._port
+            if process is None or port is None or process.returncode is not None:
+                continue
+            try:
+                found = storage_error(Account(port, MONITOR, self._monitor_password))
+            except OSError:  # it starts, ends, or hangs: its clients notice that themselves
+                continue
+            if process is not self._process or self._stopping.is_set():
+                continue
+            if not found:
+                self.trouble = ""
+                continue
+            self._report(found)
+            if self._has_room():
+                _logger.warning("The NATS server of %s is restarted, since there is space again.", self.directory)
+                self._end(process)
+
+    def _has_room(self) -> bool:
+        return shutil.disk_usage(self.directory).free >= _MIN_FREE_BYTES
+
+    def _report(self, found: str) -> None:
+        if not self.trouble:
+            free = shutil.disk_usage(self.directory).free / 1_048_576
+            self.trouble = f"The store {self.directory} cannot store events ({free:.1f} MiB are free): {found}."
+            _logger.error("%s Free up space; it is restarted then.", self.trouble)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        deadline = time.monotonic() + _STOP
+        while process.returncode is None and time.monotonic() < deadline:
+            time.sleep(_BETWEEN)
+        process.kill()
 
     def _begin(self) -> None:
         """Start the process and wait until it takes streams; where that fails, there is none afterwards."""
+        if (free := shutil.disk_usage(self.directory).free) < _MIN_FREE_BYTES:
+            raise StoreError(
+                f"The NATS server of {self.directory} is not started, since only {free / 1_048_576:.1f} MiB are free "
+                f"there, and it needs {_MIN_FREE_BYTES // 1_048_576} MiB. Free up space, or choose another directory."
+            )
         for stale in self.directory.glob("*.ports"):
             stale.unlink(missing_ok=True)
-        settings = write(self.directory, configuration(self.directory, self.user, self.password, self._port))
-        with (self.directory / _OUTPUT).open("wb") as output:
+        settings = write(
+            self.directory,
+            configuration(self.directory, self.user, self.password, self._monitor_password, self._port),
+        )
+        # A link in its place could lead to any file of this user.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        with open(os.open(self.directory / _OUTPUT, flags, 0o600), "wb") as output:  # noqa: PTH123
             process = subprocess.Popen(
                 bound([str(find()), "-c", str(settings)]),
                 stdin=subprocess.DEVNULL,
@@ -173,7 +237,7 @@ class PrivateServer:
                 raise StoreError(f"The NATS server of {self.directory} was stopped while it started.")
             if (port := self._told_port(process.pid)) is not None:
                 try:
-                    ask_for_streams(port, self.user, self.password)
+                    ask_for_streams(Account(port, self.user, self.password))
                 except OSError as error:
                     found = f"{error}."
                 else:
@@ -269,25 +333,3 @@ def _tail(path: Path) -> list[str]:
             return file.read().decode(errors="replace").splitlines()
     except OSError:
         return []
-
-
-def ask_for_streams(port: int, user: str, password: str) -> None:
-    """Ask whether JetStream is ready, as a client would.
-
-    Raises:
-        OSError: if it is not.
-    """
-    greeting = json.dumps({"user": user, "pass": password, "verbose": False, "pedantic": False, "lang": "python"})
-    with socket.create_connection(("127.0.0.1", port), _ANSWER) as connection, connection.makefile("rb") as lines:
-        connection.sendall(
-            f"CONNECT {greeting}\r\nSUB _INBOX.rxhub 1\r\nPUB $JS.API.INFO _INBOX.rxhub 0\r\n\r\n".encode()
-        )
-        while line := lines.readline():
-            if line.startswith(b"-ERR"):
-                raise OSError(line.decode(errors="replace").strip())
-            if line.startswith(b"MSG "):
-                answer = lines.readline()
-                if b'"error"' in answer:
-                    raise OSError(answer.decode(errors="replace").strip())
-                return
-    raise OSError("it hung up")

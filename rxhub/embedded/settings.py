@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["LOG", "configuration", "write"]
+__all__ = ["LOG", "MONITOR", "configuration", "write"]
 
 LOG: Final = "nats-server.log"
 CONFIGURATION: Final = "nats-server.json"
+
+MONITOR: Final = "rxhub-monitor"
+"""The user of the system account, which alone may ask for the server's health."""
 
 _LARGEST_MESSAGE = 8 * 1024 * 1024
 _MEMORY = 256 * 1024 * 1024
@@ -18,20 +23,25 @@ _LOG_SIZE = 10 * 1024 * 1024
 _OF_FREE = 0.75
 
 
-def configuration(directory: Path, user: str, password: str, port: int | None = None) -> dict[str, object]:
+def configuration(
+    directory: Path, user: str, password: str, monitor_password: str, port: int | None = None
+) -> dict[str, object]:
     """What the server reads; its language has JSON in it.
 
     Args:
         directory: where everything of it is.
         user: who may connect.
-        password: and how.
+        password: the user's password.
+        monitor_password: the password of `MONITOR`.
         port: where it listens; a free one if it is not given, which it tells in a file of its own.
     """
     return {
         "server_name": "rxhub",
         "listen": f"127.0.0.1:{-1 if port is None else port}",
         "ports_file_dir": str(directory),
-        "authorization": {"user": user, "password": password},
+        # Users outside of `accounts` have the global account, where the streams are.
+        "authorization": {"users": [{"user": user, "password": password}]},
+        "accounts": {"$SYS": {"users": [{"user": MONITOR, "password": monitor_password}]}},
         "max_payload": _LARGEST_MESSAGE,
         "log_file": str(directory / LOG),
         "logfile_size_limit": _LOG_SIZE,
@@ -47,10 +57,29 @@ def configuration(directory: Path, user: str, password: str, port: int | None = 
 
 
 def write(directory: Path, settings: dict[str, object]) -> Path:
-    """Write a configuration where only its owner can read it."""
+    """Write a configuration that only its owner can read, whatever was at its path before.
+
+    The text goes into a new file that replaces the old one: a file that exists keeps its mode, and a link leads
+    elsewhere.
+
+    Returns:
+        The path of the configuration.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     path = directory / CONFIGURATION
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
+    fresh = directory / f".{CONFIGURATION}.{os.getpid()}"
+    fresh.unlink(missing_ok=True)
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  # a descriptor is no path
+            file.write(json.dumps(settings, indent=2, ensure_ascii=False))
+        fresh.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
     return path
 
 

@@ -19,6 +19,7 @@ import pytest
 from rxhub.embedded import PrivateServer, store
 from rxhub.embedded import server as module
 from rxhub.embedded.binary import find
+from rxhub.embedded.probe import Account, ask_for_streams
 from rxhub.errors import StoreError
 from tests.threads import LIMIT, until
 
@@ -73,8 +74,8 @@ def test_only_who_knows_the_password_is_let_in(tmp_path: Path) -> None:
         assert server.password not in repr(server)
         for password in ("", "x", server.password[1:]):
             with pytest.raises(OSError, match="Authorization Violation"):
-                module.ask_for_streams(where.port, server.user, password)
-        module.ask_for_streams(where.port, server.user, server.password)
+                ask_for_streams(Account(where.port, server.user, password))
+        ask_for_streams(Account(where.port, server.user, server.password))
     assert (tmp_path / "nats-server.json").stat().st_mode & 0o077 == 0
 
 

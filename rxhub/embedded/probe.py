@@ -1,0 +1,80 @@
+"""Ask a NATS server on loopback whether it takes streams and stores messages, without a client library.
+
+The store runs without nats-py, so these two requests speak the protocol themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Final, NamedTuple
+
+__all__ = ["Account", "ask_for_streams", "storage_error"]
+
+_ANSWER_S: Final = 5.0
+_INBOX: Final = "_INBOX.rxhub"
+
+
+class Account(NamedTuple):
+    """Where a server listens, and who asks.
+
+    Attributes:
+        port: on 127.0.0.1.
+        user: a user of the server.
+        password: the user's password.
+    """
+
+    port: int
+    user: str
+    password: str
+
+
+def ask_for_streams(account: Account) -> None:
+    """Check that JetStream accepts requests.
+
+    Raises:
+        OSError: if it does not, or the server refuses the user.
+    """
+    answer = _request(account, "$JS.API.INFO")
+    if b'"error"' in answer:
+        raise OSError(answer.decode(errors="replace").strip())
+
+
+def storage_error(account: Account) -> str:
+    """Why the server cannot store messages.
+
+    After a failed write a stream without replicas accepts no message and answers no publisher until its server is
+    restarted. The server reports that in its health alone (nats-server: `setWriteErrLocked`, `/healthz`).
+
+    Args:
+        account: of the server's system account.
+
+    Returns:
+        What the server reports; empty if it can store.
+
+    Raises:
+        OSError: if it does not answer.
+    """
+    answer = _request(account, "$SYS.REQ.SERVER.PING.HEALTHZ")
+    try:
+        health = json.loads(answer)["data"]
+        return "" if health["status"] == "ok" else str(health.get("error") or health["status"])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise OSError(f"the server's health is not readable: {answer[:200]!r}") from None
+
+
+def _request(account: Account, subject: str) -> bytes:
+    greeting = {"user": account.user, "pass": account.password, "verbose": False, "pedantic": False, "lang": "python"}
+    with socket.create_connection(("127.0.0.1", account.port), _ANSWER_S) as connection:
+        with connection.makefile("rb") as lines:
+            connection.sendall(
+                f"CONNECT {json.dumps(greeting)}\r\nSUB {_INBOX} 1\r\nPUB {subject} {_INBOX} 0\r\n\r\n".encode()
+            )
+            while line := lines.readline():
+                if line.startswith(b"-ERR"):
+                    raise OSError(line.decode(errors="replace").strip())
+                if line.startswith(b"MSG "):
+                    return lines.read(int(line.split()[-1]))
+                if line.startswith(b"HMSG "):  # a status: nobody answers this subject
+                    raise OSError(f"the server has no {subject}")
+        raise OSError("the server closed the connection")
