@@ -6,6 +6,7 @@ begins a session that nobody connects to, and which the server drops after its t
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import ssl
@@ -67,6 +68,7 @@ def server(url: str, user: str | None, key: str | None, patience: float = _PATIE
         yield _unreached(place, error, patience)
         return
     yield from _judged(place, answer, user, key)
+    yield from _health(parts, patience)
     yield clock(_time(answer), _CUT, answer.asked, answer.answered)
 
 
@@ -84,7 +86,22 @@ def _parts(url: str) -> SplitResult | Finding:
     return parts
 
 
-def _ask(parts: SplitResult, headers: dict[str, str], patience: float) -> _Answer:
+def _health(parts: SplitResult, patience: float) -> Iterator[Finding]:
+    """What a server of rxhub says of its store; other servers have no such page."""
+    try:
+        answer = _ask(parts, {}, patience, "/health")
+        status = json.loads(answer.body)["status"]
+    except (OSError, HTTPException, ValueError, LookupError, TypeError):
+        return
+    if status == "not storing":
+        remedy = "Its disk is probably full: free up space. Its log names the directory and the reason."
+        yield Finding(Verdict.PROBLEM, "it stores no events: publishers get errors", remedy)
+    elif status == "disconnected":
+        remedy = "Start NATS again, or repair the network between them. Its log names the reason."
+        yield Finding(Verdict.PROBLEM, "it has no connection to the NATS server that stores its events", remedy)
+
+
+def _ask(parts: SplitResult, headers: dict[str, str], patience: float, path: str = "/socket.io/1/") -> _Answer:
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     assert parts.hostname is not None, "the caller has looked"
     connection = kind(parts.hostname, parts.port, timeout=patience)
@@ -95,7 +112,7 @@ def _ask(parts: SplitResult, headers: dict[str, str], patience: float) -> _Answe
     end.start()
     try:
         asked = time()
-        connection.request("GET", f"{parts.path.rstrip('/')}/socket.io/1/", headers=headers)
+        connection.request("GET", f"{parts.path.rstrip('/')}{path}", headers=headers)
         response: HTTPResponse = connection.getresponse()
         answered = time()
         body = response.read(_LONGEST).decode("utf-8", "replace")

@@ -13,6 +13,8 @@ from rxhub.cli.status import Status, ending
 from rxhub.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rxhub.embedded import PrivateServer
     from rxhub.server import Backplane
 
@@ -128,7 +130,7 @@ def command(
                     "give one of them: events are stored in one place.", param_hint="--nats, --store"
                 )
             server = stack.enter_context(_store(store))
-            backplane = _backplane(server.url, server.user, server.password, stream)
+            backplane = _backplane(server.url, server.user, server.password, stream, lambda: server.trouble)
             if users is None:
                 where = server.url.replace("://", f"://{server.user}:{server.password}@")
                 printed.append(f"stream    {stream} at {where}")
@@ -152,11 +154,17 @@ def command(
     return Status.MATCHED
 
 
-def _backplane(url: str, user: str | None, password: str | None, stream: str) -> Backplane:
+def _backplane(
+    url: str,
+    user: str | None,
+    password: str | None,
+    stream: str,
+    store_trouble: Callable[[], str] | None = None,
+) -> Backplane:
     try:
         from rxhub.server import Backplane
 
-        return Backplane(url, user, password, stream)
+        return Backplane(url, user, password, stream, store_trouble=store_trouble)
     except ModuleNotFoundError as error:
         raise StoreError(str(error)) from None
     except ValueError as error:

@@ -193,11 +193,7 @@ class PrivateServer:
 
     def _begin(self) -> None:
         """Start the process and wait until it takes streams; where that fails, there is none afterwards."""
-        if (free := shutil.disk_usage(self.directory).free) < _MIN_FREE_BYTES:
-            raise StoreError(
-                f"The NATS server of {self.directory} is not started, since only {free / 1_048_576:.1f} MiB are free "
-                f"there, and it needs {_MIN_FREE_BYTES // 1_048_576} MiB. Free up space, or choose another directory."
-            )
+        _check_room(self.directory)
         for stale in self.directory.glob("*.ports"):
             stale.unlink(missing_ok=True)
         settings = write(
@@ -296,12 +292,13 @@ def store(directory: Path | str, on_exit: Callable[[str], object] | None = None)
         The server, which is ready: `EventHub(server.url, server.user, server.password)`.
 
     Raises:
-        StoreError: if the program is missing or too old, the directory cannot be used or is in use, or the server does
-            not start.
+        StoreError: if the program is missing or too old, the directory cannot be used, is in use or has less than
+            16 MiB of free space, or the server does not start.
     """
     path = Path(directory).absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_room(path)
         claim = Claim(path)
     except OSError as error:
         raise StoreError(
@@ -319,6 +316,14 @@ def store(directory: Path | str, on_exit: Callable[[str], object] | None = None)
     finally:
         server.stop()
         atexit.unregister(server.stop)
+
+
+def _check_room(directory: Path) -> None:
+    if (free := shutil.disk_usage(directory).free) < _MIN_FREE_BYTES:
+        raise StoreError(
+            f"The NATS server of {directory} is not started, since only {free / 1_048_576:.1f} MiB are free there, and "
+            f"it needs {_MIN_FREE_BYTES // 1_048_576} MiB. Free up space, or choose another directory."
+        )
 
 
 def _ending(process: subprocess.Popen[bytes]) -> str:

@@ -180,6 +180,9 @@ class _Doors:
             return JSONResponse({"status": "ok"})
         if await self._trouble() or not self.server.backplane.is_connected:
             return JSONResponse({"status": "disconnected", "backplane": "disconnected"}, 503)
+        if self.server.backplane.trouble:
+            # The reason names a directory, and this request shows no credentials: it is in the log.
+            return JSONResponse({"status": "not storing", "backplane": "connected"}, 503)
         return JSONResponse({"status": "ok", "backplane": "connected"})
 
     async def stats(self, request: Request) -> Response:

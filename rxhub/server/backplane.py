@@ -72,6 +72,8 @@ class Backplane:
         user: instead of the one in the URL.
         password: instead of the one in the URL.
         stream: the name of the stream, which is made if it is not there: on three servers, if a cluster has so many.
+        store_trouble: returns why the NATS server cannot store at present, where that is known before anything is
+            published: `PrivateServer.trouble`. Empty if it can.
 
     Attributes:
         stream: as given.
@@ -85,11 +87,21 @@ class Backplane:
         ModuleNotFoundError: if nats-py is not installed.
     """
 
-    def __init__(self, url: str, user: str | None = None, password: str | None = None, stream: str = STREAM) -> None:
+    def __init__(
+        self,
+        url: str,
+        user: str | None = None,
+        password: str | None = None,
+        stream: str = STREAM,
+        *,
+        store_trouble: Callable[[], str] | None = None,
+    ) -> None:
         self._address = Address.parse(url, user, password)
         self._subjects = Subjects(stream)
         self._outbox = Outbox(_CAPACITY)
         self._link: Link | None = None
+        self._publishing: Publishing | None = None
+        self._store_trouble = store_trouble
         self._live: Ordered | None = None
         self._admission: Admission | None = None
         self._take: Callable[[int, bytes], None] = _nothing
@@ -114,9 +126,17 @@ class Backplane:
         """Whether events can be stored and read now."""
         return self._link is not None and self._link.line is not None
 
+    @property
+    def trouble(self) -> str:
+        """Why events are not stored although NATS is connected; empty if they are, as far as is known."""
+        if self._store_trouble is not None and (found := self._store_trouble()):
+            return found
+        return self._publishing.trouble if self._publishing is not None else ""
+
     def stats(self) -> dict[str, float]:
         """What there is and what has been counted, by name."""
         return {
+            "backplane_storing": int(self.is_connected and not self.trouble),
             "backplane_connected": int(self.is_connected),
             "backplane_waiting": len(self._outbox),
             "backplane_lag": self._lag,
@@ -162,7 +182,7 @@ class Backplane:
         self._live = Ordered(self.stream, self._receive, self._wanted, rewound=self._rewind)
         self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner))
         self._outbox.reopen()
-        publishing = Publishing(self._outbox, horizon(info["config"]), self._live)
+        publishing = self._publishing = Publishing(self._outbox, horizon(info["config"]), self._live, self.stream)
         # In this order: a reader that begins on a line holds up what is published there.
         for part in (Upkeep(*wanted), self._live, self._admission, publishing):
             link.attach(part)
@@ -179,8 +199,13 @@ class Backplane:
 
         Raises:
             EventError: if there is no place in a stream for such a topic.
-            Refused: if too many events wait already.
+            Refused: if too many events wait already, or the store cannot take any.
         """
+        if self._store_trouble is not None and self._store_trouble():
+            raise Refused(
+                f"{envelope.topic} was not stored: the server cannot store events at present, and its log names the "
+                "reason. Publish it again later."
+            )
         subject = self._subjects.addressed(envelope.topic, envelope.target or "")
         parcel = Parcel(envelope.topic, argument, subject, envelope.id or uuid4().hex)
         try:

@@ -38,6 +38,7 @@ _GAUGES: Final = {
     "subscriptions": "Subscriptions of all clients that hold.",
     "messages_waiting": "Messages in the queues of all clients.",
     "backplane_connected": "Whether there is a connection to the backplane.",
+    "backplane_storing": "Whether the backplane stores events, as far as is known: 0 while its disk is full.",
     "backplane_waiting": "Events that wait to be stored.",
     "backplane_lag": "Events in the backplane that are still to be read here.",
 }

@@ -252,10 +252,15 @@ class Outbox:
 
     def give_up(self, error: HubConnectionError) -> None:
         """Nothing will be sent until `reopen`: every letter's future holds `error`."""
-        letters = [*self._in_flight.values()]
-        self._in_flight.clear()
         with self._changed:
             self._closed = True
+        self.fail_all(error)
+
+    def fail_all(self, error: Exception) -> None:
+        """Remove all letters, waiting and in flight; their futures hold `error`."""
+        letters = list(self._in_flight.values())
+        self._in_flight.clear()
+        with self._changed:
             letters += self._waiting
             self._waiting.clear()
         self._leave(letters)

@@ -116,7 +116,7 @@ class Life:
         link.attach(Upkeep(wanted))
         link.attach(live)
         await self._settled(live)
-        link.attach(Publishing(transport.outbox, horizon(info["config"]), live))
+        link.attach(Publishing(transport.outbox, horizon(info["config"]), live, info["config"]["name"]))
         transport.playbacks.resume(link)
         transport.place = None
         self._sink.changed(ConnectionState(Phase.CONNECTED))

@@ -9,6 +9,11 @@ given up, and its publisher is told that it may or may not be stored.
 
 What the stream refuses for a reason that stays (it is full, the message is too large, we may not) is not sent again.
 
+A stream of one replica whose server failed to write, on a full disk, answers no publisher until the server is
+restarted, although it answers questions about itself (nats-server: `setWriteErrLocked`). So when no answer has come,
+the stream is asked for its last sequence, twice: if it answers promptly and that has not changed, it does not store,
+and all publishers get an error instead of waiting. A disk that is merely slow delays these answers too.
+
 A copy keeps its number on a line, so that the answer to an earlier one counts: over a slow line it comes after the
 message was sent again, and would else never come in time.
 """
@@ -26,7 +31,7 @@ from typing import Any, Protocol
 import msgspec
 from nats.aio.msg import Msg
 
-from rxhub.errors import EventError, HubConnectionError, Refused
+from rxhub.errors import EventError, HubConnectionError, Refused, StreamError
 from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.line import Line
 from rxhub.transport.outbox import Letter, Outbox
@@ -42,6 +47,12 @@ PATIENCE = 5.0
 """Seconds after which a message without an answer is sent again; longer each time that none has come meanwhile."""
 
 _LONGEST_PATIENCE = 40.0
+# Seconds: the same while the stream is known not to store; between two looks at its last sequence; for one look.
+_NOT_STORING_PATIENCE = 2.0
+_BETWEEN_LOOKS = 1.0
+_LOOK = 2.0
+# Seconds for which a refusal counts as the state of the stream.
+_REFUSAL_HOLDS = 60.0
 # Of the time for which the stream knows ids: how long one of them is sent again.
 _RESENT = 0.75
 _NANOSECONDS = 1_000_000_000
@@ -49,7 +60,7 @@ _NANOSECONDS = 1_000_000_000
 # of the message is on its way through it.
 _FOR_NOW = (409, 429, 503)
 # And such as are not, though their code says so: the store is full, or may not grow.
-_STORE_FAILED, _NO_RESOURCES = 10077, 10023
+_STORE_FAILED, _NO_RESOURCES, _ACCOUNT_FULL = 10077, 10023, 10002
 # What a message has in its headers beyond their names and values.
 _HEADER, _EACH_HEADER = 12, 4
 _LONGEST_ID = 200
@@ -141,10 +152,16 @@ class Publishing:
         outbox: of parcels.
         horizon: seconds after which what was sent, and may be stored, is not sent again.
         reading: waited for before something is sent, so that our own subscribers see what is published after they came.
+        stream: the name of the stream, which is asked whether it stores when it does not answer.
     """
 
-    def __init__(self, outbox: Outbox, horizon: float, reading: Settling | None = None) -> None:
+    def __init__(
+        self, outbox: Outbox, horizon: float, reading: Settling | None = None, stream: str | None = None
+    ) -> None:
         self.horizon = horizon
+        self._stream = stream
+        self._not_storing = ""
+        self._full: tuple[str, float] | None = None
         self._outbox = outbox
         self._reading = reading
         self._patience = PATIENCE
@@ -153,12 +170,20 @@ class Publishing:
         self._wake = asyncio.Event()
         self._troubled = ""
 
+    @property
+    def trouble(self) -> str:
+        """Why the stream does not store what is published, as far as is known; empty if it does."""
+        if self._full is not None and monotonic() - self._full[1] < _REFUSAL_HOLDS:
+            return self._full[0]
+        return self._not_storing
+
     async def run(self, line: Line) -> None:
         """Send until cancelled."""
         outbox, loop = self._outbox, asyncio.get_running_loop()
         inbox = line.inbox()
         self._prefix = len(inbox) + 1
         self._patience = PATIENCE
+        self._not_storing = ""
         self._take_back()
         backoff = Backoff(0.1, 2.0)
         end = await line.subscribe(f"{inbox}.*", self._answered)
@@ -179,7 +204,7 @@ class Publishing:
                 outbox.bell = lambda: loop.call_soon_threadsafe(self._wake.set)
                 if (outbox.waiting and self._under_way < WINDOW) or self._troubled:
                     continue
-                await self._rest()
+                await self._rest(line)
         finally:
             outbox.bell = None
             await end()
@@ -208,7 +233,7 @@ class Publishing:
             else:
                 await publish(letter.subject, payload, f"{inbox}.{letter.number}", letter.headers)
 
-    async def _rest(self) -> None:
+    async def _rest(self, line: Line) -> None:
         """Until there is something to do."""
         eldest = self._outbox.eldest
         patience = None if eldest is None else max(0.0, eldest.written + self._patience - monotonic())
@@ -216,9 +241,48 @@ class Publishing:
             async with asyncio.timeout(patience):
                 await self._wake.wait()
         except TimeoutError:
-            if self._outbox.eldest is eldest:
+            if self._outbox.eldest is not eldest:
+                return
+            is_storing = await self._is_storing(line)
+            if self._outbox.eldest is not eldest:
+                return
+            if is_storing:
                 self._troubled = f"no answer has come for {self._patience:g} s"
                 self._patience = min(2 * self._patience, _LONGEST_PATIENCE)
+            else:
+                self._fail_all()
+
+    async def _is_storing(self, line: Line) -> bool:
+        """Whether the stream stores; True if that cannot be found out."""
+        first = await self._last_sequence(line)
+        if first is None:
+            return True
+        await asyncio.sleep(_BETWEEN_LOOKS)
+        return await self._last_sequence(line) != first
+
+    async def _last_sequence(self, line: Line) -> int | None:
+        """The last sequence of a stream with one replica; None if there is no prompt answer."""
+        if self._stream is None:
+            return None
+        try:
+            info = await line.ask(f"STREAM.INFO.{self._stream}", timeout=_LOOK)
+        except (StreamError, HubConnectionError):
+            return None
+        # With more replicas, the cluster replaces a leader that cannot write.
+        return info["state"]["last_seq"] if info["config"]["num_replicas"] == 1 else None
+
+    def _fail_all(self) -> None:
+        error = Refused(
+            f"The stream {self._stream} does not store: its NATS server answers, but acknowledges nothing. The disk of "
+            "that server is probably full; its log names the reason. Free up space and restart it (a private server "
+            "restarts itself). What was published may be stored all the same: publish it again under the same id."
+        )
+        if not self._not_storing:
+            logger.error("%s", error)
+        self._not_storing = str(error)
+        self._patience = _NOT_STORING_PATIENCE
+        self._under_way = 0
+        self._outbox.fail_all(error)
 
     async def _answered(self, msg: Msg) -> None:
         number = int(msg.subject[self._prefix :])
@@ -232,6 +296,7 @@ class Publishing:
                 logger.warning("Something else than JetStream answers what is published: %s", error)
                 return
         if answer.error is None:
+            self._not_storing, self._full = "", None
             letter = self._outbox[number] if answer.duplicate else None
             if letter is not None and not letter.resent:
                 logger.info("%s was stored before under the same id, and is not stored again.", letter.topic)
@@ -254,7 +319,10 @@ class Publishing:
             self._troubled = error.description
             self._wake.set()
             return
-        self._settle(number, Refused(f"The stream does not take {letter.topic}: {error.description}."))
+        refused = Refused(f"The stream does not take {letter.topic}: {error.description}.")
+        if error.err_code in (_STORE_FAILED, _NO_RESOURCES, _ACCOUNT_FULL):
+            self._full = str(refused), monotonic()
+        self._settle(number, refused)
 
     def _denied(self, subject: str) -> None:
         """The server forbids to publish under a subject, whose case it does not tell."""
