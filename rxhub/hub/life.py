@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Self, cast
 
 from reactivex import abc
 
-from rxhub.errors import HubConnectionError
+from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError
 from rxhub.handling import PATIENCE, Invoke
 from rxhub.hub.parts import Parts
 from rxhub.pipeline import Pipeline
+from rxhub.supervise import supervise
 from rxhub.transport.loop import in_its_thread
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class Life(Parts):
         self.close()
 
     async def __aenter__(self) -> Self:
-        runner = asyncio.create_task(self.run())
+        runner = supervise(self.run, "handling a hub", expected=(AlreadyHandled, HubClosed))
         await asyncio.sleep(0)
         if runner.done():
             runner.result()

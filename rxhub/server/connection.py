@@ -22,6 +22,7 @@ from rxhub.server.answers import Answers
 from rxhub.server.envelope import Envelope, argument, read
 from rxhub.server.outbox import Outbox
 from rxhub.server.users import User
+from rxhub.supervise import supervise
 from rxhub.transport.socketio.protocol import HEARTBEAT, Code, Packet, ServerSession, State
 
 if TYPE_CHECKING:
@@ -136,8 +137,11 @@ class Connection:
         self._heard = loop.time()
         self._outbox.put(self._session.open())
         self._timer = loop.call_later(self._server.heartbeat, self._beat)
-        writer = loop.create_task(self._outbox.write(send_text))
-        reader = self._reader = loop.create_task(self._read(receive))
+        # Sending raises OSError or RuntimeError when the client has gone, depending on the ASGI server.
+        writer = supervise(
+            lambda: self._outbox.write(send_text), "writing to a client", expected=(OSError, RuntimeError)
+        )
+        reader = self._reader = supervise(lambda: self._read(receive), "reading from a client")
         if self.ending is not None:  # before it began
             reader.cancel()
         try:
@@ -185,11 +189,7 @@ class Connection:
             return Ending.SLOW
         if not reader.done() or reader.cancelled():
             return Ending.GONE
-        error = reader.exception()
-        if error is not None:
-            _logger.error("The connection of %r failed.", self.user, exc_info=error)
-            return Ending.GONE
-        return reader.result()
+        return Ending.GONE if reader.exception() is not None else reader.result()
 
     async def _read(self, receive: Receive) -> Ending:
         loop = asyncio.get_running_loop()
@@ -330,7 +330,8 @@ class Connection:
         if loop.time() - self._heard > self._server.heartbeat_timeout:
             self.end(Ending.SILENT)
             return
+        # First: an error below must not end the heartbeats.
+        self._timer = loop.call_later(self._server.heartbeat, self._beat)
         self._server.look_at_users()
         if self._session.state is State.OPEN:
             self._put(self._session.send(HEARTBEAT))
-        self._timer = loop.call_later(self._server.heartbeat, self._beat)

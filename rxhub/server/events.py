@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from rxhub.errors import EventError, Refused, UsersError
+from rxhub.errors import EventError, HubConnectionError, Refused, StreamError, UsersError
 from rxhub.server.authentication import Authentication, Credentials, TooManyAttempts
 from rxhub.server.connection import Connection, Ending, Receive, Send
 from rxhub.server.counters import Counters
@@ -22,6 +22,7 @@ from rxhub.server.rates import Bucket, Buckets
 from rxhub.server.router import Router
 from rxhub.server.sessions import Sessions
 from rxhub.server.users import User, Users
+from rxhub.supervise import failures, supervise
 from rxhub.transport.socketio.protocol import Code, Handshake, Packet, encode
 
 if TYPE_CHECKING:
@@ -98,8 +99,11 @@ class EventServer:
         if self.backplane is None:
             return
         if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
-            self._starting = asyncio.get_running_loop().create_task(
-                self.backplane.start(self.arrived, self.router.owner, self._is_congested, self.router.rewind)
+            backplane = self.backplane
+            self._starting = supervise(
+                lambda: backplane.start(self.arrived, self.router.owner, self._is_congested, self.router.rewind),
+                "joining the backplane",
+                expected=(HubConnectionError, StreamError),
             )
         # Whoever waits for it may go away.
         await asyncio.shield(self._starting)
@@ -258,5 +262,6 @@ class EventServer:
             "subscriptions": self.router.in_force,
             "messages_waiting": sum(connection.waiting for connection in self._connections),
             **counted,
+            "task_failures": failures.total(),
             **({} if self.backplane is None else self.backplane.stats()),
         }

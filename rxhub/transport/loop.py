@@ -11,6 +11,7 @@ from contextlib import suppress
 from threading import Lock, Thread
 
 from rxhub.errors import HubClosed
+from rxhub.supervise import report
 
 __all__ = ["background", "cut", "forget", "in_its_thread", "start_no_more"]
 
@@ -77,4 +78,10 @@ def forget() -> None:
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
-    loop.run_forever()
+    while not loop.is_closed():
+        try:
+            loop.run_forever()
+            return
+        except BaseException as error:
+            # `SystemExit` in one callback passes through the loop. All hubs of the process depend on this thread.
+            report("network thread", error)

@@ -19,7 +19,7 @@ from rxhub.transport import Sink
 from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.outbox import Outbox
 
-__all__ = ["Life", "Remote", "refused"]
+__all__ = ["Life", "Remote", "fail", "refused"]
 
 
 class Life(Protocol):
@@ -158,6 +158,12 @@ def _begin(life: Life) -> None:
     # `close`, which takes no lock, may have come in between.
     if life.ending is None:
         life.begin()
+
+
+def fail(ended: Future[None], error: Exception) -> None:
+    """Tell a caller of `close` that disconnecting failed, unless it was told before."""
+    if not ended.done():
+        ended.set_exception(HubConnectionError(f"Disconnecting failed: {type(error).__name__}: {error}"))
 
 
 def refused(error: Exception) -> Future[None]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rxhub.errors import EventError, HubConnectionError, ProtocolError, StreamError
 from rxhub.event import Event
 from rxhub.state import ConnectionState, Phase
+from rxhub.supervise import report, supervise
 from rxhub.transport import Sink
 from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.link import Link
@@ -22,6 +23,7 @@ from rxhub.transport.nats.pulling import Message
 from rxhub.transport.nats.streams import configuration, ensured
 from rxhub.transport.nats.upkeep import Upkeep
 from rxhub.transport.payload import read_stored
+from rxhub.transport.remote import fail
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.client import NatsTransport
@@ -63,7 +65,7 @@ class Life:
         return self._live is not None and self._live.is_settled
 
     def begin(self) -> None:
-        self._starting = self.loop.create_task(self._start())
+        self._starting = supervise(self._start, "connecting to NATS", loop=self.loop, failed=self._failed)
 
     @property
     def is_connected(self) -> bool:
@@ -85,7 +87,12 @@ class Life:
             self._lingering = self.loop.call_later(_LINGERING, self._linger_no_more)
 
     def end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
-        self.ending = self.loop.create_task(self._end(timeout, keep, ended))
+        def failed(error: Exception) -> None:
+            fail(ended, error)
+
+        self.ending = supervise(
+            lambda: self._end(timeout, keep, ended), "disconnecting from NATS", loop=self.loop, failed=failed
+        )
 
     async def _start(self) -> None:
         transport, sink = self._transport, self._sink
@@ -96,8 +103,8 @@ class Life:
             await self._connect()
         except Exception as error:
             if not isinstance(error, (HubConnectionError, StreamError)):
-                # Whoever waits for the connection must not wait for ever.
-                logger.error("Connecting ends by a mistake of rxhub's own: %s", error, exc_info=error)
+                # A caller of `connect` that waits for the connection is told below.
+                report("connecting to NATS", error)
             transport.over(self)
             await self.link.close()
             if transport.place is not None:
@@ -105,6 +112,10 @@ class Life:
                 transport.place = self._place()
                 self._waiting.clear()
             transport.ended(sink, str(error), 1)
+
+    def _failed(self, error: Exception) -> None:
+        self._transport.over(self)
+        self._transport.ended(self._sink, f"{type(error).__name__}: {error}", 1)
 
     async def _connect(self) -> None:
         transport, link = self._transport, self.link
@@ -124,7 +135,7 @@ class Life:
     async def _settled(self, live: Ordered) -> None:
         """Wait until the stream is read; who connects waits for it, and so not longer than the first line lasts."""
         line = await self.link.ready()
-        settling = self.loop.create_task(live.settled())
+        settling = supervise(live.settled, "waiting for the stream")
         try:
             await asyncio.wait([settling, line.gone], timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             if not settling.done() or self.link.line is None:
@@ -169,7 +180,12 @@ class Life:
     def _hand_over(self) -> None:
         """Give the hub what it has room for."""
         waiting = self._waiting
-        count = self._sink.received_all([event for _, event in waiting])
+        try:
+            count = self._sink.received_all([event for _, event in waiting])
+        except Exception as error:
+            # They are handed over again: without this, the hub would get no event any more.
+            report("handing over events from NATS", error)
+            count = 0
         for _ in range(count):
             waiting.popleft()
         self._done(count)

@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from rxhub.errors import HubConnectionError, StreamError
+from rxhub.supervise import supervise
 from rxhub.text.printable import printable
 from rxhub.transport.loop import cut
 from rxhub.transport.nats.address import Address
@@ -133,7 +134,9 @@ class Line:
         except BaseException:
             await line.close()
             raise
-        line._watching = asyncio.create_task(line._watch())
+        line._watching = supervise(
+            line._watch, "watching a connection to NATS", failed=lambda error: line._end(_told(error))
+        )
         return line
 
     @property

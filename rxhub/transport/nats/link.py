@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import nats.errors
 
 from rxhub.errors import HubConnectionError, StreamError
+from rxhub.supervise import report, supervise
 from rxhub.transport.backoff import Backoff, shuffled
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled
@@ -66,6 +67,7 @@ class Link:
         self._name = name
         self._on_state = on_state or _nobody
         self._parts: dict[Part, asyncio.Task[None] | None] = {}
+        self._latest: Line | None = None
         self._standing = asyncio.Event()
         self._hurry = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
@@ -78,7 +80,7 @@ class Link:
         """
         line = await self._connect()
         self._stand(line)
-        self._keeping = asyncio.get_running_loop().create_task(self._keep(line))
+        self._keeping = supervise(self._keep, "reconnecting to NATS", restart=True)
 
     def attach(self, part: Part) -> None:
         """Run a part on this line and all further ones."""
@@ -168,15 +170,18 @@ class Link:
         raise HubConnectionError(" ".join(errors))
 
     def _stand(self, line: Line) -> None:
-        self.line = line
+        self.line = self._latest = line
         self._standing.set()
         for part in self._parts:
             self._begin(part, line)
         self._on_state(True, "", 0)
 
-    async def _keep(self, line: Line) -> None:
+    async def _keep(self) -> None:
         backoff = Backoff(0.1, _LONGEST_PAUSE)
         while True:
+            # After an internal error this begins again, with a line that is gone: each step may be taken twice.
+            line = self._latest
+            assert line is not None, "it has been connected"
             began = monotonic()
             reason = await asyncio.shield(line.gone)
             self.line = None
@@ -213,7 +218,7 @@ class Link:
                 return line
 
     def _begin(self, part: Part, line: Line) -> None:
-        self._parts[part] = asyncio.get_running_loop().create_task(self._run(part, line))
+        self._parts[part] = supervise(lambda: self._run(part, line), f"{type(part).__name__} on NATS")
 
     async def _run(self, part: Part, line: Line) -> None:
         backoff = Backoff(0.2, _LONGEST_PAUSE)
@@ -230,7 +235,7 @@ class Link:
             except Exception as error:
                 if line.is_over:
                     return
-                logger.error("A mistake of rxhub's own, which is tried again: %s", error, exc_info=error)
+                report(f"{type(part).__name__} on NATS", error)
             if monotonic() - began > _HELD:
                 backoff.reset()
             await asyncio.sleep(backoff.delay())

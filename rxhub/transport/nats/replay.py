@@ -23,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.expression import Expression
+from rxhub.supervise import supervise
 from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.consumer import consumer
 from rxhub.transport.nats.filters import filters, merged
@@ -113,7 +114,7 @@ class Playback:
             ordered = self._ordered or await self._begin(line)
             if ordered is None:
                 return
-            watching = asyncio.create_task(self._watch(line, ordered))
+            watching = supervise(lambda: self._watch(line, ordered), "looking for the end of a replay", restart=True)
             try:
                 await ordered.run(line)
             finally:
@@ -209,7 +210,6 @@ class Playbacks:
     def __init__(self, link: Callable[[], Link | None]) -> None:
         self._link = link
         self._every: set[Playback] = set()
-        self._leaving: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._every)
@@ -226,9 +226,7 @@ class Playbacks:
         self._every.discard(playback)
         link = self._link()
         if link is not None:
-            leaving = asyncio.create_task(link.detach(playback))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+            supervise(lambda: link.detach(playback), "ending a replay")
 
     def resume(self, link: Link) -> None:
         """Go on with all of them; the hub has just connected."""

@@ -23,11 +23,12 @@ from rxhub.errors import EventError, HubConnectionError, Overflow
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.state import ConnectionState, Phase
+from rxhub.supervise import supervise
 from rxhub.transport import Sink
 from rxhub.transport.backoff import Backoff
 from rxhub.transport.outbox import Letter
 from rxhub.transport.payload import write_event, write_json
-from rxhub.transport.remote import Remote, refused
+from rxhub.transport.remote import Remote, fail, refused
 from rxhub.transport.socketio.announcement import announced
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import Unreachable
@@ -130,22 +131,21 @@ class _Life:
         self.ending: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        self._task = self.loop.create_task(self._live())
+        self._task = supervise(self._run, "connection to an event server", loop=self.loop, failed=self._failed)
 
     def hurry(self) -> None:
         self._hurry.set()
 
     def end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
-        self.ending = self.loop.create_task(self._end(timeout, keep, ended))
+        def failed(error: Exception) -> None:
+            fail(ended, error)
 
-    async def _live(self) -> None:
-        try:
-            await self._run()
-        except Exception as error:
-            # Whoever waits for the connection must not wait for ever.
-            logger.error("Connecting ends by a mistake of rxhub's own: %s", error, exc_info=error)
-            self._transport.over(self)
-            self._sink.changed(ConnectionState(Phase.DISCONNECTED, f"{type(error).__name__}: {error}"))
+        self.ending = supervise(lambda: self._end(timeout, keep, ended), "disconnecting", loop=self.loop, failed=failed)
+
+    def _failed(self, error: Exception) -> None:
+        """The connection ends by an internal error; a caller of `connect` that waits for it is told."""
+        self._transport.over(self)
+        self._sink.changed(ConnectionState(Phase.DISCONNECTED, f"{type(error).__name__}: {error}"))
 
     async def _run(self) -> None:
         transport, sink = self._transport, self._sink

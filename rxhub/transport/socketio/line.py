@@ -17,6 +17,7 @@ from websockets.frames import CloseCode
 
 from rxhub.errors import EventError, ProtocolError
 from rxhub.event import Event
+from rxhub.supervise import supervise
 from rxhub.text.printable import inline
 from rxhub.transport import Sink
 from rxhub.transport.loop import cut
@@ -122,9 +123,11 @@ class Line:
         """
         interests.renew()
         self._announcing = interests
+        lost = (ConnectionClosed, OSError)
         tasks = [
-            asyncio.create_task(work)
-            for work in (self._read(outbox, recent, sink), self._write(source, interests, outbox), self._watch())
+            supervise(lambda: self._read(outbox, recent, sink), "reading from an event server", expected=lost),
+            supervise(lambda: self._write(source, interests, outbox), "writing to an event server", expected=lost),
+            supervise(self._watch, "watching the heartbeats of an event server", expected=lost),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -140,8 +143,6 @@ class Line:
         error = task.exception()
         if error is None:
             return task.result()
-        if not isinstance(error, (ConnectionClosed, OSError)):
-            logger.error("The connection ends by a mistake of rxhub's own: %s", error, exc_info=error)
         return f"the connection was lost: {str(error) or type(error).__name__}"
 
     def abandon(self) -> None:

@@ -123,7 +123,7 @@ def test_a_part_that_fails_is_tried_again_and_the_line_stays(nats: Nats, caplog:
     with caplog.at_level(logging.WARNING):
         asyncio.run(run())
     assert "busy" in caplog.text and "nobody, and is tried again" in caplog.text
-    assert "A mistake of rxhub's own, which is tried again: 'mine'" in caplog.text
+    assert "Internal error in the task 'Runs on NATS': KeyError: 'mine'" in caplog.text
 
 
 def test_the_first_connection_must_succeed() -> None:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from rxhub.errors import HubConnectionError, StreamError
+from rxhub.supervise import supervise
 from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.job import Job
@@ -58,7 +59,7 @@ class Gathering:
             self._pin = pin
             self.jobs.append(job)
             if self._task is None:
-                self._task = asyncio.get_running_loop().create_task(self._gather())
+                self._task = supervise(self._gather, f"waiting for earlier events of {self._group.name}", restart=True)
             return True
         if self._task is not None:
             self.jobs.append(job)

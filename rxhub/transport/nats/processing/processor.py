@@ -30,6 +30,7 @@ from typing import Any
 
 from rxhub.errors import EventError, GroupError, HubClosed, ProtocolError
 from rxhub.event import Event
+from rxhub.supervise import report, supervise
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.processing import group as grouping
 from rxhub.transport.nats.processing.acknowledging import ACK, NAK, Acknowledging, later
@@ -155,11 +156,12 @@ class Processor:
         )
         self._workers.start()
         self._routines = [
-            self._loop.create_task(self._look_after()),
-            self._loop.create_task(self._membership.keep_up()),
+            supervise(self._look_after, f"in-progress acknowledgements of {plan.group}", restart=True),
+            supervise(self._membership.keep_up, f"membership in {plan.group}", restart=True),
         ]
         if plan.timeout is not None:
-            self._routines.append(self._loop.create_task(self._watch(plan.timeout)))
+            timeout = plan.timeout
+            self._routines.append(supervise(lambda: self._watch(timeout), f"timeouts of {plan.group}", restart=True))
         link.attach(self._acks)
         link.attach(self._membership)
 
@@ -180,7 +182,7 @@ class Processor:
             job.event = event = read_stored(message.data)
             if not self._selection.takes(message, event):
                 if self._selection.pass_over(job):
-                    self._spawn(self._confirm())
+                    self._spawn(self._confirm, restart=True)
             elif self._lanes.enter(job, self._keys(event)):
                 self._go_on(job)
         except (ProtocolError, EventError) as error:
@@ -269,7 +271,8 @@ class Processor:
 
     def _care_for(self, job: Job, how: Callable[[Care], Coroutine[Any, Any, None]]) -> None:
         assert self._care is not None
-        job.task = self._spawn(self._cared_for(job, how(self._care)))
+        care = self._care
+        job.task = self._spawn(lambda: self._cared_for(job, how(care)))
 
     async def _cared_for(self, job: Job, care: Coroutine[Any, Any, None]) -> None:
         try:
@@ -287,11 +290,11 @@ class Processor:
                 job.task = None
 
     def _blunder(self, job: Job, error: Exception) -> None:
-        logger.error("A mistake of rxhub's own with %s: %s", job.name, error, exc_info=error)
+        report(f"work of {self._plan.group}", error, job.name)
         # Deliveries, as it is not known how far an attempt has got.
         job.attempt = job.message.delivered
         if self._plan.retrying.is_last(job.attempt):
-            job.task = self._spawn(self._bury(job, error))
+            job.task = self._spawn(lambda: self._bury(job, error))
         else:
             self.settle(job, later(_AFTER_MISTAKE))
 
@@ -300,7 +303,7 @@ class Processor:
         try:
             await self._care.bury(job, error)
         except Exception as mistake:
-            logger.error("A mistake of rxhub's own in burying %s: %s", job.name, mistake, exc_info=mistake)
+            report(f"work of {self._plan.group}", mistake, job.name)
             self.settle(job, later(_AFTER_MISTAKE))
 
     def _release(self, job: Job) -> None:
@@ -322,7 +325,8 @@ class Processor:
 
     async def _look_after(self) -> None:
         """Vouch for what is held, and see that there is still somebody to handle it."""
-        vouched = monotonic()
+        # At once after an internal error, which may have come in place of the last acknowledgement.
+        vouched = float("-inf")
         while True:
             period = grouping.ACK_WAIT / 3
             await asyncio.sleep(min(_TICK, period))
@@ -356,7 +360,7 @@ class Processor:
         """Stop, since it cannot go on."""
         if self._stopping is None:
             logger.error("%s", reason)
-            self._stopping = self._loop.create_task(self._stop(_LAST_WORDS, reason))
+            self._stopping = self._begin_to_stop(_LAST_WORDS, reason)
 
     async def stop(self, timeout: float) -> None:
         """Pull no more, let what runs end, hand back what has not begun.
@@ -365,8 +369,11 @@ class Processor:
             timeout: seconds that what runs may take.
         """
         if self._stopping is None:
-            self._stopping = self._loop.create_task(self._stop(timeout, None))
+            self._stopping = self._begin_to_stop(timeout, None)
         await asyncio.wait([self._stopping])
+
+    def _begin_to_stop(self, timeout: float, reason: Exception | None) -> asyncio.Task[None]:
+        return supervise(lambda: self._stop(timeout, reason), f"stopping {self._plan.group}")
 
     async def _stop(self, timeout: float, reason: Exception | None) -> None:
         deadline = monotonic() + timeout
@@ -385,12 +392,14 @@ class Processor:
             self._reporter.rest()
             for task in [*self._routines, *self._tasks]:
                 task.cancel()
-            await self._link.close()
-            self._ended(self._workers, reason)
-            self._workers.stop()
+            try:
+                await self._link.close()
+            finally:
+                self._ended(self._workers, reason)
+                self._workers.stop()
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self._loop.create_task(coroutine)
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]], restart: bool = False) -> asyncio.Task[None]:
+        task = supervise(work, f"work of {self._plan.group}", restart=restart)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -19,8 +20,15 @@ import pytest
 
 from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError
+from rxhub.supervise import failures
 from rxhub.testing import Nats
+from rxhub.transport.nats.line import Line
+from rxhub.transport.nats.processing import group as group_module
+from rxhub.transport.nats.processing.acknowledging import Acknowledging
+from rxhub.transport.nats.processing.group import Group
+from rxhub.transport.nats.processing.holding import Holding
 from rxhub.transport.nats.processing.processing import Counts
+from rxhub.transport.nats.processing.tasks import Tasks
 from tests.nats_server import Cluster
 from tests.proxy import Proxy
 from tests.threads import LIMIT, until
@@ -316,3 +324,62 @@ def test_a_server_that_is_killed_while_events_are_handled_loses_none(cluster: Cl
             # On a busy machine the stream and the group take their time to elect other leaders, one after the other.
             until(lambda: set(seen) == set(range(150)), 3 * LIMIT)
         until(lambda: dead_letters(hub) == 0)
+
+
+# Internal errors in long-lived tasks
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("owner", "method"), [(Holding, "vouch"), (Acknowledging, "vouch"), (Group, "confirm"), (Tasks, "overdue")]
+)
+def test_an_internal_error_ends_neither_the_in_progress_acknowledgements_nor_other_routines(
+    hub: EventHub, monkeypatch: pytest.MonkeyPatch, owner: type, method: str
+) -> None:
+    failures.clear()
+    original = getattr(owner, method)
+    calls: list[int] = []
+
+    def broken(self: Any, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) in (2, 3):
+            raise AttributeError("broken inside")
+        return original(self, *arguments)
+
+    seen: list[int] = []
+
+    async def handler(event: Event) -> None:
+        seen.append(event.data["value"])
+        # Longer than the server waits without a word of ours.
+        await asyncio.sleep(4 * group_module.ACK_WAIT)
+
+    with hub.process("topic=a", handler, group="g", timeout=LIMIT, retries=0):
+        monkeypatch.setattr(owner, method, broken)
+        publish(hub, "a", 1)
+        until(lambda: is_idle(hub, "g") and seen)
+        until(lambda: len(calls) > 3)
+    assert seen == [1]
+    assert failures.total() >= 1
+
+
+def test_an_internal_error_while_reconnecting_does_not_end_it(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Line.close
+    calls: list[int] = []
+
+    async def broken(self: Line) -> None:
+        await original(self)
+        calls.append(1)
+        if len(calls) == 1:
+            raise AttributeError("broken inside")
+
+    with Proxy(int(nats.url.rpartition(":")[2])) as proxy:
+        url = f"nats://127.0.0.1:{proxy.port}"
+        with EventHub(url, nats.user, nats.password, stream=nats.stream) as hub:
+            hub.connect()
+            monkeypatch.setattr(Line, "close", broken)
+            failures.clear()
+            proxy.reset()
+            until(lambda: calls)
+            until(lambda: hub.connected)
+            publish(hub, "a", 1)
+            assert failures["reconnecting to NATS"] == 1
