@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,15 +20,13 @@ from rxhub.server.connection import Ending
 from rxhub.server.counters import prometheus
 from rxhub.server.door import (
     address,
-    basic,
-    credentials,
     is_exposed,
     is_origin_allowed,
     origin_of,
-    redact,
 )
 from rxhub.server.events import EventServer
 from rxhub.server.forwarded import ForwardedHeaders, trusted_networks
+from rxhub.server.key_removal import KeyRemoval, session_id, shown_basic, shown_credentials
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.users import Users
 from rxhub.transport.socketio.protocol import PATH
@@ -111,18 +109,26 @@ def routes(
         yield
         await server.close()
 
-    return Starlette(
+    app = Starlette(
         lifespan=lifespan,
-        middleware=[Middleware(ForwardedHeaders, trusted_networks(trusted_proxies))],
+        middleware=[Middleware(KeyRemoval), Middleware(ForwardedHeaders, trusted_networks(trusted_proxies))],
         routes=[
-            Route(PATH, doors.handshake, methods=["GET"]),
-            Route(PATH.rstrip("/"), doors.handshake, methods=["GET"]),
+            *_routes(PATH, doors.handshake),
             WebSocketRoute(f"{PATH}websocket/{{sid}}", _WebSocket(doors)),
-            Route("/health", doors.health, methods=["GET"]),
-            Route("/stats", doors.stats, methods=["GET"]),
-            Route("/metrics", doors.metrics, methods=["GET"]),
+            *_routes("/health", doors.health),
+            *_routes("/stats", doors.stats),
+            *_routes("/metrics", doors.metrics),
         ],
     )
+    # A redirection would repeat the query without the key.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _routes(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> list[Route]:
+    """The endpoint with and without a slash at the end of its path."""
+    bare = path.rstrip("/")
+    return [Route(bare, endpoint, methods=["GET"]), Route(f"{bare}/", endpoint, methods=["GET"])]
 
 
 class _Doors:
@@ -144,8 +150,7 @@ class _Doors:
     async def handshake(self, request: Request) -> Response:
         """Answer `GET /socket.io/1/` with a session id."""
         scope = request.scope
-        shown = credentials(scope)
-        redact(scope)
+        shown = shown_credentials(scope)
         server = self.server
         headers = _cross_origin(scope)
         if server.is_closing:
@@ -173,7 +178,6 @@ class _Doors:
 
     async def health(self, request: Request) -> Response:
         """Whether clients are let in; for load balancers, without credentials."""
-        redact(request.scope)
         if self.server.is_closing:
             return JSONResponse({"status": "closing"}, 503)
         if self.server.backplane is None:
@@ -208,8 +212,7 @@ class _Doors:
     async def _refusal(self, request: Request) -> Response | None:
         """What to answer instead to somebody who may not know; None if they may."""
         scope = request.scope
-        shown = credentials(scope) or basic(scope)
-        redact(scope)
+        shown = shown_credentials(scope) or shown_basic(scope)
         if objection := self.objection(scope):
             return PlainTextResponse(objection, 403)
         try:
@@ -231,13 +234,13 @@ class _WebSocket:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         server = self._doors.server
-        shown = credentials(scope)
-        redact(scope)
+        shown = shown_credentials(scope)
+        sid = session_id(scope)
         await receive()  # the request to connect
         try:
             if objection := self._doors.objection(scope):
                 raise Refused(objection)
-            connection = server.admit(scope["path_params"]["sid"], shown)
+            connection = server.admit(sid, shown)
         except Refused as error:
             _logger.warning("A WebSocket from %s was refused: %s", address(scope), error)
             await send({"type": "websocket.close", "code": 1008, "reason": ""})  # before it is accepted: HTTP 403

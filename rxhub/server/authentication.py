@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
+from dataclasses import dataclass
 from os import urandom
-from typing import NamedTuple
 
 from rxhub.errors import RxHubError
 from rxhub.server.keys import Hash
@@ -34,8 +34,9 @@ class TooManyAttempts(RxHubError):
     """An address, or a user, tries too often."""
 
 
-class Credentials(NamedTuple):
-    """What a client shows."""
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client shows. It is not a tuple, so that what logs local variables shows its repr, without the key."""
 
     user: str
     key: str

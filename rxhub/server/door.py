@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode
 from collections.abc import Collection, MutableMapping
 from ipaddress import ip_address
@@ -11,11 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from rxhub.server.authentication import Credentials
 
-__all__ = ["address", "basic", "credentials", "is_exposed", "is_loopback", "is_origin_allowed", "origin_of", "redact"]
+__all__ = ["address", "basic", "credentials", "is_exposed", "is_loopback", "is_origin_allowed", "origin_of"]
 
 Scope = MutableMapping[str, Any]
 
-_KEY_IN_QUERY = re.compile(rb"(?i)((?:^|&)api(?:_|%5f)key=)[^&]*")
 _USUAL_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 
 
@@ -43,13 +41,6 @@ def basic(scope: Scope) -> Credentials | None:
     except ValueError:
         return None
     return Credentials(user, key) if colon else None
-
-
-def redact(scope: Scope) -> None:
-    """Take the key out of the query, before whatever serves this application writes it into a log."""
-    query = scope.get("query_string", b"")
-    if b"=" in query:
-        scope["query_string"] = _KEY_IN_QUERY.sub(rb"\1***", query)
 
 
 def address(scope: Scope) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from rxhub.server.authentication import Credentials
 from rxhub.server.door import (
     address,
     basic,
@@ -12,7 +13,6 @@ from rxhub.server.door import (
     is_exposed,
     is_loopback,
     is_origin_allowed,
-    redact,
 )
 
 
@@ -26,8 +26,8 @@ def scope(query: str = "", scheme: str = "http", client: Any = ("127.0.0.1", 1),
 
 
 def test_credentials_come_in_headers_or_in_the_query() -> None:
-    assert credentials(scope(ftrack_user="Zoë", ftrack_api_key="k")) == ("Zoë", "k")
-    assert credentials(scope("t=1&api_user=a%40b&api_key=k%26")) == ("a@b", "k&")
+    assert credentials(scope(ftrack_user="Zoë", ftrack_api_key="k")) == Credentials("Zoë", "k")
+    assert credentials(scope("t=1&api_user=a%40b&api_key=k%26")) == Credentials("a@b", "k&")
     assert credentials(scope("api_user=a")) is None
     assert credentials(scope(ftrack_user="a")) is None
     assert credentials(scope()) is None
@@ -39,7 +39,7 @@ def test_basic_authentication() -> None:
     def header(text: str) -> dict[str, Any]:
         return scope(authorization=f"Basic {b64encode(text.encode()).decode()}")
 
-    assert basic(header("Zoë:k:e:y")) == ("Zoë", "k:e:y")
+    assert basic(header("Zoë:k:e:y")) == Credentials("Zoë", "k:e:y")
     assert basic(header("no colon")) is None
     assert basic(scope(authorization="Basic !!")) is None
     assert basic(scope(authorization="Bearer x")) is None
@@ -49,10 +49,6 @@ def test_basic_authentication() -> None:
 def test_a_key_is_not_shown() -> None:
     shown = credentials(scope("api_user=a&api_key=secret"))
     assert "secret" not in repr(shown)
-    asked = scope("api_key=secret&api_user=a&API_KEY=secret&api%5Fkey=secret&my_api_key=mine")
-    redact(asked)
-    assert b"secret" not in asked["query_string"]
-    assert b"api_user=a" in asked["query_string"]
 
 
 @pytest.mark.parametrize(

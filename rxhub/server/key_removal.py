@@ -1,0 +1,112 @@
+"""API keys are taken out of a request before anything can log it.
+
+An access log reads the ASGI scope when the response begins. So the credentials are read first, for the endpoints, and
+then the scope is rewritten in place: for every request that reaches the application, also one that no route accepts.
+Names in a query can be written in many ways (`API_KEY`, `api%5Fkey`, `api%255Fkey`, with `;` between parameters). So
+a query is not searched for secrets: only parameters that are known to be harmless are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote_to_bytes
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rxhub.redaction import REDACTED, secrets
+from rxhub.server.authentication import Credentials
+from rxhub.server.door import basic, credentials
+
+__all__ = ["KeyRemoval", "session_id", "shown_basic", "shown_credentials"]
+
+_CREDENTIALS = "rxhub.credentials"
+_BASIC = "rxhub.basic"
+
+_HARMLESS = {b"api_user", b"eio", b"t", b"transport"}
+_PLAIN = re.compile(rb"[\w.@+-]{0,100}")
+# What may begin a query inside of a path, and names of keys as people write them.
+_SUSPICIOUS = re.compile(r"(?i)[?;&=%\x00-\x1f]|api[\W_]*key|password|secret|token")
+_URL_HEADER = re.compile(rb"(?i)refer|ur[il]|path|location")
+_SESSION = re.compile(r"/socket\.io/1/websocket/[^/]+")
+_AFTER_SOCKET_IO = re.compile(r"(/socket\.io/1/(?:websocket/)?)(.+)", re.DOTALL)
+_MASK = REDACTED.encode()
+
+
+class KeyRemoval:
+    """ASGI middleware that keeps credentials for the endpoints and takes them out of what others see.
+
+    Args:
+        app: the application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in {"http", "websocket"}:
+            scope[_CREDENTIALS] = credentials(scope)
+            scope[_BASIC] = basic(scope)
+            if query := scope.get("query_string"):
+                scope["query_string"] = _reduced(query)
+            scope["headers"] = [(name, _header(name, value)) for name, value in scope["headers"]]
+            _hide_in_path(scope)
+        await self._app(scope, receive, send)
+
+
+def shown_credentials(scope: Scope) -> Credentials | None:
+    """The credentials that the client showed as ftrack's clients do: in headers or in the query."""
+    return scope.get(_CREDENTIALS)
+
+
+def shown_basic(scope: Scope) -> Credentials | None:
+    """The credentials that the client showed by HTTP's basic authentication."""
+    return scope.get(_BASIC)
+
+
+def session_id(scope: Scope) -> str:
+    """The session id in the path of a WebSocket, which lets its bearer in; it is taken out of the scope."""
+    sid: str = scope["path_params"]["sid"]
+    scope["path_params"] = {}
+    _set_path(scope, scope["path"].removesuffix(sid) + REDACTED)
+    return sid
+
+
+def _reduced(query: bytes) -> bytes:
+    """A query with the values of harmless parameters alone."""
+    return b"&".join(_parameter(part) for part in re.split(rb"[&;]", query) if part)
+
+
+def _parameter(part: bytes) -> bytes:
+    name, equals, value = part.partition(b"=")
+    name = name.lower()
+    if equals and name in _HARMLESS and _PLAIN.fullmatch(value):
+        return part
+    is_key = equals and unquote_to_bytes(name).lower() == b"api_key"
+    return b"api_key=" + _MASK if is_key else _MASK
+
+
+def _header(name: bytes, value: bytes) -> bytes:
+    """A header's value, without keys: its own, or those in a URL that it repeats (Referer, X-Original-URI)."""
+    if secrets.names(name):
+        return _MASK
+    if _URL_HEADER.search(name) and (found := _SUSPICIOUS.search(value.decode("latin-1"))) is not None:
+        return value[: found.start()] + _MASK
+    return value
+
+
+def _hide_in_path(scope: Scope) -> None:
+    root: str = scope.get("root_path", "")
+    path: str = scope["path"]
+    below = path.removeprefix(root)
+    if scope["type"] == "websocket" and _SESSION.fullmatch(below):
+        return  # the endpoint needs it first: `session_id`
+    if (after := _AFTER_SOCKET_IO.fullmatch(below)) is not None:
+        _set_path(scope, path.removesuffix(after[2]) + REDACTED)
+    elif (found := _SUSPICIOUS.search(below)) is not None:
+        _set_path(scope, path[: len(path) - len(below) + found.start()] + REDACTED)
+
+
+def _set_path(scope: Scope, path: str) -> None:
+    scope["path"] = path
+    if scope.get("raw_path") is not None:
+        scope["raw_path"] = quote(path).encode("ascii")
