@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from weakref import finalize, ref
 
 from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable
 
 from rxhub.awaiting import Awaitable
 from rxhub.errors import HubConnectionError
@@ -197,14 +198,17 @@ class Connection:
                     last = state
                     observer.on_next(state)
 
+            # The present state is told here, a further one where the hub is handled, and Rx forbids to overlap them.
+            line: Subject[_Change] = Subject(serialize=True, on_observer_error="raise")
+            observing = line.subscribe(tell, observer.on_error, observer.on_completed)
             ended = self.changes.is_stopped
             if ended:
-                tell(self._latest)
-            changes = self.changes.subscribe(tell, observer.on_error, observer.on_completed, scheduler=scheduler)
+                line.on_next(self._latest)
+            changes = self.changes.subscribe(line, scheduler=scheduler)
             if not ended:
                 # Read when the changes are subscribed to, so that none is lost between the two.
-                tell(self._latest)
-            return changes
+                line.on_next(self._latest)
+            return CompositeDisposable(observing, changes)
 
         return Awaitable(subscribe)
 

@@ -220,6 +220,8 @@ class Inbox:
     def due_in(self) -> float | None:
         """Seconds until the next timed action is due, at least 0; None if there is none."""
         with self._changed:
+            while self._timers and self._timers[0][2].cancelled:
+                heappop(self._timers)
             return max(0.0, self._timers[0][0] - self.now()) if self._timers else None
 
     def wait_for_room(self, handled: Callable[[], bool]) -> bool:

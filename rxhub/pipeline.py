@@ -67,6 +67,7 @@ class Pipeline:
         self._waiting: deque[Event] = deque()
         self._lock = RLock()
         self._busy = False
+        self._completing = False
         self._ended_by: Exception | None = None
         self.subscriber: Subscriber | None = None
 
@@ -82,6 +83,8 @@ class Pipeline:
             self._feed(event)
         finally:
             _running.pipeline = outer
+            if self._completing:
+                self.complete()
 
     def _feed(self, event: Event) -> None:
         errors: list[Exception] = []
@@ -110,7 +113,13 @@ class Pipeline:
             raise ExceptionGroup(f"{len(errors)} events failed in a pipeline", errors)
 
     def complete(self) -> None:
-        """End the observer's stream: the hub is closed, or the subscriber was removed by its id."""
+        """End the observer's stream, behind an event under way: the hub is closed, or the subscriber was removed."""
+        with self._lock:
+            if self._busy:
+                self._completing = True
+                return
+            # For good: an event that comes together with the end must not run beside it.
+            self._busy = True
         try:
             self._observer.on_completed()
         except Exception as error:
@@ -118,7 +127,7 @@ class Pipeline:
 
     def renew_lock(self) -> None:
         """Replace the lock and forget what waits; for a child process, where who was busy is gone."""
-        self._lock, self._busy = RLock(), False
+        self._lock, self._busy, self._completing = RLock(), False, False
         self._waiting.clear()
 
     def dispose(self) -> None:

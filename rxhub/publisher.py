@@ -33,6 +33,7 @@ from rxhub.handling import Handling
 from rxhub.inbox import Action, Inbox
 from rxhub.replies import Replies, address
 from rxhub.scheduler import HandlingScheduler
+from rxhub.subject import Subject
 from rxhub.transport.loop import in_its_thread
 
 __all__ = ["Publisher", "identity"]
@@ -139,21 +140,25 @@ class Publisher:
         ) -> abc.DisposableBase:
             nonlocal first
 
-            def complete(_: abc.SchedulerBase, __: object = None) -> None:
-                observer.on_completed()
-
             self.check_handled("request")
             asked, first = (event if first else _renamed(event)), False
+            # Replies to synchronous publishing come in any thread; Rx forbids to call an observer while it is busy.
+            replies: Subject[Event] = Subject(serialize=True, on_observer_error="raise")
+
+            def complete(_: abc.SchedulerBase, __: object = None) -> None:
+                replies.on_completed()
 
             def refused(sent: Future[None]) -> None:
                 if (error := sent.exception()) is not None:
-                    self._inbox.call_soon(Action(lambda: observer.on_error(cast("Exception", error))))
+                    self._inbox.call_soon(Action(lambda: replies.on_error(cast("Exception", error))))
 
             waiting = CompositeDisposable(
-                self._listen(asked.id, observer.on_next, own_end=True),
-                (scheduler or self._scheduler).schedule_relative(timeout, complete),
+                replies.subscribe(observer, scheduler=scheduler),
+                self._listen(asked.id, replies.on_next, own_end=True),
+                # By the hub's own time, whatever the subscription's: the end comes where the replies do.
+                self._scheduler.schedule_relative(timeout, complete),
                 # Neither a timer nor a reply comes from a hub that was closed.
-                self._connection.changes.subscribe(on_completed=observer.on_completed),
+                self._connection.changes.subscribe(on_completed=replies.on_completed),
             )
             try:
                 sent = self.publish(asked)
@@ -186,7 +191,12 @@ class Publisher:
                 if (error := sent.exception()) is not None:
                     loop.call_soon_threadsafe(resolve, error)
 
-        with self._listen(event.id, lambda reply: loop.call_soon_threadsafe(resolve, reply), own_end=True):
+        def reply(event: Event) -> None:
+            # A loop that was closed has nobody left who waits.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(resolve, event)
+
+        with self._listen(event.id, reply, own_end=True):
             waiting = asyncio.timeout(timeout)
             try:
                 async with waiting:

@@ -107,6 +107,9 @@ class Publishing(Parts):
     def request(self, event: Event, timeout: float = 10.0) -> Observable[Event]:
         """Publish `event` at each subscription and emit the replies until `timeout` seconds have passed.
 
+        The replies and the end are emitted where the hub is handled, one after the other; a subscription's own
+        scheduler does not change that.
+
         The first subscription publishes the event itself, each further one a copy with a new id. Emits
         `NotHandled` as its error if nobody handles the hub. `request(…).run()` waits for the end and gives back the
         last reply; it raises `NoReply` if there was none, and `NotHandled` in the thread that handles the hub.
