@@ -36,6 +36,7 @@ from rxhub.expression import Dialect, Expression, Index, parse
 from rxhub.handover import Answer, HandOver, Settle
 from rxhub.owned import OwnedSubject
 from rxhub.ownership import Owner, present
+from rxhub.redaction import redacted_text
 from rxhub.roster import Registration, Roster
 from rxhub.subject import Subject
 from rxhub.text.printable import printable
@@ -125,7 +126,8 @@ class Subscriber(Registration):
         return self.expression.matches(event)
 
     def __str__(self) -> str:
-        return printable(f'<Subscriber {self.id} priority={self.priority} subscription="{self.subscription}">')
+        subscription = redacted_text(self.subscription)
+        return printable(f'<Subscriber {self.id} priority={self.priority} subscription="{subscription}">')
 
     __repr__ = __str__
 

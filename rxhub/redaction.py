@@ -1,9 +1,9 @@
 """Secrets are taken out before anything is logged, recorded, shown or published.
 
 Theory of operation. A value is secret by the *name* it goes by: the key of a mapping, the first of a pair (as headers
-are listed), the `key` or `name` beside a `value` (as documents of fields are written), a field of a dataclass. A name
-is compared without case, `_`, `-` and blanks, and by its end, so that `password` also means `newPassword` and
-`OLD_PASSWORD`, and `token` means `access-token`.
+are listed), the `key`, `name`, `field` or `header` beside a `value`, an `old` or a `new`, a field of a dataclass, a
+parameter within a text. `rxhub.secret_names` decides which names are secret. Passwords in URLs, `Bearer` tokens and
+JSON Web Tokens are also found within texts, whatever they go by.
 
 Containers are copied with the secrets replaced by `***`; all else is given back as it is. Each container is visited
 once, whichever way leads to it, so that neither a cycle nor a value shared a thousand times costs more than its size;
@@ -12,13 +12,16 @@ what lies deeper than 64 levels, or inside itself, is left out as `…`, since n
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, MutableSet
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
+from urllib.parse import unquote_plus
 
 from rxhub.markup import shown
+from rxhub.secret_names import Secrets, secrets
 
-__all__ = ["REDACTED", "UNSEEN", "Secrets", "redacted", "secrets"]
+__all__ = ["LABELS", "REDACTED", "UNSEEN", "Secrets", "redacted", "redacted_text", "secrets"]
 
 REDACTED = "***"
 """Stands for a secret."""
@@ -27,96 +30,16 @@ UNSEEN = "…"
 """Stands for what lies too deep to be looked at, or inside itself."""
 
 _MOST_LEVELS = 64
-_LONGEST_NAME = 200
-_FIELDS = ("key", "name")
-_VALUES = ("value", "values")
+_LONGEST_KEY = 12
+_LABEL_WORDS = ("key", "name", "field", "header", "param", "parameter", "property", "attribute", "variable", "setting")
+LABELS = frozenset((*_LABEL_WORDS, *(word.capitalize() for word in _LABEL_WORDS)))
+"""Keys whose value says what the values beside it are, as in `{"name": "password", "value": "…"}`."""
+
+_VALUE_WORDS = "value values val old new before after previous current default content text raw"
+_VALUES = frozenset((*_VALUE_WORDS.split(), "oldvalue", "newvalue", "old_value", "new_value"))
 # Asked first, since nearly all values are of these, and asking whether one is a Mapping takes long.
-_SIMPLE: frozenset[type[Any]] = frozenset({str, int, bool, float, bytes, type(None)})
+_SIMPLE: frozenset[type[Any]] = frozenset({int, bool, float, complex, type(None)})
 _Values = TypeVar("_Values")
-
-
-class Secrets(MutableSet[str]):
-    """The names of secrets: a set that takes them as people write them.
-
-    Safe to read in any thread while another one changes it.
-
-    Args:
-        names: to begin with.
-
-    Raises:
-        TypeError: if a name is no text.
-        ValueError: if nothing is left of a name without case, `_`, `-` and blanks.
-    """
-
-    def __init__(self, names: Iterable[str] = ()) -> None:
-        if isinstance(names, str):
-            raise TypeError(f"The names of secrets are a list of texts, but the text {names!r} was given.")
-        # A tuple, since that is what str.endswith takes; it is replaced, never changed.
-        self._names: tuple[str, ...] = tuple(sorted({_checked(name) for name in names}))
-
-    def names(self, name: object) -> bool:
-        """Whether what goes by `name` is secret."""
-        return _plain(name).endswith(self._names)
-
-    def add(self, value: str) -> None:
-        self._names = tuple(sorted({*self._names, _checked(value)}))
-
-    def discard(self, value: str) -> None:
-        self._names = tuple(sorted({*self._names} - {_checked(value)}))
-
-    def __contains__(self, name: object) -> bool:
-        return _plain(name) in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __repr__(self) -> str:
-        return f"Secrets({list(self._names)!r})"
-
-
-def _plain(name: object) -> str:
-    """A name without case and separators; empty for what is no name."""
-    if isinstance(name, bytes):
-        name = name[-_LONGEST_NAME:].decode("latin-1")  # ASGI's headers
-    if not isinstance(name, str):
-        return ""
-    return name[-_LONGEST_NAME:].casefold().replace("_", "").replace("-", "").replace(" ", "")
-
-
-def _checked(name: str) -> str:
-    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"The name of a secret is text, but {type(name).__name__} was given.")
-    plain = _plain(name)
-    if not plain:
-        raise ValueError(f"{shown(name)} cannot be the name of a secret: every name, or none, would end with it.")
-    return plain
-
-
-secrets = Secrets(
-    [
-        "newPassword",
-        "password",
-        "passwords",
-        "passwd",
-        "passphrase",
-        "secret",
-        "secrets",
-        "token",
-        "authorization",
-        "credential",
-        "credentials",
-        "cookie",
-        "api_key",
-        "apiKey",
-        "access_key",
-        "secret_key",
-        "private_key",
-    ]
-)
-"""The names that are secret in this process; add your own: `rxhub.redaction.secrets.add("pin")`."""
 
 
 def redacted(values: _Values, also: Secrets | None = None) -> _Values:
@@ -127,10 +50,55 @@ def redacted(values: _Values, also: Secrets | None = None) -> _Values:
         also: names that are secret here, beside those that are so in the process.
 
     Returns:
-        Containers of the same shape, as plain dicts, lists, tuples, sets; anything else as it is. A dataclass that has
-        a secret field becomes the text of its representation, without the secret.
+        Containers of the same shape, as plain dicts, lists, tuples, sets; anything else as it is. A text has `***` in
+        the place of what it holds of secrets. A dataclass, or another object whose representation shows a secret,
+        becomes the text of its representation, without the secret.
     """
     return _Redaction(secrets if also is None else Secrets([*secrets, *also])).of(values, _MOST_LEVELS)
+
+
+def redacted_text(text: str, is_secret: Callable[[object], bool] = secrets.names) -> str:
+    """A text with `***` in place of passwords in URLs, tokens, and values of parameters that have a secret name."""
+    if "://" in text:
+        text = _USER_OF_URL.sub(_without_password, text)
+    if "=" in text:
+        text = _PARAMETER.sub(lambda found: _without_value(found, is_secret), text)
+    if ":" in text:
+        text = _FIELD.sub(lambda found: _without_value(found, is_secret), text)
+        text = _HEADER.sub(lambda found: _without_value(found, is_secret), text)
+    if "earer " in text or "EARER " in text:
+        text = _BEARER.sub(rf"\1{REDACTED}", text)
+    return _WEB_TOKEN.sub(REDACTED, text) if "eyJ" in text else text
+
+
+# Each begins where no name can have begun before, and takes all of it or nothing: linear in the length of the text.
+_NAME = r"(?<![\w.\-%\[\]])([\w.\-%\[\]]{1,200}+)"
+_USER_OF_URL = re.compile(r"(?<![\w+.\-])([A-Za-z][\w+.\-]{0,30}+://)([^\s/?#@:\"'<>]*+)(:?)([^\s/?#\"'<>]*)@")
+_PARAMETER = re.compile(_NAME + r"""(\s?=\s?)("(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[^\s&;,"')\]}]++)""")
+_FIELD = re.compile(
+    r"""(?<![\w\\])\\?["']([\w.\-% ]{1,200}+)(\\?["']\s{0,4}:\s{0,4})"""
+    r"""(\\".*?\\"|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[^\s,"')\]}\[{]++)"""
+)
+_HEADER = re.compile(r"^([A-Za-z][\w\-]{0,60}+)(:[ \t]{1,4})(\S[^\r\n]*+)", re.MULTILINE)
+_BEARER = re.compile(r"(?i)\b(bearer +)(?=[\w.~+/\-]*[\d._~+/\-])[\w.~+/\-]{8,}+=*")
+_WEB_TOKEN = re.compile(r"(?<![\w\-])eyJ[\w\-]{5,}+\.[\w\-]{5,}+\.[\w\-]*+")
+
+
+def _without_password(found: re.Match[str]) -> str:
+    scheme, user, colon, password = found.groups()
+    if colon and password:
+        return f"{scheme}{user}:{REDACTED}@"
+    # NATS takes what stands alone for a token.
+    return f"{scheme}{REDACTED}@" if user and scheme.lower() in ("nats://", "tls://") else found[0]
+
+
+def _without_value(found: re.Match[str], is_secret: Callable[[object], bool]) -> str:
+    name, sign, value = found.groups()
+    if not is_secret(unquote_plus(name)) or value == REDACTED:
+        return found[0]
+    quote = next((mark for mark in ('\\"', '"', "'") if value.startswith(mark) and len(value) > len(mark)), "")
+    begin = found[0][: found.start(1) - found.start()]
+    return f"{begin}{name}{sign}{quote}{REDACTED}{quote}"
 
 
 class _Redaction:
@@ -138,74 +106,152 @@ class _Redaction:
 
     def __init__(self, secrets: Secrets) -> None:
         self._is_secret = secrets.names
-        # By identity; each container is kept too, so that none is made anew at the address of one that is gone.
-        self._done: dict[int, tuple[object, Any]] = {}
+        # By identity, with whether anything was left out of it; each container is kept too, so that none is made anew
+        # at the address of one that is gone.
+        self._done: dict[int, tuple[object, Any, bool]] = {}
+        self._left_out = 0
 
     def of(self, value: Any, levels: int) -> Any:
         kind = cast("type[Any]", type(value))
         if kind in _SIMPLE:
             return value
-        copy = None
-        if issubclass(kind, Mapping):
-            copy = self._mapping
-        elif issubclass(kind, tuple):
-            copy = self._tuple
-        elif issubclass(kind, (list, set, frozenset, deque)):
-            copy = self._items
-        elif _fields_of(kind) and any(map(self._is_secret, _fields_of(kind))):
-            copy = self._declared
+        if issubclass(kind, (str, bytes)):
+            return self._text(value)
+        copy = self._way(kind)
         if copy is None:
             return value
         done = self._done.get(id(value))
         if done is not None:
+            self._left_out += done[2]
             return done[1]
         if not levels:
+            self._left_out += 1
             return UNSEEN
-        self._done[id(value)] = value, UNSEEN
+        before = self._left_out
+        self._done[id(value)] = value, UNSEEN, True
         try:
             found = copy(value, levels - 1)
         except Exception:
+            self._left_out += 1
             found = f"<{kind.__name__} that cannot be read>"
-        self._done[id(value)] = value, found
+        self._done[id(value)] = value, found, self._left_out > before
         return found
+
+    def _way(self, kind: type[Any]) -> Callable[[Any, int], Any] | None:
+        """How values of a class are looked into; None if they are not."""
+        if issubclass(kind, Mapping):
+            return self._mapping
+        if issubclass(kind, tuple):
+            return self._tuple
+        if issubclass(kind, (list, set, frozenset, deque)):
+            return self._items
+        if issubclass(kind, BaseException):
+            return self._error
+        if _fields_of(kind):
+            return self._declared
+        if kind.__repr__ is object.__repr__ or issubclass(kind, type) or kind.__module__ == "builtins":
+            return None  # its representation shows nothing of it
+        return self._shown if hasattr(kind, "__dict__") and "__dict__" in dir(kind) else None
+
+    def _text(self, text: Any) -> Any:
+        if issubclass(type(text), bytes):
+            known = bytes.decode(text, "latin-1")
+            found = redacted_text(known, self._is_secret)
+            if found == known:
+                return text
+            self._left_out += 1
+            return found.encode("latin-1")
+        known = str.__getitem__(text, slice(None))
+        found = redacted_text(known, self._is_secret)
+        if found == known:
+            return text
+        self._left_out += 1
+        return found
+
+    def _hidden(self) -> str:
+        self._left_out += 1
+        return REDACTED
 
     def _mapping(self, mapping: Mapping[Any, Any], levels: int) -> dict[Any, Any]:
         is_secret, of = self._is_secret, self.of
-        copy = {key: REDACTED if is_secret(key) else of(value, levels) for key, value in mapping.items()}
-        if any(is_secret(copy.get(field)) for field in _FIELDS):
-            copy.update((value, REDACTED) for value in _VALUES if value in copy)
+        copy: dict[Any, Any] = {}
+        is_labelled = False
+        for key, value in mapping.items():
+            copy[key] = self._hidden() if is_secret(key) else of(value, levels)
+            if type(key) is str and key in LABELS and is_secret(value):
+                is_labelled = True
+        if is_labelled:
+            for key in copy:
+                if type(key) is str and len(key) <= _LONGEST_KEY and key.lower() in _VALUES:
+                    copy[key] = self._hidden()
         return copy
 
     def _tuple(self, items: tuple[Any, ...], levels: int) -> tuple[Any, ...]:
         names: tuple[str, ...] | None = getattr(items, "_fields", None)
         if names is not None:
             pairs = zip(names, items, strict=True)
-            values = [REDACTED if self._is_secret(name) else self.of(item, levels) for name, item in pairs]
+            values = [self._hidden() if self._is_secret(name) else self.of(item, levels) for name, item in pairs]
             return type(items)._make(values)  # type: ignore[attr-defined]  # a named tuple
         if len(items) == 2 and self._is_secret(items[0]):
-            return (items[0], REDACTED)
+            return (items[0], self._hidden())
         return tuple([self.of(item, levels) for item in items])
 
     def _items(self, items: Iterable[Any], levels: int) -> Any:
         copies = [self.of(item, levels) for item in items]
-        if isinstance(items, list) and len(copies) == 2 and self._is_secret(copies[0]):
-            return [copies[0], REDACTED]  # a pair that has been through JSON
+        if isinstance(items, list):
+            if len(copies) == 2 and self._is_secret(copies[0]):
+                return [copies[0], self._hidden()]  # a pair that has been through JSON
+            for place, item in enumerate(copies[:-1]):
+                if type(item) is str and item[:1] == "-" and "=" not in item and self._is_secret(item):
+                    copies[place + 1] = self._hidden()  # a command line: --password, and then what it is
         if isinstance(items, (set, frozenset)):
             return type(items)(copies) if type(items) in (set, frozenset) else set(copies)
         return copies
 
-    def _declared(self, value: Any, levels: int) -> str:
-        fields = [
-            f"{name}={REDACTED if self._is_secret(name) else shown(self.of(getattr(value, name), levels))}"
-            for name in _fields_of(value.__class__)
-        ]
-        return f"{value.__class__.__qualname__}({', '.join(fields)})"
+    def _error(self, error: BaseException, levels: int) -> Any:
+        before = self._left_out
+        arguments = self.of(error.args, levels)
+        if self._left_out == before:
+            return error
+        return f"{type(error).__qualname__}({', '.join(map(shown, arguments))})"
+
+    def _declared(self, value: Any, levels: int) -> Any:
+        """A dataclass and its like: itself, or what it shows without the secrets."""
+        before = self._left_out
+        fields: list[str] = []
+        for name in _fields_of(value.__class__):
+            if self._is_secret(name):
+                self._left_out += 1
+                fields.append(f"{name}={REDACTED}")
+            else:
+                fields.append(f"{name}={shown(self.of(getattr(value, name), levels))}")
+        return value if self._left_out == before else f"{value.__class__.__qualname__}({', '.join(fields)})"
+
+    def _shown(self, value: Any, levels: int) -> Any:
+        """Any other object: itself, or its representation where that shows the secrets among its attributes."""
+        before = self._left_out
+        hidden: list[tuple[object, Any]] = []
+        for name, item in list(cast("dict[str, Any]", vars(value)).items()):
+            own = self._left_out
+            found = self._hidden() if self._is_secret(name) else self.of(item, levels)
+            if self._left_out > own:
+                hidden.append((item, found))
+        if not hidden:
+            return value
+        text = known = repr(value)
+        for item, found in hidden:
+            text = text.replace(repr(item), REDACTED if found is REDACTED else shown(found))
+        if text == known:
+            self._left_out = before
+            return value
+        return text
 
 
 def _fields_of(kind: type[Any]) -> Iterable[str]:
     """The names that a class shows in its representation: of a dataclass, a msgspec Struct, an attrs class."""
-    return (
-        getattr(kind, "__dataclass_fields__", None)
-        or getattr(kind, "__struct_fields__", None)
-        or [field.name for field in getattr(kind, "__attrs_attrs__", ())]
-    )
+    fields: Mapping[str, Any] | None = getattr(kind, "__dataclass_fields__", None)
+    if fields is not None:
+        return [name for name, field in fields.items() if getattr(field, "repr", True)]
+    return getattr(kind, "__struct_fields__", None) or [
+        field.name for field in getattr(kind, "__attrs_attrs__", ()) if getattr(field, "repr", True)
+    ]

@@ -13,7 +13,7 @@ from rxhub.expression.parser import parsed
 from rxhub.expression.tree import And, Condition, Expression, Not, Or
 from rxhub.expression.values import found, path_of, tested
 from rxhub.markup import shown
-from rxhub.redaction import REDACTED
+from rxhub.redaction import LABELS, REDACTED
 from rxhub.views.page import Page
 from rxhub.views.page import Tree as TreePart
 from rxhub.views.safe import Line, is_secret_path, safe
@@ -170,7 +170,7 @@ def _keeps_secret(holder: Any, name: str) -> bool:
     if not issubclass(type(holder), Mapping):
         return False
     try:
-        beside = {step: holder[step] for step in ("key", "name", name) if step in holder}
+        beside = {step: holder[step] for step in (*LABELS, name) if step in holder}
         return REDACTED in shown(safe(beside).get(name), 1000)
     except Exception:
         return False  # it cannot be read, so nothing of it was found

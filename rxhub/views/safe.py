@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, NamedTuple, cast
 
 from rxhub.markup import one_line, shown
-from rxhub.redaction import UNSEEN, redacted, secrets
+from rxhub.redaction import LABELS, UNSEEN, redacted, secrets
 
 __all__ = ["MOST_ITEMS", "Line", "brief", "is_secret_path", "outline", "safe"]
 
@@ -19,7 +19,6 @@ _MOST_LINES = 200
 _LONGEST = 1000
 _WIDTH = 100
 _FEW = 4
-_NAMES = ("key", "name")  # beside a value they tell whether it is secret
 
 
 class Line(NamedTuple):
@@ -87,7 +86,7 @@ def _cut(value: Any, levels: int) -> Any:
 def _cut_mapping(mapping: Mapping[Any, Any], levels: int) -> dict[Any, Any]:
     items: Iterator[tuple[Any, Any]] = iter(mapping.items())
     copy = {_key(key): _cut(value, levels) for key, value in islice(items, MOST_ITEMS)}
-    copy.update((name, mapping[name]) for name in _NAMES if name not in copy and name in mapping)
+    copy.update((name, mapping[name]) for name in LABELS if name not in copy and name in mapping)
     if (more := len(mapping) - len(copy)) > 0:
         copy[More(more)] = None
     return copy

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rxhub.markup import one_line, shown
 from rxhub.naming import callback_name
+from rxhub.redaction import redacted_text
 from rxhub.views.event import topic_of, user_of
 from rxhub.views.page import MOST_ROWS, Note, Page, Part, Table, Tree
 from rxhub.views.safe import Line, brief, outline, safe
@@ -22,6 +23,7 @@ __all__ = ["delivery_page", "duration", "error_text", "hub_page", "number", "sub
 
 _ORDER = ("priority", "subscription", "callback", "plugin", "calls", "stops", "errors", "last latency", "id")
 _RUN = ("", "priority", "subscription", "callback", "came of it", "latency")
+_LONGEST_ERROR = 2_000
 _NUMBERS = ("", "priority", "calls", "stops", "errors", "last latency", "latency")
 
 
@@ -129,7 +131,7 @@ def _came_of(outcome: Outcome, stopped: bool) -> str:
 def error_text(error: BaseException) -> str:
     """An exception in a line."""
     try:
-        text = one_line(str(error), 160)
+        text = one_line(redacted_text(str(error)[:_LONGEST_ERROR]), 160)
     except Exception:
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
