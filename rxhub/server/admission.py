@@ -126,7 +126,7 @@ class Admission:
             # Whatever becomes of one, the others are in no list any more.
             try:
                 if claim in refused:
-                    raise Refused(f"The id {claim[0]!r} is subscribed by another user; make one of your own.")
+                    raise Refused(refused[claim])
                 enter(last)
             except Refused as error:
                 admitted.set_exception(error)

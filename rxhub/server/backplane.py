@@ -152,6 +152,7 @@ class Backplane:
         owner: Callable[[str], str | None],
         is_congested: Callable[[], bool],
         rewound: Callable[[int], object],
+        ids_per_user: int,
     ) -> None:
         """Connect, and read from now on.
 
@@ -160,6 +161,7 @@ class Backplane:
             owner: tells which user holds an id here; None if nobody does.
             is_congested: tells whether the queue of a client is filling.
             rewound: called with a number if those behind it are given to other events now than before.
+            ids_per_user: how many ids one user may hold here; see `Limits`.
 
         Raises:
             HubConnectionError: if no server can be reached or lets us in.
@@ -180,7 +182,7 @@ class Backplane:
         self._rewound = rewound
         self._link = link
         self._live = Ordered(self.stream, self._receive, self._wanted, rewound=self._rewind)
-        self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner))
+        self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner, ids_per_user))
         self._outbox.reopen()
         publishing = self._publishing = Publishing(self._outbox, horizon(info["config"]), self._live, self.stream)
         # In this order: a reader that begins on a line holds up what is published there.

@@ -101,7 +101,13 @@ class EventServer:
         if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
             backplane = self.backplane
             self._starting = supervise(
-                lambda: backplane.start(self.arrived, self.router.owner, self._is_congested, self.router.rewind),
+                lambda: backplane.start(
+                    self.arrived,
+                    self.router.owner,
+                    self._is_congested,
+                    self.router.rewind,
+                    self.limits.ids_per_user,
+                ),
                 "joining the backplane",
                 expected=(HubConnectionError, StreamError),
             )

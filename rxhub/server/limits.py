@@ -40,6 +40,8 @@ class Limits:
         metadata: bytes of a subscriber's metadata.
         conditions_per_user: conditions of all subscriptions of one user; an event may have to be tested for each.
         metadata_per_user: bytes of the metadata of all subscribers of one user; decoded it can take 25 times as much.
+        ids_per_user: ids under which one user has subscribed on this server, where servers share a backplane: each is
+            reserved for the user, until ten to twenty minutes after its last client has left.
         events: events a second of one user, over time; beyond, its clients are read more slowly, and nothing is lost.
             One that takes more than half a millisecond of the server counts as several.
         events_at_once: events of one user in a moment.
@@ -62,6 +64,7 @@ class Limits:
     metadata: int = 16 * 1024
     conditions_per_user: int = 50_000
     metadata_per_user: int = 8 * 1024 * 1024
+    ids_per_user: int = 50_000
     events: float = 1_000.0
     events_at_once: int = 5_000
     handshakes: float = 20.0

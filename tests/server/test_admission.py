@@ -28,7 +28,7 @@ async def admission(
     async with studio(server) as at:
         await ensured(at.peer, configuration(at.stream, 1))
         live = Reader(at, "a").ordered
-        made = Admission(at.stream, live, lambda: ["a"], Claims(at.stream, (owners or {}).get))
+        made = Admission(at.stream, live, lambda: ["a"], Claims(at.stream, (owners or {}).get, 1_000))
         for part in (live, made):
             at.link.attach(part)
         yield at, made

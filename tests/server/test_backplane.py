@@ -487,7 +487,7 @@ def test_who_does_not_read_is_not_waited_for_longer_than_a_while(nats: Nats, mon
                 everything.set()
 
         backplane = plane(nats)
-        await backplane.start(take, lambda id: None, lambda: True, lambda last: None)
+        await backplane.start(take, lambda id: None, lambda: True, lambda last: None, 1_000)
         try:
             backplane.filters.add("x", parse("topic=studio.*"))
             await asyncio.wrap_future(backplane.admit("x", "jane", lambda last: None))
