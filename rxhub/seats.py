@@ -161,6 +161,11 @@ class Seat:
     def sender(self) -> Any:
         return self.reference[0] if isinstance(self.reference, tuple) else self.reference()
 
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether the sender has died."""
+        return not isinstance(self.reference, tuple) and self.reference() is None
+
 
 def key_of(sender: Any) -> _SenderKey:
     """What tells a sender from others: texts, bytes and integers by equality, everything else by identity."""
@@ -267,7 +272,7 @@ class Seats:
             False if it is connected, its place is taken, or its receiver or sender has died.
         """
         key, sender = connection.seat.key, connection.seat.sender
-        if connection.alive or connection() is None or (sender is None and key != _ANYONE):
+        if connection.alive or connection() is None or connection.seat.is_orphaned:
             return False
         connection.alive = True
         if self._seat(connection, key, sender):
@@ -435,6 +440,11 @@ class Seats:
                 weak = False
         connection.kept = None if weak else receiver
         return connection
+
+    @property
+    def lock(self) -> RLock:
+        """Held while somebody connects or disconnects; who holds it keeps others from doing so."""
+        return self._lock
 
     def renew_lock(self) -> None:
         """Replace the lock; for a child process, where a thread that held it is gone."""

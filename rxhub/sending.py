@@ -14,7 +14,7 @@ import asyncio
 import logging
 from _thread import get_ident
 from asyncio.events import _get_running_loop  # pyright: ignore[reportPrivateUsage]  # what asyncio itself asks
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from heapq import heappop, heappush
@@ -179,6 +179,31 @@ class Sending:
         finally:
             for sending, strand in around:
                 sending._strand = strand
+
+    @staticmethod
+    def under_way(signal: Signal[...], arguments: Mapping[str, Any]) -> Sending | None:
+        """The sending of a signal that is calling its receivers here with exactly these arguments; None without one."""
+        sending = _under_way.get()
+        if sending is None or sending._signal is not signal or sending._over or sending._strand != _strand():
+            return None
+        sent = sending._arguments
+        same = arguments.keys() == sent.keys() and all(arguments[name] is sent[name] for name in sent)
+        return sending if same else None
+
+    def call(self, connection: Connection, absent: Any) -> Any:
+        """Call one receiver; for who calls it instead of `give`, within it.
+
+        Returns:
+            What the receiver returned, a coroutine if it is a coroutine function; `absent` if it gets no result to
+            give: its connection is over, its subscription does not match, or it is a pipeline.
+        """
+        terms, call = connection.terms, connection()
+        if not connection.alive or call is None or not self._matches(terms):
+            return absent
+        if terms.observes:
+            self._put(connection, call)
+            return absent
+        return call(**{"emission": self._emission, **self._arguments} if terms.asks else self._arguments)
 
     def _matches(self, terms: Terms) -> bool:
         if terms.matches is None:

@@ -4,19 +4,24 @@ Public code reads this list, and it also writes it: tests put `[]` there and put
 or filter. So it is a list, and what is done to it is done to the signal. Each row is the tuple that the installed
 Django would have there, and remembers its connection, which can then be made again with its sender, its priority and
 its subscription.
+
+A program may also put in rows that it made itself, for example with each receiver wrapped. Such a row becomes an
+`InsertedConnection`, which keeps the row as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import wraps
 from importlib import import_module
 from typing import Any, Protocol, cast
 from weakref import ref
 
-from rxhub.seats import Connection
+from rxhub.convention import PLAIN
+from rxhub.seats import Connection, Seat, Seats, key_of
 
-__all__ = ["Receivers", "Row", "connection_of", "identity"]
+__all__ = ["InsertedConnection", "Receivers", "Row", "connection_of", "identity"]
 
 
 class Row(tuple[Any, ...]):  # noqa: SLOT001 - a tuple's slots hold nothing
@@ -26,6 +31,21 @@ class Row(tuple[Any, ...]):  # noqa: SLOT001 - a tuple's slots hold nothing
     """
 
     connection: Connection
+
+
+class InsertedConnection(Connection):
+    """The connection of a row that a program put into `receivers`.
+
+    Attributes:
+        row: as it was put there.
+    """
+
+    __slots__ = ("row",)
+
+    row: tuple[Any, ...]
+
+    def __call__(self) -> Any:
+        return _target(self.row[1])
 
 
 class _Keeper(Protocol):
@@ -81,23 +101,81 @@ for _name in (
     setattr(Receivers, _name, _changing(_name))
 
 
-def connection_of(row: tuple[Any, ...], connected: Iterable[Connection]) -> Connection:
-    """The connection that a row stands for, also one that was copied by hand.
+def connection_of(row: tuple[Any, ...], connected: Iterable[Connection], places: Seats) -> Connection | None:
+    """The connection that a row stands for, also one that was copied by hand; a new one for a row that is new.
+
+    Returns:
+        None if the receiver or the sender of a new row has died.
 
     Raises:
-        ValueError: if the row stands for none.
+        ValueError: if Django could not send by the row either.
     """
     if isinstance(row, Row):
         return row.connection
-    for each in row:
-        if isinstance(each, Connection):
-            return each
-    for connection in connected:
-        if _row(connection) == row:
+    if not isinstance(row, tuple):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise _refusal(row)
+    same_key: Connection | None = None
+    for connection in (*[each for each in row if isinstance(each, Connection)], *connected):
+        shown = _row(connection)
+        if shown == row:
             return connection
-    raise ValueError(
-        f"{row!r} is no row that was in signal.receivers, and does not name its sender. Use signal.connect(…)."
+        if shown[:1] == row[:1]:
+            same_key = connection
+    return _inserted(row, same_key, places)
+
+
+def _inserted(row: tuple[Any, ...], replaced: Connection | None, places: Seats) -> InsertedConnection | None:
+    """A connection, not seated yet, by a row that a program made.
+
+    Args:
+        row: what Django would have in its list.
+        replaced: the connection of the row with the same key, whose priority and subscription it takes over.
+        places: of the signal.
+    """
+    try:
+        (_, sender_key), receiver, *sender_reference, is_async = row
+        hash(sender_key)
+        (sender_reference,) = sender_reference or (None,)
+    except (TypeError, ValueError):
+        raise _refusal(row) from None
+    weak = isinstance(receiver, ref)
+    # Of a WeakMethod, the object; itself it gives a method made for the occasion.
+    target = cast("Callable[..., Any]", ref.__call__)(receiver) if weak else cast("Any", type(receiver))
+    sender = _target(sender_reference)
+    if target is None or (sender_reference is not None and sender is None):
+        return None
+    connection = InsertedConnection(target, places.gone.append)
+    connection.row = row
+    connection.alive = False
+    connection.kept = None if weak else receiver
+    connection.key = ("row", id(connection))
+    connection.priority = 100 if replaced is None else replaced.priority
+    terms = PLAIN if replaced is None else replace(replaced.terms, owner=None, leave=None)
+    connection.terms = terms if terms.awaits == bool(is_async) else replace(terms, awaits=bool(is_async))
+    connection.seat = _seat(sender_key, sender, places)
+    return connection
+
+
+def _refusal(row: object) -> ValueError:
+    return ValueError(
+        f"{row!r} is not a row of signal.receivers: ((id of the receiver, id of the sender), receiver, is_async), "
+        "since Django 6.1 with a weak reference to the sender before is_async. To connect, use signal.connect(…)."
     )
+
+
+def _target(of: Any) -> Any:
+    """What a weak reference refers to; anything else itself."""
+    return cast("ref[Any]", of)() if isinstance(of, ref) else of
+
+
+def _seat(sender_key: Any, sender: Any, places: Seats) -> Seat:
+    """Where a row belongs; its sender may be known by its id alone, as in Django 5."""
+    if sender is not None or sender_key == identity(None):
+        return Seat(key_of(sender), sender, places.gone.append)
+    for seat in [*places.seats.values()]:
+        if seat.sender is not None and identity(seat.sender) == sender_key:
+            return seat
+    return Seat(sender_key, None)
 
 
 def identity(target: Any) -> Any:
@@ -106,6 +184,10 @@ def identity(target: Any) -> Any:
 
 
 def _row(connection: Connection) -> Row:
+    if isinstance(connection, InsertedConnection):
+        row = Row(connection.row)
+        row.connection = connection
+        return row
     receiver, sender = connection(), connection.sender
     key = (connection.dispatch_uid or identity(receiver), identity(sender))
     last: tuple[Any, ...] = (connection.terms.awaits,)

@@ -8,6 +8,10 @@ Django awaits its own receivers with, so that a failing one cancels the others, 
 they are there.
 
 `receivers` is a picture of the connections, made when it is looked at; see `Receivers`.
+
+If `_live_receivers` is overridden (see `overrides`), every send calls it as Django's does, and what it returns takes
+the place of the connections. The default returns plain receivers themselves, and `_call` for one that needs more; this
+joins the sending under way, so that `where=`, `emission` and pipelines work below a wrapper too.
 """
 
 from __future__ import annotations
@@ -16,14 +20,15 @@ import asyncio
 import logging
 import sys
 import weakref
-from collections.abc import Callable, Coroutine, Hashable, Iterable
-from functools import partial
+from collections.abc import Callable, Coroutine, Hashable, Iterable, MutableMapping
+from functools import partial, update_wrapper
 from importlib import import_module
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, TypeVar, cast
 
 from rxhub import signal as rxhub_signal
-from rxhub.compat.django.receivers import Receivers, connection_of
+from rxhub.compat.django.overrides import AWAITS, LIVE_RECEIVERS, SignalType, substitutes
+from rxhub.compat.django.receivers import InsertedConnection, Receivers, connection_of, identity
 from rxhub.convention import PLAIN, Receiver, Terms, terms_of
 from rxhub.seats import Connection, Lineup
 from rxhub.sending import Answers, Policy, Sending
@@ -36,9 +41,10 @@ _Later = list[tuple[Receiver, Any]]
 logger = logging.getLogger("django.dispatch")
 
 _LATER = object()
+_ABSENT = object()
 
 
-class Signal(rxhub_signal.Signal[...]):
+class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
     """A signal with Django's contract, and rxhub's abilities beside it.
 
     Where Django 5.2 and 6.1 differ, senders are held weakly as in 6.1, so that a dead sender's connections leave
@@ -51,14 +57,44 @@ class Signal(rxhub_signal.Signal[...]):
 
     Attributes:
         sender_receivers_cache: always empty; for code that clears it after writing to `receivers`.
+        lock: held while somebody connects or disconnects. Unlike Django's it may be taken again by who holds it.
     """
+
+    _overridden = False
+    _flagged_dead = False
+    _has_inserted = False
 
     def __init__(self, use_caching: bool = False, *, name: str | None = None) -> None:
         super().__init__(name)
         self.use_caching = use_caching
-        self.sender_receivers_cache: dict[Any, Any] = {}
+        self.sender_receivers_cache: MutableMapping[Any, Any] = weakref.WeakKeyDictionary() if use_caching else {}
+        self.lock = self._places.lock
         # In the place where `mock.patch.object(signal, "receivers", [])` looks for what it has to put back.
         vars(self)["receivers"] = Receivers(self)
+        self.notice_override()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in (LIVE_RECEIVERS, "__class__"):
+            self.notice_override()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name == LIVE_RECEIVERS:
+            self.notice_override()
+
+    def notice_override(self) -> None:
+        """Look whether `_live_receivers` is the default one, and choose the way of sending by it."""
+        with self._places.lock:
+            overridden = LIVE_RECEIVERS in vars(self) or type(self)._live_receivers is not _live_receivers
+            if overridden != self._overridden:
+                self._overridden = overridden
+                self._places.take_care(1 if overridden else -1)
+
+    def renew_lock(self) -> None:
+        """Replace the locks; for a child process, where a thread that held one is gone."""
+        super().renew_lock()
+        self.lock = self._places.lock
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -100,7 +136,9 @@ class Signal(rxhub_signal.Signal[...]):
         if weak:
             # rxhub would keep what takes no weak reference; Django refuses it, in the words of `weakref.ref`.
             weakref.ref(getattr(receiver, "__self__", receiver) if hasattr(receiver, "__func__") else receiver)
-        self._connect(receiver, sender, weak, dispatch_uid or None, priority, where, _terms(receiver))
+        self._clear_dead_receivers()
+        if self._inserted(receiver, sender, dispatch_uid) is None:
+            self._connect(receiver, sender, weak, dispatch_uid or None, priority, where, _terms(receiver))
         self._refresh()
         return receiver
 
@@ -109,9 +147,24 @@ class Signal(rxhub_signal.Signal[...]):
 
     def disconnect(self, receiver: Receiver | None = None, sender: Any = None, dispatch_uid: Hashable = None) -> bool:
         """Undo `connect` with the same arguments; whether it was connected."""
+        self._clear_dead_receivers()
         disconnected = super().disconnect(receiver, sender, dispatch_uid or None)
+        if not disconnected and (inserted := self._inserted(receiver, sender, dispatch_uid)) is not None:
+            self._remove(inserted)
+            disconnected = True
         self._refresh()
         return disconnected
+
+    def _inserted(self, receiver: Receiver | None, sender: Any, dispatch_uid: Hashable) -> Connection | None:
+        """The connection of a row that a program put into `receivers`, by what Django knows it by."""
+        if not self._has_inserted:
+            return None
+        key = dispatch_uid or identity(receiver), identity(sender)
+        return next((c for c in self._places.all() if isinstance(c, InsertedConnection) and c.row[0] == key), None)
+
+    def has_listeners(self, sender: Any = None) -> bool:
+        """Whether anybody is connected for what `sender` sends; muting and `where=` aside."""
+        return any(self._live_receivers(sender)) if self._overridden else super().has_listeners(sender)
 
     @property
     def receivers(self) -> Receivers:
@@ -133,7 +186,9 @@ class Signal(rxhub_signal.Signal[...]):
         """Connect these and nobody else, in this order among equal priorities."""
         connected = self._places.all()
         # By identity: weak references to the same receiver are equal.
-        wanted = {id(each): each for each in [connection_of(row, connected) for row in rows]}
+        made = [connection_of(row, connected, self._places) for row in rows]
+        wanted = {id(each): each for each in made if each is not None}
+        self._has_inserted = any(isinstance(each, InsertedConnection) for each in wanted.values())
         if [*wanted] == [*map(id, connected)]:
             return
         for connection in connected:
@@ -146,7 +201,46 @@ class Signal(rxhub_signal.Signal[...]):
         if receivers.shown:
             receivers.show(self._places.all())
 
+    # What Django's signal has for its own use, and programs call
+
+    @property
+    def _dead_receivers(self) -> bool:
+        """Whether a receiver or a sender has died that is not cleared away yet."""
+        return self._flagged_dead or bool(self._places.gone)
+
+    @_dead_receivers.setter
+    def _dead_receivers(self, value: bool) -> None:
+        self._flagged_dead = value
+
+    def _clear_dead_receivers(self) -> None:
+        """Clear away the connections of receivers and senders that have died."""
+        if self._dead_receivers:
+            self._flagged_dead = False
+            self._places.sweep()
+            self._refresh()
+
+    def _remove_receiver(self, receiver: object = None) -> None:
+        """Say that a receiver has died; in Django 5, its finalizer."""
+        self._dead_receivers = True
+
+    def _flag_dead_receivers(self, reference: object = None) -> None:
+        """Say that a receiver or a sender has died; in Django 6.1, the callback of weak references to them."""
+        self._dead_receivers = True
+
+    def _log_robust_failure(self, receiver: Receiver, err: Exception) -> None:
+        """Log what a receiver raised in `send_robust`."""
+        name = getattr(receiver, "__qualname__", None) or repr(receiver)
+        logger.error("Error calling %s in Signal.send_robust() (%s)", name, err, exc_info=err)
+
     # Sending
+
+    def _lineup(self, sender: Any, named: dict[str, Any]) -> Lineup:
+        if not self._overridden or self._muted or not self._places.seats:
+            return super()._lineup(sender, named)
+        lineup = substitutes(self._live_receivers(sender))
+        if lineup and "signal" in named:
+            raise self._reserved()
+        return lineup
 
     def _send(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
         lineup = self._lineup(sender, named)
@@ -191,7 +285,7 @@ class Signal(rxhub_signal.Signal[...]):
             steps.send(None)
         except StopIteration as end:
             answers: Answers = end.value
-            return [answer for answer in answers if answer[1] is not _LATER], later
+            return [answer for answer in answers if answer[1] is not _LATER and answer[1] is not _ABSENT], later
         except BaseException:
             _close(later)
             raise
@@ -202,7 +296,7 @@ class Signal(rxhub_signal.Signal[...]):
         together: Any = getattr(import_module("django.dispatch.dispatcher"), "_run_parallel", asyncio.gather)
         finish = self._collected if policy == "collect" else _awaited
         values = await together(*[finish(receiver, coroutine) for receiver, coroutine in later])
-        return [(receiver, value) for (receiver, _), value in zip(later, values, strict=True)]
+        return [(receiver, value) for (receiver, _), value in zip(later, values, strict=True) if value is not _ABSENT]
 
     async def _collected(self, receiver: Receiver, coroutine: Coroutine[Any, Any, Any]) -> Any:
         try:
@@ -213,27 +307,38 @@ class Signal(rxhub_signal.Signal[...]):
 
     def failed(self, call: Receiver, error: Exception) -> None:
         """Log as Django does, and report on `errors`."""
-        name = getattr(call, "__qualname__", None) or repr(call)
-        logger.error("Error calling %s in Signal.send_robust() (%s)", name, error, exc_info=error)
+        self._log_robust_failure(call, error)
         if self._errors is not None:
             self._errors.on_next(error)
 
     def _live_receivers(self, sender: Any) -> tuple[list[Receiver], list[Receiver]]:
-        """Who would be called, synchronous and asynchronous; for subclasses that send in a way of their own."""
+        """Who would be called, synchronous and asynchronous; for those who override it or send in a way of their own.
+
+        As long as nobody does, sending does not call it.
+        """
+        self._clear_dead_receivers()
         synchronous: list[Receiver] = []
         asynchronous: list[Receiver] = []
-        for connection in self._lineup(sender, {}):
-            if (call := connection()) is not None:
-                if not connection.terms.plain and connection.terms != _AWAITS:
-                    call = partial(self._call, connection)
+        for connection in super()._lineup(sender, {}):
+            if connection.alive and (call := connection()) is not None:
+                if not connection.terms.plain and connection.terms != AWAITS:
+                    # Under the name of the receiver, by which tracing tools call it.
+                    call = update_wrapper(partial(self._call, connection), call)
                 (asynchronous if connection.terms.awaits else synchronous).append(call)
         return synchronous, asynchronous
 
     def _call(self, connection: Connection, *, signal: object, sender: Any, **named: Any) -> Any:
+        sending = Sending.under_way(self, {**named, "signal": signal, "sender": sender})
+        if sending is not None:
+            value = sending.call(connection, _ABSENT)
+            return _absent() if value is _ABSENT and connection.terms.awaits else value
         answers, later = self._begin((connection,), sender, named, "raise")
         if connection.terms.awaits:
             return later[0][1] if later else _nothing()
         return answers[0][1] if answers else None
+
+
+_live_receivers = Signal._live_receivers  # pyright: ignore[reportPrivateUsage]
 
 
 def receiver(signal: Any, **options: Any) -> Callable[[_R], _R]:
@@ -257,9 +362,6 @@ def name_in_module(signal: object) -> str | None:
     return None
 
 
-_AWAITS = Terms(awaits=True)
-
-
 def _terms(receiver: Receiver) -> Terms:
     try:
         terms = terms_of(receiver)
@@ -278,6 +380,10 @@ async def _awaited(_: Receiver, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 async def _nothing() -> None:
     pass
+
+
+async def _absent() -> object:
+    return _ABSENT
 
 
 def _close(later: _Later) -> None:

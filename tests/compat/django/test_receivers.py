@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import gc
+import threading
 import weakref
+from functools import partial
+from inspect import iscoroutinefunction
 from unittest import mock
 
 import pytest
@@ -28,8 +32,12 @@ async def three(**named):
     return 3
 
 
-def filled(kind):
-    signal = kind()
+def four(**named):
+    return 4
+
+
+def filled(kind, caching=False):
+    signal = kind(caching)
     signal.connect(one)
     signal.connect(two, sender=Shot, weak=False)
     signal.connect(three, dispatch_uid="three")
@@ -168,7 +176,151 @@ def test_nobody_comes_back_for_a_sender_that_has_died():
     assert signal.send(None) == []
 
 
-def test_a_row_from_nowhere_is_refused():
+# Rows that a program made itself
+
+
+def row_of(receiver, sender=None, is_async=False, uid=None):
+    """As the installed Django would make it."""
+    made = Djangos()
+    made.connect(receiver, sender=sender, weak=not isinstance(receiver, partial), dispatch_uid=uid)
+    (row,) = made.receivers
+    return (*row[:-1], is_async)
+
+
+def wrapped(receiver):
+    receiver = receiver() if isinstance(receiver, weakref.ref) else receiver
+
+    async def awaiting_wrapper(**named):
+        return "wrapped", await receiver(**named)
+
+    def wrapper(**named):
+        return "wrapped", receiver(**named)
+
+    return awaiting_wrapper if iscoroutinefunction(receiver) else wrapper
+
+
+class Owner:
+    def receive(self, **named):
+        return "method"
+
+
+OWNER = Owner()
+
+
+@pytest.mark.parametrize("kind", [Djangos, Signal])
+@pytest.mark.parametrize("caching", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows.insert(0, row_of(four)),
+        lambda rows: rows.append(row_of(four, Shot)),
+        lambda rows: rows.append(row_of(four, Owner)),
+        lambda rows: rows.append(row_of(partial(one, n=1))),
+        lambda rows: rows.append(row_of(OWNER.receive, Shot)),
+        lambda rows: rows.append(row_of(four, Shot, uid="uid")),
+        lambda rows: rows.extend([row_of(four), row_of(OWNER.receive)]),
+        lambda rows: (rows.append(row_of(four)), rows.append(row_of(OWNER.receive)), rows.pop(0), rows.reverse()),
+        lambda rows: (rows.append(row_of(four)), rows.remove(row_of(four))),
+        lambda rows: rows.__setitem__(0, row_of(four)),
+        lambda rows: rows.__setitem__(slice(None), [(row[0], wrapped(row[1]), *row[2:]) for row in rows]),
+        lambda rows: rows.__setitem__(0, (rows[0][0], wrapped(rows[0][1]), *rows[0][2:])),
+    ],
+)
+def test_rows_that_a_program_made_are_receivers(kind, caching, change):
+    same, signal = filled(Djangos, caching), filled(kind, caching)
+    results = []
+    for each in (same, signal):
+        with each.lock:
+            change(each.receivers)
+            each.sender_receivers_cache.clear()
+        results.append(
+            [
+                [value for _, value in each.send(Shot)],
+                [value for _, value in each.send(Owner)],
+                [value for _, value in each.send_robust(Owner)],
+                [value for _, value in asyncio.run(each.asend(Shot))],
+                each.has_listeners(Owner),
+                len(each.receivers),
+                [each.connect(four, sender=Shot)] and len(each.receivers),
+                each.disconnect(four, sender=Shot),
+                each.disconnect(four),
+                each.disconnect(one),
+                each.disconnect(dispatch_uid="uid", sender=Shot),
+                each.disconnect(OWNER.receive, sender=Shot),
+                [value for _, value in each.send(Shot)],
+            ]
+        )
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("kind", [Djangos, Signal])
+def test_a_row_of_a_coroutine_function_is_awaited(kind):
+    async def receiver(**named):
+        return "awaited"
+
+    signal = filled(kind)
+    signal.receivers.insert(0, row_of(receiver, is_async=True))
+    assert [value for _, value in signal.send(Shot)] == [1, 2, "awaited", 3]
+    assert [value for _, value in asyncio.run(signal.asend_robust(Shot))] == [1, 2, "awaited", 3]
+
+
+@pytest.mark.parametrize("kind", [Djangos, Signal])
+def test_a_row_leaves_with_its_receiver(kind):
+    def receiver(**named):
+        return "inserted"
+
+    signal = kind()
+    signal.receivers.append(row_of(receiver))
+    assert [value for _, value in signal.send(Shot)] == ["inserted"]
+    del receiver
+    gc.collect()
+    assert signal.send(Shot) == []
+    signal._remove_receiver() if hasattr(signal, "_remove_receiver") else signal._flag_dead_receivers()
+    assert signal._dead_receivers
+    with signal.lock:
+        signal._clear_dead_receivers()
+    assert not signal._dead_receivers
+    assert signal.receivers == []
+
+
+def test_a_wrapped_row_keeps_its_priority_and_its_subscription():
     signal = Signal()
-    with pytest.raises(ValueError, match=r"Use signal\.connect"):
-        signal.receivers = [((1, 2), one, False)]
+    signal.connect(one)
+    signal.connect(four, where="n=1", priority=5)
+    signal.receivers = [(row[0], wrapped(row[1]), *row[2:]) for row in signal.receivers]
+    assert [value for _, value in signal.send(Shot, n=1)] == [("wrapped", 4), ("wrapped", 1)]
+    assert [value for _, value in signal.send(Shot, n=2)] == [("wrapped", 1)]
+
+
+@pytest.mark.parametrize("kind", [Djangos, Signal])
+def test_plain_tuples_of_rows_may_be_put_back(kind):
+    signal = filled(kind)
+    rows = [tuple(row) for row in signal.receivers]
+    signal.receivers = []
+    assert signal.send(Shot) == []
+    signal.receivers = rows
+    assert signal.send(Shot) == [(one, 1), (two, 2), (three, 3)]
+    assert signal.disconnect(two, sender=Shot)
+    assert signal.disconnect(one)
+    assert signal.send(Shot) == [(three, 3)]
+
+
+@pytest.mark.parametrize("row", [None, (), (1, one, False), ((1, 2, 3), one, False), ((1, []), one, False), "row"])
+def test_what_is_no_row_is_refused(row):
+    signal = Signal()
+    with pytest.raises(ValueError, match=r"use signal\.connect"):
+        signal.receivers = [row]
+    assert signal.receivers == []
+
+
+@pytest.mark.parametrize("kind", [Djangos, Signal])
+def test_programs_that_change_the_list_exclude_others_by_the_lock(kind):
+    signal = filled(kind)
+    before = len(signal.receivers)
+    thread = threading.Thread(target=signal.connect, args=(four,))
+    with signal.lock:
+        rows = list(signal.receivers)
+        thread.start()
+        signal.receivers = rows[:-1]
+    thread.join(10)
+    assert len(signal.receivers) == before

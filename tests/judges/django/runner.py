@@ -14,7 +14,14 @@ from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).parent
-UPSTREAM = HERE / "upstream"
+
+
+def upstream():
+    """The tests of the installed Django: of its own version, or of the newest one before it."""
+    import django
+
+    versions = {tuple(map(int, path.name.split("."))): path for path in (HERE / "upstream").glob("[0-9]*")}
+    return versions[max(version for version in versions if version <= django.VERSION[:2])]
 
 
 def run(signal, upstream, packages):
@@ -61,7 +68,8 @@ def run(signal, upstream, packages):
 
 
 if __name__ == "__main__":
-    found = sorted(package.parent.name for package in UPSTREAM.glob("*/__init__.py"))
-    report = run(sys.argv[1], UPSTREAM, found)
+    tests = upstream()
+    found = sorted(package.parent.name for package in tests.glob("*/__init__.py"))
+    report = {"version": tests.name, **run(sys.argv[1], tests, found)}
     print()
     print(json.dumps(report))

@@ -1,0 +1,68 @@
+"""Notice that `_live_receivers` of a signal is overridden, at no cost for sending while it is not.
+
+Tracing tools replace this method of Django's signals to wrap each receiver: sentry-sdk sets it on the class; others
+override it in a subclass or set it on one instance. Asking at each send whether that happened costs as much as calling
+a receiver. So the assignment itself is noticed, by this metaclass for classes and by `Signal.__setattr__` for
+instances, and the signals concerned then leave the quick way of sending.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+from rxhub import signal as rxhub_signal
+from rxhub.convention import PLAIN, Receiver, Terms
+from rxhub.seats import Lineup
+
+__all__ = ["AWAITS", "LIVE_RECEIVERS", "SignalType", "substitutes"]
+
+AWAITS = Terms(awaits=True)
+
+LIVE_RECEIVERS = "_live_receivers"
+
+
+class _Overridable(Protocol):
+    def notice_override(self) -> None: ...
+
+
+class SignalType(type(rxhub_signal.Signal)):
+    """The class of signal classes whose `_live_receivers` may be replaced."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        cls._noticed(name)
+
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
+        cls._noticed(name)
+
+    def _noticed(cls, name: str) -> None:
+        if name == LIVE_RECEIVERS:
+            for signal in rxhub_signal.signals():
+                if isinstance(signal, cls):
+                    cast("_Overridable", signal).notice_override()
+
+
+class _Substitute:
+    """Takes the place of a connection in a lineup: a callable that an override of `_live_receivers` returned."""
+
+    __slots__ = ("_call", "terms")
+
+    alive = True
+
+    def __init__(self, call: Receiver, terms: Terms) -> None:
+        self._call = call
+        self.terms = terms
+
+    def __call__(self) -> Receiver:
+        return self._call
+
+
+def substitutes(live: tuple[list[Receiver], list[Receiver]]) -> Lineup:
+    """The lineup that consists of what an override of `_live_receivers` returned."""
+    synchronous, asynchronous = live
+    lineup = (
+        *[_Substitute(call, PLAIN) for call in synchronous],
+        *[_Substitute(call, AWAITS) for call in asynchronous],
+    )
+    return cast("Lineup", lineup)

@@ -1,0 +1,18 @@
+"""
+WSGI config for myapp project.
+
+It exposes the WSGI callable as a module-level variable named ``application``.
+
+For more information on this file, see
+https://docs.djangoproject.com/en/2.0/howto/deployment/wsgi/
+"""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault(
+    "DJANGO_SETTINGS_MODULE", "tests.integrations.django.myapp.settings"
+)
+
+application = get_wsgi_application()
