@@ -87,10 +87,16 @@ class Replies:
         with self._lock:
             self._expire(now)
             if not own_end:
-                if len(self._ends) >= self._capacity:
-                    self._drop(next(iter(self._ends), key))
+                if len(self._ends) >= self._capacity and (oldest := self._oldest()) is not None:
+                    self._drop(oldest[0])
                 self._ends[key] = now + self._lifetime
-            self._listeners.setdefault(event_id, {})[key[1]] = (copy_context(), listener)
+            entry = (copy_context(), listener)
+            while True:
+                listeners = self._listeners.setdefault(event_id, {})
+                listeners[key[1]] = entry
+                # A finalizer may have removed the mapping in between, as its last listener left.
+                if self._listeners.get(event_id) is listeners:
+                    break
         return Disposable(lambda: self._leave(key))
 
     def handle(self, event: Event) -> Coroutine[Any, Any, None] | None:
@@ -133,8 +139,18 @@ class Replies:
             self._drop(key)
 
     def _expire(self, now: float) -> None:
-        while (oldest := next(iter(self._ends.items()), None)) is not None and oldest[1] <= now:
+        while (oldest := self._oldest()) is not None and oldest[1] <= now:
             self._drop(oldest[0])
+
+    def _oldest(self) -> tuple[tuple[Hashable, int], float] | None:
+        """The listener that ends first, and when."""
+        while True:
+            try:
+                return next(iter(self._ends.items()), None)
+            except RuntimeError:
+                # The lock does not exclude this thread: since Python 3.12 the collector runs between any two
+                # instructions, and a finalizer that it calls may let a listener leave.
+                continue
 
     def _drop(self, key: tuple[Hashable, int]) -> None:
         self._ends.pop(key, None)

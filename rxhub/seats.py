@@ -15,9 +15,10 @@ nothing is made or freed that the collector could react to: a finalizer that run
 would be half of a deadlock.
 
 A connection *is* the weak reference to its receiver. When that dies, or a sender does, the interpreter appends the
-reference to `gone`; no lock is taken and no Python runs there, since the collector may strike anywhere. Whoever comes
-next finds `gone` filled and sweeps. A dead sender's id is used again only after it was appended, and an entry leaves
-`gone` only after its seat is vacated, so a new object with an old id never finds the seat of the dead.
+reference to `gone`; no lock is taken and no Python runs there, since the collector may strike anywhere. (References
+that finalizers make may die without this; `ensure_callback` makes up for it.) Whoever comes next finds `gone` filled
+and sweeps. A dead sender's id is used again only after it was appended, and an entry leaves `gone` only after its seat
+is vacated, so a new object with an old id never finds the seat of the dead.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from weakref import ref
 
 from rxhub.convention import Receiver, Terms
 from rxhub.ownership import Owner
+from rxhub.weakrefs import collector, ensure_callback
 
 __all__ = ["Connection", "Lineup", "Seat", "Seats", "checked_priority", "key_of"]
 
@@ -156,6 +158,8 @@ class Seat:
                 pass  # it takes no weak reference, so it is kept, and its id with it
             else:
                 self.reference.key = key
+                if collector.running and bury is not None:
+                    ensure_callback(self.reference, bury)
 
     @property
     def sender(self) -> Any:
@@ -259,6 +263,8 @@ class Seats:
             key = _key(receiver, dispatch_uid)
             hash(key)
             connection = self._connection(receiver, weak)
+        if collector.running:
+            ensure_callback(connection, self._bury)
         connection.key = key
         connection.alive = True
         connection.priority = priority

@@ -952,7 +952,7 @@ class TestWhatOutlivesAnEmission:
         asyncio.set_event_loop(loop)
         try:
             signal.send()
-            assert asyncio.get_event_loop_policy().get_event_loop() is loop
+            assert asyncio.get_event_loop() is loop
         finally:
             asyncio.set_event_loop(None)
             loop.close()

@@ -121,9 +121,8 @@ class Packets:
             self._unique_packet_id += 1
             identifier = self._unique_packet_id
             self._packet_callbacks[identifier] = callback
-            if len(self._packet_callbacks) > _MOST_CALLBACKS:
-                # Not every server acknowledges.
-                self._packet_callbacks.pop(next(iter(self._packet_callbacks)), None)
+            # Not every server acknowledges. Found by its number: other threads take callbacks out meanwhile.
+            self._packet_callbacks.pop(identifier - _MOST_CALLBACKS, None)
         return f"{identifier}+"
 
     def _pop_packet_callback(self, packet_identifier: int) -> Callable[[Mapping[str, Any]], object]:
@@ -296,19 +295,21 @@ class ProcessorThread(threading.Thread):
                 client.logger.debug("No more packets come: %s", error)
                 break
             else:
-                self._handle(*packet)
+                _handle(client, packet)
         self.done.set()
         if not self.silent:
             # As if the server had said so; it is from there that the hub reconnects.
-            self._handle("0", "", "", "")
-
-    def _handle(self, *packet: Any) -> None:
-        try:
-            self.client._handle_packet(*packet)  # pyright: ignore[reportPrivateUsage]
-        except Exception:
-            self.client.logger.exception("A packet from the server could not be handled: %.200r", packet)
+            _handle(client, ("0", "", "", ""))
 
     def cancel(self, silent: bool = False) -> None:
         """End after the packet under way; if `silent`, without telling anybody."""
         self.silent = silent
         self.done.set()
+
+
+# Not a method: threading.Thread has private attributes of its own, and each Python version adds some.
+def _handle(client: Packets, packet: tuple[Any, ...]) -> None:
+    try:
+        client._handle_packet(*packet)  # pyright: ignore[reportPrivateUsage]
+    except Exception:
+        client.logger.exception("A packet from the server could not be handled: %.200r", packet)

@@ -26,6 +26,7 @@ from rxhub.compat.pydispatch.errors import DispatcherKeyError, DispatcherTypeErr
 from rxhub.compat.pydispatch.routes import ANONYMOUS, ANY, FIRST, KeySignal, Route
 from rxhub.compat.pydispatch.saferef import safeRef
 from rxhub.ownership import present
+from rxhub.weakrefs import collector, ensure_callback
 
 __all__ = ["Table", "table"]
 
@@ -110,7 +111,7 @@ class Table:
         if self._gone:
             self.sweep()
         # Whatever the collector may react to is made first.
-        reference = safeRef(receiver, self._gone.append) if weak else receiver
+        reference: Any = safeRef(receiver, self._gone.append) if weak else receiver
         try:
             hash(reference)
         except TypeError as error:
@@ -118,6 +119,8 @@ class Table:
                 f"{receiver!r} cannot receive {key!r}: {error}. Receivers are told apart by hash and equality: give "
                 "its class a __hash__, or connect one of its methods."
             ) from error
+        if weak and collector.running:
+            ensure_callback(reference, self._gone.append)
         if self._is_last(reference, id(sender), key):
             return
         sender_reference = self._reference_to(sender)
@@ -249,6 +252,8 @@ class Table:
         except TypeError:
             return None
         reference.key = id(sender)
+        if collector.running:
+            ensure_callback(reference, self._gone.append)
         return reference
 
     # Looking

@@ -1,0 +1,57 @@
+"""Weak references whose callbacks are surely called.
+
+Since Python 3.14 the garbage collector clears a weak reference without calling its callback if a finalizer made it
+while that collection was under way, to an object which that collection frees. (gc.c: weak references that exist before
+the finalizers run are cleared, and called back, before them; all others are cleared silently after them.) A registry
+that relies on callbacks would keep such an entry forever, and a new object that gets the same id would be taken for the
+dead one.
+
+So whoever makes a weak reference with a callback while `collector.running` is true passes it to `ensure_callback`.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["collector", "ensure_callback"]
+
+
+class _Collector:
+    """Whether the garbage collector runs, in whichever thread; finalizers that it calls see True."""
+
+    __slots__ = ("_doubtful", "running")
+
+    def __init__(self) -> None:
+        self.running = False
+        self._doubtful: deque[tuple[Callable[[], Any], Callable[[Any], object]]] = deque()
+
+    def watch(self, reference: Callable[[], Any], callback: Callable[[Any], object]) -> None:
+        self._doubtful.append((reference, callback))
+
+    def changed(self, phase: str, info: dict[str, int]) -> None:
+        """Called by the garbage collector, at its start and at its end."""
+        self.running = phase == "start"
+        while self._doubtful and not self.running:
+            try:
+                reference, callback = self._doubtful.popleft()
+            except IndexError:  # another thread was faster
+                return
+            if reference() is None:
+                callback(reference)
+
+
+collector = _Collector()
+gc.callbacks.append(collector.changed)
+
+
+def ensure_callback(reference: Callable[[], Any], callback: Callable[[Any], object]) -> None:
+    """Call `callback(reference)` when the collection that is under way ends, if the reference is dead by then.
+
+    Args:
+        reference: a weak reference that was made with this callback, or one to a bound method.
+        callback: must tolerate a second call, since Python may have called it already. It takes no lock.
+    """
+    collector.watch(reference, callback)
