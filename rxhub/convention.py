@@ -10,6 +10,7 @@ from types import CodeType, FunctionType
 from typing import Any, TypeAlias, cast
 
 from rxhub.ownership import Owner
+from rxhub.pending import returns_awaitable
 
 __all__ = ["OBSERVES", "PLAIN", "Receiver", "Terms", "terms_of"]
 
@@ -71,7 +72,7 @@ def terms_of(receiver: Receiver) -> Terms:
         function = function.func
     code = _code(function)
     if code is None:
-        return PLAIN
+        return _AWAITS if returns_awaitable(receiver) else PLAIN
     names = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
     # What a partial has filled in is not worth finding out: this only tells earlier of what would fail at each send.
     if not code.co_flags & CO_VARKEYWORDS and function is receiver:
@@ -82,7 +83,7 @@ def terms_of(receiver: Receiver) -> Terms:
                     "Give it a parameter **kwargs for what it does not use."
                 )
     asks = _asks(receiver, names)
-    if code.co_flags & CO_COROUTINE:
+    if returns_awaitable(receiver):
         return _ASKS_AND_AWAITS if asks else _AWAITS
     return _ASKS if asks else PLAIN
 

@@ -4,8 +4,8 @@ Theory of operation: the `Index` answers which subscribers match, already in ord
 that never changes. The loop below runs over it. Whatever is not a live subscriber with a plain
 callback takes the `detour`, a single flag, so that the common path stays short.
 
-There are two such loops, alike but for one word: `dispatch_async` awaits a callback that returns a
-coroutine, `dispatch` has it run by whoever handles the hub, or notes an error. Both note only what
+There are two such loops, alike but for one word: `dispatch_async` awaits what a callback returns if it
+is awaitable, `dispatch` has it run by whoever handles the hub, or notes an error. Both note only what
 is out of the ordinary; a `Delivery` makes outcomes of that when somebody looks.
 
 Each callback runs in a copy of the context in which it subscribed (one copy a call, so that calls
@@ -24,7 +24,6 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from os import urandom
 from threading import RLock
-from types import CoroutineType
 from typing import Any, cast
 
 from reactivex import abc
@@ -36,6 +35,7 @@ from rxhub.expression import Dialect, Expression, Index, parse
 from rxhub.handover import Answer, HandOver, Settle
 from rxhub.owned import OwnedSubject
 from rxhub.ownership import Owner, present
+from rxhub.pending import coroutine_of, is_pending
 from rxhub.redaction import redacted_text
 from rxhub.roster import Registration, Roster
 from rxhub.subject import Subject
@@ -59,7 +59,7 @@ Run = Callable[[_Coroutine, Context], Any]
 def _refuse(coroutine: _Coroutine, _: Context) -> Any:
     coroutine.close()
     raise TypeError(
-        "A callback that is a coroutine function cannot be awaited in a synchronous dispatch. "
+        "A callback returned an awaitable, which cannot be awaited in a synchronous dispatch. "
         "Publish without synchronous=True: where the hub is handled, it is awaited."
     )
 
@@ -304,8 +304,8 @@ class Dispatcher:
             try:
                 result: Any = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
-                    if type(result) is CoroutineType:
-                        result = (run or _refuse)(cast("_Coroutine", result), self._awaiting_context(subscriber))
+                    if is_pending(result):
+                        result = (run or _refuse)(coroutine_of(result), self._awaiting_context(subscriber))
                     if result is not None:
                         delivery.note(subscriber, result)
                         if answer is not None:
@@ -345,11 +345,9 @@ class Dispatcher:
             try:
                 result: Any = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
-                    if type(result) is CoroutineType:
+                    if is_pending(result):
                         # A task of its own gives the coroutine the subscriber's context.
-                        task = asyncio.create_task(
-                            cast("_Coroutine", result), context=self._awaiting_context(subscriber)
-                        )
+                        task = asyncio.create_task(coroutine_of(result), context=self._awaiting_context(subscriber))
                         result = await task
                     if result is not None:
                         delivery.note(subscriber, result)

@@ -17,6 +17,7 @@ from reactivex import abc
 from rxhub.delivery import Delivery
 from rxhub.errors import TooLate, as_exception
 from rxhub.event import Event
+from rxhub.pending import coroutine_of, is_pending
 
 if TYPE_CHECKING:
     from rxhub.dispatcher import Subscriber
@@ -95,13 +96,14 @@ class HandOver:
         context = self._subscriber.context.copy()
         try:
             result = context.run(self._subscriber.callback, event)
-            if asyncio.iscoroutine(result):
+            if is_pending(result):
+                coroutine = coroutine_of(result)
                 try:
                     loop = asyncio.get_running_loop()
                 except RuntimeError:
-                    result = context.run(asyncio.run, result)
+                    result = context.run(asyncio.run, coroutine)
                 else:
-                    task = loop.create_task(result, context=context)
+                    task = loop.create_task(coroutine, context=context)
                     _tasks.add(task)
                     task.add_done_callback(lambda task: self._awaited(delivery, answer, task))
                     return None

@@ -22,6 +22,7 @@ from reactivex.disposable import Disposable
 from rxhub.errors import EventError, ExpressionError
 from rxhub.event import Event
 from rxhub.expression import Condition
+from rxhub.pending import coroutine_of, is_pending
 
 __all__ = ["Replies", "address"]
 
@@ -122,8 +123,8 @@ class Replies:
             except Exception as error:
                 errors.append(error)
             else:
-                if asyncio.iscoroutine(result):
-                    coroutines.append((present, result))
+                if is_pending(result):
+                    coroutines.append((present, coroutine_of(result)))
         if coroutines:
             return _await_each(coroutines, errors)
         return _raise_all(errors)

@@ -14,7 +14,7 @@ import asyncio
 import logging
 from _thread import get_ident
 from asyncio.events import _get_running_loop  # pyright: ignore[reportPrivateUsage]  # what asyncio itself asks
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from heapq import heappop, heappush
@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from rxhub.convention import PLAIN, Receiver, Terms
 from rxhub.emission import Emission, name_of
 from rxhub.errors import AsyncReceiverError, CallbackInterrupted
+from rxhub.pending import coroutine_of, discard, is_pending
 from rxhub.seats import Connection, Lineup
 
 if TYPE_CHECKING:
     from rxhub.signal import Signal
 
-__all__ = ["Answers", "Policy", "Sending", "awaiting", "running"]
+__all__ = ["Answers", "Policy", "Sending", "awaiting", "run_to_end", "running"]
 
 Answers: TypeAlias = list[tuple[Receiver, Any]]
 
@@ -37,7 +38,7 @@ Policy: TypeAlias = Literal["raise", "group", "collect"]
 """What becomes of what receivers raise: the first one reaches the sender, all do when everybody was called, or they
 stand among the answers."""
 
-_Finish: TypeAlias = Callable[["Signal[...]", Receiver, Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
+_Finish: TypeAlias = Callable[["Signal[...]", Receiver, Awaitable[Any]], Coroutine[Any, Any, Any]]
 
 logger = logging.getLogger("rxhub")
 
@@ -97,7 +98,7 @@ class Sending:
         Args:
             lineup: who is to be called.
             policy: what becomes of what they raise.
-            finish: gets the result out of a coroutine receiver's coroutine.
+            finish: gets the result of an awaitable that a receiver returned.
         """
         answers: Answers = []
         errors: list[Exception] = []
@@ -121,8 +122,8 @@ class Sending:
                         value = call(
                             **{"emission": self._emission, **self._arguments} if terms.asks else self._arguments
                         )
-                        if terms.awaits:
-                            value = await self._finished(finish(self._signal, call, value), call)
+                    if terms.awaits if not self._signal.awaits_results else value is not None and is_pending(value):
+                        value = await self._finished(finish(self._signal, call, value), call)
                     answers.append((call, value))
                 except Exception as error:
                     if policy == "raise":
@@ -165,7 +166,7 @@ class Sending:
         self._outer = self._outermost = None
         self._arguments, self._candidate = {}, None
 
-    async def within(self, value: Coroutine[Any, Any, Any]) -> Any:
+    async def within(self, value: Awaitable[Any]) -> Any:
         """Await a receiver's coroutine in a task of its own, for which this emission and those around it wait."""
         here = _strand()
         around: list[tuple[Sending, object]] = []
@@ -233,26 +234,42 @@ class Sending:
                 stopped.add(number)
 
 
-async def awaiting(_: Signal[...], __: Receiver, value: Coroutine[Any, Any, Any]) -> Any:
+async def awaiting(_: Signal[...], __: Receiver, value: Awaitable[Any]) -> Any:
     """Finish a coroutine receiver by awaiting it."""
     return await value
 
 
-async def running(signal: Signal[...], receiver: Receiver, value: Coroutine[Any, Any, Any]) -> Any:
-    """Finish a coroutine receiver without waiting here: on a loop of its own.
+async def running(signal: Signal[...], receiver: Receiver, value: Awaitable[Any]) -> Any:
+    """Finish a coroutine receiver without waiting here; see `run_to_end`."""
+    sending = _under_way.get()
+    return run_to_end(signal, receiver, value, None if sending is None else sending.within)
+
+
+def run_to_end(
+    signal: Signal[...],
+    receiver: Receiver,
+    value: Awaitable[Any],
+    within: Callable[[Awaitable[Any]], Coroutine[Any, Any, Any]] | None = None,
+) -> Any:
+    """The result of what a receiver returned, which is awaited on an event loop of its own.
+
+    Args:
+        signal: what is sent.
+        receiver: who returned the awaitable.
+        value: the awaitable.
+        within: makes a coroutine of it; None is to await it, and nothing else.
 
     Raises:
-        AsyncReceiverError: if a loop runs in this thread, which would stand still meanwhile.
+        AsyncReceiverError: if an event loop runs in this thread, which would be blocked.
     """
-    sending = _under_way.get()
-    if _get_running_loop() is None and sending is not None:
+    if _get_running_loop() is None:
         # Not asyncio.run(), which takes away the loop that the application has set for this thread.
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-            return runner.run(sending.within(value))
-    value.close()
+            return runner.run((within or coroutine_of)(value))
+    discard(value)
     raise AsyncReceiverError(
-        f"{receiver!r} is a coroutine function, and {signal!r} was sent while a loop runs in this thread, which would "
-        "stand still meanwhile: use `await signal.asend(…)`."
+        f"{receiver!r} returned an awaitable, and {signal!r} was sent while an event loop runs in this thread, which "
+        "would be blocked: use `await signal.asend(…)`."
     )
 
 

@@ -28,9 +28,10 @@ from rxhub.expression import compile
 from rxhub.owned import OwnedSubject
 from rxhub.ownership import present
 from rxhub.payload import declared
+from rxhub.pending import is_pending
 from rxhub.relay import Emissions, Entrance, Relay, SenderSubject, kwargs_of
 from rxhub.seats import Connection, Lineup, Seats, checked_priority
-from rxhub.sending import Answers, Policy, Sending, awaiting, running
+from rxhub.sending import Answers, Policy, Sending, awaiting, run_to_end, running
 from rxhub.subject import Subject
 from rxhub.text.printable import printable
 
@@ -72,6 +73,9 @@ class Signal(Relay, Generic[P]):
     Raises:
         ValueError: if `on_receiver_error` is neither.
     """
+
+    awaits_results = True
+    """Whether awaitables that receivers return are awaited, also of receivers that are no coroutine functions."""
 
     # Made when first asked for.
     _errors: Subject[Exception] | None = None
@@ -230,7 +234,7 @@ class Signal(Relay, Generic[P]):
         def send(self, /, sender=None, **named):
             """Call the receivers of `sender`, in order.
 
-            Coroutine receivers run to their end on a loop of their own.
+            Awaitables that receivers return are awaited on an event loop of their own.
 
             Returns:
                 `[(receiver, what it returned), …]`.
@@ -238,7 +242,7 @@ class Signal(Relay, Generic[P]):
             Raises:
                 Exception: what a receiver raises; the later ones are then not called. If `on_receiver_error` is
                     "group", an ExceptionGroup of what they raised, when all were called.
-                AsyncReceiverError: if a coroutine receiver is to be called while a loop runs in this thread.
+                AsyncReceiverError: if a receiver returns an awaitable while an event loop runs in this thread.
             """
             places = self._places
             if not places.seats:
@@ -258,7 +262,10 @@ class Signal(Relay, Generic[P]):
             answers = []
             for connection in lineup:
                 if connection.alive and (call := connection()) is not None:
-                    answers.append((call, call(**named)))  # noqa: PERF401  # slower with one or two receivers
+                    value = call(**named)
+                    if value is not None and is_pending(value) and self.awaits_results:
+                        value = run_to_end(self, call, value)
+                    answers.append((call, value))
             return answers
 
         def send_robust(self, /, sender=None, **named):
@@ -286,18 +293,21 @@ class Signal(Relay, Generic[P]):
             for connection in lineup:
                 if connection.alive and (call := connection()) is not None:
                     try:
-                        answers.append((call, call(**named)))
+                        value = call(**named)
+                        if value is not None and is_pending(value) and self.awaits_results:
+                            value = run_to_end(self, call, value)
+                        answers.append((call, value))
                     except Exception as error:
                         self.failed(call, error)
                         answers.append((call, error))
             return answers
 
         async def asend(self, /, sender=None, **named):
-            """Call the receivers of `sender` as `send` does, and await coroutine receivers in their place."""
+            """Call the receivers of `sender` as `send` does, and await in its place what a receiver returns."""
             return await self._asend(sender, named, self._on_receiver_error)
 
         async def asend_robust(self, /, sender=None, **named):
-            """Call the receivers of `sender` as `send_robust` does, and await coroutine receivers in their place."""
+            """Call the receivers of `sender` as `send_robust` does, and await in its place what a receiver returns."""
             return await self._asend(sender, named, "collect")
 
     def _send(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:

@@ -20,7 +20,7 @@ import asyncio
 import logging
 import sys
 import weakref
-from collections.abc import Callable, Coroutine, Hashable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, MutableMapping
 from functools import partial, update_wrapper
 from importlib import import_module
 from inspect import CORO_CREATED, getcoroutinestate
@@ -107,6 +107,9 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
     @name.setter
     def name(self, name: str) -> None:
         self._name = name
+
+    # Django awaits what its coroutine receivers return, and gives the sender everything else as it is.
+    awaits_results = False
 
     # Connecting
 
@@ -276,7 +279,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
     ) -> tuple[Answers, _Later]:
         later: _Later = []
 
-        async def put_off(_: object, receiver: Receiver, coroutine: Coroutine[Any, Any, Any]) -> object:
+        async def put_off(_: object, receiver: Receiver, coroutine: Awaitable[Any]) -> object:
             later.append((receiver, coroutine))
             return _LATER
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, Self
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.owned import OwnedSubject
+from rxhub.pending import returns_awaitable
 from rxhub.subject import Subject
 from rxhub.text.printable import printable
 from rxhub.transport.loop import background, in_its_thread
@@ -120,9 +120,7 @@ class Processing:
         context = copy_context()
         context.run(_inside.set, self)
         plan, thread = self._plan, f"rxhub-{self.group}"
-        is_coroutine = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-            getattr(handler, "__call__", None)  # noqa: B004 - an object that is called as a coroutine function
-        )
+        is_coroutine = returns_awaitable(handler)
         if is_coroutine:
             try:
                 self._handlers_loop = asyncio.get_running_loop()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from threading import Thread
 from time import monotonic
-from typing import Any, cast
+from typing import cast
 
 from rxhub.errors import HubClosed
 from rxhub.event import Event
+from rxhub.pending import is_pending
 from rxhub.transport.nats.processing.job import Expired, Job, TimedOut
 from rxhub.transport.nats.processing.reporting import report_errand
 from rxhub.transport.nats.processing.workers import Ended, Errand, Returned
@@ -39,7 +40,7 @@ class Tasks:
 
     def __init__(
         self,
-        handler: Callable[[Event], Coroutine[Any, Any, object]],
+        handler: Callable[[Event], object],
         count: int,
         timeout: float | None,
         context: Context,
@@ -144,7 +145,9 @@ class Tasks:
         deadline = asyncio.timeout(self._timeout)
         try:
             async with deadline:
-                await self._handler(cast("Event", job.event))
+                result = self._handler(cast("Event", job.event))
+                if is_pending(result):
+                    await result
         except BaseException as error:
             # Given back, not raised: SystemExit would end the loop, and whoever runs on it.
             if isinstance(error, TimeoutError) and deadline.expired():

@@ -13,11 +13,12 @@ from contextvars import Context
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any, cast
+from types import AsyncGeneratorType, GeneratorType
+from typing import cast
 
 from rxhub.errors import HubClosed
 from rxhub.event import Event
+from rxhub.pending import coroutine_of, is_pending
 from rxhub.transport.nats.processing.job import Expired, Job
 from rxhub.transport.nats.processing.reporting import report_errand
 from rxhub.transport.nats.processing.workers import Ended, Errand, Returned
@@ -142,8 +143,8 @@ class Threads:
             failure: BaseException | None = None
             try:
                 result = context.copy().run(handler, cast("Event", job.event))
-                if type(result) is CoroutineType:
-                    context.copy().run(asyncio.run, cast("CoroutineType[Any, Any, Any]", result))
+                if is_pending(result):
+                    context.copy().run(asyncio.run, coroutine_of(result))
                 elif isinstance(result, _NEVER_RUN):
                     raise TypeError("The handler gave back a generator, of which nothing was run: it has a yield.")
             except BaseException as error:

@@ -22,6 +22,7 @@ from rxhub.transport.nats.processing.processing import Counts, Processing
 from rxhub.transport.nats.processing.reporting import Failure
 from rxhub.transport.nats.processing.selecting import Selection
 from rxhub.transport.nats.pulling import Message
+from tests.test_pending import ANYWHERE
 from tests.threads import LIMIT, until
 from tests.transport.nats.processing.made import hold
 from tests.transport.nats.processing.working import Seen, another, is_idle, publish, store
@@ -642,3 +643,22 @@ def test_mistakes_are_told_at_once(hub: EventHub, error: type[Exception], argume
 def test_a_server_that_is_not_there_is_told() -> None:
     with EventHub("nats://127.0.0.1:9", stream="s") as hub, pytest.raises(HubConnectionError, match="127.0.0.1:9"):
         hub.process("topic=a", print, group="g")
+
+
+@pytest.mark.parametrize("handler", ANYWHERE.values(), ids=ANYWHERE)
+def test_whatever_a_handler_returns_is_awaited_before_the_event_is_done(hub: EventHub, handler: Any) -> None:
+    order: list[str] = []
+
+    async def done(result: Any) -> None:
+        if not isinstance(result, int):
+            await result
+        order.append("awaited")
+
+    with hub.process("topic=a", lambda event: done(handler(event)), group="g") as processing:
+        publish(hub, "a", 1)
+        until(lambda: processing.counts.handled == 1)
+        assert order == ["awaited"]
+    with hub.process("topic=b", handler, group="h") as processing:
+        publish(hub, "b", 1)
+        until(lambda: processing.counts.handled == 1)
+        assert processing.counts.failed == 0

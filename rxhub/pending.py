@@ -1,0 +1,61 @@
+"""Results of callbacks that are still to be awaited.
+
+Whatever `inspect.isawaitable` accepts is awaited: coroutines, tasks, futures, and objects with `__await__`. Observables
+have `__await__` too, but are values here: awaiting one that never completes would never end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Coroutine
+from functools import partial
+from types import CoroutineType
+from typing import Any, TypeGuard, cast
+
+from reactivex import Observable
+
+__all__ = ["coroutine_of", "discard", "is_pending", "returns_awaitable"]
+
+# What most callbacks return, asked first since it is cheap.
+_VALUES = frozenset({bool, bytes, dict, float, int, list, set, str, tuple, type(None)})
+# Until Python 3.14, asyncio and `unittest.mock.AsyncMock` mark with this what they take for a coroutine function.
+_MARK: object = getattr(asyncio.coroutines, "_is_coroutine", object())
+
+
+def is_pending(result: object) -> TypeGuard[Awaitable[Any]]:
+    """Whether the result of a callback has to be awaited."""
+    kind = type(result)
+    if kind is CoroutineType:
+        return True
+    return kind not in _VALUES and inspect.isawaitable(result) and not isinstance(result, Observable)
+
+
+def returns_awaitable(function: Any) -> bool:
+    """Whether a callback says that it is a coroutine function.
+
+    True of coroutine functions and methods, objects whose `__call__` is one, `AsyncMock`, functions marked by
+    `inspect.markcoroutinefunction`, and `functools.partial` of these.
+    """
+    while isinstance(function, partial):
+        function = cast("partial[Any]", function).func
+    return (
+        inspect.iscoroutinefunction(function)
+        or getattr(function, "_is_coroutine", None) is _MARK
+        or inspect.iscoroutinefunction(getattr(cast("type[Any]", type(function)), "__call__", None))  # noqa: B004
+    )
+
+
+def coroutine_of(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+    """A coroutine that gives the result of the awaitable: itself, if it is one."""
+    return cast("Any", awaitable) if type(awaitable) is CoroutineType else _await(awaitable)
+
+
+def discard(awaitable: Awaitable[Any]) -> None:
+    """Do without the result of an awaitable: close a coroutine that has not begun. Tasks and futures go on."""
+    if inspect.iscoroutine(awaitable) and inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED:
+        awaitable.close()
+
+
+async def _await(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
