@@ -59,8 +59,9 @@ def application(
 ) -> Starlette:
     """An event server as an ASGI application, to be run by itself or mounted in another one.
 
-    uvicorn's defaults are not made for it: run it by `rxhub serve`, or with `ws="rxhub.server.frames:Frames"`,
-    `ws_per_message_deflate=False`, `ws_ping_interval=None` and `ws_max_size` at your limit.
+    uvicorn's defaults are not made for it: run it by `rxhub serve`, or with
+    `ws="rxhub.server.uvicorn_protocols:WebSocket"`, `ws_per_message_deflate=False`, `ws_ping_interval=None` and
+    `ws_max_size` at your limit.
 
     Args:
         users: who may connect.
@@ -169,7 +170,9 @@ class _Doors:
             line = server.shake_hands(user)
         except NotAuthenticated as error:
             server.counters.handshakes_refused += 1
-            _logger.warning("A handshake from %s as %r was refused.", address(scope), shown and shown.user[:100])
+            server.refusals.warning(
+                "A handshake from %s as %r was refused.", address(scope), shown and shown.user[:100]
+            )
             return PlainTextResponse(str(error), 401, headers)
         except TooManyAttempts as error:
             server.counters.handshakes_refused += 1
@@ -242,7 +245,7 @@ class _WebSocket:
                 raise Refused(objection)
             connection = server.admit(sid, shown)
         except Refused as error:
-            _logger.warning("A WebSocket from %s was refused: %s", address(scope), error)
+            server.refusals.warning("A WebSocket from %s was refused: %s", address(scope), error)
             await send({"type": "websocket.close", "code": 1008, "reason": ""})  # before it is accepted: HTTP 403
             return
         try:

@@ -21,7 +21,6 @@ from rxhub.server.users import User, Users
 __all__ = ["Authentication", "Credentials", "NotAuthenticated", "TooManyAttempts"]
 
 _AT_ONCE = 2
-_MOST_WAITING = 1_000
 _LONGEST_KEY = 1_024
 _ADDRESS_FACTOR = 10
 
@@ -62,6 +61,7 @@ class Authentication:
         self._of_name = Buckets(limits.failures, limits.failures_at_once)
         self._of_address = Buckets(limits.failures * _ADDRESS_FACTOR, limits.failures_at_once * _ADDRESS_FACTOR)
         self._checks = asyncio.Semaphore(_AT_ONCE)
+        self._most_waiting = max(1, limits.pending // 2)
         self._waiting = 0
 
     async def user(self, shown: Credentials, address: str) -> User:
@@ -80,7 +80,7 @@ class Authentication:
             return user
         if len(shown.key) > _LONGEST_KEY or len(shown.user) > _LONGEST_KEY:
             raise NotAuthenticated("The user or the key is wrong.")
-        if self._waiting >= _MOST_WAITING:
+        if self._waiting >= self._most_waiting:
             raise TooManyAttempts("Too many keys wait to be checked.")
         self._waiting += 1
         try:

@@ -16,6 +16,9 @@ _COUNTERS: Final = {
     "handshakes": "Handshakes that were answered with a session id.",
     "handshakes_refused": "Handshakes refused for a key, an origin, plain text or a limit.",
     "connections_opened": "WebSockets that were let in.",
+    "connections_rejected": "Connections closed before or while they sent a request, to make room for others.",
+    "requests_timed_out": "Connections closed because a request was not complete in time.",
+    "requests_refused": "Connections closed for a request that is malformed or too large, or a failed TLS handshake.",
     "packets_received": "Packets read from clients.",
     "packets_malformed": "Connections ended for a packet that is none.",
     "events_received": "Events from clients, subscriptions included.",
@@ -34,6 +37,8 @@ _COUNTERS: Final = {
 _GAUGES: Final = {
     "uptime_seconds": "Seconds since the start.",
     "connections": "Clients connected.",
+    "sockets_open": "Open connections, those of clients included.",
+    "sockets_waiting": "Of these, connections that wait for a complete request.",
     "users_connected": "Users with a client connected.",
     "sessions_waiting": "Handshakes not yet followed by a WebSocket.",
     "subscriptions": "Subscriptions of all clients that hold.",
@@ -52,6 +57,9 @@ class Counters:
     handshakes: int = 0
     handshakes_refused: int = 0
     connections_opened: int = 0
+    connections_rejected: int = 0
+    requests_timed_out: int = 0
+    requests_refused: int = 0
     packets_received: int = 0
     packets_malformed: int = 0
     events_received: int = 0

@@ -17,10 +17,12 @@ from rxhub.server.authentication import Authentication, Credentials, TooManyAtte
 from rxhub.server.connection import Connection, Ending, Receive, Send
 from rxhub.server.counters import Counters
 from rxhub.server.envelope import Envelope, payload, read
+from rxhub.server.limited_log import LimitedLog
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.rates import Bucket, Buckets
 from rxhub.server.router import Router
 from rxhub.server.sessions import Sessions
+from rxhub.server.sockets import Sockets
 from rxhub.server.users import User, Users
 from rxhub.supervise import failures, supervise
 from rxhub.transport.socketio.protocol import Code, Handshake, Packet, encode
@@ -51,6 +53,8 @@ class EventServer:
         router: all subscriptions.
         sessions: handshakes that wait for their WebSocket.
         counters: what has been counted.
+        sockets: open sockets, if they are accepted by `rxhub.server.acceptor`.
+        refusals: the log of refused requests.
         is_closing: it lets nobody in any more.
     """
 
@@ -79,6 +83,8 @@ class EventServer:
         self.router: Router[Connection] = Router(self.limits, None if backplane is None else backplane.filters)
         self.sessions: Sessions[User] = Sessions(self.limits.session_expiry, self.limits.sessions)
         self.counters = Counters()
+        self.sockets = Sockets(self.limits.connections + self.limits.pending, self.limits.pending, self.counters)
+        self.refusals = LimitedLog(_logger)
         self.is_closing = False
         self._users = users
         self._authentication = Authentication(users, self.limits)
@@ -263,6 +269,8 @@ class EventServer:
         return {
             "uptime_seconds": round(monotonic() - self._started, 3),
             "connections": len(self._connections),
+            "sockets_open": len(self.sockets),
+            "sockets_waiting": self.sockets.waiting,
             "users_connected": len(self._connections_of),
             "sessions_waiting": len(self.sessions),
             "subscriptions": self.router.in_force,

@@ -30,8 +30,12 @@ class Limits:
             what has more than four times as many bytes ends the connection.
         queue: messages that wait for one client.
         queue_bytes: characters that wait for one client.
-        connections: clients at once.
-        connections_per_user: of these, clients of one user.
+        connections: clients at once. `serve` and `running` let in fewer if there are not enough file descriptors.
+        pending: connections at once that are not clients yet, health checks included. Beyond, the one that has waited
+            longest for a complete request is closed. Half as many keys may wait to be checked.
+        request_timeout: seconds from accepting a connection to a complete request (nats-server allows 2 as well);
+            the same for TLS's handshake.
+        connections_per_user: clients of one user at once.
         sessions: handshakes at once that were not yet followed by a WebSocket.
         session_expiry: seconds within which they must be.
         subscriptions: subscriptions of one client.
@@ -55,6 +59,8 @@ class Limits:
     queue: int = 10_000
     queue_bytes: int = 16 * 1024 * 1024
     connections: int = 10_000
+    pending: int = 1_000
+    request_timeout: float = 2.0
     connections_per_user: int = 2_000
     sessions: int = 10_000
     session_expiry: float = 30.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -15,14 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 
 from rxhub.errors import HubConnectionError, PlainTextRefused
+from rxhub.server.acceptor import Acceptor
 from rxhub.server.asgi import routes
+from rxhub.server.descriptors import fitted, raise_soft_limit
 from rxhub.server.door import is_loopback
 from rxhub.server.events import EventServer
 from rxhub.server.forwarded import trusted_networks
-from rxhub.server.frames import Frames
 from rxhub.server.keys import new_key
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.users import User, Users
+from rxhub.server.uvicorn_protocols import Http, WebSocket, protocol_factory
+from rxhub.supervise import supervise
 
 if TYPE_CHECKING:
     from rxhub.server.backplane import Backplane
@@ -36,8 +40,7 @@ LOCAL_USER: Final = "rxhub"
 """Who may connect to a server that was given no users."""
 
 _START = 15.0
-_BACKLOG = 2_048
-_MORE_THAN_CLIENTS = 1_000
+_BACKLOG = 128
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -95,6 +98,15 @@ def serve(
         )
     if certificate is not None:
         _try(certificate, private_key)
+    raise_soft_limit()
+    wanted, limits = limits or Limits(), fitted(limits or Limits())
+    if limits.connections < wanted.connections:
+        _logger.warning(
+            "The limit of open files allows %d clients instead of %d. Raise it: LimitNOFILE= in a unit of systemd, or "
+            "`ulimit -n`.",
+            limits.connections,
+            wanted.connections,
+        )
     events = EventServer(
         users,
         limits=limits,
@@ -172,7 +184,7 @@ def running(
     key = new_key() if api_key is None else api_key
     events = EventServer(
         Users([*(users or ()), User.with_key(LOCAL_USER, key)]),
-        limits=limits,
+        limits=fitted(limits or Limits()),
         heartbeat=heartbeat,
         heartbeat_timeout=heartbeat_timeout,
         slow_consumer=slow_consumer,
@@ -223,16 +235,18 @@ class _Server(uvicorn.Server):
         self.url = f"{'http' if certificate is None else 'https'}://{shown}:{port}"
         self.on_start: Callable[[], None] | None = None
         self._events = events
+        self._listener = listener
+        self._accepting: asyncio.Task[None] | None = None
         limits = events.limits
         super().__init__(
             uvicorn.Config(
                 routes(events, origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies),
-                ws=Frames,
+                http=Http,
+                ws=WebSocket,
                 # More than is taken: at the end of the connection ftrack's Python client would learn nothing.
                 ws_max_size=4 * limits.message,
                 ws_per_message_deflate=False,  # a kilobyte costs more to deflate than to send
                 ws_ping_interval=None,  # Socket.IO has heartbeats of its own, which its clients wait for
-                http="h11",
                 lifespan="off",
                 # Logging is the program's own; `rxhub serve` sets it up.
                 log_config=None,
@@ -241,7 +255,6 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 # It would trust loopback and FORWARDED_ALLOW_IPS; the application knows the proxies to trust.
                 proxy_headers=False,
-                limit_concurrency=limits.connections + _MORE_THAN_CLIENTS,
                 timeout_graceful_shutdown=max(1, round(events.grace)),
                 ssl_certfile=certificate,
                 ssl_keyfile=private_key,
@@ -250,13 +263,25 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self._events.start()
-        await super().startup(sockets)
+        await super().startup([])  # it accepts nothing itself
+        limits = self._events.limits
+        acceptor = Acceptor(
+            self._listener,
+            self._events.sockets,
+            protocol_factory(self, limits.request_timeout),
+            self.config.ssl,
+            limits.request_timeout,
+        )
+        self._accepting = supervise(acceptor.run, "accepting connections", restart=True)
         if self.on_start is not None:
             self.on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # First, since uvicorn says goodbye with a closing frame, after which ftrack's Python client never comes back.
         await self._events.close(lambda: self.force_exit)
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
         await super().shutdown(sockets)
 
 

@@ -228,6 +228,7 @@ def test_statistics_count(server: Running) -> None:
             "handshakes": 1,
             "connections_opened": 1,
             "connections": 1,
+            "sockets_open": 1,
             "users_connected": 1,
             "subscriptions": 1,
             "packets_received": 3,
@@ -349,7 +350,7 @@ def test_who_is_ended_before_the_connection_begins_is_not_served() -> None:
 def mounted(users: Users, **options: float) -> Iterator[Running]:
     """The application below a path of another one, run by an uvicorn of the program's own."""
     app = Starlette(routes=[Mount("/hub", application(users, **options))])  # type: ignore[arg-type]
-    config = uvicorn.Config(app, port=0, log_config=None, ws="rxhub.server.frames:Frames", lifespan="on")
+    config = uvicorn.Config(app, port=0, log_config=None, ws="rxhub.server.uvicorn_protocols:WebSocket", lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

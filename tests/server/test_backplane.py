@@ -26,8 +26,8 @@ from rxhub.expression import parse
 from rxhub.server import Backplane, Limits, Running, Topics, User, Users, application, running
 from rxhub.server import backplane as module
 from rxhub.server.envelope import Envelope
-from rxhub.server.frames import Frames
 from rxhub.server.keys import Hash, hashed
+from rxhub.server.uvicorn_protocols import WebSocket
 from rxhub.testing import Nats
 from tests.proxy import Proxy
 from tests.server.wire import Wire, answer, packet, request, wire
@@ -572,7 +572,7 @@ def mounted(backplane: Backplane) -> Generator[Running]:
         async with inner.router.lifespan_context(inner):
             pass
 
-    with serving(Starlette(routes=[Mount("/", inner)], lifespan=lifespan), ws=Frames) as url:
+    with serving(Starlette(routes=[Mount("/", inner)], lifespan=lifespan), ws=WebSocket) as url:
         yield Running(url, "jane", KEY, None)  # type: ignore[arg-type]
 
 
