@@ -87,6 +87,7 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
     event: Event
     stopped_by: Subscriber | None = None
     _called: Sequence[Subscriber]
+    _next = 0
     _notes: dict[Subscriber, Any] | None = None
     _latencies: dict[Subscriber, float] | None = None
     _later: tuple[Outcome, ...] = ()

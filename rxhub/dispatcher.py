@@ -24,6 +24,8 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from os import urandom
 from threading import RLock
+from time import monotonic
+from types import CoroutineType
 from typing import Any, cast
 
 from reactivex import abc
@@ -35,11 +37,12 @@ from rxhub.expression import Dialect, Expression, Index, parse
 from rxhub.handover import Answer, HandOver, Settle
 from rxhub.owned import OwnedSubject
 from rxhub.ownership import Owner, present
-from rxhub.pending import coroutine_of, is_pending
+from rxhub.pending import coroutine_of, discard, is_pending
 from rxhub.redaction import redacted_text
 from rxhub.roster import Registration, Roster
 from rxhub.subject import Subject
 from rxhub.text.printable import printable
+from rxhub.turn import Turn
 
 __all__ = ["Callback", "Dispatcher", "Run", "Subscriber"]
 
@@ -62,6 +65,10 @@ def _refuse(coroutine: _Coroutine, _: Context) -> Any:
         "A callback returned an awaitable, which cannot be awaited in a synchronous dispatch. "
         "Publish without synchronous=True: where the hub is handled, it is awaited."
     )
+
+
+class _Cancelled(BaseException):
+    """The task of the context was cancelled before a callback has begun."""
 
 
 class Subscriber(Registration):
@@ -269,7 +276,14 @@ class Dispatcher:
     def __len__(self) -> int:
         return len(self._roster)
 
-    def dispatch(self, event: Event, answer: Answer | None = None, run: Run | None = None) -> Delivery:
+    def dispatch(  # noqa: C901 - written out: a call for each callback would cost more than the rest
+        self,
+        event: Event,
+        answer: Answer | None = None,
+        run: Run | None = None,
+        turn: Turn | None = None,
+        unfinished: Delivery | None = None,
+    ) -> Delivery:
         """Run `event` through its subscribers, here and now.
 
         Args:
@@ -277,22 +291,29 @@ class Dispatcher:
             answer: called with (event, subscriber, result) for each result that is not None.
             run: runs a coroutine in a context to its end, and returns its result; without it, a
                 callback that is a coroutine function yields an error outcome.
+            turn: of the context that handles the event. It takes back a delivery when its time is over, and one that
+                an exception interrupts which is no `Exception`, such as KeyboardInterrupt.
+            unfinished: the delivery of the event that was handed back; it goes on at the next subscriber.
 
         Returns:
-            The delivery; it has completed unless a subscriber with a scheduler still runs.
+            The delivery; it has completed unless a subscriber with a scheduler still runs, or it was handed back.
         """
         # The common path of the whole library: each line here is paid for by every event.
-        event._stopped = False
-        matched = self._match(event)
-        try:
-            target = event._fields["target"]
-        except KeyError:
-            target = None  # somebody deleted it
-        if target:
-            matched = self._targeted(event, matched)
-        delivery = Delivery()
-        delivery.event = event
-        delivery._called = matched
+        if unfinished is None:
+            event._stopped = False
+            matched = self._match(event)
+            try:
+                target = event._fields["target"]
+            except KeyError:
+                target = None  # somebody deleted it
+            if target:
+                matched = self._targeted(event, matched)
+            delivery = Delivery()
+            delivery.event = event
+            delivery._called = matched
+        else:
+            delivery = unfinished
+            matched = delivery._called[delivery._next :]
         # Asked once: a callback may come to observe the deliveries.
         timed = bool(self._watchers)
         for subscriber in matched:
@@ -312,30 +333,51 @@ class Dispatcher:
                             answer(event, subscriber, result)
             except (Exception, asyncio.CancelledError) as error:
                 delivery.note(subscriber, self._failed(event, subscriber, error))
+            except BaseException as error:
+                self._interrupted(delivery, subscriber, error, turn)
+                raise
             if timed:
                 delivery.stop_clock(subscriber)
             if event._stopped:
                 delivery.stopped_by = subscriber
                 break
+            if turn is not None and turn.limited and monotonic() >= turn.end and subscriber is not matched[-1]:
+                self._put_off(delivery, subscriber, turn)
+                return delivery
         if self._watchers:
             self.deliveries.on_next(delivery)
         return delivery
 
-    async def dispatch_async(self, event: Event, answer: Answer | None = None) -> Delivery:
-        """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop."""
-        event._stopped = False
-        matched = self._match(event)
-        try:
-            target = event._fields["target"]
-        except KeyError:
-            target = None  # somebody deleted it
-        if target:
-            matched = self._targeted(event, matched)
-        delivery = Delivery()
-        delivery.event = event
-        delivery._called = matched
+    async def dispatch_async(  # noqa: C901 - as above
+        self,
+        event: Event,
+        answer: Answer | None = None,
+        turn: Turn | None = None,
+        unfinished: Delivery | None = None,
+    ) -> Delivery:
+        """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop.
+
+        When the turn is over, the loop's other tasks run before the next callback. If the task of the turn is
+        cancelled, the callback under way is cancelled, and the delivery handed back.
+        """
+        if unfinished is None:
+            event._stopped = False
+            matched = self._match(event)
+            try:
+                target = event._fields["target"]
+            except KeyError:
+                target = None  # somebody deleted it
+            if target:
+                matched = self._targeted(event, matched)
+            delivery = Delivery()
+            delivery.event = event
+            delivery._called = matched
+        else:
+            delivery = unfinished
+            matched = delivery._called[delivery._next :]
         # Asked once: a callback may come to observe the deliveries.
         timed = bool(self._watchers)
+        is_cancelled = False
         for subscriber in matched:
             if subscriber._detour:
                 self._hand_over(delivery, subscriber, answer)
@@ -346,25 +388,88 @@ class Dispatcher:
                 result: Any = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
                     if is_pending(result):
+                        if type(result) is CoroutineType and turn is not None and turn.is_cancelled():
+                            # By a callback before. A task would be cancelled before it has begun.
+                            discard(cast("Any", result))
+                            self._put_off(delivery, subscriber, turn, is_called=False)
+                            raise _Cancelled
                         # A task of its own gives the coroutine the subscriber's context.
-                        task = asyncio.create_task(coroutine_of(result), context=self._awaiting_context(subscriber))
-                        result = await task
+                        awaited = coroutine_of(cast("Any", result))
+                        task = asyncio.create_task(awaited, context=self._awaiting_context(subscriber))
+                        try:
+                            result = await task
+                        finally:
+                            is_cancelled = turn is not None and turn.is_cancelled()
                     if result is not None:
                         delivery.note(subscriber, result)
                         if answer is not None:
                             answer(event, subscriber, result)
+            except _Cancelled:
+                raise asyncio.CancelledError from None
             except (Exception, asyncio.CancelledError) as error:
-                if isinstance(error, asyncio.CancelledError) and _is_cancelled_itself():
+                if isinstance(error, asyncio.CancelledError) and turn is None and _is_cancelled_itself():
+                    raise
+                if isinstance(error, asyncio.CancelledError) and is_cancelled:
+                    self._interrupted(delivery, subscriber, error, turn)
                     raise
                 delivery.note(subscriber, self._failed(event, subscriber, error))
+            except BaseException as error:
+                self._interrupted(delivery, subscriber, error, turn)
+                raise
             if timed:
                 delivery.stop_clock(subscriber)
             if event._stopped:
                 delivery.stopped_by = subscriber
+            if is_cancelled:
+                # The callback has swallowed it.
+                self._put_off(delivery, subscriber, turn)
+                raise asyncio.CancelledError
+            if event._stopped:
                 break
+            if turn is not None and monotonic() >= turn.end and subscriber is not matched[-1]:
+                try:
+                    await turn.give_way()
+                except BaseException:
+                    self._put_off(delivery, subscriber, turn)
+                    raise
         if self._watchers:
             self.deliveries.on_next(delivery)
         return delivery
+
+    def undelivered(self, event: Event) -> Delivery:
+        """The delivery of an event that no subscriber has got yet, for `dispatch(unfinished=…)`."""
+        event._stopped = False
+        matched = self._match(event)
+        target = event.get("target")
+        delivery = Delivery()
+        delivery.event = event
+        delivery._called = self._targeted(event, matched) if target else matched
+        return delivery
+
+    def _interrupted(
+        self, delivery: Delivery, subscriber: Subscriber, raised: BaseException, turn: Turn | None
+    ) -> None:
+        """A callback was ended by what ends its context, too; the later ones get the event from the next context."""
+        error = as_exception(raised)
+        delivery.note(subscriber, Failed(error))
+        if delivery.event._stopped:
+            delivery.stopped_by = subscriber
+        self._put_off(delivery, subscriber, turn)
+        # Not a coroutine that is thrown away with its loop: it runs in a finalizer.
+        if not isinstance(raised, GeneratorExit):
+            name = type(raised).__name__
+            logger.warning("%s ended %s in event %s.", name, subscriber, delivery.event.topic)
+            self.errors.on_next(Outcome(subscriber, error=error))
+
+    def _put_off(self, delivery: Delivery, subscriber: Subscriber, turn: Turn | None, is_called: bool = True) -> None:
+        """Hand back a delivery that has come as far as `subscriber`, unless it is over."""
+        if turn is None:
+            return
+        delivery._next = delivery._called.index(subscriber) + is_called
+        if delivery.stopped_by is None and delivery._next < len(delivery._called):
+            turn.hand_back(delivery)
+        elif self._watchers:
+            self.deliveries.on_next(delivery)
 
     @property
     def awaits_us(self) -> bool:

@@ -6,7 +6,10 @@ on the running asyncio loop. All of them claim the hub first and release it at t
 there is never more than one.
 
 Coroutine callbacks run on the loop of `run`; the other contexts make a private loop when the first
-one comes, and close it when they end.
+one comes, keep it running while they wait, and close it when they end (`private_loop`).
+
+An event that a context cannot finish, since it is cancelled or interrupted or its turn is over, is put
+back into the inbox, and goes on at the next subscriber before anything else (`turn`).
 """
 
 from __future__ import annotations
@@ -14,9 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from contextvars import Context
-from functools import partial
 from threading import Condition, Lock, Thread, current_thread, get_ident
 from threading import Event as Flag
 from time import monotonic
@@ -24,32 +25,40 @@ from typing import Any, Protocol
 
 from reactivex.disposable import Disposable
 
+from rxhub.delivery import Delivery
 from rxhub.errors import AlreadyHandled, HubClosed
 from rxhub.event import Event
-from rxhub.inbox import Inbox
+from rxhub.inbox import Action, Inbox
+from rxhub.private_loop import PrivateLoop
+from rxhub.turn import Turn
 
 __all__ = ["FAREWELL", "PATIENCE", "Handler", "Handling", "Invoke", "start_no_more"]
 
 Invoke = Callable[[Callable[[], None]], Any]
 """Brings a function to a host application's main loop, as `maya.utils.executeDeferred` does."""
 
+Run = Callable[[Coroutine[Any, Any, Any], Context], Any]
+"""Runs a coroutine in a context to its end, and returns its result."""
+
 PATIENCE = 5.0
 """Seconds for which ending a context waits for the event under way: it may wait for us in turn."""
 
 FAREWELL = "ftrack.meta.disconnected"
 _BATCH = 256
+# Seconds after which a host's main loop runs the private loop again: with tasks on it, and without.
+_SOON_S, _SOME_TIME_S = 0.02, 0.25
 
 logger = logging.getLogger("rxhub")
 
 
 class Handler(Protocol):
-    """What is done with one event."""
+    """What is done with one event, or with the delivery of one that was handed back."""
 
-    def handle(self, event: Event, run: Callable[[Coroutine[Any, Any, Any], Context], Any]) -> None:
+    def handle(self, item: Event | Delivery, run: Run, turn: Turn) -> None:
         """Handle it here; `run` runs a coroutine to its end."""
         ...
 
-    async def handle_async(self, event: Event) -> None:
+    async def handle_async(self, item: Event | Delivery, turn: Turn) -> None:
         """Handle it on the running loop."""
         ...
 
@@ -71,7 +80,8 @@ class Handling:
         self._claimed_by = ""
         self._leaving = 0
         self._thread: int | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._private = PrivateLoop()
+        self._turn = Turn(self._hand_back)
 
     @property
     def claimed_by(self) -> str:
@@ -96,7 +106,7 @@ class Handling:
                     left = None if deadline is None else deadline - monotonic()
                     if left is not None and left <= 0:
                         return
-                    self._inbox.wait(left)
+                    self._private.wait(self._inbox, left)
                     continue
                 # Who else publishes under this topic ends nothing.
                 farewell = self._inbox.own and isinstance(item, Event) and item.topic == FAREWELL
@@ -140,13 +150,12 @@ class Handling:
                     )
 
         def loop() -> None:
-            if invoke is None:
-                self._thread = get_ident()
-                batch = partial(self._batch, stopped)
-            else:
-                batch = partial(self._invoked, invoke, stopped)
             try:
-                self._serve(stopped, batch)
+                if invoke is None:
+                    self._thread = get_ident()
+                    self._serve(stopped)
+                else:
+                    self._serve_by(invoke, stopped)
             except BaseException as error:
                 name = type(error).__name__
                 logger.critical("start() handles no more, since %s ended its thread.", name, exc_info=error)
@@ -164,34 +173,21 @@ class Handling:
     async def run(self) -> None:
         """Handle on the running loop until cancelled or closed."""
         self._claim("run()")
-        inbox, loop, rung = self._inbox, asyncio.get_running_loop(), asyncio.Event()
-        ready = 0
-
-        def ring() -> None:
-            # A loop that was closed with this task in it does not concern who publishes.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(rung.set)
-
+        inbox = self._inbox
+        task = asyncio.current_task()
+        turn = Turn(self._hand_back, 0 if task is None else task.cancelling())
+        turn.begin()
         try:
             while inbox.open:
                 item = inbox.take()
-                if item is not None:
-                    await self._do_async(item)
-                    ready += 1
-                    if ready % _BATCH == 0:
-                        await asyncio.sleep(0)
+                if item is None:
+                    await inbox.wait_async()
+                    turn.begin()
                     continue
-                rung.clear()
-                inbox.bell = ring
-                # Looked at again, since something may have come before the bell hung. Not wait_for, which
-                # in Python 3.11 loses a cancellation that comes together with the bell.
-                if not inbox.ready:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(inbox.due_in()):
-                            await rung.wait()
-                inbox.bell = None
+                await self._do_async(item, turn)
+                if monotonic() >= turn.end:
+                    await turn.give_way()
         finally:
-            inbox.bell = None
             self._release()
 
     def join(self, timeout: float | None) -> bool:
@@ -201,10 +197,9 @@ class Handling:
 
     def reset(self) -> None:
         """Forget the context; for a child process, where its thread is gone."""
-        if self._loop is not None:
-            _of_the_parent.append(self._loop)
+        self._private.forked()
         self._changed = Condition()
-        self._claimed_by, self._thread, self._loop, self._leaving = "", None, None, 0
+        self._claimed_by, self._thread, self._leaving = "", None, 0
 
     def _claim(self, name: str, here: bool = True) -> None:
         with self._changed:
@@ -217,12 +212,11 @@ class Handling:
                 )
             self._claimed_by = name
             self._thread = get_ident() if here else None
+            self._turn = Turn(self._hand_back)
 
     def _release(self) -> None:
-        loop, self._loop = self._loop, None
         try:
-            if loop is not None:
-                _close_loop(loop)
+            self._private.close()
         finally:
             with self._changed:
                 self._claimed_by, self._thread = "", None
@@ -235,25 +229,45 @@ class Handling:
                     self._leaving -= 1
                     self._changed.notify_all()
 
-    def _serve(self, stopped: Flag, batch: Callable[[], None]) -> None:
+    def _serve(self, stopped: Flag) -> None:
+        """Handle in this thread until stopped."""
         while self._inbox.open and not stopped.is_set():
-            batch()
-            if not stopped.is_set():
+            item = self._inbox.take()
+            if item is None:
+                self._private.wait(self._inbox, None)
+            else:
+                self._do(item)
+
+    def _serve_by(self, invoke: Invoke, stopped: Flag) -> None:
+        """Have a host handle, batch by batch, until stopped."""
+        while self._inbox.open and not stopped.is_set():
+            self._invoked(invoke, stopped)
+            if stopped.is_set():
+                return
+            if not self._private.made:
                 self._inbox.wait(None)
+            else:
+                # What the loop waits for, its host cannot see.
+                self._inbox.wait(_SOON_S if self._private.busy else _SOME_TIME_S)
 
     def _batch(self, stopped: Flag) -> None:
         """Handle what is ready; a long queue in pieces, so that a host's main loop gets its turns."""
+        turn = self._turn
+        turn.begin()
         for _ in range(_BATCH):
             if stopped.is_set():
-                return
+                break
             item = self._inbox.take()
             if item is None:
-                return
-            self._do(item)
+                break
+            self._step(item)
+            if monotonic() >= turn.end:
+                break
+        self._private.turn()
 
     def _invoked(self, invoke: Invoke, stopped: Flag) -> None:
         """Have the host run one batch, and wait for its end: batches never overlap."""
-        if not self._inbox.ready:
+        if not self._inbox.ready and not self._private.made:
             return
         done = Flag()
         # Taken once: by the batch when it begins, or by us to give it up.
@@ -280,31 +294,47 @@ class Handling:
             if over and beginning.acquire(blocking=False):
                 return
 
-    def _do(self, item: Event | Callable[[], None]) -> None:
+    def _do(self, item: Event | Action | Delivery) -> None:
+        """Handle one item to its end; the tasks of the private loop have their turns meanwhile."""
+        rest: Event | Action | Delivery | None = item
+        while rest is not None:
+            self._step(rest)
+            if not self._turn.limited or monotonic() < self._turn.end:
+                return
+            self._private.turn()
+            self._turn.begin()
+            rest = self._inbox.take_unfinished()
+
+    def _step(self, item: Event | Action | Delivery) -> None:
+        """Handle one item as far as its turn goes."""
         try:
-            if isinstance(item, Event):
-                self._handler.handle(item, self._run_coroutine)
-            else:
+            if isinstance(item, Action):
                 item()
+            else:
+                self._handler.handle(item, self._run_coroutine, self._turn)
         except Exception as error:
             _log(item, error)
 
-    async def _do_async(self, item: Event | Callable[[], None]) -> None:
-        if not isinstance(item, Event):
-            self._do(item)
-            return
+    async def _do_async(self, item: Event | Action | Delivery, turn: Turn) -> None:
         try:
-            await self._handler.handle_async(item)
+            if isinstance(item, Action):
+                item()
+            else:
+                await self._handler.handle_async(item, turn)
         except Exception as error:
             _log(item, error)
+
+    def _hand_back(self, delivery: Delivery) -> None:
+        if not self._inbox.put_back(delivery):
+            logger.warning("The hub was closed before all subscribers had got event %s.", delivery.event.topic)
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-            return self._loop.run_until_complete(self._loop.create_task(coroutine, context=context))
+            if not self._private.made:
+                self._turn.begin()
+            return self._private.run(coroutine, context)
         coroutine.close()
         raise RuntimeError(
             f"{self._claimed_by} runs inside an asyncio loop and cannot run a coroutine callback there. "
@@ -312,16 +342,13 @@ class Handling:
         )
 
 
-def _log(item: Event | Callable[[], None], error: Exception) -> None:
-    if isinstance(item, Event):
-        logger.error("Event %r could not be handled: %s", item.get("topic"), error, exc_info=error)
-    else:
+def _log(item: Event | Action | Delivery, error: Exception) -> None:
+    if isinstance(item, Action):
         logger.error("An action on hub.scheduler failed: %s", error, exc_info=error)
+        return
+    event = item if isinstance(item, Event) else item.event
+    logger.error("Event %r could not be handled: %s", event.get("topic"), error, exc_info=error)
 
-
-# Loops that a fork has copied. Were one closed here, as its finalizer does, the parent's loop would
-# lose its wake-up: both share one epoll set.
-_of_the_parent: list[asyncio.AbstractEventLoop] = []
 
 _exiting = False
 
@@ -330,16 +357,3 @@ def start_no_more() -> None:
     """From now on no thread is started: the interpreter is exiting."""
     global _exiting
     _exiting = True
-
-
-def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """End what callbacks left running on a private loop, and close it."""
-    try:
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        loop.close()

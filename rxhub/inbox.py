@@ -7,13 +7,16 @@ events alone: an action is somebody's own and is never dropped.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from itertools import count
 from threading import TIMEOUT_MAX, Condition
 from time import monotonic
 
+from rxhub.delivery import Delivery
 from rxhub.event import Event
 
 __all__ = ["POLICIES", "Action", "Inbox"]
@@ -85,6 +88,7 @@ class Inbox:
         self.own = False
         self.bell: Callable[[], object] | None = None
         self._waiting: deque[Event | Action | _Own] = deque()
+        self._unfinished: Delivery | None = None
         self._events = 0
         self._timers: list[tuple[float, int, Action]] = []
         self._many_timers = 64
@@ -173,11 +177,27 @@ class Inbox:
                 heappush(self._timers, (self.now() + delay, next(self._numbers), action))
                 self._ring()
 
-    def take(self) -> Event | Action | None:
+    def put_back(self, delivery: Delivery) -> bool:
+        """Add a delivery that some of its subscribers have not got yet, before all that waits; False if closed."""
+        with self._changed:
+            if not self._open:
+                return False
+            self._unfinished = delivery
+            self._ring()
+        return True
+
+    def take_unfinished(self) -> Delivery | None:
+        """The delivery that was put back, or None."""
+        delivery, self._unfinished = self._unfinished, None
+        return delivery
+
+    def take(self) -> Event | Action | Delivery | None:
         """The next that is ready, or None."""
-        if not self._waiting and not self._timers:
+        if not self._waiting and not self._timers and self._unfinished is None:
             return None
         with self._changed:
+            if self._unfinished is not None:
+                return self.take_unfinished()
             if self._timers and self._timers[0][0] <= self.now():
                 return heappop(self._timers)[2]
             if not self._waiting:
@@ -196,20 +216,54 @@ class Inbox:
     def wait(self, timeout: float | None) -> None:
         """Sleep until something may be ready, the inbox is closed, or `timeout` seconds have passed."""
         with self._changed:
-            if self._waiting or self._rung or not self._open:
-                self._rung = False
-                return
-            due = self.due_in()
-            if due is not None:
-                timeout = due if timeout is None else min(due, timeout)
+            timeout = self._sleep(timeout)
             if timeout is None or timeout > 0:
                 self._changed.wait(timeout and min(timeout, TIMEOUT_MAX))
             self._rung = False
 
+    async def wait_async(self, timeout: float | None = None) -> None:
+        """As `wait`, on the running loop."""
+        loop = asyncio.get_running_loop()
+        rung: asyncio.Future[None] = loop.create_future()
+
+        def answer() -> None:
+            if not rung.done():
+                rung.set_result(None)
+
+        def bell() -> None:
+            # A loop that was closed with this task in it does not concern who publishes.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(answer)
+
+        with self._changed:
+            timeout = self._sleep(timeout)
+            if timeout is not None and timeout <= 0:
+                self._rung = False
+                return
+            self.bell = bell
+        # Not wait_for, which in Python 3.11 loses a cancellation that comes together with the bell.
+        timer = None if timeout is None else loop.call_later(timeout, answer)
+        try:
+            await rung
+        finally:
+            self.bell = None
+            self._rung = False
+            if timer is not None:
+                timer.cancel()
+
+    def _sleep(self, timeout: float | None) -> float | None:
+        """For how many seconds one may sleep, at most `timeout`; None is without an end."""
+        if self._waiting or self._rung or not self._open or self._unfinished is not None:
+            return 0.0
+        due = self.due_in()
+        if due is None:
+            return timeout
+        return due if timeout is None else min(due, timeout)
+
     @property
     def ready(self) -> bool:
         """Whether `take` would give something."""
-        return bool(self._waiting) or not self._open or self.due_in() == 0
+        return bool(self._waiting) or self._unfinished is not None or not self._open or self.due_in() == 0
 
     def ring(self) -> None:
         """Wake whoever sleeps in `wait`."""
@@ -242,7 +296,8 @@ class Inbox:
         """Take nothing new, drop what waits, wake everybody; how many events were dropped."""
         with self._changed:
             self._open = False
-            lost, self._events = self._events, 0
+            lost, self._events = self._events + (self._unfinished is not None), 0
+            self._unfinished = None
             self._waiting.clear()
             self._timers.clear()
             self._ring()
@@ -253,7 +308,7 @@ class Inbox:
         self._changed = Condition()
         self._waiting.clear()
         self._timers.clear()
-        self._events, self._rung, self.bell = 0, False, None
+        self._events, self._rung, self.bell, self._unfinished = 0, False, None, None
 
     def _drop_oldest(self) -> None:
         for place in range(len(self._waiting)):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
-from contextvars import Context
+from collections.abc import Mapping
 from os import urandom
 from threading import Event as Flag
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rxhub.connection import Connection
-from rxhub.dispatcher import Dispatcher, Subscriber
+from rxhub.delivery import Delivery
+from rxhub.dispatcher import Dispatcher, Run, Subscriber
 from rxhub.event import Event
 from rxhub.handling import Handling
 from rxhub.hub.attaching import Attaching
@@ -28,6 +28,7 @@ from rxhub.pipeline import Pipeline
 from rxhub.publisher import Publisher, identity
 from rxhub.scheduler import HandlingScheduler
 from rxhub.text.printable import printable
+from rxhub.turn import Turn
 
 if TYPE_CHECKING:
     from rxhub.description import Description
@@ -148,15 +149,30 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
 
     # What handling does with one event (rxhub.handling.Handler)
 
-    def handle(self, event: Event, run: Callable[[Coroutine[Any, Any, Any], Context], Any]) -> None:
+    def handle(self, item: Event | Delivery, run: Run, turn: Turn) -> None:
         """Run one event through observers and subscribers; called by the handling context."""
-        self.events.on_next(event)
-        self._dispatcher.dispatch(event, self._publisher.answer, run)
+        if isinstance(item, Event):
+            self._show(item, turn)
+            self._dispatcher.dispatch(item, self._publisher.answer, run, turn)
+        else:
+            self._dispatcher.dispatch(item.event, self._publisher.answer, run, turn, item)
 
-    async def handle_async(self, event: Event) -> None:
+    async def handle_async(self, item: Event | Delivery, turn: Turn) -> None:
         """As `handle`, on the running loop; called by the handling context."""
-        self.events.on_next(event)
-        await self._dispatcher.dispatch_async(event, self._publisher.answer)
+        if isinstance(item, Event):
+            self._show(item, turn)
+            await self._dispatcher.dispatch_async(item, self._publisher.answer, turn)
+        else:
+            await self._dispatcher.dispatch_async(item.event, self._publisher.answer, turn, item)
+
+    def _show(self, event: Event, turn: Turn) -> None:
+        """Give the event to those who observe all events."""
+        try:
+            self.events.on_next(event)
+        except BaseException:
+            # Ctrl-C in an observer: the subscribers get the event from the next context.
+            turn.hand_back(self._dispatcher.undelivered(event))
+            raise
 
     # What the dispatcher tells
 

@@ -13,6 +13,7 @@ pipeline by `subscribe(…, scheduler=hub.scheduler)`. What a callback awaits, `
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from math import inf, isfinite
@@ -32,6 +33,7 @@ from rxhub.inbox import Inbox
 from rxhub.pipeline import Subscribable
 from rxhub.scheduler import HandlingScheduler
 from rxhub.testing.waiting import PassingReplies, PassingSubject, PassingSubscribable, Piped, refuse_to_sleep
+from rxhub.turn import Turn
 
 __all__ = ["VirtualHub", "virtual_hub"]
 
@@ -78,10 +80,12 @@ class _Handling(Handling):
         """As `drain`, on the running loop."""
         self._claim("aadvance()")
         handled = 0
+        task = asyncio.current_task()
+        turn = Turn(self._hand_back, 0 if task is None else task.cancelling())
         try:
             while (item := self._inbox.take()) is not None:
                 handled += isinstance(item, Event)
-                await self._do_async(item)
+                await self._do_async(item, turn)
         finally:
             self._release()
         return handled

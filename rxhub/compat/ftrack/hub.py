@@ -39,6 +39,7 @@ from rxhub.compat.ftrack.roll import Roll
 from rxhub.compat.ftrack.subscriber import Subscriber
 from rxhub.compat.ftrack.subscribing import Subscribing
 from rxhub.connection import Connection
+from rxhub.delivery import Delivery
 from rxhub.dispatcher import Run
 from rxhub.expression import Dialect
 from rxhub.expression.parser import parsed
@@ -47,6 +48,7 @@ from rxhub.inbox import Action
 from rxhub.publisher import REPLY
 from rxhub.state import ConnectionState, Phase
 from rxhub.transport.backoff import Backoff
+from rxhub.turn import Turn
 
 __all__ = ["EventHub", "ServerDetails", "SocketIoSession"]
 
@@ -106,6 +108,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         self._connected_at = 0.0
         self._processor_thread: ProcessorThread | None = None
         self._run: Run | None = None
+        self._turn: Turn | None = None
         Subscribing.__init__(self)
         rxhub.hub.EventHub.__init__(self, server_url, api_user, api_key, overflow="drop-oldest")
         self._event_queue = EventQueue(self._inbox)
@@ -339,19 +342,25 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
             if end is not None and monotonic() > end:
                 return
 
-    def handle(self, event: rxhub.event.Event, run: Run) -> None:
-        before, self._run = self._run, run
-        try:
-            self._handle(event)
-        finally:
-            self._run = before
-
-    async def handle_async(self, event: rxhub.event.Event) -> None:
-        if type(self)._handle is not EventHub._handle:
-            self._handle(event)
+    def handle(self, item: rxhub.event.Event | Delivery, run: Run, turn: Turn) -> None:
+        if not isinstance(item, rxhub.event.Event):
+            self._dispatcher.dispatch(item.event, self._answer, run, turn, item)
             return
-        self.events.on_next(event)
-        await self._dispatcher.dispatch_async(event, self._answer)
+        before, self._run, self._turn = (self._run, self._turn), run, turn
+        try:
+            self._handle(item)
+        finally:
+            self._run, self._turn = before
+
+    async def handle_async(self, item: rxhub.event.Event | Delivery, turn: Turn) -> None:
+        if not isinstance(item, rxhub.event.Event):
+            await self._dispatcher.dispatch_async(item.event, self._answer, turn, item)
+            return
+        if type(self)._handle is not EventHub._handle:
+            self._handle(item)
+            return
+        self._show(item, turn)
+        await self._dispatcher.dispatch_async(item, self._answer, turn)
 
     def _handle(self, event: Any, synchronous: bool = False) -> list[Any] | None:
         """Run an event through the subscribers; if `synchronous`, without replies.
@@ -367,8 +376,10 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
             except errors.ExpressionError:
                 self.logger.exception("Cannot handle event as failed to parse event target information: %s", event)
                 return None
+        # The turn is that of the event itself: what is handled in its callbacks runs to its end.
+        turn, self._turn = self._turn, None
         self.events.on_next(ours)
-        delivery = self._dispatcher.dispatch(ours, None if synchronous else self._answer, self._run)
+        delivery = self._dispatcher.dispatch(ours, None if synchronous else self._answer, self._run, turn)
         if delivery.stopped_by is not None:
             self.logger.debug(
                 "Subscriber %s stopped event %s. Will not process subsequent subscriber callbacks for this event.",
