@@ -13,6 +13,7 @@ __all__ = ["Account", "ask_for_streams", "storage_error"]
 
 _ANSWER_S: Final = 5.0
 _INBOX: Final = "_INBOX.rxhub"
+_STORAGE_FAULTS: Final = ("write error", "JetStream not enabled")
 
 
 class Account(NamedTuple):
@@ -43,6 +44,9 @@ def ask_for_streams(account: Account) -> None:
 def storage_error(account: Account) -> str:
     """Why the server cannot store messages.
 
+    Only failed writes and a JetStream that has shut itself down count: the health also complains of a stream that is
+    just being deleted.
+
     After a failed write a stream without replicas accepts no message and answers no publisher until its server is
     restarted. The server reports that in its health alone (nats-server: `setWriteErrLocked`, `/healthz`).
 
@@ -58,9 +62,10 @@ def storage_error(account: Account) -> str:
     answer = _request(account, "$SYS.REQ.SERVER.PING.HEALTHZ")
     try:
         health = json.loads(answer)["data"]
-        return "" if health["status"] == "ok" else str(health.get("error") or health["status"])
+        error = "" if health["status"] == "ok" else str(health.get("error"))
     except (ValueError, LookupError, TypeError, AttributeError):
         raise OSError(f"the server's health is not readable: {answer[:200]!r}") from None
+    return error if any(fault in error for fault in _STORAGE_FAULTS) else ""
 
 
 def _request(account: Account, subject: str) -> bytes:

@@ -241,3 +241,21 @@ def test_a_server_that_never_listens_is_given_up(tmp_path: Path, monkeypatch: py
 def test_the_program_is_found_without_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert find().name == "nats-server"
+
+
+def test_a_server_whose_streams_come_and_go_is_not_restarted(tmp_path: Path) -> None:
+    with store(tmp_path) as server:
+        first = server.pid
+
+        async def come_and_go() -> None:
+            client = await nats.connect(server.url, user=server.user, password=server.password)
+            stream = client.jetstream()
+            ended = asyncio.get_running_loop().time() + 3.0
+            while asyncio.get_running_loop().time() < ended:
+                await stream.add_stream(name="brief", subjects=["brief.>"])
+                await stream.publish("brief.event", b"text")
+                await stream.delete_stream("brief")
+            await client.close()
+
+        asyncio.run(come_and_go())
+        assert server.pid == first and server.trouble == ""
