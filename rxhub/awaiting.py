@@ -12,22 +12,43 @@ anything.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from reactivex import ConnectableObservable, Observable, abc
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
+from reactivex.scheduler import TimeoutScheduler
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
-__all__ = ["Awaitable", "Composed"]
+from rxhub.errors import NotHandled
+from rxhub.presence import Presence, Vigil, not_handled
+
+__all__ = ["Awaitable", "Composed", "waiting_on"]
 
 _T_co = TypeVar("_T_co", covariant=True)
 
+_A = TypeVar("_A", bound="Awaitable[Any]")
+
 _NOTHING: Any = object()
+_NO_VIGIL = nullcontext()
+
+PATIENCE_S = 0.1
+"""Seconds for what needs no handling: operators may bring it on a scheduler, such as what `merge` adds."""
+
+
+def waiting_on(observable: _A, presence: Presence) -> _A:
+    """Have those who wait for the observable, or for what is piped from it, told when nobody handles its hub."""
+    observable._presence = presence  # pyright: ignore[reportPrivateUsage]
+    return observable
 
 
 class Awaitable(Observable[_T_co]):
     """An observable that any loop can await, as it can what is piped from it."""
+
+    _presence: Presence | None = None
 
     def __await__(self) -> Generator[Any, None, _T_co]:
         """Wait for the end, on the running asyncio loop.
@@ -40,6 +61,7 @@ class Awaitable(Observable[_T_co]):
 
         Raises:
             SequenceContainsNoElementsError: if it completes without a value.
+            NotHandled: if it is a hub's, and nobody handles the hub, or nobody does any more.
             Exception: the error that the observable ends with.
         """
         loop = asyncio.get_running_loop()
@@ -60,11 +82,78 @@ class Awaitable(Observable[_T_co]):
         def complete() -> None:
             _wake(loop, ended)
 
+        def vain() -> None:
+            if not ended.done():
+                fail(not_handled("await"))
+
         subscription = self.subscribe(keep, fail, complete, scheduler=AsyncIOThreadSafeScheduler(loop))
+        presence = self._presence
         try:
-            yield from ended
+            with _NO_VIGIL if presence is None or ended.done() else Vigil(presence, loop, vain, PATIENCE_S):
+                yield from ended
         finally:
             subscription.dispose()
+        if failure is not None:
+            raise failure
+        if last is _NOTHING:
+            raise SequenceContainsNoElementsError
+        return cast("_T_co", last)
+
+    def run(self, scheduler: abc.SchedulerBase | None = None) -> _T_co:
+        """Wait for the end, in this thread.
+
+        Args:
+            scheduler: for operators that have none; each timer is a thread of its own if it is not given.
+
+        Returns:
+            The last value before the completion.
+
+        Raises:
+            SequenceContainsNoElementsError: if it completes without a value.
+            NotHandled: if it is a hub's, and nobody handles the hub, nobody does any more, or this thread does.
+            Exception: the error that the observable ends with.
+        """
+        presence = self._presence
+        if presence is None:
+            return super().run(scheduler)
+        bell = threading.Event()
+        is_over = False
+        last: Any = _NOTHING
+        failure: Exception | None = None
+
+        def keep(value: _T_co) -> None:
+            nonlocal last
+            last = value
+
+        def fail(error: Exception) -> None:
+            nonlocal failure
+            failure = error
+            complete()
+
+        def complete() -> None:
+            nonlocal is_over
+            is_over = True
+            bell.set()
+
+        scheduler = scheduler or TimeoutScheduler.singleton()
+        patient_until = monotonic() + PATIENCE_S
+        with self.subscribe(keep, fail, complete, scheduler=scheduler), presence.watch(bell.set):
+            while True:
+                bell.clear()
+                left = presence.absent_in()
+                # Asked last: the end of the observable comes before that of the handling.
+                if is_over:
+                    break
+                if presence.here:
+                    raise NotHandled(
+                        "run() would wait for ever for what this thread handles: subscribe to the observable, "
+                        "await it, or call run() in another thread."
+                    )
+                if left is not None:
+                    left = max(left, patient_until - monotonic())
+                    if left <= 0:
+                        raise not_handled("run()")
+                bell.wait(left)
         if failure is not None:
             raise failure
         if last is _NOTHING:
@@ -100,7 +189,7 @@ class Awaitable(Observable[_T_co]):
 
     def _composed(self, source: Observable[Any]) -> Observable[Any]:
         """The plain observable that operators have made of this."""
-        return Composed(source)
+        return Composed(source, self._presence)
 
     def __iter__(self) -> Iterator[Any]:
         """Refuse at once, instead of looping for ever.
@@ -119,11 +208,13 @@ class Composed(Awaitable[_T_co]):
 
     Args:
         source: the other observable.
+        presence: of the hub whose events come through it, if it is a hub's.
     """
 
-    def __init__(self, source: Observable[_T_co]) -> None:
+    def __init__(self, source: Observable[_T_co], presence: Presence | None = None) -> None:
         super().__init__()
         self._source = source
+        self._presence = presence
 
     def subscribe(
         self,
@@ -146,6 +237,7 @@ class _Connectable(Awaitable[Any], ConnectableObservable[Any]):
     def __init__(self, origin: Awaitable[Any], source: ConnectableObservable[Any]) -> None:
         super().__init__(source.source, source.subject)
         self._composed = origin._composed
+        self._presence = origin._presence
         # Which of them is connected, the source alone knows.
         self.connect = source.connect
 

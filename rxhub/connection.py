@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 from weakref import finalize, ref
 
-from reactivex import Observable, abc
+from reactivex import abc
 from reactivex.disposable import CompositeDisposable
 
 from rxhub.awaiting import Awaitable
@@ -179,7 +179,7 @@ class Connection:
         self._inbox.retry()
         return self._inbox.wait_for_room(handled)
 
-    def states(self) -> Observable[ConnectionState]:
+    def states(self) -> Awaitable[ConnectionState]:
         """The state, beginning with the present one, each once."""
 
         def subscribe(

@@ -29,6 +29,7 @@ from rxhub.delivery import Delivery
 from rxhub.errors import AlreadyHandled, HubClosed
 from rxhub.event import Event
 from rxhub.inbox import Action, Inbox
+from rxhub.presence import PAUSE_S
 from rxhub.private_loop import PrivateLoop
 from rxhub.turn import Turn
 
@@ -79,6 +80,9 @@ class Handling:
         self._changed = Condition()
         self._claimed_by = ""
         self._leaving = 0
+        self._pause = 0.0
+        self._expected_until = 0.0
+        self._watching: dict[object, Callable[[], object]] = {}
         self._thread: int | None = None
         self._private = PrivateLoop()
         self._turn = Turn(self._hand_back)
@@ -93,12 +97,29 @@ class Handling:
         """Whether this thread handles the hub."""
         return self._thread == get_ident()
 
+    def absent_in(self) -> float | None:
+        """Seconds until the hub counts as handled by nobody; None while somebody handles it.
+
+        Whoever calls `wait(duration)` or `drain()` calls it again and again, and so counts as there for a second more.
+        """
+        return None if self.claimed_by else max(0.0, self._expected_until - monotonic())
+
+    def watch(self, tell: Callable[[], object]) -> Disposable:
+        """Have `tell` called, in any thread, whenever a context has ended."""
+        key = object()
+        self._watching[key] = tell
+
+        def leave() -> None:
+            self._watching.pop(key, None)
+
+        return Disposable(leave)
+
     def wait(self, duration: float | None) -> None:
         """Handle events as they come, until `duration` seconds have passed, the farewell event or the close."""
         if duration is not None and not duration > float("-inf"):
             raise ValueError(f"A duration is a number of seconds, but {duration!r} was given.")
         deadline = None if duration is None else monotonic() + duration
-        self._claim("wait()")
+        self._claim("wait()", pause=0.0 if duration is None else PAUSE_S)
         try:
             while self._inbox.open:
                 item = self._inbox.take()
@@ -120,7 +141,7 @@ class Handling:
 
     def drain(self) -> int:
         """Handle what waits, and what that brings about, until nothing is ready; how many events it was."""
-        self._claim("drain()")
+        self._claim("drain()", pause=PAUSE_S)
         handled = 0
         try:
             while (item := self._inbox.take()) is not None:
@@ -199,9 +220,10 @@ class Handling:
         """Forget the context; for a child process, where its thread is gone."""
         self._private.forked()
         self._changed = Condition()
-        self._claimed_by, self._thread, self._leaving = "", None, 0
+        self._claimed_by, self._thread, self._leaving, self._expected_until = "", None, 0, 0.0
+        self._watching.clear()
 
-    def _claim(self, name: str, here: bool = True) -> None:
+    def _claim(self, name: str, here: bool = True, pause: float = 0.0) -> None:
         with self._changed:
             if not self._inbox.open:
                 raise HubClosed("The hub was closed; it handles nothing any more.")
@@ -213,12 +235,14 @@ class Handling:
             self._claimed_by = name
             self._thread = get_ident() if here else None
             self._turn = Turn(self._hand_back)
+            self._pause = pause
 
     def _release(self) -> None:
         try:
             self._private.close()
         finally:
             with self._changed:
+                self._expected_until = monotonic() + self._pause if self._pause else 0.0
                 self._claimed_by, self._thread = "", None
                 self._leaving += 1
             try:
@@ -228,6 +252,9 @@ class Handling:
                 with self._changed:
                     self._leaving -= 1
                     self._changed.notify_all()
+                # After the end of a closed hub, which is the better answer.
+                for tell in (*self._watching.values(),):
+                    tell()
 
     def _serve(self, stopped: Flag) -> None:
         """Handle in this thread until stopped."""

@@ -15,7 +15,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
 
-from rxhub.awaiting import Awaitable
+from rxhub.awaiting import Awaitable, waiting_on
 from rxhub.connection import Connection
 from rxhub.dispatcher import Dispatcher, Subscriber
 from rxhub.errors import (
@@ -31,6 +31,7 @@ from rxhub.errors import (
 from rxhub.event import Event
 from rxhub.handling import Handling
 from rxhub.inbox import Action, Inbox
+from rxhub.presence import Vigil, not_handled
 from rxhub.replies import Replies, address
 from rxhub.scheduler import HandlingScheduler
 from rxhub.subject import Subject
@@ -168,7 +169,7 @@ class Publisher:
             sent.add_done_callback(refused)
             return waiting
 
-        return _Replies(subscribe, event.topic, timeout, self._handling)
+        return waiting_on(_Replies(subscribe, event.topic, timeout, self._handling), self._handling)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
         """The first reply, as `EventHub.ask` says."""
@@ -196,7 +197,15 @@ class Publisher:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(resolve, event)
 
-        with self._listen(event.id, reply, own_end=True):
+        def closed() -> None:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(resolve, HubClosed(f"The hub was closed before {event.topic} was answered."))
+
+        with (
+            self._listen(event.id, reply, own_end=True),
+            self._connection.changes.subscribe(on_completed=closed),
+            Vigil(self._handling, loop, lambda: resolve(not_handled("ask"))),
+        ):
             waiting = asyncio.timeout(timeout)
             try:
                 async with waiting:
@@ -224,11 +233,8 @@ class Publisher:
 
     def check_handled(self, what: str) -> None:
         """Raise NotHandled if nobody handles the hub, so that `what` would wait for ever."""
-        if not self._handling.claimed_by:
-            raise NotHandled(
-                f"{what} would wait for ever, since nobody handles the hub: call hub.start(), use "
-                "`async with hub`, or run hub.wait() or `await hub.run()` elsewhere."
-            )
+        if self._handling.absent_in() == 0:
+            raise not_handled(what)
 
     def forked(self) -> None:
         """Forget who waits for replies; for a child process."""

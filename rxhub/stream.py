@@ -13,8 +13,8 @@ from weakref import WeakMethod, finalize
 from reactivex import Observable
 from reactivex.abc import DisposableBase
 
-from rxhub.errors import NotHandled
 from rxhub.event import Event
+from rxhub.presence import Presence, Vigil, not_handled
 
 __all__ = ["EventStream"]
 
@@ -31,18 +31,18 @@ class EventStream:
     Args:
         source: what is iterated over.
         capacity: how many events wait at most.
-        handled: tells whether anybody handles the hub.
+        presence: who handles the hub.
 
     Attributes:
         dropped: how many events were lost to a full buffer so far.
     """
 
-    def __init__(self, source: Observable[Event], capacity: int, handled: Callable[[], bool]) -> None:
+    def __init__(self, source: Observable[Event], capacity: int, presence: Presence) -> None:
         if capacity < 1:
             raise ValueError(f"A stream needs a capacity of at least 1, but {capacity} was given.")
         self.dropped = 0
         self._buffer: deque[Event] = deque(maxlen=capacity)
-        self._handled = handled
+        self._presence = presence
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
         self._ended = False
         self._error: Exception | None = None
@@ -60,7 +60,8 @@ class EventStream:
 
         Raises:
             StopAsyncIteration: if the stream or the hub was closed, and nothing is left in the buffer.
-            NotHandled: if it would wait, but nobody handles the hub.
+            NotHandled: if it would wait, but nobody handles the hub, or nobody does any more. The stream stays
+                subscribed: it can be read on when the hub is handled again.
             RuntimeError: if another task waits for the next one already.
         """
         while not self._buffer:
@@ -68,19 +69,20 @@ class EventStream:
                 raise self._error
             if self._ended:
                 raise StopAsyncIteration
-            if not self._handled():
-                raise NotHandled(
-                    "The stream would wait for ever, since nobody handles the hub: use `async with hub`, "
-                    "call hub.start(), or run `await hub.run()` in a task."
-                )
             if self._waiter is not None and not self._waiter[1].done():
                 raise RuntimeError("Another task waits for the next event of this stream: each task needs its own.")
             loop = asyncio.get_running_loop()
             waiter: asyncio.Future[None] = loop.create_future()
             self._waiter = (loop, waiter)
+
+            def vain(waiter: asyncio.Future[None] = waiter) -> None:
+                if not waiter.done():
+                    waiter.set_exception(not_handled("The stream"))
+
             # Looked at again, since an event may have come before the waiter stood there.
             if not self._buffer and not self._ended:
-                await waiter
+                with Vigil(self._presence, loop, vain):
+                    await waiter
         return self._buffer.popleft()
 
     async def __aenter__(self) -> Self:

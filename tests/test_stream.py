@@ -8,6 +8,7 @@ import weakref
 from typing import Any
 
 import pytest
+from reactivex.disposable import Disposable
 
 from rxhub import Event, EventHub, Subject
 from rxhub.errors import ExpressionError, HubClosed, NotHandled
@@ -18,7 +19,22 @@ pytestmark = pytest.mark.filterwarnings("ignore::rxhub.errors.NotHandledWarning"
 
 
 def stream(source: Subject[Event], capacity: int = 10, handled: bool = True) -> EventStream:
-    return EventStream(source, capacity, lambda: handled)
+    return EventStream(source, capacity, Present(handled))
+
+
+class Present:
+    """A hub that is handled for good, or never."""
+
+    here = False
+
+    def __init__(self, handled: bool) -> None:
+        self._handled = handled
+
+    def absent_in(self) -> float | None:
+        return None if self._handled else 0.0
+
+    def watch(self, tell: object) -> Disposable:
+        return Disposable()
 
 
 async def read(events: EventStream, count: int) -> list[Any]:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from reactivex import Observable
 
+from rxhub.awaiting import waiting_on
 from rxhub.errors import HubClosed, HubConnectionError, NotFoundError
 from rxhub.event import Event
 from rxhub.handling import FAREWELL
@@ -46,7 +47,7 @@ class Connecting(Parts):
     @property
     def state(self) -> Observable[ConnectionState]:
         """The state of the connection, beginning with the present one."""
-        return self._link.states()
+        return waiting_on(self._link.states(), self._handling)
 
     @property
     def announced(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from rxhub.awaiting import waiting_on
 from rxhub.expression import parse
 from rxhub.hub.parts import Parts
 from rxhub.transport import durable
@@ -57,7 +58,7 @@ class History(Parts):
         from rxhub.replay import Replay
 
         self._publisher.check_open()
-        return Replay(
+        replay = Replay(
             self._link,
             durable(self._link.transport, "hub.replay"),
             self._inbox,
@@ -69,6 +70,7 @@ class History(Parts):
             speed,
             follow,
         )
+        return waiting_on(replay, self._handling)
 
     def streams(self) -> tuple[StreamState, ...]:
         """The streams that there are where the hub is connected, with what they hold and who works on them.

@@ -9,6 +9,7 @@ from threading import Event as Flag
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from rxhub.awaiting import waiting_on
 from rxhub.connection import Connection
 from rxhub.delivery import Delivery
 from rxhub.dispatcher import Dispatcher, Run, Subscriber
@@ -101,7 +102,9 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
         self._plugins = None
         self._bridges = {}
         self._processings = set()
-        self.events = OwnedSubject(serialize=True)
+        self.events = waiting_on(OwnedSubject[Event](serialize=True), self._handling)
+        for observable in (self._dispatcher.deliveries, self._dispatcher.errors):
+            waiting_on(observable, self._handling)
         self.scheduler = self._Scheduler(self._inbox)
         self._publisher = Publisher(
             self.id, api_user, self._link, self._inbox, self._handling, self._dispatcher, self.scheduler

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reactivex import Observable, abc
 
+from rxhub.awaiting import waiting_on
 from rxhub.delivery import Delivery, Outcome
 from rxhub.dispatcher import Callback, Subscriber
 from rxhub.errors import NotFoundError
@@ -96,7 +97,7 @@ class Subscribing(Parts):
             HubClosed: if the hub was closed.
         """
         self._publisher.check_open()
-        return Subscribable(self._dispatcher, subscription, priority)
+        return waiting_on(Subscribable(self._dispatcher, subscription, priority), self._handling)
 
     def stream(self, subscription: str, capacity: int = 1000, priority: float = 100) -> EventStream:
         """The events that match `subscription` as an async iterator, from now on.
@@ -108,7 +109,7 @@ class Subscribing(Parts):
         """
         from rxhub.stream import EventStream
 
-        return EventStream(self.on(subscription, priority), capacity, lambda: bool(self._handling.claimed_by))
+        return EventStream(self.on(subscription, priority), capacity, self._handling)
 
     @property
     def deliveries(self) -> Observable[Delivery]:

@@ -1,0 +1,93 @@
+"""Whoever waits for what a hub's handling brings is told when nobody handles the hub any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Protocol, Self
+
+from reactivex import abc
+
+from rxhub.errors import NotHandled
+
+__all__ = ["PAUSE_S", "Presence", "Vigil", "not_handled"]
+
+PAUSE_S = 1.0
+"""Seconds within which the next `wait(duration)` or `drain()` is expected after the last one."""
+
+
+class Presence(Protocol):
+    """Who handles a hub, as far as it concerns those who wait."""
+
+    @property
+    def here(self) -> bool:
+        """Whether this thread handles the hub."""
+        ...
+
+    def absent_in(self) -> float | None:
+        """Seconds until the hub counts as handled by nobody; None while somebody handles it."""
+        ...
+
+    def watch(self, tell: Callable[[], object]) -> abc.DisposableBase:
+        """Have `tell` called, in any thread, whenever a handling context has ended."""
+        ...
+
+
+def not_handled(what: str) -> NotHandled:
+    """The error of `what`, which waits for handling."""
+    return NotHandled(
+        f"{what} would wait for ever, since nobody handles the hub: call hub.start(), use "
+        "`async with hub`, or run hub.wait() or `await hub.run()` elsewhere."
+    )
+
+
+class Vigil:
+    """A `with` block that waits on a loop, and is told at once if that is in vain, or when it becomes so.
+
+    Args:
+        presence: of the hub that is waited for.
+        loop: the running loop.
+        tell: called on the loop when nobody handles the hub; it may be called more than once.
+        patience: seconds before the first look.
+    """
+
+    def __init__(
+        self, presence: Presence, loop: asyncio.AbstractEventLoop, tell: Callable[[], object], patience: float = 0.0
+    ) -> None:
+        self._presence = presence
+        self._loop = loop
+        self._tell = tell
+        self._is_over = False
+        self._timer = loop.call_later(patience, self._look) if patience else None
+
+    def __enter__(self) -> Self:
+        self._watching = self._presence.watch(self._ended)
+        if self._timer is None:
+            self._look()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_over = True
+        self._watching.dispose()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _ended(self) -> None:
+        # A loop that was closed has nobody left who waits.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._look)
+
+    def _look(self) -> None:
+        left = self._presence.absent_in()
+        if self._is_over or left is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self._tell()
