@@ -92,10 +92,9 @@ async def _supervised(
         except expected:
             raise
         except (Exception, asyncio.CancelledError) as raised:
-            task = asyncio.current_task()
             if isinstance(raised, Exception):
                 error = raised
-            elif task is None or task.cancelling():
+            elif _is_cancelling():
                 raise
             else:
                 error = RuntimeError("It awaited something that was cancelled.")
@@ -108,6 +107,15 @@ async def _supervised(
             pause = _FIRST_PAUSE_S
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def _is_cancelling() -> bool:
+    """Whether the running task is to be cancelled.
+
+    A function of its own: a task that its own traceback refers to would be freed by the garbage collector only.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _discard(task: asyncio.Task[Any]) -> None:

@@ -24,13 +24,14 @@ class Answers:
         give: called with a packet's number (None if it wants no answer) and the error, if it was refused.
     """
 
-    __slots__ = ("_give", "_owed", "_room", "_waiter")
+    __slots__ = ("_closed", "_give", "_owed", "_room", "_waiter")
 
     def __init__(self, give: Give) -> None:
         self._give = give
         self._owed: deque[tuple[int | None, Future[None] | None, BaseException | None]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._room = 0
+        self._closed = False
 
     def __len__(self) -> int:
         """How many are not known, or wait behind such."""
@@ -47,6 +48,12 @@ class Answers:
         """The answer to a packet is known when `outcome` is done; refused, if it holds an exception."""
         self._owed.append((number, outcome, None))
         outcome.add_done_callback(self._proceed)
+
+    def close(self) -> None:
+        """The connection has ended: once no answer is owed, it is not referred to any more."""
+        self._closed = True
+        if not self._owed:
+            self._give = _to_nobody
 
     async def wait(self, most: int, patience: float) -> None:
         """Return when no more than so many are owed, or after `patience` seconds.
@@ -74,5 +81,11 @@ class Answers:
                 error = known_by.exception()
             owed.popleft()
             self._give(number, error)
+        if self._closed:
+            self.close()
         if self._waiter is not None and len(owed) <= self._room and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _to_nobody(number: int | None, error: BaseException | None) -> None:
+    pass

@@ -28,6 +28,7 @@ from rxhub.server.events import EventServer
 from rxhub.server.forwarded import ForwardedHeaders, trusted_networks
 from rxhub.server.key_removal import KeyRemoval, session_id, shown_basic, shown_credentials
 from rxhub.server.limits import Limits, SlowConsumer
+from rxhub.server.unread import UNREAD
 from rxhub.server.users import Users
 from rxhub.transport.socketio.protocol import PATH
 
@@ -249,6 +250,8 @@ class _WebSocket:
             await send({"type": "websocket.close", "code": 1008, "reason": ""})  # before it is accepted: HTTP 403
             return
         try:
+            if (unread := scope.get("extensions", {}).get(UNREAD)) is not None:
+                unread.belongs_to(server.unread, connection.user)
             await send({"type": "websocket.accept"})
             await server.serve(connection, receive, send)
         finally:

@@ -161,6 +161,10 @@ class Connection:
             writer.cancel()
             # Whatever they end with has been looked at, or comes of a peer that is gone.
             await asyncio.gather(reader, writer, return_exceptions=True)
+            # Without the cycles of references, what it holds is freed now and not by the garbage collector.
+            self._reader = None
+            self._outbox.clear()
+            self._answers.close()
 
     def deliver(self, text: str) -> bool:
         """Put an event packet into the queue; False if this client gets nothing any more."""
@@ -215,6 +219,8 @@ class Connection:
                 return Ending.GONE
             elif packet.id is not None:
                 self._put(self._session.refuse(packet.id, "Only events are taken here."))
+            # A client that is silent from now on is not to hold its last message in memory.
+            del message, packet
             cost = max(1.0, (loop.time() - began) / _USUAL_TIME)
             if len(self._answers) > _MOST_UNANSWERED:
                 await self._hold_up(_MOST_UNANSWERED)

@@ -25,6 +25,7 @@ _COUNTERS: Final = {
     "events_refused": "Of these, refused.",
     "events_delivered": "Events put into the queue of a client; one event counts once a client.",
     "events_dropped": "Events dropped because a client did not read.",
+    "unread_limit_reached": "Connections ended because messages that were not complete or not handled took too much.",
     "slow_consumers": "Connections ended because a client did not read.",
     "silent_clients": "Connections ended because a client answered no heartbeat.",
     "task_failures": "Internal errors in long-lived tasks of the process; the log has the details.",
@@ -42,6 +43,7 @@ _GAUGES: Final = {
     "users_connected": "Users with a client connected.",
     "sessions_waiting": "Handshakes not yet followed by a WebSocket.",
     "subscriptions": "Subscriptions of all clients that hold.",
+    "unread_bytes": "Bytes of messages that are incomplete or wait for their turn.",
     "messages_waiting": "Messages in the queues of all clients.",
     "backplane_connected": "Whether there is a connection to the backplane.",
     "backplane_storing": "Whether the backplane stores events, as far as is known: 0 while its disk is full.",
@@ -66,6 +68,7 @@ class Counters:
     events_refused: int = 0
     events_delivered: int = 0
     events_dropped: int = 0
+    unread_limit_reached: int = 0
     slow_consumers: int = 0
     silent_clients: int = 0
     events_unreadable: int = 0

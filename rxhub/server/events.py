@@ -23,6 +23,7 @@ from rxhub.server.rates import Bucket, Buckets
 from rxhub.server.router import Router
 from rxhub.server.sessions import Sessions
 from rxhub.server.sockets import Sockets
+from rxhub.server.unread import UnreadBudget
 from rxhub.server.users import User, Users
 from rxhub.supervise import failures, supervise
 from rxhub.transport.socketio.protocol import Code, Handshake, Packet, encode
@@ -54,6 +55,7 @@ class EventServer:
         sessions: handshakes that wait for their WebSocket.
         counters: what has been counted.
         sockets: open sockets, if they are accepted by `rxhub.server.acceptor`.
+        unread: what messages may take that are incomplete or wait for their turn.
         refusals: the log of refused requests.
         is_closing: it lets nobody in any more.
     """
@@ -84,6 +86,7 @@ class EventServer:
         self.sessions: Sessions[User] = Sessions(self.limits.session_expiry, self.limits.sessions)
         self.counters = Counters()
         self.sockets = Sockets(self.limits.connections + self.limits.pending, self.limits.pending, self.counters)
+        self.unread = UnreadBudget(self.limits, self.counters)
         self.refusals = LimitedLog(_logger)
         self.is_closing = False
         self._users = users
@@ -274,6 +277,7 @@ class EventServer:
             "users_connected": len(self._connections_of),
             "sessions_waiting": len(self.sessions),
             "subscriptions": self.router.in_force,
+            "unread_bytes": self.unread.total,
             "messages_waiting": sum(connection.waiting for connection in self._connections),
             **counted,
             "task_failures": failures.total(),

@@ -36,6 +36,9 @@ class Limits:
         request_timeout: seconds from accepting a connection to a complete request (nats-server allows 2 as well);
             the same for TLS's handshake.
         connections_per_user: clients of one user at once.
+        unread: bytes of all messages that are incomplete or wait for their turn. Beyond, the connection that holds most
+            of them is closed. The first 16 KiB of a connection do not count.
+        unread_per_user: of these, bytes of one user's messages.
         sessions: handshakes at once that were not yet followed by a WebSocket.
         session_expiry: seconds within which they must be.
         subscriptions: subscriptions of one client.
@@ -62,6 +65,8 @@ class Limits:
     pending: int = 1_000
     request_timeout: float = 2.0
     connections_per_user: int = 2_000
+    unread: int = 256 * 1024 * 1024
+    unread_per_user: int = 64 * 1024 * 1024
     sessions: int = 10_000
     session_expiry: float = 30.0
     subscriptions: int = 1_000

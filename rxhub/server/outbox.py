@@ -85,6 +85,12 @@ class Outbox:
         self._closed = True
         self._wake()
 
+    def clear(self) -> None:
+        """Forget what waits; take nothing new."""
+        self.close()
+        self._queue.clear()
+        self._characters = 0
+
     async def write(self, send: Callable[[str], Awaitable[None]]) -> None:
         """Send what is there and what comes, in order; ends after `close` and on an overflow.
 

@@ -11,27 +11,39 @@ WebSocket: what never becomes a message is bounded, since neither a queue nor a 
 - A ping is answered at once, also when the peer does not read: the answers of a flood would pile up in the transport.
   While it is full they are left out but for the last ones, which RFC 6455 (5.5.3) allows.
 - A message in fragments may have any number of them: four million of one byte take a hundred times their length.
+- What is held of incomplete messages, and of messages that the application has not taken yet, is counted (`Unread`),
+  and freed when the connection ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import h11
 import uvicorn
+from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
+from websockets.http11 import Request
 
 from rxhub.server.sockets import Slot
+from rxhub.server.unread import UNREAD, Unread
 
 __all__ = ["Http", "WebSocket", "protocol_factory"]
 
 _MOST_REQUEST: Final = 64 * 1024
 _MOST_FRAGMENTS: Final = 4_096
+_UNCOUNTED: Final = 16 * 1024
+"""Bytes that a connection may hold without being counted: as much as the head of a request."""
+
+_FRAGMENT_COST: Final = 64
+"""Bytes of memory that a fragment takes beside its content."""
 
 # uvicorn warns of every malformed request. Anyone can send them, so they are counted instead.
 _logger = logging.getLogger("rxhub.server.http")
@@ -130,20 +142,64 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     Attributes:
         slot: the place of its socket; None in another server than ours.
+        unread: what it holds of messages that are incomplete or wait for their turn. The application finds it among the
+            extensions of the scope.
     """
 
     slot: Slot | None = None
     _pongs = b""
+    _fragments = 0  # bytes
+    _waiting = 0  # bytes
+    _taken = 0  # bytes of the message that the application works on
+    _is_running = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         # Whatever the level of logging: a request has a key in it, and frames have events.
         self.conn.debug = False
+        self.unread = Unread(self._cut)
+        self._sizes: deque[int] = deque()
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            self._is_running = True
+            cast("dict[str, Any]", self.scope)["extensions"][UNREAD] = self.unread
+
+    def data_received(self, data: bytes) -> None:
+        if not self.disconnected:
+            super().data_received(data)
+            self._count()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        if self._taken:
+            self._waiting -= self._taken
+            self._taken = 0
+            if self.unread.size:
+                self._count()
+        message = await super().receive()
+        if message["type"] == "websocket.receive" and self._sizes:
+            self._taken = self._sizes.popleft()
+        return message
 
     def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
         if self.slot is not None:
             self.slot.sockets.release(self.slot)
-        super().connection_lost(exc)
+        # The parser and the connection refer to each other: without this, an incomplete message would stay in memory
+        # until the garbage collector looks at all objects.
+        self._drop_incomplete()
+        self.conn.parser.close()
+        for error in (self.conn.parser_exc, self.conn.handshake_exc):
+            if error is not None:
+                error.__traceback__ = None
+        if not self._is_running:
+            self._drop_waiting()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        self._is_running = False
+        self._drop_waiting()
 
     def handle_ping(self) -> None:
         """Answer, or note the answer for when the peer has read what it was sent before."""
@@ -159,10 +215,62 @@ class WebSocket(WebSocketsSansIOProtocol):
         if pongs and not self.transport.is_closing():
             self.transport.write(pongs)
 
+    def handle_text(self, event: Frame) -> None:
+        super().handle_text(event)
+        if event.fin:
+            event.data = b""  # as in `_took`
+        else:
+            self._took(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        super().handle_bytes(event)
+        self._took(event)
+
     def handle_cont(self, event: Frame) -> None:
         """Take a fragment, or end the connection."""
         if len(self.frames) < _MOST_FRAGMENTS:
             super().handle_cont(event)
+            self._took(event)
         else:
-            self.frames = []
-            self.transport.abort()
+            self._cut()
+
+    def send_receive_event_to_app(self) -> None:
+        frames = self.frames
+        size = len(frames[0]) if len(frames) == 1 else sum(map(len, frames))
+        super().send_receive_event_to_app()
+        if not self.close_sent:  # else it was discarded
+            self._sizes.append(size)
+            self._waiting += size
+
+    def _took(self, event: Frame) -> None:
+        self._fragments = 0 if event.fin else self._fragments + len(event.data) + _FRAGMENT_COST
+        # The parser refers to the last frame until the next one comes.
+        event.data = b""
+
+    def _count(self) -> None:
+        held = len(self.conn.reader.buffer) + self._fragments + self._waiting
+        # The common path: a small message that came in one piece costs a comparison.
+        if held > _UNCOUNTED:
+            self.unread.set(held)
+        elif self.unread.size:
+            self.unread.set(0)
+
+    def _cut(self) -> None:
+        """Close the connection at once, and forget what it holds."""
+        self.transport.abort()
+        self._drop_incomplete()
+        self._drop_waiting()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+
+    def _drop_incomplete(self) -> None:
+        self.conn.reader.buffer.clear()
+        self.frames = []
+        self._fragments = 0
+        self._count()
+
+    def _drop_waiting(self) -> None:
+        while not self.queue.empty():
+            self.queue.get_nowait()
+        self._sizes.clear()
+        self._waiting = self._taken = 0
+        self.unread.close()

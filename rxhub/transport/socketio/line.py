@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import CloseCode
+from websockets.frames import DATA_OPCODES, CloseCode, Frame
 
 from rxhub.errors import EventError, ProtocolError
 from rxhub.event import Event
@@ -40,6 +40,7 @@ _PING = 20.0
 _MOST_NOTICES = 1000
 _TURN = 16
 _MOST_SAID = 500
+_MOST_FRAGMENTS = 4_096
 
 logger = logging.getLogger("rxhub")
 
@@ -79,6 +80,7 @@ class Line:
                 user_agent_header=None,
                 compression=None,
                 max_size=4 * MAX_PACKET,
+                create_connection=_Socket,
                 open_timeout=ANSWER,
                 close_timeout=_FAREWELL,
                 ping_interval=_PING if handshake.heartbeat is None else None,
@@ -256,6 +258,23 @@ class Line:
 _websocket_logger = logging.getLogger("rxhub.websocket")
 # A program that logs everything would find its cookies and tokens in the log: below this, headers and frames are told.
 _websocket_logger.setLevel(logging.INFO)
+
+
+class _Socket(ClientConnection):
+    """A WebSocket that bounds the number of fragments of a message.
+
+    websockets bounds a message's bytes. Fragments that are empty, or one byte each, take a hundred times their length.
+    """
+
+    _fragments = 0
+
+    def process_event(self, event: Any) -> None:
+        super().process_event(event)
+        if isinstance(event, Frame) and event.opcode in DATA_OPCODES:
+            self._fragments = 0 if event.fin else self._fragments + 1
+            if self._fragments > _MOST_FRAGMENTS:
+                logger.warning("The event server sent a message of more than %d fragments.", _MOST_FRAGMENTS)
+                cut(self.transport)
 
 
 class _Connect(connect):
