@@ -15,7 +15,7 @@ from typing import Any, TypeGuard, cast
 
 from reactivex import Observable
 
-__all__ = ["coroutine_of", "discard", "is_pending", "returns_awaitable"]
+__all__ = ["coroutine_of", "discard", "is_pending", "returns_awaitable", "yields"]
 
 # What most callbacks return, asked first since it is cheap.
 _VALUES = frozenset({bool, bytes, dict, float, int, list, set, str, tuple, type(None)})
@@ -44,6 +44,14 @@ def returns_awaitable(function: Any) -> bool:
         or getattr(function, "_is_coroutine", None) is _MARK
         or inspect.iscoroutinefunction(getattr(cast("type[Any]", type(function)), "__call__", None))  # noqa: B004
     )
+
+
+def yields(function: object) -> bool:
+    """Whether a call of a function runs nothing of it, since it is a generator function and no coroutine."""
+    if inspect.isasyncgenfunction(function):
+        return True
+    # `types.coroutine` marks generator functions whose generators are awaitable.
+    return inspect.isgeneratorfunction(function) and not function.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
 
 
 def coroutine_of(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:

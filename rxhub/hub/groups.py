@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.hub.parts import Parts
 from rxhub.ownership import present
+from rxhub.pending import yields
 from rxhub.transport import durable
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Groups(Parts):
         def begin(handler: Handler) -> Processing:
             if not callable(handler):
                 raise TypeError(f"A handler must be callable, but {type(handler).__name__} was given.")
-            if isgeneratorfunction(handler) or isasyncgenfunction(handler):
+            if yields(handler):
                 raise TypeError(f"{handler!r} has a yield, so calling it runs nothing of it, and no event was handled.")
             self._publisher.check_open()
             processing = transport.process(plan, handler, since, replace, self._has_ended)
