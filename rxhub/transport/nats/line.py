@@ -16,8 +16,6 @@ from typing import Any, cast
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.supervise import supervise
@@ -25,6 +23,7 @@ from rxhub.text.printable import printable
 from rxhub.transport.loop import cut
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled
+from rxhub.transport.nats.direct_client import DirectClient, Take
 
 __all__ = ["Line", "Unreachable"]
 
@@ -35,7 +34,6 @@ _PING_INTERVAL = 3
 # Seconds between two looks whether the client has closed itself.
 _LOOK = 0.5
 # More than any window of ours keeps under way: nats-py drops what comes beyond it.
-_MOST_PENDING = 1_000_000
 
 _DENIED = re.compile(r'permissions violation for publish to "([^"]+)"')
 
@@ -70,7 +68,7 @@ class Line:
     """
 
     def __init__(self, server: str) -> None:
-        self.client = Client()
+        self.client = DirectClient()
         self.server = server
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.denied: Callable[[str], object] | None = None
@@ -204,22 +202,18 @@ class Line:
             )
         return told
 
-    async def subscribe(
-        self, subject: str, take: Callable[[Msg], Awaitable[None]], is_drained: bool = False
-    ) -> Callable[[], Awaitable[None]]:
+    async def subscribe(self, subject: str, take: Take, is_drained: bool = False) -> Callable[[], Awaitable[None]]:
         """Have `take` called with what comes on a subject.
 
         Args:
             subject: which.
-            take: called with each message, one after the other.
+            take: called with each message, one after the other; it must not block.
             is_drained: whether it is still called with what was on its way when it is ended.
 
         Returns:
             What ends it.
         """
-        subscription = await self.client.subscribe(  # pyright: ignore[reportUnknownMemberType]
-            subject, cb=take, pending_msgs_limit=_MOST_PENDING, pending_bytes_limit=0
-        )
+        subscription = await self.client.subscribe_directly(subject, take)
 
         async def end() -> None:
             with suppress(nats.errors.Error, OSError, TimeoutError):
@@ -228,6 +222,7 @@ class Line:
                         await subscription.drain()
                 else:
                     await subscription.unsubscribe()
+            self.client.forget(subscription)
 
         return end
 

@@ -29,10 +29,10 @@ from time import monotonic
 from typing import Any, Protocol
 
 import msgspec
-from nats.aio.msg import Msg
 
 from rxhub.errors import EventError, HubConnectionError, Refused, StreamError
 from rxhub.transport.backoff import Backoff
+from rxhub.transport.nats.direct_client import publication
 from rxhub.transport.nats.line import Line
 from rxhub.transport.outbox import Letter, Outbox
 
@@ -61,11 +61,9 @@ _NANOSECONDS = 1_000_000_000
 _FOR_NOW = (409, 429, 503)
 # And such as are not, though their code says so: the store is full, or may not grow.
 _STORE_FAILED, _NO_RESOURCES, _ACCOUNT_FULL = 10077, 10023, 10002
-# What a message has in its headers beyond their names and values.
-_HEADER, _EACH_HEADER = 12, 4
 _LONGEST_ID = 200
-# More than the headers of an event have: only of what comes so near to the limit they are counted.
-_SURELY = 64 * 1024
+# Bytes after which commands are written, instead of being gathered further.
+_WRITTEN_TOGETHER = 64 * 1024
 _HASHED = "sha256:"
 
 logger = logging.getLogger("rxhub")
@@ -79,26 +77,16 @@ class Parcel(Letter):
         argument: the event as JSON text.
         subject: to store it under.
         identifier: by which the stream tells a second copy.
-        headers: further headers.
     """
 
     __slots__ = ("headers", "number", "subject")
 
-    def __init__(
-        self, topic: str, argument: str, subject: str, identifier: str, headers: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, topic: str, argument: str, subject: str, identifier: str) -> None:
         super().__init__(topic, argument)
         self.subject = subject
-        self.headers = {MESSAGE_ID: message_id(identifier or argument)}
-        if headers:
-            self.headers.update(headers)
+        self.headers = f"NATS/1.0\r\n{MESSAGE_ID}: {message_id(identifier or argument)}\r\n\r\n".encode()
         # By which its answer is known; 0 before it was written.
         self.number = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes of its headers, at most: the server counts them as part of the message."""
-        return _HEADER + sum([len(name) + 4 * len(value) + _EACH_HEADER for name, value in self.headers.items()])
 
 
 class Settling(Protocol):
@@ -210,8 +198,10 @@ class Publishing:
             await end()
 
     async def _write(self, line: Line, inbox: str) -> None:
-        outbox, reading, publish, limit = self._outbox, self._reading, line.client.publish, line.limit
+        outbox, reading, write, limit = self._outbox, self._reading, line.client.write, line.limit
         now = monotonic()
+        commands: list[bytes] = []
+        size = 0
         # Whether new filters are in force is asked when a letter is there, since who subscribes first and publishes
         # then may do both in this moment.
         while (
@@ -228,10 +218,17 @@ class Publishing:
             self._under_way += 1
             if letter.first < now - self.horizon:
                 self._settle(letter.number, self._too_late(letter))
-            elif len(payload) + _SURELY > limit and (size := len(payload) + letter.size) > limit:
-                self._settle(letter.number, _too_large(letter, size, limit))
+            elif len(payload) + len(letter.headers) > limit:
+                self._settle(letter.number, _too_large(letter, len(payload) + len(letter.headers), limit))
             else:
-                await publish(letter.subject, payload, f"{inbox}.{letter.number}", letter.headers)
+                command = publication(letter.subject, f"{inbox}.{letter.number}", letter.headers, payload)
+                commands.append(command)
+                size += len(command)
+                if size > _WRITTEN_TOGETHER:
+                    await write(commands)
+                    commands, size = [], 0
+        if commands:
+            await write(commands)
 
     async def _rest(self, line: Line) -> None:
         """Until there is something to do."""
@@ -284,14 +281,14 @@ class Publishing:
         self._under_way = 0
         self._outbox.fail_all(error)
 
-    async def _answered(self, msg: Msg) -> None:
-        number = int(msg.subject[self._prefix :])
+    def _answered(self, subject: str, reply: str, data: bytes, headers: bytes) -> None:
+        number = int(subject[self._prefix :])
         self._patience = PATIENCE
-        if not msg.data:
+        if not data:
             answer = _NOBODY
         else:
             try:
-                answer = _decoder.decode(msg.data)
+                answer = _decoder.decode(data)
             except msgspec.MsgspecError as error:
                 logger.warning("Something else than JetStream answers what is published: %s", error)
                 return

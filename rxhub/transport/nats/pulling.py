@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-from nats.aio.msg import Msg
 
 from rxhub.errors import StreamError
+from rxhub.transport.nats.direct_client import parsed_headers
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
 
@@ -67,25 +67,29 @@ class Message:
 
     Attributes:
         subject: under which it is stored.
-        headers: of the message.
         data: its payload.
         reply: where it is acknowledged.
         sequence: its place in the stream.
         turn: its place among what this consumer has sent, 1 for the first.
     """
 
-    __slots__ = ("_at", "_tokens", "data", "headers", "reply", "sequence", "subject", "turn")
+    __slots__ = ("_at", "_headers", "_tokens", "data", "reply", "sequence", "subject", "turn")
 
-    def __init__(self, msg: Msg) -> None:
-        self.subject = msg.subject
-        self.headers: Mapping[str, str] = msg.headers or _NO_HEADERS
-        self.data = msg.data
-        self.reply = msg.reply
+    def __init__(self, subject: str, reply: str, data: bytes, headers: bytes) -> None:
+        self.subject = subject
+        self.data = data
+        self.reply = reply
+        self._headers = headers
         # Read at once is what every reader asks for.
-        self._tokens = tokens = msg.reply.split(".")
+        self._tokens = tokens = reply.split(".")
         self._at = at = 4 if len(tokens) == 9 else 6
         self.sequence = int(tokens[at + 1])
         self.turn = int(tokens[at + 2])
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of the message."""
+        return parsed_headers(self._headers) if self._headers else _NO_HEADERS
 
     @property
     def delivered(self) -> int:
@@ -248,21 +252,20 @@ class Pulling:
                 raise ConsumerGone(self._consumer, error.description) from error
             raise
 
-    async def _receive(self, msg: Msg) -> None:
+    def _receive(self, subject: str, reply: str, data: bytes, headers: bytes) -> None:
         self._heard = True
-        headers = msg.headers
-        if not msg.reply.startswith("$JS.ACK."):
+        if not reply.startswith("$JS.ACK."):
             # What holds no data may still be a message; but no message is without a place to acknowledge it.
-            if headers is not None and "Status" in headers:
-                self._status(headers)
+            if headers and "Status" in (found := parsed_headers(headers)):
+                self._status(found)
             return
-        message = Message(msg)
-        if headers is not None and self._group:
-            self.pin = headers.get("Nats-Pin-Id", self.pin)
+        message = Message(subject, reply, data, headers)
+        if headers and self._group:
+            self.pin = message.headers.get("Nats-Pin-Id", self.pin)
         self._coming -= 1
         self.held += 1
-        if len(message.data) > _LARGE:
-            self._bytes += len(message.data)
+        if len(data) > _LARGE:
+            self._bytes += len(data)
         self._take(message)
 
     def _status(self, headers: Mapping[str, str]) -> None:

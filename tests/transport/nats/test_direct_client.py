@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from typing import Any, cast
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.protocol import command
@@ -37,6 +37,8 @@ def test_nats_py_has_what_is_used_of_it() -> None:
 
 @given(status=STATUSES, headers=st.dictionaries(NAMES, VALUES, max_size=4))
 def test_headers_are_read_as_nats_py_reads_them(status: str, headers: dict[str, str]) -> None:
+    # A server writes headers behind a status with a description only, and nats-py takes them for one otherwise.
+    assume(not headers or not status or " " in status.strip())
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     raw = f"NATS/1.0{status}\r\n{lines}\r\n".encode()
     theirs = asyncio.run(cast("Any", Client())._process_headers(raw))

@@ -195,8 +195,8 @@ def reason(act: Callable[[Line, Any], Any], at: Nats, url: str = "", peer: Any =
                 await line.client.publish("nobody", b"x" * 10_000)
                 await asyncio.sleep(0)
 
-        async def hear(msg: Any) -> None:
-            came.append(msg.data)
+        def hear(subject: str, reply: str, data: bytes, headers: bytes) -> None:
+            came.append(data)
 
         await line.subscribe("nobody", hear)
         talking = asyncio.create_task(talk())
@@ -273,7 +273,7 @@ def test_what_was_said_before_closing_is_heard(nats: Nats) -> None:
         listener, speaker = await opened(nats), await opened(nats)
         heard = asyncio.Event()
 
-        async def hear(msg: Any) -> None:
+        def hear(*_: object) -> None:
             heard.set()
 
         await listener.subscribe(f"{nats.stream}.word", hear)
@@ -331,7 +331,7 @@ def test_an_answer_that_is_none_of_jetstreams() -> None:
             async def answer(msg: Any) -> None:
                 await other.client.publish(msg.reply, b"\xff[")
 
-            await other.subscribe("$JS.API.>", answer)
+            await other.client.subscribe("$JS.API.>", cb=answer)
             await other.heard()
             with pytest.raises(HubConnectionError, match="something else than JetStream"):
                 await line.ask("INFO")
@@ -348,9 +348,9 @@ def test_a_mistake_in_what_takes_is_logged_and_the_next_message_comes(
         line = await opened(nats)
         came: asyncio.Queue[bytes] = asyncio.Queue()
 
-        async def take(msg: Any) -> None:
-            came.put_nowait(msg.data)
-            if msg.data == b"bad":
+        def take(subject: str, reply: str, data: bytes, headers: bytes) -> None:
+            came.put_nowait(data)
+            if data == b"bad":
                 raise KeyError("a mistake")
 
         await line.subscribe(f"{nats.stream}.a", take)

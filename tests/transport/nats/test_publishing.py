@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nats.aio.msg import Msg
 
 from rxhub.embedded import PrivateServer
 from rxhub.errors import EventError, HubConnectionError, Refused
@@ -23,6 +22,7 @@ from rxhub.transport.nats import line as line_module
 from rxhub.transport.nats import link as link_module
 from rxhub.transport.nats import publishing as module
 from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.direct_client import parsed_headers
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.publishing import MESSAGE_ID, Parcel, Publishing, Settling, message_id
 from rxhub.transport.nats.streams import configuration, ensured
@@ -312,13 +312,14 @@ class Scripted:
 
         return end
 
-    async def publish(self, subject: str, payload: bytes, reply: str, headers: dict[str, str]) -> None:
-        self.sent.append((headers[MESSAGE_ID], reply))
-        answer = self.answers.pop(0) if self.answers else {"stream": "a", "seq": 1}
-        if answer is not None:
-            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            client: Any = None
-            await self.take(Msg(client, reply, "", data))
+    async def write(self, commands: Iterable[bytes]) -> None:
+        for command in commands:
+            line, _, rest = command.partition(b"\r\n")
+            reply, size = line.split()[2].decode(), int(line.split()[3])
+            self.sent.append((parsed_headers(rest[:size])[MESSAGE_ID], reply))
+            answer = self.answers.pop(0) if self.answers else {"stream": "a", "seq": 1}
+            if answer is not None:
+                self.take(reply, "", answer if isinstance(answer, bytes) else json.dumps(answer).encode(), b"")
 
 
 def outcome(*answers: dict[str, Any] | bytes | None, horizon: float = 900.0) -> tuple[Future[None], Scripted]:

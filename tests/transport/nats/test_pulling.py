@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from nats.aio.msg import Msg
 
 from rxhub.embedded import PrivateServer
 from rxhub.transport.nats import pulling as module
@@ -224,9 +223,8 @@ class Scripted:
             await meanwhile()
 
 
-def message(turn: int) -> Msg:
-    client: Any = None
-    return Msg(client, "a.event.b", f"$JS.ACK.a.work.1.{turn}.{turn}.1700000000000000000.0", b"{}")
+def message(turn: int) -> tuple[str, str, bytes, bytes]:
+    return "a.event.b", f"$JS.ACK.a.work.1.{turn}.{turn}.1700000000000000000.0", b"{}", b""
 
 
 def test_what_is_done_with_while_a_pull_is_sent_is_pulled_anew() -> None:
@@ -236,7 +234,7 @@ def test_what_is_done_with_while_a_pull_is_sent_is_pulled_anew() -> None:
 
         async def all_at_once() -> None:
             for turn in (1, 2):
-                await line.take(message(turn))
+                line.take(*message(turn))
                 pulling.done()
 
         line.meanwhile = all_at_once

@@ -5,9 +5,6 @@ from __future__ import annotations
 from contextvars import copy_context
 from threading import Event as Flag
 from time import monotonic
-from typing import Any
-
-from nats.aio.msg import Msg
 
 from rxhub import Event
 from rxhub.transport.nats.processing.job import Job
@@ -21,8 +18,7 @@ __all__ = ["Results", "hold", "job"]
 def job(number: int = 1, seconds: float = 1000.0) -> Job:
     """A job of an event whose data is its number; ours for so many seconds."""
     reply = f"$JS.ACK.stream.consumer.1.{number}.{number}.0.0"
-    client: Any = None
-    made = Job(Message(Msg(client, "stream.event.t", reply, b"", {})), monotonic() + seconds)
+    made = Job(Message("stream.event.t", reply, b"", b""), monotonic() + seconds)
     made.event = Event("t", data=number)
     return made
 
