@@ -48,6 +48,8 @@ def returns_awaitable(function: Any) -> bool:
 
 def yields(function: object) -> bool:
     """Whether a call of a function runs nothing of it, since it is a generator function and no coroutine."""
+    while isinstance(function, partial):
+        function = cast("partial[Any]", function).func
     if inspect.isasyncgenfunction(function):
         return True
     # `types.coroutine` marks generator functions whose generators are awaitable.
