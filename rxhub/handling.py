@@ -18,6 +18,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from math import ceil
 from threading import Condition, Lock, Thread, current_thread, get_ident
 from threading import Event as Flag
 from time import monotonic
@@ -114,17 +115,24 @@ class Handling:
 
         return Disposable(leave)
 
-    def wait(self, duration: float | None) -> None:
-        """Handle events as they come, until `duration` seconds have passed, the farewell event or the close."""
+    def wait(self, duration: float | None, tick: float = 0.0) -> None:
+        """Handle events as they come, until `duration` seconds have passed, the farewell event or the close.
+
+        Args:
+            duration: seconds; None for no end.
+            tick: seconds for which it waits for an event before it looks whether `duration` has passed; 0 to look
+                when it has.
+        """
         if duration is not None and not duration > float("-inf"):
             raise ValueError(f"A duration is a number of seconds, but {duration!r} was given.")
         deadline = None if duration is None else monotonic() + duration
         self._claim("wait()", pause=0.0 if duration is None else PAUSE_S)
         try:
+            since = monotonic()
             while self._inbox.open:
                 item = self._inbox.take()
                 if item is None:
-                    left = None if deadline is None else deadline - monotonic()
+                    left = None if deadline is None else _last_look(deadline, since, tick) - monotonic()
                     if left is not None and left <= 0:
                         return
                     self._private.wait(self._inbox, left)
@@ -136,6 +144,8 @@ class Handling:
                     return
                 if deadline is not None and monotonic() > deadline:
                     return
+                if tick and isinstance(item, Event):
+                    since = monotonic()
         finally:
             self._release()
 
@@ -367,6 +377,11 @@ class Handling:
             f"{self._claimed_by} runs inside an asyncio loop and cannot run a coroutine callback there. "
             "Handle the hub by `await hub.run()`, `async with hub` or `hub.start()` instead."
         )
+
+
+def _last_look(deadline: float, since: float, tick: float) -> float:
+    """When who has waited for an event since a time, and looks at the clock each `tick` seconds, finds it is late."""
+    return since + max(1, ceil((deadline - since) / tick)) * tick if tick else deadline
 
 
 def _log(item: Event | Action | Delivery, error: Exception) -> None:

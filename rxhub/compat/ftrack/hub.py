@@ -19,6 +19,7 @@ import queue
 import threading
 from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import count
 from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -51,6 +52,9 @@ from rxhub.transport.backoff import Backoff
 from rxhub.turn import Turn
 
 __all__ = ["EventHub", "ServerDetails", "SocketIoSession"]
+
+_TICK_S = 0.1
+"""Seconds for which `wait` waits for an event before it looks at the clock; as in ftrack's hub."""
 
 _HELD = 30.0
 """Seconds after which a connection that breaks had been a good one."""
@@ -213,9 +217,10 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         self._packet_callbacks.clear()
         self._connected_at = monotonic()
         self._connection = line
+        self._link.changed(ConnectionState(Phase.CONNECTED))
+        # Last: it may find the connection broken at once, and tell of that.
         self._processor_thread = ProcessorThread(self)
         self._processor_thread.start()
-        self._link.changed(ConnectionState(Phase.CONNECTED))
         try:
             self._add_subscriber(f"topic={REPLY}", self._handle_reply, subscriber={"id": self.id})
         except exception.NotUniqueError:
@@ -262,8 +267,9 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         """Disconnect, if connected, and connect again; the subscribers stay.
 
         Args:
-            attempts: how often connecting is tried.
-            delay: seconds between two attempts at most; the first ones follow each other sooner.
+            attempts: how often connecting is tried at least.
+            delay: seconds between two attempts at most; the first ones follow each other sooner. It is tried for at
+                least `attempts * delay` seconds.
 
         Raises:
             EventHubConnectionError: if every attempt failed, or `disconnect` ended them.
@@ -273,7 +279,10 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         except exception.EventHubConnectionError:
             pass
         pauses = Backoff(min(0.5, delay), delay)
-        for attempt in range(attempts):
+        until = monotonic() + attempts * delay
+        for attempt in count():
+            if attempt >= attempts and monotonic() >= until:
+                break
             self.logger.debug("Reconnect attempt %s of %s", attempt, attempts)
             try:
                 self.connect()
@@ -281,7 +290,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
                 if self.connected or self._left_alone.wait(pauses.delay()):
                     break
             else:
-                break
+                return
         if not self.connected:
             raise exception.EventHubConnectionError(
                 f"Failed to reconnect to event server at {self.get_server_url()} after {attempts} attempts."
@@ -316,6 +325,9 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
     def wait(self, duration: float | None = None) -> None:
         """Handle events as they come, for `duration` seconds, or until the hub is disconnected.
 
+        As with ftrack's hub, it waits at least 0.1 s for an event, however short the duration is, and handles one that
+        waits even if the duration is 0.
+
         Raises:
             EventHubConnectionError: if neither `connect` nor `init_connection` was called.
         """
@@ -325,19 +337,19 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
                 "syncronous events. Call connect() first, or create the session with auto_connect_event_hub=True."
             )
         if not self.handled:
-            self._handling.wait(duration)
+            self._handling.wait(duration, _TICK_S)
             return
         # Another thread handles the hub already, or a callback waits: ftrack's programs may.
         end = None if duration is None else monotonic() + duration
         while self._inbox.open:
-            left = 0.1 if end is None else min(0.1, end - monotonic())
             try:
-                event = self._event_queue.get(timeout=left)
+                event = self._event_queue.get(timeout=_TICK_S)
             except queue.Empty:
                 pass
             else:
+                farewell = self._inbox.own and event["topic"] == FAREWELL
                 self._handle(event)
-                if event["topic"] == FAREWELL:
+                if farewell:
                     return
             if end is not None and monotonic() > end:
                 return

@@ -206,7 +206,9 @@ class Packets:
             except exception.EventHubConnectionError:
                 self.logger.debug("Failed to reconnect automatically.")
             else:
+                # That connection may have broken by now; its own thread reconnects then.
                 self.logger.debug("Reconnected successfully.")
+                return
         if not self.connected:
             self._announce("ftrack.meta.disconnected")
 
@@ -227,7 +229,7 @@ class Packets:
             self.logger.exception("Failed to convert payload into event: %s", args)
             return
         if not self._recent.is_duplicate(event):
-            self._event_queue.put(event)
+            self._event_queue.put_received(event)
 
     def _take_acknowledgement(self, data: str) -> None:
         identifier, _, arguments = data.partition("+")

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from rxhub.compat.ftrack.base import Event
 from rxhub.event import Event as AnyEvent
+from rxhub.handling import FAREWELL
 from rxhub.inbox import Action, Inbox
 
 __all__ = ["EventQueue"]
@@ -29,8 +30,17 @@ class EventQueue:
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Add an item behind those that wait. It never waits: a full inbox drops its oldest event and counts it."""
-        if isinstance(item, Mapping) and not isinstance(item, AnyEvent):
-            item = Event.of(cast("Mapping[str, Any]", item))
+        if isinstance(item, Mapping):
+            if not isinstance(item, AnyEvent):
+                item = Event.of(cast("Mapping[str, Any]", item))
+            if item.get("topic") == FAREWELL:
+                # A program ends `wait` by it.
+                self.put_own(item)
+                return
+        self.put_received(item)
+
+    def put_received(self, item: Any) -> None:
+        """Add an event that came from the server, which cannot end `wait`."""
         dropped = self._inbox.dropped
         self._inbox.put(item)
         if not dropped < self._inbox.dropped:
@@ -42,7 +52,7 @@ class EventQueue:
         """As `put`."""
         self.put(item)
 
-    def put_own(self, event: Event) -> None:
+    def put_own(self, event: AnyEvent) -> None:
         """Add an event of the hub's own, which is neither counted nor dropped."""
         self._inbox.put_own(event)
 
