@@ -157,7 +157,10 @@ class Router(Generic[P]):
         if known is not None and known.text == subscription and known.metadata == metadata:
             return known.admit
         if known is None and len(own) >= self._limits.subscriptions:
-            raise Refused(f"A client has {self._limits.subscriptions} subscriptions at most.")
+            raise Refused(
+                f"A client has {self._limits.subscriptions} subscriptions at most. Subscribe to less, or raise "
+                "Limits.subscriptions of the server (rxhub.server.Limits)."
+            )
         if self.owner(identifier) not in {None, peer.user}:
             raise Refused(f"The id {identifier!r} is subscribed by another user; make one of your own.")
         tree = self._parsed(subscription, "subscription")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from logging import Logger
 
+from rxhub.compat.ftrack.brief import Brief
 from rxhub.delivery import Outcome
 from rxhub.dispatcher import Dispatcher, Subscriber
 from rxhub.event import Event
@@ -29,5 +30,6 @@ class FtrackDispatcher(Dispatcher):
         self._logger = logger
 
     def report(self, event: Event, outcome: Outcome, error: Exception) -> None:
-        self._logger.error("Error calling subscriber %s for event %s.", outcome.subscriber, event, exc_info=error)
+        subscriber = Brief(outcome.subscriber)
+        self._logger.error("Error calling subscriber %s for event %s.", subscriber, Brief(event), exc_info=error)
         self.errors.on_next(outcome)

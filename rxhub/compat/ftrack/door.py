@@ -66,7 +66,10 @@ class Door:
         except Exception as error:
             sent.set_exception(EventError(f"{event.topic} cannot be written as JSON: {error}"))
             return sent
-        hub._publish(event, callback=acknowledged)  # pyright: ignore[reportPrivateUsage]
+        try:
+            hub._publish(event, callback=acknowledged)  # pyright: ignore[reportPrivateUsage]
+        except EventError as error:  # it is too large
+            sent.set_exception(error)
         return sent
 
     def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:

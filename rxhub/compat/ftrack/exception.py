@@ -99,6 +99,12 @@ class EventHubPacketError(EventHubError):
     default_message = "Invalid packet."
 
 
+class EventSizeError(EventHubPacketError, errors.EventError):
+    """An event is too large to be sent. ftrack's client has no such error."""
+
+    default_message = "The event is too large."
+
+
 _OURS = (Error, NotFoundError, NotUniqueError, ParseError, EventHubError, EventHubConnectionError, EventHubPacketError)
 
 

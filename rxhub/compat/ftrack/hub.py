@@ -30,6 +30,7 @@ import rxhub.hub
 from rxhub import errors
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
+from rxhub.compat.ftrack.brief import Brief
 from rxhub.compat.ftrack.dispatch import FtrackDispatcher
 from rxhub.compat.ftrack.door import Door
 from rxhub.compat.ftrack.expression import Parser
@@ -386,7 +387,8 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
             try:
                 parsed(target, Dialect.FTRACK)
             except errors.ExpressionError:
-                self.logger.exception("Cannot handle event as failed to parse event target information: %s", event)
+                why = "Cannot handle event as failed to parse event target information: %s"
+                self.logger.exception(why, Brief(event))
                 return None
         # The turn is that of the event itself: what is handled in its callbacks runs to its end.
         turn, self._turn = self._turn, None
@@ -395,8 +397,8 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         if delivery.stopped_by is not None:
             self.logger.debug(
                 "Subscriber %s stopped event %s. Will not process subsequent subscriber callbacks for this event.",
-                delivery.stopped_by,
-                event,
+                Brief(delivery.stopped_by),
+                Brief(event),
             )
             if ours is not event:
                 event.stop()
@@ -407,7 +409,10 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
             self.publish_reply(event, data=result, source=subscriber.metadata)
         except Exception:
             self.logger.exception(
-                "Error publishing response %s from subscriber %s for event %s.", result, subscriber, event
+                "Error publishing response %s from subscriber %s for event %s.",
+                Brief(result),
+                Brief(subscriber),
+                Brief(event),
             )
 
     def _handle_reply(self, event: rxhub.event.Event) -> Any:

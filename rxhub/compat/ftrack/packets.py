@@ -17,12 +17,14 @@ from urllib.error import HTTPError
 
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
+from rxhub.compat.ftrack.brief import Brief
 from rxhub.compat.ftrack.line import PATIENCE
 from rxhub.errors import ProtocolError, RxHubError
+from rxhub.markup import shown
 from rxhub.transport.payload import check_depth
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import explained, request_line
-from rxhub.transport.socketio.protocol import Handshake
+from rxhub.transport.socketio.protocol import MAX_PACKET, Handshake
 from rxhub.transport.socketio.recent import Recent
 
 __all__ = ["Packets", "ProcessorThread", "ServerDetails", "SocketIoSession"]
@@ -43,6 +45,9 @@ class ServerDetails(NamedTuple):
     hostname: str
     port: int | None
 
+
+MAX_DATA = MAX_PACKET - 100
+"""Characters of a packet's data that can be sent."""
 
 _MOST_CALLBACKS = 20_000
 _NAMES = ("disconnect", "connect", "heartbeat", "message", "json", "event", "acknowledge", "error")
@@ -131,6 +136,7 @@ class Packets:
     def _emit_event_packet(self, namespace: str, event: Any, callback: Callable[..., object] | None) -> None:
         """Send an event."""
         data = self._encode({"name": namespace, "args": [event]})
+        self._check_size(data, event["topic"])
         self._send_packet(self._code_name_mapping["event"], data=data, callback=callback)
 
     def _acknowledge_packet(self, packet_identifier: str, *args: Any) -> None:
@@ -148,6 +154,7 @@ class Packets:
         identifier = self._add_packet_callback(callback) if callback else ""
         packet = f"{code}:{identifier}::{data}"
         try:
+            self._check_size(data)
             connection.send(packet)
         except Exception as error:
             if identifier:
@@ -155,7 +162,16 @@ class Packets:
             if isinstance(error, OSError):
                 raise exception.EventHubConnectionError(f"Failed to send packet: {error}") from error
             raise
-        self.logger.debug("Sent packet: %s", packet)
+        self.logger.debug("Sent packet: %s", Brief(packet))
+
+    def _check_size(self, data: str, topic: object = None) -> None:
+        """Raise EventSizeError for what a server would break the connection for."""
+        if len(data) > MAX_DATA:
+            what = "The packet" if topic is None else f"The event {shown(topic)}"
+            raise exception.EventSizeError(
+                f"{what} has {len(data)} characters; at most {MAX_DATA} can be sent. Put the bulk of it where "
+                "receivers can fetch it, and send the address."
+            )
 
     def _receive_packet(self) -> tuple[str, str | None, str | None, str | None]:
         """Wait for a packet; return its code, id, path and data.
@@ -171,8 +187,8 @@ class Packets:
             raise exception.EventHubConnectionError(f"Error receiving packet: {error}") from error
         parts: list[str] = packet.split(":", 3) if isinstance(packet, str) else []
         if len(parts) not in (1, 3, 4):
-            raise exception.EventHubPacketError(f"Received invalid packet {packet!r:.200}")
-        self.logger.debug("Received packet: %s", packet)
+            raise exception.EventHubPacketError(f"Received invalid packet {shown(packet, 200)}")
+        self.logger.debug("Received packet: %s", Brief(packet))
         code, packet_identifier, path, data = (*parts, None, None, None)[:4]
         return cast("str", code), packet_identifier, path, data
 
@@ -187,15 +203,15 @@ class Packets:
         elif code_name == "heartbeat":
             self._send_packet(self._code_name_mapping["heartbeat"])
         elif code_name == "message":
-            self.logger.debug("Message received: %s", data)
+            self.logger.debug("Message received: %s", Brief(data))
         elif code_name == "event":
             self._take_event(data or "")
         elif code_name == "acknowledge":
             self._take_acknowledgement(data or "")
         elif code_name == "error":
-            self.logger.error("Event server reported error: %s.", data)
+            self.logger.error("Event server reported error: %s.", Brief(data))
         else:
-            self.logger.debug("%s: %s", code_name or code, data)
+            self.logger.debug("%s: %s", Brief(code_name or code), Brief(data))
 
     def _disconnected(self) -> None:
         self.logger.debug("Disconnected from event server.")
@@ -221,12 +237,12 @@ class Packets:
         payload = self._decode(data)
         args = _list(cast("dict[str, Any]", payload).get("args")) if isinstance(payload, dict) else []
         if len(args) != 1 or not isinstance(args[0], Mapping):
-            self.logger.debug("No event is in: %s", data)
+            self.logger.debug("No event is in: %s", Brief(data))
             return
         try:
             event = Event.from_wire(cast("Mapping[str, Any]", args[0]))
         except RxHubError:
-            self.logger.exception("Failed to convert payload into event: %s", args)
+            self.logger.exception("Failed to convert payload into event: %s", Brief(cast("object", args[0])))
             return
         if not self._recent.is_duplicate(event):
             self._event_queue.put_received(event)
@@ -237,7 +253,7 @@ class Packets:
         try:
             callback = self._pop_packet_callback(int(identifier))
         except (KeyError, ValueError):
-            self.logger.debug("An acknowledgement of nothing that waits for one: %s", data)
+            self.logger.debug("An acknowledgement of nothing that waits for one: %s", Brief(data))
             return
         callback(cast("dict[str, Any]", args[0]) if args and isinstance(args[0], dict) else {})
 
@@ -248,7 +264,7 @@ class Packets:
     def _encode_object_hook(self, item: Any) -> Any:
         """What `item`, which JSON does not know, is written as."""
         if not isinstance(item, Mapping):
-            raise TypeError(f"{item!r} is not JSON serializable")
+            raise TypeError(f"{shown(item, 200)} is not JSON serializable")
         written: dict[str, Any] = dict(cast("Mapping[str, Any]", item))
         if _REPLY in written and callable(getattr(cast("Any", item), "is_stopped", None)):
             written[_WIRE_REPLY] = written.pop(_REPLY)
@@ -314,4 +330,4 @@ def _handle(client: Packets, packet: tuple[Any, ...]) -> None:
     try:
         client._handle_packet(*packet)  # pyright: ignore[reportPrivateUsage]
     except Exception:
-        client.logger.exception("A packet from the server could not be handled: %.200r", packet)
+        client.logger.exception("A packet from the server could not be handled: %s", Brief(packet))

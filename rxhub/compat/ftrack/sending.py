@@ -18,9 +18,12 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reactivex.disposable import Disposable
+
 from rxhub import errors
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
+from rxhub.compat.ftrack.brief import Brief
 from rxhub.compat.ftrack.packets import Packets
 from rxhub.publisher import REPLY, Publisher
 from rxhub.replies import address
@@ -82,6 +85,7 @@ class Sending(Packets):
 
         Raises:
             EventHubConnectionError: if the hub is not connected and not about to be.
+            EventSizeError: if the event has more characters, as JSON, than can be sent.
             Overflow: if 10,000 events wait for the connection already.
         """
         try:
@@ -124,7 +128,7 @@ class Sending(Packets):
         item = _Item(event, synchronous, callback, on_reply)
         if self.connected:
             if event["topic"] in _META or not self._event_send_queue.qsize():
-                self._emit(item)
+                self._emit(item, raises=True)
                 return None
             # Others wait to be sent; they were first.
             self._queue_up(item)
@@ -140,6 +144,7 @@ class Sending(Packets):
         return True
 
     def _queue_up(self, item: _Item) -> None:
+        self._check_size_before(item.event)
         try:
             self._event_send_queue.put_nowait(item)
         except queue.Full:
@@ -147,6 +152,14 @@ class Sending(Packets):
                 f"{_MOST_UNSENT} events wait for the connection to {self.get_server_url()}, and {item.event['topic']} "
                 "found no room. Publish again when it stands."
             ) from None
+
+    def _check_size_before(self, event: Any) -> None:
+        """Refuse an event that could never be sent; what cannot be written at all is logged when it is its turn."""
+        try:
+            data = self._encode({"name": self._event_namespace, "args": [event]})
+        except Exception:
+            return
+        self._check_size(data, event["topic"])
 
     def _flush(self) -> None:
         """Send what waits. Who finds another thread at it leaves, since that looks again before it goes."""
@@ -167,7 +180,9 @@ class Sending(Packets):
         for place, item in enumerate(items):
             breaks = item.breaks + (not place)
             if breaks >= MOST_BREAKS:
-                self.logger.error("Event %s is given up: the connection broke %d times on it.", item.event, breaks)
+                self.logger.error(
+                    "Event %s is given up: the connection broke %d times on it.", Brief(item.event), breaks
+                )
                 continue
             # By the time that it bears, who gets it twice knows the second for a copy.
             # A copy has it: its publisher may publish the event once more, which is no second copy then.
@@ -175,7 +190,8 @@ class Sending(Packets):
             twin["sent"] = twin.get("sent") or datetime.now(UTC).isoformat()
             self._emit(item._replace(event=twin, breaks=breaks, on_reply=None))
 
-    def _emit(self, item: _Item) -> None:
+    def _emit(self, item: _Item, raises: bool = False) -> None:
+        """Send an event; if `raises`, one that is too large raises EventSizeError instead of being logged."""
         event, on_reply = item.event, item.on_reply
         callback = item.callback or partial(self._on_published, event)
         number = next(_numbers)
@@ -184,9 +200,10 @@ class Sending(Packets):
             self._unacknowledged.pop(number, None)
             callback(response)
 
+        listening: Disposable | None = None
         try:
             if on_reply is not None:
-                self._publisher.replies.listen(event["id"], on_reply)
+                listening = self._publisher.replies.listen(event["id"], on_reply)
             if event["topic"] not in _META:
                 with self._lock:
                     self._unacknowledged[number] = item
@@ -195,15 +212,21 @@ class Sending(Packets):
             self._emit_event_packet(self._event_namespace, event, callback=acknowledged)
         except exception.EventHubConnectionError as error:
             # It is sent again when there is another connection.
-            self.logger.debug("Event %s could not be sent: %s", event, error)
-        except Exception:
+            self.logger.debug("Event %s could not be sent: %s", Brief(event), error)
+        except Exception as error:
             self._unacknowledged.pop(number, None)
-            self.logger.exception("Error sending event %s.", event)
+            if raises and isinstance(error, exception.EventSizeError) and event["topic"] not in _META:
+                if listening is not None:
+                    listening.dispose()
+                raise
+            self.logger.exception("Error sending event %s.", Brief(event))
 
     def _on_published(self, event: Any, response: Mapping[str, Any]) -> None:
         if response.get("success", False) is False:
             self.logger.error(
-                "Server responded with error while publishing event %s. Error was: %s", event, response.get("message")
+                "Server responded with error while publishing event %s. Error was: %s",
+                Brief(event),
+                Brief(response.get("message")),
             )
 
 

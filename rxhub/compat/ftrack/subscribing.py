@@ -13,6 +13,7 @@ import rxhub.dispatcher
 from rxhub import errors
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
+from rxhub.compat.ftrack.brief import Brief
 from rxhub.compat.ftrack.dispatch import FtrackDispatcher
 from rxhub.compat.ftrack.sending import Sending
 from rxhub.compat.ftrack.subscriber import Subscriber
@@ -102,7 +103,9 @@ class Subscribing(Sending):
     def _on_subscribed(self, subscriber: rxhub.dispatcher.Subscriber, response: Mapping[str, Any]) -> None:
         if response.get("success") is False:
             self.logger.warning(
-                "Server failed to subscribe subscriber %s: %s", subscriber.metadata["id"], response.get("message")
+                "Server failed to subscribe subscriber %s: %s",
+                subscriber.metadata["id"],
+                Brief(response.get("message")),
             )
 
     def _notify_server_of_leave(self, subscriber: rxhub.dispatcher.Subscriber) -> None:
@@ -120,5 +123,7 @@ class Subscribing(Sending):
     def _on_unsubscribed(self, subscriber: rxhub.dispatcher.Subscriber, response: Mapping[str, Any]) -> None:
         if response.get("success") is not True:
             self.logger.warning(
-                "Server failed to unsubscribe subscriber %s: %s", subscriber.metadata["id"], response.get("message")
+                "Server failed to unsubscribe subscriber %s: %s",
+                subscriber.metadata["id"],
+                Brief(response.get("message")),
             )
