@@ -24,7 +24,7 @@ from reactivex.scheduler import TimeoutScheduler
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from rxhub.errors import NotHandled
-from rxhub.presence import Presence, Vigil, not_handled
+from rxhub.presence import Deadlines, Presence, Vigil, not_handled
 
 __all__ = ["Awaitable", "Composed", "waiting_on"]
 
@@ -137,9 +137,13 @@ class Awaitable(Observable[_T_co]):
 
         scheduler = scheduler or TimeoutScheduler.singleton()
         patient_until = monotonic() + PATIENCE_S
-        with self.subscribe(keep, fail, complete, scheduler=scheduler), presence.watch(bell.set):
+        deadlines = Deadlines()
+        with deadlines.collecting():
+            subscription = self.subscribe(keep, fail, complete, scheduler=scheduler)
+        with subscription, presence.watch(bell.set):
             while True:
                 bell.clear()
+                due = deadlines.act()
                 left = presence.absent_in()
                 # Asked last: the end of the observable comes before that of the handling.
                 if is_over:
@@ -153,7 +157,7 @@ class Awaitable(Observable[_T_co]):
                     left = max(left, patient_until - monotonic())
                     if left <= 0:
                         raise not_handled("run()")
-                bell.wait(left)
+                bell.wait(min((wait for wait in (left, due) if wait is not None), default=None))
         if failure is not None:
             raise failure
         if last is _NOTHING:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from threading import local
+from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self
 
 from reactivex import abc
+from reactivex.disposable import Disposable
 
 from rxhub.errors import NotHandled
 
-__all__ = ["PAUSE_S", "Presence", "Vigil", "not_handled"]
+__all__ = ["PAUSE_S", "Deadlines", "Presence", "Vigil", "not_handled", "within"]
 
 PAUSE_S = 1.0
 """Seconds within which the next `wait(duration)` or `drain()` is expected after the last one."""
@@ -41,6 +44,66 @@ def not_handled(what: str) -> NotHandled:
         f"{what} would wait for ever, since nobody handles the hub: call hub.start(), use "
         "`async with hub`, or run hub.wait() or `await hub.run()` elsewhere."
     )
+
+
+class Deadlines:
+    """What a thread that waits does when its time has come, since a hub that is busy or stuck does not."""
+
+    def __init__(self) -> None:
+        self._acts: dict[object, tuple[float, Callable[[], object]]] = {}
+
+    @contextmanager
+    def collecting(self) -> Generator[None]:
+        """Take what is given to `within` in this thread."""
+        before, _waiting.deadlines = getattr(_waiting, "deadlines", None), self
+        try:
+            yield
+        finally:
+            _waiting.deadlines = before
+
+    def add(self, seconds: float, act: Callable[[], object]) -> Disposable:
+        """Call `act` in `seconds`, unless the result is disposed of before."""
+        key = object()
+        self._acts[key] = monotonic() + seconds, act
+
+        def leave() -> None:
+            self._acts.pop(key, None)
+
+        return Disposable(leave)
+
+    def act(self) -> float | None:
+        """Do what is due; seconds until the next is, or None."""
+        now = monotonic()
+        for key, (due, act) in (*self._acts.items(),):
+            if due <= now:
+                self._acts.pop(key, None)
+                act()
+        return min((due - now for due, _ in (*self._acts.values(),)), default=None)
+
+
+_waiting = local()
+
+
+def within(seconds: float, act: Callable[[], object]) -> Disposable:
+    """Have `act` called in `seconds` by who subscribes here to wait: a thread in `run()`, or the running loop.
+
+    Nothing is called for a subscription that nobody waits for.
+    """
+    deadlines: Deadlines | None = getattr(_waiting, "deadlines", None)
+    if deadlines is not None:
+        return deadlines.add(seconds, act)
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return Disposable()
+    timer = loop.call_later(seconds, act)
+
+    def cancel() -> None:
+        # A loop that was closed calls nothing.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(timer.cancel)
+
+    return Disposable(cancel)
 
 
 class Vigil:

@@ -31,7 +31,7 @@ from rxhub.errors import (
 from rxhub.event import Event
 from rxhub.handling import Handling
 from rxhub.inbox import Action, Inbox
-from rxhub.presence import Vigil, not_handled
+from rxhub.presence import Vigil, not_handled, within
 from rxhub.replies import Replies, address
 from rxhub.scheduler import HandlingScheduler
 from rxhub.subject import Subject
@@ -40,6 +40,7 @@ from rxhub.transport.loop import in_its_thread
 __all__ = ["Publisher", "identity"]
 
 REPLY = "ftrack.meta.reply"
+_LATE_S = 0.5
 
 logger = logging.getLogger("rxhub")
 
@@ -158,6 +159,8 @@ class Publisher:
                 self._listen(asked.id, replies.on_next, own_end=True),
                 # By the hub's own time, whatever the subscription's: the end comes where the replies do.
                 self._scheduler.schedule_relative(timeout, complete),
+                # A hub that is busy, perhaps with a callback that awaits this very request, comes to no timer.
+                within(timeout + _LATE_S, replies.on_completed),
                 # Neither a timer nor a reply comes from a hub that was closed.
                 self._connection.changes.subscribe(on_completed=replies.on_completed),
             )

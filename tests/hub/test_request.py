@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from reactivex import Observable, abc
 from reactivex import operators as ops
+from reactivex.internal.exceptions import SequenceContainsNoElementsError
 from reactivex.scheduler import NewThreadScheduler
 
 from rxhub import Event, EventHub
+from rxhub.errors import NoReply
 from rxhub.state import ConnectionState, Phase
 from tests.threads import LIMIT, at_once, elsewhere, until
 
@@ -119,6 +121,44 @@ def test_the_end_waits_for_a_reply_that_is_being_observed(scheduler: abc.Schedul
         leave.set()
         until(lambda: len(told) == 2)
     assert told == ["observed", "completed"]
+
+
+@pytest.mark.parametrize("context", HANDLED)
+def test_a_request_that_a_coroutine_callback_awaits_ends_in_time(context: str) -> None:
+    told: list[Any] = []
+
+    async def callback(event: Event) -> None:
+        for wait in (
+            lambda: _awaited(hub.request(Event("q"), timeout=0.01)),
+            lambda: asyncio.to_thread(hub.request(Event("q"), timeout=0.01).run),
+            lambda: asyncio.to_thread(hub.request(Event("q"), timeout=0.01).pipe(ops.first()).run),
+        ):
+            try:
+                await wait()
+            except (NoReply, SequenceContainsNoElementsError) as error:
+                told.append(error)
+
+    hub = EventHub()
+    hub.subscribe("topic=a", callback)
+    with HANDLED[context](hub):
+        hub.publish(Event("a"))
+        until(lambda: len(told) == 3)
+    hub.close()
+
+
+def test_a_request_ends_in_time_although_the_handling_thread_is_stuck() -> None:
+    entered, leave = Flag(), Flag()
+    with EventHub() as hub, hub.start():
+        hub.subscribe("topic=a", lambda event: entered.set() or (leave.wait(LIMIT) and None))
+        hub.publish(Event("a"))
+        assert entered.wait(LIMIT)
+        with pytest.raises(NoReply):
+            hub.request(Event("q"), timeout=0.01).run()
+        leave.set()
+
+
+async def _awaited(observable: Observable[Any]) -> Any:
+    return await observable
 
 
 def test_replies_from_several_threads_and_the_end_never_overlap() -> None:
