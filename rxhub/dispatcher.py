@@ -18,6 +18,7 @@ cannot leak into each other, and a callback may be entered twice).
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Mapping, MutableMapping, Sequence
 from contextvars import Context, ContextVar, copy_context
@@ -25,7 +26,6 @@ from functools import partial
 from os import urandom
 from threading import RLock
 from time import monotonic
-from types import CoroutineType
 from typing import Any, cast
 
 from reactivex import abc
@@ -37,7 +37,7 @@ from rxhub.expression import Dialect, Expression, Index, parse
 from rxhub.handover import Answer, HandOver, Settle
 from rxhub.owned import OwnedSubject
 from rxhub.ownership import Owner, present
-from rxhub.pending import coroutine_of, discard, is_pending
+from rxhub.pending import awaited, coroutine_of, is_pending
 from rxhub.redaction import redacted_text
 from rxhub.roster import Registration, Roster
 from rxhub.subject import Subject
@@ -65,10 +65,6 @@ def _refuse(coroutine: _Coroutine, _: Context) -> Any:
         "A callback returned an awaitable, which cannot be awaited in a synchronous dispatch. "
         "Publish without synchronous=True: where the hub is handled, it is awaited."
     )
-
-
-class _Cancelled(BaseException):
-    """The task of the context was cancelled before a callback has begun."""
 
 
 class Subscriber(Registration):
@@ -384,18 +380,13 @@ class Dispatcher:
                 continue
             if timed:
                 delivery.start_clock()
+            result: Any = None
             try:
-                result: Any = subscriber.context.copy().run(subscriber.callback, event)
+                result = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
                     if is_pending(result):
-                        if type(result) is CoroutineType and turn is not None and turn.is_cancelled():
-                            # By a callback before. A task would be cancelled before it has begun.
-                            discard(cast("Any", result))
-                            self._put_off(delivery, subscriber, turn, is_called=False)
-                            raise _Cancelled
                         # A task of its own gives the coroutine the subscriber's context.
-                        awaited = coroutine_of(cast("Any", result))
-                        task = asyncio.create_task(awaited, context=self._awaiting_context(subscriber))
+                        task = asyncio.create_task(awaited(result), context=self._awaiting_context(subscriber))
                         try:
                             result = await task
                         finally:
@@ -404,13 +395,16 @@ class Dispatcher:
                         delivery.note(subscriber, result)
                         if answer is not None:
                             answer(event, subscriber, result)
-            except _Cancelled:
-                raise asyncio.CancelledError from None
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and turn is None and _is_cancelled_itself():
                     raise
                 if isinstance(error, asyncio.CancelledError) and is_cancelled:
-                    self._interrupted(delivery, subscriber, error, turn)
+                    if inspect.iscoroutine(result) and inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
+                        # It has not begun: its task was cancelled before the first step. It is called again.
+                        result.close()
+                        self._put_off(delivery, subscriber, turn, is_called=False)
+                    else:
+                        self._interrupted(delivery, subscriber, error, turn)
                     raise
                 delivery.note(subscriber, self._failed(event, subscriber, error))
             except BaseException as error:

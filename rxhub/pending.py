@@ -15,7 +15,7 @@ from typing import Any, TypeGuard, cast
 
 from reactivex import Observable
 
-__all__ = ["coroutine_of", "discard", "is_pending", "returns_awaitable", "yields"]
+__all__ = ["awaited", "coroutine_of", "discard", "is_pending", "returns_awaitable", "yields"]
 
 # What most callbacks return, asked first since it is cheap.
 _VALUES = frozenset({bool, bytes, dict, float, int, list, set, str, tuple, type(None)})
@@ -58,7 +58,7 @@ def yields(function: object) -> bool:
 
 def coroutine_of(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
     """A coroutine that gives the result of the awaitable: itself, if it is one."""
-    return cast("Any", awaitable) if type(awaitable) is CoroutineType else _await(awaitable)
+    return cast("Any", awaitable) if type(awaitable) is CoroutineType else awaited(awaitable)
 
 
 def discard(awaitable: Awaitable[Any]) -> None:
@@ -67,5 +67,6 @@ def discard(awaitable: Awaitable[Any]) -> None:
         awaitable.close()
 
 
-async def _await(awaitable: Awaitable[Any]) -> Any:
+async def awaited(awaitable: Awaitable[Any]) -> Any:
+    """A coroutine of its own that awaits: a task of it that ends before its first step leaves the awaitable alone."""
     return await awaitable

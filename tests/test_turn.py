@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from threading import Event as Flag
 from time import monotonic
 from typing import Any
@@ -256,6 +257,37 @@ def test_a_callback_that_cancels_run_leaves_the_next_coroutine_to_the_next_conte
     asyncio.run(main())
     hub.drain()
     assert ran == ["second"]
+
+
+def test_whenever_run_is_cancelled_each_subscriber_gets_each_event_once(hub: EventHub) -> None:
+    begun: list[tuple[int, int]] = []
+
+    def plain(event: Event, n: int) -> None:
+        begun.append((event.data, n))
+
+    async def coroutine(event: Event, n: int) -> None:
+        begun.append((event.data, n))
+        await asyncio.sleep(0)
+
+    for n in range(6):
+        callback = plain if n % 2 else coroutine
+        hub.subscribe("topic=a", partial(callback, n=n))
+    for data in range(60):
+        hub.publish(Event("a", data=data))
+
+    async def main() -> None:
+        steps = 0
+        while len(begun) < 360:
+            task = asyncio.create_task(hub.run())
+            steps = steps % 5 + 1
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT))
+    hub.drain()
+    assert begun == [(data, n) for data in range(60) for n in range(6)]
 
 
 def test_a_run_in_a_task_that_was_cancelled_before_is_not_ended_by_a_callback_s_own_cancellation(hub: EventHub) -> None:
