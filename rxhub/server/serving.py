@@ -315,7 +315,8 @@ def _listening(host: str, port: int, patience: float) -> Generator[socket.socket
         user_timeout: Any = getattr(socket, "TCP_USER_TIMEOUT", None)
         if user_timeout is not None:
             # A connection that is closed here stays in the kernel, with all that was sent, until its peer has read it.
-            listener.setsockopt(socket.IPPROTO_TCP, user_timeout, int(patience * 1_000))
+            # Longer than the timeout of heartbeats, so that this comes first, and is counted.
+            listener.setsockopt(socket.IPPROTO_TCP, user_timeout, int(1.5 * patience * 1_000))
         try:
             listener.bind(where)
             listener.listen(_BACKLOG)

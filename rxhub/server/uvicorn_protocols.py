@@ -26,7 +26,6 @@ from typing import Any, Final, cast
 
 import h11
 import uvicorn
-from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
@@ -171,7 +170,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             super().data_received(data)
             self._count()
 
-    async def receive(self) -> ASGIReceiveEvent:
+    async def receive(self) -> Any:
         if self._taken:
             self._waiting -= self._taken
             self._taken = 0

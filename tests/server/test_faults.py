@@ -104,8 +104,8 @@ def test_one_that_publishes_and_never_reads_its_acknowledgements_is_bounded_too(
                         break
             except OSError:  # it was cut off; or its kernel, whose window is full, loses what acknowledges its packets
                 pass
+            # By its queue, by its heartbeat or, on a slow machine, by TCP, whose window stays closed.
             until(lambda: server.stats["connections"] == 0)
-            until(lambda: server.stats["slow_consumers"] + server.stats["silent_clients"] == 1)
         with wire(server) as other:
             assert other.do("a") == {"success": True}
 
