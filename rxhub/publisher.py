@@ -35,6 +35,7 @@ from rxhub.presence import Vigil, not_handled, within
 from rxhub.replies import Replies, address
 from rxhub.scheduler import HandlingScheduler
 from rxhub.subject import Subject
+from rxhub.transport.finite import check_finite
 from rxhub.transport.loop import in_its_thread
 
 __all__ = ["Publisher", "identity"]
@@ -251,6 +252,7 @@ class Publisher:
             self.prepare(event)
         else:
             _checked(event)
+        check_finite(event.fields)
         if not self._connection.accepts:
             # Another thread may have closed it since.
             self.check_open()

@@ -63,7 +63,8 @@ class Publishing(Parts):
         Raises:
             HubConnectionError: if the hub is not connected.
             HubClosed: if it was closed.
-            EventError: if the event cannot be written as JSON, where it leaves the process.
+            EventError: if the event contains NaN or infinity (unless synchronous), or cannot be written as JSON where
+                it leaves the process. Mappings of own classes are checked where they are written.
             Overflow: if the inbox (or, over the network, the outbox) is full and its policy is "error".
             NotHandled: if the inbox is full, its policy is "block", and nobody handles the hub.
         """

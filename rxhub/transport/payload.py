@@ -17,6 +17,7 @@ import msgspec
 
 from rxhub.errors import EventError, ProtocolError
 from rxhub.event import Event
+from rxhub.transport.finite import non_finite
 
 __all__ = [
     "MAX_DEPTH",
@@ -145,7 +146,7 @@ def write_json(value: object) -> str:
 
     Raises:
         TypeError: if it holds what JSON cannot express.
-        ValueError: if it holds a lone surrogate.
+        ValueError: if it holds a lone surrogate, or a mapping of a class of its own with NaN or infinity in it.
         RecursionError: if it is too deep.
     """
     return _encoder().encode(value).decode()
@@ -184,5 +185,9 @@ def _as_json(value: object) -> object:
     if isinstance(value, Event):
         return value.to_wire()
     if isinstance(value, Mapping):
-        return dict(cast("Mapping[Any, Any]", value))
+        plain = dict(cast("Mapping[Any, Any]", value))
+        # Checked here alone: a mapping of a class of its own is not read before it is written.
+        if found := non_finite(plain):
+            raise ValueError(f"in a mapping of its own class, {found}")
+        return plain
     raise TypeError(f"an object of {type(value).__qualname__} was found")

@@ -26,6 +26,7 @@ from rxhub.state import ConnectionState, Phase
 from rxhub.supervise import supervise
 from rxhub.transport import Sink
 from rxhub.transport.backoff import Backoff
+from rxhub.transport.finite import non_finite
 from rxhub.transport.outbox import Letter
 from rxhub.transport.payload import write_event, write_json
 from rxhub.transport.remote import Remote, fail, refused
@@ -87,6 +88,8 @@ class SocketIOTransport(Remote["_Life"]):
 
     def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         try:
+            if found := non_finite(metadata):
+                raise ValueError(found)
             described = write_json(metadata)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             logger.warning(
