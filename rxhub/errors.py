@@ -29,6 +29,7 @@ __all__ = [
     "RxHubError",
     "StoreError",
     "StreamError",
+    "SubscriptionWarning",
     "TooLate",
     "UsersError",
     "as_exception",
@@ -120,6 +121,10 @@ class NotHandled(RxHubError, RuntimeError):
 
 class NotHandledWarning(RuntimeWarning):
     """An event was published on a hub that nobody handles: no callback will run until somebody does."""
+
+
+class SubscriptionWarning(UserWarning):
+    """A subscription has a key that is similar to a known one, and probably misspelled."""
 
 
 class NoReply(RxHubError, TimeoutError):

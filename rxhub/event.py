@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from os import urandom
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from rxhub.errors import EventError
 from rxhub.redaction import redacted
@@ -200,13 +200,8 @@ class Event(MutableMapping[str, Any]):
 
         return page(self).bundle()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A plain event, even of one that was handed over: where it arrives it can be stopped again.
-        return Event._rebuilt, (dict(self.fields), self._stopped)
-
-    @classmethod
-    def _rebuilt(cls, fields: dict[str, Any], stopped: bool) -> Event:
-        event = cls.__new__(cls)
-        event._fields = fields
-        event._stopped = stopped
-        return event
+    def __getstate__(self) -> object:
+        # As of any object, so that a subclass keeps its class and its attributes; with a dict of its own and an id.
+        state = cast("Any", object.__getstate__(self))
+        attributes, slots = cast("tuple[Any, dict[str, Any]]", state if type(state) is tuple else (state, {}))
+        return attributes, {**slots, "_fields": dict(self.fields)}

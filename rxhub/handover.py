@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from reactivex import abc
 
@@ -42,6 +42,17 @@ class HandedOver(Event):
             "later subscribers have it already. What stops events must have no scheduler; where events are published "
             "synchronously, by several threads or by callbacks, it must be a plain callback."
         )
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        # A plain event: where a copy arrives it can be stopped again.
+        return _plain, (dict(self.fields),)
+
+
+def _plain(fields: dict[str, Any]) -> Event:
+    event = Event.__new__(Event)
+    event._fields = fields  # pyright: ignore[reportPrivateUsage]
+    event._stopped = False  # pyright: ignore[reportPrivateUsage]
+    return event
 
 
 def handed_over(event: Event) -> Event:

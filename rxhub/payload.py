@@ -7,20 +7,22 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any, get_type_hints, is_typeddict
 
-__all__ = ["declared"]
+__all__ = ["declared", "names_of", "without_a_place"]
 
 
 def declared(method: Callable[..., Any], payload: Callable[..., object]) -> Callable[..., Any]:
-    """The same bound method, for which `inspect.signature` tells the parameters of `payload` in place of `**named`.
+    """The same method, for which `inspect.signature` tells the parameters of `payload` in place of `**named`.
+
+    Args:
+        method: a function of a class, or a bound method.
+        payload: what is sent.
 
     Raises:
         TypeError: if `payload` has no signature to be read.
     """
-    if not isinstance(method, MethodType):
-        raise TypeError(f"{method!r} is no bound method.")
-    plain = method.__func__
+    plain = method.__func__ if isinstance(method, MethodType) else method
     if not isinstance(plain, FunctionType):
-        raise TypeError(f"{method!r} is no method that is written in Python.")
+        raise TypeError(f"{plain!r} is no method that is written in Python.")
     twin = FunctionType(plain.__code__, plain.__globals__, plain.__name__, plain.__defaults__, plain.__closure__)
     twin.__kwdefaults__, twin.__doc__, twin.__qualname__ = plain.__kwdefaults__, plain.__doc__, plain.__qualname__
     first, *own = [p for p in inspect.signature(plain).parameters.values() if p.kind is not p.VAR_KEYWORD]
@@ -32,7 +34,7 @@ def declared(method: Callable[..., Any], payload: Callable[..., object]) -> Call
     # Under a name that no payload has: `self` may be sent.
     signature = inspect.Signature([first.replace(name="_signal_"), *own, *parameters])
     twin.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
-    return MethodType(twin, method.__self__)
+    return MethodType(twin, method.__self__) if isinstance(method, MethodType) else twin
 
 
 def _parameters(payload: Callable[..., object]) -> list[inspect.Parameter]:
@@ -56,3 +58,36 @@ def _parameters(payload: Callable[..., object]) -> list[inspect.Parameter]:
         for parameter in parameters
         if parameter.kind is not parameter.VAR_POSITIONAL
     ]
+
+
+def names_of(payload: Callable[..., object]) -> list[str] | None:
+    """The names that a payload consists of; None if it has `**kwargs`, and so any."""
+    parameters = _parameters(payload)
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else [p.name for p in parameters]
+
+
+def without_a_place(receiver: Callable[..., object], payload: Callable[..., object]) -> str:
+    """Why a receiver cannot be called with a payload; empty if it can, or has no signature to be read."""
+    try:
+        taken = inspect.signature(receiver).parameters.values()
+    except (TypeError, ValueError):
+        return ""
+    sent = _parameters(payload)
+    names = {"signal", "sender", "emission"} | {p.name for p in sent}
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in taken)
+    by_name = {p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    refused = [] if takes_all else [p.name for p in sent if p.name not in by_name and p.kind is not p.VAR_KEYWORD]
+    if refused:
+        return f"it takes no {', '.join(refused)}"
+    optional = {p.name for p in sent if p.default is not p.empty}
+    required = [
+        p.name
+        for p in taken
+        if p.default is p.empty
+        and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        and (p.name not in names or p.name in optional or p.kind is p.POSITIONAL_ONLY)
+    ]
+    any_name = any(p.kind is p.VAR_KEYWORD for p in sent)
+    if required and not any_name:
+        return f"it requires {', '.join(required)}, which is not sent, or not always"
+    return ""

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard, cast
 
 from reactivex import Observable
 
-__all__ = ["awaited", "coroutine_of", "discard", "is_pending", "returns_awaitable", "yields"]
+__all__ = ["awaited", "coroutine_of", "discard", "ignore_error", "is_pending", "returns_awaitable", "yields"]
 
 # What most callbacks return, asked first since it is cheap.
 _VALUES = frozenset({bool, bytes, dict, float, int, list, set, str, tuple, type(None)})
@@ -65,6 +65,11 @@ def discard(awaitable: Awaitable[Any]) -> None:
     """Do without the result of an awaitable: close a coroutine that has not begun. Tasks and futures go on."""
     if inspect.iscoroutine(awaitable) and inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED:
         awaitable.close()
+
+
+def ignore_error(future: asyncio.Future[Any]) -> None:
+    """Keep asyncio from reporting the error of a future whose result nobody asks for."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 async def awaited(awaitable: Awaitable[Any]) -> Any:

@@ -180,7 +180,7 @@ class Subscribable(Awaitable[Event], Observable[Event]):
 
     def __init__(self, dispatcher: Dispatcher, subscription: str, priority: float = 100) -> None:
         super().__init__()
-        parse(subscription)
+        self.expression = parse(subscription)
         self._dispatcher = dispatcher
         self._subscription = subscription
         self._priority = priority

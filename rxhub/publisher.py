@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import warnings
 from collections.abc import Callable, Mapping, MutableMapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -31,12 +30,14 @@ from rxhub.errors import (
 from rxhub.event import Event
 from rxhub.handling import Handling
 from rxhub.inbox import Action, Inbox
+from rxhub.pending import ignore_error
 from rxhub.presence import Vigil, not_handled, within
 from rxhub.replies import Replies, address
 from rxhub.scheduler import HandlingScheduler
 from rxhub.subject import Subject
 from rxhub.transport.finite import check_finite
 from rxhub.transport.loop import in_its_thread
+from rxhub.warning import warn
 
 __all__ = ["Publisher", "identity"]
 
@@ -181,6 +182,7 @@ class Publisher:
         self.check_handled("ask")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Event] = loop.create_future()
+        ignore_error(answer)  # it may come together with a cancellation
 
         def resolve(reply: Event | BaseException) -> None:
             if answer.done():
@@ -262,11 +264,10 @@ class Publisher:
             )
         if not self._warned and not self._connection.remote and not self._handling.claimed_by:
             self._warned = True
-            warnings.warn(
+            warn(
                 "An event was published on a hub that nobody handles; it waits until somebody does. "
                 "Call hub.start(), hub.wait(), hub.drain() or `await hub.run()`.",
                 NotHandledWarning,
-                stacklevel=5,
             )
 
     def _offer(self, event: Event) -> Future[None] | None:

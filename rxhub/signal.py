@@ -24,16 +24,19 @@ from reactivex.disposable import Disposable
 
 from rxhub.convention import OBSERVES, Receiver, Terms, terms_of
 from rxhub.emission import Emission
-from rxhub.expression import compile
+from rxhub.errors import SubscriptionWarning
+from rxhub.expression import compile, parse
+from rxhub.expression.near_miss import misspelled, similar
 from rxhub.owned import OwnedSubject
 from rxhub.ownership import present
-from rxhub.payload import declared
+from rxhub.payload import declared, names_of, without_a_place
 from rxhub.pending import is_pending
 from rxhub.relay import Emissions, Entrance, Relay, SenderSubject, kwargs_of
 from rxhub.seats import Connection, Lineup, Seats, checked_priority
 from rxhub.sending import Answers, Policy, Sending, awaiting, run_to_end, running
 from rxhub.subject import Subject
 from rxhub.text.printable import printable
+from rxhub.warning import warn
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
@@ -64,6 +67,8 @@ class Signal(Relay, Generic[P]):
             checkers and for `inspect.signature(signal.send)`. It is not called.
         on_receiver_error: "raise", as in Django, lets the first exception of a receiver stop the later ones and reach
             the sender; "group" runs every receiver, then raises one ExceptionGroup.
+        check_receivers: raise TypeError when a receiver is connected that cannot be called with the payload: it takes
+            neither a name in it nor `**kwargs`, or requires a name that is not in it.
 
     Attributes:
         name: for people.
@@ -88,6 +93,7 @@ class Signal(Relay, Generic[P]):
         payload: Callable[P, object] | None = None,
         *,
         on_receiver_error: Literal["raise", "group"] = "raise",
+        check_receivers: bool = False,
     ) -> None:
         if on_receiver_error not in ("raise", "group"):
             raise ValueError(
@@ -102,9 +108,15 @@ class Signal(Relay, Generic[P]):
         self._on_receiver_error: Policy = on_receiver_error
         self._places = Seats(careful=on_receiver_error == "group")
         self._muted = 0
+        self._check_receivers = check_receivers
         if payload is not None:
-            for way in ("send", "send_robust", "asend", "asend_robust"):
-                setattr(self, way, declared(getattr(self, way), payload))
+            # A class of its own: methods on the signal itself would refer to it, and only the collector could free it.
+            kind = type(self)
+            ways = {
+                way: declared(getattr(kind, way), payload) for way in ("send", "send_robust", "asend", "asend_robust")
+            }
+            names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+            self.__class__ = type(kind)(kind.__name__, (kind,), {**names, **ways})
         _living[number] = self
 
     @property
@@ -151,6 +163,8 @@ class Signal(Relay, Generic[P]):
             TypeError: if the receiver cannot be called, or takes neither `**kwargs` nor `signal` and `sender`.
         """
         terms = terms_of(receiver)
+        if self._check_receivers and self.payload is not None and (why := without_a_place(receiver, self.payload)):
+            raise TypeError(f"{receiver!r} cannot receive what {self!r} sends: {why}.")
         if where is None and type(priority) is int and self._connected is None and present() is None:
             # The same as below, with a third of the steps.
             self._places.join(receiver, sender, weak, dispatch_uid, priority, terms)
@@ -452,12 +466,24 @@ class Signal(Relay, Generic[P]):
 
         owner = present()
         matches = None if where is None else compile(where)
+        if where is not None:
+            self._warn_of_misspelled(where)
         terms = replace(terms, where=where, matches=matches, owner=owner, leave=owner and leave)
         connection = self._places.join(receiver, sender, weak and owner is None, dispatch_uid, priority, terms)
         if connection is not None and owner is not None:
             made.append(connection)
             owner.keep(leave)
         return connection
+
+    def _warn_of_misspelled(self, where: str) -> None:
+        """Warn if a key is similar to a name in the payload; where the payload is known, and has no `**kwargs`."""
+        if self.payload is None or (names := names_of(self.payload)) is None:
+            return
+        for key, meant in misspelled(parse(where), [*names, "sender", "signal"]):
+            warn(
+                f"{self!r} sends no {key!r}, which where={where!r} asks for: did you mean {meant!r}?",
+                SubscriptionWarning,
+            )
 
     def _remove(self, connection: Connection) -> None:
         if self._places.remove(connection):
@@ -508,26 +534,50 @@ class Signal(Relay, Generic[P]):
         return page(type(self).__name__, self.name, self.connections, told).bundle()
 
 
-def receiver(signal: Signal[...] | Iterable[Signal[...]], **options: Any) -> Callable[[_R], _R]:
-    """Connect a function to one or several signals, as a decorator: `@receiver(approved, sender=Shot)`.
+if TYPE_CHECKING:
 
-    Args:
-        signal: one signal, or several.
-        options: as of `Signal.connect`.
+    def receiver(
+        signal: Signal[...] | Iterable[Signal[...]],
+        *,
+        sender: Any = None,
+        weak: bool = True,
+        dispatch_uid: Hashable = None,
+        where: str | None = None,
+        priority: float = 100,
+    ) -> Callable[[_R], _R]:
+        """Connect a function to one or several signals."""
+        ...
 
-    Raises:
-        TypeError: if it is neither.
-    """
-    signals = [signal] if isinstance(signal, Signal) else [*signal]
-    if not all(isinstance(each, Signal) for each in signals):
-        raise TypeError(f"receiver() takes one signal or a list of them, but {signal!r} was given.")
+else:
 
-    def decorator(function: _R) -> _R:
-        for each in signals:
-            each.connect(function, **options)
-        return function
+    def receiver(signal, **options):
+        """Connect a function to one or several signals, as a decorator: `@receiver(approved, sender=Shot)`.
 
-    return decorator
+        Args:
+            signal: one signal, or several.
+            options: `sender`, `weak`, `dispatch_uid`, `where` and `priority`, as of `Signal.connect`.
+
+        Raises:
+            TypeError: if it is neither, or there is no such option.
+        """
+        signals = [signal] if isinstance(signal, Signal) else [*signal]
+        if not all(isinstance(each, Signal) for each in signals):
+            raise TypeError(f"receiver() takes one signal or a list of them, but {signal!r} was given.")
+        for name in options:
+            if name not in _OPTIONS:
+                meant = similar(name, _OPTIONS)
+                hint = f"Did you mean {meant!r}?" if meant else f"It has {', '.join(_OPTIONS)}."
+                raise TypeError(f"receiver() has no option {name!r}. {hint}")
+
+        def decorator(function):
+            for each in signals:
+                each.connect(function, **options)
+            return function
+
+        return decorator
+
+
+_OPTIONS = ("sender", "weak", "dispatch_uid", "where", "priority")
 
 
 def signals() -> list[Signal[...]]:

@@ -211,3 +211,28 @@ def test_an_event_is_a_mapping() -> None:
 def test_data_given_by_place_are_not_taken_for_the_id() -> None:
     with pytest.raises(TypeError, match=r"id is a text, but dict was given.*Event\(topic, data=…\)"):
         Event("studio.render.finished", {"frames": 120})  # pyright: ignore[reportArgumentType]
+
+
+class _Slotted(Event):
+    __slots__ = ("extra",)
+
+
+class _Open(Event):
+    pass
+
+
+@pytest.mark.parametrize("kind", [Event, _Slotted, _Open])
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_copies_keep_the_class_and_the_attributes(kind: type[Event], protocol: int) -> None:
+    event = kind("a", data={"x": [1]})
+    event["further"] = 2
+    event.stop()
+    if kind is not Event:
+        event.extra = [3]  # type: ignore[attr-defined]
+    for twin in (copy.copy(event), copy.deepcopy(event), pickle.loads(pickle.dumps(event, protocol))):
+        assert type(twin) is kind and dict(twin) == dict(event) and twin.is_stopped() and twin.id == event.id
+        if kind is not Event:
+            assert twin.extra == [3]  # type: ignore[attr-defined]
+        twin["topic"] = "b"
+        assert event.topic == "a"
+    assert copy.copy(event).data is event.data and copy.deepcopy(event).data is not event.data

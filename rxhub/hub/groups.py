@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from rxhub.errors import HubClosed
 from rxhub.event import Event
+from rxhub.expression import parse
+from rxhub.hub.misspelled import warn_of_misspelled
 from rxhub.hub.parts import Parts
 from rxhub.ownership import present
 from rxhub.pending import yields
@@ -139,6 +141,7 @@ class Groups(Parts):
             key=key,
             once=once,
         )
+        warn_of_misspelled(parse(subscription))
 
         def begin(handler: Handler) -> Processing:
             if not callable(handler):

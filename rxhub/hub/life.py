@@ -17,6 +17,7 @@ from reactivex import abc
 from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError
 from rxhub.handling import PATIENCE, Invoke
 from rxhub.hub.parts import Parts
+from rxhub.pending import ignore_error
 from rxhub.pipeline import Pipeline
 from rxhub.supervise import supervise
 from rxhub.transport.loop import in_its_thread
@@ -178,7 +179,9 @@ class Life(Parts):
         sent = self._begin_to_close(PATIENCE)
         if sent is not None:
             # As close(), but the loop goes on meanwhile.
-            await asyncio.wait([asyncio.wrap_future(sent)], timeout=PATIENCE + 2.0)
+            waiting = asyncio.wrap_future(sent)
+            ignore_error(waiting)  # which is logged below
+            await asyncio.wait([waiting], timeout=PATIENCE + 2.0)
             self._end_closing(sent)
         if runner is None:
             return

@@ -12,6 +12,7 @@ from rxhub.awaiting import waiting_on
 from rxhub.delivery import Delivery, Outcome
 from rxhub.dispatcher import Callback, Subscriber
 from rxhub.errors import NotFoundError
+from rxhub.hub.misspelled import warn_of_misspelled
 from rxhub.hub.parts import Parts
 from rxhub.pipeline import Subscribable
 
@@ -57,9 +58,14 @@ class Subscribing(Parts):
             ExpressionError: if the subscription does not parse.
             NotUniqueError: if a subscriber with this id exists.
             HubClosed: if the hub was closed.
+
+        Warns:
+            SubscriptionWarning: if a key is similar to one of the seven of an event, such as `topc`.
         """
         self._publisher.check_open()
-        return self._dispatcher.subscribe(subscription, callback, subscriber, priority, scheduler).id
+        added = self._dispatcher.subscribe(subscription, callback, subscriber, priority, scheduler)
+        warn_of_misspelled(added.expression)
+        return added.id
 
     def unsubscribe(self, subscriber_identifier: str) -> None:
         """Remove a subscriber; it is not called any more, not even for an event under way.
@@ -97,7 +103,9 @@ class Subscribing(Parts):
             HubClosed: if the hub was closed.
         """
         self._publisher.check_open()
-        return waiting_on(Subscribable(self._dispatcher, subscription, priority), self._handling)
+        events = Subscribable(self._dispatcher, subscription, priority)
+        warn_of_misspelled(events.expression)
+        return waiting_on(events, self._handling)
 
     def stream(self, subscription: str, capacity: int = 1000, priority: float = 100) -> EventStream:
         """The events that match `subscription` as an async iterator, from now on.

@@ -69,7 +69,3 @@ class Event(rxhub.event.Event):
         return f"<{type(self).__name__} {self.fields}>"
 
     __repr__ = __str__
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A copy is of the same class, with the attributes that its user gave it.
-        return type(self)._rebuilt, (dict(self.fields), self._stopped), self.__dict__ or None

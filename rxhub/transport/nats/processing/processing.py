@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.owned import OwnedSubject
-from rxhub.pending import returns_awaitable
+from rxhub.pending import ignore_error, returns_awaitable
 from rxhub.subject import Subject
 from rxhub.text.printable import printable
 from rxhub.transport.loop import background, in_its_thread
@@ -182,7 +182,9 @@ class Processing:
         """As `stop`, while the running loop goes on."""
         ended = self.begin_to_stop(timeout)
         if ended is not None and _inside.get() is not self:
-            await asyncio.wait([asyncio.wrap_future(ended)], timeout=timeout + _FAREWELL)
+            waiting = asyncio.wrap_future(ended)
+            ignore_error(waiting)
+            await asyncio.wait([waiting], timeout=timeout + _FAREWELL)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended, by `stop()` or by an error.

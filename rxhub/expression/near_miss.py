@@ -1,0 +1,73 @@
+"""Misspelled keys in subscriptions, such as `topc=…`, which are legal and match nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rxhub.expression.tree import And, Condition, Expression, Not, Or
+
+__all__ = ["ENVELOPE", "misspelled", "similar"]
+
+ENVELOPE = ("topic", "id", "data", "source", "target", "sent", "in_reply_to_event")
+"""The keys of an event's envelope. An event from the wire may have others."""
+
+# Names of so many letters may differ by two; shorter ones by one.
+_LONG = 6
+
+
+def misspelled(expression: Expression, known: Iterable[str]) -> list[tuple[str, str]]:
+    """The keys whose first step is none of the known names, but similar to one.
+
+    Args:
+        expression: what is subscribed to.
+        known: the names that a candidate usually has.
+
+    Returns:
+        Each such key, once, and what may be meant instead: `[("date.x", "data.x")]`.
+    """
+    names = tuple(known)
+    keys: dict[str, str] = {}
+    pending = [expression]
+    while pending:
+        match pending.pop():
+            case Condition(key):
+                first, dot, rest = key.partition(".")
+                if key not in keys and first not in names and (meant := similar(first, names)):
+                    keys[key] = f"{meant}{dot}{rest}"
+            case And(children) | Or(children):
+                pending += reversed(children)
+            case Not(child):
+                pending.append(child)
+            case _:
+                pass
+    return [*keys.items()]
+
+
+def similar(name: str, known: Iterable[str]) -> str:
+    """The known name that differs by a letter or two, by case or by separators; empty if there is none."""
+    plain = _plain(name)
+    for each in known:
+        other = _plain(each)
+        most = 2 if min(len(plain), len(other)) >= _LONG else 1
+        if len(plain) > 1 and abs(len(plain) - len(other)) <= most and _distance(plain, other) <= most:
+            return each
+    return ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def _distance(a: str, b: str) -> int:
+    """How many letters must be inserted, deleted, replaced or exchanged with their neighbour."""
+    before: list[int] = []
+    above = [*range(len(b) + 1)]
+    for i, letter in enumerate(a, 1):
+        row = [i]
+        for j, other in enumerate(b, 1):
+            least = min(above[j] + 1, row[-1] + 1, above[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+                least = min(least, before[j - 2] + 1)
+            row.append(least)
+        before, above = above, row
+    return above[-1]
