@@ -499,7 +499,9 @@ class Dispatcher:
 
     def report(self, event: Event, outcome: Outcome, error: Exception) -> None:
         """Tell that a callback has failed."""
-        logger.error("Error calling %s for event %s: %s", outcome.subscriber, event.topic, error, exc_info=error)
+        # In the context in which it was subscribed: a notebook shows what is logged below the cell of that context.
+        log = partial(logger.error, "Error calling %s for event %s: %s", outcome.subscriber, event.topic, error)
+        outcome.subscriber.context.copy().run(log, exc_info=error)
         self.errors.on_next(outcome)
 
     def _targeted(self, event: Event, matched: Sequence[Subscriber]) -> Sequence[Subscriber]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 from typing import Any, Protocol
 
-__all__ = ["Cells", "present_cells"]
+__all__ = ["Cells", "present_cells", "running_cells"]
 
 _INTERRUPTS = (KeyboardInterrupt, asyncio.CancelledError)
 _AFTER_A_CELL = 0.1  # seconds; the kernel gives the signal back when it is done with the cell's message
@@ -114,3 +115,13 @@ def present_cells() -> Cells:
     if id(shell) not in _by_shell:
         _by_shell[id(shell)] = Cells(shell)  # a process has one shell, and keeps it
     return _by_shell[id(shell)]
+
+
+def running_cells() -> Cells | None:
+    """The cells of the shell that runs this; None outside of IPython."""
+    if "IPython" not in sys.modules:
+        return None  # nothing runs in it that has not been imported
+    try:
+        return present_cells()
+    except (ModuleNotFoundError, RuntimeError):
+        return None

@@ -1,10 +1,7 @@
 """A table that follows a stream.
 
-Theory of operation. Whatever thread an item comes in only puts it into a bounded deque; so a fast stream is not held
-up, and a hub's handling thread never draws. Drawing is done in the thread that called `live`, which in a notebook is
-the kernel's: by its event loop, which is asked to draw once when something came and at most `rate` times a second, or,
-while a cell keeps that loop from running (`hub.wait()`), right where an item arrives in that very thread. The display
-handle updates the output of the cell that made it; nothing is printed.
+The thread in which an item comes only puts it into a bounded deque, so that a fast stream is not held up and a hub's
+handling thread never draws. `rxhub.jupyter.drawing` draws what the deque holds.
 
 `skipped` counts the items that left the deque before they were ever drawn.
 
@@ -15,17 +12,17 @@ takes it instead.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
-from time import monotonic, time
+from time import time
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from reactivex import Observable
 from reactivex.disposable import SerialDisposable
 
 from rxhub.jupyter.cells import Cells, present_cells
+from rxhub.jupyter.drawing import Drawing
 from rxhub.views.page import Page
 from rxhub.views.stream import Item, page
 from rxhub.views.subscribers import error_text
@@ -33,14 +30,6 @@ from rxhub.views.subscribers import error_text
 __all__ = ["Live", "live"]
 
 T = TypeVar("T")
-
-
-class Handle(Protocol):
-    """IPython's display handle."""
-
-    def update(self, obj: object, **kwargs: Any) -> None:
-        """Replace what is displayed."""
-        ...
 
 
 def live(observable: Observable[T], rate: float = 5, rows: int = 20) -> Live[T]:
@@ -85,19 +74,11 @@ class Live(Generic[T]):
         self.status = "live"
         self.cell = cells.present
         self._latest: deque[Item] = deque(maxlen=rows)
-        self._pause = 1 / rate
-        self._drawn_at = monotonic()
         self._drawn = 0  # the number of the last item that was drawn
-        self._asked = False
         self._lock = threading.Lock()
-        self._thread = threading.get_ident()
         self._cells = cells
-        try:
-            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            self._loop = None
         self._subscription = SerialDisposable()
-        self._handle: Handle = cells.display(self._page())
+        self._drawing = Drawing(self._page, rate, cells)
         cells.add(self)
         self._subscription.disposable = observable.subscribe(self._came, self._failed, lambda: self._end("completed"))
 
@@ -118,41 +99,13 @@ class Live(Generic[T]):
             if len(self._latest) == self._latest.maxlen and self._latest[0].number > self._drawn:
                 self.skipped += 1
             self._latest.append(Item(self.seen, time(), item))
-            ask, self._asked = not self._asked, True
-        if threading.get_ident() == self._thread and monotonic() - self._drawn_at >= self._pause:
-            self._draw()
-        elif ask:
-            self._ask()
+        self._drawing.news()
 
-    def _ask(self) -> None:
-        """Have the loop draw, once the pause is over."""
-        if self._loop is None:
-            self._asked = False  # without a loop, the next item tries again
-            return
-        try:
-            self._loop.call_soon_threadsafe(self._schedule)
-        except RuntimeError:
-            pass  # the loop was closed: the kernel ends, and nobody looks any more
-
-    def _schedule(self) -> None:
-        if self._loop is not None:
-            self._loop.call_later(max(0.0, self._drawn_at + self._pause - monotonic()), self._draw_asked)
-
-    def _draw_asked(self) -> None:
-        if self._asked:
-            self._draw()
-
-    def _draw(self) -> None:
-        view = self._page()
-        self._drawn_at = monotonic()
-        self._handle.update(view)
-
-    def _page(self) -> _View:
+    def _page(self) -> Page:
         with self._lock:
-            self._asked = False
             self._drawn = self.seen
             items = tuple(self._latest)
-            return _View(page(items, self.status, self.seen, self.skipped))
+            return page(items, self.status, self.seen, self.skipped)
 
     def _failed(self, error: Exception) -> None:
         self._end(f"failed: {error_text(error)}")
@@ -164,12 +117,7 @@ class Live(Generic[T]):
             self.status = status
         self._subscription.dispose()
         self._cells.remove(self)
-        if threading.get_ident() == self._thread:
-            self._draw()
-        else:
-            with self._lock:
-                self._asked = True
-            self._ask()
+        self._drawing.end()
 
     def __enter__(self) -> Self:
         return self
@@ -181,17 +129,3 @@ class Live(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Live table, {self.status}, {self.seen} came, {self.skipped} skipped>"
-
-
-class _View:
-    """A page, drawn when it was made: items may change after they were shown."""
-
-    def __init__(self, page: Page) -> None:
-        self._bundle = page.bundle()
-        self._text = self._bundle["text/plain"]
-
-    def __repr__(self) -> str:
-        return self._text
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return self._bundle

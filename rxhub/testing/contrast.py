@@ -149,10 +149,17 @@ class _Letters:
         """What the characters stand for; and where two differ that look the same."""
         lines: list[str] = []
         looks: dict[str, tuple[str, Any]] = {}
-        meant = [(letter, value) for letter, value in self._values.items() if letter in used and value is not letter]
-        meant = [(letter, value) for letter, value in meant if not (type(value) is str and value == letter)]
+        marks = {mark: mark for mark in sorted(used) if mark not in (COMPLETED, FAILED, "?")}
+        meant = [(letter, value) for letter, value in (self._values | marks | self._values).items() if letter in used]
+        looks_like = {_shown(_known(value)) for _, value in meant}
+        meant = [
+            (letter, value)
+            for letter, value in meant
+            # A character that stands for itself says so where it could be read as another value: '1' beside 1.
+            if not (type(value) is str and value == letter) or letter.isdigit() or letter in looks_like
+        ]
         for letter, value in meant[:_MOST_VALUES]:
-            known = value.events[0] if isinstance(value, OneOf) else value
+            known = _known(value)
             text = _shown(known)
             lines.append(f"  {'     ' if lines else 'where'} {letter} = {text}")
             twin, other = looks.setdefault(text, (letter, known))
@@ -161,6 +168,10 @@ class _Letters:
                 lines += [f"            unlike {twin}, {first}", *[f"              {line}" for line in more]]
         further = len(meant) - _MOST_VALUES
         return [*lines, f"        … and {further:,} more values"] if further > 0 else lines
+
+
+def _known(value: Any) -> Any:
+    return value.events[0] if isinstance(value, OneOf) else value
 
 
 def _seconds(seconds: float) -> str:

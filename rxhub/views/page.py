@@ -48,6 +48,10 @@ class Page:
         self.chips = [one_line(chip, 120) for chip in chips if chip]
         self.parts = parts
 
+    def with_chip(self, chip: str) -> Page:
+        """The same page with a further chip in front."""
+        return Page(self.title, [chip, *self.chips], self.parts)
+
     def text(self) -> str:
         """For terminals, and for whoever reads the notebook's file."""
         head = f"{self.title}  ({', '.join(self.chips)})" if self.chips else self.title

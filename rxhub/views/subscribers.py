@@ -12,7 +12,7 @@ from rxhub.redaction import redacted_text
 from rxhub.views.event import topic_of, user_of
 from rxhub.views.page import MOST_ROWS, Note, Page, Part, Table, Tree
 from rxhub.views.safe import Line, brief, outline, safe
-from rxhub.views.tally import Count, tallies
+from rxhub.views.tally import Count, Tally, tallies
 
 if TYPE_CHECKING:
     from rxhub.delivery import Delivery, Outcome
@@ -27,9 +27,9 @@ _LONGEST_ERROR = 2_000
 _NUMBERS = ("", "priority", "calls", "stops", "errors", "last latency", "latency")
 
 
-def hub_page(hub: EventHub, subscribers: Sequence[Subscriber]) -> Page:
+def hub_page(hub: EventHub, subscribers: Sequence[Subscriber], tally: Tally | None = None) -> Page:
     """What a notebook shows of a hub: who gets an event, in order, and what came of it if the hub is watched."""
-    tally = tallies.get(hub)
+    tally = tallies.get(hub) if tally is None else tally
     rows: list[Sequence[str]] = []
     kinds: list[str] = []
     for subscriber in subscribers[:MOST_ROWS]:

@@ -25,6 +25,7 @@ class Kernel:
         self.client = client
         self.shown: dict[str, str] = {}  # the text of each display, by its id
         self.printed: list[str] = []
+        self.printed_by: dict[str, str] = {}  # what is printed below each cell, by its request
 
     def begin(self, code: str, cell: str = "cell") -> str:
         """Send a cell to be run."""
@@ -72,6 +73,8 @@ class Kernel:
             self.shown[content["transient"]["display_id"]] = content["data"]["text/plain"]
         elif kind == "stream":
             self.printed.append(content["text"])
+            cell = message["parent_header"].get("msg_id", "")
+            self.printed_by[cell] = self.printed_by.get(cell, "") + content["text"]
         return message
 
 

@@ -241,3 +241,39 @@ def test_the_difference_is_shown_wherever_it_is() -> None:
     text = failure(marbles)
     assert "… 97 frames as expected" in text
     assert "-      100 s  c" in text
+
+
+@pytest.mark.parametrize(
+    ("diagram", "values", "found", "told"),
+    [
+        ("-1-|", None, 1, ["1 = '1'", "Z = 1"]),
+        ("-a-|", {"a": 1}, "1", ["a = 1", "1 = '1'"]),
+        ("-a-|", {"a": "1"}, 1, ["a = '1'", "Z = 1"]),
+        ("-1-|", {"1": 1}, "1", ["1 = 1", "Z = '1'"]),
+        ("-a-|", {"a": 1}, b"1", ["a = 1", "Z = b'1'"]),
+        ("-a-|", {"a": None}, "None", ["a = None", "Z = 'None'"]),
+        ("-a-|", {"a": "True"}, True, ["a = 'True'", "Z = True"]),
+        ("-a-|", {"a": 1.5}, "1.5", ["a = 1.5", "Z = '1.5'"]),
+        ("-a-|", {"a": [1]}, ["1"], ["a = [1]", "Z = ['1']"]),
+        ("-a-|", {"a": {"x": 1}}, {"x": "1"}, ["a = {'x': 1}", "Z = {'x': '1'}"]),
+    ],
+)
+def test_values_of_other_types_that_look_alike_are_shown_differently(diagram, values, found, told) -> None:
+    marbles = Marbles()
+    marbles.expect(marbles.cold("-x-|", {"x": found})).to_be(diagram, values)
+    with pytest.raises(AssertionError) as raised:
+        marbles.run()
+    legend = [line.removeprefix("  where").strip() for line in str(raised.value).splitlines() if " = " in line]
+    assert sorted(legend) == sorted(told)
+
+
+def test_a_character_shows_what_it_stands_for_beside_a_value_that_looks_like_it() -> None:
+    class Named:
+        def __repr__(self) -> str:
+            return "x"
+
+    marbles = Marbles()
+    marbles.expect(marbles.cold("-a-|", {"a": Named()})).to_be("-x-|")
+    with pytest.raises(AssertionError, match=r"x = 'x'") as raised:
+        marbles.run()
+    assert "Z = x" in str(raised.value)
