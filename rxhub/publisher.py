@@ -377,6 +377,8 @@ def _checked(event: Event) -> dict[str, Any]:
     fields = event.fields
     if not isinstance(fields.get("topic"), str):
         raise EventError(f"An event needs a text as its topic, but {fields.get('topic')!r} was found.")
+    if not fields["topic"].strip():
+        raise EventError(f"An event needs a topic, but {fields['topic']!r} was found. Name it, as in studio.hello.")
     return fields
 
 

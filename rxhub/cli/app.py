@@ -22,10 +22,11 @@ from rxhub.cli import (
     streams,
     user,
 )
+from rxhub.cli.help import Commands
 
 __all__ = ["app"]
 
-app = typer.Typer(
+app = Commands(
     name="rxhub",
     help="A reactive event hub, at a terminal.",
     no_args_is_help=True,

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import queue
-import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+import typer
 from reactivex import Observable
 
 from rxhub import Event, EventHub
+from rxhub.cli.output import say_json
 from rxhub.cli.status import complain
 from rxhub.state import ConnectionState, Phase
-from rxhub.transport.payload import write_json
 
-__all__ = ["Arrived", "arriving", "print_lines"]
+__all__ = ["Arrived", "WithPosition", "arriving", "print_lines"]
+
+WithPosition = Annotated[
+    bool,
+    typer.Option(
+        "--with-position",
+        help="Add a field `position` with the sequence in the stream and the time, as JSON lines. Resume behind "
+        "it with rxhub replay --since SEQUENCE+1.",
+    ),
+]
 
 _AHEAD = 1_000
 _TICK = 0.25
 
 
 class Arrived(NamedTuple):
-    """An event and the time that is shown with it."""
+    """An event and the time that is shown with it.
+
+    Attributes:
+        time: when the event was stored or, if no stream is read, when it came.
+        event: itself.
+        sequence: its number in the stream; None if no stream is read.
+    """
 
     time: datetime
     event: Event
+    sequence: int | None = None
 
 
 class _End(NamedTuple):
@@ -86,18 +102,27 @@ def _putter(hub: EventHub, waiting: queue.Queue[Arrived | _End]) -> Callable[[Ar
     return put
 
 
-def print_lines(hub: EventHub, events: Iterator[Arrived | None]) -> int:
-    """Write each event as a line of JSON; how many it was. A lost connection is told on stderr."""
+def print_lines(hub: EventHub, events: Iterator[Arrived | None], with_position: bool = False) -> int:
+    """Write each event as a line of JSON; how many it was. A lost connection is reported on stderr.
+
+    Args:
+        hub: they come from.
+        events: and None now and then while none comes.
+        with_position: whether each line tells the sequence and the time, in a further field `position`.
+    """
 
     def tell(state: ConnectionState) -> None:
         if state.phase is Phase.DISCONNECTED and state.reason:
-            complain(f"{state.reason}; connecting again")
+            complain(f"{state.reason}; reconnecting")
 
     hub.state.subscribe(tell)
-    output, seen = sys.stdout, 0
+    seen = 0
     for arrived in events:
         if arrived is not None:
             seen += 1
-            output.write(write_json(arrived.event.to_wire()) + "\n")
-            output.flush()
+            fields = arrived.event.to_wire()
+            if with_position:
+                time = arrived.time.astimezone(UTC).isoformat(timespec="microseconds")
+                fields["position"] = {"sequence": arrived.sequence, "time": time}
+            say_json(fields)
     return seen

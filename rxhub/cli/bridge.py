@@ -14,9 +14,12 @@ import typer
 
 from rxhub import EventHub
 from rxhub.bridge import Bridge, Counts
+from rxhub.cli.credentials import credentials
 from rxhub.cli.nats import NatsPassword, NatsUser
+from rxhub.cli.output import log_to_stderr
 from rxhub.cli.server import INTERRUPTED, Key, User
 from rxhub.cli.status import Status, complain, ending
+from rxhub.text.printable import inline
 
 __all__ = ["command"]
 
@@ -69,8 +72,8 @@ def command(
     """
     try:
         bridge = Bridge(
-            EventHub(source, user, key, overflow="block", inbox=_INBOX),
-            EventHub(target, nats_user, nats_password, stream=stream, outbox=buffer + _MARKERS),
+            EventHub(source, *credentials(source, user, key), overflow="block", inbox=_INBOX),
+            EventHub(target, *credentials(target, nats_user, nats_password), stream=stream, outbox=buffer + _MARKERS),
             subscription,
             name=name,
             buffer=buffer,
@@ -144,7 +147,7 @@ class _Signals:
 @contextmanager
 def _in_a_log(bridge: Bridge, way: str) -> Generator[Callable[[], None]]:
     """Lines for a service's log: what happens, and how it stands once a minute if that has changed."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
     logger.setLevel(logging.INFO)
     logger.info("%s (%s)", way, bridge.subscription)
     last, due = bridge.counts, monotonic() + _REPORT
@@ -170,12 +173,14 @@ def _in_a_line(bridge: Bridge, way: str) -> Generator[Callable[[], None]]:
     console = Console(stderr=True)
     with Live(console=console, auto_refresh=False) as live:
         # Made here, where stderr is what makes room for the line.
-        logging.basicConfig(format="%(asctime)s %(levelname)s: %(message)s", level=logging.WARNING)
+        log_to_stderr("%(asctime)s %(levelname)s: %(message)s")
         logger.setLevel(logging.INFO)
 
         def shown() -> None:
             away = [end for end, hub in (("server", bridge.source), ("NATS", bridge.target)) if not hub.connected]
             state = f" · {' and '.join(away)} away, connecting again" if away else ""
-            live.update(Text(f"{way} · {bridge.counts}{state} · Ctrl-C ends", overflow="ellipsis"), refresh=True)
+            live.update(
+                Text(inline(f"{way} · {bridge.counts}{state} · Ctrl-C ends"), overflow="ellipsis"), refresh=True
+            )
 
         yield shown

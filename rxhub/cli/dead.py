@@ -5,17 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rxhub.cli.amounts import moment
+from rxhub.cli.help import Commands
 from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream, is_there
+from rxhub.cli.output import say, say_json
 from rxhub.cli.server import INTERRUPTED, connected
 from rxhub.cli.status import Status, complain, ending
 from rxhub.columns import columns
 from rxhub.errors import NotFoundError
-from rxhub.transport.payload import write_json
+from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.dead import DeadLetters
@@ -23,18 +27,19 @@ if TYPE_CHECKING:
 
 __all__ = ["group"]
 
-group = typer.Typer(help="The events that groups of processes could not handle.", no_args_is_help=True)
+group = Commands(help="The events that groups of processes could not handle.", no_args_is_help=True)
 
 _HEADINGS = ("id", "group", "topic", "died", "attempts", "reason")
 # Lines of a table at most; who wants more has a pipe.
 _MOST = 1_000
+_LONG_AGO = timedelta(days=365_000)
 
 _Group = Annotated[
     str | None,
     typer.Option("--group", "-g", metavar="NAME", show_default=False, help="The letters of this group alone."),
 ]
 _Ids = Annotated[
-    list[int] | None, typer.Argument(metavar="[ID]...", show_default=False, help="Which letters, by their numbers.")
+    list[int] | None, typer.Argument(metavar="ID", show_default=False, help="Which letters, by their numbers.")
 ]
 _All = Annotated[bool, typer.Option("--all", help="All of them, or all of --group.")]
 _DEFAULT = "events"
@@ -46,30 +51,39 @@ def list_(
     nats: Nats,
     stream: Stream = _DEFAULT,
     group: _Group = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            show_default=False,
+            help="Only letters that died since then: 2026-03-01T12:00, how long ago (2h, 3d), or a letter's number.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines on a terminal too.")] = False,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
 ) -> Status:
     """Show the letters, the oldest first: a table on a terminal, JSON lines in a pipe.
 
-    Ends with 1 if there are none.
+    Exit status: 0 if there are letters, 1 if there are none, 2 after an error.
     """
+    begin = None if since is None else moment(since, "--since")
     with _letters(nats, stream, nats_user, nats_password) as dead:
-        found = dead.list(group)
-        if not sys.stdout.isatty():
-            status = Status.NOT_MATCHED
-            for letter in found:
-                status = Status.MATCHED
-                sys.stdout.write(write_json(letter.to_json()) + "\n")
-            return status
-        rows = [_row(letter) for letter in islice(found, _MOST)]
-        if not rows:
-            typer.echo("there are no dead letters" if group is None else f"there are no dead letters of {group}")
-            return Status.NOT_MATCHED
-        for line in columns(_HEADINGS, rows):
-            typer.echo(line)
-        if len(rows) == _MOST:
-            typer.echo(f"there may be more than these {_MOST}; a pipe shows all")
-        return Status.MATCHED
+        found = (letter for letter in dead.list(group) if _is_since(letter, begin))
+        shown = 0
+        if json or not sys.stdout.isatty():
+            for shown, letter in enumerate(found, 1):  # noqa: B007 - the number is wanted
+                say_json(letter.to_json())
+        else:
+            rows = [_row(letter) for letter in islice(found, _MOST)]
+            shown = len(rows)
+            for line in columns(_HEADINGS, rows) if rows else ():
+                say(line)
+            if shown == _MOST:
+                say(f"there may be more than these {_MOST}; --json shows all")
+    if not shown:
+        complain(f"no dead letters{f' of {group}' if group else ''} in {stream}{f' since {since}' if since else ''}")
+    return Status.MATCHED if shown else Status.NOT_MATCHED
 
 
 @group.command("show")
@@ -85,14 +99,17 @@ def show(
     with _letters(nats, stream, nats_user, nats_password) as dead:
         letter = dead.get(id)
     if not sys.stdout.isatty():
-        sys.stdout.write(write_json(letter.to_json()) + "\n")
+        say_json(letter.to_json())
         return Status.MATCHED
     for name, cell in zip(_HEADINGS, _row(letter), strict=True):
-        typer.echo(f"{name:>8}  {_printable(cell)}")
-    typer.echo(f"  stored  {letter.stored.isoformat(' ', 'seconds')}, as {letter.sequence} in {stream}")
+        say(f"{name:>8}  {cell}")
+    say(f"  stored  {letter.stored.isoformat(' ', 'seconds')}, as {letter.sequence} in {stream}")
     event = letter.event
-    typer.echo(_printable(letter.data.decode(errors="replace") if event is None else write_json(event.to_wire())))
-    typer.echo(_printable(letter.traceback))
+    if event is None:
+        say(letter.data.decode(errors="replace"))
+    else:
+        say_json(event.to_wire())
+    say(letter.traceback)
     return Status.MATCHED
 
 
@@ -109,7 +126,7 @@ def retry(
 ) -> Status:
     """Let the groups handle letters again, as if they had just been published; no other group sees them.
 
-    Ends with 1 if a letter is not there, or its group is gone.
+    Exit status: 0 if all were handed back, 1 if a letter does not exist or its group is gone, 2 after an error.
     """
     _check(ids, every, group)
     with _letters(nats, stream, nats_user, nats_password) as dead:
@@ -124,18 +141,23 @@ def drop(
     every: _All = False,
     stream: Stream = _DEFAULT,
     group: _Group = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --all: delete without asking.")] = False,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
 ) -> Status:
-    """Delete letters for good. On a terminal, --all asks first.
+    """Delete letters for good. --all asks first; where there is no terminal to ask, it needs --yes.
 
-    Ends with 1 if a letter is not there.
+    Exit status: 0 if they were deleted, 1 if a letter does not exist or you answered no, 2 after an error.
     """
     _check(ids, every, group)
+    can_ask = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison]
+    if every and not yes and not can_ask:
+        raise typer.BadParameter("Deleting all letters needs a confirmation: add --yes.", param_hint="--all")
     with _letters(nats, stream, nats_user, nats_password) as dead:
-        if every and sys.stdin.isatty() and sys.stdout.isatty():
+        if every and not yes:
             whose = "of all groups" if group is None else f"of {group}"
-            if not typer.confirm(f"Delete all dead letters {whose} in {stream}?"):
+            if not typer.confirm(printable(f"Delete all dead letters {whose} in {stream}?"), err=True):
+                complain("nothing was deleted")
                 return Status.NOT_MATCHED
         return _each(ids, group, dead.drop, "deleted")
 
@@ -167,7 +189,7 @@ def _each(ids: list[int] | None, group: str | None, act: Callable[..., int], don
         except NotFoundError as error:
             complain(str(error))
             status = Status.NOT_MATCHED
-    typer.echo(f"{count} {done}")
+    say(f"{count} {done}")
     return status
 
 
@@ -176,6 +198,13 @@ def _row(letter: DeadLetter) -> tuple[str, ...]:
     return str(letter.id), letter.group, letter.topic, died, str(letter.attempts), letter.reason
 
 
-def _printable(text: str) -> str:
-    """Without control characters but line breaks: what strangers publish might move the cursor, or worse."""
-    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
+def _is_since(letter: DeadLetter, begin: datetime | timedelta | int | None) -> bool:
+    match begin:
+        case None:
+            return True
+        case int():
+            return letter.id >= begin
+        case timedelta():
+            return letter.died >= datetime.now(UTC) - min(begin, _LONG_AGO)
+        case _:
+            return letter.died >= begin

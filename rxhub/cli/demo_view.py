@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxhub.cli.demo_tally import Row, Run, Step, Tally
+from rxhub.markup import one_line
 
 __all__ = ["View", "can_show", "show", "show_plain", "summary"]
 
@@ -234,8 +235,7 @@ def _line(name: str, text: str, style: str) -> Text:
 
 def _printable(text: str, longest: int = 200) -> str:
     """Nothing in an event may steer the terminal, or fill it."""
-    cut = text if len(text) <= longest else text[: longest - 1] + "…"
-    return cut if cut.isprintable() else "".join(c if c.isprintable() else "�" for c in cut)
+    return one_line(text, longest)
 
 
 def _print(line: str) -> None:

@@ -7,6 +7,7 @@ from itertools import chain
 
 import typer
 
+from rxhub.cli.credentials import credentials
 from rxhub.cli.doctor_environment import environment
 from rxhub.cli.doctor_nats import Credentials, system
 from rxhub.cli.doctor_server import server
@@ -14,6 +15,7 @@ from rxhub.cli.finding import Finding, Verdict
 from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream
 from rxhub.cli.server import Key, Server, User
 from rxhub.cli.status import Status, ending
+from rxhub.text.printable import inline
 from rxhub.transport.nats.address import SCHEMES
 
 __all__ = ["command"]
@@ -50,16 +52,18 @@ def command(
         () if server or nats else (_NOBODY,),
     ):
         verdict = finding.verdict
-        typer.echo(f"{typer.style(verdict.value.ljust(_WIDTH), fg=_COLOURS[verdict])}  {_printable(finding.found)}")
+        typer.echo(f"{typer.style(verdict.value.ljust(_WIDTH), fg=_COLOURS[verdict])}  {inline(finding.found)}")
         if finding.remedy:
-            typer.echo(f"{' ' * _WIDTH}  {_printable(finding.remedy)}")
+            typer.echo(f"{' ' * _WIDTH}  {inline(finding.remedy)}")
         problems += verdict is Verdict.PROBLEM
     return Status.FAILED if problems else Status.MATCHED
 
 
 def _server(url: str, user: str | None, key: str | None, stream: str) -> Iterator[Finding]:
+    user, key = credentials(url, user, key)
     if url.partition("://")[0].lower() in SCHEMES:
-        yield from system(url, Credentials(user, key, "--user and --key, FTRACK_API_USER and FTRACK_API_KEY"), stream)
+        options = "--user and --key, or RXHUB_NATS_USER and RXHUB_NATS_PASSWORD"
+        yield from system(url, Credentials(user, key, options), stream)
     elif url:
         yield from server(url, user, key)
 
@@ -67,9 +71,4 @@ def _server(url: str, user: str | None, key: str | None, stream: str) -> Iterato
 def _nats(url: str, user: str | None, password: str | None, stream: str) -> Iterator[Finding]:
     if url:
         options = "--nats-user and --nats-password, RXHUB_NATS_USER and RXHUB_NATS_PASSWORD"
-        yield from system(url, Credentials(user, password, options), stream)
-
-
-def _printable(text: str) -> str:
-    """What a server says may hold what a terminal would obey."""
-    return "".join([character if character.isprintable() else " " for character in text])
+        yield from system(url, Credentials(*credentials(url, user, password), options), stream)

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from rxhub.cli.doctor_clock import clock
 from rxhub.cli.finding import Finding, Verdict
-from rxhub.markup import one_line
+from rxhub.markup import one_line, shown
 
 __all__ = ["server"]
 
@@ -78,11 +78,11 @@ def _parts(url: str) -> SplitResult | Finding:
         _ = parts.port
     except ValueError as error:
         return Finding(
-            Verdict.PROBLEM, f"{one_line(url, 80)!r} is no address: {error}", "Give one such as https://studio.example."
+            Verdict.PROBLEM, f"{shown(url, 80)} is no address: {error}", "Give one such as https://studio.example."
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         remedy = "Give the server as http://host:port or https://host, or a NATS server as nats://host:port."
-        return Finding(Verdict.PROBLEM, f"{one_line(url, 80)!r} is no address of a server", remedy)
+        return Finding(Verdict.PROBLEM, f"{shown(url, 80)} is no address of a server", remedy)
     return parts
 
 
@@ -187,7 +187,7 @@ def _judged(place: str, answer: _Answer, user: str | None, key: str | None) -> I
             Verdict.PROBLEM, f"{place} answers with {status}", "Look into the server's log, or ask its keeper."
         )
     elif _HANDSHAKE.fullmatch(answer.body.strip()) is None:
-        told = f"{place} answers, but with no handshake: {one_line(answer.body.strip(), 60)!r}"
+        told = f"{place} answers, but with no handshake: {shown(answer.body.strip(), 60)}"
         yield Finding(Verdict.PROBLEM, told, "Something else stands at this address, such as a login page or a proxy.")
     else:
         _, heartbeat, close, transports = answer.body.strip().split(":")

@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from rxhub.cli.compressed import Unreadable, decompressed, why_damaged
 from rxhub.cli.lines import Line, document, lines
+from rxhub.cli.output import say
 from rxhub.cli.status import Status, complain, ending, name_of, open_input
 from rxhub.expression import And, Dialect, Everything, Expression, Not, Or, explain, parse
+from rxhub.text.printable import printable
 
 __all__ = ["command"]
 
@@ -30,12 +33,15 @@ def command(
         ),
     ] = None,
     line: Annotated[
-        int | None, typer.Option("--line", "-n", min=1, show_default=False, help="Take the event on this line.")
+        int | None,
+        typer.Option("--line", "-n", min=1, metavar="N", show_default=False, help="Take the event on line N."),
     ] = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="No colour and no branches; so it is where stdout is no terminal.")
     ] = False,
-    dialect: Annotated[Dialect, typer.Option(help="Whose meaning a * has.")] = Dialect.RXHUB,
+    dialect: Annotated[
+        Dialect, typer.Option(metavar="rxhub|ftrack", help="What a * means. ftrack: as in ftrack's client.")
+    ] = Dialect.RXHUB,
 ) -> Status:
     """Print a subscription as a tree; with an event, what each condition found in it.
 
@@ -51,15 +57,25 @@ def command(
         _print_outline(tree, plain)
         return Status.MATCHED
     with open_input(event) as stream:
-        found = document(stream) if line is None else _numbered(stream, line)
+        try:
+            opened = decompressed(stream)
+            found = document(opened) if line is None else _numbered(opened, line)
+        except Unreadable as error:
+            complain(f"{name_of(event)} {error}")
+            return Status.ERROR
+        except Exception as error:
+            if not (why := why_damaged(error)):
+                raise
+            complain(f"{name_of(event)}: {why}")
+            return Status.ERROR
     if found.candidate is None:
         complain(f"{name_of(event)}:{found.number}: {found.fault}")
         return Status.ERROR
     explanation = explain(tree, found.candidate)
     verdict = "matches" if explanation.matched else "does not match"
-    typer.echo(f"{name_of(event)}:{found.number}: {verdict}")
+    say(f"{name_of(event)}:{found.number}: {verdict}")
     if plain:
-        typer.echo(str(explanation))
+        say(str(explanation))
     else:
         Console().print(explanation)
     return Status.MATCHED if explanation.matched else Status.NOT_MATCHED
@@ -80,7 +96,7 @@ def _print_outline(tree: Expression, plain: bool) -> None:
         level, node, above = waiting.pop()
         words, parts = _outline(node)
         if plain:
-            typer.echo(f"{'  ' * level}{words}")
+            say(f"{'  ' * level}{words}")
         branch = above.add(Text(words, style="bold" if parts else ""))
         waiting += [(level + 1, part, branch) for part in reversed(parts)]
     if not plain:
@@ -98,4 +114,4 @@ def _outline(node: Expression) -> tuple[str, tuple[Expression, ...]]:
         case Everything():
             return "everything", ()
         case _:
-            return str(node), ()
+            return printable(str(node)), ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,17 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from rxhub.cli.lines import LONGEST, lines
+from rxhub.cli.compressed import Unreadable, decompressed, why_damaged
+from rxhub.cli.lines import LONGEST, Line, lines
 from rxhub.cli.status import STDIN, Status, complain, ending, name_of, open_input
+from rxhub.cli.unmatched import Unmatched
 from rxhub.expression import Dialect, compile
+from rxhub.text.printable import printable_json
 
 __all__ = ["command"]
 
 _LINES_BETWEEN_UPDATES = 500
+_MOST_REPORTED = 10
 
 
 @ending
@@ -33,21 +37,27 @@ def command(
     ] = None,
     count: Annotated[bool, typer.Option("--count", "-c", help="Print only how many lines were picked.")] = False,
     invert: Annotated[bool, typer.Option("--invert", "-v", help="Pick the events that do not match.")] = False,
-    dialect: Annotated[Dialect, typer.Option(help="Whose meaning a * has.")] = Dialect.RXHUB,
+    dialect: Annotated[
+        Dialect, typer.Option(metavar="rxhub|ftrack", help="What a * means. ftrack: as in ftrack's client.")
+    ] = Dialect.RXHUB,
     max_line: Annotated[int, typer.Option(min=1, metavar="BYTES", help="A longer line is broken.")] = LONGEST,
 ) -> Status:
-    """Print the events that match a subscription, each line unchanged.
+    """Print the events that match a subscription, each line unchanged. Files may be compressed with gzip or Zstandard.
 
-    Ends with 0 if a line was picked and with 1 if none was. A line that is no event is told of on stderr and passed
-    over; after that, or any other error, the end is 2.
+    Exit status: 0 if a line was picked, 1 if none was, 2 after an error. Invalid lines are errors. They are skipped,
+    and the first ten of each file are reported on stderr. If nothing matched, a terminal shows which key or value no
+    event had.
     """
-    search = _Search(compile(subscription, dialect), invert, printing=not count, longest=max_line)
+    unmatched = Unmatched(subscription, dialect) if sys.stderr.isatty() and not invert else None
+    search = _Search(compile(subscription, dialect), invert, not count, max_line, unmatched)
     paths = files or [STDIN]
     with _progress(paths, beside_output=not count) as advance:
         for path in paths:
             search.through(path, advance)
     if count:
         typer.echo(search.picked)
+    if unmatched is not None and not search.picked:
+        unmatched.report()
     if search.failed:
         return Status.ERROR
     return Status.MATCHED if search.picked else Status.NOT_MATCHED
@@ -59,6 +69,7 @@ class _Search:
     invert: bool
     printing: bool
     longest: int
+    unmatched: Unmatched | None
     picked: int = 0
     failed: bool = False
     _unfinished: bool = False
@@ -72,21 +83,43 @@ class _Search:
             return
         with opened as stream:
             regular = _is_regular(stream)
+            invalid = 0
             if regular and self.printing and _is_output(stream):
                 self._fail(f"{path}: the output goes into this file")
                 return
-            for number, raw, candidate, fault in lines(stream, self.longest):
+            for number, raw, candidate, fault in self._lines(stream, name_of(path)):
                 if candidate is None:
-                    self._fail(f"{name_of(path)}:{number}: {fault}")
+                    invalid += 1
+                    if invalid <= _MOST_REPORTED:
+                        self._fail(f"{name_of(path)}:{number}: {fault}")
                 elif self.matches(candidate) is not self.invert:
                     self.picked += 1
                     if self.printing:
                         self._print(raw, at_once=not regular)
+                elif self.unmatched is not None and not self.picked:
+                    self.unmatched.add(candidate)
                 if regular and number % _LINES_BETWEEN_UPDATES == 0:
                     advance(stream.tell())
+            if invalid > _MOST_REPORTED:
+                self._fail(f"{name_of(path)}: {invalid - _MOST_REPORTED:,} more invalid lines")
+
+    def _lines(self, stream: BinaryIO, name: str) -> Iterator[Line]:
+        number = 0
+        try:
+            for line in lines(decompressed(stream), self.longest):
+                number = line.number
+                yield line
+        except Unreadable as error:
+            self._fail(f"{name} {error}")
+        except Exception as error:
+            if not (why := why_damaged(error)):
+                raise
+            self._fail(f"{name}: {why} after line {number:,}; the lines before that were read")
 
     def _print(self, raw: bytes, at_once: bool) -> None:
         output = sys.stdout.buffer
+        if sys.stdout.isatty():
+            raw = printable_json(raw.decode()).encode()
         # The last line of a file may lack its line break; the next file's line must not be glued to it.
         output.write(b"\n" + raw if self._unfinished else raw)
         self._unfinished = not raw.endswith(b"\n")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from reactivex import Observable
 from reactivex import operators as ops
 
-from rxhub import Event
-from rxhub.cli.arriving import Arrived, arriving, print_lines
+from rxhub import Event, EventHub
+from rxhub.cli.arriving import Arrived, WithPosition, arriving, print_lines
 from rxhub.cli.server import INTERRUPTED, Key, Server, Stream, User, connected
-from rxhub.cli.status import Status, ending
+from rxhub.cli.status import Status, complain, ending
+from rxhub.cli.unmatched import Unmatched
+from rxhub.replay import Replay
+from rxhub.transport.nats.address import SCHEMES
 
 __all__ = ["command"]
 
@@ -33,25 +37,49 @@ def command(
         float | None,
         typer.Option("--timeout", "-t", min=0, metavar="SECONDS", show_default=False, help="End after this time."),
     ] = None,
+    with_position: WithPosition = False,
 ) -> Status:
     """Show the events of a server that match a subscription: a live table on a terminal, JSON lines in a pipe.
 
-    A lost connection is made again, which is told on stderr. Ends with 0 if an event came, with 1 if the time was up
-    before one did, with 2 after an error, and with 130 after Ctrl-C.
+    A lost connection is reported on stderr, and reconnected.
+
+    Exit status: 0 if an event came, 1 if none came within --timeout, 2 after an error, 130 after Ctrl-C.
     """
     seen = 0
+    unmatched = Unmatched(subscription)
     try:
         with connected(server, user, key, stream) as hub:
-            events = arriving(hub, hub.on(subscription).pipe(ops.map(_arrived)), count, timeout)
-            if sys.stdout.isatty():
+            hub.events.subscribe(unmatched.add)
+            events = arriving(hub, _source(hub, subscription, stream or "events", with_position), count, timeout)
+            if sys.stdout.isatty() and not with_position:
                 from rxhub.cli.listen_view import show
 
                 seen = show(hub, subscription, events)
             else:
-                seen = print_lines(hub, events)
+                seen = print_lines(hub, events, with_position)
     except KeyboardInterrupt:
+        if not seen and sys.stderr.isatty():
+            unmatched.report()
         raise typer.Exit(INTERRUPTED) from None
+    if not seen:
+        complain(f"no event matched {subscription!r} within {timeout:g} s" if timeout is not None else "no event came")
+        if sys.stderr.isatty():
+            unmatched.report()
     return Status.MATCHED if seen else Status.NOT_MATCHED
+
+
+def _source(hub: EventHub, subscription: str, stream: str, with_position: bool) -> Observable[Arrived]:
+    """The events from now on; those of a stream with their sequences if asked for."""
+    if not (with_position and hub.get_server_url().partition("://")[0] in SCHEMES):
+        return hub.on(subscription).pipe(ops.map(_arrived))
+    last = next((state.last_sequence for state in hub.streams() if state.name == stream), 0)
+    replay = hub.replay(subscription, since=last + 1, follow=True)
+    return replay.pipe(ops.map(lambda event: _stored(replay, event)))
+
+
+def _stored(replay: Replay, event: Event) -> Arrived:
+    progress = replay.progress
+    return Arrived(progress.time or datetime.now(UTC), event, progress.sequence)
 
 
 def _arrived(event: Event) -> Arrived:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Any, cast
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -15,6 +16,7 @@ from rich.text import Text
 from rxhub import Event, EventHub
 from rxhub.cli.arriving import Arrived
 from rxhub.state import ConnectionState
+from rxhub.text.printable import inline
 from rxhub.transport.payload import write_json
 
 __all__ = ["show"]
@@ -22,6 +24,8 @@ __all__ = ["show"]
 _MARGIN = 6
 _LONGEST = 2_000
 _PAUSE = 0.1
+_PADDING = 2
+_LEAST_DATA = 12
 
 
 def show(
@@ -41,7 +45,7 @@ def show(
         time: how the times are written.
     """
     console = Console()
-    latest: deque[tuple[str, str, str, str]] = deque(maxlen=max(1, console.height - _MARGIN))
+    latest: deque[Sequence[str]] = deque(maxlen=max(1, console.height - _MARGIN))
     states: list[ConnectionState] = []
     hub.state.subscribe(lambda state: states.__setitem__(slice(None), [state]))
     seen, shown = 0, 0.0
@@ -49,12 +53,13 @@ def show(
     def table() -> Table:
         state = states[0] if states else "connecting"
         caption = " · ".join(filter(None, (f"{seen:,} events", so_far(), str(state), "Ctrl-C ends")))
-        table = Table(expand=True, box=None, caption=caption, title=Text(subscription))
-        for name, ratio in (("time", None), ("topic", 2), ("by", 1), ("data", 5)):
-            table.add_column(name, ratio=ratio, no_wrap=True, overflow="ellipsis")
+        # Text, not markup: what strangers publish may hold brackets.
+        table = Table(expand=True, box=None, caption=Text(inline(caption)), title=Text(inline(subscription)))
+        for name, width in zip(("time", "topic", "by"), _widths(latest, console.width), strict=True):
+            table.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
+        table.add_column("data", ratio=1, no_wrap=True, overflow="ellipsis")
         for row in latest:
-            # Text, not markup: what strangers publish may hold brackets.
-            table.add_row(*map(_printable, row))
+            table.add_row(*map(Text, row))
         return table
 
     with Live(table(), console=console, auto_refresh=False, transient=False) as live:
@@ -69,9 +74,29 @@ def show(
     return seen
 
 
-def _row(arrived: Arrived, time: str) -> tuple[str, str, str, str]:
+def _row(arrived: Arrived, time: str) -> Sequence[str]:
     event = arrived.event
-    return arrived.time.astimezone().strftime(time), event.topic, _who(event), write_json(event.data)[:_LONGEST]
+    cells = (event.topic, _who(event), write_json(event.data)[:_LONGEST])
+    return [arrived.time.astimezone().strftime(time), *map(inline, cells)]
+
+
+def _widths(rows: Iterable[Sequence[str]], width: int) -> list[int]:
+    """How wide time, topic and user are: as wide as what they hold while that leaves room for some data.
+
+    Topics are shown whole before anything else gets room, up to the width of the terminal.
+    """
+    headings = ("time", "topic", "by")
+    time, topic, by = [max(cell_len(heading), 0) for heading in headings]
+    has_data = 0
+    for row in rows:
+        time, topic, by = max(time, cell_len(row[0])), max(topic, cell_len(row[1])), max(by, cell_len(row[2]))
+        has_data = max(has_data, min(_LEAST_DATA, cell_len(row[3])))
+    left = max(8, width - time - 4 * _PADDING)
+    topic = min(topic, left)
+    by = max(1, min(by, left - topic - has_data, max(len(headings[2]), width // 4)))
+    # On a narrow terminal a long topic leaves a little for the others.
+    topic = max(1, min(topic, left - by - min(has_data, left // 4)))
+    return [time, topic, by]
 
 
 def _who(event: Event) -> str:
@@ -82,8 +107,3 @@ def _who(event: Event) -> str:
 def _step(value: object, key: str) -> object:
     """What stands below a key, of whatever a stranger has sent."""
     return cast("dict[str, object]", value).get(key) if isinstance(value, dict) else None
-
-
-def _printable(text: str) -> Text:
-    """Without control characters, which would move the cursor or worse."""
-    return Text("".join(c if c.isprintable() else "·" for c in text))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from rxhub.cli.credentials import credentials
 from rxhub.cli.status import complain
 from rxhub.errors import StreamError
 
@@ -32,7 +33,10 @@ Nats = Annotated[
 NatsUser = Annotated[
     str | None,
     typer.Option(
-        "--nats-user", metavar="NAME", envvar="RXHUB_NATS_USER", show_default=False, help="Who connects to NATS."
+        "--nats-user",
+        metavar="NAME",
+        show_default=False,
+        help="User name for NATS. Default: RXHUB_NATS_USER, unless the URL has one.",
     ),
 ]
 NatsPassword = Annotated[
@@ -40,10 +44,9 @@ NatsPassword = Annotated[
     typer.Option(
         "--nats-password",
         metavar="PASSWORD",
-        envvar="RXHUB_NATS_PASSWORD",
         show_default=False,
-        show_envvar=True,
-        help="With what. Better given by the variable, or in the URL in RXHUB_NATS: others can see a command line.",
+        help="Password for NATS. Default: RXHUB_NATS_PASSWORD, unless the URL has one. Prefer the variable: other "
+        "users can see a command line.",
     ),
 ]
 Stream = Annotated[str, typer.Option("--stream", metavar="NAME", help="The stream that holds the events.")]
@@ -67,6 +70,7 @@ def asked(url: str, user: str | None, password: str | None, question: Callable[[
         finally:
             await link.close()
 
+    user, password = credentials(url, user, password)
     try:
         address = Address.parse(url, user, password)
     except ValueError as error:

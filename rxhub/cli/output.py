@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import typer
 
+from rxhub.text.log_records import PrintableFormatter
 from rxhub.text.printable import printable, printable_json
 from rxhub.transport.payload import write_json
 
-__all__ = ["say", "say_json", "say_json_text"]
+__all__ = ["log_to_stderr", "say", "say_json", "say_json_text"]
+
+
+def log_to_stderr(format: str) -> None:
+    """Have warnings and errors of all libraries written to stderr, unless the program has set up logging itself."""
+    logging.basicConfig(format=format, level=logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(PrintableFormatter(format))
 
 
 def say(text: str = "") -> None:

@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rxhub.cli.output import say
 from rxhub.cli.status import Status, ending
 from rxhub.columns import columns, filled
 from rxhub.description import RECEIVERS, SUBSCRIBERS, Description
 from rxhub.hub import EventHub
 from rxhub.plugins import GROUP, Candidate, PluginReport, installed
+from rxhub.text.printable import inline
 
 __all__ = ["command"]
 
@@ -52,7 +54,7 @@ def command(
             report = hub.bootstrap()
         description = hub.describe()
         if plain:
-            typer.echo(str(description))
+            say(str(description))
         else:
             _print_tables(report, description)
         with redirect_stdout(sys.stderr):
@@ -69,21 +71,21 @@ def _print_tables(report: PluginReport, description: Description) -> None:
     _print_table("subscribers", SUBSCRIBERS, description.subscriber_rows(), plain=False)
     _print_table("receivers of signals", RECEIVERS, description.receiver_rows(), plain=False)
     if unheard := description.unheard():
-        typer.echo(f"nobody is connected to {', '.join(unheard)}")
+        say(f"nobody is connected to {', '.join(unheard)}")
 
 
 def _print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], plain: bool) -> None:
     if plain:
         for line in columns(headings, rows):
-            typer.echo(line)
+            say(line)
         return
     headings, rows = filled(headings, rows)
     if not rows:
         return
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=inline(title), title_justify="left", title_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
         # As text: what stands in brackets in a plugin's message is no markup of ours.
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(inline(cell), style=_STYLES.get(cell, "")) for cell in row))
     Console().print(table)

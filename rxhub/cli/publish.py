@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import sys
 from time import monotonic
 from typing import Annotated, Any
 
@@ -12,9 +11,9 @@ import typer
 
 from rxhub import Event
 from rxhub.cli.lines import LONGEST
+from rxhub.cli.output import say_json
 from rxhub.cli.server import INTERRUPTED, Key, Server, Stream, User, connected
 from rxhub.cli.status import STDIN, Status, complain, ending, open_input
-from rxhub.transport.payload import write_json
 
 __all__ = ["command"]
 
@@ -26,7 +25,7 @@ def command(
     topic: Annotated[str, typer.Argument(metavar="TOPIC", show_default=False, help="What happened: studio.hello")],
     server: Server,
     data: Annotated[
-        str, typer.Argument(metavar="[DATA]", show_default=False, help="What to tell of it, as JSON; - is stdin.")
+        str, typer.Argument(metavar="DATA", show_default=False, help="What to tell of it, as JSON; - is stdin.")
     ] = "{}",
     user: User = None,
     key: Key = None,
@@ -39,9 +38,11 @@ def command(
 ) -> Status:
     """Publish an event; with --wait, print the data of what is replied, one JSON line a reply.
 
-    Ends with 0 when the server has taken the event, and the replies have come; with 1 if fewer replies than that came
-    in time; with 2 if the data is no JSON, or the server cannot be reached or refuses the event.
+    Exit status: 0 if the server has accepted the event and the replies have come, 1 if fewer replies came in time, 2 if
+    the topic is empty, the data is not JSON, or the server cannot be reached or rejects the event.
     """
+    if not topic.strip():
+        raise typer.BadParameter("An event needs a topic, but an empty one was given.", param_hint="TOPIC")
     text = data
     if data == str(STDIN):
         with open_input(STDIN) as opened:
@@ -72,11 +73,12 @@ def command(
 
 def _print(replies: queue.SimpleQueue[Event], wait: float, count: int) -> Status:
     end = monotonic() + wait
-    for _ in range(count):
+    for number in range(count):
         try:
             reply = replies.get(timeout=max(0.0, end - monotonic()))
         except queue.Empty:
+            came = f"{number} of {count} replies" if number else "no reply"
+            complain(f"{came} within {wait:g} s. Is a hub connected whose subscriber returns a value for this topic?")
             return Status.NOT_MATCHED
-        sys.stdout.write(write_json(reply.data) + "\n")
-        sys.stdout.flush()
+        say_json(reply.data)
     return Status.MATCHED

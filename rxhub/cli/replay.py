@@ -13,10 +13,10 @@ from reactivex import operators as ops
 
 from rxhub import Event, EventHub
 from rxhub.cli.amounts import moment
-from rxhub.cli.arriving import Arrived, arriving, print_lines
+from rxhub.cli.arriving import Arrived, WithPosition, arriving, print_lines
 from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream, is_there
 from rxhub.cli.server import INTERRUPTED, connected
-from rxhub.cli.status import Status, ending
+from rxhub.cli.status import Status, complain, ending
 from rxhub.errors import ExpressionError
 from rxhub.replay import Progress, Replay
 
@@ -34,10 +34,14 @@ def command(
     stream: Stream = "events",
     since: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", show_default=False, help="2026-03-01T12:00, 2h or 3d ago, or a sequence."),
+        typer.Option(
+            metavar="WHEN",
+            show_default=False,
+            help="2026-03-01T12:00, how long ago (2h, 3d), or a sequence of the stream.",
+        ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option(metavar="WHEN", show_default=False, help="In the same words; now, if not given.")
+        str | None, typer.Option(metavar="WHEN", show_default=False, help="Same format as --since. Default: now.")
     ] = None,
     speed: Annotated[
         float | None,
@@ -47,11 +51,13 @@ def command(
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on a terminal too.")] = False,
+    with_position: WithPosition = False,
 ) -> Status:
     """Show the stored events that match a subscription: a table on a terminal, JSON lines in a pipe.
 
-    Where stderr is a terminal and stdout is none, a bar there shows how far it is. Ends with 0 if an event was
-    replayed, with 1 if none was, with 2 after an error, and with 130 after Ctrl-C.
+    If stderr is a terminal and stdout is not, a progress bar is shown there.
+
+    Exit status: 0 if an event was replayed, 1 if none was, 2 after an error, 130 after Ctrl-C.
     """
     seen = 0
     begin = None if since is None else moment(since, "--since")
@@ -66,20 +72,25 @@ def command(
                 raise
             except ValueError as error:
                 raise typer.BadParameter(str(error)) from None
-            seen = _show(hub, subscription, replay, as_lines=json or not sys.stdout.isatty())
+            as_lines = json or with_position or not sys.stdout.isatty()
+            seen = _show(hub, subscription, replay, as_lines, with_position)
+            read = replay.progress.read
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+    if not seen:
+        complain(f"no event in {stream} matched {subscription!r}; {read:,} stored events were examined")
     return Status.MATCHED if seen else Status.NOT_MATCHED
 
 
-def _show(hub: EventHub, subscription: str, replay: Replay, as_lines: bool) -> int:
+def _show(hub: EventHub, subscription: str, replay: Replay, as_lines: bool, with_position: bool) -> int:
     def arrived(event: Event) -> Arrived:
-        return Arrived(replay.progress.time or datetime.now(UTC), event)
+        progress = replay.progress
+        return Arrived(progress.time or datetime.now(UTC), event, progress.sequence)
 
     events = arriving(hub, replay.pipe(ops.map(arrived)))
     if as_lines:
         with _bar(replay) as advancing:
-            return print_lines(hub, advancing(events))
+            return print_lines(hub, advancing(events), with_position)
     from rxhub.cli.listen_view import show
 
     return show(hub, subscription, events, lambda: _so_far(replay.progress), "%Y-%m-%d %H:%M:%S")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rxhub.cli.credentials import credentials
+from rxhub.cli.nats import NatsPassword, NatsUser
+from rxhub.cli.output import log_to_stderr, say
 from rxhub.cli.status import Status, ending
 from rxhub.errors import StoreError
 
@@ -27,9 +31,15 @@ _PORT = 8765
 def command(
     context: typer.Context,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; anything but this machine's own needs a certificate.")
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen on. Other machines can connect only with --certificate or --plain-text.",
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen at; 0 takes a free one.")] = _PORT,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, metavar="PORT", help="Port to listen on. 0 selects a free port.")
+    ] = _PORT,
     users: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Who may connect, see `rxhub user`. Without it a key is made and printed."),
@@ -53,7 +63,9 @@ def command(
             "Repeat it for several. Default: none.",
         ),
     ] = None,
-    heartbeat: Annotated[float, typer.Option(min=0.1, max=3_600, help="Seconds between two heartbeats.")] = 10.0,
+    heartbeat: Annotated[
+        float, typer.Option(min=0.1, max=3_600, metavar="SECONDS", help="Time between heartbeats.")
+    ] = 10.0,
     drop: Annotated[
         bool,
         typer.Option("--drop", help="Drop the oldest events of a client that does not read, instead of the client."),
@@ -68,20 +80,8 @@ def command(
             help="Store events in NATS, and act as one server with all others that do: nats://host:4222,host2:4222",
         ),
     ] = None,
-    nats_user: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", envvar="RXHUB_NATS_USER", show_default=False, help="Who connects to NATS."),
-    ] = None,
-    nats_password: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PASSWORD",
-            envvar="RXHUB_NATS_PASSWORD",
-            show_default=False,
-            show_envvar=True,
-            help="With what. Better given by the variable, or in the URL in RXHUB_NATS.",
-        ),
-    ] = None,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
     store: Annotated[
         Path | None,
         typer.Option("--store", metavar="DIR", help="Store events in a directory, by a NATS server of our own."),
@@ -100,25 +100,29 @@ def command(
         trusted_networks(trusted_proxy or ())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--trusted-proxy") from None
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
     if verbose:
         logging.getLogger("rxhub.server").setLevel(logging.INFO)
-    printed: list[str] = []
+    exports: dict[str, str] = {}
+    notes: list[str] = []
     if users is None:
         key = new_key()
         known = Users([User.with_key("rxhub", key)])
-        printed = [
-            "api_user  rxhub",
-            f"api_key   {key}",
-            "Another key is made at the next start; `rxhub user add` makes one that lasts.",
-        ]
+        exports = {"FTRACK_API_USER": "rxhub", "FTRACK_API_KEY": key}
+        notes.append("This key is valid until the server stops. `rxhub user add` makes one that stays valid.")
     else:
         known = UsersFile(users)
         if not len(known):
             raise UsersError(f"There are no users in {users}: `rxhub user add NAME --users {users}` makes one.")
 
     def tell(url: str) -> None:
-        typer.echo("\n".join([f"server    {url}", *printed]))
+        # A shell understands all lines: copied as they are, they configure rxhub and ftrack's own clients.
+        variables = {"FTRACK_SERVER": _reachable(url), **exports}
+        lines = [f"export {name}={quote(value)}" for name, value in variables.items()]
+        lines.append(f"# Serving at {url} until Ctrl-C. To connect, paste the lines above into another shell.")
+        if not exports:
+            lines.append(f"# Set FTRACK_API_USER and FTRACK_API_KEY to a user of {users} and the key of that user.")
+        say("\n".join([*lines, *(f"# {note}" for note in notes)]))
 
     with ExitStack() as stack:
         backplane: Backplane | None = None
@@ -132,10 +136,10 @@ def command(
             server = stack.enter_context(_store(store))
             backplane = _backplane(server.url, server.user, server.password, stream, lambda: server.trouble)
             if users is None:
-                where = server.url.replace("://", f"://{server.user}:{server.password}@")
-                printed.append(f"stream    {stream} at {where}")
+                exports["RXHUB_NATS"] = server.url.replace("://", f"://{server.user}:{server.password}@")
+                notes.append(f"RXHUB_NATS is for rxhub replay, streams and dead, with --stream {stream}.")
         elif nats is not None:
-            backplane = _backplane(nats, nats_user, nats_password, stream)
+            backplane = _backplane(nats, *credentials(nats, nats_user, nats_password), stream)
         serve(
             known,
             host=host,
@@ -169,6 +173,11 @@ def _backplane(
         raise StoreError(str(error)) from None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--nats, --stream") from None
+
+
+def _reachable(url: str) -> str:
+    """The address for clients on this machine, where the server listens on all addresses."""
+    return url.replace("://0.0.0.0", "://127.0.0.1").replace("://[::]", "://[::1]")
 
 
 def _store(directory: Path) -> AbstractContextManager[PrivateServer]:

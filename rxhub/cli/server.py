@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rxhub import EventHub
+from rxhub.cli.credentials import credentials
 
 __all__ = ["INTERRUPTED", "Key", "Server", "Stream", "User", "connected"]
 
@@ -28,22 +29,27 @@ Server = Annotated[
 ]
 User = Annotated[
     str | None,
-    typer.Option("--user", "-u", metavar="NAME", envvar="FTRACK_API_USER", show_default=False, help="Who connects."),
+    typer.Option(
+        "--user",
+        "-u",
+        metavar="NAME",
+        show_default=False,
+        help="User name. Default for http(s): FTRACK_API_USER; for nats: RXHUB_NATS_USER, unless the URL has one.",
+    ),
 ]
 Key = Annotated[
     str | None,
     typer.Option(
         "--key",
         metavar="KEY",
-        envvar="FTRACK_API_KEY",
         show_default=False,
-        show_envvar=True,
-        help="The user's key. Better given by the variable: others can see a command line.",
+        help="API key or password. Default for http(s): FTRACK_API_KEY; for nats: RXHUB_NATS_PASSWORD, unless the URL "
+        "has one. Prefer the variable: other users can see a command line.",
     ),
 ]
 Stream = Annotated[
     str | None,
-    typer.Option("--stream", metavar="NAME", show_default=False, help="Of nats://; events, if not given."),
+    typer.Option("--stream", metavar="NAME", show_default=False, help="Stream at nats://. Default: events."),
 ]
 
 
@@ -55,14 +61,15 @@ def connected(
 
     Args:
         server: its URL.
-        user: who connects.
-        key: the user's.
+        user: who connects, by an option.
+        key: the user's, by an option; `credentials` completes both.
         stream: of `nats://`.
         hint: which options are to blame for what cannot be an address.
 
     Raises:
         HubConnectionError: if the server cannot be reached, or does not let us in.
     """
+    user, key = credentials(server, user, key)
     try:
         # What is not printed yet holds the server up, instead of being dropped or filling the memory.
         hub = EventHub(server, user, key, overflow="block", inbox=1_000, stream=stream)

@@ -9,16 +9,17 @@ from typing import Annotated, cast
 import typer
 
 from rxhub.cli.amounts import duration, shown_size, size
+from rxhub.cli.help import Commands
 from rxhub.cli.nats import Nats, NatsPassword, NatsUser, asked
+from rxhub.cli.output import say, say_json
 from rxhub.cli.status import Status, complain, ending
 from rxhub.columns import columns
 from rxhub.errors import StreamError
-from rxhub.transport.payload import write_json
 from rxhub.transport.stored import StreamState
 
 __all__ = ["group"]
 
-group = typer.Typer(invoke_without_command=True)
+group = Commands(invoke_without_command=True)
 
 _STREAMS = ("stream", "events", "size", "from", "to", "kept for", "kept up to", "copies", "dead letters")
 _GROUPS = ("group", "of stream", "waiting", "pending", "repeated")
@@ -60,18 +61,18 @@ def _list(nats: str, user: str | None, password: str | None, as_lines: bool) -> 
     states = asked(nats, user, password, catalogue)
     if as_lines:
         for state in states:
-            typer.echo(write_json(_plain(state)))
+            say_json(_plain(state))
     elif states:
         for line in columns(_STREAMS, [_row(state) for state in states]):
-            typer.echo(line)
+            say(line)
         groups = [(state.name, group) for state in states for group in state.groups]
         if groups:
-            typer.echo()
+            say()
         rows = [(group.name, name, *(f"{number:,}" for number in group[1:])) for name, group in groups]
         for line in columns(_GROUPS, rows) if rows else ():
-            typer.echo(line)
-    else:
-        typer.echo("no streams of events: a hub makes its own when it connects, and `rxhub streams add` makes one")
+            say(line)
+    if not states:
+        complain("no streams of events: a hub makes its own when it connects, and `rxhub streams add` makes one")
     return Status.MATCHED if states else Status.NOT_MATCHED
 
 
@@ -82,15 +83,29 @@ def add(
     nats: Nats,
     replicas: Annotated[
         int | None,
-        typer.Option(min=1, max=5, metavar="N", show_default=False, help="Copies. Three, if there are three servers."),
+        typer.Option(
+            min=1,
+            max=5,
+            metavar="N",
+            show_default=False,
+            help="Number of copies. Default: 3 if there are three servers, else 1.",
+        ),
     ] = None,
     max_age: Annotated[
         str | None,
-        typer.Option(metavar="TIME", show_default=False, help="Events go after that: 30d, 12h. Without it, never."),
+        typer.Option(
+            metavar="TIME",
+            show_default=False,
+            help="Delete events after this time, for example 30d or 12h. Default: never.",
+        ),
     ] = None,
     max_bytes: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", show_default=False, help="Full, it refuses events: 10G. Without it, the disk."),
+        typer.Option(
+            metavar="SIZE",
+            show_default=False,
+            help="Reject new events above this size, for example 10G. Default: unlimited.",
+        ),
     ] = None,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli.status import Status, ending
+from rxhub.cli.help import Commands
+from rxhub.cli.status import Status, complain, ending
+from rxhub.text.printable import inline
 
 __all__ = ["group"]
 
-group = typer.Typer(help="Who may connect to a server.", no_args_is_help=True)
+group = Commands(help="Who may connect to a server.", no_args_is_help=True)
 
 _File = Annotated[Path, typer.Option("--users", metavar="FILE", help="The users file.")]
 _Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="The user: api_user of a client.")]
@@ -49,9 +51,14 @@ def list_(users: _File = _DEFAULT) -> Status:
 
     known = UsersFile(users)
     for user in known:
-        typer.echo(
-            f"{user.name}\tpublish {' '.join(user.publish.patterns)}\tsubscribe {' '.join(user.subscribe.patterns)}"
+        cells = (
+            user.name,
+            f"publish {' '.join(user.publish.patterns)}",
+            f"subscribe {' '.join(user.subscribe.patterns)}",
         )
+        typer.echo("\t".join(map(inline, cells)))
+    if not len(known):
+        complain(f"no users in {users}; `rxhub user add NAME --users {users}` adds one")
     return Status.MATCHED if len(known) else Status.NOT_MATCHED
 
 

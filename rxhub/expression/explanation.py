@@ -14,6 +14,7 @@ from rxhub.expression.tree import And, Condition, Expression, Not, Or
 from rxhub.expression.values import found, path_of, tested
 from rxhub.markup import shown
 from rxhub.redaction import LABELS, REDACTED
+from rxhub.text.printable import printable
 from rxhub.views.page import Page
 from rxhub.views.page import Tree as TreePart
 from rxhub.views.safe import Line, is_secret_path, safe
@@ -107,9 +108,11 @@ class Explanation:
 
         branches: list[Tree] = []
         for line in self._lines():
-            told = f"  {line.detail}" if line.detail else ""
+            told = printable(f"  {line.detail}" if line.detail else "")
+            text = printable(f"{_YES if line.mark else _NO} {line.text}")
             label = Text.assemble(
-                (f"{_YES if line.mark else _NO} {line.text}", "green" if line.mark else "red"), (told, "dim")
+                (text, "green" if line.mark else "red"),
+                (printable(told), "dim"),
             )
             del branches[line.level :]
             branches.append(branches[-1].add(label) if branches else Tree(label))

@@ -159,6 +159,7 @@ class _Doors:
             return PlainTextResponse("The server shuts down.", 503, {"retry-after": "5", **headers})
         if objection := self.objection(scope):
             server.counters.handshakes_refused += 1
+            server.refusals.warning("A handshake from %s was refused: %s", address(scope), objection)
             return PlainTextResponse(objection, 403)
         if await self._trouble():
             return PlainTextResponse("The server's backplane cannot be reached.", 503, {"retry-after": "5", **headers})
@@ -171,12 +172,14 @@ class _Doors:
             line = server.shake_hands(user)
         except NotAuthenticated as error:
             server.counters.handshakes_refused += 1
+            user_name = None if shown is None else shown.user[:100]
             server.refusals.warning(
-                "A handshake from %s as %r was refused.", address(scope), shown and shown.user[:100]
+                "A handshake from %s as %r was refused: %s", address(scope), user_name, error.reason
             )
             return PlainTextResponse(str(error), 401, headers)
         except TooManyAttempts as error:
             server.counters.handshakes_refused += 1
+            server.refusals.warning("A handshake from %s was refused: %s", address(scope), error)
             return PlainTextResponse(str(error), 429, {"retry-after": "2", **headers})
         return PlainTextResponse(line, headers={"cache-control": "no-store", **headers})
 

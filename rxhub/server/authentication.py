@@ -26,7 +26,15 @@ _ADDRESS_FACTOR = 10
 
 
 class NotAuthenticated(RxHubError):
-    """There is no such user, or this is not the user's key; which of both is not told."""
+    """There is no such user, or this is not the user's key; which of both is not told to the client.
+
+    Attributes:
+        reason: which, for the log; without the key.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class TooManyAttempts(RxHubError):
@@ -79,7 +87,7 @@ class Authentication:
         if user is not None and user.knows(shown.key):
             return user
         if len(shown.key) > _LONGEST_KEY or len(shown.user) > _LONGEST_KEY:
-            raise NotAuthenticated("The user or the key is wrong.")
+            raise NotAuthenticated("The user or the key is wrong.", "The user or the key is too long.")
         if self._waiting >= self._most_waiting:
             raise TooManyAttempts("Too many keys wait to be checked.")
         self._waiting += 1
@@ -100,6 +108,7 @@ class Authentication:
         if user is None or not is_right:
             of_name.take()
             of_address.take()
-            raise NotAuthenticated("The user or the key is wrong.")
+            reason = "There is no such user." if user is None else "It is not the key of this user."
+            raise NotAuthenticated("The user or the key is wrong.", reason)
         user.remember(shown.key)
         return user

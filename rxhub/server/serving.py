@@ -92,9 +92,9 @@ def serve(
     trusted_networks(trusted_proxies)
     if not is_loopback(host) and certificate is None and not plain_text:
         raise PlainTextRefused(
-            f"A server at {host} without TLS would send keys and events in plain text. Give it a certificate, put it "
-            "behind a proxy on this machine that has one (and let it listen at 127.0.0.1), or allow plain text if the "
-            "network is to be trusted."
+            f"Cannot serve at {host}: without TLS, keys and events would cross the network in plain text. Name a "
+            "certificate (certificate=…, --certificate FILE), listen on 127.0.0.1 behind a proxy that has one, or "
+            "allow plain text on a trusted network (plain_text=True, --plain-text)."
         )
     if certificate is not None:
         _try(certificate, private_key)

@@ -87,8 +87,28 @@ def test_letters_are_dropped_and_what_is_not_there_is_told(filled: Nats) -> None
     ran = dead(filled, "drop", "1", "9")
     assert ran.returncode == 1 and ran.stdout == b"1 deleted\n" and b"no dead letter 9" in ran.stderr
     ran = dead(filled, "drop", "--all")
+    assert (ran.returncode, ran.stdout) == (2, b"") and b"--yes" in ran.stderr
+    assert len(lines(filled)) == 2
+    ran = dead(filled, "drop", "--all", "--yes")
     assert (ran.returncode, ran.stdout) == (0, b"2 deleted\n")
-    assert lines(filled) == []
+    ran = dead(filled, "list")
+    assert (ran.returncode, ran.stdout) == (1, b"") and b"no dead letters" in ran.stderr
+
+
+def test_letters_since_a_time_or_a_number_are_listed(filled: Nats) -> None:
+    assert [one["id"] for one in lines(filled, "--since", "2")] == [2, 3]
+    assert [one["id"] for one in lines(filled, "--since", "1h")] == [1, 2, 3]
+    assert [one["id"] for one in lines(filled, "--since", "2999-01-01")] == []
+    second = lines(filled)[1]["died"]
+    assert [one["id"] for one in lines(filled, "--since", second)] == [2, 3]
+    ran = dead(filled, "list", "--since", "yesterday")
+    assert ran.returncode == 2 and b"--since" in ran.stderr
+
+
+def test_json_lines_come_on_a_terminal_if_asked_for(filled: Nats) -> None:
+    variables = {"RXHUB_NATS": environment(filled)["RXHUB_NATS"]}
+    status, seen = on_a_terminal("dead", "list", "--json", "--stream", filled.stream, **variables)
+    assert status == 0 and [json.loads(line)["id"] for line in seen.splitlines()] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("answer", "left"), [(b"n\n", 3), (b"y\n", 0)])

@@ -102,7 +102,7 @@ class TestAServer:
             ({"status": 404}, "answers, but has no events (404)"),
             ({"status": 503}, "answers with 503"),
             ({"status": 302}, "sends elsewhere: to https://login.example/"),
-            ({"body": "<html>\x1b[2J"}, "answers, but with no handshake: '<html> [2J'"),
+            ({"body": "<html>\x1b[2J"}, r"answers, but with no handshake: '<html>\x1b[2J'"),
             ({"body": "x" * 10**6}, "answers, but with no handshake: '" + "x" * 59 + "…'"),
             ({"body": "1:45:60:xhr-polling"}, "offers no web sockets"),
         ],

@@ -81,7 +81,35 @@ class TestReplay:
 
     def test_ends_with_1_if_nothing_was_replayed(self, filled: Nats) -> None:
         ran = replay(filled, "topic=never")
-        assert (ran.returncode, ran.stdout, ran.stderr) == (1, b"", b"")
+        assert (ran.returncode, ran.stdout) == (1, b"")
+        assert f"no event in {filled.stream} matched 'topic=never'" in ran.stderr.decode()
+
+    def test_a_pipe_can_resume_behind_the_position_of_the_last_line(self, filled: Nats) -> None:
+        seen: list[int] = []
+        since = 1
+        for _ in range(5):
+            ran = replay(filled, "topic=studio.shot", "--with-position", "--since", str(since))
+            line = json.loads(ran.stdout.splitlines()[0])  # the pipe is cut off behind this line
+            seen.append(line["data"]["n"])
+            since = line["position"]["sequence"] + 1
+            assert datetime.fromisoformat(line["position"]["time"]).utcoffset() is not None
+        assert seen == [0, 1, 2, 3, 4]
+        assert replay(filled, "topic=studio.shot", "--with-position", "--since", str(since)).returncode == 1
+
+    def test_lines_with_a_position_are_what_filter_reads(self, filled: Nats) -> None:
+        lines = replay(filled, "topic=studio.*", "--with-position").stdout
+        assert rxhub("filter", "topic=studio.shot and position.sequence > 4", "--count", stdin=lines).stdout == b"3\n"
+
+    def test_listen_tells_positions_of_a_stream(self, filled: Nats) -> None:
+        options = ["--server", url(filled), "--stream", filled.stream, "--with-position", "-n", "2"]
+        command = subprocess.Popen([*COMMAND, "listen", "topic=studio.shot", *options], stdout=subprocess.PIPE)
+        with connected(filled) as hub:
+            while command.poll() is None:
+                publish(hub, 1)
+        assert command.stdout is not None
+        lines = [json.loads(line) for line in command.stdout]
+        command.stdout.close()
+        assert len(lines) == 2 and 10 < lines[0]["position"]["sequence"] < lines[1]["position"]["sequence"]
 
     def test_plays_at_a_speed(self, filled: Nats) -> None:
         assert numbers(replay(filled, "topic=studio.shot", "--speed", "100").stdout) == [0, 1, 2, 3, 4]

@@ -23,9 +23,11 @@ def serving(*arguments: str | Path) -> subprocess.Popen[str]:
 
 
 def told(process: subprocess.Popen[str]) -> str:
-    """The second word of the next line."""
+    """The value of the variable that the next line exports."""
     assert process.stdout is not None
-    return process.stdout.readline().split()[1]
+    export, _, variable = process.stdout.readline().partition(" ")
+    assert export == "export"
+    return variable.strip().partition("=")[2]
 
 
 def test_it_prints_where_it_is_and_a_key_once_and_ends_at_ctrl_c() -> None:
@@ -58,13 +60,15 @@ def test_users_of_a_file_may_connect(tmp_path: Path) -> None:
         assert request(server, "/socket.io/1/", headers)[0] == 401  # type: ignore[arg-type]
         process.terminate()
         process.wait(20)
-    assert rxhub("user", "list", "--users", path).returncode == 1
+    listed = rxhub("user", "list", "--users", path)
+    assert (listed.returncode, listed.stdout) == (1, b"") and b"rxhub user add" in listed.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["serve", "--host", "0.0.0.0"], "plain text"),
+        (["serve", "--host", "0.0.0.0"], "--plain-text"),
+        (["serve", "--host", "::"], "--certificate"),
         (["serve", "--users", "missing.toml"], "rxhub user add"),
         (["serve", "--port", "0", "--certificate", "missing.pem"], "missing.pem"),
         (["serve", "--port", "0", "--nats", "nats://127.0.0.1:1"], "Is the server running there?"),
@@ -100,8 +104,7 @@ def test_a_store_is_printed_and_let_go_at_ctrl_c(tmp_path: Path) -> None:
     for _ in range(2):
         with serving("--store", tmp_path / "events") as process:
             server = SimpleNamespace(url=told(process), api_user=told(process), api_key=told(process))
-            assert told(process) == "key"
-            assert told(process) == "events"
+            assert told(process).startswith("nats://")
             with wire(server) as client:  # type: ignore[arg-type]
                 assert client.do("studio.a") == {"success": True}
             process.send_signal(signal.SIGINT)
@@ -115,3 +118,49 @@ def test_a_key_may_be_asked_for(tmp_path: Path) -> None:
     assert ran.returncode == 0
     assert b"my key" not in ran.stdout
     assert "jane" in (tmp_path / "users.toml").read_text()
+
+
+def test_what_it_prints_can_be_pasted_into_a_shell() -> None:
+    with serving() as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(5)]
+        assert [line.partition("=")[0] for line in lines[:3]] == [
+            "export FTRACK_SERVER",
+            "export FTRACK_API_USER",
+            "export FTRACK_API_KEY",
+        ]
+        assert all(line.startswith("# ") for line in lines[3:])
+        script = "".join([*lines, f"{COMMAND[0]} -m rxhub.cli publish studio.hello\n"])
+        ran = subprocess.run(["sh"], input=script, text=True, capture_output=True, timeout=60, check=False)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+
+
+def test_no_key_is_printed_that_was_not_made_just_now(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    key = rxhub("user", "add", "jane", "--users", path).stdout.decode().strip()
+    with serving("--users", path) as process:
+        assert told(process).startswith("http://127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None and process.stderr is not None
+        printed = process.stdout.read() + process.stderr.read()
+        assert "export" not in printed and key not in printed
+        assert process.wait(20) == 130
+
+
+@pytest.mark.parametrize(
+    ("user", "key", "reason"),
+    [("rxhub", "wrong-key", "It is not the key of this user."), ("nobody\x9b", "wrong-key", "There is no such user.")],
+)
+def test_a_rejected_handshake_logs_the_reason_without_the_key(user: str, key: str, reason: str) -> None:
+    with serving() as process:
+        url = told(process)
+        ran = rxhub("publish", "a", "--server", url, "--user", user.replace("\x9b", ""), "--key", key)
+        assert ran.returncode == 2
+        assert b"did not accept" in ran.stderr and b"The user or the key is wrong" in ran.stderr
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        log = process.stderr.read()
+        process.wait(20)
+    assert reason in log and key not in log and user.replace("\x9b", "") in log

@@ -45,7 +45,8 @@ class TestListen:
 
     def test_ends_with_1_when_the_time_is_up_before_an_event_came(self, server: Running) -> None:
         ran = rxhub("listen", "topic=never", "--timeout", "0.1", env=variables(server))
-        assert (ran.returncode, ran.stdout, ran.stderr) == (1, b"", b"")
+        assert (ran.returncode, ran.stdout) == (1, b"")
+        assert ran.stderr == b"rxhub: no event matched 'topic=never' within 0.1 s\n"
 
     def test_ends_cleanly_by_ctrl_c(self, server: Running) -> None:
         with listening(server, "topic=a") as command:
@@ -127,7 +128,21 @@ class TestPublish:
 
     def test_ends_with_1_if_nobody_replies(self, server: Running) -> None:
         ran = rxhub("publish", "nobody", "--wait", "0.1", env=variables(server))
-        assert (ran.returncode, ran.stdout, ran.stderr) == (1, b"", b"")
+        assert (ran.returncode, ran.stdout) == (1, b"")
+        assert ran.stderr.startswith(b"rxhub: no reply within 0.1 s")
+
+    def test_tells_how_many_replies_came(self, server: Running) -> None:
+        with peer(server) as hub:
+            hub.subscribe("topic=studio.ask", lambda event: 1)
+            hub.publish(Event("x")).result(10)
+            ran = rxhub("publish", "studio.ask", "--wait", "1", "-n", "2", env=variables(server))
+        assert (ran.returncode, ran.stdout) == (1, b"1\n")
+        assert b"1 of 2 replies within 1 s" in ran.stderr
+
+    @pytest.mark.parametrize("topic", ["", " ", "\t\n"])
+    def test_a_topic_is_needed(self, server: Running, topic: str) -> None:
+        ran = rxhub("publish", topic, env=variables(server))
+        assert ran.returncode == 2 and b"needs a topic" in ran.stderr
 
     @pytest.mark.parametrize("data", ["{", "", "{'a':1}", "NaN", "[" * 100_000])
     def test_refuses_what_is_no_json(self, server: Running, data: str) -> None:

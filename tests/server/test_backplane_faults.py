@@ -75,7 +75,7 @@ def node(nats: Nats, users: Path) -> Generator[tuple[Running, subprocess.Popen[s
     with process:
         try:
             assert process.stdout is not None
-            url = process.stdout.readline().split()[1]
+            url = process.stdout.readline().strip().partition("=")[2]
             yield Running(url, USER, "", None), process  # type: ignore[arg-type]
         finally:
             process.kill()
@@ -235,9 +235,9 @@ def test_what_a_store_holds_outlives_the_server_that_is_killed(tmp_path: Path) -
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             try:
-                told = [process.stdout.readline().split() for _ in range(5)]
-                url, user, key = told[0][1], told[1][1], told[2][1]
-                where = urlsplit(told[4][3])
+                told = [process.stdout.readline().strip().partition("=")[2] for _ in range(4)]
+                url, user, key = told[:3]
+                where = urlsplit(told[3])
                 with EventHub(url, user, key) as hub:
                     hub.connect()
                     for _ in range(50):

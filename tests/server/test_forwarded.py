@@ -134,7 +134,7 @@ def served(*options: str) -> Iterator[Any]:
     with process:
         assert process.stdout is not None
         try:
-            yield SimpleNamespace(url=process.stdout.readline().split()[1])
+            yield SimpleNamespace(url=process.stdout.readline().strip().partition("=")[2])
         finally:
             process.terminate()
 

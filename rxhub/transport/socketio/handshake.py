@@ -20,12 +20,14 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from websockets.exceptions import InvalidStatus
 
 from rxhub.errors import HubConnectionError, ProtocolError
+from rxhub.text.printable import inline
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.protocol import Handshake
 
 __all__ = ["Unreachable", "explained", "request_line", "shake_hands"]
 
 _LONGEST_LINE = 4096
+_MOST_SAID = 200
 
 
 class Unreachable(HubConnectionError):
@@ -82,7 +84,7 @@ def explained(error: BaseException, endpoint: Endpoint, timeout: float) -> Unrea
     url = endpoint.url
     if isinstance(error, HTTPError):
         error.close()
-        return _refused(error.code, error.headers, url)
+        return _refused(error.code, error.headers, url, str(error.msg or ""))
     if isinstance(error, InvalidStatus):
         return _refused(error.response.status_code, error.response.headers, url)
     if isinstance(error, URLError) and isinstance(error.reason, BaseException):
@@ -108,7 +110,7 @@ def explained(error: BaseException, endpoint: Endpoint, timeout: float) -> Unrea
     return Unreachable(f"The event server at {url} {why}")
 
 
-def _refused(status: int, headers: Any, url: str) -> Unreachable:
+def _refused(status: int, headers: Any, url: str, said: str = "") -> Unreachable:
     if status in (401, 403):
         why = "Check api_user and api_key: the server did not accept them."
     elif 300 <= status < 400:
@@ -123,7 +125,8 @@ def _refused(status: int, headers: Any, url: str) -> Unreachable:
         why = "Try again later, or look into the server's log."
     wait = str(headers.get("Retry-After", ""))
     retry_after = min(float(wait), 300.0) if wait.isascii() and wait.isdigit() else 0.0
-    return Unreachable(f"The event server at {url} answered with HTTP status {status}. {why}", retry_after)
+    told = f" ({said})" if said else ""
+    return Unreachable(f"The event server at {url} answered with HTTP status {status}{told}. {why}", retry_after)
 
 
 class _Refusing(HTTPRedirectHandler):
@@ -138,8 +141,23 @@ class _Refusing(HTTPRedirectHandler):
 def request_line(endpoint: Endpoint, timeout: float) -> str:
     """Ask the server for a session here and now; blocks. What it raises, `explained` explains."""
     request = Request(endpoint.handshake_url, headers=endpoint.handshake_headers)
-    with build_opener(_Refusing()).open(request, timeout=timeout) as response:
+    try:
+        opened = build_opener(_Refusing()).open(request, timeout=timeout)
+    except HTTPError as error:
+        raise HTTPError(endpoint.handshake_url, error.code, _said(error), error.headers, None) from None
+    with opened as response:
         if response.status != 200:
             raise HTTPError(endpoint.handshake_url, response.status, "", response.headers, None)
         line: bytes = response.read(_LONGEST_LINE + 1)
     return line.decode("utf-8", "replace")
+
+
+def _said(error: HTTPError) -> str:
+    """What a server gives as the reason of an error, in a line; nothing if that is a page."""
+    try:
+        if error.headers.get_content_type() != "text/plain":
+            return ""
+        text = error.read(_MOST_SAID).decode("utf-8", "replace")
+    except (OSError, HTTPException, AttributeError):
+        return ""
+    return inline(text.strip().removesuffix("."))

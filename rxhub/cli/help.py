@@ -1,0 +1,57 @@
+"""How `--help` names arguments and options.
+
+The display of typer shows Python types, such as `<bool>` and `<list[Path]>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+__all__ = ["Commands"]
+
+
+class _Plain:
+    """Shows an option that takes no value without a type, and an argument by its name."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params = cast("list[Any]", cast("Any", super()).get_params(ctx))
+        for param in params:
+            if param.param_type_name == "argument":
+                # Of this object alone: typer has no setting for it.
+                param.display_type_rich = _nothing
+                param.get_usage_pieces = _usage(param)
+            elif param.metavar is None and getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
+
+
+class _Command(_Plain, TyperCommand):
+    pass
+
+
+class _Group(_Plain, TyperGroup):
+    pass
+
+
+class Commands(typer.Typer):
+    """A group of commands whose help has no types of Python."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(cls=_Group, **options)
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
+        return super().command(name, cls=_Command, **options)
+
+
+def _nothing(ctx: Any) -> None:  # noqa: ARG001 - typer's signature
+    return None
+
+
+def _usage(param: Any) -> Callable[[Any], list[str]]:
+    name = param.metavar or param.name
+    shown = name if param.required else f"[{name}]"
+    return lambda _: [shown if param.nargs == 1 else f"{shown}..."]
