@@ -26,6 +26,8 @@ _LONGEST = 2_000
 _PAUSE = 0.1
 _PADDING = 2
 _LEAST_DATA = 12
+_LEAST_SIGN = 2
+"""Columns that show that there is data."""
 
 
 def show(
@@ -94,8 +96,7 @@ def _widths(rows: Iterable[Sequence[str]], width: int) -> list[int]:
     left = max(8, width - time - 4 * _PADDING)
     topic = min(topic, left)
     by = max(1, min(by, left - topic - has_data, max(len(headings[2]), width // 4)))
-    # On a narrow terminal a long topic leaves a little for the others.
-    topic = max(1, min(topic, left - by - min(has_data, left // 4)))
+    topic = max(1, min(topic, left - by - min(has_data, _LEAST_SIGN)))
     return [time, topic, by]
 
 
