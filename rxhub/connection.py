@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from threading import Lock
+from threading import RLock
 from typing import Any, NamedTuple
 from weakref import finalize, ref
 
@@ -110,7 +110,7 @@ class Connection:
         self._by_user = False
         self._initialised = False
         self._outcome: Future[ConnectionState] | None = None
-        self._lock = Lock()
+        self._lock = RLock()
         if not self.remote:
             self._open()
         # A hub that is dropped without being closed must not go on receiving.
@@ -250,7 +250,7 @@ class Connection:
     def forked(self) -> None:
         """Be disconnected in a child process, where the lines of the parent are not ours."""
         self.changes.renew_lock()
-        self._lock, self._outcome = Lock(), None
+        self._lock, self._outcome = RLock(), None
         self.transport.forked()
         self._by_user = self._initialised = False
         if self._inbox.open:

@@ -242,8 +242,8 @@ class Handling:
                     f"{name} was called on a hub that {self._claimed_by} handles. "
                     "A hub has one handling context at a time: end that one first."
                 )
-            self._claimed_by = name
             self._thread = get_ident() if here else None
+            self._claimed_by = name
             self._turn = Turn(self._hand_back)
             self._pause = pause
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from os import urandom
-from threading import Event as Flag
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from rxhub.connection import Connection
 from rxhub.delivery import Delivery
 from rxhub.dispatcher import Dispatcher, Run, Subscriber
 from rxhub.event import Event
+from rxhub.flag import Flag
 from rxhub.handling import Handling
 from rxhub.hub.attaching import Attaching
 from rxhub.hub.connecting import Connecting

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from concurrent.futures import Future
 from contextlib import suppress
-from threading import Event as Flag
 from threading import RLock
 from time import monotonic
 from types import TracebackType
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Self, cast
 from reactivex import abc
 
 from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError
+from rxhub.flag import Flag
 from rxhub.handling import PATIENCE, Invoke
 from rxhub.hub.parts import Parts
 from rxhub.pending import ignore_error

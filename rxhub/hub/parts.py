@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from threading import Event as Flag
 from threading import RLock
 from typing import TYPE_CHECKING
 
 from rxhub.connection import Connection
 from rxhub.dispatcher import Dispatcher
 from rxhub.event import Event
+from rxhub.flag import Flag
 from rxhub.handling import Handling
 from rxhub.inbox import Inbox
 from rxhub.pipeline import Pipeline

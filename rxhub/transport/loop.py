@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from threading import Lock, Thread
+from threading import RLock, Thread
 
 from rxhub.errors import HubClosed
 from rxhub.supervise import report
 
 __all__ = ["background", "cut", "forget", "in_its_thread", "start_no_more"]
 
-_lock = Lock()
+_lock = RLock()
 _loop: asyncio.AbstractEventLoop | None = None
 _exiting = False
 
@@ -43,7 +43,10 @@ def background() -> asyncio.AbstractEventLoop:
             except RuntimeError as error:
                 loop.close()
                 raise HubClosed(f"No connection can be made, since no thread can be started: {error}.") from error
-            _loop = loop
+            if _loop is None:
+                _loop = loop
+            else:  # a signal handler in this thread was first
+                loop.call_soon_threadsafe(loop.stop)
         return _loop
 
 
@@ -73,7 +76,7 @@ def forget() -> None:
     global _lock, _loop
     if _loop is not None:
         _of_the_parent.append(_loop)
-    _lock, _loop = Lock(), None
+    _lock, _loop = RLock(), None
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -23,7 +23,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from threading import Condition, Lock
+from threading import Condition
 
 from rxhub.errors import HubConnectionError, Overflow
 
@@ -112,7 +112,7 @@ class Outbox:
         self._letters = 0
         self._characters = 0
         self._wanted = 0
-        self._changed = Condition(Lock())
+        self._changed = Condition()
 
     def __len__(self) -> int:
         """How many letters have not been accepted."""
@@ -269,7 +269,7 @@ class Outbox:
 
     def forked(self) -> None:
         """Be empty, with a new lock; for a child process, where the letters are the parent's."""
-        self._changed = Condition(Lock())
+        self._changed = Condition()
         self._waiting.clear()
         self._in_flight.clear()
         self._letters = self._characters = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
-from threading import Lock
+from threading import RLock
 from typing import Generic, Protocol, TypeVar
 
 from rxhub.errors import HubConnectionError
@@ -67,7 +67,7 @@ class Remote(ABC, Generic[L]):
         self._left = left
         self._life: L | None = None
         self._last: L | None = None
-        self._opening = Lock()
+        self._opening = RLock()
 
     @abstractmethod
     def _new_life(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: L | None) -> L:
@@ -102,10 +102,14 @@ class Remote(ABC, Generic[L]):
         with self._opening:
             life = self._life
             if life is None:
-                self._life = life = self._new_life(sink, loop, self._last)
-                loop.call_soon_threadsafe(_begin, life)
-            else:
-                loop.call_soon_threadsafe(life.hurry)
+                new = self._new_life(sink, loop, self._last)
+                # A signal handler in this thread may have connected meanwhile.
+                life = self._life
+                if life is None:
+                    self._life = new
+                    loop.call_soon_threadsafe(_begin, new)
+                    return
+            loop.call_soon_threadsafe(life.hurry)
 
     def wait_for_room(self, timeout: float) -> bool:
         return self.outbox.wait_for_room(timeout)
@@ -124,7 +128,7 @@ class Remote(ABC, Generic[L]):
 
     def forked(self) -> None:
         self._life = self._last = None
-        self._opening = Lock()
+        self._opening = RLock()
         self.outbox.forked()
 
     async def follow(self, last: L | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import urandom
 from typing import Any, cast
 
 import rxhub.event
@@ -28,7 +29,7 @@ class Event(rxhub.event.Event):
         in_reply_to_event: str | None = None,
     ) -> None:
         # Their order is ftrack's, since programs print events.
-        self._fields = {
+        self._fields = {  # pyright: ignore[reportIncompatibleVariableOverride]
             "id": id or None,
             "data": data or {},
             "topic": topic,
@@ -39,14 +40,28 @@ class Event(rxhub.event.Event):
         }
         self._stopped = False
 
-    @property
-    def _data(self) -> dict[str, Any]:
-        """The dict behind the event, which programs reach into."""
-        return self.fields
+    # In the event's `__dict__`, as in ftrack's: programs and subclasses reach into both.
+    _data: dict[str, Any]
 
-    @_data.setter
-    def _data(self, fields: dict[str, Any]) -> None:
-        self._fields = fields
+    @property
+    def _fields(  # pyright: ignore[reportIncompatibleVariableOverride, reportIncompatibleUnannotatedOverride]
+        self,
+    ) -> dict[str, Any]:
+        return self._data
+
+    @_fields.setter
+    def _fields(self, fields: dict[str, Any]) -> None:
+        if fields.get("id", "") is None:
+            fields["id"] = urandom(16).hex()
+        self._data = fields
+
+    @property
+    def _stopped(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.__dict__["_stopped"]
+
+    @_stopped.setter
+    def _stopped(self, stopped: bool) -> None:
+        self.__dict__["_stopped"] = stopped
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> rxhub.event.Event:

@@ -40,11 +40,13 @@ from rxhub.compat.ftrack.queues import EventQueue
 from rxhub.compat.ftrack.roll import Roll
 from rxhub.compat.ftrack.subscriber import Subscriber
 from rxhub.compat.ftrack.subscribing import Subscribing
+from rxhub.compat.ftrack.trust import WEBSOCKET, trust
 from rxhub.connection import Connection
 from rxhub.delivery import Delivery
 from rxhub.dispatcher import Run
 from rxhub.expression import Dialect
 from rxhub.expression.parser import parsed
+from rxhub.flag import Flag
 from rxhub.handling import FAREWELL, PATIENCE
 from rxhub.inbox import Action
 from rxhub.publisher import REPLY
@@ -108,7 +110,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         self._auto_reconnect_delay = 10
         self._wait_timeout = 4
         self._expression_parser = Parser()
-        self._left_alone = threading.Event()
+        self._left_alone = Flag()
         self._backoff = Backoff()
         self._connected_at = 0.0
         self._processor_thread: ProcessorThread | None = None
@@ -206,7 +208,8 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         if "websocket" not in session.supportedTransports:
             raise ValueError("Server does not support websocket sessions.")
         patience = float(session.heartbeatTimeout) if session.heartbeatTimeout else None
-        return Line(self._endpoint(), session.id, patience)
+        endpoint = self._endpoint()
+        return Line(endpoint, session.id, patience, trust(WEBSOCKET) if endpoint.secure else None)
 
     def _connected(self, line: Line) -> None:
         if not self._inbox.open:
@@ -261,7 +264,9 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         self._connection = None
         connection.close()
         self._link.changed(ConnectionState(Phase.DISCONNECTED))
-        if processor is not None and processor is not threading.current_thread():
+        # A signal handler disconnects in the middle of sending: this thread closes the connection afterwards.
+        sending = isinstance(connection, Line) and connection.has_unsent
+        if processor is not None and processor is not threading.current_thread() and not sending:
             processor.join(self._wait_timeout)
 
     def reconnect(self, attempts: int = 10, delay: float = 5) -> None:
@@ -317,7 +322,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         if isinstance(connection, Line):
             connection.let_go()
         self._connecting = False
-        self._left_alone = threading.Event()
+        self._left_alone = Flag()
         self._forget_unsent()
         super().forked()
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
+from _thread import RLock
+from collections import deque
 from contextlib import suppress
 from time import monotonic, time
 from typing import Any
@@ -37,13 +40,16 @@ class Line:
         endpoint: the server.
         session: the id of the session.
         patience: seconds after which a server that says nothing is taken for dead; None if it sends no heartbeats.
+        trust: whose certificates are accepted; None for the default.
 
     Raises:
         OSError: if the server cannot be reached.
         websockets.exceptions.WebSocketException: if it does not let us in.
     """
 
-    def __init__(self, endpoint: Endpoint, session: str, patience: float | None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, session: str, patience: float | None, trust: ssl.SSLContext | None = None
+    ) -> None:
         from websockets.sync.client import connect
 
         # Entered, as one would by `with`: later versions connect only then.
@@ -52,6 +58,7 @@ class Line:
             additional_headers=endpoint.socket_headers,
             user_agent_header=None,
             compression=None,
+            ssl=trust,
             ping_interval=_PING if patience is None else None,
             ping_timeout=_PING,
             open_timeout=PATIENCE,
@@ -60,6 +67,9 @@ class Line:
             logger=_silent,
         ).__enter__()
         self._watchdog = Watchdog(patience, monotonic(), time())
+        self._outgoing: deque[bytes | None] = deque()
+        self._writing = False
+        self._mutex = RLock()
 
     @property
     def connected(self) -> bool:
@@ -72,23 +82,45 @@ class Line:
         return self._socket.socket
 
     def send(self, packet: str) -> None:
-        """Send one packet.
+        """Send one packet; from a signal handler that has interrupted this thread while it sends, after that.
 
         Raises:
             OSError: if the connection is broken or closed.
             TypeError: if the packet is no text.
             UnicodeEncodeError: if UTF-8 cannot carry it.
         """
-        from websockets.exceptions import ConnectionClosed
-
         if not isinstance(packet, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A packet is text, but {type(packet).__name__} was given.")
         # Before it is sent: an error in the middle of sending would end the connection.
-        encoded = packet.encode()
-        try:
-            self._socket.send(encoded, text=True)
-        except ConnectionClosed as error:
-            raise ConnectionError(str(error)) from error
+        self._write(packet.encode())
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something waits until this thread, which is interrupted while it sends, goes on."""
+        return bool(self._outgoing)
+
+    def _write(self, encoded: bytes | None) -> None:
+        """Send a packet, or close (None), behind what is being sent.
+
+        websockets' own lock is not reentrant: a signal handler that called it within itself would wait for ever. With
+        this lock a handler gets in; it finds that its thread is writing, and leaves the rest to it.
+        """
+        from websockets.exceptions import ConnectionClosed
+
+        with self._mutex:
+            self._outgoing.append(encoded)
+            while self._outgoing and not self._writing:
+                self._writing = True
+                try:
+                    first = self._outgoing.popleft()
+                    if first is None:
+                        self._socket.close()
+                    else:
+                        self._socket.send(first, text=True)
+                except ConnectionClosed as error:
+                    raise ConnectionError(str(error)) from error
+                finally:
+                    self._writing = False
 
     def recv(self) -> str | bytes:
         """Wait for one packet.
@@ -114,9 +146,9 @@ class Line:
                 return packet
 
     def close(self) -> None:
-        """Say goodbye and close; harmless if it is closed."""
+        """Say goodbye and close; harmless if it is closed. Within a signal handler as `send`."""
         with suppress(OSError):
-            self._socket.close()
+            self._write(None)
 
     def abandon(self) -> None:
         """Cut the connection: whoever sends or waits is woken up by an error."""

@@ -19,7 +19,9 @@ from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
 from rxhub.compat.ftrack.brief import Brief
 from rxhub.compat.ftrack.line import PATIENCE
+from rxhub.compat.ftrack.trust import HANDSHAKE, trust
 from rxhub.errors import ProtocolError, RxHubError
+from rxhub.flag import Flag
 from rxhub.markup import shown
 from rxhub.transport.payload import check_depth
 from rxhub.transport.socketio.endpoint import Endpoint
@@ -102,7 +104,8 @@ class Packets:
         """Ask the server for a session; raise EventHubConnectionError if it gives none."""
         endpoint = self._endpoint()
         try:
-            answer = Handshake.parse(request_line(endpoint, PATIENCE))
+            context = trust(HANDSHAKE) if endpoint.secure else None
+            answer = Handshake.parse(request_line(endpoint, PATIENCE, context))
         except Exception as error:
             cause = getattr(error, "reason", error)
             why = error if isinstance(error, ProtocolError) else explained(error, endpoint, PATIENCE)
@@ -298,7 +301,7 @@ class ProcessorThread(threading.Thread):
     def __init__(self, client: Packets) -> None:
         super().__init__(name="rxhub.ftrack", daemon=True)
         self.client = client
-        self.done = threading.Event()
+        self.done = Flag()
         self.silent = False
 
     def run(self) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from reactivex.disposable import Disposable
 
@@ -50,7 +50,7 @@ class Sending(Packets):
         self._forget_unsent()
 
     def _forget_unsent(self) -> None:
-        self._event_send_queue: queue.Queue[_Item] = queue.Queue(_MOST_UNSENT)
+        self._event_send_queue: queue.Queue[_Item] = _SendQueue(_MOST_UNSENT)
         self._unacknowledged: OrderedDict[int, _Item] = OrderedDict()
         self._flushing = threading.Lock()
 
@@ -228,6 +228,17 @@ class Sending(Packets):
                 Brief(event),
                 Brief(response.get("message")),
             )
+
+
+class _SendQueue(queue.Queue["_Item"]):
+    """A queue that a signal handler may use while its thread is in the middle of using it."""
+
+    def __init__(self, maxsize: int) -> None:
+        super().__init__(maxsize)
+        self.mutex = cast("threading.Lock", threading.RLock())
+        self.not_empty = threading.Condition(self.mutex)
+        self.not_full = threading.Condition(self.mutex)
+        self.all_tasks_done = threading.Condition(self.mutex)
 
 
 class _Item(NamedTuple):

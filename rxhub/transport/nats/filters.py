@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from threading import Lock
+from threading import RLock
 from typing import TypeAlias
 
 from rxhub.errors import EventError
@@ -95,7 +95,7 @@ class Filters:
         self._tree = Tree()
         self._merged: list[str] | None = []
         self._adopted: _Set = frozenset()
-        self._lock = Lock()
+        self._lock = RLock()
 
     def __len__(self) -> int:
         """How many subscribers there are."""
@@ -148,7 +148,7 @@ class Filters:
 
     def forked(self) -> None:
         """Have a new lock; for a child process, where a thread that held the old one is gone."""
-        self._lock = Lock()
+        self._lock = RLock()
 
     def _take_out_gone(self) -> None:
         while self._gone:

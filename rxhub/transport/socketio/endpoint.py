@@ -27,6 +27,7 @@ class Endpoint:
 
     Attributes:
         url: of the server, for messages.
+        secure: whether it is spoken to over TLS.
 
     Raises:
         ValueError: if the address has no host, or something cannot be sent in a header.
@@ -51,7 +52,7 @@ class Endpoint:
         self.url = f"{scheme}://{location}"
         self._path = f"{prefix.rstrip('/')}{PATH}"
         self._location = location
-        self._secure = scheme == "https"
+        self.secure = scheme == "https"
         self._open = dict(headers or {})
         if "user-agent" not in map(str.lower, self._open):
             self._open["User-Agent"] = "rxhub"
@@ -77,7 +78,7 @@ class Endpoint:
 
     def socket_url(self, sid: str) -> str:
         """Where the WebSocket of a session is."""
-        return f"{'wss' if self._secure else 'ws'}://{self._location}{self._path}websocket/{sid}"
+        return f"{'wss' if self.secure else 'ws'}://{self._location}{self._path}websocket/{sid}"
 
     @property
     def socket_headers(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ from http.client import HTTPException, HTTPMessage
 from threading import Thread
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from websockets.exceptions import InvalidStatus
 
@@ -138,11 +138,17 @@ class _Refusing(HTTPRedirectHandler):
         return None
 
 
-def request_line(endpoint: Endpoint, timeout: float) -> str:
-    """Ask the server for a session here and now; blocks. What it raises, `explained` explains."""
+def request_line(endpoint: Endpoint, timeout: float, trust: ssl.SSLContext | None = None) -> str:
+    """Ask the server for a session here and now; blocks. What it raises, `explained` explains.
+
+    Args:
+        endpoint: the server.
+        timeout: seconds.
+        trust: whose certificates are accepted; None for the default.
+    """
     request = Request(endpoint.handshake_url, headers=endpoint.handshake_headers)
     try:
-        opened = build_opener(_Refusing()).open(request, timeout=timeout)
+        opened = build_opener(_Refusing(), HTTPSHandler(context=trust)).open(request, timeout=timeout)
     except HTTPError as error:
         raise HTTPError(endpoint.handshake_url, error.code, _said(error), error.headers, None) from None
     with opened as response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from threading import Lock
+from threading import RLock
 from typing import NamedTuple
 
 import msgspec
@@ -55,7 +55,7 @@ class Interests:
         # Who has left, and is still wanted: a finalizer may say so while this thread is in the middle of a change.
         self._gone: deque[str] = deque()
         self._unanswered = 0
-        self._lock = Lock()
+        self._lock = RLock()
 
     def __len__(self) -> int:
         with self._lock:
@@ -128,4 +128,4 @@ class Interests:
 
     def forked(self) -> None:
         """Have a new lock; for a child process, where a thread that held the old one is gone."""
-        self._lock = Lock()
+        self._lock = RLock()
