@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rxhub.expression.access import Way, way
 from rxhub.expression.ascending import Ascending
 from rxhub.expression.values import found, numeral, path_of
+from rxhub.expression.work import present
 
 if TYPE_CHECKING:
     from rxhub.expression.node import Bucket
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Field"]
 
+_LOOKUP = 6  # steps for each value
 _MISSING: Any = object()
 _type: Callable[[object], type] = type
 _TEXT_ONLY: Any = object()
@@ -160,9 +162,12 @@ class Field:
             bucket = table.get(value)
             if bucket is not None:
                 buckets.append(bucket)
+        work = present() if self._ascending_lengths else None
         for length in self._ascending_lengths:
             if length > len(value):
                 break
+            if work is not None:
+                work.spend(2 + (length >> 6))
             bucket = self._prefixes.get(value[:length])
             if bucket is not None:
                 buckets.append(bucket)
@@ -183,16 +188,22 @@ class Field:
     def _reached_by_any(self, candidate: object) -> Sequence[Bucket]:
         """The same where lists or other mappings stand on the path, or a value that compares in its own way."""
         reached: dict[Bucket, None] = {}
+        work = present()
         for value in found(candidate, self._path):
             kind = _type(value)
             if kind is str:
-                reached |= dict.fromkeys(self._reached_by_text(value))
+                buckets = self._reached_by_text(value)
             elif kind is int or kind is float:
-                reached |= dict.fromkeys(self._reached_by_number(value))
+                buckets = self._reached_by_number(value)
             elif value is None or kind is bool:
-                reached |= dict.fromkeys(self._denoted.get(None if value is None else (value,), ()))
-            elif kind is not dict:
+                buckets = self._denoted.get(None if value is None else (value,), ())
+            elif kind is dict:
+                continue
+            else:
                 return [bucket for bucket in self._buckets() if bucket.holds(candidate)]
+            if work is not None:
+                work.spend(_LOOKUP + len(buckets))
+            reached |= dict.fromkeys(buckets)
         return list(reached)
 
     def _buckets(self) -> list[Bucket]:

@@ -15,6 +15,7 @@ from rxhub.expression.node import Bucket, Node, Row, Token, in_order, leave
 from rxhub.expression.parser import parse
 from rxhub.expression.residual import Residuals
 from rxhub.expression.tree import And, Condition, Expression, Not, Or
+from rxhub.expression.work import present
 
 __all__ = ["Index"]
 
@@ -138,6 +139,8 @@ class Index(Generic[E]):
             hits: list[Row] = []
             bucket.search(candidate, hits)
             return in_order(hits)
+        if (work := present()) is not None:
+            work.spend(state.weight)
         found: list[tuple[E, ...]] = []
         for test, entries, _ in rows:
             if test(candidate):

@@ -4,6 +4,7 @@ A *node* holds a set of subscriptions. What can be found by a condition stands i
 in the field of its key; the rest stands in one bucket of its own. A *bucket* is flat at first: its *places*, each with
 what is left to test of its subscription, the residual. Places with one residual form one row, which is tested once.
 When a bucket has many rows, and what is left has conditions to find by, it is split: it then holds a node in turn.
+One that has thousands of places and cannot be split becomes a *pile* of smaller buckets, each with rows of its own.
 
 How readers never wait, nor lock, nor see half a change: there is one writer at a time (`Index` sees to that), and
 all that a reader relies on is either one look-up that C code does in one go (see `field`) or the `state` of a bucket.
@@ -12,6 +13,7 @@ all that a reader relies on is either one look-up that C code does in one go (se
   the state, and only then reads places; the rows that it makes it keeps in the state that it took. If a writer came
   between, that state is no longer the bucket's, and nobody will read the rows that may be out of date.
 - A split makes the whole node aside and shows it with one store of a new state; the old state keeps its places.
+- A list that is long and cannot be split becomes a pile in the same way.
 - Rows are immutable. A reader may go on with them while callbacks subscribe and unsubscribe.
 """
 
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from rxhub.expression.access import Parts, Plan, Score, Way, choose, conjuncts, serving, way
 from rxhub.expression.field import Field
 from rxhub.expression.residual import Residual, Residuals, Test
+from rxhub.expression.work import present
 
 if TYPE_CHECKING:
     from rxhub.expression.index import Index
@@ -42,6 +45,11 @@ _FEW_ROWS = 16
 _FEW_PLACES = 2 * _FEW_ROWS
 _DEEPEST = 8
 _MOST_FIELDS = 256
+# Of a flat list; and the buckets of a pile.
+_MANY_PLACES = 4_096
+_PILED = 64
+# Steps of work.
+_BUCKET, _FIELD, _ROW, _HIT = 3, 4, 3, 5
 
 
 class Token:
@@ -53,6 +61,11 @@ class Token:
         self.index: Index[Any] | None = index
         self.ranked = ranked
         self.places: tuple[Place, ...] = ()
+
+    def prepare(self) -> None:
+        """Compile now what a match would compile first."""
+        for place in self.places:
+            place.residual.test()
 
 
 class Place:
@@ -76,16 +89,18 @@ class State:
         rows: in order of their first entries; None until a reader makes them.
         ordered_rows: the rows if their entries, one row after the other, are in order and each there once.
         only_row: the row if there is one.
+        weight: the steps of testing all rows, where nothing walks a list.
     """
 
-    __slots__ = ("node", "only_row", "ordered_rows", "places", "rows")
+    __slots__ = ("node", "only_row", "ordered_rows", "places", "rows", "weight")
 
-    def __init__(self, places: list[Place], node: Node | None = None) -> None:
+    def __init__(self, places: list[Place], node: Node | Pile | None = None) -> None:
         self.places = places
         self.node = node
         self.rows: tuple[Row, ...] | None = None
         self.only_row: Row | None = None
         self.ordered_rows: tuple[Row, ...] | None = None
+        self.weight = 0
 
 
 class Bucket:
@@ -93,7 +108,7 @@ class Bucket:
 
     __slots__ = ("condition", "home", "state")
 
-    def __init__(self, home: Node, condition: Condition | None = None) -> None:
+    def __init__(self, home: Node | Pile, condition: Condition | None = None) -> None:
         self.home = home
         self.condition = condition
         self.state = State([])
@@ -113,7 +128,10 @@ class Bucket:
         if state.node is not None:
             state.node.search(candidate, hits)
             return
-        for row in state.rows if state.rows is not None else self._make_rows(state):
+        rows = state.rows if state.rows is not None else self._make_rows(state)
+        if (work := present()) is not None:
+            work.spend(_BUCKET + state.weight)
+        for row in rows:
             test = row[0]
             if test(candidate):
                 hits.append(row)
@@ -141,6 +159,9 @@ class Bucket:
         rows = tuple(
             [(residual.test(), tuple([one[2] for one in group]), tuple(group)) for residual, group in groups.items()]
         )
+        state.weight = sum([_ROW + residual.weight for residual in groups])
+        if not all(residual.is_compiled for residual in groups):
+            return rows  # enough was compiled for now; the next reader goes on
         state.rows = rows
         if is_ordered:
             state.ordered_rows = rows
@@ -161,8 +182,11 @@ class Bucket:
         self.state = State(places)
         count = len(places)
         # At each doubling only: a bucket that cannot be split is not looked at with each subscription.
-        if count >= _FEW_PLACES and not count & (count - 1) and self.condition is not None:
-            self._split(places)
+        if count >= _FEW_PLACES and not count & (count - 1):
+            if self.condition is not None:
+                self._split(places)
+            if count >= _MANY_PLACES and self.state.node is None:
+                self._pile_up(places)
 
     def remove(self, place: Place) -> None:
         """Take away a place that is here."""
@@ -184,7 +208,14 @@ class Bucket:
         company = Counter(access.condition for plan in plans if plan is not None for access in plan.accesses)
         if plans.count(None) * 2 > len(places) or max(company.values()) * 4 > len(places) * 3:
             return
-        node = Node(self.home.residuals, self, self.home.depth + 1)
+        self._move(places, Node(self.home.residuals, self, self.home.depth + 1), plans)
+
+    def _pile_up(self, places: list[Place]) -> None:
+        """Show a pile in place of a flat list that is too long to be made anew after each change."""
+        if self.home.depth < _DEEPEST and len({place.residual for place in places}) > _FEW_ROWS:
+            self._move(places, Pile(self), [None] * len(places))
+
+    def _move(self, places: list[Place], node: Node | Pile, plans: Sequence[Plan | None]) -> None:
         for place, plan in zip(places, plans, strict=True):
             token = place.token
             token.places = tuple(other for other in token.places if other is not place)
@@ -192,6 +223,39 @@ class Bucket:
         self.state = State([], node)
         for place in places:
             self.home.residuals.release(place.residual)
+
+
+class Pile:
+    """Subscriptions that no condition divides, in buckets by the hash of what is left to test.
+
+    After a change, a reader makes the rows of one of these buckets anew, not of all.
+    """
+
+    __slots__ = ("bucket", "buckets", "depth", "residuals")
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket: Bucket | None = bucket
+        self.residuals = bucket.home.residuals
+        self.depth: int = bucket.home.depth + 1
+        self.buckets: tuple[Bucket, ...] = tuple([Bucket(self, bucket.condition) for _ in range(_PILED)])
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no subscription stands here."""
+        return all(bucket.is_empty for bucket in self.buckets)
+
+    def search(self, candidate: object, hits: list[Row]) -> None:
+        """Add the rows that match to `hits`."""
+        for bucket in self.buckets:
+            bucket.search(candidate, hits)
+
+    def insert(self, token: Token, parts: Parts, _: Plan | None = None) -> None:
+        """Give a subscription a place."""
+        # A pile in a pile divides by other bits.
+        self.buckets[hash(parts) // _PILED**self.depth % _PILED].insert(token, parts)
+
+    def drop(self, bucket: Bucket, condition: Condition) -> None:
+        """Keep an empty bucket: the pile goes when all are empty."""
 
 
 class Node:
@@ -226,10 +290,13 @@ class Node:
 
     def search(self, candidate: object, hits: list[Row]) -> None:
         """Add the rows that match to `hits`."""
+        if (work := present()) is not None:
+            work.spend(_FIELD * len(self.scan))
         for field in self.scan:
             for bucket in field.reached(candidate):
                 bucket.search(candidate, hits)
-        if self.rest.state.places:
+        rest = self.rest.state
+        if rest.places or rest.node is not None:
             self.rest.search(candidate, hits)
 
     def insert(self, token: Token, parts: Parts, plan: Plan | None = None) -> None:
@@ -314,6 +381,8 @@ def in_order(hits: list[Row]) -> tuple[Any, ...]:
         return ()
     if len(hits) == 1:
         return hits[0][1]
+    if (work := present()) is not None:
+        work.spend(_HIT * sum([len(row[1]) for row in hits]))
     ranked = [one for row in hits for one in row[2]]
     ranked.sort()
     return tuple({order: entry for _, order, entry in ranked}.values())

@@ -7,12 +7,17 @@ from typing import TypeAlias
 
 from rxhub.errors import ExpressionError
 from rxhub.expression.access import Parts
-from rxhub.expression.compiler import compile_tree
-from rxhub.expression.tree import And
+from rxhub.expression.compiler import compile_tree, shapes_compiled
+from rxhub.expression.tree import And, Condition, Expression, Not, Or
+from rxhub.expression.work import present
 
-__all__ = ["Residual", "Residuals", "Test"]
+__all__ = ["Residual", "Residuals", "Test", "weight"]
 
 Test: TypeAlias = Callable[[object], bool]
+
+_CONDITION = 2
+# Steps of compiling for each step of the test.
+_NEW_SHAPE, _KNOWN_SHAPE = 150, 6
 
 
 class Residual:
@@ -23,18 +28,43 @@ class Residual:
         uses: in how many places it stands.
     """
 
-    __slots__ = ("_test", "parts", "uses")
+    __slots__ = ("_test", "_weight", "parts", "uses")
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.uses = 0
         self._test: Test | None = None
+        self._weight: int | None = None
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the compiled form has been made."""
+        return self._test is not None
+
+    @property
+    def weight(self) -> int:
+        """The steps of a test at most, where nothing walks a list."""
+        if self._weight is None:
+            self._weight = sum(map(weight, self.parts))
+        return self._weight
 
     def test(self) -> Test:
-        """The compiled form, made when first asked for."""
+        """The compiled form, made when first asked for; where work is counted and enough was compiled, another one."""
         if self._test is None:
-            self._test = _compiled(self.parts)
+            work = present()
+            if work is None:
+                self._test = _compiled(self.parts)
+            elif not work.may_compile:
+                return self._interpreted
+            else:
+                before = shapes_compiled()
+                self._test = _compiled(self.parts)
+                is_new = shapes_compiled() > before
+                work.spend_compiling(50 + self.weight * (_NEW_SHAPE if is_new else _KNOWN_SHAPE))
         return self._test
+
+    def _interpreted(self, candidate: object) -> bool:
+        return all(part.matches(candidate) for part in self.parts)
 
 
 class Residuals:
@@ -62,6 +92,19 @@ class Residuals:
         residual.uses -= 1
         if not residual.uses:
             del self._all[residual.parts]
+
+
+def weight(tree: Expression) -> int:
+    """The steps that a compiled test of an expression takes at most, where nothing walks a list."""
+    match tree:
+        case Condition(_, _, value):
+            return _CONDITION + (len(value) >> 5)
+        case And(children) | Or(children):
+            return sum(map(weight, children))
+        case Not(child):
+            return weight(child)
+        case _:
+            return 0
 
 
 def _compiled(parts: Parts) -> Test:

@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from math import isfinite
 from numbers import Complex, Number, Real
-from operator import ge, gt, le, lt
+from operator import ge, gt, le, length_hint, lt
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from rxhub.event import Event
 from rxhub.expression.dialect import Dialect
+from rxhub.expression.work import INTERPRETED, VALUE, present
 
 if TYPE_CHECKING:
     from rxhub.expression.tree import Condition
@@ -45,6 +46,8 @@ _CHUNK = 500  # digits: fewer than the least that sys.set_int_max_str_digits() c
 
 _LONGEST = 500  # characters of what is remembered: a stranger's texts may be a hundred thousand long
 _ROOM = 100  # frames
+# Python searches these in time that may grow with the product of both lengths.
+_SHORT_TO_SEARCH = 30_000
 
 
 def path_of(key: str) -> tuple[str, ...]:
@@ -69,6 +72,7 @@ def found(candidate: object, path: tuple[str, ...], whole: bool = False) -> Iter
         whole: yield a list at the end of the path as one value.
     """
     end = len(path)
+    work = present()
     waiting: list[tuple[object, int]] = [(candidate, 0)]
     # The lists themselves are kept: a mapping may make its values when asked, and a freed one's id comes again.
     visited: dict[tuple[int, int], Any] = {}
@@ -80,10 +84,14 @@ def found(candidate: object, path: tuple[str, ...], whole: bool = False) -> Iter
             if (id(value), position) not in visited:
                 visited[id(value), position] = value
                 items = _list_items(value) if issubclass(kind, list) else _tuple_items(value)
+                if work is not None:
+                    work.spend(VALUE * length_hint(items))
                 waiting.extend([(item, position) for item in items][::-1])
         elif position == end:
             yield value
         else:
+            if work is not None:
+                work.spend(VALUE)
             below = _step(value, kind, path[position])
             if below is not _MISSING:
                 waiting.append((below, position + 1))
@@ -116,8 +124,14 @@ def _go_down(levels: int) -> None:
 
 def holds(condition: Condition, candidate: object) -> bool:
     """Whether a condition holds for a candidate. Never raises."""
+    work = present()
+    if work is not None:
+        # A long key is split, and a long literal read, each time.
+        work.spend(INTERPRETED + (len(condition.key) + len(condition.value) >> 4))
     test, whole = _test_of(condition)
     values = found(candidate, path_of(condition.key), whole)
+    if work is not None and len(condition.value) > _LONGEST:
+        test = partial(_counted, test=test, steps=len(condition.value) >> 6)
     if condition.operator == "!=":
         return _differs(values, test)
     for value in values:
@@ -149,6 +163,13 @@ def _differs(values: Iterator[Any], equals: _Test) -> bool:
     return present
 
 
+def _counted(value: object, test: _Test, steps: int) -> Any:
+    """Test a value against a long literal."""
+    if (work := present()) is not None:
+        work.spend(steps)
+    return test(value)
+
+
 def _test_of(condition: Condition) -> tuple[_Test, bool]:
     make = _test if len(condition.value) <= _LONGEST else _test.__wrapped__
     return make(condition.operator, condition.value, condition.quoted, condition.dialect)
@@ -160,33 +181,32 @@ def _test(operator: str, text: str, quoted: bool, dialect: Dialect) -> tuple[_Te
 
     The test may raise whatever the value raises, and answer with what has no truth value.
     """
+    number = None if quoted else numeral(text)
     if operator in _ORDERS:
-        return partial(_in_order, order=_ORDERS[operator], text=text, quoted=quoted), False
+        return partial(_in_order, order=_ORDERS[operator], text=text, number=number), False
     if operator == "=" and dialect is Dialect.FTRACK and text[-1:] == "*":
         return partial(_contains, part=text[:-1]), True
     if operator == "=" and dialect is Dialect.RXHUB and "*" in {text[:1], text[-1:]}:
         return partial(_resembles, text=text), False
-    return partial(_equals, text=text, quoted=quoted), False
+    return partial(_equals, text=text, quoted=quoted, number=number), False
 
 
-def _equals(value: object, text: str, quoted: bool) -> Any:
+def _equals(value: object, text: str, quoted: bool, number: float | None) -> Any:
     kind = type(value)
     if kind is str:
         return value == text
     if value is None or kind is bool:
         return not quoted and text == ("null" if value is None else "true" if value else "false")
     if _is_number(kind):
-        number = None if quoted else numeral(text)
         return number is not None and value == number
     return value == text
 
 
-def _in_order(value: object, order: Callable[[Any, Any], Any], text: str, quoted: bool) -> Any:
+def _in_order(value: object, order: Callable[[Any, Any], Any], text: str, number: float | None) -> Any:
     kind = type(value)
     if value is None or kind is bool:
         return False
     if _is_number(kind):
-        number = None if quoted else numeral(text)
         return number is not None and order(value, number)
     return order(value, text)
 
@@ -203,7 +223,17 @@ def _resembles(value: object, text: str) -> bool:
         return str.endswith(string, text[1:])
     if text[0] != "*":
         return str.startswith(string, text[:-1])
+    if (work := present()) is not None:
+        work.spend(_search(str.__len__(string), len(text) - 2))
     return str.__contains__(string, text[1:-1])
+
+
+def _search(length: int, part: int) -> int:
+    """The steps of a search for a part in a string, both given by their lengths."""
+    steps = length >> 5
+    if length < _SHORT_TO_SEARCH or length < 3 * part:
+        steps += length * max(0, min(part, length - part)) // 500
+    return steps
 
 
 def _contains(value: object, part: str) -> Any:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from time import monotonic
@@ -25,6 +26,7 @@ from uuid import uuid4
 
 from rxhub.errors import HubConnectionError, Overflow, Refused
 from rxhub.server.envelope import Envelope
+from rxhub.server.turns import Turns
 from rxhub.transport.outbox import Outbox
 
 try:
@@ -108,6 +110,10 @@ class Backplane:
         self._lingering: asyncio.TimerHandle | None = None
         self._is_congested: Callable[[], bool] = lambda: False
         self._rewound: Callable[[int], object] = _nobody
+        self._turns = Turns(1)
+        # Events that were read and are still to be routed.
+        self._arrived: deque[Message] = deque()
+        self._draining: asyncio.Handle | None = None
         self._held = 0
         self._holding: asyncio.TimerHandle | None = None
         self._patience = _PATIENCE
@@ -153,6 +159,7 @@ class Backplane:
         is_congested: Callable[[], bool],
         rewound: Callable[[int], object],
         ids_per_user: int,
+        turns: Turns,
     ) -> None:
         """Connect, and read from now on.
 
@@ -162,6 +169,7 @@ class Backplane:
             is_congested: tells whether the queue of a client is filling.
             rewound: called with a number if those behind it are given to other events now than before.
             ids_per_user: how many ids one user may hold here; see `Limits`.
+            turns: how much it may do in one round of the loop; `take` counts.
 
         Raises:
             HubConnectionError: if no server can be reached or lets us in.
@@ -180,6 +188,7 @@ class Backplane:
         self._take = take
         self._is_congested = is_congested
         self._rewound = rewound
+        self._turns = turns
         self._link = link
         self._live = Ordered(self.stream, self._receive, self._wanted, rewound=self._rewind)
         self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner, ids_per_user))
@@ -245,6 +254,10 @@ class Backplane:
         if self._holding is not None:
             self._holding.cancel()
             self._holding = None
+        if self._draining is not None:
+            self._draining.cancel()
+            self._draining = None
+        self._arrived.clear()
         if self._admission is not None:
             self._admission.give_up()
         left = len(self._outbox)
@@ -258,11 +271,28 @@ class Backplane:
         return self.filters.subjects
 
     def _rewind(self, last: int) -> None:
+        # They have numbers of before.
+        while self._arrived:
+            self._route(self._arrived.popleft())
         self._rewound(last)
         if self._admission is not None:
             self._admission.rewound()
 
     def _receive(self, message: Message) -> None:
+        # Many may come in one piece, and clients have their turn between them.
+        self._arrived.append(message)
+        if self._draining is None:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Route what has arrived, as much as one round of the loop has room for."""
+        self._draining = None
+        while self._arrived and self._turns.is_free:
+            self._route(self._arrived.popleft())
+        if self._arrived:
+            self._draining = asyncio.get_running_loop().call_soon(self._drain)
+
+    def _route(self, message: Message) -> None:
         self.read += 1
         self._lag = message.pending
         try:
@@ -270,6 +300,9 @@ class Backplane:
         except Exception as error:
             _logger.error("The event %d of %s was not routed: %s", message.sequence, self.stream, error, exc_info=error)
         self._held += 1
+        self._proceed()
+
+    def _proceed(self) -> None:
         if self._holding is None:
             if self._lag > _CATCHING_UP:
                 if self.read % _BETWEEN_LOOKS == 0 and self._patience > 0 and self._is_congested():

@@ -37,14 +37,17 @@ SUBSCRIBE: Final = "ftrack.meta.subscribe"
 UNSUBSCRIBE: Final = "ftrack.meta.unsubscribe"
 
 _PACKETS_AT_A_STRETCH = 16
-# Seconds. A packet that takes longer (it is large, its target is long, many subscriptions look into it) counts as
-# several, so that the rate of a user bounds the user's share of the processor too.
+# Seconds, and steps of work. A packet that takes more (it is large, its target is long, many subscriptions look into
+# it, many clients get it) counts as several, so that the rate of a user bounds the user's share of the processor too.
 _USUAL_TIME = 0.0005
+_USUAL_WORK = 5_000
 _FAREWELL = 1.0
 # Of one client, as long as they are being stored: then it is read more slowly, so that nobody fills the backplane.
 _MOST_UNANSWERED = 512
 # Seconds for which it is not read at most, since its heartbeats are among what it sends.
 _HELD_UP = 5.0
+# Seconds at most between the look that finds a client silent and the one that ends it.
+_LAST_CHANCE = 1.0
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -92,6 +95,8 @@ class Connection:
         "_bucket",
         "_entering",
         "_heard",
+        "_is_listening",
+        "_is_suspected",
         "_outbox",
         "_reader",
         "_server",
@@ -116,6 +121,9 @@ class Connection:
         self._reader: asyncio.Task[Ending] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
+        # Whether all that has arrived was read, and more is waited for.
+        self._is_listening = False
+        self._is_suspected = False
 
     @property
     def waiting(self) -> int:
@@ -139,7 +147,9 @@ class Connection:
         self._timer = loop.call_later(self._server.heartbeat, self._beat)
         # Sending raises OSError or RuntimeError when the client has gone, depending on the ASGI server.
         writer = supervise(
-            lambda: self._outbox.write(send_text), "writing to a client", expected=(OSError, RuntimeError)
+            lambda: self._outbox.write(send_text, self._server.writing),
+            "writing to a client",
+            expected=(OSError, RuntimeError),
         )
         reader = self._reader = supervise(lambda: self._read(receive), "reading from a client")
         if self.ending is not None:  # before it began
@@ -197,9 +207,12 @@ class Connection:
 
     async def _read(self, receive: Receive) -> Ending:
         loop = asyncio.get_running_loop()
+        router, turns = self._server.router, self._server.reading
         count = 0.0
         while True:
+            self._is_listening = True
             message = await receive()
+            self._is_listening = False
             if message["type"] == "websocket.disconnect":
                 return Ending.GONE
             self._heard = loop.time()
@@ -209,19 +222,23 @@ class Connection:
                 _logger.warning("A client of %r is cut off: %s", self.user, error)
                 return Ending.MALFORMED
             self._server.counters.packets_received += 1
-            began = self._heard
+            cost = 1.0
             if packet.code is Code.EVENT:
                 if self._entering is not None and self._is_publication(packet):
                     await self._hold_up(0)
-                    began = loop.time()
+                if not turns.is_free:
+                    await turns.wait(self.user)
+                began, before = loop.time(), router.steps
                 self._take(packet)
+                steps = router.steps - before + len(packet.data) // 10
+                turns.spend(steps)
+                cost = max(1.0, (loop.time() - began) / _USUAL_TIME, steps / _USUAL_WORK)
             elif packet.code is Code.DISCONNECT:
                 return Ending.GONE
             elif packet.id is not None:
                 self._put(self._session.refuse(packet.id, "Only events are taken here."))
             # A client that is silent from now on is not to hold its last message in memory.
             del message, packet
-            cost = max(1.0, (loop.time() - began) / _USUAL_TIME)
             if len(self._answers) > _MOST_UNANSWERED:
                 await self._hold_up(_MOST_UNANSWERED)
             delay = self._bucket.reserve(cost)
@@ -333,9 +350,15 @@ class Connection:
     def _beat(self) -> None:
         """Ask whether the client is there, and end it if it has not answered for too long."""
         loop = asyncio.get_running_loop()
-        if loop.time() - self._heard > self._server.heartbeat_timeout:
-            self.end(Ending.SILENT)
+        if self._is_listening and loop.time() - self._heard > self._server.heartbeat_timeout:
+            if self._is_suspected:
+                self.end(Ending.SILENT)
+                return
+            # What held this process up held up reading as well: what arrived meanwhile is read before the next look.
+            self._is_suspected = True
+            self._timer = loop.call_later(min(_LAST_CHANCE, self._server.heartbeat), self._beat)
             return
+        self._is_suspected = False
         # First: an error below must not end the heartbeats.
         self._timer = loop.call_later(self._server.heartbeat, self._beat)
         self._server.look_at_users()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -19,10 +19,12 @@ from rxhub.server.counters import Counters
 from rxhub.server.envelope import Envelope, payload, read
 from rxhub.server.limited_log import LimitedLog
 from rxhub.server.limits import Limits, SlowConsumer
+from rxhub.server.outbox import sending
 from rxhub.server.rates import Bucket, Buckets
 from rxhub.server.router import Router
 from rxhub.server.sessions import Sessions
 from rxhub.server.sockets import Sockets
+from rxhub.server.turns import Turns
 from rxhub.server.unread import UnreadBudget
 from rxhub.server.users import User, Users
 from rxhub.supervise import failures, supervise
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["EventServer"]
 
 _BETWEEN_LOOKS = 1.0
+# Steps of work in one round of the loop: about five milliseconds of reading, and as much of writing.
+_A_ROUND = 50_000
+# Subscriptions of clients that have left, which are removed in one round of the loop.
+_REMOVED_AT_ONCE = 250
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -53,6 +59,8 @@ class EventServer:
     Attributes:
         router: all subscriptions.
         sessions: handshakes that wait for their WebSocket.
+        reading: the turns of those who read what clients send.
+        writing: the turns of those who send to clients.
         counters: what has been counted.
         sockets: open sockets, if they are accepted by `rxhub.server.acceptor`.
         unread: what messages may take that are incomplete or wait for their turn.
@@ -84,6 +92,9 @@ class EventServer:
         self.backplane = backplane
         self.router: Router[Connection] = Router(self.limits, None if backplane is None else backplane.filters)
         self.sessions: Sessions[User] = Sessions(self.limits.session_expiry, self.limits.sessions)
+        self.reading = Turns(_A_ROUND)
+        self.writing = Turns(_A_ROUND)
+        self._streaming = Turns(_A_ROUND)
         self.counters = Counters()
         self.sockets = Sockets(self.limits.connections + self.limits.pending, self.limits.pending, self.counters)
         self.unread = UnreadBudget(self.limits, self.counters)
@@ -95,6 +106,9 @@ class EventServer:
         self._connections_of: Counter[str] = Counter()
         self._handshakes = Buckets(self.limits.handshakes, self.limits.handshakes_at_once)
         self._events = Buckets(self.limits.events, self.limits.events_at_once)
+        # Clients that are gone, whose subscriptions are still to be removed; and whether enough were in this round.
+        self._leaving: deque[Connection] = deque()
+        self._is_removing = False
         self._started = self._looked = monotonic()
         self._starting: asyncio.Task[None] | None = None
 
@@ -116,6 +130,7 @@ class EventServer:
                     self._is_congested,
                     self.router.rewind,
                     self.limits.ids_per_user,
+                    self._streaming,
                 ),
                 "joining the backplane",
                 expected=(HubConnectionError, StreamError),
@@ -192,25 +207,32 @@ class EventServer:
             sequence: its number in the stream, if it comes from one.
 
         Raises:
-            Refused: if its target cannot be read.
-            EventError: if its data has to be decoded, and cannot be, or would take too long to look into.
+            Refused: if its target cannot be read, or routing it takes more work than the limit allows.
+            EventError: if its data has to be decoded, and cannot be.
         """
         peers = self.router.route(envelope, text, sequence)
         if not peers:
             return
         packet = encode(Packet(Code.EVENT, data=text))
+        delivered = 0
         for peer in peers:
             if peer.deliver(packet):
-                self.counters.events_delivered += 1
+                delivered += 1
+        self.counters.events_delivered += delivered
+        # Who sends it, later and one after the other, has no part in how many there are.
+        self.router.steps += delivered * sending(packet)
 
     def arrived(self, sequence: int, stored: bytes) -> None:
         """Take an event from the backplane. It may have come from anywhere, so it is read as a client's is."""
+        before = self.router.steps
         try:
             text = payload(stored.decode())
             self.forward(read(text), text, sequence)
         except (EventError, Refused, UnicodeDecodeError) as error:
             self.counters.events_unreadable += 1
             _logger.warning("The event %d of the stream is passed over: %s", sequence, error)
+        finally:
+            self._streaming.spend(self.router.steps - before + len(stored) // 10)
 
     def _is_congested(self) -> bool:
         return any(connection.is_filling for connection in self._connections)
@@ -220,9 +242,9 @@ class EventServer:
         if connection not in self._connections:
             return
         del self._connections[connection]
-        self.router.leave(connection)
-        if self.backplane is not None:
-            self.backplane.look_at_filters()
+        self._leaving.append(connection)
+        if not self._is_removing:
+            self._remove_subscriptions()
         self._connections_of[connection.user] -= 1
         if not self._connections_of[connection.user]:
             del self._connections_of[connection.user]
@@ -233,6 +255,25 @@ class EventServer:
             self.counters.silent_clients += 1
         elif connection.ending is Ending.MALFORMED:
             self.counters.packets_malformed += 1
+
+    def _remove_subscriptions(self) -> None:
+        """Remove some of what clients had that are gone, in this round of the loop; nothing is delivered to them."""
+        left = _REMOVED_AT_ONCE
+        while self._leaving and left > 0:
+            removed = self.router.leave(self._leaving[0], left)
+            if removed < left:
+                self._leaving.popleft()
+            # A client without a subscription takes its time too.
+            left -= max(1, removed)
+        if self.backplane is not None:
+            self.backplane.look_at_filters()
+        self._is_removing = True
+        asyncio.get_running_loop().call_soon(self._remove_more)
+
+    def _remove_more(self) -> None:
+        self._is_removing = False
+        if self._leaving:
+            self._remove_subscriptions()
 
     def look_at_users(self, at_once: bool = False) -> None:
         """See whether the users have changed; whoever is no user any more, or has a new key, is cut off."""

@@ -46,11 +46,14 @@ class Limits:
         conditions: conditions of a subscription or a target.
         metadata: bytes of a subscriber's metadata.
         conditions_per_user: conditions of all subscriptions of one user; an event may have to be tested for each.
+        work: steps of work that one event, subscription or target may take; a step is about a tenth of a microsecond.
+            Counted are the values that are visited, the conditions that are tested, the subscribers whose metadata is
+            compared, the characters that are decoded, searched and parsed. Whatever takes more is refused.
         metadata_per_user: bytes of the metadata of all subscribers of one user; decoded it can take 25 times as much.
         ids_per_user: ids under which one user has subscribed on this server, where servers share a backplane: each is
             reserved for the user, until ten to twenty minutes after its last client has left.
         events: events a second of one user, over time; beyond, its clients are read more slowly, and nothing is lost.
-            One that takes more than half a millisecond of the server counts as several.
+            One that takes more than half a millisecond of the server, or 5,000 steps, counts as several.
         events_at_once: events of one user in a moment.
         handshakes: handshakes a second of one user, over time; beyond, they are refused.
         handshakes_at_once: handshakes of one user in a moment; a studio's machines may share a user, and all reconnect.
@@ -74,6 +77,7 @@ class Limits:
     conditions: int = 256
     metadata: int = 16 * 1024
     conditions_per_user: int = 50_000
+    work: int = 200_000
     metadata_per_user: int = 8 * 1024 * 1024
     ids_per_user: int = 50_000
     events: float = 1_000.0

@@ -11,8 +11,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from rxhub.server.limits import SlowConsumer
+from rxhub.server.turns import Turns
 
-__all__ = ["Outbox"]
+__all__ = ["Outbox", "sending"]
+
+
+def sending(text: str) -> int:
+    """The steps of work of sending a message, see `rxhub.server.limits.Limits.work`."""
+    return 200 + len(text) // 100
 
 
 class Outbox:
@@ -91,14 +97,25 @@ class Outbox:
         self._queue.clear()
         self._characters = 0
 
-    async def write(self, send: Callable[[str], Awaitable[None]]) -> None:
+    async def write(self, send: Callable[[str], Awaitable[None]], turns: Turns | None = None) -> None:
         """Send what is there and what comes, in order; ends after `close` and on an overflow.
 
         Whatever `send` raises ends it as well.
+
+        Args:
+            send: sends one message.
+            turns: shared with the writers of all other connections.
         """
         queue = self._queue
         while not self.overflowed:
             while queue and not self.overflowed:
+                if turns is not None:
+                    steps = sending(queue[0][0])
+                    if not turns.is_free:
+                        await turns.wait("", steps)
+                        if not queue:  # it has overflowed or was cleared meanwhile
+                            break
+                    turns.spend(steps)
                 text, _ = queue.popleft()
                 self._characters -= len(text)
                 await send(text)

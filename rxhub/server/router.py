@@ -10,6 +10,9 @@ Theory of operation.
 - A target is an expression over the metadata of subscribers. Nearly all are `id=…`, the address of a reply, and every
   hub has subscribed to replies; so ids have a table of their own, and a reply to one of a thousand hubs is tested
   against that one.
+- All that an event, a subscription or a target makes the router do is counted in steps while it is done (`Work`). At
+  the limit it is refused: else one of them could hold up everybody for minutes. What it took is told by `steps`, so
+  that it can be charged to the rate of whoever sent it.
 - Where events come from a stream, a subscriber gets those behind the one that was the last when the subscription
   began to hold (`admit`), though earlier ones are still being read. One that replaces another has no such beginning:
   it gets what the other would have got. A stream that numbers its events anew, since it was made anew or has lost its
@@ -22,16 +25,19 @@ Theory of operation.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from sys import maxsize
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from rxhub.errors import EventError, ExpressionError, NotFoundError, Refused
+from rxhub.errors import ExpressionError, NotFoundError, Refused
 from rxhub.expression import And, Condition, Everything, Expression, Index, Not, Or, compile, parse
-from rxhub.expression.access import Way, way
+from rxhub.expression.residual import weight
+from rxhub.expression.work import TooMuchWork, Work, present
 from rxhub.server.envelope import Envelope, everything
 from rxhub.server.limits import Limits
 from rxhub.server.rules import Topics
@@ -39,11 +45,42 @@ from rxhub.server.rules import Topics
 __all__ = ["Interests", "Peer", "Router"]
 
 _ENVELOPE: Final = frozenset({"topic", "id", "target", "source", "sent", "in_reply_to_event"})
-# Values of an event times conditions that look into them: some seconds at worst, and a thousandth of that as a rule.
-_MOST_LOOKS: Final = 20_000_000
+# Characters of a target that is remembered.
+_LONGEST_REMEMBERED: Final = 1_024
+# Characters of an event of which it is counted what reading it took.
+_LARGE: Final = 4_096
+# Steps of work: to look at who gets an event, to parse and compile a condition, to change the index.
+_RECEIVER: Final = 4
+_PARSED: Final = 150
+_SUBSCRIBED: Final = 300
+_CHANGED_CONDITION: Final = 50
 _NO_IDS: Final[Mapping[str, Any]] = {}
 
+_REMEDIES: Final = {
+    "event": (
+        "This event was not routed: that takes more than {limit} steps of work, the server's limit `work`. Too many "
+        "conditions look into its data, or its target is compared with too much. Publish less data in one event, or "
+        "name the subscriber in the target (id=…); else the server needs a higher limit."
+    ),
+    "subscription": (
+        "This subscription was not added: to read it takes more than {limit} steps of work, the server's limit "
+        "`work`. Use fewer conditions, or several subscriptions."
+    ),
+    "target": (
+        "This target was not read: that takes more than {limit} steps of work, the server's limit `work`. Use fewer "
+        "conditions."
+    ),
+}
+
 Test = Callable[[Mapping[str, Any]], bool]
+
+
+class _Target(NamedTuple):
+    """What is known of a target: the one id that it allows, if there is one, its test, and the steps of that."""
+
+    identifier: str | None
+    test: Test
+    weight: int
 
 
 class Interests(Protocol):
@@ -76,13 +113,14 @@ class _Subscriber(Generic[P]):
     __slots__ = (
         "begin",
         "conditions",
-        "looks",
         "matches",
         "metadata",
         "metadata_bytes",
         "peer",
         "text",
         "token",
+        "tree",
+        "weight",
         "widened",
     )
 
@@ -95,8 +133,9 @@ class _Subscriber(Generic[P]):
         self.text = text
         self.matches: Test = compile(tree)
         self.widened = _widened(tree) if _reads_beyond_envelope(tree) else None
-        self.looks = _looks(tree)
         self.token: Any = None
+        self.tree = tree
+        self.weight = weight(tree)
 
     def admit(self, last: int) -> None:
         """Let it have every event of the stream behind this one."""
@@ -109,6 +148,9 @@ class Router(Generic[P]):
     Args:
         limits: how many a connection may have, and how large they may be.
         interests: told of each subscription, where events come from a stream.
+
+    Attributes:
+        steps: of work that was done so far, see `Limits.work`.
     """
 
     def __init__(self, limits: Limits | None = None, interests: Interests | None = None) -> None:
@@ -122,9 +164,9 @@ class Router(Generic[P]):
         self._decoding: Index[Expression] = Index()
         self._decoding_tokens: dict[Expression, Any] = {}
         self._decoding_uses: Counter[Expression] = Counter()
-        self._looks: Counter[Expression] = Counter()
         # A stranger's target costs a parse; one that is used again and again does not.
-        self._target = lru_cache(maxsize=1_024)(self._parsed_target)
+        self._remembered_target = lru_cache(maxsize=1_024)(self._parsed_target)
+        self.steps = 0
 
     def __len__(self) -> int:
         return len(self._index)
@@ -163,13 +205,20 @@ class Router(Generic[P]):
             )
         if self.owner(identifier) not in {None, peer.user}:
             raise Refused(f"The id {identifier!r} is subscribed by another user; make one of your own.")
-        tree = self._parsed(subscription, "subscription")
-        narrowed = tree if topics is None else topics.narrow(tree)
-        if narrowed is None:
-            raise Refused(f"The user {peer.user!r} may not receive what {subscription!r} asks for.")
-        begin = -1 if self._interests is None else maxsize if known is None else known.begin
-        subscriber = _Subscriber(peer, metadata, subscription, narrowed, begin)
-        self._check_sizes(subscriber, known)
+        with self._counting("subscription"):
+            tree = self._parsed(subscription, "subscription")
+            narrowed = tree if topics is None else topics.narrow(tree)
+            if narrowed is None:
+                raise Refused(f"The user {peer.user!r} may not receive what {subscription!r} asks for.")
+            begin = -1 if self._interests is None else maxsize if known is None else known.begin
+            subscriber = _Subscriber(peer, metadata, subscription, narrowed, begin)
+            self._check_sizes(subscriber, known)
+            self._add(identifier, subscriber, known)
+        return subscriber.admit
+
+    def _add(self, identifier: str, subscriber: _Subscriber[P], known: _Subscriber[P] | None) -> None:
+        """Put a subscriber into all tables, in place of the one that is known. It is never refused any more."""
+        peer, narrowed = subscriber.peer, subscriber.tree
         if self._interests is not None:
             self._interests.add(identifier, narrowed, subscriber)
         if known is not None:
@@ -180,7 +229,9 @@ class Router(Generic[P]):
         self._subscribers.setdefault(peer, {})[identifier] = subscriber
         self._by_id.setdefault(identifier, {})[peer] = subscriber
         self._decode_for(subscriber)
-        return subscriber.admit
+        # Else whoever publishes next would have to wait for it.
+        subscriber.token.prepare()
+        self.steps += _SUBSCRIBED + _CHANGED_CONDITION * subscriber.conditions
 
     def owner(self, identifier: str) -> str | None:
         """The user who has subscribed under an id; None if nobody has."""
@@ -196,11 +247,25 @@ class Router(Generic[P]):
         subscriber = self._subscribers.get(peer, {}).get(_identifier(metadata))
         if subscriber is not None:
             self._remove(subscriber)
+            self.steps += _SUBSCRIBED
 
-    def leave(self, peer: P) -> None:
-        """Remove everything of a connection that is gone."""
-        for subscriber in list(self._subscribers.get(peer, {}).values()):
+    def leave(self, peer: P, most: int | None = None) -> int:
+        """Remove everything of a connection that is gone.
+
+        Args:
+            peer: the connection.
+            most: how many subscriptions to remove at most now; all if it is not given.
+
+        Returns:
+            How many were removed; fewer than `most` if nothing is left.
+        """
+        own = self._subscribers.get(peer)
+        if own is None:
+            return 0
+        subscribers = list(islice(own.values(), most))
+        for subscriber in subscribers:
             self._remove(subscriber)
+        return len(subscribers)
 
     def rewind(self, last: int) -> None:
         """Let all that hold have what comes behind an event of the stream, which numbers its events anew from there."""
@@ -216,7 +281,8 @@ class Router(Generic[P]):
             Refused: if its target cannot be read.
         """
         if envelope.target:
-            self._target(envelope.target)
+            with self._counting("target"):
+                self._target(envelope.target)
 
     def route(self, envelope: Envelope, text: str, sequence: int = 0) -> Collection[P]:
         """The connections that get an event.
@@ -227,47 +293,67 @@ class Router(Generic[P]):
             sequence: its number in the stream, if it comes from one.
 
         Raises:
-            Refused: if its target cannot be read.
-            EventError: if its data has to be decoded, and cannot be, or would take too long to look into.
+            Refused: if its target cannot be read, or routing it takes more work than the limit allows.
+            EventError: if its data has to be decoded, and cannot be.
         """
-        candidate = envelope.candidate()
-        if self._decoding_uses and (looking := self._decoding.match(candidate)):
-            self._check_looks(looking, text)
-            candidate = everything(text)
-        if envelope.target:
-            return self._targeted(envelope.target, candidate, sequence)
-        found = self._index.match(candidate)
+        with self._counting("event") as work:
+            if len(text) > _LARGE:
+                # It was read already, and that is part of what it takes.
+                work.spend(len(text) // 16 + (text.count("[") + text.count("{")) // 4)
+            if envelope.target:
+                found = self._targeted(envelope.target, envelope, text, work)
+            else:
+                found = self._index.match(self._candidate(envelope, text, work))
+            # Each is looked at once more, and gets a place in a queue.
+            work.spend(_RECEIVER * len(found))
         if self._interests is not None:
             found = [subscriber for subscriber in found if subscriber.begin < sequence]
         if len(found) == 1:
             return (found[0].peer,)
         return {subscriber.peer: None for subscriber in found}.keys()
 
-    def _check_looks(self, looking: Iterable[Expression], text: str) -> None:
-        """Refuse an event that so many conditions look into that everybody would have to wait."""
-        looks = sum(map(self._looks.__getitem__, looking))
-        # Each value has a comma before it, or a bracket around it; of a long text, some may be searched.
-        if looks and looks * (text.count(",") + text.count("[") + len(text) // 1_000) > _MOST_LOOKS:
-            raise EventError(
-                f"An event of {len(text)} characters, with {text.count(',')} commas, is too large for the {looks} "
-                "conditions of subscriptions that look into its data."
-            )
+    def _candidate(self, envelope: Envelope, text: str, work: Work) -> dict[str, Any]:
+        """What subscriptions are tested against; decoded whole, if one of them may look into its data."""
+        candidate = envelope.candidate()
+        if self._decoding_uses and self._decoding.match(candidate):
+            return self._decoded(text, work)
+        return candidate
 
-    def _targeted(self, target: str, candidate: dict[str, Any], sequence: int) -> Collection[P]:
-        identifier, is_meant = self._target(target)
+    def _decoded(self, text: str, work: Work) -> dict[str, Any]:
+        work.spend(len(text) // 8 + text.count(",") + 3 * (text.count("[") + text.count("{")))
+        return everything(text)
+
+    def _targeted(self, target: str, envelope: Envelope, text: str, work: Work) -> Sequence[_Subscriber[P]]:
+        identifier, is_meant, weight = self._target(target)
         if identifier is None:
-            hits: Iterable[_Subscriber[P]] = self._index.match(candidate)
+            hits: Sequence[_Subscriber[P]] = self._index.match(self._candidate(envelope, text, work))
         else:
-            subscribers = self._by_id.get(identifier, _NO_IDS).values()
-            hits = [subscriber for subscriber in subscribers if subscriber.matches(candidate)]
-        return {
-            subscriber.peer: None
-            for subscriber in hits
-            if subscriber.begin < sequence and is_meant(subscriber.metadata)
-        }.keys()
+            # Of the others, nothing is tested: what they subscribe to is no burden on a reply that is not theirs.
+            held = self._by_id.get(identifier, _NO_IDS).values()
+            looks_into_data = any(subscriber.widened is not None for subscriber in held)
+            candidate = self._decoded(text, work) if looks_into_data else envelope.candidate()
+            work.spend(sum([subscriber.weight for subscriber in held]))
+            hits = [subscriber for subscriber in held if subscriber.matches(candidate)]
+        work.spend((_RECEIVER + weight) * len(hits))
+        return [subscriber for subscriber in hits if is_meant(subscriber.metadata)]
 
-    def _parsed_target(self, target: str) -> tuple[str | None, Test]:
-        """The one id that a target allows, if there is one, and its test."""
+    @contextmanager
+    def _counting(self, what: str) -> Generator[Work]:
+        """Count the work of what is done meanwhile, and refuse it beyond the limit."""
+        work = Work(self._limits.work)
+        try:
+            with work:
+                yield work
+        except TooMuchWork:
+            raise Refused(_REMEDIES[what].format(limit=self._limits.work)) from None
+        finally:
+            self.steps += work.steps
+
+    def _target(self, target: str) -> _Target:
+        """What is known of a target. A long one is not remembered: a thousand of them would take much memory."""
+        return self._remembered_target(target) if len(target) <= _LONGEST_REMEMBERED else self._parsed_target(target)
+
+    def _parsed_target(self, target: str) -> _Target:
         tree = self._parsed(target, "target")
         parts = tree.children if isinstance(tree, And) else (tree,)
         for part in parts:
@@ -277,11 +363,15 @@ class Router(Generic[P]):
                 and part.operator == "="
                 and "*" not in {part.value[:1], part.value[-1:]}
             ):
-                return part.value, compile(tree)
-        return None, compile(tree)
+                return _Target(part.value, compile(tree), weight(tree))
+        return _Target(None, compile(tree), weight(tree))
 
     def _parsed(self, text: str, role: str) -> Expression:
         limits = self._limits
+        if (work := present()) is not None:
+            # Before it is read: each condition has one of these signs before it.
+            signs = text.count("=") + text.count("<") + text.count(">") + text.count(",")
+            work.spend(len(text) // 4 + _PARSED * signs)
         try:
             return parse(text, max_length=limits.expression, max_conditions=limits.conditions)
         except ExpressionError as error:
@@ -329,7 +419,6 @@ class Router(Generic[P]):
         if widened is None:
             return
         self._decoding_uses[widened] += 1
-        self._looks[widened] += subscriber.looks
         if widened not in self._decoding_tokens:
             self._decoding_tokens[widened] = self._decoding.add(widened, widened)
 
@@ -338,9 +427,8 @@ class Router(Generic[P]):
         if widened is None:
             return
         self._decoding_uses[widened] -= 1
-        self._looks[widened] -= subscriber.looks
         if not self._decoding_uses[widened]:
-            del self._decoding_uses[widened], self._looks[widened]
+            del self._decoding_uses[widened]
             self._decoding.remove(self._decoding_tokens.pop(widened))
 
 
@@ -352,24 +440,15 @@ def _identifier(metadata: Mapping[str, Any]) -> str:
     return identifier
 
 
-def _conditions(tree: Expression, only_data: bool = False) -> int:
+def _conditions(tree: Expression) -> int:
     """How many tests a subscription may take."""
     match tree:
         case And(children) | Or(children):
-            return sum(_conditions(child, only_data) for child in children)
+            return sum(map(_conditions, children))
         case Not(child):
-            return _conditions(child, only_data)
+            return _conditions(child)
         case _:
-            return 1 if not only_data or _reads_beyond_envelope(tree) else 0
-
-
-def _looks(tree: Expression) -> int:
-    """How many conditions look into data one by one: an equality that all of the tree needs is looked up instead."""
-    parts = tree.children if isinstance(tree, And) else (tree,)
-    looked_up = any(
-        isinstance(part, Condition) and _reads_beyond_envelope(part) and way(part) is Way.EQUALITY for part in parts
-    )
-    return _conditions(tree, only_data=True) - looked_up
+            return 1
 
 
 def _reads_beyond_envelope(tree: Expression) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 __all__ = ["Watchdog"]
 
 _SLEPT = 10.0
+_LATE = 1.0
 
 
 class Watchdog:
@@ -25,7 +26,7 @@ class Watchdog:
     def __init__(self, patience: float | None, monotonic: float, wall: float) -> None:
         self._patience = patience
         self._heard = self._monotonic = monotonic
-        self._suspected = False
+        self._is_suspected = False
         self._wall = wall
 
     @property
@@ -40,10 +41,13 @@ class Watchdog:
     def look(self, monotonic: float, wall: float) -> str:
         """Why the connection is to be given up, in words for people; empty if all is well."""
         slept = (wall - self._wall) - (monotonic - self._monotonic)
+        is_late = monotonic - max(self._monotonic, self._heard) > 2 * self.interval + _LATE
         self._monotonic, self._wall = monotonic, wall
         if slept > _SLEPT:
             return f"the computer slept for {slept:.0f} s"
         silence = monotonic - self._heard
-        # Looked at twice: what held this process up held up reading as well, and the answer may lie there unread.
-        before, self._suspected = self._suspected, self._patience is not None and silence > self._patience
-        return f"nothing was heard from the server for {silence:.0f} s" if before and self._suspected else ""
+        # It takes two looks in time, one after the other. What held this process up (a debugger, a suspended
+        # container, a busy machine) held up reading as well, and the answer may lie there unread.
+        before = self._is_suspected and not is_late
+        self._is_suspected = self._patience is not None and silence > self._patience
+        return f"nothing was heard from the server for {silence:.0f} s" if before and self._is_suspected else ""
