@@ -252,7 +252,7 @@ class Pile:
     def insert(self, token: Token, parts: Parts, _: Plan | None = None) -> None:
         """Give a subscription a place."""
         # A pile in a pile divides by other bits.
-        self.buckets[hash(parts) // _PILED**self.depth % _PILED].insert(token, parts)
+        self.buckets[(hash(parts) >> 6 * self.depth) % _PILED].insert(token, parts)
 
     def drop(self, bucket: Bucket, condition: Condition) -> None:
         """Keep an empty bucket: the pile goes when all are empty."""

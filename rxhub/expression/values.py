@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from math import isfinite
 from numbers import Complex, Number, Real
-from operator import ge, gt, le, length_hint, lt
+from operator import ge, gt, le, lt
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from rxhub.event import Event
@@ -73,28 +73,38 @@ def found(candidate: object, path: tuple[str, ...], whole: bool = False) -> Iter
     """
     end = len(path)
     work = present()
-    waiting: list[tuple[object, int]] = [(candidate, 0)]
+    # The lists that are open, innermost last, and the position of each on the path.
+    lists: list[tuple[Iterator[Any], int]] = [(iter((candidate,)), 0)]
     # The lists themselves are kept: a mapping may make its values when asked, and a freed one's id comes again.
     visited: dict[tuple[int, int], Any] = {}
-    while waiting:
-        value, position = waiting.pop()
-        kind: type = type(value)
-        is_list = kind is not dict and issubclass(kind, _LISTS)
-        if is_list and not (whole and position == end):
-            if (id(value), position) not in visited:
-                visited[id(value), position] = value
-                items = _list_items(value) if issubclass(kind, list) else _tuple_items(value)
+    while lists:
+        items, start = lists[-1]
+        for item in items:
+            value: object = item
+            position = start
+            while True:
+                kind: type = type(value)
+                if kind is not dict and issubclass(kind, _LISTS) and not (whole and position == end):
+                    if (id(value), position) not in visited:
+                        visited[id(value), position] = value
+                        inner = list(_list_items(value) if issubclass(kind, list) else _tuple_items(value))
+                        if work is not None:
+                            work.spend(VALUE * len(inner))
+                        lists.append((iter(inner), position))
+                    break
+                if position == end:
+                    yield value
+                    break
                 if work is not None:
-                    work.spend(VALUE * length_hint(items))
-                waiting.extend([(item, position) for item in items][::-1])
-        elif position == end:
-            yield value
+                    work.spend(VALUE)
+                value = _step(value, kind, path[position])
+                if value is _MISSING:
+                    break
+                position += 1
+            if lists[-1][0] is not items:
+                break  # into the list that was opened
         else:
-            if work is not None:
-                work.spend(VALUE)
-            below = _step(value, kind, path[position])
-            if below is not _MISSING:
-                waiting.append((below, position + 1))
+            lists.pop()
 
 
 def _step(value: object, kind: type, key: str) -> Any:

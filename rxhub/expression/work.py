@@ -53,14 +53,14 @@ class Work:
             _present.reset(self._token)
 
     def spend(self, steps: int) -> None:
-        """Count steps.
+        """Count steps that are about to be done.
 
         Raises:
-            TooMuchWork: if there are more than the limit.
+            TooMuchWork: if there are more than the limit then; they are not counted, and must not be done.
         """
-        self.steps += steps
-        if self.steps > self._limit:
+        if self.steps + steps > self._limit:
             raise TooMuchWork
+        self.steps += steps
 
     def spend_compiling(self, steps: int) -> None:
         """Count steps of compiling, which never exceed the limit: what is left is interpreted (`may_compile`)."""

@@ -36,7 +36,7 @@ import msgspec
 
 from rxhub.errors import ExpressionError, NotFoundError, Refused
 from rxhub.expression import And, Condition, Everything, Expression, Index, Not, Or, compile, parse
-from rxhub.expression.residual import weight
+from rxhub.expression.residual import Residual, weight
 from rxhub.expression.work import TooMuchWork, Work, present
 from rxhub.server.envelope import Envelope, everything
 from rxhub.server.limits import Limits
@@ -111,9 +111,9 @@ class _Subscriber(Generic[P]):
     """One subscription of one connection."""
 
     __slots__ = (
+        "_residual",
         "begin",
         "conditions",
-        "matches",
         "metadata",
         "metadata_bytes",
         "peer",
@@ -131,11 +131,15 @@ class _Subscriber(Generic[P]):
         self.peer = peer
         self.metadata = metadata
         self.text = text
-        self.matches: Test = compile(tree)
+        self._residual = Residual((tree,))
         self.widened = _widened(tree) if _reads_beyond_envelope(tree) else None
         self.token: Any = None
         self.tree = tree
         self.weight = weight(tree)
+
+    def matches(self, candidate: Mapping[str, Any]) -> bool:
+        """Whether it subscribes to an event."""
+        return self._residual.test()(candidate)
 
     def admit(self, last: int) -> None:
         """Let it have every event of the stream behind this one."""
@@ -167,6 +171,8 @@ class Router(Generic[P]):
         # A stranger's target costs a parse; one that is used again and again does not.
         self._remembered_target = lru_cache(maxsize=1_024)(self._parsed_target)
         self.steps = 0
+        # What reads nested expressions is made on first use, and takes longer than any event may.
+        parse("(a=1 or b=1) and c=1")
 
     def __len__(self) -> int:
         return len(self._index)

@@ -248,12 +248,12 @@ def test_a_message_has_not_any_number_of_fragments() -> None:
         until(lambda: server.stats["connections"] == 0)
 
 
-def test_an_event_that_takes_long_counts_as_several() -> None:
+def test_an_event_that_takes_much_work_counts_as_several() -> None:
     users = Users([User.with_key("other", "key")])
-    with running(users=users, limits=Limits(events=0.001, events_at_once=30), grace=1) as server:
+    with running(users=users, limits=Limits(events=0.001, events_at_once=15), grace=1) as server:
         with wire(server) as reader, wire(server, {"ftrack-user": "other", "ftrack-api-key": "key"}) as publisher:
             reader.subscribe(" and ".join(f"not data.x={number}" for number in range(1, 21)))
-            publisher.send(packet("a", [{"x": 0}] * 20_000))
+            publisher.send(packet("a", [{"x": 0}] * 500))
             reader.event()
             assert not server._events.bucket("other").is_ready
 

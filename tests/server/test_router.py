@@ -256,16 +256,14 @@ def test_data_is_decoded_only_where_a_subscription_looks_into_it() -> None:
 
 def test_an_event_is_not_looked_into_for_minutes() -> None:
     router = router_of((B, "2", "topic=*"))
-    many = " and ".join(f"not data.x={number}" for number in range(250))
+    many = " and ".join(f"not data.x={number}" for number in range(200))
     router.subscribe(A, {"id": "1"}, f"topic=a and {many}")
-    assert routed(router, "a", [{"x": -1}] * 1_000) == ["b", "a"]
-    with pytest.raises(EventError, match="250 conditions"):
-        routed(router, "a", [{"x": -1}] * 100_000)
-    assert routed(router, "b", [{"x": -1}] * 100_000) == ["b"]
+    assert routed(router, "a", [{"x": -1}] * 100) == ["b", "a"]
+    with pytest.raises(Refused, match="200000 steps of work"):
+        routed(router, "a", [{"x": -1}] * 20_000)
+    assert routed(router, "b", [{"x": -1}] * 20_000) == ["b"]
     router.subscribe(A, {"id": "1"}, "topic=a and data.x=5")  # which is looked up
-    assert routed(router, "a", [{"x": 5}] * 100_000) == ["b", "a"]
-    router.leave(A)
-    assert not router._looks
+    assert routed(router, "a", [{"x": 5}] * 5_000) == ["b", "a"]
 
 
 def test_a_stream_that_numbers_its_events_anew_takes_the_beginnings_of_subscriptions_back() -> None:

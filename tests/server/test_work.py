@@ -1,0 +1,350 @@
+"""What one event, subscription or target may make the server do is bounded, and others go on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from rxhub.errors import Refused
+from rxhub.server import Backplane, Limits, Running, Topics, User, Users, running
+from rxhub.server.connection import Connection
+from rxhub.server.envelope import read
+from rxhub.server.keys import Hash, hashed
+from rxhub.server.router import Router
+from rxhub.server.turns import Turns
+from rxhub.testing import Nats
+from tests.server.test_router import Client
+from tests.server.wire import Wire, answer, packet, wire
+from tests.threads import until
+
+LIMIT = Limits().work
+# Beyond the limit: the step that exceeds it, and what is charged without being bounded.
+MARGIN = 60_000
+REPLY = "topic=ftrack.meta.reply"
+
+
+def conditions(template: str, count: int = 256, joined: str = " and ") -> str:
+    return joined.join(template.format(number) for number in range(count))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    nothing = Topics(())
+    users = Users(
+        [User("guest", Hash(hashed("key")), publish=nothing, subscribe=nothing), User.with_key("artist", "key")]
+    )
+    with running(users=users, grace=1) as server:
+        yield server
+
+
+@contextmanager
+def client(server: Running, user: str) -> Generator[Wire]:
+    with wire(server, {"ftrack-user": user, "ftrack-api-key": "key"}) as connection:
+        yield connection
+
+
+def steps(server: Running) -> int:
+    return server._events.router.steps
+
+
+def round_trip(artist: Wire, number: int) -> None:
+    artist.send(packet("studio.round", number))
+    got = [artist.receive(), artist.receive()]
+    assert any(text.startswith("5:::") and f'"data": {number}' in text for text in got)
+
+
+def test_a_target_is_not_compared_for_minutes_with_what_subscribers_say_of_themselves(server: Running) -> None:
+    with client(server, "artist") as artist, client(server, "guest") as guest:
+        artist.subscribe("topic=studio.round", id="artist")
+        for number in range(6):
+            assert guest.subscribe(REPLY, id=f"guest-{number}", a=[0] * 8_000) == {"success": True}
+        for number in range(20):
+            before = steps(server)
+            guest.send(packet("ftrack.meta.reply", target=conditions("a!=x{}")))
+            round_trip(artist, number)
+            _, refused = answer(guest.receive())
+            assert refused["success"] is False
+            assert f"{LIMIT} steps of work" in refused["message"] and "id=" in refused["message"]
+            assert steps(server) - before < LIMIT + MARGIN
+        # Of an ordinary reply nothing of that is tested.
+        before = steps(server)
+        assert guest.do("ftrack.meta.reply", {"a": 1}, target="id=artist") == {"success": True}
+        assert steps(server) - before < 1_000
+
+
+def many(template: str, count: int, **metadata: Any) -> list[tuple[str, dict[str, Any]]]:
+    return [(template.format(number), metadata) for number in range(count)]
+
+
+ATTACKS: dict[str, tuple[list[tuple[str, dict[str, Any]]], dict[str, Any]]] = {
+    "a target without an id": (many(REPLY, 10, a=[0] * 2_000), {"target": conditions("a!=x{}")}),
+    "an id that many hold": (many(f"{REPLY} and {conditions('data.a!=x{}', 200)}", 1), {"target": "id=0"}),
+    "lists in metadata, nested": (many(REPLY, 6, a=[[[0] * 20] * 20] * 10), {"target": conditions("a!=x{}")}),
+    "texts in metadata": (many(REPLY, 6, a=["a" * 5_000] * 3), {"target": conditions("a=*" + "a" * 20 + "{}*", 200)}),
+    "long literals": (many(REPLY, 6, a=["1" * 70] * 200), {"target": conditions(f"a!={'1' * 60}{{}}", 100)}),
+    "a long numeral": (many(REPLY, 6, a=[0] * 8_000), {"target": f"a!={'1' * 4_000} or a={'2' * 4_000}"}),
+    "conditions on the envelope": (many(f"{REPLY} and source.a!={{}}", 900), {"source": {"a": list(range(900))}}),
+    "equalities whose field walks a list": (
+        many(f"{REPLY} and data.x{{}}.y=1", 250),
+        {"data": {f"x{n}": [{"y": 0}] * 100 for n in range(250)}},
+    ),
+    "conditions on data": (many(f"{REPLY} and data.a!={{}}", 900), {"data": {"a": ["b"] * 1_000}}),
+    "searches in a long text": (many(f"{REPLY} and data.a=*{'a' * 50}b{{}}*", 900), {"data": {"a": "a" * 29_000}}),
+    "prefixes of all lengths": (
+        [(f"{REPLY} and data.a={'a' * (n + 1)}*", {}) for n in range(900)],
+        {"data": {"a": ["a" * 900] * 900}},
+    ),
+    "ranges": (many(f"{REPLY} and data.a>{{}}", 900), {"data": {"a": [10_000] * 900}}),
+    "data that is decoded": (many(f"{REPLY} and data.a=1", 1), {"data": [[]] * 200_000}),
+    "numbers that are decoded": (many(f"{REPLY} and data.a=1", 1), {"data": {"a": [int("9" * 4_299)] * 200}}),
+    "deep data": (many(REPLY, 1), {"data": json.loads(f"[{','.join(['[' * 50 + ']' * 50] * 5_000)}]")}),
+    "long keys": (many(f"{REPLY} and data.a.{'b.' * 3_500}c!={{}}", 100), {"data": {"a": [0] * 900}}),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_no_event_takes_more_than_the_limit(attack: str) -> None:
+    subscribed, event = ATTACKS[attack]
+    router: Router[Client] = Router()
+    guest = Client("guest", user="guest")
+    for number, (subscription, metadata) in enumerate(subscribed):
+        before = router.steps
+        router.subscribe(guest, {"id": str(number), **metadata}, subscription, Topics(()))
+        assert router.steps - before < LIMIT + MARGIN
+    import sys
+
+    sys.set_int_max_str_digits(5_000)
+    try:
+        text = json.dumps({"name": "ftrack.event", "args": [{"topic": "ftrack.meta.reply", **event}]})
+    finally:
+        sys.set_int_max_str_digits(4_300)
+    event = {"target": "not id=nobody", **event} if "target" not in event else event
+    for _ in range(3):
+        before = router.steps
+        try:
+            router.route(read(text), text)
+        except Refused as error:
+            assert "steps of work" in str(error)
+        assert router.steps - before < LIMIT + MARGIN
+
+
+def test_what_is_long_to_read_is_refused_where_the_limits_on_its_length_are_raised() -> None:
+    limits = Limits(expression=131_072, conditions=2_000)
+    router: Router[Client] = Router(limits)
+    long = conditions("data.a{}!=x", 2_000)
+    with pytest.raises(Refused, match=f"{LIMIT} steps of work"):
+        router.subscribe(Client("a"), {"id": "1"}, long)
+    text = json.dumps({"name": "ftrack.event", "args": [{"topic": "a", "target": conditions("a!=1", 1_700)}]})
+    with pytest.raises(Refused, match=f"{LIMIT} steps of work"):
+        router.check(read(text))
+    assert router.steps < 3 * LIMIT
+    assert len(router) == 0
+    Router[Client](Limits(expression=131_072, conditions=2_000, work=10**6)).subscribe(Client("a"), {"id": "1"}, long)
+
+
+def test_a_target_is_charged_when_it_is_read_and_cheap_when_it_is_known() -> None:
+    router: Router[Client] = Router()
+
+    def cost(target: str) -> int:
+        text = json.dumps({"name": "ftrack.event", "args": [{"topic": "a", "target": target}]})
+        before = router.steps
+        router.check(read(text))
+        return router.steps - before
+
+    assert cost("a=1 and b=2") > 300 > cost("a=1 and b=2") == 0
+    assert all(cost(f"a=1 and b={number}") > 300 for number in range(3, 1_100))
+
+
+def test_a_reply_is_no_burden_of_those_whom_it_is_not_for() -> None:
+    router: Router[Client] = Router()
+    router.subscribe(Client("hub"), {"id": "hub"}, REPLY)
+    for number in range(500):
+        router.subscribe(Client("guest", user="guest"), {"id": f"{number}"}, f"{REPLY} and data.a!={number}")
+    text = json.dumps(
+        {"name": "ftrack.event", "args": [{"topic": "ftrack.meta.reply", "target": "id=hub", "data": [[]] * 90_000}]}
+    )
+    assert [peer.name for peer in router.route(read(text), text)] == ["hub"]
+
+
+def test_ordinary_events_take_a_small_part_of_the_limit() -> None:
+    router: Router[Client] = Router()
+    kinds = (
+        "topic=ftrack.update and source.user.username=user{0}",
+        "topic=ftrack.update and data.entities.entityType=task and source.user.username=user{0}",
+        "topic=ftrack.update and data.entities.keys=statusid",
+        "topic=ftrack.action.launch and data.actionIdentifier=action{0}",
+        "topic=ftrack.* and source.id!=hub{1}",
+        "topic=ftrack.meta.reply",
+    )
+    for number in range(10_000):
+        who = Client(str(number // 10), user=str(number // 100))
+        router.subscribe(who, {"id": str(number)}, kinds[number % len(kinds)].format(number, number % 50))
+    entity = {"entityType": "task", "entityId": "x" * 36, "keys": ["statusid"], "changes": {"statusid": {"old": "a"}}}
+    event = {"topic": "ftrack.update", "source": {"id": "hub7", "user": {"username": "user1"}}}
+    for entities in (1, 10, 100):
+        text = json.dumps({"name": "ftrack.event", "args": [{**event, "data": {"entities": [entity] * entities}}]})
+        before = router.steps
+        assert len(router.route(read(text), text)) > 900
+        assert router.steps - before < LIMIT / 2
+
+
+def test_a_user_is_charged_for_subscriptions_targets_and_refused_events(server: Running) -> None:
+    for topic, data, fields in (
+        (
+            "ftrack.meta.subscribe",
+            {"subscriber": {"id": "s"}, "subscription": conditions(f"{REPLY} or a!={{}}", 100)},
+            {},
+        ),
+        ("ftrack.meta.reply", None, {"target": conditions("a!=x{}")}),
+    ):
+        users = Users([User.with_key("guest", "key")])
+        with running(users=users, limits=Limits(events=0.001, events_at_once=3), grace=1) as small:
+            with client(small, "guest") as guest:
+                guest.do(topic, data, **fields)
+                until(lambda small=small: not small._events.bucket("guest").is_ready)
+
+
+def test_the_queue_of_everybody_is_charged_to_the_publisher() -> None:
+    users = Users([User.with_key("guest", "key"), User.with_key("artist", "key")])
+    with running(users=users, limits=Limits(events=0.001, events_at_once=60), grace=1) as server:
+        with client(server, "artist") as reader, client(server, "guest") as guest:
+            reader.subscribe("topic=large")
+            before = steps(server)
+            guest.do("large", "x" * 500_000)
+            reader.event()
+            assert steps(server) - before > 5_000
+
+
+def in_server(server: Running, function: Callable[[], object]) -> None:
+    """Have the server's loop run a function, as any event could make it do."""
+    (connection, *_) = server._events._connections
+    assert isinstance(connection, Connection) and connection._reader is not None
+    connection._reader.get_loop().call_soon_threadsafe(function)
+
+
+def test_what_has_arrived_is_read_before_a_client_is_taken_for_silent() -> None:
+    with running(heartbeat=0.2, heartbeat_timeout=0.6, grace=1) as server, wire(server) as client:
+        assert client.do("a") == {"success": True}
+        for _ in range(3):
+            in_server(server, lambda: time.sleep(1.5))
+            client.send("2::")
+            assert client.do("a") == {"success": True}
+        assert server.stats["silent_clients"] == 0
+
+
+def test_a_client_that_is_read_slowly_is_not_silent() -> None:
+    limits = Limits(events=1, events_at_once=1)
+    with running(limits=limits, heartbeat=0.2, heartbeat_timeout=0.6, grace=1) as server, wire(server) as client:
+        for number in range(1, 4):
+            client.send(packet("a", number=number))
+        assert [answer(client.receive())[0] for _ in range(3)] == [1, 2, 3]
+        assert server.stats["silent_clients"] == 0
+
+
+def test_a_client_that_is_gone_is_found_all_the_same() -> None:
+    with running(heartbeat=0.2, heartbeat_timeout=0.6, grace=1) as server, wire(server) as client:
+        until(lambda: server.stats["silent_clients"] == 1)
+        assert client
+
+
+def test_subscriptions_of_those_who_left_go_little_by_little() -> None:
+    router: Router[Client] = Router()
+    a = Client("a")
+    for number in range(700):
+        router.subscribe(a, {"id": str(number)}, f"topic=a{number}")
+    assert [router.leave(a, 300) for _ in range(4)] == [300, 300, 100, 0]
+    assert len(router) == 0 == router.leave(a)
+
+
+def test_a_crowd_that_leaves_takes_everything_with_it() -> None:
+    with running(grace=1) as server:
+        with wire(server) as stays:
+            stays.subscribe("topic=a", id="stays")
+            with wire(server) as one, wire(server) as other:
+                for number in range(400):
+                    one.subscribe(f"topic=b{number}", id=f"one-{number}")
+                    other.subscribe(f"topic=b{number}", id=f"other-{number}")
+            until(lambda: server.stats["subscriptions"] == 1)
+            assert stays.do("b1") == {"success": True}
+
+
+def test_users_take_turns_however_many_connections_each_has() -> None:
+    order: list[str] = []
+
+    async def main() -> None:
+        turns = Turns(1_000)
+
+        async def work(user: str) -> None:
+            await turns.wait(user)
+            order.append(user)
+            turns.spend(5_000)
+
+        turns.spend(5_000)
+        assert not turns.is_free
+        async with asyncio.TaskGroup() as group:
+            for _ in range(50):
+                group.create_task(work("crowd"))
+            group.create_task(work("single"))
+
+    asyncio.run(main())
+    assert order.index("single") <= 3 and len(order) == 51
+
+
+def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
+    async def main() -> None:
+        turns = Turns(1_000)
+        turns.spend(5_000)
+        waiting = [asyncio.ensure_future(turns.wait("a")) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        waiting[1].cancel()
+        await waiting[2]
+        while not turns.is_free:
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+def test_small_pieces_of_known_size_share_a_round() -> None:
+    async def main() -> list[int]:
+        turns, loop, rounds = Turns(1_000), asyncio.get_running_loop(), [0]
+        turns.spend(5_000)
+        seen: list[int] = []
+
+        def count() -> None:
+            rounds[0] += 1
+            loop.call_soon(count)
+
+        async def work() -> None:
+            await turns.wait("", 200)
+            seen.append(rounds[0])
+            turns.spend(200)
+
+        count()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(50):
+                group.create_task(work())
+        return seen
+
+    seen = asyncio.run(main())
+    assert max(map(seen.count, set(seen))) <= 6  # five of 200 steps, and what began meanwhile
+    assert len(set(seen)) >= 9
+
+
+def test_an_event_of_the_stream_that_takes_too_much_is_passed_over(nats: Nats) -> None:
+    plane = Backplane(nats.url, nats.user, nats.password, nats.stream)
+    with running(backplane=plane, grace=1) as server, wire(server) as client:
+        for number in range(6):
+            client.subscribe("topic=a", id=str(number), a=[0] * 8_000)
+        client.send(packet("a", target=conditions("a!=x{}")))
+        assert answer(client.receive())[1] == {"success": True}  # it is stored
+        client.send(packet("a", 1, number=2))
+        until(lambda: server.stats["events_unreadable"] == 1)
+        got = [client.receive(), client.receive()]
+        assert any(text.startswith("5:::") for text in got)
