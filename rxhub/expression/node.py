@@ -49,7 +49,7 @@ _MOST_FIELDS = 256
 _MANY_PLACES = 4_096
 _PILED = 64
 # Steps of work.
-_BUCKET, _FIELD, _ROW, _HIT = 3, 4, 3, 5
+_BUCKET, _FIELD, _PLACE, _ROW, _HIT = 3, 4, 3, 3, 5
 
 
 class Token:
@@ -159,6 +159,8 @@ class Bucket:
         rows = tuple(
             [(residual.test(), tuple([one[2] for one in group]), tuple(group)) for residual, group in groups.items()]
         )
+        if (work := present()) is not None:
+            work.spend_once(_PLACE * len(places))
         state.weight = sum([_ROW + residual.weight for residual in groups])
         if not all(residual.is_compiled for residual in groups):
             return rows  # enough was compiled for now; the next reader goes on

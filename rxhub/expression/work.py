@@ -67,6 +67,10 @@ class Work:
         self.steps += steps
         self._compiling += steps
 
+    def spend_once(self, steps: int) -> None:
+        """Count steps of what is kept for whoever comes next: it is done, whatever the limit."""
+        self.steps += steps
+
     @property
     def may_compile(self) -> bool:
         """Whether to go on compiling what was compiled never before."""

@@ -77,7 +77,7 @@ class Limits:
     conditions: int = 256
     metadata: int = 16 * 1024
     conditions_per_user: int = 50_000
-    work: int = 200_000
+    work: int = 250_000
     metadata_per_user: int = 8 * 1024 * 1024
     ids_per_user: int = 50_000
     events: float = 1_000.0

@@ -426,7 +426,8 @@ class Router(Generic[P]):
             return
         self._decoding_uses[widened] += 1
         if widened not in self._decoding_tokens:
-            self._decoding_tokens[widened] = self._decoding.add(widened, widened)
+            token = self._decoding_tokens[widened] = self._decoding.add(widened, widened)
+            token.prepare()
 
     def _decode_no_more_for(self, subscriber: _Subscriber[P]) -> None:
         widened = subscriber.widened

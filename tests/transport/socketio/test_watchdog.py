@@ -23,6 +23,13 @@ def test_whoever_is_heard_between_two_looks_is_there() -> None:
     assert dog.look(305, WALL + 305) == ""
 
 
+def test_a_look_that_comes_late_tells_of_this_process_and_not_of_the_peer() -> None:
+    dog = Watchdog(60, 0, WALL)
+    assert dog.look(70, WALL + 70) == "" == dog.look(140, WALL + 140)  # suspended twice
+    assert dog.look(210, WALL + 210) == ""
+    assert dog.look(215, WALL + 215) == "nothing was heard from the server for 215 s"
+
+
 def test_without_heartbeats_nobody_is_taken_for_gone() -> None:
     dog = Watchdog(None, 0, WALL)
     assert dog.look(10_000, WALL + 10_000) == "" == dog.look(20_000, WALL + 20_000)
