@@ -29,7 +29,7 @@ _COUNTERS: Final = {
     "slow_consumers": "Connections ended because a client did not read.",
     "silent_clients": "Connections ended because a client answered no heartbeat.",
     "task_failures": "Internal errors in long-lived tasks of the process; the log has the details.",
-    "events_unreadable": "Events in the backplane that clients could not read, or whose target nobody can.",
+    "events_unreadable": "Events in the backplane that clients could not read, or that take too much work.",
     "backplane_stored": "Events of clients that were stored.",
     "backplane_read": "Events read from the backplane.",
     "backplane_refused": "Events refused because too many waited to be stored.",

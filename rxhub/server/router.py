@@ -302,21 +302,32 @@ class Router(Generic[P]):
             Refused: if its target cannot be read, or routing it takes more work than the limit allows.
             EventError: if its data has to be decoded, and cannot be.
         """
-        with self._counting("event") as work:
-            if len(text) > _LARGE:
-                # It was read already, and that is part of what it takes.
-                work.spend(len(text) // 16 + (text.count("[") + text.count("{")) // 4)
-            if envelope.target:
-                found = self._targeted(envelope.target, envelope, text, work)
-            else:
-                found = self._index.match(self._candidate(envelope, text, work))
-            # Each is looked at once more, and gets a place in a queue.
-            work.spend(_RECEIVER * len(found))
+        # As in `_counting`, without what a generator costs each event.
+        work = Work(self._limits.work)
+        try:
+            with work:
+                found = self._found(envelope, text, work)
+        except TooMuchWork:
+            raise self._too_much("event") from None
+        finally:
+            self.steps += work.steps
         if self._interests is not None:
             found = [subscriber for subscriber in found if subscriber.begin < sequence]
         if len(found) == 1:
             return (found[0].peer,)
         return {subscriber.peer: None for subscriber in found}.keys()
+
+    def _found(self, envelope: Envelope, text: str, work: Work) -> Sequence[_Subscriber[P]]:
+        if len(text) > _LARGE:
+            # It was read already, and that is part of what it takes.
+            work.spend(len(text) // 16 + (text.count("[") + text.count("{")) // 4)
+        if envelope.target:
+            found = self._targeted(envelope.target, envelope, text, work)
+        else:
+            found = self._index.match(self._candidate(envelope, text, work))
+        # Each is looked at once more, and gets a place in a queue.
+        work.spend(_RECEIVER * len(found))
+        return found
 
     def _candidate(self, envelope: Envelope, text: str, work: Work) -> dict[str, Any]:
         """What subscriptions are tested against; decoded whole, if one of them may look into its data."""
@@ -351,9 +362,12 @@ class Router(Generic[P]):
             with work:
                 yield work
         except TooMuchWork:
-            raise Refused(_REMEDIES[what].format(limit=self._limits.work)) from None
+            raise self._too_much(what) from None
         finally:
             self.steps += work.steps
+
+    def _too_much(self, what: str) -> Refused:
+        return Refused(_REMEDIES[what].format(limit=self._limits.work))
 
     def _target(self, target: str) -> _Target:
         """What is known of a target. A long one is not remembered: a thousand of them would take much memory."""

@@ -40,7 +40,8 @@ class Turns:
     def spend(self, steps: int) -> None:
         """Count what was done in this round; the least of things takes some steps too."""
         self._done += max(steps, _LEAST)
-        self._see_to_next_round()
+        if not self._is_in_round:
+            self._see_to_next_round()
 
     def _see_to_next_round(self) -> None:
         if not self._is_in_round:
