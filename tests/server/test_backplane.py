@@ -27,6 +27,7 @@ from rxhub.server import Backplane, Limits, Running, Topics, User, Users, applic
 from rxhub.server import backplane as module
 from rxhub.server.envelope import Envelope
 from rxhub.server.keys import Hash, hashed
+from rxhub.server.turns import Turns
 from rxhub.server.uvicorn_protocols import WebSocket
 from rxhub.testing import Nats
 from tests.proxy import Proxy
@@ -487,7 +488,7 @@ def test_who_does_not_read_is_not_waited_for_longer_than_a_while(nats: Nats, mon
                 everything.set()
 
         backplane = plane(nats)
-        await backplane.start(take, lambda id: None, lambda: True, lambda last: None, 1_000)
+        await backplane.start(take, lambda id: None, lambda: True, lambda last: None, 1_000, Turns(1_000))
         try:
             backplane.filters.add("x", parse("topic=studio.*"))
             await asyncio.wrap_future(backplane.admit("x", "jane", lambda last: None))
