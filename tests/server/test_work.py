@@ -229,18 +229,18 @@ def in_server(server: Running, function: Callable[[], object]) -> None:
 
 
 def test_what_has_arrived_is_read_before_a_client_is_taken_for_silent() -> None:
-    with running(heartbeat=0.2, heartbeat_timeout=0.6, grace=1) as server, wire(server) as client:
+    with running(heartbeat=0.5, heartbeat_timeout=4, grace=1) as server, wire(server) as client:
         assert client.do("a") == {"success": True}
-        for _ in range(3):
-            in_server(server, lambda: time.sleep(1.5))
+        for _ in range(2):
+            in_server(server, lambda: time.sleep(5))
             client.send("2::")
             assert client.do("a") == {"success": True}
         assert server.stats["silent_clients"] == 0
 
 
 def test_a_client_that_is_read_slowly_is_not_silent() -> None:
-    limits = Limits(events=1, events_at_once=1)
-    with running(limits=limits, heartbeat=0.2, heartbeat_timeout=0.6, grace=1) as server, wire(server) as client:
+    limits = Limits(events=0.3, events_at_once=1)
+    with running(limits=limits, heartbeat=0.5, heartbeat_timeout=2, grace=1) as server, wire(server) as client:
         for number in range(1, 4):
             client.send(packet("a", number=number))
         assert [answer(client.receive())[0] for _ in range(3)] == [1, 2, 3]
