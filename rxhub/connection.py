@@ -179,6 +179,13 @@ class Connection:
         self._inbox.retry()
         return self._inbox.wait_for_room(handled)
 
+    def retry(self) -> None:
+        """A refused event is not lost: its publisher sends it again."""
+        if self.remote:
+            self.transport.wait_for_room(0)
+        else:
+            self._inbox.retry()
+
     def states(self) -> Awaitable[ConnectionState]:
         """The state, beginning with the present one, each once."""
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Mapping, MutableMapping, Sequence
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
@@ -173,6 +174,10 @@ class Dispatcher:
         self._index: Index[Subscriber] = Index()
         self._match = self._index.match
         self._lock = RLock()
+        # What is to be told of joining and leaving, in order. It is told by one thread at a time, outside of the lock.
+        self._news: deque[tuple[Callable[[Subscriber], None], Subscriber]] = deque()
+        self._turn = RLock()
+        self._is_telling = False
 
     def subscribe(
         self,
@@ -226,14 +231,30 @@ class Dispatcher:
         with self._lock:
             self._roster.join(member.id, member)
             member._token = self._index.add(member.expression, member, member.priority)
-        if self._joined is not None:
-            self._joined(member)
+            if self._joined is not None:
+                self._news.append((self._joined, member))
+        self._tell()
         owner = present()
         if owner is not None:
             member.owner = owner
-            member._leave = partial(self._leave, member)
-            owner.keep(member._leave)
+            member._leave = leave = partial(self._leave, member)
+            owner.keep(leave)
+            if not member.alive:  # another thread has removed it before it was kept
+                owner.forget(leave)
         return member
+
+    def _tell(self) -> None:
+        """Tell what has joined and left, in that order: a subscriber that left must not be announced after that."""
+        with self._turn:
+            if self._is_telling:
+                return  # called by what is told: it comes behind
+            self._is_telling = True
+            try:
+                while self._news:
+                    tell, member = self._news.popleft()
+                    tell(member)
+            finally:
+                self._is_telling = False
 
     def _leave(self, member: Subscriber) -> None:
         """The owner of `member` leaves."""
@@ -253,11 +274,12 @@ class Dispatcher:
             member = self._roster.leave(identifier)
             member._detour = True
             self._index.remove(member._token)
+            if self._left is not None:
+                self._news.append((self._left, member))
         if member.owner is not None and member._leave is not None:
             member.owner.forget(member._leave)
             member._leave = None  # it holds the member
-        if self._left is not None:
-            self._left(member)
+        self._tell()
         return member
 
     def get(self, identifier: str) -> Subscriber | None:
@@ -525,7 +547,9 @@ class Dispatcher:
 
     def renew_locks(self) -> None:
         """Replace every lock; for a child process, where a thread that held one is gone."""
-        self._lock = RLock()
+        self._lock, self._turn = RLock(), RLock()
+        self._is_telling = False
+        self._news.clear()
         self._roster.renew_lock()
         self._index.renew_lock()
         self.deliveries.renew_lock()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
@@ -42,6 +43,8 @@ from rxhub.warning import warn
 __all__ = ["Publisher", "identity"]
 
 REPLY = "ftrack.meta.reply"
+# Between two looks whether a full inbox or outbox has room for an `apublish`.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.02
 _LATE_S = 0.5
 
 logger = logging.getLogger("rxhub")
@@ -83,6 +86,7 @@ class Publisher:
         self._dispatcher = dispatcher
         self._scheduler = scheduler
         self._warned = False
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     def publish(self, event: Event, on_reply: Callable[[Event], object] | None = None) -> Future[None]:
         """Send an event; raise what refuses it at once.
@@ -287,11 +291,21 @@ class Publisher:
     async def _offered(self, event: Event) -> Future[None]:
         """Hand the event to the transport, when there is room for it."""
         self._check(event)
-        while (sent := self._offer(event)) is None:
-            if self._dispatcher.awaits_us:
-                raise self._overflow()
-            if not await asyncio.to_thread(self._connection.wait_for_room, self._is_handled):
-                self.check_handled("apublish")
+        sent = self._offer(event)
+        if sent is not None:
+            return sent
+        # One at a time asks again and again; the others wait for their turn, and no thread for any of them.
+        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            pause = _FIRST_PAUSE_S
+            while sent is None:
+                if self._dispatcher.awaits_us:
+                    raise self._overflow()
+                if not self._connection.remote:
+                    self.check_handled("apublish")
+                self._connection.retry()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                sent = self._offer(event)
         return sent
 
     def _send(self, event: Event) -> Future[None]:
