@@ -156,8 +156,7 @@ class Replay(Awaitable[Event], Observable[Event]):
         if not self._connection.kept_up:
             raise HubConnectionError("Nothing can be replayed, as the hub is not connected. Call connect() first.")
         playing = _Playing(observer, self._inbox, self._matches, self._speed, self._follow)
-        now = datetime.now(UTC)
-        span = Span(_resolved(self._since, now), _resolved(self._until, now), self._follow)
+        span = Span(self._since, self._until, self._follow)
         self._latest = playing
         playing.reading = reading = self._transport.read(self._expression, span, playing)
         reading.begin()
@@ -376,12 +375,3 @@ def _check_speed(speed: object) -> None:
             f"speed is greater than 0, 1.0 being the original pace, but {speed!r} was given. "
             "None is as fast as the events are handled."
         )
-
-
-def _resolved(moment: Moment | None, now: datetime) -> datetime | int | None:
-    if not isinstance(moment, timedelta):
-        return moment
-    try:
-        return now - moment
-    except OverflowError:
-        return datetime.min.replace(tzinfo=UTC)

@@ -22,7 +22,7 @@ __all__ = ["group"]
 group = Commands(invoke_without_command=True)
 
 _STREAMS = ("stream", "events", "size", "from", "to", "kept for", "kept up to", "copies", "dead letters")
-_GROUPS = ("group", "of stream", "waiting", "pending", "repeated")
+_GROUPS = ("group", "of stream", "waiting", "pending", "repeated", "at most")
 _EXISTS = 10058
 
 
@@ -68,12 +68,16 @@ def _list(nats: str, user: str | None, password: str | None, as_lines: bool) -> 
         groups = [(state.name, group) for state in states for group in state.groups]
         if groups:
             say()
-        rows = [(group.name, name, *(f"{number:,}" for number in group[1:])) for name, group in groups]
+        rows = [(group.name, name, *map(_shown, group[1:])) for name, group in groups]
         for line in columns(_GROUPS, rows) if rows else ():
             say(line)
     if not states:
         complain("no streams of events: a hub makes its own when it connects, and `rxhub streams add` makes one")
     return Status.MATCHED if states else Status.NOT_MATCHED
+
+
+def _shown(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
 
 
 @group.command("add")

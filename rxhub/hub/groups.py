@@ -43,6 +43,7 @@ class Groups(Parts):
         concurrency: int = 1,
         key: str | None = None,
         once: bool = False,
+        max_waiting: int = 100_000,
         since: datetime | timedelta | int | Literal["first"] | None = None,
         replace: bool = False,
     ) -> Processing: ...
@@ -60,6 +61,7 @@ class Groups(Parts):
         concurrency: int = 1,
         key: str | None = None,
         once: bool = False,
+        max_waiting: int = 100_000,
         since: datetime | timedelta | int | Literal["first"] | None = None,
         replace: bool = False,
     ) -> Callable[[H], H]: ...
@@ -76,6 +78,7 @@ class Groups(Parts):
         concurrency: int = 1,
         key: str | None = None,
         once: bool = False,
+        max_waiting: int = 100_000,
         since: datetime | timedelta | int | Literal["first"] | None = None,
         replace: bool = False,
     ) -> Processing | Callable[[H], H]:
@@ -107,7 +110,10 @@ class Groups(Parts):
                 the group handles all events then, and another one takes over when it is gone.
             once: store the ids of handled events for a week, and pass over an event whose id is there. An event whose
                 handler returned as its process was killed, before the id was stored, is handled again all the same.
-            since: where a group begins that is not there yet: an aware datetime, a timedelta (so long ago), a sequence
+            max_waiting: with `key`, how many events may be under way in the group, those that wait behind others of
+                their key included. At this limit the group gets no further events. Each costs the process that works
+                about 1 KB. Without a key there is no limit.
+            since: where a group begins that is not there yet: an aware datetime, a timedelta (so long ago by the server's clock), a
                 of the stream, or "first". None is now.
             replace: give a group that is there this subscription, order and `once`. Its processes on the old ones
                 end as soon as they pass over an event.
@@ -140,6 +146,7 @@ class Groups(Parts):
             concurrency=concurrency,
             key=key,
             once=once,
+            max_waiting=max_waiting,
         )
         warn_of_misspelled(parse(subscription))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 __all__ = ["GroupState", "Reader", "Reading", "Span", "Stored", "StreamState"]
@@ -26,13 +26,13 @@ class Span(NamedTuple):
     """A part of a stream; both ends belong to it.
 
     Attributes:
-        since: the first sequence, or an aware time; None is the beginning.
+        since: the first sequence, an aware time, or how long ago by the server's clock; None is the beginning.
         until: the last; None is what was last when reading began.
         follow: whether to go on with what is stored from then on, without an end.
     """
 
-    since: int | datetime | None = None
-    until: int | datetime | None = None
+    since: int | datetime | timedelta | None = None
+    until: int | datetime | timedelta | None = None
     follow: bool = False
 
 
@@ -74,14 +74,16 @@ class GroupState(NamedTuple):
     Attributes:
         name: of the group.
         waiting: events that none of them has got yet.
-        pending: events that one of them has got, and has not acknowledged yet.
+        pending: events that one of them has got and has not acknowledged yet, those that wait for a retry included.
         repeated: how many of those it was not the first to get.
+        limit: how many events may be pending before the group gets no further ones; None is no limit.
     """
 
     name: str
     waiting: int
     pending: int
     repeated: int
+    limit: int | None = None
 
 
 class StreamState(NamedTuple):

@@ -55,11 +55,16 @@ async def _groups(asking: Asking, stream: str) -> tuple[GroupState, ...]:
         return ()  # it was deleted since
     return tuple(
         sorted(
-            GroupState(_name(info), info["num_pending"], info["num_ack_pending"], info["num_redelivered"])
+            GroupState(_name(info), info["num_pending"], info["num_ack_pending"], info["num_redelivered"], _limit(info))
             for info in found
             if info["config"].get("durable_name")
         )
     )
+
+
+def _limit(info: dict[str, Any]) -> int | None:
+    limit: int = info["config"].get("max_ack_pending", 0)
+    return limit if limit > 0 else None
 
 
 def _name(info: dict[str, Any]) -> str:

@@ -35,6 +35,9 @@ _PING_INTERVAL = 3
 _LOOK = 0.5
 # More than any window of ours keeps under way: nats-py drops what comes beyond it.
 
+# Longer than anybody waits for it.
+_FLUSH_TIMEOUT = 60
+
 _DENIED = re.compile(r'permissions violation for publish to "([^"]+)"')
 
 logger = logging.getLogger("rxhub")
@@ -230,7 +233,10 @@ class Line:
         """Wait until the server has read what was sent."""
         # The first ping overtakes what the client was given and has not written yet.
         for _ in range(2):
-            await self.client.flush()
+            # Not cancelled with whoever waits: nats-py ends the connection at an answer that is waited for no more.
+            flushing = asyncio.ensure_future(self.client.flush(_FLUSH_TIMEOUT))
+            flushing.add_done_callback(_retrieved)
+            await asyncio.shield(flushing)
 
     def inbox(self) -> str:
         """A new subject of our own."""
@@ -308,6 +314,11 @@ class Line:
             self.gone.set_result(reason)
         if self._watching is not None:
             self._watching.cancel()
+
+
+def _retrieved(ended: asyncio.Future[None]) -> None:
+    if not ended.cancelled():
+        ended.exception()
 
 
 def _told(error: BaseException) -> str:

@@ -94,22 +94,29 @@ class Message:
     @property
     def delivered(self) -> int:
         """How often it has been sent, this time included."""
-        return int(self._tokens[self._at])
+        return int(self._split()[self._at])
 
     @property
     def pending(self) -> int:
         """How many more there were for the consumer when it was sent."""
-        return int(self._tokens[self._at + 4])
+        return int(self._split()[self._at + 4])
 
     @property
     def nanoseconds(self) -> int:
         """When it was stored, in nanoseconds since the epoch."""
-        return int(self._tokens[self._at + 3])
+        return int(self._split()[self._at + 3])
 
     @property
     def time(self) -> float:
         """When it was stored, in seconds since the epoch."""
         return self.nanoseconds / _NANOSECONDS
+
+    def drop_data(self) -> None:
+        """Keep no more than is needed to acknowledge it, and to read it from the stream again."""
+        self.data, self._headers, self._tokens = b"", b"", []
+
+    def _split(self) -> list[str]:
+        return self._tokens or self.reply.split(".")
 
 
 _NO_HEADERS: Mapping[str, str] = {}
@@ -170,6 +177,15 @@ class Pulling:
         self.held -= count
         if self._has_room:
             self._wake.set()
+
+    def hold(self) -> None:
+        """One more message is held, which was done with before."""
+        self.held += 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is asked for since too much is held."""
+        return not self._has_room and not self._coming
 
     @property
     def _has_room(self) -> bool:

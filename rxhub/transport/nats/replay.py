@@ -31,7 +31,7 @@ from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.ordered import Ordered
 from rxhub.transport.nats.pulling import Message
-from rxhub.transport.nats.streams import NO_STREAM
+from rxhub.transport.nats.streams import NO_STREAM, server_time
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.stored import Reader, Span, Stored
 
@@ -74,17 +74,13 @@ class Playback:
         self._loop = loop
         self._stream = subjects.stream
         self._filters = merged(filters(subjects, expression, subjects.replies))
-        since, until, self._follow = span
-        self._since = _within(since) if isinstance(since, datetime) else None
-        self._start = (
-            max(0, _possible(since or 0) - 1) if not isinstance(since, datetime) else _within(_within(since) - _SKEW)
-        )
-        self._until = _within(until) if isinstance(until, datetime) else None if until is None else _possible(until)
-        # What is read is compared with these; the last microsecond is meant whole.
-        self._span = (
-            _nanoseconds(self._since or _EPOCH),
-            _nanoseconds((self._until if isinstance(self._until, datetime) else _DOOMSDAY) + _MICROSECOND) - 1,
-        )
+        self._span = span
+        self._follow = span.follow
+        self._since: datetime | None = None
+        self._start: int | datetime = 0
+        self._until: int | datetime | None = None
+        # Nanoseconds of the first and the last event that may be emitted.
+        self._times = (0, 0)
         self._reader = reader
         self._playbacks = playbacks
         self._ordered: Ordered | None = None
@@ -126,6 +122,7 @@ class Playback:
 
     async def _begin(self, line: Line) -> Ordered | None:
         info = await line.ask(f"STREAM.INFO.{self._stream}")
+        self._resolve(server_time(info))
         until = self._until
         left = await self._left(line, self._start)
         total = left if self._since is None or not left else await self._left(line, self._since)
@@ -140,6 +137,24 @@ class Playback:
             return None
         self._ordered = _Once(self._stream, info["created"], self._take, self._filters, self._start)
         return self._ordered
+
+    def _resolve(self, now: datetime) -> None:
+        """Turn the span into sequences and times.
+
+        Args:
+            now: by the server's clock, which has stamped the events.
+        """
+        since, until = _resolved(self._span.since, now), _resolved(self._span.until, now)
+        self._since = _within(since) if isinstance(since, datetime) else None
+        self._start = (
+            max(0, _possible(since or 0) - 1) if not isinstance(since, datetime) else _within(_within(since) - _SKEW)
+        )
+        self._until = _within(until) if isinstance(until, datetime) else None if until is None else _possible(until)
+        # The last microsecond belongs to the span as a whole.
+        self._times = (
+            _nanoseconds(self._since or _EPOCH),
+            _nanoseconds((self._until if isinstance(self._until, datetime) else _DOOMSDAY) + _MICROSECOND) - 1,
+        )
 
     async def _left(self, line: Line, start: int | datetime) -> int:
         """How many messages there are behind a sequence, or from a time on."""
@@ -167,7 +182,7 @@ class Playback:
         if self._is_over:
             return
         nanoseconds = message.nanoseconds
-        first, last = self._span
+        first, last = self._times
         if not self._follow and (message.sequence > self._last or nanoseconds > last + _SKEWED):
             self._end()
             return
@@ -264,6 +279,15 @@ class _Once(Ordered):
     def _rewind(self, last: int) -> None:
         why = "the stream was deleted and made anew, or its server has lost the end of it"
         raise StreamError(404, NO_STREAM, why, f"a replay of {self._stream}")
+
+
+def _resolved(moment: int | datetime | timedelta | None, now: datetime) -> int | datetime | None:
+    if not isinstance(moment, timedelta):
+        return moment
+    try:
+        return now - moment
+    except OverflowError:
+        return _EPOCH
 
 
 def _within(time: datetime) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 from rxhub.errors import HubConnectionError, StreamError
@@ -19,6 +20,7 @@ __all__ = [
     "dead",
     "ensured",
     "last_sequence",
+    "server_time",
     "unfit",
 ]
 
@@ -150,6 +152,16 @@ async def _made(asking: Asking, name: str, wanted: Mapping[str, Any]) -> dict[st
         if refused.number != _NAME_IN_USE:
             raise
         return await asking.ask(f"STREAM.INFO.{name}")
+
+
+def server_time(info: Mapping[str, Any]) -> datetime:
+    """The server's clock, as it answered; this machine's where the server is older than 2.10 and does not say.
+
+    Args:
+        info: JetStream's information about a stream or a consumer, just received.
+    """
+    said = info.get("ts")
+    return datetime.now(UTC) if said is None else datetime.fromisoformat(said)
 
 
 async def last_sequence(asking: Asking, name: str) -> int:

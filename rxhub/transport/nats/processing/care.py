@@ -26,7 +26,6 @@ from rxhub.transport.nats.processing.reporting import Failure, Reporter
 from rxhub.transport.nats.processing.retrying import Retrying
 from rxhub.transport.nats.storing import stored
 from rxhub.transport.nats.subjects import Subjects
-from rxhub.transport.payload import read_stored
 
 __all__ = ["Care", "NeverEnded", "Ward"]
 
@@ -46,6 +45,18 @@ class NeverEnded(RxHubError):
 
 class Ward(Protocol):
     """What care is taken in: whoever holds the jobs, and has them run."""
+
+    def rest(self, job: Job) -> None:
+        """Let its data be dropped from memory until `resume`."""
+        ...
+
+    async def resume(self, job: Job) -> None:
+        """Have its data in memory, as it was stored; raises `Missing`, or what `Bucket.get` raises."""
+        ...
+
+    def go_on(self, job: Job) -> None:
+        """Run a job whose turn has come."""
+        ...
 
     async def run_handler(self, job: Job) -> BaseException | None:
         """Have the handler called; gives back what it raised."""
@@ -135,6 +146,11 @@ class Care:
         else:
             await self.end(job, await self._run(job))
 
+    async def recall(self, job: Job) -> None:
+        """Run a job whose data is not in memory. Raises `Expired`, and `Missing` if the stream has it no more."""
+        await self._surely(job, lambda: self._ward.resume(job))
+        self._ward.go_on(job)
+
     async def end(self, job: Job, error: BaseException | None) -> None:
         """Do what is to be done when a handler has ended.
 
@@ -158,10 +174,8 @@ class Care:
                 ward.settle(job, later(delay))
                 return
             job.is_begun = False
-            await asyncio.sleep(delay)
+            await self._pause(job, delay)
             job.attempt += 1
-            # As it was stored, whatever the handler has done to it.
-            job.event = read_stored(job.message.data)
             await self._surely(job, lambda: self._note_beginning(job))
             error = await self._run(job)
         ward.count("handled")
@@ -195,12 +209,18 @@ class Care:
                 ward.settle(job, later(_NO_ROOM))
                 return
             job.is_begun = False
-            await asyncio.sleep(backoff.delay())
+            await self._pause(job, backoff.delay())
         self._reporter.failed(job.name, job.attempt, error, "it is a dead letter now")
         ward.tell(Failure(job.event, as_exception(error), job.attempt, is_final=True))
         ward.count("dead")
         ward.settle(job, ACK)
         await self._forget(job)
+
+    async def _pause(self, job: Job, seconds: float) -> None:
+        """Wait with a job that keeps its place."""
+        self._ward.rest(job)
+        await asyncio.sleep(seconds)
+        await self._surely(job, lambda: self._ward.resume(job))
 
     async def _run(self, job: Job) -> BaseException | None:
         """Run the handler, and store that it has succeeded, before anything else is begun in its place."""

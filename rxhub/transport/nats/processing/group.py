@@ -25,13 +25,33 @@ from rxhub.errors import GroupError, StreamError
 from rxhub.expression import parse
 from rxhub.transport.nats.filters import filters, merged
 from rxhub.transport.nats.link import Link
-from rxhub.transport.nats.streams import NO_CONSUMER, configuration, dead, ensured
+from rxhub.transport.nats.streams import NO_CONSUMER, configuration, dead, ensured, server_time
 from rxhub.transport.nats.subjects import Subjects, consumer_name
 
-__all__ = ["ACK_WAIT", "PINNED", "PIN_TIMEOUT", "Group", "Since", "Terms"]
+__all__ = [
+    "ACK_WAIT",
+    "CHECK_SHARE",
+    "IN_PROGRESS_SHARE",
+    "MAX_WAITING",
+    "PINNED",
+    "PIN_TIMEOUT",
+    "Group",
+    "Since",
+    "Terms",
+]
 
-ACK_WAIT = 30.0
-"""Seconds after which a message that nobody vouches for is given to somebody else."""
+ACK_WAIT = 45.0
+"""Seconds after which the server redelivers a message that no process reports as in progress.
+
+A handler that holds the GIL keeps its process from reporting anything. Reports are due every `IN_PROGRESS_SHARE` of
+this time, so a process may be silent for 40 seconds.
+"""
+
+IN_PROGRESS_SHARE = 1 / 9
+"""Share of `ACK_WAIT` between two reports that messages are in progress."""
+
+CHECK_SHARE = 2 / 9
+"""Share of `ACK_WAIT` between two looks at the group's terms and floor."""
 
 PIN_TIMEOUT = 10.0
 """Seconds after which a process that orders by key and does not ask for events is followed by another one."""
@@ -42,11 +62,21 @@ PINNED = "ordered"
 Since: TypeAlias = datetime | timedelta | int | Literal["first"] | None
 """Where a group begins: a moment, so long ago, a sequence of the stream, its first event; None is now."""
 
-# What may be under way in all processes together, events that wait for their next attempt included.
-_PENDING = 20_000
-_PENDING_BY_KEY = 512
+MAX_WAITING = 100_000
+"""Default for how many events a group that orders by key may have under way, those that wait for others included.
+
+Every one that waits costs the active process about 1 KB. Without a key nothing is limited: an event that waits for
+a retry costs the NATS server some 250 bytes, and the process nothing.
+"""
+
+# Messages that one process that orders by key may hold in memory.
+_AHEAD_BY_KEY = 1_024
+_UNLIMITED = -1
+# Shares of the limit at which a group warns, and below which it may warn again.
+_NEAR, _FAR = 0.8, 0.5
 _LONGEST = 2_000
 _CONSUMER_EXISTS = 10148
+_LIMIT_EXCEEDED = 10121
 _NANOSECONDS = 1_000_000_000
 _PREFIX = "rxhub."
 
@@ -83,6 +113,7 @@ class Group:
         subjects: of the stream.
         name: of the group.
         terms: what it agrees on.
+        max_waiting: how many messages may be under way if the group orders by key.
 
     Attributes:
         name: as given.
@@ -95,15 +126,15 @@ class Group:
         ExpressionError: if the subscription does not parse.
     """
 
-    def __init__(self, link: Link, subjects: Subjects, name: str, terms: Terms) -> None:
+    def __init__(self, link: Link, subjects: Subjects, name: str, terms: Terms, max_waiting: int = MAX_WAITING) -> None:
         self.name = name
         self.consumer = consumer_name(name)
-        # By key there must be room for whatever is under way, however much of it has come (see `gathering`).
-        self.ahead = 1 if terms.sequential else 512 if terms.key is None else 2 * _PENDING_BY_KEY
+        self.ahead = 1 if terms.sequential else 512 if terms.key is None else _AHEAD_BY_KEY
         self.replicas = 1
         self.floor = 0
         self._link = link
         self._created = ""
+        self._has_warned = False
         self._stream = subjects.stream
         self._metadata = terms.to_metadata(name)
         retries = subjects.retries_of(name)
@@ -113,7 +144,7 @@ class Group:
             "ack_policy": "explicit",
             "ack_wait": int(ACK_WAIT * _NANOSECONDS),
             "max_deliver": -1,
-            "max_ack_pending": 1 if terms.sequential else _PENDING if terms.key is None else _PENDING_BY_KEY,
+            "max_ack_pending": 1 if terms.sequential else _UNLIMITED if terms.key is None else max_waiting,
             "filter_subjects": wanted,
             "metadata": self._metadata,
         }
@@ -154,7 +185,7 @@ class Group:
             HubConnectionError: if nobody answers.
             ValueError: if a group cannot begin there.
         """
-        beginning = _beginning(since)
+        beginning = _beginning(since, await self._now() if isinstance(since, timedelta) else None)
         try:
             found = await self._info()
         except StreamError as error:
@@ -202,6 +233,10 @@ class Group:
         """Let another process order by key at once."""
         await self._link.ask(f"CONSUMER.UNPIN.{self._stream}.{self.consumer}", {"group": PINNED})
 
+    async def _now(self) -> datetime:
+        # The server's clock, which stamps the events.
+        return server_time(await self._link.ask(f"STREAM.INFO.{self._stream}"))
+
     async def _info(self) -> dict[str, Any]:
         return self._noted(await self._link.ask(f"CONSUMER.INFO.{self._stream}.{self.consumer}"))
 
@@ -218,17 +253,37 @@ class Group:
         return True
 
     async def _write(self, config: Mapping[str, Any], action: str) -> None:
-        self._noted(
-            await self._link.ask(
-                f"CONSUMER.CREATE.{self._stream}.{self.consumer}",
-                {"stream_name": self._stream, "config": config, "action": action},
-            )
-        )
+        request = {"stream_name": self._stream, "config": config, "action": action}
+        try:
+            self._noted(await self._link.ask(f"CONSUMER.CREATE.{self._stream}.{self.consumer}", request))
+        except StreamError as refused:
+            most = refused.description.rpartition(" ")[2]
+            if refused.number != _LIMIT_EXCEEDED or not most.isdecimal() or config["max_ack_pending"] == int(most):
+                raise
+            # Set by whoever runs the server, for the stream or the account.
+            self._config["max_ack_pending"] = int(most)
+            await self._write({**config, "max_ack_pending": int(most)}, action)
 
     def _noted(self, info: dict[str, Any]) -> dict[str, Any]:
         # Not the highest ever: somebody may have made the consumer anew to have it begin earlier.
         self.floor = info["ack_floor"]["stream_seq"]
+        self._warn(info)
         return info
+
+    def _warn(self, info: Mapping[str, Any]) -> None:
+        pending, limit = info.get("num_ack_pending", 0), info["config"].get("max_ack_pending", 0)
+        if limit <= 1 or pending < _FAR * limit:
+            self._has_warned = False
+        elif pending >= _NEAR * limit and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "The group %s has %s of at most %s events under way, those that wait for a retry or for others of "
+                "their key included. At the limit it gets no further events. See why events wait, or raise "
+                "max_waiting=… and the server's max_ack_pending.",
+                self.name,
+                f"{pending:,}",
+                f"{limit:,}",
+            )
 
     def _check(self, config: Mapping[str, Any], replace: bool) -> None:
         present = _own({"config": config})
@@ -262,7 +317,8 @@ class Group:
         logger.info("The group %s has new terms: %s", self.name, _differences({}, self._metadata))
 
 
-def _beginning(since: Since) -> dict[str, Any]:
+def _beginning(since: Since, now: datetime | None = None) -> dict[str, Any]:
+    """Where a consumer begins, as its configuration has it; `now` is the server's time."""
     match since:
         case None:
             return {"deliver_policy": "new"}
@@ -273,7 +329,10 @@ def _beginning(since: Since) -> dict[str, Any]:
         case int() if since > 0:
             return {"deliver_policy": "by_start_sequence", "opt_start_seq": since}
         case timedelta():
-            return _beginning(datetime.now(UTC) - since)
+            try:
+                return _beginning((now or datetime.now(UTC)) - since)
+            except OverflowError:
+                return _beginning("first")
         case datetime() if since.tzinfo is not None:
             return {"deliver_policy": "by_start_time", "opt_start_time": since.astimezone(UTC).isoformat()}
         case _:

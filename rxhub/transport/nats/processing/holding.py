@@ -1,7 +1,7 @@
 """The messages that a process has been given and has not settled, and the memory of those that it has.
 
 The server gives a message to somebody else when nobody has vouched for it for `ACK_WAIT`. So all that is held is
-vouched for three times in that time, wherever it waits.
+reported as in progress nine times in that time, wherever it waits.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from rxhub.transport.nats.processing.acknowledging import ACK, Acknowledging
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.pulling import Message, Pulling
 
-__all__ = ["Holding"]
+__all__ = ["SURELY_OURS", "Holding"]
 
 # Of the time that a message is ours: what is left of it belongs to the way there and back.
-_SURELY_OURS = 0.8
+SURELY_OURS = 0.8
 # Sequences in each half of the memory; more than can be under way to us when a line breaks.
 _REMEMBERED = 10_000
 
@@ -42,7 +42,7 @@ class Holding:
 
     def take(self, message: Message) -> Job | None:
         """Hold what has come; None if it is held already, or was settled."""
-        sequence, until = message.sequence, monotonic() + _SURELY_OURS * group.ACK_WAIT
+        sequence, until = message.sequence, monotonic() + SURELY_OURS * group.ACK_WAIT
         job = self.jobs.get(sequence)
         if job is not None:
             # The later copy's subject counts as well as the first one's; and now it is ours for longer.
@@ -75,19 +75,20 @@ class Holding:
     async def vouch(self, line: Line | None) -> None:
         """Tell that all that is held is still worked on; it is ours for longer if that has arrived."""
         now = monotonic()
-        jobs = list(self.jobs.values())
+        jobs = [job for job in self.jobs.values() if not job.is_parked]
         if not jobs or line is None:
             return
         if await self._acks.vouch(line, [job.reply for job in jobs], group.ACK_WAIT / 4):
             for job in jobs:
-                job.until = now + _SURELY_OURS * group.ACK_WAIT
+                job.until = now + SURELY_OURS * group.ACK_WAIT
 
     def _release(self, job: Job) -> bool:
         # Of two who settle a job, as one that ends and one that stops, the first has it.
         if self.jobs.get(job.message.sequence) is not job:
             return False
         del self.jobs[job.message.sequence]
-        self._pulling.done()
+        if not job.is_parked:
+            self._pulling.done()
         return True
 
     def _remember(self, sequence: int) -> None:

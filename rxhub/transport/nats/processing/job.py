@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
 from typing import Any
 
 from rxhub.errors import RxHubError
 from rxhub.event import Event
 from rxhub.transport.nats.pulling import Message
+from rxhub.transport.payload import read_stored
 
-__all__ = ["Expired", "Job", "TimedOut"]
+__all__ = ["Expired", "Job", "Missing", "TimedOut"]
 
 
 class Expired(RxHubError):
     """A job was not begun, since the server may have given it to somebody else by then."""
+
+
+class Missing(RxHubError):
+    """The stream does not hold a job's message any more: its age was up, or it was deleted."""
 
 
 class TimedOut(RxHubError, TimeoutError):
@@ -27,7 +33,9 @@ class Job:
         message: what came.
         reply: where it is acknowledged: of the latest copy that came.
         until: by the monotonic clock, how long nobody else gets it.
-        event: what the message holds; None as long as it was not read, or if it cannot be.
+        event: what the message holds; None as long as it was not read, or if it cannot be, or while it is parked.
+        keys: what it shares with the events that it has to wait for.
+        is_parked: whether its data is in the stream only.
         attempt: which attempt is due or under way; 1 is the first.
         is_noted: whether the group has a note of its attempts.
         run: how often it was handed to workers or taken from them again; a result of an earlier run is late.
@@ -43,6 +51,8 @@ class Job:
         "event",
         "is_begun",
         "is_noted",
+        "is_parked",
+        "keys",
         "message",
         "reply",
         "run",
@@ -56,6 +66,8 @@ class Job:
         self.reply = message.reply
         self.until = until
         self.event: Event | None = None
+        self.keys: tuple[Hashable, ...] = ()
+        self.is_parked = False
         self.attempt = 1
         self.is_noted = False
         self.run = 0
@@ -63,6 +75,18 @@ class Job:
         self.began = 0.0
         self.task: asyncio.Task[Any] | None = None
         self.waiter: asyncio.Future[BaseException | None] | None = None
+
+    def park(self) -> None:
+        """Drop what can be read from the stream again."""
+        self.is_parked = True
+        self.event = None
+        self.message.drop_data()
+
+    def unpark(self, data: bytes) -> None:
+        """Have the data again; raises what `read_stored` raises."""
+        self.is_parked = False
+        self.message.data = data
+        self.event = read_stored(data)
 
     @property
     def name(self) -> str:

@@ -10,7 +10,8 @@ however many events wait.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from rxhub.expression.values import found, path_of
@@ -57,6 +58,19 @@ class Lanes(Generic[T]):
         if behind:
             self._behind[item] = behind
         return not behind
+
+    def __contains__(self, item: T) -> bool:
+        """Whether an item has entered and not left."""
+        return item in self._keys
+
+    def may_run(self, item: T) -> bool:
+        """Whether an item is the first in all of its lanes."""
+        return item not in self._behind
+
+    def following(self, item: T, most: int) -> Iterator[T]:
+        """Who is next to run behind an item that may run: so many of each of its lanes."""
+        for key in self._keys.get(item, ()):
+            yield from islice(self._lanes[key], 1, most + 1)
 
     def leave(self, item: T) -> list[T]:
         """Leave all lanes, whether it ran or not; those who may run from now on, in order of entering."""

@@ -3,7 +3,7 @@
 Messages come as long as the consumer is there and on our terms. If it is gone, it is made again where the group was
 (`group`). If it is on other terms, made anew or replaced, the membership is over, and with it the processor: what it
 would handle is not what the group wants, and somebody else is in its place by now. That is seen at once when the server
-refuses what we ask for, and within a third of `ACK_WAIT` otherwise.
+refuses what we ask for, and within ten seconds otherwise.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Membership:
     async def keep_up(self) -> None:
         """Learn regularly how far the group has come, and whether it is still on our terms."""
         while True:
-            await asyncio.sleep(grouping.ACK_WAIT / 3)
+            await asyncio.sleep(grouping.ACK_WAIT * grouping.CHECK_SHARE)
             try:
                 await self._group.confirm()
             except (HubConnectionError, StreamError) as error:

@@ -26,6 +26,7 @@ class Plan(NamedTuple):
         retrying: how often this one tries.
         timeout: seconds for which a handler may run; None is for ever.
         concurrency: how many handlers may run at a time in this process.
+        max_waiting: how many events the group may have under way if it orders by key.
     """
 
     group: str
@@ -33,6 +34,7 @@ class Plan(NamedTuple):
     retrying: Retrying
     timeout: float | None
     concurrency: int
+    max_waiting: int
 
 
 def made(
@@ -46,6 +48,7 @@ def made(
     concurrency: int,
     key: str | None,
     once: bool,
+    max_waiting: int,
 ) -> Plan:
     """The plan of these arguments; see `hub.process`.
 
@@ -67,6 +70,7 @@ def made(
         raise ValueError(f"A key is a dotted path such as data.entities.entityId, but {key!r} was given.")
     _check_number("retries", retries, int, 0)
     _check_number("concurrency", concurrency, int, 1, _MOST_HANDLERS)
+    _check_number("max_waiting", max_waiting, int, 1)
     _check_number("backoff", backoff, (int, float), 0)
     if timeout is not None:
         _check_number("timeout", timeout, (int, float), 0)
@@ -84,6 +88,7 @@ def made(
         Retrying(retries, backoff),
         timeout,
         concurrency,
+        max_waiting,
     )
 
 

@@ -53,6 +53,8 @@ class Counts(NamedTuple):
         dead: events that are dead letters now.
         skipped: events that were not for the handler: the subscription or the target did not match them, or, with
             `once=True`, they had been handled before.
+        expired: events that were tried or waited for their turn, and that the stream has deleted since, by its age or
+            size limit or by hand. The log names each.
     """
 
     handled: int
@@ -60,6 +62,7 @@ class Counts(NamedTuple):
     retried: int
     dead: int
     skipped: int
+    expired: int = 0
 
 
 class Processing:

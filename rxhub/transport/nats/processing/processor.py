@@ -13,7 +13,8 @@ same, since we were cut off, is not begun any more. What comes again while it is
 
 Order: `sequential` groups have one message under way in the consumer itself, whichever process has it. Where there is a
 key, jobs wait in `lanes`, a failing one keeps its place until its last attempt, and the server sends all messages to
-one process, which begins with the eldest (`gathering`).
+one process, which begins with the eldest (`gathering`). Where all that is held waits for others, the newest are parked,
+so that events of other keys can come (`parking`).
 
 How many messages are held ahead follows from how long the handler takes: a tenth of a second's worth. So a process does
 not wait for the network, and none has much to do while others have nothing.
@@ -25,10 +26,11 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-from rxhub.errors import EventError, GroupError, HubClosed, ProtocolError
+from rxhub.errors import EventError, GroupError, HubClosed, HubConnectionError, ProtocolError, StreamError
 from rxhub.event import Event
 from rxhub.supervise import report, supervise
 from rxhub.transport.nats.link import Link
@@ -38,11 +40,12 @@ from rxhub.transport.nats.processing.care import Care
 from rxhub.transport.nats.processing.gathering import Gathering
 from rxhub.transport.nats.processing.group import Group, Since
 from rxhub.transport.nats.processing.holding import Holding
-from rxhub.transport.nats.processing.job import Expired, Job, TimedOut
+from rxhub.transport.nats.processing.job import Expired, Job, Missing, TimedOut
 from rxhub.transport.nats.processing.lanes import Lanes, key_of
 from rxhub.transport.nats.processing.ledger import Attempts, Handled
 from rxhub.transport.nats.processing.letting_go import let_go
 from rxhub.transport.nats.processing.membership import Membership
+from rxhub.transport.nats.processing.parking import Parking
 from rxhub.transport.nats.processing.plan import Plan
 from rxhub.transport.nats.processing.reporting import Failure, Reporter
 from rxhub.transport.nats.processing.selecting import Selection
@@ -60,6 +63,10 @@ _SWAY = 0.2
 # Seconds after which what was settled by a mistake of ours is tried again.
 _AFTER_MISTAKE = 5.0
 _LAST_WORDS = 1.0
+# Between two looks whether all that is held waits for others.
+_ROOM_LOOK = 0.05
+# Parked jobs whose data is read before their turn, of each lane.
+_READ_AHEAD = 32
 
 logger = logging.getLogger("rxhub")
 
@@ -96,7 +103,7 @@ class Processor:
         self._plan = plan
         self._tell = tell
         self._ended = ended
-        self._group = Group(link, subjects, plan.group, terms)
+        self._group = Group(link, subjects, plan.group, terms, plan.max_waiting)
         self._selection = Selection(plan, subjects, self._group, self._pass_over)
         self._by_key = terms.key is not None
         self._values = key_of(terms.key or "")
@@ -114,7 +121,8 @@ class Processor:
             is_drained=True,
         )
         self._holding = Holding(self._pulling, self._acks)
-        self._gathering = Gathering(self._group, self._holding.jobs, self._begin)
+        self._parking = Parking(link, subjects.stream, self._pulling, self._acks)
+        self._gathering = Gathering(self._group, self._holding.jobs, self._enter)
         self._membership = Membership(link, self._group, self._pulling, self._holding, self._gathering.lose, self.end)
         self._returns = Returns(self._loop, self._take_back, self._is_more_to_come)
         self._workers = workers(self._returns.put)
@@ -159,6 +167,8 @@ class Processor:
             supervise(self._look_after, f"in-progress acknowledgements of {plan.group}", restart=True),
             supervise(self._membership.keep_up, f"membership in {plan.group}", restart=True),
         ]
+        if self._by_key:
+            self._routines.append(supervise(self._make_room, f"parking of {plan.group}", restart=True))
         if plan.timeout is not None:
             timeout = plan.timeout
             self._routines.append(supervise(lambda: self._watch(timeout), f"timeouts of {plan.group}", restart=True))
@@ -173,23 +183,38 @@ class Processor:
             return
         if self._stopping is not None:
             self.settle(job, NAK)
-        elif not self._by_key or not self._gathering.takes(job):
-            self._begin(job)
+        elif self._read(job):
+            if self._by_key and self._gathering.takes(job):
+                self._parking.wait(job)
+            else:
+                self._enter(job)
 
-    def _begin(self, job: Job) -> None:
+    def _read(self, job: Job) -> bool:
+        """Whether a job is for the handler; others are settled."""
         message = job.message
         try:
             job.event = event = read_stored(message.data)
-            if not self._selection.takes(message, event):
-                if self._selection.pass_over(job):
-                    self._spawn(self._confirm, restart=True)
-            elif self._lanes.enter(job, self._keys(event)):
-                self._go_on(job)
+            if self._selection.takes(message, event):
+                job.keys = tuple(dict.fromkeys(self._keys(event)))
+                return True
+            if self._selection.pass_over(job):
+                self._spawn(self._confirm, restart=True)
         except (ProtocolError, EventError) as error:
             unreadable = error
             self._care_for(job, lambda care: care.bury(job, unreadable))
         except Exception as error:
-            # Here, for whoever begins several: what goes wrong with one concerns no other.
+            self._blunder(job, error)
+        return False
+
+    def _enter(self, job: Job) -> None:
+        """Run it, or have it wait for those that entered before."""
+        try:
+            if self._lanes.enter(job, job.keys):
+                self._go_on(job)
+            elif self._by_key:
+                self._parking.wait(job)
+        except Exception as error:
+            # Here, for whoever enters several: what goes wrong with one concerns no other.
             self._blunder(job, error)
 
     def _keys(self, event: Event) -> list[Hashable]:
@@ -204,10 +229,30 @@ class Processor:
     def _go_on(self, job: Job) -> None:
         if self._stopping is not None:
             return  # it will be handed back
+        if self._by_key:
+            if job.is_parked:
+                self._care_for(job, lambda care: care.recall(job))
+                return
+            self._parking.leave(job)
+            self._read_ahead(job)
         if job.message.delivered == 1 and not self._is_once:
             self._hand_over(job)
         else:
             self._care_for(job, lambda care: care.begin(job))
+
+    def _read_ahead(self, job: Job) -> None:
+        """Have the data of those that follow a job, if it is not in memory."""
+        parked = [each for each in self._lanes.following(job, _READ_AHEAD) if each.is_parked]
+        if parked and next(self._lanes.following(job, 1)).is_parked:
+            for each in parked:
+                self._spawn(lambda each=each: self._fetch(each))
+
+    async def _fetch(self, job: Job) -> None:
+        # What cannot be read now is asked for again when its turn comes.
+        with suppress(HubConnectionError, StreamError, Missing, Expired):
+            await self._parking.fetch(job)
+            if job in self._lanes and not self._lanes.may_run(job):
+                self._parking.wait(job)
 
     def _hand_over(self, job: Job) -> None:
         job.run += 1
@@ -256,6 +301,21 @@ class Processor:
         finally:
             job.waiter = None
 
+    def rest(self, job: Job) -> None:
+        """Let a job's data be dropped from memory until `resume`."""
+        self._parking.wait(job)
+
+    async def resume(self, job: Job) -> None:
+        """Have a job's data in memory, as it was stored."""
+        await self._parking.fetch(job)
+        self._parking.leave(job)
+        # Whatever the handler has done to it.
+        job.event = read_stored(job.message.data)
+
+    def go_on(self, job: Job) -> None:
+        """Run a job whose turn has come."""
+        self._go_on(job)
+
     def settle(self, job: Job, verb: bytes) -> None:
         """Be done with a job."""
         self._holding.settle(job, verb)
@@ -283,6 +343,10 @@ class Processor:
             self._holding.drop(job)
             self._release(job)
             self._gathering.lose()
+        except Missing as error:
+            logger.error("%s: an event was not handled, and is lost: %s", self._plan.group, error)
+            self.counts["expired"] += 1
+            self.settle(job, ACK)
         except Exception as error:
             self._blunder(job, error)
         finally:
@@ -308,6 +372,7 @@ class Processor:
 
     def _release(self, job: Job) -> None:
         job.run += 1
+        self._parking.leave(job)
         for freed in self._lanes.leave(job):
             self._go_on(freed)
 
@@ -328,14 +393,22 @@ class Processor:
         # At once after an internal error, which may have come in place of the last acknowledgement.
         vouched = float("-inf")
         while True:
-            period = grouping.ACK_WAIT / 3
+            period = grouping.ACK_WAIT * grouping.IN_PROGRESS_SHARE
             await asyncio.sleep(min(_TICK, period))
             if not self._workers.is_alive:
                 self.end(HubClosed(f"The loop that handled the events of {self._plan.group} has ended."))
                 return
             if monotonic() - vouched >= period - _TICK / 2:
                 vouched = monotonic()
+                self._parking.renew()
                 await self._holding.vouch(self._link.line)
+
+    async def _make_room(self) -> None:
+        """Park jobs where nothing can come since all that is held waits for others."""
+        while True:
+            await asyncio.sleep(_ROOM_LOOK)
+            if self._pulling.is_full and self._in_hand < self._plan.concurrency and self._stopping is None:
+                self._parking.make_room()
 
     async def _watch(self, timeout: float) -> None:
         """Give up handlers that do not end."""

@@ -83,7 +83,7 @@ def test_what_may_change_with_a_version_of_rxhub_is_changed_without_asking(hub: 
     hub.process("topic=a", print, group="g").stop()
     write(hub, config(hub, "g") | {"ack_wait": 5_000_000_000, "max_ack_pending": 7}, "update")
     hub.process("topic=a", print, group="g").stop()
-    assert (config(hub, "g")["ack_wait"], config(hub, "g")["max_ack_pending"]) == (30_000_000_000, 20_000)
+    assert (config(hub, "g")["ack_wait"], config(hub, "g")["max_ack_pending"]) == (45_000_000_000, -1)
 
 
 def test_a_consumer_of_another_program_is_left_alone(hub: EventHub) -> None:
