@@ -234,12 +234,13 @@ class Connection:
 
     def changed(self, state: ConnectionState) -> None:
         """Note a new state."""
+        was_connected = bool(self.state)
         # A line may still be hanging up when its hub is closed for good.
         if self.state.phase is not Phase.CLOSED:
             change = self._note(state)
             if self.changes.observers:
                 self._inbox.call_soon(Action(lambda: self.changes.on_next(change)))
-        if self.remote and state:
+        if self.remote and state and not was_connected:
             # One greeting is enough, however often the line broke before anybody has looked.
             self._inbox.withdraw_own()
             self._inbox.put_own(Event(CONNECTED, source=dict(self._identity)))

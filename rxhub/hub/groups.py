@@ -113,8 +113,8 @@ class Groups(Parts):
             max_waiting: with `key`, how many events may be under way in the group, those that wait behind others of
                 their key included. At this limit the group gets no further events. Each costs the process that works
                 about 1 KB. Without a key there is no limit.
-            since: where a group begins that is not there yet: an aware datetime, a timedelta (so long ago by the server's clock), a
-                of the stream, or "first". None is now.
+            since: where a group begins that is not there yet: an aware datetime, a timedelta (so long ago by the
+                server's clock), a sequence of the stream, or "first". None is now.
             replace: give a group that is there this subscription, order and `once`. Its processes on the old ones
                 end as soon as they pass over an event.
 
@@ -187,3 +187,7 @@ class Groups(Parts):
     def _has_ended(self, processing: Processing) -> None:
         # That it refers to this method keeps the hub as long as it handles events.
         self._processings.discard(processing)
+        if processing.error is not None:
+            self._failure = processing.error
+            if self._on_failure is not None:
+                self._on_failure()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Generator
 from concurrent.futures import Future
-from contextlib import suppress
-from threading import RLock
+from contextlib import contextmanager, suppress
+from threading import Lock, RLock, Thread
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -19,6 +20,7 @@ from rxhub.handling import PATIENCE, Invoke
 from rxhub.hub.parts import Parts
 from rxhub.pending import ignore_error
 from rxhub.pipeline import Pipeline
+from rxhub.shutdown import GRACE, on_shutdown_signal
 from rxhub.supervise import supervise
 from rxhub.transport.loop import in_its_thread
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from rxhub.transport.nats.processing.processing import Processing
 
 __all__ = ["Life"]
+
+# Seconds between two looks whether the context that handles the hub has ended.
+_LOOK = 0.2
 
 logger = logging.getLogger("rxhub")
 
@@ -84,6 +89,59 @@ class Life(Parts):
         """
         await self._handling.run()
 
+    def serve_forever(self, *, grace: float = GRACE) -> None:
+        """Handle events and work in groups until SIGTERM, SIGINT or `close()`, then shut down gracefully.
+
+        Events are handled in this thread as by `wait()`, unless another context handles the hub. After a signal, the
+        processings of `process` take no further events, handlers that run have `grace` seconds to finish, all that is
+        not finished is handed back, and the hub is closed. A second signal ends the program at once. Handlers of these
+        signals that the program has installed itself are called too, and are back when this returns. In other threads
+        than the main one there are no signals, and `close()` ends it.
+
+        Args:
+            grace: seconds that running handlers of `process` have after a signal.
+
+        Raises:
+            HubClosed: if the hub was closed before.
+            GroupError: if a processing ended since its group was given other terms. The others are stopped before.
+        """
+        with self._until_failure(grace) as failing, on_shutdown_signal(lambda: self._shut_down(grace)):
+            while self._inbox.open:
+                if self.handled:
+                    self._closing.wait(_LOOK)
+                else:
+                    with suppress(AlreadyHandled, HubClosed):
+                        self._handling.wait(None)
+        if failing.is_alive():
+            failing.join()
+        self._raise_failure()
+
+    async def aserve_forever(self, *, grace: float = GRACE) -> None:
+        """As `serve_forever`, on the running loop: events are handled as by `run()`.
+
+        Args:
+            grace: seconds that running handlers of `process` have after a signal.
+
+        Raises:
+            HubClosed: if the hub was closed before.
+            GroupError: if a processing ended since its group was given other terms. The others are stopped before.
+        """
+        with (
+            self._until_failure(grace) as failing,
+            on_shutdown_signal(lambda: self._shut_down(grace), waits=False) as watch,
+        ):
+            while self._inbox.open:
+                if self.handled:
+                    await asyncio.sleep(_LOOK)
+                else:
+                    with suppress(AlreadyHandled, HubClosed):
+                        await self._handling.run()
+            if watch is not None and watch.is_asked:
+                await asyncio.wrap_future(watch.finished)
+        if failing.is_alive():
+            await asyncio.to_thread(failing.join)
+        self._raise_failure()
+
     @property
     def handled(self) -> bool:
         """Whether a context handles the hub."""
@@ -100,6 +158,38 @@ class Life(Parts):
         return self._inbox.dropped
 
     # The end
+
+    def _shut_down(self, grace: float) -> None:
+        # First: their handlers may publish, and wait for replies, as long as the hub is open.
+        if self._processings:
+            from rxhub.transport.nats.processing.processing import stop_all
+
+            stop_all(grace)
+        self.close()
+
+    @contextmanager
+    def _until_failure(self, grace: float) -> Generator[Thread]:
+        """Shut down when a processing ends by an error; gives what does so."""
+        self._publisher.check_open()
+        failing = Thread(target=self._shut_down, args=(grace,), name="rxhub-shutdown", daemon=True)
+        starting = Lock()
+
+        def shut_down() -> None:
+            # Several may fail at once, or one before we look.
+            if starting.acquire(blocking=False):
+                failing.start()
+
+        self._on_failure = shut_down
+        try:
+            if self._failure is not None:
+                shut_down()
+            yield failing
+        finally:
+            self._on_failure = None
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def close(self, timeout: float = PATIENCE) -> None:
         """End the hub: take nothing new, end the event under way, flush, disconnect, complete the observables.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -44,3 +45,6 @@ class Parts:
     _plugins: Plugins | None
     _bridges: dict[tuple[int, str], SignalBridge]
     _processings: set[Processing]
+    # What ended a processing against our will, and what is done then.
+    _failure: Exception | None = None
+    _on_failure: Callable[[], object] | None = None

@@ -54,6 +54,7 @@ class Life:
         self._transport = transport
         self._sink = sink
         self._live: Ordered | None = None
+        self._is_up = False
         # What the hub has not been given yet, with its sequence.
         self._waiting: deque[tuple[int, Event]] = deque()
         self._lingering: asyncio.TimerHandle | None = None
@@ -62,7 +63,7 @@ class Life:
     @property
     def is_settled(self) -> bool:
         """Whether what is stored from now on comes to all who want it."""
-        return self._live is not None and self._live.is_settled
+        return self._live is not None and self._live.is_settled and self._live.is_read
 
     def begin(self) -> None:
         self._starting = supervise(self._start, "connecting to NATS", loop=self.loop, failed=self._failed)
@@ -123,19 +124,27 @@ class Life:
         stream = transport.subjects.stream
         wanted = configuration(stream, replicas=link.replicas)
         info = await ensured(link, wanted)
-        self._live = live = Ordered(stream, self._take, transport.filters.adopt, start=transport.place)
+        self._live = live = Ordered(
+            stream, self._take, transport.filters.adopt, start=transport.place, troubled=self._troubled
+        )
         link.attach(Upkeep(wanted))
         link.attach(live)
         await self._settled(live)
         link.attach(Publishing(transport.outbox, horizon(info["config"]), live, info["config"]["name"]))
         transport.playbacks.resume(link)
         transport.place = None
-        self._sink.changed(ConnectionState(Phase.CONNECTED))
+        self._is_up = True
+        self._troubled(live.trouble)
 
     async def _settled(self, live: Ordered) -> None:
         """Wait until the stream is read; who connects waits for it, and so not longer than the first line lasts."""
         line = await self.link.ready()
-        settling = supervise(live.settled, "waiting for the stream")
+
+        async def settled() -> None:
+            await live.settled()
+            await live.begun()
+
+        settling = supervise(settled, "waiting for the stream")
         try:
             await asyncio.wait([settling, line.gone], timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             if not settling.done() or self.link.line is None:
@@ -148,12 +157,19 @@ class Life:
         # Of the first connection, and of the last, others tell.
         if self._starting is None or not self._starting.done() or self.link.is_closed:
             return
+        self._is_up = connected
         if connected:
-            self._sink.changed(ConnectionState(Phase.CONNECTED))
+            self._troubled("" if self._live is None else self._live.trouble)
         elif attempts:
             self._sink.changed(ConnectionState(Phase.CONNECTING, reason, attempts))
         else:
             self._sink.changed(ConnectionState(Phase.DISCONNECTED, reason))
+
+    def _troubled(self, reason: str) -> None:
+        """Tell whether a hub that is connected gets what it has subscribed to."""
+        if self._is_up:
+            told = f"its subscribers get no events at present: {reason}" if reason else ""
+            self._sink.changed(ConnectionState(Phase.CONNECTED, told))
 
     def _linger_no_more(self) -> None:
         self._lingering = None

@@ -37,6 +37,7 @@ from typing import NamedTuple
 
 import nats.errors
 
+from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.consumer import consumer
@@ -94,9 +95,11 @@ class Ordered:
             from now on.
         ahead: how many messages may be under way.
         rewound: called with a sequence if those behind it belong to other messages now than before.
+        troubled: called with the reason when what is wanted cannot be read, and with "" when it can be again.
 
     Attributes:
         position: the sequence of the last message that was taken; everything before it that matches was taken too.
+        trouble: why what is wanted cannot be read at present; empty if it can.
         promised: the filters by which comes whatever is stored from now on; None before the first are in force.
     """
 
@@ -109,7 +112,12 @@ class Ordered:
         start: int | Place | datetime | None = None,
         ahead: int = 512,
         rewound: Callable[[int], object] | None = None,
+        troubled: Callable[[str], object] | None = None,
     ) -> None:
+        self.trouble = ""
+        self._troubled = troubled
+        # The filters of the present consumer.
+        self._read_by: list[str] | None = None
         self.position: int | None = None
         self.promised: Sequence[str] | None = None
         self._made = ""
@@ -150,6 +158,7 @@ class Ordered:
         self._changed = asyncio.Event()
         self._told = asyncio.Event()
         self._fresh = asyncio.Event()
+        self._begun = asyncio.Event()
 
     @property
     def place(self) -> Place | None:
@@ -184,6 +193,12 @@ class Ordered:
         """Whether what is stored from now on comes by the present filters."""
         return self._settled >= self._changes and self.promised is not None and self._has_looked
 
+    @property
+    def is_read(self) -> bool:
+        """Whether there is a consumer for the present filters; nothing tells of one that is lost at this moment."""
+        subjects = self._subjects
+        return subjects is not None and (not subjects or self._read_by is subjects)
+
     async def settled(self) -> None:
         """Wait until all changes that were asked for hold for whatever is stored from then on."""
         wanted = self._changes
@@ -191,11 +206,17 @@ class Ordered:
             self._told.clear()
             await self._told.wait()
 
+    async def begun(self) -> None:
+        """Wait until there is a consumer for the present filters, or it is known why there is none."""
+        while not (self.is_read or self.trouble):
+            self._begun.clear()
+            await self._begun.wait()
+
     async def run(self, line: Line) -> None:
         """Read until cancelled."""
         self._loop = asyncio.get_running_loop()
         if line is not self._line:
-            self._line, self._has_looked = line, False
+            self._line, self._has_looked, self._read_by = line, False, None
         await self._look(line)
         self._has_looked = True
         await self._delete(line)
@@ -298,6 +319,7 @@ class Ordered:
             self._fresh.clear()
             self._limit = None
             if not self._subjects:
+                self._note_trouble("")
                 await self._fresh.wait()
             elif not await self._read(line, self._subjects):
                 if self._last_turn:
@@ -319,6 +341,8 @@ class Ordered:
             if len(self._consumers) > _MOST_CONSUMERS:
                 del self._consumers[next(iter(self._consumers))]
             await consumer(line, self._stream, subjects, self._since if self.position is None else self.position, name)
+            self._read_by = subjects
+            self._note_trouble("")
             self._consumers[name] = True
             for other in before:
                 # What was said before that was heard before it.
@@ -335,11 +359,22 @@ class Ordered:
         except ConsumerGone as error:
             logger.info("The stream %s is read by another consumer: %s", self._stream, error)
             return False
+        except (HubConnectionError, StreamError) as error:
+            self._read_by = None
+            self._note_trouble(str(error))
+            raise
         finally:
             self._pulling = None
             await cancelled(*tasks)
             await self._delete(line)
         return True
+
+    def _note_trouble(self, reason: str) -> None:
+        self._begun.set()
+        if reason != self.trouble:
+            self.trouble = reason
+            if self._troubled is not None:
+                self._troubled(reason)
 
     async def _delete(self, line: Line) -> None:
         """Delete the consumers; they would be forgotten by themselves, a minute later."""

@@ -34,6 +34,8 @@ _NO_ROOM = 30.0
 _LONGEST_PAUSE = 5.0
 _ENDED = "its process ended, or was cut off, before it was known what came of it"
 
+_STOPPED = "its process was stopped before it was known what came of it"
+
 T = TypeVar("T")
 
 logger = logging.getLogger("rxhub")
@@ -134,7 +136,7 @@ class Care:
             await self.end(job, await self._run(job))
             return
         tried = await self._surely(job, lambda: self._attempts.get(message))
-        job.attempt, job.is_noted = tried.attempts + 1, tried.attempts > 0
+        job.attempt, job.is_noted = tried.attempts + 1, tried.delivered > 0 or tried.attempts > 0
         if self._retrying.is_last(tried.attempts):
             job.attempt = tried.attempts
             await self.bury(job, NeverEnded(f"It was tried {tried.attempts} times: {tried.reason or _ENDED}."))
@@ -246,6 +248,13 @@ class Care:
             await self._attempts.put(job.message, Tried(job.attempt, job.message.delivered, reason))
         except (HubConnectionError, StreamError) as failure:
             logger.warning("%s: an attempt at %s could not be noted: %s", self._group, job.name, failure)
+
+    async def interrupted(self, job: Job) -> None:
+        """Note that the attempt under way ends with this process, and does not count."""
+        try:
+            await self._attempts.put(job.message, Tried(job.attempt - 1, job.message.delivered, _STOPPED))
+        except (HubConnectionError, StreamError) as failure:
+            logger.debug("%s: the interruption of %s could not be noted: %s", self._group, job.name, failure)
 
     async def _forget(self, job: Job) -> None:
         if job.is_noted:

@@ -11,11 +11,15 @@ from rxhub.event import Event
 from rxhub.transport.nats.pulling import Message
 from rxhub.transport.payload import read_stored
 
-__all__ = ["Expired", "Job", "Missing", "TimedOut"]
+__all__ = ["Expired", "Interrupted", "Job", "Missing", "TimedOut"]
 
 
 class Expired(RxHubError):
     """A job was not begun, since the server may have given it to somebody else by then."""
+
+
+class Interrupted(RxHubError):
+    """A handler was cancelled since its process stops, or its loop ends; whatever it made of that is no failure."""
 
 
 class Missing(RxHubError):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from threading import Event as Flag
+from time import monotonic
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from weakref import WeakSet
 
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.owned import OwnedSubject
 from rxhub.pending import ignore_error, returns_awaitable
+from rxhub.shutdown import GRACE, on_shutdown_signal
 from rxhub.subject import Subject
 from rxhub.text.printable import printable
 from rxhub.transport.loop import background, in_its_thread
@@ -29,7 +33,7 @@ from rxhub.transport.nats.processing.threads import Threads
 from rxhub.transport.nats.processing.workers import Ended, Workers
 from rxhub.transport.nats.subjects import Subjects
 
-__all__ = ["PATIENCE", "Counts", "Processing"]
+__all__ = ["PATIENCE", "Counts", "Processing", "stop_all"]
 
 PATIENCE = 5.0
 """Seconds for which stopping waits for the handlers that run."""
@@ -39,6 +43,9 @@ _FAREWELL = 10.0
 
 # In which processings' handlers this runs.
 _inside: ContextVar[Processing | None] = ContextVar("rxhub_processing", default=None)
+
+# All that run in this process: a signal that ends the process ends all of them.
+_running: WeakSet[Processing] = WeakSet()
 
 logger = logging.getLogger("rxhub")
 
@@ -90,6 +97,7 @@ class Processing:
         self._over = Flag()
         self._error: Exception | None = None
         self._parted: Callable[[Processing], object] = _nobody
+        self._waiters: list[Callable[[Processing], object]] = []
 
     def __repr__(self) -> str:
         state = (
@@ -144,6 +152,11 @@ class Processing:
         return self._processor is not None and not self._over.is_set()
 
     @property
+    def error(self) -> Exception | None:
+        """What ended it, if that was an error."""
+        return self._error
+
+    @property
     def counts(self) -> Counts:
         """What has become of events in this process so far."""
         told = self._told()
@@ -189,23 +202,58 @@ class Processing:
             ignore_error(waiting)
             await asyncio.wait([waiting], timeout=timeout + _FAREWELL)
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended, by `stop()` or by an error.
+    def wait(self, timeout: float | None = None, *, grace: float = GRACE) -> bool:
+        """Wait until it has ended, by `stop()`, by an error, or by SIGTERM or SIGINT.
+
+        After a signal, no process of groups in this program takes further events. Handlers that run have `grace`
+        seconds to finish; then coroutines are cancelled. All that is not finished is handed back, and the attempt does
+        not count. A second signal ends the program at once. This holds in the main thread, which alone may handle
+        signals; handlers that the program has installed itself are called too, and are back when this returns.
+
+        `await processing` is the same on a running loop.
 
         Args:
             timeout: seconds; None is as long as it takes.
+            grace: seconds that running handlers have after a signal.
 
         Returns:
-            Whether it has.
+            Whether it has ended.
 
         Raises:
             GroupError: if it ended since the group was given other terms.
             HubClosed: if it ended since the loop of its handlers did.
         """
-        is_over = self._over.wait(timeout)
+        with on_shutdown_signal(lambda: stop_all(grace)):
+            # After a signal, leaving the block waits for the end, whatever the timeout.
+            self._over.wait(timeout)
+        return self._outcome()
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        return self._ended().__await__()
+
+    async def _ended(self) -> bool:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell(_: Processing) -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(ended.set)
+
+        self._waiters.append(tell)
+        try:
+            # The loop goes on meanwhile: handlers may run on it.
+            with on_shutdown_signal(lambda: stop_all(GRACE), waits=False) as watch:
+                if not self._over.is_set():
+                    await ended.wait()
+                if watch is not None and watch.is_asked:
+                    await asyncio.wrap_future(watch.finished)
+        finally:
+            self._waiters.remove(tell)
+        return self._outcome()
+
+    def _outcome(self) -> bool:
         if self._error is not None:
             raise self._error
-        return is_over
+        return self._over.is_set()
 
     def __enter__(self) -> Self:
         return self
@@ -241,6 +289,7 @@ class Processing:
             await link.close()
             raise
         self._processor = processor
+        _running.add(self)
 
     def _is_here(self) -> bool:
         """Whether waiting for the handlers here would be in their way."""
@@ -261,11 +310,26 @@ class Processing:
         if self.failures.observers:
             workers.tell(self.failures.on_completed)
         self._over.set()
+        for tell in list(self._waiters):
+            tell(self)
         self._parted(self)
 
     def _told(self) -> dict[str, int]:
         counts: dict[str, int] = {} if self._processor is None else dict(self._processor.counts)
         return {name: counts.get(name, 0) for name in Counts._fields}
+
+
+def stop_all(grace: float) -> None:
+    """Stop all processings of this process at the same time, and wait until they have ended.
+
+    Args:
+        grace: seconds that running handlers have to finish.
+    """
+    deadline = monotonic() + grace + _FAREWELL
+    for ended in [each.begin_to_stop(grace) for each in list(_running)]:
+        if ended is not None:
+            with suppress(TimeoutError):
+                ended.result(max(0.0, deadline - monotonic()))
 
 
 def _nobody(_: Processing) -> None:

@@ -30,7 +30,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-from rxhub.errors import EventError, GroupError, HubClosed, HubConnectionError, ProtocolError, StreamError
+from rxhub.errors import EventError, GroupError, HubClosed, HubConnectionError, ProtocolError, StreamError, told
 from rxhub.event import Event
 from rxhub.supervise import report, supervise
 from rxhub.transport.nats.link import Link
@@ -40,7 +40,7 @@ from rxhub.transport.nats.processing.care import Care
 from rxhub.transport.nats.processing.gathering import Gathering
 from rxhub.transport.nats.processing.group import Group, Since
 from rxhub.transport.nats.processing.holding import Holding
-from rxhub.transport.nats.processing.job import Expired, Job, Missing, TimedOut
+from rxhub.transport.nats.processing.job import Expired, Interrupted, Job, Missing, TimedOut
 from rxhub.transport.nats.processing.lanes import Lanes, key_of
 from rxhub.transport.nats.processing.ledger import Attempts, Handled
 from rxhub.transport.nats.processing.letting_go import let_go
@@ -131,6 +131,7 @@ class Processor:
         self._in_hand = 0
         self._mean = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._interruptions: set[asyncio.Task[None]] = set()
         self._routines: list[asyncio.Task[Any]] = []
         self._stopping: asyncio.Task[None] | None = None
 
@@ -270,9 +271,8 @@ class Processor:
             if error is None or not isinstance(error, Expired):
                 took += seconds
                 count += 1
-            if self._stopping is not None and isinstance(error, asyncio.CancelledError):
-                # By us: that is no failure of the handler.
-                job.is_begun = False
+            if error is not None and self._is_interruption(error):
+                self._interrupted(job, error)
             elif (waiter := job.waiter) is not None:
                 if not waiter.done():
                     waiter.set_result(error)
@@ -286,6 +286,41 @@ class Processor:
             concurrency = self._plan.concurrency
             ahead = concurrency + int(concurrency * _AHEAD / max(self._mean, 1e-6))
             self._pulling.ahead = min(ahead, max(concurrency, self._group.ahead))
+
+    def _is_interruption(self, error: BaseException) -> bool:
+        """Whether a handler may have ended by an error since we stop.
+
+        It was cancelled, or a program that it runs got the signal that we got too. `Expired` tells that it did not run.
+        """
+        return isinstance(error, Interrupted) or (self._stopping is not None and not isinstance(error, Expired))
+
+    def _interrupted(self, job: Job, error: BaseException) -> None:
+        """Hand back a job whose attempt does not count."""
+        if not isinstance(error, Interrupted):
+            logger.warning(
+                "%s: %s failed while the process stops; the attempt does not count, and the event is handed back: %s",
+                self._plan.group,
+                job.name,
+                told(error) or type(error).__name__,
+                exc_info=error,
+            )
+        if job.task is not None:
+            job.task.cancel()
+        self._interruptions.add(self._spawn(lambda: self._hand_back(job)))
+
+    async def _hand_back(self, job: Job) -> None:
+        try:
+            await self._uncount(job)
+        finally:
+            job.is_begun = False
+            self._holding.settle(job, NAK)
+
+    async def _uncount(self, job: Job) -> None:
+        """Note that an attempt was interrupted, so that it does not count."""
+        assert self._care is not None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await self._care.interrupted(job)
 
     def _is_more_to_come(self) -> bool:
         return self._in_hand > 0 and not len(self._lanes)
@@ -459,6 +494,10 @@ class Processor:
             left = await let_go(self._workers, self._holding, deadline, self._by_key)
             if left:
                 logger.warning("%s: %d handlers still run, whose events come again.", self._plan.group, left)
+                running = [job for job in self._holding.jobs.values() if job.is_begun]
+                await asyncio.gather(*map(self._uncount, running))
+            if self._interruptions:
+                await asyncio.wait(self._interruptions)
             await self._acks.flush(self._link.line, _LAST_WORDS)
             await self._membership.resign()
         finally:

@@ -15,7 +15,7 @@ from typing import cast
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.pending import is_pending
-from rxhub.transport.nats.processing.job import Expired, Job, TimedOut
+from rxhub.transport.nats.processing.job import Expired, Interrupted, Job, TimedOut
 from rxhub.transport.nats.processing.reporting import report_errand
 from rxhub.transport.nats.processing.workers import Ended, Errand, Returned
 
@@ -61,6 +61,7 @@ class Tasks:
         # Sleeps while handlers run, and is cancelled by nobody but a loop that ends, which cancels all its tasks.
         self._lookout: asyncio.Task[object] | None = None
         self._is_rung = False
+        self._is_cancelled = False
         self._is_over = False
 
     def start(self) -> None:
@@ -109,6 +110,7 @@ class Tasks:
 
     def cancel(self) -> None:
         def cancel() -> None:
+            self._is_cancelled = True
             for task in list(self._running.values()):
                 task.cancel()
 
@@ -159,10 +161,15 @@ class Tasks:
         if self._running.get(job) is task:
             del self._running[job]
         error = asyncio.CancelledError() if task.cancelled() else task.result()
-        self._ended(Returned(job, run, error, monotonic() - began))
         lookout = self._lookout
         # What an ending loop is given now, it would leave behind half done.
         self._is_over = self._is_over or (lookout is not None and lookout.cancelling() > 0)
+        if task.cancelling() and (self._is_cancelled or self._is_over):
+            # By us, or with the loop. Not by its timeout, which takes its cancellation back.
+            interrupted = Interrupted(f"The handler was cancelled, and ended with {error!r}.")
+            interrupted.__cause__ = error
+            error = interrupted
+        self._ended(Returned(job, run, error, monotonic() - began))
         self._begin()
         if lookout is not None and not self._running:
             lookout.cancel()

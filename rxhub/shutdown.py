@@ -1,0 +1,152 @@
+"""Graceful shutdown: SIGTERM and SIGINT have work finished instead of ending the process at once.
+
+Theory of operation. Python runs signal handlers in the main thread, between two steps of whatever that does, so a
+handler must take no lock. Ours only puts the signal into a `SimpleQueue`, which is reentrant; a thread that waits there
+does the rest while the main thread goes on. The handlers are installed when the first block is entered and put back
+when the last one is left, so blocks may be nested, one after the other or concurrent on an asyncio loop.
+
+The first signal calls every block's `stop`, and the handler that the program had installed itself. The second one puts
+the former handlers back and raises the signal again: it does what it would have done without us.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from queue import SimpleQueue
+from threading import Thread, current_thread, main_thread
+from types import FrameType
+from typing import Any
+
+__all__ = ["GRACE", "Watch", "on_shutdown_signal"]
+
+GRACE = 25.0
+"""Seconds for running work to finish after a signal. Service managers kill a program 30 to 90 seconds after SIGTERM."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+_watched: list[Watch] = []
+_former: dict[int, Any] = {}
+_received: list[int] = []
+
+logger = logging.getLogger("rxhub")
+
+
+class Watch:
+    """A block, and the thread that waits for a signal on its behalf.
+
+    Attributes:
+        signals: what has come; None ends the thread.
+        is_asked: whether a signal has come.
+        finished: done when `stop` has returned, or will not be called any more.
+    """
+
+    def __init__(self, stop: Callable[[], object]) -> None:
+        self.signals: SimpleQueue[int | None] = SimpleQueue()
+        self.is_asked = False
+        self.finished: Future[None] = Future()
+        self._stop = stop
+        self._thread = Thread(target=self._serve, name="rxhub-shutdown", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        number = self.signals.get()
+        if number is not None:
+            self._shut_down(number)
+        self.finished.set_result(None)
+
+    def _shut_down(self, number: int) -> None:
+        logger.info("%s: finishing what runs. A second one ends the process at once.", signal.Signals(number).name)
+        try:
+            self._stop()
+        except BaseException as error:
+            logger.error("The shutdown after %s failed: %s", signal.Signals(number).name, error, exc_info=error)
+
+
+@contextmanager
+def on_shutdown_signal(stop: Callable[[], object], *, waits: bool = True) -> Generator[Watch | None]:
+    """Have SIGTERM and SIGINT call `stop`, in a thread of its own, while the block runs.
+
+    Signals that the program ignores stay ignored.
+    In other threads than the main one, which alone may install handlers, nothing changes.
+
+    Args:
+        stop: called after the first signal.
+        waits: whether leaving the block waits until `stop` has returned, if it was called.
+
+    Yields:
+        What tells of the signal; None in other threads.
+    """
+    if current_thread() is not main_thread():
+        yield None
+        return
+    watch = Watch(stop)
+    if not _watched:
+        _install()
+    _watched.append(watch)
+    try:
+        yield watch
+    finally:
+        # Still handled here: a second signal, while `stop` runs, ends the waiting.
+        try:
+            watch.signals.put(None)
+            if waits:
+                watch.finished.result()
+        finally:
+            if watch in _watched:
+                _watched.remove(watch)
+            if not _watched:
+                _restore()
+
+
+def _install() -> None:
+    _received.clear()
+    for number in _SIGNALS:
+        former = signal.getsignal(number)
+        # None is a handler that was not installed by Python, and could not be put back.
+        if former is not signal.SIG_IGN and former is not None:
+            _former[number] = former
+            signal.signal(number, _handle)
+
+
+def _restore() -> None:
+    for number, former in list(_former.items()):
+        # The program may have installed another one meanwhile.
+        if signal.getsignal(number) is _handle:
+            signal.signal(number, former)
+    _former.clear()
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    former = _former.get(number)
+    if _received:
+        _restore()
+        _watched.clear()
+        signal.raise_signal(number)
+        return
+    _received.append(number)
+    for watch in _watched:
+        watch.is_asked = True
+        watch.signals.put(number)
+    if callable(former) and former is not signal.default_int_handler and not _is_of_asyncio(former):
+        former(number, frame)
+
+
+def _is_of_asyncio(handler: Any) -> bool:
+    """Whether `asyncio.run` has installed it: it cancels the main task, where Ctrl-C raises KeyboardInterrupt."""
+    function = getattr(handler, "func", None)
+    return getattr(function, "__qualname__", "") == "Runner._on_sigint"
+
+
+def _forget() -> None:
+    """Handle signals as before; for a child process, where the threads that wait for them are gone."""
+    _restore()
+    _watched.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
