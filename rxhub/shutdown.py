@@ -32,6 +32,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _watched: list[Watch] = []
 _former: dict[int, Any] = {}
 _received: list[int] = []
+_process = os.getpid()
 
 logger = logging.getLogger("rxhub")
 
@@ -104,6 +105,8 @@ def on_shutdown_signal(stop: Callable[[], object], *, waits: bool = True) -> Gen
 
 
 def _install() -> None:
+    global _process
+    _process = os.getpid()
     _received.clear()
     for number in _SIGNALS:
         former = signal.getsignal(number)
@@ -123,9 +126,9 @@ def _restore() -> None:
 
 def _handle(number: int, frame: FrameType | None) -> None:
     former = _former.get(number)
-    if _received:
-        _restore()
-        _watched.clear()
+    # A second one; or a child process got it before it could put the former handlers back.
+    if _received or os.getpid() != _process:
+        _forget()
         signal.raise_signal(number)
         return
     _received.append(number)
@@ -143,7 +146,7 @@ def _is_of_asyncio(handler: Any) -> bool:
 
 
 def _forget() -> None:
-    """Handle signals as before; for a child process, where the threads that wait for them are gone."""
+    """Handle signals as before, whatever is under way; also for a child process, which lacks the threads that wait."""
     _restore()
     _watched.clear()
 

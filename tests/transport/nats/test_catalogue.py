@@ -69,7 +69,10 @@ def test_groups_tell_what_waits_and_what_is_pending(hub: EventHub, peer: Peer) -
     for _ in range(3):
         peer.store(f"{peer.stream}.event.ingest")
     peer.pull("ingest", 2)
-    assert state(hub, peer.stream).groups == (GroupState("ingest", 1, 2, 0), GroupState("the archive", 0, 0, 0))
+    assert state(hub, peer.stream).groups == (
+        GroupState("ingest", 1, 2, 0, 1_000),
+        GroupState("the archive", 0, 0, 0, 1_000),
+    )
 
 
 def test_dead_letters_are_counted_and_are_no_stream_of_events(hub: EventHub, peer: Peer) -> None:

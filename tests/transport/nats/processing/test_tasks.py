@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rxhub import Event
-from rxhub.transport.nats.processing.job import Expired, TimedOut
+from rxhub.transport.nats.processing.job import Expired, Interrupted, TimedOut
 from rxhub.transport.nats.processing.tasks import Tasks
 from tests.threads import until
 from tests.transport.nats.processing.made import Results, job
@@ -137,7 +137,7 @@ def test_what_was_not_begun_can_be_withdrawn_and_what_runs_be_cancelled() -> Non
         assert workers.withdraw() == jobs[1:]
         workers.cancel()
         results.wait(1)
-    assert isinstance(results.all[0].error, asyncio.CancelledError)
+    assert isinstance(results.all[0].error, Interrupted)
 
 
 def test_a_job_that_is_somebody_elses_by_now_is_not_begun() -> None:
@@ -194,7 +194,7 @@ def test_a_loop_that_ends_slowly_is_given_nothing_new() -> None:
         sleep(0.1)
 
     workers = asyncio.run(program())
-    assert begun == [1] and isinstance(results.all[0].error, asyncio.CancelledError)
+    assert begun == [1] and isinstance(results.all[0].error, Interrupted)
     assert [one.message.sequence for one in workers.withdraw()] == [2, 3, 4]
 
 
