@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -30,6 +31,7 @@ CONNECTED = "ftrack.meta.connected"
 _NATS = ("nats", "tls")
 _STREAM = "events"
 _PATIENCE = 5.0
+_FORKED = "forked"
 # Seconds that hanging up may take beyond that.
 _HANGING_UP = 2.0
 
@@ -107,7 +109,7 @@ class Connection:
         self.changes: Subject[_Change] = OwnedSubject()
         self._inbox = inbox
         self._identity = identity
-        self._by_user = False
+        self._by_user = self._implicitly = False
         self._initialised = False
         self._outcome: Future[ConnectionState] | None = None
         self._lock = RLock()
@@ -127,6 +129,16 @@ class Connection:
         return self._initialised or bool(self.state)
 
     @property
+    def why_not(self) -> str:
+        """Why events cannot be sent, and what to do, as the rest of a sentence."""
+        if self.state.reason == _FORKED:
+            return (
+                "this process was forked from the one that connected the hub, and connections are not inherited. "
+                "Call connect() in the child process"
+            )
+        return "the hub is not connected. Call connect()"
+
+    @property
     def kept_up(self) -> bool:
         """Whether it is connected, or was and is being connected again."""
         return bool(self.state) or (self.remote and self._by_user)
@@ -143,14 +155,45 @@ class Connection:
         Raises:
             HubConnectionError: if an earlier call has connected, or the server cannot be reached or refuses us.
         """
+        outcome = self._begin_to_connect()
+        if outcome is not None:
+            try:
+                state = outcome.result()
+            except BaseException:
+                # Ctrl-C: who does not wait for a connection does not want one.
+                self.transport.close(0, keep=True)
+                raise
+            _check_connected(state)
+        self._by_user, self._implicitly = True, False
+
+    async def aconnect(self, implicitly: bool = False) -> None:
+        """As `connect`, while the running loop goes on.
+
+        Args:
+            implicitly: by `async with`, after which a first explicit `connect` changes nothing.
+        """
+        if implicitly and self.kept_up:
+            return
+        outcome = self._begin_to_connect()
+        if outcome is not None:
+            try:
+                # Shielded: another thread may wait for the same outcome.
+                state = await asyncio.shield(asyncio.wrap_future(outcome))
+            except BaseException:
+                self.transport.close(0, keep=True)
+                raise
+            _check_connected(state)
+        self._by_user, self._implicitly = True, implicitly
+
+    def _begin_to_connect(self) -> Future[ConnectionState] | None:
+        """Open the transport; done when that has succeeded or failed. None if nothing is to be waited for."""
         if self.state:
-            if self._by_user:
+            if self._by_user and not self._implicitly:
                 raise HubConnectionError("Already connected.")
-        else:
-            # A farewell that nobody has handled is no longer true, and would end the next wait().
-            self._inbox.withdraw_own()
-            self._open()
-        self._by_user = True
+            return None
+        # A farewell that nobody has handled is no longer true, and would end the next wait().
+        self._inbox.withdraw_own()
+        return self._open()
 
     def disconnect(self, keep: bool = False) -> None:
         """Disconnect, by the user's wish, once what was handed on has gone out, or after five seconds.
@@ -259,33 +302,34 @@ class Connection:
         """Be disconnected in a child process, where the lines of the parent are not ours."""
         self.changes.renew_lock()
         self._lock, self._outcome = RLock(), None
+        was_connected = bool(self.state)
         self.transport.forked()
         self._by_user = self._initialised = False
         if self._inbox.open:
-            self._note(ConnectionState(Phase.DISCONNECTED, "forked"))
+            self._note(ConnectionState(Phase.DISCONNECTED, _FORKED))
+            if was_connected and not self.remote:
+                self._open()
 
     def _note(self, state: ConnectionState) -> _Change:
         self._latest = change = _Change(self._latest.number + 1, state)
         return change
 
-    def _open(self) -> None:
+    def _open(self) -> Future[ConnectionState] | None:
         if not self.remote:
             self.transport.open(_Gate(self))
-            return
+            return None
         self._initialised = True
         with self._lock:
             if self._outcome is None:
                 self._outcome = Future()
             outcome = self._outcome
         self.transport.open(_Gate(self))
-        try:
-            state = outcome.result()
-        except BaseException:
-            # Ctrl-C: who does not wait for a connection does not want one.
-            self.transport.close(0, keep=True)
-            raise
-        if not state:
-            raise HubConnectionError(state.reason or "The hub was disconnected before it was connected.")
+        return outcome
+
+
+def _check_connected(state: ConnectionState) -> None:
+    if not state:
+        raise HubConnectionError(state.reason or "The hub was disconnected before it was connected.")
 
 
 class _Gate:

@@ -32,6 +32,7 @@ __all__ = [
     "SubscriptionWarning",
     "TooLate",
     "UsersError",
+    "WrongLoop",
     "as_exception",
     "told",
 ]
@@ -121,6 +122,10 @@ class NotHandled(RxHubError, RuntimeError):
 
 class NotHandledWarning(RuntimeWarning):
     """An event was published on a hub that nobody handles: no callback will run until somebody does."""
+
+
+class WrongLoop(RxHubError, RuntimeError):
+    """A coroutine of rxhub's was awaited where asyncio does not run."""
 
 
 class SubscriptionWarning(UserWarning):

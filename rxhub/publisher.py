@@ -29,6 +29,7 @@ from rxhub.errors import (
     Overflow,
 )
 from rxhub.event import Event
+from rxhub.event_loop import check_asyncio
 from rxhub.handling import Handling
 from rxhub.inbox import Action, Inbox
 from rxhub.pending import ignore_error
@@ -110,6 +111,7 @@ class Publisher:
 
     async def apublish(self, event: Event) -> None:
         """Send an event; done when the transport has accepted it."""
+        check_asyncio("hub.apublish()")
         await asyncio.wrap_future(await self._offered(event))
 
     def forward(self, event: Event) -> Future[None]:
@@ -182,6 +184,7 @@ class Publisher:
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
         """The first reply, as `EventHub.ask` says."""
+        check_asyncio("hub.ask()")
         _check_event(event)
         self.check_handled("ask")
         loop = asyncio.get_running_loop()
@@ -263,8 +266,7 @@ class Publisher:
             # Another thread may have closed it since.
             self.check_open()
             raise HubConnectionError(
-                f"Cannot publish {event.topic} as the hub is not connected. "
-                "Call connect(), or publish(synchronous=True)."
+                f"Cannot publish {event.topic} as {self._connection.why_not}, or publish(synchronous=True)."
             )
         if not self._warned and not self._connection.remote and not self._handling.claimed_by:
             self._warned = True

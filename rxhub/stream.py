@@ -14,6 +14,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase
 
 from rxhub.event import Event
+from rxhub.event_loop import check_asyncio
 from rxhub.presence import Presence, Vigil, not_handled
 
 __all__ = ["EventStream"]
@@ -71,6 +72,7 @@ class EventStream:
                 raise StopAsyncIteration
             if self._waiter is not None and not self._waiter[1].done():
                 raise RuntimeError("Another task waits for the next event of this stream: each task needs its own.")
+            check_asyncio("hub.stream()")
             loop = asyncio.get_running_loop()
             waiter: asyncio.Future[None] = loop.create_future()
             self._waiter = (loop, waiter)

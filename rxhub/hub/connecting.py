@@ -10,6 +10,7 @@ from reactivex import Observable
 from rxhub.awaiting import waiting_on
 from rxhub.errors import HubClosed, HubConnectionError, NotFoundError
 from rxhub.event import Event
+from rxhub.event_loop import check_asyncio
 from rxhub.handling import FAREWELL
 from rxhub.hub.parts import Parts
 from rxhub.state import ConnectionState
@@ -72,6 +73,23 @@ class Connecting(Parts):
         if self._link.remote:
             self._publisher.hear_replies()
         self._link.connect()
+
+    async def aconnect(self) -> None:
+        """Connect as `connect` does, while the running event loop goes on. Cancelled, it gives up connecting.
+
+        Raises:
+            HubConnectionError: as `connect`.
+            HubClosed: if the hub was closed.
+            WrongLoop: if no asyncio loop runs here.
+        """
+        await self._aconnect()
+
+    async def _aconnect(self, implicitly: bool = False) -> None:
+        check_asyncio("hub.aconnect()")
+        self._publisher.check_open()
+        if self._link.remote:
+            self._publisher.hear_replies()
+        await self._link.aconnect(implicitly)
 
     def disconnect(self, unsubscribe: bool = True, reconnect: bool = False) -> None:
         """Disconnect from the server; `wait` ends when it has handled `ftrack.meta.disconnected`.

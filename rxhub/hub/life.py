@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self, cast
 from reactivex import abc
 
 from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError
+from rxhub.event_loop import check_asyncio
 from rxhub.flag import Flag
 from rxhub.handling import PATIENCE, Invoke
 from rxhub.hub.parts import Parts
@@ -70,7 +71,7 @@ class Life(Parts):
             HubConnectionError: if the hub is not connected and nothing is left to handle.
         """
         if not self._link.accepts and not self._inbox.ready:
-            raise HubConnectionError("The hub is not connected, so no event can arrive. Call connect() first.")
+            raise HubConnectionError(f"No event can arrive, as {self._link.why_not} first.")
         self._handling.wait(duration)
 
     def drain(self) -> int:
@@ -87,6 +88,7 @@ class Life(Parts):
         Raises:
             AlreadyHandled: if another context handles the hub.
         """
+        check_asyncio("hub.run()")
         await self._handling.run()
 
     def serve_forever(self, *, grace: float = GRACE) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from threading import RLock, Thread
 
 from rxhub.errors import HubClosed
+from rxhub.event_loop import check_threads
 from rxhub.supervise import report
 
 __all__ = ["background", "cut", "forget", "in_its_thread", "start_no_more"]
@@ -37,6 +38,7 @@ def background() -> asyncio.AbstractEventLoop:
         if _loop is None:
             if _exiting:
                 raise HubClosed("No connection is made any more: the interpreter is exiting.")
+            check_threads()
             loop = asyncio.new_event_loop()
             try:
                 Thread(target=_run, args=(loop,), name="rxhub-network", daemon=True).start()
