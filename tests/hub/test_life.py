@@ -497,7 +497,7 @@ def in_child(work):
 )
 
 
-def test_a_child_s_hub_is_disconnected_and_usable_after_connecting() -> None:
+def test_a_child_s_hub_is_connected_and_usable() -> None:
     assert run_script(
         FORK
         + """
@@ -512,12 +512,8 @@ closed.close()
 hub.publish(Event("a"))
 hub.start()
 def work():
-    assert not hub.connected and not hub.handled and "forked" in repr(hub), repr(hub)
+    assert hub.connected and not hub.handled, repr(hub)
     assert "closed" in repr(closed)
-    try:
-        hub.publish(Event("a"))
-    except ConnectionError:
-        pass
     ran.clear()
     assert hub.drain() == 0
     hub.connect()
