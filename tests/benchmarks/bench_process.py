@@ -10,7 +10,9 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from threading import Event as Flag
+from threading import Lock
 from time import perf_counter_ns, sleep
+from typing import Any
 
 import nats
 from nats.aio.client import Client
@@ -19,7 +21,7 @@ from nats.js import JetStreamContext
 from rxhub import Event, EventHub
 from tests.benchmarks.jetstream import jetstream
 from tests.benchmarks.loop import Loop
-from tests.benchmarks.measure import Row, compare, faster
+from tests.benchmarks.measure import Row, at_most, compare, faster
 
 __all__ = ["run"]
 
@@ -45,7 +47,7 @@ hub.close()
 
 
 def run() -> list[Row]:
-    """Both are judged."""
+    """All are judged."""
     with ExitStack() as stack:
         server = stack.enter_context(jetstream())
         hub = stack.enter_context(EventHub(server, stream="process"))
@@ -59,6 +61,17 @@ def run() -> list[Row]:
             peer_name="nats-py",
             rounds=_ROUNDS,
         )
+        stored = [
+            compare(
+                f"handled once, {count} at a time",
+                _Processing(hub, f"once{count}", once=True, concurrency=count),
+                _Processing(hub, f"plain{count}", concurrency=count),
+                at_most(most),
+                peer_name="without once",
+                rounds=_SLOW_ROUNDS,
+            )
+            for count, most in ((1, 3.0), (50, 1.5))
+        ]
         two = compare(
             "two processors against one, handler waiting 1 ms",
             _Processors(stack, server, loop, hub, "two", 2),
@@ -67,7 +80,7 @@ def run() -> list[Row]:
             peer_name="one processor",
             rounds=_SLOW_ROUNDS,
         )
-        return [trivial, two]
+        return [trivial, *stored, two]
 
 
 def _store(hub: EventHub, topic: str, count: int) -> None:
@@ -85,23 +98,26 @@ def _client(stack: ExitStack, server: str, loop: Loop) -> tuple[Client, JetStrea
 class _Processing:
     """A group of one process; a round is from the first call of its handler until the last event is acknowledged."""
 
-    def __init__(self, hub: EventHub) -> None:
+    def __init__(self, hub: EventHub, group: str = "ours", **options: Any) -> None:
         self._hub = hub
-        hub.process("topic=bench.ours", print, group="ours").stop()
+        self._topic = f"bench.{group}"
+        self._options = {"group": group, **options}
+        hub.process(f"topic={self._topic}", print, **self._options).stop()
 
     def __call__(self) -> float:
-        _store(self._hub, "bench.ours", _EVENTS)
-        left, began, handled = _EVENTS, 0, Flag()
+        _store(self._hub, self._topic, _EVENTS)
+        left, began, handled, counting = _EVENTS, 0, Flag(), Lock()
 
         def handle(event: Event) -> None:
             nonlocal left, began
             if not began:
                 began = perf_counter_ns()
-            left -= 1
-            if not left:
-                handled.set()
+            with counting:
+                left -= 1
+                if not left:
+                    handled.set()
 
-        with self._hub.process("topic=bench.ours", handle, group="ours") as processing:
+        with self._hub.process(f"topic={self._topic}", handle, **self._options) as processing:
             assert handled.wait(_PATIENCE)
             while processing.counts.handled < _EVENTS:
                 sleep(0.0001)

@@ -6,27 +6,33 @@ was not.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from base64 import b64decode
+from collections.abc import Iterable
 from hashlib import sha256
+from time import monotonic
 from typing import Any
 
 from rxhub.errors import StreamError
 from rxhub.transport.nats.link import Link
-from rxhub.transport.nats.storing import stored
+from rxhub.transport.nats.storing import asked_many, stored, stored_all
 from rxhub.transport.nats.streams import NO_MESSAGE, NO_STREAM, ensured
 
 __all__ = ["Bucket"]
 
 _NO_RESPONDERS = 503
 _NANOSECONDS = 1_000_000_000
+_PATIENCE = 5.0
+# Seconds until many are asked for at once again, where nobody answered that.
+_ONE_BY_ONE_S = 60.0
 _DUPLICATES = 120 * _NANOSECONDS
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _DELETED = "KV-Operation"
 
 
 class Bucket:
-    """One bucket; it is made when it is first written to.
+    """One bucket; it is made when it is first written to, or by `make`.
 
     Args:
         link: to the servers.
@@ -42,6 +48,7 @@ class Bucket:
         self._prefix = f"$KV.{name}."
         self._description = description
         self._ttl = ttl
+        self._one_by_one_until = 0.0
         self._replicas = replicas
 
     async def get(self, key: str) -> bytes | None:
@@ -74,8 +81,61 @@ class Bucket:
         except StreamError as error:
             if error.code != _NO_RESPONDERS:
                 raise
-            await self._make()
+            await self.make()
             await stored(self._link, self._subject(key), value)
+
+    async def known(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys that have a value, by one question (ADR-31), which any copy may answer.
+
+        Raises:
+            StreamError: if JetStream refuses to tell.
+            HubConnectionError: if nobody answers.
+        """
+        by_subject = {self._subject(key): key for key in keys}
+        answers = None
+        if monotonic() > self._one_by_one_until:
+            line = await self._link.ready(_PATIENCE)
+            question = {"multi_last": list(by_subject), "batch": len(by_subject)}
+            answers = await asked_many(line, f"$JS.API.DIRECT.GET.{self._stream}", question)
+        if answers is None:
+            # The bucket was deleted, or the server is older than 2.11.
+            self._one_by_one_until = max(self._one_by_one_until, monotonic() + _ONE_BY_ONE_S)
+            found = await asyncio.gather(*map(self.get, by_subject.values()))
+            return {key for key, value in zip(by_subject.values(), found, strict=True) if value is not None}
+        return {by_subject[subject] for subject, headers in answers.items() if _DELETED not in headers}
+
+    async def keys(self) -> list[str]:
+        """The keys that have a value or had one lately, as they are stored; 100,000 at most.
+
+        Raises:
+            StreamError: if JetStream refuses to tell.
+            HubConnectionError: if nobody answers.
+        """
+        try:
+            info = await self._link.ask(f"STREAM.INFO.{self._stream}", {"subjects_filter": f"{self._prefix}>"})
+        except StreamError as error:
+            if error.number == NO_STREAM:
+                return []
+            raise
+        subjects: dict[str, int] = info["state"].get("subjects") or {}
+        return [subject.removeprefix(self._prefix) for subject in subjects]
+
+    async def put_all(self, keys: Iterable[str], value: bytes) -> set[str]:
+        """Give many keys one value; those for which that was not confirmed.
+
+        Raises:
+            StreamError: if JetStream refuses it.
+            HubConnectionError: if nobody answers.
+        """
+        by_subject = {self._subject(key): key for key in keys}
+        try:
+            missing = await stored_all(self._link, by_subject, value)
+        except StreamError as error:
+            if error.code != _NO_RESPONDERS:
+                raise
+            await self.make()
+            missing = await stored_all(self._link, by_subject, value)
+        return {by_subject[subject] for subject in missing}
 
     async def delete(self, key: str) -> None:
         """Let a key have no value. Raises what `put` raises."""
@@ -85,7 +145,13 @@ class Bucket:
         plain = key if _PLAIN_KEY.fullmatch(key) else f"sha256={sha256(key.encode(errors='surrogatepass')).hexdigest()}"
         return self._prefix + plain
 
-    async def _make(self) -> None:
+    async def make(self) -> None:
+        """Make the bucket, if it is not there.
+
+        Raises:
+            StreamError: if JetStream refuses it.
+            HubConnectionError: if nobody answers.
+        """
         ttl = int(self._ttl * _NANOSECONDS)
         await ensured(
             self._link,

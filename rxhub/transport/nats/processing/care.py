@@ -20,6 +20,7 @@ from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.letter import headers_of, subject_of
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.processing.acknowledging import ACK, later
+from rxhub.transport.nats.processing.expiry import Expiry
 from rxhub.transport.nats.processing.job import Expired, Job
 from rxhub.transport.nats.processing.ledger import Attempts, Handled, Tried
 from rxhub.transport.nats.processing.reporting import Failure, Reporter
@@ -87,6 +88,7 @@ class Care:
         group: its name.
         retrying: how often they are tried.
         attempts: what the group knows of them.
+        expiry: what is known of their deletion.
         handled: the ids of those that were handled, if they are stored.
         keeps_place: whether a failing job stays with us, so that those behind it wait, instead of coming again later.
         concurrency: how many handlers run at a time.
@@ -101,6 +103,7 @@ class Care:
         group: str,
         retrying: Retrying,
         attempts: Attempts,
+        expiry: Expiry,
         handled: Handled | None,
         keeps_place: bool,
         concurrency: int,
@@ -112,6 +115,7 @@ class Care:
         self._group = group
         self._retrying = retrying
         self._attempts = attempts
+        self._expiry = expiry
         self._handled = handled
         self._keeps_place = keeps_place
         self._reporter = reporter
@@ -168,6 +172,9 @@ class Care:
                 await self.bury(job, error)
                 return
             delay = self._retrying.delay(job.attempt)
+            if self._expiry.is_gone_in(job.message, delay) and not self._keeps_place:
+                await self.bury(job, error, "The stream deletes it before the next attempt.")
+                return
             self._reporter.failed(job.name, job.attempt, error, f"is tried again in {delay:.3g} s")
             ward.tell(Failure(job.event, as_exception(error), job.attempt, is_final=False))
             ward.count("retried")
@@ -184,12 +191,19 @@ class Care:
         ward.settle(job, ACK)
         await self._forget(job)
 
-    async def bury(self, job: Job, error: BaseException) -> None:
-        """Store a dead letter, and be done with the job when that is stored."""
+    async def bury(self, job: Job, error: BaseException, because: str = "") -> None:
+        """Store a dead letter, and be done with the job when that is stored.
+
+        Args:
+            job: which.
+            error: how its last attempt ended.
+            because: why there are no further attempts, if not because that was the last one.
+        """
         ward, message = self._ward, job.message
         trace = "".join(format_exception(error)) if error.__traceback__ is not None else ""
         trace = trace.encode(errors="backslashreplace").decode()
         reason = f"{type(error).__name__}: {told(error)}" if trace else told(error)
+        reason = f"{reason} {because}".rstrip()
         backoff = Backoff(0.5, _NO_ROOM)
         while True:
             try:
@@ -238,21 +252,21 @@ class Care:
 
     async def _note_beginning(self, job: Job) -> None:
         """Note an attempt of which nothing may be heard any more."""
-        await self._attempts.put(job.message, Tried(job.attempt, job.message.delivered - 1, _ENDED))
+        await self._attempts.put(job.message, Tried(job.attempt, job.message.delivered - 1, _ENDED, job.name))
         job.is_noted = True
 
     async def _note_failure(self, job: Job, error: BaseException) -> None:
         """Note an attempt that has failed; if that cannot be done, there will be one more."""
         reason = f"{type(error).__name__}: {told(error)}"[:500]
         try:
-            await self._attempts.put(job.message, Tried(job.attempt, job.message.delivered, reason))
+            await self._attempts.put(job.message, Tried(job.attempt, job.message.delivered, reason, job.name))
         except (HubConnectionError, StreamError) as failure:
             logger.warning("%s: an attempt at %s could not be noted: %s", self._group, job.name, failure)
 
     async def interrupted(self, job: Job) -> None:
         """Note that the attempt under way ends with this process, and does not count."""
         try:
-            await self._attempts.put(job.message, Tried(job.attempt - 1, job.message.delivered, _STOPPED))
+            await self._attempts.put(job.message, Tried(job.attempt - 1, job.message.delivered, _STOPPED, job.name))
         except (HubConnectionError, StreamError) as failure:
             logger.debug("%s: the interruption of %s could not be noted: %s", self._group, job.name, failure)
 

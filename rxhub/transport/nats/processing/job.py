@@ -43,6 +43,7 @@ class Job:
         attempt: which attempt is due or under way; 1 is the first.
         is_noted: whether the group has a note of its attempts.
         run: how often it was handed to workers or taken from them again; a result of an earlier run is late.
+        is_new: whether its event's id is looked up and stored together with others.
         is_begun: whether it was handed to workers, and is to be settled as its handler ends.
         began: by the monotonic clock, when its handler was called.
         task: what takes special care of it.
@@ -54,6 +55,7 @@ class Job:
         "began",
         "event",
         "is_begun",
+        "is_new",
         "is_noted",
         "is_parked",
         "keys",
@@ -76,6 +78,7 @@ class Job:
         self.is_noted = False
         self.run = 0
         self.is_begun = False
+        self.is_new = False
         self.began = 0.0
         self.task: asyncio.Task[Any] | None = None
         self.waiter: asyncio.Future[BaseException | None] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,6 +14,9 @@ from rxhub.transport.nats.pulling import Message
 __all__ = ["Attempts", "Handled", "Tried"]
 
 _DAY = 24 * 3600.0
+
+# Notes that are looked at together.
+_BATCH = 256
 
 _MONTH = 30 * _DAY
 """An event may wait that long for its next attempt while no process of the group runs."""
@@ -28,11 +32,13 @@ class Tried(NamedTuple):
         attempts: how many there were.
         delivered: how many deliveries it is known of what came of them.
         reason: how the last attempt ended.
+        name: of the event, for people.
     """
 
     attempts: int = 0
     delivered: int = 0
     reason: str = ""
+    name: str = ""
 
 
 class Attempts:
@@ -57,12 +63,32 @@ class Attempts:
         value = await self._bucket.get(_key(message))
         if not value:
             return Tried()
-        told: dict[str, Any] = msgspec.json.decode(value)
-        return Tried(told["attempts"], told["delivered"], told["reason"])
+        return _tried(value)
 
     async def put(self, message: Message, tried: Tried) -> None:
         """Note an attempt. Raises what `Bucket.put` raises."""
         await self._bucket.put(_key(message), msgspec.json.encode(tried._asdict()))
+
+    async def take_lost(self, since: int, until: int) -> list[tuple[str, str]]:
+        """Forget messages that are in the stream no more; the name of each, and how its last attempt ended.
+
+        Args:
+            since: the first sequence to look for.
+            until: the first sequence that the stream has.
+
+        Raises what `Bucket.get` raises.
+        """
+        found = await self._bucket.keys()
+        gone = [key for key in found if since <= int(key.partition("-")[0]) < until]
+        lost: list[tuple[str, str]] = []
+        for begin in range(0, len(gone), _BATCH):
+            for key in sorted(await self._bucket.known(gone[begin : begin + _BATCH])):
+                value = await self._bucket.get(key)
+                if value:
+                    await self._bucket.delete(key)
+                    tried = _tried(value)
+                    lost.append((tried.name or f"the message {key.partition('-')[0]}", tried.reason))
+        return lost
 
     async def forget(self, message: Message) -> None:
         """The message is done with. Raises what `Bucket.put` raises."""
@@ -87,9 +113,30 @@ class Handled:
         """Whether an event was handled. Raises what `Bucket.get` raises."""
         return await self._bucket.get(id) is not None
 
+    async def make(self) -> None:
+        """Have a place for them. Raises what `Bucket.make` raises."""
+        await self._bucket.make()
+
+    async def known(self, ids: Iterable[str]) -> set[str]:
+        """Those of them that were handled, by one question.
+
+        In a cluster a copy may answer that is a moment behind. So it is for events that come for the first time: of
+        those, the stream itself holds no second copy that is younger than its duplicate window.
+        """
+        return await self._bucket.known(ids)
+
+    async def mark_all(self, ids: Iterable[str]) -> set[str]:
+        """Note that they were, without waiting in between; those that could not be. Raises what `Bucket.put` raises."""
+        return await self._bucket.put_all(ids, b"1")
+
     async def mark(self, id: str) -> None:
         """Note that it was. Raises what `Bucket.put` raises."""
         await self._bucket.put(id, b"1")
+
+
+def _tried(value: bytes) -> Tried:
+    told: dict[str, Any] = msgspec.json.decode(value)
+    return Tried(told["attempts"], told["delivered"], told["reason"], told.get("name", ""))
 
 
 def _key(message: Message) -> str:

@@ -37,6 +37,7 @@ from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.processing import group as grouping
 from rxhub.transport.nats.processing.acknowledging import ACK, NAK, Acknowledging, later
 from rxhub.transport.nats.processing.care import Care
+from rxhub.transport.nats.processing.expiry import Expiry
 from rxhub.transport.nats.processing.gathering import Gathering
 from rxhub.transport.nats.processing.group import Group, Since
 from rxhub.transport.nats.processing.holding import Holding
@@ -45,6 +46,7 @@ from rxhub.transport.nats.processing.lanes import Lanes, key_of
 from rxhub.transport.nats.processing.ledger import Attempts, Handled
 from rxhub.transport.nats.processing.letting_go import let_go
 from rxhub.transport.nats.processing.membership import Membership
+from rxhub.transport.nats.processing.once import Once
 from rxhub.transport.nats.processing.parking import Parking
 from rxhub.transport.nats.processing.plan import Plan
 from rxhub.transport.nats.processing.reporting import Failure, Reporter
@@ -128,6 +130,7 @@ class Processor:
         self._workers = workers(self._returns.put)
         self._reporter = Reporter(plan.group, plan.retrying.retries)
         self._care: Care | None = None
+        self._once: Once | None = None
         self._in_hand = 0
         self._mean = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -151,6 +154,8 @@ class Processor:
         name, replicas = self._group.consumer, self._group.replicas
         handled = Handled(link, subjects.stream, name, replicas) if plan.terms.once else None
         attempts = Attempts(link, subjects.stream, name, replicas)
+        expiry = Expiry(link, subjects.stream, plan.group, attempts, lambda: self.count("expired"))
+        await expiry.look()
         self._care = Care(
             self,
             link,
@@ -158,6 +163,7 @@ class Processor:
             plan.group,
             plan.retrying,
             attempts,
+            expiry,
             handled,
             self._by_key,
             plan.concurrency,
@@ -168,6 +174,16 @@ class Processor:
             supervise(self._look_after, f"in-progress acknowledgements of {plan.group}", restart=True),
             supervise(self._membership.keep_up, f"membership in {plan.group}", restart=True),
         ]
+        self._routines.append(supervise(expiry.watch, f"expiry in {plan.group}", restart=True))
+        if handled is not None:
+            await handled.make()
+            self._once = once = Once(
+                link, handled, plan.concurrency, self._hand_over, self._pass_over, self._lose, self._handled
+            )
+            self._routines += [
+                supervise(once.look_up, f"look-ups of {plan.group}", restart=True),
+                supervise(once.store, f"ids of {plan.group}", restart=True),
+            ]
         if self._by_key:
             self._routines.append(supervise(self._make_room, f"parking of {plan.group}", restart=True))
         if plan.timeout is not None:
@@ -238,6 +254,9 @@ class Processor:
             self._read_ahead(job)
         if job.message.delivered == 1 and not self._is_once:
             self._hand_over(job)
+        elif self._once is not None and job.message.delivered == 1 and not self._selection.is_retried(job.message):
+            job.is_new = True
+            self._once.enter(job)
         else:
             self._care_for(job, lambda care: care.begin(job))
 
@@ -271,14 +290,19 @@ class Processor:
             if error is None or not isinstance(error, Expired):
                 took += seconds
                 count += 1
+            if job.is_new and self._once is not None and error is None:
+                self._once.returned(job, self._mean or seconds)
+                continue
+            if job.is_new and self._once is not None:
+                job.is_new = False
+                self._once.left()
             if error is not None and self._is_interruption(error):
                 self._interrupted(job, error)
             elif (waiter := job.waiter) is not None:
                 if not waiter.done():
                     waiter.set_result(error)
             elif error is None:
-                self.counts["handled"] += 1
-                self.settle(job, ACK)
+                self._handled(job)
             else:
                 self._care_for(job, lambda care, job=job, error=error: care.end(job, error))
         if count and not self._by_key:
@@ -373,11 +397,7 @@ class Processor:
         try:
             await care
         except Expired:
-            # It will come again, to us or to somebody else; and what comes before it must be begun before it.
-            logger.info("%s: %s is left to whoever gets it next.", self._plan.group, job.name)
-            self._holding.drop(job)
-            self._release(job)
-            self._gathering.lose()
+            self._lose(job)
         except Missing as error:
             logger.error("%s: an event was not handled, and is lost: %s", self._plan.group, error)
             self.counts["expired"] += 1
@@ -387,6 +407,18 @@ class Processor:
         finally:
             if job.task is asyncio.current_task():
                 job.task = None
+
+    def _lose(self, job: Job) -> None:
+        """Leave a job to whoever gets it next, us or another process."""
+        logger.info("%s: %s is left to whoever gets it next.", self._plan.group, job.name)
+        self._holding.drop(job)
+        self._release(job)
+        # What comes before it must be begun before it.
+        self._gathering.lose()
+
+    def _handled(self, job: Job) -> None:
+        self.counts["handled"] += 1
+        self.settle(job, ACK)
 
     def _blunder(self, job: Job, error: Exception) -> None:
         report(f"work of {self._plan.group}", error, job.name)

@@ -49,7 +49,11 @@ class Selection:
 
     def takes(self, message: Message, event: Event) -> bool:
         """Whether the handler gets an event: what is retried always, others if subscription and target match."""
-        return self._wants(event) or message.subject.startswith(self._retries)
+        return self._wants(event) or self.is_retried(message)
+
+    def is_retried(self, message: Message) -> bool:
+        """Whether a message is a dead letter that comes back."""
+        return message.subject.startswith(self._retries)
 
     def pass_over(self, job: Job) -> bool:
         """Have a job wait for `confirm`; whether that has to be called for it."""

@@ -128,7 +128,7 @@ def test_what_a_killed_process_had_in_hand_is_handled_by_others(hub: EventHub, n
 def test_with_the_store_every_event_is_handled_exactly_once_though_processes_die_in_the_middle(
     hub: EventHub, nats: Nats, tmp_path: Path
 ) -> None:
-    with victims(nats, tmp_path, 2, once=True) as group:
+    with victims(nats, tmp_path, 2, once=True, seconds=0.02) as group:
         publish(hub, "a", *range(100, 140))
         asked(hub, die_once=1, die_after=2)
         publish(hub, "a", *range(140, 180))

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,21 @@ def main(options: dict[str, Any], notes: Path) -> None:
         time.sleep(options.get("seconds", 0.002))
         note("done", event)
 
-    mark = ledger.Handled.mark
+    mark, mark_all = ledger.Handled.mark, ledger.Handled.mark_all
 
     async def mark_and_die(self: ledger.Handled, id: str) -> None:
         await mark(self, id)
         if id in to_die:
             os._exit(9)
 
+    async def mark_all_and_die(self: ledger.Handled, ids: Iterable[str]) -> set[str]:
+        missing = await mark_all(self, ids)
+        if any(id in to_die and id not in missing for id in ids):
+            os._exit(9)
+        return missing
+
     ledger.Handled.mark = mark_and_die  # type: ignore[method-assign]
+    ledger.Handled.mark_all = mark_all_and_die  # type: ignore[method-assign]
     hub = EventHub(options["url"], options["user"], options["password"], stream=options["stream"])
     hub.process("topic=a", handle, group="g", **options["process"])
     print("ready", flush=True)
