@@ -96,11 +96,11 @@ class Connection:
         "_entering",
         "_heard",
         "_is_listening",
-        "_is_suspected",
         "_outbox",
         "_reader",
         "_server",
         "_session",
+        "_suspicion",
         "_timer",
         "ending",
         "user",
@@ -123,7 +123,8 @@ class Connection:
         self._heard = 0.0
         # Whether all that has arrived was read, and more is waited for.
         self._is_listening = False
-        self._is_suspected = False
+        # When it was last heard at the look that found it silent, and when the next look is due.
+        self._suspicion = (0.0, 0.0)
 
     @property
     def waiting(self) -> int:
@@ -350,15 +351,17 @@ class Connection:
     def _beat(self) -> None:
         """Ask whether the client is there, and end it if it has not answered for too long."""
         loop = asyncio.get_running_loop()
-        if self._is_listening and loop.time() - self._heard > self._server.heartbeat_timeout:
-            if self._is_suspected:
+        now = loop.time()
+        if self._is_listening and now - self._heard > self._server.heartbeat_timeout:
+            heard, due = self._suspicion
+            if heard == self._heard and now - due < _LAST_CHANCE:
                 self.end(Ending.SILENT)
                 return
             # What held this process up held up reading as well: what arrived meanwhile is read before the next look.
-            self._is_suspected = True
-            self._timer = loop.call_later(min(_LAST_CHANCE, self._server.heartbeat), self._beat)
+            wait = min(_LAST_CHANCE, self._server.heartbeat)
+            self._suspicion = self._heard, now + wait
+            self._timer = loop.call_later(wait, self._beat)
             return
-        self._is_suspected = False
         # First: an error below must not end the heartbeats.
         self._timer = loop.call_later(self._server.heartbeat, self._beat)
         self._server.look_at_users()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -231,8 +232,10 @@ def in_server(server: Running, function: Callable[[], object]) -> None:
 def test_what_has_arrived_is_read_before_a_client_is_taken_for_silent() -> None:
     with running(heartbeat=0.5, heartbeat_timeout=4, grace=1) as server, wire(server) as client:
         assert client.do("a") == {"success": True}
-        for _ in range(2):
-            in_server(server, lambda: time.sleep(5))
+        for _ in range(3):
+            blocked = threading.Event()
+            in_server(server, lambda blocked=blocked: (blocked.set(), time.sleep(5)))
+            assert blocked.wait(20)
             client.send("2::")
             assert client.do("a") == {"success": True}
         assert server.stats["silent_clients"] == 0
