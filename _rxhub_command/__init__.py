@@ -23,6 +23,8 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _NEEDED:
             raise
-        missing = ", ".join([name for name in _NEEDED if find_spec(name) is None])
-        print(f"rxhub: this needs {missing}: pip install rxhub", file=sys.stderr)  # noqa: T201
+        missing = [name for name in _NEEDED if find_spec(name) is None]
+        # If none is, a package is there without this module: its version is too old, or its files are incomplete.
+        remedy = "pip install rxhub" if missing else "pip install --force-reinstall rxhub"
+        print(f"rxhub: this needs {', '.join(missing) or error.name}: {remedy}", file=sys.stderr)  # noqa: T201
         return 2

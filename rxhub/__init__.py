@@ -14,15 +14,22 @@ The subscription language is in `rxhub.expression`, the exceptions in `rxhub.err
 
 import sys
 
-from rxhub.delivery import Delivery, Outcome
-from rxhub.dispatcher import Dispatcher, Subscriber
-from rxhub.emission import Emission
-from rxhub.event import Event
-from rxhub.hub import EventHub
-from rxhub.operators import dispatch, overflow, resume, where
-from rxhub.signal import Signal, receiver
-from rxhub.subject import Subject
-from rxhub.text import log_records
+try:
+    from rxhub.delivery import Delivery, Outcome
+    from rxhub.dispatcher import Dispatcher, Subscriber
+    from rxhub.emission import Emission
+    from rxhub.event import Event
+    from rxhub.hub import EventHub
+    from rxhub.operators import dispatch, overflow, resume, where
+    from rxhub.signal import Signal, receiver
+    from rxhub.subject import Subject
+    from rxhub.text import log_records
+except ModuleNotFoundError as error:
+    from rxhub.extras import missing
+
+    raise missing(error, "rxhub") from None
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Delivery",
@@ -43,7 +50,7 @@ __all__ = [
 
 log_records.install()
 
-if "hypothesis" in sys.modules:
+if sys.modules.get("hypothesis") is not None:
     # Its entry points were loaded before there was an Event to register.
     from rxhub.testing.registration import register
 

@@ -16,6 +16,7 @@ from reactivex.disposable import CompositeDisposable
 from rxhub.awaiting import Awaitable
 from rxhub.errors import HubConnectionError
 from rxhub.event import Event
+from rxhub.extras import missing
 from rxhub.inbox import Action, Inbox
 from rxhub.owned import OwnedSubject
 from rxhub.state import ConnectionState, Phase
@@ -416,9 +417,7 @@ def _nats(
         from rxhub.transport.nats.address import Address
         from rxhub.transport.nats.client import NatsTransport
     except ModuleNotFoundError as error:
-        if error.name != "nats":
-            raise
-        raise ModuleNotFoundError("nats:// needs nats-py: pip install 'rxhub[nats]'", name="nats") from error
+        raise missing(error, "nats://", "nats") from None
     address = Address.parse(server_url, api_user, api_key)
     name = f"rxhub {identity['host']} {identity['id'][:8]}"
     return NatsTransport(address, _STREAM if stream is None else stream, name, outbox)

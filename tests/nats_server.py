@@ -11,11 +11,12 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 from tempfile import TemporaryDirectory
 from typing import Any, Final
+from urllib.error import HTTPError
 
 from rxhub.embedded.binary import find
 from rxhub.embedded.bound import bound
@@ -87,9 +88,13 @@ class Node:
 
     def ask(self, path: str) -> dict[str, Any]:
         """What its monitoring port answers; nothing if it does not."""
-        with suppress(OSError, ValueError):
+        try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._monitoring}{path}", timeout=1) as answer:
                 return json.load(answer)
+        except HTTPError as error:
+            error.close()
+        except (OSError, ValueError):
+            pass
         return {}
 
     @property

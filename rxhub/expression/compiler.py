@@ -11,10 +11,14 @@ The theory of operation:
   stands for is entered, as `isinstance` would have it, and a text is compared in the same way as what is none.
 - Equality is tried before the type is asked: the most frequent way through asks for one type less. This believes a
   list or a number of a class of its own that claims to equal a text.
-- A shape is a tree without its constants. The source of a shape is compiled once, with placeholders for constants;
-  each expression gets a copy of that code with its own constants in it. So no text of a user ever gets into a source.
-  Constants in the code are a tenth faster than in a closure, and a copy takes microseconds, not a tenth of a
-  millisecond.
+- A shape is a tree without its constants. The source of a shape is compiled once, with placeholders for strings and
+  numbers; each expression gets a copy of that code with its own strings and numbers in it. So no text of a user ever
+  gets into a source. Constants in the code are a tenth faster than in a closure, and a copy takes microseconds, not a
+  tenth of a millisecond.
+- Only strings and numbers are put into the code. Conditions, which only slow paths ask, are in a closure: the language
+  promises nothing for other objects in `co_consts`, and the first free-threaded builds of Python 3.13 crashed on them.
+- A free-threaded build interns the constants of a code object and never frees them. There, strings and numbers are
+  variables of the closure as well.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ import builtins
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import count
-from types import CodeType, FunctionType
+from sysconfig import get_config_var
+from types import CellType, CodeType, FunctionType
 from typing import Any, TypeAlias, cast
 
 from rxhub.event import Event
@@ -37,25 +42,28 @@ __all__ = ["compile", "compile_tree", "shapes_compiled"]
 # A tree that is deeper or larger is interpreted: Python's own compiler recurses, and takes its time.
 _MOST_LEVELS = 16
 _MOST_CONSTANTS = 320
+_IN_CODE = not get_config_var("Py_GIL_DISABLED")
 
 Shape: TypeAlias = tuple[Any, ...]
 """`("and", shapes)`, `("or", shapes)`, `("not", shapes)`, or of a condition: a key of `_TESTS`, how many steps its path
 has, and whether the first is `id`."""
 
+# The outer function is never called: its variables are those of the closure.
 _FUNCTION = """\
-def matches(candidate):
-    try:
-        if candidate.__class__ is not dict:
-            if not isinstance(candidate, Event):
-                return {tree}.matches(candidate)
-            candidate = candidate.{fields}
-        if {test}:
-            return True
-        return False
-    except KeyError:
-        return {missing}
-    except Exception:
-        return {tree}.matches(candidate)
+def outer({closure}):
+    def matches(candidate):
+        try:
+            if candidate.__class__ is not dict:
+                if not isinstance(candidate, Event):
+                    return constants[0].matches(candidate)
+                candidate = candidate.{fields}
+            if {test}:
+                return True
+            return False
+        except KeyError:
+            return {missing}
+        except Exception:
+            return constants[0].matches(candidate)
 """
 
 # The test of the value at the end of the path, which it names `v`. {0} and {1} are the literal's constants; {itself}
@@ -127,11 +135,15 @@ def compile_tree(tree: Expression) -> Callable[[object], bool]:
     shape = _shape(tree, constants)
     if len(constants) > _MOST_CONSTANTS:
         return tree.matches
-    code, places = _template(shape)
-    filled = list(code.co_consts)
-    for place, number in places:
-        filled[place] = constants[number]
-    return cast("Callable[[object], bool]", FunctionType(code.replace(co_consts=tuple(filled)), _NAMES))
+    code, places = _template(shape, _IN_CODE)
+    if places:
+        filled = list(code.co_consts)
+        for place, number in places:
+            filled[place] = constants[number]
+        code = code.replace(co_consts=tuple(filled))
+    # Beside the constants as a whole, a variable of the closure has the number of its constant in its name.
+    cells = [CellType(constants if name == "constants" else constants[int(name[1:])]) for name in code.co_freevars]
+    return cast("Callable[[object], bool]", FunctionType(code, _NAMES, closure=tuple(cells)))
 
 
 def _shape(node: Expression, constants: list[object]) -> Shape:
@@ -173,19 +185,26 @@ def _test(operator: str, text: str, quoted: bool, dialect: Dialect) -> tuple[str
 
 
 @lru_cache(maxsize=1_024)
-def _template(shape: Shape) -> tuple[CodeType, tuple[tuple[int, int], ...]]:
-    """The code of a shape, and which of its constants stands for which of an expression's."""
-    placeholders = (f"'@{number}'" for number in count())
-    tree = next(placeholders)
+def _template(shape: Shape, in_code: bool) -> tuple[CodeType, tuple[tuple[int, int], ...]]:
+    """The code of a shape, and which of its constants stands for which of an expression's.
+
+    Args:
+        shape: of the tree.
+        in_code: whether strings and numbers are constants of the code; else they are variables of the closure.
+    """
+    numbers = count(1)  # the first constant is the tree
+    test = _source(shape, numbers, "'@{}'" if in_code else "c{}")
+    variables = [] if in_code else [f"c{number}" for number in range(next(numbers))]
     source = _FUNCTION.format(
-        tree=tree,
-        test=_source(shape, placeholders),
+        closure=", ".join(["constants", *variables]),
+        test=test,
         # An event makes its id when it is first asked for `fields`, which takes longer than most expressions.
         fields="fields" if _reads_id(shape) else "_fields",
-        missing="False" if _is_conjunction(shape) else f"{tree}.matches(candidate)",
+        missing="False" if _is_conjunction(shape) else "constants[0].matches(candidate)",
     )
-    module = builtins.compile(source, "<subscription>", "exec")
-    code = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
+    code = builtins.compile(source, "<subscription>", "exec")
+    for _ in range(2):  # the outer function, and the inner one
+        code = next(constant for constant in code.co_consts if isinstance(constant, CodeType))
     places = [
         (place, int(constant[1:]))
         for place, constant in enumerate(code.co_consts)
@@ -199,15 +218,14 @@ def shapes_compiled() -> int:
     return _template.cache_info().misses
 
 
-def _source(shape: Shape, placeholders: Iterator[str]) -> str:
+def _source(shape: Shape, numbers: Iterator[int], placeholder: str) -> str:
     kind = shape[0]
     if kind in {"and", "or"}:
-        return "(" + f" {kind} ".join([_source(child, placeholders) for child in shape[1]]) + ")"
+        return "(" + f" {kind} ".join([_source(child, numbers, placeholder) for child in shape[1]]) + ")"
     if kind == "not":
-        return f"(not {_source(shape[1][0], placeholders)})"
-    steps = [next(placeholders) for _ in range(shape[1])]
-    text, number = next(placeholders), next(placeholders)
-    itself = f"{next(placeholders)}.matches(candidate)"
+        return f"(not {_source(shape[1][0], numbers, placeholder)})"
+    *steps, text, number = [placeholder.format(next(numbers)) for _ in range(shape[1] + 2)]
+    itself = f"constants[{next(numbers)}].matches(candidate)"
     holders = ["candidate", *["v"] * (len(steps) - 1)]
     *above, value = [f"v := {holder}[{step}]" for holder, step in zip(holders, steps, strict=True)]
     test = _TESTS[kind].format(text, number, value=value, itself=itself, other=f"type(v) not in atoms and {itself}")

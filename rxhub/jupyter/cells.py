@@ -8,6 +8,8 @@ import sys
 import threading
 from typing import Any, Protocol
 
+from rxhub.extras import missing
+
 __all__ = ["Cells", "present_cells", "running_cells"]
 
 _INTERRUPTS = (KeyboardInterrupt, asyncio.CancelledError)
@@ -108,7 +110,7 @@ def present_cells() -> Cells:
             get_ipython,  # pyright: ignore[reportUnknownVariableType]
         )
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("IPython, which shows a live table, is not installed.", name="IPython") from error
+        raise missing(error, "A live table", "jupyter") from None
     shell: Any = get_ipython()
     if shell is None:
         raise RuntimeError("A live table needs a notebook to be shown in, but this runs outside of IPython.")

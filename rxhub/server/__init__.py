@@ -10,11 +10,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rxhub.server.asgi import application
-from rxhub.server.limits import Limits, SlowConsumer
-from rxhub.server.rules import Topics
-from rxhub.server.serving import Running, running, serve
-from rxhub.server.users import User, Users, UsersFile
+from rxhub.extras import missing
+
+try:
+    from rxhub.server.asgi import application
+    from rxhub.server.limits import Limits, SlowConsumer
+    from rxhub.server.rules import Topics
+    from rxhub.server.serving import Running, running, serve
+    from rxhub.server.users import User, Users, UsersFile
+except ModuleNotFoundError as error:
+    raise missing(error, "rxhub.server", "server") from None
 
 if TYPE_CHECKING:
     from rxhub.server.backplane import Backplane

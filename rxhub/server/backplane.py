@@ -25,6 +25,7 @@ from time import monotonic
 from uuid import uuid4
 
 from rxhub.errors import HubConnectionError, Overflow, Refused
+from rxhub.extras import missing
 from rxhub.server.envelope import Envelope
 from rxhub.server.turns import Turns
 from rxhub.transport.outbox import Outbox
@@ -42,10 +43,8 @@ try:
     from rxhub.transport.nats.streams import configuration, ensured
     from rxhub.transport.nats.subjects import Subjects
     from rxhub.transport.nats.upkeep import Upkeep
-except ModuleNotFoundError as missing:
-    if missing.name != "nats":
-        raise
-    raise ModuleNotFoundError("A backplane needs nats-py: pip install 'rxhub[nats]'", name="nats") from missing
+except ModuleNotFoundError as error:
+    raise missing(error, "A backplane", "nats") from None
 
 __all__ = ["STREAM", "Backplane"]
 

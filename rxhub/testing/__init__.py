@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rxhub.extras import missing
 from rxhub.testing.marbles import MarbleError, Marbles
 from rxhub.testing.nats import Nats
 from rxhub.testing.recording import Recorded, Recording, record
@@ -40,7 +41,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import what needs Hypothesis when it is asked for."""
     if name == "HubStateMachine":
-        from rxhub.testing.machine import HubStateMachine
-
+        try:
+            from rxhub.testing.machine import HubStateMachine
+        except ModuleNotFoundError as error:
+            raise missing(error, "HubStateMachine", "testing") from None
         return HubStateMachine
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,9 +16,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from reactivex import abc
+
+from rxhub.extras import missing
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+except ModuleNotFoundError as error:
+    raise missing(error, "rxhub.testing.machine", "testing") from None
 
 from rxhub.event import Event
 from rxhub.expression import Expression

@@ -13,7 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from hypothesis import strategies as st
+from rxhub.extras import missing
+
+try:
+    from hypothesis import strategies as st
+except ModuleNotFoundError as error:
+    raise missing(error, "rxhub.testing.strategies", "testing") from None
 
 from rxhub.errors import ExpressionError
 from rxhub.event import Event

@@ -8,18 +8,23 @@
 Needs the extra `vidispine`: `pip install "rxhub[vidispine]"`.
 """
 
-from rxhub.vidispine.client import Client, configure
-from rxhub.vidispine.documents import metadata_document
-from rxhub.vidispine.errors import (
-    NotConfigured,
-    NotFound,
-    NotificationError,
-    RequestFailed,
-    Unreachable,
-    VidispineError,
-)
-from rxhub.vidispine.helpers import CollectionHelper, GroupHelper, IngestHelper, ItemHelper, UserHelper
-from rxhub.vidispine.registration import register_notification
+from rxhub.extras import missing
+
+try:
+    from rxhub.vidispine.client import Client, configure
+    from rxhub.vidispine.documents import metadata_document
+    from rxhub.vidispine.errors import (
+        NotConfigured,
+        NotFound,
+        NotificationError,
+        RequestFailed,
+        Unreachable,
+        VidispineError,
+    )
+    from rxhub.vidispine.helpers import CollectionHelper, GroupHelper, IngestHelper, ItemHelper, UserHelper
+    from rxhub.vidispine.registration import register_notification
+except ModuleNotFoundError as error:
+    raise missing(error, "rxhub.vidispine", "vidispine") from None
 
 __all__ = [
     "Client",

@@ -25,16 +25,21 @@ from hmac import compare_digest
 from threading import Lock, Thread
 from typing import NamedTuple
 
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
-
+from rxhub.extras import missing
 from rxhub.vidispine.errors import NotificationError
-from rxhub.vidispine.fields import Fields, parse_json, parse_xml
 from rxhub.vidispine.registration import RESOURCES
 from rxhub.vidispine.signals import vidispine_auto_import_ntfcn, vidispine_notification
+
+try:
+    from starlette.applications import Starlette
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import PlainTextResponse, Response
+    from starlette.routing import Route
+    from starlette.types import Receive, Scope, Send
+
+    from rxhub.vidispine.fields import Fields, parse_json, parse_xml
+except ModuleNotFoundError as error:
+    raise missing(error, "rxhub.vidispine.notifications", "vidispine") from None
 
 __all__ = ["Notification", "Notifications"]
 

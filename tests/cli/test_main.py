@@ -76,3 +76,71 @@ def test_importing_the_command_imports_no_dependency_of_it() -> None:
     code = "import sys, rxhub.cli; print(sorted({'typer', 'rich', 'lark'} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout == "[]\n"
+
+
+def test_it_never_names_nothing_when_a_part_of_a_package_is_missing() -> None:
+    code = """
+import sys
+sys.modules["websockets.asyncio"] = sys.modules["websockets.asyncio.client"] = None
+sys.argv = ["rxhub", "listen", "topic=*", "--server", "http://127.0.0.1:1"]
+from _rxhub_command import main
+sys.exit(main())
+"""
+    ran = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert re.fullmatch(r"rxhub: this needs websockets\.asyncio\S*: pip install --force-reinstall rxhub\n", ran.stderr)
+    assert ran.returncode == 2
+
+
+@pytest.mark.parametrize("module", ["rxhub", "rxhub.cli"])
+def test_as_a_module_it_is_the_same_command(module: str) -> None:
+    ran = subprocess.run([sys.executable, "-m", module, "--help"], check=True, capture_output=True, text=True)
+    assert "Usage: rxhub [OPTIONS]" in ran.stdout
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    import rxhub
+
+    assert rxhub.__version__ == version("rxhub")
+
+
+@pytest.mark.parametrize(
+    ("code", "missing", "expected"),
+    [
+        ("import rxhub", "reactivex", "rxhub needs reactivex: pip install rxhub"),
+        ("import rxhub.server", "starlette", "rxhub.server needs starlette: pip install 'rxhub[server]'"),
+        ("import rxhub.server.asgi", "starlette", "rxhub.server needs starlette: pip install 'rxhub[server]'"),
+        ("from rxhub.server import running", "uvicorn", "rxhub.server needs uvicorn: pip install 'rxhub[server]'"),
+        ("from rxhub.server import Backplane", "nats", "A backplane needs nats-py: pip install 'rxhub[nats]'"),
+        (
+            "from rxhub import EventHub; EventHub('nats://x')",
+            "nats",
+            "nats:// needs nats-py: pip install 'rxhub[nats]'",
+        ),
+        ("import rxhub.vidispine", "httpx", "rxhub.vidispine needs httpx: pip install 'rxhub[vidispine]'"),
+        (
+            "import rxhub.vidispine.notifications",
+            "starlette",
+            "rxhub.vidispine.notifications needs starlette: pip install 'rxhub[vidispine]'",
+        ),
+        (
+            "from rxhub.testing import HubStateMachine",
+            "hypothesis",
+            "rxhub.testing.machine needs hypothesis: pip install 'rxhub[testing]'",
+        ),
+        (
+            "import rxhub.testing.strategies",
+            "hypothesis",
+            "rxhub.testing.strategies needs hypothesis: pip install 'rxhub[testing]'",
+        ),
+        (
+            "from rxhub import EventHub; from rxhub.jupyter import live; live(EventHub().events)",
+            "IPython",
+            "A live table needs ipython: pip install 'rxhub[jupyter]'",
+        ),
+    ],
+)
+def test_what_needs_an_extra_names_it(code: str, missing: str, expected: str) -> None:
+    ran = without([missing], f"\ntry:\n    {code}\nexcept ImportError as error:\n    print(error.name, error, sep='|')")
+    assert ran.stderr == ""
+    module, _, message = ran.stdout.strip().partition("|")
+    assert (module.partition(".")[0], message) == (missing, expected)

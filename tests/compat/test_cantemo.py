@@ -17,6 +17,7 @@ import pytest
 from rxhub import EventHub, vidispine
 from rxhub.compat import cantemo
 from rxhub.compat.cantemo import PortalPresent, bootstrap, bootstrapped, install, uninstall
+from rxhub.compat.cantemo.pluginbase import Interface, Plugin, implemented, implements, made
 from rxhub.vidispine import Client, ItemHelper, UserHelper, signals
 from tests.vidispine.backend import Backend
 from tests.vidispine.conftest import backend, client, server, url
@@ -391,6 +392,41 @@ def test_implements_belongs_into_a_class() -> None:
 
     with pytest.raises(TypeError, match="belongs into the body of a plugin's class"):
         implements(object)
+
+    def function(__module__: str, __qualname__: str) -> None:
+        implements(object)
+
+    with pytest.raises(TypeError, match="belongs into the body of a plugin's class"):
+        function("a", "b")
+
+
+def test_what_a_class_implements_is_its_own_and_its_bases() -> None:
+    class First(Interface): ...
+
+    class Second(First): ...
+
+    class Third(Interface): ...
+
+    class Mixin:
+        implements(Second)
+
+    class Outer(Plugin):
+        implements(Third)
+
+        class Inner(Plugin):
+            pass
+
+        implements(Second)
+
+    class Heir(Mixin, Plugin): ...
+
+    plugins = Outer(), Outer.Inner(), Heir()
+    made.clear()
+    assert [[implemented(plugin, each) for each in (First, Second, Third)] for plugin in plugins] == [
+        [True, True, True],
+        [False, False, False],
+        [True, True, False],
+    ]
 
 
 def test_nothing_of_it_is_there_before_it_is_installed() -> None:

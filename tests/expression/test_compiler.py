@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -30,6 +31,15 @@ from tests.expression.strategies import (
 DATA = Path(__file__).parent.parent / "data"
 EVENTS = [json.loads(line) for line in (DATA / "events.jsonl").read_text(encoding="utf-8").splitlines()]
 EXPRESSIONS = (DATA / "expressions.txt").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture(
+    scope="module", params=[True, False], ids=["constants in the code", "constants in a closure"], autouse=True
+)
+def in_code(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Both forms on every interpreter, whichever it uses by itself."""
+    with patch("rxhub.expression.compiler._IN_CODE", request.param):
+        yield request.param
 
 
 class TestACompiledExpression:
@@ -141,6 +151,22 @@ class TestCompiling:
             compile("a=")
         with pytest.raises(ExpressionError):
             compile(5)
+
+    def test_puts_no_object_into_code_but_strings_and_numbers(self, in_code):
+        texts = [*EXPRESSIONS, "a=1 and b.c!=x*y or not id=2.5", "a>=1 or a<b or a=null or a='*'"]
+        for matches in [compile(text) for text in texts]:
+            code = getattr(matches, "__code__", None)  # a tree is its own function for the empty subscription
+            if code is not None and code.co_filename == "<subscription>":
+                assert {type(constant) for constant in code.co_consts} <= {str, int, float, bool, type(None)}
+                assert in_code or not {"@", "ftrack.update"} & {*map(str, code.co_consts)}
+
+    def test_keeps_the_constants_of_one_expression_apart_from_those_of_another(self):
+        made = [compile(f"data.user.name={name} and n>{number}") for number, name in enumerate("abcdef")]
+        candidates = [{"data": {"user": {"name": name}}, "n": number + 1} for number, name in enumerate("abcdef")]
+
+        answers = [[matches(candidate) for candidate in candidates] for matches in made]
+
+        assert answers == [[row == column for column in range(6)] for row in range(6)]
 
     def test_compiles_a_shape_once(self):
         compile_tree(parse("shape.of.this=1 and (test=x or not only=y*)"))

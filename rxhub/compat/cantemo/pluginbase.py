@@ -11,6 +11,7 @@ dashboards: plugins that implement them can be imported and are kept, and nobody
 from __future__ import annotations
 
 import sys
+from inspect import CO_OPTIMIZED
 from typing import Any, ClassVar
 
 __all__ = [
@@ -77,8 +78,10 @@ def implements(*interfaces: type) -> None:
     Raises:
         TypeError: if it is called elsewhere.
     """
-    body = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]  # Portal has it this way, from Trac
-    if "__module__" not in body or "__qualname__" not in body:
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # Portal does it this way, after Trac
+    body = frame.f_locals
+    # Of a class body, this is the namespace itself, which may be written to. PEP 667 made a proxy of functions' only.
+    if frame.f_code.co_flags & CO_OPTIMIZED or "__module__" not in body or "__qualname__" not in body:
         raise TypeError("implements(…) belongs into the body of a plugin's class, above its methods.")
     body["_implements"] = (*body.get("_implements", ()), *interfaces)
 

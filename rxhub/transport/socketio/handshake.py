@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 from concurrent.futures import Future
+from email.message import Message
 from http.client import HTTPException, HTTPMessage
 from threading import Thread
 from typing import IO, Any
@@ -83,7 +84,6 @@ def explained(error: BaseException, endpoint: Endpoint, timeout: float) -> Unrea
     """What to tell people of an error while connecting."""
     url = endpoint.url
     if isinstance(error, HTTPError):
-        error.close()
         return _refused(error.code, error.headers, url, str(error.msg or ""))
     if isinstance(error, InvalidStatus):
         return _refused(error.response.status_code, error.response.headers, url)
@@ -150,10 +150,11 @@ def request_line(endpoint: Endpoint, timeout: float, trust: ssl.SSLContext | Non
     try:
         opened = build_opener(_Refusing(), HTTPSHandler(context=trust)).open(request, timeout=timeout)
     except HTTPError as error:
-        raise HTTPError(endpoint.handshake_url, error.code, _said(error), error.headers, None) from None
+        with error:
+            raise _status(endpoint, error.code, error.headers, _said(error)) from None
     with opened as response:
         if response.status != 200:
-            raise HTTPError(endpoint.handshake_url, response.status, "", response.headers, None)
+            raise _status(endpoint, response.status, response.headers)
         line: bytes = response.read(_LONGEST_LINE + 1)
     return line.decode("utf-8", "replace")
 
@@ -167,3 +168,10 @@ def _said(error: HTTPError) -> str:
     except (OSError, HTTPException, AttributeError):
         return ""
     return inline(text.strip().removesuffix("."))
+
+
+def _status(endpoint: Endpoint, status: int, headers: Message, said: str = "") -> HTTPError:
+    error = HTTPError(endpoint.handshake_url, status, said, headers, None)
+    # An HTTPError is a response as well. No one may be left to close this one, which Python 3.14 warns of.
+    error.close()
+    return error
