@@ -275,11 +275,11 @@ def test_reconnecting_gives_up_in_ftrack_s_words_and_never_touches_the_logging_o
 
 
 def test_a_wrong_key_is_told(server: Running) -> None:
-    hub = OURS.EventHub(server.url, server.api_user, "wrong")
+    hub = OURS.EventHub(server.url, server.api_user, "not-the-key")
     with pytest.raises(OURS.exception.EventHubConnectionError) as caught:
         hub.connect()
     assert 'with error: "Received unexpected status code 401.' in str(caught.value)
-    assert "wrong" not in str(caught.value)
+    assert "not-the-key" not in str(caught.value)
 
 
 def test_a_server_without_websockets_is_refused(server: Running) -> None:

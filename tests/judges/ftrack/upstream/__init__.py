@@ -1,0 +1,2 @@
+# :coding: utf-8
+# :copyright: Copyright (c) 2015 ftrack
