@@ -396,7 +396,7 @@ def test_what_cannot_be_stored_is_refused_to_who_publishes(hub: EventHub) -> Non
 
 
 def test_odd_topics_come_as_they_were(hub: EventHub) -> None:
-    topics = ["a", "a.b", "a..b", ".a", "", "é", "a b", "a*", ">", "*.x", "a\r\nb", "%61", "x" * 900]
+    topics = ["a", "a.b", "a..b", ".a", "é", "a b", "a*", ">", "*.x", "a\r\nb", "%61", "x" * 900]
     got: list[str] = []
     hub.events.subscribe(lambda event: got.append(event.topic))
     hub.subscribe("", print)
