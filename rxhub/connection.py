@@ -168,10 +168,11 @@ class Connection:
         self._by_user, self._implicitly = True, False
 
     async def aconnect(self, implicitly: bool = False) -> None:
-        """As `connect`, while the running loop goes on.
+        """As `connect`, without blocking the running loop.
 
         Args:
-            implicitly: by `async with`, after which a first explicit `connect` changes nothing.
+            implicitly: called by `async with`. Nothing happens if the hub is connected, and the first explicit
+                `connect` changes nothing.
         """
         if implicitly and self.kept_up:
             return

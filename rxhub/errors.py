@@ -7,6 +7,7 @@ from rxhub.text.printable import columns_of, printable
 __all__ = [
     "AlreadyHandled",
     "AsyncReceiverError",
+    "BlockingCallWarning",
     "CallbackInterrupted",
     "EventError",
     "ExpressionError",
@@ -14,6 +15,7 @@ __all__ = [
     "HubClosed",
     "HubConnectionError",
     "NoReply",
+    "NotConnectedWarning",
     "NotDurable",
     "NotFoundError",
     "NotHandled",
@@ -126,6 +128,14 @@ class NotHandledWarning(RuntimeWarning):
 
 class WrongLoop(RxHubError, RuntimeError):
     """A coroutine of rxhub's was awaited where asyncio does not run."""
+
+
+class NotConnectedWarning(RuntimeWarning):
+    """A hub is handled that is not connected: no event arrives until `connect()` is called."""
+
+
+class BlockingCallWarning(RuntimeWarning):
+    """A blocking call was made in a thread whose event loop is running: the loop stands still meanwhile."""
 
 
 class SubscriptionWarning(UserWarning):

@@ -6,9 +6,10 @@ import asyncio
 import sys
 from typing import Any
 
-from rxhub.errors import HubConnectionError, WrongLoop
+from rxhub.errors import BlockingCallWarning, HubConnectionError, WrongLoop
+from rxhub.warning import warn
 
-__all__ = ["check_asyncio", "check_threads"]
+__all__ = ["check_asyncio", "check_threads", "warn_if_blocking"]
 
 
 def check_asyncio(what: str) -> None:
@@ -30,6 +31,21 @@ def check_asyncio(what: str) -> None:
         ) from None
 
 
+def warn_if_blocking(what: str, instead: str) -> None:
+    """Warn that a call blocks the event loop that runs in this thread. In notebooks, cells block their loop anyway.
+
+    Args:
+        what: the call, such as `hub.connect()`.
+        instead: what to write instead.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    if not _is_interactive():
+        warn(f"{what} blocks the event loop that runs in this thread. Use {instead}.", BlockingCallWarning)
+
+
 def check_threads() -> None:
     """Refuse to connect where threads are greenlets: the network's loop would block all of them.
 
@@ -42,6 +58,12 @@ def check_threads() -> None:
                 f"{name} has patched the threads or sockets of this process, and rxhub does not support that: its "
                 "network runs asyncio in a thread. Connect in a process that is not patched, or use memory://."
             )
+
+
+def _is_interactive() -> bool:
+    """Whether the code runs in IPython, whose notebooks run cells inside of a loop."""
+    ipython: Any = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
 
 
 def _trio_runs() -> bool:

@@ -10,10 +10,11 @@ from reactivex import Observable
 from rxhub.awaiting import waiting_on
 from rxhub.errors import HubClosed, HubConnectionError, NotFoundError
 from rxhub.event import Event
-from rxhub.event_loop import check_asyncio
+from rxhub.event_loop import check_asyncio, warn_if_blocking
 from rxhub.handling import FAREWELL
 from rxhub.hub.parts import Parts
 from rxhub.state import ConnectionState
+from rxhub.transport.loop import in_its_thread
 
 __all__ = ["Connecting"]
 
@@ -60,27 +61,31 @@ class Connecting(Parts):
         self._link.init()
 
     def connect(self) -> None:
-        """Connect to the server, and be connected again whenever the connection is lost.
+        """Connect to the server, and reconnect whenever the connection is lost.
 
-        Returns when connected. `memory://` is connected from the start; there the first call changes nothing.
+        Returns when connected. `memory://` is connected from the start, and a hub in `async with` by that; there the
+        first call changes nothing. In a coroutine use `aconnect`: this call blocks the event loop, and warns of it
+        (`BlockingCallWarning`), except in notebooks.
 
         Raises:
-            HubConnectionError: if the hub is connected by an earlier call, or the server cannot be reached or does
-                not let us in; says why, and what to do.
+            HubConnectionError: if an earlier call connected the hub, or the server cannot be reached or refuses the
+                hub; says why, and what to do.
             HubClosed: if it was closed.
         """
         self._publisher.check_open()
         if self._link.remote:
             self._publisher.hear_replies()
+            if not self.connected and not in_its_thread():  # where it raises
+                warn_if_blocking("hub.connect()", "`await hub.aconnect()`, or `async with hub:`, which connects")
         self._link.connect()
 
     async def aconnect(self) -> None:
-        """Connect as `connect` does, while the running event loop goes on. Cancelled, it gives up connecting.
+        """Connect as `connect` does, without blocking the event loop. If it is cancelled, the hub stops connecting.
 
         Raises:
-            HubConnectionError: as `connect`.
+            HubConnectionError: as for `connect`.
             HubClosed: if the hub was closed.
-            WrongLoop: if no asyncio loop runs here.
+            WrongLoop: if no asyncio loop runs in this thread.
         """
         await self._aconnect()
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Self, cast
 
 from reactivex import abc
 
-from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError
-from rxhub.event_loop import check_asyncio
+from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError, NotConnectedWarning
+from rxhub.event_loop import check_asyncio, warn_if_blocking
 from rxhub.flag import Flag
 from rxhub.handling import PATIENCE, Invoke
 from rxhub.hub.parts import Parts
@@ -24,6 +24,7 @@ from rxhub.pipeline import Pipeline
 from rxhub.shutdown import GRACE, on_shutdown_signal
 from rxhub.supervise import supervise
 from rxhub.transport.loop import in_its_thread
+from rxhub.warning import warn
 
 if TYPE_CHECKING:
     from rxhub.hub.hub import EventHub
@@ -48,6 +49,8 @@ class Life(Parts):
     def start(self, invoke: Invoke | None = None) -> abc.DisposableBase:
         """Handle events in a background thread, or wherever `invoke` brings them.
 
+        Warns (`NotConnectedWarning`) if neither `connect` nor `init_connection` was called.
+
         Args:
             invoke: hands a function to a host application's main loop, such as
                 `maya.utils.executeDeferred`; called with one batch at a time.
@@ -58,10 +61,13 @@ class Life(Parts):
         Raises:
             AlreadyHandled: if another context handles the hub.
         """
+        self._warn_if_not_connected("start()")
         return self._handling.start(invoke)
 
     def wait(self, duration: float | None = None) -> None:
         """Handle events in this thread as they come.
+
+        Warns (`BlockingCallWarning`) if an event loop runs in this thread, except in notebooks.
 
         Args:
             duration: seconds; None is until the hub is disconnected or closed, or Ctrl-C.
@@ -72,6 +78,7 @@ class Life(Parts):
         """
         if not self._link.accepts and not self._inbox.ready:
             raise HubConnectionError(f"No event can arrive, as {self._link.why_not} first.")
+        warn_if_blocking("hub.wait()", "`await hub.run()`, or `async with hub:`")
         self._handling.wait(duration)
 
     def drain(self) -> int:
@@ -85,10 +92,14 @@ class Life(Parts):
     async def run(self) -> None:
         """Handle events on the running loop until cancelled or closed.
 
+        Warns (`NotConnectedWarning`) if the hub is not connected.
+
         Raises:
             AlreadyHandled: if another context handles the hub.
+            WrongLoop: if no asyncio loop runs in this thread.
         """
         check_asyncio("hub.run()")
+        self._warn_if_not_connected("run()")
         await self._handling.run()
 
     def serve_forever(self, *, grace: float = GRACE) -> None:
@@ -107,6 +118,8 @@ class Life(Parts):
             HubClosed: if the hub was closed before.
             GroupError: if a processing ended since its group was given other terms. The others are stopped before.
         """
+        warn_if_blocking("hub.serve_forever()", "`await hub.aserve_forever()`")
+        self._warn_if_not_connected("serve_forever()")
         with self._until_failure(grace) as failing, on_shutdown_signal(lambda: self._shut_down(grace)):
             while self._inbox.open:
                 if self.handled:
@@ -128,6 +141,8 @@ class Life(Parts):
             HubClosed: if the hub was closed before.
             GroupError: if a processing ended since its group was given other terms. The others are stopped before.
         """
+        check_asyncio("hub.aserve_forever()")
+        self._warn_if_not_connected("aserve_forever()")
         with (
             self._until_failure(grace) as failing,
             on_shutdown_signal(lambda: self._shut_down(grace), waits=False) as watch,
@@ -143,6 +158,10 @@ class Life(Parts):
         if failing.is_alive():
             await asyncio.to_thread(failing.join)
         self._raise_failure()
+
+    def _warn_if_not_connected(self, what: str) -> None:
+        if self._inbox.open and not self.handled and not self._accepts and not self._inbox.ready:
+            warn(f"No event can arrive for hub.{what}, as {self._link.why_not} first.", NotConnectedWarning)
 
     @property
     def handled(self) -> bool:
@@ -255,10 +274,26 @@ class Life(Parts):
         self.close()
 
     async def __aenter__(self) -> Self:
-        runner = supervise(self.run, "handling a hub", expected=(AlreadyHandled, HubClosed))
-        await asyncio.sleep(0)
-        if runner.done():
-            runner.result()
+        """Handle the hub on the running loop, and connect it as `aconnect` does, unless it is connected.
+
+        Leaving closes the hub.
+
+        Raises:
+            HubConnectionError: if it cannot be connected. Then it is not handled either, and can be entered again.
+            AlreadyHandled: if another context handles the hub.
+            WrongLoop: if no asyncio loop runs in this thread.
+        """
+        check_asyncio("async with hub")
+        runner = supervise(self._handling.run, "handling a hub", expected=(AlreadyHandled, HubClosed))
+        try:
+            await asyncio.sleep(0)
+            if runner.done():
+                runner.result()
+            await self._aconnect(implicitly=True)
+        except BaseException:
+            runner.cancel()
+            await asyncio.wait([runner], timeout=PATIENCE)
+            raise
         self._runner = runner
         return self
 

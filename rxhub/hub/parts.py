@@ -48,3 +48,12 @@ class Parts:
     # What ended a processing against our will, and what is done then.
     _failure: Exception | None = None
     _on_failure: Callable[[], object] | None = None
+
+    @property
+    def _accepts(self) -> bool:
+        """Whether `connect` or `init_connection` was called, so that events can arrive sooner or later."""
+        return self._link.accepts
+
+    async def _aconnect(self, implicitly: bool = False) -> None:
+        """Connect to the server; `Connecting` does it."""
+        raise NotImplementedError

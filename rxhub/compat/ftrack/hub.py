@@ -14,10 +14,12 @@ the rest is here.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import threading
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from functools import partial
 from itertools import count
 from time import monotonic
@@ -44,6 +46,7 @@ from rxhub.compat.ftrack.trust import WEBSOCKET, trust
 from rxhub.connection import Connection
 from rxhub.delivery import Delivery
 from rxhub.dispatcher import Run
+from rxhub.event_loop import check_asyncio
 from rxhub.expression import Dialect
 from rxhub.expression.parser import parsed
 from rxhub.flag import Flag
@@ -105,6 +108,8 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         self._connection = None
         self._connection_initialised = False
         self._connecting = False
+        # Connected by `async with`, after which the first connect() changes nothing.
+        self._is_implicit = False
         self._intentional_disconnect = False
         self._auto_reconnect_attempts = 30
         self._auto_reconnect_delay = 10
@@ -177,6 +182,9 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         if not self._connection_initialised:
             self.init_connection()
         if self.connected:
+            if self._is_implicit:
+                self._is_implicit = False
+                return
             raise exception.EventHubConnectionError("Already connected.")
         with self._lock:
             if self._connecting:
@@ -202,6 +210,45 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         finally:
             self._connecting = False
         self._connected(line)
+
+    @property
+    def _accepts(self) -> bool:
+        return self._connection_initialised
+
+    async def _aconnect(self, implicitly: bool = False) -> None:
+        check_asyncio("hub.aconnect()")
+        self._publisher.check_open()
+        if implicitly and (self.connected or self._connecting):
+            return
+        given_up = threading.Event()
+        connecting: Future[None] = Future()
+
+        def connect() -> None:
+            try:
+                self.connect()
+            except BaseException as error:
+                connecting.set_exception(error)
+                return
+            if given_up.is_set():
+                self._hang_up()
+            connecting.set_result(None)
+
+        threading.Thread(target=connect, name="rxhub-connect", daemon=True).start()
+        try:
+            await asyncio.shield(asyncio.wrap_future(connecting))
+            self._is_implicit = implicitly
+        except asyncio.CancelledError:
+            given_up.set()
+            self._left_alone.set()
+            if connecting.done():
+                self._hang_up()
+            raise
+
+    def _hang_up(self) -> None:
+        try:
+            self.disconnect(unsubscribe=False)
+        except exception.EventHubConnectionError:
+            pass  # it is not connected, or another thread was first
 
     def _dial(self) -> Line:
         session = self._get_socket_io_session()
@@ -250,6 +297,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         if connection is None or not connection.connected:
             raise exception.EventHubConnectionError("Not currently connected.")
         self._intentional_disconnect = True
+        self._is_implicit = False
         if not reconnect:
             self._connection_initialised = False
         if unsubscribe:
