@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from os import urandom
 from typing import Any, cast
 
@@ -29,8 +30,8 @@ class Event(rxhub.event.Event):
         in_reply_to_event: str | None = None,
     ) -> None:
         # Their order is ftrack's, since programs print events.
-        self._fields = {  # pyright: ignore[reportIncompatibleVariableOverride]
-            "id": id or None,
+        self._data = {
+            "id": id or urandom(16).hex(),
             "data": data or {},
             "topic": topic,
             "sent": sent,
@@ -40,28 +41,22 @@ class Event(rxhub.event.Event):
         }
         self._stopped = False
 
-    # In the event's `__dict__`, as in ftrack's: programs and subclasses reach into both.
+    # Both are in the event's `__dict__`, as in ftrack's: programs and subclasses reach into it. The class attribute
+    # hides the slot of `rxhub.Event`.
     _data: dict[str, Any]
+    _stopped: bool = False
 
-    @property
-    def _fields(  # pyright: ignore[reportIncompatibleVariableOverride, reportIncompatibleUnannotatedOverride]
-        self,
-    ) -> dict[str, Any]:
-        return self._data
-
-    @_fields.setter
-    def _fields(self, fields: dict[str, Any]) -> None:
+    def _set_fields(self, fields: dict[str, Any]) -> None:
         if fields.get("id", "") is None:
             fields["id"] = urandom(16).hex()
         self._data = fields
 
-    @property
-    def _stopped(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.__dict__["_stopped"]
+    # Reading calls no Python function, since a dispatch reads it several times.
+    _fields: Any = property(attrgetter("_data"), _set_fields)
 
-    @_stopped.setter
-    def _stopped(self, stopped: bool) -> None:
-        self.__dict__["_stopped"] = stopped
+    def __getitem__(self, key: str) -> Any:
+        value = self._data[key]
+        return self.fields[key] if value is None and key == "id" else value
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> rxhub.event.Event:
