@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,17 @@ ROOT = Path(__file__).parents[1]
 PROGRAM = """
 import faulthandler, signal, sys, time
 faulthandler.dump_traceback_later(60, exit=True)
-whose, url, user, key = sys.argv[1:]
+whose, *arguments = sys.argv[1:]
 if whose == "ftrack":
     from rxhub.compat.ftrack.base import Event
     from rxhub.compat.ftrack.hub import EventHub
 else:
     from rxhub import Event, EventHub
-hub = EventHub(url, user, key)
+hub = EventHub(*arguments[:3], **({"stream": arguments[3]} if whose == "nats" else {}))
 hub.connect()
 hub.subscribe("topic=ask", lambda event: event["data"])
 interrupts = 0
+ended = False
 
 def interrupt(*_):
     global interrupts
@@ -33,8 +35,11 @@ def interrupt(*_):
     hub.unsubscribe(hub.subscribe(f"topic=t{interrupts % 10}", print))
 
 def end(*_):
+    global ended
     signal.setitimer(signal.ITIMER_REAL, 0)
     hub.ENDING
+    ended = True
+    # Python ignores it if the signal interrupts a finalizer or a callback of the garbage collector.
     raise SystemExit(0)
 
 signal.signal(signal.SIGALRM, interrupt)
@@ -43,43 +48,48 @@ signal.setitimer(signal.ITIMER_REAL, 0.003, 0.003)
 print("ready", flush=True)
 end_at = time.monotonic() + 2
 published = 0
-while True:
-    hub.publish(Event("ask", data={"n": published}))
-    published += 1
-    if published % 20 == 0:
-        hub.wait(0)
+while not ended:
+    try:
+        hub.publish(Event("ask", data={"n": published}))
+        published += 1
+        if published % 20 == 0:
+            hub.drain() if whose == "memory" else hub.wait(0)
+    except Exception:
+        if not ended:
+            raise
     if time.monotonic() > end_at:
         end_at = float("inf")
         print("stressed", interrupts, flush=True)
 """
 
 
-@pytest.mark.parametrize("whose", ["ftrack", "rxhub"])
+@pytest.fixture(params=["ftrack", "rxhub", "nats", "memory"])
+def arguments(request: pytest.FixtureRequest) -> Generator[list[str]]:
+    """Arguments of the program: a kind of hub, and how it is made."""
+    if request.param == "memory":
+        yield ["memory", "memory://signal-handlers"]
+    elif request.param == "nats":
+        yield ["nats", *request.getfixturevalue("nats")]
+    else:
+        with running() as server:
+            yield [request.param, server.url, server.api_user, server.api_key]
+
+
 @pytest.mark.parametrize("ending", ["disconnect()", "close()", "disconnect(unsubscribe=False)"])
-def test_handlers_of_signals_may_publish_subscribe_and_end_the_hub(whose: str, ending: str) -> None:
-    code = PROGRAM.replace("ENDING", ending)
-    with running() as server:
-        program = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                code,
-                whose,
-                server.url,
-                server.api_user,
-                server.api_key,
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        try:
-            assert program.stdout is not None
-            assert program.stdout.readline() == "ready\n", program.communicate(timeout=20)[1]
-            assert program.stdout.readline().startswith("stressed"), program.communicate(timeout=20)[1]
-            program.terminate()
-            _, told = program.communicate(timeout=60)
-        finally:
-            program.kill()
-        assert program.returncode == 0, told
+def test_handlers_of_signals_may_publish_subscribe_and_end_the_hub(arguments: list[str], ending: str) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.replace("ENDING", ending), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n", program.communicate(timeout=20)[1]
+        assert program.stdout.readline().startswith("stressed"), program.communicate(timeout=20)[1]
+        program.terminate()
+        _, told = program.communicate(timeout=60)
+    finally:
+        program.kill()
+    assert program.returncode == 0, told

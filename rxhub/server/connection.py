@@ -259,7 +259,8 @@ class Connection:
         try:
             if len(packet.data) > self._server.limits.message:
                 raise Refused(
-                    f"An event has {self._server.limits.message} characters at most; this has {len(packet.data)}."
+                    f"An event has {self._server.limits.message} characters at most; this has {len(packet.data)}. Send "
+                    "less, or raise Limits.message of the server (rxhub.server.Limits)."
                 )
             envelope = read(packet.data)
             if envelope.topic == SUBSCRIBE:
@@ -315,7 +316,10 @@ class Connection:
     def _subscribe(self, envelope: Envelope) -> Future[None] | None:
         limits = self._server.limits
         if len(memoryview(envelope.data)) > limits.metadata + 4 * limits.expression:
-            raise Refused(f"A subscriber's metadata has {limits.metadata} bytes at most.")
+            raise Refused(
+                f"A subscriber's metadata has {limits.metadata} bytes at most. Use less, or raise Limits.metadata of "
+                "the server (rxhub.server.Limits)."
+            )
         try:
             asked = _subscription(envelope.data)
         except (msgspec.DecodeError, RecursionError) as error:

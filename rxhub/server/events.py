@@ -184,9 +184,15 @@ class EventServer:
         if self.is_closing:
             raise Refused("The server shuts down.")
         if len(self._connections) >= self.limits.connections:
-            raise Refused(f"There are {self.limits.connections} clients at most.")
+            raise Refused(
+                f"There are {self.limits.connections} clients at most. Raise Limits.connections of the server "
+                "(rxhub.server.Limits)."
+            )
         if self._connections_of[user.name] >= self.limits.connections_per_user:
-            raise Refused(f"There are {self.limits.connections_per_user} clients of one user at most.")
+            raise Refused(
+                f"There are {self.limits.connections_per_user} clients of one user at most. Connect as several users, "
+                "or raise Limits.connections_per_user of the server (rxhub.server.Limits)."
+            )
         connection = Connection(self, user)
         self._connections[connection] = None
         self._connections_of[user.name] += 1

@@ -401,13 +401,22 @@ class Router(Generic[P]):
         """Refuse a subscription with which its user would have too much, now without the one that it replaces."""
         limits, user = self._limits, subscriber.peer.user
         if subscriber.metadata_bytes > limits.metadata:
-            raise Refused(f"A subscriber's metadata has {limits.metadata} bytes at most.")
+            raise Refused(
+                f"A subscriber's metadata has {limits.metadata} bytes at most. Use less, or raise Limits.metadata of "
+                "the server (rxhub.server.Limits)."
+            )
         conditions = self._conditions_of[user] + subscriber.conditions - (known.conditions if known else 0)
         if conditions > limits.conditions_per_user:
-            raise Refused(f"All subscriptions of a user have {limits.conditions_per_user} conditions at most.")
+            raise Refused(
+                f"All subscriptions of a user have {limits.conditions_per_user} conditions at most. Use fewer, or "
+                "raise Limits.conditions_per_user of the server (rxhub.server.Limits)."
+            )
         metadata = self._metadata_of[user] + subscriber.metadata_bytes - (known.metadata_bytes if known else 0)
         if metadata > limits.metadata_per_user:
-            raise Refused(f"The metadata of all subscribers of a user has {limits.metadata_per_user} bytes at most.")
+            raise Refused(
+                f"The metadata of all subscribers of a user has {limits.metadata_per_user} bytes at most. Use less, or "
+                "raise Limits.metadata_per_user of the server (rxhub.server.Limits)."
+            )
 
     def _remove(self, subscriber: _Subscriber[P]) -> None:
         peer, identifier = subscriber.peer, subscriber.metadata["id"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rxhub.server import Running, running
+from rxhub.server import Limits, Running, running
 from tests.compat.ftrack.judged import OURS
 from tests.proxy import Proxy
 from tests.threads import until
@@ -107,4 +107,25 @@ def test_a_server_that_acknowledges_nothing_leaves_memory_bounded() -> None:
         for _ in range(30_000):
             hub._add_packet_callback(print)
         assert len(hub._packet_callbacks) <= 20_000
+        hub.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "name", "expression"),
+    [
+        (Limits(subscriptions=3), "subscriptions", "topic=a"),
+        (Limits(conditions_per_user=3), "conditions_per_user", "topic=a"),
+        (Limits(metadata_per_user=200), "metadata_per_user", "topic=a"),
+        (Limits(message=2_000), "message", f"topic={'a' * 2_000}"),
+    ],
+)
+def test_a_refused_subscription_is_logged_with_the_limit_to_raise(
+    limits: Limits, name: str, expression: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(limits=limits) as server:
+        hub = OURS.EventHub(server.url, server.api_user, server.api_key)
+        hub.connect()
+        for _ in range(6):
+            hub.subscribe(expression, print)
+        until(lambda: f"raise Limits.{name} of the server" in caplog.text)
         hub.close()

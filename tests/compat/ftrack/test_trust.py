@@ -16,6 +16,8 @@ from tests.transport.socketio.server import Server
 
 TLS = Path(__file__).parents[2] / "data" / "tls"
 CERTIFICATE = TLS / "localhost.pem"
+# The authority's certificate, and a key with a certificate for localhost that it signed.
+AUTHORITY, SIGNED = TLS / "authority.pem", TLS / "signed.pem"
 NAMES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -57,6 +59,27 @@ def test_each_step_has_its_variable_and_ssl_cert_file_counts_beside_them(
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", other)
         monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
         assert connect(secure)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("as_directory", [False, True])
+def test_a_certificate_is_trusted_that_an_authority_signed(
+    name: str, as_directory: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable in NAMES:
+        monkeypatch.delenv(variable, raising=False)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(SIGNED)
+    # OpenSSL finds an authority in a directory by the hash of its name: `openssl x509 -hash`.
+    (tmp_path / "ad2eed13.0").write_bytes(AUTHORITY.read_bytes())
+    is_file_alone = name == "SSL_CERT_FILE"
+    with Server(tls=context) as server:
+        url = f"https://localhost:{server.port}"
+        monkeypatch.setenv(name, str(CERTIFICATE))
+        with pytest.raises(OURS.exception.EventHubConnectionError, match="not trusted"):
+            connect(url)
+        monkeypatch.setenv(name, str(tmp_path if as_directory and not is_file_alone else AUTHORITY))
+        assert connect(url)
 
 
 def test_a_bundle_that_is_not_there_is_named(secure: str, monkeypatch: pytest.MonkeyPatch) -> None:
