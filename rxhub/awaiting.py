@@ -12,7 +12,6 @@ anything.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from time import monotonic
@@ -24,6 +23,7 @@ from reactivex.scheduler import TimeoutScheduler
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from rxhub.errors import NotHandled
+from rxhub.flag import Flag
 from rxhub.presence import Deadlines, Presence, Vigil, not_handled
 
 __all__ = ["Awaitable", "Composed", "waiting_on"]
@@ -116,7 +116,7 @@ class Awaitable(Observable[_T_co]):
         presence = self._presence
         if presence is None:
             return super().run(scheduler)
-        bell = threading.Event()
+        bell = Flag()
         is_over = False
         last: Any = _NOTHING
         failure: Exception | None = None

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from math import isfinite
-from threading import Lock
+from threading import RLock
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from reactivex import Observable, abc
@@ -205,7 +205,7 @@ class _Playing:
         self._last: Stored | None = None
         self._timer: Action | None = None
         self._is_rung = False
-        self._ringing = Lock()
+        self._ringing = RLock()
         self._is_over = False
 
     @property

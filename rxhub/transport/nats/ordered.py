@@ -31,7 +31,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import NamedTuple
 
@@ -153,7 +153,7 @@ class Ordered:
         self._settled = 0
         self._line: Line | None = None
         self._has_looked = False
-        self._counting = Lock()
+        self._counting = RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._told = asyncio.Event()
