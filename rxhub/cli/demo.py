@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 from reactivex import Observable, abc
 from reactivex import operators as ops
+from reactivex.disposable import Disposable
 from reactivex.scheduler import VirtualTimeScheduler
 
 from rxhub import Event, EventHub
@@ -26,6 +27,7 @@ from rxhub.cli.demo_tally import Tally
 from rxhub.cli.demo_view import can_show, show, show_plain, summary
 from rxhub.cli.lines import lines
 from rxhub.cli.status import Status, complain, ending
+from rxhub.errors import EventError
 from rxhub.expression import compile
 
 __all__ = ["LINGER", "PACE", "SAMPLES", "command", "play", "studio"]
@@ -180,11 +182,19 @@ def play(
             # What callbacks have published may still be under way to a server and back.
             scheduler.schedule_relative(LINGER if gap or remote else 0, end)
             return
+        coming: abc.DisposableBase = Disposable()
         if remote and not event.target:
             # It is handled when it has come back; only then the next one goes out.
             came = hub.events.pipe(ops.filter(lambda other: other.id == event.id), ops.take(1))
-            came.subscribe(lambda _: next_step(scheduler))
-        accepted = hub.publish(event)
+            coming = came.subscribe(lambda _: next_step(scheduler))
+        try:
+            accepted = hub.publish(event)
+        except EventError as error:
+            coming.dispose()
+            typer.echo(f"An event was not published: {error}", err=True)
+            published()
+            next_step(scheduler)
+            return
         published()
         if remote and event.target and accepted is not None:
             # A server hands it to those whom it is for, and they are not here.

@@ -138,17 +138,31 @@ def test_a_callbacks_own_event_comes_after_the_one_under_way(shipped: tuple[Tall
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )
-topics = st.sampled_from([event.topic for event in samples()]) | st.text(max_size=8)
+topics = st.sampled_from([event.topic for event in samples()]) | st.text(min_size=1, max_size=8).filter(str.strip)
 any_events = st.builds(
     lambda topic, data, rest: Event.from_wire({"topic": topic, "data": data, **rest}),
     topics,
     json_values | st.fixed_dictionaries({"job": json_values, "frames": json_values, "progress": json_values}),
     st.dictionaries(st.sampled_from(["id", "source", "target", "sent", "inReplyToEvent"]), json_values, max_size=2),
 )
+
+
+@pytest.mark.parametrize("refused", [Event(""), Event("a", data={"n": float("inf")})])
+def test_an_event_that_cannot_be_published_is_reported_and_the_next_is_played(
+    refused: Event, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tally, seen = played([refused, Event("b")])
+    assert (tally.played, tally.deliveries) == (2, 1)
+    assert [run.topic for run in runs(seen)] == ["b"]
+    assert "An event was not published" in capsys.readouterr().err
 
 
 @settings(max_examples=40)
