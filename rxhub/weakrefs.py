@@ -12,6 +12,7 @@ So whoever makes a weak reference with a callback while `collector.running` is t
 from __future__ import annotations
 
 import gc
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,7 @@ __all__ = ["collector", "ensure_callback"]
 
 
 class _Collector:
-    """Whether the garbage collector runs, in whichever thread; finalizers that it calls see True."""
+    """Whether the garbage collector runs, in whichever thread; finalizers that it calls see True since Python 3.14."""
 
     __slots__ = ("_doubtful", "running")
 
@@ -44,7 +45,9 @@ class _Collector:
 
 
 collector = _Collector()
-gc.callbacks.append(collector.changed)
+# Only where it is needed: Python ignores what a signal handler raises inside such a callback (KeyboardInterrupt).
+if sys.version_info >= (3, 14):
+    gc.callbacks.append(collector.changed)
 
 
 def ensure_callback(reference: Callable[[], Any], callback: Callable[[Any], object]) -> None:
