@@ -144,13 +144,17 @@ class Balancer:
             kind = "websocket" if b"/websocket/" in request else "handshake"
             fault = self.faults[0] if self.faults and (self.faults[0] == "handshake") == (kind == "handshake") else ""
             if fault:
-                self.cut.append(self.faults.pop(0))
+                self.faults.pop(0)
             if fault == "handshake":
+                self.cut.append(fault)
                 return
             with socket.create_connection(("127.0.0.1", self._target)) as server:
                 server.sendall(request)
                 threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
                 self._pass_on(server, client, {"101": b"\r\n\r\n", "greeting": b"1::", "heartbeat": b"2::"}.get(fault))
+            if fault:
+                # Not before: until then the connection works.
+                self.cut.append(fault)
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, last: bytes | None = None) -> None:
         """Pass bytes on, until they end, or have ended with some."""
