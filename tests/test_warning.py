@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from rxhub import Event, EventHub, Signal
-from rxhub.errors import NotHandledWarning, SubscriptionWarning
+from rxhub.errors import HubConnectionError, NotHandledWarning, SubscriptionWarning
+from rxhub.testing import Nats
 from rxhub.warning import warn
 
 
@@ -58,6 +60,14 @@ def test_publishing_in_a_coroutine() -> None:
 )
 def test_a_misspelled_key(call: Callable[[], Any]) -> None:
     assert line_of(call, SubscriptionWarning) == first_line(call)
+
+
+def test_a_misspelled_key_of_a_replay(nats: Nats) -> None:
+    with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as hub:
+        for call in (lambda: hub.replay("topc=a"), lambda: hub.process("topc=a", print, group="g")):
+            with suppress(HubConnectionError):
+                assert line_of(call, SubscriptionWarning) == first_line(call)
+        assert not warned(lambda: hub.replay("topic=a"))
 
 
 def test_a_program_without_a_frame_of_its_own_is_warned_all_the_same() -> None:

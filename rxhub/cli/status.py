@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from enum import IntEnum
@@ -19,7 +20,7 @@ from typing import BinaryIO, ParamSpec
 
 import typer
 
-from rxhub.errors import RxHubError
+from rxhub.errors import RxHubError, SubscriptionWarning
 from rxhub.text.printable import printable
 
 __all__ = ["STDIN", "Status", "complain", "ending", "name_of", "open_input"]
@@ -74,7 +75,9 @@ def ending(run: Callable[P, Status]) -> Callable[P, None]:
         try:
             if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  # closed by the shell: `>&-`
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF), "(standard output)")
-            status = run(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = _complain_of(warnings.showwarning)
+                status = run(*args, **kwargs)
             sys.stdout.flush()
         except BrokenPipeError:
             status = Status.READER_GONE
@@ -88,6 +91,18 @@ def ending(run: Callable[P, Status]) -> Callable[P, None]:
         raise typer.Exit(status)
 
     return command
+
+
+def _complain_of(others: Callable[..., object]) -> Callable[..., None]:
+    """Shows warnings about what was typed as sentences, without a place in the code."""
+
+    def show(message: Warning | str, category: type[Warning], *place: object, **named: object) -> None:
+        if issubclass(category, SubscriptionWarning):
+            complain(str(message))
+        else:
+            others(message, category, *place, **named)
+
+    return show
 
 
 def _let_go_of_stdout() -> None:

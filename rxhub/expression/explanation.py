@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rxhub.expression.dialect import Dialect
+from rxhub.expression.near_miss import ENVELOPE, similar
 from rxhub.expression.outline import words
 from rxhub.expression.parser import parsed
 from rxhub.expression.tree import And, Condition, Expression, Not, Or
@@ -26,6 +27,7 @@ __all__ = ["Explanation", "explain"]
 
 _MOST_VALUES = 10
 _MOST_HOLDERS = 1000
+_MOST_KEYS = 1000
 _MOST_LINES = 200
 
 
@@ -58,7 +60,7 @@ class Explanation:
         present: how many steps of a condition's path are there; all, or it says where the path broke off.
     """
 
-    __slots__ = ("_told", "children", "expression", "matched", "more", "present", "values")
+    __slots__ = ("_meant", "_told", "children", "expression", "matched", "more", "present", "values")
 
     expression: Expression
     matched: bool
@@ -73,6 +75,7 @@ class Explanation:
         self.values, self.more = (), False
         self._told: tuple[Any, ...] = ()
         self.present = 0
+        self._meant = ""
         match expression:
             case And(children):
                 self.children = tuple([Explanation(child, candidate) for child in children])
@@ -89,6 +92,8 @@ class Explanation:
                 self.values, self.more = first[:_MOST_VALUES], len(first) > _MOST_VALUES
                 self._told = _told(path_of(expression.key), candidate, self.values)
                 self.present = _present(candidate, path_of(expression.key))
+                if not self.values:
+                    self._meant = _meant(candidate, path_of(expression.key), self.present)
             case _:
                 self.matched = expression.matches(candidate)
 
@@ -148,7 +153,8 @@ class Explanation:
         if self.present == len(path):
             return "found an empty list"
         above = shown(".".join(path[: self.present]))
-        return f"missing: no {shown(path[self.present])}{' in ' + above if self.present else ''}"
+        hint = f"; did you mean {shown(self._meant)}?" if self._meant else ""
+        return f"missing: no {shown(path[self.present])}{' in ' + above if self.present else ''}{hint}"
 
 
 _YES, _NO = "[x]", "[ ]"
@@ -177,6 +183,25 @@ def _keeps_secret(holder: Any, name: str) -> bool:
         return REDACTED in shown(safe(beside).get(name), 1000)
     except Exception:
         return False  # it cannot be read, so nothing of it was found
+
+
+def _meant(candidate: object, path: tuple[str, ...], present: int) -> str:
+    """The path with a similar key in place of the missing one; empty if there is none."""
+    if present == len(path):
+        return ""
+    keys: dict[str, None] = {}
+    for holder in islice(found(candidate, path[:present]), _MOST_HOLDERS) if present else (candidate,):
+        if issubclass(type(holder), Mapping):
+            try:
+                keys |= dict.fromkeys(str(key) for key in islice(holder, _MOST_KEYS) if type(key) is str)
+            except Exception:
+                continue  # it cannot be read
+        if len(keys) > _MOST_KEYS:
+            break
+    if not present and "topic" in keys:
+        keys |= dict.fromkeys(ENVELOPE)
+    key = similar(path[present], keys)
+    return ".".join((*path[:present], key, *path[present + 1 :])) if key else ""
 
 
 def _present(candidate: object, path: tuple[str, ...]) -> int:

@@ -6,13 +6,22 @@ from collections.abc import Iterable
 
 from rxhub.expression.tree import And, Condition, Expression, Not, Or
 
-__all__ = ["ENVELOPE", "misspelled", "similar"]
+__all__ = ["ENVELOPE", "doubts", "misspelled", "similar"]
 
 ENVELOPE = ("topic", "id", "data", "source", "target", "sent", "in_reply_to_event")
 """The keys of an event's envelope. An event from the wire may have others."""
 
 # Names of so many letters may differ by two; shorter ones by one.
 _LONG = 6
+# Longer names are not compared, since the time grows with the square of their length.
+_LONGEST = 100
+
+
+def doubts(expression: Expression) -> str:
+    """A sentence about the keys that are similar to a key of an event but different; empty if there are none."""
+    hints = "; ".join(f"{key!r}: did you mean {meant!r}?" for key, meant in misspelled(expression, ENVELOPE))
+    said = f"The subscription {str(expression)!r} has a key that events usually do not have."
+    return hints and f"{said} {hints}"
 
 
 def misspelled(expression: Expression, known: Iterable[str]) -> list[tuple[str, str]]:
@@ -44,14 +53,17 @@ def misspelled(expression: Expression, known: Iterable[str]) -> list[tuple[str, 
 
 
 def similar(name: str, known: Iterable[str]) -> str:
-    """The known name that differs by a letter or two, by case or by separators; empty if there is none."""
+    """The most similar known name: it differs by a letter or two, by case or by separators; empty if there is none."""
     plain = _plain(name)
+    if not 1 < len(plain) <= _LONGEST:
+        return ""
+    best, least = "", 3
     for each in known:
         other = _plain(each)
         most = 2 if min(len(plain), len(other)) >= _LONG else 1
-        if len(plain) > 1 and abs(len(plain) - len(other)) <= most and _distance(plain, other) <= most:
-            return each
-    return ""
+        if abs(len(plain) - len(other)) <= most and (distance := _distance(plain, other)) <= most and distance < least:
+            best, least = each, distance
+    return best
 
 
 def _plain(name: str) -> str:

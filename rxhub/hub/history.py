@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rxhub.awaiting import waiting_on
 from rxhub.expression import parse
+from rxhub.hub.misspelled import warn_of_misspelled
 from rxhub.hub.parts import Parts
 from rxhub.transport import durable
 
@@ -54,22 +55,27 @@ class History(Parts):
             ValueError: if a time is naive, a number is out of its range, the end lies before the beginning, or
                 `until` is given with `follow`.
             HubClosed: if the hub was closed.
+
+        Warns:
+            SubscriptionWarning: if a key is similar to one of the seven of an event, such as `topc`.
         """
         from rxhub.replay import Replay
 
         self._publisher.check_open()
+        expression = parse(subscription, self._dispatcher.dialect)
         replay = Replay(
             self._link,
             durable(self._link.transport, "hub.replay"),
             self._inbox,
             self._handling,
             self._publisher.check_handled,
-            parse(subscription, self._dispatcher.dialect),
+            expression,
             since,
             until,
             speed,
             follow,
         )
+        warn_of_misspelled(expression)
         return waiting_on(replay, self._handling)
 
     def streams(self) -> tuple[StreamState, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rxhub.errors import SubscriptionWarning
 from rxhub.expression import Expression
-from rxhub.expression.near_miss import ENVELOPE, misspelled
+from rxhub.expression.near_miss import doubts
 from rxhub.warning import warn
 
 __all__ = ["warn_of_misspelled"]
@@ -12,10 +12,5 @@ __all__ = ["warn_of_misspelled"]
 
 def warn_of_misspelled(expression: Expression) -> None:
     """Warn if the first step of a key is similar to a key of an event. An event from the wire may have other keys."""
-    found = misspelled(expression, ENVELOPE)
-    if found:
-        hints = "; ".join(f"{key!r}: did you mean {meant!r}?" for key, meant in found)
-        warn(
-            f"The subscription {str(expression)!r} has a key that events usually do not have. {hints}",
-            SubscriptionWarning,
-        )
+    if said := doubts(expression):
+        warn(said, SubscriptionWarning)

@@ -37,6 +37,14 @@ def test_a_subscription_alone_is_shown_as_a_tree() -> None:
     assert rxhub("explain", "").stdout == b"everything\n"
 
 
+def test_a_misspelled_key_is_asked_about() -> None:
+    alone = rxhub("explain", "topc=a")
+    assert alone.stdout == b"topc=a\n" and b"did you mean 'topic'?" in alone.stderr
+    with_event = rxhub("explain", "topc=a", EVENTS)
+    assert b"missing: no 'topc'; did you mean 'topic'?" in with_event.stdout and not with_event.stderr
+    assert not rxhub("explain", "topic=a").stderr
+
+
 def test_an_event_that_matches_ends_it_with_0_and_one_that_does_not_with_1() -> None:
     missed = rxhub("explain", ADDED, EVENTS)
     assert missed.stdout.decode() == f"{EVENTS}:1: does not match\n{explanation_of(ADDED, FIRST)}\n"

@@ -56,6 +56,27 @@ class TestAnExplanation:
             "  [ ] source.user.username.x.y=1  missing: no 'x' in 'source.user.username'"
         )
 
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("topc=a", "missing: no 'topc'; did you mean 'topic'?"),
+            ("Topic=a", "did you mean 'topic'?"),
+            ("date.count=1", "missing: no 'date'; did you mean 'data.count'?"),
+            ("not sorce.user.username=jane", "did you mean 'source.user.username'?"),
+            ("tagret=x", "did you mean 'target'?"),
+            ("data.coutn>1", "missing: no 'coutn' in 'data'; did you mean 'data.count'?"),
+            ("data.entities.entity_typ=task", "did you mean 'data.entities.entity_type'?"),
+        ],
+    )
+    def test_asks_whether_a_similar_key_was_meant(self, text: str, told: str):
+        event = {"topic": "a", "data": {"count": 1, "entities": [{"entity_type": "task"}]}, "source": {}}
+        assert told in str(explain(text, event))
+
+    @pytest.mark.parametrize("text", ["custom=1", "data.other=1", "topic.x=1", "", "topic=b", f"{'x' * 5000}=1"])
+    def test_asks_nothing_where_no_key_is_similar(self, text: str):
+        event = {"topic": "a", "data": {"count": 1, f"{'x' * 5000}y": 1}, f"{'x' * 5000}y": 1}
+        assert "did you mean" not in str(explain(text, event))
+
     def test_has_a_part_for_each_condition_whether_or_not_it_decided(self):
         explanation = explain("topic=x and source.user.username=jane", UPDATE)
 

@@ -17,6 +17,7 @@ from rxhub.compat.ftrack.brief import Brief
 from rxhub.compat.ftrack.dispatch import FtrackDispatcher
 from rxhub.compat.ftrack.sending import Sending
 from rxhub.compat.ftrack.subscriber import Subscriber
+from rxhub.expression.near_miss import doubts
 
 __all__ = ["Subscribing"]
 
@@ -40,7 +41,8 @@ class Subscribing(Sending):
     ) -> str:
         """Register `callback` for the events that match `subscription`; the server hears of it when it can.
 
-        The arguments are those of `rxhub.EventHub.subscribe`.
+        A key that is similar to one of the seven of an event, such as `topc`, is logged as a warning. The arguments are
+        those of `rxhub.EventHub.subscribe`.
 
         Returns:
             The subscriber's id.
@@ -51,6 +53,8 @@ class Subscribing(Sending):
         """
         self._publisher.check_open()
         member = self._add_subscriber(subscription, callback, subscriber, priority, scheduler)
+        if said := doubts(member.expression):
+            self.logger.warning("%s", Brief(said))
         try:
             self._notify_server_about_subscriber(member)
         except exception.EventHubConnectionError:

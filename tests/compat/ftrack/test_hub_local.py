@@ -279,3 +279,17 @@ def test_encoding_and_decoding_are_theirs(data: dict[str, Any]) -> None:
     ]
     assert texts[1] == texts[0] and "inReplyToEvent" in texts[1]
     assert ours._decode(texts[0]) == theirs._decode(texts[0])
+
+
+@pytest.mark.parametrize(
+    ("subscription", "meant"),
+    [("topc=a", "topic"), ("date.x=1", "data.x"), ("not tagret=x", "target"), ("topic=a and data.toppic=x", "")],
+)
+def test_a_misspelled_key_is_logged_where_programs_subscribe(
+    subscription: str, meant: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = OURS.EventHub("http://127.0.0.1:9", "me", "key")
+    hub.subscribe(subscription, print)
+    told = [record.getMessage() for record in caplog.records if "did you mean" in record.getMessage()]
+    assert len(told) == bool(meant)
+    assert not meant or f"did you mean {meant!r}?" in told[0]
