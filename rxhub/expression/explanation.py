@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.near_miss import ENVELOPE, similar
@@ -193,7 +193,8 @@ def _meant(candidate: object, path: tuple[str, ...], present: int) -> str:
     for holder in islice(found(candidate, path[:present]), _MOST_HOLDERS) if present else (candidate,):
         if issubclass(type(holder), Mapping):
             try:
-                keys |= dict.fromkeys(str(key) for key in islice(holder, _MOST_KEYS) if type(key) is str)
+                some = islice(cast("Mapping[Any, Any]", holder), _MOST_KEYS)
+                keys |= dict.fromkeys(key for key in some if type(key) is str)
             except Exception:
                 continue  # it cannot be read
         if len(keys) > _MOST_KEYS:
