@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Mapping, MutableMapping, Sequence
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
@@ -36,6 +35,7 @@ from rxhub.errors import ExpressionError, NotFoundError, as_exception
 from rxhub.event import Event
 from rxhub.expression import Dialect, Expression, Index, parse
 from rxhub.handover import Answer, HandOver, Settle
+from rxhub.ordered_calls import OrderedCalls
 from rxhub.owned import OwnedSubject
 from rxhub.ownership import Owner, present
 from rxhub.pending import awaited, coroutine_of, is_pending
@@ -174,10 +174,8 @@ class Dispatcher:
         self._index: Index[Subscriber] = Index()
         self._match = self._index.match
         self._lock = RLock()
-        # What is to be told of joining and leaving, in order. It is told by one thread at a time, outside of the lock.
-        self._news: deque[tuple[Callable[[Subscriber], None], Subscriber]] = deque()
-        self._turn = RLock()
-        self._is_telling = False
+        # Joining and leaving are told outside of the lock: a subscriber that left must not be announced after that.
+        self._told: OrderedCalls[Subscriber] = OrderedCalls()
 
     def subscribe(
         self,
@@ -227,13 +225,15 @@ class Dispatcher:
         Raises:
             NotUniqueError: if one with its id is registered.
         """
+        call = None if self._joined is None else (self._joined, member)
         # The roster and the index rank equal priorities by order of coming: both must see the same order.
         with self._lock:
             self._roster.join(member.id, member)
             member._token = self._index.add(member.expression, member, member.priority)
-            if self._joined is not None:
-                self._news.append((self._joined, member))
-        self._tell()
+            if call is not None:
+                self._told.add(call)
+        if call is not None:
+            self._told.run(call, wait=True)
         owner = present()
         if owner is not None:
             member.owner = owner
@@ -243,18 +243,11 @@ class Dispatcher:
                 owner.forget(leave)
         return member
 
-    def _tell(self) -> None:
-        """Tell what has joined and left, in that order: a subscriber that left must not be announced after that."""
-        with self._turn:
-            if self._is_telling:
-                return  # called by what is told: it comes behind
-            self._is_telling = True
-            try:
-                while self._news:
-                    tell, member = self._news.popleft()
-                    tell(member)
-            finally:
-                self._is_telling = False
+    def report_in_order(self, report: Callable[[Subscriber], object], member: Subscriber) -> None:
+        """Call `report` when all earlier joining and leaving has been told, and return after it."""
+        call = report, member
+        self._told.add(call)
+        self._told.run(call, wait=True)
 
     def _leave(self, member: Subscriber) -> None:
         """The owner of `member` leaves."""
@@ -274,12 +267,15 @@ class Dispatcher:
             member = self._roster.leave(identifier)
             member._detour = True
             self._index.remove(member._token)
-            if self._left is not None:
-                self._news.append((self._left, member))
+            call = None if self._left is None else (self._left, member)
+            if call is not None:
+                self._told.add(call)
         if member.owner is not None and member._leave is not None:
             member.owner.forget(member._leave)
             member._leave = None  # it holds the member
-        self._tell()
+        if call is not None:
+            # Not waiting: a finalizer may have called this while it holds locks that the telling thread waits for.
+            self._told.run(call)
         return member
 
     def get(self, identifier: str) -> Subscriber | None:
@@ -547,9 +543,8 @@ class Dispatcher:
 
     def renew_locks(self) -> None:
         """Replace every lock; for a child process, where a thread that held one is gone."""
-        self._lock, self._turn = RLock(), RLock()
-        self._is_telling = False
-        self._news.clear()
+        self._lock = RLock()
+        self._told.forked()
         self._roster.renew_lock()
         self._index.renew_lock()
         self.deliveries.renew_lock()

@@ -32,6 +32,7 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar, cast
 from weakref import ref
 
 from rxhub.convention import Receiver, Terms
+from rxhub.ordered_calls import Call, OrderedCalls
 from rxhub.ownership import Owner
 from rxhub.weakrefs import collector, ensure_callback
 
@@ -217,11 +218,14 @@ class Seats:
         rest: the lineup of every other sender, likewise; None if it is not.
         gone: references of receivers and senders that have died and are not swept away yet.
         died: how many receivers have died while they were connected, as far as they were swept away.
+        told: the calls that `watch` has asked for, in order; None if it was not called.
     """
 
     __slots__ = (
         "_bury",
         "_careful",
+        "_joined",
+        "_left",
         "_lock",
         "_order",
         "_snapshots",
@@ -232,6 +236,7 @@ class Seats:
         "lineups",
         "rest",
         "seats",
+        "told",
     )
 
     def __init__(self, careful: bool = False) -> None:
@@ -240,6 +245,9 @@ class Seats:
         self.rest: Lineup | None = None
         self.gone: deque[ref[Any]] = deque()
         self.died = 0
+        self.told: OrderedCalls[Connection] | None = None
+        self._joined: Callable[[Connection], object] = _ignore
+        self._left: Callable[[Connection], object] = _ignore
         self._bury: Callable[[ref[Any]], None] = self.gone.append
         self._lock = RLock()
         self._careful = int(careful)
@@ -269,7 +277,9 @@ class Seats:
         connection.alive = True
         connection.priority = priority
         connection.terms = terms
-        return connection if self._seat(connection, _ANYONE if sender is None else key_of(sender), sender) else None
+        call = None if self.told is None else (self._joined, connection)
+        key = _ANYONE if sender is None else key_of(sender)
+        return connection if self._seat(connection, key, sender, call) else None
 
     def rejoin(self, connection: Connection) -> bool:
         """Connect again who has left, behind the others of its priority.
@@ -286,7 +296,7 @@ class Seats:
         connection.alive = False
         return False
 
-    def _seat(self, connection: Connection, key: _SenderKey, sender: Any) -> bool:
+    def _seat(self, connection: Connection, key: _SenderKey, sender: Any, call: Call[Connection] | None = None) -> bool:
         while True:
             seat = connection.seat = self.seats.get(key) or Seat(key, sender, self._bury)
             members = seat.members
@@ -302,6 +312,8 @@ class Seats:
                     if members.setdefault(connection.key, connection) is not connection:
                         return False
                     self._version += 1
+                    if call is not None and self.told is not None:
+                        self.told.add(call)
                     return True
             finally:
                 if self.rest is not None or self.lineups or self._snapshots:
@@ -324,10 +336,11 @@ class Seats:
             return None
         return connection
 
-    def remove(self, connection: Connection) -> bool:
-        """Disconnect this very connection; False if it has left before."""
+    def remove(self, connection: Connection, silently: bool = False) -> bool:
+        """Disconnect this very connection, and tell it unless `silently`; False if it has left before."""
         seat = connection.seat
         members = seat.members
+        call = None if silently or self.told is None else (self._left, connection)
         try:
             with self._lock:
                 if not connection.alive:
@@ -338,10 +351,25 @@ class Seats:
                     del self.seats[seat.key]
                     self._values -= type(seat.key) is not int
                 self._version += 1
+                if call is not None and self.told is not None:
+                    self.told.add(call)
                 return True
         finally:
             if self.rest is not None or self.lineups or self._snapshots:
                 self._stale(seat.key)
+
+    def watch(self, joined: Callable[[Connection], object], left: Callable[[Connection], object]) -> None:
+        """From now on, queue calls with each connection in `told`; nothing happens the second time.
+
+        Args:
+            joined: called with each connection that was made.
+            left: called with each that was undone, unless its receiver or sender has died.
+        """
+        told: OrderedCalls[Connection] = OrderedCalls()
+        with self._lock:
+            if self.told is None:
+                self._joined, self._left = joined, left
+                self.told = told
 
     def take_care(self, more: int) -> None:
         """Count one more (1) or less (-1) who wants no lineup taken for plain."""
@@ -424,7 +452,7 @@ class Seats:
     def _bury_connections(self, *connections: Connection) -> None:
         for connection in connections:
             terms = connection.terms
-            if self.remove(connection):
+            if self.remove(connection, silently=True):
                 self.died += connection() is None
                 if terms.owner is not None and terms.leave is not None:
                     terms.owner.forget(terms.leave)
@@ -455,6 +483,12 @@ class Seats:
     def renew_lock(self) -> None:
         """Replace the lock; for a child process, where a thread that held it is gone."""
         self._lock = RLock()
+        if self.told is not None:
+            self.told.forked()
+
+
+def _ignore(connection: Connection) -> None:
+    """Nobody wants to know."""
 
 
 def checked_priority(priority: float) -> float:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from itertools import count
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
@@ -165,7 +165,7 @@ class Signal(Relay, Generic[P]):
         terms = terms_of(receiver)
         if self._check_receivers and self.payload is not None and (why := without_a_place(receiver, self.payload)):
             raise TypeError(f"{receiver!r} cannot receive what {self!r} sends: {why}.")
-        if where is None and type(priority) is int and self._connected is None and present() is None:
+        if where is None and type(priority) is int and self._places.told is None and present() is None:
             # The same as below, with a third of the steps.
             self._places.join(receiver, sender, weak, dispatch_uid, priority, terms)
         else:
@@ -181,7 +181,7 @@ class Signal(Relay, Generic[P]):
         connection = self._places.leave(receiver, sender, dispatch_uid)
         if connection is None:
             return False
-        if self._disconnected is not None or connection.terms.owner is not None:
+        if self._places.told is not None or connection.terms.owner is not None:
             self._left(connection)
         return True
 
@@ -222,13 +222,33 @@ class Signal(Relay, Generic[P]):
 
     @property
     def connected(self) -> Signal[...]:
-        """Sent by this signal with `connection=` after somebody was connected."""
-        return self._connected or self._made("_connected", Signal(f"{self.name}.connected"))
+        """Sent by this signal with `connection=` after a receiver was connected.
+
+        `connected` and `disconnected` are sent in the order of what happened, by one thread at a time. No other thread
+        waits for that: if several connect at the same time, one of them may send for the others.
+        """
+        return self._connected or self._watched("_connected", "connected")
 
     @property
     def disconnected(self) -> Signal[...]:
-        """Sent by this signal with `connection=` after somebody was disconnected; not for who has died."""
-        return self._disconnected or self._made("_disconnected", Signal(f"{self.name}.disconnected"))
+        """Sent by this signal with `connection=` after a receiver was disconnected, not if it has died."""
+        return self._disconnected or self._watched("_disconnected", "disconnected")
+
+    def _watched(self, attribute: str, name: str) -> Signal[...]:
+        """A signal that is sent when somebody connects or disconnects; from now on both are noted."""
+        signal = self._made(attribute, Signal(f"{self.name}.{name}"))
+        me = ref(self)  # the places must not keep the signal
+
+        def joined(connection: Connection) -> None:
+            if (watched := me()) is not None and watched._connected is not None:
+                watched._connected.send_robust(watched, connection=connection)
+
+        def left(connection: Connection) -> None:
+            if (watched := me()) is not None and watched._disconnected is not None:
+                watched._disconnected.send_robust(watched, connection=connection)
+
+        self._places.watch(joined, left)
+        return signal
 
     def _made(self, name: str, what: _T) -> _T:
         """The same, or what another thread has put there first."""
@@ -443,8 +463,8 @@ class Signal(Relay, Generic[P]):
             connection = self._connect_on_terms(receiver, sender, weak, dispatch_uid, priority, where, terms)
         else:
             connection = self._places.join(receiver, sender, weak, dispatch_uid, priority, terms)
-        if self._connected is not None and connection is not None:
-            self._connected.send_robust(self, connection=connection)
+        if self._places.told is not None:
+            self._places.told.run()
         return connection
 
     def _connect_on_terms(
@@ -473,6 +493,8 @@ class Signal(Relay, Generic[P]):
         if connection is not None and owner is not None:
             made.append(connection)
             owner.keep(leave)
+            if not connection.alive:  # another thread has disconnected it before it was kept
+                owner.forget(leave)
         return connection
 
     def _warn_of_misspelled(self, where: str) -> None:
@@ -493,8 +515,8 @@ class Signal(Relay, Generic[P]):
         terms = connection.terms
         if terms.owner is not None and terms.leave is not None:
             terms.owner.forget(terms.leave)
-        if self._disconnected is not None:
-            self._disconnected.send_robust(self, connection=connection)
+        if self._places.told is not None:
+            self._places.told.run()
 
     def _mute(self, change: int) -> None:
         with self.lock:

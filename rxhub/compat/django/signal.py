@@ -195,7 +195,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         if [*wanted] == [*map(id, connected)]:
             return
         for connection in connected:
-            self._places.remove(connection)
+            self._places.remove(connection, silently=True)
         for connection in wanted.values():
             self._places.rejoin(connection)
 

@@ -277,7 +277,8 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         except exception.NotUniqueError:
             pass
         for subscriber in self._subscribers[:]:
-            self._notify_server_about_subscriber(subscriber)
+            # In its turn: one that another thread removes meanwhile must not be announced after that.
+            self._dispatcher.report_in_order(self._notify_server_about_subscriber, subscriber)
         self._resend()
         self._flush()
 

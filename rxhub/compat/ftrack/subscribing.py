@@ -56,7 +56,7 @@ class Subscribing(Sending):
         if said := doubts(member.expression):
             self.logger.warning("%s", Brief(said))
         try:
-            self._notify_server_about_subscriber(member)
+            self._dispatcher.report_in_order(self._notify_server_about_subscriber, member)
         except exception.EventHubConnectionError:
             self.logger.debug(
                 "Failed to notify server about new subscriber %s as server not currently reachable.", member.id
@@ -97,7 +97,7 @@ class Subscribing(Sending):
     def _notify_server_about_subscriber(self, subscriber: rxhub.dispatcher.Subscriber) -> None:
         # connect() announces all that it finds, and another thread may subscribe meanwhile: once is enough.
         with self._lock:
-            if not self.connected or subscriber.id in self._announced:
+            if not self.connected or not subscriber.alive or subscriber.id in self._announced:
                 return
             self._announced.add(subscriber.id)
         data = {"subscriber": subscriber.metadata, "subscription": str(subscriber.subscription)}
