@@ -252,7 +252,7 @@ def doctor(*arguments: str, without: str = "", **variables: str) -> subprocess.C
 
 
 VARIABLES = [
-    ("FTRACK_SERVER", "FTRACK_API_USER", "FTRACK_API_KEY"),
+    ("FTRACK_SERVER", "RXHUB_NATS_USER", "RXHUB_NATS_PASSWORD"),
     ("RXHUB_NATS", "RXHUB_NATS_USER", "RXHUB_NATS_PASSWORD"),
 ]
 
@@ -264,6 +264,12 @@ class TestTheCommand:
         assert (ran.returncode, ran.stderr) == (0, "")
         assert "ok       the password of jane is accepted\n" in ran.stdout
         assert "no server was looked for" not in ran.stdout
+        assert PASSWORD not in ran.stdout
+
+    def test_sends_no_key_of_ftrack_to_nats(self, well: Started) -> None:
+        ran = doctor(FTRACK_SERVER=well.url, FTRACK_API_USER="jane", FTRACK_API_KEY=PASSWORD)
+        assert ran.returncode == 1
+        assert "does not let us in: it asks for a user and a password\n" in ran.stdout
         assert PASSWORD not in ran.stdout
 
     @pytest.mark.parametrize("options", [("--server", "--user", "--key"), ("--nats", "--nats-user", "--nats-password")])
