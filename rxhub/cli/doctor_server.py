@@ -187,7 +187,7 @@ def _judged(place: str, answer: _Answer, user: str | None, key: str | None) -> I
             Verdict.PROBLEM, f"{place} answers with {status}", "Look into the server's log, or ask its keeper."
         )
     elif _HANDSHAKE.fullmatch(answer.body.strip()) is None:
-        told = f"{place} answers, but with no handshake: {shown(answer.body.strip(), 60)}"
+        told = f"{place} answers, but with no handshake: '{one_line(answer.body.strip(), 60)}'"
         yield Finding(Verdict.PROBLEM, told, "Something else stands at this address, such as a login page or a proxy.")
     else:
         _, heartbeat, close, transports = answer.body.strip().split(":")

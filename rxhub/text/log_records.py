@@ -21,6 +21,7 @@ LOGGERS = (
     "rxhub.compat.ftrack.websockets",
     "rxhub.embedded",
     "rxhub.server",
+    "rxhub.server.http",
     "rxhub.vidispine.notifications",
     "rxhub.websocket",
 )
