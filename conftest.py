@@ -15,15 +15,26 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.myst import CodeBlockParser, SkipParser
 
-__all__ = ["pytest_collect_file", "pytest_plugins"]
+__all__ = ["pytest_collect_file", "pytest_configure", "pytest_plugins"]
 
 # By its name once more: where rxhub is not installed there is no entry point.
 pytest_plugins = ["_rxhub_testing.fixtures"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Show tracebacks as Python does where it may crash otherwise.
+
+    In CPython 3.11 it does while pytest parses the source for a traceback and another thread compiles.
+    """
+    if sys.version_info < (3, 12) and config.option.tbstyle == "auto":
+        config.option.tbstyle = "native"
+
 
 # How long an example takes depends on the machine and on what else runs there; that is no property of the code.
 settings.register_profile("rxhub", deadline=None)

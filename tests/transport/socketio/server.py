@@ -210,6 +210,11 @@ class Server:
         def run() -> None:
             asyncio.set_event_loop(self._loop)
             self._loop.run_until_complete(self.run(ready.set, self._stopped))
+            # A connection that was accepted while the server closed.
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.wait_for(asyncio.gather(*left, return_exceptions=True), 5))
             self._loop.close()
 
         self._thread = Thread(target=run, daemon=True)
