@@ -23,6 +23,7 @@ from reactivex.scheduler import TimeoutScheduler
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from rxhub.errors import NotHandled
+from rxhub.event_loop import check_asyncio
 from rxhub.flag import Flag
 from rxhub.presence import Deadlines, Presence, Vigil, not_handled
 
@@ -62,8 +63,10 @@ class Awaitable(Observable[_T_co]):
         Raises:
             SequenceContainsNoElementsError: if it completes without a value.
             NotHandled: if it is a hub's, and nobody handles the hub, or nobody does any more.
+            WrongLoop: if no asyncio loop runs in this thread.
             Exception: the error that the observable ends with.
         """
+        check_asyncio("await on an observable")
         loop = asyncio.get_running_loop()
         # The future only wakes. Were it to carry the error, a StopIteration could not be set, and nobody would wake.
         ended: asyncio.Future[None] = loop.create_future()

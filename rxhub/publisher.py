@@ -158,6 +158,13 @@ class Publisher:
             def complete(_: abc.SchedulerBase, __: object = None) -> None:
                 replies.on_completed()
 
+            def closed() -> None:
+                # Whoever takes no errors does not want to hear of this one either.
+                with suppress(HubClosed):
+                    replies.on_error(
+                        HubClosed(f"The hub was closed before the time for replies to {event.topic} was over.")
+                    )
+
             def refused(sent: Future[None]) -> None:
                 if (error := sent.exception()) is not None:
                     self._inbox.call_soon(Action(lambda: replies.on_error(cast("Exception", error))))
@@ -170,7 +177,7 @@ class Publisher:
                 # A hub that is busy, perhaps with a callback that awaits this very request, comes to no timer.
                 within(timeout + _LATE_S, replies.on_completed),
                 # Neither a timer nor a reply comes from a hub that was closed.
-                self._connection.changes.subscribe(on_completed=replies.on_completed),
+                self._connection.changes.subscribe(on_completed=closed),
             )
             try:
                 sent = self.publish(asked)
@@ -357,6 +364,7 @@ class _Replies(Awaitable[Event]):
 
         Raises:
             NoReply: if there was none.
+            HubClosed: if the hub was closed before.
             NotHandled: in the thread that handles the hub, where no reply could be handled meanwhile.
         """
         if self._handling.here:

@@ -13,6 +13,7 @@ from reactivex.internal.exceptions import SequenceContainsNoElementsError
 from reactivex.subject import ReplaySubject
 
 from rxhub.awaiting import Awaitable
+from rxhub.errors import WrongLoop
 from rxhub.subject import Subject
 
 
@@ -147,7 +148,7 @@ def test_a_loop_that_was_closed_does_not_disturb_the_producer() -> None:
 
 
 def test_waiting_needs_a_running_loop() -> None:
-    with pytest.raises(RuntimeError, match="no running event loop"):
+    with pytest.raises(WrongLoop, match="await on an observable needs asyncio, but no event loop runs"):
         Subject[int]().__await__().send(None)
 
 

@@ -111,16 +111,23 @@ def left(hub: EventHub, nats: Nats) -> tuple[int, int]:
     return sum(group.waiting + group.pending for group in state.groups), state.dead
 
 
+# Processing has connections of its own, and so needs no other.
+QUIET = """
+import warnings
+from rxhub.errors import NotConnectedWarning
+warnings.simplefilter("error", NotConnectedWarning)
+"""
 WAYS = {
     "wait": 'hub.process("topic=a", work, group="g", retries=0).wait()',
-    "serve_forever": 'hub.process("topic=a", work, group="g", retries=0); hub.serve_forever()',
+    "serve_forever": QUIET + 'hub.process("topic=a", work, group="g", retries=0); hub.serve_forever()',
     "handled elsewhere": 'hub.process("topic=a", work, group="g", retries=0); hub.start(); hub.serve_forever()',
     "await": """
 async def main():
     await hub.process("topic=a", awork, group="g", retries=0)
 asyncio.run(main())
 """,
-    "aserve_forever": """
+    "aserve_forever": QUIET
+    + """
 async def main():
     hub.process("topic=a", awork, group="g", retries=0)
     await hub.aserve_forever()

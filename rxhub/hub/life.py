@@ -119,7 +119,8 @@ class Life(Parts):
             GroupError: if a processing ended since its group was given other terms. The others are stopped before.
         """
         warn_if_blocking("hub.serve_forever()", "`await hub.aserve_forever()`")
-        self._warn_if_not_connected("serve_forever()")
+        if not self._processings:  # they have connections of their own
+            self._warn_if_not_connected("serve_forever()")
         with self._until_failure(grace) as failing, on_shutdown_signal(lambda: self._shut_down(grace)):
             while self._inbox.open:
                 if self.handled:
@@ -142,7 +143,8 @@ class Life(Parts):
             GroupError: if a processing ended since its group was given other terms. The others are stopped before.
         """
         check_asyncio("hub.aserve_forever()")
-        self._warn_if_not_connected("aserve_forever()")
+        if not self._processings:
+            self._warn_if_not_connected("aserve_forever()")
         with (
             self._until_failure(grace) as failing,
             on_shutdown_signal(lambda: self._shut_down(grace), waits=False) as watch,

@@ -113,7 +113,8 @@ class Publishing(Parts):
 
         The first subscription publishes the event itself, each further one a copy with a new id. Emits
         `NotHandled` as its error if nobody handles the hub. `request(…).run()` waits for the end and gives back the
-        last reply; it raises `NoReply` if there was none, and `NotHandled` in the thread that handles the hub.
+        last reply; it raises `NoReply` if there was none, and `NotHandled` in the thread that handles the hub. If the
+        hub is closed before the end, the error is `HubClosed`.
         """
         return self._publisher.request(event, timeout)
 

@@ -11,6 +11,8 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from reactivex import Observable
+from reactivex import operators as ops
 
 from rxhub import Event, EventHub
 from rxhub.compat.ftrack.hub import EventHub as FtrackHub
@@ -231,6 +233,10 @@ def test_without_asyncio_it_says_what_to_do() -> None:
         hub.run().send(None)
 
 
+async def _awaited(observable: Observable[Any]) -> Any:
+    return await observable
+
+
 AWAITED: dict[str, Callable[[EventHub], Any]] = {
     "hub.aconnect()": lambda hub: hub.aconnect(),
     "hub.ask()": lambda hub: hub.ask(Event("a")),
@@ -238,6 +244,7 @@ AWAITED: dict[str, Callable[[EventHub], Any]] = {
     "hub.run()": lambda hub: hub.run(),
     "hub.aserve_forever()": lambda hub: hub.aserve_forever(),
     "hub.stream()": lambda hub: hub.stream("topic=a").__anext__(),
+    "await on an observable": lambda hub: _awaited(hub.on("topic=a").pipe(ops.map(str))),
     "async with hub": lambda hub: hub.__aenter__(),
 }
 
@@ -279,6 +286,25 @@ hub.subscribe("topic=a", seen.append)
 with hub.start(): hub.publish(Event("a")).result(5)
 """)
     assert said.startswith(f"{library} has patched") and "does not support" in said and "memory://" in said
+
+
+@pytest.mark.parametrize("library", GREENLETS)
+def test_under_greenlets_processing_leaves_no_coroutine_behind(library: str) -> None:
+    said = run_script(f"""
+import gc, sys
+{GREENLETS[library]}
+import warnings
+told = []
+warnings.showwarning = lambda message, *_: told.append(str(message))
+warnings.simplefilter("always")
+from rxhub import EventHub
+from rxhub.errors import HubConnectionError
+try: EventHub("nats://127.0.0.1:9").process("topic=a", print, group="g")
+except HubConnectionError as error: print(error)
+gc.collect()
+assert not [text for text in told if "never awaited" in text], told
+""")
+    assert said.startswith(f"{library} has patched")
 
 
 def test_memory_is_connected_in_a_child_process_and_a_server_names_the_remedy() -> None:

@@ -17,7 +17,7 @@ from reactivex.internal.exceptions import SequenceContainsNoElementsError
 from reactivex.scheduler import NewThreadScheduler
 
 from rxhub import Event, EventHub
-from rxhub.errors import NoReply
+from rxhub.errors import HubClosed, NoReply
 from rxhub.state import ConnectionState, Phase
 from tests.threads import LIMIT, at_once, elsewhere, until
 
@@ -155,6 +155,25 @@ def test_a_request_ends_in_time_although_the_handling_thread_is_stuck() -> None:
         with pytest.raises(NoReply):
             hub.request(Event("q"), timeout=0.01).run()
         leave.set()
+
+
+def test_a_request_ends_with_hub_closed_when_the_hub_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(hub: EventHub) -> None:
+        waiting = asyncio.ensure_future(_awaited(hub.request(Event("q"), timeout=600)))
+        await asyncio.sleep(0)
+        hub.close()
+        async with asyncio.timeout(LIMIT):
+            with pytest.raises(HubClosed, match="closed before"):
+                await waiting
+
+    with EventHub() as hub, hub.start():
+        hub.request(Event("q"), timeout=600).subscribe(print)  # takes no errors
+        asyncio.run(main(hub))
+    with EventHub() as hub, hub.start():
+        hub.subscribe("topic=q", lambda event: hub.scheduler.schedule(lambda *_: hub.close(timeout=0)) and None)
+        with pytest.raises(HubClosed, match="closed before"):
+            hub.request(Event("q"), timeout=600).run()
+    assert not [record for record in caplog.records if "observer" in record.getMessage()]
 
 
 async def _awaited(observable: Observable[Any]) -> Any:

@@ -110,7 +110,13 @@ class NatsTransport(Remote[Life]):
         if in_its_thread():
             coroutine.close()
             raise HubConnectionError("This waits for the network, and cannot be called in the network's own thread.")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            loop = self.loop
+        except BaseException:
+            # There is none where threads are greenlets.
+            coroutine.close()
+            raise
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
             return future.result(timeout)
         except TimeoutError as error:
