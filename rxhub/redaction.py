@@ -1,7 +1,7 @@
 """Secrets are taken out before anything is logged, recorded, shown or published.
 
 Theory of operation. A value is secret by the *name* it goes by: the key of a mapping, the first of a pair (as headers
-are listed), the `key`, `name`, `field` or `header` beside a `value`, an `old` or a `new`, a field of a dataclass, a
+are listed), the `key`, `name`, `type` or `header` beside a `value`, an `old` or a `new`, a field of a dataclass, a
 parameter within a text. `rxhub.secret_names` decides which names are secret. Passwords in URLs, `Bearer` tokens and
 JSON Web Tokens are also found within texts, whatever they go by.
 
@@ -30,13 +30,16 @@ UNSEEN = "…"
 """Stands for what lies too deep to be looked at, or inside itself."""
 
 _MOST_LEVELS = 64
-_LONGEST_KEY = 12
-_LABEL_WORDS = ("key", "name", "field", "header", "param", "parameter", "property", "attribute", "variable", "setting")
-LABELS = frozenset((*_LABEL_WORDS, *(word.capitalize() for word in _LABEL_WORDS)))
+_LONGEST_KEY = 16
+_LABEL_WORDS = "key name field header param parameter property attribute variable setting option id label type"
+LABELS = frozenset(case(word) for word in _LABEL_WORDS.split() for case in (str.lower, str.capitalize, str.upper))
 """Keys whose value says what the values beside it are, as in `{"name": "password", "value": "…"}`."""
 
-_VALUE_WORDS = "value values val old new before after previous current default content text raw"
-_VALUES = frozenset((*_VALUE_WORDS.split(), "oldvalue", "newvalue", "old_value", "new_value"))
+_VALUE_WORDS = "value values val old new before after previous current default initial content text raw data"
+# Compared without separators, in lower case.
+_VALUES = frozenset(
+    (*_VALUE_WORDS.split(), *(f"{which}value" for which in ("old", "new", "default", "previous", "current", "initial")))
+)
 # Asked first, since nearly all values are of these, and asking whether one is a Mapping takes long.
 _SIMPLE: frozenset[type[Any]] = frozenset({int, bool, float, complex, type(None)})
 _Values = TypeVar("_Values")
@@ -66,6 +69,9 @@ def redacted_text(text: str, is_secret: Callable[[object], bool] = secrets.names
     if ":" in text:
         text = _FIELD.sub(lambda found: _without_value(found, is_secret), text)
         text = _HEADER.sub(lambda found: _without_value(found, is_secret), text)
+        text = _INLINE.sub(lambda found: _without_value(found, is_secret), text)
+        if "{" in text:
+            text = _OBJECT.sub(lambda found: _without_labelled(found[0], is_secret), text)
     if "earer " in text or "EARER " in text:
         text = _BEARER.sub(rf"\1{REDACTED}", text)
     return _WEB_TOKEN.sub(REDACTED, text) if "eyJ" in text else text
@@ -80,6 +86,19 @@ _FIELD = re.compile(
     r"""(\\".*?\\"|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[^\s,"')\]}\[{]++)"""
 )
 _HEADER = re.compile(r"^([A-Za-z][\w\-]{0,60}+)(:[ \t]{1,4})(\S[^\r\n]*+)", re.MULTILINE)
+# Within a line, a value ends with its word; cookies end with the line.
+_INLINE = re.compile(
+    r"""(?i)(?<![\w.\-])([a-z][\w\-]{0,60}+)(:[ \t]{0,4}+)(?![/:])"""
+    r"""((?<=cookie: )[^\r\n]++|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'"""
+    r"""|(?:(?:basic|bearer|digest|token|negotiate|apikey)[ ]++)?[^\s&;,"')\]}\[{]++)"""
+)
+# What JSON or Python writes of a mapping that holds no other.
+_OBJECT = re.compile(r"""\{(?:[^{}"']|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+')++\}""")
+_LABEL_IN_OBJECT = re.compile(r"""["'](\w{1,16})["']\s{0,4}:\s{0,4}["']([^"']{1,200})["']""")
+_VALUE_IN_OBJECT = re.compile(
+    r"""(?<=["'])([\w\-]{1,16})(["']\s{0,4}:\s{0,4})"""
+    r"""("(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|\[[^\[\]]*+\]|[^\s,"'}\]\[]++)"""
+)
 _BEARER = re.compile(r"(?i)\b(bearer +)(?=[\w.~+/\-]*[\d._~+/\-])[\w.~+/\-]{8,}+=*")
 _WEB_TOKEN = re.compile(r"(?<![\w\-])eyJ[\w\-]{5,}+\.[\w\-]{5,}+\.[\w\-]*+")
 
@@ -101,6 +120,19 @@ def _without_value(found: re.Match[str], is_secret: Callable[[object], bool]) ->
     return f"{begin}{name}{sign}{quote}{REDACTED}{quote}"
 
 
+def _without_labelled(text: str, is_secret: Callable[[object], bool]) -> str:
+    """The text of a mapping, without the values beside a label that is the name of a secret."""
+    for label in _LABEL_IN_OBJECT.finditer(text):
+        if label[1].lower() in LABELS and is_secret(label[2]):
+            return _VALUE_IN_OBJECT.sub(lambda found: _without_value(found, _is_value), text)
+    return text
+
+
+def _is_value(key: object) -> bool:
+    """Whether a key is one of those beside a label, such as `value` and `new_value`."""
+    return isinstance(key, str) and len(key) <= _LONGEST_KEY and re.sub(r"[_\- ]", "", key).lower() in _VALUES
+
+
 class _Redaction:
     """One call of `redacted`."""
 
@@ -115,7 +147,7 @@ class _Redaction:
         kind = cast("type[Any]", type(value))
         if kind in _SIMPLE:
             return value
-        if issubclass(kind, (str, bytes)):
+        if issubclass(kind, (str, bytes, bytearray)):
             return self._text(value)
         copy = self._way(kind)
         if copy is None:
@@ -154,13 +186,14 @@ class _Redaction:
         return self._shown if hasattr(kind, "__dict__") and "__dict__" in dir(kind) else None
 
     def _text(self, text: Any) -> Any:
-        if issubclass(type(text), bytes):
-            known = bytes.decode(text, "latin-1")
+        if issubclass(type(text), (bytes, bytearray)):
+            kind = bytearray if issubclass(type(text), bytearray) else bytes
+            known = kind.decode(text, "latin-1")
             found = redacted_text(known, self._is_secret)
             if found == known:
                 return text
             self._left_out += 1
-            return found.encode("latin-1")
+            return kind(found, "latin-1")
         known = str.__getitem__(text, slice(None))
         found = redacted_text(known, self._is_secret)
         if found == known:
@@ -178,11 +211,11 @@ class _Redaction:
         is_labelled = False
         for key, value in mapping.items():
             copy[key] = self._hidden() if is_secret(key) else of(value, levels)
-            if type(key) is str and key in LABELS and is_secret(value):
+            if type(key) is str and key.lower() in LABELS and is_secret(value):
                 is_labelled = True
         if is_labelled:
             for key in copy:
-                if type(key) is str and len(key) <= _LONGEST_KEY and key.lower() in _VALUES:
+                if type(key) is str and _is_value(key):
                     copy[key] = self._hidden()
         return copy
 

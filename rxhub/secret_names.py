@@ -7,7 +7,8 @@ one of the names below, or if it ends with one of at least five letters that is 
 
 It is not secret if it says something about a secret instead: its last word is one of `ABOUT` (`token_count`,
 `password_changed_at`), or its first one of `ASKING` (`has_password`, `max_tokens`). Other words are compared whole, so
-`author`, `secretary`, `monkey`, `keys`, `passport`, `compass`, a render `pass` and a `session` are not secret.
+`author`, `secretary`, `monkey`, `keys`, `passport`, `compass`, a `render_pass` and a `session` are not secret.
+`pass` is secret where it stands alone. Tokens that are counted (`tokens_used`) are not.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ ABOUT = frozenset(_ABOUT.split())
 ASKING = frozenset(("has", "is", "max", "min", "needs", "num", "number", "requires", "total"))
 """First words of names that say something about a secret."""
 
+_COUNTED = frozenset(("used", "usage", "remaining", "left", "spent", "total", "max", "min"))
+# What means something else beside other words.
+_ALONE = frozenset(("pass",))
 _LONGEST_NAME = 200
 _MOST_WORDS = 16
 _SHORTEST_END = 5
@@ -102,11 +106,13 @@ class _Judge:
         if not words or words[-1] in ABOUT or (words[0] in ASKING and len(words) > 1):
             # Added names are meant as they are, whatever words they have.
             return bool(words) and _singular("".join(words)) in self._names
+        if words[-1] in _COUNTED and words[-2:-1] == ["tokens"]:
+            return _singular("".join(words)) in self._names
         for begin in range(len(words)):
             together = ""
             for word in words[begin:]:
                 together += word
-                if _singular(together) in self._names:
+                if _singular(together) in self._names and (together not in _ALONE or len(words) == 1):
                     return True
         # Written together with other words, each by itself and all as one.
         return any(_singular(word).endswith(self._ends) for word in (*words, "".join(words)))
@@ -134,7 +140,7 @@ def _checked(name: str) -> str:
 secrets = Secrets(
     [
         *("password", "passwd", "passphrase", "passcode", "password_hash", "password_confirmation", "password_confirm"),
-        *("pwd", "user_pass", "db_pass", "database_pass", "smtp_pass", "mail_pass", "ftp_pass", "proxy_pass"),
+        *("pwd", "pass", "user_pass", "db_pass", "database_pass", "smtp_pass", "mail_pass", "ftp_pass", "proxy_pass"),
         *("secret", "client_secret", "token", "jwt", "bearer", "otp", "totp", "pin_code", "one_time_code"),
         *("authorization", "authorisation", "auth", "basic_auth", "credential", "cred", "cookie", "set_cookie"),
         *("session_id", "sess_id", "session_key", "php_sess_id", "j_session_id", "csrf", "xsrf"),

@@ -45,6 +45,7 @@ userpassword dbPasswd pwd myPwd userpwd db_pass passphrase pass_phrase passcode 
 clientSecret AWS_SECRET_ACCESS_KEY token tokens accessToken refresh_tokens authtoken id_token
 csrfmiddlewaretoken csrf X-CSRFToken XSRF-TOKEN token_value api_key apiKey api_keys apiKeys APIKey APIKEY
 X-Api-Key ftrack-api-key api2key access_key_id private_key privateKeys signing_key sshKey ssh_keys jwt JWTs
+pass PASS --pass
 bearer otp TOTP authorization Authorization proxy_authorization auth basicAuth credential credentials creds
 cookie cookies Set-Cookie sessionid session_id sessionId PHPSESSID JSESSIONID session_key
 """
@@ -52,7 +53,8 @@ SECRET = _SECRET.split()
 _ORDINARY = """
 instance method key keys name value user username author authors authority authentic monkey turkey hockey
 keyboard public_key primary_key foreign_key key_frame keyframes secretary secretariat passport passenger compass
-bypass pass passes render_pass beauty_pass session sessions session_name sid pin pins spin spinning mapping
+tokens_used tokens_remaining
+bypass passes render_pass beauty_pass session sessions session_name sid pin pins spin spinning mapping
 happy tokenizer tokenised token_count tokenCount max_tokens num_tokens total_tokens token_type token_expires_at
 password_changed_at passwordLength has_password is_secret password_policy cookie_consent_required cookie_domain
 auth_method entity_type statusid parentid taskid userid description wardrobe accessories sequence optical laptop
@@ -86,6 +88,12 @@ def test_other_names_are_not(name: object) -> None:
         (frozenset({1}), frozenset({1})),
         ([("Authorization", "Bearer x"), (b"cookie", b"x")], [("Authorization", "***"), (b"cookie", "***")]),
         ([["Authorization", "Bearer x"], ["a", 1]], [["Authorization", "***"], ["a", 1]]),
+        ({"NAME": "password", "VALUE": "x"}, {"NAME": "password", "VALUE": "***"}),
+        ({"id": "password", "value": "x"}, {"id": "password", "value": "***"}),
+        ({"label": "password", "data": "x"}, {"label": "password", "data": "***"}),
+        ({"type": "password", "default_value": "x"}, {"type": "password", "default_value": "***"}),
+        ({"name": "password", "defaultValue": "x"}, {"name": "password", "defaultValue": "***"}),
+        (bytearray(b"password=x"), bytearray(b"password=***")),
         (["token"], ["token"]),
         (["token", "b", "c"], ["token", "b", "c"]),
         ({"field": [{"key": "newPassword", "value": "x"}]}, {"field": [{"key": "newPassword", "value": "***"}]}),
@@ -311,6 +319,13 @@ def test_objects_may_hold_themselves_and_raise() -> None:
         ("Authorization: Basic YTpi", "Authorization: ***"),
         ("sent Bearer abc.def-123 to x", "sent Bearer *** to x"),
         ("got eyJhbGciOi.eyJzdWIiOi.c2ln.", "got ***."),
+        ("login with password: x, and more", "login with password: ***, and more"),
+        ("sent Authorization: Basic YTpi to x", "sent Authorization: *** to x"),
+        ("sent Cookie: a=1; b=2", "sent Cookie: ***"),
+        ('{"name": "password", "value": "x y", "n": 1}', '{"name": "password", "value": "***", "n": 1}'),
+        ("got [{'VALUE': 'x', 'NAME': 'api_key'}]", "got [{'VALUE': '***', 'NAME': 'api_key'}]"),
+        ('{"name": "colour", "value": "red"}', '{"name": "colour", "value": "red"}'),
+        ("unexpected token: }", "unexpected token: }"),
         ("the secret of success: work", "the secret of success: work"),
         ("Bearer certificates are old", "Bearer certificates are old"),
         ("token_count=5&name=jane&topic=ftrack.update", "token_count=5&name=jane&topic=ftrack.update"),
@@ -329,7 +344,21 @@ def test_texts_have_no_secret_parameters_and_passwords(text: str, expected: str)
 
 
 def test_a_long_text_takes_time_in_proportion_to_its_length() -> None:
-    for text in ("a=b&", "://", '"a":', "eyJ", "A: b\n", '\\"a\\": \\"', "-", "a.", "bearer "):
+    for text in (
+        "a=b&",
+        "://",
+        '"a":',
+        "eyJ",
+        "A: b\n",
+        "a: b ",
+        "{",
+        '{"',
+        '{"a": 1',
+        '\\"a\\": \\"',
+        "-",
+        "a.",
+        "bearer ",
+    ):
         assert redacted(text * 50_000) == text * 50_000
 
 

@@ -93,6 +93,8 @@ class Claim:
             except BlockingIOError:
                 pass
             else:
+                with suppress(PermissionError):  # it is another user's
+                    os.fchmod(self.descriptor, 0o600)
                 self.tell()
                 return
             holder = self._holder()

@@ -33,7 +33,7 @@ from rxhub.embedded.binary import find
 from rxhub.embedded.bound import bound
 from rxhub.embedded.claim import Claim
 from rxhub.embedded.probe import Account, ask_for_streams, storage_error
-from rxhub.embedded.settings import LOG, MONITOR, configuration, write
+from rxhub.embedded.settings import LOG, MONITOR, configuration, make_private, write
 from rxhub.errors import StoreError
 from rxhub.text.printable import printable
 
@@ -203,6 +203,7 @@ class PrivateServer:
         # A link in its place could lead to any file of this user.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         with open(os.open(self.directory / _OUTPUT, flags, 0o600), "wb") as output:  # noqa: PTH123
+            make_private(output.fileno(), self.directory / LOG)
             process = subprocess.Popen(
                 bound([str(find()), "-c", str(settings)]),
                 stdin=subprocess.DEVNULL,

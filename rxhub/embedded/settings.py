@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["LOG", "MONITOR", "configuration", "write"]
+__all__ = ["LOG", "MONITOR", "configuration", "make_private", "write"]
 
 LOG: Final = "nats-server.log"
 CONFIGURATION: Final = "nats-server.json"
@@ -81,6 +82,20 @@ def write(directory: Path, settings: dict[str, object]) -> Path:
             fresh.unlink(missing_ok=True)
         raise
     return path
+
+
+def make_private(output: int, log: Path) -> None:
+    """Let only their owner read what the server writes: its output, and its log if there is one already."""
+    with suppress(PermissionError):
+        os.fchmod(output, 0o600)
+    # Neither through a link, nor waiting for whoever is at the other end of a pipe.
+    with suppress(OSError):
+        descriptor = os.open(log, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
 
 
 def _room(directory: Path) -> int:

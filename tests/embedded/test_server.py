@@ -79,6 +79,15 @@ def test_only_who_knows_the_password_is_let_in(tmp_path: Path) -> None:
     assert (tmp_path / "nats-server.json").stat().st_mode & 0o077 == 0
 
 
+def test_files_that_others_could_read_become_private(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("owner.json", "nats-server.out", "nats-server.log")]
+    for file in files:
+        file.touch()
+        file.chmod(0o666)
+    with store(tmp_path):
+        assert [file.stat().st_mode & 0o777 for file in files] == [0o600] * 3
+
+
 def test_one_directory_is_not_opened_twice(tmp_path: Path) -> None:
     with store(tmp_path):
         with pytest.raises(StoreError, match="in use by this process itself"):
