@@ -213,7 +213,7 @@ class EventServer:
             sequence: its number in the stream, if it comes from one.
 
         Raises:
-            Refused: if its target cannot be read, or routing it takes more work than the limit allows.
+            Refused: if its target cannot be read, or reading it or its target takes more work than the limit allows.
             EventError: if its data has to be decoded, and cannot be.
         """
         peers = self.router.route(envelope, text, sequence)
@@ -324,6 +324,7 @@ class EventServer:
             "users_connected": len(self._connections_of),
             "sessions_waiting": len(self.sessions),
             "subscriptions": self.router.in_force,
+            "subscriptions_passed_over": self.router.passed_over.total,
             "unread_bytes": self.unread.total,
             "messages_waiting": sum(connection.waiting for connection in self._connections),
             **counted,

@@ -13,6 +13,10 @@ Theory of operation.
 - All that an event, a subscription or a target makes the router do is counted in steps while it is done (`Work`). At
   the limit it is refused: else one of them could hold up everybody for minutes. What it took is told by `steps`, so
   that it can be charged to the rate of whoever sent it.
+- An event is refused for what reading, decoding and its target take, never for what others subscribe to. Where their
+  tests exceed the limit, all are tested again, one by one, each user with a share (`share_out`): who exceeds it does
+  not get this event. What was expensive leaves the index (`_isolated`) and has its share of each event from then on,
+  so that the next event is not tested twice.
 - Where events come from a stream, a subscriber gets those behind the one that was the last when the subscription
   began to hold (`admit`), though earlier ones are still being read. One that replaces another has no such beginning:
   it gets what the other would have got. A stream that numbers its events anew, since it was made anew or has lost its
@@ -40,7 +44,9 @@ from rxhub.expression.residual import Residual, weight
 from rxhub.expression.work import TooMuchWork, Work, present
 from rxhub.server.envelope import Envelope, everything
 from rxhub.server.limits import Limits
+from rxhub.server.passed_over import PassedOver
 from rxhub.server.rules import Topics
+from rxhub.server.shares import Shared, share_out
 
 __all__ = ["Interests", "Peer", "Router"]
 
@@ -54,13 +60,17 @@ _RECEIVER: Final = 4
 _PARSED: Final = 150
 _SUBSCRIBED: Final = 300
 _CHANGED_CONDITION: Final = 50
+# Of the limit, the part that the test of one subscription takes at most while it stays in the index; and how many leave
+# the index for one event.
+_EXPENSIVE: Final = 64
+_ISOLATED_AT_ONCE: Final = 250
 _NO_IDS: Final[Mapping[str, Any]] = {}
 
 _REMEDIES: Final = {
     "event": (
-        "This event was not routed: that takes more than {limit} steps of work, the server's limit `work`. Too many "
-        "conditions look into its data, or its target is compared with too much. Publish less data in one event, or "
-        "name the subscriber in the target (id=…); else the server needs a higher limit."
+        "This event was not routed: that takes more than {limit} steps of work, the server's limit `work`. It is too "
+        "large, or its target is compared with too much. Publish less data in one event, or name the subscriber in the "
+        "target (id=…); else the server needs a higher limit."
     ),
     "subscription": (
         "This subscription was not added: to read it takes more than {limit} steps of work, the server's limit "
@@ -114,11 +124,13 @@ class _Subscriber(Generic[P]):
         "_residual",
         "begin",
         "conditions",
+        "cost",
         "metadata",
         "metadata_bytes",
         "peer",
         "text",
         "token",
+        "topic",
         "tree",
         "weight",
         "widened",
@@ -134,8 +146,18 @@ class _Subscriber(Generic[P]):
         self._residual = Residual((tree,))
         self.widened = _widened(tree) if _reads_beyond_envelope(tree) else None
         self.token: Any = None
+        self.topic = _topic(tree)
         self.tree = tree
-        self.weight = weight(tree)
+        self.weight = self.cost = weight(tree)
+
+    @property
+    def user(self) -> str:
+        """Whose it is."""
+        return self.peer.user
+
+    def prepare(self) -> None:
+        """Compile the test, as far as the work that is counted now allows."""
+        self._residual.test()
 
     def matches(self, candidate: Mapping[str, Any]) -> bool:
         """Whether it subscribes to an event."""
@@ -155,6 +177,7 @@ class Router(Generic[P]):
 
     Attributes:
         steps: of work that was done so far, see `Limits.work`.
+        passed_over: subscriptions that did not get an event since testing them takes too much work.
     """
 
     def __init__(self, limits: Limits | None = None, interests: Interests | None = None) -> None:
@@ -170,12 +193,15 @@ class Router(Generic[P]):
         self._decoding_uses: Counter[Expression] = Counter()
         # A stranger's target costs a parse; one that is used again and again does not.
         self._remembered_target = lru_cache(maxsize=1_024)(self._parsed_target)
+        # By topic; under None what has not one topic.
+        self._isolated: dict[str | None, dict[_Subscriber[P], None]] = {}
+        self.passed_over = PassedOver()
         self.steps = 0
         # What reads nested expressions is made on first use, and takes longer than any event may.
         parse("(a=1 or b=1) and c=1")
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._index) + sum(map(len, self._isolated.values()))
 
     @property
     def in_force(self) -> int:
@@ -299,35 +325,121 @@ class Router(Generic[P]):
             sequence: its number in the stream, if it comes from one.
 
         Raises:
-            Refused: if its target cannot be read, or routing it takes more work than the limit allows.
+            Refused: if its target cannot be read, or reading it or its target takes more work than the limit allows.
             EventError: if its data has to be decoded, and cannot be.
         """
         # As in `_counting`, without what a generator costs each event.
         work = Work(self._limits.work)
+        target = envelope.target
+        identifier = None
         try:
             with work:
-                found = self._found(envelope, text, work)
+                identifier = self._target(target).identifier if target else None
+                found = self._found(envelope, text, work, identifier)
         except TooMuchWork:
-            raise self._too_much("event") from None
+            found = None
         finally:
             self.steps += work.steps
+        if found is None:
+            found = self._found_one_by_one(envelope, text, identifier)
+        elif self._isolated and identifier is None:
+            found = [*found, *self._found_isolated(envelope, text)]
+        if target:
+            found = self._meant(target, found)
         if self._interests is not None:
             found = [subscriber for subscriber in found if subscriber.begin < sequence]
         if len(found) == 1:
             return (found[0].peer,)
         return {subscriber.peer: None for subscriber in found}.keys()
 
-    def _found(self, envelope: Envelope, text: str, work: Work) -> Sequence[_Subscriber[P]]:
-        if len(text) > _LARGE:
-            # It was read already, and that is part of what it takes.
-            work.spend(len(text) // 16 + (text.count("[") + text.count("{")) // 4)
-        if envelope.target:
-            found = self._targeted(envelope.target, envelope, text, work)
-        else:
+    def _found(self, envelope: Envelope, text: str, work: Work, identifier: str | None) -> Sequence[_Subscriber[P]]:
+        """What matches of all that is in the index, or, where the target names an id, of all that has it."""
+        self._spend_reading(text, work)
+        if identifier is None:
             found = self._index.match(self._candidate(envelope, text, work))
+        else:
+            # Of the others, nothing is tested: what they subscribe to is no burden on a reply that is not theirs.
+            held = self._by_id.get(identifier, _NO_IDS).values()
+            looks_into_data = any(subscriber.widened is not None for subscriber in held)
+            candidate = self._decoded(text, work) if looks_into_data else envelope.candidate()
+            work.spend(sum([subscriber.weight for subscriber in held]))
+            found = [subscriber for subscriber in held if subscriber.matches(candidate)]
         # Each is looked at once more, and gets a place in a queue.
         work.spend(_RECEIVER * len(found))
         return found
+
+    def _spend_reading(self, text: str, work: Work) -> None:
+        if len(text) > _LARGE:
+            # It was read already, and that is part of what it takes.
+            work.spend(len(text) // 16 + (text.count("[") + text.count("{")) // 4)
+
+    def _found_one_by_one(self, envelope: Envelope, text: str, identifier: str | None) -> Sequence[_Subscriber[P]]:
+        """What matches of all, though testing all takes too much: each user has a share."""
+        if envelope.target:
+            # It may be the target that could not be read.
+            with self._counting("event"):
+                identifier = self._target(envelope.target).identifier
+        if identifier is not None:
+            subscribers = list(self._by_id.get(identifier, _NO_IDS).values())
+        else:
+            topic = envelope.candidate().get("topic")
+            subscribers = [
+                subscriber
+                for own in self._subscribers.values()
+                for subscriber in own.values()
+                if subscriber.topic is None or subscriber.topic == topic
+            ]
+        with self._counting("event") as work:
+            self._spend_reading(text, work)
+        shared = self._shared_out(subscribers, envelope, text)
+        if identifier is None:
+            most = self._limits.work // _EXPENSIVE
+            expensive = [subscriber for subscriber in subscribers if subscriber.cost > most]
+            expensive += [each for own in shared.passed_over.values() for each in own if each.cost <= most]
+            for subscriber in expensive[:_ISOLATED_AT_ONCE]:
+                self._isolate(subscriber)
+        return shared.found
+
+    def _found_isolated(self, envelope: Envelope, text: str) -> Sequence[_Subscriber[P]]:
+        """What matches of all that is not in the index."""
+        isolated = self._isolated
+        subscribers = [*isolated.get(envelope.candidate().get("topic"), ()), *isolated.get(None, ())]
+        if not subscribers:
+            return ()
+        return self._shared_out(subscribers, envelope, text).found
+
+    def _shared_out(self, subscribers: list[_Subscriber[P]], envelope: Envelope, text: str) -> Shared[_Subscriber[P]]:
+        candidate = envelope.candidate()
+        if any(subscriber.widened is not None for subscriber in subscribers):
+            with self._counting("event") as work:
+                candidate = self._decoded(text, work)
+        shared = share_out(subscribers, candidate, self._limits.work)
+        self.steps += shared.steps
+        for user, own in shared.passed_over.items():
+            self.passed_over.add(user, len(own), self._limits.work)
+        return shared
+
+    def _meant(self, target: str, found: Sequence[_Subscriber[P]]) -> Sequence[_Subscriber[P]]:
+        """Of these, the ones that a target names."""
+        work = Work(self._limits.work)
+        try:
+            with work:
+                _, is_meant, weight = self._target(target)
+                work.spend((_RECEIVER + weight) * len(found))
+                return [subscriber for subscriber in found if is_meant(subscriber.metadata)]
+        except TooMuchWork:
+            raise self._too_much("event") from None
+        finally:
+            self.steps += work.steps
+
+    def _isolate(self, subscriber: _Subscriber[P]) -> None:
+        """Take a subscription out of the index."""
+        isolated = self._isolated.setdefault(subscriber.topic, {})
+        if subscriber not in isolated:
+            isolated[subscriber] = None
+            self._index.remove(subscriber.token)
+            self._decode_no_more_for(subscriber)
+            self.steps += _SUBSCRIBED
 
     def _candidate(self, envelope: Envelope, text: str, work: Work) -> dict[str, Any]:
         """What subscriptions are tested against; decoded whole, if one of them may look into its data."""
@@ -339,20 +451,6 @@ class Router(Generic[P]):
     def _decoded(self, text: str, work: Work) -> dict[str, Any]:
         work.spend(len(text) // 8 + text.count(",") + 3 * (text.count("[") + text.count("{")))
         return everything(text)
-
-    def _targeted(self, target: str, envelope: Envelope, text: str, work: Work) -> Sequence[_Subscriber[P]]:
-        identifier, is_meant, weight = self._target(target)
-        if identifier is None:
-            hits: Sequence[_Subscriber[P]] = self._index.match(self._candidate(envelope, text, work))
-        else:
-            # Of the others, nothing is tested: what they subscribe to is no burden on a reply that is not theirs.
-            held = self._by_id.get(identifier, _NO_IDS).values()
-            looks_into_data = any(subscriber.widened is not None for subscriber in held)
-            candidate = self._decoded(text, work) if looks_into_data else envelope.candidate()
-            work.spend(sum([subscriber.weight for subscriber in held]))
-            hits = [subscriber for subscriber in held if subscriber.matches(candidate)]
-        work.spend((_RECEIVER + weight) * len(hits))
-        return [subscriber for subscriber in hits if is_meant(subscriber.metadata)]
 
     @contextmanager
     def _counting(self, what: str) -> Generator[Work]:
@@ -429,10 +527,17 @@ class Router(Generic[P]):
                 del held[peer.user]
         if self._interests is not None:
             self._interests.remove(subscriber)
-        try:
-            self._index.remove(subscriber.token)
-        except NotFoundError:  # pragma: no cover  # it cannot be, and nothing of it may stay behind
-            pass
+        isolated = self._isolated.get(subscriber.topic, _NO_IDS)
+        is_isolated = subscriber in isolated
+        if is_isolated:
+            del self._isolated[subscriber.topic][subscriber]
+            if not isolated:
+                del self._isolated[subscriber.topic]
+        else:
+            try:
+                self._index.remove(subscriber.token)
+            except NotFoundError:  # pragma: no cover  # it cannot be, and nothing of it may stay behind
+                pass
         own = self._subscribers[peer]
         del own[identifier]
         if not own:
@@ -441,7 +546,8 @@ class Router(Generic[P]):
         del holders[peer]
         if not holders:
             del self._by_id[identifier]
-        self._decode_no_more_for(subscriber)
+        if not is_isolated:
+            self._decode_no_more_for(subscriber)
 
     def _decode_for(self, subscriber: _Subscriber[P]) -> None:
         widened = subscriber.widened
@@ -479,6 +585,14 @@ def _conditions(tree: Expression) -> int:
             return _conditions(child)
         case _:
             return 1
+
+
+def _topic(tree: Expression) -> str | None:
+    """The only topic that a subscription can match, as far as it is easily seen."""
+    for part in tree.children if isinstance(tree, And) else (tree,):
+        if isinstance(part, Condition) and part.key == "topic" and part.operator == "=" and "*" not in part.value:
+            return part.value
+    return None
 
 
 def _reads_beyond_envelope(tree: Expression) -> bool:

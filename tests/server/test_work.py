@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -27,6 +27,8 @@ from tests.threads import until
 LIMIT = Limits().work
 # Beyond the limit: the step that exceeds it, and what is charged without being bounded.
 MARGIN = 60_000
+# What an event may take: the test of all subscriptions, of each user's alone, and the comparison with a target.
+MOST = 3 * LIMIT + MARGIN
 REPLY = "topic=ftrack.meta.reply"
 
 
@@ -72,7 +74,7 @@ def test_a_target_is_not_compared_for_minutes_with_what_subscribers_say_of_thems
             _, refused = answer(guest.receive())
             assert refused["success"] is False
             assert f"{LIMIT} steps of work" in refused["message"] and "id=" in refused["message"]
-            assert steps(server) - before < LIMIT + MARGIN
+            assert steps(server) - before < MOST
         # Of an ordinary reply nothing of that is tested.
         before = steps(server)
         assert guest.do("ftrack.meta.reply", {"a": 1}, target="id=artist") == {"success": True}
@@ -132,7 +134,7 @@ def test_no_event_takes_more_than_the_limit(attack: str) -> None:
             router.route(read(text), text)
         except Refused as error:
             assert "steps of work" in str(error)
-        assert router.steps - before < LIMIT + MARGIN
+        assert router.steps - before < MOST
 
 
 def test_what_is_long_to_read_is_refused_where_the_limits_on_its_length_are_raised() -> None:
@@ -338,6 +340,89 @@ def test_small_pieces_of_known_size_share_a_round() -> None:
     seen = asyncio.run(main())
     assert max(map(seen.count, set(seen))) <= 6  # five of 200 steps, and what began meanwhile
     assert len(set(seen)) >= 9
+
+
+EXPENSIVE = f"topic=studio.publish and {conditions('data.versions.id!=x{}', 250)}"
+VERSIONS = {"versions": [{"id": number, "path": "/x"} for number in range(300)]}
+
+
+@contextmanager
+def studio(plane: Backplane | None = None) -> Generator[tuple[Running, dict[str, Wire]]]:
+    """A server with clients of several users: two of bob."""
+    users = Users([User.with_key(name, "key") for name in ("bob", "eve", "ann")])
+    with running(users=users, backplane=plane, grace=1) as server, ExitStack() as stack:
+        names = ("bob", "bob2", "eve", "ann")
+        yield server, {name: stack.enter_context(client(server, name.rstrip("2"))) for name in names}
+
+
+def receives_what_bob_publishes(clients: dict[str, Wire], number: int) -> None:
+    assert clients["bob"].do("studio.publish", {**VERSIONS, "number": number}) == {"success": True}
+    for name in ("bob2", "ann"):
+        assert f'"number": {number}' in clients[name].receive()
+
+
+def test_an_expensive_subscription_of_one_user_takes_no_event_from_another() -> None:
+    with studio() as (server, clients):
+        clients["bob2"].subscribe("topic=studio.publish", id="bob2")
+        clients["ann"].subscribe("topic=studio.* and data.versions.id=7", id="ann")
+        receives_what_bob_publishes(clients, 0)
+        for number in range(5):
+            clients["eve"].subscribe(f"{EXPENSIVE} and data.z!={number}", id=f"eve{number}")
+        for number in range(1, 4):
+            before = steps(server)
+            receives_what_bob_publishes(clients, number)
+            assert steps(server) - before < MOST
+        assert server.stats["events_refused"] == 0
+        assert server.stats["subscriptions_passed_over"] >= 3
+        # What costs less still gets there.
+        assert clients["bob"].do("studio.publish", {"versions": [{"id": 1}], "z": "a"}) == {"success": True}
+        assert '"id": 1' in clients["eve"].receive()
+
+
+def test_an_expensive_subscription_takes_no_event_of_the_stream_from_another(nats: Nats) -> None:
+    with studio(Backplane(nats.url, nats.user, nats.password, nats.stream)) as (server, clients):
+        clients["bob2"].subscribe("topic=studio.publish", id="bob2")
+        clients["ann"].subscribe("topic=studio.publish and data.versions.id=7", id="ann")
+        for number in range(3):
+            clients["eve"].subscribe(f"{EXPENSIVE} and data.z!={number}", id=f"eve{number}")
+        for number in range(3):
+            receives_what_bob_publishes(clients, number)
+        assert server.stats["events_unreadable"] == 0
+        until(lambda: server.stats["subscriptions_passed_over"] >= 3)
+
+
+def test_subscriptions_that_are_tested_alone_are_removed_like_others() -> None:
+    router: Router[Client] = Router()
+    bob, eve = Client("bob", user="bob"), Client("eve", user="eve")
+    router.subscribe(bob, {"id": "bob"}, "topic=studio.publish")
+    text = json.dumps({"name": "ftrack.event", "args": [{"topic": "studio.publish", "data": VERSIONS}]})
+    for number in range(3):
+        router.subscribe(eve, {"id": f"{number}"}, f"{EXPENSIVE} and data.z!={number}")
+    assert [peer.name for peer in router.route(read(text), text)] == ["bob"]
+    assert len(router) == 4
+    # Now the others are not tested a second time.
+    before = router.steps
+    assert [peer.name for peer in router.route(read(text), text)] == ["bob"]
+    assert router.steps - before < LIMIT + MARGIN
+    router.unsubscribe(eve, {"id": "0"})
+    router.subscribe(eve, {"id": "1"}, "topic=studio.publish and data.versions.id=7")
+    assert len(router) == 3
+    assert {peer.name for peer in router.route(read(text), text)} == {"bob", "eve"}
+    router.leave(eve)
+    assert len(router) == 1
+    passed_over = router.passed_over.total
+    assert [peer.name for peer in router.route(read(text), text)] == ["bob"]
+    assert router.passed_over.total == passed_over
+
+
+def test_a_user_whose_subscriptions_are_passed_over_is_named_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    router: Router[Client] = Router()
+    router.subscribe(Client("eve", user="eve"), {"id": "eve"}, EXPENSIVE)
+    text = json.dumps({"name": "ftrack.event", "args": [{"topic": "studio.publish", "data": VERSIONS}]})
+    for _ in range(3):
+        assert not router.route(read(text), text)
+    (record,) = [record for record in caplog.records if record.name == "rxhub.server"]
+    assert "'eve'" in record.getMessage() and f"work={LIMIT}" in record.getMessage()
 
 
 def test_an_event_of_the_stream_that_takes_too_much_is_passed_over(nats: Nats) -> None:
