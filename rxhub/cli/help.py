@@ -1,21 +1,33 @@
 """How `--help` names arguments and options.
 
-The display of typer shows Python types, such as `<bool>` and `<list[Path]>`.
+The display of typer shows Python types, such as `<bool>` and `<list[Path]>`. Its errors of usage quote arguments as
+they are, so that they are made printable here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from rxhub.text.printable import printable
+
 __all__ = ["Commands"]
 
 
 class _Plain:
-    """Shows an option that takes no value without a type, and an argument by its name."""
+    """Shows an option that takes no value without a type, and an argument by its name; its errors are printable."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _printable_errors():
+            return cast("Any", super()).make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _printable_errors():
+            return cast("Any", super()).invoke(ctx)
 
     def get_params(self, ctx: Any) -> list[Any]:
         params = cast("list[Any]", cast("Any", super()).get_params(ctx))
@@ -45,6 +57,18 @@ class Commands(typer.Typer):
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
         return super().command(name, cls=_Command, **options)
+
+
+@contextmanager
+def _printable_errors() -> Generator[None]:
+    """Make the text of an error printable, if it is one that is shown as usage."""
+    try:
+        yield
+    except Exception as error:
+        shown: Any = error
+        if hasattr(error, "format_message") and isinstance(getattr(error, "message", None), str):
+            shown.message = printable(shown.message, lines=True)
+        raise
 
 
 def _nothing(ctx: Any) -> None:  # noqa: ARG001 - typer's signature

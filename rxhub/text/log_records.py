@@ -60,7 +60,7 @@ def _argument(value: object, has_traceback: bool) -> object:
             text = str(value)
         except Exception:
             return value
-        return value if text.isprintable() else printable(text)
+        return value if (clean := printable(text)) == text else clean
     return value
 
 

@@ -24,6 +24,21 @@ def test_what_is_not_printable_is_escaped(character: str) -> None:
     assert printable(f"{character}\n\tb", lines=True).endswith("\n\tb")
 
 
+@pytest.mark.parametrize("character", "\u034f\u115f\u1160\u17b5\u180b\u180e\u3164\ufe0f\uffa0\U000e0041\U000e0100")
+def test_characters_that_show_nothing_are_escaped(character: str) -> None:
+    escaped = f"a{character.encode('unicode_escape').decode()}b"
+    assert printable(f"a{character}b") == inline(f"a{character}b") == escaped
+    assert json.loads(printable_json(f'"{character}"')) == character
+    assert character not in printable_json(f'"{character}"')
+
+
+def test_combining_marks_beyond_eight_in_a_row_are_escaped() -> None:
+    assert printable("a" + 8 * "\u0301") == "a" + 8 * "\u0301"
+    for show in (printable, inline, printable_json):
+        assert show("a" + 10 * "\u0301" + "b") == "a" + 8 * "\u0301" + 2 * r"\u0301" + "b"
+    assert printable("हिन्दी में नमस्ते, 日本語のテキスト") == "हिन्दी में नमस्ते, 日本語のテキスト"
+
+
 @pytest.mark.parametrize("text", ["", "topic", "Größe", "日本語", "\\x9b", "🎬"])
 def test_other_text_is_itself(text: str) -> None:
     assert printable(text) is text
