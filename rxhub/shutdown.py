@@ -22,7 +22,7 @@ from threading import Thread, current_thread, main_thread
 from types import FrameType
 from typing import Any
 
-__all__ = ["GRACE", "Watch", "on_shutdown_signal"]
+__all__ = ["GRACE", "Watch", "is_shutting_down", "on_shutdown_signal"]
 
 GRACE = 25.0
 """Seconds for running work to finish after a signal. Service managers kill a program 30 to 90 seconds after SIGTERM."""
@@ -102,6 +102,11 @@ def on_shutdown_signal(stop: Callable[[], object], *, waits: bool = True) -> Gen
                 _watched.remove(watch)
             if not _watched:
                 _restore()
+
+
+def is_shutting_down() -> bool:
+    """Whether a signal has come for the blocks that are under way, even if their `stop` has not been called yet."""
+    return bool(_received and _watched)
 
 
 def _install() -> None:

@@ -27,11 +27,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable
 from contextlib import suppress
+from subprocess import CalledProcessError
 from time import monotonic
 from typing import Any
 
 from rxhub.errors import EventError, GroupError, HubClosed, HubConnectionError, ProtocolError, StreamError, told
 from rxhub.event import Event
+from rxhub.shutdown import is_shutting_down
 from rxhub.supervise import report, supervise
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.processing import group as grouping
@@ -65,6 +67,9 @@ _SWAY = 0.2
 # Seconds after which what was settled by a mistake of ours is tried again.
 _AFTER_MISTAKE = 5.0
 _LAST_WORDS = 1.0
+# A signal to a group of processes may end what a handler runs before it reaches us.
+_SIGNAL_DELAY_S = 0.3
+_SIGNAL_LOOK_S = 0.02
 # Between two looks whether all that is held waits for others.
 _ROOM_LOOK = 0.05
 # Parked jobs whose data is read before their turn, of each lane.
@@ -298,18 +303,24 @@ class Processor:
                 self._once.left()
             if error is not None and self._is_interruption(error):
                 self._interrupted(job, error)
-            elif (waiter := job.waiter) is not None:
-                if not waiter.done():
-                    waiter.set_result(error)
-            elif error is None:
-                self._handled(job)
+            elif error is not None and self._may_be_interruption(job, error):
+                self._spawn(lambda job=job, error=error: self._await_signal(job, error))
             else:
-                self._care_for(job, lambda care, job=job, error=error: care.end(job, error))
+                self._end(job, error)
         if count and not self._by_key:
             self._mean += (took / count - self._mean) * (_SWAY if self._mean else 1.0)
             concurrency = self._plan.concurrency
             ahead = concurrency + int(concurrency * _AHEAD / max(self._mean, 1e-6))
             self._pulling.ahead = min(ahead, max(concurrency, self._group.ahead))
+
+    def _end(self, job: Job, error: BaseException | None) -> None:
+        if (waiter := job.waiter) is not None:
+            if not waiter.done():
+                waiter.set_result(error)
+        elif error is None:
+            self._handled(job)
+        else:
+            self._care_for(job, lambda care: care.end(job, error))
 
     def _is_interruption(self, error: BaseException) -> bool:
         """Whether a handler may have ended by an error since we stop.
@@ -317,6 +328,25 @@ class Processor:
         It was cancelled, or a program that it runs got the signal that we got too. `Expired` tells that it did not run.
         """
         return isinstance(error, Interrupted) or (self._stopping is not None and not isinstance(error, Expired))
+
+    def _may_be_interruption(self, job: Job, error: BaseException) -> bool:
+        """Whether an error may come of a signal that tells us to stop, so that it is worth waiting for that."""
+        if isinstance(error, Expired):
+            return False
+        return is_shutting_down() or isinstance(error, CalledProcessError) or self._plan.retrying.is_last(job.attempt)
+
+    async def _await_signal(self, job: Job, error: BaseException) -> None:
+        """Count a failure unless we are told to stop at about the same time."""
+        run, deadline = job.run, monotonic() + _SIGNAL_DELAY_S
+        # A shutdown may also be that of others in this process, and pass without stopping us.
+        while self._stopping is None and (monotonic() < deadline or is_shutting_down()):
+            await asyncio.sleep(_SIGNAL_LOOK_S)
+        if job.run != run:
+            return
+        if self._stopping is not None:
+            self._interrupted(job, error)
+        else:
+            self._end(job, error)
 
     def _interrupted(self, job: Job, error: BaseException) -> None:
         """Hand back a job whose attempt does not count."""
