@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,10 +70,6 @@ class Program:
     def signal(self, number: Signals) -> None:
         self._process.send_signal(number)
 
-    def signal_group(self, number: Signals) -> None:
-        """Signal it and the programs that it runs, as Ctrl-C and systemd do."""
-        os.killpg(self._process.pid, number)
-
     @property
     def is_over(self) -> bool:
         return self._process.poll() is not None
@@ -88,9 +83,7 @@ class Program:
 @contextmanager
 def program(nats: Nats, body: str) -> Iterator[Program]:
     script = PROGRAM.format(nats=(nats.url, nats.user, nats.password, nats.stream), body=body)
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         yield Program(process)
     finally:
@@ -155,29 +148,6 @@ def test_what_runs_is_finished_and_the_rest_is_handed_back(
         assert running.end() == 0
     assert running.lines == ["begun 0", "done 0", "end"]
     until(lambda: left(hub, nats) == (2, 0))
-
-
-RUNS_A_PROGRAM = """
-import subprocess
-def run(event):
-    asyncio.run(is_listening())
-    child = subprocess.Popen(["sleep", "600"])
-    say("begun")
-    if status := child.wait():
-        raise subprocess.CalledProcessError(status, child.args)
-"""
-
-
-@pytest.mark.parametrize("number", [SIGTERM, SIGINT])
-def test_a_program_that_the_signal_ends_before_us_is_no_failure(hub: EventHub, nats: Nats, number: Signals) -> None:
-    publish(hub, 0.0)
-    body = RUNS_A_PROGRAM + 'say(hub.process("topic=a", run, group="g", retries=0).wait())'
-    for _ in range(3):
-        with program(nats, body) as running:
-            running.wait_for("begun")
-            running.signal_group(number)
-            assert running.end() == 0
-        assert left(hub, nats) == (1, 0)
 
 
 def test_a_handler_that_a_handler_of_the_signal_tells_to_fail_has_not_failed(hub: EventHub, nats: Nats) -> None:
