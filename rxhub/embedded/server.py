@@ -7,8 +7,10 @@ Theory of operation.
 - It has a session of its own: Ctrl-C at a terminal is for us, and we end the server when all has been sent to it.
 - A server that dies is started again at the same port, where its clients look for it.
 - After a failed write (a full disk) the server keeps running, but stores nothing more, not even when there is space
-  again. A second thread asks for its health, reports the fault as `trouble`, and restarts it once there is space. It is
-  never started without space: a server that cannot write while it recovers its streams may lose them.
+  again. A second thread asks for its health, reports the fault as `trouble`, and restarts it once a trial write
+  succeeds: free bytes alone do not tell of used up inodes, a quota or a read-only file system. While the fault returns,
+  the restarts become rarer, as each one cuts its clients. It is never started where nothing can be written: a server
+  that cannot write while it recovers its streams may lose them.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ __all__ = ["PrivateServer", "store"]
 
 _USER: Final = "rxhub"
 _OUTPUT: Final = "nats-server.out"
+_TRIAL: Final = "trial-write.tmp"
 
 # Seconds. A large store is looked through before its server listens.
 _START = 60.0
@@ -51,6 +54,8 @@ _CHECK_INTERVAL_S = 1.0
 
 _MIN_FREE_BYTES: Final = 16 * 1024 * 1024
 """Free space without which a server is not started: its logs and the index of a stream have to fit."""
+
+_TRIAL_BYTES: Final = 1024 * 1024
 
 _USUAL: Final = ("[INF]", "Plaintext passwords")
 _SHOWN_LINES = 12
@@ -141,9 +146,9 @@ class PrivateServer:
             if not self.trouble:
                 self._tell(f"The NATS server of {self.directory} has ended ({_ending(process)}). {self._last_words()}")
             while not self._stopping.wait(pause):
-                if not self._has_room():
+                if fault := _fault(self.directory):
                     pause = _CHECK_INTERVAL_S
-                    self._report("its NATS server has ended")
+                    self._report(f"its NATS server has ended, and {fault}")
                     continue
                 try:
                     self._begin()
@@ -152,11 +157,11 @@ class PrivateServer:
                     _logger.error("%s It is tried again in %g s.", error, pause)
                 else:
                     _logger.warning("The NATS server of %s is there again.", self.directory)
-                    self.trouble = ""
                     break
 
     def _check_health(self) -> None:
-        """Report why the server cannot store, and restart it when there is space."""
+        """Report why the server cannot store, and restart it when something can be written again."""
+        pause, restarted = _CHECK_INTERVAL_S, float("-inf")
         while not self._stopping.wait(_CHECK_INTERVAL_S):
             process, port = self._process, self._port
             if process is None or port is None or process.returncode is not None:
@@ -167,22 +172,26 @@ class PrivateServer:
                 continue
             if process is not self._process or self._stopping.is_set():
                 continue
-            if not found:
-                self.trouble = ""
+            if not found and not self.trouble:
                 continue
-            self._report(found)
-            if self._has_room():
-                _logger.warning("The NATS server of %s is restarted, since there is space again.", self.directory)
+            fault = _fault(self.directory)
+            if found:
+                self._report(f"{found}; {fault}" if fault else found)
+            elif not fault:
+                self.trouble = ""
+            since = time.monotonic() - restarted
+            if found and not fault and since >= pause:
+                # It has stored for a while, or the same fault is back.
+                pause = _CHECK_INTERVAL_S if since > 2 * _LONGEST_PAUSE else min(2 * pause, _LONGEST_PAUSE)
+                restarted = time.monotonic()
+                _logger.warning("The NATS server of %s is restarted, since it can write again.", self.directory)
                 self._end(process)
-
-    def _has_room(self) -> bool:
-        return shutil.disk_usage(self.directory).free >= _MIN_FREE_BYTES
 
     def _report(self, found: str) -> None:
         if not self.trouble:
             free = shutil.disk_usage(self.directory).free / 1_048_576
             self.trouble = f"The store {self.directory} cannot store events ({free:.1f} MiB are free): {found}."
-            _logger.error("%s Free up space; it is restarted then.", self.trouble)
+            _logger.error("%s Free up space, or whatever else is used up; it is restarted then.", self.trouble)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.terminate()
@@ -193,7 +202,11 @@ class PrivateServer:
 
     def _begin(self) -> None:
         """Start the process and wait until it takes streams; where that fails, there is none afterwards."""
-        _check_room(self.directory)
+        if fault := _fault(self.directory):
+            raise StoreError(
+                f"The NATS server of {self.directory} is not started, since {fault}. Free up space, or whatever else "
+                "is used up, or choose another directory."
+            )
         for stale in self.directory.glob("*.ports"):
             stale.unlink(missing_ok=True)
         settings = write(
@@ -325,6 +338,25 @@ def _check_room(directory: Path) -> None:
             f"The NATS server of {directory} is not started, since only {free / 1_048_576:.1f} MiB are free there, and "
             f"it needs {_MIN_FREE_BYTES // 1_048_576} MiB. Free up space, or choose another directory."
         )
+
+
+def _fault(directory: Path) -> str:
+    """Why a server could not store in a directory, as a trial write shows; empty if it could."""
+    try:
+        if (free := shutil.disk_usage(directory).free) < _MIN_FREE_BYTES:
+            return f"only {free / 1_048_576:.1f} MiB are free"
+        path = directory / _TRIAL
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            with open(os.open(path, flags, 0o600), "wb") as file:  # noqa: PTH123
+                file.write(bytes(_TRIAL_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        return f"a trial write failed ({error})"
+    return ""
 
 
 def _ending(process: subprocess.Popen[bytes]) -> str:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator
@@ -46,6 +47,15 @@ class Disk:
     def free(self) -> None:
         self._filler.unlink()
 
+    def use_up_inodes(self) -> None:
+        with pytest.raises(OSError, match="No space left"):
+            for number in range(1_000):
+                (self.path / f"empty-{number}").touch()
+
+    def free_inodes(self) -> None:
+        for path in self.path.glob("empty-*"):
+            path.unlink()
+
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Generator[Disk]:
@@ -60,11 +70,24 @@ def disk(tmp_path: Path) -> Generator[Disk]:
         subprocess.run(["umount", "--lazy", path], check=True)
 
 
-def publish(hub: EventHub, count: int) -> tuple[list[str], list[Exception]]:
-    """Publish events of 1 KB; the ids of those that were acknowledged, and the errors of the others."""
+@pytest.fixture
+def few_inodes(tmp_path: Path) -> Generator[Disk]:
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    path = tmp_path / "few"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m,nr_inodes=200", "tmpfs", path], check=True)
+    try:
+        yield Disk(path)
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def publish(hub: EventHub, count: int, size: int = 1_000) -> tuple[list[str], list[Exception]]:
+    """Publish events of `size` bytes; the ids of those that were acknowledged, and the errors of the others."""
     futures, errors = {}, []
     for _ in range(count):
-        event = Event("studio.work", data={"text": "x" * 1_000})
+        event = Event("studio.work", data={"text": "x" * size})
         try:
             futures[event.id] = hub.publish(event)
         except (EventError, Refused) as error:  # the answer to an earlier one is there already
@@ -106,6 +129,38 @@ def test_publishers_get_errors_and_acknowledged_events_are_there_when_there_is_s
         acknowledged += stored
         replayed = hub.replay("").pipe(ops.to_list()).run()
         ids = [event.id for event in replayed]
+        assert set(acknowledged) <= set(ids)
+        assert len(ids) == len(set(ids))
+
+
+def test_a_server_is_not_restarted_while_no_file_can_be_made_though_bytes_are_free(few_inodes: Disk) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(store(few_inodes.path / "store"))
+        hub = connected(stack, server)
+        acknowledged, errors = publish(hub, 20)
+        assert not errors
+        few_inodes.use_up_inodes()
+        first = server.pid
+        # More than fits into the file that is open.
+        for _ in range(10):
+            stored, errors = publish(hub, 20, 400_000)
+            acknowledged += stored
+            if errors:
+                break
+        assert errors
+        until(lambda: server.trouble != "")
+        assert "trial write failed" in server.trouble
+        for _ in range(5):
+            assert publish(hub, 5)[0] == []
+            time.sleep(0.5)
+        assert server.trouble != ""
+        assert server.pid == first
+        few_inodes.free_inodes()
+        until(lambda: server.trouble == "" and hub.connected)
+        stored, errors = publish(hub, 10)
+        assert not errors
+        acknowledged += stored
+        ids = [event.id for event in hub.replay("").pipe(ops.to_list()).run()]
         assert set(acknowledged) <= set(ids)
         assert len(ids) == len(set(ids))
 
