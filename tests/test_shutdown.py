@@ -150,26 +150,6 @@ def test_what_runs_is_finished_and_the_rest_is_handed_back(
     until(lambda: left(hub, nats) == (2, 0))
 
 
-def test_a_handler_that_a_handler_of_the_signal_tells_to_fail_has_not_failed(hub: EventHub, nats: Nats) -> None:
-    publish(hub, 0.0, 0.0)
-    body = """
-told = threading.Event()
-signal.signal(signal.SIGTERM, lambda number, frame: told.set())
-def fail(event):
-    asyncio.run(is_listening())
-    say("begun")
-    told.wait()
-    raise OSError("stopped")
-hub.process("topic=a", fail, group="g", retries=0, concurrency=2).wait()
-"""
-    for _ in range(3):
-        with program(nats, body) as running:
-            running.wait_for("begun")
-            running.signal(SIGTERM)
-            assert running.end() == 0
-        assert left(hub, nats) == (2, 0)
-
-
 @pytest.mark.parametrize("way", ["await hub.process({})", "hub.process({}); await hub.aserve_forever(grace=0.2)"])
 def test_repeated_shutdowns_make_no_dead_letter_of_a_long_job(hub: EventHub, nats: Nats, way: str) -> None:
     publish(hub, 600.0)
