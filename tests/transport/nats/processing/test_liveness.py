@@ -81,3 +81,20 @@ def test_an_error_while_the_process_stops_is_no_failure(hub: EventHub, order: di
     seen = Seen()
     with hub.process("topic=a", seen, group="g", retries=0, **order):  # type: ignore[call-overload]
         assert seen.wait(1) == [1]
+
+
+def test_a_failure_just_before_the_process_is_told_to_stop_is_none(
+    hub: EventHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rxhub.transport.nats.processing.processor._SIGNAL_DELAY_S", 600.0)
+    begun: list[int] = []
+
+    def handle(event: Event) -> None:
+        begun.append(event.data["value"])
+        raise OSError("the program that it runs was ended")
+
+    processing = hub.process("topic=a", handle, group="g", retries=0)
+    publish(hub, "a", 1)
+    until(lambda: begun)
+    processing.stop()
+    assert (processing.counts.failed, processing.counts.dead, len(hub.dead)) == (0, 0, 0)
