@@ -103,7 +103,9 @@ def installed(tmp_path: Path) -> dict[str, str]:
         lines.append(f"[{group}]")
         lines += [f"{name} = {target}" for name, target in groups[group].items()]
     (metadata / "entry_points.txt").write_text("\n".join(lines))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+    # Not the settings of this run, nor those that Django's tests have set.
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "PYTEST_"))}
+    return {**own, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
 
 
 def pytest_in(folder: Path, environment: dict[str, str], suite: str, *options: str) -> str:
