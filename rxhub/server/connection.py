@@ -362,9 +362,11 @@ class Connection:
                 self.end(Ending.SILENT)
                 return
             # What held this process up held up reading as well: what arrived meanwhile is read before the next look.
-            wait = min(_LAST_CHANCE, self._server.heartbeat)
-            self._suspicion = self._heard, now + wait
-            self._timer = loop.call_later(wait, self._beat)
+            # It held up heartbeats too, so a client that answers them has had none to answer.
+            self._suspicion = self._heard, now + _LAST_CHANCE
+            self._timer = loop.call_later(_LAST_CHANCE, self._beat)
+            if self._session.state is State.OPEN:
+                self._put(self._session.send(HEARTBEAT))
             return
         # First: an error below must not end the heartbeats.
         self._timer = loop.call_later(self._server.heartbeat, self._beat)
