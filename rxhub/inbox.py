@@ -21,6 +21,8 @@ from rxhub.event import Event
 
 __all__ = ["POLICIES", "Action", "Inbox"]
 
+_WAKE_S = 0.5
+
 POLICIES = ("error", "drop-oldest", "drop-newest", "latest", "block")
 
 
@@ -218,7 +220,8 @@ class Inbox:
         with self._changed:
             timeout = self._sleep(timeout)
             if timeout is None or timeout > 0:
-                self._changed.wait(timeout and min(timeout, TIMEOUT_MAX))
+                # The system may deliver a signal to any thread, and Python runs its handler when the main thread wakes.
+                self._changed.wait(_WAKE_S if timeout is None else min(timeout, TIMEOUT_MAX))
             self._rung = False
 
     async def wait_async(self, timeout: float | None = None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
+from math import inf
 from threading import Event as Flag
 from time import monotonic
 from types import TracebackType
@@ -40,6 +41,7 @@ PATIENCE = 5.0
 
 # What stopping takes beyond that: saying so to the server, and hanging up.
 _FAREWELL = 10.0
+_WAKE_S = 0.5
 
 # In which processings' handlers this runs.
 _inside: ContextVar[Processing | None] = ContextVar("rxhub_processing", default=None)
@@ -224,8 +226,11 @@ class Processing:
             HubClosed: if it ended since the loop of its handlers did.
         """
         with on_shutdown_signal(lambda: stop_all(grace)):
-            # After a signal, leaving the block waits for the end, whatever the timeout.
-            self._over.wait(timeout)
+            # After a signal, leaving the block waits for the end, whatever the timeout. The system may deliver a signal
+            # to any thread, and Python runs its handler when the main thread wakes.
+            end = inf if timeout is None else monotonic() + timeout
+            while not self._over.wait(max(0.0, min(_WAKE_S, end - monotonic()))) and monotonic() < end:
+                pass
         return self._outcome()
 
     def __await__(self) -> Generator[Any, None, bool]:
