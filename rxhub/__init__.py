@@ -15,17 +15,17 @@ The subscription language is in `rxhub.expression`, the exceptions in `rxhub.err
 import sys
 
 try:
-    from rxhub.delivery import Delivery, Outcome
-    from rxhub.dispatcher import Dispatcher, Subscriber
-    from rxhub.emission import Emission
+    from rxhub.dispatching.delivery import Delivery, Outcome
+    from rxhub.dispatching.dispatcher import Dispatcher, Subscriber
     from rxhub.event import Event
     from rxhub.hub import EventHub
     from rxhub.operators import dispatch, overflow, resume, where
-    from rxhub.signal import Signal, receiver
-    from rxhub.subject import Subject
+    from rxhub.rx.subject import Subject
+    from rxhub.signals.emission import Emission
+    from rxhub.signals.signal import Signal, receiver
     from rxhub.text import log_records
 except ModuleNotFoundError as error:
-    from rxhub.extras import missing
+    from rxhub.text.extras import missing
 
     raise missing(error, "rxhub") from None
 

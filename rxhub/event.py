@@ -196,7 +196,7 @@ class Event(MutableMapping[str, Any]):
         return f"<{type(self).__name__} {redacted(self.fields)!r}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from rxhub.views.event import page
+        from rxhub.display.event import page
 
         return page(self).bundle()
 

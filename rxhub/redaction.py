@@ -2,7 +2,7 @@
 
 Theory of operation. A value is secret by the *name* it goes by: the key of a mapping, the first of a pair (as headers
 are listed), the `key`, `name`, `type` or `header` beside a `value`, an `old` or a `new`, a field of a dataclass, a
-parameter within a text. `rxhub.secret_names` decides which names are secret. Passwords in URLs, `Bearer` tokens and
+parameter in a string. `rxhub.text.secret_names` decides which names are secret. Passwords in URLs, `Bearer` tokens and
 JSON Web Tokens are also found within texts, whatever they go by.
 
 Containers are copied with the secrets replaced by `***`; all else is given back as it is. Each container is visited
@@ -18,16 +18,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote_plus
 
-from rxhub.markup import shown
-from rxhub.secret_names import Secrets, secrets
+from rxhub.text.safe_repr import UNSEEN, shown
+from rxhub.text.secret_names import Secrets, secrets
 
 __all__ = ["LABELS", "REDACTED", "UNSEEN", "Secrets", "redacted", "redacted_text", "secrets"]
 
 REDACTED = "***"
 """Stands for a secret."""
-
-UNSEEN = "…"
-"""Stands for what lies too deep to be looked at, or inside itself."""
 
 _MOST_LEVELS = 64
 _LONGEST_KEY = 16

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub import Event
+from rxhub.dispatching.observe_on import handed_over
 from rxhub.errors import EventError
-from rxhub.handover import handed_over
 
 KEYS = ("topic", "id", "data", "sent", "source", "target", "in_reply_to_event")
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.emission import Emission
 from rxhub.redaction import REDACTED, UNSEEN, Secrets, redacted, secrets
-from rxhub.signal import Signal
+from rxhub.signals.emission import Emission
+from rxhub.signals.signal import Signal
 
 
 @dataclass

@@ -36,8 +36,8 @@ from rxhub.errors import NotFoundError, Overflow
 from rxhub.event import Event
 from rxhub.expression import parse
 from rxhub.hub import EventHub
-from rxhub.state import ConnectionState, Phase
 from rxhub.text.printable import printable
+from rxhub.transport.state import ConnectionState, Phase
 
 __all__ = ["Bridge"]
 

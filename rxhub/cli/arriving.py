@@ -14,7 +14,7 @@ from reactivex import Observable
 from rxhub import Event, EventHub
 from rxhub.cli.output import say_json
 from rxhub.cli.status import complain
-from rxhub.state import ConnectionState, Phase
+from rxhub.transport.state import ConnectionState, Phase
 
 __all__ = ["Arrived", "WithPosition", "arriving", "print_lines"]
 

@@ -17,9 +17,9 @@ from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream, is_there
 from rxhub.cli.output import say, say_json
 from rxhub.cli.server import INTERRUPTED, connected
 from rxhub.cli.status import Status, complain, ending
-from rxhub.columns import columns
 from rxhub.errors import NotFoundError
 from rxhub.text.printable import printable
+from rxhub.text.table import columns
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.dead import DeadLetters

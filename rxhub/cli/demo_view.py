@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxhub.cli.demo_tally import Row, Run, Step, Tally
-from rxhub.markup import one_line
+from rxhub.text.safe_repr import one_line
 
 __all__ = ["View", "can_show", "show", "show_plain", "summary"]
 

@@ -15,7 +15,7 @@ from rxhub.cli.amounts import shown_size
 from rxhub.cli.doctor_clock import clock
 from rxhub.cli.finding import Finding, Verdict
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.markup import one_line, shown
+from rxhub.text.safe_repr import one_line, shown
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.address import Address

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from rxhub.cli.doctor_clock import clock
 from rxhub.cli.finding import Finding, Verdict
-from rxhub.markup import one_line, shown
+from rxhub.text.safe_repr import one_line, shown
 
 __all__ = ["server"]
 

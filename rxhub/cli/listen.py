@@ -15,7 +15,7 @@ from rxhub.cli.arriving import Arrived, WithPosition, arriving, print_lines
 from rxhub.cli.server import INTERRUPTED, Key, Server, Stream, User, connected
 from rxhub.cli.status import Status, complain, ending
 from rxhub.cli.unmatched import Unmatched
-from rxhub.replay import Replay
+from rxhub.hub.replay import Replay
 from rxhub.transport.nats.address import SCHEMES
 
 __all__ = ["command"]

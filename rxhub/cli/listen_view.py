@@ -15,9 +15,9 @@ from rich.text import Text
 
 from rxhub import Event, EventHub
 from rxhub.cli.arriving import Arrived
-from rxhub.state import ConnectionState
 from rxhub.text.printable import inline
 from rxhub.transport.payload import write_json
+from rxhub.transport.state import ConnectionState
 
 __all__ = ["show"]
 

@@ -14,11 +14,11 @@ from rich.text import Text
 
 from rxhub.cli.output import say
 from rxhub.cli.status import Status, ending
-from rxhub.columns import columns, filled
-from rxhub.description import RECEIVERS, SUBSCRIBERS, Description
 from rxhub.hub import EventHub
+from rxhub.hub.description import RECEIVERS, SUBSCRIBERS, Description
 from rxhub.plugins import GROUP, Candidate, PluginReport, installed
 from rxhub.text.printable import inline
+from rxhub.text.table import columns, filled
 
 __all__ = ["command"]
 

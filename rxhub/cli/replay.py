@@ -18,7 +18,7 @@ from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream, is_there
 from rxhub.cli.server import INTERRUPTED, connected
 from rxhub.cli.status import Status, complain, ending
 from rxhub.errors import ExpressionError
-from rxhub.replay import Progress, Replay
+from rxhub.hub.replay import Progress, Replay
 
 __all__ = ["command"]
 

@@ -13,8 +13,8 @@ from rxhub.cli.help import Commands
 from rxhub.cli.nats import Nats, NatsPassword, NatsUser, asked
 from rxhub.cli.output import say, say_json
 from rxhub.cli.status import Status, complain, ending
-from rxhub.columns import columns
 from rxhub.errors import StreamError
+from rxhub.text.table import columns
 from rxhub.transport.stored import StreamState
 
 __all__ = ["group"]

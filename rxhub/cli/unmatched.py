@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any, cast
 
 from rxhub.cli.status import complain
+from rxhub.display.safe import is_secret_path, safe
 from rxhub.expression import And, Condition, Dialect, Expression, Or, compile, parse
 from rxhub.expression.outline import words
 from rxhub.expression.values import found, path_of
-from rxhub.markup import shown
-from rxhub.views.safe import is_secret_path, safe
+from rxhub.text.safe_repr import shown
 
 __all__ = ["Unmatched"]
 

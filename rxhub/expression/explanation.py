@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
+from rxhub.display.page import Page
+from rxhub.display.page import Tree as TreePart
+from rxhub.display.safe import Line, is_secret_path, safe
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.near_miss import ENVELOPE, similar
 from rxhub.expression.outline import words
 from rxhub.expression.parser import parsed
 from rxhub.expression.tree import And, Condition, Expression, Not, Or
 from rxhub.expression.values import found, path_of, tested
-from rxhub.markup import shown
 from rxhub.redaction import LABELS, REDACTED
 from rxhub.text.printable import printable
-from rxhub.views.page import Page
-from rxhub.views.page import Tree as TreePart
-from rxhub.views.safe import Line, is_secret_path, safe
+from rxhub.text.safe_repr import shown
 
 if TYPE_CHECKING:
     from rich.tree import Tree

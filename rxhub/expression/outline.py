@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from rxhub.display.page import Page, Tree
+from rxhub.display.safe import Line, is_secret_path
 from rxhub.expression.parser import parse
 from rxhub.expression.tree import And, Condition, Everything, Expression, Not, Or
 from rxhub.expression.values import path_of
-from rxhub.markup import one_line
 from rxhub.redaction import REDACTED
-from rxhub.views.page import Page, Tree
-from rxhub.views.safe import Line, is_secret_path
+from rxhub.text.safe_repr import one_line
 
 __all__ = ["outline", "page", "parts", "told", "without_secrets", "words"]
 

@@ -9,13 +9,13 @@ from reactivex import abc
 
 from rxhub.errors import NotUniqueError
 from rxhub.hub.parts import Parts
-from rxhub.ownership import present
+from rxhub.rx.scope import present
 
 if TYPE_CHECKING:
     from rxhub.hub.hub import EventHub
+    from rxhub.hub.signal_bridge import SignalBridge
     from rxhub.plugins import PluginReport
-    from rxhub.signal import Signal
-    from rxhub.signal_bridge import SignalBridge
+    from rxhub.signals.signal import Signal
 
 __all__ = ["Attaching"]
 
@@ -50,8 +50,8 @@ class Attaching(Parts):
             TypeError: if the signal is no rxhub Signal.
             HubClosed: if the hub was closed.
         """
+        from rxhub.hub.signal_bridge import SignalBridge
         from rxhub.redaction import Secrets
-        from rxhub.signal_bridge import SignalBridge
 
         self._publisher.check_open()
         if (id(signal), topic) in self._bridges:

@@ -7,14 +7,14 @@ from contextlib import suppress
 
 from reactivex import Observable
 
-from rxhub.awaiting import waiting_on
+from rxhub.concurrency.event_loop import check_asyncio, warn_if_blocking
 from rxhub.errors import HubClosed, HubConnectionError, NotFoundError
 from rxhub.event import Event
-from rxhub.event_loop import check_asyncio, warn_if_blocking
-from rxhub.handling import FAREWELL
 from rxhub.hub.parts import Parts
-from rxhub.state import ConnectionState
+from rxhub.hub.runner import FAREWELL
+from rxhub.rx.awaitable import waiting_on
 from rxhub.transport.loop import in_its_thread
+from rxhub.transport.state import ConnectionState
 
 __all__ = ["Connecting"]
 

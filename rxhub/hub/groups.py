@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from rxhub.concurrency.pending import yields
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.expression import parse
 from rxhub.hub.misspelled import warn_of_misspelled
 from rxhub.hub.parts import Parts
-from rxhub.ownership import present
-from rxhub.pending import yields
+from rxhub.rx.scope import present
 from rxhub.transport import durable
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from rxhub.awaiting import waiting_on
 from rxhub.expression import parse
 from rxhub.hub.misspelled import warn_of_misspelled
 from rxhub.hub.parts import Parts
+from rxhub.rx.awaitable import waiting_on
 from rxhub.transport import durable
 
 if TYPE_CHECKING:
-    from rxhub.replay import Moment, Replay
+    from rxhub.hub.replay import Moment, Replay
     from rxhub.transport.stored import StreamState
 
 __all__ = ["History"]
@@ -59,7 +59,7 @@ class History(Parts):
         Warns:
             SubscriptionWarning: if a key is similar to one of the seven of an event, such as `topc`.
         """
-        from rxhub.replay import Replay
+        from rxhub.hub.replay import Replay
 
         self._publisher.check_open()
         expression = parse(subscription, self._dispatcher.dialect)

@@ -8,31 +8,31 @@ from os import urandom
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from rxhub.awaiting import waiting_on
-from rxhub.connection import Connection
-from rxhub.delivery import Delivery
-from rxhub.dispatcher import Dispatcher, Run, Subscriber
+from rxhub.concurrency.flag import Flag
+from rxhub.dispatching.delivery import Delivery
+from rxhub.dispatching.dispatcher import Dispatcher, Run, Subscriber
+from rxhub.dispatching.pipeline import Pipeline
+from rxhub.dispatching.turn import Turn
 from rxhub.event import Event
-from rxhub.flag import Flag
-from rxhub.handling import Handling
 from rxhub.hub.attaching import Attaching
 from rxhub.hub.connecting import Connecting
+from rxhub.hub.connection import Connection
 from rxhub.hub.groups import Groups
 from rxhub.hub.history import History
+from rxhub.hub.inbox import Action, Inbox
 from rxhub.hub.life import Life
+from rxhub.hub.process_hooks import watch
+from rxhub.hub.publisher import Publisher, identity
 from rxhub.hub.publishing import Publishing
+from rxhub.hub.runner import Handling
+from rxhub.hub.scheduler import HandlingScheduler
 from rxhub.hub.subscribing import Subscribing
-from rxhub.inbox import Action, Inbox
-from rxhub.lifetime import watch
-from rxhub.owned import OwnedSubject
-from rxhub.pipeline import Pipeline
-from rxhub.publisher import Publisher, identity
-from rxhub.scheduler import HandlingScheduler
+from rxhub.rx.awaitable import waiting_on
+from rxhub.rx.scoped_subject import OwnedSubject
 from rxhub.text.printable import printable
-from rxhub.turn import Turn
 
 if TYPE_CHECKING:
-    from rxhub.description import Description
+    from rxhub.hub.description import Description
 
 __all__ = ["EventHub"]
 
@@ -136,7 +136,7 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
         return printable(f"<EventHub {self.get_server_url()} {state}, {len(self._dispatcher)} subscribers, {handled}>")
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from rxhub.views.subscribers import hub_page
+        from rxhub.display.subscribers import hub_page
 
         return hub_page(self, self._dispatcher.subscribers).bundle()
 
@@ -145,12 +145,12 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
 
         Printed, it is a table of each.
         """
-        from rxhub.description import Description, living
+        from rxhub.hub.description import Description, living
 
         plugins = () if self._plugins is None else self._plugins.report()
         return Description(repr(self), self._dispatcher.subscribers, living(), tuple(plugins))
 
-    # What handling does with one event (rxhub.handling.Handler)
+    # What handling does with one event (rxhub.hub.runner.Handler)
 
     def handle(self, item: Event | Delivery, run: Run, turn: Turn) -> None:
         """Run one event through observers and subscribers; called by the handling context."""

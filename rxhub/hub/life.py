@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Self, cast
 
 from reactivex import abc
 
+from rxhub.concurrency.event_loop import check_asyncio, warn_if_blocking
+from rxhub.concurrency.flag import Flag
+from rxhub.concurrency.pending import ignore_error
+from rxhub.concurrency.shutdown import GRACE, on_shutdown_signal
+from rxhub.concurrency.supervise import supervise
+from rxhub.dispatching.pipeline import Pipeline
 from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError, NotConnectedWarning
-from rxhub.event_loop import check_asyncio, warn_if_blocking
-from rxhub.flag import Flag
-from rxhub.handling import PATIENCE, Invoke
 from rxhub.hub.parts import Parts
-from rxhub.pending import ignore_error
-from rxhub.pipeline import Pipeline
-from rxhub.shutdown import GRACE, on_shutdown_signal
-from rxhub.supervise import supervise
+from rxhub.hub.runner import PATIENCE, Invoke
+from rxhub.text.caller_warning import warn
 from rxhub.transport.loop import in_its_thread
-from rxhub.warning import warn
 
 if TYPE_CHECKING:
     from rxhub.hub.hub import EventHub

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rxhub.errors import SubscriptionWarning
 from rxhub.expression import Expression
 from rxhub.expression.near_miss import doubts
-from rxhub.warning import warn
+from rxhub.text.caller_warning import warn
 
 __all__ = ["warn_of_misspelled"]
 

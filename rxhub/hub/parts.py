@@ -7,20 +7,20 @@ from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from rxhub.connection import Connection
-from rxhub.dispatcher import Dispatcher
+from rxhub.concurrency.flag import Flag
+from rxhub.dispatching.dispatcher import Dispatcher
+from rxhub.dispatching.pipeline import Pipeline
 from rxhub.event import Event
-from rxhub.flag import Flag
-from rxhub.handling import Handling
-from rxhub.inbox import Inbox
-from rxhub.pipeline import Pipeline
-from rxhub.publisher import Publisher
-from rxhub.scheduler import HandlingScheduler
-from rxhub.subject import Subject
+from rxhub.hub.connection import Connection
+from rxhub.hub.inbox import Inbox
+from rxhub.hub.publisher import Publisher
+from rxhub.hub.runner import Handling
+from rxhub.hub.scheduler import HandlingScheduler
+from rxhub.rx.subject import Subject
 
 if TYPE_CHECKING:
+    from rxhub.hub.signal_bridge import SignalBridge
     from rxhub.plugins import Plugins
-    from rxhub.signal_bridge import SignalBridge
     from rxhub.transport.nats.processing.processing import Processing
 
 __all__ = ["Parts"]

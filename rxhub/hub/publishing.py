@@ -9,8 +9,8 @@ from typing import Any, Literal, overload
 
 from reactivex import Observable
 
+from rxhub.dispatching.observe_on import HandedOver
 from rxhub.event import Event
-from rxhub.handover import HandedOver
 from rxhub.hub.parts import Parts
 
 __all__ = ["Publishing"]

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from reactivex import Observable, abc
 
-from rxhub.awaiting import waiting_on
-from rxhub.delivery import Delivery, Outcome
-from rxhub.dispatcher import Callback, Subscriber
+from rxhub.dispatching.delivery import Delivery, Outcome
+from rxhub.dispatching.dispatcher import Callback, Subscriber
+from rxhub.dispatching.pipeline import Subscribable
 from rxhub.errors import NotFoundError
 from rxhub.hub.misspelled import warn_of_misspelled
 from rxhub.hub.parts import Parts
-from rxhub.pipeline import Subscribable
+from rxhub.rx.awaitable import waiting_on
 
 if TYPE_CHECKING:
-    from rxhub.stream import EventStream
+    from rxhub.hub.stream import EventStream
 
 __all__ = ["Subscribing"]
 
@@ -115,7 +115,7 @@ class Subscribing(Parts):
             capacity: how many events wait for a slow consumer; the oldest ones go, and are counted.
             priority: the place in the dispatch order.
         """
-        from rxhub.stream import EventStream
+        from rxhub.hub.stream import EventStream
 
         return EventStream(self.on(subscription, priority), capacity, self._handling)
 

@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import Any, Protocol
 
-from rxhub.extras import missing
+from rxhub.text.extras import missing
 
 __all__ = ["Cells", "present_cells", "running_cells"]
 

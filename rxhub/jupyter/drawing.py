@@ -14,8 +14,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 
+from rxhub.display.page import Page
 from rxhub.jupyter.cells import Cells
-from rxhub.views.page import Page
 
 __all__ = ["Drawing"]
 

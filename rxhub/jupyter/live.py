@@ -21,11 +21,11 @@ from typing import Generic, Self, TypeVar
 from reactivex import Observable
 from reactivex.disposable import SerialDisposable
 
+from rxhub.display.page import Page
+from rxhub.display.stream import Item, page
+from rxhub.display.subscribers import error_text
 from rxhub.jupyter.cells import Cells, present_cells
 from rxhub.jupyter.drawing import Drawing
-from rxhub.views.page import Page
-from rxhub.views.stream import Item, page
-from rxhub.views.subscribers import error_text
 
 __all__ = ["Live", "live"]
 

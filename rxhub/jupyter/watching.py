@@ -9,14 +9,14 @@ from typing import Self
 
 from reactivex.disposable import CompositeDisposable
 
-from rxhub.delivery import Delivery
-from rxhub.dispatcher import Subscriber
+from rxhub.dispatching.delivery import Delivery
+from rxhub.dispatching.dispatcher import Subscriber
+from rxhub.display.page import Page
+from rxhub.display.subscribers import hub_page
+from rxhub.display.tally import Tally, tallies
 from rxhub.hub import EventHub
 from rxhub.jupyter.cells import Cells, running_cells
 from rxhub.jupyter.drawing import Drawing
-from rxhub.views.page import Page
-from rxhub.views.subscribers import hub_page
-from rxhub.views.tally import Tally, tallies
 
 __all__ = ["Watch", "watch"]
 

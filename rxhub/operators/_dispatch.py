@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from reactivex import Observable, abc
 
-from rxhub.awaiting import Awaitable
-from rxhub.delivery import Delivery
-from rxhub.dispatcher import Dispatcher
+from rxhub.dispatching.delivery import Delivery
+from rxhub.dispatching.dispatcher import Dispatcher
 from rxhub.event import Event
+from rxhub.rx.awaitable import Awaitable
 
 __all__ = ["dispatch"]
 

@@ -23,8 +23,8 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 from reactivex.scheduler import NewThreadScheduler, TimeoutScheduler
 
-from rxhub.awaiting import Awaitable
 from rxhub.errors import Overflow
+from rxhub.rx.awaitable import Awaitable
 
 __all__ = ["Overflowing", "Strategy", "overflow"]
 

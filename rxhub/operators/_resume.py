@@ -15,9 +15,9 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 from reactivex.scheduler import CurrentThreadScheduler
 
-from rxhub.awaiting import Awaitable
-from rxhub.pipeline import report
-from rxhub.subject import Subject
+from rxhub.dispatching.pipeline import report
+from rxhub.rx.awaitable import Awaitable
+from rxhub.rx.subject import Subject
 
 __all__ = ["resume"]
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 
-from rxhub.awaiting import Awaitable
 from rxhub.expression import Dialect, compile
+from rxhub.rx.awaitable import Awaitable
 
 __all__ = ["where"]
 

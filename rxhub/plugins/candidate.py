@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
-from rxhub.ownership import Owner
+from rxhub.rx.scope import Owner
 
 __all__ = ["GROUP", "Candidate", "given", "installed"]
 

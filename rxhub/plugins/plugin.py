@@ -7,7 +7,7 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from rxhub.errors import PluginError
-from rxhub.markup import shown
+from rxhub.text.safe_repr import shown
 
 if TYPE_CHECKING:
     from rxhub.hub import EventHub

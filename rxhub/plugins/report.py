@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import overload
 
-from rxhub.columns import columns
 from rxhub.errors import PluginError
 from rxhub.text.printable import printable
+from rxhub.text.table import columns
 
 __all__ = ["PluginReport", "PluginState", "Status"]
 

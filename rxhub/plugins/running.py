@@ -21,11 +21,11 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from rxhub.errors import PluginError, as_exception
-from rxhub.ownership import Owner
 from rxhub.plugins.candidate import Candidate
 from rxhub.plugins.order import cycle, ordered
 from rxhub.plugins.plugin import Resolved
 from rxhub.plugins.report import PluginReport, PluginState, Status
+from rxhub.rx.scope import Owner
 
 if TYPE_CHECKING:
     from rxhub.hub import EventHub

@@ -10,7 +10,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rxhub.extras import missing
+from rxhub.text.extras import missing
 
 try:
     from rxhub.server.asgi import application

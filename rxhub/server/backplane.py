@@ -25,9 +25,9 @@ from time import monotonic
 from uuid import uuid4
 
 from rxhub.errors import HubConnectionError, Overflow, Refused
-from rxhub.extras import missing
 from rxhub.server.envelope import Envelope
 from rxhub.server.turns import Turns
+from rxhub.text.extras import missing
 from rxhub.transport.outbox import Outbox
 
 try:

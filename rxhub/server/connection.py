@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, ProtocolError, Refused
 from rxhub.server.answers import Answers
 from rxhub.server.envelope import Envelope, argument, read
 from rxhub.server.outbox import Outbox
 from rxhub.server.users import User
-from rxhub.supervise import supervise
 from rxhub.transport.socketio.protocol import HEARTBEAT, Code, Packet, ServerSession, State
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from rxhub.concurrency.supervise import failures, supervise
 from rxhub.errors import EventError, HubConnectionError, Refused, StreamError, UsersError
 from rxhub.server.authentication import Authentication, Credentials, TooManyAttempts
 from rxhub.server.connection import Connection, Ending, Receive, Send
@@ -27,7 +28,6 @@ from rxhub.server.sockets import Sockets
 from rxhub.server.turns import Turns
 from rxhub.server.unread import UnreadBudget
 from rxhub.server.users import User, Users
-from rxhub.supervise import failures, supervise
 from rxhub.transport.socketio.protocol import Code, Handshake, Packet, encode
 
 if TYPE_CHECKING:

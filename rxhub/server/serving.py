@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
+from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server.acceptor import Acceptor
 from rxhub.server.asgi import routes
@@ -26,7 +27,6 @@ from rxhub.server.keys import new_key
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.users import User, Users
 from rxhub.server.uvicorn_protocols import Http, WebSocket, protocol_factory
-from rxhub.supervise import supervise
 
 if TYPE_CHECKING:
     from rxhub.server.backplane import Backplane

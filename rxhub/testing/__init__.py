@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rxhub.extras import missing
 from rxhub.testing.marbles import MarbleError, Marbles
 from rxhub.testing.nats import Nats
 from rxhub.testing.recording import Recorded, Recording, record
 from rxhub.testing.verdicts import Undecided, Unsatisfiable
 from rxhub.testing.virtual import VirtualHub, virtual_hub
+from rxhub.text.extras import missing
 
 if TYPE_CHECKING:
     from rxhub.testing.machine import HubStateMachine

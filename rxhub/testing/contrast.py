@@ -8,10 +8,10 @@ from string import ascii_letters, digits
 from typing import Any, NamedTuple
 
 from rxhub.event import Event
-from rxhub.markup import shown
 from rxhub.redaction import redacted
 from rxhub.testing.diagram import COMPLETED, FAILED, Moment, diagram_of
 from rxhub.testing.differing import differences, equal
+from rxhub.text.safe_repr import shown
 
 __all__ = ["Frame", "OneOf", "contrast", "same"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
 from rxhub.event import Event
-from rxhub.markup import shown
 from rxhub.redaction import REDACTED, redacted
+from rxhub.text.safe_repr import shown
 
 __all__ = ["differences", "equal"]
 

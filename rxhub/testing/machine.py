@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from reactivex import abc
 
-from rxhub.extras import missing
+from rxhub.text.extras import missing
 
 try:
     from hypothesis import strategies as st
@@ -28,10 +28,10 @@ except ModuleNotFoundError as error:
 
 from rxhub.event import Event
 from rxhub.expression import Expression
-from rxhub.markup import shown
 from rxhub.testing.strategies import events, events_matching, expressions
 from rxhub.testing.verdicts import Undecided, Unsatisfiable
 from rxhub.testing.virtual import VirtualHub
+from rxhub.text.safe_repr import shown
 
 __all__ = ["HubStateMachine", "Member"]
 

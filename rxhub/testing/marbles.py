@@ -17,13 +17,13 @@ from typing import Any, Generic, Self, TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxhub.awaiting import Awaitable
 from rxhub.event import Event
-from rxhub.markup import shown
-from rxhub.subject import Subject
+from rxhub.rx.awaitable import Awaitable
+from rxhub.rx.subject import Subject
 from rxhub.testing.contrast import Frame, OneOf, contrast, same
 from rxhub.testing.diagram import COMPLETED, FAILED, Span, parse_diagram, parse_span
 from rxhub.testing.virtual import VirtualHub
+from rxhub.text.safe_repr import shown
 
 __all__ = ["Expectation", "MarbleError", "Marbles", "Source"]
 

@@ -19,13 +19,13 @@ import msgspec
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable
 
-from rxhub.awaiting import Awaitable
 from rxhub.errors import EventError
 from rxhub.event import Event
 from rxhub.hub import EventHub
 from rxhub.operators import where
-from rxhub.portable import portable
 from rxhub.redaction import redacted
+from rxhub.rx.awaitable import Awaitable
+from rxhub.text.jsonable import portable
 
 __all__ = ["Recorded", "Recording", "record"]
 
@@ -91,7 +91,7 @@ class Recording:
         return f"<Recording of {len(self)} events in {self.duration:g} s{lost}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from rxhub.views.marbles import recorded
+        from rxhub.display.marbles import recorded
 
         lost = f" ({self.dropped} dropped)" if self.dropped else ""
         points = ((entry.seconds, entry.event.topic) for entry in self)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from rxhub.extras import missing
+from rxhub.text.extras import missing
 
 try:
     from hypothesis import strategies as st
@@ -23,12 +23,12 @@ except ModuleNotFoundError as error:
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
 from rxhub.expression import And, Condition, Dialect, Expression, Not, Or, parse
-from rxhub.markup import shown
 from rxhub.testing import studio
 from rxhub.testing.choices import Drawn
 from rxhub.testing.recording import Recording
 from rxhub.testing.registration import register
 from rxhub.testing.satisfy import ENVELOPE, Plan
+from rxhub.text.safe_repr import shown
 
 __all__ = [
     "candidates",

@@ -24,16 +24,16 @@ from reactivex import Observable, abc, typing
 from reactivex.disposable import Disposable
 from reactivex.internal.constants import UTC_ZERO
 
-from rxhub.delivery import Delivery, Outcome
+from rxhub.dispatching.delivery import Delivery, Outcome
+from rxhub.dispatching.pipeline import Subscribable
+from rxhub.dispatching.turn import Turn
 from rxhub.errors import AlreadyHandled, NoReply, NotHandled
 from rxhub.event import Event
-from rxhub.handling import Handling, Invoke
 from rxhub.hub import EventHub
-from rxhub.inbox import Inbox
-from rxhub.pipeline import Subscribable
-from rxhub.scheduler import HandlingScheduler
+from rxhub.hub.inbox import Inbox
+from rxhub.hub.runner import Handling, Invoke
+from rxhub.hub.scheduler import HandlingScheduler
 from rxhub.testing.waiting import PassingReplies, PassingSubject, PassingSubscribable, Piped, refuse_to_sleep
-from rxhub.turn import Turn
 
 __all__ = ["VirtualHub", "virtual_hub"]
 

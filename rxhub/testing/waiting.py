@@ -21,11 +21,11 @@ from reactivex.internal.exceptions import SequenceContainsNoElementsError
 from reactivex.run import run
 from reactivex.scheduler import NewThreadScheduler
 
-from rxhub.awaiting import Awaitable
+from rxhub.dispatching.pipeline import Subscribable
 from rxhub.errors import NoReply, NotHandled
 from rxhub.event import Event
-from rxhub.owned import OwnedSubject
-from rxhub.pipeline import Subscribable
+from rxhub.rx.awaitable import Awaitable
+from rxhub.rx.scoped_subject import OwnedSubject
 
 __all__ = ["Clock", "Passing", "PassingReplies", "PassingSubject", "PassingSubscribable", "Piped", "refuse_to_sleep"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from rxhub.errors import NotDurable
 from rxhub.event import Event
 from rxhub.expression import Expression
-from rxhub.state import ConnectionState
+from rxhub.transport.state import ConnectionState
 from rxhub.transport.stored import Reader, Reading, Span, StreamState
 
 if TYPE_CHECKING:

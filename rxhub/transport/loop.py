@@ -10,9 +10,9 @@ import asyncio
 from contextlib import suppress
 from threading import RLock, Thread
 
+from rxhub.concurrency.event_loop import check_threads
+from rxhub.concurrency.supervise import report
 from rxhub.errors import HubClosed
-from rxhub.event_loop import check_threads
-from rxhub.supervise import report
 
 __all__ = ["background", "cut", "forget", "in_its_thread", "start_no_more"]
 

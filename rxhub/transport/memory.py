@@ -15,8 +15,8 @@ from weakref import WeakValueDictionary
 from rxhub.errors import HubConnectionError, Overflow
 from rxhub.event import Event
 from rxhub.expression import Expression
-from rxhub.state import ConnectionState, Phase
 from rxhub.transport import Sink
+from rxhub.transport.state import ConnectionState, Phase
 
 __all__ = ["MemoryTransport", "renew_lock"]
 

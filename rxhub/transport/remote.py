@@ -14,10 +14,10 @@ from threading import RLock
 from typing import Generic, Protocol, TypeVar
 
 from rxhub.errors import HubConnectionError
-from rxhub.state import ConnectionState, Phase
 from rxhub.transport import Sink
 from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.outbox import Outbox
+from rxhub.transport.state import ConnectionState, Phase
 
 __all__ = ["Life", "Remote", "fail", "refused"]
 

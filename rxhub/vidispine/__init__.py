@@ -8,7 +8,7 @@
 Needs the extra `vidispine`: `pip install "rxhub[vidispine]"`.
 """
 
-from rxhub.extras import missing
+from rxhub.text.extras import missing
 
 try:
     from rxhub.vidispine.client import Client, configure

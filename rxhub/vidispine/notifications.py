@@ -25,7 +25,7 @@ from hmac import compare_digest
 from threading import Lock, Thread
 from typing import NamedTuple
 
-from rxhub.extras import missing
+from rxhub.text.extras import missing
 from rxhub.vidispine.errors import NotificationError
 from rxhub.vidispine.registration import RESOURCES
 from rxhub.vidispine.signals import vidispine_auto_import_ntfcn, vidispine_notification

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rxhub.signal import Signal
+from rxhub.signals.signal import Signal
 
 __all__ = [
     "CREATE",

@@ -22,7 +22,7 @@ from django.dispatch import Signal as DjangoSignal
 from pydispatch import dispatcher
 from pyee.base import EventEmitter
 
-from rxhub.signal import Signal
+from rxhub.signals.signal import Signal
 from tests.benchmarks.measure import Goal, Loop, Row, Sampler, at_most, bytes_within, compare, interleave, table
 
 __all__ = ["run"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import reactivex
 
-from rxhub.subject import Subject
+from rxhub.rx.subject import Subject
 from tests.benchmarks.measure import Goal, Loop, Row, at_most, compare, faster
 
 __all__ = ["run"]

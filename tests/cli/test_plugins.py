@@ -16,7 +16,7 @@ from tests.distributions import install
 ROOT = Path(__file__).parents[2]
 
 COLOUR = """
-    from rxhub.signal import Signal
+    from rxhub.signals.signal import Signal
 
     approved, unheard = Signal("approved"), Signal("unheard")
 

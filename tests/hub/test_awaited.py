@@ -14,7 +14,7 @@ from reactivex import operators as ops
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
 
 from rxhub import Event, EventHub, Signal, Subject, overflow, resume, where
-from rxhub.awaiting import Awaitable
+from rxhub.rx.awaitable import Awaitable
 from rxhub.testing import Recording
 from tests.threads import LIMIT, elsewhere, until
 

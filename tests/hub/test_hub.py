@@ -33,9 +33,9 @@ from rxhub.errors import (
     PipelineEnded,
     TooLate,
 )
-from rxhub.state import Phase
 from rxhub.testing import virtual_hub
 from rxhub.transport.memory import MemoryTransport
+from rxhub.transport.state import Phase
 from tests.by_hand import ByHand
 from tests.threads import LIMIT, at_once, elsewhere
 

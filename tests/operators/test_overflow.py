@@ -21,7 +21,7 @@ from reactivex.scheduler.scheduler import Scheduler
 
 from rxhub.errors import Overflow
 from rxhub.operators._overflow import Strategy, overflow
-from rxhub.subject import Subject
+from rxhub.rx.subject import Subject
 from tests.threads import LIMIT, until
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)

@@ -19,9 +19,9 @@ from reactivex import operators as ops
 
 from rxhub import Event, EventHub
 from rxhub.errors import CallbackInterrupted, HubClosed, OwnerLeft, PluginError
-from rxhub.ownership import present
 from rxhub.plugins import Status
-from rxhub.signal import Signal
+from rxhub.rx.scope import present
+from rxhub.signals.signal import Signal
 from tests.distributions import install
 from tests.threads import LIMIT, at_once, elsewhere
 
@@ -96,7 +96,7 @@ def test_a_coroutine_function_would_not_be_awaited(hub: EventHub) -> None:
 
 
 COLOUR = """
-    from rxhub.signal import Signal
+    from rxhub.signals.signal import Signal
 
     approved = Signal("approved")
     requires = ["ingest"]

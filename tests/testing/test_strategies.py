@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from rxhub import Event
 from rxhub.errors import ExpressionError
 from rxhub.expression import And, Condition, Dialect, Everything, Expression, Not, Or, parse
-from rxhub.portable import portable
 from rxhub.testing import Recording
 from rxhub.testing.strategies import (
     candidates,
@@ -23,6 +22,7 @@ from rxhub.testing.strategies import (
     expressions_matching,
     topics,
 )
+from rxhub.text.jsonable import portable
 
 
 @given(topics())

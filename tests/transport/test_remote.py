@@ -6,9 +6,9 @@ import asyncio
 from concurrent.futures import Future
 from typing import Any
 
-from rxhub.state import ConnectionState, Phase
 from rxhub.transport.outbox import Letter
 from rxhub.transport.remote import Remote
+from rxhub.transport.state import ConnectionState, Phase
 from tests.threads import LIMIT, until
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from rxhub.signal import Signal
+from rxhub.signals.signal import Signal
 from rxhub.vidispine import (
     Client,
     CollectionHelper,

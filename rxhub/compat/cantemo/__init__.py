@@ -28,7 +28,7 @@ from threading import RLock
 from rxhub.compat.cantemo.modules import ours, portal
 from rxhub.compat.cantemo.pluginbase import IPluginBootstrap, Plugin, implemented, made
 from rxhub.errors import RxHubError, as_exception
-from rxhub.ownership import Owner
+from rxhub.rx.scope import Owner
 
 __all__ = ["Bootstrapped", "PortalPresent", "bootstrap", "bootstrapped", "install", "teardown", "uninstall"]
 

@@ -17,7 +17,7 @@ from importlib import import_module
 from itertools import count
 from typing import Any
 
-from rxhub.signal import Signal
+from rxhub.signals.signal import Signal
 
 __all__ = ["DatabaseSignals", "database_signals", "models_of"]
 

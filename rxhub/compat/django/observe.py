@@ -9,10 +9,10 @@ from typing import Any
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
-from rxhub.awaiting import Awaitable
 from rxhub.compat.django.signal import name_in_module
-from rxhub.emission import Emission
-from rxhub.signal import Signal
+from rxhub.rx.awaitable import Awaitable
+from rxhub.signals.emission import Emission
+from rxhub.signals.signal import Signal
 from rxhub.text.printable import printable
 
 __all__ = ["observe"]

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol, cast
 
-from rxhub import signal as rxhub_signal
-from rxhub.convention import PLAIN, Receiver, Terms
-from rxhub.seats import Lineup
+from rxhub.signals import signal as rxhub_signal
+from rxhub.signals.connections import Lineup
+from rxhub.signals.receiver import PLAIN, Receiver, Terms
 
 __all__ = ["AWAITS", "LIVE_RECEIVERS", "SignalType", "substitutes"]
 

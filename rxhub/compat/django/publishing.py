@@ -17,8 +17,8 @@ from rxhub.compat.django.database import DatabaseSignals, models_of
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.hub import EventHub
-from rxhub.ownership import present
-from rxhub.signal import Signal
+from rxhub.rx.scope import present
+from rxhub.signals.signal import Signal
 
 __all__ = ["publish_database_signals"]
 

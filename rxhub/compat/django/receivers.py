@@ -18,8 +18,8 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 from weakref import ref
 
-from rxhub.convention import PLAIN
-from rxhub.seats import Connection, Seat, Seats, key_of
+from rxhub.signals.connections import Connection, Seat, Seats, key_of
+from rxhub.signals.receiver import PLAIN
 
 __all__ = ["InsertedConnection", "Receivers", "Row", "connection_of", "identity"]
 

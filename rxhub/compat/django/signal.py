@@ -26,12 +26,12 @@ from importlib import import_module
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, TypeVar, cast
 
-from rxhub import signal as rxhub_signal
 from rxhub.compat.django.overrides import AWAITS, LIVE_RECEIVERS, SignalType, substitutes
 from rxhub.compat.django.receivers import InsertedConnection, Receivers, connection_of, identity
-from rxhub.convention import PLAIN, Receiver, Terms, terms_of
-from rxhub.seats import Connection, Lineup
-from rxhub.sending import Answers, Policy, Sending
+from rxhub.signals import signal as rxhub_signal
+from rxhub.signals.connections import Connection, Lineup
+from rxhub.signals.receiver import PLAIN, Receiver, Terms, terms_of
+from rxhub.signals.send import Answers, Policy, Sending
 
 __all__ = ["Signal", "name_in_module", "receiver"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from rxhub.markup import shown
+from rxhub.text.safe_repr import shown
 
 __all__ = ["Brief"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from logging import Logger
 
 from rxhub.compat.ftrack.brief import Brief
-from rxhub.delivery import Outcome
-from rxhub.dispatcher import Dispatcher, Subscriber
+from rxhub.dispatching.delivery import Outcome
+from rxhub.dispatching.dispatcher import Dispatcher, Subscriber
 from rxhub.event import Event
 from rxhub.expression import Dialect
 

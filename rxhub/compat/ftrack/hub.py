@@ -26,7 +26,7 @@ from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import rxhub.dispatcher
+import rxhub.dispatching.dispatcher
 import rxhub.event
 import rxhub.hub
 from rxhub import errors
@@ -43,19 +43,19 @@ from rxhub.compat.ftrack.roll import Roll
 from rxhub.compat.ftrack.subscriber import Subscriber
 from rxhub.compat.ftrack.subscribing import Subscribing
 from rxhub.compat.ftrack.trust import WEBSOCKET, trust
-from rxhub.connection import Connection
-from rxhub.delivery import Delivery
-from rxhub.dispatcher import Run
-from rxhub.event_loop import check_asyncio
+from rxhub.concurrency.event_loop import check_asyncio
+from rxhub.concurrency.flag import Flag
+from rxhub.dispatching.delivery import Delivery
+from rxhub.dispatching.dispatcher import Run
+from rxhub.dispatching.turn import Turn
 from rxhub.expression import Dialect
 from rxhub.expression.parser import parsed
-from rxhub.flag import Flag
-from rxhub.handling import FAREWELL, PATIENCE
-from rxhub.inbox import Action
-from rxhub.publisher import REPLY
-from rxhub.state import ConnectionState, Phase
+from rxhub.hub.connection import Connection
+from rxhub.hub.inbox import Action
+from rxhub.hub.publisher import REPLY
+from rxhub.hub.runner import FAREWELL, PATIENCE
 from rxhub.transport.backoff import Backoff
-from rxhub.turn import Turn
+from rxhub.transport.state import ConnectionState, Phase
 
 __all__ = ["EventHub", "ServerDetails", "SocketIoSession"]
 
@@ -458,7 +458,9 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
                 event.stop()
         return delivery.results
 
-    def _answer(self, event: rxhub.event.Event, subscriber: rxhub.dispatcher.Subscriber, result: Any) -> None:
+    def _answer(
+        self, event: rxhub.event.Event, subscriber: rxhub.dispatching.dispatcher.Subscriber, result: Any
+    ) -> None:
         try:
             self.publish_reply(event, data=result, source=subscriber.metadata)
         except Exception:
@@ -474,13 +476,13 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
 
     # What the dispatcher tells
 
-    def _joined(self, subscriber: rxhub.dispatcher.Subscriber) -> None:
+    def _joined(self, subscriber: rxhub.dispatching.dispatcher.Subscriber) -> None:
         self._roll.enter(subscriber, first=subscriber.id == self.id)
         if not isinstance(subscriber, Subscriber):
             # A pipeline of hub.on(): nobody else tells the server of it.
             self._notify_server_about_subscriber(subscriber)
 
-    def _left(self, subscriber: rxhub.dispatcher.Subscriber) -> None:
+    def _left(self, subscriber: rxhub.dispatching.dispatcher.Subscriber) -> None:
         self._roll.strike(subscriber)
         super()._left(subscriber)
         if isinstance(subscriber, Subscriber):

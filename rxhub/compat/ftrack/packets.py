@@ -20,9 +20,9 @@ from rxhub.compat.ftrack.base import Event
 from rxhub.compat.ftrack.brief import Brief
 from rxhub.compat.ftrack.line import PATIENCE
 from rxhub.compat.ftrack.trust import HANDSHAKE, trust
+from rxhub.concurrency.flag import Flag
 from rxhub.errors import ProtocolError, RxHubError
-from rxhub.flag import Flag
-from rxhub.markup import shown
+from rxhub.text.safe_repr import shown
 from rxhub.transport.payload import check_depth
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import explained, request_line

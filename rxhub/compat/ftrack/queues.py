@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from rxhub.compat.ftrack.base import Event
 from rxhub.event import Event as AnyEvent
-from rxhub.handling import FAREWELL
-from rxhub.inbox import Action, Inbox
+from rxhub.hub.inbox import Action, Inbox
+from rxhub.hub.runner import FAREWELL
 
 __all__ = ["EventQueue"]
 

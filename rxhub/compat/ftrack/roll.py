@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, SupportsIndex, cast
 
-from rxhub.dispatcher import Dispatcher, Subscriber
+from rxhub.dispatching.dispatcher import Dispatcher, Subscriber
 
 __all__ = ["Roll"]
 

@@ -25,8 +25,8 @@ from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
 from rxhub.compat.ftrack.brief import Brief
 from rxhub.compat.ftrack.packets import Packets
-from rxhub.publisher import REPLY, Publisher
-from rxhub.replies import address
+from rxhub.hub.publisher import REPLY, Publisher
+from rxhub.hub.replies import address
 from rxhub.transport.outbox import MOST_BREAKS
 
 __all__ = ["Sending"]

@@ -7,10 +7,10 @@ from typing import Any
 
 from reactivex import abc
 
-import rxhub.dispatcher
+import rxhub.dispatching.dispatcher
 from rxhub.compat.ftrack.subscription import Subscription
+from rxhub.dispatching.observe_on import Settle
 from rxhub.expression import Dialect, parse
-from rxhub.handover import Settle
 from rxhub.text.printable import printable
 
 __all__ = ["Subscriber"]
@@ -20,7 +20,7 @@ def _settle(*_: object) -> None:
     """Nothing: without a scheduler no callback ends later."""
 
 
-class Subscriber(rxhub.dispatcher.Subscriber):
+class Subscriber(rxhub.dispatching.dispatcher.Subscriber):
     """One registration.
 
     Args:

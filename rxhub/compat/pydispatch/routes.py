@@ -19,7 +19,7 @@ from weakref import ReferenceType
 
 from rxhub.compat.pydispatch.robustapply import function, robustApply
 from rxhub.compat.pydispatch.saferef import BoundMethodWeakref
-from rxhub.signal import Signal
+from rxhub.signals.signal import Signal
 
 __all__ = ["ANONYMOUS", "ANY", "FIRST", "POSITIONAL", "WEAKREF_TYPES", "KeySignal", "Parameter", "Route"]
 

@@ -25,8 +25,8 @@ from weakref import WeakValueDictionary, ref
 from rxhub.compat.pydispatch.errors import DispatcherKeyError, DispatcherTypeError
 from rxhub.compat.pydispatch.routes import ANONYMOUS, ANY, FIRST, KeySignal, Route
 from rxhub.compat.pydispatch.saferef import safeRef
-from rxhub.ownership import present
-from rxhub.weakrefs import collector, ensure_callback
+from rxhub.concurrency.weakrefs import collector, ensure_callback
+from rxhub.rx.scope import present
 
 __all__ = ["Table", "table"]
 

@@ -9,10 +9,9 @@ from concurrent.futures import Future
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from rxhub.concurrency.supervise import report, supervise
 from rxhub.errors import EventError, HubConnectionError, ProtocolError, StreamError
 from rxhub.event import Event
-from rxhub.state import ConnectionState, Phase
-from rxhub.supervise import report, supervise
 from rxhub.transport import Sink
 from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.link import Link
@@ -24,6 +23,7 @@ from rxhub.transport.nats.streams import configuration, ensured
 from rxhub.transport.nats.upkeep import Upkeep
 from rxhub.transport.payload import read_stored
 from rxhub.transport.remote import fail
+from rxhub.transport.state import ConnectionState, Phase
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.client import NatsTransport

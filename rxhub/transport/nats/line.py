@@ -17,8 +17,8 @@ from typing import Any, cast
 import msgspec
 import nats.errors
 
+from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.supervise import supervise
 from rxhub.text.printable import printable
 from rxhub.transport.loop import cut
 from rxhub.transport.nats.address import Address

@@ -21,8 +21,8 @@ from typing import Any, Protocol
 
 import nats.errors
 
+from rxhub.concurrency.supervise import report, supervise
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.supervise import report, supervise
 from rxhub.transport.backoff import Backoff, shuffled
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancelling import cancelled

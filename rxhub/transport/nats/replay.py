@@ -21,9 +21,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.expression import Expression
-from rxhub.supervise import supervise
 from rxhub.transport.nats.cancelling import cancelled
 from rxhub.transport.nats.consumer import consumer
 from rxhub.transport.nats.filters import filters, merged

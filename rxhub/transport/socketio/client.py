@@ -19,11 +19,10 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, HubConnectionError, Overflow
 from rxhub.event import Event
 from rxhub.expression import Expression
-from rxhub.state import ConnectionState, Phase
-from rxhub.supervise import supervise
 from rxhub.transport import Sink
 from rxhub.transport.backoff import Backoff
 from rxhub.transport.finite import non_finite
@@ -37,6 +36,7 @@ from rxhub.transport.socketio.interests import Interest, Interests
 from rxhub.transport.socketio.line import Line
 from rxhub.transport.socketio.protocol import MAX_PACKET
 from rxhub.transport.socketio.recent import Recent
+from rxhub.transport.state import ConnectionState, Phase
 
 __all__ = ["SocketIOTransport"]
 

@@ -15,9 +15,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import DATA_OPCODES, CloseCode, Frame
 
+from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, ProtocolError
 from rxhub.event import Event
-from rxhub.supervise import supervise
 from rxhub.text.printable import inline
 from rxhub.transport import Sink
 from rxhub.transport.loop import cut

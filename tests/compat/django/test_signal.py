@@ -12,9 +12,9 @@ from asgiref.sync import markcoroutinefunction
 from django.dispatch import Signal as DjangosSignal
 from reactivex import operators as ops
 
-from rxhub import signal as rxhub_signal
 from rxhub import where
 from rxhub.compat.django import Signal, receiver
+from rxhub.signals import signal as rxhub_signal
 
 pytestmark = pytest.mark.usefixtures("project")
 

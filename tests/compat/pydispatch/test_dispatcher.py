@@ -15,8 +15,8 @@ import pytest
 from rxhub import EventHub
 from rxhub.compat.pydispatch import dispatcher, install, robust, saferef, signal_of, uninstall
 from rxhub.compat.pydispatch.errors import DispatcherKeyError, DispatcherTypeError
-from rxhub.ownership import Owner
-from rxhub.signal import signals
+from rxhub.rx.scope import Owner
+from rxhub.signals.signal import signals
 from tests.threads import at_once, eager_collection, run_script
 
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from rxhub import Event
 from rxhub.errors import EventError
 from rxhub.expression import And, Condition, Dialect, Expression, Not, Or, parse
-from rxhub.replies import address
+from rxhub.hub.replies import address
 from rxhub.transport.nats.filters import Filters, filters, merged
 from rxhub.transport.nats.subjects import REPLY, Subjects
 from tests.expression.strategies import trees

@@ -21,7 +21,7 @@ from reactivex import abc
 from rxhub import Event, EventHub
 from rxhub.errors import HubClosed, HubConnectionError, NotHandled, StreamError
 from rxhub.expression import Condition, Expression
-from rxhub.replay import Moment, Progress, Replay
+from rxhub.hub.replay import Moment, Progress, Replay
 from rxhub.testing import Nats
 from rxhub.testing.strategies import events, expressions
 from rxhub.transport.nats.line import Line

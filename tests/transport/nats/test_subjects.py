@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rxhub import Event
 from rxhub.errors import EventError
 from rxhub.expression import parse
-from rxhub.replies import address
+from rxhub.hub.replies import address
 from rxhub.transport.nats.subjects import REPLY, Subjects, consumer_name
 from tests.transport.nats.matching import is_subject
 

@@ -11,8 +11,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
+from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.supervise import supervise
 from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.job import Job

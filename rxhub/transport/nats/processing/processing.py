@@ -15,12 +15,12 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from weakref import WeakSet
 
+from rxhub.concurrency.pending import ignore_error, returns_awaitable
+from rxhub.concurrency.shutdown import GRACE, on_shutdown_signal
 from rxhub.errors import HubClosed
 from rxhub.event import Event
-from rxhub.owned import OwnedSubject
-from rxhub.pending import ignore_error, returns_awaitable
-from rxhub.shutdown import GRACE, on_shutdown_signal
-from rxhub.subject import Subject
+from rxhub.rx.scoped_subject import OwnedSubject
+from rxhub.rx.subject import Subject
 from rxhub.text.printable import printable
 from rxhub.transport.loop import background, in_its_thread
 from rxhub.transport.nats.address import Address

@@ -31,10 +31,10 @@ from subprocess import CalledProcessError
 from time import monotonic
 from typing import Any
 
+from rxhub.concurrency.shutdown import is_shutting_down
+from rxhub.concurrency.supervise import report, supervise
 from rxhub.errors import EventError, GroupError, HubClosed, HubConnectionError, ProtocolError, StreamError, told
 from rxhub.event import Event
-from rxhub.shutdown import is_shutting_down
-from rxhub.supervise import report, supervise
 from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.processing import group as grouping
 from rxhub.transport.nats.processing.acknowledging import ACK, NAK, Acknowledging, later

@@ -12,9 +12,9 @@ from threading import Thread
 from time import monotonic
 from typing import cast
 
+from rxhub.concurrency.pending import is_pending
 from rxhub.errors import HubClosed
 from rxhub.event import Event
-from rxhub.pending import is_pending
 from rxhub.transport.nats.processing.job import Expired, Interrupted, Job, TimedOut
 from rxhub.transport.nats.processing.reporting import report_errand
 from rxhub.transport.nats.processing.workers import Ended, Errand, Returned

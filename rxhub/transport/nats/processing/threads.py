@@ -16,9 +16,9 @@ from time import monotonic
 from types import AsyncGeneratorType, GeneratorType
 from typing import cast
 
+from rxhub.concurrency.pending import coroutine_of, is_pending
 from rxhub.errors import HubClosed
 from rxhub.event import Event
-from rxhub.pending import coroutine_of, is_pending
 from rxhub.transport.nats.processing.job import Expired, Job
 from rxhub.transport.nats.processing.reporting import report_errand
 from rxhub.transport.nats.processing.workers import Ended, Errand, Returned

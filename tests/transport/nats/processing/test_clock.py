@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from reactivex import operators as ops
 
-from rxhub import EventHub, replay
+from rxhub import EventHub
+from rxhub.hub import replay
 from rxhub.transport.nats import replay as playback
 from rxhub.transport.nats import streams
 from rxhub.transport.nats.processing import group

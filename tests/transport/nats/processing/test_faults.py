@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from rxhub import Event, EventHub
+from rxhub.concurrency.supervise import failures
 from rxhub.errors import HubConnectionError
-from rxhub.supervise import failures
 from rxhub.testing import Nats
 from rxhub.transport.nats.line import Line
 from rxhub.transport.nats.processing import group as group_module

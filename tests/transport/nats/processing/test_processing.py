@@ -22,7 +22,7 @@ from rxhub.transport.nats.processing.processing import Counts, Processing
 from rxhub.transport.nats.processing.reporting import Failure
 from rxhub.transport.nats.processing.selecting import Selection
 from rxhub.transport.nats.pulling import Message
-from tests.test_pending import ANYWHERE
+from tests.concurrency.test_pending import ANYWHERE
 from tests.threads import LIMIT, until
 from tests.transport.nats.processing.made import hold
 from tests.transport.nats.processing.working import Seen, another, is_idle, publish, store

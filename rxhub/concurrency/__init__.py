@@ -1,0 +1,1 @@
+"""Building blocks for threads and event loops: supervised tasks, graceful shutdown, flags, ordered calls."""

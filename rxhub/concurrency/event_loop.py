@@ -1,0 +1,84 @@
+"""Which event loop runs in this thread, if any, and what to say where it is the wrong one."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from rxhub.errors import BlockingCallWarning, HubConnectionError, WrongLoop
+from rxhub.text.caller_warning import warn
+
+__all__ = ["check_asyncio", "check_threads", "warn_if_blocking"]
+
+
+def check_asyncio(what: str) -> None:
+    """Refuse a coroutine of rxhub's that is awaited without asyncio.
+
+    Args:
+        what: the call, such as `hub.run()`.
+
+    Raises:
+        WrongLoop: if no asyncio loop runs in this thread; names what runs instead, and what to do.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        name = "trio" if _trio_runs() else "no event loop"
+        raise WrongLoop(
+            f"{what} needs asyncio, but {name} runs in this thread. Handle the hub in a thread of its own by "
+            "hub.start() and publish by hub.publish(), or use asyncio (with anyio: anyio.run(main, backend='asyncio'))."
+        ) from None
+
+
+def warn_if_blocking(what: str, instead: str) -> None:
+    """Warn that a call blocks the event loop that runs in this thread. In notebooks, cells block their loop anyway.
+
+    Args:
+        what: the call, such as `hub.connect()`.
+        instead: what to write instead.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    if not _is_interactive():
+        warn(f"{what} blocks the event loop that runs in this thread. Use {instead}.", BlockingCallWarning)
+
+
+def check_threads() -> None:
+    """Refuse to connect where threads are greenlets: the network's loop would block all of them.
+
+    Raises:
+        HubConnectionError: if gevent or eventlet has patched the standard library.
+    """
+    for name, is_patched in (("gevent", _gevent_patches), ("eventlet", _eventlet_patches)):
+        if is_patched():
+            raise HubConnectionError(
+                f"{name} has patched the threads or sockets of this process, and rxhub does not support that: its "
+                "network runs asyncio in a thread. Connect in a process that is not patched, or use memory://."
+            )
+
+
+def _is_interactive() -> bool:
+    """Whether the code runs in IPython, whose notebooks run cells inside of a loop."""
+    ipython: Any = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
+
+
+def _trio_runs() -> bool:
+    trio: Any = sys.modules.get("trio")
+    try:
+        return trio is not None and trio.lowlevel.current_task() is not None
+    except RuntimeError:
+        return False
+
+
+def _gevent_patches() -> bool:
+    monkey: Any = sys.modules.get("gevent.monkey")
+    return monkey is not None and any(monkey.is_module_patched(name) for name in ("thread", "threading", "socket"))
+
+
+def _eventlet_patches() -> bool:
+    patcher: Any = sys.modules.get("eventlet.patcher")
+    return patcher is not None and any(patcher.is_monkey_patched(name) for name in ("thread", "socket"))

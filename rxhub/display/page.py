@@ -1,0 +1,210 @@
+"""A page is a title and parts; each part can be written as text and as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Protocol
+
+from rxhub.display.safe import Line
+from rxhub.display.style import STYLE
+from rxhub.text.printable import printable
+from rxhub.text.safe_repr import escaped, one_line
+from rxhub.text.table import columns, filled
+
+__all__ = ["MOST_ROWS", "Drawing", "Note", "Page", "Part", "Table", "Tree"]
+
+MOST_ROWS = 100
+"""Of one table; the first ones."""
+
+_WIDEST = 300  # characters of a cell
+_NARROW = 48  # and of one that is not broken
+_OPEN_LEVELS = 2
+
+
+class Part(Protocol):
+    """Something on a page."""
+
+    def lines(self) -> list[str]:
+        """As text."""
+        ...
+
+    def html(self) -> str:
+        """As HTML, escaped."""
+        ...
+
+
+class Page:
+    """What a notebook shows of one object.
+
+    Args:
+        title: what it is.
+        chips: what there is to know of it at a glance; empty ones are left out.
+        parts: the rest, from top to bottom.
+    """
+
+    def __init__(self, title: str, chips: Iterable[str] = (), parts: Sequence[Part] = ()) -> None:
+        self.title = one_line(title, 200)
+        self.chips = [one_line(chip, 120) for chip in chips if chip]
+        self.parts = parts
+
+    def with_chip(self, chip: str) -> Page:
+        """The same page with a further chip in front."""
+        return Page(self.title, [chip, *self.chips], self.parts)
+
+    def text(self) -> str:
+        """For terminals, and for whoever reads the notebook's file."""
+        head = f"{self.title}  ({', '.join(self.chips)})" if self.chips else self.title
+        lines = [head, *(f"  {line}" for part in self.parts for line in part.lines())]
+        return printable("\n".join(lines), lines=True)
+
+    def html(self) -> str:
+        """For notebooks, in light and dark."""
+        chips = "".join(f'<span class="rx-chip">{escaped(chip)}</span>' for chip in self.chips)
+        head = f'<div class="rx-head"><strong>{escaped(self.title)}</strong>{chips}</div>'
+        body = "".join(part.html() for part in self.parts)
+        return f'<style>{STYLE}</style><div class="rxhub">{head}{body}</div>'
+
+    def bundle(self) -> dict[str, str]:
+        """What `_repr_mimebundle_` gives back."""
+        return {"text/plain": self.text(), "text/html": self.html()}
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self.bundle()
+
+
+class Note:
+    """A sentence."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def lines(self) -> list[str]:
+        return [self.text]
+
+    def html(self) -> str:
+        return f'<div class="rx-faint">{escaped(self.text)}</div>'
+
+
+class Table:
+    """Rows under headings, if these are not all empty; a column in which no row has anything is left out.
+
+    Args:
+        headings: one a column.
+        rows: the first 100 are shown.
+        kinds: a style for each row: "no", "stop", "faint" or nothing.
+        total: how many rows there are, if not all were given.
+        numbers: headings over numbers.
+    """
+
+    def __init__(
+        self,
+        headings: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        kinds: Sequence[str] = (),
+        total: int | None = None,
+        numbers: Iterable[str] = (),
+    ) -> None:
+        self.headings = headings
+        self.rows = [[one_line(cell, _WIDEST) for cell in row] for row in islice(rows, MOST_ROWS)]
+        self.kinds = [*kinds[: len(self.rows)], *[""] * (len(self.rows) - len(kinds))]
+        self.more = 0 if total is None else total - len(self.rows)
+        self.numbers = frozenset(numbers)
+
+    def lines(self) -> list[str]:
+        more = [f"… and {self.more} more"] if self.more > 0 else []
+        lines = columns(self.headings, self.rows) if self.rows else []
+        return [*lines[0 if any(self.headings) else 1 :], *more]
+
+    def html(self) -> str:
+        if not self.rows:
+            return ""
+        headings, rows = filled(self.headings, self.rows)
+        sides = ["rx-number" if heading in self.numbers else "" for heading in headings]
+        head = "".join(
+            f'<th class="{side}">{escaped(heading)}</th>' for side, heading in zip(sides, headings, strict=True)
+        )
+        body = "".join(
+            f'<tr class="rx-{kind or "row"}">' + "".join(map(_cell, sides, row)) + "</tr>"
+            for kind, row in zip(self.kinds, rows, strict=True)
+        )
+        more = f'<div class="rx-faint">… and {self.more} more</div>' if self.more > 0 else ""
+        head = f"<thead><tr>{head}</tr></thead>" if any(self.headings) else ""
+        return f'<table class="rx-table">{head}<tbody>{body}</tbody></table>{more}'
+
+
+def _cell(side: str, cell: str) -> str:
+    width = "rx-short" if len(cell) <= _NARROW else ""
+    return f'<td class="rx-code {side} {width}">{escaped(cell)}</td>'
+
+
+class Tree:
+    """Lines below each other, each as deep as its level.
+
+    Args:
+        lines: from the top.
+        folds: the deeper lines are unfolded by a click.
+    """
+
+    def __init__(self, lines: Iterable[Line], folds: bool = False) -> None:
+        self._lines = list(lines)
+        self._folds = folds
+
+    def lines(self) -> list[str]:
+        return [f"{'  ' * line.level}{_sign(line)}{line.text}{_gap(line)}{line.detail}" for line in self._lines]
+
+    def html(self) -> str:
+        parts: list[str] = []
+        endings: list[str] = []  # of the levels that are open
+        for number, line in enumerate(self._lines):
+            while len(endings) > line.level:
+                parts.append(endings.pop())
+            if number + 1 == len(self._lines) or self._lines[number + 1].level <= line.level:
+                parts.append(f"<div>{_line(line)}</div>")
+            elif self._folds:
+                opened = " open" if line.level < _OPEN_LEVELS else ""
+                parts.append(f'<details{opened}><summary>{_line(line)}</summary><div class="rx-in">')
+                endings.append("</div></details>")
+            else:
+                parts.append(f'<div>{_line(line)}</div><div class="rx-in">')
+                endings.append("</div>")
+        return f'<div class="rx-tree">{"".join(parts)}{"".join(endings)}</div>'
+
+
+_SIGNS = {None: "", True: "[x] ", False: "[ ] "}
+_MARKS = {True: '<span class="rx-yes">✓</span> ', False: '<span class="rx-no">✗</span> ', None: ""}
+
+
+def _sign(line: Line) -> str:
+    return _SIGNS[line.mark]
+
+
+def _gap(line: Line) -> str:
+    return "  " if line.text and line.detail else ""
+
+
+def _line(line: Line) -> str:
+    kind = "rx-name" if line.mark is None else "rx-yes" if line.mark else "rx-no"
+    decisive = " rx-decisive" if line.decisive else ""
+    text = f'<span class="rx-code {kind}{decisive}">{escaped(line.text)}</span>' if line.text else ""
+    detail = f'<span class="rx-code">{escaped(line.detail)}</span>' if line.detail else ""
+    return f"{_MARKS[line.mark]}{text}{'&ensp;' if text and detail else ''}{detail}"
+
+
+class Drawing:
+    """A picture as SVG, and the same in letters.
+
+    Args:
+        svg: its text escaped already.
+        letters: the lines for where nothing can be drawn.
+    """
+
+    def __init__(self, svg: str, letters: Sequence[str]) -> None:
+        self.svg = svg
+        self.letters = letters
+
+    def lines(self) -> list[str]:
+        return [*self.letters]
+
+    def html(self) -> str:
+        return self.svg

@@ -1,0 +1,151 @@
+"""A hub's dispatch order, one subscriber, and one event's run through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from rxhub.display.event import topic_of, user_of
+from rxhub.display.page import MOST_ROWS, Note, Page, Part, Table, Tree
+from rxhub.display.safe import Line, brief, outline, safe
+from rxhub.display.tally import Count, Tally, tallies
+from rxhub.redaction import redacted_text
+from rxhub.text.names import callback_name
+from rxhub.text.safe_repr import one_line, shown
+
+if TYPE_CHECKING:
+    from rxhub.dispatching.delivery import Delivery, Outcome
+    from rxhub.dispatching.dispatcher import Subscriber
+    from rxhub.hub import EventHub
+
+__all__ = ["delivery_page", "duration", "error_text", "hub_page", "number", "subscriber_page", "told"]
+
+_ORDER = ("priority", "subscription", "callback", "plugin", "calls", "stops", "errors", "last latency", "id")
+_RUN = ("", "priority", "subscription", "callback", "came of it", "latency")
+_LONGEST_ERROR = 2_000
+_NUMBERS = ("", "priority", "calls", "stops", "errors", "last latency", "latency")
+
+
+def hub_page(hub: EventHub, subscribers: Sequence[Subscriber], tally: Tally | None = None) -> Page:
+    """What a notebook shows of a hub: who gets an event, in order, and what came of it if the hub is watched."""
+    tally = tallies.get(hub) if tally is None else tally
+    rows: list[Sequence[str]] = []
+    kinds: list[str] = []
+    for subscriber in subscribers[:MOST_ROWS]:
+        count = None if tally is None else tally.counts.get(subscriber, Count())
+        counted = ("",) * 4
+        if count is not None:
+            counted = str(count.calls), str(count.stops), str(count.errors), duration(count.latency)
+        owner = "" if subscriber.owner is None else subscriber.owner.name
+        identity = number(subscriber.priority), told(subscriber), callback_name(subscriber.callback), owner
+        rows.append(
+            (*identity, *counted, shown(subscriber.id) if not isinstance(subscriber.id, str) else subscriber.id)
+        )
+        kinds.append("no" if count is not None and count.errors else "")
+    parts: list[Part] = [Table(_ORDER, rows, kinds, len(subscribers), _NUMBERS)]
+    if not subscribers:
+        parts = [Note("nobody is subscribed")]
+    elif tally is None:
+        parts.append(Note("Calls are counted while rxhub.jupyter.watch(hub) looks."))
+    chips = [
+        hub.get_server_url(),
+        "connected" if hub.connected else "not connected",
+        "handled" if hub.handled else "not handled",
+        f"{len(subscribers)} subscriber{'' if len(subscribers) == 1 else 's'}",
+        f"{hub.dropped} dropped" if hub.dropped else "",
+        "" if tally is None else f"{tally.events} events watched",
+    ]
+    return Page(type(hub).__name__, chips, parts)
+
+
+def subscriber_page(subscriber: Subscriber, tree: Sequence[Line]) -> Page:
+    """What a notebook shows of a subscriber; `tree` is its expression."""
+    owner = subscriber.owner
+    chips = [
+        f"priority {number(subscriber.priority)}",
+        "" if owner is None else f"of plugin {owner.name}",
+        "" if subscriber.scheduler is None else f"on {type(subscriber.scheduler).__name__}",
+        "" if subscriber.alive else "unsubscribed",
+    ]
+    rows = [
+        ("id", str(safe(subscriber.id))),
+        ("subscription", told(subscriber)),
+        ("callback", callback_name(subscriber.callback)),
+    ]
+    parts: list[Part] = [Table(("", ""), rows), Tree(tree)]
+    metadata = {key: value for key, value in islice(subscriber.metadata.items(), MOST_ROWS) if key != "id"}
+    if metadata:
+        parts.append(Tree(outline({"metadata": metadata})))
+    return Page(type(subscriber).__name__, chips, parts)
+
+
+def delivery_page(delivery: Delivery) -> Page:
+    """What a notebook shows of a delivery: who ran, in order, what came of it, and who stopped the event."""
+    outcomes, unreached, stopper = delivery.outcomes, delivery.unreached, delivery.stopped_by
+    rows: list[Sequence[str]] = []
+    kinds: list[str] = []
+    for order, outcome in enumerate(outcomes[:MOST_ROWS], start=1):
+        is_stopper = outcome.subscriber is stopper
+        rows.append((str(order), *_who(outcome.subscriber), _came_of(outcome, is_stopper), duration(outcome.latency)))
+        kinds.append("no" if outcome.error is not None else "stop" if is_stopper else "")
+    for subscriber in unreached[: MOST_ROWS - len(rows)]:
+        rows.append(("", *_who(subscriber), "not reached", ""))
+        kinds.append("faint")
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    chips = [
+        type(delivery).__name__,
+        user_of(delivery.event),
+        f"{len(outcomes)} ran",
+        f"{failed} failed" if failed else "",
+        "" if stopper is None else f"stopped by {callback_name(stopper.callback)}",
+        "" if delivery.completed else "still open",
+    ]
+    total = len(outcomes) + len(unreached)
+    parts: list[Part] = (
+        [Table(_RUN, rows, kinds, total, _NUMBERS)] if total else [Note("Nobody's subscription matched.")]
+    )
+    return Page(topic_of(delivery.event), chips, parts)
+
+
+def told(subscriber: Subscriber) -> str:
+    """The subscription as it was written; if it names a secret, its tree's text without it."""
+    clean = subscriber.expression.without_secrets()
+    text = subscriber.subscription if clean is subscriber.expression else str(clean)
+    return text or "(everything)"
+
+
+def _who(subscriber: Subscriber) -> tuple[str, str, str]:
+    return number(subscriber.priority), told(subscriber), callback_name(subscriber.callback)
+
+
+def _came_of(outcome: Outcome, stopped: bool) -> str:
+    if outcome.error is not None:
+        return error_text(outcome.error)
+    parts = ["stopped it"] if stopped else []
+    if outcome.result is not None:
+        parts.append(brief(outcome.result))
+    return ", ".join(parts)
+
+
+def error_text(error: BaseException) -> str:
+    """An exception in a line."""
+    try:
+        text = one_line(redacted_text(str(error)[:_LONGEST_ERROR]), 160)
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def number(priority: float) -> str:
+    """A priority as people write it."""
+    return f"{priority:g}" if isinstance(priority, float) else shown(priority)
+
+
+def duration(seconds: float | None) -> str:
+    """A time as people read it, three digits of it; nothing if there is none."""
+    if seconds is None:
+        return ""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.3g} µs"
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

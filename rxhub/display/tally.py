@@ -1,0 +1,76 @@
+"""Calls, stops, errors and the last latency of each subscriber, while somebody counts.
+
+A hub keeps none of them by itself: they would cost every event. Who watches a hub gives its deliveries to a `Tally`,
+and the hub's page shows what that has counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from rxhub.dispatching.delivery import Delivery, Outcome
+    from rxhub.dispatching.dispatcher import Subscriber
+
+__all__ = ["Count", "Tally", "tallies"]
+
+
+@dataclass(slots=True)
+class Count:
+    """What came of one subscriber's calls.
+
+    Attributes:
+        calls: how often it was called.
+        stops: how many events it stopped.
+        errors: how many calls failed.
+        latency: seconds that the last call took.
+    """
+
+    calls: int = 0
+    stops: int = 0
+    errors: int = 0
+    latency: float | None = None
+
+
+class Tally:
+    """The counts of one hub's subscribers.
+
+    Attributes:
+        events: how many deliveries were counted.
+        counts: by subscriber; those who have left are dropped.
+    """
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.counts: dict[Subscriber, Count] = {}
+        self._bound = 1000
+
+    def add(self, delivery: Delivery) -> None:
+        """Count a delivery whose run is over; what was handed over is given to `add_outcome` later."""
+        self.events += 1
+        for outcome in delivery.outcomes:
+            self.add_outcome(outcome)
+        if delivery.stopped_by is not None:
+            self._of(delivery.stopped_by).stops += 1
+        if len(self.counts) > self._bound:
+            self.counts = {subscriber: count for subscriber, count in self.counts.items() if subscriber.alive}
+            self._bound = max(1000, 2 * len(self.counts))
+
+    def add_outcome(self, outcome: Outcome) -> None:
+        """Count one call."""
+        count = self._of(outcome.subscriber)
+        count.calls += 1
+        count.errors += outcome.error is not None
+        count.latency = outcome.latency if outcome.latency is not None else count.latency
+
+    def _of(self, subscriber: Subscriber) -> Count:
+        count = self.counts.get(subscriber)
+        if count is None:
+            count = self.counts[subscriber] = Count()
+        return count
+
+
+tallies: WeakKeyDictionary[Any, Tally] = WeakKeyDictionary()
+"""By hub, while it is watched."""

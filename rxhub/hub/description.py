@@ -1,0 +1,146 @@
+"""What a hub looks like from outside: who is subscribed, who is connected to the signals, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rxhub.dispatching.dispatcher import Subscriber
+from rxhub.display.subscribers import told as subscription_of
+from rxhub.expression.outline import told
+from rxhub.rx.scope import Owner
+from rxhub.signals.connections import Connection
+from rxhub.signals.signal import signals
+from rxhub.text.names import callback_name, name_of
+from rxhub.text.printable import printable
+from rxhub.text.safe_repr import shown
+from rxhub.text.table import columns
+
+if TYPE_CHECKING:
+    from rxhub.plugins import PluginState
+
+__all__ = ["RECEIVERS", "SUBSCRIBERS", "Description", "SignalState", "living"]
+
+SUBSCRIBERS = ("priority", "subscription", "callback", "plugin", "id")
+"""The headings over `Description.subscriber_rows()`."""
+
+RECEIVERS = ("priority", "signal", "receiver", "sender", "where", "plugin")
+"""The headings over `Description.receiver_rows()`."""
+
+
+@dataclass(frozen=True)
+class SignalState:
+    """A signal of the process at one moment.
+
+    Attributes:
+        name: of the signal.
+        connections: who was connected, in order.
+    """
+
+    name: str
+    connections: tuple[Connection, ...]
+
+
+def living() -> tuple[SignalState, ...]:
+    """Every living signal of the process, in the order of their making."""
+    return tuple(SignalState(signal.name, signal.connections) for signal in signals())
+
+
+@dataclass(frozen=True)
+class Description:
+    """Who is connected at one moment; printed, a table of the subscribers, of the receivers, and of the plugins.
+
+    Attributes:
+        hub: the hub in one line.
+        subscribers: in dispatch order.
+        signals: every living signal of the process, with its receivers in order.
+        plugins: those that run in the order in which they were started, then the others.
+    """
+
+    hub: str
+    subscribers: tuple[Subscriber, ...]
+    signals: tuple[SignalState, ...] = ()
+    plugins: tuple[PluginState, ...] = ()
+
+    def __iter__(self) -> Iterator[Subscriber]:
+        return iter(self.subscribers)
+
+    def __len__(self) -> int:
+        return len(self.subscribers)
+
+    def subscriber_rows(self) -> list[tuple[str, ...]]:
+        """What a table shows of each subscriber, under `SUBSCRIBERS`."""
+        return [
+            (
+                _number(s.priority),
+                subscription_of(s),
+                callback_name(s.callback),
+                _plugin(s.owner),
+                str(s.id),
+            )
+            for s in self.subscribers
+        ]
+
+    def receiver_rows(self) -> list[tuple[str, ...]]:
+        """What a table shows of each receiver, under `RECEIVERS`."""
+        return [
+            (
+                _number(connection.priority),
+                signal.name,
+                "(pipeline)" if connection.terms.observes else callback_name(receiver),
+                _sender(connection.sender),
+                told(connection.where or ""),
+                _plugin(connection.owner),
+            )
+            for signal in self.signals
+            for connection in signal.connections
+            if (receiver := connection.receiver) is not None
+        ]
+
+    def unheard(self) -> list[str]:
+        """The names of the signals that nobody is connected to."""
+        return [signal.name for signal in self.signals if not signal.connections]
+
+    def __str__(self) -> str:
+        lines = [self.hub]
+        if self.subscribers:
+            lines += _indented(columns(SUBSCRIBERS, self.subscriber_rows()))
+        else:
+            lines.append("  nobody is subscribed")
+        if self.signals:
+            lines.append("signals of the process")
+            if rows := self.receiver_rows():
+                lines += _indented(columns(RECEIVERS, rows))
+            if unheard := self.unheard():
+                lines.append(f"  nobody is connected to {_some(unheard)}")
+        if self.plugins:
+            # Only now: who has no plugins need not import what starts them.
+            from rxhub.plugins import PluginReport
+
+            lines += str(PluginReport(self.plugins)).splitlines()
+        return printable("\n".join(lines), lines=True)
+
+    __repr__ = __str__
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f", and {more} more" if more > 0 else "")
+
+
+def _number(priority: float) -> str:
+    return f"{priority:g}" if isinstance(priority, float) else str(priority)
+
+
+def _sender(sender: object) -> str:
+    name = name_of(sender)
+    return "" if name is None else shown(name) if isinstance(sender, str) else name
+
+
+def _plugin(owner: Owner | None) -> str:
+    return "" if owner is None else owner.name

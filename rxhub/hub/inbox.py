@@ -1,0 +1,327 @@
+"""What waits to be handled: events, bounded, and the actions of the hub's scheduler.
+
+Anybody puts in, one handling context at a time takes out. Events and immediate actions keep their
+common order; an action with a time comes out when it is due, before what waits. The bound holds for
+events alone: an action is somebody's own and is never dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from heapq import heapify, heappop, heappush
+from itertools import count
+from threading import TIMEOUT_MAX, Condition
+from time import monotonic
+
+from rxhub.dispatching.delivery import Delivery
+from rxhub.event import Event
+
+__all__ = ["POLICIES", "Action", "Inbox"]
+
+_WAKE_S = 0.5
+
+POLICIES = ("error", "drop-oldest", "drop-newest", "latest", "block")
+
+
+class Action:
+    """Something to run in the handling context; calling `cancel` before it ran makes it nothing."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        self._run: Callable[[], object] | None = run
+
+    @property
+    def cancelled(self) -> bool:
+        return self._run is None
+
+    def cancel(self) -> None:
+        # What it holds may go, though its own place in the queue is kept until it is due.
+        self._run = None
+
+    def __call__(self) -> None:
+        if (run := self._run) is not None:
+            run()
+
+
+class _Own:
+    """An event of the hub itself: outside the bound, and never dropped."""
+
+    __slots__ = ("event",)
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+
+
+class Inbox:
+    """A queue with a bound, a policy, timers and a bell.
+
+    Args:
+        capacity: how many events may wait.
+        policy: what happens to one more: "error" refuses it, "drop-oldest" and "drop-newest" drop one,
+            "latest" keeps only the newest, "block" refuses it too, but `wait_for_room` can be called before.
+
+    Attributes:
+        dropped: how many events were dropped or refused so far.
+        own: whether the event taken last was the hub's own.
+        bell: called once, from any thread, when something may have become ready; None while nobody listens.
+
+    Raises:
+        TypeError: if the capacity is no integer.
+        ValueError: if it is less than 1, or the policy is unknown.
+    """
+
+    now: Callable[[], float] = staticmethod(monotonic)
+    """Seconds on the clock that timed actions go by."""
+
+    def __init__(self, capacity: int, policy: str) -> None:
+        if not isinstance(capacity, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"An inbox's capacity is an integer, but {capacity!r} was given.")
+        if capacity < 1:
+            raise ValueError(f"An inbox needs a capacity of at least 1, but {capacity} was given.")
+        if policy not in POLICIES:
+            raise ValueError(f"The overflow policies are {', '.join(POLICIES)}, but {policy!r} was given.")
+        self.capacity = capacity
+        self.policy = policy
+        self.dropped = 0
+        self.own = False
+        self.bell: Callable[[], object] | None = None
+        self._waiting: deque[Event | Action | _Own] = deque()
+        self._unfinished: Delivery | None = None
+        self._events = 0
+        self._timers: list[tuple[float, int, Action]] = []
+        self._many_timers = 64
+        self._numbers = count()
+        self._changed = Condition()
+        self._open = True
+        self._rung = False
+
+    def __len__(self) -> int:
+        """How many events wait."""
+        return self._events
+
+    def put(self, event: Event) -> bool:
+        """Add an event; False if it was refused (or the inbox is closed)."""
+        with self._changed:
+            if not self._open:
+                return False
+            if self._events >= self.capacity:
+                self.dropped += 1
+                if self.policy == "drop-newest":
+                    return True
+                if self.policy == "drop-oldest":
+                    self._drop_oldest()
+                elif self.policy == "latest":
+                    self.dropped += self._events - 1
+                    self._waiting = deque([item for item in (*self._waiting,) if isinstance(item, (Action, _Own))])
+                    self._events = 0
+                else:
+                    return False
+            self._events += 1
+            self._waiting.append(event)
+            self._ring()
+        return True
+
+    def put_all(self, events: Sequence[Event]) -> int:
+        """Add events that have come together; how many, where the policy is to wait for room, else all of them.
+
+        What is refused or dropped of them is so as by `put`.
+        """
+        with self._changed:
+            room = self.capacity - self._events
+            if self._open and len(events) <= room:
+                self._events += len(events)
+                self._waiting.extend(events)
+                self._ring()
+                return len(events)
+            if self._open and self.policy == "block":
+                events = events[: max(0, room)]
+            for event in events:
+                self.put(event)
+            return len(events)
+
+    def put_own(self, event: Event) -> None:
+        """Add an event of the hub's own: past the bound, and no policy drops it."""
+        with self._changed:
+            if self._open:
+                self._waiting.append(_Own(event))
+                self._ring()
+
+    def withdraw_own(self) -> None:
+        """Take back the hub's own events that still wait."""
+        with self._changed:
+            self._waiting = deque([item for item in (*self._waiting,) if not isinstance(item, _Own)])
+
+    def retry(self) -> None:
+        """A refused event is not lost: its publisher waits for room and puts it again."""
+        with self._changed:
+            self.dropped -= 1
+
+    def call_soon(self, action: Action) -> None:
+        """Add an action behind what waits."""
+        with self._changed:
+            if self._open:
+                self._waiting.append(action)
+                self._ring()
+
+    def call_later(self, delay: float, action: Action) -> None:
+        """Add an action that is due in `delay` seconds."""
+        with self._changed:
+            if self._open:
+                if len(self._timers) >= self._many_timers:
+                    # A debounce cancels one for each event, long before it is due.
+                    self._timers = [timer for timer in self._timers if not timer[2].cancelled]
+                    heapify(self._timers)
+                    self._many_timers = max(64, 2 * len(self._timers))
+                heappush(self._timers, (self.now() + delay, next(self._numbers), action))
+                self._ring()
+
+    def put_back(self, delivery: Delivery) -> bool:
+        """Add a delivery that some of its subscribers have not got yet, before all that waits; False if closed."""
+        with self._changed:
+            if not self._open:
+                return False
+            self._unfinished = delivery
+            self._ring()
+        return True
+
+    def take_unfinished(self) -> Delivery | None:
+        """The delivery that was put back, or None."""
+        delivery, self._unfinished = self._unfinished, None
+        return delivery
+
+    def take(self) -> Event | Action | Delivery | None:
+        """The next that is ready, or None."""
+        if not self._waiting and not self._timers and self._unfinished is None:
+            return None
+        with self._changed:
+            if self._unfinished is not None:
+                return self.take_unfinished()
+            if self._timers and self._timers[0][0] <= self.now():
+                return heappop(self._timers)[2]
+            if not self._waiting:
+                return None
+            item = self._waiting.popleft()
+            self.own = isinstance(item, _Own)
+            if isinstance(item, Action):
+                return item
+            if isinstance(item, _Own):
+                return item.event
+            self._events -= 1
+            if self.policy == "block":
+                self._changed.notify_all()
+            return item
+
+    def wait(self, timeout: float | None) -> None:
+        """Sleep until something may be ready, the inbox is closed, or `timeout` seconds have passed."""
+        with self._changed:
+            timeout = self._sleep(timeout)
+            if timeout is None or timeout > 0:
+                # The system may deliver a signal to any thread, and Python runs its handler when the main thread wakes.
+                self._changed.wait(_WAKE_S if timeout is None else min(timeout, TIMEOUT_MAX))
+            self._rung = False
+
+    async def wait_async(self, timeout: float | None = None) -> None:
+        """As `wait`, on the running loop."""
+        loop = asyncio.get_running_loop()
+        rung: asyncio.Future[None] = loop.create_future()
+
+        def answer() -> None:
+            if not rung.done():
+                rung.set_result(None)
+
+        def bell() -> None:
+            # A loop that was closed with this task in it does not concern who publishes.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(answer)
+
+        with self._changed:
+            timeout = self._sleep(timeout)
+            if timeout is not None and timeout <= 0:
+                self._rung = False
+                return
+            self.bell = bell
+        # Not wait_for, which in Python 3.11 loses a cancellation that comes together with the bell.
+        timer = None if timeout is None else loop.call_later(timeout, answer)
+        try:
+            await rung
+        finally:
+            self.bell = None
+            self._rung = False
+            if timer is not None:
+                timer.cancel()
+
+    def _sleep(self, timeout: float | None) -> float | None:
+        """For how many seconds one may sleep, at most `timeout`; None is without an end."""
+        if self._waiting or self._rung or not self._open or self._unfinished is not None:
+            return 0.0
+        due = self.due_in()
+        if due is None:
+            return timeout
+        return due if timeout is None else min(due, timeout)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would give something."""
+        return bool(self._waiting) or self._unfinished is not None or not self._open or self.due_in() == 0
+
+    def ring(self) -> None:
+        """Wake whoever sleeps in `wait`."""
+        with self._changed:
+            self._rung = True
+            self._ring()
+
+    def due_in(self) -> float | None:
+        """Seconds until the next timed action is due, at least 0; None if there is none."""
+        with self._changed:
+            while self._timers and self._timers[0][2].cancelled:
+                heappop(self._timers)
+            return max(0.0, self._timers[0][0] - self.now()) if self._timers else None
+
+    def wait_for_room(self, handled: Callable[[], bool]) -> bool:
+        """Sleep until there is room or the inbox is closed (True), or nobody handles any more (False)."""
+        with self._changed:
+            while self._open and self._events >= self.capacity:
+                if not handled():
+                    return False
+                self._changed.wait(0.1)
+        return True
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes anything in."""
+        return self._open
+
+    def close(self) -> int:
+        """Take nothing new, drop what waits, wake everybody; how many events were dropped."""
+        with self._changed:
+            self._open = False
+            lost, self._events = self._events + (self._unfinished is not None), 0
+            self._unfinished = None
+            self._waiting.clear()
+            self._timers.clear()
+            self._ring()
+        return lost
+
+    def renew_lock(self) -> None:
+        """Replace the lock and forget what waits; for a child process."""
+        self._changed = Condition()
+        self._waiting.clear()
+        self._timers.clear()
+        self._events, self._rung, self.bell, self._unfinished = 0, False, None, None
+
+    def _drop_oldest(self) -> None:
+        for place in range(len(self._waiting)):
+            if not isinstance(self._waiting[place], (Action, _Own)):
+                del self._waiting[place]
+                self._events -= 1
+                return
+
+    def _ring(self) -> None:
+        self._changed.notify_all()
+        bell, self.bell = self.bell, None
+        if bell is not None:
+            bell()

@@ -1,0 +1,114 @@
+"""The asyncio loop of a context that runs in a thread without one.
+
+It is made when the first coroutine callback comes, and lives as long as the context. While the context waits for
+events, the loop runs. While plain callbacks run, it does not, but gets a turn every few milliseconds: a plain callback
+may use `asyncio.run` itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from contextvars import Context
+from time import monotonic
+from typing import Any
+
+from rxhub.hub.inbox import Inbox
+
+__all__ = ["END_S", "PrivateLoop"]
+
+END_S = 5.0
+"""Seconds that cancelled tasks have to end, when their context ends."""
+
+_AGAIN_S = 0.5
+_STEPS = 4
+
+logger = logging.getLogger("rxhub")
+
+
+class PrivateLoop:
+    """A loop that is made when it is needed."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def made(self) -> bool:
+        """Whether there is a loop."""
+        return self._loop is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether tasks wait on the loop."""
+        return self._loop is not None and bool(asyncio.all_tasks(self._loop))
+
+    def run(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
+        """Run a coroutine to its end, and the loop's other tasks meanwhile; what it returns."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        return self._loop.run_until_complete(self._loop.create_task(coroutine, context=context))
+
+    def wait(self, inbox: Inbox, timeout: float | None) -> None:
+        """Run until the inbox may have something, or `timeout` seconds have passed."""
+        if self._loop is None:
+            inbox.wait(timeout)
+        else:
+            self._loop.run_until_complete(inbox.wait_async(timeout))
+
+    def turn(self) -> None:
+        """Run what is ready."""
+        if self._loop is not None:
+            self._loop.run_until_complete(_steps())
+
+    def close(self) -> None:
+        """Cancel the tasks, wait for their end, and close the loop; the next callback makes a new one."""
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        try:
+            _end_tasks(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()
+
+    def forked(self) -> None:
+        """Forget the loop; for a child process."""
+        if self._loop is not None:
+            _of_the_parent.append(self._loop)
+            self._loop = None
+
+
+async def _steps() -> None:
+    for _ in range(_STEPS):
+        await asyncio.sleep(0)
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    end = monotonic() + END_S
+    # More than once: a task may swallow a cancellation, or start another task at its end.
+    while tasks := asyncio.all_tasks(loop):
+        left = end - monotonic()
+        if left <= 0:
+            logger.warning(
+                "%d tasks of callbacks did not end within %g s of being cancelled, and are abandoned: %s",
+                len(tasks),
+                END_S,
+                ", ".join(sorted(task.get_name() for task in tasks)),
+            )
+            # Kept, since asyncio complains of a task that is destroyed before its end.
+            _abandoned.extend(tasks)
+            return
+        for task in tasks:
+            task.cancel()
+        done, _ = loop.run_until_complete(asyncio.wait(tasks, timeout=min(left, _AGAIN_S)))
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.error("%s failed when it was cancelled: %s", task.get_name(), error, exc_info=error)
+
+
+_abandoned: list[asyncio.Task[Any]] = []
+
+# Loops that a fork has copied. Were one closed here, as its finalizer does, the parent's loop would
+# lose its wake-up: both share one epoll set.
+_of_the_parent: list[asyncio.AbstractEventLoop] = []

@@ -1,0 +1,179 @@
+"""Who waits for replies to which event.
+
+A reply names the event that it answers in `in_reply_to_event`. Listeners of `publish(on_reply=…)`
+have no end of their own, so they leave after a time, and the oldest leave when there are too many:
+a program that publishes for weeks keeps a bounded number of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Hashable
+from contextvars import Context, copy_context
+from itertools import count
+from threading import RLock
+from time import monotonic
+from typing import Any
+
+from reactivex.disposable import Disposable
+
+from rxhub.concurrency.pending import coroutine_of, is_pending
+from rxhub.errors import EventError, ExpressionError
+from rxhub.event import Event
+from rxhub.expression import Condition
+
+__all__ = ["Replies", "address"]
+
+Listener = Callable[[Event], object]
+
+_BARE = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def address(asker: object) -> str:
+    """The target of a reply: the subscriber with this id alone, `id=<asker>` as ftrack writes it.
+
+    Raises:
+        EventError: if no target can denote the id: replies would go to others, or to nobody.
+    """
+    text = str(asker)
+    if _BARE.fullmatch(text):
+        return f"id={text}"
+    try:
+        if text and "*" not in text:
+            return str(Condition("id", "=", text, quoted=True))
+    except ExpressionError:
+        pass  # no quotes can carry it
+    raise EventError(f"A reply cannot be addressed to the source id {asker!r}: no target denotes it.")
+
+
+class Replies:
+    """Listeners by the id of the event that they published.
+
+    Args:
+        lifetime: seconds after which a listener leaves.
+        capacity: how many listeners there may be.
+        now: seconds on the clock that the lifetime goes by.
+    """
+
+    def __init__(self, lifetime: float = 600.0, capacity: int = 10_000, now: Callable[[], float] = monotonic) -> None:
+        self._lifetime = lifetime
+        self._capacity = capacity
+        self._now = now
+        # Entered again by a finalizer that disposes of a listener, whenever the garbage collector runs.
+        self._lock = RLock()
+        self._numbers = count()
+        # In the order of their ends, since all live equally long.
+        self._ends: OrderedDict[tuple[Hashable, int], float] = OrderedDict()
+        self._listeners: dict[Hashable, dict[int, tuple[Context, Listener]]] = {}
+
+    def __len__(self) -> int:
+        """How many listeners wait."""
+        with self._lock:
+            return sum(map(len, (*self._listeners.values(),)))
+
+    def listen(self, event_id: Hashable, listener: Listener, own_end: bool = False) -> Disposable:
+        """Call `listener` with each reply to this event, until disposed or its lifetime is over.
+
+        It runs in a copy of the present context; it may be a coroutine function.
+
+        Args:
+            event_id: of the event.
+            listener: called with each reply.
+            own_end: whether it is surely disposed of, as a request's is at its timeout; then nothing else ends it.
+        """
+        key = (event_id, next(self._numbers))
+        now = self._now()
+        with self._lock:
+            self._expire(now)
+            if not own_end:
+                if len(self._ends) >= self._capacity and (oldest := self._oldest()) is not None:
+                    self._drop(oldest[0])
+                self._ends[key] = now + self._lifetime
+            entry = (copy_context(), listener)
+            while True:
+                listeners = self._listeners.setdefault(event_id, {})
+                listeners[key[1]] = entry
+                # A finalizer may have removed the mapping in between, as its last listener left.
+                if self._listeners.get(event_id) is listeners:
+                    break
+        return Disposable(lambda: self._leave(key))
+
+    def handle(self, event: Event) -> Coroutine[Any, Any, None] | None:
+        """Pass a reply to those who wait for it: the callback of the hub's own subscriber.
+
+        Returns:
+            What remains to be awaited, if coroutine functions are among the listeners.
+
+        Raises:
+            Exception: what a listener raised, when all have been called; several as a group.
+        """
+        asked = event.get("in_reply_to_event")
+        with self._lock:
+            self._expire(self._now())
+            # Not tuple(…): it looks at the size first, and a finalizer may let one leave before it copies.
+            listeners = (*self._listeners.get(asked, {}).values(),) if isinstance(asked, Hashable) else ()
+        errors: list[Exception] = []
+        coroutines: list[tuple[Context, Coroutine[Any, Any, object]]] = []
+        for context, listener in listeners:
+            present = context.copy()
+            try:
+                result = present.run(listener, event)
+            except Exception as error:
+                errors.append(error)
+            else:
+                if is_pending(result):
+                    coroutines.append((present, coroutine_of(result)))
+        if coroutines:
+            return _await_each(coroutines, errors)
+        return _raise_all(errors)
+
+    def renew_lock(self) -> None:
+        """Replace the lock and forget everybody; for a child process."""
+        self._lock = RLock()
+        self._ends.clear()
+        self._listeners.clear()
+
+    def _leave(self, key: tuple[Hashable, int]) -> None:
+        with self._lock:
+            self._drop(key)
+
+    def _expire(self, now: float) -> None:
+        while (oldest := self._oldest()) is not None and oldest[1] <= now:
+            self._drop(oldest[0])
+
+    def _oldest(self) -> tuple[tuple[Hashable, int], float] | None:
+        """The listener that ends first, and when."""
+        while True:
+            try:
+                return next(iter(self._ends.items()), None)
+            except RuntimeError:
+                # The lock does not exclude this thread: since Python 3.12 the collector runs between any two
+                # instructions, and a finalizer that it calls may let a listener leave.
+                continue
+
+    def _drop(self, key: tuple[Hashable, int]) -> None:
+        self._ends.pop(key, None)
+        event_id, number = key
+        listeners = self._listeners.get(event_id)
+        if listeners is None or listeners.pop(number, None) is None:
+            return
+        if not listeners:
+            del self._listeners[event_id]
+
+
+async def _await_each(coroutines: list[tuple[Context, Coroutine[Any, Any, object]]], errors: list[Exception]) -> None:
+    for context, coroutine in coroutines:
+        try:
+            await asyncio.create_task(coroutine, context=context)
+        except Exception as error:
+            errors.append(error)
+    _raise_all(errors)
+
+
+def _raise_all(errors: list[Exception]) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} reply callbacks failed", errors)

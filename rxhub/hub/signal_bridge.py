@@ -1,0 +1,182 @@
+"""`hub.bridge`: the emissions of a signal as events, and the events of other hubs as emissions.
+
+Theory of operation. A bridge is a pipeline on the signal and a subscriber of the hub, and three marks keep what one of
+them has brought from being taken back by the other:
+
+- An emission that a bridge made has an `origin`. No bridge publishes it, neither this one nor one on another topic.
+- An event with this hub's own `source.id` is not taken: the emission was made here.
+- An event names, in `source.signal`, the very signal whose emission it was. If hubs of one process have bridges on the
+  same signal, their events are not taken back to it.
+
+The pipeline stands late in the order, so that what a receiver vetoes or stops is not published, and gets nested
+emissions behind the one under way. What it publishes is redacted first and then made portable: another transport must
+not change what other hubs see.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from reactivex import abc
+
+from rxhub.errors import EventError, ExpressionError, HubClosed, NotFoundError
+from rxhub.event import Event
+from rxhub.expression import parse
+from rxhub.redaction import Secrets, redacted
+from rxhub.rx.scope import Owner
+from rxhub.signals.emission import Emission, name_of
+from rxhub.signals.signal import Signal
+from rxhub.text.jsonable import portable
+from rxhub.text.printable import printable
+
+if TYPE_CHECKING:
+    from rxhub.hub import EventHub
+
+__all__ = ["SignalBridge"]
+
+logger = logging.getLogger("rxhub")
+
+_RUN = os.urandom(8).hex()
+
+
+class SignalBridge(abc.DisposableBase):
+    """Joins a signal and a topic; `dispose()`, or leaving its `with`, parts them.
+
+    Args:
+        hub: publishes and receives the events.
+        signal: sends and receives the emissions.
+        topic: of the events.
+        secrets: names that are secret in these emissions, beside those that are so in the process.
+        priority: its place in the order, both among the receivers and among the subscribers.
+        parted: called with the bridge when it has been disposed of.
+
+    Attributes:
+        signal: as given.
+        topic: as given.
+        owner: who made it, such as a plugin.
+
+    Raises:
+        ValueError: if a subscription cannot ask for the topic alone.
+        TypeError: if the signal is none.
+    """
+
+    def __init__(
+        self,
+        hub: EventHub,
+        signal: Signal[...],
+        topic: str,
+        secrets: Secrets,
+        priority: float,
+        parted: Callable[[SignalBridge], object],
+    ) -> None:
+        if not isinstance(signal, Signal):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"A bridge joins an rxhub Signal to a topic, but {type(signal).__name__} was given.")
+        subscription = _subscription(topic)
+        self.signal = signal
+        self.topic = topic
+        self._hub = hub
+        self._secrets = secrets
+        self._parted = parted
+        self._told: set[type[object]] = set()
+        self.owner: Owner | None = None
+        self._subscriber = hub.subscribe(
+            subscription, self._take, {"id": f"bridge-{signal.name}-{os.urandom(4).hex()}"}, priority
+        )
+        try:
+            self._pipeline = signal.on(priority=priority).subscribe(self._publish)
+        except BaseException:
+            hub.unsubscribe(self._subscriber)
+            raise
+
+    def dispose(self) -> None:
+        """Part the two; nothing happens if that was done before."""
+        if self.owner is not None:
+            self.owner.forget(self.dispose)
+        self._pipeline.dispose()
+        with suppress(NotFoundError):
+            self._hub.unsubscribe(self._subscriber)
+        self._parted(self)
+
+    def _publish(self, emission: Emission) -> None:
+        if emission.origin is not None:
+            return
+        data: dict[str, Any] = portable(redacted({**emission}, self._secrets), self._odd)
+        data["sender"] = portable(name_of(emission.sender))
+        try:
+            self._hub.publish(Event(self.topic, data=data, source={"signal": _mark(self.signal)}))
+        except HubClosed:
+            pass  # it is on its way to dispose of this bridge
+        except Exception as error:
+            # The sender's own receivers have had it; that others do not hear of it is no fault of theirs.
+            logger.error("An emission of %s was not published as %s: %s", self.signal.name, self.topic, error)
+            self.signal.errors.on_next(error)
+
+    def _take(self, event: Event) -> Coroutine[Any, Any, None] | None:
+        source = event.get("source")
+        source = cast("Mapping[str, Any]", source if isinstance(source, Mapping) else {})
+        origin = source.get("id")
+        if origin == self._hub.id or source.get("signal") == _mark(self.signal):
+            return None
+        named = _named(event, self.signal)
+        sender = self._sender(named.pop("sender", None))
+        emission = Emission(self.signal, sender, named, origin if isinstance(origin, str) else "")
+        return self._relay(emission)
+
+    async def _relay(self, emission: Emission) -> None:
+        await self.signal.relay(emission)
+
+    def _sender(self, name: object) -> object:
+        """The one class, function or module of this name that receivers are connected for; else the name itself."""
+        if not isinstance(name, str):
+            return None
+        senders = {id(c.sender): c.sender for c in self.signal.connections if name_of(c.sender) == name}
+        found = [sender for sender in senders.values() if hasattr(sender, "__name__")]
+        return found[0] if len(found) == 1 else name
+
+    def _odd(self, value: object) -> None:
+        """Say once for each type that it cannot be carried."""
+        kind = type(value)
+        if kind not in self._told:
+            self._told.add(kind)
+            logger.warning(
+                "Emissions of %s hold %s.%s, which no event can carry: %s gets its representation instead.",
+                self.signal.name,
+                kind.__module__,
+                kind.__qualname__,
+                self.topic,
+            )
+
+    def __repr__(self) -> str:
+        return printable(f"<bridge between {self.signal.name} and {self.topic}>")
+
+
+def _mark(signal: Signal[...]) -> str:
+    """What tells a signal from all others, wherever they are; in a forked child it is another."""
+    return f"{_RUN}-{os.getpid()}-{id(signal)}"
+
+
+def _subscription(topic: str) -> str:
+    """What asks for this topic alone."""
+    if not isinstance(topic, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"A topic is text, but {type(topic).__name__} was given.")
+    subscription = f'topic="{topic}"'
+    try:
+        expression = parse(subscription)
+        if topic and expression.matches({"topic": topic}) and not expression.matches({"topic": f"{topic}."}):
+            return subscription
+    except ExpressionError:
+        pass
+    raise ValueError(f"A bridge has one topic, such as studio.approved, but {topic!r} was given.")
+
+
+def _named(event: Event, signal: Signal[...]) -> dict[str, Any]:
+    data: Any = event.get("data")
+    if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in cast("Mapping[Any, Any]", data)):
+        raise EventError(f"Event {event.topic} cannot be taken as an emission of {signal.name}: its data is no object.")
+    if "signal" in data:
+        raise EventError(f'Event {event.topic} cannot be taken as an emission of {signal.name}: its data has "signal".')
+    return {**cast("Mapping[str, Any]", data)}

@@ -1,0 +1,1 @@
+"""Reactive building blocks: the subject, the scope that owns subscriptions, and awaitable observables."""

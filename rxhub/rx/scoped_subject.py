@@ -1,0 +1,44 @@
+"""A subject whose observers leave with who subscribed them: what hubs and signals show of themselves."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from reactivex import abc
+from reactivex.disposable import Disposable
+
+from rxhub.rx.scope import Owner, present
+from rxhub.rx.subject import Subject
+
+__all__ = ["OwnedSubject", "kept"]
+
+_T = TypeVar("_T")
+
+
+class OwnedSubject(Subject[_T]):
+    """A subject to which a plugin may subscribe without having to dispose of it."""
+
+    def subscribe(
+        self,
+        on_next: abc.ObserverBase[_T] | abc.OnNext[_T] | None = None,
+        on_error: abc.OnError | None = None,
+        on_completed: abc.OnCompleted | None = None,
+        *,
+        scheduler: abc.SchedulerBase | None = None,
+    ) -> abc.DisposableBase:
+        """Subscribe an observer, or callbacks, in the name of who is present."""
+        subscription = super().subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+        owner = present()
+        return subscription if owner is None else kept(owner, subscription)
+
+
+def kept(owner: Owner, subscription: abc.DisposableBase) -> Disposable:
+    """The subscription, which leaves with its owner if it is not disposed of before."""
+    leave = subscription.dispose
+
+    def dispose() -> None:
+        owner.forget(leave)
+        subscription.dispose()
+
+    owner.keep(leave)
+    return Disposable(dispose)

@@ -1,0 +1,441 @@
+"""The subject: reactivex's, but quick, keeping the order, and keeping its observers apart.
+
+Theory of operation. A subject is a dict of subscriptions and a tuple made of it, the *listeners*: pairs of an
+observer's gate and its bound callback. The gate is the `AutoDetachObserver` that `subscribe` puts before every
+observer; its `is_stopped` is looked at before each call, so that who leaves in the middle of an emission gets
+nothing further. A change only marks the tuple stale; it is made again when somebody emits (making it at each
+change would be quadratic).
+
+There are two ways through. The *quick way* is the loop in `on_next`. `_ready` is its gate:
+
+    a tuple   the way is open, these are the listeners
+    ()        closed: nobody listens, the tuple is stale, the subject has ended, or it always goes with care
+    None      somebody is on it at this moment
+
+The *careful way* is `_emit`, for everything else: it knows for each thread what is queued behind the emission that
+is under way there. What an observer emits in the middle of an emission is put into that queue, together with those who
+listened when it was emitted, and delivered by the outermost call when its own value has reached everybody. State
+(`is_stopped`, `exception`) changes at the call; only the delivery keeps its place.
+
+On the quick way nothing tells which thread is on it, since asking would cost a fifth of an emission. Whoever comes
+and finds None looks for it among the callers of its own thread (`_quick_below`).
+
+Steps such as "test `_ready`, then set it" have no call between them, where alone CPython changes threads and runs
+signal handlers and finalizers, which may emit too. Without a GIL a rare meeting may cost the order of two values,
+nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import reprlib
+from _thread import RLock, allocate_lock, get_ident
+from collections import deque
+from collections.abc import Callable
+from inspect import currentframe
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, cast
+
+import reactivex
+from reactivex import abc
+from reactivex.disposable import Disposable
+from reactivex.observer import AutoDetachObserver
+
+from rxhub.rx.awaitable import Awaitable
+
+__all__ = ["OnObserverError", "Subject"]
+
+_T = TypeVar("_T")
+
+OnObserverError: TypeAlias = Literal["log", "raise", "group"] | Callable[[Exception, AutoDetachObserver[Any]], object]
+"""What becomes of an exception that an observer raises; see `Subject`."""
+
+_Listener: TypeAlias = tuple[AutoDetachObserver[Any], Callable[..., object]]
+_Listeners: TypeAlias = tuple[_Listener, ...]
+_Queue: TypeAlias = deque[tuple[_Listeners, tuple[Any, ...]]]
+
+_logger = logging.getLogger("rxhub")
+
+
+class Subject(Awaitable[_T], reactivex.Subject[_T]):
+    """A `reactivex.Subject` that is quick, keeps the order and keeps its observers apart.
+
+    It differs from reactivex's in this: an observer that raises does not disturb the others; a value that is emitted
+    by an observer comes after the one under way, for everybody; leaving takes the same time among ten as among ten
+    thousand; it can be awaited from any thread.
+
+    Args:
+        on_observer_error: what becomes of an exception that an observer raises.
+            `"log"`: it is logged on the logger `rxhub`, and the next observers run.
+            `"raise"`: as in reactivex, the first one stops the later observers and reaches the producer.
+            `"group"`: everybody runs, then the producer gets one `ExceptionGroup`.
+            A callable `(error, observer) -> None`: it is told, and the next observers run; `observer.dispose()`
+            lets the failing one leave. What it raises itself is logged.
+            With `"raise"` and `"group"` the values queued behind are delivered first. What is no `Exception`, such as
+            KeyboardInterrupt, always passes at once, and takes what the same thread had queued along.
+        serialize: let only one thread at a time call the observers: who comes first delivers, also what others
+            emit meanwhile; they return at once. No lock is held while observers run. An observer's exception, if it
+            is raised at all, then reaches the thread that delivers.
+
+    Raises:
+        ValueError: if `on_observer_error` is none of these.
+    """
+
+    _hooked: ClassVar[bool] = False
+    _joins_plainly: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._hooked = cls._on_next_core is not Subject[Any]._on_next_core
+        cls._joins_plainly = cls._subscribe_core is Subject[Any]._subscribe_core
+
+    def __init__(self, *, on_observer_error: OnObserverError = "log", serialize: bool = False) -> None:
+        # Not super().__init__(): its three constructors make two locks and seven attributes that nobody reads.
+        if on_observer_error not in ("log", "raise", "group") and not callable(on_observer_error):
+            raise ValueError(
+                f"on_observer_error={on_observer_error!r} is no policy: "
+                'use "log", "raise", "group" or a callable that takes the error and the observer.'
+            )
+        self.is_disposed = False
+        self.is_stopped = False
+        self.exception: Exception | None = None
+        self.lock = RLock()
+        self._policy: OnObserverError = on_observer_error
+        self._careful = serialize or self._hooked or on_observer_error in ("raise", "group")
+        self._seats: dict[_Subscription, _Listener] = {}
+        self._listeners: _Listeners = ()
+        self._ready: _Listeners | None = ()
+        # By thread: what is queued behind the emission that is under way there.
+        self._queues: dict[int, _Queue] = {}
+        self._serial = _Serial() if serialize else None
+
+    # Joining and leaving
+
+    def subscribe(
+        self,
+        on_next: abc.ObserverBase[_T] | abc.OnNext[_T] | None = None,
+        on_error: abc.OnError | None = None,
+        on_completed: abc.OnCompleted | None = None,
+        *,
+        scheduler: abc.SchedulerBase | None = None,
+    ) -> abc.DisposableBase:
+        """Subscribe an observer, or callbacks; `dispose()` of what is returned, or leaving its `with`, unsubscribes."""
+        # Nothing is emitted while joining a live subject, so that it can do without the trampoline, the
+        # greatest part of the cost. After the end there is something to replay.
+        if self._joins_plainly and not self.is_stopped:
+            if callable(getattr(on_next, "on_next", None)):
+                observer = cast("abc.ObserverBase[_T]", on_next)
+                gate = AutoDetachObserver(observer.on_next, observer.on_error, observer.on_completed)
+            else:
+                gate = AutoDetachObserver(cast("abc.OnNext[_T] | None", on_next), on_error, on_completed)
+            if subscription := self._join(gate, gate):
+                gate.set_disposable(subscription)
+                return subscription
+        return super().subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+
+    def _subscribe_core(
+        self,
+        observer: abc.ObserverBase[_T],
+        scheduler: abc.SchedulerBase | None = None,
+    ) -> abc.DisposableBase:
+        gate: AutoDetachObserver[_T]
+        if type(cast("object", observer)) is AutoDetachObserver:
+            gate = cast("AutoDetachObserver[_T]", observer)
+        else:
+            gate = AutoDetachObserver(observer.on_next, observer.on_error, observer.on_completed)
+        if subscription := self._join(gate, observer):
+            return subscription
+        self.check_disposed()
+        if self.exception is not None:
+            observer.on_error(self.exception)
+        else:
+            observer.on_completed()
+        return Disposable()
+
+    def _join(self, gate: AutoDetachObserver[_T], observer: abc.ObserverBase[_T]) -> _Subscription | None:
+        """Take the observer among the listeners, unless the subject has ended."""
+        # The gate's own on_next would only test is_stopped once more.
+        listener = gate, getattr(gate, "_on_next", gate.on_next)
+        subscription = _Subscription(self._leave, gate, observer)
+        with self.lock:
+            if self.is_stopped:
+                return None
+            self._seats[subscription] = listener
+            self._changed()
+        return subscription
+
+    def _leave(self, subscription: _Subscription) -> None:
+        with self.lock:
+            if self._seats.pop(subscription, None):
+                self._changed()
+
+    def _changed(self) -> None:
+        self._listeners = ()
+        if self._ready:
+            self._ready = ()
+
+    def _present(self) -> _Listeners:
+        """Those who listen now, as a new tuple."""
+        if not self._seats:
+            return ()
+        with self.lock:
+            # Not tuple(…): the garbage collector may run between its look at the size and the copying, and a
+            # finalizer that leaves would then make it fail.
+            listeners = self._listeners = (*self._seats.values(),)
+        return listeners
+
+    @property
+    def observers(self) -> list[abc.ObserverBase[_T]]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Who is subscribed, in order: a new list."""
+        return [subscription.observer for subscription in (*self._seats,)]
+
+    # Emitting
+
+    def on_next(self, value: _T) -> None:
+        """Give the value to everybody who is subscribed now.
+
+        Raises:
+            DisposedException: if the subject is disposed.
+            Exception: what observers raise, if `on_observer_error` says so.
+        """
+        ready = self._ready
+        if not ready:
+            if self.is_stopped:
+                self.check_disposed()
+            else:
+                self._on_next_core(value)
+            return
+        self._ready = None
+        try:
+            for gate, call in ready:
+                if not gate.is_stopped:
+                    try:
+                        call(value)
+                    except Exception as error:
+                        self._report(error, gate)
+            if self._queues:
+                self._catch_up()
+            else:
+                self._ready = self._listeners
+        except BaseException:
+            self._ready = ()
+            self._queues.pop(get_ident(), None)
+            raise
+
+    def on_error(self, error: Exception) -> None:
+        """End with an error; later subscribers get it too.
+
+        Raises:
+            DisposedException: if the subject is disposed.
+            Exception: what observers raise, if `on_observer_error` says so.
+        """
+        with self.lock:
+            self.check_disposed()
+            if self.is_stopped:
+                return
+            self.is_stopped = True
+            # Now, and not only in the hook: who subscribes meanwhile would be told of a completion.
+            self.exception = error
+        self._on_error_core(error)
+
+    def on_completed(self) -> None:
+        """End; later subscribers are completed at once.
+
+        Raises:
+            DisposedException: if the subject is disposed.
+            Exception: what observers raise, if `on_observer_error` says so.
+        """
+        with self.lock:
+            self.check_disposed()
+            if self.is_stopped:
+                return
+            self.is_stopped = True
+        self._on_completed_core()
+
+    def dispose(self) -> None:
+        """Let everybody go without a word; from now on emitting and subscribing raise DisposedException."""
+        with self.lock:
+            self.is_disposed = True
+            self.is_stopped = True
+            self.exception = None
+            self._empty()
+
+    def _on_next_core(self, value: _T) -> None:
+        if listeners := self._listeners or self._present():
+            self._emit(listeners, value)
+
+    def _on_error_core(self, error: Exception) -> None:
+        with self.lock:
+            self.exception = error
+            gates = self._empty()
+        self._emit(tuple((gate, gate.on_error) for gate in gates), error)
+
+    def _on_completed_core(self) -> None:
+        with self.lock:
+            gates = self._empty()
+        self._emit(tuple((gate, gate.on_completed) for gate in gates))
+
+    def _empty(self) -> list[AutoDetachObserver[Any]]:
+        gates = [gate for gate, _ in (*self._seats.values(),)]
+        self._seats.clear()
+        self._changed()
+        return gates
+
+    def _emit(self, listeners: _Listeners, *arguments: Any) -> None:
+        """Call them, behind whatever this subject is delivering in this thread already."""
+        failure: Exception | None = None
+        if (serial := self._serial) is not None:
+            queue = serial.queue
+            queue.append((listeners, arguments))
+            # Looked at once more after each turn: who queued just before its end found it taken, and left.
+            while queue and serial.turn.acquire(False):
+                try:
+                    failure = self._deliver(queue, failure)
+                finally:
+                    serial.turn.release()
+            if failure is not None:
+                raise failure
+            return
+        me = get_ident()
+        queue = self._queues.get(me)
+        if queue is None and self._ready is None and self._quick_below():
+            queue = self._queues[me] = deque()
+        if queue is not None:
+            queue.append((listeners, arguments))
+            return
+        queue = self._queues[me] = deque(((listeners, arguments),))
+        if self._ready:
+            self._ready = ()
+        try:
+            while queue:
+                failure = self._deliver(queue, failure)
+        finally:
+            del self._queues[me]
+            if not (self._careful or self._queues or self._ready is None):
+                self._ready = self._listeners
+        if failure is not None:
+            raise failure
+
+    def _quick_below(self) -> bool:
+        """Whether it is this thread that is on the quick way."""
+        frame = currentframe()
+        while frame is not None:
+            if frame.f_code is _QUICK_WAY:
+                seen = frame.f_locals
+                # The `on_next` that asks has found the way closed: its own `ready` is empty.
+                if seen["self"] is self and seen["ready"]:
+                    return True
+            frame = frame.f_back
+        return False
+
+    def _catch_up(self) -> None:
+        """Deliver what this thread's observers have emitted on the quick way, and leave it."""
+        me = get_ident()
+        while me in self._queues:
+            queue = self._queues[me]
+            while queue:
+                # No failure comes back: policies that raise never take the quick way.
+                self._deliver(queue)
+            del self._queues[me]
+        self._ready = () if self._queues else self._listeners
+
+    def _deliver(self, queue: _Queue, failure: Exception | None = None) -> Exception | None:
+        """Empty the queue; return the first failure that the producer is to get, having logged further ones."""
+        while queue:
+            listeners, arguments = queue.popleft()
+            errors: list[Exception] = []
+            for gate, call in listeners:
+                if not gate.is_stopped:
+                    try:
+                        call(*arguments)
+                    except Exception as error:
+                        if self._policy in ("raise", "group"):
+                            errors.append(error)
+                        else:
+                            self._report(error, gate)
+                        if self._policy == "raise":
+                            break
+            if errors:
+                failed = (
+                    errors[0] if self._policy == "raise" else ExceptionGroup(f"Observers of {self!r} raised", errors)
+                )
+                if failure is None:
+                    failure = failed
+                else:
+                    _logger.error("Observers of %r raised again, for a queued value.", self, exc_info=failed)
+        return failure
+
+    def _report(self, error: Exception, gate: AutoDetachObserver[Any]) -> None:
+        if callable(self._policy):
+            try:
+                self._policy(error, gate)
+            except Exception:
+                _logger.exception("The on_observer_error of %r raised when it was told of %r.", self, error)
+            return
+        who = getattr(gate, "_on_next", gate)
+        _logger.error("An observer of %r raised, the others go on: %r", self, who, exc_info=error)
+
+    def renew_lock(self) -> None:
+        """Replace the locks, forget what other threads deliver; for a child process, where they are gone."""
+        me = get_ident()
+        self.lock = RLock()
+        self._queues = {thread: queue for thread, queue in self._queues.items() if thread == me}
+        if self._serial is not None:
+            self._serial = _Serial()
+        if self._ready is None and not self._quick_below():
+            self._ready = ()
+
+    def __repr__(self) -> str:
+        if self.is_disposed:
+            state = "disposed"
+        elif self.exception is not None:
+            state = f"failed with {reprlib.repr(self.exception)}"
+        elif self.is_stopped:
+            state = "completed"
+        else:
+            count = len(self._seats)
+            state = f"with {count} observer{'' if count == 1 else 's'}"
+        return f"<{type(self).__name__} {state}>"
+
+
+_QUICK_WAY = Subject[Any].on_next.__code__
+
+
+class _Subscription(abc.DisposableBase):
+    """One observer's place in a subject: the user's handle, and what the gate disposes of when it closes."""
+
+    __slots__ = ("_gate", "_leave", "observer")
+
+    def __init__(
+        self,
+        leave: Callable[[_Subscription], None],
+        gate: AutoDetachObserver[Any],
+        observer: abc.ObserverBase[Any],
+    ) -> None:
+        self._leave: Callable[[_Subscription], None] | None = leave
+        self._gate = gate
+        self.observer = observer
+
+    @property
+    def is_disposed(self) -> bool:
+        """Whether the observer has left."""
+        return self._leave is None
+
+    def dispose(self) -> None:
+        """Leave: nothing further arrives, not even what is under way."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave(self)
+            self._gate.dispose()
+
+    def __repr__(self) -> str:
+        return f"<subscription of {self.observer!r}{', disposed' if self.is_disposed else ''}>"
+
+
+class _Serial:
+    """Whose turn it is to deliver, and what waits for it."""
+
+    __slots__ = ("queue", "turn")
+
+    def __init__(self) -> None:
+        self.turn = allocate_lock()
+        self.queue: _Queue = deque()

@@ -1,0 +1,114 @@
+"""How a receiver is to be called, read from its signature when it is connected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from inspect import CO_COROUTINE, CO_VARKEYWORDS, signature
+from types import CodeType, FunctionType
+from typing import Any, TypeAlias, cast
+
+from rxhub.concurrency.pending import returns_awaitable
+from rxhub.rx.scope import Owner
+
+__all__ = ["OBSERVES", "PLAIN", "Receiver", "Terms", "terms_of"]
+
+Receiver: TypeAlias = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a connection asks for beyond being called.
+
+    Attributes:
+        where: the subscription, as it was given.
+        matches: the same, compiled.
+        asks: the receiver has a parameter `emission`.
+        awaits: the receiver is a coroutine function.
+        observes: the receiver is the entrance of a pipeline, called with the emission alone.
+        owner: the plugin that connected it.
+        leave: how the owner undoes it.
+    """
+
+    where: str | None = None
+    matches: Callable[[Mapping[str, Any]], bool] | None = None
+    asks: bool = False
+    awaits: bool = False
+    observes: bool = False
+    owner: Owner | None = None
+    leave: Callable[[], object] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but calling is to be done."""
+        return self.matches is None and not (self.asks or self.awaits or self.observes)
+
+
+PLAIN = Terms()
+OBSERVES = Terms(observes=True)
+_KINDS = CO_VARKEYWORDS | CO_COROUTINE
+_ASKS, _AWAITS, _ASKS_AND_AWAITS = Terms(asks=True), Terms(awaits=True), Terms(asks=True, awaits=True)
+
+
+def terms_of(receiver: Receiver) -> Terms:
+    """What a receiver asks for.
+
+    Raises:
+        TypeError: if it cannot be called, or takes neither `**kwargs` nor `signal` and `sender`.
+    """
+    if type(receiver) is FunctionType:
+        code = receiver.__code__
+        if (
+            code.co_flags & _KINDS == CO_VARKEYWORDS
+            and "emission" not in code.co_varnames
+            and code.co_name is receiver.__name__  # else it is a wrapper in the name of another
+        ):
+            return PLAIN  # as nearly every receiver is
+    if not callable(receiver):
+        raise TypeError(f"A receiver is called with signal=, sender= and **kwargs, but {receiver!r} cannot be called.")
+    function: Any = receiver
+    while type(function) is partial:
+        function = function.func
+    code = _code(function)
+    if code is None:
+        return _AWAITS if returns_awaitable(receiver) else PLAIN
+    names = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
+    # What a partial has filled in is not worth finding out: this only tells earlier of what would fail at each send.
+    if not code.co_flags & CO_VARKEYWORDS and function is receiver:
+        for name in ("signal", "sender"):
+            if name not in names:
+                raise TypeError(
+                    f"{receiver!r} takes no {name}=, with which every receiver is called. "
+                    "Give it a parameter **kwargs for what it does not use."
+                )
+    asks = _asks(receiver, names)
+    if returns_awaitable(receiver):
+        return _ASKS_AND_AWAITS if asks else _AWAITS
+    return _ASKS if asks else PLAIN
+
+
+def _asks(receiver: Any, names: tuple[str, ...]) -> bool:
+    """Whether there is a parameter `emission` to be filled: behind a wrapper too, but not one that a partial filled."""
+    wraps: bool = type(getattr(receiver, "__wrapped__", None)) is FunctionType
+    if type(receiver) is not partial and not wraps:
+        return "emission" in names
+    try:
+        parameter = signature(cast("Receiver", receiver)).parameters.get("emission")
+    except (TypeError, ValueError):
+        return False
+    return (
+        parameter is not None
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and (wraps or "emission" not in receiver.keywords)
+    )
+
+
+def _code(function: Any) -> CodeType | None:
+    """The code of a function, a method, a class's constructor or an object's `__call__`; None of a builtin."""
+    # What is no code is a mock's answer to every question.
+    code = getattr(function, "__code__", None)
+    if type(code) is not CodeType:
+        call = function.__init__ if isinstance(function, type) else type(function).__call__
+        code = getattr(call, "__code__", None)
+    return code if type(code) is CodeType else None
