@@ -49,8 +49,8 @@ def _sendable(text: str) -> str:
 def quick_hashes() -> Iterator[None]:
     """A hash of a key takes a tenth of a second on purpose, and each server of a test has a key."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rxhub.server.keys._N", 2)
-        patch.setattr("rxhub.server.keys._P", 1)
+        patch.setattr("rxhub.server.key_hash._N", 2)
+        patch.setattr("rxhub.server.key_hash._P", 1)
         yield
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.error import HTTPError
 
 from rxhub.embedded.binary import find
-from rxhub.embedded.bound import bound
+from rxhub.embedded.child_process import bound
 
 __all__ = ["LIMIT", "Cluster", "Node", "nats_cluster"]
 

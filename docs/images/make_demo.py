@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
 from rxhub import Event, EventHub
-from rxhub.cli.demo import PACE, SAMPLES, play, studio
-from rxhub.cli.demo_tally import Tally
-from rxhub.cli.demo_view import View
-from rxhub.cli.lines import lines
+from rxhub.cli.demo.command import PACE, SAMPLES, play, studio
+from rxhub.cli.demo.tally import Tally
+from rxhub.cli.demo.view import View
+from rxhub.cli.jsonl import lines
 
 MOMENT = 115
 """Deliveries after which the picture is taken: a stop, a failure and a reply are in view."""

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from rxhub.bridge.bridge import Bridge
 from rxhub.bridge.gap import GAP
-from rxhub.bridge.ledger import Counts
+from rxhub.bridge.tracker import Counts
 
 __all__ = ["GAP", "Bridge", "Counts"]

@@ -4,7 +4,7 @@ Theory of operation.
 
 - Everything is decided in the source's handling context: an event is taken, a new state is noticed, a gap is marked.
   What becomes of an event at the target is told by a future, in the thread of the network, which only notes it
-  (`rxhub.bridge.ledger`).
+  (`rxhub.bridge.tracker`).
 - An event server does not wait for slow readers, so the bridge never holds the source up. One event more than may wait
   opens a gap, and nothing is passed on until half of what waits is stored. So it is the later ones that are lost: what
   was stored before the marker has no hole, and all that is missing lies between the two times of the marker.
@@ -29,15 +29,15 @@ from typing import Any, Self, cast
 
 from reactivex.abc import DisposableBase
 
+from rxhub.bridge.checkpoint import Progress
 from rxhub.bridge.gap import GAP
-from rxhub.bridge.ledger import Counts, Ledger, Outcome
-from rxhub.bridge.progress import Progress
+from rxhub.bridge.tracker import Counts, Ledger, Outcome
 from rxhub.errors import NotFoundError, Overflow
 from rxhub.event import Event
 from rxhub.expression import parse
 from rxhub.hub import EventHub
 from rxhub.text.printable import printable
-from rxhub.transport.state import ConnectionState, Phase
+from rxhub.transport.connection_state import ConnectionState, Phase
 
 __all__ = ["Bridge"]
 

@@ -10,8 +10,6 @@ import typer
 from rxhub.cli import (
     bridge,
     dead,
-    demo,
-    doctor,
     explain,
     filter,
     listen,
@@ -22,6 +20,8 @@ from rxhub.cli import (
     streams,
     user,
 )
+from rxhub.cli.demo.command import command as demo
+from rxhub.cli.doctor.command import command as doctor
 from rxhub.cli.help import Commands
 
 __all__ = ["app"]
@@ -34,14 +34,14 @@ app = Commands(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-app.command("demo")(demo.command)
+app.command("demo")(demo)
 app.command("filter")(filter.command)
 app.command("explain")(explain.command)
 app.command("listen")(listen.command)
 app.command("publish")(publish.command)
 app.command("replay")(replay.command)
 app.command("plugins")(plugins.command)
-app.command("doctor")(doctor.command)
+app.command("doctor")(doctor)
 app.command("serve")(serve.command)
 app.command("bridge")(bridge.command)
 app.add_typer(streams.group, name="streams")

@@ -15,10 +15,10 @@ import typer
 from rxhub import EventHub
 from rxhub.bridge import Bridge, Counts
 from rxhub.cli.credentials import credentials
-from rxhub.cli.nats import NatsPassword, NatsUser
+from rxhub.cli.exit_status import Status, complain, ending
+from rxhub.cli.nats_options import NatsPassword, NatsUser
 from rxhub.cli.output import log_to_stderr
-from rxhub.cli.server import INTERRUPTED, Key, User
-from rxhub.cli.status import Status, complain, ending
+from rxhub.cli.server_options import INTERRUPTED, Key, User
 from rxhub.text.printable import inline
 
 __all__ = ["command"]

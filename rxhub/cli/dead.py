@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rxhub.cli.amounts import moment
+from rxhub.cli.exit_status import Status, complain, ending
 from rxhub.cli.help import Commands
-from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream, is_there
+from rxhub.cli.nats_options import Nats, NatsPassword, NatsUser, Stream, is_there
 from rxhub.cli.output import say, say_json
-from rxhub.cli.server import INTERRUPTED, connected
-from rxhub.cli.status import Status, complain, ending
+from rxhub.cli.server_options import INTERRUPTED, connected
+from rxhub.cli.units import moment
 from rxhub.errors import NotFoundError
 from rxhub.text.printable import printable
 from rxhub.text.table import columns
 
 if TYPE_CHECKING:
-    from rxhub.transport.nats.dead import DeadLetters
-    from rxhub.transport.nats.letter import DeadLetter
+    from rxhub.transport.nats.dead_letter import DeadLetter
+    from rxhub.transport.nats.dead_letters import DeadLetters
 
 __all__ = ["group"]
 

@@ -12,9 +12,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from rxhub.cli.compressed import Unreadable, decompressed, why_damaged
-from rxhub.cli.lines import Line, document, lines
+from rxhub.cli.exit_status import Status, complain, ending, name_of, open_input
+from rxhub.cli.jsonl import Line, document, lines
 from rxhub.cli.output import say
-from rxhub.cli.status import Status, complain, ending, name_of, open_input
 from rxhub.expression import And, Dialect, Everything, Expression, Not, Or, explain, parse
 from rxhub.expression.near_miss import doubts
 from rxhub.text.printable import printable

@@ -14,8 +14,8 @@ from typing import Annotated, Any, BinaryIO
 import typer
 
 from rxhub.cli.compressed import Unreadable, decompressed, why_damaged
-from rxhub.cli.lines import LONGEST, Line, lines
-from rxhub.cli.status import STDIN, Status, complain, ending, name_of, open_input
+from rxhub.cli.exit_status import STDIN, Status, complain, ending, name_of, open_input
+from rxhub.cli.jsonl import LONGEST, Line, lines
 from rxhub.cli.unmatched import Unmatched
 from rxhub.expression import Dialect, compile
 from rxhub.text.printable import printable_json

@@ -11,9 +11,9 @@ from reactivex import Observable
 from reactivex import operators as ops
 
 from rxhub import Event, EventHub
-from rxhub.cli.arriving import Arrived, WithPosition, arriving, print_lines
-from rxhub.cli.server import INTERRUPTED, Key, Server, Stream, User, connected
-from rxhub.cli.status import Status, complain, ending
+from rxhub.cli.event_iterator import Arrived, WithPosition, arriving, print_lines
+from rxhub.cli.exit_status import Status, complain, ending
+from rxhub.cli.server_options import INTERRUPTED, Key, Server, Stream, User, connected
 from rxhub.cli.unmatched import Unmatched
 from rxhub.hub.replay import Replay
 from rxhub.transport.nats.address import SCHEMES

@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rxhub import Event, EventHub
-from rxhub.cli.arriving import Arrived
+from rxhub.cli.event_iterator import Arrived
 from rxhub.text.printable import inline
-from rxhub.transport.payload import write_json
-from rxhub.transport.state import ConnectionState
+from rxhub.transport.connection_state import ConnectionState
+from rxhub.transport.json_payload import write_json
 
 __all__ = ["show"]
 

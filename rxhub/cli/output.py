@@ -9,7 +9,7 @@ import typer
 
 from rxhub.text.log_records import PrintableFormatter
 from rxhub.text.printable import printable, printable_json
-from rxhub.transport.payload import write_json
+from rxhub.transport.json_payload import write_json
 
 __all__ = ["log_to_stderr", "say", "say_json", "say_json_text"]
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rxhub.cli.exit_status import Status, ending
 from rxhub.cli.output import say
-from rxhub.cli.status import Status, ending
 from rxhub.hub import EventHub
 from rxhub.hub.description import RECEIVERS, SUBSCRIBERS, Description
 from rxhub.plugins import GROUP, Candidate, PluginReport, installed

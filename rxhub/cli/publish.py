@@ -10,10 +10,10 @@ import msgspec
 import typer
 
 from rxhub import Event
-from rxhub.cli.lines import LONGEST
+from rxhub.cli.exit_status import STDIN, Status, complain, ending, open_input
+from rxhub.cli.jsonl import LONGEST
 from rxhub.cli.output import say_json
-from rxhub.cli.server import INTERRUPTED, Key, Server, Stream, User, connected
-from rxhub.cli.status import STDIN, Status, complain, ending, open_input
+from rxhub.cli.server_options import INTERRUPTED, Key, Server, Stream, User, connected
 
 __all__ = ["command"]
 

@@ -12,11 +12,11 @@ import typer
 from reactivex import operators as ops
 
 from rxhub import Event, EventHub
-from rxhub.cli.amounts import moment
-from rxhub.cli.arriving import Arrived, WithPosition, arriving, print_lines
-from rxhub.cli.nats import Nats, NatsPassword, NatsUser, Stream, is_there
-from rxhub.cli.server import INTERRUPTED, connected
-from rxhub.cli.status import Status, complain, ending
+from rxhub.cli.event_iterator import Arrived, WithPosition, arriving, print_lines
+from rxhub.cli.exit_status import Status, complain, ending
+from rxhub.cli.nats_options import Nats, NatsPassword, NatsUser, Stream, is_there
+from rxhub.cli.server_options import INTERRUPTED, connected
+from rxhub.cli.units import moment
 from rxhub.errors import ExpressionError
 from rxhub.hub.replay import Progress, Replay
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rxhub.cli.credentials import credentials
-from rxhub.cli.nats import NatsPassword, NatsUser
+from rxhub.cli.exit_status import Status, ending
+from rxhub.cli.nats_options import NatsPassword, NatsUser
 from rxhub.cli.output import log_to_stderr, say
-from rxhub.cli.status import Status, ending
 from rxhub.errors import StoreError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def command(
     from rxhub.errors import UsersError
     from rxhub.server import SlowConsumer, User, Users, UsersFile, serve
     from rxhub.server.forwarded import trusted_networks
-    from rxhub.server.keys import new_key
+    from rxhub.server.key_hash import new_key
 
     try:
         trusted_networks(trusted_proxy or ())

@@ -8,14 +8,14 @@ from typing import Annotated, cast
 
 import typer
 
-from rxhub.cli.amounts import duration, shown_size, size
+from rxhub.cli.exit_status import Status, complain, ending
 from rxhub.cli.help import Commands
-from rxhub.cli.nats import Nats, NatsPassword, NatsUser, asked
+from rxhub.cli.nats_options import Nats, NatsPassword, NatsUser, asked
 from rxhub.cli.output import say, say_json
-from rxhub.cli.status import Status, complain, ending
+from rxhub.cli.units import duration, shown_size, size
 from rxhub.errors import StreamError
 from rxhub.text.table import columns
-from rxhub.transport.stored import StreamState
+from rxhub.transport.durable import StreamState
 
 __all__ = ["group"]
 
@@ -56,7 +56,7 @@ def list_(
 
 @ending
 def _list(nats: str, user: str | None, password: str | None, as_lines: bool) -> Status:
-    from rxhub.transport.nats.catalogue import catalogue
+    from rxhub.transport.nats.stream_info import catalogue
 
     states = asked(nats, user, password, catalogue)
     if as_lines:
@@ -118,7 +118,7 @@ def add(
 
     Ends with 0 if there is such a stream then, and with 2 if not: one of this name may be there with other limits.
     """
-    from rxhub.transport.nats.link import Link
+    from rxhub.transport.nats.reconnecting import Link
     from rxhub.transport.nats.streams import configuration
     from rxhub.transport.nats.subjects import Subjects
 

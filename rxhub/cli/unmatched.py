@@ -7,11 +7,11 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Any, cast
 
-from rxhub.cli.status import complain
+from rxhub.cli.exit_status import complain
 from rxhub.display.safe import is_secret_path, safe
 from rxhub.expression import And, Condition, Dialect, Expression, Or, compile, parse
-from rxhub.expression.outline import words
-from rxhub.expression.values import found, path_of
+from rxhub.expression.evaluate import found, path_of
+from rxhub.expression.pretty import words
 from rxhub.text.safe_repr import shown
 
 __all__ = ["Unmatched"]

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from rxhub.cli.exit_status import Status, complain, ending
 from rxhub.cli.help import Commands
-from rxhub.cli.status import Status, complain, ending
 from rxhub.text.printable import inline
 
 __all__ = ["group"]

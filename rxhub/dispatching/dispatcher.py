@@ -30,12 +30,12 @@ from typing import Any, cast
 
 from reactivex import abc
 
+from rxhub.concurrency.awaitables import awaited, coroutine_of, is_pending
 from rxhub.concurrency.ordered_calls import OrderedCalls
-from rxhub.concurrency.pending import awaited, coroutine_of, is_pending
 from rxhub.dispatching.delivery import ABSENT, Delivery, Failed, Outcome
 from rxhub.dispatching.observe_on import Answer, HandOver, Settle
 from rxhub.dispatching.registry import Registration, Roster
-from rxhub.dispatching.turn import Turn
+from rxhub.dispatching.time_slice import Turn
 from rxhub.errors import ExpressionError, NotFoundError, as_exception
 from rxhub.event import Event
 from rxhub.expression import Dialect, Expression, Index, parse
@@ -137,7 +137,7 @@ class Subscriber(Registration):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from rxhub.display.subscribers import subscriber_page
-        from rxhub.expression.outline import outline
+        from rxhub.expression.pretty import outline
 
         return subscriber_page(self, outline(self.expression)).bundle()
 

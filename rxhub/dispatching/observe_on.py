@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from reactivex import abc
 
-from rxhub.concurrency.pending import coroutine_of, is_pending
+from rxhub.concurrency.awaitables import coroutine_of, is_pending
 from rxhub.dispatching.delivery import Delivery
 from rxhub.errors import TooLate, as_exception
 from rxhub.event import Event

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from rxhub.display.counter import Count, Tally, tallies
 from rxhub.display.event import topic_of, user_of
 from rxhub.display.page import MOST_ROWS, Note, Page, Part, Table, Tree
 from rxhub.display.safe import Line, brief, outline, safe
-from rxhub.display.tally import Count, Tally, tallies
 from rxhub.redaction import redacted_text
 from rxhub.text.names import callback_name
 from rxhub.text.safe_repr import one_line, shown

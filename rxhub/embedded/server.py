@@ -32,10 +32,10 @@ from pathlib import Path
 from typing import Final
 
 from rxhub.embedded.binary import find
-from rxhub.embedded.bound import bound
-from rxhub.embedded.claim import Claim
+from rxhub.embedded.child_process import bound
+from rxhub.embedded.config import LOG, MONITOR, configuration, make_private, write
+from rxhub.embedded.lockfile import Claim
 from rxhub.embedded.probe import Account, ask_for_streams, storage_error
-from rxhub.embedded.settings import LOG, MONITOR, configuration, make_private, write
 from rxhub.errors import StoreError
 from rxhub.text.printable import printable
 

@@ -32,10 +32,10 @@ from types import CellType, CodeType, FunctionType
 from typing import Any, TypeAlias, cast
 
 from rxhub.event import Event
+from rxhub.expression.ast import And, Condition, Everything, Expression, Not, Or
 from rxhub.expression.dialect import Dialect
+from rxhub.expression.evaluate import numeral, path_of
 from rxhub.expression.parser import parsed
-from rxhub.expression.tree import And, Condition, Everything, Expression, Not, Or
-from rxhub.expression.values import numeral, path_of
 
 __all__ = ["compile", "compile_tree", "shapes_compiled"]
 

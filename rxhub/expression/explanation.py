@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 from rxhub.display.page import Page
 from rxhub.display.page import Tree as TreePart
 from rxhub.display.safe import Line, is_secret_path, safe
+from rxhub.expression.ast import And, Condition, Expression, Not, Or
 from rxhub.expression.dialect import Dialect
+from rxhub.expression.evaluate import found, path_of, tested
 from rxhub.expression.near_miss import ENVELOPE, similar
-from rxhub.expression.outline import words
 from rxhub.expression.parser import parsed
-from rxhub.expression.tree import And, Condition, Expression, Not, Or
-from rxhub.expression.values import found, path_of, tested
+from rxhub.expression.pretty import words
 from rxhub.redaction import LABELS, REDACTED
 from rxhub.text.printable import printable
 from rxhub.text.safe_repr import shown

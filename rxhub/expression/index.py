@@ -10,12 +10,12 @@ from typing import Any, Generic, TypeVar
 
 from rxhub.errors import NotFoundError
 from rxhub.event import Event
+from rxhub.expression.ast import And, Condition, Expression, Not, Or
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.node import Bucket, Node, Row, Token, in_order, leave
+from rxhub.expression.index_tree import Bucket, Node, Row, Token, in_order, leave
 from rxhub.expression.parser import parse
 from rxhub.expression.residual import Residuals
-from rxhub.expression.tree import And, Condition, Expression, Not, Or
-from rxhub.expression.work import present
+from rxhub.expression.step_budget import present
 
 __all__ = ["Index"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rxhub.expression.tree import And, Condition, Expression, Not, Or
+from rxhub.expression.ast import And, Condition, Expression, Not, Or
 
 __all__ = ["ENVELOPE", "doubts", "misspelled", "similar"]
 

@@ -7,8 +7,8 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from rxhub.errors import ExpressionError
+from rxhub.expression.ast import And, Everything, Expression, Not, Or
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.tree import And, Everything, Expression, Not, Or
 
 if TYPE_CHECKING:
     from lark import Lark, Token
@@ -48,7 +48,7 @@ def parse(
         raise ExpressionError(f"There is no dialect {dialect!r}.", expected="a member of Dialect")
     text = str.__str__(text)  # a subclass may have its own idea of slicing
     # Here, not above: the patterns of words cost a program more to start with than to import on first use.
-    from rxhub.expression.words import Limits, Reader
+    from rxhub.expression.lexer import Limits, Reader
 
     reader = Reader(text, dialect, Limits(max_length, max_conditions, max_depth))
     if not text or text.isspace():

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from rxhub.errors import ExpressionError
-from rxhub.expression.access import Parts
+from rxhub.expression.access_path import Parts
+from rxhub.expression.ast import And, Condition, Expression, Not, Or
 from rxhub.expression.compiler import compile_tree, shapes_compiled
-from rxhub.expression.tree import And, Condition, Expression, Not, Or
-from rxhub.expression.work import present
+from rxhub.expression.step_budget import present
 
 __all__ = ["Residual", "Residuals", "Test", "weight"]
 

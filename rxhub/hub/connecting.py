@@ -13,8 +13,8 @@ from rxhub.event import Event
 from rxhub.hub.parts import Parts
 from rxhub.hub.runner import FAREWELL
 from rxhub.rx.awaitable import waiting_on
-from rxhub.transport.loop import in_its_thread
-from rxhub.transport.state import ConnectionState
+from rxhub.transport.connection_state import ConnectionState
+from rxhub.transport.io_thread import in_its_thread
 
 __all__ = ["Connecting"]
 

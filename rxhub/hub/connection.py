@@ -21,9 +21,9 @@ from rxhub.rx.scoped_subject import OwnedSubject
 from rxhub.rx.subject import Subject
 from rxhub.text.extras import missing
 from rxhub.transport import Transport
-from rxhub.transport.loop import in_its_thread
+from rxhub.transport.connection_state import ConnectionState, Phase
+from rxhub.transport.io_thread import in_its_thread
 from rxhub.transport.memory import MemoryTransport
-from rxhub.transport.state import ConnectionState, Phase
 
 __all__ = ["Connection"]
 

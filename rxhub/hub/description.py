@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rxhub.dispatching.dispatcher import Subscriber
 from rxhub.display.subscribers import told as subscription_of
-from rxhub.expression.outline import told
+from rxhub.expression.pretty import told
 from rxhub.rx.scope import Owner
 from rxhub.signals.connections import Connection
 from rxhub.signals.signal import signals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from rxhub.concurrency.pending import yields
+from rxhub.concurrency.awaitables import yields
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.expression import parse
@@ -17,7 +17,7 @@ from rxhub.transport import durable
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from rxhub.transport.nats.dead import DeadLetters
+    from rxhub.transport.nats.dead_letters import DeadLetters
     from rxhub.transport.nats.processing.processing import Processing
 
 __all__ = ["Groups"]
@@ -132,7 +132,7 @@ class Groups(Parts):
             ValueError: if an argument is out of range, or two exclude each other.
             TypeError: if the handler is none, or a generator function, which does nothing when it is called.
         """
-        from rxhub.transport.nats.processing.plan import made
+        from rxhub.transport.nats.processing.options import made
 
         self._publisher.check_open()
         transport = durable(self._link.transport, "hub.process")

@@ -13,7 +13,7 @@ from rxhub.transport import durable
 
 if TYPE_CHECKING:
     from rxhub.hub.replay import Moment, Replay
-    from rxhub.transport.stored import StreamState
+    from rxhub.transport.durable import StreamState
 
 __all__ = ["History"]
 

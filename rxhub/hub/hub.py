@@ -12,7 +12,7 @@ from rxhub.concurrency.flag import Flag
 from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.dispatcher import Dispatcher, Run, Subscriber
 from rxhub.dispatching.pipeline import Pipeline
-from rxhub.dispatching.turn import Turn
+from rxhub.dispatching.time_slice import Turn
 from rxhub.event import Event
 from rxhub.hub.attaching import Attaching
 from rxhub.hub.connecting import Connecting

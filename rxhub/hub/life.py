@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Self, cast
 
 from reactivex import abc
 
+from rxhub.concurrency.awaitables import ignore_error
 from rxhub.concurrency.event_loop import check_asyncio, warn_if_blocking
 from rxhub.concurrency.flag import Flag
-from rxhub.concurrency.pending import ignore_error
 from rxhub.concurrency.shutdown import GRACE, on_shutdown_signal
 from rxhub.concurrency.supervise import supervise
 from rxhub.dispatching.pipeline import Pipeline
@@ -24,7 +24,7 @@ from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError, NotConne
 from rxhub.hub.parts import Parts
 from rxhub.hub.runner import PATIENCE, Invoke
 from rxhub.text.caller_warning import warn
-from rxhub.transport.loop import in_its_thread
+from rxhub.transport.io_thread import in_its_thread
 
 if TYPE_CHECKING:
     from rxhub.hub.hub import EventHub

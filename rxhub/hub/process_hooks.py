@@ -10,7 +10,8 @@ from weakref import WeakSet
 
 from rxhub.dispatching import delivery
 from rxhub.hub.runner import start_no_more
-from rxhub.transport import loop, memory
+from rxhub.transport import io_thread as loop
+from rxhub.transport import memory
 
 __all__ = ["Living", "watch"]
 

@@ -15,8 +15,8 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
 
+from rxhub.concurrency.awaitables import ignore_error
 from rxhub.concurrency.event_loop import check_asyncio
-from rxhub.concurrency.pending import ignore_error
 from rxhub.dispatching.dispatcher import Dispatcher, Subscriber
 from rxhub.errors import (
     EventError,
@@ -38,8 +38,8 @@ from rxhub.rx.awaitable import Awaitable, waiting_on
 from rxhub.rx.presence import Vigil, not_handled, within
 from rxhub.rx.subject import Subject
 from rxhub.text.caller_warning import warn
-from rxhub.transport.finite import check_finite
-from rxhub.transport.loop import in_its_thread
+from rxhub.transport.finite_numbers import check_finite
+from rxhub.transport.io_thread import in_its_thread
 
 __all__ = ["Publisher", "identity"]
 

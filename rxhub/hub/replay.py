@@ -34,8 +34,8 @@ from rxhub.rx.awaitable import Awaitable
 from rxhub.rx.scope import present
 from rxhub.rx.scoped_subject import kept
 from rxhub.transport import Durable
-from rxhub.transport.payload import read_stored
-from rxhub.transport.stored import Reading, Span, Stored
+from rxhub.transport.durable import Reading, Span, Stored
+from rxhub.transport.json_payload import read_stored
 
 __all__ = ["Moment", "Progress", "Replay"]
 
@@ -174,7 +174,7 @@ class _End(NamedTuple):
 
 
 class _Playing:
-    """One subscription: between the transport, which reads ahead, and an observer (`rxhub.transport.stored.Reader`).
+    """One subscription: between the transport, which reads ahead, and an observer (`rxhub.transport.durable.Reader`).
 
     It knows nothing of the hub, so that a hub that is dropped in the middle of a replay can go.
     """

@@ -19,7 +19,7 @@ from typing import Any
 
 from reactivex.disposable import Disposable
 
-from rxhub.concurrency.pending import coroutine_of, is_pending
+from rxhub.concurrency.awaitables import coroutine_of, is_pending
 from rxhub.errors import EventError, ExpressionError
 from rxhub.event import Event
 from rxhub.expression import Condition

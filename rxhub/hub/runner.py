@@ -27,7 +27,7 @@ from typing import Any, Protocol
 from reactivex.disposable import Disposable
 
 from rxhub.dispatching.delivery import Delivery
-from rxhub.dispatching.turn import Turn
+from rxhub.dispatching.time_slice import Turn
 from rxhub.errors import AlreadyHandled, HubClosed
 from rxhub.event import Event
 from rxhub.hub.inbox import Action, Inbox

@@ -11,9 +11,9 @@ from reactivex.disposable import CompositeDisposable
 
 from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.dispatcher import Subscriber
+from rxhub.display.counter import Tally, tallies
 from rxhub.display.page import Page
 from rxhub.display.subscribers import hub_page
-from rxhub.display.tally import Tally, tallies
 from rxhub.hub import EventHub
 from rxhub.jupyter.cells import Cells, running_cells
 from rxhub.jupyter.drawing import Drawing

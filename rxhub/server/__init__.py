@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from rxhub.text.extras import missing
 
 try:
+    from rxhub.server.acl import Topics
     from rxhub.server.asgi import application
     from rxhub.server.limits import Limits, SlowConsumer
-    from rxhub.server.rules import Topics
     from rxhub.server.serving import Running, running, serve
     from rxhub.server.users import User, Users, UsersFile
 except ModuleNotFoundError as error:

@@ -18,17 +18,17 @@ from rxhub.errors import Refused, RxHubError
 from rxhub.server.authentication import NotAuthenticated, TooManyAttempts
 from rxhub.server.connection import Ending
 from rxhub.server.counters import prometheus
-from rxhub.server.door import (
+from rxhub.server.event_server import EventServer
+from rxhub.server.forwarded import ForwardedHeaders, trusted_networks
+from rxhub.server.key_removal import KeyRemoval, session_id, shown_basic, shown_credentials
+from rxhub.server.limits import Limits, SlowConsumer
+from rxhub.server.receive_memory import UNREAD
+from rxhub.server.request_auth import (
     address,
     is_exposed,
     is_origin_allowed,
     origin_of,
 )
-from rxhub.server.events import EventServer
-from rxhub.server.forwarded import ForwardedHeaders, trusted_networks
-from rxhub.server.key_removal import KeyRemoval, session_id, shown_basic, shown_credentials
-from rxhub.server.limits import Limits, SlowConsumer
-from rxhub.server.unread import UNREAD
 from rxhub.server.users import Users
 from rxhub.transport.socketio.protocol import PATH
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from os import urandom
 
 from rxhub.errors import RxHubError
-from rxhub.server.keys import Hash
+from rxhub.server.key_hash import Hash
 from rxhub.server.limits import Limits
-from rxhub.server.rates import Buckets
+from rxhub.server.rate_limit import Buckets
 from rxhub.server.users import User, Users
 
 __all__ = ["Authentication", "Credentials", "NotAuthenticated", "TooManyAttempts"]

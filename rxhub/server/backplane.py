@@ -26,21 +26,21 @@ from uuid import uuid4
 
 from rxhub.errors import HubConnectionError, Overflow, Refused
 from rxhub.server.envelope import Envelope
-from rxhub.server.turns import Turns
+from rxhub.server.loop_turns import Turns
 from rxhub.text.extras import missing
 from rxhub.transport.outbox import Outbox
 
 try:
-    from rxhub.server.admission import Admission
-    from rxhub.server.claims import Claims
-    from rxhub.server.claims import configuration as claims
+    from rxhub.server.id_leases import Claims
+    from rxhub.server.id_leases import configuration as claims
+    from rxhub.server.subscription_activation import Admission
     from rxhub.transport.nats.address import Address
-    from rxhub.transport.nats.filters import Filters
-    from rxhub.transport.nats.link import Link
-    from rxhub.transport.nats.ordered import Ordered
+    from rxhub.transport.nats.ordered_consumer import Ordered
     from rxhub.transport.nats.publishing import Parcel, Publishing, horizon
-    from rxhub.transport.nats.pulling import Message
+    from rxhub.transport.nats.pull_consumer import Message
+    from rxhub.transport.nats.reconnecting import Link
     from rxhub.transport.nats.streams import configuration, ensured
+    from rxhub.transport.nats.subject_filters import Filters
     from rxhub.transport.nats.subjects import Subjects
     from rxhub.transport.nats.upkeep import Upkeep
 except ModuleNotFoundError as error:

@@ -19,14 +19,14 @@ import msgspec
 
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, ProtocolError, Refused
-from rxhub.server.answers import Answers
+from rxhub.server.ack_queue import Answers
 from rxhub.server.envelope import Envelope, argument, read
-from rxhub.server.outbox import Outbox
+from rxhub.server.send_queue import Outbox
 from rxhub.server.users import User
 from rxhub.transport.socketio.protocol import HEARTBEAT, Code, Packet, ServerSession, State
 
 if TYPE_CHECKING:
-    from rxhub.server.events import EventServer
+    from rxhub.server.event_server import EventServer
 
 __all__ = ["Connection", "Ending"]
 

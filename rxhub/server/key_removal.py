@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rxhub.redaction import REDACTED, secrets
 from rxhub.server.authentication import Credentials
-from rxhub.server.door import basic, credentials
+from rxhub.server.request_auth import basic, credentials
 
 __all__ = ["KeyRemoval", "session_id", "shown_basic", "shown_credentials"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from rxhub.server.rates import Bucket
+from rxhub.server.rate_limit import Bucket
 
 __all__ = ["LimitedLog"]
 

@@ -49,7 +49,7 @@ class Limits:
         work: steps of work that one event, subscription or target may take; a step is about a tenth of a microsecond.
             Counted are the values that are visited, the conditions that are tested, the subscribers whose metadata is
             compared, the characters that are decoded, searched and parsed. Whatever takes more is refused.
-            Subscriptions that take more to test do not get the event (see `rxhub.server.shares`).
+            Subscriptions that take more to test do not get the event (see `rxhub.server.work_shares`).
         metadata_per_user: bytes of the metadata of all subscribers of one user; decoded it can take 25 times as much.
         ids_per_user: ids under which one user has subscribed on this server, where servers share a backplane: each is
             reserved for the user, until ten to twenty minutes after its last client has left.

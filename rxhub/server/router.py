@@ -41,12 +41,12 @@ import msgspec
 from rxhub.errors import ExpressionError, NotFoundError, Refused
 from rxhub.expression import And, Condition, Everything, Expression, Index, Not, Or, compile, parse
 from rxhub.expression.residual import Residual, weight
-from rxhub.expression.work import TooMuchWork, Work, present
+from rxhub.expression.step_budget import TooMuchWork, Work, present
+from rxhub.server.acl import Topics
 from rxhub.server.envelope import Envelope, everything
 from rxhub.server.limits import Limits
-from rxhub.server.passed_over import PassedOver
-from rxhub.server.rules import Topics
-from rxhub.server.shares import Shared, share_out
+from rxhub.server.skipped_subscriptions import PassedOver
+from rxhub.server.work_shares import Shared, share_out
 
 __all__ = ["Interests", "Peer", "Router"]
 

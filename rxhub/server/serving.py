@@ -20,11 +20,11 @@ from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server.acceptor import Acceptor
 from rxhub.server.asgi import routes
 from rxhub.server.descriptors import fitted, raise_soft_limit
-from rxhub.server.door import is_loopback
-from rxhub.server.events import EventServer
+from rxhub.server.event_server import EventServer
 from rxhub.server.forwarded import trusted_networks
-from rxhub.server.keys import new_key
+from rxhub.server.key_hash import new_key
 from rxhub.server.limits import Limits, SlowConsumer
+from rxhub.server.request_auth import is_loopback
 from rxhub.server.users import User, Users
 from rxhub.server.uvicorn_protocols import Http, WebSocket, protocol_factory
 

@@ -24,9 +24,9 @@ from tempfile import mkstemp
 from typing import Any, cast
 
 from rxhub.errors import UsersError
+from rxhub.server.acl import Topics
 from rxhub.server.file_lock import locked
-from rxhub.server.keys import Hash, hashed, new_key
-from rxhub.server.rules import Topics
+from rxhub.server.key_hash import Hash, hashed, new_key
 
 __all__ = ["User", "Users", "UsersFile"]
 

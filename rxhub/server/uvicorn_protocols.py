@@ -31,8 +31,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.http11 import Request
 
+from rxhub.server.receive_memory import UNREAD, Unread
 from rxhub.server.sockets import Slot
-from rxhub.server.unread import UNREAD, Unread
 
 __all__ = ["Http", "WebSocket", "protocol_factory"]
 

@@ -9,7 +9,7 @@ from inspect import CO_COROUTINE, CO_VARKEYWORDS, signature
 from types import CodeType, FunctionType
 from typing import Any, TypeAlias, cast
 
-from rxhub.concurrency.pending import returns_awaitable
+from rxhub.concurrency.awaitables import returns_awaitable
 from rxhub.rx.scope import Owner
 
 __all__ = ["OBSERVES", "PLAIN", "Receiver", "Terms", "terms_of"]

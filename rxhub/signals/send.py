@@ -21,7 +21,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from rxhub.concurrency.pending import coroutine_of, discard, is_pending
+from rxhub.concurrency.awaitables import coroutine_of, discard, is_pending
 from rxhub.errors import AsyncReceiverError, CallbackInterrupted
 from rxhub.signals.connections import Connection, Lineup
 from rxhub.signals.emission import Emission, name_of

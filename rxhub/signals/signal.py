@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary, ref
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
-from rxhub.concurrency.pending import is_pending
+from rxhub.concurrency.awaitables import is_pending
 from rxhub.errors import SubscriptionWarning
 from rxhub.expression import compile, parse
 from rxhub.expression.near_miss import misspelled, similar
@@ -551,7 +551,7 @@ class Signal(Relay, Generic[P]):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from rxhub.display.signal import page
-        from rxhub.expression.outline import told
+        from rxhub.expression.pretty import told
 
         return page(type(self).__name__, self.name, self.connections, told).bundle()
 

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rxhub.testing._solver.verdicts import Undecided, Unsatisfiable
 from rxhub.testing.marbles import MarbleError, Marbles
 from rxhub.testing.nats import Nats
 from rxhub.testing.recording import Recorded, Recording, record
-from rxhub.testing.verdicts import Undecided, Unsatisfiable
 from rxhub.testing.virtual import VirtualHub, virtual_hub
 from rxhub.text.extras import missing
 
 if TYPE_CHECKING:
-    from rxhub.testing.machine import HubStateMachine
+    from rxhub.testing.stateful import HubStateMachine
 
 __all__ = [
     "HubStateMachine",
@@ -42,7 +42,7 @@ def __getattr__(name: str) -> Any:
     """Import what needs Hypothesis when it is asked for."""
     if name == "HubStateMachine":
         try:
-            from rxhub.testing.machine import HubStateMachine
+            from rxhub.testing.stateful import HubStateMachine
         except ModuleNotFoundError as error:
             raise missing(error, "HubStateMachine", "testing") from None
         return HubStateMachine

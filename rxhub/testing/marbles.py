@@ -20,8 +20,8 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxhub.event import Event
 from rxhub.rx.awaitable import Awaitable
 from rxhub.rx.subject import Subject
-from rxhub.testing.contrast import Frame, OneOf, contrast, same
 from rxhub.testing.diagram import COMPLETED, FAILED, Span, parse_diagram, parse_span
+from rxhub.testing.diff import Frame, OneOf, contrast, same
 from rxhub.testing.virtual import VirtualHub
 from rxhub.text.safe_repr import shown
 

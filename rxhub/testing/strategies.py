@@ -23,11 +23,11 @@ except ModuleNotFoundError as error:
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
 from rxhub.expression import And, Condition, Dialect, Expression, Not, Or, parse
-from rxhub.testing import studio
-from rxhub.testing.choices import Drawn
+from rxhub.testing import sample_events as studio
+from rxhub.testing._solver.choices import Drawn
+from rxhub.testing._solver.satisfy import ENVELOPE, Plan
 from rxhub.testing.recording import Recording
 from rxhub.testing.registration import register
-from rxhub.testing.satisfy import ENVELOPE, Plan
 from rxhub.text.safe_repr import shown
 
 __all__ = [

@@ -26,14 +26,14 @@ from reactivex.internal.constants import UTC_ZERO
 
 from rxhub.dispatching.delivery import Delivery, Outcome
 from rxhub.dispatching.pipeline import Subscribable
-from rxhub.dispatching.turn import Turn
+from rxhub.dispatching.time_slice import Turn
 from rxhub.errors import AlreadyHandled, NoReply, NotHandled
 from rxhub.event import Event
 from rxhub.hub import EventHub
 from rxhub.hub.inbox import Inbox
 from rxhub.hub.runner import Handling, Invoke
 from rxhub.hub.scheduler import HandlingScheduler
-from rxhub.testing.waiting import PassingReplies, PassingSubject, PassingSubscribable, Piped, refuse_to_sleep
+from rxhub.testing.virtual_wait import PassingReplies, PassingSubject, PassingSubscribable, Piped, refuse_to_sleep
 
 __all__ = ["VirtualHub", "virtual_hub"]
 
@@ -245,7 +245,7 @@ class VirtualHub(EventHub):
     ) -> None:
         self.close()
 
-    # Whoever waits lets time pass (rxhub.testing.waiting.Clock)
+    # Whoever waits lets time pass (rxhub.testing.virtual_wait.Clock)
 
     def check_not_inside(self, what: str) -> None:
         """Raise NotHandled inside a callback, which cannot wait for what is handled after it."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from rxhub.errors import NotDurable
 from rxhub.event import Event
 from rxhub.expression import Expression
-from rxhub.transport.state import ConnectionState
-from rxhub.transport.stored import Reader, Reading, Span, StreamState
+from rxhub.transport.connection_state import ConnectionState
+from rxhub.transport.durable import Reader, Reading, Span, StreamState
 
 if TYPE_CHECKING:
-    from rxhub.transport.nats.dead import DeadLetters
+    from rxhub.transport.nats.dead_letters import DeadLetters
     from rxhub.transport.nats.processing.group import Since
-    from rxhub.transport.nats.processing.plan import Plan
+    from rxhub.transport.nats.processing.options import Plan
     from rxhub.transport.nats.processing.processing import Processing
 
 __all__ = ["Durable", "Sink", "Transport", "durable"]

@@ -16,7 +16,7 @@ from rxhub.errors import HubConnectionError, Overflow
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.transport import Sink
-from rxhub.transport.state import ConnectionState, Phase
+from rxhub.transport.connection_state import ConnectionState, Phase
 
 __all__ = ["MemoryTransport", "renew_lock"]
 

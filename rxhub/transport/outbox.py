@@ -3,7 +3,7 @@
 Theory of operation. A letter waits, is in flight once it was written, and leaves when the server acknowledges it. If
 the connection breaks, what was in flight goes back before what waits, in the order in which it was published, and
 is sent again under the same event id: at least once, in order. Whoever receives the second copy tells it by that id
-(`rxhub.transport.socketio.recent`); so that it can, its `sent` is filled in.
+(`rxhub.transport.socketio.deduplication`); so that it can, its `sent` is filled in.
 
 Two rules keep an odd server from holding letters for ever:
 

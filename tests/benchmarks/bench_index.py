@@ -17,9 +17,9 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from rxhub.expression.ast import And, Condition, Expression
 from rxhub.expression.index import Index
 from rxhub.expression.parser import parse
-from rxhub.expression.tree import And, Condition, Expression
 from tests.benchmarks.measure import Goal, Loop, Row, at_most, bytes_within, compare
 
 __all__ = ["run"]

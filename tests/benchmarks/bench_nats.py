@@ -20,7 +20,7 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from rxhub import Event, EventHub
-from rxhub.transport.payload import write_event
+from rxhub.transport.json_payload import write_event
 from tests.benchmarks.jetstream import jetstream
 from tests.benchmarks.loop import Loop
 from tests.benchmarks.measure import Row, compare, faster

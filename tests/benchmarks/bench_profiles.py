@@ -18,7 +18,7 @@ from time import perf_counter_ns
 from rxhub import Event, EventHub
 from rxhub.embedded import store
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.reconnecting import Link
 from rxhub.transport.nats.streams import configuration, ensured
 from tests.benchmarks.measure import Row
 from tests.nats_server import nats_cluster

@@ -16,7 +16,7 @@ import nats
 from nats.aio.msg import Msg
 
 from rxhub import Event, EventHub
-from rxhub.transport.payload import write_event
+from rxhub.transport.json_payload import write_event
 from tests.benchmarks.jetstream import jetstream
 from tests.benchmarks.measure import Row, at_most, compare
 

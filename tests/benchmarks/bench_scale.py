@@ -19,10 +19,10 @@ from nats.aio.msg import Msg
 from rxhub.embedded import store
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.link import Link
-from rxhub.transport.nats.ordered import Ordered
+from rxhub.transport.nats.ordered_consumer import Ordered
 from rxhub.transport.nats.publishing import MESSAGE_ID
-from rxhub.transport.nats.pulling import Message
+from rxhub.transport.nats.pull_consumer import Message
+from rxhub.transport.nats.reconnecting import Link
 from rxhub.transport.nats.streams import configuration, ensured
 from tests.benchmarks.clients import (
     ID,

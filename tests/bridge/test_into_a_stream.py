@@ -18,7 +18,7 @@ from rxhub import Event, EventHub
 from rxhub.bridge import GAP, Bridge
 from rxhub.embedded import store
 from rxhub.server import Running
-from rxhub.server.keys import new_key
+from rxhub.server.key_hash import new_key
 from rxhub.testing import Nats
 from tests.server.peers import PythonClient
 from tests.stored import limit, stored
@@ -109,7 +109,7 @@ def test_the_first_bridge_knows_of_nothing_before_it_and_the_next_of_the_last(na
 
 
 def test_while_another_bridge_stands_next_to_nothing_is_a_gap(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxhub.bridge.progress._PAUSE", 0.0)
+    monkeypatch.setattr("rxhub.bridge.checkpoint._PAUSE", 0.0)
     with rxhub.server.running() as server, connected(server) as publisher, bridged(server, nats) as bridge:
         for id in ("1", "2"):
             with bridged(server, nats, name="restarted"):

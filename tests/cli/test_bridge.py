@@ -19,7 +19,7 @@ import pytest
 
 from rxhub import Event, EventHub
 from rxhub.bridge import GAP
-from rxhub.bridge.progress import Progress
+from rxhub.bridge.checkpoint import Progress
 from rxhub.embedded import store
 from rxhub.server import Running, running
 from rxhub.testing import Nats

@@ -22,15 +22,15 @@ from reactivex.scheduler import VirtualTimeScheduler
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-import rxhub.cli.demo as demo_module
+import rxhub.cli.demo.command as demo_module
 from rxhub import Event, EventHub
-from rxhub.cli.demo import SAMPLES, command, play, studio
-from rxhub.cli.demo_tally import News, Run, Tally
-from rxhub.cli.demo_view import View, code, run
+from rxhub.cli.demo.command import SAMPLES, command, play, studio
+from rxhub.cli.demo.tally import News, Run, Tally
+from rxhub.cli.demo.view import View, code, run
 from rxhub.expression import parse
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-DEMO = [sys.executable, "-c", "import typer; from rxhub.cli.demo import command; typer.run(command)"]
+DEMO = [sys.executable, "-c", "import typer; from rxhub.cli.demo.command import command; typer.run(command)"]
 COUNTS = re.compile(r"(\d+) of (\d+) events played, (\d+) more from callbacks; (\d+) delivered, (\d+) calls")
 
 app = typer.Typer()

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.cli.doctor_environment import environment, satisfies
-from rxhub.cli.doctor_server import server
-from rxhub.cli.finding import Finding, Verdict
+from rxhub.cli.doctor.diagnosis import Finding, Verdict
+from rxhub.cli.doctor.environment import environment, satisfies
+from rxhub.cli.doctor.server import server
 from rxhub.server import User, Users, running
 from tests.cli.terminal import COMMAND
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from rxhub import Event, EventHub
-from rxhub.cli import doctor_nats
-from rxhub.cli.doctor_nats import Credentials, system
-from rxhub.cli.finding import Finding, Verdict
+from rxhub.cli.doctor import nats as doctor_nats
+from rxhub.cli.doctor.diagnosis import Finding, Verdict
+from rxhub.cli.doctor.nats import Credentials, system
 from rxhub.testing import Nats
 from tests.cli.terminal import COMMAND, DATA
 from tests.threads import LIMIT

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rxhub.cli.lines import candidate_of
+from rxhub.cli.jsonl import candidate_of
 from rxhub.expression import explain
 from tests.cli.terminal import EVENTS, on_a_terminal, rxhub
 

@@ -125,7 +125,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
         (
             "from rxhub.testing import HubStateMachine",
             "hypothesis",
-            "rxhub.testing.machine needs hypothesis: pip install 'rxhub[testing]'",
+            "rxhub.testing.stateful needs hypothesis: pip install 'rxhub[testing]'",
         ),
         (
             "import rxhub.testing.strategies",

@@ -113,7 +113,7 @@ def test_a_task_that_nobody_holds_is_kept_and_reported_once(caplog: pytest.LogCa
 def test_the_network_thread_survives_a_system_exit_in_a_callback() -> None:
     assert run_script("""
 import asyncio, logging, sys
-from rxhub.transport.loop import background
+from rxhub.transport.io_thread import background
 logging.basicConfig(handlers=[logging.NullHandler()])
 loop = background()
 loop.call_soon_threadsafe(sys.exit, 3)

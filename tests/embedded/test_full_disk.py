@@ -19,10 +19,10 @@ import pytest
 from reactivex import operators as ops
 
 from rxhub import Event, EventHub
-from rxhub.cli.doctor_server import server as examine
-from rxhub.cli.finding import Verdict
+from rxhub.cli.doctor.diagnosis import Verdict
+from rxhub.cli.doctor.server import server as examine
 from rxhub.embedded import PrivateServer, store
-from rxhub.embedded.settings import CONFIGURATION
+from rxhub.embedded.config import CONFIGURATION
 from rxhub.errors import EventError, Refused, StoreError
 from rxhub.server import Backplane, running
 from tests.threads import LIMIT, until

@@ -86,7 +86,7 @@ class TestACompiledExpression:
             candidate = {step: candidate}
         expected = condition.matches(candidate)
 
-        with patch("rxhub.expression.tree.holds", side_effect=AssertionError):
+        with patch("rxhub.expression.ast.holds", side_effect=AssertionError):
             assert compile(condition)(candidate) is expected
 
     def test_answers_alike_of_real_events(self):

@@ -22,7 +22,7 @@ from rxhub.errors import ExpressionError, NotFoundError
 from rxhub.event import Event
 from rxhub.expression import And, Condition, Dialect, Everything, Expression, Not, Or, parse, residual
 from rxhub.expression.index import Index
-from rxhub.expression.node import Node, Token
+from rxhub.expression.index_tree import Node, Token
 from tests.expression.subscriptions import Text, Unwilling, Version, candidates, trees
 
 DATA = Path(__file__).parent.parent / "data"

@@ -19,7 +19,7 @@ import pytest
 from rxhub import expression
 from rxhub.expression import Expression, parse
 from rxhub.expression.index import Index
-from rxhub.expression.node import Token
+from rxhub.expression.index_tree import Token
 
 _FILES = {
     str(Path(expression.__file__).with_name(f"{name}.py"))

@@ -16,10 +16,10 @@ import pytest
 from rxhub import Event, EventHub
 from rxhub.errors import EventError, HubClosed, HubConnectionError, NoReply, Overflow
 from rxhub.hub.connection import _Gate
-from rxhub.transport.loop import background
+from rxhub.transport.connection_state import ConnectionState, Phase
+from rxhub.transport.io_thread import background
 from rxhub.transport.socketio import client
 from rxhub.transport.socketio.endpoint import Endpoint
-from rxhub.transport.state import ConnectionState, Phase
 from tests.threads import LIMIT, at_once, elsewhere, run_script, until
 from tests.transport.socketio.server import Server
 
@@ -343,7 +343,7 @@ def test_a_mistake_of_our_own_does_not_let_connect_wait_for_ever(
     async def mistaken(*_: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("rxhub.transport.socketio.line.shake_hands", mistaken)
+    monkeypatch.setattr("rxhub.transport.socketio.connection.shake_hands", mistaken)
     with pytest.raises(HubConnectionError, match="ZeroDivisionError: oh"):
         hub.connect()
     assert "Internal error in the task" in caplog.text

@@ -34,8 +34,8 @@ from rxhub.errors import (
     TooLate,
 )
 from rxhub.testing import virtual_hub
+from rxhub.transport.connection_state import Phase
 from rxhub.transport.memory import MemoryTransport
-from rxhub.transport.state import Phase
 from tests.by_hand import ByHand
 from tests.threads import LIMIT, at_once, elsewhere
 

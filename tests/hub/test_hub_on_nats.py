@@ -22,7 +22,7 @@ import pytest
 from rxhub import Event, EventHub
 from rxhub.errors import EventError, HubConnectionError, NoReply, Overflow, Refused
 from rxhub.testing import Nats
-from rxhub.transport.state import ConnectionState, Phase
+from rxhub.transport.connection_state import ConnectionState, Phase
 from tests.proxy import Proxy
 from tests.threads import LIMIT, at_once, eager_collection, elsewhere, run_script, until
 from tests.transport.nats.hubs import admin, hasty, hub, make, noted, proxy, published, refusal
@@ -596,7 +596,7 @@ def test_a_hub_that_is_dropped_goes(nats: Nats, admin: Admin) -> None:
 
 def test_many_hubs_of_one_process(make: Callable[..., EventHub], admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     # Twenty at once hang up politely, which takes them longer than one.
-    monkeypatch.setattr("rxhub.transport.nats.line._PATIENCE", LIMIT)
+    monkeypatch.setattr("rxhub.transport.nats.connection._PATIENCE", LIMIT)
     hubs = [make() for _ in range(20)]
     at_once(*[hub.connect for hub in hubs])
     got = [noted(hub) for hub in hubs]

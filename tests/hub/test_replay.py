@@ -19,8 +19,8 @@ from rxhub.expression import Expression, parse
 from rxhub.hub.replay import Moment, Progress, Replay
 from rxhub.testing import VirtualHub
 from rxhub.transport import Durable, durable
-from rxhub.transport.payload import write_event
-from rxhub.transport.stored import Reader, Span, Stored
+from rxhub.transport.durable import Reader, Span, Stored
+from rxhub.transport.json_payload import write_event
 
 AHEAD = 100
 SECOND = 1_000_000_000

@@ -18,7 +18,7 @@ from reactivex.scheduler import NewThreadScheduler
 
 from rxhub import Event, EventHub
 from rxhub.errors import HubClosed, NoReply
-from rxhub.transport.state import ConnectionState, Phase
+from rxhub.transport.connection_state import ConnectionState, Phase
 from tests.threads import LIMIT, at_once, elsewhere, until
 
 

@@ -24,8 +24,8 @@ from websockets.sync.client import connect
 from rxhub.server import Limits, Running, Topics, User, Users, UsersFile, application, running
 from rxhub.server.authentication import Credentials
 from rxhub.server.connection import Connection, Ending
-from rxhub.server.events import EventServer
-from rxhub.server.keys import Hash, hashed
+from rxhub.server.event_server import EventServer
+from rxhub.server.key_hash import Hash, hashed
 from rxhub.transport.socketio.protocol import Handshake
 from tests.server.wire import answer, credentials, packet, request, socket_url, wire
 from tests.threads import until

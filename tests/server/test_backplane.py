@@ -26,8 +26,8 @@ from rxhub.expression import parse
 from rxhub.server import Backplane, Limits, Running, Topics, User, Users, application, running
 from rxhub.server import backplane as module
 from rxhub.server.envelope import Envelope
-from rxhub.server.keys import Hash, hashed
-from rxhub.server.turns import Turns
+from rxhub.server.key_hash import Hash, hashed
+from rxhub.server.loop_turns import Turns
 from rxhub.server.uvicorn_protocols import WebSocket
 from rxhub.testing import Nats
 from tests.proxy import Proxy

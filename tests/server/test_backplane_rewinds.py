@@ -13,7 +13,7 @@ import pytest
 from rxhub.server import Backplane, running
 from rxhub.testing import Nats
 from rxhub.transport.backoff import Backoff
-from rxhub.transport.nats import link as link_module
+from rxhub.transport.nats import reconnecting as link_module
 from tests.server.wire import Wire, answer, packet, wire
 from tests.threads import until
 from tests.transport.nats.servers import Admin, started

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from rxhub.errors import EventError, Refused
 from rxhub.event import Event
 from rxhub.expression import Expression, parse
+from rxhub.server.acl import Topics
 from rxhub.server.envelope import read
 from rxhub.server.limits import Limits
 from rxhub.server.router import Router
-from rxhub.server.rules import Topics
 
 
 @dataclass(frozen=True)

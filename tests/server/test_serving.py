@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server import Users, running, serve
-from rxhub.server.keys import new_key
+from rxhub.server.key_hash import new_key
 from tests.server.wire import Wire, answer, frame, opened, packet, request, wire
 from tests.threads import elsewhere, until
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from rxhub.server.sessions import Sessions
 from rxhub.transport.socketio.protocol import Handshake
-from tests.server.test_rates import Clock
+from tests.server.test_rate_limit import Clock
 
 
 def test_an_id_is_good_once_and_for_its_user() -> None:

@@ -22,7 +22,7 @@ import pytest
 
 from rxhub.server import Limits, Running, running
 from rxhub.server.descriptors import fitted, raise_soft_limit
-from rxhub.server.keys import new_key
+from rxhub.server.key_hash import new_key
 from tests.server.wire import credentials, raw, request, wire
 from tests.threads import elsewhere, until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rxhub.errors import UsersError
-from rxhub.server.keys import Hash, hashed
+from rxhub.server.key_hash import Hash, hashed
 from rxhub.server.users import User, UsersFile
 from tests.threads import at_once
 

@@ -16,9 +16,9 @@ from rxhub.errors import Refused
 from rxhub.server import Backplane, Limits, Running, Topics, User, Users, running
 from rxhub.server.connection import Connection
 from rxhub.server.envelope import read
-from rxhub.server.keys import Hash, hashed
+from rxhub.server.key_hash import Hash, hashed
+from rxhub.server.loop_turns import Turns
 from rxhub.server.router import Router
-from rxhub.server.turns import Turns
 from rxhub.testing import Nats
 from tests.server.test_router import Client
 from tests.server.wire import Wire, answer, packet, wire

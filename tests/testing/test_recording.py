@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reactivex import operators as ops
 
 from rxhub import Event
-from rxhub.cli.lines import lines
+from rxhub.cli.jsonl import lines
 from rxhub.errors import EventError
 from rxhub.testing import Recording, VirtualHub, record, virtual_hub
 from rxhub.testing.strategies import event_streams

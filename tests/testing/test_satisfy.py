@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rxhub import Event
 from rxhub.expression import Dialect, Expression, parse
 from rxhub.testing import Undecided, Unsatisfiable
-from rxhub.testing.satisfy import ENVELOPE, Plan
+from rxhub.testing._solver.satisfy import ENVELOPE, Plan
 from rxhub.testing.strategies import candidates, events, events_matching, expressions_matching
 from tests.expression.strategies import any_trees, plain_candidates
 

@@ -13,8 +13,8 @@ from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError, Overflow
 from rxhub.expression import parse
 from rxhub.transport import memory
+from rxhub.transport.connection_state import ConnectionState, Phase
 from rxhub.transport.memory import MemoryTransport
-from rxhub.transport.state import ConnectionState, Phase
 from tests.threads import at_once, eager_collection, elsewhere, run_script
 
 pytestmark = pytest.mark.filterwarnings("ignore::rxhub.errors.NotHandledWarning")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from logging import Logger
 
-from rxhub.compat.ftrack.brief import Brief
+from rxhub.compat.ftrack.shortened import Brief
 from rxhub.dispatching.delivery import Outcome
 from rxhub.dispatching.dispatcher import Dispatcher, Subscriber
 from rxhub.event import Event

@@ -12,7 +12,8 @@ from typing import Any as Anything
 
 from rxhub.compat.ftrack import exception
 from rxhub.errors import ExpressionError
-from rxhub.expression import Dialect, parse, tree
+from rxhub.expression import Dialect, parse
+from rxhub.expression import ast as tree
 
 __all__ = ["All", "Any", "Condition", "Expression", "Not", "Parser"]
 

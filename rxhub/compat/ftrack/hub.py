@@ -32,22 +32,22 @@ import rxhub.hub
 from rxhub import errors
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
-from rxhub.compat.ftrack.brief import Brief
 from rxhub.compat.ftrack.dispatch import FtrackDispatcher
-from rxhub.compat.ftrack.door import Door
+from rxhub.compat.ftrack.event_queue import EventQueue
 from rxhub.compat.ftrack.expression import Parser
-from rxhub.compat.ftrack.line import Line
 from rxhub.compat.ftrack.packets import ProcessorThread, ServerDetails, SocketIoSession
-from rxhub.compat.ftrack.queues import EventQueue
-from rxhub.compat.ftrack.roll import Roll
+from rxhub.compat.ftrack.shortened import Brief
 from rxhub.compat.ftrack.subscriber import Subscriber
+from rxhub.compat.ftrack.subscriber_list import Roll
 from rxhub.compat.ftrack.subscribing import Subscribing
+from rxhub.compat.ftrack.transport_adapter import Door
 from rxhub.compat.ftrack.trust import WEBSOCKET, trust
+from rxhub.compat.ftrack.websocket import Line
 from rxhub.concurrency.event_loop import check_asyncio
 from rxhub.concurrency.flag import Flag
 from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.dispatcher import Run
-from rxhub.dispatching.turn import Turn
+from rxhub.dispatching.time_slice import Turn
 from rxhub.expression import Dialect
 from rxhub.expression.parser import parsed
 from rxhub.hub.connection import Connection
@@ -55,7 +55,7 @@ from rxhub.hub.inbox import Action
 from rxhub.hub.publisher import REPLY
 from rxhub.hub.runner import FAREWELL, PATIENCE
 from rxhub.transport.backoff import Backoff
-from rxhub.transport.state import ConnectionState, Phase
+from rxhub.transport.connection_state import ConnectionState, Phase
 
 __all__ = ["EventHub", "ServerDetails", "SocketIoSession"]
 

@@ -17,17 +17,17 @@ from urllib.error import HTTPError
 
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
-from rxhub.compat.ftrack.brief import Brief
-from rxhub.compat.ftrack.line import PATIENCE
+from rxhub.compat.ftrack.shortened import Brief
 from rxhub.compat.ftrack.trust import HANDSHAKE, trust
+from rxhub.compat.ftrack.websocket import PATIENCE
 from rxhub.concurrency.flag import Flag
 from rxhub.errors import ProtocolError, RxHubError
 from rxhub.text.safe_repr import shown
-from rxhub.transport.payload import check_depth
+from rxhub.transport.json_payload import check_depth
+from rxhub.transport.socketio.deduplication import Recent
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import explained, request_line
 from rxhub.transport.socketio.protocol import MAX_PACKET, Handshake
-from rxhub.transport.socketio.recent import Recent
 
 __all__ = ["Packets", "ProcessorThread", "ServerDetails", "SocketIoSession"]
 

@@ -23,8 +23,8 @@ from reactivex.disposable import Disposable
 from rxhub import errors
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
-from rxhub.compat.ftrack.brief import Brief
 from rxhub.compat.ftrack.packets import Packets
+from rxhub.compat.ftrack.shortened import Brief
 from rxhub.hub.publisher import REPLY, Publisher
 from rxhub.hub.replies import address
 from rxhub.transport.outbox import MOST_BREAKS

@@ -13,9 +13,9 @@ import rxhub.dispatching.dispatcher
 from rxhub import errors
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
-from rxhub.compat.ftrack.brief import Brief
 from rxhub.compat.ftrack.dispatch import FtrackDispatcher
 from rxhub.compat.ftrack.sending import Sending
+from rxhub.compat.ftrack.shortened import Brief
 from rxhub.compat.ftrack.subscriber import Subscriber
 from rxhub.expression.near_miss import doubts
 

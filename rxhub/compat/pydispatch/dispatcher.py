@@ -22,8 +22,8 @@ from typing import Any as _Anything
 from typing import TypeVar
 
 from rxhub.compat.pydispatch import errors, robustapply, saferef
-from rxhub.compat.pydispatch.routes import ANONYMOUS, ANY, POSITIONAL, WEAKREF_TYPES, KeySignal
-from rxhub.compat.pydispatch.table import table
+from rxhub.compat.pydispatch.connection import ANONYMOUS, ANY, POSITIONAL, WEAKREF_TYPES, KeySignal
+from rxhub.compat.pydispatch.connections import table
 
 __all__ = [
     "WEAKREF_TYPES",

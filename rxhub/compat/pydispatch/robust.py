@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from rxhub.compat.pydispatch.connection import POSITIONAL
+from rxhub.compat.pydispatch.connections import table
 from rxhub.compat.pydispatch.dispatcher import Anonymous
 from rxhub.compat.pydispatch.dispatcher import Any as Anything
-from rxhub.compat.pydispatch.routes import POSITIONAL
-from rxhub.compat.pydispatch.table import table
 
 __all__ = ["sendRobust"]
 

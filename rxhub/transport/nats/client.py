@@ -21,24 +21,24 @@ from rxhub.errors import EventError, HubConnectionError, Overflow, ProtocolError
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.transport import Sink
-from rxhub.transport.loop import background, in_its_thread
+from rxhub.transport.durable import Reader, Span, StreamState
+from rxhub.transport.io_thread import background, in_its_thread
+from rxhub.transport.json_payload import check_depth, write_event
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.catalogue import catalogue
-from rxhub.transport.nats.dead import DeadLetters
-from rxhub.transport.nats.filters import Filters
-from rxhub.transport.nats.life import Life
-from rxhub.transport.nats.link import Link
-from rxhub.transport.nats.notes import Notes
-from rxhub.transport.nats.ordered import Place
+from rxhub.transport.nats.dead_letters import DeadLetters
+from rxhub.transport.nats.kv import Notes
+from rxhub.transport.nats.ordered_consumer import Place
 from rxhub.transport.nats.processing.group import Since
-from rxhub.transport.nats.processing.plan import Plan
+from rxhub.transport.nats.processing.options import Plan
 from rxhub.transport.nats.processing.processing import Processing
 from rxhub.transport.nats.publishing import Parcel
-from rxhub.transport.nats.replay import Playback, Playbacks
+from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.session import Life
+from rxhub.transport.nats.stream_info import catalogue
+from rxhub.transport.nats.stream_reader import Playback, Playbacks
+from rxhub.transport.nats.subject_filters import Filters
 from rxhub.transport.nats.subjects import Subjects
-from rxhub.transport.payload import check_depth, write_event
-from rxhub.transport.remote import Remote, refused
-from rxhub.transport.stored import Reader, Span, StreamState
+from rxhub.transport.server_transport import Remote, refused
 
 __all__ = ["NatsTransport"]
 

@@ -32,8 +32,8 @@ import msgspec
 
 from rxhub.errors import EventError, HubConnectionError, Refused, StreamError
 from rxhub.transport.backoff import Backoff
+from rxhub.transport.nats.connection import Line
 from rxhub.transport.nats.direct_client import publication
-from rxhub.transport.nats.line import Line
 from rxhub.transport.outbox import Letter, Outbox
 
 __all__ = ["MESSAGE_ID", "Parcel", "Publishing", "Settling", "horizon", "message_id"]
@@ -90,7 +90,7 @@ class Parcel(Letter):
 
 
 class Settling(Protocol):
-    """Who reads the stream (`rxhub.transport.nats.ordered.Ordered`)."""
+    """Who reads the stream (`rxhub.transport.nats.ordered_consumer.Ordered`)."""
 
     @property
     def is_settled(self) -> bool:
@@ -134,7 +134,7 @@ def horizon(stream: Mapping[str, Any]) -> float:
 
 
 class Publishing:
-    """Empties an outbox into JetStream; a part of a link (`rxhub.transport.nats.link.Part`).
+    """Empties an outbox into JetStream; a part of a link (`rxhub.transport.nats.reconnecting.Part`).
 
     Args:
         outbox: of parcels.

@@ -10,9 +10,9 @@ import msgspec
 import nats.errors
 
 from rxhub.errors import HubConnectionError, StreamError
+from rxhub.transport.nats.connection import Line
 from rxhub.transport.nats.direct_client import parsed_headers
-from rxhub.transport.nats.line import Line
-from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.reconnecting import Link
 
 __all__ = ["asked_many", "stored", "stored_all"]
 

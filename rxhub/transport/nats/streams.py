@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.nats.filters import lets_through
+from rxhub.transport.nats.subject_filters import lets_through
 
 __all__ = [
     "DUPLICATE_WINDOW",

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from rxhub.transport.nats.line import Line
+from rxhub.transport.nats.connection import Line
 from rxhub.transport.nats.streams import ensured
 
 __all__ = ["Upkeep"]

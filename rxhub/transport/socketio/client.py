@@ -25,18 +25,18 @@ from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.transport import Sink
 from rxhub.transport.backoff import Backoff
-from rxhub.transport.finite import non_finite
+from rxhub.transport.connection_state import ConnectionState, Phase
+from rxhub.transport.finite_numbers import non_finite
+from rxhub.transport.json_payload import write_event, write_json
 from rxhub.transport.outbox import Letter
-from rxhub.transport.payload import write_event, write_json
-from rxhub.transport.remote import Remote, fail, refused
-from rxhub.transport.socketio.announcement import announced
+from rxhub.transport.server_transport import Remote, fail, refused
+from rxhub.transport.socketio.connection import Line
+from rxhub.transport.socketio.deduplication import Recent
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import Unreachable
-from rxhub.transport.socketio.interests import Interest, Interests
-from rxhub.transport.socketio.line import Line
 from rxhub.transport.socketio.protocol import MAX_PACKET
-from rxhub.transport.socketio.recent import Recent
-from rxhub.transport.state import ConnectionState, Phase
+from rxhub.transport.socketio.subscription_filter import announced
+from rxhub.transport.socketio.subscription_sync import Interest, Interests
 
 __all__ = ["SocketIOTransport"]
 

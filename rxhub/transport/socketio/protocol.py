@@ -15,7 +15,7 @@ a client owes a heartbeat for each heartbeat, at once (`ClientSession.answer`); 
 each packet with an id, which takes its time and is therefore remembered (`ServerSession.owed`).
 
 The payload stays text here, so that a server can route an event without ever decoding what it carries;
-`rxhub.transport.payload` reads and writes it.
+`rxhub.transport.json_payload` reads and writes it.
 
 Rules of this file, each of which an existing client depends on (measured):
 

@@ -14,7 +14,7 @@ import pytest
 import rxhub
 from rxhub.errors import EventError, HubClosed
 from rxhub.server import Running, User, Users, running
-from rxhub.transport.state import Phase
+from rxhub.transport.connection_state import Phase
 from tests.compat.ftrack.judged import BOTH, OURS, THEIRS
 from tests.compat.ftrack.studio import KEY, USER
 from tests.threads import elsewhere, until

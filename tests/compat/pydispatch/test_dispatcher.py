@@ -425,7 +425,7 @@ def test_a_forked_child_goes_on_alone() -> None:
     assert "child 1\nparent" in run_script(
         "import os\n"
         "from rxhub.compat.pydispatch import dispatcher\n"
-        "from rxhub.compat.pydispatch.table import table\n"
+        "from rxhub.compat.pydispatch.connections import table\n"
         "def receiver(): return 1\n"
         "dispatcher.connect(receiver, 'saved')\n"
         "table._lock.acquire()\n"

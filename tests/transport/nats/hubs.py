@@ -11,9 +11,9 @@ from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
 from rxhub.transport.backoff import Backoff
-from rxhub.transport.nats import line as line_module
-from rxhub.transport.nats import link as link_module
+from rxhub.transport.nats import connection as line_module
 from rxhub.transport.nats import publishing
+from rxhub.transport.nats import reconnecting as link_module
 from tests.proxy import Proxy
 from tests.threads import LIMIT, elsewhere
 from tests.transport.nats.servers import Admin

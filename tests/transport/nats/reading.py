@@ -13,9 +13,9 @@ from uuid import uuid4
 from rxhub.embedded import PrivateServer
 from rxhub.errors import StreamError
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.link import Link
-from rxhub.transport.nats.ordered import Ordered, Place
-from rxhub.transport.nats.pulling import Message
+from rxhub.transport.nats.ordered_consumer import Ordered, Place
+from rxhub.transport.nats.pull_consumer import Message
+from rxhub.transport.nats.reconnecting import Link
 from rxhub.transport.nats.streams import configuration, ensured
 from tests.threads import LIMIT
 

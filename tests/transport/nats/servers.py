@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 import nats
 
 from rxhub.embedded.binary import find
-from rxhub.embedded.bound import bound
+from rxhub.embedded.child_process import bound
 from tests.threads import LIMIT
 
 __all__ = ["Admin", "Started", "speaking", "started"]

@@ -11,7 +11,7 @@ import pytest
 from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
-from rxhub.transport.nats import line as line_module
+from rxhub.transport.nats import connection as line_module
 from rxhub.transport.nats.client import NatsTransport
 from tests.proxy import Proxy
 from tests.threads import LIMIT, at_once, until
@@ -141,7 +141,7 @@ def test_fifty_subscriptions_one_by_one_are_few_consumers(
 
 def silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever connects is let in, and then never answered by JetStream."""
-    monkeypatch.setattr("rxhub.transport.nats.life._PATIENCE", 0.5)
+    monkeypatch.setattr("rxhub.transport.nats.session._PATIENCE", 0.5)
     ask = line_module.Line.ask
 
     async def never(line: Any, api: str, body: Any = None, timeout: float = 5.0) -> dict[str, Any]:

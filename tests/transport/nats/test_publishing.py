@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from rxhub.embedded import PrivateServer
 from rxhub.errors import EventError, HubConnectionError, Refused
 from rxhub.transport.backoff import Backoff
-from rxhub.transport.nats import line as line_module
-from rxhub.transport.nats import link as link_module
+from rxhub.transport.nats import connection as line_module
 from rxhub.transport.nats import publishing as module
+from rxhub.transport.nats import reconnecting as link_module
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.direct_client import parsed_headers
-from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.publishing import MESSAGE_ID, Parcel, Publishing, Settling, message_id
+from rxhub.transport.nats.reconnecting import Link
 from rxhub.transport.nats.streams import configuration, ensured
 from rxhub.transport.outbox import Outbox
 from tests.proxy import Proxy

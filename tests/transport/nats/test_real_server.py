@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rxhub.testing import Nats
-from rxhub.transport.nats.filters import merged
+from rxhub.transport.nats.subject_filters import merged
 from rxhub.transport.nats.subjects import Subjects, consumer_name
 from tests.transport.nats.matching import is_matched
 from tests.transport.nats.peer import Peer
-from tests.transport.nats.test_filters import subjects
+from tests.transport.nats.test_subject_filters import subjects
 from tests.transport.nats.test_subjects import groups, topics
 
 few = settings(max_examples=40, deadline=None)

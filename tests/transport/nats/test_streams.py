@@ -11,7 +11,7 @@ import pytest
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.testing import Nats
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.line import Line
+from rxhub.transport.nats.connection import Line
 from rxhub.transport.nats.streams import configuration, dead, ensured, last_sequence
 from tests.transport.nats.servers import Admin, started
 

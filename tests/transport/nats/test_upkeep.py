@@ -6,8 +6,8 @@ import asyncio
 
 from rxhub.testing import Nats
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.cancelling import cancelled
-from rxhub.transport.nats.line import Line
+from rxhub.transport.nats.cancellation import cancelled
+from rxhub.transport.nats.connection import Line
 from rxhub.transport.nats.streams import configuration, ensured
 from rxhub.transport.nats.upkeep import Upkeep
 from tests.threads import LIMIT

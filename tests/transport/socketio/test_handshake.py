@@ -14,10 +14,11 @@ import pytest
 
 from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError
-from rxhub.transport.socketio import handshake, line
+from rxhub.transport.connection_state import Phase
+from rxhub.transport.socketio import connection as line
+from rxhub.transport.socketio import handshake
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import explained
-from rxhub.transport.state import Phase
 from tests.threads import LIMIT
 from tests.transport.socketio.server import Server
 

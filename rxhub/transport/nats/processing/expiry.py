@@ -13,10 +13,10 @@ from collections.abc import Callable
 from time import monotonic
 
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.processing import group as grouping
-from rxhub.transport.nats.processing.ledger import Attempts
-from rxhub.transport.nats.pulling import Message
+from rxhub.transport.nats.processing.delivery_state import Attempts
+from rxhub.transport.nats.pull_consumer import Message
+from rxhub.transport.nats.reconnecting import Link
 from rxhub.transport.nats.streams import server_time
 
 __all__ = ["Expiry"]

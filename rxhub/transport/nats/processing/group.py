@@ -23,9 +23,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from rxhub.errors import GroupError, StreamError
 from rxhub.expression import parse
-from rxhub.transport.nats.filters import filters, merged
-from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.reconnecting import Link
 from rxhub.transport.nats.streams import NO_CONSUMER, configuration, dead, ensured, server_time
+from rxhub.transport.nats.subject_filters import filters, merged
 from rxhub.transport.nats.subjects import Subjects, consumer_name
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import Any
 
 from rxhub.errors import RxHubError
 from rxhub.event import Event
-from rxhub.transport.nats.pulling import Message
-from rxhub.transport.payload import read_stored
+from rxhub.transport.json_payload import read_stored
+from rxhub.transport.nats.pull_consumer import Message
 
 __all__ = ["Expired", "Interrupted", "Job", "Missing", "TimedOut"]
 

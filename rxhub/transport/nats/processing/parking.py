@@ -16,12 +16,12 @@ from base64 import b64decode
 from time import monotonic
 
 from rxhub.errors import StreamError
-from rxhub.transport.nats.link import Link
 from rxhub.transport.nats.processing import group
-from rxhub.transport.nats.processing.acknowledging import IN_PROGRESS, Acknowledging, later
-from rxhub.transport.nats.processing.holding import SURELY_OURS
+from rxhub.transport.nats.processing.acks import IN_PROGRESS, Acknowledging, later
+from rxhub.transport.nats.processing.in_flight import SURELY_OURS
 from rxhub.transport.nats.processing.job import Expired, Job, Missing
-from rxhub.transport.nats.pulling import Pulling
+from rxhub.transport.nats.pull_consumer import Pulling
+from rxhub.transport.nats.reconnecting import Link
 from rxhub.transport.nats.streams import NO_MESSAGE
 
 __all__ = ["Parking"]

@@ -15,23 +15,23 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from weakref import WeakSet
 
-from rxhub.concurrency.pending import ignore_error, returns_awaitable
+from rxhub.concurrency.awaitables import ignore_error, returns_awaitable
 from rxhub.concurrency.shutdown import GRACE, on_shutdown_signal
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.rx.scoped_subject import OwnedSubject
 from rxhub.rx.subject import Subject
 from rxhub.text.printable import printable
-from rxhub.transport.loop import background, in_its_thread
+from rxhub.transport.io_thread import background, in_its_thread
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.link import Link
+from rxhub.transport.nats.processing.executor import Ended, Workers
+from rxhub.transport.nats.processing.failures import Failure
 from rxhub.transport.nats.processing.group import Since
-from rxhub.transport.nats.processing.plan import Plan
-from rxhub.transport.nats.processing.processor import Processor
-from rxhub.transport.nats.processing.reporting import Failure
-from rxhub.transport.nats.processing.tasks import Tasks
-from rxhub.transport.nats.processing.threads import Threads
-from rxhub.transport.nats.processing.workers import Ended, Workers
+from rxhub.transport.nats.processing.options import Plan
+from rxhub.transport.nats.processing.task_executor import Tasks
+from rxhub.transport.nats.processing.thread_executor import Threads
+from rxhub.transport.nats.processing.worker import Processor
+from rxhub.transport.nats.reconnecting import Link
 from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["PATIENCE", "Counts", "Processing", "stop_all"]

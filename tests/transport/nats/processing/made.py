@@ -7,9 +7,9 @@ from threading import Event as Flag
 from time import monotonic
 
 from rxhub import Event
+from rxhub.transport.nats.processing.executor import Returned
 from rxhub.transport.nats.processing.job import Job
-from rxhub.transport.nats.processing.workers import Returned
-from rxhub.transport.nats.pulling import Message
+from rxhub.transport.nats.pull_consumer import Message
 from tests.threads import LIMIT, until
 
 __all__ = ["Results", "hold", "job"]

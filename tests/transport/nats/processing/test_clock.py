@@ -10,7 +10,7 @@ from reactivex import operators as ops
 
 from rxhub import EventHub
 from rxhub.hub import replay
-from rxhub.transport.nats import replay as playback
+from rxhub.transport.nats import stream_reader as playback
 from rxhub.transport.nats import streams
 from rxhub.transport.nats.processing import group
 from tests.transport.nats.processing.working import Seen, publish

@@ -22,13 +22,13 @@ from rxhub import Event, EventHub
 from rxhub.concurrency.supervise import failures
 from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
-from rxhub.transport.nats.line import Line
+from rxhub.transport.nats.connection import Line
 from rxhub.transport.nats.processing import group as group_module
-from rxhub.transport.nats.processing.acknowledging import Acknowledging
+from rxhub.transport.nats.processing.acks import Acknowledging
 from rxhub.transport.nats.processing.group import Group
-from rxhub.transport.nats.processing.holding import Holding
+from rxhub.transport.nats.processing.in_flight import Holding
 from rxhub.transport.nats.processing.processing import Counts
-from rxhub.transport.nats.processing.tasks import Tasks
+from rxhub.transport.nats.processing.task_executor import Tasks
 from tests.nats_server import Cluster
 from tests.proxy import Proxy
 from tests.threads import LIMIT, until

@@ -86,7 +86,7 @@ def test_an_error_while_the_process_stops_is_no_failure(hub: EventHub, order: di
 def test_a_failure_just_before_the_process_is_told_to_stop_is_none(
     hub: EventHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rxhub.transport.nats.processing.processor._SIGNAL_DELAY_S", 600.0)
+    monkeypatch.setattr("rxhub.transport.nats.processing.worker._SIGNAL_DELAY_S", 600.0)
     begun: list[int] = []
 
     def handle(event: Event) -> None:

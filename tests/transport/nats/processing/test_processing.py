@@ -17,12 +17,12 @@ import pytest
 from rxhub import Event, EventHub
 from rxhub.errors import ExpressionError, HubClosed, HubConnectionError, NotDurable
 from rxhub.testing import Nats
-from rxhub.transport.nats.processing import processor
+from rxhub.transport.nats.processing import worker as processor
+from rxhub.transport.nats.processing.failures import Failure
+from rxhub.transport.nats.processing.filtering import Selection
 from rxhub.transport.nats.processing.processing import Counts, Processing
-from rxhub.transport.nats.processing.reporting import Failure
-from rxhub.transport.nats.processing.selecting import Selection
-from rxhub.transport.nats.pulling import Message
-from tests.concurrency.test_pending import ANYWHERE
+from rxhub.transport.nats.pull_consumer import Message
+from tests.concurrency.test_awaitables import ANYWHERE
 from tests.threads import LIMIT, until
 from tests.transport.nats.processing.made import hold
 from tests.transport.nats.processing.working import Seen, another, is_idle, publish, store

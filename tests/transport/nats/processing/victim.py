@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rxhub import Event, EventHub
-from rxhub.transport.nats.processing import group, ledger
+from rxhub.transport.nats.processing import delivery_state as ledger
+from rxhub.transport.nats.processing import group
 
 __all__ = ["main"]
 

@@ -1,0 +1,1 @@
+"""`rxhub demo`: a studio's events on a real hub."""

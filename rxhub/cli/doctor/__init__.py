@@ -1,0 +1,1 @@
+"""`rxhub doctor`: checks of the environment, of servers and of NATS systems."""

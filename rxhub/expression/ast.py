@@ -1,0 +1,361 @@
+"""The tree that a subscription parses to. It is frozen, hashable and printable, and interprets itself.
+
+For every tree, `parse(str(tree), dialect) == tree` (with limits that let a tree of its size in). So nodes refuse
+to be built of what no text denotes, and equality tells apart whatever the text tells apart: `a="1"` is not `a=1`.
+
+A million conditions live in an index. A node therefore holds what was written and nothing derived from it,
+and equal keys share one string.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from sys import intern
+from typing import Any, Self, cast, final
+
+from rxhub.errors import ExpressionError
+from rxhub.expression.dialect import Dialect
+from rxhub.expression.evaluate import holds
+from rxhub.expression.tokens import BARE, ITEM, KEY, QUOTED
+
+__all__ = ["And", "Condition", "Everything", "Expression", "Not", "Or", "condition_as_read"]
+
+_pattern = cache(re.compile)  # on first use, to be imported quickly
+_set = object.__setattr__
+_OPERATORS = frozenset({"=", "!=", ">=", "<=", ">", "<"})
+
+# Beyond 140 levels or so Python's own recursion limit begins to break `==`, `repr`, pickle and `deepcopy`.
+_MOST_LEVELS = 120
+
+
+class Expression:
+    """A parsed subscription: one node and all that is below it."""
+
+    __slots__ = ()
+    __match_args__: tuple[str, ...] = ()
+
+    @property
+    def depth(self) -> int:
+        """Levels of the tree, this node included."""
+        return 1
+
+    def matches(self, candidate: object) -> bool:
+        """Whether this expression holds for a candidate, usually a nested mapping. Never raises."""
+        raise NotImplementedError
+
+    def without_secrets(self) -> Expression:
+        """For showing: `***` stands for what a condition compares with a secret, named in `rxhub.redaction.secrets`.
+
+        Returns:
+            The expression itself if it names no secret.
+        """
+        from rxhub.expression.pretty import without_secrets
+
+        return without_secrets(self)
+
+    # Frozen by hand: making four dataclasses takes a tenth of the time in which rxhub is imported.
+
+    def _parts(self) -> tuple[Any, ...]:
+        """What makes two nodes of one class equal."""
+        return ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._parts() == cast("Expression", other)._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"An expression cannot be changed, and {name!r} not be set; build another one.")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"An expression cannot be changed, and {name!r} not be deleted; build another one.")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        dialect = "" if _dialect(self) is Dialect.RXHUB else f", {_dialect(self)!r}"
+        return f"parse({str(self)!r}{dialect})"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from rxhub.expression.pretty import page
+
+        return page(self).bundle()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, name) for name in self.__match_args__)
+
+
+@final
+class Everything(Expression):
+    """The empty subscription: it matches whatever comes."""
+
+    __slots__ = ()
+
+    def matches(self, candidate: object) -> bool:
+        return True
+
+    def __str__(self) -> str:
+        return ""
+
+
+@final
+class Condition(Expression):
+    """One comparison of what stands at a path with a literal.
+
+    Args:
+        key: dotted path, such as `data.application.version`.
+        operator: one of `=`, `!=`, `>=`, `<=`, `>`, `<`.
+        value: the literal as it is written, without its quotes.
+        quoted: whether it stands in quotes; then it denotes a text only, never a number, a bool or null.
+        dialect: what a `*` in it means.
+
+    Raises:
+        ExpressionError: if no text denotes such a condition.
+    """
+
+    __slots__ = ("dialect", "key", "operator", "quoted", "value")
+    __match_args__ = ("key", "operator", "value", "quoted", "dialect")
+
+    key: str
+    operator: str
+    value: str
+    quoted: bool
+    dialect: Dialect
+
+    def __init__(
+        self, key: str, operator: str, value: str, quoted: bool = False, dialect: Dialect = Dialect.RXHUB
+    ) -> None:
+        key, operator, value = _plain(key, "A key"), _plain(operator, "An operator"), _plain(value, "A value")
+        if _pattern(KEY).fullmatch(key) is None:
+            raise ExpressionError(
+                f"No text denotes the key {_shown(key)}.",
+                expected="letters, digits, `_`, `.`, `-`, not beginning with `not.`",
+            )
+        if operator not in _OPERATORS:
+            raise ExpressionError(f"There is no operator {_shown(operator)}.", expected="one of = != >= <= > <")
+        if quoted:
+            _quotes(value)
+        elif _pattern(BARE).fullmatch(value) is None:
+            raise ExpressionError(
+                f"The value {_shown(value)} cannot stand without quotes.", hint="Build the condition with quoted=True."
+            )
+        if not isinstance(dialect, Dialect):
+            raise ExpressionError(f"There is no dialect {_shown(str(dialect))}.", expected="a member of Dialect")
+        # Equal keys and operators are one string each, whoever built the condition.
+        _set(self, "key", intern(key))
+        _set(self, "operator", intern(operator))
+        _set(self, "value", value)
+        _set(self, "quoted", bool(quoted))
+        _set(self, "dialect", dialect)
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.key, self.operator, self.value, self.quoted, self.dialect
+
+    def matches(self, candidate: object) -> bool:
+        return holds(self, candidate)
+
+    def __str__(self) -> str:
+        blank = "" if self.operator in {"=", "!="} else " "
+        return f"{self.key}{blank}{self.operator}{blank}{self._literal}"
+
+    @property
+    def _literal(self) -> str:
+        if not self.quoted:
+            return self.value
+        quote = _quotes(self.value)
+        return f"{quote}{self.value}{quote}"
+
+
+def condition_as_read(key: str, operator: str, value: str, quoted: bool, dialect: Dialect) -> Condition:
+    """A condition of what was just read by the grammar, which need not be checked again."""
+    condition = object.__new__(Condition)
+    _set(condition, "key", intern(key))
+    _set(condition, "operator", intern(operator))
+    _set(condition, "value", value)
+    _set(condition, "quoted", quoted)
+    _set(condition, "dialect", dialect)
+    return condition
+
+
+class _Junction(Expression):
+    __slots__ = ("_depth", "children")
+    __match_args__ = ("children",)
+
+    children: tuple[Expression, ...]
+    _depth: int
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.children
+
+    @property
+    def depth(self) -> int:
+        return self._depth
+
+    def __init__(self, children: Iterable[Expression]) -> None:
+        children = tuple(children)
+        if len(children) < 2:
+            raise ExpressionError(f"{type(self).__name__} joins two expressions at least, not {len(children)}.")
+        _set(self, "children", children)
+        _set(self, "_depth", _levels_above(children))
+
+
+@final
+class And(_Junction):
+    """Holds where all children hold.
+
+    Raises:
+        ExpressionError: if there are less than two children, or no text denotes them together.
+    """
+
+    __slots__ = ()
+
+    def matches(self, candidate: object) -> bool:
+        for child in self.children:
+            if not child.matches(candidate):
+                return False
+        return True
+
+    def __str__(self) -> str:
+        return " and ".join([_operand(child) for child in self.children])
+
+
+@final
+class Or(_Junction):
+    """Holds where any child holds. `key in (a, b)` is `key=a or key=b`.
+
+    Raises:
+        ExpressionError: if there are less than two children, or no text denotes them together.
+    """
+
+    __slots__ = ()
+
+    def matches(self, candidate: object) -> bool:
+        for child in self.children:
+            if child.matches(candidate):
+                return True
+        return False
+
+    def __str__(self) -> str:
+        return self._membership() or " or ".join(
+            [str(child) if isinstance(child, And) else _operand(child) for child in self.children]
+        )
+
+    def _membership(self) -> str:
+        """The text `key in (…)` if that denotes this node, else nothing."""
+        first = self.children[0]
+        if not isinstance(first, Condition) or first.dialect is not Dialect.RXHUB:
+            return ""  # ftrack's client and server do not know `in`
+        literals: list[str] = []
+        for child in self.children:
+            if not (isinstance(child, Condition) and child.key == first.key and child.operator == "="):
+                return ""
+            if not child.quoted and _pattern(ITEM).fullmatch(child.value) is None:
+                return ""
+            literals.append(child._literal)  # pyright: ignore[reportPrivateUsage]
+        return f"{first.key} in ({', '.join(literals)})"
+
+
+@final
+class Not(Expression):
+    """Holds where its child does not.
+
+    Raises:
+        ExpressionError: if no text denotes it.
+    """
+
+    __slots__ = ("_depth", "child")
+    __match_args__ = ("child",)
+
+    child: Expression
+    _depth: int
+
+    def _parts(self) -> tuple[Any, ...]:
+        return (self.child,)
+
+    @property
+    def depth(self) -> int:
+        return self._depth
+
+    def __init__(self, child: Expression) -> None:
+        _set(self, "_depth", _levels_above((child,)))
+        _set(self, "child", child)
+
+    def matches(self, candidate: object) -> bool:
+        return not self.child.matches(candidate)
+
+    def __str__(self) -> str:
+        return f"not {_operand(self.child)}"
+
+
+def _operand(node: Expression) -> str:
+    """A node's text as an operand of `and` and `not`."""
+    text = str(node)
+    if isinstance(node, And) or (isinstance(node, Or) and not node._membership()):  # pyright: ignore[reportPrivateUsage]
+        return f"({text})"
+    return text
+
+
+def _levels_above(children: tuple[Expression, ...]) -> int:
+    levels = 1
+    dialects: set[Dialect] = set()
+    for child in children:
+        if not isinstance(child, Expression):
+            raise ExpressionError(f"A tree is built of expressions, but {type(child).__name__} was found.")
+        if isinstance(child, Everything):
+            raise ExpressionError("The empty subscription stands alone: no text denotes it inside another.")
+        levels = max(levels, child.depth)
+        dialects.add(_dialect(child))
+    if len(dialects) > 1:
+        raise ExpressionError("The conditions of one tree belong to one dialect, but two were found.")
+    if levels >= _MOST_LEVELS:
+        raise ExpressionError(f"A tree has at most {_MOST_LEVELS} levels.", hint="Join with one wide And or Or.")
+    return levels + 1
+
+
+def _dialect(node: Expression) -> Dialect:
+    while not isinstance(node, Condition):
+        if isinstance(node, _Junction):
+            node = node.children[0]
+        elif isinstance(node, Not):
+            node = node.child
+        else:
+            return Dialect.RXHUB
+    return node.dialect
+
+
+def _quotes(value: str) -> str:
+    """The quotes that carry a value.
+
+    Raises:
+        ExpressionError: if neither kind does.
+    """
+    for quote in ('"', "'"):
+        if _pattern(QUOTED).fullmatch(f"{quote}{value}{quote}"):
+            return quote
+    raise ExpressionError(
+        f"No quotes can carry the value {_shown(value)}.",
+        expected="a value without `\"` or without `'`, in which every backslash has a character behind it",
+    )
+
+
+def _plain(text: object, role: str) -> str:
+    if type(text) is str:
+        return text
+    if not isinstance(text, str):
+        raise ExpressionError(
+            f"{role} is text, but {type(text).__name__} was found.", hint='Write it as in a subscription: "10", not 10.'
+        )
+    return str.__str__(text)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,0 +1,156 @@
+"""Reading a subscription's words: conditions, `and`, `or`, `not` and parentheses, one after the other.
+
+A text alternates between two places: before an operand (a condition, possibly behind `not`s and opening
+parentheses) and after one. One pattern reads each place; what it cannot read is a mistake, and `mistakes` finds the
+words for it. The limits are counted here, so that a text that exceeds one is refused before it has cost much.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from rxhub.errors import ExpressionError
+from rxhub.expression.ast import Condition, Expression, Or, condition_as_read
+from rxhub.expression.diagnostics import not_a_sequel, not_an_item, not_an_operand, unclosed
+from rxhub.expression.dialect import Dialect
+from rxhub.expression.tokens import AND, BARE, IN, ITEM, KEY, NOT, OPERATOR, OR, QUOTED
+
+__all__ = ["Limits", "Reader"]
+
+_BEFORE = re.compile(
+    rf"""\s*+(?:(?P<NOT>{NOT})|(?P<OPEN>\()|(?P<KEY>{KEY})\s*+(?:"""
+    rf"""(?P<OPERATOR>{OPERATOR})\s*+(?:(?P<BARE>{BARE})|(?P<QUOTED>{QUOTED}))|(?P<LIST>{IN}\s*+\()))"""
+)
+_AFTER = re.compile(rf"\s*+(?:(?P<AND>{AND})|(?P<OR>{OR})|(?P<CLOSE>\))|(?P<END>\Z))")
+_ITEM = re.compile(rf"\s*+(?:(?P<BARE>{ITEM})|(?P<QUOTED>{QUOTED}))\s*+(?P<MORE>[,)])")
+
+
+class Limits(NamedTuple):
+    """What a text may cost at most; `parse` says the meaning of each."""
+
+    length: int
+    conditions: int
+    depth: int
+
+
+class Reader:
+    """Reads one text, once.
+
+    Args:
+        text: a subscription that is not blank.
+        dialect: what a `*` in its conditions means.
+        limits: what it may cost.
+
+    Raises:
+        ExpressionError: if the text is too long.
+    """
+
+    __slots__ = ("_conditions", "_dialect", "_limits", "_open", "_position", "_text")
+
+    def __init__(self, text: str, dialect: Dialect, limits: Limits) -> None:
+        if len(text) > limits.length:
+            raise ExpressionError(
+                f"The subscription has {len(text)} characters; at most {limits.length} are read.",
+                hint="Raise the limit with max_length.",
+            )
+        self._text = text
+        self._dialect = dialect
+        self._limits = limits
+        self._position = 0
+        self._conditions = 0
+        self._open: list[str] = []  # each `not` and parenthesis that waits for its end
+
+    def words(self) -> Iterator[tuple[str, Expression | None]]:
+        """All words in order, each the name of a terminal of the grammar and, for a condition, its tree.
+
+        They nest: whatever opens is closed.
+
+        Raises:
+            ExpressionError: if the text is no subscription, or exceeds a limit.
+        """
+        while True:
+            match, kind = self._next(_BEFORE, not_an_operand)
+            while kind == "NOT" or kind == "OPEN":
+                self._begin(kind, match.start(kind))
+                yield kind, None
+                match, kind = self._next(_BEFORE, not_an_operand)
+
+            yield "CONDITION", self._membership(match) if kind == "LIST" else self._condition(match)
+            self._end_nots()
+
+            match, kind = self._next(_AFTER, self._not_a_sequel)
+            while kind == "CLOSE":
+                if not self._open:
+                    raise not_a_sequel(self._text, match.start(kind))
+                yield kind, None
+                self._open.pop()
+                self._end_nots()
+                match, kind = self._next(_AFTER, self._not_a_sequel)
+
+            if kind == "END":
+                if self._open:
+                    raise unclosed(self._text)
+                return
+            yield kind, None
+
+    def _next(
+        self, pattern: re.Pattern[str], mistake: Callable[[str, int], ExpressionError]
+    ) -> tuple[re.Match[str], str]:
+        match = pattern.match(self._text, self._position)
+        if match is None:
+            raise mistake(self._text, self._position)
+        self._position = match.end()
+        return match, match.lastgroup or ""
+
+    def _not_a_sequel(self, text: str, position: int) -> ExpressionError:
+        return not_a_sequel(text, position, nested="OPEN" in self._open)
+
+    def _begin(self, kind: str, position: int) -> None:
+        self._open.append(kind)
+        limit = self._limits.depth
+        if len(self._open) > limit:
+            raise ExpressionError(
+                f"More than {limit} parentheses and `not`s are open at once.",
+                self._text,
+                position,
+                hint="Write it flatter, or raise the limit with max_depth.",
+            )
+
+    def _end_nots(self) -> None:
+        while self._open and self._open[-1] == "NOT":
+            self._open.pop()
+
+    def _condition(self, match: re.Match[str]) -> Expression:
+        self._count(match)
+        key, operator, bare, quoted = match.group("KEY", "OPERATOR", "BARE", "QUOTED")
+        if bare is not None:
+            return condition_as_read(key, operator, bare, False, self._dialect)
+        return condition_as_read(key, operator, quoted[1:-1], True, self._dialect)
+
+    def _membership(self, match: re.Match[str]) -> Expression:
+        key = match["KEY"]
+        conditions: list[Condition] = []
+        more = True
+        while more:
+            match, _ = self._next(_ITEM, not_an_item)
+            self._count(match)
+            bare, quoted, sign = match.group("BARE", "QUOTED", "MORE")
+            if bare is not None:
+                conditions.append(condition_as_read(key, "=", bare, False, self._dialect))
+            else:
+                conditions.append(condition_as_read(key, "=", quoted[1:-1], True, self._dialect))
+            more = sign == ","
+        return conditions[0] if len(conditions) == 1 else Or(tuple(conditions))
+
+    def _count(self, match: re.Match[str]) -> None:
+        self._conditions += 1
+        limit = self._limits.conditions
+        if self._conditions > limit:
+            raise ExpressionError(
+                f"The subscription has more than {limit} conditions.",
+                self._text,
+                match.start(),
+                hint="Each value of an `in` counts as one. Raise the limit with max_conditions.",
+            )

@@ -1,0 +1,184 @@
+"""What was expected of a stream beside what was found, readably."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from string import ascii_letters, digits
+from typing import Any, NamedTuple
+
+from rxhub.event import Event
+from rxhub.redaction import redacted
+from rxhub.testing.diagram import COMPLETED, FAILED, Moment, diagram_of
+from rxhub.testing.equality import differences, equal
+from rxhub.text.safe_repr import shown
+
+__all__ = ["Frame", "OneOf", "contrast", "same"]
+
+_MOST_MOMENTS = 40
+_MOST_ROWS = 12
+_MOST_VALUES = 16
+_BEFORE = 3
+
+
+class Frame(NamedTuple):
+    """One thing that a stream does: after how many seconds, `next`, `|` or `#`, and the value or error."""
+
+    seconds: float
+    mark: str
+    value: Any
+
+
+class OneOf(NamedTuple):
+    """A value that stands for any of some events."""
+
+    events: tuple[Event, ...]
+
+
+def same(wanted: Sequence[Frame], found: Sequence[Frame]) -> bool:
+    """Whether a stream does what is wanted; where a frame's mark is not `|` or `#`, a value is."""
+    return len(wanted) == len(found) and all(map(_same, wanted, found))
+
+
+def _same(wanted: Frame, found: Frame) -> bool:
+    if wanted.seconds != found.seconds:
+        return False
+    if wanted.mark == FAILED:
+        error = wanted.value
+        alike = error is None or (type(error) is type(found.value) and str(error) == str(found.value))
+        return found.mark == FAILED and alike
+    if wanted.mark == COMPLETED:
+        return found.mark == COMPLETED
+    return found.mark == "next" and _is(wanted.value, found.value)
+
+
+def _is(wanted: Any, value: Any) -> bool:
+    if isinstance(wanted, OneOf):
+        return any(equal(event, value) for event in wanted.events)
+    return equal(wanted, value)
+
+
+def contrast(wanted: Sequence[Frame], found: Sequence[Frame], values: Mapping[str, Any], tick: float) -> str:
+    """Both as diagrams, what differs moment by moment, and what the characters mean.
+
+    Args:
+        wanted: with the characters of its diagram as marks.
+        found: with `next` as the mark of each value.
+        values: of the characters.
+        tick: seconds that a character takes.
+    """
+    letters = _Letters(values)
+    lettered = [f._replace(mark=letters.of(f.value)) if f.mark == "next" else f for f in found]
+    rows, used = _beside(wanted, lettered)
+    return "\n".join(
+        [
+            f"  expected  {_diagram(wanted, tick)}",
+            f"  found     {_diagram(lettered, tick)}",
+            "  (- expected, + found)",
+            *rows,
+            *_not_comparable(wanted, lettered),
+            *letters.legend(used),
+        ]
+    )
+
+
+def _diagram(frames: Sequence[Frame], tick: float) -> str:
+    text = diagram_of([Moment(f.seconds, f.mark) for f in frames[:_MOST_MOMENTS]], tick)
+    further = len(frames) - _MOST_MOMENTS
+    return f"{text} … and {further:,} more frames" if further > 0 else text
+
+
+def _beside(wanted: Sequence[Frame], found: Sequence[Frame]) -> tuple[list[str], set[str]]:
+    """Both, moment by moment, from shortly before the first difference on; and the marks that are in it."""
+    rows: list[tuple[float, str, str]] = []
+    left: dict[tuple[float, str], int] = {}
+    for frame in found:
+        left[frame[:2]] = left.get(frame[:2], 0) + 1
+    for frame in wanted:
+        both = left.get(frame[:2], 0) > 0
+        if both:
+            left[frame[:2]] -= 1
+        rows.append((frame.seconds, " " if both else "-", frame.mark))
+    rows += [(at, "+", mark) for (at, mark), times in left.items() for _ in range(times)]
+    rows.sort(key=lambda row: row[0])
+    skipped = max(0, len(list(takewhile(lambda row: row[1] == " ", rows))) - _BEFORE)
+    if skipped == len(rows) - _BEFORE:
+        skipped = 0  # no character differs, but what one stands for
+    shown_rows = rows[skipped : skipped + _MOST_ROWS]
+    further = len(rows) - skipped - len(shown_rows)
+    lines = [f"    … {skipped:,} frames as expected"] if skipped else []
+    lines += [f"  {sign} {_seconds(at):>10}  {mark}" for at, sign, mark in shown_rows]
+    lines += [f"    … and {further:,} more frames"] if further else []
+    return lines, {mark for _, _, mark in shown_rows}
+
+
+def _not_comparable(wanted: Sequence[Frame], found: Sequence[Frame]) -> list[str]:
+    """Which values cannot be compared with what was expected in their place."""
+    lines: list[str] = []
+    for expected, frame in zip(wanted, found, strict=False):
+        if expected.value is frame.value or {COMPLETED, FAILED} & {expected.mark, frame.mark}:
+            continue
+        try:
+            bool(expected.value == frame.value)
+        except Exception as error:
+            why = f"{type(error).__name__}: {shown(str(error))}"
+            lines.append(f"  at {_seconds(frame.seconds)}, {frame.mark} cannot be compared with {expected.mark}: {why}")
+    return lines[:_MOST_VALUES]
+
+
+class _Letters:
+    """Characters for what was found: those of the values that were expected, and new ones for the rest."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+        self._free = [c for c in ascii_letters[::-1] + digits if c not in self._values]
+
+    def of(self, value: Any) -> str:
+        for letter, known in self._values.items():
+            if _is(known, value):
+                return letter
+        if isinstance(value, str) and len(value) == 1 and value not in self._values:
+            letter = value
+        else:
+            letter = self._free.pop(0) if self._free else "?"
+        if letter != "?":
+            self._values[letter] = value
+        return letter
+
+    def legend(self, used: set[str]) -> list[str]:
+        """What the characters stand for; and where two differ that look the same."""
+        lines: list[str] = []
+        looks: dict[str, tuple[str, Any]] = {}
+        marks = {mark: mark for mark in sorted(used) if mark not in (COMPLETED, FAILED, "?")}
+        meant = [(letter, value) for letter, value in (self._values | marks | self._values).items() if letter in used]
+        looks_like = {_shown(_known(value)) for _, value in meant}
+        meant = [
+            (letter, value)
+            for letter, value in meant
+            # A character that stands for itself says so where it could be read as another value: '1' beside 1.
+            if not (type(value) is str and value == letter) or letter.isdigit() or letter in looks_like
+        ]
+        for letter, value in meant[:_MOST_VALUES]:
+            known = _known(value)
+            text = _shown(known)
+            lines.append(f"  {'     ' if lines else 'where'} {letter} = {text}")
+            twin, other = looks.setdefault(text, (letter, known))
+            if twin != letter and not equal(known, other):
+                first, *more = differences(known, other)
+                lines += [f"            unlike {twin}, {first}", *[f"              {line}" for line in more]]
+        further = len(meant) - _MOST_VALUES
+        return [*lines, f"        … and {further:,} more values"] if further > 0 else lines
+
+
+def _known(value: Any) -> Any:
+    return value.events[0] if isinstance(value, OneOf) else value
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:g} s"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Event):
+        return f"{value.get('topic')} {shown(redacted(value.get('data')))}"
+    return shown(redacted(value))

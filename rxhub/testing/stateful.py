@@ -1,0 +1,224 @@
+"""A hub against a plain sorted list: the state machine that tests of a hub with plugins, or of another hub, begin with.
+
+class StudioMachine(HubStateMachine):
+events = events("studio.review.note")
+
+@rule(...)
+def approve(self): ...
+
+
+TestStudio = StudioMachine.TestCase
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from reactivex import abc
+
+from rxhub.text.extras import missing
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+except ModuleNotFoundError as error:
+    raise missing(error, "rxhub.testing.stateful", "testing") from None
+
+from rxhub.event import Event
+from rxhub.expression import Expression
+from rxhub.testing._solver.verdicts import Undecided, Unsatisfiable
+from rxhub.testing.strategies import events, events_matching, expressions
+from rxhub.testing.virtual import VirtualHub
+from rxhub.text.safe_repr import shown
+
+__all__ = ["HubStateMachine", "Member"]
+
+
+@dataclass(eq=False)
+class Member:
+    """One place in the dispatch order, as the model knows it.
+
+    Attributes:
+        name: what it writes into the log.
+        expression: which events it gets.
+        priority: lower is earlier; equal ones in the order of coming.
+        behaviour: what it does then: `looks`, `stops` the event, `fails`, or `leaves` the hub.
+        leave: takes it out of the hub.
+    """
+
+    name: str
+    expression: Expression
+    priority: int
+    behaviour: str = "looks"
+    leave: Callable[[], object] = lambda: None
+
+
+class HubStateMachine(RuleBasedStateMachine):
+    """Subscribes, publishes, stops, leaves and lets time pass in any order, and compares with a sorted list.
+
+    Subclasses override what they need, and add rules and invariants of their own.
+
+    Attributes:
+        expressions: what is subscribed to.
+        events: what is published, beside events that match what is subscribed to.
+        priorities: from which few priorities are drawn, so that equal ones are frequent.
+        hub: under test.
+        members: the model: who is subscribed, in the order of coming.
+        log: who got which event, as pairs of a name and an id, in order.
+        expected: the same, as the model has it.
+    """
+
+    expressions: ClassVar[st.SearchStrategy[Expression]] = expressions()
+    events: ClassVar[st.SearchStrategy[Event]] = events()
+    priorities: ClassVar[st.SearchStrategy[int]] = st.sampled_from((0, 50, 100))
+
+    seats = Bundle[Member]("seats")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hub = self.make_hub()
+        if not isinstance(self.hub, VirtualHub):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"make_hub() gives a hub on virtual time, virtual_hub() or a subclass of VirtualHub, but "
+                f"{shown(self.hub)} was given: the machine lets its time pass."
+            )
+        self.members: list[Member] = []
+        self.log: list[tuple[str, str]] = []
+        self.expected: list[tuple[str, str]] = []
+        self._waiting: list[Event] = []
+        self._names = 0
+
+    def make_hub(self) -> VirtualHub:
+        """The hub under test, on virtual time; called once for each example."""
+        return VirtualHub()
+
+    def delivered(self, event: Event, names: list[str]) -> None:
+        """Called after each event with the names of those who are to get it, in order; for checks of one's own."""
+
+    @rule(
+        target=seats,
+        data=st.data(),
+        behaviour=st.sampled_from(("looks", "looks", "stops", "fails", "leaves")),
+    )
+    def subscribe(self, data: st.DataObject, behaviour: str) -> Member:
+        """A callback comes."""
+        member = self._member(data, behaviour)
+
+        def callback(event: Event) -> None:
+            self.log.append((member.name, event.id))
+            if behaviour == "stops":
+                event.stop()
+            elif behaviour == "leaves":
+                self.hub.unsubscribe(member.name)
+            elif behaviour == "fails":
+                raise RuntimeError(f"{member.name} fails, as it is meant to.")
+
+        self.hub.subscribe(str(member.expression), callback, {"id": member.name}, member.priority)
+        member.leave = lambda: self.hub.unsubscribe(member.name)
+        return self._joined(member)
+
+    @rule(target=seats, data=st.data(), stops=st.booleans())
+    def observe(self, data: st.DataObject, stops: bool) -> Member:
+        """A pipeline comes."""
+        member = self._member(data, "stops" if stops else "looks")
+
+        def take(event: Event) -> None:
+            self.log.append((member.name, event.id))
+            if stops:
+                event.stop()
+
+        pipeline: abc.DisposableBase = self.hub.on(str(member.expression), member.priority).subscribe(take)
+        member.leave = pipeline.dispose
+        return self._joined(member)
+
+    @rule(member=consumes(seats))
+    def leave(self, member: Member) -> None:
+        """A callback is unsubscribed, a pipeline disposed of; who left by itself is not there any more."""
+        if member in self.members:
+            self.members.remove(member)
+            member.leave()
+
+    @rule(data=st.data(), meant_for=seats)
+    def publish_what_matches(self, data: st.DataObject, meant_for: Member) -> None:
+        """An event comes that one of them is waiting for, if there can be one."""
+        try:
+            matching = events_matching(meant_for.expression)
+        except (Unsatisfiable, Undecided):
+            return
+        self._publish(data.draw(matching, label="event"))
+
+    @rule(data=st.data())
+    def publish(self, data: st.DataObject) -> None:
+        """An event comes, and waits for being handled."""
+        self._publish(data.draw(self.events, label="event"))
+
+    @rule(data=st.data())
+    def publish_synchronously(self, data: st.DataObject) -> None:
+        """An event is handled at once, before those that wait."""
+        event = data.draw(self.events, label="event")
+        # The hub fills in the source before anybody sees the event: so the model must look at it afterwards.
+        members = tuple(self.members)
+        before = len(self.log)
+        self.hub.publish(event, synchronous=True)
+        self._deliver(event, members)
+        self._compare(before)
+
+    @rule(seconds=st.sampled_from((0.0, 1.0, 3_600.0)))
+    def advance(self, seconds: float) -> None:
+        """Time passes, and what waits is handled."""
+        waiting, self._waiting = self._waiting, []
+        before = len(self.log)
+        handled = self.hub.advance(seconds)
+        assert handled >= len(waiting), f"{len(waiting)} events waited, {handled} were handled"
+        for event in waiting:
+            self._deliver(event, tuple(self.members))
+        self._compare(before)
+
+    @invariant()
+    def who_is_subscribed(self) -> None:
+        """The hub's order of subscribers is the model's."""
+        ranks = [subscriber.priority for subscriber in self.hub.describe().subscribers]
+        assert ranks == sorted(ranks), f"subscribers are not in order of priority: {ranks}"
+        own = [m.priority for m in sorted(self.members, key=lambda member: member.priority)]
+        assert len(ranks) >= len(own), f"{len(own)} are subscribed, the hub knows of {len(ranks)}"
+
+    def teardown(self) -> None:
+        """Whatever waits is handled, and the hub closed."""
+        self.advance(0.0)
+        self.hub.close()
+
+    def _member(self, data: st.DataObject, behaviour: str) -> Member:
+        self._names += 1
+        expression = data.draw(self.expressions, label="expression")
+        return Member(f"s{self._names}", expression, data.draw(self.priorities, label="priority"), behaviour)
+
+    def _joined(self, member: Member) -> Member:
+        self.members.append(member)
+        return member
+
+    def _publish(self, event: Event) -> None:
+        self.hub.publish(event)
+        self._waiting.append(event)
+
+    def _deliver(self, event: Event, members: tuple[Member, ...]) -> None:
+        """One event in the model."""
+        names: list[str] = []
+        # A target is asked by the hub of all who are subscribed; here nobody but its own answers to one.
+        everybody: list[Any] = sorted(members, key=lambda member: member.priority)
+        for member in everybody:
+            if event.target or not member.expression.matches(event):
+                continue
+            names.append(member.name)
+            if member.behaviour == "leaves" and member in self.members:
+                self.members.remove(member)
+            if member.behaviour == "stops":
+                break
+        self.expected += [(name, event.id) for name in names]
+        self.delivered(event, names)
+
+    def _compare(self, before: int) -> None:
+        assert self.log[before:] == self.expected[before:], (
+            f"the hub called {self.log[before:]}, a sorted list {self.expected[before:]}"
+        )

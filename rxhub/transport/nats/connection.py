@@ -1,0 +1,345 @@
+"""One connection to one NATS server, from its handshake to its end. `reconnecting` opens the next one.
+
+nats-py could connect again by itself, but gives up for good at the first refusal, which a server that just starts may
+give, and does not tell which requests were on their way. And it hangs up politely: it waits until what it has to say is
+taken, by a peer that may never take anything. So whatever ends here is cut at last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+import msgspec
+import nats.errors
+
+from rxhub.concurrency.supervise import supervise
+from rxhub.errors import HubConnectionError, StreamError
+from rxhub.text.printable import printable
+from rxhub.transport.io_thread import cut
+from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.cancellation import cancelled
+from rxhub.transport.nats.direct_client import DirectClient, Take
+
+__all__ = ["Line", "Unreachable"]
+
+# Seconds for each step of the handshake.
+_PATIENCE = 3
+# A server that was stopped, or whose cable was pulled, is noticed after that times two or three.
+_PING_INTERVAL = 3
+# Seconds between two looks whether the client has closed itself.
+_LOOK = 0.5
+# More than any window of ours keeps under way: nats-py drops what comes beyond it.
+
+# Longer than anybody waits for it.
+_FLUSH_TIMEOUT = 60
+
+_DENIED = re.compile(r'permissions violation for publish to "([^"]+)"')
+
+logger = logging.getLogger("rxhub")
+
+
+class Unreachable(HubConnectionError):
+    """There is no connection to one server; its cause is what the network or the server said.
+
+    Attributes:
+        server: its URL, without credentials.
+        why: in words.
+    """
+
+    def __init__(self, server: str, why: str) -> None:
+        super().__init__(server, why)
+        self.server = server
+        self.why = why
+
+    def __str__(self) -> str:
+        return printable(f"Cannot connect to NATS at {self.server}: {self.why}{_hint(self.why)}")
+
+
+class Line:
+    """A connection that stands.
+
+    Attributes:
+        client: of nats-py.
+        server: its URL, without credentials.
+        gone: done when the connection has ended; its result says why.
+        denied: called with the subject, in small letters, of what we may not publish.
+    """
+
+    def __init__(self, server: str) -> None:
+        self.client = DirectClient()
+        self.server = server
+        self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.denied: Callable[[str], object] | None = None
+        self._trouble = ""
+        self._noted: Exception | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, server: str, address: Address, name: str) -> Line:
+        """Connect to one of the servers of `address`.
+
+        Args:
+            server: which.
+            address: tells who we are.
+            name: of the connection, as the server's statistics show it.
+
+        Raises:
+            Unreachable: if it cannot be reached or does not let us in; says why.
+        """
+        line = cls(server)
+
+        def secret() -> str:
+            # Asked for when it is about to be sent, once it has been settled whether the line is encrypted.
+            if wants_tls and not line.is_encrypted:
+                raise nats.errors.SecureConnWantedError
+            return address.password or ""
+
+        who: dict[str, Any] = {}
+        if address.user is not None:
+            who = {"user": address.user, "password": secret}
+        elif address.password is not None:
+            who = {"token": secret}
+        wants_tls = server.startswith("tls://")
+        try:
+            async with asyncio.timeout(4 * _PATIENCE):
+                await line.client.connect(
+                    server,
+                    name=name,
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=_PATIENCE,
+                    ping_interval=_PING_INTERVAL,
+                    max_outstanding_pings=2,
+                    error_cb=line._note,
+                    closed_cb=line._closed,
+                    # Subjects are made by rxhub.transport.nats.subjects, which escapes what must not be in them.
+                    skip_subject_validation=True,
+                    **who,
+                )
+                if wants_tls and not line.is_encrypted:
+                    raise nats.errors.SecureConnWantedError
+                if not line.client.is_connected:
+                    raise nats.errors.ProtocolError
+        except Exception as error:
+            # Any at all: what is no NATS server answers what its client does not expect.
+            await line.close()
+            # Of a first connection nats-py says only that there is no server, and tells the reason to its callback.
+            cause = line._noted if isinstance(error, nats.errors.NoServersError) and line._noted is not None else error
+            raise Unreachable(server, line._why(error)) from cause
+        except BaseException:
+            await line.close()
+            raise
+        line._watching = supervise(
+            line._watch, "watching a connection to NATS", failed=lambda error: line._end(_told(error))
+        )
+        return line
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, though `gone` may tell of it a moment later."""
+        return self.gone.done() or self.client.is_closed
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the server cannot be overheard by others."""
+        transport = cast("Any", self.client)._transport
+        writer = getattr(transport, "_io_writer", None)
+        return writer is not None and writer.get_extra_info("ssl_object") is not None
+
+    @property
+    def version(self) -> str:
+        """Of the server."""
+        return str(cast("Any", self.client)._server_info.get("version", ""))
+
+    @property
+    def asks_who_we_are(self) -> bool:
+        """Whether the server lets in only those it knows."""
+        return bool(cast("Any", self.client)._server_info.get("auth_required"))
+
+    @property
+    def limit(self) -> int:
+        """How many bytes of payload the server takes in one message."""
+        return self.client.max_payload
+
+    async def ask(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
+        """Ask JetStream for something.
+
+        Args:
+            api: the subject of the request behind `$JS.API.`, such as `STREAM.INFO.studio`.
+            body: what to send as JSON.
+            timeout: seconds.
+
+        Returns:
+            The answer.
+
+        Raises:
+            StreamError: if the answer is an error.
+            HubConnectionError: if there is no answer; JetStream may be off, or have no leader at the moment.
+        """
+        payload = b"" if body is None else msgspec.json.encode(body)
+        try:
+            answer = await self.client.request(f"$JS.API.{api}", payload, timeout=timeout)
+        except nats.errors.NoRespondersError:
+            raise HubConnectionError(
+                f"Nobody answers {api} at {self.server}: JetStream is not enabled there, or has no leader at present."
+            ) from None
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            # A server that forbids something says so to the connection, and does not answer the request.
+            why = self._trouble if "permissions" in self._trouble else _told(error)
+            raise HubConnectionError(f"{api} was not answered by {self.server}: {why}") from error
+        try:
+            told = msgspec.json.decode(answer.data, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise HubConnectionError(
+                f"{api} was answered by something else than JetStream at {self.server}."
+            ) from error
+        if error := told.get("error"):
+            raise StreamError(
+                error.get("code", 0), error.get("err_code", 0), str(error.get("description", "unknown error")), api
+            )
+        return told
+
+    async def subscribe(self, subject: str, take: Take, is_drained: bool = False) -> Callable[[], Awaitable[None]]:
+        """Have `take` called with what comes on a subject.
+
+        Args:
+            subject: which.
+            take: called with each message, one after the other; it must not block.
+            is_drained: whether it is still called with what was on its way when it is ended.
+
+        Returns:
+            What ends it.
+        """
+        subscription = await self.client.subscribe_directly(subject, take)
+
+        async def end() -> None:
+            with suppress(nats.errors.Error, OSError, TimeoutError):
+                if is_drained and not self.gone.done():
+                    async with asyncio.timeout(_PATIENCE):
+                        await subscription.drain()
+                else:
+                    await subscription.unsubscribe()
+            self.client.forget(subscription)
+
+        return end
+
+    async def heard(self) -> None:
+        """Wait until the server has read what was sent."""
+        # The first ping overtakes what the client was given and has not written yet.
+        for _ in range(2):
+            # Not cancelled with whoever waits: nats-py ends the connection at an answer that is waited for no more.
+            flushing = asyncio.ensure_future(self.client.flush(_FLUSH_TIMEOUT))
+            flushing.add_done_callback(_retrieved)
+            await asyncio.shield(flushing)
+
+    def inbox(self) -> str:
+        """A new subject of our own."""
+        return self.client.new_inbox()
+
+    async def close(self) -> None:
+        """Hang up: what was to be said is said, if the server takes it at once."""
+        if self.gone.done():
+            await self._cut()
+        self._end("it was closed")
+        try:
+            with suppress(Exception):
+                async with asyncio.timeout(_PATIENCE):
+                    await self.client.close()
+        finally:
+            await self._cut()
+
+    def abandon(self) -> None:
+        """Close this process's copy of the socket without a word; for a child process."""
+        writer = getattr(cast("Any", self.client)._transport, "_bare_io_writer", None)
+        socket = None if writer is None else getattr(writer.get_extra_info("socket"), "_sock", None)
+        if socket is not None:
+            socket.close()
+
+    async def _cut(self) -> None:
+        """End the socket and what runs on it, for a client that waits for a peer that does not read."""
+        client: Any = self.client
+        for name in ("_bare_io_writer", "_io_writer"):
+            writer = getattr(client._transport, name, None)
+            if writer is not None:
+                cut(writer.transport)
+        # Who publishes much waits in there for what will not be sent any more.
+        while client._flush_queue is not None and not client._flush_queue.empty():
+            flushed = client._flush_queue.get_nowait()
+            if not flushed.done():
+                flushed.set_result(None)
+        readers = [subscription._wait_for_msgs_task for subscription in client._subs.values()]
+        await cancelled(client._ping_interval_task, client._flusher_task, client._reading_task, *readers)
+
+    async def _note(self, error: Exception) -> None:
+        self._trouble, self._noted = _told(error), error
+        if isinstance(error, (nats.errors.Error, OSError, TimeoutError)):
+            logger.debug("NATS at %s: %s", self.server, self._trouble)
+            if self.denied is not None and (found := _DENIED.search(self._trouble)):
+                self.denied(found[1])
+        else:
+            logger.error("A mistake of rxhub's own: %s", self._trouble, exc_info=error)
+
+    def _why(self, error: Exception) -> str:
+        """Why there is no connection."""
+        if isinstance(error, nats.errors.SecureConnWantedError):
+            return "it does not offer TLS, and nothing was said to it. Use nats:// if the network is trusted."
+        if isinstance(error, nats.errors.NoServersError):
+            why = self._trouble or _told(error)
+        elif isinstance(error, TimeoutError):
+            why = f"it takes connections, and does not say within {_PATIENCE} s what a NATS server says."
+        elif isinstance(error, (OSError, nats.errors.Error)):
+            why = _told(error)
+        else:
+            why = f"what it says is not what a NATS server says ({_told(error)})."
+        return why
+
+    async def _watch(self) -> None:
+        """Notice that the client has closed itself, which it does not tell if an error came while it hung up."""
+        while not self.client.is_closed:
+            await asyncio.sleep(_LOOK)
+        await self._closed()
+
+    async def _closed(self) -> None:
+        last = self.client.last_error
+        self._end(self._trouble or "it ended" if last is None else _told(last))
+
+    def _end(self, reason: str) -> None:
+        if not self.gone.done():
+            self.gone.set_result(reason)
+        if self._watching is not None:
+            self._watching.cancel()
+
+
+def _retrieved(ended: asyncio.Future[None]) -> None:
+    if not ended.cancelled():
+        ended.exception()
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    text = str(error).removeprefix("nats: ")
+    return text or type(error).__name__
+
+
+_CREDENTIALS = (
+    "its user and password: EventHub(url, user, password), or --nats-user and RXHUB_NATS_PASSWORD for a command"
+)
+
+
+def _hint(why: str) -> str:
+    """What to do, as the end of the sentence."""
+    if "authorization" in why.lower():
+        return f". Give {_CREDENTIALS}."
+    if "reset by peer" in why.lower():
+        # A server that refuses somebody says so and hangs up, and the second may be heard first.
+        return f". If the server runs, give {_CREDENTIALS}."
+    if "refused" in why or "Connect call failed" in why:
+        return ". Is the server running there? `nats-server -js` starts one, as does `rxhub serve --store DIRECTORY`."
+    return "" if why.endswith(".") else "."

@@ -1,0 +1,189 @@
+"""What a dead letter holds: the event as it was stored, and in the message's headers what became of it.
+
+Payload and topic are the original's, so that it can be sent again as it was. Texts in headers are JSON strings in
+ASCII: a traceback has line breaks, which would end a header.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from rxhub.errors import EventError, ProtocolError
+from rxhub.event import Event
+from rxhub.transport.json_payload import read_stored
+from rxhub.transport.nats.publishing import MESSAGE_ID
+from rxhub.transport.nats.pull_consumer import Message
+from rxhub.transport.nats.subjects import Subjects, consumer_name
+
+__all__ = ["DeadLetter", "headers_of", "subject_of", "tokens_of"]
+
+GROUP = "Rxhub-Group"
+REASON = "Rxhub-Reason"
+TRACEBACK = "Rxhub-Traceback"
+ATTEMPTS = "Rxhub-Attempts"
+SEQUENCE = "Rxhub-Sequence"
+TIME = "Rxhub-Time"
+
+_LONGEST_REASON = 500
+_LONGEST_TRACEBACK = 8_000
+# What headers cost beyond their names and values, generously.
+_OVERHEAD = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that a group could not handle.
+
+    Attributes:
+        id: by which it is retried or dropped; the order in which letters died.
+        group: which could not.
+        topic: of the event.
+        reason: what the handler raised at last, or what else was found.
+        traceback: of that; empty if there was none, or no room for it.
+        attempts: how often it was tried.
+        sequence: of the event in its stream.
+        stored: when the event was stored.
+        died: when it was given up.
+        data: the event as it was stored.
+        subject: under which the letter is stored.
+    """
+
+    id: int
+    group: str
+    topic: str
+    reason: str
+    traceback: str = field(repr=False)
+    attempts: int
+    sequence: int
+    stored: datetime
+    died: datetime
+    data: bytes = field(repr=False)
+    subject: str = field(repr=False)
+
+    @property
+    def event(self) -> Event | None:
+        """The event; None if what is stored is none."""
+        try:
+            return read_stored(self.data)
+        except (ProtocolError, EventError):
+            return None
+
+    @classmethod
+    def read(cls, subjects: Subjects, message: Mapping[str, Any]) -> DeadLetter:
+        """Of what JetStream's `STREAM.MSG.GET` tells of a message; headers that others have spoilt are left out."""
+        headers = _read_headers(b64decode(message.get("hdrs") or b""))
+        subject: str = message["subject"]
+        died = datetime.fromisoformat(message["time"])
+        try:
+            topic = subjects.topic(subject)
+        except EventError:
+            topic = ".".join(tokens_of(subject))
+        return cls(
+            id=message["seq"],
+            group=_text(headers, GROUP) or subject.split(".")[2],
+            topic=topic,
+            reason=_text(headers, REASON) or "unknown",
+            traceback=_text(headers, TRACEBACK),
+            attempts=_number(headers, ATTEMPTS),
+            sequence=_number(headers, SEQUENCE) or _trailing_number(headers.get(MESSAGE_ID, "")),
+            stored=_moment(headers, TIME) or died,
+            died=died,
+            data=b64decode(message.get("data") or b""),
+            subject=subject,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as JSON has it; what is no event as text, in which bytes that are no UTF-8 are replaced."""
+        event = self.event
+        return {
+            "id": self.id,
+            "group": self.group,
+            "topic": self.topic,
+            "reason": self.reason,
+            "traceback": self.traceback,
+            "attempts": self.attempts,
+            "sequence": self.sequence,
+            "stored": self.stored.isoformat(),
+            "died": self.died.isoformat(),
+            "event": self.data.decode(errors="replace") if event is None else event.to_wire(),
+        }
+
+
+def subject_of(subjects: Subjects, group: str, message: Message) -> str:
+    """Where the letter of a message is stored, whatever the message holds."""
+    return ".".join([subjects.stream, "dead", consumer_name(group), *tokens_of(message.subject)])
+
+
+def tokens_of(subject: str) -> list[str]:
+    """The part of a subject that stands for the topic."""
+    tokens = subject.split(".")
+    return tokens[3 if tokens[1] in ("retry", "dead") else 2 :]
+
+
+def headers_of(group: str, message: Message, reason: str, traceback: str, attempts: int, room: int) -> dict[str, str]:
+    """The headers of a letter; of one for which there is no room for more, its id alone.
+
+    Args:
+        group: which could not handle the message.
+        message: the original.
+        reason: why.
+        traceback: of that.
+        attempts: how often it was tried.
+        room: bytes that payload and headers may have together.
+    """
+    # A stream that was deleted and made again counts from 1 again.
+    least = {MESSAGE_ID: f"{consumer_name(group)}:{message.nanoseconds}:{message.sequence}"}
+    short = {
+        **least,
+        GROUP: json.dumps(group),
+        REASON: json.dumps(_shortened(reason, _LONGEST_REASON)),
+        ATTEMPTS: str(attempts),
+        SEQUENCE: str(message.sequence),
+        TIME: datetime.fromtimestamp(message.time, UTC).isoformat(),
+    }
+    # The end of a traceback tells most.
+    full = {**short, TRACEBACK: json.dumps(traceback[-_LONGEST_TRACEBACK:])} if traceback else short
+    size = len(message.data) + sum(len(name) + len(value) + 4 for name, value in full.items()) + _OVERHEAD
+    return full if size <= room else least
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _read_headers(block: bytes) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for line in block.decode(errors="replace").split("\r\n")[1:]:
+        name, colon, value = line.partition(":")
+        if colon:
+            headers[name] = value.strip()
+    return headers
+
+
+def _text(headers: Mapping[str, str], name: str) -> str:
+    try:
+        return str(json.loads(headers.get(name, '""')))
+    except ValueError:
+        return ""
+
+
+def _number(headers: Mapping[str, str], name: str) -> int:
+    value = headers.get(name, "")
+    return int(value) if value.isdecimal() and len(value) < 20 else 0
+
+
+def _trailing_number(identifier: str) -> int:
+    return _number({"": identifier.rpartition(":")[2]}, "")
+
+
+def _moment(headers: Mapping[str, str], name: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(headers.get(name, ""))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None

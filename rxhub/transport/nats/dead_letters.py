@@ -1,0 +1,209 @@
+"""`hub.dead`: the events that groups could not handle, kept until somebody retries or drops them."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from typing import Any, Literal, Protocol, TypeVar
+
+from rxhub.errors import NotFoundError, StreamError
+from rxhub.transport.nats.dead_letter import DeadLetter, tokens_of
+from rxhub.transport.nats.publishing import MESSAGE_ID
+from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.storing import stored
+from rxhub.transport.nats.streams import NO_CONSUMER, NO_MESSAGE, NO_STREAM
+from rxhub.transport.nats.subjects import Subjects
+
+__all__ = ["ALL", "DeadLetters"]
+
+ALL = "all"
+
+_NO_SUCH_SEQUENCE = 10043
+# The server counts in 64 bits, and cannot read what lies beyond them.
+_MOST_LETTERS = 2**63
+
+T = TypeVar("T")
+
+
+class Caller(Protocol):
+    """A connection, and what runs something on its loop."""
+
+    @property
+    def link(self) -> Link:
+        """The connection."""
+        ...
+
+    def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run something on its loop, and wait for it."""
+        ...
+
+
+class DeadLetters:
+    """The dead letters of a stream, of all groups. Every method waits for the server.
+
+    Each raises `HubConnectionError` if the hub is not connected, or nobody answers.
+
+    Args:
+        caller: the connection.
+        subjects: of the stream.
+    """
+
+    def __init__(self, caller: Caller, subjects: Subjects) -> None:
+        self._caller = caller
+        self._subjects = subjects
+        self._stream = subjects.dead_stream
+
+    def __repr__(self) -> str:
+        return f"<DeadLetters of the stream {self._subjects.stream}>"
+
+    def __len__(self) -> int:
+        """How many there are, of all groups."""
+        return self._state()["messages"]
+
+    def __bool__(self) -> bool:
+        """It is there, whether or not there are letters."""
+        return True
+
+    def list(self, group: str | None = None) -> Iterator[DeadLetter]:
+        """The letters from the oldest on, each read when it is asked for.
+
+        Args:
+            group: whose; None is of all groups.
+        """
+        _check_group(group)
+        next_id = 1
+        while (letter := self._caller.call(self._next(next_id, group))) is not None:
+            yield letter
+            next_id = letter.id + 1
+
+    def get(self, id: int) -> DeadLetter:
+        """One letter.
+
+        Raises:
+            NotFoundError: if there is none of this id.
+        """
+        letter = self._caller.call(self._next(min(_checked(id), _MOST_LETTERS), None))
+        if letter is None or letter.id != id:
+            raise NotFoundError(f"There is no dead letter {id} in {self._stream}; it may have been retried or dropped.")
+        return letter
+
+    def retry(self, id: int | Literal["all"], group: str | None = None) -> int:
+        """Let a group handle an event again, whether or not its subscription would match it by now.
+
+        No other group sees it. The letter goes when the event is stored for the group; who is interrupted between the
+        two finds the letter still there, and may have the event handled twice.
+
+        Args:
+            id: of a letter, or "all" for those that are there now.
+            group: whose letters, if all are meant; None is of all groups.
+
+        Returns:
+            How many events will be handled again.
+
+        Raises:
+            NotFoundError: if there is no letter of this id, or its group is gone.
+        """
+        known: set[str] = set()
+        count = 0
+        for letter in self._chosen(id, group):
+            self._caller.call(self._retry(letter, known))
+            count += 1
+        return count
+
+    def drop(self, id: int | Literal["all"], group: str | None = None) -> int:
+        """Delete a letter for good.
+
+        Args:
+            id: of a letter, or "all".
+            group: whose letters, if all are meant; None is of all groups.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            NotFoundError: if there is none of this id.
+        """
+        _check_group(group)
+        if id != ALL:
+            self._caller.call(self._delete(self.get(id).id))
+            return 1
+        _, last = self._bounds()
+        filter = self._subjects.dead_letters if group is None else self._subjects.dead_of(group)
+        # What dies from now on was not meant.
+        return self._caller.call(self._purge({"filter": filter, "seq": last + 1})) if last else 0
+
+    def _chosen(self, id: int | Literal["all"], group: str | None) -> Iterator[DeadLetter]:
+        if id != ALL:
+            yield self.get(id)
+            return
+        # What fails again at once is a letter again, of a later id.
+        _, last = self._bounds()
+        for letter in self.list(group):
+            if letter.id > last:
+                return
+            yield letter
+
+    def _bounds(self) -> tuple[int, int]:
+        state = self._state()
+        return state["first_seq"], state["last_seq"]
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            return self._caller.call(self._caller.link.ask(f"STREAM.INFO.{self._stream}"))["state"]
+        except StreamError as error:
+            if error.number != NO_STREAM:
+                raise
+            return {"messages": 0, "first_seq": 0, "last_seq": 0}
+
+    async def _next(self, id: int, group: str | None) -> DeadLetter | None:
+        """The first letter from this id on."""
+        filter = self._subjects.dead_letters if group is None else self._subjects.dead_of(group)
+        try:
+            found = await self._caller.link.ask(f"STREAM.MSG.GET.{self._stream}", {"seq": id, "next_by_subj": filter})
+        except StreamError as error:
+            if error.number in (NO_STREAM, NO_MESSAGE):
+                return None
+            raise
+        return DeadLetter.read(self._subjects, found["message"])
+
+    async def _retry(self, letter: DeadLetter, known: set[str]) -> None:
+        link, subjects = self._caller.link, self._subjects
+        # As the subject has it: of a letter with no room for more headers, that is all that is known of its group.
+        name = letter.subject.split(".")[2]
+        if name not in known:
+            try:
+                await link.ask(f"CONSUMER.INFO.{subjects.stream}.{name}")
+            except StreamError as error:
+                if error.number not in (NO_CONSUMER, NO_STREAM):
+                    raise
+                raise NotFoundError(
+                    f"The dead letter {letter.id} cannot be retried, since its group {letter.group} is there no more. "
+                    "Start a process of the group first; or publish the event anew, for all."
+                ) from error
+            known.add(name)
+        subject = ".".join([subjects.stream, "retry", name, *tokens_of(letter.subject)])
+        # One id for each letter: who is interrupted and tries again soon has it stored once. Its number is not enough,
+        # since a stream that was deleted and made again counts from 1 again.
+        await stored(link, subject, letter.data, {MESSAGE_ID: f"retry:{name}:{letter.died.isoformat()}:{letter.id}"})
+        await self._delete(letter.id)
+
+    async def _delete(self, id: int) -> None:
+        try:
+            await self._caller.link.ask(f"STREAM.MSG.DELETE.{self._stream}", {"seq": id})
+        except StreamError as error:
+            # Somebody else was quicker.
+            if error.number not in (NO_MESSAGE, _NO_SUCH_SEQUENCE):
+                raise
+
+    async def _purge(self, body: dict[str, Any]) -> int:
+        return (await self._caller.link.ask(f"STREAM.PURGE.{self._stream}", body))["purged"]
+
+
+def _check_group(group: object) -> None:
+    if group is not None and not isinstance(group, str):
+        raise TypeError(f"A group is known by its name, but {group!r} was given; None is all groups.")
+
+
+def _checked(id: object) -> int:
+    if not isinstance(id, int) or isinstance(id, bool) or id < 1:
+        raise TypeError(f'A dead letter is known by a number from 1 on, or all by "all", but {id!r} was given.')
+    return id

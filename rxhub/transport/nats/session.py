@@ -1,0 +1,246 @@
+"""From a hub's `open` to its `close` on `nats://`: one link on the background loop, and what runs on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from concurrent.futures import Future
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from rxhub.concurrency.supervise import report, supervise
+from rxhub.errors import EventError, HubConnectionError, ProtocolError, StreamError
+from rxhub.event import Event
+from rxhub.transport import Sink
+from rxhub.transport.connection_state import ConnectionState, Phase
+from rxhub.transport.json_payload import read_stored
+from rxhub.transport.nats.cancellation import cancelled
+from rxhub.transport.nats.kv import Notes
+from rxhub.transport.nats.ordered_consumer import Ordered, Place
+from rxhub.transport.nats.publishing import Publishing, horizon
+from rxhub.transport.nats.pull_consumer import Message
+from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.streams import configuration, ensured
+from rxhub.transport.nats.upkeep import Upkeep
+from rxhub.transport.server_transport import fail
+
+if TYPE_CHECKING:
+    from rxhub.transport.nats.client import NatsTransport
+
+__all__ = ["Life"]
+
+# A filter that nobody needs any more is kept for that long: what it brings costs less than changing it.
+_LINGERING = 1.0
+# Seconds for JetStream to answer, after the server has let us in.
+_PATIENCE = 10.0
+# Between two looks whether a hub that was full has room.
+_BREATH = 0.005
+
+logger = logging.getLogger("rxhub")
+
+
+class Life:
+    """From `open` to `close`. All but the constructor runs on the loop."""
+
+    def __init__(
+        self, transport: NatsTransport, sink: Sink, loop: asyncio.AbstractEventLoop, last: Life | None
+    ) -> None:
+        self.loop = loop
+        self.link = Link(transport.address, transport.name, self._told)
+        self.notes = Notes(self.link, transport.subjects.stream)
+        self.ending: asyncio.Task[None] | None = None
+        self._last = last
+        self._transport = transport
+        self._sink = sink
+        self._live: Ordered | None = None
+        self._is_up = False
+        # What the hub has not been given yet, with its sequence.
+        self._waiting: deque[tuple[int, Event]] = deque()
+        self._lingering: asyncio.TimerHandle | None = None
+        self._starting: asyncio.Task[None] | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what is stored from now on comes to all who want it."""
+        return self._live is not None and self._live.is_settled and self._live.is_read
+
+    def begin(self) -> None:
+        self._starting = supervise(self._start, "connecting to NATS", loop=self.loop, failed=self._failed)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has been: parts can be attached to the link."""
+        return self._live is not None
+
+    def hurry(self) -> None:
+        self.link.hurry()
+
+    def widen(self) -> None:
+        """There is a filter that is not read yet; from any thread, since nothing may be sent before that is known."""
+        live = self._live
+        if live is not None:
+            live.change()
+
+    def linger(self) -> None:
+        """There may be a filter that nobody needs any more."""
+        if self._live is not None and self._lingering is None:
+            self._lingering = self.loop.call_later(_LINGERING, self._linger_no_more)
+
+    def end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
+        def failed(error: Exception) -> None:
+            fail(ended, error)
+
+        self.ending = supervise(
+            lambda: self._end(timeout, keep, ended), "disconnecting from NATS", loop=self.loop, failed=failed
+        )
+
+    async def _start(self) -> None:
+        transport, sink = self._transport, self._sink
+        await transport.follow(self._last)
+        self._last = None
+        sink.changed(ConnectionState(Phase.CONNECTING, "", 1))
+        try:
+            await self._connect()
+        except Exception as error:
+            if not isinstance(error, (HubConnectionError, StreamError)):
+                # A caller of `connect` that waits for the connection is told below.
+                report("connecting to NATS", error)
+            transport.over(self)
+            await self.link.close()
+            if transport.place is not None:
+                # The next attempt goes on where this one got to.
+                transport.place = self._place()
+                self._waiting.clear()
+            transport.ended(sink, str(error), 1)
+
+    def _failed(self, error: Exception) -> None:
+        self._transport.over(self)
+        self._transport.ended(self._sink, f"{type(error).__name__}: {error}", 1)
+
+    async def _connect(self) -> None:
+        transport, link = self._transport, self.link
+        await link.start()
+        stream = transport.subjects.stream
+        wanted = configuration(stream, replicas=link.replicas)
+        info = await ensured(link, wanted)
+        self._live = live = Ordered(
+            stream, self._take, transport.filters.adopt, start=transport.place, troubled=self._troubled
+        )
+        link.attach(Upkeep(wanted))
+        link.attach(live)
+        await self._settled(live)
+        link.attach(Publishing(transport.outbox, horizon(info["config"]), live, info["config"]["name"]))
+        transport.playbacks.resume(link)
+        transport.place = None
+        self._is_up = True
+        self._troubled(live.trouble)
+
+    async def _settled(self, live: Ordered) -> None:
+        """Wait until the stream is read; who connects waits for it, and so not longer than the first line lasts."""
+        line = await self.link.ready()
+
+        async def settled() -> None:
+            await live.settled()
+            await live.begun()
+
+        settling = supervise(settled, "waiting for the stream")
+        try:
+            await asyncio.wait([settling, line.gone], timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            if not settling.done() or self.link.line is None:
+                why = line.gone.result() if line.gone.done() else f"JetStream does not answer within {_PATIENCE:g} s"
+                raise HubConnectionError(f"Connected to NATS at {line.server}, but {why}.")
+        finally:
+            await cancelled(settling)
+
+    def _told(self, connected: bool, reason: str, attempts: int) -> None:
+        # Of the first connection, and of the last, others tell.
+        if self._starting is None or not self._starting.done() or self.link.is_closed:
+            return
+        self._is_up = connected
+        if connected:
+            self._troubled("" if self._live is None else self._live.trouble)
+        elif attempts:
+            self._sink.changed(ConnectionState(Phase.CONNECTING, reason, attempts))
+        else:
+            self._sink.changed(ConnectionState(Phase.DISCONNECTED, reason))
+
+    def _troubled(self, reason: str) -> None:
+        """Tell whether a hub that is connected gets what it has subscribed to."""
+        if self._is_up:
+            told = f"its subscribers get no events at present: {reason}" if reason else ""
+            self._sink.changed(ConnectionState(Phase.CONNECTED, told))
+
+    def _linger_no_more(self) -> None:
+        self._lingering = None
+        if self._live is not None:
+            self._live.change()
+
+    def _take(self, message: Message) -> None:
+        try:
+            event = read_stored(message.data)
+        except (ProtocolError, EventError) as error:
+            logger.error(
+                "What is stored as %d in %s is no event, and is passed over: %s",
+                message.sequence,
+                self._transport.subjects.stream,
+                error,
+            )
+            self._done(1)
+            return
+        self._waiting.append((message.sequence, event))
+        if len(self._waiting) == 1:
+            # What comes in one piece is handed over together: a hub that is woken by each event works against us.
+            self.loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give the hub what it has room for."""
+        waiting = self._waiting
+        try:
+            count = self._sink.received_all([event for _, event in waiting])
+        except Exception as error:
+            # They are handed over again: without this, the hub would get no event any more.
+            report("handing over events from NATS", error)
+            count = 0
+        for _ in range(count):
+            waiting.popleft()
+        self._done(count)
+        if waiting and not self.link.is_closed:
+            self.loop.call_later(_BREATH, self._hand_over)
+
+    def _done(self, count: int) -> None:
+        if self._live is not None:
+            self._live.done(count)
+
+    async def _end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
+        transport = self._transport
+        await transport.follow(self._last)
+        try:
+            deadline = monotonic() + timeout
+            if self._starting is not None and not self._starting.done():
+                if self._live is not None:
+                    await asyncio.wait([self._starting], timeout=timeout)
+                await cancelled(self._starting)
+            while transport.unsent and self._live is not None and monotonic() < deadline:
+                await asyncio.sleep(0.01)
+            await self.link.close()
+        finally:
+            place = self._place()
+            self._waiting.clear()
+            if self._lingering is not None:
+                self._lingering.cancel()
+            transport.ended(self._sink)
+            transport.place = place if keep else None
+            if keep:
+                transport.outbox.again(0.0)
+                ended.set_result(None)
+            else:
+                transport.settle_accounts(ended)
+
+    def _place(self) -> Place | None:
+        """Where the next life goes on: before what the hub had no room for."""
+        place = self._transport.place if self._live is None else self._live.place
+        if place is not None and self._waiting:
+            # Of a stream that was made anew meanwhile, less has come than that.
+            return place._replace(sequence=min(place.sequence, self._waiting[0][0] - 1))
+        return place

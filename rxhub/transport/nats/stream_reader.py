@@ -1,0 +1,302 @@
+"""What a stream has kept, read once from a beginning to an end, or on and on; a part of a link.
+
+Theory of operation. An ordered reader (`ordered_consumer`) brings the messages, whatever breaks meanwhile;
+this finds out where to begin and when it is over. History is over at the sequence that was the stream's last when
+reading began, so a publisher who never pauses does not keep a replay from ending. Most of the messages before that
+may have other subjects, so the end is also known by a message behind which none is left for our filters. Where even
+that one went before it came (its age was up, somebody purged the stream) the end would never be seen; so a reader that
+has heard nothing for a second, and owes nothing, asks whether anything is left.
+
+Times are those of the servers, whose clocks are set now and then, and differ where another one leads. So a span between
+times is read from a second before to a second after, and each message is held to its own time.
+
+A stream that is gone, or was made anew in the meantime, ends the reading with an error: what was read before and what
+would come now are no history together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from rxhub.concurrency.supervise import supervise
+from rxhub.errors import HubConnectionError, StreamError
+from rxhub.expression import Expression
+from rxhub.transport.durable import Reader, Span, Stored
+from rxhub.transport.nats.cancellation import cancelled
+from rxhub.transport.nats.connection import Line
+from rxhub.transport.nats.ephemeral_consumer import consumer
+from rxhub.transport.nats.ordered_consumer import Ordered
+from rxhub.transport.nats.pull_consumer import Message
+from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.streams import NO_STREAM, server_time
+from rxhub.transport.nats.subject_filters import filters, merged
+from rxhub.transport.nats.subjects import Subjects
+
+__all__ = ["Playback", "Playbacks"]
+
+# Messages that may be under way to one reader.
+_AHEAD = 512
+_SILENCE = 1.0
+_SKEW = timedelta(seconds=1)
+_MICROSECOND = timedelta(microseconds=1)
+_SKEWED = _SKEW // _MICROSECOND * 1_000
+# The server counts events, and nanoseconds, in 64 bits, and makes nonsense of what lies beyond them; no event does.
+_MOST_EVENTS = 2**62
+_EPOCH, _DOOMSDAY = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+
+
+class Playback:
+    """One reading of a span of a stream (`rxhub.transport.durable.Reading`).
+
+    All but `begin`, `done` and `stop` runs on the loop.
+
+    Args:
+        loop: where the link lives.
+        subjects: of the stream.
+        expression: whose topics are asked for. Replies are among them, whoever they were addressed to.
+        span: what to read.
+        reader: who is told.
+        playbacks: where it is while it goes on.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        subjects: Subjects,
+        expression: Expression,
+        span: Span,
+        reader: Reader,
+        playbacks: Playbacks,
+    ) -> None:
+        self._loop = loop
+        self._stream = subjects.stream
+        self._filters = merged(filters(subjects, expression, subjects.replies))
+        self._span = span
+        self._follow = span.follow
+        self._since: datetime | None = None
+        self._start: int | datetime = 0
+        self._until: int | datetime | None = None
+        # Nanoseconds of the first and the last event that may be emitted.
+        self._times = (0, 0)
+        self._reader = reader
+        self._playbacks = playbacks
+        self._ordered: Ordered | None = None
+        self._last = 0
+        self._held = 0
+        self._heard = 0
+        self._is_over = False
+
+    def begin(self) -> None:
+        self._soon(self._playbacks.join, self)
+
+    def done(self, count: int) -> None:
+        self._soon(self._done, count)
+
+    def stop(self) -> None:
+        self._soon(self._finish)
+
+    def lost(self, error: Exception) -> None:
+        """There is no connection any more, and there will be none."""
+        if not self._is_over:
+            self._finish()
+            self._reader.ended(error)
+
+    async def run(self, line: Line) -> None:
+        """Read until it is over."""
+        try:
+            ordered = self._ordered or await self._begin(line)
+            if ordered is None:
+                return
+            watching = supervise(lambda: self._watch(line, ordered), "looking for the end of a replay", restart=True)
+            try:
+                await ordered.run(line)
+            finally:
+                await cancelled(watching)
+        except StreamError as error:
+            if error.code >= 500:
+                raise  # no leader, no room: it is tried again
+            self.lost(error)
+
+    async def _begin(self, line: Line) -> Ordered | None:
+        info = await line.ask(f"STREAM.INFO.{self._stream}")
+        self._resolve(server_time(info))
+        until = self._until
+        left = await self._left(line, self._start)
+        total = left if self._since is None or not left else await self._left(line, self._since)
+        if until is not None and total:
+            total -= await self._left(line, until + _MICROSECOND if isinstance(until, datetime) else until)
+        self._last = info["state"]["last_seq"]
+        if isinstance(until, int):
+            self._last = min(self._last, until)
+        self._reader.measured(max(0, total))
+        if not left and not self._follow:
+            self._end()
+            return None
+        self._ordered = _Once(self._stream, info["created"], self._take, self._filters, self._start)
+        return self._ordered
+
+    def _resolve(self, now: datetime) -> None:
+        """Turn the span into sequences and times.
+
+        Args:
+            now: by the server's clock, which has stamped the events.
+        """
+        since, until = _resolved(self._span.since, now), _resolved(self._span.until, now)
+        self._since = _within(since) if isinstance(since, datetime) else None
+        self._start = (
+            max(0, _possible(since or 0) - 1) if not isinstance(since, datetime) else _within(_within(since) - _SKEW)
+        )
+        self._until = _within(until) if isinstance(until, datetime) else None if until is None else _possible(until)
+        # The last microsecond belongs to the span as a whole.
+        self._times = (
+            _nanoseconds(self._since or _EPOCH),
+            _nanoseconds((self._until if isinstance(self._until, datetime) else _DOOMSDAY) + _MICROSECOND) - 1,
+        )
+
+    async def _left(self, line: Line, start: int | datetime) -> int:
+        """How many messages there are behind a sequence, or from a time on."""
+        if not self._filters:
+            return 0
+        name, count = await consumer(line, self._stream, self._filters, start)
+        await line.ask(f"CONSUMER.DELETE.{self._stream}.{name}")
+        return count
+
+    async def _watch(self, line: Line, ordered: Ordered) -> None:
+        """End it where the last messages are gone before they came."""
+        while not self._follow:
+            heard = self._heard
+            await asyncio.sleep(_SILENCE)
+            if self._heard != heard or self._held:
+                continue
+            start = self._start if ordered.position is None else ordered.position
+            with suppress(StreamError, HubConnectionError):
+                if not await self._left(line, start) and self._heard == heard:
+                    self._end()
+                    return
+
+    def _take(self, message: Message) -> None:
+        self._heard += 1
+        if self._is_over:
+            return
+        nanoseconds = message.nanoseconds
+        first, last = self._times
+        if not self._follow and (message.sequence > self._last or nanoseconds > last + _SKEWED):
+            self._end()
+            return
+        self._held += 1
+        if first <= nanoseconds <= last:
+            self._reader.read(Stored(message.data, message.sequence, nanoseconds))
+        else:
+            self._done(1)
+        if not self._follow and (message.sequence == self._last or not message.pending):
+            self._end()
+
+    def _done(self, count: int) -> None:
+        self._held -= count
+        if self._ordered is not None:
+            self._ordered.done(count)
+
+    def _end(self) -> None:
+        self._finish()
+        self._reader.ended(None)
+
+    def _finish(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._playbacks.leave(self)
+
+    def _soon(self, call: Callable[..., object], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop of a process that ends
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+
+class Playbacks:
+    """What one hub reads of history at present. It goes on when the hub hangs up and connects again.
+
+    All of it runs on the loop.
+
+    Args:
+        link: gives back the link, if the hub is connected.
+    """
+
+    def __init__(self, link: Callable[[], Link | None]) -> None:
+        self._link = link
+        self._every: set[Playback] = set()
+
+    def __len__(self) -> int:
+        return len(self._every)
+
+    def join(self, playback: Playback) -> None:
+        """Begin one."""
+        self._every.add(playback)
+        link = self._link()
+        if link is not None:
+            link.attach(playback)
+
+    def leave(self, playback: Playback) -> None:
+        """End one."""
+        self._every.discard(playback)
+        link = self._link()
+        if link is not None:
+            supervise(lambda: link.detach(playback), "ending a replay")
+
+    def resume(self, link: Link) -> None:
+        """Go on with all of them; the hub has just connected."""
+        for playback in self._every:
+            link.attach(playback)
+
+    def lose(self) -> None:
+        """End all of them; the hub was disconnected for good."""
+        for playback in list(self._every):
+            playback.lost(HubConnectionError("The hub was disconnected from NATS before everything had been read."))
+
+
+class _Once(Ordered):
+    """A reader that does not go on with another stream.
+
+    Args:
+        stream: which.
+        made: when it was made.
+        take: called with each message.
+        filters: the subjects to read.
+        start: where to begin.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        made: str,
+        take: Callable[[Message], object],
+        filters: list[str],
+        start: int | datetime,
+    ) -> None:
+        super().__init__(stream, take, lambda: filters, start=start, ahead=_AHEAD)
+        self._made = made
+
+    def _rewind(self, last: int) -> None:
+        why = "the stream was deleted and made anew, or its server has lost the end of it"
+        raise StreamError(404, NO_STREAM, why, f"a replay of {self._stream}")
+
+
+def _resolved(moment: int | datetime | timedelta | None, now: datetime) -> int | datetime | None:
+    if not isinstance(moment, timedelta):
+        return moment
+    try:
+        return now - moment
+    except OverflowError:
+        return _EPOCH
+
+
+def _within(time: datetime) -> datetime:
+    return max(_EPOCH, min(_DOOMSDAY, time))
+
+
+def _nanoseconds(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND * 1_000
+
+
+def _possible(sequence: int) -> int:
+    return min(sequence, _MOST_EVENTS)

@@ -1,0 +1,227 @@
+"""Which subjects a subscription is about, so that the server sends little else.
+
+The part of an expression that is about the topic is pushed down: an equality becomes a subject, a prefix becomes
+all subjects below the tokens that it surely has. Whatever else is written widens, so the subjects are a superset of
+what can match, and the whole expression is tested again on what has come.
+
+Theory of operation. A filter is either one subject or `head.>`, all subjects below a head. Two such filters are
+disjoint, or one lies in the other; there is no third case, as there would be with a `*` in the middle. Hence
+
+- a filter lies in a set of filters exactly if it is there itself, or a `head.>` of one of its own heads is: as many
+  look-ups as it has tokens, however large the set;
+- of two sets, what lies in both is made of those filters of either that lie in the other: this is `and`, where a
+  contradiction leaves nothing;
+- a set without filters that lie in others of it has no overlaps, which is what the server demands (its error 10138).
+
+Of more filters than a consumer should have, `rxhub.transport.nats.subject_merge` makes few.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from threading import RLock
+from typing import TypeAlias
+
+from rxhub.errors import EventError
+from rxhub.expression import And, Condition, Expression, Or
+from rxhub.expression.access_path import Way, way
+from rxhub.transport.nats.subject_merge import Tree
+from rxhub.transport.nats.subjects import REPLY, Subjects
+
+__all__ = ["Filters", "filters", "lets_through", "merged"]
+
+MOST = 200
+"""Filters of one consumer: a server compares each message of the stream with all of them."""
+
+_Set: TypeAlias = frozenset[str]
+
+
+def filters(subjects: Subjects, expression: Expression, replies: str | None = None) -> frozenset[str]:
+    """The subjects of all events that can match an expression, and perhaps of more.
+
+    Args:
+        subjects: of the stream.
+        expression: a subscription.
+        replies: which subjects of replies are meant, if the subscription lets replies through: those to one
+            subscriber, `subjects.reply(id)`, or all, `subjects.replies`. None is none.
+
+    Returns:
+        Subjects and `head.>`, none of which lies in another; none at all if no event can match.
+    """
+    found = _outer(_topics(subjects, expression))
+    if replies is not None and lets_through(found, subjects.event(REPLY)):
+        return found | {replies}
+    return found
+
+
+def merged(filters: Iterable[str], most: int = MOST) -> list[str]:
+    """The same subjects, and perhaps more, by few filters that do not overlap, as a consumer may have them.
+
+    Args:
+        filters: each one subject or `head.>`; of one stream.
+        most: how many are wanted; each kind of subject (events, replies, retries) keeps one in any case.
+
+    Returns:
+        Filters in the order of the alphabet. To a server an empty list means everything, but here it means nothing:
+        whoever gets one makes no consumer.
+    """
+    tree = Tree()
+    for filter in filters:
+        tree.add(filter)
+    return tree.cut(most)
+
+
+def lets_through(filters: AbstractSet[str], subject: str) -> bool:
+    """Whether a subject, or all subjects below a head, lie in one of the filters."""
+    return subject in filters or any(wide in filters for wide in _wider(subject))
+
+
+class Filters:
+    """The filters of subscribers who come and go. Thread-safe.
+
+    Args:
+        subjects: of the stream.
+        most: how many filters are wanted, see `merged`.
+    """
+
+    def __init__(self, subjects: Subjects, most: int = MOST) -> None:
+        self._topics = subjects
+        self._most = most
+        self._of: dict[object, _Set] = {}
+        # Who has left, and is still counted: a finalizer may say so while this thread is in the middle of a change.
+        self._gone: deque[object] = deque()
+        self._tree = Tree()
+        self._merged: list[str] | None = []
+        self._adopted: _Set = frozenset()
+        self._lock = RLock()
+
+    def __len__(self) -> int:
+        """How many subscribers there are."""
+        with self._lock:
+            self._take_out_gone()
+            return len(self._of)
+
+    def add(self, id: object, expression: Expression, key: object = None) -> bool:
+        """There is a subscriber; one with the same key is replaced.
+
+        Args:
+            id: which replies are addressed to.
+            expression: what it wants.
+            key: by which it is removed, where several may have the same id; the id if it is not given.
+
+        Returns:
+            Whether it wants what the adopted filters do not let through.
+        """
+        wanted = filters(self._topics, expression, self._replies_to(id))
+        key = id if key is None else key
+        with self._lock:
+            self._take_out_gone()
+            before = self._of.get(key)
+            self._of[key] = wanted
+            if before != wanted:
+                self._put_in(wanted)
+                self._take_out(before or ())
+            adopted = self._adopted
+            return any(not lets_through(adopted, filter) for filter in wanted)
+
+    def remove(self, key: object) -> None:
+        """There is one less, so fewer filters may do. Takes no lock."""
+        self._gone.append(key)
+
+    @property
+    def subjects(self) -> list[str]:
+        """The merged filters of all; an empty list if nobody wants anything. The same list until something changes."""
+        with self._lock:
+            return self._present()
+
+    def adopt(self) -> list[str]:
+        """The same, for the one who reads by them from now on.
+
+        Whoever adds a subscriber is told whether others are needed than those.
+        """
+        with self._lock:
+            present = self._present()
+            self._adopted = frozenset(present)
+            return present
+
+    def forked(self) -> None:
+        """Have a new lock; for a child process, where a thread that held the old one is gone."""
+        self._lock = RLock()
+
+    def _take_out_gone(self) -> None:
+        while self._gone:
+            self._take_out(self._of.pop(self._gone.popleft(), ()))
+
+    def _present(self) -> list[str]:
+        self._take_out_gone()
+        if self._merged is None:
+            self._merged = self._tree.cut(self._most)
+        return self._merged
+
+    def _put_in(self, wanted: Iterable[str]) -> None:
+        for filter in wanted:
+            if self._tree.add(filter):
+                self._merged = None
+
+    def _take_out(self, wanted: Iterable[str]) -> None:
+        for filter in wanted:
+            if self._tree.remove(filter):
+                self._merged = None
+
+    def _replies_to(self, id: object) -> str | None:
+        if type(id) is not str:
+            # The text of a target may denote it in several ways.
+            return self._topics.replies
+        try:
+            return self._topics.reply(id)
+        except EventError:
+            return None  # nobody can publish such a reply either
+
+
+def _topics(subjects: Subjects, expression: Expression) -> _Set:
+    match expression:
+        case Condition("topic"):
+            return _of_condition(subjects, expression)
+        case And(children):
+            wanted = frozenset({subjects.events})
+            for child in children:
+                wanted = _in_both(wanted, _topics(subjects, child))
+            return wanted
+        case Or(children):
+            return frozenset([filter for child in children for filter in _topics(subjects, child)])
+        case _:
+            return frozenset({subjects.events})
+
+
+def _of_condition(subjects: Subjects, condition: Condition) -> _Set:
+    try:
+        match way(condition):
+            case Way.EQUALITY:
+                return frozenset({subjects.event(condition.value)})
+            case Way.PREFIX:
+                # The last token may go on, the ones before it are whole.
+                head, dot, _ = condition.value[:-1].rpartition(".")
+                return frozenset({f"{subjects.event(head)}.>" if dot else subjects.events})
+            case _:
+                return frozenset({subjects.events})
+    except EventError:
+        return frozenset()  # no event can be published under such a topic
+
+
+def _in_both(one: _Set, other: _Set) -> _Set:
+    inner = [filter for filter in one if lets_through(other, filter)]
+    return frozenset(inner + [filter for filter in other if lets_through(one, filter)])
+
+
+def _outer(filters: _Set) -> _Set:
+    """Those that lie in no other."""
+    return frozenset([filter for filter in filters if not any(wide in filters for wide in _wider(filter))])
+
+
+def _wider(filter: str) -> Iterator[str]:
+    """All `head.>` in which a filter lies, the narrowest first, without itself."""
+    end = len(filter.removesuffix(".>"))
+    while (end := filter.rfind(".", 0, end)) >= 0:
+        yield f"{filter[:end]}.>"

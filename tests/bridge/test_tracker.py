@@ -1,0 +1,231 @@
+"""The books of a bridge: counts that add up, and gaps that enclose whatever was lost."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rxhub.bridge.gap import Gap, Place
+from rxhub.bridge.tracker import REMEMBERED, Counts, Ledger, Outcome
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(second: float) -> datetime:
+    return START + timedelta(seconds=second)
+
+
+def marked(ledger: Ledger) -> Ledger:
+    """Without the gap that is open from the start."""
+    assert ledger.gap is not None
+    ledger.marked("marker", at(0), done(), ledger.gap, ledger.gap)
+    ledger.settle()
+    return ledger
+
+
+def done(error: Exception | None = None) -> Future[None]:
+    future: Future[None] = Future()
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+    return future
+
+
+def test_what_is_accepted_counts_as_stored_in_order() -> None:
+    ledger = marked(Ledger(10))
+    first, second = Future[None](), Future[None]()
+    for number, sent in enumerate((first, second), 1):
+        assert ledger.read(str(number))
+        ledger.passed(str(number), at(number), sent)
+    second.set_result(None)
+    assert ledger.settle() == [] and ledger.counts == Counts(read=2, waiting=2, gaps=1)
+    first.set_result(None)
+    assert ledger.settle() == [] and ledger.counts == Counts(read=2, stored=2, gaps=1)
+    assert ledger.gap is None and ledger.wait(0)
+
+
+def test_a_gap_is_open_from_the_start_and_closed_by_its_marker_alone() -> None:
+    ledger = Ledger(10)
+    assert ledger.gap == Gap("started", None)
+    ledger.marked("m", at(1), done(ValueError("no")), Gap("started", None), Gap("started", None))
+    assert ledger.gap is None
+    [told] = ledger.settle()
+    assert told == (Outcome.REFUSED, Gap("started", None), "no") and ledger.gap == told.gap
+    ledger.marked("n", at(2), done(), Gap("started", None), Gap("started", at(1)))
+    [told] = ledger.settle()
+    assert told[:2] == (Outcome.MARKED, Gap("started", at(1))) and ledger.gap is None and ledger.counts.gaps == 1
+
+
+def test_a_gap_begins_behind_what_was_passed_on_last() -> None:
+    ledger = marked(Ledger(10))
+    ledger.passed("x", at(5), done())
+    assert ledger.missed("reconnected", "the line broke")
+    assert ledger.gap == Gap("reconnected", at(5), "x", "the line broke")
+    assert not ledger.missed("overflowed", "too many", 3)
+    assert ledger.gap == Gap("reconnected", at(5), "x", "the line broke", 3)
+
+
+def test_a_refused_event_opens_a_gap_behind_what_was_stored_last() -> None:
+    ledger = marked(Ledger(10))
+    ledger.passed("x", at(5), done())
+    ledger.passed("y", at(6), done(ValueError("too large")))
+    ledger.passed("z", at(7), done())
+    [told] = ledger.settle()
+    assert told == (Outcome.OPENED, Gap("refused", at(5), "x", "too large", 1), "too large")
+    assert ledger.gap == told.gap
+    assert (ledger.counts.stored, ledger.counts.lost) == (2, 1)
+    assert ledger.read("y"), "its publisher may try again"
+
+
+def test_an_overflow_lasts_until_half_of_what_was_under_way_is_stored() -> None:
+    ledger = marked(Ledger(4))
+    sent = [Future[None]() for _ in range(4)]
+    for number, future in enumerate(sent):
+        assert ledger.has_room
+        ledger.passed(str(number), at(number), future)
+    assert not ledger.has_room
+    ledger.missed("overflowed", "full", 1, room=False)
+    sent[0].set_result(None)
+    ledger.settle()
+    assert not ledger.has_room
+    sent[1].set_result(None)
+    ledger.settle()
+    assert ledger.has_room and ledger.gap is not None
+    ledger.marked("m", at(9), Future(), ledger.gap, ledger.gap)
+    assert ledger.gap is None and ledger.has_room and ledger.counts == Counts(0, 2, 2, 1, 0, 1)
+
+
+def test_what_was_passed_on_is_known_for_a_while() -> None:
+    ledger = marked(Ledger(10))
+    for number in range(REMEMBERED + 1):
+        assert ledger.read(str(number))
+        ledger.passed(str(number), at(0), done())
+        ledger.settle()
+    assert not ledger.read(str(REMEMBERED)) and ledger.counts.duplicates == 1
+    assert ledger.read("0")
+
+
+class Play:
+    """A bridge whose every step is drawn; each event has a second of its own in which it came."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger(3)
+        self.now = 0
+        self.floor = 0
+        self.under_way: list[tuple[Future[None], int | None]] = []
+        self.lost: list[int] = []
+        self.ends: list[int] = []
+        self.enclosed: list[tuple[datetime | None, datetime]] = []
+
+    def step(self, step: str, place: int) -> None:
+        self.now += 1
+        getattr(self, step)(place)
+        for outcome, gap, _ in self.ledger.settle():
+            if outcome is Outcome.MARKED:
+                self.enclosed.append((gap.since, at(self.ends.pop(0))))
+            elif outcome is Outcome.REFUSED:
+                self.ends.pop(0)
+        self.check_what_is_secured()
+
+    def check_what_is_secured(self) -> None:
+        """If a bridge dies now, the next one marks a gap from here on: whatever is lost before must be marked."""
+        secured = self.ledger.secured.floor
+        if secured is not None:
+            lost = [*self.lost, *[came for _, came in self.under_way if came is not None]]
+            assert all(at(came) > secured or self.is_enclosed(came) for came in lost)
+
+    def is_enclosed(self, came: int) -> bool:
+        return any((since is None or since < at(came)) and at(came) <= until for since, until in self.enclosed)
+
+    def arrive(self, _: int) -> None:
+        ledger = self.ledger
+        assert ledger.read(str(self.now))
+        if ledger.has_room:
+            sent: Future[None] = Future()
+            self.under_way.append((sent, self.now))
+            ledger.passed(str(self.now), at(self.floor), sent)
+        else:
+            self.lost.append(self.now)
+            ledger.missed("overflowed", "", 1, room=False)
+
+    def overflow(self, _: int) -> None:
+        assert self.ledger.read(str(self.now))
+        self.lost.append(self.now)
+        self.ledger.missed("overflowed", "", 1, room=False)
+
+    def sweep(self, _: int) -> None:
+        self.floor = self.now
+
+    def mark(self, _: int) -> None:
+        gap = self.ledger.gap
+        if gap is not None and self.ledger.has_room:
+            sent: Future[None] = Future()
+            self.under_way.append((sent, None))
+            self.ends.append(self.now)
+            self.ledger.marked(f"marker {self.now}", at(self.now), sent, gap, gap)
+
+    def store(self, place: int) -> None:
+        if self.under_way:
+            self.under_way.pop(place % len(self.under_way))[0].set_result(None)
+
+    def refuse(self, place: int) -> None:
+        if self.under_way:
+            sent, came = self.under_way.pop(place % len(self.under_way))
+            if came is not None:
+                self.lost.append(came)
+            sent.set_exception(ValueError("refused"))
+
+
+STEPS = st.sampled_from(["arrive", "arrive", "overflow", "sweep", "mark", "store", "store", "refuse"])
+
+
+@given(st.lists(st.tuples(STEPS, st.integers(0, 5)), max_size=60))
+def test_whatever_is_lost_lies_within_a_gap_and_the_counts_add_up(steps: list[tuple[str, int]]) -> None:
+    play = Play()
+    for step, place in steps:
+        play.step(step, place)
+        counts = play.ledger.counts
+        assert counts.read == counts.stored + counts.waiting + counts.lost
+    while play.under_way:
+        play.step("store", 0)
+    while play.ledger.gap is not None:
+        play.step("mark", 0)
+        play.step("store", 0)
+    counts = play.ledger.counts
+    assert counts.waiting == 0 and counts.lost == len(play.lost) and counts.gaps == len(play.enclosed)
+    for came in play.lost:
+        assert play.is_enclosed(came)
+
+
+def test_what_another_bridge_has_stored_is_no_gap() -> None:
+    gap = Gap("reconnected", at(3), "x", "", 2)
+    assert gap.behind(Place(), at(9)) == gap.behind(Place(at(2), "w"), at(9)) == gap
+    assert gap.behind(Place(at(5), "y"), at(9)) == Gap("reconnected", at(5), "y", "", 2)
+    assert gap.behind(Place(at(10), "y"), at(9)).since == at(9)
+    assert Gap("started", None).behind(Place(at(5), None), at(9)).since == at(5)
+
+
+def test_counts_in_words() -> None:
+    assert str(Counts(1234, 1200, 34, 0, 0, 1)) == "1,234 read, 1,200 stored, 34 waiting, 1 gap"
+    assert str(Counts(2, 0, 0, 1, 1, 0)) == "2 read, 0 stored, 0 waiting, 1 lost, 1 duplicate"
+
+
+def test_a_gap_in_words_and_as_data() -> None:
+    gap = Gap("reconnected", at(1), "x", "the line broke", 1200)
+    assert gap.told(at(2)).startswith("Events between 2026-01-01T00:00:01.000+00:00 and 2026-01-01T00:00:02.000+00:00")
+    assert "1,200 events for certain" in gap.told(at(2))
+    assert Gap("started", None).told(at(2)).startswith("Whatever was published before 2026-01-01T00:00:02.000+00:00")
+    data: dict[str, Any] = gap.data(at(2))
+    assert data == {
+        "why": "reconnected",
+        "reason": "the line broke",
+        "since": "2026-01-01T00:00:01.000+00:00",
+        "until": "2026-01-01T00:00:02.000+00:00",
+        "last": "x",
+        "lost": 1200,
+    }

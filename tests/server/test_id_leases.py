@@ -1,0 +1,123 @@
+"""Claims to ids: renewed while they are needed, forgotten when they are not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from rxhub.server import id_leases as module
+from rxhub.server.id_leases import Claims, configuration
+from rxhub.testing import Nats
+from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.connection import Line
+from rxhub.transport.nats.streams import ensured
+
+
+def with_line(nats: Nats, use: Callable[[Line], Awaitable[None]]) -> None:
+    async def run() -> None:
+        line = await Line.open(nats.url, Address.parse(nats.url, nats.user, nats.password), "test")
+        try:
+            await ensured(line, configuration(nats.stream, 1))
+            await use(line)
+        finally:
+            await line.close()
+
+    asyncio.run(run())
+
+
+async def stored(line: Line, nats: Nats) -> tuple[int, int]:
+    """How many claims there are, and how many were ever made or renewed."""
+    state = (await line.ask(f"STREAM.INFO.{nats.stream}-ids"))["state"]
+    return state["messages"], state["last_seq"]
+
+
+def test_the_first_gets_an_id_and_so_do_all_servers_of_that_user(nats: Nats) -> None:
+    async def use(line: Line) -> None:
+        here, there = [Claims(nats.stream, lambda id: None, 100) for _ in range(2)]
+        ids = ["a", "a" * 10_000, "ü \ud800 *", ""]
+        hers = [(id, "jane") for id in ids]
+        assert await here.take(line, hers) == {}
+        assert (await there.take(line, [*hers, ("b", "joe"), ("a", "joe")])).keys() == {("a", "joe")}
+        assert (await here.take(line, [("b", "joe"), ("b", "jane")])).keys() == {("b", "jane")}
+        # What is known is not asked for again.
+        made = await stored(line, nats)
+        assert made[0] == 5
+        assert await here.take(line, [("b", "joe"), *hers]) == {}
+        assert await stored(line, nats) == made
+
+    with_line(nats, use)
+
+
+def test_they_are_renewed_while_somebody_subscribes(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_RENEWED_AFTER", 0.0)
+
+    async def use(line: Line) -> None:
+        owners = {"a": "jane"}
+        claims = Claims(nats.stream, owners.get, 100)
+        await claims.take(line, [("a", "jane"), ("b", "jane")])
+        await claims.renew(line)
+        assert await stored(line, nats) == (2, 3)
+        owners.clear()
+        await claims.renew(line)
+        assert await stored(line, nats) == (2, 3)
+        # Another may have it when it was released or has expired; until then its user may.
+        assert (await claims.take(line, [("a", "joe"), ("a", "jane")])).keys() == {("a", "joe")}
+        await line.ask(f"STREAM.PURGE.{nats.stream}-ids")
+        assert await claims.take(line, [("a", "joe")]) == {}
+
+    with_line(nats, use)
+
+
+def test_an_id_is_released_some_time_after_its_client_has_left(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(line: Line) -> None:
+        owners = {"a": "jane", "b": "jane"}
+        claims = Claims(nats.stream, owners.get, 100)
+        await claims.take(line, [("a", "jane"), ("b", "jane")])
+        del owners["a"]
+        await claims.renew(line)
+        assert len(claims) == 2
+        monkeypatch.setattr(module, "_RELEASED_AFTER", -1.0)
+        await claims.renew(line)
+        assert len(claims) == 1
+        assert (await stored(line, nats))[0] == 1
+        assert await claims.take(line, [("a", "joe")]) == {}
+        assert (await claims.take(line, [("b", "joe")])).keys() == {("b", "joe")}
+
+    with_line(nats, use)
+
+
+def test_an_id_that_is_used_on_another_server_is_not_released(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_RELEASED_AFTER", -1.0)
+
+    async def use(line: Line) -> None:
+        here, there = Claims(nats.stream, lambda id: None, 100), Claims(nats.stream, {"a": "jane"}.get, 100)
+        assert await here.take(line, [("a", "jane")]) == {}
+        assert await there.take(line, [("a", "jane")]) == {}
+        await here.renew(line)
+        assert len(here) == 0
+        assert (await stored(line, nats))[0] == 1
+        assert (await here.take(line, [("a", "joe")])).keys() == {("a", "joe")}
+        # Now the other server lets it go.
+        there = Claims(nats.stream, lambda id: None, 100)
+        assert await there.take(line, [("a", "jane")]) == {}
+        await there.renew(line)
+        assert await here.take(line, [("a", "joe")]) == {}
+
+    with_line(nats, use)
+
+
+def test_a_user_holds_so_many_ids_at_most(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(line: Line) -> None:
+        claims = Claims(nats.stream, lambda id: None, 3)
+        assert await claims.take(line, [("a", "jane"), ("b", "jane")]) == {}
+        refused = await claims.take(line, [("c", "jane"), ("d", "jane"), ("e", "joe"), ("a", "jane")])
+        assert refused.keys() == {("d", "jane")}
+        assert "ids_per_user" in refused["d", "jane"]
+        assert (await stored(line, nats))[0] == 4
+        monkeypatch.setattr(module, "_RELEASED_AFTER", -1.0)
+        await claims.renew(line)
+        assert await claims.take(line, [("d", "jane")]) == {}
+
+    with_line(nats, use)
