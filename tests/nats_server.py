@@ -13,13 +13,14 @@ import urllib.request
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
+from signal import SIGCONT, SIGKILL, SIGTERM, Signals
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.error import HTTPError
 
 from rxhub.embedded.binary import find
 from rxhub.embedded.child_process import bound
+from tests.threads import suspend
 
 __all__ = ["LIMIT", "Cluster", "Node", "nats_cluster"]
 
@@ -125,7 +126,9 @@ class Cluster:
 
     def stop(self, n: int) -> None:
         """Hold a node up: it says nothing more, and its connections stay open."""
-        self.nodes[n].signal(SIGSTOP)
+        process = self.nodes[n].process
+        assert process is not None
+        suspend(process.pid)
         self._held.add(n)
 
     def cont(self, n: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from threading import Thread
 from time import monotonic, sleep
 from typing import Any, Self
 
-__all__ = ["LIMIT", "at_once", "eager_collection", "elsewhere", "run_script", "until"]
+__all__ = ["LIMIT", "at_once", "eager_collection", "elsewhere", "run_script", "suspend", "until"]
 
 LIMIT = 20.0
 """Seconds after which something hangs: far more than anything takes."""
@@ -88,3 +90,10 @@ def run_script(script: str) -> str:
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr, ended.stderr
     return ended.stdout
+
+
+def suspend(pid: int) -> None:
+    """Stop a process as if it hung, and return once all of its threads are stopped. SIGCONT resumes it."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+    until(lambda: all(each.read_text().rpartition(")")[2].split()[0] == "T" for each in threads.glob("*/stat")))

@@ -22,7 +22,7 @@ from rxhub.server.key_hash import new_key
 from rxhub.testing import Nats
 from tests.server.peers import PythonClient
 from tests.stored import limit, stored
-from tests.threads import LIMIT, until
+from tests.threads import LIMIT, suspend, until
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def test_nothing_is_lost_while_nats_is_held_up(tmp_path: Path) -> None:
             thread.start()
             publishing.wait(LIMIT)
             assert held.pid is not None
-            os.kill(held.pid, signal.SIGSTOP)
+            suspend(held.pid)
             try:
                 thread.join(LIMIT)
                 until(lambda: bridge.counts.read == 2_000)
@@ -183,7 +183,7 @@ def test_what_finds_no_room_while_nats_is_held_up_is_marked_where_it_is_missing(
         nats = Nats.on(held)
         with bridged(server, nats, buffer=100) as bridge, connected(server) as publisher:
             assert held.pid is not None
-            os.kill(held.pid, signal.SIGSTOP)
+            suspend(held.pid)
             try:
                 for n in range(150):
                     publisher.publish(Event("a", id=str(n)))

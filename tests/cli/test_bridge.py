@@ -27,7 +27,7 @@ from tests.cli.terminal import COMMAND, rxhub
 from tests.cli.wire import peer, variables
 from tests.server.peers import PythonClient
 from tests.stored import stored
-from tests.threads import LIMIT, until
+from tests.threads import LIMIT, suspend, until
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_what_cannot_be_stored_before_its_end_is_told(server: Running, tmp_path:
         nats = Nats.on(held)
         with bridging(server, nats, command=[sys.executable, "-c", impatient]) as bridge:
             assert held.pid is not None
-            os.kill(held.pid, signal.SIGSTOP)
+            suspend(held.pid)
             try:
                 for n in range(3):
                     publisher.publish(Event("a", id=str(n))).result(LIMIT)
@@ -191,7 +191,7 @@ def test_a_second_ctrl_c_waits_for_nothing(server: Running, tmp_path: Path) -> N
         with bridging(server, nats, command=[sys.executable, "-c", patient]) as bridge:
             before = server.stats["subscriptions"]
             assert held.pid is not None
-            os.kill(held.pid, signal.SIGSTOP)
+            suspend(held.pid)
             try:
                 publisher.publish(Event("a")).result(LIMIT)
                 bridge._process.send_signal(signal.SIGINT)

@@ -21,7 +21,7 @@ from rxhub.embedded import server as module
 from rxhub.embedded.binary import find
 from rxhub.embedded.probe import Account, ask_for_streams
 from rxhub.errors import StoreError
-from tests.threads import LIMIT, until
+from tests.threads import LIMIT, suspend, until
 
 HOLD = """
 import sys, time
@@ -190,7 +190,7 @@ def test_the_end_does_not_wait_for_a_server_that_is_stuck(
     with store(tmp_path) as server:
         pid = server.pid
         assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
+        suspend(pid)
     assert not is_running(pid)
     assert "is killed" in caplog.text
 

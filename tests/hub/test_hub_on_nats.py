@@ -24,7 +24,7 @@ from rxhub.errors import EventError, HubConnectionError, NoReply, Overflow, Refu
 from rxhub.testing import Nats
 from rxhub.transport.connection_state import ConnectionState, Phase
 from tests.proxy import Proxy
-from tests.threads import LIMIT, at_once, eager_collection, elsewhere, run_script, until
+from tests.threads import LIMIT, at_once, eager_collection, elsewhere, run_script, suspend, until
 from tests.transport.nats.hubs import admin, hasty, hub, make, noted, proxy, published, refusal
 from tests.transport.nats.servers import Admin, speaking, started
 
@@ -332,7 +332,7 @@ def test_a_server_that_is_held_up_for_long_and_goes_on(monkeypatch: pytest.Monke
         hub.start()
         got = noted(hub)
         published(hub, 0)
-        server.process.send_signal(signal.SIGSTOP)
+        suspend(server.process.pid)
         try:
             sent = [hub.publish(Event("a", data={"n": n})) for n in range(1, 20)]
             until(lambda: not hub.connected)

@@ -46,7 +46,7 @@ def test_at_the_end_everything_that_was_accepted_is_delivered() -> None:
             publisher = stack.enter_context(wire(server))
             client.subscribe("topic=a")
             for number in range(count):
-                publisher.send(packet("a", "x" * 20_000, number))
+                publisher.send(packet("a", "x" * 50_000, number))  # more than sockets hold
             for number in range(count):
                 assert answer(publisher.receive()) == (number, {"success": True})
             assert server.stats["messages_waiting"] > 0

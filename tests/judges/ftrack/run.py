@@ -95,6 +95,7 @@ def main(whose: str) -> None:
     # It sleeps for 10 s and runs the program that is not here.
     heartbeat = "--deselect=test_hub.py::test_server_heartbeat_response"
     options = ["-c", os.devnull, "--rootdir=.", "--confcutdir=.", "--import-mode=importlib", "-p", "no:cacheprovider"]
+    options += ["-p", "no:django"]
     # Without sources in tracebacks: Python 3.11 fails to parse them while another thread logs an exception.
     pytest.main([*options, "--tb=line", "-q", "-n", "0", heartbeat, "."], plugins=[Fixtures(), report])
     import ftrack_api.event.hub

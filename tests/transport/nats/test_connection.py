@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP
+from signal import SIGCONT
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from rxhub.transport.nats import connection as module
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.connection import Line
 from tests.proxy import Proxy
-from tests.threads import LIMIT
+from tests.threads import LIMIT, suspend
 from tests.transport.nats.servers import speaking, started
 
 CERTIFICATE = Path(__file__).parents[2] / "data" / "tls" / "localhost.pem"
@@ -235,7 +235,7 @@ def test_a_half_open_line_is_noticed(nats: Nats) -> None:
 def test_a_server_that_is_held_up_and_goes_on() -> None:
     with started({"authorization": {"user": "me", "password": "secret"}}) as server:
         at = Nats(server.url, "me", "secret", "unused")
-        assert "stale" in reason(lambda _, peer: peer.process.send_signal(SIGSTOP), at, "", server)
+        assert "stale" in reason(lambda _, peer: suspend(peer.process.pid), at, "", server)
         server.process.send_signal(SIGCONT)
 
 

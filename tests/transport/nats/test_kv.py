@@ -14,7 +14,7 @@ from rxhub import Event, EventHub
 from rxhub.errors import HubClosed, HubConnectionError, NotDurable
 from rxhub.testing import Nats
 from rxhub.transport.nats import kv as notes
-from tests.threads import LIMIT, until
+from tests.threads import LIMIT, suspend, until
 from tests.transport.nats.servers import started
 
 
@@ -60,7 +60,7 @@ def test_notes_that_find_no_server_are_told_so_within_seconds(monkeypatch: pytes
     with started({"jetstream": {}}) as server, EventHub(server.url) as hub:
         hub.connect()
         hub.keep("a", "text").result(LIMIT)
-        os.kill(server.process.pid, signal.SIGSTOP)
+        suspend(server.process.pid)
         began = monotonic()
         waiting = [hub.keep("a", str(number)) for number in range(20)]
         for future in waiting:

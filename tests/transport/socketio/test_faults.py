@@ -19,7 +19,7 @@ import pytest
 from rxhub import Event, EventHub
 from rxhub.errors import Overflow
 from tests.proxy import Proxy
-from tests.threads import LIMIT, until
+from tests.threads import LIMIT, suspend, until
 from tests.transport.socketio.server import Server
 
 pytestmark = pytest.mark.usefixtures("back_soon")
@@ -201,7 +201,7 @@ def test_a_server_that_is_stopped_and_goes_on(tmp_path: Path) -> None:
     with program(port, journal) as process:
         pair = Pair(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}")
         pair.publish(MANY)
-        process.send_signal(signal.SIGSTOP)
+        suspend(process.pid)
         pair.publish(MANY)
         until(lambda: not pair.publisher.connected)
         pair.publish(MANY)
