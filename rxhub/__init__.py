@@ -25,9 +25,9 @@ try:
     from rxhub.signals.signal import Signal, receiver
     from rxhub.text import log_records
 except ModuleNotFoundError as error:
-    from rxhub.text.extras import missing
+    from rxhub.text.extras import missing_dependency
 
-    raise missing(error, "rxhub") from None
+    raise missing_dependency(error, "rxhub") from None
 
 __version__ = "0.1.0"
 

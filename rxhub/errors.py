@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rxhub.text.printable import columns_of, printable
+from rxhub.text.printable import printable, terminal_width
 
 __all__ = [
     "AlreadyHandled",
@@ -36,7 +36,7 @@ __all__ = [
     "UsersError",
     "WrongLoop",
     "as_exception",
-    "told",
+    "error_text",
 ]
 
 
@@ -87,7 +87,7 @@ class ExpressionError(RxHubError, ValueError):
         start = max(0, self.position - width // 2)
         before = printable(self.text[start : self.position])
         behind = printable(self.text[self.position : start + width])
-        return [f"  {before}{behind}", f"  {' ' * columns_of(before)}^"]
+        return [f"  {before}{behind}", f"  {' ' * terminal_width(before)}^"]
 
 
 class NotUniqueError(RxHubError, ValueError):
@@ -214,7 +214,7 @@ class StoreError(RxHubError, RuntimeError):
     """The private NATS server of a directory cannot be started, or the directory not be used."""
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """What an error says, as text that can be written anywhere, whatever its class or its message holds."""
     try:
         said = str(error)

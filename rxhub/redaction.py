@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote_plus
 
-from rxhub.text.safe_repr import UNSEEN, shown
+from rxhub.text.safe_repr import UNSEEN, safe_repr
 from rxhub.text.secret_names import Secrets, secrets
 
 __all__ = ["LABELS", "REDACTED", "UNSEEN", "Secrets", "redacted", "redacted_text", "secrets"]
@@ -243,7 +243,7 @@ class _Redaction:
         arguments = self.of(error.args, levels)
         if self._left_out == before:
             return error
-        return f"{type(error).__qualname__}({', '.join(map(shown, arguments))})"
+        return f"{type(error).__qualname__}({', '.join(map(safe_repr, arguments))})"
 
     def _declared(self, value: Any, levels: int) -> Any:
         """A dataclass and its like: itself, or what it shows without the secrets."""
@@ -254,7 +254,7 @@ class _Redaction:
                 self._left_out += 1
                 fields.append(f"{name}={REDACTED}")
             else:
-                fields.append(f"{name}={shown(self.of(getattr(value, name), levels))}")
+                fields.append(f"{name}={safe_repr(self.of(getattr(value, name), levels))}")
         return value if self._left_out == before else f"{value.__class__.__qualname__}({', '.join(fields)})"
 
     def _shown(self, value: Any, levels: int) -> Any:
@@ -270,7 +270,7 @@ class _Redaction:
             return value
         text = known = repr(value)
         for item, found in hidden:
-            text = text.replace(repr(item), REDACTED if found is REDACTED else shown(found))
+            text = text.replace(repr(item), REDACTED if found is REDACTED else safe_repr(found))
         if text == known:
             self._left_out = before
             return value

@@ -19,7 +19,7 @@ from rxhub.cli.server_options import INTERRUPTED, connected
 from rxhub.cli.units import moment
 from rxhub.errors import NotFoundError
 from rxhub.text.printable import printable
-from rxhub.text.table import columns
+from rxhub.text.table import format_table
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.dead_letter import DeadLetter
@@ -77,7 +77,7 @@ def list_(
         else:
             rows = [_row(letter) for letter in islice(found, _MOST)]
             shown = len(rows)
-            for line in columns(_HEADINGS, rows) if rows else ():
+            for line in format_table(_HEADINGS, rows) if rows else ():
                 say(line)
             if shown == _MOST:
                 say(f"there may be more than these {_MOST}; --json shows all")

@@ -16,7 +16,7 @@ from rxhub.cli.exit_status import Status, complain, ending, name_of, open_input
 from rxhub.cli.jsonl import Line, document, lines
 from rxhub.cli.output import say
 from rxhub.expression import And, Dialect, Everything, Expression, Not, Or, explain, parse
-from rxhub.expression.near_miss import doubts
+from rxhub.expression.near_miss import misspelling_warning
 from rxhub.text.printable import printable
 
 __all__ = ["command"]
@@ -56,7 +56,7 @@ def command(
         if line is not None:
             raise typer.BadParameter("It names a line of a file, but no file was given.", param_hint="--line")
         _print_outline(tree, plain)
-        if said := doubts(tree):
+        if said := misspelling_warning(tree):
             complain(said)
         return Status.MATCHED
     with open_input(event) as stream:

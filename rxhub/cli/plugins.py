@@ -18,7 +18,7 @@ from rxhub.hub import EventHub
 from rxhub.hub.description import RECEIVERS, SUBSCRIBERS, Description
 from rxhub.plugins import GROUP, Candidate, PluginReport, installed
 from rxhub.text.printable import inline
-from rxhub.text.table import columns, filled
+from rxhub.text.table import format_table, without_empty_columns
 
 __all__ = ["command"]
 
@@ -76,10 +76,10 @@ def _print_tables(report: PluginReport, description: Description) -> None:
 
 def _print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], plain: bool) -> None:
     if plain:
-        for line in columns(headings, rows):
+        for line in format_table(headings, rows):
             say(line)
         return
-    headings, rows = filled(headings, rows)
+    headings, rows = without_empty_columns(headings, rows)
     if not rows:
         return
     table = Table(title=inline(title), title_justify="left", title_style="bold")

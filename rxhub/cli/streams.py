@@ -14,7 +14,7 @@ from rxhub.cli.nats_options import Nats, NatsPassword, NatsUser, asked
 from rxhub.cli.output import say, say_json
 from rxhub.cli.units import duration, shown_size, size
 from rxhub.errors import StreamError
-from rxhub.text.table import columns
+from rxhub.text.table import format_table
 from rxhub.transport.durable import StreamState
 
 __all__ = ["group"]
@@ -63,13 +63,13 @@ def _list(nats: str, user: str | None, password: str | None, as_lines: bool) -> 
         for state in states:
             say_json(_plain(state))
     elif states:
-        for line in columns(_STREAMS, [_row(state) for state in states]):
+        for line in format_table(_STREAMS, [_row(state) for state in states]):
             say(line)
         groups = [(state.name, group) for state in states for group in state.groups]
         if groups:
             say()
         rows = [(group.name, name, *map(_shown, group[1:])) for name, group in groups]
-        for line in columns(_GROUPS, rows) if rows else ():
+        for line in format_table(_GROUPS, rows) if rows else ():
             say(line)
     if not states:
         complain("no streams of events: a hub makes its own when it connects, and `rxhub streams add` makes one")

@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any, cast
 
 from rxhub.cli.exit_status import complain
-from rxhub.display.safe import is_secret_path, safe
+from rxhub.display.safe import is_secret_path, preview
 from rxhub.expression import And, Condition, Dialect, Expression, Or, compile, parse
-from rxhub.expression.evaluate import found, path_of
-from rxhub.expression.pretty import words
-from rxhub.text.safe_repr import shown
+from rxhub.expression.evaluate import split_key, values_at
+from rxhub.expression.pretty import describe_node
+from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["Unmatched"]
 
@@ -62,7 +62,7 @@ class _Unmet:
     """One condition, and what events had in its place."""
 
     def __init__(self, condition: Condition) -> None:
-        self.path = path_of(condition.key)
+        self.path = split_key(condition.key)
         self._condition = condition
         self._matches = compile(condition)
         self._is_met = False
@@ -77,20 +77,20 @@ class _Unmet:
         if self._matches(event):
             self._is_met = True
             return
-        for value in islice(found(event, self.path), _MOST_VALUES):
+        for value in islice(values_at(event, self.path), _MOST_VALUES):
             self._has_key = True
             if len(self._values) <= _MOST_VALUES and not is_secret_path(self.path):
-                self._values[shown(safe(value), 40)] = None
+                self._values[safe_repr(preview(value), 40)] = None
         if not self._has_key:
             self._look_for_the_key(event)
 
     def _look_for_the_key(self, event: Mapping[str, Any]) -> None:
         steps = self._known
-        while steps < len(self.path) - 1 and any(True for _ in found(event, self.path[: steps + 1], whole=True)):
+        while steps < len(self.path) - 1 and any(True for _ in values_at(event, self.path[: steps + 1], whole=True)):
             steps += 1
         if steps > self._known:
             self._known, self._keys = steps, {}
-        holders: Iterator[Any] = found(event, self.path[: self._known]) if self._known else iter([event])
+        holders: Iterator[Any] = values_at(event, self.path[: self._known]) if self._known else iter([event])
         for holder in islice(holders, _MOST_VALUES):
             if isinstance(holder, Mapping) and len(self._keys) < _MOST_KEYS:
                 keys = islice(cast("Mapping[Any, Any]", holder), _MOST_KEYS)
@@ -115,7 +115,7 @@ class _Unmet:
         values = [*self._values]
         more = ", …" if len(values) > _MOST_VALUES else ""
         known = f"; found {', '.join(values[:_MOST_VALUES])}{more}" if values else ""
-        return f"{who} {words(self._condition)}{known}"
+        return f"{who} {describe_node(self._condition)}{known}"
 
 
 def _asserted(tree: Expression) -> Iterator[Condition]:

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from rxhub.errors import BlockingCallWarning, HubConnectionError, WrongLoop
-from rxhub.text.caller_warning import warn
+from rxhub.text.caller_warning import warn_caller
 
 __all__ = ["check_asyncio", "check_threads", "warn_if_blocking"]
 
@@ -43,7 +43,7 @@ def warn_if_blocking(what: str, instead: str) -> None:
     except RuntimeError:
         return
     if not _is_interactive():
-        warn(f"{what} blocks the event loop that runs in this thread. Use {instead}.", BlockingCallWarning)
+        warn_caller(f"{what} blocks the event loop that runs in this thread. Use {instead}.", BlockingCallWarning)
 
 
 def check_threads() -> None:

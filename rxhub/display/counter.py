@@ -1,7 +1,7 @@
 """Calls, stops, errors and the last latency of each subscriber, while somebody counts.
 
-A hub keeps none of them by itself: they would cost every event. Who watches a hub gives its deliveries to a `Tally`,
-and the hub's page shows what that has counted.
+A hub does not count by itself, since every event would pay for it. `rxhub.jupyter.watch` adds the deliveries of a hub
+to a `CallCounts`, and the hub's page shows the counts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from rxhub.dispatching.delivery import Delivery, Outcome
     from rxhub.dispatching.dispatcher import Subscriber
 
-__all__ = ["Count", "Tally", "tallies"]
+__all__ = ["CallCount", "CallCounts", "call_counts"]
 
 
 @dataclass(slots=True)
-class Count:
+class CallCount:
     """What came of one subscriber's calls.
 
     Attributes:
@@ -34,7 +34,7 @@ class Count:
     latency: float | None = None
 
 
-class Tally:
+class CallCounts:
     """The counts of one hub's subscribers.
 
     Attributes:
@@ -44,7 +44,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.events = 0
-        self.counts: dict[Subscriber, Count] = {}
+        self.counts: dict[Subscriber, CallCount] = {}
         self._bound = 1000
 
     def add(self, delivery: Delivery) -> None:
@@ -65,12 +65,12 @@ class Tally:
         count.errors += outcome.error is not None
         count.latency = outcome.latency if outcome.latency is not None else count.latency
 
-    def _of(self, subscriber: Subscriber) -> Count:
+    def _of(self, subscriber: Subscriber) -> CallCount:
         count = self.counts.get(subscriber)
         if count is None:
-            count = self.counts[subscriber] = Count()
+            count = self.counts[subscriber] = CallCount()
         return count
 
 
-tallies: WeakKeyDictionary[Any, Tally] = WeakKeyDictionary()
+call_counts: WeakKeyDictionary[Any, CallCounts] = WeakKeyDictionary()
 """By hub, while it is watched."""

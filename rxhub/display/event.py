@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from rxhub.display.page import Page, Table, Tree
-from rxhub.display.safe import outline, safe
-from rxhub.text.safe_repr import shown
+from rxhub.display.safe import outline, preview
+from rxhub.text.safe_repr import safe_repr
 
 if TYPE_CHECKING:
     from rxhub.event import Event
@@ -18,7 +18,7 @@ _FIRST = ("id", "source", "target", "sent", "in_reply_to_event")
 
 def page(event: Event) -> Page:
     """What a notebook shows of an event."""
-    fields: dict[str, Any] = safe(event)
+    fields: dict[str, Any] = preview(event)
     fields["id"] = event.fields.get("id")
     fields.pop("topic", None)
     data = fields.pop("data", None)
@@ -31,12 +31,12 @@ def page(event: Event) -> Page:
 def topic_of(event: Event) -> str:
     """The topic as text, whatever became of it."""
     topic = event.fields.get("topic", "(no topic)")
-    return topic if isinstance(topic, str) else shown(topic)
+    return topic if isinstance(topic, str) else safe_repr(topic)
 
 
 def user_of(event: Event) -> str:
     """Who published it, as far as the source tells."""
-    found: Any = safe(event.fields.get("source"))
+    found: Any = preview(event.fields.get("source"))
     for step in ("user", "username"):
         if type(found) is not dict:  # as `safe` copies every mapping; a proxy may claim to be one
             return ""
@@ -50,4 +50,4 @@ def _is_empty(value: object) -> bool:
 
 
 def _cell(value: object) -> str:
-    return value if isinstance(value, str) else shown(value, 160)
+    return value if isinstance(value, str) else safe_repr(value, 160)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rxhub.display.page import Drawing, Note, Page
-from rxhub.text.safe_repr import escaped, one_line
+from rxhub.text.safe_repr import escape_html, one_line
 
 __all__ = ["Lane", "marbles", "recorded"]
 
@@ -112,15 +112,16 @@ def _svg(rows: _Rows, begin: float, end: float, unit: str) -> str:
     parts = [f'<svg width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}" role="img">']
     for number, (lane, _, found) in enumerate(rows):
         y = _HEIGHT * number + _HEIGHT // 2
-        parts.append(f'<text x="0" y="{y + 4}">{escaped(one_line(lane.name, 26))}</text>')
+        parts.append(f'<text x="0" y="{y + 4}">{escape_html(one_line(lane.name, 26))}</text>')
         parts.append(f'<line x1="{_LEFT}" y1="{y}" x2="{_WIDTH - 6}" y2="{y}" style="stroke:var(--rx-faint)"/>')
         parts += [_marble(marble, y) for marble in found]
         if lane.end is not None:
             parts.append(_end(_x(_place(lane.end, begin, end)), y, lane.failed))
     y = height - 6
-    parts.append(f'<text x="{_LEFT}" y="{y}" style="fill:var(--rx-faint)">{_time(begin)} {escaped(unit)}</text>')
+    parts.append(f'<text x="{_LEFT}" y="{y}" style="fill:var(--rx-faint)">{_time(begin)} {escape_html(unit)}</text>')
     parts.append(
-        f'<text x="{_WIDTH}" y="{y}" text-anchor="end" style="fill:var(--rx-faint)">{_time(end)} {escaped(unit)}</text>'
+        f'<text x="{_WIDTH}" y="{y}" text-anchor="end" style="fill:var(--rx-faint)">'
+        f"{_time(end)} {escape_html(unit)}</text>"
     )
     return "".join([*parts, "</svg>"])
 
@@ -140,9 +141,9 @@ def _marble(marble: _Marble, y: int) -> str:
         str(marble.number) if 1 < marble.number < 1000 else "…" if marble.number > 1 else _initial(marble.labels[0])
     )
     return (
-        f"<g><title>{escaped(told)}</title>"
+        f"<g><title>{escape_html(told)}</title>"
         f'<circle cx="{x}" cy="{y}" r="{_RADIUS}" style="fill:var(--rx-soft);stroke:var(--rx-key);stroke-width:1.5"/>'
-        f'<text x="{x}" y="{y + 4}" text-anchor="middle" style="font-size:10px">{escaped(inside)}</text></g>'
+        f'<text x="{x}" y="{y + 4}" text-anchor="middle" style="font-size:10px">{escape_html(inside)}</text></g>'
     )
 
 

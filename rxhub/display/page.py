@@ -9,8 +9,8 @@ from typing import Protocol
 from rxhub.display.safe import Line
 from rxhub.display.style import STYLE
 from rxhub.text.printable import printable
-from rxhub.text.safe_repr import escaped, one_line
-from rxhub.text.table import columns, filled
+from rxhub.text.safe_repr import escape_html, one_line
+from rxhub.text.table import format_table, without_empty_columns
 
 __all__ = ["MOST_ROWS", "Drawing", "Note", "Page", "Part", "Table", "Tree"]
 
@@ -60,8 +60,8 @@ class Page:
 
     def html(self) -> str:
         """For notebooks, in light and dark."""
-        chips = "".join(f'<span class="rx-chip">{escaped(chip)}</span>' for chip in self.chips)
-        head = f'<div class="rx-head"><strong>{escaped(self.title)}</strong>{chips}</div>'
+        chips = "".join(f'<span class="rx-chip">{escape_html(chip)}</span>' for chip in self.chips)
+        head = f'<div class="rx-head"><strong>{escape_html(self.title)}</strong>{chips}</div>'
         body = "".join(part.html() for part in self.parts)
         return f'<style>{STYLE}</style><div class="rxhub">{head}{body}</div>'
 
@@ -83,7 +83,7 @@ class Note:
         return [self.text]
 
     def html(self) -> str:
-        return f'<div class="rx-faint">{escaped(self.text)}</div>'
+        return f'<div class="rx-faint">{escape_html(self.text)}</div>'
 
 
 class Table:
@@ -113,16 +113,16 @@ class Table:
 
     def lines(self) -> list[str]:
         more = [f"… and {self.more} more"] if self.more > 0 else []
-        lines = columns(self.headings, self.rows) if self.rows else []
+        lines = format_table(self.headings, self.rows) if self.rows else []
         return [*lines[0 if any(self.headings) else 1 :], *more]
 
     def html(self) -> str:
         if not self.rows:
             return ""
-        headings, rows = filled(self.headings, self.rows)
+        headings, rows = without_empty_columns(self.headings, self.rows)
         sides = ["rx-number" if heading in self.numbers else "" for heading in headings]
         head = "".join(
-            f'<th class="{side}">{escaped(heading)}</th>' for side, heading in zip(sides, headings, strict=True)
+            f'<th class="{side}">{escape_html(heading)}</th>' for side, heading in zip(sides, headings, strict=True)
         )
         body = "".join(
             f'<tr class="rx-{kind or "row"}">' + "".join(map(_cell, sides, row)) + "</tr>"
@@ -135,7 +135,7 @@ class Table:
 
 def _cell(side: str, cell: str) -> str:
     width = "rx-short" if len(cell) <= _NARROW else ""
-    return f'<td class="rx-code {side} {width}">{escaped(cell)}</td>'
+    return f'<td class="rx-code {side} {width}">{escape_html(cell)}</td>'
 
 
 class Tree:
@@ -186,8 +186,8 @@ def _gap(line: Line) -> str:
 def _line(line: Line) -> str:
     kind = "rx-name" if line.mark is None else "rx-yes" if line.mark else "rx-no"
     decisive = " rx-decisive" if line.decisive else ""
-    text = f'<span class="rx-code {kind}{decisive}">{escaped(line.text)}</span>' if line.text else ""
-    detail = f'<span class="rx-code">{escaped(line.detail)}</span>' if line.detail else ""
+    text = f'<span class="rx-code {kind}{decisive}">{escape_html(line.text)}</span>' if line.text else ""
+    detail = f'<span class="rx-code">{escape_html(line.detail)}</span>' if line.detail else ""
     return f"{_MARKS[line.mark]}{text}{'&ensp;' if text and detail else ''}{detail}"
 
 

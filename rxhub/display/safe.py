@@ -7,9 +7,9 @@ from itertools import islice
 from typing import Any, NamedTuple, cast
 
 from rxhub.redaction import LABELS, redacted, secrets
-from rxhub.text.safe_repr import UNSEEN, one_line, shown
+from rxhub.text.safe_repr import UNSEEN, one_line, safe_repr
 
-__all__ = ["MOST_ITEMS", "Line", "brief", "is_secret_path", "outline", "safe"]
+__all__ = ["MOST_ITEMS", "Line", "is_secret_path", "outline", "preview", "preview_line"]
 
 MOST_ITEMS = 20
 """Of one container; the first ones."""
@@ -48,7 +48,7 @@ class More(NamedTuple):
         return f"… {self.number} more"
 
 
-def safe(value: object) -> Any:
+def preview(value: object) -> Any:
     """The beginning of a value, of its containers too, without secrets. Never raises.
 
     It is cut before it is searched, so that what is shown of a million items costs what twenty cost.
@@ -56,9 +56,9 @@ def safe(value: object) -> Any:
     return redacted(_cut(value, _MOST_LEVELS))
 
 
-def brief(value: object, limit: int = 80) -> str:
+def preview_line(value: object, limit: int = 80) -> str:
     """A value as one line without secrets. Never raises."""
-    return shown(safe(value), limit)
+    return safe_repr(preview(value), limit)
 
 
 def is_secret_path(steps: Iterable[str]) -> bool:
@@ -109,13 +109,13 @@ def _cut_items(items: Any, levels: int) -> Any:
 def outline(value: object) -> list[Line]:
     """A value as the lines of a tree, at most 200 of them; a container that fits is one line."""
     lines: list[Line] = []
-    waiting: list[tuple[int, str, Any]] = [(0, "", safe(value))]
+    waiting: list[tuple[int, str, Any]] = [(0, "", preview(value))]
     while waiting:
         if len(lines) >= _MOST_LINES:
             lines.append(Line(0, "…"))
             break
         level, name, item = waiting.pop()
-        told = shown(item, _WIDTH) if not _is_long(item) else ""
+        told = safe_repr(item, _WIDTH) if not _is_long(item) else ""
         if told and not told.endswith("…") and len(told) + len(name) < _WIDTH:
             lines.append(Line(level, name, told))
             continue
@@ -125,7 +125,7 @@ def outline(value: object) -> list[Line]:
         elif issubclass(type(item), (list, tuple)):
             children = [_child(number, each) for number, each in enumerate(cast("list[Any]", item))]
         if not children:
-            lines.append(Line(level, name, shown(cast("object", item), _WIDTH)))
+            lines.append(Line(level, name, safe_repr(cast("object", item), _WIDTH)))
             continue
         if name:
             lines.append(Line(level, name))
@@ -139,7 +139,7 @@ def _child(key: Any, value: Any) -> tuple[str, Any]:
         return repr(key), _NOTHING
     if isinstance(value, More):
         return repr(value), _NOTHING
-    return one_line(key, 60) if isinstance(key, str) else shown(key, 60), value
+    return one_line(key, 60) if isinstance(key, str) else safe_repr(key, 60), value
 
 
 class _Nothing:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rxhub.display.page import MOST_ROWS, Note, Page, Part, Table
 from rxhub.display.subscribers import number
-from rxhub.text.names import callback_name, name_of
-from rxhub.text.safe_repr import shown
+from rxhub.text.names import callback_name, sender_name
+from rxhub.text.safe_repr import safe_repr
 
 if TYPE_CHECKING:
     from rxhub.signals.connections import Connection
@@ -34,9 +34,9 @@ def _row(connection: Connection, told: Callable[[str], str]) -> tuple[str, ...]:
     return (
         number(connection.priority),
         "(pipeline)" if connection.terms.observes else callback_name(connection.receiver),
-        "" if sender is None else shown(sender) if isinstance(sender, str) else name_of(sender) or "",
+        "" if sender is None else safe_repr(sender) if isinstance(sender, str) else sender_name(sender) or "",
         told(connection.where or ""),
-        "" if connection.dispatch_uid is None else shown(connection.dispatch_uid),
+        "" if connection.dispatch_uid is None else safe_repr(connection.dispatch_uid),
         "weakly" if connection.weak else "strongly",
         "" if owner is None else owner.name,
     )

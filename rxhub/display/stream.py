@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from rxhub.display.page import Note, Page, Part, Table
-from rxhub.display.safe import safe
-from rxhub.text.safe_repr import shown
+from rxhub.display.safe import preview
+from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["Item", "page"]
 
@@ -36,12 +36,12 @@ def _row(item: Item) -> tuple[str, str, str, str]:
     time = datetime.fromtimestamp(item.time).astimezone().strftime("%H:%M:%S.%f")[:-3]
     value: Any = item.value
     if not issubclass(type(value), Mapping):
-        return time, type(value).__name__, "", shown(safe(value), _MOST)
-    fields: dict[Any, Any] = safe(value)
+        return time, type(value).__name__, "", safe_repr(preview(value), _MOST)
+    fields: dict[Any, Any] = preview(value)
     topic = fields.get("topic")
     if not isinstance(topic, str) or "data" not in fields:
-        return time, type(value).__name__, "", shown(fields, _MOST)
+        return time, type(value).__name__, "", safe_repr(fields, _MOST)
     source = fields.get("source")
     user = source.get("user") if isinstance(source, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     who = user.get("username") if isinstance(user, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return time, topic, who if isinstance(who, str) else "", shown(fields["data"], _MOST)
+    return time, topic, who if isinstance(who, str) else "", safe_repr(fields["data"], _MOST)

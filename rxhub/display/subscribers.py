@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from rxhub.display.counter import Count, Tally, tallies
+from rxhub.display.counter import CallCount, CallCounts, call_counts
 from rxhub.display.event import topic_of, user_of
 from rxhub.display.page import MOST_ROWS, Note, Page, Part, Table, Tree
-from rxhub.display.safe import Line, brief, outline, safe
+from rxhub.display.safe import Line, outline, preview, preview_line
 from rxhub.redaction import redacted_text
 from rxhub.text.names import callback_name
-from rxhub.text.safe_repr import one_line, shown
+from rxhub.text.safe_repr import one_line, safe_repr
 
 if TYPE_CHECKING:
     from rxhub.dispatching.delivery import Delivery, Outcome
     from rxhub.dispatching.dispatcher import Subscriber
     from rxhub.hub import EventHub
 
-__all__ = ["delivery_page", "duration", "error_text", "hub_page", "number", "subscriber_page", "told"]
+__all__ = ["delivery_page", "duration", "error_summary", "hub_page", "number", "subscriber_page", "subscription_text"]
 
 _ORDER = ("priority", "subscription", "callback", "plugin", "calls", "stops", "errors", "last latency", "id")
 _RUN = ("", "priority", "subscription", "callback", "came of it", "latency")
@@ -27,20 +27,20 @@ _LONGEST_ERROR = 2_000
 _NUMBERS = ("", "priority", "calls", "stops", "errors", "last latency", "latency")
 
 
-def hub_page(hub: EventHub, subscribers: Sequence[Subscriber], tally: Tally | None = None) -> Page:
+def hub_page(hub: EventHub, subscribers: Sequence[Subscriber], tally: CallCounts | None = None) -> Page:
     """What a notebook shows of a hub: who gets an event, in order, and what came of it if the hub is watched."""
-    tally = tallies.get(hub) if tally is None else tally
+    tally = call_counts.get(hub) if tally is None else tally
     rows: list[Sequence[str]] = []
     kinds: list[str] = []
     for subscriber in subscribers[:MOST_ROWS]:
-        count = None if tally is None else tally.counts.get(subscriber, Count())
+        count = None if tally is None else tally.counts.get(subscriber, CallCount())
         counted = ("",) * 4
         if count is not None:
             counted = str(count.calls), str(count.stops), str(count.errors), duration(count.latency)
         owner = "" if subscriber.owner is None else subscriber.owner.name
-        identity = number(subscriber.priority), told(subscriber), callback_name(subscriber.callback), owner
+        identity = number(subscriber.priority), subscription_text(subscriber), callback_name(subscriber.callback), owner
         rows.append(
-            (*identity, *counted, shown(subscriber.id) if not isinstance(subscriber.id, str) else subscriber.id)
+            (*identity, *counted, safe_repr(subscriber.id) if not isinstance(subscriber.id, str) else subscriber.id)
         )
         kinds.append("no" if count is not None and count.errors else "")
     parts: list[Part] = [Table(_ORDER, rows, kinds, len(subscribers), _NUMBERS)]
@@ -69,8 +69,8 @@ def subscriber_page(subscriber: Subscriber, tree: Sequence[Line]) -> Page:
         "" if subscriber.alive else "unsubscribed",
     ]
     rows = [
-        ("id", str(safe(subscriber.id))),
-        ("subscription", told(subscriber)),
+        ("id", str(preview(subscriber.id))),
+        ("subscription", subscription_text(subscriber)),
         ("callback", callback_name(subscriber.callback)),
     ]
     parts: list[Part] = [Table(("", ""), rows), Tree(tree)]
@@ -108,7 +108,7 @@ def delivery_page(delivery: Delivery) -> Page:
     return Page(topic_of(delivery.event), chips, parts)
 
 
-def told(subscriber: Subscriber) -> str:
+def subscription_text(subscriber: Subscriber) -> str:
     """The subscription as it was written; if it names a secret, its tree's text without it."""
     clean = subscriber.expression.without_secrets()
     text = subscriber.subscription if clean is subscriber.expression else str(clean)
@@ -116,19 +116,19 @@ def told(subscriber: Subscriber) -> str:
 
 
 def _who(subscriber: Subscriber) -> tuple[str, str, str]:
-    return number(subscriber.priority), told(subscriber), callback_name(subscriber.callback)
+    return number(subscriber.priority), subscription_text(subscriber), callback_name(subscriber.callback)
 
 
 def _came_of(outcome: Outcome, stopped: bool) -> str:
     if outcome.error is not None:
-        return error_text(outcome.error)
+        return error_summary(outcome.error)
     parts = ["stopped it"] if stopped else []
     if outcome.result is not None:
-        parts.append(brief(outcome.result))
+        parts.append(preview_line(outcome.result))
     return ", ".join(parts)
 
 
-def error_text(error: BaseException) -> str:
+def error_summary(error: BaseException) -> str:
     """An exception in a line."""
     try:
         text = one_line(redacted_text(str(error)[:_LONGEST_ERROR]), 160)
@@ -139,7 +139,7 @@ def error_text(error: BaseException) -> str:
 
 def number(priority: float) -> str:
     """A priority as people write it."""
-    return f"{priority:g}" if isinstance(priority, float) else shown(priority)
+    return f"{priority:g}" if isinstance(priority, float) else safe_repr(priority)
 
 
 def duration(seconds: float | None) -> str:

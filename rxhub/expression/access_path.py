@@ -18,7 +18,7 @@ from rxhub.errors import ExpressionError
 from rxhub.expression.ast import And, Condition, Everything, Expression, Or
 from rxhub.expression.dialect import Dialect
 
-__all__ = ["Access", "Parts", "Plan", "Score", "Way", "choose", "conjuncts", "serving", "way"]
+__all__ = ["AccessKind", "AccessPath", "Parts", "Plan", "Score", "access_kind", "choose", "conjuncts", "serving"]
 
 Parts: TypeAlias = tuple[Expression, ...]
 """Expressions of which all must hold; none at all hold for everything."""
@@ -27,7 +27,7 @@ Score: TypeAlias = tuple[int, int, int, int]
 """How well conditions serve, the least being the best: rank of the way, expected company, places, rarity of the key."""
 
 
-class Way(IntEnum):
+class AccessKind(IntEnum):
     """How a condition finds its subscription, the most selective first."""
 
     EQUALITY = 0
@@ -35,7 +35,7 @@ class Way(IntEnum):
     RANGE = 2
 
 
-class Access(NamedTuple):
+class AccessPath(NamedTuple):
     """A condition to be found by, and what must hold besides."""
 
     condition: Condition
@@ -46,21 +46,21 @@ class Plan(NamedTuple):
     """The places of one subscription."""
 
     score: Score
-    accesses: tuple[Access, ...]
+    accesses: tuple[AccessPath, ...]
 
 
-def way(condition: Condition) -> Way | None:
+def access_kind(condition: Condition) -> AccessKind | None:
     """How a condition can serve; None if it cannot."""
     if condition.operator == "!=":
         return None
     if condition.operator != "=":
-        return Way.RANGE
+        return AccessKind.RANGE
     text = condition.value
     if condition.dialect is Dialect.FTRACK:
-        return None if text[-1:] == "*" else Way.EQUALITY
+        return None if text[-1:] == "*" else AccessKind.EQUALITY
     if text[:1] == "*":
         return None
-    return Way.PREFIX if text[-1:] == "*" else Way.EQUALITY
+    return AccessKind.PREFIX if text[-1:] == "*" else AccessKind.EQUALITY
 
 
 def conjuncts(parts: Iterable[Expression]) -> Parts:
@@ -78,7 +78,7 @@ def serving(parts: Iterable[Expression]) -> Iterable[Condition]:
     """The conditions that could serve, alone or as a child of an `or`."""
     for part in parts:
         if isinstance(part, Condition):
-            if way(part) is not None:
+            if access_kind(part) is not None:
                 yield part
         elif isinstance(part, (And, Or)):
             yield from serving(part.children)
@@ -104,14 +104,14 @@ def choose(parts: Parts, score: Callable[[Condition], Score | None]) -> Plan | N
         others = _shared(others)
     return Plan(
         best.score,
-        tuple(Access(condition, (*rest, *others) if rest else others) for condition, rest in best.accesses),
+        tuple(AccessPath(condition, (*rest, *others) if rest else others) for condition, rest in best.accesses),
     )
 
 
 def _serve(part: Expression, score: Callable[[Condition], Score | None]) -> Plan | None:
     if isinstance(part, Condition):
         reached = score(part)
-        return None if reached is None else Plan(reached, (Access(part, ()),))
+        return None if reached is None else Plan(reached, (AccessPath(part, ()),))
     if isinstance(part, And):
         return choose(conjuncts((part,)), score)
     if not isinstance(part, Or):

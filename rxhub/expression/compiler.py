@@ -34,8 +34,8 @@ from typing import Any, TypeAlias, cast
 from rxhub.event import Event
 from rxhub.expression.ast import And, Condition, Everything, Expression, Not, Or
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.evaluate import numeral, path_of
-from rxhub.expression.parser import parsed
+from rxhub.expression.evaluate import parse_number, split_key
+from rxhub.expression.parser import as_tree
 
 __all__ = ["compile", "compile_tree", "shapes_compiled"]
 
@@ -124,7 +124,7 @@ def compile(expression: str | Expression, dialect: Dialect = Dialect.RXHUB) -> C
     Raises:
         ExpressionError: if the text is no subscription.
     """
-    return compile_tree(parsed(expression, dialect))
+    return compile_tree(as_tree(expression, dialect))
 
 
 def compile_tree(tree: Expression) -> Callable[[object], bool]:
@@ -150,7 +150,7 @@ def _shape(node: Expression, constants: list[object]) -> Shape:
     """The shape of a tree; its constants are put behind those that are there, in the order in which it is written."""
     match node:
         case Condition(key, operator, text, quoted, dialect):
-            path = path_of(key)
+            path = split_key(key)
             test, *literals = _test(operator, text, quoted, dialect)
             constants += path
             constants += literals
@@ -176,7 +176,7 @@ def _test(operator: str, text: str, quoted: bool, dialect: Dialect) -> tuple[str
         if text[-1] != "*":
             return "= *a", text[1:], None
         return ("= *a*", text[1:-1], None) if text[0] == "*" else ("= a*", text[:-1], None)
-    number = None if quoted else numeral(text)
+    number = None if quoted else parse_number(text)
     if number is not None:
         return f"{operator} number", text, number
     if operator in {"=", "!="} and not quoted and text in {"true", "false", "null"}:

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from rxhub.event import Event
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.step_budget import INTERPRETED, VALUE, present
+from rxhub.expression.step_budget import INTERPRETED, VALUE, current_budget
 
 if TYPE_CHECKING:
     from rxhub.expression.ast import Condition
 
-__all__ = ["found", "holds", "numeral", "path_of", "tested"]
+__all__ = ["holds", "parse_number", "split_key", "tested_values", "values_at"]
 
 _Test: TypeAlias = Callable[[Any], Any]
 
@@ -50,7 +50,7 @@ _ROOM = 100  # frames
 _SHORT_TO_SEARCH = 30_000
 
 
-def path_of(key: str) -> tuple[str, ...]:
+def split_key(key: str) -> tuple[str, ...]:
     """The steps of a dotted key. Many conditions share one key, and so one tuple."""
     return _path(key) if len(key) <= _LONGEST else tuple(key.split("."))
 
@@ -60,7 +60,7 @@ def _path(key: str) -> tuple[str, ...]:
     return tuple(key.split("."))
 
 
-def found(candidate: object, path: tuple[str, ...], whole: bool = False) -> Iterator[Any]:
+def values_at(candidate: object, path: tuple[str, ...], whole: bool = False) -> Iterator[Any]:
     """The values at a path, in the order of the candidate.
 
     Lists and tuples are walked through wherever they stand; each is visited once per position on the path, whatever
@@ -72,7 +72,7 @@ def found(candidate: object, path: tuple[str, ...], whole: bool = False) -> Iter
         whole: yield a list at the end of the path as one value.
     """
     end = len(path)
-    work = present()
+    work = current_budget()
     # The lists that are open, innermost last, and the position of each on the path.
     lists: list[tuple[Iterator[Any], int]] = [(iter((candidate,)), 0)]
     # The lists themselves are kept: a mapping may make its values when asked, and a freed one's id comes again.
@@ -134,12 +134,12 @@ def _go_down(levels: int) -> None:
 
 def holds(condition: Condition, candidate: object) -> bool:
     """Whether a condition holds for a candidate. Never raises."""
-    work = present()
+    work = current_budget()
     if work is not None:
         # A long key is split, and a long literal read, each time.
         work.spend(INTERPRETED + (len(condition.key) + len(condition.value) >> 4))
     test, whole = _test_of(condition)
-    values = found(candidate, path_of(condition.key), whole)
+    values = values_at(candidate, split_key(condition.key), whole)
     if work is not None and len(condition.value) > _LONGEST:
         test = partial(_counted, test=test, steps=len(condition.value) >> 6)
     if condition.operator == "!=":
@@ -153,10 +153,10 @@ def holds(condition: Condition, candidate: object) -> bool:
     return False
 
 
-def tested(condition: Condition, candidate: object) -> Iterator[Any]:
+def tested_values(condition: Condition, candidate: object) -> Iterator[Any]:
     """The values that a condition looks at."""
     _, whole = _test_of(condition)
-    return found(candidate, path_of(condition.key), whole)
+    return values_at(candidate, split_key(condition.key), whole)
 
 
 def _differs(values: Iterator[Any], equals: _Test) -> bool:
@@ -175,7 +175,7 @@ def _differs(values: Iterator[Any], equals: _Test) -> bool:
 
 def _counted(value: object, test: _Test, steps: int) -> Any:
     """Test a value against a long literal."""
-    if (work := present()) is not None:
+    if (work := current_budget()) is not None:
         work.spend(steps)
     return test(value)
 
@@ -191,7 +191,7 @@ def _test(operator: str, text: str, quoted: bool, dialect: Dialect) -> tuple[_Te
 
     The test may raise whatever the value raises, and answer with what has no truth value.
     """
-    number = None if quoted else numeral(text)
+    number = None if quoted else parse_number(text)
     if operator in _ORDERS:
         return partial(_in_order, order=_ORDERS[operator], text=text, number=number), False
     if operator == "=" and dialect is Dialect.FTRACK and text[-1:] == "*":
@@ -233,7 +233,7 @@ def _resembles(value: object, text: str) -> bool:
         return str.endswith(string, text[1:])
     if text[0] != "*":
         return str.startswith(string, text[:-1])
-    if (work := present()) is not None:
+    if (work := current_budget()) is not None:
         work.spend(_search(str.__len__(string), len(text) - 2))
     return str.__contains__(string, text[1:-1])
 
@@ -262,7 +262,7 @@ def _is_number(kind: type) -> bool:
     return kind is not bool and issubclass(kind, Number) and (issubclass(kind, Real) or not issubclass(kind, Complex))
 
 
-def numeral(text: str) -> int | float | None:
+def parse_number(text: str) -> int | float | None:
     """The number that a bare text denotes: what JSON reads as a number, at most 4,000 digits, finite.
 
     An exact integer, or the nearest double where there is a `.` or an exponent; None if the text is no number.

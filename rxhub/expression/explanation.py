@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rxhub.display.page import Page
 from rxhub.display.page import Tree as TreePart
-from rxhub.display.safe import Line, is_secret_path, safe
+from rxhub.display.safe import Line, is_secret_path, preview
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.evaluate import found, path_of, tested
-from rxhub.expression.near_miss import ENVELOPE, similar
-from rxhub.expression.parser import parsed
-from rxhub.expression.pretty import words
+from rxhub.expression.evaluate import split_key, tested_values, values_at
+from rxhub.expression.near_miss import ENVELOPE, closest_name
+from rxhub.expression.parser import as_tree
+from rxhub.expression.pretty import describe_node
 from rxhub.redaction import LABELS, REDACTED
 from rxhub.text.printable import printable
-from rxhub.text.safe_repr import shown
+from rxhub.text.safe_repr import safe_repr
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -45,7 +45,7 @@ def explain(expression: str | Expression, candidate: object, dialect: Dialect = 
     Raises:
         ExpressionError: if the text is no subscription.
     """
-    return Explanation(parsed(expression, dialect), candidate)
+    return Explanation(as_tree(expression, dialect), candidate)
 
 
 class Explanation:
@@ -88,12 +88,12 @@ class Explanation:
                 self.matched = not self.children[0].matched
             case Condition():
                 self.matched = expression.matches(candidate)
-                first = tuple(islice(tested(expression, candidate), _MOST_VALUES + 1))
+                first = tuple(islice(tested_values(expression, candidate), _MOST_VALUES + 1))
                 self.values, self.more = first[:_MOST_VALUES], len(first) > _MOST_VALUES
-                self._told = _told(path_of(expression.key), candidate, self.values)
-                self.present = _present(candidate, path_of(expression.key))
+                self._told = _told(split_key(expression.key), candidate, self.values)
+                self.present = _present(candidate, split_key(expression.key))
                 if not self.values:
-                    self._meant = _meant(candidate, path_of(expression.key), self.present)
+                    self._meant = _meant(candidate, split_key(expression.key), self.present)
             case _:
                 self.matched = expression.matches(candidate)
 
@@ -101,7 +101,7 @@ class Explanation:
         return self.matched
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} matched={self.matched} {shown(self.expression)}>"
+        return f"<{type(self).__name__} matched={self.matched} {safe_repr(self.expression)}>"
 
     def __str__(self) -> str:
         return "\n".join(TreePart(self._lines()).lines())
@@ -134,7 +134,7 @@ class Explanation:
                 return
             level, node, decides = waiting.pop()
             is_condition = isinstance(node.expression, Condition)
-            yield Line(level, words(node.expression), node._detail(), node.matched, decides and is_condition)
+            yield Line(level, describe_node(node.expression), node._detail(), node.matched, decides and is_condition)
             waiting += [(level + 1, child, decides and node._rests_on(child)) for child in reversed(node.children)]
         if waiting:
             yield Line(0, "…", f"and {len(waiting)} or more parts that are not shown", False)
@@ -147,14 +147,14 @@ class Explanation:
         """What was found for a condition."""
         if not isinstance(self.expression, Condition):
             return ""
-        path = path_of(self.expression.key)
+        path = split_key(self.expression.key)
         if self.values:
-            return f"found {', '.join(map(shown, self._told))}{', …' if self.more else ''}"
+            return f"found {', '.join(map(safe_repr, self._told))}{', …' if self.more else ''}"
         if self.present == len(path):
             return "found an empty list"
-        above = shown(".".join(path[: self.present]))
-        hint = f"; did you mean {shown(self._meant)}?" if self._meant else ""
-        return f"missing: no {shown(path[self.present])}{' in ' + above if self.present else ''}{hint}"
+        above = safe_repr(".".join(path[: self.present]))
+        hint = f"; did you mean {safe_repr(self._meant)}?" if self._meant else ""
+        return f"missing: no {safe_repr(path[self.present])}{' in ' + above if self.present else ''}{hint}"
 
 
 _YES, _NO = "[x]", "[ ]"
@@ -168,10 +168,10 @@ class _Secret:
 
 def _told(path: tuple[str, ...], candidate: object, values: tuple[Any, ...]) -> tuple[Any, ...]:
     """What people are told of the values at a condition's path."""
-    holders = islice(found(candidate, path[:-1]), _MOST_HOLDERS)
+    holders = islice(values_at(candidate, path[:-1]), _MOST_HOLDERS)
     if is_secret_path(path) or any(_keeps_secret(holder, path[-1]) for holder in holders):
         return (_Secret(),) * len(values)
-    return tuple(map(safe, values))
+    return tuple(map(preview, values))
 
 
 def _keeps_secret(holder: Any, name: str) -> bool:
@@ -180,7 +180,7 @@ def _keeps_secret(holder: Any, name: str) -> bool:
         return False
     try:
         beside = {step: holder[step] for step in (*LABELS, name) if step in holder}
-        return REDACTED in shown(safe(beside).get(name), 1000)
+        return REDACTED in safe_repr(preview(beside).get(name), 1000)
     except Exception:
         return False  # it cannot be read, so nothing of it was found
 
@@ -190,7 +190,7 @@ def _meant(candidate: object, path: tuple[str, ...], present: int) -> str:
     if present == len(path):
         return ""
     keys: dict[str, None] = {}
-    for holder in islice(found(candidate, path[:present]), _MOST_HOLDERS) if present else (candidate,):
+    for holder in islice(values_at(candidate, path[:present]), _MOST_HOLDERS) if present else (candidate,):
         if issubclass(type(holder), Mapping):
             try:
                 some = islice(cast("Mapping[Any, Any]", holder), _MOST_KEYS)
@@ -201,7 +201,7 @@ def _meant(candidate: object, path: tuple[str, ...], present: int) -> str:
             break
     if not present and "topic" in keys:
         keys |= dict.fromkeys(ENVELOPE)
-    key = similar(path[present], keys)
+    key = closest_name(path[present], keys)
     return ".".join((*path[:present], key, *path[present + 1 :])) if key else ""
 
 
@@ -209,6 +209,6 @@ def _present(candidate: object, path: tuple[str, ...]) -> int:
     """How many steps of a path are there. Where a step is, all before it are: so halving finds the last."""
 
     def is_missing(steps: int) -> bool:
-        return not any(True for _ in found(candidate, path[:steps], whole=True))
+        return not any(True for _ in values_at(candidate, path[:steps], whole=True))
 
     return bisect_left(range(1, len(path) + 1), True, key=is_missing)

@@ -18,16 +18,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rxhub.expression.access_path import Way, way
-from rxhub.expression.evaluate import found, numeral, path_of
-from rxhub.expression.sorted_index import Ascending
-from rxhub.expression.step_budget import present
+from rxhub.expression.access_path import AccessKind, access_kind
+from rxhub.expression.evaluate import parse_number, split_key, values_at
+from rxhub.expression.sorted_index import SortedIndex
+from rxhub.expression.step_budget import current_budget
 
 if TYPE_CHECKING:
     from rxhub.expression.ast import Condition
     from rxhub.expression.index_tree import Bucket
 
-__all__ = ["Field"]
+__all__ = ["FieldIndex"]
 
 _LOOKUP = 6  # steps for each value
 _MISSING: Any = object()
@@ -40,11 +40,11 @@ class _Bounds(NamedTuple):
     """The literals of one operator."""
 
     operator: str
-    texts: Ascending[Bucket]
-    numbers: Ascending[Bucket]
+    texts: SortedIndex[Bucket]
+    numbers: SortedIndex[Bucket]
 
 
-class Field:
+class FieldIndex:
     """All buckets whose condition has one key.
 
     Attributes:
@@ -71,7 +71,7 @@ class Field:
         self.key = key
         self.texts: dict[str, Bucket] = {}
         self.has_more = False
-        self._path = path_of(key)
+        self._path = split_key(key)
         self._spelled: dict[str, Bucket] = {}  # by the text of an equality that denotes more
         self._denoted: dict[Any, tuple[Bucket, ...]] = {}  # the same by what they denote: `10` and `10.0` are two
         self._prefixes: dict[str, Bucket] = {}
@@ -162,7 +162,7 @@ class Field:
             bucket = table.get(value)
             if bucket is not None:
                 buckets.append(bucket)
-        work = present() if self._ascending_lengths else None
+        work = current_budget() if self._ascending_lengths else None
         for length in self._ascending_lengths:
             if length > len(value):
                 break
@@ -188,8 +188,8 @@ class Field:
     def _reached_by_any(self, candidate: object) -> Sequence[Bucket]:
         """The same where lists or other mappings stand on the path, or a value that compares in its own way."""
         reached: dict[Bucket, None] = {}
-        work = present()
-        for value in found(candidate, self._path):
+        work = current_budget()
+        for value in values_at(candidate, self._path):
             kind = _type(value)
             if kind is str:
                 buckets = self._reached_by_text(value)
@@ -216,10 +216,10 @@ class Field:
 
     def _place(self, condition: Condition) -> tuple[dict[Any, Bucket], Any]:
         """The table in which the bucket of a condition stands, and its key there."""
-        match way(condition):
-            case Way.EQUALITY:
+        match access_kind(condition):
+            case AccessKind.EQUALITY:
                 return self.texts if _denoted(condition) is _TEXT_ONLY else self._spelled, condition.value
-            case Way.PREFIX:
+            case AccessKind.PREFIX:
                 return self._prefixes, condition.value[:-1]
             case _:
                 return self._ranges, (condition.operator, condition.value, _number(condition) is not None)
@@ -237,12 +237,12 @@ class Field:
         for bounds in self._bounds:
             if bounds.operator == operator:
                 return bounds
-        bounds = _Bounds(operator, Ascending(), Ascending())
+        bounds = _Bounds(operator, SortedIndex(), SortedIndex())
         self._bounds = (*self._bounds, bounds)
         return bounds
 
 
-def _within(buckets: Ascending[Bucket], operator: str, value: str | float) -> list[Bucket]:
+def _within(buckets: SortedIndex[Bucket], operator: str, value: str | float) -> list[Bucket]:
     """Those whose literal the value is in order with."""
     if operator[0] == ">":
         return buckets.until(value, inclusive=operator == ">=")
@@ -250,7 +250,7 @@ def _within(buckets: Ascending[Bucket], operator: str, value: str | float) -> li
 
 
 def _number(condition: Condition) -> int | float | None:
-    return None if condition.quoted else numeral(condition.value)
+    return None if condition.quoted else parse_number(condition.value)
 
 
 def _denoted(condition: Condition) -> Any:
@@ -259,5 +259,5 @@ def _denoted(condition: Condition) -> Any:
         return _TEXT_ONLY
     if condition.value in _WORDS:
         return _WORDS[condition.value]
-    number = numeral(condition.value)
+    number = parse_number(condition.value)
     return _TEXT_ONLY if number is None else number

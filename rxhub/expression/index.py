@@ -15,7 +15,7 @@ from rxhub.expression.dialect import Dialect
 from rxhub.expression.index_tree import Bucket, Node, Row, Token, in_order, leave
 from rxhub.expression.parser import parse
 from rxhub.expression.residual import Residuals
-from rxhub.expression.step_budget import present
+from rxhub.expression.step_budget import current_budget
 
 __all__ = ["Index"]
 
@@ -139,7 +139,7 @@ class Index(Generic[E]):
             hits: list[Row] = []
             bucket.search(candidate, hits)
             return in_order(hits)
-        if (work := present()) is not None:
+        if (work := current_budget()) is not None:
             work.spend(state.weight)
         found: list[tuple[E, ...]] = []
         for test, entries, _ in rows:

@@ -24,10 +24,10 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from rxhub.expression.access_path import Parts, Plan, Score, Way, choose, conjuncts, serving, way
-from rxhub.expression.field_index import Field
+from rxhub.expression.access_path import AccessKind, Parts, Plan, Score, access_kind, choose, conjuncts, serving
+from rxhub.expression.field_index import FieldIndex
 from rxhub.expression.residual import Residual, Residuals, Test
-from rxhub.expression.step_budget import present
+from rxhub.expression.step_budget import current_budget
 
 if TYPE_CHECKING:
     from rxhub.expression.ast import Condition
@@ -129,7 +129,7 @@ class Bucket:
             state.node.search(candidate, hits)
             return
         rows = state.rows if state.rows is not None else self._make_rows(state)
-        if (work := present()) is not None:
+        if (work := current_budget()) is not None:
             work.spend(_BUCKET + state.weight)
         for row in rows:
             test = row[0]
@@ -159,7 +159,7 @@ class Bucket:
         rows = tuple(
             [(residual.test(), tuple([one[2] for one in group]), tuple(group)) for residual, group in groups.items()]
         )
-        if (work := present()) is not None:
+        if (work := current_budget()) is not None:
             work.spend_once(_PLACE * len(places))
         state.weight = sum([_ROW + residual.weight for residual in groups])
         if not all(residual.is_compiled for residual in groups):
@@ -276,23 +276,23 @@ class Node:
         self.bucket = bucket
         self.depth = depth
         self.rest = Bucket(self)
-        self.scan: tuple[Field, ...] = ()
-        self._fields: dict[str, Field] = {}
-        self._pinned: Field | None = None
+        self.scan: tuple[FieldIndex, ...] = ()
+        self._fields: dict[str, FieldIndex] = {}
+        self._pinned: FieldIndex | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether no subscription stands here."""
         return self.rest.is_empty and not any(self.scan)
 
-    def pin(self, key: str) -> Field:
+    def pin(self, key: str) -> FieldIndex:
         """A field that stays, even empty, and is looked at first."""
         self._pinned = self._field(key)
         return self._pinned
 
     def search(self, candidate: object, hits: list[Row]) -> None:
         """Add the rows that match to `hits`."""
-        if (work := present()) is not None:
+        if (work := current_budget()) is not None:
             work.spend(_FIELD * len(self.scan))
         for field in self.scan:
             for bucket in field.reached(candidate):
@@ -330,16 +330,16 @@ class Node:
         keys = {access.condition.key for access in plan.accesses}
         return len(self._fields) + len(keys) > _MOST_FIELDS and len(self._fields.keys() | keys) > _MOST_FIELDS
 
-    def _field(self, key: str) -> Field:
+    def _field(self, key: str) -> FieldIndex:
         field = self._fields.get(key)
         if field is None:
-            field = self._fields[key] = Field(key)
+            field = self._fields[key] = FieldIndex(key)
             self.scan = (*self.scan, field)
         return field
 
     def _score(self, condition: Condition) -> Score | None:
         """Few fields cost an event little: go where many are. A bucket that grows too large is split anyway."""
-        reached = way(condition)
+        reached = access_kind(condition)
         if reached is None:
             return None
         field = self._fields.get(condition.key)
@@ -355,7 +355,7 @@ class _Census:
         self._keys = Counter(condition.key for condition in conditions)
 
     def score(self, condition: Condition) -> Score | None:
-        reached = way(condition)
+        reached = access_kind(condition)
         if reached is None:
             return None
         company = self._company[condition].bit_length()
@@ -383,7 +383,7 @@ def in_order(hits: list[Row]) -> tuple[Any, ...]:
         return ()
     if len(hits) == 1:
         return hits[0][1]
-    if (work := present()) is not None:
+    if (work := current_budget()) is not None:
         work.spend(_HIT * sum([len(row[1]) for row in hits]))
     ranked = [one for row in hits for one in row[2]]
     ranked.sort()
@@ -393,6 +393,6 @@ def in_order(hits: list[Row]) -> tuple[Any, ...]:
 _rank: Callable[[Place], Ranked] = attrgetter("token.ranked")
 
 
-def _rank_of(condition: Condition, reached: Way) -> int:
+def _rank_of(condition: Condition, reached: AccessKind) -> int:
     """Topic first: it divides nearly all subscriptions, and every event has one."""
-    return 0 if reached is Way.EQUALITY and condition.key == "topic" else reached + 1
+    return 0 if reached is AccessKind.EQUALITY and condition.key == "topic" else reached + 1

@@ -17,7 +17,7 @@ from rxhub.expression.diagnostics import not_a_sequel, not_an_item, not_an_opera
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.tokens import AND, BARE, IN, ITEM, KEY, NOT, OPERATOR, OR, QUOTED
 
-__all__ = ["Limits", "Reader"]
+__all__ = ["Lexer", "ParseLimits"]
 
 _BEFORE = re.compile(
     rf"""\s*+(?:(?P<NOT>{NOT})|(?P<OPEN>\()|(?P<KEY>{KEY})\s*+(?:"""
@@ -27,7 +27,7 @@ _AFTER = re.compile(rf"\s*+(?:(?P<AND>{AND})|(?P<OR>{OR})|(?P<CLOSE>\))|(?P<END>
 _ITEM = re.compile(rf"\s*+(?:(?P<BARE>{ITEM})|(?P<QUOTED>{QUOTED}))\s*+(?P<MORE>[,)])")
 
 
-class Limits(NamedTuple):
+class ParseLimits(NamedTuple):
     """What a text may cost at most; `parse` says the meaning of each."""
 
     length: int
@@ -35,7 +35,7 @@ class Limits(NamedTuple):
     depth: int
 
 
-class Reader:
+class Lexer:
     """Reads one text, once.
 
     Args:
@@ -49,7 +49,7 @@ class Reader:
 
     __slots__ = ("_conditions", "_dialect", "_limits", "_open", "_position", "_text")
 
-    def __init__(self, text: str, dialect: Dialect, limits: Limits) -> None:
+    def __init__(self, text: str, dialect: Dialect, limits: ParseLimits) -> None:
         if len(text) > limits.length:
             raise ExpressionError(
                 f"The subscription has {len(text)} characters; at most {limits.length} are read.",

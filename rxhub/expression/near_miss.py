@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
 
-__all__ = ["ENVELOPE", "doubts", "misspelled", "similar"]
+__all__ = ["ENVELOPE", "closest_name", "misspelled_keys", "misspelling_warning"]
 
 ENVELOPE = ("topic", "id", "data", "source", "target", "sent", "in_reply_to_event")
 """The keys of an event's envelope. An event from the wire may have others."""
@@ -17,14 +17,14 @@ _LONG = 6
 _LONGEST = 100
 
 
-def doubts(expression: Expression) -> str:
+def misspelling_warning(expression: Expression) -> str:
     """A sentence about the keys that are similar to a key of an event but different; empty if there are none."""
-    hints = "; ".join(f"{key!r}: did you mean {meant!r}?" for key, meant in misspelled(expression, ENVELOPE))
+    hints = "; ".join(f"{key!r}: did you mean {meant!r}?" for key, meant in misspelled_keys(expression, ENVELOPE))
     said = f"The subscription {str(expression)!r} has a key that events usually do not have."
     return hints and f"{said} {hints}"
 
 
-def misspelled(expression: Expression, known: Iterable[str]) -> list[tuple[str, str]]:
+def misspelled_keys(expression: Expression, known: Iterable[str]) -> list[tuple[str, str]]:
     """The keys whose first step is none of the known names, but similar to one.
 
     Args:
@@ -41,7 +41,7 @@ def misspelled(expression: Expression, known: Iterable[str]) -> list[tuple[str, 
         match pending.pop():
             case Condition(key):
                 first, dot, rest = key.partition(".")
-                if key not in keys and first not in names and (meant := similar(first, names)):
+                if key not in keys and first not in names and (meant := closest_name(first, names)):
                     keys[key] = f"{meant}{dot}{rest}"
             case And(children) | Or(children):
                 pending += reversed(children)
@@ -52,7 +52,7 @@ def misspelled(expression: Expression, known: Iterable[str]) -> list[tuple[str, 
     return [*keys.items()]
 
 
-def similar(name: str, known: Iterable[str]) -> str:
+def closest_name(name: str, known: Iterable[str]) -> str:
     """The most similar known name: it differs by a letter or two, by case or by separators; empty if there is none."""
     plain = _plain(name)
     if not 1 < len(plain) <= _LONGEST:

@@ -13,7 +13,7 @@ from rxhub.expression.dialect import Dialect
 if TYPE_CHECKING:
     from lark import Lark, Token
 
-__all__ = ["parse", "parsed"]
+__all__ = ["as_tree", "parse"]
 
 
 def parse(
@@ -48,9 +48,9 @@ def parse(
         raise ExpressionError(f"There is no dialect {dialect!r}.", expected="a member of Dialect")
     text = str.__str__(text)  # a subclass may have its own idea of slicing
     # Here, not above: the patterns of words cost a program more to start with than to import on first use.
-    from rxhub.expression.lexer import Limits, Reader
+    from rxhub.expression.lexer import Lexer, ParseLimits
 
-    reader = Reader(text, dialect, Limits(max_length, max_conditions, max_depth))
+    reader = Lexer(text, dialect, ParseLimits(max_length, max_conditions, max_depth))
     if not text or text.isspace():
         return Everything()
     words = list(reader.words())
@@ -67,7 +67,7 @@ def parse(
     return cast("Any", _nesting()).parse(words)
 
 
-def parsed(expression: str | Expression, dialect: Dialect) -> Expression:
+def as_tree(expression: str | Expression, dialect: Dialect) -> Expression:
     """The tree of a subscription, or the tree that was given.
 
     Programs use the same few subscriptions again and again; short ones are remembered.

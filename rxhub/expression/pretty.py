@@ -5,12 +5,12 @@ from __future__ import annotations
 from rxhub.display.page import Page, Tree
 from rxhub.display.safe import Line, is_secret_path
 from rxhub.expression.ast import And, Condition, Everything, Expression, Not, Or
-from rxhub.expression.evaluate import path_of
+from rxhub.expression.evaluate import split_key
 from rxhub.expression.parser import parse
 from rxhub.redaction import REDACTED
 from rxhub.text.safe_repr import one_line
 
-__all__ = ["outline", "page", "parts", "told", "without_secrets", "words"]
+__all__ = ["describe_node", "operands", "outline", "page", "redacted_subscription", "without_secrets"]
 
 _MOST_LINES = 200
 _MOST_CHARACTERS = 200  # of a condition's text
@@ -31,12 +31,12 @@ def outline(expression: Expression) -> list[Line]:
             lines.append(Line(0, "…", f"and {len(waiting)} or more parts that are not shown"))
             break
         level, node = waiting.pop()
-        lines.append(Line(level, words(node)))
-        waiting += [(level + 1, part) for part in reversed(parts(node))]
+        lines.append(Line(level, describe_node(node)))
+        waiting += [(level + 1, part) for part in reversed(operands(node))]
     return lines
 
 
-def words(node: Expression) -> str:
+def describe_node(node: Expression) -> str:
     """What one node says: of what it joins, or the text of a condition, without secrets."""
     match node:
         case And():
@@ -51,7 +51,7 @@ def words(node: Expression) -> str:
             return one_line(str(without_secrets(node)), _MOST_CHARACTERS)
 
 
-def parts(node: Expression) -> tuple[Expression, ...]:
+def operands(node: Expression) -> tuple[Expression, ...]:
     """What a node joins or negates."""
     match node:
         case And(children) | Or(children):
@@ -62,7 +62,7 @@ def parts(node: Expression) -> tuple[Expression, ...]:
             return ()
 
 
-def told(subscription: str) -> str:
+def redacted_subscription(subscription: str) -> str:
     """A subscription as it was written; if it names a secret, its tree's text without it."""
     tree = parse(subscription)
     clean = without_secrets(tree)
@@ -73,7 +73,7 @@ def without_secrets(node: Expression) -> Expression:
     """An expression with `***` in place of what its conditions compare secrets with; the same one if there are none."""
     match node:
         case Condition(key, operator, _, _, dialect):
-            return Condition(key, operator, REDACTED, True, dialect) if is_secret_path(path_of(key)) else node
+            return Condition(key, operator, REDACTED, True, dialect) if is_secret_path(split_key(key)) else node
         case And(children) | Or(children):
             clean = [without_secrets(child) for child in children]
             return node if all(map(_is_same, clean, children)) else type(node)(clean)

@@ -9,7 +9,7 @@ from rxhub.errors import ExpressionError
 from rxhub.expression.access_path import Parts
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
 from rxhub.expression.compiler import compile_tree, shapes_compiled
-from rxhub.expression.step_budget import present
+from rxhub.expression.step_budget import current_budget
 
 __all__ = ["Residual", "Residuals", "Test", "weight"]
 
@@ -51,7 +51,7 @@ class Residual:
     def test(self) -> Test:
         """The compiled form, made when first asked for; where work is counted and enough was compiled, another one."""
         if self._test is None:
-            work = present()
+            work = current_budget()
             if work is None:
                 self._test = _compiled(self.parts)
             elif not work.may_compile:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Ascending"]
+__all__ = ["SortedIndex"]
 
 T = TypeVar("T")
 
 _LONGEST_RUN = 512
 
 
-class Ascending(Generic[T]):
+class SortedIndex(Generic[T]):
     """Items by bound. All bounds are texts, or all are finite numbers; several items may share a bound.
 
     Only one thread at a time may add or remove; any number may read meanwhile.

@@ -1,9 +1,9 @@
-"""What matching costs, counted in steps while it is done, so that a server can bound it.
+"""A limit on the cost of matching, counted in steps, so that a server can bound the work of one request.
 
-A step is about a tenth of a microsecond on a machine of 2024. Nothing is counted unless a `Work` is entered, and what
-is counted belongs to the thread (more exactly, the context) that entered it. Counted are the things whose number
-depends on what strangers send: values visited, conditions tested, buckets of the index that are reached, characters
-compared. `TooMuchWork` is no `Exception`: matching catches exceptions of values, and this one has to pass.
+A step takes about 0.1 µs on a machine of 2024. Steps are counted only inside `with StepBudget(limit):`, and only for
+the thread (more exactly, the context) that entered it. The counted operations are those whose number depends on the
+input: values visited, conditions tested, index buckets reached, characters compared. `StepBudgetExceeded` is not an
+`Exception`, because matching catches the exceptions that values raise.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextvars import ContextVar, Token
 from typing import Final, Self
 
-__all__ = ["TooMuchWork", "Work", "present"]
+__all__ = ["StepBudget", "StepBudgetExceeded", "current_budget"]
 
 VALUE: Final = 4
 """Steps for each value that a list holds, and for each mapping that is entered while conditions are interpreted."""
@@ -22,11 +22,11 @@ INTERPRETED: Final = 12
 _COMPILING: Final = 100_000
 
 
-class TooMuchWork(BaseException):
-    """The limit of the `Work` that was entered is exceeded."""
+class StepBudgetExceeded(BaseException):
+    """The limit of the `StepBudget` that was entered is exceeded."""
 
 
-class Work:
+class StepBudget:
     """Counts steps between `with` and its end.
 
     Args:
@@ -42,24 +42,24 @@ class Work:
         self.steps = 0
         self._limit = limit
         self._compiling = 0
-        self._token: Token[Work | None] | None = None
+        self._token: Token[StepBudget | None] | None = None
 
     def __enter__(self) -> Self:
-        self._token = _present.set(self)
+        self._token = _current.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._token is not None:
-            _present.reset(self._token)
+            _current.reset(self._token)
 
     def spend(self, steps: int) -> None:
         """Count steps that are about to be done.
 
         Raises:
-            TooMuchWork: if there are more than the limit then; they are not counted, and must not be done.
+            StepBudgetExceeded: if there are more than the limit then; they are not counted, and must not be done.
         """
         if self.steps + steps > self._limit:
-            raise TooMuchWork
+            raise StepBudgetExceeded
         self.steps += steps
 
     def spend_compiling(self, steps: int) -> None:
@@ -77,7 +77,7 @@ class Work:
         return self._compiling < _COMPILING and self.steps < self._limit / 2
 
 
-_present: ContextVar[Work | None] = ContextVar("rxhub_work", default=None)
+_current: ContextVar[StepBudget | None] = ContextVar("rxhub_step_budget", default=None)
 
-present = _present.get
-"""The `Work` that counts what is done now; None if nobody counts."""
+current_budget = _current.get
+"""The `StepBudget` that counts what is done now; None if nobody counts."""

@@ -19,7 +19,7 @@ from rxhub.hub.inbox import Action, Inbox
 from rxhub.rx.awaitable import Awaitable
 from rxhub.rx.scoped_subject import OwnedSubject
 from rxhub.rx.subject import Subject
-from rxhub.text.extras import missing
+from rxhub.text.extras import missing_dependency
 from rxhub.transport import Transport
 from rxhub.transport.connection_state import ConnectionState, Phase
 from rxhub.transport.io_thread import in_its_thread
@@ -418,7 +418,7 @@ def _nats(
         from rxhub.transport.nats.address import Address
         from rxhub.transport.nats.client import NatsTransport
     except ModuleNotFoundError as error:
-        raise missing(error, "nats://", "nats") from None
+        raise missing_dependency(error, "nats://", "nats") from None
     address = Address.parse(server_url, api_user, api_key)
     name = f"rxhub {identity['host']} {identity['id'][:8]}"
     return NatsTransport(address, _STREAM if stream is None else stream, name, outbox)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rxhub.dispatching.dispatcher import Subscriber
-from rxhub.display.subscribers import told as subscription_of
-from rxhub.expression.pretty import told
+from rxhub.display.subscribers import subscription_text as subscription_of
+from rxhub.expression.pretty import redacted_subscription
 from rxhub.rx.scope import Owner
 from rxhub.signals.connections import Connection
 from rxhub.signals.signal import signals
-from rxhub.text.names import callback_name, name_of
+from rxhub.text.names import callback_name, sender_name
 from rxhub.text.printable import printable
-from rxhub.text.safe_repr import shown
-from rxhub.text.table import columns
+from rxhub.text.safe_repr import safe_repr
+from rxhub.text.table import format_table
 
 if TYPE_CHECKING:
     from rxhub.plugins import PluginState
@@ -90,7 +90,7 @@ class Description:
                 signal.name,
                 "(pipeline)" if connection.terms.observes else callback_name(receiver),
                 _sender(connection.sender),
-                told(connection.where or ""),
+                redacted_subscription(connection.where or ""),
                 _plugin(connection.owner),
             )
             for signal in self.signals
@@ -105,13 +105,13 @@ class Description:
     def __str__(self) -> str:
         lines = [self.hub]
         if self.subscribers:
-            lines += _indented(columns(SUBSCRIBERS, self.subscriber_rows()))
+            lines += _indented(format_table(SUBSCRIBERS, self.subscriber_rows()))
         else:
             lines.append("  nobody is subscribed")
         if self.signals:
             lines.append("signals of the process")
             if rows := self.receiver_rows():
-                lines += _indented(columns(RECEIVERS, rows))
+                lines += _indented(format_table(RECEIVERS, rows))
             if unheard := self.unheard():
                 lines.append(f"  nobody is connected to {_some(unheard)}")
         if self.plugins:
@@ -138,8 +138,8 @@ def _number(priority: float) -> str:
 
 
 def _sender(sender: object) -> str:
-    name = name_of(sender)
-    return "" if name is None else shown(name) if isinstance(sender, str) else name
+    name = sender_name(sender)
+    return "" if name is None else safe_repr(name) if isinstance(sender, str) else name
 
 
 def _plugin(owner: Owner | None) -> str:

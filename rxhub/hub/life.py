@@ -23,7 +23,7 @@ from rxhub.dispatching.pipeline import Pipeline
 from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError, NotConnectedWarning
 from rxhub.hub.parts import Parts
 from rxhub.hub.runner import PATIENCE, Invoke
-from rxhub.text.caller_warning import warn
+from rxhub.text.caller_warning import warn_caller
 from rxhub.transport.io_thread import in_its_thread
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Life(Parts):
 
     def _warn_if_not_connected(self, what: str) -> None:
         if self._inbox.open and not self.handled and not self._accepts and not self._inbox.ready:
-            warn(f"No event can arrive for hub.{what}, as {self._link.why_not} first.", NotConnectedWarning)
+            warn_caller(f"No event can arrive for hub.{what}, as {self._link.why_not} first.", NotConnectedWarning)
 
     @property
     def handled(self) -> bool:

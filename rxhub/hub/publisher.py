@@ -37,7 +37,7 @@ from rxhub.hub.scheduler import HandlingScheduler
 from rxhub.rx.awaitable import Awaitable, waiting_on
 from rxhub.rx.presence import Vigil, not_handled, within
 from rxhub.rx.subject import Subject
-from rxhub.text.caller_warning import warn
+from rxhub.text.caller_warning import warn_caller
 from rxhub.transport.finite_numbers import check_finite
 from rxhub.transport.io_thread import in_its_thread
 
@@ -277,7 +277,7 @@ class Publisher:
             )
         if not self._warned and not self._connection.remote and not self._handling.claimed_by:
             self._warned = True
-            warn(
+            warn_caller(
                 "An event was published on a hub that nobody handles; it waits until somebody does. "
                 "Call hub.start(), hub.wait(), hub.drain() or `await hub.run()`.",
                 NotHandledWarning,

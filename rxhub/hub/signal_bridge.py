@@ -28,9 +28,9 @@ from rxhub.event import Event
 from rxhub.expression import parse
 from rxhub.redaction import Secrets, redacted
 from rxhub.rx.scope import Owner
-from rxhub.signals.emission import Emission, name_of
+from rxhub.signals.emission import Emission, sender_name
 from rxhub.signals.signal import Signal
-from rxhub.text.jsonable import portable
+from rxhub.text.jsonable import jsonable
 from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ class SignalBridge(abc.DisposableBase):
     def _publish(self, emission: Emission) -> None:
         if emission.origin is not None:
             return
-        data: dict[str, Any] = portable(redacted({**emission}, self._secrets), self._odd)
-        data["sender"] = portable(name_of(emission.sender))
+        data: dict[str, Any] = jsonable(redacted({**emission}, self._secrets), self._odd)
+        data["sender"] = jsonable(sender_name(emission.sender))
         try:
             self._hub.publish(Event(self.topic, data=data, source={"signal": _mark(self.signal)}))
         except HubClosed:
@@ -133,7 +133,7 @@ class SignalBridge(abc.DisposableBase):
         """The one class, function or module of this name that receivers are connected for; else the name itself."""
         if not isinstance(name, str):
             return None
-        senders = {id(c.sender): c.sender for c in self.signal.connections if name_of(c.sender) == name}
+        senders = {id(c.sender): c.sender for c in self.signal.connections if sender_name(c.sender) == name}
         found = [sender for sender in senders.values() if hasattr(sender, "__name__")]
         return found[0] if len(found) == 1 else name
 

@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import Any, Protocol
 
-from rxhub.text.extras import missing
+from rxhub.text.extras import missing_dependency
 
 __all__ = ["Cells", "present_cells", "running_cells"]
 
@@ -110,7 +110,7 @@ def present_cells() -> Cells:
             get_ipython,  # pyright: ignore[reportUnknownVariableType]
         )
     except ModuleNotFoundError as error:
-        raise missing(error, "A live table", "jupyter") from None
+        raise missing_dependency(error, "A live table", "jupyter") from None
     shell: Any = get_ipython()
     if shell is None:
         raise RuntimeError("A live table needs a notebook to be shown in, but this runs outside of IPython.")

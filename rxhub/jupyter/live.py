@@ -23,7 +23,7 @@ from reactivex.disposable import SerialDisposable
 
 from rxhub.display.page import Page
 from rxhub.display.stream import Item, page
-from rxhub.display.subscribers import error_text
+from rxhub.display.subscribers import error_summary
 from rxhub.jupyter.cells import Cells, present_cells
 from rxhub.jupyter.drawing import Drawing
 
@@ -108,7 +108,7 @@ class Live(Generic[T]):
             return page(items, self.status, self.seen, self.skipped)
 
     def _failed(self, error: Exception) -> None:
-        self._end(f"failed: {error_text(error)}")
+        self._end(f"failed: {error_summary(error)}")
 
     def _end(self, status: str) -> None:
         with self._lock:

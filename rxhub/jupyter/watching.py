@@ -11,7 +11,7 @@ from reactivex.disposable import CompositeDisposable
 
 from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.dispatcher import Subscriber
-from rxhub.display.counter import Tally, tallies
+from rxhub.display.counter import CallCounts, call_counts
 from rxhub.display.page import Page
 from rxhub.display.subscribers import hub_page
 from rxhub.hub import EventHub
@@ -60,7 +60,7 @@ class Watch:
 
     def __init__(self, hub: EventHub, rate: float, cells: Cells | None) -> None:
         self.hub = hub
-        self.tally = tallies[hub] = Tally()
+        self.tally = call_counts[hub] = CallCounts()
         self.status = "live"
         self.cell = None if cells is None else cells.present
         self._lock = Lock()
@@ -122,8 +122,8 @@ class Watch:
                 return
             self.status = status
         self._subscriptions.dispose()
-        if tallies.get(self.hub) is self.tally:
-            del tallies[self.hub]
+        if call_counts.get(self.hub) is self.tally:
+            del call_counts[self.hub]
         if self._cells is not None:
             self._cells.remove(self)
         if self._drawing is not None:

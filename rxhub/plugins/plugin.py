@@ -7,7 +7,7 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from rxhub.errors import PluginError
-from rxhub.text.safe_repr import shown
+from rxhub.text.safe_repr import safe_repr
 
 if TYPE_CHECKING:
     from rxhub.hub import EventHub
@@ -56,7 +56,7 @@ class Resolved:
             bootstrap = plugin
         if not callable(bootstrap):
             raise PluginError(
-                f"{shown(plugin)} is no plugin: it has no bootstrap(hub). "
+                f"{safe_repr(plugin)} is no plugin: it has no bootstrap(hub). "
                 "A plugin is a module, a class or an instance with a function of that name, or a function itself."
             )
         self._bootstrap: Callable[[EventHub], object] = bootstrap
@@ -83,7 +83,7 @@ class Resolved:
 
 
 def _names(name: str, requires: object) -> Iterable[str]:
-    fault = f"`requires` of {name} is a list of plugins' names, but {shown(requires)} was found."
+    fault = f"`requires` of {name} is a list of plugins' names, but {safe_repr(requires)} was found."
     if isinstance(requires, str) or not isinstance(requires, Iterable):
         raise PluginError(fault)
     for required in cast("Iterable[object]", requires):

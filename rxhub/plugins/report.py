@@ -9,7 +9,7 @@ from typing import overload
 
 from rxhub.errors import PluginError
 from rxhub.text.printable import printable
-from rxhub.text.table import columns
+from rxhub.text.table import format_table
 
 __all__ = ["PluginReport", "PluginState", "Status"]
 
@@ -140,7 +140,7 @@ class PluginReport(Sequence[PluginState]):
     def __str__(self) -> str:
         if not self._plugins:
             return self.summary()
-        text = "\n".join([self.summary(), *(f"  {line}" for line in columns(self.HEADINGS, self.rows()))])
+        text = "\n".join([self.summary(), *(f"  {line}" for line in format_table(self.HEADINGS, self.rows()))])
         return printable(text, lines=True)
 
     __repr__ = __str__

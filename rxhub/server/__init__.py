@@ -10,7 +10,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rxhub.text.extras import missing
+from rxhub.text.extras import missing_dependency
 
 try:
     from rxhub.server.acl import Topics
@@ -19,7 +19,7 @@ try:
     from rxhub.server.serving import Running, running, serve
     from rxhub.server.users import User, Users, UsersFile
 except ModuleNotFoundError as error:
-    raise missing(error, "rxhub.server", "server") from None
+    raise missing_dependency(error, "rxhub.server", "server") from None
 
 if TYPE_CHECKING:
     from rxhub.server.backplane import Backplane

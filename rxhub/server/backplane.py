@@ -27,7 +27,7 @@ from uuid import uuid4
 from rxhub.errors import HubConnectionError, Overflow, Refused
 from rxhub.server.envelope import Envelope
 from rxhub.server.loop_turns import Turns
-from rxhub.text.extras import missing
+from rxhub.text.extras import missing_dependency
 from rxhub.transport.outbox import Outbox
 
 try:
@@ -44,7 +44,7 @@ try:
     from rxhub.transport.nats.subjects import Subjects
     from rxhub.transport.nats.upkeep import Upkeep
 except ModuleNotFoundError as error:
-    raise missing(error, "A backplane", "nats") from None
+    raise missing_dependency(error, "A backplane", "nats") from None
 
 __all__ = ["STREAM", "Backplane"]
 

@@ -10,9 +10,8 @@ Theory of operation.
 - A target is an expression over the metadata of subscribers. Nearly all are `id=…`, the address of a reply, and every
   hub has subscribed to replies; so ids have a table of their own, and a reply to one of a thousand hubs is tested
   against that one.
-- All that an event, a subscription or a target makes the router do is counted in steps while it is done (`Work`). At
-  the limit it is refused: else one of them could hold up everybody for minutes. What it took is told by `steps`, so
-  that it can be charged to the rate of whoever sent it.
+- The router counts its work for an event, a subscription or a target in steps (`StepBudget`) and refuses the request
+  at the limit, so that one request cannot block the others for minutes. `steps` is charged to the sender's rate.
 - An event is refused for what reading, decoding and its target take, never for what others subscribe to. Where their
   tests exceed the limit, all are tested again, one by one, each user with a share (`share_out`): who exceeds it does
   not get this event. What was expensive leaves the index (`_isolated`) and has its share of each event from then on,
@@ -41,7 +40,7 @@ import msgspec
 from rxhub.errors import ExpressionError, NotFoundError, Refused
 from rxhub.expression import And, Condition, Everything, Expression, Index, Not, Or, compile, parse
 from rxhub.expression.residual import Residual, weight
-from rxhub.expression.step_budget import TooMuchWork, Work, present
+from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded, current_budget
 from rxhub.server.acl import Topics
 from rxhub.server.envelope import Envelope, everything
 from rxhub.server.limits import Limits
@@ -329,14 +328,14 @@ class Router(Generic[P]):
             EventError: if its data has to be decoded, and cannot be.
         """
         # As in `_counting`, without what a generator costs each event.
-        work = Work(self._limits.work)
+        work = StepBudget(self._limits.work)
         target = envelope.target
         identifier = None
         try:
             with work:
                 identifier = self._target(target).identifier if target else None
                 found = self._found(envelope, text, work, identifier)
-        except TooMuchWork:
+        except StepBudgetExceeded:
             found = None
         finally:
             self.steps += work.steps
@@ -352,7 +351,9 @@ class Router(Generic[P]):
             return (found[0].peer,)
         return {subscriber.peer: None for subscriber in found}.keys()
 
-    def _found(self, envelope: Envelope, text: str, work: Work, identifier: str | None) -> Sequence[_Subscriber[P]]:
+    def _found(
+        self, envelope: Envelope, text: str, work: StepBudget, identifier: str | None
+    ) -> Sequence[_Subscriber[P]]:
         """What matches of all that is in the index, or, where the target names an id, of all that has it."""
         self._spend_reading(text, work)
         if identifier is None:
@@ -368,7 +369,7 @@ class Router(Generic[P]):
         work.spend(_RECEIVER * len(found))
         return found
 
-    def _spend_reading(self, text: str, work: Work) -> None:
+    def _spend_reading(self, text: str, work: StepBudget) -> None:
         if len(text) > _LARGE:
             # It was read already, and that is part of what it takes.
             work.spend(len(text) // 16 + (text.count("[") + text.count("{")) // 4)
@@ -421,13 +422,13 @@ class Router(Generic[P]):
 
     def _meant(self, target: str, found: Sequence[_Subscriber[P]]) -> Sequence[_Subscriber[P]]:
         """Of these, the ones that a target names."""
-        work = Work(self._limits.work)
+        work = StepBudget(self._limits.work)
         try:
             with work:
                 _, is_meant, weight = self._target(target)
                 work.spend((_RECEIVER + weight) * len(found))
                 return [subscriber for subscriber in found if is_meant(subscriber.metadata)]
-        except TooMuchWork:
+        except StepBudgetExceeded:
             raise self._too_much("event") from None
         finally:
             self.steps += work.steps
@@ -441,25 +442,25 @@ class Router(Generic[P]):
             self._decode_no_more_for(subscriber)
             self.steps += _SUBSCRIBED
 
-    def _candidate(self, envelope: Envelope, text: str, work: Work) -> dict[str, Any]:
+    def _candidate(self, envelope: Envelope, text: str, work: StepBudget) -> dict[str, Any]:
         """What subscriptions are tested against; decoded whole, if one of them may look into its data."""
         candidate = envelope.candidate()
         if self._decoding_uses and self._decoding.match(candidate):
             return self._decoded(text, work)
         return candidate
 
-    def _decoded(self, text: str, work: Work) -> dict[str, Any]:
+    def _decoded(self, text: str, work: StepBudget) -> dict[str, Any]:
         work.spend(len(text) // 8 + text.count(",") + 3 * (text.count("[") + text.count("{")))
         return everything(text)
 
     @contextmanager
-    def _counting(self, what: str) -> Generator[Work]:
+    def _counting(self, what: str) -> Generator[StepBudget]:
         """Count the work of what is done meanwhile, and refuse it beyond the limit."""
-        work = Work(self._limits.work)
+        work = StepBudget(self._limits.work)
         try:
             with work:
                 yield work
-        except TooMuchWork:
+        except StepBudgetExceeded:
             raise self._too_much(what) from None
         finally:
             self.steps += work.steps
@@ -486,7 +487,7 @@ class Router(Generic[P]):
 
     def _parsed(self, text: str, role: str) -> Expression:
         limits = self._limits
-        if (work := present()) is not None:
+        if (work := current_budget()) is not None:
             # Before it is read: each condition has one of these signs before it.
             signs = text.count("=") + text.count("<") + text.count(">") + text.count(",")
             work.spend(len(text) // 4 + _PARSED * signs)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from rxhub.expression import Expression
-from rxhub.expression.step_budget import TooMuchWork, Work
+from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 
 __all__ = ["Shared", "share_out"]
 
@@ -83,10 +83,10 @@ def share_out(subscriptions: Iterable[S], candidate: Mapping[str, Any], limit: i
     known: dict[Expression, bool] = {}
     left = len(users)
     # Is done once, so it is no part of the shares. What there is no time for is compiled with a later event.
-    compiling = Work(limit // 2)
+    compiling = StepBudget(limit // 2)
     for user, own in sorted(users.items(), key=lambda item: sum([each.cost for each in item[1]])):
         own.sort(key=lambda each: each.cost)
-        work = Work(max(0, limit - shared.steps) // left)
+        work = StepBudget(max(0, limit - shared.steps) // left)
         tested = 0
         before = 0
         try:
@@ -104,7 +104,7 @@ def share_out(subscriptions: Iterable[S], candidate: Mapping[str, Any], limit: i
                     if holds:
                         shared.found.append(subscription)
                     tested += 1
-        except TooMuchWork:
+        except StepBudgetExceeded:
             own[tested].cost = max(own[tested].cost, work.steps - before)
             shared.passed_over[user] = own[tested:]
         shared.steps += work.steps

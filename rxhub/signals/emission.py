@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rxhub.redaction import redacted
-from rxhub.text.names import name_of
+from rxhub.text.names import sender_name
 from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
     from rxhub.signals.signal import Signal
 
-__all__ = ["Emission", "name_of"]
+__all__ = ["Emission", "sender_name"]
 
 
 class Emission(Mapping[str, Any]):
@@ -53,7 +53,7 @@ class Emission(Mapping[str, Any]):
             return self._named[key]
         except KeyError:
             if key == "sender":
-                return name_of(self.sender)
+                return sender_name(self.sender)
             if key == "signal":
                 return self.signal.name
             raise
@@ -68,6 +68,6 @@ class Emission(Mapping[str, Any]):
         return len(self._named)
 
     def __repr__(self) -> str:
-        sender = name_of(self.sender)
+        sender = sender_name(self.sender)
         by = f" by {sender}" if sender else ""
         return printable(f"<Emission of {self.signal.name}{by}: {redacted(self._named)!r}>")

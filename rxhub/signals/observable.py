@@ -15,7 +15,7 @@ from rxhub.redaction import redacted
 from rxhub.rx.awaitable import Awaitable
 from rxhub.rx.subject import Subject
 from rxhub.signals.connections import Seat, checked_priority, key_of
-from rxhub.signals.emission import Emission, name_of
+from rxhub.signals.emission import Emission, sender_name
 from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class SenderSubject(Relay):
         return self.signal.observe(observer, sender=self.sender)
 
     def __repr__(self) -> str:
-        return printable(f"<{self.signal.name} of {name_of(self.sender)}>")
+        return printable(f"<{self.signal.name} of {sender_name(self.sender)}>")
 
 
 class Emissions(Awaitable[Emission]):

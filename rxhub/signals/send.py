@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from rxhub.concurrency.awaitables import coroutine_of, discard, is_pending
 from rxhub.errors import AsyncReceiverError, CallbackInterrupted
 from rxhub.signals.connections import Connection, Lineup
-from rxhub.signals.emission import Emission, name_of
+from rxhub.signals.emission import Emission, sender_name
 from rxhub.signals.receiver import PLAIN, Receiver, Terms
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Sending:
         if terms.matches is None:
             return True
         if self._candidate is None:
-            sender = name_of(self._emission.sender)
+            sender = sender_name(self._emission.sender)
             self._candidate = {**self._arguments, "signal": self._signal.name, "sender": sender}
         return terms.matches(self._candidate)
 

@@ -25,7 +25,7 @@ from reactivex.disposable import Disposable
 from rxhub.concurrency.awaitables import is_pending
 from rxhub.errors import SubscriptionWarning
 from rxhub.expression import compile, parse
-from rxhub.expression.near_miss import misspelled, similar
+from rxhub.expression.near_miss import closest_name, misspelled_keys
 from rxhub.rx.scope import present
 from rxhub.rx.scoped_subject import OwnedSubject
 from rxhub.rx.subject import Subject
@@ -35,7 +35,7 @@ from rxhub.signals.observable import Emissions, Entrance, Relay, SenderSubject, 
 from rxhub.signals.receiver import OBSERVES, Receiver, Terms, terms_of
 from rxhub.signals.send import Answers, Policy, Sending, awaiting, run_to_end, running
 from rxhub.signals.signature import declared, names_of, without_a_place
-from rxhub.text.caller_warning import warn
+from rxhub.text.caller_warning import warn_caller
 from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
@@ -501,8 +501,8 @@ class Signal(Relay, Generic[P]):
         """Warn if a key is similar to a name in the payload; where the payload is known, and has no `**kwargs`."""
         if self.payload is None or (names := names_of(self.payload)) is None:
             return
-        for key, meant in misspelled(parse(where), [*names, "sender", "signal"]):
-            warn(
+        for key, meant in misspelled_keys(parse(where), [*names, "sender", "signal"]):
+            warn_caller(
                 f"{self!r} sends no {key!r}, which where={where!r} asks for: did you mean {meant!r}?",
                 SubscriptionWarning,
             )
@@ -551,9 +551,9 @@ class Signal(Relay, Generic[P]):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from rxhub.display.signal import page
-        from rxhub.expression.pretty import told
+        from rxhub.expression.pretty import redacted_subscription
 
-        return page(type(self).__name__, self.name, self.connections, told).bundle()
+        return page(type(self).__name__, self.name, self.connections, redacted_subscription).bundle()
 
 
 if TYPE_CHECKING:
@@ -587,7 +587,7 @@ else:
             raise TypeError(f"receiver() takes one signal or a list of them, but {signal!r} was given.")
         for name in options:
             if name not in _OPTIONS:
-                meant = similar(name, _OPTIONS)
+                meant = closest_name(name, _OPTIONS)
                 hint = f"Did you mean {meant!r}?" if meant else f"It has {', '.join(_OPTIONS)}."
                 raise TypeError(f"receiver() has no option {name!r}. {hint}")
 

@@ -18,7 +18,7 @@ from rxhub.testing.marbles import MarbleError, Marbles
 from rxhub.testing.nats import Nats
 from rxhub.testing.recording import Recorded, Recording, record
 from rxhub.testing.virtual import VirtualHub, virtual_hub
-from rxhub.text.extras import missing
+from rxhub.text.extras import missing_dependency
 
 if TYPE_CHECKING:
     from rxhub.testing.stateful import HubStateMachine
@@ -44,6 +44,6 @@ def __getattr__(name: str) -> Any:
         try:
             from rxhub.testing.stateful import HubStateMachine
         except ModuleNotFoundError as error:
-            raise missing(error, "HubStateMachine", "testing") from None
+            raise missing_dependency(error, "HubStateMachine", "testing") from None
         return HubStateMachine
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from rxhub.event import Event
 from rxhub.redaction import redacted
 from rxhub.testing.diagram import COMPLETED, FAILED, Moment, diagram_of
 from rxhub.testing.equality import differences, equal
-from rxhub.text.safe_repr import shown
+from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["Frame", "OneOf", "contrast", "same"]
 
@@ -121,7 +121,7 @@ def _not_comparable(wanted: Sequence[Frame], found: Sequence[Frame]) -> list[str
         try:
             bool(expected.value == frame.value)
         except Exception as error:
-            why = f"{type(error).__name__}: {shown(str(error))}"
+            why = f"{type(error).__name__}: {safe_repr(str(error))}"
             lines.append(f"  at {_seconds(frame.seconds)}, {frame.mark} cannot be compared with {expected.mark}: {why}")
     return lines[:_MOST_VALUES]
 
@@ -180,5 +180,5 @@ def _seconds(seconds: float) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, Event):
-        return f"{value.get('topic')} {shown(redacted(value.get('data')))}"
-    return shown(redacted(value))
+        return f"{value.get('topic')} {safe_repr(redacted(value.get('data')))}"
+    return safe_repr(redacted(value))

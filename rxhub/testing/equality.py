@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, cast
 
 from rxhub.event import Event
 from rxhub.redaction import REDACTED, redacted
-from rxhub.text.safe_repr import shown
+from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["differences", "equal"]
 
@@ -95,11 +95,11 @@ def _is_secret(clean: Any, path: _Path) -> bool:
 
 
 def _line(path: _Path, one: Any, other: Any) -> str:
-    if isinstance(one, str) and isinstance(other, str) and shown(one, _WIDTH) == shown(other, _WIDTH):
+    if isinstance(one, str) and isinstance(other, str) and safe_repr(one, _WIDTH) == safe_repr(other, _WIDTH):
         # Long texts that begin alike.
         start = next((n for n, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), 0)
         start = max(0, (start or min(len(one), len(other))) - 10)
-        return f"{_written(path)}[{start}:]: {shown(one[start:], _WIDTH)}, not {shown(other[start:], _WIDTH)}"
+        return f"{_written(path)}[{start}:]: {safe_repr(one[start:], _WIDTH)}, not {safe_repr(other[start:], _WIDTH)}"
     texts = [_shown(one), _shown(other)]
     if texts[0] == texts[1]:
         texts = [f"{text} ({type(value).__qualname__})" for text, value in zip(texts, (one, other), strict=True)]
@@ -107,7 +107,7 @@ def _line(path: _Path, one: Any, other: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is _NOTHING else shown(value, _WIDTH)
+    return "nothing" if value is _NOTHING else safe_repr(value, _WIDTH)
 
 
 def _written(path: _Path) -> str:
@@ -116,5 +116,5 @@ def _written(path: _Path) -> str:
         if isinstance(step, str) and step.isidentifier():
             text += f".{step}" if text else step
         else:
-            text += f"[{shown(step, 20)}]"
+            text += f"[{safe_repr(step, 20)}]"
     return f"at {text}" if text else "as a whole"

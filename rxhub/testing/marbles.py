@@ -23,7 +23,7 @@ from rxhub.rx.subject import Subject
 from rxhub.testing.diagram import COMPLETED, FAILED, Span, parse_diagram, parse_span
 from rxhub.testing.diff import Frame, OneOf, contrast, same
 from rxhub.testing.virtual import VirtualHub
-from rxhub.text.safe_repr import shown
+from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["Expectation", "MarbleError", "Marbles", "Source"]
 
@@ -89,8 +89,8 @@ class Expectation:
         tick = self._marbles.tick
         if self.expected is None:
             return (
-                f"Nothing was expected of {shown(self._of)}: expect(…) is half of a statement. Say what is to come, "
-                'marbles.expect(…).to_be("a--b|"), and to_be("") that nothing is.'
+                f"Nothing was expected of {safe_repr(self._of)}: expect(…) is half of a statement. "
+                'Say what is to come, marbles.expect(…).to_be("a--b|"), and to_be("") that nothing is.'
             )
         diagram, values, error = self.expected
         values = {**self._published(diagram), **values}
@@ -186,7 +186,7 @@ class Marbles:
         """
         if not isinstance(observable, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
-                f"An observable is expected to do something, hub.on(…) for example, but {shown(observable)} was given."
+                f"An observable, for example hub.on(…), is expected, but {safe_repr(observable)} was given."
             )
         span = parse_span(subscription, self.tick)
         expectation = Expectation(self, observable)
@@ -220,7 +220,7 @@ class Marbles:
         """Expect a source to be subscribed to as the diagrams show, in the order of the subscriptions."""
         if not isinstance(source, Source):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
-                f"What subscribes to a source of marbles.hot(…) or cold(…) is expected, but {shown(source)} was given."
+                f"A source made by marbles.hot(…) or marbles.cold(…) is expected, but {safe_repr(source)} was given."
             )
         for diagram in diagrams:
             span = parse_span(diagram, self.tick)

@@ -25,7 +25,7 @@ from rxhub.hub import EventHub
 from rxhub.operators import where
 from rxhub.redaction import redacted
 from rxhub.rx.awaitable import Awaitable
-from rxhub.text.jsonable import portable
+from rxhub.text.jsonable import jsonable
 
 __all__ = ["Recorded", "Recording", "record"]
 
@@ -145,7 +145,7 @@ class Recording:
         encode = msgspec.json.encode
         with Path(path).open("wb") as file:
             file.writelines(
-                encode({**portable(event.to_wire()), _RECORDED: seconds}) + b"\n" for seconds, event in self._entries
+                encode({**jsonable(event.to_wire()), _RECORDED: seconds}) + b"\n" for seconds, event in self._entries
             )
 
     @classmethod
@@ -205,7 +205,7 @@ def record(hub: EventHub, subscription: str = "", capacity: int = 100_000) -> Ge
 
     def take(event: Event) -> None:
         seconds = round((hub.scheduler.now - begin).total_seconds(), 6)
-        recording.add(seconds, Event.from_wire(portable(redacted(event.to_wire()))))
+        recording.add(seconds, Event.from_wire(jsonable(redacted(event.to_wire()))))
 
     with hub.events.pipe(where(subscription)).subscribe(take):
         yield recording

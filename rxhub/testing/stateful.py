@@ -18,20 +18,20 @@ from typing import Any, ClassVar
 
 from reactivex import abc
 
-from rxhub.text.extras import missing
+from rxhub.text.extras import missing_dependency
 
 try:
     from hypothesis import strategies as st
     from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 except ModuleNotFoundError as error:
-    raise missing(error, "rxhub.testing.stateful", "testing") from None
+    raise missing_dependency(error, "rxhub.testing.stateful", "testing") from None
 
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.testing._solver.verdicts import Undecided, Unsatisfiable
 from rxhub.testing.strategies import events, events_matching, expressions
 from rxhub.testing.virtual import VirtualHub
-from rxhub.text.safe_repr import shown
+from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["HubStateMachine", "Member"]
 
@@ -82,7 +82,7 @@ class HubStateMachine(RuleBasedStateMachine):
         if not isinstance(self.hub, VirtualHub):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
                 f"make_hub() gives a hub on virtual time, virtual_hub() or a subclass of VirtualHub, but "
-                f"{shown(self.hub)} was given: the machine lets its time pass."
+                f"{safe_repr(self.hub)} was given: the machine lets its time pass."
             )
         self.members: list[Member] = []
         self.log: list[tuple[str, str]] = []

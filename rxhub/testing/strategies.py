@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from rxhub.text.extras import missing
+from rxhub.text.extras import missing_dependency
 
 try:
     from hypothesis import strategies as st
 except ModuleNotFoundError as error:
-    raise missing(error, "rxhub.testing.strategies", "testing") from None
+    raise missing_dependency(error, "rxhub.testing.strategies", "testing") from None
 
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
@@ -28,7 +28,7 @@ from rxhub.testing._solver.choices import Drawn
 from rxhub.testing._solver.satisfy import ENVELOPE, Plan
 from rxhub.testing.recording import Recording
 from rxhub.testing.registration import register
-from rxhub.text.safe_repr import shown
+from rxhub.text.safe_repr import safe_repr
 
 __all__ = [
     "candidates",
@@ -64,7 +64,7 @@ def events(topic: st.SearchStrategy[str] | str | None = None) -> st.SearchStrate
     """
     if topic is not None and not isinstance(topic, (str, st.SearchStrategy)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
-            f'A topic, "ftrack.update", or a strategy for topics is accepted, but {shown(topic)} was given. '
+            f'A topic, "ftrack.update", or a strategy for topics is accepted, but {safe_repr(topic)} was given. '
             "Events that a subscription matches are made by events_matching(…)."
         )
     drawn = st.just(topic) if isinstance(topic, str) else topic
@@ -162,7 +162,7 @@ def events_matching(expression: Expression | str) -> st.SearchStrategy[Event]:
     if not isinstance(expression, (str, Expression)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
             "A subscription is accepted, a text or what rxhub.expression.parse(…) makes of it, but "
-            f"{shown(expression)} was given."
+            f"{safe_repr(expression)} was given."
         )
     tree = parse(expression) if isinstance(expression, str) else expression
     plan = Plan(tree, ENVELOPE)

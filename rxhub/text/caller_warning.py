@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import warnings
 
-__all__ = ["warn"]
+__all__ = ["warn_caller"]
 
 # What may stand between a call of the user's and rxhub.
 _BETWEEN = frozenset({"asyncio", "contextlib", "functools", "reactivex", "rxhub"})
 
 
-def warn(message: str, category: type[Warning]) -> None:
+def warn_caller(message: str, category: type[Warning]) -> None:
     """Warn at the innermost frame that belongs neither to rxhub nor to what calls it for the user.
 
     A `stacklevel` would depend on which of several methods was called.

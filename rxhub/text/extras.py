@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["MissingDependency", "missing"]
+__all__ = ["MissingDependency", "missing_dependency"]
 
 _PACKAGES = {"IPython": "ipython", "nats": "nats-py"}
 """By the name of a module: its package, where that has another name."""
@@ -14,7 +14,7 @@ class MissingDependency(ModuleNotFoundError):
     """A package that a part of rxhub needs is not installed. The message says how to install it."""
 
 
-def missing(error: ModuleNotFoundError, what: str, extra: str = "") -> ModuleNotFoundError:
+def missing_dependency(error: ModuleNotFoundError, what: str, extra: str = "") -> ModuleNotFoundError:
     """The error to raise in place of one that an import raised.
 
     Args:

@@ -12,9 +12,9 @@ from pathlib import PurePath
 from typing import Any, cast
 from uuid import UUID
 
-from rxhub.text.safe_repr import UNSEEN, shown
+from rxhub.text.safe_repr import UNSEEN, safe_repr
 
-__all__ = ["portable"]
+__all__ = ["jsonable"]
 
 _MOST_LEVELS = 64
 _MOST_VALUES = 100_000
@@ -22,7 +22,7 @@ _LONGEST = 200
 _WIDEST_INT = 64
 
 
-def portable(value: object, odd: Callable[[object], object] | None = None) -> Any:
+def jsonable(value: object, odd: Callable[[object], object] | None = None) -> Any:
     """A copy of `value` of dicts with text keys, lists, texts, finite numbers, booleans and None. Never raises.
 
     Sets and tuples become lists, dates and times ISO 8601, UUIDs, decimals and paths their text, members of an Enum
@@ -97,4 +97,4 @@ class _Copy:
     def _text(self, value: object) -> str:
         if self._odd is not None:
             self._odd(value)
-        return shown(value, _LONGEST)
+        return safe_repr(value, _LONGEST)

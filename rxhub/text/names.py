@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["callback_name", "name_of"]
+__all__ = ["callback_name", "sender_name"]
 
 
-def name_of(sender: object) -> str | None:
+def sender_name(sender: object) -> str | None:
     """How a subscription names a sender.
 
     Returns:

@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-__all__ = ["columns_of", "inline", "printable", "printable_json"]
+__all__ = ["inline", "printable", "printable_json", "terminal_width"]
 
 _ASTRAL = 0x10000
 _MOST_MARKS = 8
@@ -60,7 +60,7 @@ def printable_json(text: str) -> str:
     return _rewritten(text, _json_escape, "\n\t")
 
 
-def columns_of(text: str) -> int:
+def terminal_width(text: str) -> int:
     """How many columns of a terminal a printable text takes."""
     if text.isascii():
         return len(text)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rxhub.text.printable import inline, printable
 
-__all__ = ["UNSEEN", "escaped", "one_line", "shown"]
+__all__ = ["UNSEEN", "escape_html", "one_line", "safe_repr"]
 
 UNSEEN = "…"
 """Replaces a value that is nested too deeply, or inside itself."""
@@ -25,7 +25,7 @@ def one_line(text: str, limit: int) -> str:
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
-def shown(value: object, limit: int = 80) -> str:
+def safe_repr(value: object, limit: int = 80) -> str:
     """A value as one line of at most `limit` characters. Never raises.
 
     Of a container only the beginning is looked at. Any other object is asked for its `repr`; where that raises, a
@@ -70,7 +70,7 @@ def _container(value: object, own: Mapping[str, Any], brackets: str, limit: int,
     return f"{brackets[0]}{', '.join(items)}{brackets[1]}"
 
 
-def escaped(text: str) -> str:
+def escape_html(text: str) -> str:
     r"""Text as HTML shows it literally, with escapes such as `\u202e` for what does not print."""
     from html import escape  # takes longer to import than the rest of this file
 

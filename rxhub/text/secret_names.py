@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, MutableSet
 from functools import lru_cache
 
-from rxhub.text.safe_repr import shown
+from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["ABOUT", "ASKING", "Secrets", "secrets"]
 
@@ -133,7 +133,7 @@ def _checked(name: str) -> str:
         raise TypeError(f"The name of a secret is text, but {type(name).__name__} was given.")
     plain = _singular("".join(_words(name)))
     if not plain:
-        raise ValueError(f"{shown(name)} cannot be the name of a secret: it has no letter.")
+        raise ValueError(f"{safe_repr(name)} cannot be the name of a secret: it has no letter.")
     return plain
 
 

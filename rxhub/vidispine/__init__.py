@@ -8,7 +8,7 @@
 Needs the extra `vidispine`: `pip install "rxhub[vidispine]"`.
 """
 
-from rxhub.text.extras import missing
+from rxhub.text.extras import missing_dependency
 
 try:
     from rxhub.vidispine.client import Client, configure
@@ -24,7 +24,7 @@ try:
     from rxhub.vidispine.helpers import CollectionHelper, GroupHelper, IngestHelper, ItemHelper, UserHelper
     from rxhub.vidispine.registration import register_notification
 except ModuleNotFoundError as error:
-    raise missing(error, "rxhub.vidispine", "vidispine") from None
+    raise missing_dependency(error, "rxhub.vidispine", "vidispine") from None
 
 __all__ = [
     "Client",

@@ -25,7 +25,7 @@ from hmac import compare_digest
 from threading import Lock, Thread
 from typing import NamedTuple
 
-from rxhub.text.extras import missing
+from rxhub.text.extras import missing_dependency
 from rxhub.vidispine.errors import NotificationError
 from rxhub.vidispine.registration import RESOURCES
 from rxhub.vidispine.signals import vidispine_auto_import_ntfcn, vidispine_notification
@@ -39,7 +39,7 @@ try:
 
     from rxhub.vidispine.fields import Fields, parse_json, parse_xml
 except ModuleNotFoundError as error:
-    raise missing(error, "rxhub.vidispine.notifications", "vidispine") from None
+    raise missing_dependency(error, "rxhub.vidispine.notifications", "vidispine") from None
 
 __all__ = ["Notification", "Notifications"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.display.safe import brief, outline, safe
+from rxhub.display.safe import outline, preview, preview_line
 from tests.expression.strategies import any_candidates
 
 SECRET = "hunter2"
@@ -39,7 +39,7 @@ def test_a_secret_is_shown_nowhere_whatever_stands_around_it(ways: list[str], na
     for way in ways:
         wrapped = {"list": [beside, value], "dict": {"in": value}, "pair": [(name, SECRET), value]}
         value = wrapped.get(way, {"key": name, "value": SECRET, "in": value})
-    assert SECRET not in f"{outline(value)}{brief(value, 10_000)}"
+    assert SECRET not in f"{outline(value)}{preview_line(value, 10_000)}"
 
 
 @given(any_candidates)
@@ -67,4 +67,4 @@ def test_what_was_left_out_is_counted() -> None:
 
 def test_a_name_that_tells_of_a_secret_is_found_however_many_come_before_it() -> None:
     field = {str(number): number for number in range(18)} | {"value": SECRET, "x": 1, "y": 2, "name": "password"}
-    assert SECRET not in str(safe(field))
+    assert SECRET not in str(preview(field))

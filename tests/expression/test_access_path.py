@@ -9,31 +9,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub.expression import Condition, Dialect, Expression, parse
-from rxhub.expression.access_path import Plan, Score, Way, choose, conjuncts, serving, way
+from rxhub.expression.access_path import AccessKind, Plan, Score, access_kind, choose, conjuncts, serving
 from tests.expression.subscriptions import candidates, trees
 
 
 @pytest.mark.parametrize(
     ("text", "ours", "ftracks"),
     [
-        ("a=x", Way.EQUALITY, Way.EQUALITY),
-        ("a='1'", Way.EQUALITY, Way.EQUALITY),
-        ("a=x*y", Way.EQUALITY, Way.EQUALITY),
-        ("a=x*", Way.PREFIX, None),
-        ("a='x*'", Way.PREFIX, None),
-        ("a=x**", Way.PREFIX, None),
-        ("a=*x", None, Way.EQUALITY),
+        ("a=x", AccessKind.EQUALITY, AccessKind.EQUALITY),
+        ("a='1'", AccessKind.EQUALITY, AccessKind.EQUALITY),
+        ("a=x*y", AccessKind.EQUALITY, AccessKind.EQUALITY),
+        ("a=x*", AccessKind.PREFIX, None),
+        ("a='x*'", AccessKind.PREFIX, None),
+        ("a=x**", AccessKind.PREFIX, None),
+        ("a=*x", None, AccessKind.EQUALITY),
         ("a=*x*", None, None),
         ("a=*", None, None),
         ("a=**", None, None),
-        ("a >= 1", Way.RANGE, Way.RANGE),
-        ("a < x*", Way.RANGE, Way.RANGE),
+        ("a >= 1", AccessKind.RANGE, AccessKind.RANGE),
+        ("a < x*", AccessKind.RANGE, AccessKind.RANGE),
         ("a!=x", None, None),
         ("a!=x*", None, None),
     ],
 )
-def test_a_condition_serves_as_its_dialect_means_it(text: str, ours: Way | None, ftracks: Way | None) -> None:
-    assert [way(condition_of(text, dialect)) for dialect in (Dialect.RXHUB, Dialect.FTRACK)] == [ours, ftracks]
+def test_a_condition_serves_as_its_dialect_means_it(
+    text: str, ours: AccessKind | None, ftracks: AccessKind | None
+) -> None:
+    assert [access_kind(condition_of(text, dialect)) for dialect in (Dialect.RXHUB, Dialect.FTRACK)] == [ours, ftracks]
 
 
 def condition_of(text: str, dialect: Dialect = Dialect.RXHUB) -> Condition:
@@ -43,7 +45,7 @@ def condition_of(text: str, dialect: Dialect = Dialect.RXHUB) -> Condition:
 
 
 def score(condition: Condition) -> Score | None:
-    reached = way(condition)
+    reached = access_kind(condition)
     return None if reached is None else (reached, 0, 1, 0)
 
 
@@ -83,7 +85,7 @@ def test_a_tree_holds_where_an_access_and_its_residual_hold(tree: Expression, ca
     chance = random.Random(seed)
 
     def any_score(condition: Condition) -> Score | None:
-        return None if way(condition) is None else (chance.randrange(5), 0, 1, 0)
+        return None if access_kind(condition) is None else (chance.randrange(5), 0, 1, 0)
 
     plan = choose(conjuncts((tree,)), any_score)
     if plan is None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub.expression import sorted_index as ascending
-from rxhub.expression.sorted_index import Ascending
+from rxhub.expression.sorted_index import SortedIndex
 
 _numbers = st.one_of(st.integers(-5, 5), st.sampled_from([0.5, 1.0, -0.0, 2**53, 2**53 + 1, float(2**53), 10**400]))
 _texts = st.text("ab1", max_size=3)
@@ -22,7 +22,7 @@ def test_ranges_are_those_of_a_sorted_list(
     steps_and_value: tuple[list[tuple[object, bool]], object], inclusive: bool
 ) -> None:
     steps, value = steps_and_value
-    ours: Ascending[int] = Ascending()
+    ours: SortedIndex[int] = SortedIndex()
     held: list[tuple[object, int]] = []
     longest, ascending._LONGEST_RUN = ascending._LONGEST_RUN, 3
     try:
@@ -42,7 +42,7 @@ def test_ranges_are_those_of_a_sorted_list(
 
 
 def test_a_reader_goes_on_with_what_it_took() -> None:
-    ours: Ascending[str] = Ascending()
+    ours: SortedIndex[str] = SortedIndex()
     ours.add(1, "one")
     before = ours.until(5, inclusive=True)
     ours.add(2, "two")

@@ -1,4 +1,4 @@
-"""Work is counted while it is done: at least a step for whatever is visited, and an end at the limit."""
+"""The steps of matching are counted while they are done: at least one for each value visited, up to the limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rxhub.expression import Index, compile, parse
 from rxhub.expression import index_tree as node
 from rxhub.expression.residual import weight
-from rxhub.expression.step_budget import TooMuchWork, Work, present
+from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded, current_budget
 
 
 class Counted(str):
@@ -72,7 +72,7 @@ def test_what_is_counted_bounds_what_is_compared(candidate: dict[str, Any], text
     found = []
     for way in ways.values():
         Counted.comparisons = 0
-        with Work(float("inf")) as work:
+        with StepBudget(float("inf")) as work:
             found.append(way())
         # A range compares once more to see whether it is included.
         assert Counted.comparisons <= 2 * work.steps
@@ -80,7 +80,7 @@ def test_what_is_counted_bounds_what_is_compared(candidate: dict[str, Any], text
 
 
 def spent(steps: int) -> bool:
-    work = present()
+    work = current_budget()
     assert work is not None
     work.spend(steps)
     return True
@@ -89,7 +89,7 @@ def spent(steps: int) -> bool:
 @given(st.lists(st.integers(0, 3), max_size=200), st.integers(1, 20))
 def test_each_value_of_a_list_is_counted_for_each_condition_that_walks_it(numbers: list[int], count: int) -> None:
     tree = parse(" and ".join(f"a!=x{number}" for number in range(count)) if count > 1 else "a!=x")
-    with Work(float("inf")) as work:
+    with StepBudget(float("inf")) as work:
         matched = tree.matches({"a": numbers})
     assert matched == bool(numbers)
     assert work.steps >= len(numbers) * (count if numbers else 1)
@@ -103,16 +103,16 @@ def test_the_limit_ends_matching_whatever_the_expression_would_make_of_an_error(
     for number in range(40):
         index.add(parse(f"topic=t and ({text}) and not c={number}"), number)
     for way in (tree.matches, test, index.match):
-        with pytest.raises(TooMuchWork), Work(1_000) as work:
+        with pytest.raises(StepBudgetExceeded), StepBudget(1_000) as work:
             way(candidate)
         assert 0 < work.steps < 100_000
-        assert present() is None
+        assert current_budget() is None
     assert len(index.match(candidate)) == 40 * tree.matches(candidate)
 
 
 def test_nobody_else_is_counted() -> None:
     tree = parse("a!=x")
-    with Work(10) as work:
+    with StepBudget(10) as work:
         thread = threading.Thread(target=tree.matches, args=({"a": [0] * 1_000},))
         thread.start()
         thread.join()
@@ -124,7 +124,7 @@ def test_a_search_counts_the_characters_of_long_texts() -> None:
     test = compile("a=*" + "x" * 50 + "y*")
     steps = []
     for length in (100, 1_000, 10_000):
-        with Work(float("inf")) as work:
+        with StepBudget(float("inf")) as work:
             assert not test({"a": "x" * length})
         steps.append(work.steps)
     assert steps[0] == 0 < steps[1] * 5 < steps[2]
@@ -142,7 +142,7 @@ def test_what_was_not_compiled_yet_is_interpreted_with_the_same_result() -> None
     candidate = {"topic": "t"}
     expected = [number for number, each in enumerate(texts) if parse(each).matches(candidate)]
     for _ in range(5):
-        with Work(10**6):
+        with StepBudget(10**6):
             assert list(index.match(candidate)) == expected
     assert list(index.match(candidate)) == expected
 

@@ -1,7 +1,7 @@
 import pytest
 
 from rxhub import Emission, Signal
-from rxhub.signals.emission import name_of
+from rxhub.signals.emission import sender_name
 
 
 class Shot:
@@ -56,16 +56,16 @@ def test_its_repr_shows_no_secret():
         (Shot.Version, "Shot.Version"),
         (Shot(), "Shot"),
         (pytest, "pytest"),
-        (name_of, "name_of"),
+        (sender_name, "sender_name"),
         (7, "int"),
     ],
 )
 def test_senders_have_names(sender, name):
-    assert name_of(sender) == name
+    assert sender_name(sender) == name
 
 
 def test_a_sender_whose_attributes_are_strange_goes_by_its_class():
     class Strange:
         __name__ = 3
 
-    assert name_of(Strange()).endswith("Strange")
+    assert sender_name(Strange()).endswith("Strange")

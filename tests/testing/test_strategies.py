@@ -22,7 +22,7 @@ from rxhub.testing.strategies import (
     expressions_matching,
     topics,
 )
-from rxhub.text.jsonable import portable
+from rxhub.text.jsonable import jsonable
 
 
 @given(topics())
@@ -32,7 +32,7 @@ def test_topics_can_be_subscribed_to(topic: str) -> None:
 
 @given(events())
 def test_events_are_what_json_carries(event: Event) -> None:
-    assert portable(event.to_wire()) == event.to_wire()
+    assert jsonable(event.to_wire()) == event.to_wire()
     assert Event.from_wire(event.to_wire()) == event
 
 

@@ -13,7 +13,7 @@ import pytest
 from rxhub import Event, EventHub, Signal
 from rxhub.errors import HubConnectionError, NotHandledWarning, SubscriptionWarning
 from rxhub.testing import Nats
-from rxhub.text.caller_warning import warn
+from rxhub.text.caller_warning import warn_caller
 
 
 def line_of(call: Callable[[], Any], category: type[Warning]) -> tuple[str, int]:
@@ -72,7 +72,7 @@ def test_a_misspelled_key_of_a_replay(nats: Nats) -> None:
 
 def test_a_program_without_a_frame_of_its_own_is_warned_all_the_same() -> None:
     with pytest.warns(UserWarning, match="careful"):
-        exec("warn('careful', UserWarning)", {"warn": warn, "__name__": "rxhub.test"})
+        exec("warn_caller('careful', UserWarning)", {"warn_caller": warn_caller, "__name__": "rxhub.test"})
 
 
 def warned(call: Callable[[], object]) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.text.jsonable import portable
+from rxhub.text.jsonable import jsonable
 
 
 class Colour(Enum):
@@ -57,8 +57,8 @@ class Name(str):
 )
 def test_it_is_carried_as_json_has_it(value: object, expected: object) -> None:
     told: list[object] = []
-    assert portable(value, told.append) == expected
-    assert type(portable(value)) is type(expected) and told == []
+    assert jsonable(value, told.append) == expected
+    assert type(jsonable(value)) is type(expected) and told == []
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,21 @@ def test_it_is_carried_as_json_has_it(value: object, expected: object) -> None:
 )
 def test_what_cannot_be_carried_is_told_and_represented(value: object, expected: str) -> None:
     told: list[object] = []
-    assert portable({"a": value}, told.append) == {"a": expected}
+    assert jsonable({"a": value}, told.append) == {"a": expected}
     assert told == [value]
 
 
 def test_depth_and_size_are_bounded() -> None:
     ring: list[Any] = []
     ring.append(ring)
-    text = json.dumps(portable(ring), ensure_ascii=False)
+    text = json.dumps(jsonable(ring), ensure_ascii=False)
     assert text == "[" * 64 + '"…"' + "]" * 64
     shared: Any = []
     for _ in range(40):
         shared = [shared, shared]
-    assert len(json.dumps(portable(shared))) < 2_000_000
-    assert len(portable(range_ := list(range(300_000)))) <= 100_001 < len(range_)
-    assert len(portable(dict.fromkeys(range(300_000)))) <= 100_001
+    assert len(json.dumps(jsonable(shared))) < 2_000_000
+    assert len(jsonable(range_ := list(range(300_000)))) <= 100_001 < len(range_)
+    assert len(jsonable(dict.fromkeys(range(300_000)))) <= 100_001
 
 
 VALUES = st.recursive(
@@ -101,6 +101,6 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_both_encoders_carry_it_and_twice_is_as_once(value: Any) -> None:
-    copy = portable(value)
+    copy = jsonable(value)
     assert msgspec.json.decode(msgspec.json.encode(copy)) == json.loads(json.dumps(copy)) == copy
-    assert portable(copy, lambda odd: pytest.fail(f"{odd!r} is not portable")) == copy
+    assert jsonable(copy, lambda odd: pytest.fail(f"{odd!r} is not portable")) == copy

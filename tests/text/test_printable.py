@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rxhub.errors import ExpressionError, NotFoundError, RxHubError
 from rxhub.expression import parse
-from rxhub.text.printable import columns_of, inline, printable, printable_json
+from rxhub.text.printable import inline, printable, printable_json, terminal_width
 
 # Of each kind: C0, DEL, C1, bidirectional controls, zero-width, line separators, a byte order mark, a lone surrogate.
 HOSTILE = "\x00\x07\x08\x0d\x1b\x7f\x85\x9b\x9d\u061c\u200b\u200d\u200e\u202a\u202e\u2028\u2029\u2066\u2069\ufeff\ud800"
@@ -86,4 +86,4 @@ def test_the_caret_of_a_subscription_stands_below_the_fault(before: str) -> None
     excerpt, caret = shown.splitlines()[1:3]
     fault = text[caught.value.position :]
     assert excerpt.endswith(fault)
-    assert columns_of(excerpt.removesuffix(fault)) == caret.index("^")
+    assert terminal_width(excerpt.removesuffix(fault)) == caret.index("^")

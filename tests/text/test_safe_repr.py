@@ -5,7 +5,7 @@ from collections import UserDict, defaultdict
 import pytest
 
 from rxhub.event import Event
-from rxhub.text.safe_repr import escaped, one_line, shown
+from rxhub.text.safe_repr import escape_html, one_line, safe_repr
 from tests.expression.strategies import EndlessList, Hostile, HostileClass, HostileMapping, Pair, Version
 
 
@@ -38,7 +38,7 @@ class TestAShownValue:
         ids=str,
     )
     def test_is_its_representation_within_bounds(self, value, expected):
-        assert shown(value) == expected
+        assert safe_repr(value) == expected
 
     def test_is_as_long_as_is_allowed(self):
         for value in (
@@ -48,22 +48,22 @@ class TestAShownValue:
             [["z" * 100] * 100] * 100,
             type("N" * 500, (), {}),
         ):
-            assert len(shown(value)) <= 80
-            assert len(shown(value, 20)) == 20
-            assert shown(value).endswith("…")
+            assert len(safe_repr(value)) <= 80
+            assert len(safe_repr(value, 20)) == 20
+            assert safe_repr(value).endswith("…")
 
     @pytest.mark.parametrize(
         "make", [Hostile, HostileMapping, HostileClass, lambda: [Hostile()], lambda: {"a": Hostile()}]
     )
     def test_does_not_raise(self, make):
-        assert shown(make())
+        assert safe_repr(make())
 
     def test_is_one_line_even_if_its_representation_is_not(self):
         class Table:
             def __repr__(self):
                 return "a\tb\n1\u20282"
 
-        assert shown(Table()) == "a b 1 2"
+        assert safe_repr(Table()) == "a b 1 2"
 
     def test_of_containers_that_contain_themselves_or_are_deep(self):
         ring = [1]
@@ -72,15 +72,15 @@ class TestAShownValue:
         for _ in range(100_000):
             deep = [deep]
 
-        assert shown(ring) == "[1, [1, [1, …]]]"
-        assert shown(deep) == "[[[…]]]"
+        assert safe_repr(ring) == "[1, [1, [1, …]]]"
+        assert safe_repr(deep) == "[[[…]]]"
 
     def test_of_another_object_is_its_own(self):
         class Named(Version):
             def __repr__(self):
                 return "v10"
 
-        assert shown(Named(10)) == "v10"
+        assert safe_repr(Named(10)) == "v10"
 
 
 def test_one_line_has_no_breaks_and_is_cut():
@@ -89,5 +89,5 @@ def test_one_line_has_no_breaks_and_is_cut():
 
 
 def test_html_is_escaped_and_can_be_encoded():
-    assert escaped("<a & 'b'>") == "&lt;a &amp; &#x27;b&#x27;&gt;"
-    assert escaped("\ud800x\u202e").encode() == rb"\ud800x\u202e"
+    assert escape_html("<a & 'b'>") == "&lt;a &amp; &#x27;b&#x27;&gt;"
+    assert escape_html("\ud800x\u202e").encode() == rb"\ud800x\u202e"

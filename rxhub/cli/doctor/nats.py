@@ -15,7 +15,7 @@ from rxhub.cli.doctor.clock import clock
 from rxhub.cli.doctor.diagnosis import Finding, Verdict
 from rxhub.cli.units import shown_size
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.text.safe_repr import one_line, shown
+from rxhub.text.safe_repr import one_line, safe_repr
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.address import Address
@@ -155,10 +155,10 @@ def _unreached(error: Unreachable, address: Address, options: str) -> Finding:
 
 def _refused(server: str, address: Address, options: str) -> Finding:
     if address.user is not None and address.password is not None:
-        told = f"the password of {shown(address.user, 60)} is refused, or there is no such user"
+        told = f"the password of {safe_repr(address.user, 60)} is refused, or there is no such user"
         remedy = "Are both of this system, and for this server? Its configuration names them, or the operator knows."
     elif address.user is not None:
-        told, remedy = f"it asks {shown(address.user, 60)} for a password", f"Give it: {options}."
+        told, remedy = f"it asks {safe_repr(address.user, 60)} for a password", f"Give it: {options}."
     elif address.password is not None:
         told, remedy = "the token is refused", f"Is it this server's? A user and a password are given by {options}."
     else:

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from rxhub.cli.doctor.clock import clock
 from rxhub.cli.doctor.diagnosis import Finding, Verdict
-from rxhub.text.safe_repr import one_line, shown
+from rxhub.text.safe_repr import one_line, safe_repr
 
 __all__ = ["server"]
 
@@ -78,11 +78,11 @@ def _parts(url: str) -> SplitResult | Finding:
         _ = parts.port
     except ValueError as error:
         return Finding(
-            Verdict.PROBLEM, f"{shown(url, 80)} is no address: {error}", "Give one such as https://studio.example."
+            Verdict.PROBLEM, f"{safe_repr(url, 80)} is no address: {error}", "Give one such as https://studio.example."
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         remedy = "Give the server as http://host:port or https://host, or a NATS server as nats://host:port."
-        return Finding(Verdict.PROBLEM, f"{shown(url, 80)} is no address of a server", remedy)
+        return Finding(Verdict.PROBLEM, f"{safe_repr(url, 80)} is no address of a server", remedy)
     return parts
 
 

@@ -49,7 +49,7 @@ from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.dispatcher import Run
 from rxhub.dispatching.time_slice import Turn
 from rxhub.expression import Dialect
-from rxhub.expression.parser import parsed
+from rxhub.expression.parser import as_tree
 from rxhub.hub.connection import Connection
 from rxhub.hub.inbox import Action
 from rxhub.hub.publisher import REPLY
@@ -439,7 +439,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         target = ours.get("target")
         if target:
             try:
-                parsed(target, Dialect.FTRACK)
+                as_tree(target, Dialect.FTRACK)
             except errors.ExpressionError:
                 why = "Cannot handle event as failed to parse event target information: %s"
                 self.logger.exception(why, Brief(event))

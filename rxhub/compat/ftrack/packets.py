@@ -22,7 +22,7 @@ from rxhub.compat.ftrack.trust import HANDSHAKE, trust
 from rxhub.compat.ftrack.websocket import PATIENCE
 from rxhub.concurrency.flag import Flag
 from rxhub.errors import ProtocolError, RxHubError
-from rxhub.text.safe_repr import shown
+from rxhub.text.safe_repr import safe_repr
 from rxhub.transport.json_payload import check_depth
 from rxhub.transport.socketio.deduplication import Recent
 from rxhub.transport.socketio.endpoint import Endpoint
@@ -170,7 +170,7 @@ class Packets:
     def _check_size(self, data: str, topic: object = None) -> None:
         """Raise EventSizeError for what a server would break the connection for."""
         if len(data) > MAX_DATA:
-            what = "The packet" if topic is None else f"The event {shown(topic)}"
+            what = "The packet" if topic is None else f"The event {safe_repr(topic)}"
             raise exception.EventSizeError(
                 f"{what} has {len(data)} characters; at most {MAX_DATA} can be sent. Put the bulk of it where "
                 "receivers can fetch it, and send the address."
@@ -190,7 +190,7 @@ class Packets:
             raise exception.EventHubConnectionError(f"Error receiving packet: {error}") from error
         parts: list[str] = packet.split(":", 3) if isinstance(packet, str) else []
         if len(parts) not in (1, 3, 4):
-            raise exception.EventHubPacketError(f"Received invalid packet {shown(packet, 200)}")
+            raise exception.EventHubPacketError(f"Received invalid packet {safe_repr(packet, 200)}")
         self.logger.debug("Received packet: %s", Brief(packet))
         code, packet_identifier, path, data = (*parts, None, None, None)[:4]
         return cast("str", code), packet_identifier, path, data
@@ -267,7 +267,7 @@ class Packets:
     def _encode_object_hook(self, item: Any) -> Any:
         """What `item`, which JSON does not know, is written as."""
         if not isinstance(item, Mapping):
-            raise TypeError(f"{shown(item, 200)} is not JSON serializable")
+            raise TypeError(f"{safe_repr(item, 200)} is not JSON serializable")
         written: dict[str, Any] = dict(cast("Mapping[str, Any]", item))
         if _REPLY in written and callable(getattr(cast("Any", item), "is_stopped", None)):
             written[_WIRE_REPLY] = written.pop(_REPLY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from rxhub.text.safe_repr import shown
+from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["Brief"]
 
@@ -34,8 +34,8 @@ class Brief:
             return f"{value[:_MOST]}{more}"
         if isinstance(value, Mapping) and "topic" in value:
             event = cast("Mapping[str, Any]", value)
-            told = ", ".join(f"{key}={shown(event.get(key), _MOST_OF_A_KEY)}" for key in ("topic", "id", "target"))
+            told = ", ".join(f"{key}={safe_repr(event.get(key), _MOST_OF_A_KEY)}" for key in ("topic", "id", "target"))
             return f"<{type(event).__name__} {told}>"
-        return shown(cast("object", value), _MOST)
+        return safe_repr(cast("object", value), _MOST)
 
     __repr__ = __str__

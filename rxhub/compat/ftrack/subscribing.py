@@ -17,7 +17,7 @@ from rxhub.compat.ftrack.dispatch import FtrackDispatcher
 from rxhub.compat.ftrack.sending import Sending
 from rxhub.compat.ftrack.shortened import Brief
 from rxhub.compat.ftrack.subscriber import Subscriber
-from rxhub.expression.near_miss import doubts
+from rxhub.expression.near_miss import misspelling_warning
 
 __all__ = ["Subscribing"]
 
@@ -53,7 +53,7 @@ class Subscribing(Sending):
         """
         self._publisher.check_open()
         member = self._add_subscriber(subscription, callback, subscriber, priority, scheduler)
-        if said := doubts(member.expression):
+        if said := misspelling_warning(member.expression):
             self.logger.warning("%s", Brief(said))
         try:
             self._dispatcher.report_in_order(self._notify_server_about_subscriber, member)

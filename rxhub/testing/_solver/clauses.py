@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from rxhub.expression import And, Condition, Expression, Not, Or
-from rxhub.expression.evaluate import path_of
+from rxhub.expression.evaluate import split_key
 from rxhub.testing._solver.question import Question
 
 __all__ = ["Absent", "Clause", "Clauses", "Equal", "Leaf", "Leaves", "Part", "Path", "Wish"]
@@ -127,7 +127,7 @@ class Clauses:
         return part
 
     def _paths(self, options: Iterable[Wish]) -> frozenset[Path]:
-        return frozenset([path_of(leaf.condition.key) for option in options for leaf in self._level(option)[0]])
+        return frozenset([split_key(leaf.condition.key) for option in options for leaf in self._level(option)[0]])
 
     def _level(self, wish: Wish) -> tuple[list[Leaf], list[tuple[Wish, ...]]]:
         """The leaves of a wish, and the options of its clauses."""
@@ -188,7 +188,7 @@ def _flattened(wish: Wish, kind: type[And | Or]) -> tuple[Wish, ...]:
 def _by_path(leaves: Iterable[Leaf]) -> Mapping[Path, Leaves]:
     by_path: dict[Path, list[Leaf]] = {}
     for leaf in leaves:
-        by_path.setdefault(path_of(leaf.condition.key), []).append(leaf)
+        by_path.setdefault(split_key(leaf.condition.key), []).append(leaf)
     return {
         path: Leaves(frozenset([one for one in some if not one.rule]), frozenset([one for one in some if one.rule]))
         for path, some in by_path.items()

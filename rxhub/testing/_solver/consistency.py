@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from rxhub.expression import And, Condition, Expression, Not, Or
-from rxhub.expression.evaluate import path_of
+from rxhub.expression.evaluate import split_key
 from rxhub.testing._solver.choices import First
 from rxhub.testing._solver.clauses import Leaf, Leaves, Path
 from rxhub.testing._solver.demands import Conflict, Demands
@@ -40,10 +40,10 @@ class Consistency:
 
     def __init__(self, expression: Expression, envelope: Mapping[str, str]) -> None:
         self._envelope = envelope
-        self._single = {path_of(key) for key in envelope}
+        self._single = {split_key(key) for key in envelope}
         self._values: dict[Leaves, Any] = {}
         self._sets: dict[frozenset[Leaf], frozenset[Leaf]] = {}
-        paths = {path_of(condition.key) for condition in _conditions(expression)}
+        paths = {split_key(condition.key) for condition in _conditions(expression)}
         self._above: dict[Path, list[Path]] = {}
         self._below: dict[Path, list[Path]] = {}
         for path in paths:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from rxhub.expression import Condition, Dialect
-from rxhub.expression.evaluate import numeral
+from rxhub.expression.evaluate import parse_number
 from rxhub.testing._solver.choices import Choices
 from rxhub.testing._solver.intervals import NumberTest, find_number
 from rxhub.testing._solver.texts import TextTest, find_text
@@ -36,7 +36,7 @@ class Question:
         text, wild = condition.value, condition.operator == "="
         self.whole = wild and condition.dialect is Dialect.FTRACK and text.endswith("*")
         self._wildcard = wild and condition.dialect is Dialect.RXHUB and "*" in {text[:1], text[-1:]}
-        self._number = None if condition.quoted or self._wildcard or self.whole else numeral(text)
+        self._number = None if condition.quoted or self._wildcard or self.whole else parse_number(text)
 
     @cached_property
     def _probe(self) -> Condition:

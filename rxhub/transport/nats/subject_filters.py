@@ -26,7 +26,7 @@ from typing import TypeAlias
 
 from rxhub.errors import EventError
 from rxhub.expression import And, Condition, Expression, Or
-from rxhub.expression.access_path import Way, way
+from rxhub.expression.access_path import AccessKind, access_kind
 from rxhub.transport.nats.subject_merge import Tree
 from rxhub.transport.nats.subjects import REPLY, Subjects
 
@@ -197,10 +197,10 @@ def _topics(subjects: Subjects, expression: Expression) -> _Set:
 
 def _of_condition(subjects: Subjects, condition: Condition) -> _Set:
     try:
-        match way(condition):
-            case Way.EQUALITY:
+        match access_kind(condition):
+            case AccessKind.EQUALITY:
                 return frozenset({subjects.event(condition.value)})
-            case Way.PREFIX:
+            case AccessKind.PREFIX:
                 # The last token may go on, the ones before it are whole.
                 head, dot, _ = condition.value[:-1].rpartition(".")
                 return frozenset({f"{subjects.event(head)}.>" if dot else subjects.events})

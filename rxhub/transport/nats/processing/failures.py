@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from rxhub.errors import as_exception, told
+from rxhub.errors import as_exception, error_text
 from rxhub.event import Event
 
 __all__ = ["Failure", "Reporter", "report_errand"]
@@ -69,7 +69,7 @@ class Reporter:
             self._kept_back += 1
             return
         self._logged += 1
-        what = told(error) or type(error).__name__
+        what = error_text(error) or type(error).__name__
         logger.error(
             "%s: attempt %d of %d at %s failed, and %s: %s",
             self._group,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from rxhub.expression.evaluate import found, path_of
+from rxhub.expression.evaluate import split_key, values_at
 from rxhub.transport.json_payload import write_json
 
 __all__ = ["Lanes", "key_of"]
@@ -101,13 +101,13 @@ def key_of(path: str) -> Callable[[Mapping[str, Any]], list[Hashable]]:
 
     Null is no value: events without one wait for nobody.
     """
-    steps = path_of(path)
+    steps = split_key(path)
 
     def values(event: Mapping[str, Any]) -> list[Hashable]:
         # A mapping at the end of the path is told from others by what it holds.
         return [
             value if isinstance(value, Hashable) else write_json(value)
-            for value in found(event, steps)
+            for value in values_at(event, steps)
             if value is not None
         ]
 

@@ -15,7 +15,7 @@ from time import monotonic
 from traceback import format_exception
 from typing import Protocol, TypeVar
 
-from rxhub.errors import HubConnectionError, RxHubError, StreamError, as_exception, told
+from rxhub.errors import HubConnectionError, RxHubError, StreamError, as_exception, error_text
 from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.dead_letter import headers_of, subject_of
 from rxhub.transport.nats.processing.acks import ACK, later
@@ -202,7 +202,7 @@ class Care:
         ward, message = self._ward, job.message
         trace = "".join(format_exception(error)) if error.__traceback__ is not None else ""
         trace = trace.encode(errors="backslashreplace").decode()
-        reason = f"{type(error).__name__}: {told(error)}" if trace else told(error)
+        reason = f"{type(error).__name__}: {error_text(error)}" if trace else error_text(error)
         reason = f"{reason} {because}".rstrip()
         backoff = Backoff(0.5, _NO_ROOM)
         while True:
@@ -257,7 +257,7 @@ class Care:
 
     async def _note_failure(self, job: Job, error: BaseException) -> None:
         """Note an attempt that has failed; if that cannot be done, there will be one more."""
-        reason = f"{type(error).__name__}: {told(error)}"[:500]
+        reason = f"{type(error).__name__}: {error_text(error)}"[:500]
         try:
             await self._attempts.put(job.message, Tried(job.attempt, job.message.delivered, reason, job.name))
         except (HubConnectionError, StreamError) as failure:

@@ -33,7 +33,7 @@ from typing import Any
 
 from rxhub.concurrency.shutdown import is_shutting_down
 from rxhub.concurrency.supervise import report, supervise
-from rxhub.errors import EventError, GroupError, HubClosed, HubConnectionError, ProtocolError, StreamError, told
+from rxhub.errors import EventError, GroupError, HubClosed, HubConnectionError, ProtocolError, StreamError, error_text
 from rxhub.event import Event
 from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.processing import group as grouping
@@ -355,7 +355,7 @@ class Processor:
                 "%s: %s failed while the process stops; the attempt does not count, and the event is handed back: %s",
                 self._plan.group,
                 job.name,
-                told(error) or type(error).__name__,
+                error_text(error) or type(error).__name__,
                 exc_info=error,
             )
         if job.task is not None:
