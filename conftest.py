@@ -78,7 +78,7 @@ pytest_collect_file = Sybil(
         CodeBlockParser("console", console),
         SkipParser(),
     ],
-    patterns=["README.md", "docs/*.md"],
+    patterns=["README.md", "docs/*.md", "docs/*/*.md"],
     # Receivers of a page go with its names; some signals are the same for all.
     teardown=dict[str, Any].clear,
 ).pytest()

@@ -1,8 +1,7 @@
-"""The page docs/reference.md documents every public name, as it says.
+"""The pages in docs/reference document every public name.
 
-Public is what a package of rxhub lists in its `__all__`, and what another page imports. How Sphinx reads the page is
-told here once more, as far as it matters: `automodule` with `:members:` takes what stands in `__all__`, is there
-without being asked for, and has a docstring.
+A name is public if a package of rxhub lists it in `__all__`, or if a page imports it. As Sphinx does, the tests read
+`automodule` with `:members:` as the names in `__all__` that exist in the module and have a docstring.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ import pytest
 import rxhub
 
 ROOT = Path(__file__).parents[1]
-REFERENCE = (ROOT / "docs" / "reference.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+REFERENCE = "".join(page.read_text() for page in sorted((ROOT / "docs" / "reference").glob("*.md")))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-# The commands are documented on a page of their own.
+# docs/reference/cli.md documents the commands.
 NOT_FOR_PROGRAMS = ("rxhub.cli",)
 
 
 def directives() -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Kind, target and options of each directive of the page."""
+    """Kind, target and options of each directive of the pages."""
     for kind, target, options in re.findall(r"(?m)^\.\. auto(\w+):: (\S+)\n((?:   :.*\n)*)", REFERENCE):
         yield kind, target, dict(re.findall(r"(?m)^   :([\w-]+): ?(.*)$", options))
 
@@ -54,14 +53,14 @@ def has_docstring(module: ModuleType, name: str) -> bool:
 
 
 def named(target: str) -> tuple[str, Any]:
-    """The last name of a dotted path, and what it stands for."""
+    """The last name of a dotted path, and its value."""
     path, _, name = target.rpartition(".")
     return name, getattr(import_module(path), name)
 
 
 @cache
 def documented() -> tuple[tuple[str, Any], ...]:
-    """Names and what they stand for."""
+    """Documented names and their values."""
     found: list[tuple[str, Any]] = []
     for kind, target, options in directives():
         if kind != "module":
@@ -94,10 +93,10 @@ def is_documented(name: str, value: object) -> bool:
 def test_every_name_of_a_package_is_in_the_reference(package: str) -> None:
     module = import_module(package)
     missing = [name for name in module.__all__ if not is_documented(name, getattr(module, name))]
-    assert not missing, f"docs/reference.md does not document {', '.join(missing)} of {package}"
+    assert not missing, f"docs/reference does not document {', '.join(missing)} of {package}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_name_that_a_page_imports_is_in_the_reference(page: Path) -> None:
     missing: list[str] = []
     for path, names in re.findall(r"(?m)^ *from (rxhub[\w.]*) import \(?([\w, \n]+)", page.read_text()):
@@ -106,4 +105,4 @@ def test_every_name_that_a_page_imports_is_in_the_reference(page: Path) -> None:
             for name in listed(names.partition("\n\n")[0].replace("\n", ",")):
                 if name.isidentifier() and hasattr(module, name) and not is_documented(name, getattr(module, name)):
                     missing.append(f"{path}.{name}")
-    assert not missing, f"docs/reference.md does not document {', '.join(missing)}, which {page.name} imports"
+    assert not missing, f"docs/reference does not document {', '.join(missing)}, which {page.relative_to(ROOT)} imports"

@@ -233,7 +233,7 @@ def test_nothing_subscribes_or_changes_by_being_shown(hub: EventHub) -> None:
 class TestThePageOnNotebooks:
     """It says which objects show themselves, and which do not."""
 
-    PAGE = (Path(__file__).parents[2] / "docs" / "notebooks.md").read_text()
+    PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "notebook.md").read_text()
     SHOWN: Mapping[str, tuple[type, ...]] = {
         "`Event`": (Event,),
         "an expression, from `parse(...)`": tuple(type(parse(text)) for text in EXPRESSIONS),

@@ -1,6 +1,7 @@
 """ftrack's own client is the judge: what it reads we read alike, and what it answers we answer in its dialect.
 
-Kept out are the differences that are meant (see docs/differences.md), and what its parser takes exponential time for.
+The tests leave out the intended differences (docs/reference/ftrack-differences.md) and texts on which its parser takes
+exponential time.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ class TestTheAnswer:
 
 
 class TestTheDifferences:
-    """Each is a line of docs/differences.md."""
+    """Each is a line of docs/reference/ftrack-differences.md."""
 
     @pytest.mark.parametrize(
         ("text", "candidate", "theirs", "ours"),

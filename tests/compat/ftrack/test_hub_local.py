@@ -82,7 +82,7 @@ def test_each_subscription_of_the_wild_gets_the_same_events(silent: None, text: 
         try:
             expected = theirs.publish(THEIRS.Event(**known), synchronous=True)
         except (TypeError, IndexError):
-            continue  # where theirs raises, ours does not match; see docs/differences.md
+            continue  # where theirs raises, ours does not match; see docs/reference/ftrack-differences.md
         assert ours.publish(OURS.Event(**known), synchronous=True) == expected, fields
     ours.close()
 

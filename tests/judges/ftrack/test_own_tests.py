@@ -18,7 +18,7 @@ HUBS = {"ftrack": "ftrack_api.event.hub.EventHub", "rxhub": "rxhub.compat.ftrack
 OLDER_THAN_HOST = {
     f"test_hub.py::test_prepare_event[{case}]" for case in ("pre-prepared", "missing id", "missing user", "no source")
 }
-# docs/migrate-ftrack.md states and justifies these differences.
+# docs/howto/migrate-ftrack.md states and justifies these differences.
 WANTED = {
     # They replace `websocket.create_connection`, which we do not use.
     "test_hub.py::test_connect_failure",
