@@ -22,13 +22,13 @@ __all__ = [
     "NotHandledWarning",
     "NotUniqueError",
     "Overflow",
-    "OwnerLeft",
     "PipelineEnded",
     "PlainTextRefused",
     "PluginError",
     "ProtocolError",
     "Refused",
     "RxHubError",
+    "ScopeClosed",
     "StoreError",
     "StreamError",
     "SubscriptionWarning",
@@ -162,7 +162,7 @@ class TooLate(RxHubError, RuntimeError):
     """`stop()` was called after the event had been handed over: the later subscribers have it already."""
 
 
-class OwnerLeft(RxHubError, RuntimeError):
+class ScopeClosed(RxHubError, RuntimeError):
     """Something was registered in the name of a plugin that had been torn down."""
 
 

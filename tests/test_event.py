@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub import Event
-from rxhub.dispatching.observe_on import handed_over
+from rxhub.dispatching.observe_on import unstoppable
 from rxhub.errors import EventError
 
 KEYS = ("topic", "id", "data", "sent", "source", "target", "in_reply_to_event")
@@ -125,7 +125,7 @@ def test_events_can_be_pickled_and_copied() -> None:
         assert twin.is_stopped()
     assert copy.copy(event).data is event.data
     assert copy.deepcopy(event).data is not event.data
-    assert type(pickle.loads(pickle.dumps(handed_over(event)))) is Event
+    assert type(pickle.loads(pickle.dumps(unstoppable(event)))) is Event
 
 
 def test_events_can_be_referred_to_weakly() -> None:

@@ -15,7 +15,15 @@ from typing import Any, TypeGuard, cast
 
 from reactivex import Observable
 
-__all__ = ["awaited", "coroutine_of", "discard", "ignore_error", "is_pending", "returns_awaitable", "yields"]
+__all__ = [
+    "as_coroutine",
+    "awaited",
+    "discard",
+    "ignore_error",
+    "is_generator_function",
+    "needs_await",
+    "returns_awaitable",
+]
 
 # What most callbacks return, asked first since it is cheap.
 _VALUES = frozenset({bool, bytes, dict, float, int, list, set, str, tuple, type(None)})
@@ -23,7 +31,7 @@ _VALUES = frozenset({bool, bytes, dict, float, int, list, set, str, tuple, type(
 _MARK: object = getattr(asyncio.coroutines, "_is_coroutine", object())
 
 
-def is_pending(result: object) -> TypeGuard[Awaitable[Any]]:
+def needs_await(result: object) -> TypeGuard[Awaitable[Any]]:
     """Whether the result of a callback has to be awaited."""
     kind = type(result)
     if kind is CoroutineType:
@@ -46,7 +54,7 @@ def returns_awaitable(function: Any) -> bool:
     )
 
 
-def yields(function: object) -> bool:
+def is_generator_function(function: object) -> bool:
     """Whether a call of a function runs nothing of it, since it is a generator function and no coroutine."""
     while isinstance(function, partial):
         function = cast("partial[Any]", function).func
@@ -56,7 +64,7 @@ def yields(function: object) -> bool:
     return inspect.isgeneratorfunction(function) and not function.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
 
 
-def coroutine_of(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+def as_coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
     """A coroutine that gives the result of the awaitable: itself, if it is one."""
     return cast("Any", awaitable) if type(awaitable) is CoroutineType else awaited(awaitable)
 

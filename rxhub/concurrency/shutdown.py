@@ -22,14 +22,14 @@ from threading import Thread, current_thread, main_thread
 from types import FrameType
 from typing import Any
 
-__all__ = ["GRACE", "Watch", "is_shutting_down", "on_shutdown_signal"]
+__all__ = ["GRACE_S", "ShutdownWatch", "is_shutting_down", "on_shutdown_signal"]
 
-GRACE = 25.0
+GRACE_S = 25.0
 """Seconds for running work to finish after a signal. Service managers kill a program 30 to 90 seconds after SIGTERM."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-_watched: list[Watch] = []
+_watched: list[ShutdownWatch] = []
 _former: dict[int, Any] = {}
 _received: list[int] = []
 _process = os.getpid()
@@ -37,7 +37,7 @@ _process = os.getpid()
 logger = logging.getLogger("rxhub")
 
 
-class Watch:
+class ShutdownWatch:
     """A block, and the thread that waits for a signal on its behalf.
 
     Attributes:
@@ -69,7 +69,7 @@ class Watch:
 
 
 @contextmanager
-def on_shutdown_signal(stop: Callable[[], object], *, waits: bool = True) -> Generator[Watch | None]:
+def on_shutdown_signal(stop: Callable[[], object], *, waits: bool = True) -> Generator[ShutdownWatch | None]:
     """Have SIGTERM and SIGINT call `stop`, in a thread of its own, while the block runs.
 
     Signals that the program ignores stay ignored.
@@ -85,7 +85,7 @@ def on_shutdown_signal(stop: Callable[[], object], *, waits: bool = True) -> Gen
     if current_thread() is not main_thread():
         yield None
         return
-    watch = Watch(stop)
+    watch = ShutdownWatch(stop)
     if not _watched:
         _install()
     _watched.append(watch)

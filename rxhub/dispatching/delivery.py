@@ -1,11 +1,11 @@
 """One event's run through its subscribers, as an observable.
 
 Theory of operation: nearly every delivery is over when its dispatch returns, and nobody looks at
-it. So the dispatcher only keeps who matched (the index's answer, as it is) and notes what is out of
+it. So the dispatcher only keeps who matched (the index's on_result, as it is) and notes what is out of
 the ordinary: a result that is not None, a failure, somebody who was not called after all. The
 outcomes are made for those who come. A subscription reads them through a cursor of its
 own, from the first on. Only hand-overs to a scheduler leave a delivery open; each announces its
-outcome by `close_one`, which drains every cursor. A cursor is drained by one thread at a time; who
+outcome by `complete_pending`, which drains every cursor. A cursor is drained by one thread at a time; who
 finds it busy leaves, because the busy one looks again before it goes.
 """
 
@@ -29,7 +29,7 @@ from rxhub.text.printable import printable
 if TYPE_CHECKING:
     from rxhub.dispatching.dispatcher import Subscriber
 
-__all__ = ["ABSENT", "Delivery", "Failed", "Outcome", "renew_lock"]
+__all__ = ["NOT_CALLED", "Delivery", "Failed", "Outcome", "renew_lock"]
 
 
 logger = logging.getLogger("rxhub")
@@ -61,13 +61,13 @@ class Failed:
         self.error = error
 
 
-class Absent:
+class NotCalled:
     """What a subscriber that was not called here leaves in the notes."""
 
     __slots__ = ()
 
 
-ABSENT = Absent()
+NOT_CALLED = NotCalled()
 
 
 class Delivery(Awaitable[Outcome], Observable[Outcome]):
@@ -91,7 +91,7 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
     _notes: dict[Subscriber, Any] | None = None
     _latencies: dict[Subscriber, float] | None = None
     _later: tuple[Outcome, ...] = ()
-    _open = 0
+    _pending = 0
     _cursors: tuple[_Cursor, ...] = ()
     _subscribe = None
 
@@ -108,7 +108,7 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
             note, latency = notes.get(subscriber), latencies.get(subscriber)
             if type(note) is Failed:
                 here.append(Outcome(subscriber, None, note.error, latency))
-            elif note is not ABSENT:
+            elif note is not NOT_CALLED:
                 here.append(Outcome(subscriber, note, None, latency))
             if subscriber is self.stopped_by:
                 break
@@ -133,7 +133,7 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
     @property
     def completed(self) -> bool:
         """Whether every callback has ended; False while one that was handed over still runs."""
-        return not self._open
+        return not self._pending
 
     def __iter__(self) -> Iterator[Outcome]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return iter(self.outcomes)
@@ -148,8 +148,8 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
         parts = [f"{len(self)} outcomes", f"{len(self.errors)} errors"]
         if self.stopped_by is not None:
             parts.append(f"stopped by {self.stopped_by.id}")
-        if self._open:
-            parts.append(f"{self._open} under way")
+        if self._pending:
+            parts.append(f"{self._pending} under way")
         return printable(f"<Delivery of {self.event.topic}: {', '.join(parts)}>")
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
@@ -167,7 +167,7 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
         cursor.drain()
         return Disposable(cursor.leave)
 
-    def note(self, subscriber: Subscriber, what: Any) -> None:
+    def record(self, subscriber: Subscriber, what: Any) -> None:
         """Keep what is out of the ordinary about one call."""
         if self._notes is None:
             self._notes = {}
@@ -183,17 +183,17 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
             self._latencies = {}
         self._latencies[subscriber] = perf_counter() - self._started
 
-    def hand_over(self) -> None:
-        """A callback was handed to a scheduler; its outcome will come by `close_one`."""
+    def add_pending(self) -> None:
+        """A callback was handed to a scheduler; its outcome will come by `complete_pending`."""
         with _registering:
-            self._open += 1
+            self._pending += 1
 
-    def close_one(self, outcome: Outcome | None) -> None:
+    def complete_pending(self, outcome: Outcome | None) -> None:
         """A handed-over callback has ended with `outcome`, or was dropped (None)."""
         with _registering:
             if outcome is not None:
                 self._later = (*self._later, outcome)
-            self._open -= 1
+            self._pending -= 1
         for cursor in self._cursors:
             try:
                 cursor.drain()

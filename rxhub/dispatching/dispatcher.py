@@ -2,7 +2,7 @@
 
 Theory of operation: the `Index` answers which subscribers match, already in order, as a snapshot
 that never changes. The loop below runs over it. Whatever is not a live subscriber with a plain
-callback takes the `detour`, a single flag, so that the common path stays short.
+callback sets `_needs_slow_path`, a single flag, so that the common path stays short.
 
 There are two such loops, alike but for one word: `dispatch_async` awaits what a callback returns if it
 is awaitable, `dispatch` has it run by whoever handles the hub, or notes an error. Both note only what
@@ -30,18 +30,18 @@ from typing import Any, cast
 
 from reactivex import abc
 
-from rxhub.concurrency.awaitables import awaited, coroutine_of, is_pending
+from rxhub.concurrency.awaitables import as_coroutine, awaited, needs_await
 from rxhub.concurrency.ordered_calls import OrderedCalls
-from rxhub.dispatching.delivery import ABSENT, Delivery, Failed, Outcome
-from rxhub.dispatching.observe_on import Answer, HandOver, Settle
-from rxhub.dispatching.registry import Registration, Roster
-from rxhub.dispatching.time_slice import Turn
+from rxhub.dispatching.delivery import NOT_CALLED, Delivery, Failed, Outcome
+from rxhub.dispatching.observe_on import OnOutcome, OnResult, ScheduledSubscriber
+from rxhub.dispatching.registry import Registration, Registry
+from rxhub.dispatching.time_slice import TimeSlice
 from rxhub.errors import ExpressionError, NotFoundError, as_exception
 from rxhub.event import Event
 from rxhub.expression import Dialect, Expression, Index, parse
 from rxhub.redaction import redacted_text
-from rxhub.rx.scope import Owner, present
-from rxhub.rx.scoped_subject import OwnedSubject
+from rxhub.rx.scope import Scope, current_scope
+from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
 from rxhub.text.printable import printable
 
@@ -82,9 +82,9 @@ class Subscriber(Registration):
     """
 
     __slots__ = (
-        "_detour",
         "_hand_over",
         "_leave",
+        "_needs_slow_path",
         "_token",
         "callback",
         "context",
@@ -103,7 +103,7 @@ class Subscriber(Registration):
         metadata: MutableMapping[str, Any],
         priority: float,
         scheduler: abc.SchedulerBase | None,
-        settle: Settle,
+        on_outcome: OnOutcome,
     ) -> None:
         super().__init__(priority)
         self.subscription = subscription
@@ -113,11 +113,11 @@ class Subscriber(Registration):
         # Kept apart: the metadata is its owner's, who may change it.
         self.id: str = metadata["id"]
         self.context = copy_context() or _EMPTY
-        self._hand_over = None if scheduler is None else HandOver(self, scheduler, settle)
+        self._hand_over = None if scheduler is None else ScheduledSubscriber(self, scheduler, on_outcome)
         # Anything but "alive and called right here": the loop looks closer.
-        self._detour = scheduler is not None
+        self._needs_slow_path = scheduler is not None
         self._token: Any = None
-        self.owner: Owner | None = None
+        self.owner: Scope | None = None
         self._leave: Callable[[], None] | None = None
 
     @property
@@ -166,11 +166,11 @@ class Dispatcher:
         self._left = left
         self.dialect = dialect
         # Two threads may dispatch at the same time, but an Rx observer must not be called while it is busy.
-        self.deliveries: Subject[Delivery] = OwnedSubject(serialize=True)
-        self.errors: Subject[Outcome] = OwnedSubject(serialize=True)
+        self.deliveries: Subject[Delivery] = ScopedSubject(serialize=True)
+        self.errors: Subject[Outcome] = ScopedSubject(serialize=True)
         # Truthy while somebody observes the deliveries; looked at for every event.
-        self._watchers = self.deliveries._seats
-        self._roster: Roster[str, Subscriber] = Roster()
+        self._watchers = self.deliveries._subscriptions
+        self._registry: Registry[str, Subscriber] = Registry()
         self._index: Index[Subscriber] = Index()
         self._match = self._index.match
         self._lock = RLock()
@@ -198,7 +198,7 @@ class Dispatcher:
         Raises:
             ExpressionError: if the subscription does not parse.
             NotUniqueError: if a subscriber with this id is registered.
-            OwnerLeft: if a plugin subscribes that was torn down.
+            ScopeClosed: if a plugin subscribes that was torn down.
             TypeError: if the callback cannot be called, the metadata is no mutable mapping, its id cannot be hashed,
                 or the priority is no number.
         """
@@ -217,7 +217,7 @@ class Dispatcher:
         if not isinstance(priority, (int, float)) or priority != priority:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A priority is a number (the lowest runs first), but {priority!r} was given.")
         tree = parse(subscription, self.dialect)
-        return self.add(Subscriber(subscription, tree, callback, metadata, priority, scheduler, self.settle))
+        return self.add(Subscriber(subscription, tree, callback, metadata, priority, scheduler, self.on_outcome))
 
     def add(self, member: Subscriber) -> Subscriber:
         """Register a subscriber that was made elsewhere, and give it back.
@@ -226,21 +226,21 @@ class Dispatcher:
             NotUniqueError: if one with its id is registered.
         """
         call = None if self._joined is None else (self._joined, member)
-        # The roster and the index rank equal priorities by order of coming: both must see the same order.
+        # The registry and the index rank equal priorities by order of coming: both must see the same order.
         with self._lock:
-            self._roster.join(member.id, member)
+            self._registry.join(member.id, member)
             member._token = self._index.add(member.expression, member, member.priority)
             if call is not None:
                 self._told.add(call)
         if call is not None:
             self._told.run(call, wait=True)
-        owner = present()
+        owner = current_scope()
         if owner is not None:
             member.owner = owner
             member._leave = leave = partial(self._leave, member)
-            owner.keep(leave)
+            owner.add(leave)
             if not member.alive:  # another thread has removed it before it was kept
-                owner.forget(leave)
+                owner.discard(leave)
         return member
 
     def report_in_order(self, report: Callable[[Subscriber], object], member: Subscriber) -> None:
@@ -251,7 +251,7 @@ class Dispatcher:
 
     def _leave(self, member: Subscriber) -> None:
         """The owner of `member` leaves."""
-        if self._roster.get(member.id) is member:
+        if self._registry.get(member.id) is member:
             try:
                 self.unsubscribe(member.id)
             except NotFoundError:
@@ -264,14 +264,14 @@ class Dispatcher:
             NotFoundError: if there is none.
         """
         with self._lock:
-            member = self._roster.leave(identifier)
-            member._detour = True
+            member = self._registry.leave(identifier)
+            member._needs_slow_path = True
             self._index.remove(member._token)
             call = None if self._left is None else (self._left, member)
             if call is not None:
                 self._told.add(call)
         if member.owner is not None and member._leave is not None:
-            member.owner.forget(member._leave)
+            member.owner.discard(member._leave)
             member._leave = None  # it holds the member
         if call is not None:
             # Not waiting: a finalizer may have called this while it holds locks that the telling thread waits for.
@@ -280,32 +280,33 @@ class Dispatcher:
 
     def get(self, identifier: str) -> Subscriber | None:
         """The subscriber with this id, or None."""
-        return self._roster.get(identifier)
+        return self._registry.get(identifier)
 
     @property
     def subscribers(self) -> tuple[Subscriber, ...]:
         """All subscribers in dispatch order."""
-        return self._roster.snapshot()
+        return self._registry.snapshot()
 
     def __len__(self) -> int:
-        return len(self._roster)
+        return len(self._registry)
 
     def dispatch(  # noqa: C901 - written out: a call for each callback would cost more than the rest
         self,
         event: Event,
-        answer: Answer | None = None,
+        on_result: OnResult | None = None,
         run: Run | None = None,
-        turn: Turn | None = None,
+        time_slice: TimeSlice | None = None,
         unfinished: Delivery | None = None,
     ) -> Delivery:
         """Run `event` through its subscribers, here and now.
 
         Args:
             event: what is delivered; an earlier `stop()` is forgotten.
-            answer: called with (event, subscriber, result) for each result that is not None.
+            on_result: called with (event, subscriber, result) for each result that is not None.
             run: runs a coroutine in a context to its end, and returns its result; without it, a
                 callback that is a coroutine function yields an error outcome.
-            turn: of the context that handles the event. It takes back a delivery when its time is over, and one that
+            time_slice: of the context that handles the event. It takes back a delivery when its time is over, and one
+                that
                 an exception interrupts which is no `Exception`, such as KeyboardInterrupt.
             unfinished: the delivery of the event that was handed back; it goes on at the next subscriber.
 
@@ -331,32 +332,37 @@ class Dispatcher:
         # Asked once: a callback may come to observe the deliveries.
         timed = bool(self._watchers)
         for subscriber in matched:
-            if subscriber._detour:
-                self._hand_over(delivery, subscriber, answer)
+            if subscriber._needs_slow_path:
+                self._hand_over(delivery, subscriber, on_result)
                 continue
             if timed:
                 delivery.start_clock()
             try:
                 result: Any = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
-                    if is_pending(result):
-                        result = (run or _refuse)(coroutine_of(result), self._awaiting_context(subscriber))
+                    if needs_await(result):
+                        result = (run or _refuse)(as_coroutine(result), self._awaiting_context(subscriber))
                     if result is not None:
-                        delivery.note(subscriber, result)
-                        if answer is not None:
-                            answer(event, subscriber, result)
+                        delivery.record(subscriber, result)
+                        if on_result is not None:
+                            on_result(event, subscriber, result)
             except (Exception, asyncio.CancelledError) as error:
-                delivery.note(subscriber, self._failed(event, subscriber, error))
+                delivery.record(subscriber, self._failed(event, subscriber, error))
             except BaseException as error:
-                self._interrupted(delivery, subscriber, error, turn)
+                self._interrupted(delivery, subscriber, error, time_slice)
                 raise
             if timed:
                 delivery.stop_clock(subscriber)
             if event._stopped:
                 delivery.stopped_by = subscriber
                 break
-            if turn is not None and turn.limited and monotonic() >= turn.end and subscriber is not matched[-1]:
-                self._put_off(delivery, subscriber, turn)
+            if (
+                time_slice is not None
+                and time_slice.limited
+                and monotonic() >= time_slice.end
+                and subscriber is not matched[-1]
+            ):
+                self._put_off(delivery, subscriber, time_slice)
                 return delivery
         if self._watchers:
             self.deliveries.on_next(delivery)
@@ -365,14 +371,14 @@ class Dispatcher:
     async def dispatch_async(  # noqa: C901 - as above
         self,
         event: Event,
-        answer: Answer | None = None,
-        turn: Turn | None = None,
+        on_result: OnResult | None = None,
+        time_slice: TimeSlice | None = None,
         unfinished: Delivery | None = None,
     ) -> Delivery:
         """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop.
 
-        When the turn is over, the loop's other tasks run before the next callback. If the task of the turn is
-        cancelled, the callback under way is cancelled, and the delivery handed back.
+        When the time_slice is over, the loop's other tasks run before the next callback. If the task of the time_slice
+        is cancelled, the callback under way is cancelled, and the delivery handed back.
         """
         if unfinished is None:
             event._stopped = False
@@ -393,8 +399,8 @@ class Dispatcher:
         timed = bool(self._watchers)
         is_cancelled = False
         for subscriber in matched:
-            if subscriber._detour:
-                self._hand_over(delivery, subscriber, answer)
+            if subscriber._needs_slow_path:
+                self._hand_over(delivery, subscriber, on_result)
                 continue
             if timed:
                 delivery.start_clock()
@@ -402,31 +408,31 @@ class Dispatcher:
             try:
                 result = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
-                    if is_pending(result):
+                    if needs_await(result):
                         # A task of its own gives the coroutine the subscriber's context.
                         task = asyncio.create_task(awaited(result), context=self._awaiting_context(subscriber))
                         try:
                             result = await task
                         finally:
-                            is_cancelled = turn is not None and turn.is_cancelled()
+                            is_cancelled = time_slice is not None and time_slice.is_cancelled()
                     if result is not None:
-                        delivery.note(subscriber, result)
-                        if answer is not None:
-                            answer(event, subscriber, result)
+                        delivery.record(subscriber, result)
+                        if on_result is not None:
+                            on_result(event, subscriber, result)
             except (Exception, asyncio.CancelledError) as error:
-                if isinstance(error, asyncio.CancelledError) and turn is None and _is_cancelled_itself():
+                if isinstance(error, asyncio.CancelledError) and time_slice is None and _is_cancelled_itself():
                     raise
                 if isinstance(error, asyncio.CancelledError) and is_cancelled:
                     if inspect.iscoroutine(result) and inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
                         # It has not begun: its task was cancelled before the first step. It is called again.
                         result.close()
-                        self._put_off(delivery, subscriber, turn, is_called=False)
+                        self._put_off(delivery, subscriber, time_slice, is_called=False)
                     else:
-                        self._interrupted(delivery, subscriber, error, turn)
+                        self._interrupted(delivery, subscriber, error, time_slice)
                     raise
-                delivery.note(subscriber, self._failed(event, subscriber, error))
+                delivery.record(subscriber, self._failed(event, subscriber, error))
             except BaseException as error:
-                self._interrupted(delivery, subscriber, error, turn)
+                self._interrupted(delivery, subscriber, error, time_slice)
                 raise
             if timed:
                 delivery.stop_clock(subscriber)
@@ -434,15 +440,15 @@ class Dispatcher:
                 delivery.stopped_by = subscriber
             if is_cancelled:
                 # The callback has swallowed it.
-                self._put_off(delivery, subscriber, turn)
+                self._put_off(delivery, subscriber, time_slice)
                 raise asyncio.CancelledError
             if event._stopped:
                 break
-            if turn is not None and monotonic() >= turn.end and subscriber is not matched[-1]:
+            if time_slice is not None and monotonic() >= time_slice.end and subscriber is not matched[-1]:
                 try:
-                    await turn.give_way()
+                    await time_slice.yield_to_loop()
                 except BaseException:
-                    self._put_off(delivery, subscriber, turn)
+                    self._put_off(delivery, subscriber, time_slice)
                     raise
         if self._watchers:
             self.deliveries.on_next(delivery)
@@ -459,32 +465,34 @@ class Dispatcher:
         return delivery
 
     def _interrupted(
-        self, delivery: Delivery, subscriber: Subscriber, raised: BaseException, turn: Turn | None
+        self, delivery: Delivery, subscriber: Subscriber, raised: BaseException, time_slice: TimeSlice | None
     ) -> None:
         """A callback was ended by what ends its context, too; the later ones get the event from the next context."""
         error = as_exception(raised)
-        delivery.note(subscriber, Failed(error))
+        delivery.record(subscriber, Failed(error))
         if delivery.event._stopped:
             delivery.stopped_by = subscriber
-        self._put_off(delivery, subscriber, turn)
+        self._put_off(delivery, subscriber, time_slice)
         # Not a coroutine that is thrown away with its loop: it runs in a finalizer.
         if not isinstance(raised, GeneratorExit):
             name = type(raised).__name__
             logger.warning("%s ended %s in event %s.", name, subscriber, delivery.event.topic)
             self.errors.on_next(Outcome(subscriber, error=error))
 
-    def _put_off(self, delivery: Delivery, subscriber: Subscriber, turn: Turn | None, is_called: bool = True) -> None:
+    def _put_off(
+        self, delivery: Delivery, subscriber: Subscriber, time_slice: TimeSlice | None, is_called: bool = True
+    ) -> None:
         """Hand back a delivery that has come as far as `subscriber`, unless it is over."""
-        if turn is None:
+        if time_slice is None:
             return
         delivery._next = delivery._called.index(subscriber) + is_called
         if delivery.stopped_by is None and delivery._next < len(delivery._called):
-            turn.hand_back(delivery)
+            time_slice.hand_back(delivery)
         elif self._watchers:
             self.deliveries.on_next(delivery)
 
     @property
-    def awaits_us(self) -> bool:
+    def is_awaiting(self) -> bool:
         """Whether this runs in a coroutine callback, or a task of one, for which the present event waits."""
         return _awaited_by.get() is self
 
@@ -493,27 +501,32 @@ class Dispatcher:
         context.run(_awaited_by.set, self)
         return context
 
-    def _hand_over(self, delivery: Delivery, subscriber: Subscriber, answer: Answer | None) -> None:
+    def _hand_over(self, delivery: Delivery, subscriber: Subscriber, on_result: OnResult | None) -> None:
         """The callback does not run here: it left meanwhile, or its scheduler will run it."""
-        delivery.note(subscriber, ABSENT)
+        delivery.record(subscriber, NOT_CALLED)
         if subscriber.alive and subscriber._hand_over is not None:
-            subscriber._hand_over.put(delivery, answer)
+            subscriber._hand_over.put(delivery, on_result)
 
     def _failed(self, event: Event, subscriber: Subscriber, raised: BaseException) -> Failed:
         error = as_exception(raised)
         self.report(event, Outcome(subscriber, error=error), error)
         return Failed(error)
 
-    def settle(
-        self, delivery: Delivery, subscriber: Subscriber, result: Any, error: Exception | None, answer: Answer | None
+    def on_outcome(
+        self,
+        delivery: Delivery,
+        subscriber: Subscriber,
+        result: Any,
+        error: Exception | None,
+        on_result: OnResult | None,
     ) -> None:
         """Note that a callback which was handed to a scheduler has ended."""
         outcome = Outcome(subscriber, result, error)
         if error is not None:
             self.report(delivery.event, outcome, error)
-        elif answer is not None and result is not None:
-            answer(delivery.event, subscriber, result)
-        delivery.close_one(outcome)
+        elif on_result is not None and result is not None:
+            on_result(delivery.event, subscriber, result)
+        delivery.complete_pending(outcome)
 
     def report(self, event: Event, outcome: Outcome, error: Exception) -> None:
         """Tell that a callback has failed."""
@@ -545,11 +558,11 @@ class Dispatcher:
         """Replace every lock; for a child process, where a thread that held one is gone."""
         self._lock = RLock()
         self._told.forked()
-        self._roster.renew_lock()
+        self._registry.renew_lock()
         self._index.renew_lock()
         self.deliveries.renew_lock()
         self.errors.renew_lock()
-        for subscriber in self._roster:
+        for subscriber in self._registry:
             if subscriber._hand_over is not None:
                 subscriber._hand_over.renew_lock()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from reactivex import abc
 
-from rxhub.concurrency.awaitables import coroutine_of, is_pending
+from rxhub.concurrency.awaitables import as_coroutine, needs_await
 from rxhub.dispatching.delivery import Delivery
 from rxhub.errors import TooLate, as_exception
 from rxhub.event import Event
@@ -22,16 +22,16 @@ from rxhub.event import Event
 if TYPE_CHECKING:
     from rxhub.dispatching.dispatcher import Subscriber
 
-__all__ = ["Answer", "HandOver", "HandedOver", "Settle", "handed_over"]
+__all__ = ["OnOutcome", "OnResult", "ScheduledSubscriber", "UnstoppableEvent", "unstoppable"]
 
-Answer = Callable[[Event, "Subscriber", Any], None]
+OnResult = Callable[[Event, "Subscriber", Any], None]
 """Called with an event, who answered it, and the result that is not None."""
 
-Settle = Callable[[Delivery, "Subscriber", Any, "Exception | None", "Answer | None"], None]
+OnOutcome = Callable[[Delivery, "Subscriber", Any, "Exception | None", "OnResult | None"], None]
 """Called with the result or the error of a callback that was handed over."""
 
 
-class HandedOver(Event):
+class UnstoppableEvent(Event):
     """An event that has gone on to the later subscribers already."""
 
     __slots__ = ()
@@ -55,32 +55,32 @@ def _plain(fields: dict[str, Any]) -> Event:
     return event
 
 
-def handed_over(event: Event) -> Event:
+def unstoppable(event: Event) -> Event:
     """The same event for somebody who can no longer stop it."""
-    return event.envelope(HandedOver)
+    return event.envelope(UnstoppableEvent)
 
 
-class HandOver:
+class ScheduledSubscriber:
     """The line of one subscriber.
 
     Args:
         subscriber: whose callback runs.
         scheduler: where it runs.
-        settle: told how each callback ended.
+        on_outcome: told how each callback ended.
     """
 
-    def __init__(self, subscriber: Subscriber, scheduler: abc.SchedulerBase, settle: Settle) -> None:
+    def __init__(self, subscriber: Subscriber, scheduler: abc.SchedulerBase, on_outcome: OnOutcome) -> None:
         self.scheduler = scheduler
         self._subscriber = subscriber
-        self._settle = settle
-        self._line: deque[tuple[Event, Delivery, Answer | None]] = deque()
+        self._on_outcome = on_outcome
+        self._line: deque[tuple[Event, Delivery, OnResult | None]] = deque()
         self._lock = RLock()
         self._running = False
 
-    def put(self, delivery: Delivery, answer: Answer | None) -> None:
+    def put(self, delivery: Delivery, on_result: OnResult | None) -> None:
         """Take the subscriber's place for the event now; its callback runs when the scheduler comes to it."""
-        delivery.hand_over()
-        self._line.append((handed_over(delivery.event), delivery, answer))
+        delivery.add_pending()
+        self._line.append((unstoppable(delivery.event), delivery, on_result))
         with self._lock:
             if self._running:
                 return
@@ -96,19 +96,19 @@ class HandOver:
                 line, self._line = self._line, deque()
                 self._running = False
             for _, delivery, _ in line:
-                self._settle(delivery, self._subscriber, None, error, None)
+                self._on_outcome(delivery, self._subscriber, None, error, None)
 
     def _run_first(self, scheduler: abc.SchedulerBase, state: Any = None) -> abc.DisposableBase | None:
-        event, delivery, answer = self._line.popleft()
+        event, delivery, on_result = self._line.popleft()
         if not self._subscriber.alive:
-            delivery.close_one(None)
+            delivery.complete_pending(None)
             self._next()
             return None
         context = self._subscriber.context.copy()
         try:
             result = context.run(self._subscriber.callback, event)
-            if is_pending(result):
-                coroutine = coroutine_of(result)
+            if needs_await(result):
+                coroutine = as_coroutine(result)
                 try:
                     loop = asyncio.get_running_loop()
                 except RuntimeError:
@@ -116,31 +116,31 @@ class HandOver:
                 else:
                     task = loop.create_task(coroutine, context=context)
                     _tasks.add(task)
-                    task.add_done_callback(lambda task: self._awaited(delivery, answer, task))
+                    task.add_done_callback(lambda task: self._awaited(delivery, on_result, task))
                     return None
         except BaseException as error:
             # Whatever it was, the line goes on.
-            self._end(delivery, answer, None, error)
+            self._end(delivery, on_result, None, error)
             if not isinstance(error, (Exception, asyncio.CancelledError)):
                 raise
         else:
-            self._end(delivery, answer, result, None)
+            self._end(delivery, on_result, result, None)
         return None
 
-    def _awaited(self, delivery: Delivery, answer: Answer | None, task: asyncio.Task[Any]) -> None:
+    def _awaited(self, delivery: Delivery, on_result: OnResult | None, task: asyncio.Task[Any]) -> None:
         _tasks.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        self._end(delivery, answer, None if error else task.result(), error)
+        self._end(delivery, on_result, None if error else task.result(), error)
 
-    def _end(self, delivery: Delivery, answer: Answer | None, result: Any, error: BaseException | None) -> None:
+    def _end(self, delivery: Delivery, on_result: OnResult | None, result: Any, error: BaseException | None) -> None:
         try:
             failure = None if error is None else as_exception(error)
-            self._settle(delivery, self._subscriber, result, failure, answer)
+            self._on_outcome(delivery, self._subscriber, result, failure, on_result)
         finally:
             self._next()
 
     def _next(self) -> None:
-        """Come back for the next one by the scheduler, so that its other work gets a turn."""
+        """Come back for the next one by the scheduler, so that its other work gets a time_slice."""
         with self._lock:
             if not self._line:
                 self._running = False

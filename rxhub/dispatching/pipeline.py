@@ -29,7 +29,7 @@ from reactivex.disposable import Disposable
 from reactivex.observer import AutoDetachObserver
 
 from rxhub.dispatching.dispatcher import Callback, Dispatcher, Subscriber
-from rxhub.dispatching.observe_on import handed_over
+from rxhub.dispatching.observe_on import unstoppable
 from rxhub.errors import HubClosed, NotFoundError, PipelineEnded
 from rxhub.event import Event
 from rxhub.expression import parse
@@ -74,7 +74,7 @@ class Pipeline:
     def __call__(self, event: Event) -> None:
         with self._lock:
             if self._busy:
-                self._waiting.append(handed_over(event))
+                self._waiting.append(unstoppable(event))
                 return
             self._busy = True
         outer: Pipeline | None = getattr(_running, "pipeline", None)

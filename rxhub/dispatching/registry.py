@@ -1,6 +1,6 @@
 """Who is registered, and in which order.
 
-A registration keeps its place by priority, then by order of joining. Leaving is O(1): the roster
+A registration keeps its place by priority, then by order of joining. Leaving is O(1): the registry
 only drops it from a dict and marks it dead, and whoever holds an older snapshot skips the dead. The
 snapshot is a sorted tuple, rebuilt when it is next asked for after a change, so that a burst of
 changes costs one sort.
@@ -15,11 +15,11 @@ from typing import Generic, TypeVar
 
 from rxhub.errors import NotFoundError, NotUniqueError
 
-__all__ = ["Registration", "Roster"]
+__all__ = ["Registration", "Registry"]
 
 
 class Registration:
-    """One place in a roster.
+    """One place in a registry.
 
     Attributes:
         priority: lower comes first.
@@ -37,7 +37,7 @@ K = TypeVar("K", bound=Hashable)
 R = TypeVar("R", bound=Registration)
 
 
-class Roster(Generic[K, R]):
+class Registry(Generic[K, R]):
     """The registrations of one dispatcher or signal, each under a key of its own."""
 
     def __init__(self) -> None:

@@ -14,16 +14,16 @@ from time import monotonic
 
 from rxhub.dispatching.delivery import Delivery
 
-__all__ = ["TURN_S", "Turn"]
+__all__ = ["TIME_SLICE_S", "TimeSlice"]
 
-TURN_S = 0.008
-"""Seconds for which callbacks run before others get their turn."""
+TIME_SLICE_S = 0.008
+"""Seconds for which callbacks run before others get their time_slice."""
 
 # Cycles of the loop that a task needs whose sleep is over: its timer is found due, its future is set, it runs.
 _CYCLES = 3
 
 
-class Turn:
+class TimeSlice:
     """The turn of one handling context.
 
     Args:
@@ -47,10 +47,10 @@ class Turn:
     def begin(self) -> None:
         """Begin a limited turn now."""
         self.limited = True
-        self.end = monotonic() + TURN_S
+        self.end = monotonic() + TIME_SLICE_S
 
-    async def give_way(self) -> None:
-        """Let the loop's other tasks run, and begin a new turn."""
+    async def yield_to_loop(self) -> None:
+        """Let the loop's other tasks run, and begin a new time_slice."""
         for _ in range(_CYCLES):
             await asyncio.sleep(0)
         self.begin()

@@ -33,7 +33,7 @@ def _row(connection: Connection, told: Callable[[str], str]) -> tuple[str, ...]:
     owner = connection.owner
     return (
         number(connection.priority),
-        "(pipeline)" if connection.terms.observes else callback_name(connection.receiver),
+        "(pipeline)" if connection.spec.is_observer else callback_name(connection.receiver),
         "" if sender is None else safe_repr(sender) if isinstance(sender, str) else sender_name(sender) or "",
         told(connection.where or ""),
         "" if connection.dispatch_uid is None else safe_repr(connection.dispatch_uid),

@@ -9,7 +9,7 @@ from reactivex import abc
 
 from rxhub.errors import NotUniqueError
 from rxhub.hub.parts import Parts
-from rxhub.rx.scope import present
+from rxhub.rx.scope import current_scope
 
 if TYPE_CHECKING:
     from rxhub.hub.hub import EventHub
@@ -58,10 +58,10 @@ class Attaching(Parts):
             raise NotUniqueError(f"This hub has a bridge between {signal.name} and {topic}. Dispose of it first.")
         bridge = SignalBridge(cast("EventHub", self), signal, topic, Secrets(secrets), priority, self._parted)
         self._bridges[id(signal), topic] = bridge
-        owner = present()
+        owner = current_scope()
         if owner is not None:
             bridge.owner = owner
-            owner.keep(bridge.dispose)
+            owner.add(bridge.dispose)
         return bridge
 
     def bootstrap(self, plugins: Iterable[object] | None = None) -> PluginReport:

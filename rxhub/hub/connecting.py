@@ -12,7 +12,7 @@ from rxhub.errors import HubClosed, HubConnectionError, NotFoundError
 from rxhub.event import Event
 from rxhub.hub.parts import Parts
 from rxhub.hub.runner import FAREWELL
-from rxhub.rx.awaitable import waiting_on
+from rxhub.rx.awaitable import with_runner_status
 from rxhub.transport.connection_state import ConnectionState
 from rxhub.transport.io_thread import in_its_thread
 
@@ -49,7 +49,7 @@ class Connecting(Parts):
     @property
     def state(self) -> Observable[ConnectionState]:
         """The state of the connection, beginning with the present one."""
-        return waiting_on(self._link.states(), self._handling)
+        return with_runner_status(self._link.states(), self._handling)
 
     @property
     def announced(self) -> bool:

@@ -17,7 +17,7 @@ from rxhub.errors import HubConnectionError
 from rxhub.event import Event
 from rxhub.hub.inbox import Action, Inbox
 from rxhub.rx.awaitable import Awaitable
-from rxhub.rx.scoped_subject import OwnedSubject
+from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
 from rxhub.text.extras import missing_dependency
 from rxhub.transport import Transport
@@ -107,7 +107,7 @@ class Connection:
         else:
             self.transport = _local(self.scheme, f"{self.location}{path}")
         self._latest = _Change(1, ConnectionState(Phase.DISCONNECTED))
-        self.changes: Subject[_Change] = OwnedSubject()
+        self.changes: Subject[_Change] = ScopedSubject()
         self._inbox = inbox
         self._identity = identity
         self._by_user = self._implicitly = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rxhub.dispatching.dispatcher import Subscriber
 from rxhub.display.subscribers import subscription_text as subscription_of
 from rxhub.expression.pretty import redacted_subscription
-from rxhub.rx.scope import Owner
+from rxhub.rx.scope import Scope
 from rxhub.signals.connections import Connection
 from rxhub.signals.signal import signals
 from rxhub.text.names import callback_name, sender_name
@@ -88,7 +88,7 @@ class Description:
             (
                 _number(connection.priority),
                 signal.name,
-                "(pipeline)" if connection.terms.observes else callback_name(receiver),
+                "(pipeline)" if connection.spec.is_observer else callback_name(receiver),
                 _sender(connection.sender),
                 redacted_subscription(connection.where or ""),
                 _plugin(connection.owner),
@@ -142,5 +142,5 @@ def _sender(sender: object) -> str:
     return "" if name is None else safe_repr(name) if isinstance(sender, str) else name
 
 
-def _plugin(owner: Owner | None) -> str:
+def _plugin(owner: Scope | None) -> str:
     return "" if owner is None else owner.name

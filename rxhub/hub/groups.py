@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from rxhub.concurrency.awaitables import yields
+from rxhub.concurrency.awaitables import is_generator_function
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.expression import parse
 from rxhub.hub.misspelled import warn_of_misspelled
 from rxhub.hub.parts import Parts
-from rxhub.rx.scope import present
+from rxhub.rx.scope import current_scope
 from rxhub.transport import durable
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Groups(Parts):
         def begin(handler: Handler) -> Processing:
             if not callable(handler):
                 raise TypeError(f"A handler must be callable, but {type(handler).__name__} was given.")
-            if yields(handler):
+            if is_generator_function(handler):
                 raise TypeError(f"{handler!r} has a yield, so calling it runs nothing of it, and no event was handled.")
             self._publisher.check_open()
             processing = transport.process(plan, handler, since, replace, self._has_ended)
@@ -164,9 +164,9 @@ class Groups(Parts):
             except HubClosed:
                 processing.stop(0.0)
                 raise
-            owner = present()
+            owner = current_scope()
             if owner is not None:
-                owner.keep(processing.stop)
+                owner.add(processing.stop)
             return processing
 
         def decorate(handler: H) -> H:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rxhub.expression import parse
 from rxhub.hub.misspelled import warn_of_misspelled
 from rxhub.hub.parts import Parts
-from rxhub.rx.awaitable import waiting_on
+from rxhub.rx.awaitable import with_runner_status
 from rxhub.transport import durable
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class History(Parts):
             follow,
         )
         warn_of_misspelled(expression)
-        return waiting_on(replay, self._handling)
+        return with_runner_status(replay, self._handling)
 
     def streams(self) -> tuple[StreamState, ...]:
         """The streams that there are where the hub is connected, with what they hold and who works on them.

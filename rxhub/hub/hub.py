@@ -12,7 +12,7 @@ from rxhub.concurrency.flag import Flag
 from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.dispatcher import Dispatcher, Run, Subscriber
 from rxhub.dispatching.pipeline import Pipeline
-from rxhub.dispatching.time_slice import Turn
+from rxhub.dispatching.time_slice import TimeSlice
 from rxhub.event import Event
 from rxhub.hub.attaching import Attaching
 from rxhub.hub.connecting import Connecting
@@ -27,8 +27,8 @@ from rxhub.hub.publishing import Publishing
 from rxhub.hub.runner import Handling
 from rxhub.hub.scheduler import HandlingScheduler
 from rxhub.hub.subscribing import Subscribing
-from rxhub.rx.awaitable import waiting_on
-from rxhub.rx.scoped_subject import OwnedSubject
+from rxhub.rx.awaitable import with_runner_status
+from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
@@ -102,9 +102,9 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
         self._plugins = None
         self._bridges = {}
         self._processings = set()
-        self.events = waiting_on(OwnedSubject[Event](serialize=True), self._handling)
+        self.events = with_runner_status(ScopedSubject[Event](serialize=True), self._handling)
         for observable in (self._dispatcher.deliveries, self._dispatcher.errors):
-            waiting_on(observable, self._handling)
+            with_runner_status(observable, self._handling)
         self.scheduler = self._Scheduler(self._inbox)
         self._publisher = Publisher(
             self.id, api_user, self._link, self._inbox, self._handling, self._dispatcher, self.scheduler
@@ -152,7 +152,7 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
 
     # What handling does with one event (rxhub.hub.runner.Handler)
 
-    def handle(self, item: Event | Delivery, run: Run, turn: Turn) -> None:
+    def handle(self, item: Event | Delivery, run: Run, turn: TimeSlice) -> None:
         """Run one event through observers and subscribers; called by the handling context."""
         if isinstance(item, Event):
             self._show(item, turn)
@@ -160,7 +160,7 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
         else:
             self._dispatcher.dispatch(item.event, self._publisher.answer, run, turn, item)
 
-    async def handle_async(self, item: Event | Delivery, turn: Turn) -> None:
+    async def handle_async(self, item: Event | Delivery, turn: TimeSlice) -> None:
         """As `handle`, on the running loop; called by the handling context."""
         if isinstance(item, Event):
             self._show(item, turn)
@@ -168,7 +168,7 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
         else:
             await self._dispatcher.dispatch_async(item.event, self._publisher.answer, turn, item)
 
-    def _show(self, event: Event, turn: Turn) -> None:
+    def _show(self, event: Event, turn: TimeSlice) -> None:
         """Give the event to those who observe all events."""
         try:
             self.events.on_next(event)

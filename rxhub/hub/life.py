@@ -17,7 +17,7 @@ from reactivex import abc
 from rxhub.concurrency.awaitables import ignore_error
 from rxhub.concurrency.event_loop import check_asyncio, warn_if_blocking
 from rxhub.concurrency.flag import Flag
-from rxhub.concurrency.shutdown import GRACE, on_shutdown_signal
+from rxhub.concurrency.shutdown import GRACE_S, on_shutdown_signal
 from rxhub.concurrency.supervise import supervise
 from rxhub.dispatching.pipeline import Pipeline
 from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError, NotConnectedWarning
@@ -102,7 +102,7 @@ class Life(Parts):
         self._warn_if_not_connected("run()")
         await self._handling.run()
 
-    def serve_forever(self, *, grace: float = GRACE) -> None:
+    def serve_forever(self, *, grace: float = GRACE_S) -> None:
         """Handle events and work in groups until SIGTERM, SIGINT or `close()`, then shut down gracefully.
 
         Events are handled in this thread as by `wait()`, unless another context handles the hub. After a signal, the
@@ -132,7 +132,7 @@ class Life(Parts):
             failing.join()
         self._raise_failure()
 
-    async def aserve_forever(self, *, grace: float = GRACE) -> None:
+    async def aserve_forever(self, *, grace: float = GRACE_S) -> None:
         """As `serve_forever`, on the running loop: events are handled as by `run()`.
 
         Args:
@@ -173,7 +173,7 @@ class Life(Parts):
     @property
     def handled_here(self) -> bool:
         """Whether it is this thread that handles the hub, and so would wait for itself."""
-        return self._handling.here
+        return self._handling.runs_here
 
     @property
     def dropped(self) -> int:
@@ -232,7 +232,7 @@ class Life(Parts):
             # All hubs of the process would wait with us, and we for ourselves.
             self._finish()
             return
-        if not self._handling.here and not self._handling.join(timeout):
+        if not self._handling.runs_here and not self._handling.join(timeout):
             logger.warning(
                 "A callback of the hub still runs %g s after close(); the hub ends when the callback does.", timeout
             )

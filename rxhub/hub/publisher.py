@@ -34,8 +34,8 @@ from rxhub.hub.inbox import Action, Inbox
 from rxhub.hub.replies import Replies, address
 from rxhub.hub.runner import Handling
 from rxhub.hub.scheduler import HandlingScheduler
-from rxhub.rx.awaitable import Awaitable, waiting_on
-from rxhub.rx.presence import Vigil, not_handled, within
+from rxhub.rx.awaitable import Awaitable, with_runner_status
+from rxhub.rx.runner_status import RunnerWatch, call_within, not_running
 from rxhub.rx.subject import Subject
 from rxhub.text.caller_warning import warn_caller
 from rxhub.transport.finite_numbers import check_finite
@@ -175,7 +175,7 @@ class Publisher:
                 # By the hub's own time, whatever the subscription's: the end comes where the replies do.
                 self._scheduler.schedule_relative(timeout, complete),
                 # A hub that is busy, perhaps with a callback that awaits this very request, comes to no timer.
-                within(timeout + _LATE_S, replies.on_completed),
+                call_within(timeout + _LATE_S, replies.on_completed),
                 # Neither a timer nor a reply comes from a hub that was closed.
                 self._connection.changes.subscribe(on_completed=closed),
             )
@@ -187,7 +187,7 @@ class Publisher:
             sent.add_done_callback(refused)
             return waiting
 
-        return waiting_on(_Replies(subscribe, event.topic, timeout, self._handling), self._handling)
+        return with_runner_status(_Replies(subscribe, event.topic, timeout, self._handling), self._handling)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
         """The first reply, as `EventHub.ask` says."""
@@ -224,7 +224,7 @@ class Publisher:
         with (
             self._listen(event.id, reply, own_end=True),
             self._connection.changes.subscribe(on_completed=closed),
-            Vigil(self._handling, loop, lambda: resolve(not_handled("ask"))),
+            RunnerWatch(self._handling, loop, lambda: resolve(not_running("ask"))),
         ):
             waiting = asyncio.timeout(timeout)
             try:
@@ -253,8 +253,8 @@ class Publisher:
 
     def check_handled(self, what: str) -> None:
         """Raise NotHandled if nobody handles the hub, so that `what` would wait for ever."""
-        if self._handling.absent_in() == 0:
-            raise not_handled(what)
+        if self._handling.stops_in() == 0:
+            raise not_running(what)
 
     def forked(self) -> None:
         """Forget who waits for replies; for a child process."""
@@ -307,7 +307,7 @@ class Publisher:
         async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             pause = _FIRST_PAUSE_S
             while sent is None:
-                if self._dispatcher.awaits_us:
+                if self._dispatcher.is_awaiting:
                     raise self._overflow()
                 if not self._connection.remote:
                     self.check_handled("apublish")
@@ -319,7 +319,7 @@ class Publisher:
 
     def _send(self, event: Event) -> Future[None]:
         while (sent := self._offer(event)) is None:
-            if self._handling.here or in_its_thread():
+            if self._handling.runs_here or in_its_thread():
                 raise self._overflow()
             if not self._connection.wait_for_room(self._is_handled):
                 self.check_handled("publish")
@@ -367,7 +367,7 @@ class _Replies(Awaitable[Event]):
             HubClosed: if the hub was closed before.
             NotHandled: in the thread that handles the hub, where no reply could be handled meanwhile.
         """
-        if self._handling.here:
+        if self._handling.runs_here:
             raise NotHandled(
                 f"A reply to {self._topic} would be handled by this thread, which run() keeps waiting: "
                 "use `await hub.ask(…)`, or subscribe to the request."

@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 
 from reactivex import Observable
 
-from rxhub.dispatching.observe_on import HandedOver
+from rxhub.dispatching.observe_on import UnstoppableEvent
 from rxhub.event import Event
 from rxhub.hub.parts import Parts
 
@@ -140,7 +140,7 @@ class Publishing(Parts):
     def _publish_here(self, event: Event) -> list[Any]:
         self._publisher.check_open()
         self._publisher.prepare(event)
-        if isinstance(event, HandedOver):
+        if isinstance(event, UnstoppableEvent):
             # Here it begins afresh, and may be stopped again.
             event = event.envelope()
         self.events.on_next(event)

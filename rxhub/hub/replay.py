@@ -31,7 +31,7 @@ from rxhub.hub.connection import Connection
 from rxhub.hub.inbox import Action, Inbox
 from rxhub.hub.runner import Handling
 from rxhub.rx.awaitable import Awaitable
-from rxhub.rx.scope import present
+from rxhub.rx.scope import current_scope
 from rxhub.rx.scoped_subject import kept
 from rxhub.transport import Durable
 from rxhub.transport.durable import Reading, Span, Stored
@@ -140,7 +140,7 @@ class Replay(Awaitable[Event], Observable[Event]):
             NotHandled: in the thread that handles the hub, where nothing could be replayed meanwhile.
             SequenceContainsNoElementsError: if there was none.
         """
-        if self._handling.here:
+        if self._handling.runs_here:
             raise NotHandled(
                 "A replay is handled by this thread, which run() keeps waiting: subscribe to it, or await it."
             )
@@ -163,7 +163,7 @@ class Replay(Awaitable[Event], Observable[Event]):
         # A hub that was closed runs no action any more.
         ending = self._connection.changes.subscribe(on_completed=playing.closed)
         playing_on = CompositeDisposable(Disposable(playing.dispose), ending)
-        owner = present()
+        owner = current_scope()
         return playing_on if owner is None else kept(owner, playing_on)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from reactivex.disposable import Disposable
 
-from rxhub.concurrency.awaitables import coroutine_of, is_pending
+from rxhub.concurrency.awaitables import as_coroutine, needs_await
 from rxhub.errors import EventError, ExpressionError
 from rxhub.event import Event
 from rxhub.expression import Condition
@@ -123,8 +123,8 @@ class Replies:
             except Exception as error:
                 errors.append(error)
             else:
-                if is_pending(result):
-                    coroutines.append((present, coroutine_of(result)))
+                if needs_await(result):
+                    coroutines.append((present, as_coroutine(result)))
         if coroutines:
             return _await_each(coroutines, errors)
         return _raise_all(errors)

@@ -27,12 +27,12 @@ from typing import Any, Protocol
 from reactivex.disposable import Disposable
 
 from rxhub.dispatching.delivery import Delivery
-from rxhub.dispatching.time_slice import Turn
+from rxhub.dispatching.time_slice import TimeSlice
 from rxhub.errors import AlreadyHandled, HubClosed
 from rxhub.event import Event
 from rxhub.hub.inbox import Action, Inbox
 from rxhub.hub.private_loop import PrivateLoop
-from rxhub.rx.presence import PAUSE_S
+from rxhub.rx.runner_status import WAIT_GAP_S
 
 __all__ = ["FAREWELL", "PATIENCE", "Handler", "Handling", "Invoke", "start_no_more"]
 
@@ -56,11 +56,11 @@ logger = logging.getLogger("rxhub")
 class Handler(Protocol):
     """What is done with one event, or with the delivery of one that was handed back."""
 
-    def handle(self, item: Event | Delivery, run: Run, turn: Turn) -> None:
+    def handle(self, item: Event | Delivery, run: Run, turn: TimeSlice) -> None:
         """Handle it here; `run` runs a coroutine to its end."""
         ...
 
-    async def handle_async(self, item: Event | Delivery, turn: Turn) -> None:
+    async def handle_async(self, item: Event | Delivery, turn: TimeSlice) -> None:
         """Handle it on the running loop."""
         ...
 
@@ -86,7 +86,7 @@ class Handling:
         self._watching: dict[object, Callable[[], object]] = {}
         self._thread: int | None = None
         self._private = PrivateLoop()
-        self._turn = Turn(self._hand_back)
+        self._turn = TimeSlice(self._hand_back)
 
     @property
     def claimed_by(self) -> str:
@@ -94,11 +94,11 @@ class Handling:
         return self._claimed_by
 
     @property
-    def here(self) -> bool:
+    def runs_here(self) -> bool:
         """Whether this thread handles the hub."""
         return self._thread == get_ident()
 
-    def absent_in(self) -> float | None:
+    def stops_in(self) -> float | None:
         """Seconds until the hub counts as handled by nobody; None while somebody handles it.
 
         Whoever calls `wait(duration)` or `drain()` calls it again and again, and so counts as there for a second more.
@@ -126,7 +126,7 @@ class Handling:
         if duration is not None and not duration > float("-inf"):
             raise ValueError(f"A duration is a number of seconds, but {duration!r} was given.")
         deadline = None if duration is None else monotonic() + duration
-        self._claim("wait()", pause=0.0 if duration is None else PAUSE_S)
+        self._claim("wait()", pause=0.0 if duration is None else WAIT_GAP_S)
         try:
             since = monotonic()
             while self._inbox.open:
@@ -151,7 +151,7 @@ class Handling:
 
     def drain(self) -> int:
         """Handle what waits, and what that brings about, until nothing is ready; how many events it was."""
-        self._claim("drain()", pause=PAUSE_S)
+        self._claim("drain()", pause=WAIT_GAP_S)
         handled = 0
         try:
             while (item := self._inbox.take()) is not None:
@@ -172,7 +172,7 @@ class Handling:
             stopped.set()
             self._inbox.ring()
             # Not `join`, which would also wait for whoever handles next.
-            if not self.here and current_thread() is not thread:
+            if not self.runs_here and current_thread() is not thread:
                 thread.join(PATIENCE)
                 if thread.is_alive():
                     logger.warning(
@@ -206,7 +206,7 @@ class Handling:
         self._claim("run()")
         inbox = self._inbox
         task = asyncio.current_task()
-        turn = Turn(self._hand_back, 0 if task is None else task.cancelling())
+        turn = TimeSlice(self._hand_back, 0 if task is None else task.cancelling())
         turn.begin()
         try:
             while inbox.open:
@@ -217,7 +217,7 @@ class Handling:
                     continue
                 await self._do_async(item, turn)
                 if monotonic() >= turn.end:
-                    await turn.give_way()
+                    await turn.yield_to_loop()
         finally:
             self._release()
 
@@ -244,7 +244,7 @@ class Handling:
                 )
             self._thread = get_ident() if here else None
             self._claimed_by = name
-            self._turn = Turn(self._hand_back)
+            self._turn = TimeSlice(self._hand_back)
             self._pause = pause
 
     def _release(self) -> None:
@@ -352,7 +352,7 @@ class Handling:
         except Exception as error:
             _log(item, error)
 
-    async def _do_async(self, item: Event | Action | Delivery, turn: Turn) -> None:
+    async def _do_async(self, item: Event | Action | Delivery, turn: TimeSlice) -> None:
         try:
             if isinstance(item, Action):
                 item()

@@ -27,7 +27,7 @@ from rxhub.errors import EventError, ExpressionError, HubClosed, NotFoundError
 from rxhub.event import Event
 from rxhub.expression import parse
 from rxhub.redaction import Secrets, redacted
-from rxhub.rx.scope import Owner
+from rxhub.rx.scope import Scope
 from rxhub.signals.emission import Emission, sender_name
 from rxhub.signals.signal import Signal
 from rxhub.text.jsonable import jsonable
@@ -82,7 +82,7 @@ class SignalBridge(abc.DisposableBase):
         self._secrets = secrets
         self._parted = parted
         self._told: set[type[object]] = set()
-        self.owner: Owner | None = None
+        self.owner: Scope | None = None
         self._subscriber = hub.subscribe(
             subscription, self._take, {"id": f"bridge-{signal.name}-{os.urandom(4).hex()}"}, priority
         )
@@ -95,7 +95,7 @@ class SignalBridge(abc.DisposableBase):
     def dispose(self) -> None:
         """Part the two; nothing happens if that was done before."""
         if self.owner is not None:
-            self.owner.forget(self.dispose)
+            self.owner.discard(self.dispose)
         self._pipeline.dispose()
         with suppress(NotFoundError):
             self._hub.unsubscribe(self._subscriber)

@@ -15,7 +15,7 @@ from reactivex.abc import DisposableBase
 
 from rxhub.concurrency.event_loop import check_asyncio
 from rxhub.event import Event
-from rxhub.rx.presence import Presence, Vigil, not_handled
+from rxhub.rx.runner_status import RunnerStatus, RunnerWatch, not_running
 
 __all__ = ["EventStream"]
 
@@ -32,18 +32,18 @@ class EventStream:
     Args:
         source: what is iterated over.
         capacity: how many events wait at most.
-        presence: who handles the hub.
+        runner_status: who handles the hub.
 
     Attributes:
         dropped: how many events were lost to a full buffer so far.
     """
 
-    def __init__(self, source: Observable[Event], capacity: int, presence: Presence) -> None:
+    def __init__(self, source: Observable[Event], capacity: int, runner_status: RunnerStatus) -> None:
         if capacity < 1:
             raise ValueError(f"A stream needs a capacity of at least 1, but {capacity} was given.")
         self.dropped = 0
         self._buffer: deque[Event] = deque(maxlen=capacity)
-        self._presence = presence
+        self._runner_status = runner_status
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
         self._ended = False
         self._error: Exception | None = None
@@ -79,11 +79,11 @@ class EventStream:
 
             def vain(waiter: asyncio.Future[None] = waiter) -> None:
                 if not waiter.done():
-                    waiter.set_exception(not_handled("The stream"))
+                    waiter.set_exception(not_running("The stream"))
 
             # Looked at again, since an event may have come before the waiter stood there.
             if not self._buffer and not self._ended:
-                with Vigil(self._presence, loop, vain):
+                with RunnerWatch(self._runner_status, loop, vain):
                     await waiter
         return self._buffer.popleft()
 

@@ -14,7 +14,7 @@ from rxhub.dispatching.pipeline import Subscribable
 from rxhub.errors import NotFoundError
 from rxhub.hub.misspelled import warn_of_misspelled
 from rxhub.hub.parts import Parts
-from rxhub.rx.awaitable import waiting_on
+from rxhub.rx.awaitable import with_runner_status
 
 if TYPE_CHECKING:
     from rxhub.hub.stream import EventStream
@@ -105,7 +105,7 @@ class Subscribing(Parts):
         self._publisher.check_open()
         events = Subscribable(self._dispatcher, subscription, priority)
         warn_of_misspelled(events.expression)
-        return waiting_on(events, self._handling)
+        return with_runner_status(events, self._handling)
 
     def stream(self, subscription: str, capacity: int = 1000, priority: float = 100) -> EventStream:
         """The events that match `subscription` as an async iterator, from now on.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
-from rxhub.rx.scope import Owner
+from rxhub.rx.scope import Scope
 
 __all__ = ["GROUP", "Candidate", "given", "installed"]
 
@@ -64,12 +64,12 @@ def _of_entry_point(entry_point: EntryPoint) -> Candidate:
     def load() -> object:
         # What a module connects on its import stays, since no second import would connect it again: it has an owner
         # by which it is shown, but who does not leave when a hub is closed.
-        importer = Owner(name)
+        importer = Scope(name)
         try:
             with importer.registering():
                 return entry_point.load()
         except BaseException:
-            importer.leave()
+            importer.close()
             raise
 
     return Candidate(

@@ -25,7 +25,7 @@ from rxhub.plugins.candidate import Candidate
 from rxhub.plugins.order import cycle, ordered
 from rxhub.plugins.plugin import Resolved
 from rxhub.plugins.report import PluginReport, PluginState, Status
-from rxhub.rx.scope import Owner
+from rxhub.rx.scope import Scope
 
 if TYPE_CHECKING:
     from rxhub.hub import EventHub
@@ -43,7 +43,7 @@ class _Entry:
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
         self.name = candidate.name
-        self.owner = Owner(candidate.name)
+        self.owner = Scope(candidate.name)
         self.plugin: Resolved | None = None
         self.status = Status.WAITING
         self.error: Exception | None = None
@@ -157,7 +157,7 @@ class Plugins:
         with self._lock:
             for entry in batch:
                 if entry.status is Status.WAITING:
-                    entry.owner.leave()
+                    entry.owner.close()
                     self._entries.remove(entry)
 
     # Loading, ordering, starting
@@ -167,7 +167,7 @@ class Plugins:
             entry.plugin = Resolved(entry.name, entry.candidate.load())
             if not entry.plugin.enabled(hub):
                 entry.status = Status.DISABLED
-                entry.owner.leave()
+                entry.owner.close()
 
         return self._attempt(entry, load) and entry.status is Status.WAITING
 
@@ -217,7 +217,7 @@ class Plugins:
             return False
 
     def _fail(self, entry: _Entry, error: Exception) -> None:
-        entry.owner.leave()
+        entry.owner.close()
         entry.status, entry.error = Status.FAILED, error
         told = None if isinstance(error, PluginError) else error
         logger.error("Plugin %s could not be started: %s", entry.name, entry.state().reason, exc_info=told)
@@ -268,7 +268,7 @@ class Plugins:
             entry.error = error = as_exception(raised)
             logger.error("The teardown of plugin %s failed: %s", entry.name, error, exc_info=error)
         finally:
-            entry.owner.leave()
+            entry.owner.close()
 
 
 def _namesake(entry: _Entry, rival: _Entry) -> PluginError:

@@ -25,9 +25,9 @@ from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 from rxhub.concurrency.event_loop import check_asyncio
 from rxhub.concurrency.flag import Flag
 from rxhub.errors import NotHandled
-from rxhub.rx.presence import Deadlines, Presence, Vigil, not_handled
+from rxhub.rx.runner_status import Deadlines, RunnerStatus, RunnerWatch, not_running
 
-__all__ = ["Awaitable", "Composed", "waiting_on"]
+__all__ = ["Awaitable", "Composed", "with_runner_status"]
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -36,20 +36,20 @@ _A = TypeVar("_A", bound="Awaitable[Any]")
 _NOTHING: Any = object()
 _NO_VIGIL = nullcontext()
 
-PATIENCE_S = 0.1
+FIRST_CHECK_S = 0.1
 """Seconds for what needs no handling: operators may bring it on a scheduler, such as what `merge` adds."""
 
 
-def waiting_on(observable: _A, presence: Presence) -> _A:
+def with_runner_status(observable: _A, runner_status: RunnerStatus) -> _A:
     """Have those who wait for the observable, or for what is piped from it, told when nobody handles its hub."""
-    observable._presence = presence  # pyright: ignore[reportPrivateUsage]
+    observable._runner_status = runner_status  # pyright: ignore[reportPrivateUsage]
     return observable
 
 
 class Awaitable(Observable[_T_co]):
     """An observable that any loop can await, as it can what is piped from it."""
 
-    _presence: Presence | None = None
+    _runner_status: RunnerStatus | None = None
 
     def __await__(self) -> Generator[Any, None, _T_co]:
         """Wait for the end, on the running asyncio loop.
@@ -87,12 +87,16 @@ class Awaitable(Observable[_T_co]):
 
         def vain() -> None:
             if not ended.done():
-                fail(not_handled("await"))
+                fail(not_running("await"))
 
         subscription = self.subscribe(keep, fail, complete, scheduler=AsyncIOThreadSafeScheduler(loop))
-        presence = self._presence
+        runner_status = self._runner_status
         try:
-            with _NO_VIGIL if presence is None or ended.done() else Vigil(presence, loop, vain, PATIENCE_S):
+            with (
+                _NO_VIGIL
+                if runner_status is None or ended.done()
+                else RunnerWatch(runner_status, loop, vain, FIRST_CHECK_S)
+            ):
                 yield from ended
         finally:
             subscription.dispose()
@@ -116,8 +120,8 @@ class Awaitable(Observable[_T_co]):
             NotHandled: if it is a hub's, and nobody handles the hub, nobody does any more, or this thread does.
             Exception: the error that the observable ends with.
         """
-        presence = self._presence
-        if presence is None:
+        runner_status = self._runner_status
+        if runner_status is None:
             return super().run(scheduler)
         bell = Flag()
         is_over = False
@@ -139,19 +143,19 @@ class Awaitable(Observable[_T_co]):
             bell.set()
 
         scheduler = scheduler or TimeoutScheduler.singleton()
-        patient_until = monotonic() + PATIENCE_S
+        patient_until = monotonic() + FIRST_CHECK_S
         deadlines = Deadlines()
         with deadlines.collecting():
             subscription = self.subscribe(keep, fail, complete, scheduler=scheduler)
-        with subscription, presence.watch(bell.set):
+        with subscription, runner_status.watch(bell.set):
             while True:
                 bell.clear()
                 due = deadlines.act()
-                left = presence.absent_in()
+                left = runner_status.stops_in()
                 # Asked last: the end of the observable comes before that of the handling.
                 if is_over:
                     break
-                if presence.here:
+                if runner_status.runs_here:
                     raise NotHandled(
                         "run() would wait for ever for what this thread handles: subscribe to the observable, "
                         "await it, or call run() in another thread."
@@ -159,7 +163,7 @@ class Awaitable(Observable[_T_co]):
                 if left is not None:
                     left = max(left, patient_until - monotonic())
                     if left <= 0:
-                        raise not_handled("run()")
+                        raise not_running("run()")
                 bell.wait(min((wait for wait in (left, due) if wait is not None), default=None))
         if failure is not None:
             raise failure
@@ -196,7 +200,7 @@ class Awaitable(Observable[_T_co]):
 
     def _composed(self, source: Observable[Any]) -> Observable[Any]:
         """The plain observable that operators have made of this."""
-        return Composed(source, self._presence)
+        return Composed(source, self._runner_status)
 
     def __iter__(self) -> Iterator[Any]:
         """Refuse at once, instead of looping for ever.
@@ -215,13 +219,13 @@ class Composed(Awaitable[_T_co]):
 
     Args:
         source: the other observable.
-        presence: of the hub whose events come through it, if it is a hub's.
+        runner_status: of the hub whose events come through it, if it is a hub's.
     """
 
-    def __init__(self, source: Observable[_T_co], presence: Presence | None = None) -> None:
+    def __init__(self, source: Observable[_T_co], runner_status: RunnerStatus | None = None) -> None:
         super().__init__()
         self._source = source
-        self._presence = presence
+        self._runner_status = runner_status
 
     def subscribe(
         self,
@@ -244,7 +248,7 @@ class _Connectable(Awaitable[Any], ConnectableObservable[Any]):
     def __init__(self, origin: Awaitable[Any], source: ConnectableObservable[Any]) -> None:
         super().__init__(source.source, source.subject)
         self._composed = origin._composed
-        self._presence = origin._presence
+        self._runner_status = origin._runner_status
         # Which of them is connected, the source alone knows.
         self.connect = source.connect
 

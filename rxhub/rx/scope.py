@@ -1,12 +1,12 @@
 """Who is registering: what is connected in somebody's name leaves with him.
 
-Theory of operation. An `Owner` is made present by `with owner.registering():`. Whoever keeps registrations (a
-dispatcher, a signal) asks `present()` when something is registered, holds it strongly if somebody is there, notes him
-as its owner, and tells him how it is undone::
+Theory of operation. An `Scope` is made present by `with owner.registering():`. Whoever keeps registrations (a
+dispatcher, a signal) asks `current_scope()` when something is registered, holds it strongly if somebody is there, notes
+him as its owner, and tells him how it is undone::
 
-    owner = present()
+    owner = current_scope()
     if owner is not None:
-        owner.keep(connection.leave)
+        owner.add(connection.leave)
 
 What is undone earlier is forgotten, so that who connects and disconnects for years keeps nothing. Both may be called
 from a finalizer and by any thread: there is no lock, only a dict whose single operations are atomic. `keep` puts in and
@@ -22,22 +22,22 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from rxhub.errors import OwnerLeft
+from rxhub.errors import ScopeClosed
 from rxhub.text.printable import printable
 
-__all__ = ["Owner", "present"]
+__all__ = ["Scope", "current_scope"]
 
 logger = logging.getLogger("rxhub")
 
 Leave = Callable[[], object]
 
-_present: ContextVar[Owner | None] = ContextVar("rxhub_owner", default=None)
+_current: ContextVar[Scope | None] = ContextVar("rxhub_owner", default=None)
 
-present: Callable[[], Owner | None] = _present.get
+current_scope: Callable[[], Scope | None] = _current.get
 """Who is registering here and now, or None. Bound to the variable itself: every connect pays for it."""
 
 
-class Owner:
+class Scope:
     """Somebody in whose name registrations are made, and with whom they leave.
 
     Args:
@@ -45,26 +45,26 @@ class Owner:
 
     Attributes:
         name: as given.
-        left: whether it has left; nothing can be registered in its name any more.
+        is_closed: whether it has left; nothing can be registered in its name any more.
     """
 
-    __slots__ = ("__weakref__", "_kept", "left", "name")
+    __slots__ = ("__weakref__", "_kept", "is_closed", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.left = False
+        self.is_closed = False
         self._kept: dict[Leave, None] = {}
 
     @contextmanager
-    def registering(self) -> Generator[Owner]:
+    def registering(self) -> Generator[Scope]:
         """Be present for the time of a `with` block; who was present before is so again after it."""
-        token = _present.set(self)
+        token = _current.set(self)
         try:
             yield self
         finally:
-            _present.reset(token)
+            _current.reset(token)
 
-    def keep(self, leave: Leave) -> None:
+    def add(self, leave: Leave) -> None:
         """Note how a registration is undone.
 
         Args:
@@ -72,23 +72,23 @@ class Owner:
                 will be given: a bound method is.
 
         Raises:
-            OwnerLeft: if the owner has left. The registration has been undone then.
+            ScopeClosed: if the owner has left. The registration has been undone then.
         """
         self._kept[leave] = None
-        if self.left and self._take(leave):
+        if self.is_closed and self._take(leave):
             leave()
-            raise OwnerLeft(
+            raise ScopeClosed(
                 f"Nothing can be registered in the name of {self.name} any more, since it has left. "
                 "Cancel its tasks and timers in its teardown."
             )
 
-    def forget(self, leave: Leave) -> None:
+    def discard(self, leave: Leave) -> None:
         """The registration was undone already; nothing happens if it is not known."""
         self._kept.pop(leave, None)
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Undo every registration, the latest first. What raises is logged, and the others are undone."""
-        self.left = True
+        self.is_closed = True
         while self._kept:
             try:
                 leave, _ = self._kept.popitem()
@@ -113,4 +113,4 @@ class Owner:
         return True
 
     def __repr__(self) -> str:
-        return printable(f"<Owner {self.name}: {'left' if self.left else f'{len(self)} registrations'}>")
+        return printable(f"<Scope {self.name}: {'closed' if self.is_closed else f'{len(self)} registrations'}>")

@@ -7,15 +7,15 @@ from typing import TypeVar
 from reactivex import abc
 from reactivex.disposable import Disposable
 
-from rxhub.rx.scope import Owner, present
+from rxhub.rx.scope import Scope, current_scope
 from rxhub.rx.subject import Subject
 
-__all__ = ["OwnedSubject", "kept"]
+__all__ = ["ScopedSubject", "kept"]
 
 _T = TypeVar("_T")
 
 
-class OwnedSubject(Subject[_T]):
+class ScopedSubject(Subject[_T]):
     """A subject to which a plugin may subscribe without having to dispose of it."""
 
     def subscribe(
@@ -28,17 +28,17 @@ class OwnedSubject(Subject[_T]):
     ) -> abc.DisposableBase:
         """Subscribe an observer, or callbacks, in the name of who is present."""
         subscription = super().subscribe(on_next, on_error, on_completed, scheduler=scheduler)
-        owner = present()
+        owner = current_scope()
         return subscription if owner is None else kept(owner, subscription)
 
 
-def kept(owner: Owner, subscription: abc.DisposableBase) -> Disposable:
+def kept(owner: Scope, subscription: abc.DisposableBase) -> Disposable:
     """The subscription, which leaves with its owner if it is not disposed of before."""
     leave = subscription.dispose
 
     def dispose() -> None:
-        owner.forget(leave)
+        owner.discard(leave)
         subscription.dispose()
 
-    owner.keep(leave)
+    owner.add(leave)
     return Disposable(dispose)

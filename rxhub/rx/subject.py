@@ -101,7 +101,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         self.lock = RLock()
         self._policy: OnObserverError = on_observer_error
         self._careful = serialize or self._hooked or on_observer_error in ("raise", "group")
-        self._seats: dict[_Subscription, _Listener] = {}
+        self._subscriptions: dict[_Subscription, _Listener] = {}
         self._listeners: _Listeners = ()
         self._ready: _Listeners | None = ()
         # By thread: what is queued behind the emission that is under way there.
@@ -159,13 +159,13 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         with self.lock:
             if self.is_stopped:
                 return None
-            self._seats[subscription] = listener
+            self._subscriptions[subscription] = listener
             self._changed()
         return subscription
 
     def _leave(self, subscription: _Subscription) -> None:
         with self.lock:
-            if self._seats.pop(subscription, None):
+            if self._subscriptions.pop(subscription, None):
                 self._changed()
 
     def _changed(self) -> None:
@@ -175,18 +175,18 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
 
     def _present(self) -> _Listeners:
         """Those who listen now, as a new tuple."""
-        if not self._seats:
+        if not self._subscriptions:
             return ()
         with self.lock:
             # Not tuple(…): the garbage collector may run between its look at the size and the copying, and a
             # finalizer that leaves would then make it fail.
-            listeners = self._listeners = (*self._seats.values(),)
+            listeners = self._listeners = (*self._subscriptions.values(),)
         return listeners
 
     @property
     def observers(self) -> list[abc.ObserverBase[_T]]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Who is subscribed, in order: a new list."""
-        return [subscription.observer for subscription in (*self._seats,)]
+        return [subscription.observer for subscription in (*self._subscriptions,)]
 
     # Emitting
 
@@ -275,8 +275,8 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         self._emit(tuple((gate, gate.on_completed) for gate in gates))
 
     def _empty(self) -> list[AutoDetachObserver[Any]]:
-        gates = [gate for gate, _ in (*self._seats.values(),)]
-        self._seats.clear()
+        gates = [gate for gate, _ in (*self._subscriptions.values(),)]
+        self._subscriptions.clear()
         self._changed()
         return gates
 
@@ -392,7 +392,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         elif self.is_stopped:
             state = "completed"
         else:
-            count = len(self._seats)
+            count = len(self._subscriptions)
             state = f"with {count} observer{'' if count == 1 else 's'}"
         return f"<{type(self).__name__} {state}>"
 

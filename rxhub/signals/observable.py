@@ -14,19 +14,19 @@ from rxhub.expression import parse
 from rxhub.redaction import redacted
 from rxhub.rx.awaitable import Awaitable
 from rxhub.rx.subject import Subject
-from rxhub.signals.connections import Seat, checked_priority, key_of
+from rxhub.signals.connections import SenderSlot, checked_priority, key_of
 from rxhub.signals.emission import Emission, sender_name
 from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
     from rxhub.signals.signal import Signal
 
-__all__ = ["Emissions", "Entrance", "Relay", "SenderSubject", "kwargs_of"]
+__all__ = ["EmissionSubject", "Emissions", "PipelineEntry", "SenderSubject", "kwargs_of"]
 
 logger = logging.getLogger("rxhub")
 
 
-class Relay(Subject[Emission]):
+class EmissionSubject(Subject[Emission]):
     """A subject of emissions that no source can end: it ignores completions and reports errors."""
 
     if TYPE_CHECKING:  # a signal is its own
@@ -47,7 +47,7 @@ class Relay(Subject[Emission]):
         return _Next(self).__await__()
 
 
-class SenderSubject(Relay):
+class SenderSubject(EmissionSubject):
     """The emissions of one sender; `on_next` sends in its name.
 
     It keeps the sender alive, and so does a pipeline that is built on it; `Signal.on(sender=…)` does not.
@@ -98,7 +98,7 @@ class Emissions(Awaitable[Emission]):
             parse(where)
         self._signal = signal
         self._where = where
-        self._seat = Seat(key_of(sender), sender)
+        self._seat = SenderSlot(key_of(sender), sender)
         self._everybody = sender is None
         self._priority = checked_priority(priority)
 
@@ -127,7 +127,7 @@ class _Next(Awaitable[Emission]):
         return self._source.pipe(ops.take(1)).subscribe(observer, scheduler=scheduler)
 
 
-class Entrance:
+class PipelineEntry:
     """Where a pipeline begins: it lets in one emission at a time, as Rx demands, from whichever thread."""
 
     def __init__(self, signal: Signal[...], observer: abc.ObserverBase[Emission]) -> None:
@@ -145,7 +145,7 @@ class Entrance:
         self._signal.errors.on_next(error)
 
 
-def kwargs_of(value: object, relay: Relay) -> Mapping[str, Any]:
+def kwargs_of(value: object, relay: EmissionSubject) -> Mapping[str, Any]:
     """The kwargs that a value stands for.
 
     Raises:

@@ -10,48 +10,52 @@ from types import CodeType, FunctionType
 from typing import Any, TypeAlias, cast
 
 from rxhub.concurrency.awaitables import returns_awaitable
-from rxhub.rx.scope import Owner
+from rxhub.rx.scope import Scope
 
-__all__ = ["OBSERVES", "PLAIN", "Receiver", "Terms", "terms_of"]
+__all__ = ["OBSERVER", "PLAIN", "Receiver", "ReceiverSpec", "spec_of"]
 
 Receiver: TypeAlias = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ReceiverSpec:
     """What a connection asks for beyond being called.
 
     Attributes:
         where: the subscription, as it was given.
         matches: the same, compiled.
-        asks: the receiver has a parameter `emission`.
-        awaits: the receiver is a coroutine function.
-        observes: the receiver is the entrance of a pipeline, called with the emission alone.
+        wants_emission: the receiver has a parameter `emission`.
+        is_async: the receiver is a coroutine function.
+        is_observer: the receiver is the entrance of a pipeline, called with the emission alone.
         owner: the plugin that connected it.
         leave: how the owner undoes it.
     """
 
     where: str | None = None
     matches: Callable[[Mapping[str, Any]], bool] | None = None
-    asks: bool = False
-    awaits: bool = False
-    observes: bool = False
-    owner: Owner | None = None
+    wants_emission: bool = False
+    is_async: bool = False
+    is_observer: bool = False
+    owner: Scope | None = None
     leave: Callable[[], object] | None = None
 
     @property
     def plain(self) -> bool:
         """Whether nothing but calling is to be done."""
-        return self.matches is None and not (self.asks or self.awaits or self.observes)
+        return self.matches is None and not (self.wants_emission or self.is_async or self.is_observer)
 
 
-PLAIN = Terms()
-OBSERVES = Terms(observes=True)
+PLAIN = ReceiverSpec()
+OBSERVER = ReceiverSpec(is_observer=True)
 _KINDS = CO_VARKEYWORDS | CO_COROUTINE
-_ASKS, _AWAITS, _ASKS_AND_AWAITS = Terms(asks=True), Terms(awaits=True), Terms(asks=True, awaits=True)
+_WANTING_EMISSION, _ASYNC, _ASYNC_WANTING_EMISSION = (
+    ReceiverSpec(wants_emission=True),
+    ReceiverSpec(is_async=True),
+    ReceiverSpec(wants_emission=True, is_async=True),
+)
 
 
-def terms_of(receiver: Receiver) -> Terms:
+def spec_of(receiver: Receiver) -> ReceiverSpec:
     """What a receiver asks for.
 
     Raises:
@@ -72,7 +76,7 @@ def terms_of(receiver: Receiver) -> Terms:
         function = function.func
     code = _code(function)
     if code is None:
-        return _AWAITS if returns_awaitable(receiver) else PLAIN
+        return _ASYNC if returns_awaitable(receiver) else PLAIN
     names = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
     # What a partial has filled in is not worth finding out: this only tells earlier of what would fail at each send.
     if not code.co_flags & CO_VARKEYWORDS and function is receiver:
@@ -82,13 +86,13 @@ def terms_of(receiver: Receiver) -> Terms:
                     f"{receiver!r} takes no {name}=, with which every receiver is called. "
                     "Give it a parameter **kwargs for what it does not use."
                 )
-    asks = _asks(receiver, names)
+    wants_emission = _wants_emission(receiver, names)
     if returns_awaitable(receiver):
-        return _ASKS_AND_AWAITS if asks else _AWAITS
-    return _ASKS if asks else PLAIN
+        return _ASYNC_WANTING_EMISSION if wants_emission else _ASYNC
+    return _WANTING_EMISSION if wants_emission else PLAIN
 
 
-def _asks(receiver: Any, names: tuple[str, ...]) -> bool:
+def _wants_emission(receiver: Any, names: tuple[str, ...]) -> bool:
     """Whether there is a parameter `emission` to be filled: behind a wrapper too, but not one that a partial filled."""
     wraps: bool = type(getattr(receiver, "__wrapped__", None)) is FunctionType
     if type(receiver) is not partial and not wraps:

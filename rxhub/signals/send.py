@@ -1,7 +1,7 @@
-"""One emission through a lineup of which not everybody is a plain function: the careful way of sending.
+"""One emission through a call_order of which not everybody is a plain function: the careful way of sending.
 
-Theory of operation. `give` is a coroutine, so that it is written once: `asend` awaits it, and `send` steps through it,
-which never has to wait, since it lets coroutine receivers run to their end on a loop of their own.
+Theory of operation. `deliver` is a coroutine, so that it is written once: `asend` awaits it, and `send` steps through
+it, which never has to wait, since it lets coroutine receivers run to their end on a loop of their own.
 
 A receiver that sends the same signal nests, since its `send` needs the results. Pipelines need none, so they get what
 is sent inside an emission behind the one under way, in the order of sending; otherwise, of two pipelines, the
@@ -21,22 +21,22 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from rxhub.concurrency.awaitables import coroutine_of, discard, is_pending
+from rxhub.concurrency.awaitables import as_coroutine, discard, needs_await
 from rxhub.errors import AsyncReceiverError, CallbackInterrupted
-from rxhub.signals.connections import Connection, Lineup
+from rxhub.signals.connections import CallOrder, Connection
 from rxhub.signals.emission import Emission, sender_name
-from rxhub.signals.receiver import PLAIN, Receiver, Terms
+from rxhub.signals.receiver import PLAIN, Receiver, ReceiverSpec
 
 if TYPE_CHECKING:
     from rxhub.signals.signal import Signal
 
-__all__ = ["Answers", "Policy", "Sending", "awaiting", "run_to_end", "running"]
+__all__ = ["ErrorPolicy", "Responses", "Sending", "await_result", "run_result", "run_to_end"]
 
-Answers: TypeAlias = list[tuple[Receiver, Any]]
+Responses: TypeAlias = list[tuple[Receiver, Any]]
 
-Policy: TypeAlias = Literal["raise", "group", "collect"]
+ErrorPolicy: TypeAlias = Literal["raise", "group", "collect"]
 """What becomes of what receivers raise: the first one reaches the sender, all do when everybody was called, or they
-stand among the answers."""
+stand among the responses."""
 
 _Finish: TypeAlias = Callable[["Signal[...]", Receiver, Awaitable[Any]], Coroutine[Any, Any, Any]]
 
@@ -75,7 +75,7 @@ class Sending:
         self._emission = Emission(signal, sender, named, origin)
         self._arguments: dict[str, Any] = {**named, "signal": signal, "sender": sender}
         self._candidate: dict[str, Any] | None = None
-        # A heap: by the emission's number, then in the order of the lineup.
+        # A heap: by the emission's number, then in the order of the call_order.
         self._later: list[tuple[int, int, Connection, Emission]] = []
         self._number = self._sent = 0
         self._over = False
@@ -92,44 +92,46 @@ class Sending:
                 break
             outer = outer._outer
 
-    async def give(self, lineup: Lineup, policy: Policy, finish: _Finish) -> Answers:
+    async def deliver(self, call_order: CallOrder, policy: ErrorPolicy, finish: _Finish) -> Responses:
         """Call the receivers in order, until one stops the emission.
 
         Args:
-            lineup: who is to be called.
+            call_order: who is to be called.
             policy: what becomes of what they raise.
             finish: gets the result of an awaitable that a receiver returned.
         """
-        answers: Answers = []
+        responses: Responses = []
         errors: list[Exception] = []
         token = _under_way.set(self)
         try:
-            for connection in lineup:
+            for connection in call_order:
                 if self._emission.is_stopped():
                     break
                 if not connection.alive or (call := connection()) is None:
                     continue
-                terms = connection.terms
+                spec = connection.spec
                 try:
-                    if terms is PLAIN:
+                    if spec is PLAIN:
                         value = call(**self._arguments)
-                    elif not self._matches(terms):
+                    elif not self._matches(spec):
                         continue
-                    elif terms.observes:
+                    elif spec.is_observer:
                         self._put(connection, call)
                         continue
                     else:
                         value = call(
-                            **{"emission": self._emission, **self._arguments} if terms.asks else self._arguments
+                            **{"emission": self._emission, **self._arguments}
+                            if spec.wants_emission
+                            else self._arguments
                         )
-                    if terms.awaits if not self._signal.awaits_results else value is not None and is_pending(value):
+                    if spec.is_async if not self._signal.awaits_results else value is not None and needs_await(value):
                         value = await self._finished(finish(self._signal, call, value), call)
-                    answers.append((call, value))
+                    responses.append((call, value))
                 except Exception as error:
                     if policy == "raise":
                         raise
                     errors.append(error)
-                    answers.append((call, error))
+                    responses.append((call, error))
                     if policy == "collect":
                         self._signal.failed(call, error)
         except BaseException:
@@ -140,7 +142,7 @@ class Sending:
             raise
         finally:
             try:
-                self._give_later()
+                self._deliver_deferred()
             finally:
                 self._end()
                 with suppress(ValueError):  # a coroutine that nobody finished is closed in another context
@@ -148,7 +150,7 @@ class Sending:
         try:
             if errors and policy == "group":
                 raise ExceptionGroup(f"{len(errors)} receivers of {self._signal!r} raised", errors)
-            return answers
+            return responses
         finally:
             errors = []  # else they would keep, by their tracebacks, what keeps them
 
@@ -192,27 +194,27 @@ class Sending:
         return sending if same else None
 
     def call(self, connection: Connection, absent: Any) -> Any:
-        """Call one receiver; for who calls it instead of `give`, within it.
+        """Call one receiver; for who calls it instead of `deliver`, within it.
 
         Returns:
             What the receiver returned, a coroutine if it is a coroutine function; `absent` if it gets no result to
             give: its connection is over, its subscription does not match, or it is a pipeline.
         """
-        terms, call = connection.terms, connection()
-        if not connection.alive or call is None or not self._matches(terms):
+        spec, call = connection.spec, connection()
+        if not connection.alive or call is None or not self._matches(spec):
             return absent
-        if terms.observes:
+        if spec.is_observer:
             self._put(connection, call)
             return absent
-        return call(**{"emission": self._emission, **self._arguments} if terms.asks else self._arguments)
+        return call(**{"emission": self._emission, **self._arguments} if spec.wants_emission else self._arguments)
 
-    def _matches(self, terms: Terms) -> bool:
-        if terms.matches is None:
+    def _matches(self, spec: ReceiverSpec) -> bool:
+        if spec.matches is None:
             return True
         if self._candidate is None:
             sender = sender_name(self._emission.sender)
             self._candidate = {**self._arguments, "signal": self._signal.name, "sender": sender}
-        return terms.matches(self._candidate)
+        return spec.matches(self._candidate)
 
     def _put(self, connection: Connection, call: Receiver) -> None:
         """Let a pipeline have the emission: now, or in its turn."""
@@ -221,7 +223,7 @@ class Sending:
         else:
             heappush(self._outermost._later, (self._number, next(_puts), connection, self._emission))
 
-    def _give_later(self) -> None:
+    def _deliver_deferred(self) -> None:
         """Let the pipelines have what was put off, and what that puts off in turn."""
         stopped: set[int] = set()
         while self._later:
@@ -234,12 +236,12 @@ class Sending:
                 stopped.add(number)
 
 
-async def awaiting(_: Signal[...], __: Receiver, value: Awaitable[Any]) -> Any:
+async def await_result(_: Signal[...], __: Receiver, value: Awaitable[Any]) -> Any:
     """Finish a coroutine receiver by awaiting it."""
     return await value
 
 
-async def running(signal: Signal[...], receiver: Receiver, value: Awaitable[Any]) -> Any:
+async def run_result(signal: Signal[...], receiver: Receiver, value: Awaitable[Any]) -> Any:
     """Finish a coroutine receiver without waiting here; see `run_to_end`."""
     sending = _under_way.get()
     return run_to_end(signal, receiver, value, None if sending is None else sending.within)
@@ -265,7 +267,7 @@ def run_to_end(
     if _get_running_loop() is None:
         # Not asyncio.run(), which takes away the loop that the application has set for this thread.
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-            return runner.run((within or coroutine_of)(value))
+            return runner.run((within or as_coroutine)(value))
     discard(value)
     raise AsyncReceiverError(
         f"{receiver!r} returned an awaitable, and {signal!r} was sent while an event loop runs in this thread, which "

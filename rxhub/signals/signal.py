@@ -1,10 +1,10 @@
 """The signal: a subject carrying a sender.
 
 Theory of operation. There are two ways to send. The *quick way* is the loop in `send` and in `send_robust`: it finds a
-lineup of plain receivers in `Seats` and calls them; asking a method for the lineup would cost as much as a
-receiver does. The *careful way*, `Sending`, is for everything else: receivers with `where=`, coroutine functions,
-receivers that ask for the emission, pipelines, and the policy that groups errors. Either takes the lineup as it is when
-it begins: who connects meanwhile does not get the emission, who leaves gets it no more.
+call_order of plain receivers in `Connections` and calls them; asking a method for the call_order would cost as much as
+a receiver does. The *careful way*, `Sending`, is for everything else: receivers with `where=`, coroutine functions,
+receivers that ask for the emission, pipelines, and the policy that groups errors. Either takes the call_order as it is
+when it begins: who connects meanwhile does not get the emission, who leaves gets it no more.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from weakref import WeakValueDictionary, ref
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
-from rxhub.concurrency.awaitables import is_pending
+from rxhub.concurrency.awaitables import needs_await
 from rxhub.errors import SubscriptionWarning
 from rxhub.expression import compile, parse
 from rxhub.expression.near_miss import closest_name, misspelled_keys
-from rxhub.rx.scope import present
-from rxhub.rx.scoped_subject import OwnedSubject
+from rxhub.rx.scope import current_scope
+from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
-from rxhub.signals.connections import Connection, Lineup, Seats, checked_priority
+from rxhub.signals.connections import CallOrder, Connection, Connections, checked_priority
 from rxhub.signals.emission import Emission
-from rxhub.signals.observable import Emissions, Entrance, Relay, SenderSubject, kwargs_of
-from rxhub.signals.receiver import OBSERVES, Receiver, Terms, terms_of
-from rxhub.signals.send import Answers, Policy, Sending, awaiting, run_to_end, running
-from rxhub.signals.signature import declared, names_of, without_a_place
+from rxhub.signals.observable import Emissions, EmissionSubject, PipelineEntry, SenderSubject, kwargs_of
+from rxhub.signals.receiver import OBSERVER, Receiver, ReceiverSpec, spec_of
+from rxhub.signals.send import ErrorPolicy, Responses, Sending, await_result, run_result, run_to_end
+from rxhub.signals.signature import mismatch, payload_names, with_payload
 from rxhub.text.caller_warning import warn_caller
 from rxhub.text.printable import printable
 
@@ -55,7 +55,7 @@ _T = TypeVar("_T")
 logger = logging.getLogger("rxhub")
 
 
-class Signal(Relay, Generic[P]):
+class Signal(EmissionSubject, Generic[P]):
     """Sends to its receivers, in order of priority; a `Subject[Emission]` to Rx.
 
     `connect`, `disconnect`, `send` and their kin have the meaning that Django gave them. As an observable it emits an
@@ -105,15 +105,16 @@ class Signal(Relay, Generic[P]):
         self.name = name if name is not None else f"signal {number}"
         self._named = name is not None
         self.payload = payload
-        self._on_receiver_error: Policy = on_receiver_error
-        self._places = Seats(careful=on_receiver_error == "group")
+        self._on_receiver_error: ErrorPolicy = on_receiver_error
+        self._connections = Connections(careful=on_receiver_error == "group")
         self._muted = 0
         self._check_receivers = check_receivers
         if payload is not None:
             # A class of its own: methods on the signal itself would refer to it, and only the collector could free it.
             kind = type(self)
             ways = {
-                way: declared(getattr(kind, way), payload) for way in ("send", "send_robust", "asend", "asend_robust")
+                way: with_payload(getattr(kind, way), payload)
+                for way in ("send", "send_robust", "asend", "asend_robust")
             }
             names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
             self.__class__ = type(kind)(kind.__name__, (kind,), {**names, **ways})
@@ -162,14 +163,14 @@ class Signal(Relay, Generic[P]):
             ExpressionError: if `where` does not parse.
             TypeError: if the receiver cannot be called, or takes neither `**kwargs` nor `signal` and `sender`.
         """
-        terms = terms_of(receiver)
-        if self._check_receivers and self.payload is not None and (why := without_a_place(receiver, self.payload)):
+        spec = spec_of(receiver)
+        if self._check_receivers and self.payload is not None and (why := mismatch(receiver, self.payload)):
             raise TypeError(f"{receiver!r} cannot receive what {self!r} sends: {why}.")
-        if where is None and type(priority) is int and self._places.told is None and present() is None:
+        if where is None and type(priority) is int and self._connections.told is None and current_scope() is None:
             # The same as below, with a third of the steps.
-            self._places.join(receiver, sender, weak, dispatch_uid, priority, terms)
+            self._connections.join(receiver, sender, weak, dispatch_uid, priority, spec)
         else:
-            self._connect(receiver, sender, weak, dispatch_uid, priority, where, terms)
+            self._connect(receiver, sender, weak, dispatch_uid, priority, where, spec)
         return receiver
 
     def disconnect(self, receiver: Receiver | None = None, sender: Any = None, dispatch_uid: Hashable = None) -> bool:
@@ -178,10 +179,10 @@ class Signal(Relay, Generic[P]):
         Returns:
             Whether it was connected.
         """
-        connection = self._places.leave(receiver, sender, dispatch_uid)
+        connection = self._connections.leave(receiver, sender, dispatch_uid)
         if connection is None:
             return False
-        if self._places.told is not None or connection.terms.owner is not None:
+        if self._connections.told is not None or connection.spec.owner is not None:
             self._left(connection)
         return True
 
@@ -195,7 +196,7 @@ class Signal(Relay, Generic[P]):
         priority: float = 100,
     ) -> Generator[Signal[P]]:
         """Connect `receiver`, strongly, for the time of a `with` block; unless it is connected already."""
-        connection = self._connect(receiver, sender, False, None, priority, where, terms_of(receiver))
+        connection = self._connect(receiver, sender, False, None, priority, where, spec_of(receiver))
         try:
             yield self
         finally:
@@ -214,11 +215,11 @@ class Signal(Relay, Generic[P]):
     @property
     def connections(self) -> tuple[Connection, ...]:
         """Who is connected, pipelines included, in order."""
-        return tuple(connection for connection in self._places.all() if connection() is not None)
+        return tuple(connection for connection in self._connections.all() if connection() is not None)
 
     def has_listeners(self, sender: Any = None) -> bool:
         """Whether anybody is connected for what `sender` sends; muting and `where=` aside."""
-        return any(c.alive and c() is not None for c in self._places.lineup(sender))
+        return any(c.alive and c() is not None for c in self._connections.call_order(sender))
 
     @property
     def connected(self) -> Signal[...]:
@@ -247,7 +248,7 @@ class Signal(Relay, Generic[P]):
             if (watched := me()) is not None and watched._disconnected is not None:
                 watched._disconnected.send_robust(watched, connection=connection)
 
-        self._places.watch(joined, left)
+        self._connections.watch(joined, left)
         return signal
 
     def _made(self, name: str, what: _T) -> _T:
@@ -258,10 +259,10 @@ class Signal(Relay, Generic[P]):
 
     if TYPE_CHECKING:
 
-        def send(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Answers: ...
-        def send_robust(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Answers: ...
-        async def asend(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Answers: ...
-        async def asend_robust(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Answers: ...
+        def send(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Responses: ...
+        def send_robust(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Responses: ...
+        async def asend(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Responses: ...
+        async def asend_robust(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Responses: ...
 
     else:
 
@@ -278,29 +279,29 @@ class Signal(Relay, Generic[P]):
                     "group", an ExceptionGroup of what they raised, when all were called.
                 AsyncReceiverError: if a receiver returns an awaitable while an event loop runs in this thread.
             """
-            places = self._places
-            if not places.seats:
+            connections = self._connections
+            if not connections.slots:
                 return []
-            if places.gone:
-                places.sweep()
+            if connections.dead:
+                connections.purge_dead()
             key = id(sender)
-            lineup = places.lineups.get(key) if key in places.seats else places.rest
-            if lineup is None and (lineup := places.plain(sender)) is None:
+            call_order = connections.call_orders.get(key) if key in connections.slots else connections.rest
+            if call_order is None and (call_order := connections.plain(sender)) is None:
                 return self._send(sender, named, self._on_receiver_error)
-            if not lineup:
+            if not call_order:
                 return []
             if "signal" in named:
                 raise self._reserved()
             named["signal"] = self
             named["sender"] = sender
-            answers = []
-            for connection in lineup:
+            responses = []
+            for connection in call_order:
                 if connection.alive and (call := connection()) is not None:
                     value = call(**named)
-                    if value is not None and is_pending(value) and self.awaits_results:
+                    if value is not None and needs_await(value) and self.awaits_results:
                         value = run_to_end(self, call, value)
-                    answers.append((call, value))
-            return answers
+                    responses.append((call, value))
+            return responses
 
         def send_robust(self, /, sender=None, **named):
             """Call the receivers of `sender`, all of them; what one raises is logged and stands in place of its result.
@@ -308,33 +309,33 @@ class Signal(Relay, Generic[P]):
             Returns:
                 `[(receiver, what it returned or raised), …]`.
             """
-            places = self._places
-            if not places.seats:
+            connections = self._connections
+            if not connections.slots:
                 return []
-            if places.gone:
-                places.sweep()
+            if connections.dead:
+                connections.purge_dead()
             key = id(sender)
-            lineup = places.lineups.get(key) if key in places.seats else places.rest
-            if lineup is None and (lineup := places.plain(sender)) is None:
+            call_order = connections.call_orders.get(key) if key in connections.slots else connections.rest
+            if call_order is None and (call_order := connections.plain(sender)) is None:
                 return self._send(sender, named, "collect")
-            if not lineup:
+            if not call_order:
                 return []
             if "signal" in named:
                 raise self._reserved()
             named["signal"] = self
             named["sender"] = sender
-            answers = []
-            for connection in lineup:
+            responses = []
+            for connection in call_order:
                 if connection.alive and (call := connection()) is not None:
                     try:
                         value = call(**named)
-                        if value is not None and is_pending(value) and self.awaits_results:
+                        if value is not None and needs_await(value) and self.awaits_results:
                             value = run_to_end(self, call, value)
-                        answers.append((call, value))
+                        responses.append((call, value))
                     except Exception as error:
                         self.failed(call, error)
-                        answers.append((call, error))
-            return answers
+                        responses.append((call, error))
+            return responses
 
         async def asend(self, /, sender=None, **named):
             """Call the receivers of `sender` as `send` does, and await in its place what a receiver returns."""
@@ -344,30 +345,34 @@ class Signal(Relay, Generic[P]):
             """Call the receivers of `sender` as `send_robust` does, and await in its place what a receiver returns."""
             return await self._asend(sender, named, "collect")
 
-    def _send(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
-        lineup = self._lineup(sender, named)
-        if not lineup:
+    def _send(self, sender: Any, named: dict[str, Any], policy: ErrorPolicy, origin: str | None = None) -> Responses:
+        call_order = self._call_order(sender, named)
+        if not call_order:
             return []
-        steps = Sending(self, sender, named, origin).give(lineup, policy, running)
+        steps = Sending(self, sender, named, origin).deliver(call_order, policy, run_result)
         try:
             steps.send(None)
         except StopIteration as end:
             return end.value
         raise AssertionError("a sending that does not await was suspended")
 
-    async def _asend(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
-        lineup = self._lineup(sender, named)
-        return await Sending(self, sender, named, origin).give(lineup, policy, awaiting) if lineup else []
+    async def _asend(
+        self, sender: Any, named: dict[str, Any], policy: ErrorPolicy, origin: str | None = None
+    ) -> Responses:
+        call_order = self._call_order(sender, named)
+        return (
+            await Sending(self, sender, named, origin).deliver(call_order, policy, await_result) if call_order else []
+        )
 
-    async def relay(self, emission: Emission) -> Answers:
+    async def relay(self, emission: Emission) -> Responses:
         """Send an emission that was made elsewhere, as `asend_robust` does; it keeps its `origin`."""
         return await self._asend(emission.sender, {**emission}, "collect", emission.origin)
 
-    def _lineup(self, sender: Any, named: dict[str, Any]) -> Lineup:
-        lineup = () if self._muted else self._places.lineup(sender)
-        if lineup and "signal" in named:
+    def _call_order(self, sender: Any, named: dict[str, Any]) -> CallOrder:
+        call_order = () if self._muted else self._connections.call_order(sender)
+        if call_order and "signal" in named:
             raise self._reserved()
-        return lineup
+        return call_order
 
     def _reserved(self) -> TypeError:
         return TypeError(f"{self!r} passes itself as signal=, so nothing else can be sent under that name.")
@@ -383,7 +388,7 @@ class Signal(Relay, Generic[P]):
     @property
     def errors(self) -> Subject[Exception]:
         """What receivers raised in `send_robust` and `asend_robust`, what pipelines raised, what sources ended with."""
-        return self._errors or self._made("_errors", OwnedSubject[Exception]())
+        return self._errors or self._made("_errors", ScopedSubject[Exception]())
 
     def of(self, sender: Any) -> SenderSubject:
         """The emissions of one sender, as a subject that carries it."""
@@ -425,9 +430,9 @@ class Signal(Relay, Generic[P]):
         """Who is subscribed as an observer, in order: a new list."""
         return [entrance.observer for entrance in self._entrances()]
 
-    def _entrances(self) -> list[Entrance]:
-        puts = [connection() for connection in self._places.all() if connection.terms.observes]
-        return [cast("Entrance", cast("MethodType", put).__self__) for put in puts if put is not None]
+    def _entrances(self) -> list[PipelineEntry]:
+        puts = [connection() for connection in self._connections.all() if connection.spec.is_observer]
+        return [cast("PipelineEntry", cast("MethodType", put).__self__) for put in puts if put is not None]
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Emission], scheduler: abc.SchedulerBase | None = None
@@ -442,7 +447,7 @@ class Signal(Relay, Generic[P]):
         priority: float = 100,
     ) -> abc.DisposableBase:
         """Give an observer its place among the receivers; `on(…).subscribe` is what pipelines are made with."""
-        connection = self._connect(Entrance(self, observer).put, sender, False, None, priority, where, OBSERVES)
+        connection = self._connect(PipelineEntry(self, observer).put, sender, False, None, priority, where, OBSERVER)
         assert connection is not None, "a method of a new object cannot be connected already"
         return Disposable(lambda: self._remove(connection))
 
@@ -456,15 +461,15 @@ class Signal(Relay, Generic[P]):
         dispatch_uid: Hashable,
         priority: float,
         where: str | None,
-        terms: Terms,
+        spec: ReceiverSpec,
     ) -> Connection | None:
         priority = checked_priority(priority)
-        if where is not None or present() is not None:
-            connection = self._connect_on_terms(receiver, sender, weak, dispatch_uid, priority, where, terms)
+        if where is not None or current_scope() is not None:
+            connection = self._connect_on_terms(receiver, sender, weak, dispatch_uid, priority, where, spec)
         else:
-            connection = self._places.join(receiver, sender, weak, dispatch_uid, priority, terms)
-        if self._places.told is not None:
-            self._places.told.run()
+            connection = self._connections.join(receiver, sender, weak, dispatch_uid, priority, spec)
+        if self._connections.told is not None:
+            self._connections.told.run()
         return connection
 
     def _connect_on_terms(
@@ -475,7 +480,7 @@ class Signal(Relay, Generic[P]):
         dispatch_uid: Hashable,
         priority: float,
         where: str | None,
-        terms: Terms,
+        spec: ReceiverSpec,
     ) -> Connection | None:
         """Connect with a subscription, or in the name of a plugin, which holds strongly and can undo it."""
         made: list[Connection] = []
@@ -484,22 +489,22 @@ class Signal(Relay, Generic[P]):
             for connection in made:
                 self._remove(connection)
 
-        owner = present()
+        owner = current_scope()
         matches = None if where is None else compile(where)
         if where is not None:
             self._warn_of_misspelled(where)
-        terms = replace(terms, where=where, matches=matches, owner=owner, leave=owner and leave)
-        connection = self._places.join(receiver, sender, weak and owner is None, dispatch_uid, priority, terms)
+        spec = replace(spec, where=where, matches=matches, owner=owner, leave=owner and leave)
+        connection = self._connections.join(receiver, sender, weak and owner is None, dispatch_uid, priority, spec)
         if connection is not None and owner is not None:
             made.append(connection)
-            owner.keep(leave)
+            owner.add(leave)
             if not connection.alive:  # another thread has disconnected it before it was kept
-                owner.forget(leave)
+                owner.discard(leave)
         return connection
 
     def _warn_of_misspelled(self, where: str) -> None:
         """Warn if a key is similar to a name in the payload; where the payload is known, and has no `**kwargs`."""
-        if self.payload is None or (names := names_of(self.payload)) is None:
+        if self.payload is None or (names := payload_names(self.payload)) is None:
             return
         for key, meant in misspelled_keys(parse(where), [*names, "sender", "signal"]):
             warn_caller(
@@ -508,25 +513,25 @@ class Signal(Relay, Generic[P]):
             )
 
     def _remove(self, connection: Connection) -> None:
-        if self._places.remove(connection):
+        if self._connections.remove(connection):
             self._left(connection)
 
     def _left(self, connection: Connection) -> None:
-        terms = connection.terms
-        if terms.owner is not None and terms.leave is not None:
-            terms.owner.forget(terms.leave)
-        if self._places.told is not None:
-            self._places.told.run()
+        spec = connection.spec
+        if spec.owner is not None and spec.leave is not None:
+            spec.owner.discard(spec.leave)
+        if self._connections.told is not None:
+            self._connections.told.run()
 
     def _mute(self, change: int) -> None:
         with self.lock:
             self._muted += change
-        self._places.take_care(change)
+        self._connections.require_slow_path(change)
 
     def renew_lock(self) -> None:
         """Replace the locks; for a child process, where a thread that held one is gone."""
         super().renew_lock()
-        self._places.renew_lock()
+        self._connections.renew_lock()
         for own in (self._errors, self._connected, self._disconnected):
             if own is not None:
                 own.renew_lock()
@@ -544,8 +549,8 @@ class Signal(Relay, Generic[P]):
         raise TypeError(f"{self!r} cannot be pickled: import the same signal where it is needed.")
 
     def __repr__(self) -> str:
-        count = len(self._places.all())
-        died = 0 if count else self._places.died
+        count = len(self._connections.all())
+        died = 0 if count else self._connections.died
         why = f"; {died} died, held weakly: weak=False keeps one alive" if died else ""
         return printable(f"<Signal {self.name}, {count} connection{'' if count == 1 else 's'}{why}>")
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any, get_type_hints, is_typeddict
 
-__all__ = ["declared", "names_of", "without_a_place"]
+__all__ = ["mismatch", "payload_names", "with_payload"]
 
 
-def declared(method: Callable[..., Any], payload: Callable[..., object]) -> Callable[..., Any]:
+def with_payload(method: Callable[..., Any], payload: Callable[..., object]) -> Callable[..., Any]:
     """The same method, for which `inspect.signature` tells the parameters of `payload` in place of `**named`.
 
     Args:
@@ -60,13 +60,13 @@ def _parameters(payload: Callable[..., object]) -> list[inspect.Parameter]:
     ]
 
 
-def names_of(payload: Callable[..., object]) -> list[str] | None:
+def payload_names(payload: Callable[..., object]) -> list[str] | None:
     """The names that a payload consists of; None if it has `**kwargs`, and so any."""
     parameters = _parameters(payload)
     return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else [p.name for p in parameters]
 
 
-def without_a_place(receiver: Callable[..., object], payload: Callable[..., object]) -> str:
+def mismatch(receiver: Callable[..., object], payload: Callable[..., object]) -> str:
     """Why a receiver cannot be called with a payload; empty if it can, or has no signature to be read."""
     try:
         taken = inspect.signature(receiver).parameters.values()

@@ -26,7 +26,7 @@ from reactivex.internal.constants import UTC_ZERO
 
 from rxhub.dispatching.delivery import Delivery, Outcome
 from rxhub.dispatching.pipeline import Subscribable
-from rxhub.dispatching.time_slice import Turn
+from rxhub.dispatching.time_slice import TimeSlice
 from rxhub.errors import AlreadyHandled, NoReply, NotHandled
 from rxhub.event import Event
 from rxhub.hub import EventHub
@@ -81,7 +81,7 @@ class _Handling(Handling):
         self._claim("aadvance()")
         handled = 0
         task = asyncio.current_task()
-        turn = Turn(self._hand_back, 0 if task is None else task.cancelling())
+        turn = TimeSlice(self._hand_back, 0 if task is None else task.cancelling())
         try:
             while (item := self._inbox.take()) is not None:
                 handled += isinstance(item, Event)
@@ -249,7 +249,7 @@ class VirtualHub(EventHub):
 
     def check_not_inside(self, what: str) -> None:
         """Raise NotHandled inside a callback, which cannot wait for what is handled after it."""
-        if self._handling.here:
+        if self._handling.runs_here:
             raise NotHandled(
                 f"{what} would wait for ever: what it waits for is handled by this thread, when the callback has "
                 "ended. Subscribe to it instead, or call it outside of callbacks."

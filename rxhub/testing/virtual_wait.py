@@ -25,7 +25,7 @@ from rxhub.dispatching.pipeline import Subscribable
 from rxhub.errors import NoReply, NotHandled
 from rxhub.event import Event
 from rxhub.rx.awaitable import Awaitable
-from rxhub.rx.scoped_subject import OwnedSubject
+from rxhub.rx.scoped_subject import ScopedSubject
 
 __all__ = ["Clock", "Passing", "PassingReplies", "PassingSubject", "PassingSubscribable", "Piped", "refuse_to_sleep"]
 
@@ -173,7 +173,7 @@ class PassingSubscribable(Passing[Event], Subscribable):
     """The events that match a subscription, on a virtual hub."""
 
 
-class PassingSubject(Passing[T], OwnedSubject[T]):
+class PassingSubject(Passing[T], ScopedSubject[T]):
     """A subject of a virtual hub."""
 
 

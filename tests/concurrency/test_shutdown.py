@@ -156,7 +156,7 @@ def test_repeated_shutdowns_make_no_dead_letter_of_a_long_job(hub: EventHub, nat
     publish(hub, 600.0)
     call = way.format('"topic=a", awork, group="g", retries=1')
     body = f"async def main():\n    {call}\nasyncio.run(main())"
-    body = "from rxhub.transport.nats.processing import processing\nprocessing.GRACE = 0.2\n" + body
+    body = "from rxhub.transport.nats.processing import processing\nprocessing.GRACE_S = 0.2\n" + body
     for _ in range(4):
         with program(nats, body) as running:
             running.wait_for("begun 0")

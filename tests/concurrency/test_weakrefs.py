@@ -52,7 +52,7 @@ def test_what_lives_on_is_not_called_back() -> None:
 
 def test_what_a_finalizer_connects_leaves_when_it_dies() -> None:
     signal: Signal[...] = Signal()
-    seats = signal._places
+    connections = signal._connections
 
     def connect(garbage: Garbage) -> None:
         signal.connect(garbage.receive)
@@ -65,8 +65,8 @@ def test_what_a_finalizer_connects_leaves_when_it_dies() -> None:
     Garbage(connect)
     gc.collect()
     assert signal.connections == ()
-    assert (seats.seats, seats.lineups, len(seats.gone)) == ({}, {}, 0)
-    assert seats.died == 2
+    assert (connections.slots, connections.call_orders, len(connections.dead)) == ({}, {}, 0)
+    assert connections.died == 2
 
 
 def test_what_a_finalizer_connects_in_pydispatcher_leaves_when_it_dies() -> None:

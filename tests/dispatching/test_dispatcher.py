@@ -192,14 +192,14 @@ class Machine(RuleBasedStateMachine):
     def dispatch(self, topic: str) -> None:
         self.model.awaits = False
         expected = self.model.dispatch(topic)
-        delivery = self.dispatcher.dispatch(Event(topic), self.answer)
+        delivery = self.dispatcher.dispatch(Event(topic), self.on_result)
         self.compare(delivery, expected)
 
     @rule(topic=st.sampled_from(TOPICS))
     def dispatch_async(self, topic: str) -> None:
         self.model.awaits = True
         expected = self.model.dispatch(topic)
-        delivery = asyncio.run(self.dispatcher.dispatch_async(Event(topic), self.answer))
+        delivery = asyncio.run(self.dispatcher.dispatch_async(Event(topic), self.on_result))
         self.compare(delivery, expected)
 
     @rule()
@@ -217,7 +217,7 @@ class Machine(RuleBasedStateMachine):
         assert len(self.calls) - before == sum(map(len, handed.values()))
         self.model.calls = list(self.calls)
 
-    def answer(self, event: Event, subscriber: Any, result: Any) -> None:
+    def on_result(self, event: Event, subscriber: Any, result: Any) -> None:
         assert result == subscriber.id
         self.answers.append(result)
 

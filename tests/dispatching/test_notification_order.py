@@ -12,8 +12,8 @@ import pytest
 from rxhub.compat.ftrack.exception import NotFoundError, NotUniqueError
 from rxhub.compat.ftrack.hub import EventHub as FtrackHub
 from rxhub.concurrency.ordered_calls import OrderedCalls
-from rxhub.errors import OwnerLeft
-from rxhub.rx.scope import Owner
+from rxhub.errors import ScopeClosed
+from rxhub.rx.scope import Scope
 from rxhub.server import running
 from rxhub.signals.signal import Signal
 from tests.threads import LIMIT, at_once, elsewhere, until
@@ -102,10 +102,10 @@ def test_who_is_disconnected_while_connecting_is_told_is_told_to_have_left_after
 def test_an_owner_keeps_nothing_of_what_is_disconnected_before_it_is_kept() -> None:
     signal: Signal[...] = Signal("owned")
 
-    class Slow(Owner):
-        def keep(self, leave: Any) -> None:
+    class Slow(Scope):
+        def add(self, leave: Any) -> None:
             elsewhere(signal.disconnect, nothing).join()
-            super().keep(leave)
+            super().add(leave)
 
     owner = Slow("plugin")
     with owner.registering():
@@ -115,7 +115,7 @@ def test_an_owner_keeps_nothing_of_what_is_disconnected_before_it_is_kept() -> N
 
 def test_an_owner_keeps_nothing_of_what_another_thread_disconnects_at_once() -> None:
     signal: Signal[...] = Signal("owned")
-    owner = Owner("plugin")
+    owner = Scope("plugin")
 
     def connect() -> None:
         with owner.registering():
@@ -136,9 +136,9 @@ def test_what_an_owner_that_has_left_connects_is_told_to_have_left() -> None:
     told: list[str] = []
     signal.connected.connect(lambda **_: told.append("+"), weak=False)
     signal.disconnected.connect(lambda **_: told.append("-"), weak=False)
-    owner = Owner("plugin")
-    owner.leave()
-    with owner.registering(), pytest.raises(OwnerLeft):
+    owner = Scope("plugin")
+    owner.close()
+    with owner.registering(), pytest.raises(ScopeClosed):
         signal.connect(nothing)
     assert told == ["+", "-"] and not signal.connections
 

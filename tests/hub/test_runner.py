@@ -792,11 +792,11 @@ def test_leaving_async_with_does_not_wait_for_ever_for_a_callback(monkeypatch: p
 
 def test_the_host_thread_of_a_batch_is_the_context(hub: EventHub) -> None:
     main, full = MainLoop(), []
-    hub.subscribe("topic=a", lambda event: full.append(hub._handling.here))
+    hub.subscribe("topic=a", lambda event: full.append(hub._handling.runs_here))
     with hub.start(invoke=main):
         hub.publish(Event("a"))
         main.run_until(lambda: full)
-        assert not hub._handling.here
+        assert not hub._handling.runs_here
     assert full == [True]
 
 

@@ -30,7 +30,7 @@ class Present:
     def __init__(self, handled: bool) -> None:
         self._handled = handled
 
-    def absent_in(self) -> float | None:
+    def stops_in(self) -> float | None:
         return None if self._handled else 0.0
 
     def watch(self, tell: object) -> Disposable:

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from reactivex import operators as ops
 
 from rxhub import Event, EventHub
-from rxhub.errors import CallbackInterrupted, HubClosed, OwnerLeft, PluginError
+from rxhub.errors import CallbackInterrupted, HubClosed, PluginError, ScopeClosed
 from rxhub.plugins import Status
-from rxhub.rx.scope import present
+from rxhub.rx.scope import current_scope
 from rxhub.signals.signal import Signal
 from tests.distributions import install
 from tests.threads import LIMIT, at_once, elsewhere
@@ -362,12 +362,12 @@ def test_whatever_one_raises_the_others_start(hub: EventHub, error: BaseExceptio
 
 def test_nobody_is_present_when_it_is_over(hub: EventHub) -> None:
     def bootstrap(hub: EventHub) -> None:
-        owner = present()
+        owner = current_scope()
         assert owner is not None and owner.name == "a"
         raise ValueError
 
     hub.bootstrap([plugin("a", bootstrap)])
-    assert present() is None
+    assert current_scope() is None
 
 
 # The end
@@ -527,7 +527,7 @@ def test_what_a_plugin_does_after_its_end_is_refused(hub: EventHub) -> None:
     late: list[Callable[[], object]] = []
 
     def bootstrap(hub: EventHub) -> None:
-        owner = present()
+        owner = current_scope()
         assert owner is not None
 
         def connect() -> None:
@@ -540,7 +540,7 @@ def test_what_a_plugin_does_after_its_end_is_refused(hub: EventHub) -> None:
     late[0]()
     assert len(hub.describe()) == 1
     hub.teardown()
-    with pytest.raises(OwnerLeft, match="in the name of a"):
+    with pytest.raises(ScopeClosed, match="in the name of a"):
         late[0]()
     assert len(hub.describe()) == 0
 

@@ -3,7 +3,7 @@ from unittest.mock import Mock, create_autospec
 
 import pytest
 
-from rxhub.signals.receiver import OBSERVES, PLAIN, terms_of
+from rxhub.signals.receiver import OBSERVER, PLAIN, spec_of
 
 
 def plain(**named): ...
@@ -59,9 +59,9 @@ class Constructed:
     ],
 )
 def test_what_a_receiver_asks_for_is_read_from_its_signature(receiver, asks, awaits):
-    terms = terms_of(receiver)
-    assert (terms.asks, terms.awaits, terms.observes) == (asks, awaits, False)
-    assert terms.plain == (not asks and not awaits)
+    spec = spec_of(receiver)
+    assert (spec.wants_emission, spec.is_async, spec.is_observer) == (asks, awaits, False)
+    assert spec.plain == (not asks and not awaits)
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_what_a_receiver_asks_for_is_read_from_its_signature(receiver, asks, awa
 )
 def test_one_that_could_never_be_called_is_refused(receiver, missing):
     with pytest.raises(TypeError, match=f"takes no {missing}="):
-        terms_of(receiver)
+        spec_of(receiver)
 
 
 def test_the_entrance_of_a_pipeline_is_not_plain():
     assert PLAIN.plain
-    assert not OBSERVES.plain
+    assert not OBSERVER.plain
 
 
 def wrapped(function):
@@ -98,9 +98,9 @@ def wrapped(function):
     ids=["wrapper of one that asks", "wrapper", "filled by name", "filled by place", "mock"],
 )
 def test_an_emission_is_given_where_it_is_still_open(receiver, asks):
-    assert terms_of(receiver).asks == asks
+    assert spec_of(receiver).wants_emission == asks
 
 
 def test_what_can_only_be_given_by_place_is_not_given_by_name():
     with pytest.raises(TypeError, match="takes no signal="):
-        terms_of(lambda sender, signal, /: None)
+        spec_of(lambda sender, signal, /: None)

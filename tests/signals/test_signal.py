@@ -18,7 +18,7 @@ from reactivex import operators as ops
 
 from rxhub import Emission, Signal, Subject, receiver, resume, where
 from rxhub.errors import AsyncReceiverError, CallbackInterrupted, ExpressionError
-from rxhub.rx.scope import Owner
+from rxhub.rx.scope import Scope
 from rxhub.signals.signal import signals
 
 
@@ -229,8 +229,8 @@ class TestWhere:
     def test_it_chooses_by_kwargs_and_the_names_of_sender_and_signal(self, subscription, matches, log):
         signal = Signal("deleted")
         signal.connect(log.named("note"), weak=False, where=subscription)
-        answers = signal.send(Shot, method="removeItem", payload={"size": 4})
-        assert (log == ["note"], len(answers)) == (matches, int(matches))
+        responses = signal.send(Shot, method="removeItem", payload={"size": 4})
+        assert (log == ["note"], len(responses)) == (matches, int(matches))
 
     @pytest.mark.parametrize(
         ("sender", "name"), [(Shot(), "Shot"), ("farm", "farm"), (os, "os"), (Shot.__init__, "object.__init__")]
@@ -356,18 +356,18 @@ class TestLife:
         assert "short-lived" not in {each.name for each in signals()}
 
     def test_what_is_connected_by_an_owner_is_kept_and_leaves_with_it(self, log):
-        signal, owner = Signal(), Owner("plugin")
+        signal, owner = Signal(), Scope("plugin")
         with owner.registering():
             signal.connect(log.named("owned"))
             signal.subscribe(lambda _: log.append("pipeline"))
-            signal.connect(gone := log.named("gone"))
+            signal.connect(gone := log.named("dead"))
         signal.disconnect(gone)
         gc.collect()
         signal.send()
         assert log == ["owned", "pipeline"]
         assert [c.owner for c in signal.connections] == [owner, owner]
         assert len(owner) == 2
-        owner.leave()
+        owner.close()
         assert signal.connections == ()
 
     def test_names_are_given_or_made_up_or_taken_from_a_class(self):
@@ -390,7 +390,7 @@ class TestLife:
     def test_a_child_process_can_connect_and_send_whoever_held_the_lock(self, log):
         signal = Signal()
         signal.connect(log.named("note"), weak=False)
-        with signal._places._lock:
+        with signal._connections._lock:
             child = os.fork()
             if child == 0:
                 signal.connect(log.named("child"), weak=False)
@@ -464,8 +464,8 @@ class TestCoroutines:
         signal.connect(log.named("first", 1), weak=False)
         signal.connect(slow)
         signal.connect(log.named("last", 3), weak=False)
-        for answers in (asyncio.run(signal.asend()), asyncio.run(signal.asend_robust()), signal.send()):
-            assert [value for _, value in answers] == [1, 2, 3]
+        for responses in (asyncio.run(signal.asend()), asyncio.run(signal.asend_robust()), signal.send()):
+            assert [value for _, value in responses] == [1, 2, 3]
         assert log == ["first", "slow", "last"] * 3
 
     def test_coroutine_methods_objects_and_partials_too(self):
@@ -848,13 +848,13 @@ def test_who_has_sent_is_let_go_at_once():
 
 
 def test_a_signal_that_nobody_holds_is_gone_at_once():
-    signal = Signal("gone")
+    signal = Signal("dead")
     signal.connect(lambda **_: None, Shot)
     signal.send(Shot)
     gc.disable()
     try:
         del signal
-        assert "gone" not in [each.name for each in signals()]
+        assert "dead" not in [each.name for each in signals()]
     finally:
         gc.enable()
 
@@ -967,8 +967,8 @@ class TestWhatOutlivesAnEmission:
 
         signal.connect(receive)
         signal.connect(log.named("later"), weak=False)
-        for answers in (signal.send_robust(), asyncio.run(signal.asend_robust())):
-            assert isinstance(answers[0][1], CallbackInterrupted)
+        for responses in (signal.send_robust(), asyncio.run(signal.asend_robust())):
+            assert isinstance(responses[0][1], CallbackInterrupted)
         assert log == ["later", "later"]
 
     def test_errors_that_were_grouped_are_logged_when_the_rest_is_interrupted(self, caplog):
@@ -984,7 +984,7 @@ class TestWhatOutlivesAnEmission:
         assert "division by zero" in caplog.text
 
     def test_an_owner_keeps_nothing_of_what_died_with_its_sender(self):
-        signal, owner, sender = Signal(), Owner("plugin"), Shot()
+        signal, owner, sender = Signal(), Scope("plugin"), Shot()
         with owner.registering():
             signal.connect(lambda **_: None, sender)
         del sender
@@ -1007,7 +1007,7 @@ class TestWhatOutlivesAnEmission:
         signal, sender = Signal(), Shot()
         with pytest.raises(TypeError, match="unhashable"):
             signal.connect(print, sender, dispatch_uid=[])
-        assert not signal._places.seats
+        assert not signal._connections.slots
 
 
 class TestIdentity:

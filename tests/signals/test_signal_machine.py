@@ -218,7 +218,7 @@ class SignalMachine(RuleBasedStateMachine):
     def model_send(self, sender: str, kind: str, depth: int, policy: str) -> list[tuple[str, Any]]:
         if self.muted:
             return []
-        answers: list[tuple[str, Any]] = []
+        responses: list[tuple[str, Any]] = []
         errors: list[Any] = []
         later, outermost = self.model_later, self.model_later is None
         if later is None:
@@ -238,12 +238,12 @@ class SignalMachine(RuleBasedStateMachine):
                         later.append((number, entry, seen))
                     continue
                 try:
-                    answers.append((entry.label, self.model_call(entry, kind, depth)))
+                    responses.append((entry.label, self.model_call(entry, kind, depth)))
                 except Exception as error:
                     if policy == "raise":
                         raise
                     errors.append(error)
-                    answers.append((entry.label, in_words(error)))
+                    responses.append((entry.label, in_words(error)))
                 if entry.receiver[0] == "stops on a" and kind == "a":
                     break
         finally:
@@ -254,7 +254,7 @@ class SignalMachine(RuleBasedStateMachine):
                 self.model_later = None
         if errors and policy == "group":
             raise ExceptionGroup("some", errors)
-        return answers
+        return responses
 
     def model_call(self, entry: Entry, kind: str, depth: int) -> str:
         assert entry.receiver is not None
@@ -345,7 +345,7 @@ class SignalMachine(RuleBasedStateMachine):
 
     @rule(sender=senders, kind=kinds)
     def on_next(self, sender: str, kind: str) -> None:
-        """As `send_robust`, for who has no use for answers."""
+        """As `send_robust`, for who has no use for responses."""
         if sender == "nobody":
             self.compare(lambda: self.signal.on_next({"kind": kind, "depth": 0}), sender, kind, "collect")
         else:
@@ -359,11 +359,11 @@ class SignalMachine(RuleBasedStateMachine):
         except Exception as error:
             expected = in_words(error)
         try:
-            answers = send()
+            responses = send()
         except Exception as error:
             given: Any = in_words(error)
         else:
-            given = None if answers is None else [(self.label(call), in_words(value)) for call, value in answers]
+            given = None if responses is None else [(self.label(call), in_words(value)) for call, value in responses]
         assert given is None or given == expected
         if not self.nested:
             assert self.log == self.expected
@@ -392,7 +392,7 @@ class SignalMachine(RuleBasedStateMachine):
         names = [(name, self.sender(name)) for name in SENDERS]
         connected = [
             (
-                self.label(c.receiver) if not c.terms.observes else "observer",
+                self.label(c.receiver) if not c.spec.is_observer else "observer",
                 c.priority,
                 c.where,
                 next(name for name, sender in names if same(sender, c.sender)),

@@ -81,7 +81,7 @@ class Visitor:
 
 @pytest.fixture(autouse=True)
 def hurry() -> Iterator[None]:
-    """Threads change places, and the collector strikes, far more often than they would."""
+    """Threads change connections, and the collector strikes, far more often than they would."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     with eager_collection():
@@ -204,8 +204,8 @@ def test_threads_do_not_disturb_one_another(policy: str) -> None:
         assert ward.signal.disconnect(steady.receive)
     assert ward.signal.connections == ()
     assert not ward.signal.has_listeners()
-    assert not ward.signal._places.seats, "something is left of a sender"
-    assert not ward.signal._places.gone
+    assert not ward.signal._connections.slots, "something is left of a sender"
+    assert not ward.signal._connections.dead
 
 
 def test_one_receiver_that_all_fight_for_ends_as_the_last_one_left_it() -> None:

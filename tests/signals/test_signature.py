@@ -4,7 +4,7 @@ from typing import TypedDict
 
 import pytest
 
-from rxhub.signals.signature import declared
+from rxhub.signals.signature import with_payload
 
 
 class Sender:
@@ -24,7 +24,7 @@ class Dictionary(TypedDict):
 
 
 def test_the_twin_does_what_the_method_does():
-    send = declared(Sender().send, Payload)
+    send = with_payload(Sender().send, Payload)
     assert send("kim", urgent=True, shot="sh010") == ("kim", True, {"shot": "sh010"})
     assert send() == (None, False, {})
     assert send.__doc__ == "Send."
@@ -39,12 +39,12 @@ def test_the_twin_does_what_the_method_does():
     ],
 )
 def test_it_tells_what_is_to_be_sent(payload, signature):
-    assert str(inspect.signature(declared(Sender().send, payload))) == signature
+    assert str(inspect.signature(with_payload(Sender().send, payload))) == signature
 
 
 def test_only_methods_that_are_written_in_python_have_a_twin():
     with pytest.raises(TypeError, match="is no method that is written in Python"):
-        declared(print, Payload)
+        with_payload(print, Payload)
 
 
 class Partly(TypedDict, total=False):
@@ -52,21 +52,21 @@ class Partly(TypedDict, total=False):
 
 
 def test_what_need_not_be_sent_has_a_default():
-    parameter = inspect.signature(declared(Sender().send, Partly)).parameters["shot"]
+    parameter = inspect.signature(with_payload(Sender().send, Partly)).parameters["shot"]
     assert parameter.default is ...
 
 
 @pytest.mark.parametrize("name", ["sender", "signal", "urgent"])
 def test_what_is_passed_anyway_cannot_be_in_it(name):
     with pytest.raises(TypeError, match=f"{name} is passed to every receiver anyway"):
-        declared(Sender().send, eval(f"lambda {name}: None"))
+        with_payload(Sender().send, eval(f"lambda {name}: None"))
 
 
 def test_self_can_be_in_it():
-    assert [*inspect.signature(declared(Sender().send, eval("lambda self: None"))).parameters][-1] == "self"
+    assert [*inspect.signature(with_payload(Sender().send, eval("lambda self: None"))).parameters][-1] == "self"
 
 
 @pytest.mark.parametrize("payload", [dict, int])
 def test_what_has_no_signature_is_refused(payload):
     with pytest.raises(TypeError, match="has no signature"):
-        declared(Sender().send, payload)
+        with_payload(Sender().send, payload)

@@ -28,7 +28,7 @@ from threading import RLock
 from rxhub.compat.cantemo.modules import ours, portal
 from rxhub.compat.cantemo.pluginbase import IPluginBootstrap, Plugin, implemented, made
 from rxhub.errors import RxHubError, as_exception
-from rxhub.rx.scope import Owner
+from rxhub.rx.scope import Scope
 
 __all__ = ["Bootstrapped", "PortalPresent", "bootstrap", "bootstrapped", "install", "teardown", "uninstall"]
 
@@ -50,7 +50,7 @@ class Bootstrapped:
 
     plugin: Plugin
     error: Exception | None = None
-    _owner: Owner | None = field(default=None, repr=False)
+    _owner: Scope | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -118,7 +118,7 @@ def teardown(hub: object = None, /) -> None:  # noqa: ARG001 -- a plugin has it
         made.clear()
     for each in gone:
         if each._owner is not None:  # pyright: ignore[reportPrivateUsage]  # of this module
-            each._owner.leave()  # pyright: ignore[reportPrivateUsage]
+            each._owner.close()  # pyright: ignore[reportPrivateUsage]
 
 
 def bootstrap(hub: object = None, /) -> list[Bootstrapped]:  # noqa: ARG001 -- a plugin has it
@@ -159,7 +159,7 @@ def _run(plugin: Plugin) -> Bootstrapped:
     if not implemented(plugin, IPluginBootstrap):
         return Bootstrapped(plugin)
     kind = type(plugin)
-    owner = Owner(f"{kind.__module__}.{kind.__qualname__}")
+    owner = Scope(f"{kind.__module__}.{kind.__qualname__}")
     run: Callable[[], object] | None = getattr(plugin, "bootstrap", None)
     try:
         if run is None:
@@ -167,11 +167,11 @@ def _run(plugin: Plugin) -> Bootstrapped:
         with owner.registering():
             run()
     except KeyboardInterrupt:
-        owner.leave()
+        owner.close()
         raise
     except BaseException as raised:  # noqa: BLE001 -- a plugin that ends the interpreter must not end the others
         error = as_exception(raised)
         logger.error("The plugin %s could not be bootstrapped: %s", owner.name, error, exc_info=error)
-        owner.leave()
+        owner.close()
         return Bootstrapped(plugin, error, owner)
     return Bootstrapped(plugin, None, owner)

@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import Any, Protocol, cast
 
 from rxhub.signals import signal as rxhub_signal
-from rxhub.signals.connections import Lineup
-from rxhub.signals.receiver import PLAIN, Receiver, Terms
+from rxhub.signals.connections import CallOrder
+from rxhub.signals.receiver import PLAIN, Receiver, ReceiverSpec
 
-__all__ = ["AWAITS", "LIVE_RECEIVERS", "SignalType", "substitutes"]
+__all__ = ["ASYNC", "LIVE_RECEIVERS", "SignalType", "substitutes"]
 
-AWAITS = Terms(awaits=True)
+ASYNC = ReceiverSpec(is_async=True)
 
 LIVE_RECEIVERS = "_live_receivers"
 
@@ -44,25 +44,25 @@ class SignalType(type(rxhub_signal.Signal)):
 
 
 class _Substitute:
-    """Takes the place of a connection in a lineup: a callable that an override of `_live_receivers` returned."""
+    """Takes the place of a connection in a call_order: a callable that an override of `_live_receivers` returned."""
 
-    __slots__ = ("_call", "terms")
+    __slots__ = ("_call", "spec")
 
     alive = True
 
-    def __init__(self, call: Receiver, terms: Terms) -> None:
+    def __init__(self, call: Receiver, spec: ReceiverSpec) -> None:
         self._call = call
-        self.terms = terms
+        self.spec = spec
 
     def __call__(self) -> Receiver:
         return self._call
 
 
-def substitutes(live: tuple[list[Receiver], list[Receiver]]) -> Lineup:
-    """The lineup that consists of what an override of `_live_receivers` returned."""
+def substitutes(live: tuple[list[Receiver], list[Receiver]]) -> CallOrder:
+    """The call_order that consists of what an override of `_live_receivers` returned."""
     synchronous, asynchronous = live
-    lineup = (
+    call_order = (
         *[_Substitute(call, PLAIN) for call in synchronous],
-        *[_Substitute(call, AWAITS) for call in asynchronous],
+        *[_Substitute(call, ASYNC) for call in asynchronous],
     )
-    return cast("Lineup", lineup)
+    return cast("CallOrder", call_order)

@@ -17,7 +17,7 @@ from rxhub.compat.django.database import DatabaseSignals, models_of
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.hub import EventHub
-from rxhub.rx.scope import present
+from rxhub.rx.scope import current_scope
 from rxhub.signals.signal import Signal
 
 __all__ = ["publish_database_signals"]
@@ -44,9 +44,9 @@ class Publication(DatabaseSignals):
         self._transaction = import_module("django.db.transaction") if on_commit else None
         for signal in self.values():
             signal.connect(self._publish, weak=False)
-        self._owner = present()
+        self._owner = current_scope()
         if self._owner is not None:
-            self._owner.keep(self.dispose)
+            self._owner.add(self.dispose)
         # A hub that was closed already says so at once.
         self._watching = SingleAssignmentDisposable()
         self._watching.disposable = hub.state.subscribe(on_completed=self.dispose)
@@ -63,7 +63,7 @@ class Publication(DatabaseSignals):
         self.cede({signal.name for signal in self.values()})
         self._watching.dispose()
         if self._owner is not None:
-            self._owner.forget(self.dispose)
+            self._owner.discard(self.dispose)
         for key, publication in list(_publications.items()):
             if publication is self:
                 _publications.pop(key, None)

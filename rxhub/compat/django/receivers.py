@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 from weakref import ref
 
-from rxhub.signals.connections import Connection, Seat, Seats, key_of
+from rxhub.signals.connections import Connection, Connections, SenderSlot, key_of
 from rxhub.signals.receiver import PLAIN
 
 __all__ = ["InsertedConnection", "Receivers", "Row", "connection_of", "identity"]
@@ -101,7 +101,7 @@ for _name in (
     setattr(Receivers, _name, _changing(_name))
 
 
-def connection_of(row: tuple[Any, ...], connected: Iterable[Connection], places: Seats) -> Connection | None:
+def connection_of(row: tuple[Any, ...], connected: Iterable[Connection], connections: Connections) -> Connection | None:
     """The connection that a row stands for, also one that was copied by hand; a new one for a row that is new.
 
     Returns:
@@ -121,16 +121,16 @@ def connection_of(row: tuple[Any, ...], connected: Iterable[Connection], places:
             return connection
         if shown[:1] == row[:1]:
             same_key = connection
-    return _inserted(row, same_key, places)
+    return _inserted(row, same_key, connections)
 
 
-def _inserted(row: tuple[Any, ...], replaced: Connection | None, places: Seats) -> InsertedConnection | None:
+def _inserted(row: tuple[Any, ...], replaced: Connection | None, connections: Connections) -> InsertedConnection | None:
     """A connection, not seated yet, by a row that a program made.
 
     Args:
         row: what Django would have in its list.
         replaced: the connection of the row with the same key, whose priority and subscription it takes over.
-        places: of the signal.
+        connections: of the signal.
     """
     try:
         (_, sender_key), receiver, *sender_reference, is_async = row
@@ -144,15 +144,15 @@ def _inserted(row: tuple[Any, ...], replaced: Connection | None, places: Seats) 
     sender = _target(sender_reference)
     if target is None or (sender_reference is not None and sender is None):
         return None
-    connection = InsertedConnection(target, places.gone.append)
+    connection = InsertedConnection(target, connections.dead.append)
     connection.row = row
     connection.alive = False
     connection.kept = None if weak else receiver
     connection.key = ("row", id(connection))
     connection.priority = 100 if replaced is None else replaced.priority
-    terms = PLAIN if replaced is None else replace(replaced.terms, owner=None, leave=None)
-    connection.terms = terms if terms.awaits == bool(is_async) else replace(terms, awaits=bool(is_async))
-    connection.seat = _seat(sender_key, sender, places)
+    spec = PLAIN if replaced is None else replace(replaced.spec, owner=None, leave=None)
+    connection.spec = spec if spec.is_async == bool(is_async) else replace(spec, is_async=bool(is_async))
+    connection.slot = _slot(sender_key, sender, connections)
     return connection
 
 
@@ -168,14 +168,14 @@ def _target(of: Any) -> Any:
     return cast("ref[Any]", of)() if isinstance(of, ref) else of
 
 
-def _seat(sender_key: Any, sender: Any, places: Seats) -> Seat:
+def _slot(sender_key: Any, sender: Any, connections: Connections) -> SenderSlot:
     """Where a row belongs; its sender may be known by its id alone, as in Django 5."""
     if sender is not None or sender_key == identity(None):
-        return Seat(key_of(sender), sender, places.gone.append)
-    for seat in [*places.seats.values()]:
-        if seat.sender is not None and identity(seat.sender) == sender_key:
-            return seat
-    return Seat(sender_key, None)
+        return SenderSlot(key_of(sender), sender, connections.dead.append)
+    for slot in [*connections.slots.values()]:
+        if slot.sender is not None and identity(slot.sender) == sender_key:
+            return slot
+    return SenderSlot(sender_key, None)
 
 
 def identity(target: Any) -> Any:
@@ -190,9 +190,9 @@ def _row(connection: Connection) -> Row:
         return row
     receiver, sender = connection(), connection.sender
     key = (connection.dispatch_uid or identity(receiver), identity(sender))
-    last: tuple[Any, ...] = (connection.terms.awaits,)
+    last: tuple[Any, ...] = (connection.spec.is_async,)
     if import_module("django").VERSION >= (6, 1):
-        last = (connection.seat.reference if isinstance(connection.seat.reference, ref) else None, *last)
+        last = (connection.slot.reference if isinstance(connection.slot.reference, ref) else None, *last)
     row = Row((key, connection if connection.weak else receiver, *last))
     row.connection = connection
     return row

@@ -26,12 +26,12 @@ from importlib import import_module
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, TypeVar, cast
 
-from rxhub.compat.django.overrides import AWAITS, LIVE_RECEIVERS, SignalType, substitutes
+from rxhub.compat.django.overrides import ASYNC, LIVE_RECEIVERS, SignalType, substitutes
 from rxhub.compat.django.receivers import InsertedConnection, Receivers, connection_of, identity
 from rxhub.signals import signal as rxhub_signal
-from rxhub.signals.connections import Connection, Lineup
-from rxhub.signals.receiver import PLAIN, Receiver, Terms, terms_of
-from rxhub.signals.send import Answers, Policy, Sending
+from rxhub.signals.connections import CallOrder, Connection
+from rxhub.signals.receiver import PLAIN, Receiver, ReceiverSpec, spec_of
+from rxhub.signals.send import ErrorPolicy, Responses, Sending
 
 __all__ = ["Signal", "name_in_module", "receiver"]
 
@@ -68,7 +68,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         super().__init__(name)
         self.use_caching = use_caching
         self.sender_receivers_cache: MutableMapping[Any, Any] = weakref.WeakKeyDictionary() if use_caching else {}
-        self.lock = self._places.lock
+        self.lock = self._connections.lock
         # In the place where `mock.patch.object(signal, "receivers", [])` looks for what it has to put back.
         vars(self)["receivers"] = Receivers(self)
         self.notice_override()
@@ -85,16 +85,16 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
 
     def notice_override(self) -> None:
         """Look whether `_live_receivers` is the default one, and choose the way of sending by it."""
-        with self._places.lock:
+        with self._connections.lock:
             overridden = LIVE_RECEIVERS in vars(self) or type(self)._live_receivers is not _live_receivers
             if overridden != self._overridden:
                 self._overridden = overridden
-                self._places.take_care(1 if overridden else -1)
+                self._connections.require_slow_path(1 if overridden else -1)
 
     def renew_lock(self) -> None:
         """Replace the locks; for a child process, where a thread that held one is gone."""
         super().renew_lock()
-        self.lock = self._places.lock
+        self.lock = self._connections.lock
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -141,7 +141,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
             weakref.ref(getattr(receiver, "__self__", receiver) if hasattr(receiver, "__func__") else receiver)
         self._clear_dead_receivers()
         if self._inserted(receiver, sender, dispatch_uid) is None:
-            self._connect(receiver, sender, weak, dispatch_uid or None, priority, where, _terms(receiver))
+            self._connect(receiver, sender, weak, dispatch_uid or None, priority, where, _spec(receiver))
         self._refresh()
         return receiver
 
@@ -163,7 +163,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         if not self._has_inserted:
             return None
         key = dispatch_uid or identity(receiver), identity(sender)
-        return next((c for c in self._places.all() if isinstance(c, InsertedConnection) and c.row[0] == key), None)
+        return next((c for c in self._connections.all() if isinstance(c, InsertedConnection) and c.row[0] == key), None)
 
     def has_listeners(self, sender: Any = None) -> bool:
         """Whether anybody is connected for what `sender` sends; muting and `where=` aside."""
@@ -173,7 +173,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
     def receivers(self) -> Receivers:
         """Who is connected, as the list that Django has here."""
         receivers: Receivers = vars(self)["receivers"]
-        receivers.show(self._places.all())
+        receivers.show(self._connections.all())
         return receivers
 
     @receivers.setter
@@ -187,29 +187,29 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
 
     def adopt(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Connect these and nobody else, in this order among equal priorities."""
-        connected = self._places.all()
+        connected = self._connections.all()
         # By identity: weak references to the same receiver are equal.
-        made = [connection_of(row, connected, self._places) for row in rows]
+        made = [connection_of(row, connected, self._connections) for row in rows]
         wanted = {id(each): each for each in made if each is not None}
         self._has_inserted = any(isinstance(each, InsertedConnection) for each in wanted.values())
         if [*wanted] == [*map(id, connected)]:
             return
         for connection in connected:
-            self._places.remove(connection, silently=True)
+            self._connections.remove(connection, silently=True)
         for connection in wanted.values():
-            self._places.rejoin(connection)
+            self._connections.reconnect(connection)
 
     def _refresh(self) -> None:
         receivers: Receivers = vars(self)["receivers"]
         if receivers.shown:
-            receivers.show(self._places.all())
+            receivers.show(self._connections.all())
 
     # What Django's signal has for its own use, and programs call
 
     @property
     def _dead_receivers(self) -> bool:
         """Whether a receiver or a sender has died that is not cleared away yet."""
-        return self._flagged_dead or bool(self._places.gone)
+        return self._flagged_dead or bool(self._connections.dead)
 
     @_dead_receivers.setter
     def _dead_receivers(self, value: bool) -> None:
@@ -219,7 +219,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         """Clear away the connections of receivers and senders that have died."""
         if self._dead_receivers:
             self._flagged_dead = False
-            self._places.sweep()
+            self._connections.purge_dead()
             self._refresh()
 
     def _remove_receiver(self, receiver: object = None) -> None:
@@ -237,64 +237,66 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
 
     # Sending
 
-    def _lineup(self, sender: Any, named: dict[str, Any]) -> Lineup:
-        if not self._overridden or self._muted or not self._places.seats:
-            return super()._lineup(sender, named)
-        lineup = substitutes(self._live_receivers(sender))
-        if lineup and "signal" in named:
+    def _call_order(self, sender: Any, named: dict[str, Any]) -> CallOrder:
+        if not self._overridden or self._muted or not self._connections.slots:
+            return super()._call_order(sender, named)
+        call_order = substitutes(self._live_receivers(sender))
+        if call_order and "signal" in named:
             raise self._reserved()
-        return lineup
+        return call_order
 
-    def _send(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
-        lineup = self._lineup(sender, named)
-        if not lineup:
+    def _send(self, sender: Any, named: dict[str, Any], policy: ErrorPolicy, origin: str | None = None) -> Responses:
+        call_order = self._call_order(sender, named)
+        if not call_order:
             return []
-        answers, later = self._begin(lineup, sender, named, policy, origin)
+        responses, later = self._begin(call_order, sender, named, policy, origin)
         if later:
             async_to_sync = import_module("asgiref.sync").async_to_sync
             try:
-                answers += async_to_sync(self._finish)(later, policy)
+                responses += async_to_sync(self._finish)(later, policy)
             finally:
                 _close(later)
-        return answers
+        return responses
 
-    async def _asend(self, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None) -> Answers:
-        lineup = self._lineup(sender, named)
-        if not lineup:
+    async def _asend(
+        self, sender: Any, named: dict[str, Any], policy: ErrorPolicy, origin: str | None = None
+    ) -> Responses:
+        call_order = self._call_order(sender, named)
+        if not call_order:
             return []
-        begin: Callable[..., Any] = partial(self._begin, lineup, sender, named, policy, origin)
-        if all(connection.terms.awaits for connection in lineup):
-            answers, later = begin()
+        begin: Callable[..., Any] = partial(self._begin, call_order, sender, named, policy, origin)
+        if all(connection.spec.is_async for connection in call_order):
+            responses, later = begin()
         else:
-            answers, later = await import_module("asgiref.sync").sync_to_async(begin)()
+            responses, later = await import_module("asgiref.sync").sync_to_async(begin)()
         if later:
             try:
-                answers += await self._finish(later, policy)
+                responses += await self._finish(later, policy)
             finally:
                 _close(later)
-        return answers
+        return responses
 
     def _begin(
-        self, lineup: Lineup, sender: Any, named: dict[str, Any], policy: Policy, origin: str | None = None
-    ) -> tuple[Answers, _Later]:
+        self, call_order: CallOrder, sender: Any, named: dict[str, Any], policy: ErrorPolicy, origin: str | None = None
+    ) -> tuple[Responses, _Later]:
         later: _Later = []
 
         async def put_off(_: object, receiver: Receiver, coroutine: Awaitable[Any]) -> object:
             later.append((receiver, coroutine))
             return _LATER
 
-        steps = Sending(self, sender, named, origin).give(lineup, policy, put_off)
+        steps = Sending(self, sender, named, origin).deliver(call_order, policy, put_off)
         try:
             steps.send(None)
         except StopIteration as end:
-            answers: Answers = end.value
-            return [answer for answer in answers if answer[1] is not _LATER and answer[1] is not _ABSENT], later
+            responses: Responses = end.value
+            return [answer for answer in responses if answer[1] is not _LATER and answer[1] is not _ABSENT], later
         except BaseException:
             _close(later)
             raise
         raise AssertionError("a sending that does not await was suspended")
 
-    async def _finish(self, later: _Later, policy: Policy) -> Answers:
+    async def _finish(self, later: _Later, policy: ErrorPolicy) -> Responses:
         # Django 5.2 has no name for it, and gathers.
         together: Any = getattr(import_module("django.dispatch.dispatcher"), "_run_parallel", asyncio.gather)
         finish = self._collected if policy == "collect" else _awaited
@@ -322,23 +324,23 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         self._clear_dead_receivers()
         synchronous: list[Receiver] = []
         asynchronous: list[Receiver] = []
-        for connection in super()._lineup(sender, {}):
+        for connection in super()._call_order(sender, {}):
             if connection.alive and (call := connection()) is not None:
-                if not connection.terms.plain and connection.terms != AWAITS:
+                if not connection.spec.plain and connection.spec != ASYNC:
                     # Under the name of the receiver, by which tracing tools call it.
                     call = update_wrapper(partial(self._call, connection), call)
-                (asynchronous if connection.terms.awaits else synchronous).append(call)
+                (asynchronous if connection.spec.is_async else synchronous).append(call)
         return synchronous, asynchronous
 
     def _call(self, connection: Connection, *, signal: object, sender: Any, **named: Any) -> Any:
         sending = Sending.under_way(self, {**named, "signal": signal, "sender": sender})
         if sending is not None:
             value = sending.call(connection, _ABSENT)
-            return _absent() if value is _ABSENT and connection.terms.awaits else value
-        answers, later = self._begin((connection,), sender, named, "raise")
-        if connection.terms.awaits:
+            return _absent() if value is _ABSENT and connection.spec.is_async else value
+        responses, later = self._begin((connection,), sender, named, "raise")
+        if connection.spec.is_async:
             return later[0][1] if later else _nothing()
-        return answers[0][1] if answers else None
+        return responses[0][1] if responses else None
 
 
 _live_receivers = Signal._live_receivers  # pyright: ignore[reportPrivateUsage]
@@ -365,16 +367,16 @@ def name_in_module(signal: object) -> str | None:
     return None
 
 
-def _terms(receiver: Receiver) -> Terms:
+def _spec(receiver: Receiver) -> ReceiverSpec:
     try:
-        terms = terms_of(receiver)
+        spec = spec_of(receiver)
     except TypeError:
-        terms = PLAIN  # as in Django, whoever sends finds out
+        spec = PLAIN  # as in Django, whoever sends finds out
     # A class with a coroutine for its `__call__` is none to Django, unless it says so.
     awaits: bool = import_module("asgiref.sync").iscoroutinefunction(receiver)
-    if awaits == terms.awaits:
-        return terms
-    return Terms(asks=terms.asks, awaits=awaits) if awaits or terms.asks else PLAIN
+    if awaits == spec.is_async:
+        return spec
+    return ReceiverSpec(wants_emission=spec.wants_emission, is_async=awaits) if awaits or spec.wants_emission else PLAIN
 
 
 async def _awaited(_: Receiver, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -47,7 +47,7 @@ from rxhub.concurrency.event_loop import check_asyncio
 from rxhub.concurrency.flag import Flag
 from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.dispatcher import Run
-from rxhub.dispatching.time_slice import Turn
+from rxhub.dispatching.time_slice import TimeSlice
 from rxhub.expression import Dialect
 from rxhub.expression.parser import as_tree
 from rxhub.hub.connection import Connection
@@ -120,7 +120,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         self._connected_at = 0.0
         self._processor_thread: ProcessorThread | None = None
         self._run: Run | None = None
-        self._turn: Turn | None = None
+        self._turn: TimeSlice | None = None
         Subscribing.__init__(self)
         rxhub.hub.EventHub.__init__(self, server_url, api_user, api_key, overflow="drop-oldest")
         self._event_queue = EventQueue(self._inbox)
@@ -409,7 +409,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
             if end is not None and monotonic() > end:
                 return
 
-    def handle(self, item: rxhub.event.Event | Delivery, run: Run, turn: Turn) -> None:
+    def handle(self, item: rxhub.event.Event | Delivery, run: Run, turn: TimeSlice) -> None:
         if not isinstance(item, rxhub.event.Event):
             self._dispatcher.dispatch(item.event, self._answer, run, turn, item)
             return
@@ -419,7 +419,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         finally:
             self._run, self._turn = before
 
-    async def handle_async(self, item: rxhub.event.Event | Delivery, turn: Turn) -> None:
+    async def handle_async(self, item: rxhub.event.Event | Delivery, turn: TimeSlice) -> None:
         if not isinstance(item, rxhub.event.Event):
             await self._dispatcher.dispatch_async(item.event, self._answer, turn, item)
             return

@@ -9,14 +9,14 @@ from reactivex import abc
 
 import rxhub.dispatching.dispatcher
 from rxhub.compat.ftrack.subscription import Subscription
-from rxhub.dispatching.observe_on import Settle
+from rxhub.dispatching.observe_on import OnOutcome
 from rxhub.expression import Dialect, parse
 from rxhub.text.printable import printable
 
 __all__ = ["Subscriber"]
 
 
-def _settle(*_: object) -> None:
+def _on_outcome(*_: object) -> None:
     """Nothing: without a scheduler no callback ends later."""
 
 
@@ -42,13 +42,13 @@ class Subscriber(rxhub.dispatching.dispatcher.Subscriber):
         metadata: MutableMapping[str, Any],
         priority: float,
         scheduler: abc.SchedulerBase | None = None,
-        settle: Settle = _settle,
+        on_outcome: OnOutcome = _on_outcome,
     ) -> None:
         read = Subscription(subscription)
         # Its own text: rxhub remembers the trees of short ones, so this reads nothing twice.
         tree = parse(subscription, Dialect.FTRACK)
         identified = metadata if "id" in metadata else {**metadata, "id": None}
-        super().__init__(subscription, tree, callback, identified, priority, scheduler, settle)
+        super().__init__(subscription, tree, callback, identified, priority, scheduler, on_outcome)
         self.metadata = metadata
         self.subscription = read
 

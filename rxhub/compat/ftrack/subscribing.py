@@ -74,7 +74,7 @@ class Subscribing(Sending):
         """Add a subscriber here, and tell the server nothing."""
         metadata: MutableMapping[str, Any] = {} if subscriber is None else subscriber
         metadata.setdefault("id", uuid4().hex)
-        member = Subscriber(subscription, callback, metadata, priority, scheduler, self._dispatcher.settle)
+        member = Subscriber(subscription, callback, metadata, priority, scheduler, self._dispatcher.on_outcome)
         try:
             self._dispatcher.add(member)
         except errors.NotUniqueError:

@@ -26,7 +26,7 @@ from rxhub.compat.pydispatch.connection import ANONYMOUS, ANY, FIRST, KeySignal,
 from rxhub.compat.pydispatch.errors import DispatcherKeyError, DispatcherTypeError
 from rxhub.compat.pydispatch.saferef import safeRef
 from rxhub.concurrency.weakrefs import collector, ensure_callback
-from rxhub.rx.scope import present
+from rxhub.rx.scope import current_scope
 
 __all__ = ["Table", "table"]
 
@@ -126,12 +126,12 @@ class Table:
         sender_reference = self._reference_to(sender)
         only = ANY if sender is ANY or sender_reference is not None else sender
         route = Route(self.signal(key), id(sender), only, reference, receiver, self.precedes)
-        owner = present()
+        owner = current_scope()
         if owner is not None:
             route.held = receiver
             leave = partial(self._withdraw, route)
-            route.forget = partial(owner.forget, leave)
-            owner.keep(leave)
+            route.forget = partial(owner.discard, leave)
+            owner.add(leave)
         with self._lock:
             before = self._put(route)
             if weak:

@@ -84,9 +84,9 @@ class Program:
         living = self.living.get(n)
         return getattr(living, "receive", living)
 
-    def named(self, answers):
+    def named(self, responses):
         numbers = {self.of(n): n for n in self.living}
-        return [(numbers[receiver], value) for receiver, value in answers]
+        return [(numbers[receiver], value) for receiver, value in responses]
 
     def run(self, step, *arguments):
         try:

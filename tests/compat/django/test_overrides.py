@@ -139,8 +139,8 @@ def quiet():
     logging.getLogger("django.dispatch").setLevel(logging.NOTSET)
 
 
-def values(answers):
-    return [str(value) for _, value in answers]
+def values(responses):
+    return [str(value) for _, value in responses]
 
 
 def program(signal, seen):
@@ -194,12 +194,12 @@ def test_a_signal_without_one_is_sent_the_quick_way_again():
     signal = Signal()
     signal.connect(plain)
     with patched_class(Signal, []):
-        assert signal._places.plain(None) is None
-    assert signal._places.plain(None) is not None
+        assert signal._connections.plain(None) is None
+    assert signal._connections.plain(None) is not None
     signal._live_receivers = signal._live_receivers
-    assert signal._places.plain(None) is None
+    assert signal._connections.plain(None) is None
     del signal._live_receivers
-    assert signal._places.plain(None) is not None
+    assert signal._connections.plain(None) is not None
 
 
 def test_one_of_a_subclass_leaves_other_signals_alone():
@@ -209,7 +209,7 @@ def test_one_of_a_subclass_leaves_other_signals_alone():
     with subclassed(Signal, seen) as signal:
         signal.connect(plain)
         other.send(None)
-        assert seen == [] and other._places.plain(None) is not None
+        assert seen == [] and other._connections.plain(None) is not None
 
 
 @KINDS

@@ -264,9 +264,9 @@ def test_what_a_receiver_raises_is_logged_as_django_logs_it(caplog):
     signal.connect(fail_later)
     signal.connect(failing)
     with caplog.at_level(logging.ERROR, "django.dispatch"):
-        answers = signal.send_robust(None)
-    assert [answer[0] for answer in answers] == [fail, failing, fail_later]
-    assert [error for _, error in answers] == errors
+        responses = signal.send_robust(None)
+    assert [answer[0] for answer in responses] == [fail, failing, fail_later]
+    assert [error for _, error in responses] == errors
     assert caplog.messages == [
         f"Error calling {fail.__qualname__} in Signal.send_robust() (this)",
         f"Error calling {failing!r} in Signal.send_robust() (nameless)",

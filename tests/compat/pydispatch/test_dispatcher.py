@@ -15,7 +15,7 @@ import pytest
 from rxhub import EventHub
 from rxhub.compat.pydispatch import dispatcher, install, robust, saferef, signal_of, uninstall
 from rxhub.compat.pydispatch.errors import DispatcherKeyError, DispatcherTypeError
-from rxhub.rx.scope import Owner
+from rxhub.rx.scope import Scope
 from rxhub.signals.signal import signals
 from tests.threads import at_once, eager_collection, run_script
 
@@ -333,7 +333,7 @@ def test_disconnecting_what_is_not_connected_is_an_error_that_says_so() -> None:
 
 
 def test_what_a_plugin_connects_lives_and_leaves_with_it() -> None:
-    plugin, log = Owner("plugin"), []
+    plugin, log = Scope("plugin"), []
     with plugin.registering():
         dispatcher.connect(Listener(log).receive, "saved")
         dispatcher.connect(Listener(log).receive)
@@ -341,20 +341,20 @@ def test_what_a_plugin_connects_lives_and_leaves_with_it() -> None:
 
     dispatcher.send("saved", None, value=1)
     assert log == [1, 1]
-    plugin.leave()
+    plugin.close()
     assert not dispatcher.connections
     dispatcher.send("saved", None, value=2)
     assert log == [1, 1]
 
 
 def test_a_plugin_does_not_own_what_was_there_before() -> None:
-    listener, plugin = Listener(), Owner("plugin")
+    listener, plugin = Listener(), Scope("plugin")
     dispatcher.connect(listener.receive)
     with plugin.registering():
         mine = Listener()
         dispatcher.connect(mine.receive, "a new key")
     held = signal_of("a new key")
-    plugin.leave()
+    plugin.close()
 
     dispatcher.send("a new key", None, value=1)
     assert (listener.log, mine.log) == ([1], [])
@@ -362,7 +362,7 @@ def test_a_plugin_does_not_own_what_was_there_before() -> None:
 
 
 def test_what_is_disconnected_before_is_forgotten_by_the_plugin() -> None:
-    listener, plugin = Listener(), Owner("plugin")
+    listener, plugin = Listener(), Scope("plugin")
     with plugin.registering():
         for _ in range(3):
             dispatcher.connect(listener.receive, "saved")

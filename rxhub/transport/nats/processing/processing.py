@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, Self
 from weakref import WeakSet
 
 from rxhub.concurrency.awaitables import ignore_error, returns_awaitable
-from rxhub.concurrency.shutdown import GRACE, on_shutdown_signal
+from rxhub.concurrency.shutdown import GRACE_S, on_shutdown_signal
 from rxhub.errors import HubClosed
 from rxhub.event import Event
-from rxhub.rx.scoped_subject import OwnedSubject
+from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
 from rxhub.text.printable import printable
 from rxhub.transport.io_thread import background, in_its_thread
@@ -88,7 +88,7 @@ class Processing:
     def __init__(self, address: Address, subjects: Subjects, name: str, plan: Plan) -> None:
         self.group = plan.group
         self.subscription = plan.terms.subscription
-        self.failures: Subject[Failure] = OwnedSubject(serialize=True)
+        self.failures: Subject[Failure] = ScopedSubject(serialize=True)
         self._address = address
         self._subjects = subjects
         self._name = f"{name} {plan.group}"
@@ -204,7 +204,7 @@ class Processing:
             ignore_error(waiting)
             await asyncio.wait([waiting], timeout=timeout + _FAREWELL)
 
-    def wait(self, timeout: float | None = None, *, grace: float = GRACE) -> bool:
+    def wait(self, timeout: float | None = None, *, grace: float = GRACE_S) -> bool:
         """Wait until it has ended, by `stop()`, by an error, or by SIGTERM or SIGINT.
 
         After a signal, no process of groups in this program takes further events. Handlers that run have `grace`
@@ -246,7 +246,7 @@ class Processing:
         self._waiters.append(tell)
         try:
             # The loop goes on meanwhile: handlers may run on it.
-            with on_shutdown_signal(lambda: stop_all(GRACE), waits=False) as watch:
+            with on_shutdown_signal(lambda: stop_all(GRACE_S), waits=False) as watch:
                 if not self._over.is_set():
                     await ended.wait()
                 if watch is not None and watch.is_asked:

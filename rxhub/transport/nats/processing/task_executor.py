@@ -12,7 +12,7 @@ from threading import Thread
 from time import monotonic
 from typing import cast
 
-from rxhub.concurrency.awaitables import is_pending
+from rxhub.concurrency.awaitables import needs_await
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.transport.nats.processing.executor import Ended, Errand, Returned
@@ -148,7 +148,7 @@ class Tasks:
         try:
             async with deadline:
                 result = self._handler(cast("Event", job.event))
-                if is_pending(result):
+                if needs_await(result):
                     await result
         except BaseException as error:
             # Given back, not raised: SystemExit would end the loop, and whoever runs on it.

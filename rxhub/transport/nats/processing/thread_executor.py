@@ -16,7 +16,7 @@ from time import monotonic
 from types import AsyncGeneratorType, GeneratorType
 from typing import cast
 
-from rxhub.concurrency.awaitables import coroutine_of, is_pending
+from rxhub.concurrency.awaitables import as_coroutine, needs_await
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.transport.nats.processing.executor import Ended, Errand, Returned
@@ -143,8 +143,8 @@ class Threads:
             failure: BaseException | None = None
             try:
                 result = context.copy().run(handler, cast("Event", job.event))
-                if is_pending(result):
-                    context.copy().run(asyncio.run, coroutine_of(result))
+                if needs_await(result):
+                    context.copy().run(asyncio.run, as_coroutine(result))
                 elif isinstance(result, _NEVER_RUN):
                     raise TypeError("The handler gave back a generator, of which nothing was run: it has a yield.")
             except BaseException as error:

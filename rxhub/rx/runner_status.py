@@ -15,21 +15,21 @@ from reactivex.disposable import Disposable
 
 from rxhub.errors import NotHandled
 
-__all__ = ["PAUSE_S", "Deadlines", "Presence", "Vigil", "not_handled", "within"]
+__all__ = ["WAIT_GAP_S", "Deadlines", "RunnerStatus", "RunnerWatch", "call_within", "not_running"]
 
-PAUSE_S = 1.0
+WAIT_GAP_S = 1.0
 """Seconds within which the next `wait(duration)` or `drain()` is expected after the last one."""
 
 
-class Presence(Protocol):
+class RunnerStatus(Protocol):
     """Who handles a hub, as far as it concerns those who wait."""
 
     @property
-    def here(self) -> bool:
+    def runs_here(self) -> bool:
         """Whether this thread handles the hub."""
         ...
 
-    def absent_in(self) -> float | None:
+    def stops_in(self) -> float | None:
         """Seconds until the hub counts as handled by nobody; None while somebody handles it."""
         ...
 
@@ -38,7 +38,7 @@ class Presence(Protocol):
         ...
 
 
-def not_handled(what: str) -> NotHandled:
+def not_running(what: str) -> NotHandled:
     """The error of `what`, which waits for handling."""
     return NotHandled(
         f"{what} would wait for ever, since nobody handles the hub: call hub.start(), use "
@@ -84,7 +84,7 @@ class Deadlines:
 _waiting = local()
 
 
-def within(seconds: float, act: Callable[[], object]) -> Disposable:
+def call_within(seconds: float, act: Callable[[], object]) -> Disposable:
     """Have `act` called in `seconds` by who subscribes here to wait: a thread in `run()`, or the running loop.
 
     Nothing is called for a subscription that nobody waits for.
@@ -106,27 +106,31 @@ def within(seconds: float, act: Callable[[], object]) -> Disposable:
     return Disposable(cancel)
 
 
-class Vigil:
+class RunnerWatch:
     """A `with` block that waits on a loop, and is told at once if that is in vain, or when it becomes so.
 
     Args:
-        presence: of the hub that is waited for.
+        runner_status: of the hub that is waited for.
         loop: the running loop.
         tell: called on the loop when nobody handles the hub; it may be called more than once.
         patience: seconds before the first look.
     """
 
     def __init__(
-        self, presence: Presence, loop: asyncio.AbstractEventLoop, tell: Callable[[], object], patience: float = 0.0
+        self,
+        runner_status: RunnerStatus,
+        loop: asyncio.AbstractEventLoop,
+        tell: Callable[[], object],
+        patience: float = 0.0,
     ) -> None:
-        self._presence = presence
+        self._runner_status = runner_status
         self._loop = loop
         self._tell = tell
         self._is_over = False
         self._timer = loop.call_later(patience, self._look) if patience else None
 
     def __enter__(self) -> Self:
-        self._watching = self._presence.watch(self._ended)
+        self._watching = self._runner_status.watch(self._ended)
         if self._timer is None:
             self._look()
         return self
@@ -145,7 +149,7 @@ class Vigil:
             self._loop.call_soon_threadsafe(self._look)
 
     def _look(self) -> None:
-        left = self._presence.absent_in()
+        left = self._runner_status.stops_in()
         if self._is_over or left is None:
             return
         if self._timer is not None:

@@ -14,7 +14,7 @@ from reactivex.internal.exceptions import SequenceContainsNoElementsError
 
 from rxhub import Event, EventHub
 from rxhub.errors import HubClosed, NotHandled
-from rxhub.rx.presence import PAUSE_S
+from rxhub.rx.runner_status import WAIT_GAP_S
 from tests.threads import LIMIT, elsewhere, until
 
 pytestmark = pytest.mark.filterwarnings("ignore::rxhub.errors.NotHandledWarning")
@@ -166,7 +166,7 @@ def test_who_handles_again_and_again_disturbs_nobody(handle: Callable[[EventHub]
                 over.wait(0.01)
 
         with elsewhere(again_and_again):
-            until(lambda: hub._handling.absent_in() != 0)
+            until(lambda: hub._handling.stops_in() != 0)
             try:
                 assert asyncio.run(main(hub)) == [1, 2, 1]
             finally:
@@ -177,7 +177,7 @@ def test_who_handles_again_and_again_disturbs_nobody(handle: Callable[[EventHub]
 def test_who_does_not_handle_again_is_no_longer_waited_for(waiter: str) -> None:
     with EventHub() as hub:
         hub.drain()
-        assert 0 < (hub._handling.absent_in() or 0) <= PAUSE_S
+        assert 0 < (hub._handling.stops_in() or 0) <= WAIT_GAP_S
         assert isinstance(until_told(waiter, hub, lambda: None), NotHandled)
 
 
