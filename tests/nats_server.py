@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.error import HTTPError
 
 from rxhub.embedded.binary import find
-from rxhub.embedded.child_process import bound
+from rxhub.embedded.child_process import command_bound_to_parent
 from tests.threads import suspend
 
 __all__ = ["LIMIT", "Cluster", "Node", "nats_cluster"]
@@ -64,7 +64,7 @@ class Node:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                bound([str(find()), "-c", str(self._configuration)]),
+                command_bound_to_parent([str(find()), "-c", str(self._configuration)]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -29,9 +29,9 @@ from typing import Any, Self, cast
 
 from reactivex.abc import DisposableBase
 
-from rxhub.bridge.checkpoint import Progress
+from rxhub.bridge.checkpoint import Checkpoint
 from rxhub.bridge.gap import GAP
-from rxhub.bridge.tracker import Counts, Ledger, Outcome
+from rxhub.bridge.tracker import BridgeTracker, Counts, GapChange
 from rxhub.errors import NotFoundError, Overflow
 from rxhub.event import Event
 from rxhub.expression import parse
@@ -41,13 +41,13 @@ from rxhub.transport.connection_state import ConnectionState, Phase
 
 __all__ = ["Bridge"]
 
-ANSWER = 10.0
+SUBSCRIBE_TIMEOUT_S = 10.0
 """Seconds after which a server that was told of the subscription, and has not answered, counts as knowing it."""
 
-_PATIENCE = 5.0
-_BEAT = 1.0
-_EAGER = 0.1
-_LONGEST_PAUSE = 30.0
+_CLOSE_TIMEOUT_S = 5.0
+_CHECK_INTERVAL_S = 1.0
+_MARK_DELAY_S = 0.1
+_MAX_RETRY_DELAY_S = 30.0
 _NEWS = frozenset({"ftrack.meta.connected", "ftrack.meta.disconnected"})
 
 logger = logging.getLogger("rxhub.bridge")
@@ -85,7 +85,7 @@ class Bridge:
         for hub in (source, target):
             if not isinstance(hub, EventHub):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(f"A bridge joins two hubs, but {type(hub).__name__} was given.")
-        if source.meets(target):
+        if source.shares_source_with(target):
             raise ValueError(
                 f"Both ends of this bridge are at {source.get_server_url()}: each event would come back and be passed "
                 "on again. A bridge leads from one server, network or stream to another."
@@ -97,8 +97,8 @@ class Bridge:
         self.target = target
         self.subscription = subscription
         self.name = name or socket.gethostname()
-        self._ledger = Ledger(buffer)
-        self._progress = Progress(target, source.get_server_url(), subscription, self.name)
+        self._tracker = BridgeTracker(buffer)
+        self._checkpoint = Checkpoint(target, source.get_server_url(), subscription, self.name)
         self._process = os.getpid()
         self._id = ""
         self._ended = False
@@ -116,7 +116,7 @@ class Bridge:
     @property
     def counts(self) -> Counts:
         """What became of the events so far."""
-        return self._ledger.counts
+        return self._tracker.counts
 
     def open(self) -> None:
         """Begin; entering the `with` block does it.
@@ -128,7 +128,7 @@ class Bridge:
             self._id = self.source.subscribe(self.subscription, self._take, priority=float("-inf"))
             self._soon(self._begin)
 
-    def close(self, timeout: float = _PATIENCE) -> Counts:
+    def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> Counts:
         """Read no more, and wait until what was read is stored; leaving the `with` block does it.
 
         Args:
@@ -141,9 +141,9 @@ class Bridge:
         if self._id and not self._ended:
             self._take_the_last(end)
             self._end()
-            if not self._ledger.wait(max(0.0, end - monotonic())):
+            if not self._tracker.wait(max(0.0, end - monotonic())):
                 logger.warning("%d events were read and are not stored yet.", self.counts.waiting)
-            noted = self._progress.note(self._ledger.secured, at_once=True)
+            noted = self._checkpoint.note(self._tracker.secured, at_once=True)
             if noted is not None:
                 with suppress(Exception):
                     noted.result(max(0.0, end - monotonic()))
@@ -157,7 +157,7 @@ class Bridge:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Who interrupts does not want to wait.
-        self.close(_PATIENCE if kind is None or issubclass(kind, Exception) else 0.0)
+        self.close(_CLOSE_TIMEOUT_S if kind is None or issubclass(kind, Exception) else 0.0)
 
     async def __aenter__(self) -> Self:
         self.open()
@@ -193,13 +193,13 @@ class Bridge:
         self._floor = floor
         self._notice_what_the_inbox_dropped()
         self._mark()
-        self._progress.note(self._ledger.secured)
-        about_to_mark = self._ledger.gap is not None and self.source.connected and not self._pause
-        self._soon(self._sweep, _EAGER if about_to_mark else _BEAT)
+        self._checkpoint.note(self._tracker.secured)
+        about_to_mark = self._tracker.gap is not None and self.source.connected and not self._pause
+        self._soon(self._sweep, _MARK_DELAY_S if about_to_mark else _CHECK_INTERVAL_S)
 
     def _stands(self, state: ConnectionState) -> None:
         if state:
-            self._patient_until = monotonic() + ANSWER
+            self._patient_until = monotonic() + SUBSCRIBE_TIMEOUT_S
         elif state.phase is not Phase.CLOSED:
             self._miss("reconnected", state.reason)
 
@@ -209,11 +209,11 @@ class Bridge:
             return
         self._notice_what_the_inbox_dropped()
         self._mark()
-        ledger, identifier = self._ledger, str(event.get("id"))
-        if not ledger.read(identifier):
+        tracker, identifier = self._tracker, str(event.get("id"))
+        if not tracker.read(identifier):
             self._tell_of_duplicates(event)
-        elif not ledger.has_room:
-            self._miss("overflowed", f"{ledger.counts.waiting} events wait to be stored", 1, room=False)
+        elif not tracker.has_room:
+            self._miss("overflowed", f"{tracker.counts.waiting} events wait to be stored", 1, room=False)
         else:
             try:
                 sent = self.target.forward(event)
@@ -222,16 +222,16 @@ class Bridge:
             except Exception as error:
                 self._miss("refused", str(error), 1)
             else:
-                ledger.passed(identifier, self._floor, sent)
+                tracker.passed(identifier, self._floor, sent)
                 sent.add_done_callback(self._settle)
 
     def _mark(self) -> None:
         """Publish the marker of an open gap, once nothing more can be missing."""
-        ledger = self._ledger
-        gap = ledger.gap
-        if gap is None or monotonic() < self._marks_from or not self._hears() or not ledger.has_room:
+        tracker = self._tracker
+        gap = tracker.gap
+        if gap is None or monotonic() < self._marks_from or not self._hears() or not tracker.has_room:
             return
-        known = self._progress.recalled()
+        known = self._checkpoint.recalled()
         if known is None:
             return
         until = datetime.now(UTC)
@@ -247,15 +247,15 @@ class Bridge:
         except Exception:
             return  # the gap is still open
         assert sent is not None
-        ledger.marked(marker.id, until, sent, gap, told)
+        tracker.marked(marker.id, until, sent, gap, told)
         sent.add_done_callback(self._settle)
 
     def _hears(self) -> bool:
         source = self.source
-        return source.connected and (source.announced or monotonic() > self._patient_until)
+        return source.connected and (source.subscriptions_synced or monotonic() > self._patient_until)
 
     def _miss(self, why: str, reason: str, lost: int = 0, room: bool = True) -> None:
-        if self._ledger.missed(why, reason, lost, room):
+        if self._tracker.missed(why, reason, lost, room):
             logger.warning("Events may be missing from now on (%s): %s.", why, reason.rstrip(".") or "no reason given")
 
     def _notice_what_the_inbox_dropped(self) -> None:
@@ -291,16 +291,16 @@ class Bridge:
     # In any thread
 
     def _settle(self, _: object) -> None:
-        for outcome, gap, told in self._ledger.settle():
-            if outcome is Outcome.MARKED:
+        for outcome, gap, told in self._tracker.settle():
+            if outcome is GapChange.MARKED:
                 self._pause = self._marks_from = 0.0
                 logger.info("%s", told)
-            elif outcome is Outcome.OPENED:
+            elif outcome is GapChange.OPENED:
                 logger.warning("Events may be missing from now on (%s): %s", gap.why, told)
             else:
                 if not self._pause:
                     logger.warning("The marker of a gap (%s) is not stored, and is tried again: %s", gap.why, told)
-                self._pause = min(2 * self._pause, _LONGEST_PAUSE) or _BEAT
+                self._pause = min(2 * self._pause, _MAX_RETRY_DELAY_S) or _CHECK_INTERVAL_S
                 self._marks_from = monotonic() + self._pause
 
     def _take_the_last(self, end: float) -> None:
@@ -311,7 +311,7 @@ class Bridge:
             self._end()
             taken.set()
 
-        if not self.source.handled_here:
+        if not self.source.is_running_here:
             self._soon(last)
-            while self.source.handled and (left := end - monotonic()) > 0 and not taken.wait(min(0.1, left)):
+            while self.source.is_running and (left := end - monotonic()) > 0 and not taken.wait(min(0.1, left)):
                 pass

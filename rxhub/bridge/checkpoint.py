@@ -18,13 +18,13 @@ from time import monotonic
 
 import msgspec
 
-from rxhub.bridge.gap import EVER, Place
+from rxhub.bridge.gap import EVER, Position
 from rxhub.errors import NotDurable, RxHubError
 from rxhub.hub import EventHub
 
-__all__ = ["Progress"]
+__all__ = ["Checkpoint"]
 
-_PAUSE = 5.0
+_WRITE_INTERVAL_S = 5.0
 
 logger = logging.getLogger("rxhub.bridge")
 
@@ -39,7 +39,7 @@ class _Note(msgspec.Struct):
     bridge: str = ""
 
 
-class Progress:
+class Checkpoint:
     """The note of the bridges of one server and subscription. For one thread at a time.
 
     Args:
@@ -54,31 +54,31 @@ class Progress:
         self._about = server, subscription, bridge
         self._key = f"bridge-{sha256(f'{server} {subscription}'.encode()).hexdigest()[:32]}"
         self._latest: tuple[datetime, str | None] = EVER, None
-        self._written = -_PAUSE
+        self._written = -_WRITE_INTERVAL_S
         self._writing: Future[None] | None = None
         self._reading: Future[str | None] | None = None
 
-    def recalled(self) -> Place | None:
+    def recalled(self) -> Position | None:
         """The latest place, with no time in it if none is known; None while it is being read: ask again soon."""
         if self._reading is None:
             try:
-                self._reading = self._target.kept(self._key)
+                self._reading = self._target.kv_get(self._key)
             except NotDurable:
-                return Place()
+                return Position()
         if not self._reading.done():
             return None
         reading, self._reading = self._reading, None
         try:
             text = reading.result()
             if text is None:
-                return Place()
+                return Position()
             note = msgspec.json.decode(text, type=_Note)
         except Exception as error:
             logger.warning("How far the bridges had come could not be read: %s", error)
-            return Place()
-        return Place(note.floor, note.id) if note.floor.tzinfo is not None else Place()
+            return Position()
+        return Position(note.floor, note.id) if note.floor.tzinfo is not None else Position()
 
-    def note(self, place: Place, at_once: bool = False) -> Future[None] | None:
+    def note(self, place: Position, at_once: bool = False) -> Future[None] | None:
         """Write a place down, now and then.
 
         Args:
@@ -94,11 +94,11 @@ class Progress:
             return None
         note = _Note(floor, place.id, *self._about)
         try:
-            self._writing = self._target.keep(self._key, msgspec.json.encode(note).decode())
+            self._writing = self._target.kv_put(self._key, msgspec.json.encode(note).decode())
         except RxHubError:
             return None
         self._latest, self._written = (floor, place.id), monotonic()
         return self._writing
 
     def _is_time(self) -> bool:
-        return monotonic() - self._written >= _PAUSE and (self._writing is None or self._writing.done())
+        return monotonic() - self._written >= _WRITE_INTERVAL_S and (self._writing is None or self._writing.done())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-__all__ = ["EVER", "GAP", "Gap", "Place"]
+__all__ = ["EVER", "GAP", "Gap", "Position"]
 
 GAP = "rxhub.bridge.gap"
 """The topic of markers."""
@@ -14,7 +14,7 @@ EVER = datetime.min.replace(tzinfo=UTC)
 """Before everything."""
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """A place in the order of events: that of an event, or of a marker.
 
     Attributes:
@@ -50,7 +50,7 @@ class Gap(NamedTuple):
         first = min(earlier, self, key=lambda gap: gap.since or EVER)
         return first._replace(lost=self.lost + earlier.lost)
 
-    def behind(self, place: Place, until: datetime) -> Gap:
+    def behind(self, place: Position, until: datetime) -> Gap:
         """What is left of it, before `until`, if up to this place nothing is missing."""
         if place.floor is None or (self.since is not None and self.since >= place.floor):
             return self

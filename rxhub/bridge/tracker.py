@@ -1,7 +1,7 @@
 """What a bridge has passed on, and what became of it. Thread-safe; knows no hub.
 
 Theory of operation. The source's handling context enters what it passes on, in order, each with the future by which
-the target will tell what becomes of it. Whoever settles such a future has the ledger look, from the front: an
+the target will tell what becomes of it. Whoever settles such a future has the tracker look, from the front: an
 event counts as stored when all before it were stored or refused. A gap is open from when events may be missing until
 its marker is stored: if that is refused the gap is open again, and two that are open at once are one.
 """
@@ -15,11 +15,11 @@ from enum import Enum
 from threading import Condition, Lock
 from typing import NamedTuple
 
-from rxhub.bridge.gap import EVER, Gap, Place
+from rxhub.bridge.gap import EVER, Gap, Position
 
-__all__ = ["Counts", "Ledger", "Outcome", "Settled"]
+__all__ = ["BridgeTracker", "Counts", "GapChange", "GapNotice"]
 
-REMEMBERED = 20_000
+MAX_KNOWN_IDS = 20_000
 """How many ids of what was passed on are known; some 100 bytes each."""
 
 
@@ -52,7 +52,7 @@ class Counts(NamedTuple):
         return ", ".join(told)
 
 
-class Outcome(Enum):
+class GapChange(Enum):
     """What has happened to a gap."""
 
     OPENED = "opened"
@@ -61,7 +61,7 @@ class Outcome(Enum):
     """Its marker was, so that it is open again."""
 
 
-class Settled(NamedTuple):
+class GapNotice(NamedTuple):
     """What is to be said of something that was settled.
 
     Attributes:
@@ -70,7 +70,7 @@ class Settled(NamedTuple):
         told: by whom, in words: the marker, or the error.
     """
 
-    outcome: Outcome
+    outcome: GapChange
     gap: Gap
     told: str
 
@@ -84,7 +84,7 @@ class _Passed(NamedTuple):
     gap: Gap | None
 
 
-class Ledger:
+class BridgeTracker:
     """The books of one bridge. A gap is open from the start, as nobody knows what was published before.
 
     Args:
@@ -98,8 +98,8 @@ class Ledger:
         self._known: OrderedDict[str, None] = OrderedDict()
         self._gap: Gap | None = Gap("started", None)
         self._room: int | None = None
-        self._latest = Place()
-        self._stored = Place()
+        self._latest = Position()
+        self._stored = Position()
         self._counts = Counts()
         self._changed = Condition(Lock())
 
@@ -115,11 +115,11 @@ class Ledger:
         return self._gap
 
     @property
-    def secured(self) -> Place:
+    def secured(self) -> Position:
         """Up to where everything is stored, or told by a marker that is."""
         with self._changed:
             places = [self._stored]
-            places += [Place(gap.since, gap.last) for gap in (*self._marking, self._gap) if gap is not None]
+            places += [Position(gap.since, gap.last) for gap in (*self._marking, self._gap) if gap is not None]
         return min(places, key=lambda place: place.floor or EVER)
 
     @property
@@ -147,7 +147,7 @@ class Ledger:
         with self._changed:
             # What was lost before a marker's time is told by that marker, whenever this one came.
             floor = max(floor, self._latest.floor or floor)
-            self._latest = Place(floor, identifier)
+            self._latest = Position(floor, identifier)
             self._enter(_Passed(identifier, floor, sent, None))
 
     def marked(self, identifier: str, until: datetime, sent: Future[None], gap: Gap, told: Gap) -> None:
@@ -186,9 +186,9 @@ class Ledger:
             self._gap = Gap(why, self._latest.floor, self._latest.id, reason, lost).joined(self._gap)
         return new
 
-    def settle(self) -> list[Settled]:
+    def settle(self) -> list[GapNotice]:
         """Note what was accepted or refused; what is to be said of it."""
-        told: list[Settled] = []
+        told: list[GapNotice] = []
         with self._changed:
             while self._under_way and self._under_way[0].sent.done():
                 passed = self._under_way.popleft()
@@ -207,29 +207,29 @@ class Ledger:
     def _enter(self, passed: _Passed) -> None:
         self._under_way.append(passed)
         self._known[passed.id] = None
-        if len(self._known) > REMEMBERED:
+        if len(self._known) > MAX_KNOWN_IDS:
             self._known.popitem(last=False)
 
-    def _accepted(self, passed: _Passed) -> Settled | None:
+    def _accepted(self, passed: _Passed) -> GapNotice | None:
         counts = self._counts
         if passed.gap is None:
-            self._stored = Place(passed.floor, passed.id)
+            self._stored = Position(passed.floor, passed.id)
             self._counts = counts._replace(stored=counts.stored + 1)
             return None
         self._marking.popleft()
         self._stored = self._stored._replace(floor=passed.floor)
         self._counts = counts._replace(gaps=counts.gaps + 1)
-        return Settled(Outcome.MARKED, passed.gap, passed.gap.told(passed.floor))
+        return GapNotice(GapChange.MARKED, passed.gap, passed.gap.told(passed.floor))
 
-    def _refused(self, passed: _Passed, error: BaseException) -> Settled | None:
+    def _refused(self, passed: _Passed, error: BaseException) -> GapNotice | None:
         # Its publisher may publish it again.
         self._known.pop(passed.id, None)
         before = self._gap
         if passed.gap is not None:
             self._marking.popleft()
             self._gap = passed.gap.joined(before)
-            return Settled(Outcome.REFUSED, self._gap, str(error))
+            return GapNotice(GapChange.REFUSED, self._gap, str(error))
         counts = self._counts
         self._counts = counts._replace(lost=counts.lost + 1)
         self._gap = Gap("refused", self._stored.floor, self._stored.id, str(error), 1).joined(before)
-        return Settled(Outcome.OPENED, self._gap, str(error)) if before is None else None
+        return GapNotice(GapChange.OPENED, self._gap, str(error)) if before is None else None

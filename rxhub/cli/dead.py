@@ -168,7 +168,7 @@ def _letters(nats: str, stream: str, user: str | None, password: str | None) -> 
         raise typer.Exit(Status.ERROR)
     try:
         with connected(nats, user, password, stream, hint="--nats") as hub:
-            yield hub.dead
+            yield hub.dead_letters
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 

@@ -94,7 +94,7 @@ def _putter(hub: EventHub, waiting: queue.Queue[Arrived | _End]) -> Callable[[Ar
             try:
                 waiting.put(arrived, timeout=_TICK)
             except queue.Full:
-                if not hub.handled:
+                if not hub.is_running:
                     return
             else:
                 return

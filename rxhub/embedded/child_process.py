@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["bound"]
+__all__ = ["command_bound_to_parent"]
 
 _PROGRAM: Final = """\
 import ctypes, os, sys
@@ -21,7 +21,7 @@ if os.getppid() == int(sys.argv[1]):  # else it died before this could be asked 
 """
 
 
-def bound(command: Sequence[str]) -> list[str]:
+def command_bound_to_parent(command: Sequence[str]) -> list[str]:
     """A command whose process gets SIGTERM when the *thread* that starts it ends; as it was where that cannot be.
 
     The child asks for it itself, in a few lines of Python before it becomes the program. Between a fork and an exec of

@@ -20,18 +20,18 @@ from typing import Any, Final, cast
 
 from rxhub.errors import StoreError
 
-__all__ = ["FILE", "Claim"]
+__all__ = ["FILE", "DirectoryLock"]
 
 FILE: Final = "owner.json"
 
 # Seconds. A process that is being restarted may not have ended yet; the server of one that was killed is told so by
 # the system, and needs a moment to close its files.
-_WHILE_HELD = 1.0
-_WHILE_ORPHANED = 10.0
-_BETWEEN = 0.05
+_HELD_TIMEOUT_S = 1.0
+_ORPHANED_TIMEOUT_S = 10.0
+_POLL_INTERVAL_S = 0.05
 
 
-class Claim:
+class DirectoryLock:
     """A directory that is ours until `release`.
 
     Args:
@@ -99,12 +99,12 @@ class Claim:
                 return
             holder = self._holder()
             is_orphaned = holder.get("host") == socket.gethostname() and not _is_alive(holder.get("pid"))
-            if time.monotonic() - began > (_WHILE_ORPHANED if is_orphaned else _WHILE_HELD):
+            if time.monotonic() - began > (_ORPHANED_TIMEOUT_S if is_orphaned else _HELD_TIMEOUT_S):
                 raise StoreError(self._complaint(holder, is_orphaned))
             if is_orphaned and not asked:
                 asked = True
                 self._end(holder.get("server"))
-            time.sleep(_BETWEEN)
+            time.sleep(_POLL_INTERVAL_S)
 
     def _holder(self) -> dict[str, Any]:
         try:

@@ -32,9 +32,9 @@ from pathlib import Path
 from typing import Final
 
 from rxhub.embedded.binary import find
-from rxhub.embedded.child_process import bound
+from rxhub.embedded.child_process import command_bound_to_parent
 from rxhub.embedded.config import LOG, MONITOR, configuration, make_private, write
-from rxhub.embedded.lockfile import Claim
+from rxhub.embedded.lockfile import DirectoryLock
 from rxhub.embedded.probe import Account, ask_for_streams, storage_error
 from rxhub.errors import StoreError
 from rxhub.text.printable import printable
@@ -46,10 +46,10 @@ _OUTPUT: Final = "nats-server.out"
 _TRIAL: Final = "trial-write.tmp"
 
 # Seconds. A large store is looked through before its server listens.
-_START = 60.0
-_STOP = 10.0
-_BETWEEN = 0.02
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 10.0
+_POLL_INTERVAL_S = 0.02
+_FIRST_RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.5, 30.0
 _CHECK_INTERVAL_S = 1.0
 
 _MIN_FREE_BYTES: Final = 16 * 1024 * 1024
@@ -75,14 +75,14 @@ class PrivateServer:
         trouble: why it cannot store events at present, such as a full disk; empty if it can.
     """
 
-    def __init__(self, directory: Path, claim: Claim, on_exit: Callable[[str], object] | None = None) -> None:
+    def __init__(self, directory: Path, lock: DirectoryLock, on_exit: Callable[[str], object] | None = None) -> None:
         self.directory = directory
         self.url = ""
         self.user = _USER
         self.password = secrets.token_urlsafe(24)
         self.trouble = ""
         self._monitor_password = secrets.token_urlsafe(24)
-        self._claim = claim
+        self._lock = lock
         self._on_exit = on_exit
         self._parent = os.getpid()
         self._port: int | None = None
@@ -114,12 +114,14 @@ class PrivateServer:
             return
         self._stopping.set()
         self._signal(signal.SIGTERM)
-        self._thread.join(_STOP)
+        self._thread.join(_STOP_TIMEOUT_S)
         if self._thread.is_alive():
-            _logger.warning("The NATS server of %s did not end within %g s, and is killed.", self.directory, _STOP)
+            _logger.warning(
+                "The NATS server of %s did not end within %g s, and is killed.", self.directory, _STOP_TIMEOUT_S
+            )
             self._signal(signal.SIGKILL)
-            self._thread.join(_STOP)
-        self._claim.release()
+            self._thread.join(_STOP_TIMEOUT_S)
+        self._lock.release()
 
     def __repr__(self) -> str:
         return printable(f"<{type(self).__name__} {self.url or 'starting'} in {self.directory}>")
@@ -135,14 +137,14 @@ class PrivateServer:
             self._started.set_exception(error)
             return
         self._started.set_result(None)
-        pause = _FIRST_PAUSE
+        pause = _FIRST_RETRY_DELAY_S
         while (process := self._process) is not None:
             began = time.monotonic()
             process.wait()
             if self._stopping.is_set():
                 return
-            if time.monotonic() - began > _LONGEST_PAUSE:
-                pause = _FIRST_PAUSE
+            if time.monotonic() - began > _MAX_RETRY_DELAY_S:
+                pause = _FIRST_RETRY_DELAY_S
             if not self.trouble:
                 self._tell(f"The NATS server of {self.directory} has ended ({_ending(process)}). {self._last_words()}")
             while not self._stopping.wait(pause):
@@ -153,7 +155,7 @@ class PrivateServer:
                 try:
                     self._begin()
                 except (StoreError, OSError) as error:
-                    pause = min(2 * pause, _LONGEST_PAUSE)
+                    pause = min(2 * pause, _MAX_RETRY_DELAY_S)
                     _logger.error("%s It is tried again in %g s.", error, pause)
                 else:
                     _logger.warning("The NATS server of %s is there again.", self.directory)
@@ -182,7 +184,7 @@ class PrivateServer:
             since = time.monotonic() - restarted
             if found and not fault and since >= pause:
                 # It has stored for a while, or the same fault is back.
-                pause = _CHECK_INTERVAL_S if since > 2 * _LONGEST_PAUSE else min(2 * pause, _LONGEST_PAUSE)
+                pause = _CHECK_INTERVAL_S if since > 2 * _MAX_RETRY_DELAY_S else min(2 * pause, _MAX_RETRY_DELAY_S)
                 restarted = time.monotonic()
                 _logger.warning("The NATS server of %s is restarted, since it can write again.", self.directory)
                 self._end(process)
@@ -195,9 +197,9 @@ class PrivateServer:
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.terminate()
-        deadline = time.monotonic() + _STOP
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
         while process.returncode is None and time.monotonic() < deadline:
-            time.sleep(_BETWEEN)
+            time.sleep(_POLL_INTERVAL_S)
         process.kill()
 
     def _begin(self) -> None:
@@ -218,17 +220,17 @@ class PrivateServer:
         with open(os.open(self.directory / _OUTPUT, flags, 0o600), "wb") as output:  # noqa: PTH123
             make_private(output.fileno(), self.directory / LOG)
             process = subprocess.Popen(
-                bound([str(find()), "-c", str(settings)]),
+                command_bound_to_parent([str(find()), "-c", str(settings)]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=self.directory,
-                pass_fds=(self._claim.descriptor,),
+                pass_fds=(self._lock.descriptor,),
                 start_new_session=True,
             )
         self._process = process
         try:
-            self._claim.tell(process.pid)
+            self._lock.tell(process.pid)
             self._wait_until_ready(process)
         except BaseException:
             process.kill()
@@ -236,7 +238,7 @@ class PrivateServer:
             raise
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + _START
+        deadline = time.monotonic() + _START_TIMEOUT_S
         found = "It does not listen."
         while True:
             if process.poll() is not None:
@@ -256,9 +258,10 @@ class PrivateServer:
                     return
             if time.monotonic() > deadline:
                 raise StoreError(
-                    f"The NATS server of {self.directory} is not ready after {_START:g} s. {found} {self._last_words()}"
+                    f"The NATS server of {self.directory} is not ready after {_START_TIMEOUT_S:g} s. {found} "
+                    f"{self._last_words()}"
                 )
-            time.sleep(_BETWEEN)
+            time.sleep(_POLL_INTERVAL_S)
 
     def _told_port(self, pid: int) -> int | None:
         """Where the server says that it listens."""
@@ -313,12 +316,12 @@ def store(directory: Path | str, on_exit: Callable[[str], object] | None = None)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_room(path)
-        claim = Claim(path)
+        lock = DirectoryLock(path)
     except OSError as error:
         raise StoreError(
             f"The store {path} cannot be used: {error}. Choose a directory that can be written to."
         ) from error
-    server = PrivateServer(path, claim, on_exit)
+    server = PrivateServer(path, lock, on_exit)
     # Where the system does not end it with this process, and nobody leaves the block.
     atexit.register(server.stop)
     try:

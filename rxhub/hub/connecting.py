@@ -11,10 +11,10 @@ from rxhub.concurrency.event_loop import check_asyncio, warn_if_blocking
 from rxhub.errors import HubClosed, HubConnectionError, NotFoundError
 from rxhub.event import Event
 from rxhub.hub.parts import Parts
-from rxhub.hub.runner import FAREWELL
+from rxhub.hub.runner import DISCONNECTED_TOPIC
 from rxhub.rx.awaitable import with_runner_status
 from rxhub.transport.connection_state import ConnectionState
-from rxhub.transport.io_thread import in_its_thread
+from rxhub.transport.io_thread import in_io_thread
 
 __all__ = ["Connecting"]
 
@@ -32,7 +32,7 @@ class Connecting(Parts):
         """The host of the URL, with its port if it has one."""
         return self._link.location
 
-    def meets(self, other: Connecting) -> bool:
+    def shares_source_with(self, other: Connecting) -> bool:
         """Whether the events of one hub come to the other by themselves, as far as their URLs tell."""
         return self is other or bool(self._link.places & other._link.places)
 
@@ -49,12 +49,12 @@ class Connecting(Parts):
     @property
     def state(self) -> Observable[ConnectionState]:
         """The state of the connection, beginning with the present one."""
-        return with_runner_status(self._link.states(), self._handling)
+        return with_runner_status(self._link.states(), self._runner)
 
     @property
-    def announced(self) -> bool:
+    def subscriptions_synced(self) -> bool:
         """Whether the server knows of all subscribers, so that what is published for them from now on comes."""
-        return self._link.transport.announced
+        return self._link.transport.subscriptions_synced
 
     def init_connection(self) -> None:
         """Let events be published before the connection stands; nothing is to do for `memory://`."""
@@ -75,7 +75,7 @@ class Connecting(Parts):
         self._publisher.check_open()
         if self._link.remote:
             self._publisher.hear_replies()
-            if not self.connected and not in_its_thread():  # where it raises
+            if not self.connected and not in_io_thread():  # where it raises
                 warn_if_blocking("hub.connect()", "`await hub.aconnect()`, or `async with hub:`, which connects")
         self._link.connect()
 
@@ -116,9 +116,9 @@ class Connecting(Parts):
                 # Another thread may unsubscribe it first.
                 with suppress(NotFoundError):
                     self._dispatcher.unsubscribe(subscriber.id)
-        self._link.disconnect(keep=reconnect)
+        self._link.disconnect(reconnecting=reconnect)
         if not reconnect:
-            farewell = Event(FAREWELL)
+            farewell = Event(DISCONNECTED_TOPIC)
             self._publisher.prepare(farewell)
             self._inbox.put_own(farewell)
 

@@ -22,10 +22,10 @@ from rxhub.rx.subject import Subject
 from rxhub.text.extras import missing_dependency
 from rxhub.transport import Transport
 from rxhub.transport.connection_state import ConnectionState, Phase
-from rxhub.transport.io_thread import in_its_thread
+from rxhub.transport.io_thread import in_io_thread
 from rxhub.transport.memory import MemoryTransport
 
-__all__ = ["Connection"]
+__all__ = ["HubConnection"]
 
 CONNECTED = "ftrack.meta.connected"
 
@@ -46,7 +46,7 @@ class _Change(NamedTuple):
     state: ConnectionState
 
 
-class Connection:
+class HubConnection:
     """Opens and closes a transport, and fills the inbox with what comes from it.
 
     Args:
@@ -147,7 +147,7 @@ class Connection:
     def init(self) -> None:
         """Let events be sent before the connection stands."""
         if self.remote and not self._initialised:
-            self.transport.hold()
+            self.transport.buffer_before_connect()
             self._initialised = True
 
     def connect(self) -> None:
@@ -162,7 +162,7 @@ class Connection:
                 state = outcome.result()
             except BaseException:
                 # Ctrl-C: who does not wait for a connection does not want one.
-                self.transport.close(0, keep=True)
+                self.transport.close(0, reconnecting=True)
                 raise
             _check_connected(state)
         self._by_user, self._implicitly = True, False
@@ -182,7 +182,7 @@ class Connection:
                 # Shielded: another thread may wait for the same outcome.
                 state = await asyncio.shield(asyncio.wrap_future(outcome))
             except BaseException:
-                self.transport.close(0, keep=True)
+                self.transport.close(0, reconnecting=True)
                 raise
             _check_connected(state)
         self._by_user, self._implicitly = True, implicitly
@@ -197,19 +197,19 @@ class Connection:
         self._inbox.withdraw_own()
         return self._open()
 
-    def disconnect(self, keep: bool = False) -> None:
+    def disconnect(self, reconnecting: bool = False) -> None:
         """Disconnect, by the user's wish, once what was handed on has gone out, or after five seconds.
 
         In the network's own thread it only begins that, since it would wait for itself.
 
         Args:
-            keep: connecting follows soon: events are still taken in, and go out then.
+            reconnecting: connecting follows soon: events are still taken in, and go out then.
         """
         self._by_user = False
-        self._initialised = self._initialised and keep
-        timeout = 1.0 if keep else _PATIENCE
-        ended = self.transport.close(timeout, keep)
-        if in_its_thread():
+        self._initialised = self._initialised and reconnecting
+        timeout = 1.0 if reconnecting else _PATIENCE
+        ended = self.transport.close(timeout, reconnecting)
+        if in_io_thread():
             return
         try:
             ended.result(timeout + _HANGING_UP)
@@ -264,11 +264,11 @@ class Connection:
 
         return Awaitable(subscribe)
 
-    def received(self, event: Event) -> bool:
+    def on_event(self, event: Event) -> bool:
         """Put an event from the transport into the inbox; False if that refuses it."""
         return self._inbox.put(event)
 
-    def received_all(self, events: Sequence[Event]) -> int:
+    def on_events(self, events: Sequence[Event]) -> int:
         """Put events that have come together into the inbox; how many it has dealt with."""
         return self._inbox.put_all(events)
 
@@ -277,7 +277,7 @@ class Connection:
         inbox = self._inbox
         return inbox.policy != "block" or len(inbox) < inbox.capacity or not inbox.open
 
-    def changed(self, state: ConnectionState) -> None:
+    def on_state(self, state: ConnectionState) -> None:
         """Note a new state."""
         was_connected = bool(self.state)
         # A line may still be hanging up when its hub is closed for good.
@@ -318,14 +318,14 @@ class Connection:
 
     def _open(self) -> Future[ConnectionState] | None:
         if not self.remote:
-            self.transport.open(_Gate(self))
+            self.transport.open(_WeakSink(self))
             return None
         self._initialised = True
         with self._lock:
             if self._outcome is None:
                 self._outcome = Future()
             outcome = self._outcome
-        self.transport.open(_Gate(self))
+        self.transport.open(_WeakSink(self))
         return outcome
 
 
@@ -334,28 +334,28 @@ def _check_connected(state: ConnectionState) -> None:
         raise HubConnectionError(state.reason or "The hub was disconnected before it was connected.")
 
 
-class _Gate:
+class _WeakSink:
     """The connection as its transport sees it; holds it weakly, so that a dropped hub can go."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: HubConnection) -> None:
         self._connection = ref(connection)
 
-    def received(self, event: Event) -> bool:
+    def on_event(self, event: Event) -> bool:
         connection = self._connection()
-        return connection is not None and connection.received(event)
+        return connection is not None and connection.on_event(event)
 
-    def received_all(self, events: Sequence[Event]) -> int:
+    def on_events(self, events: Sequence[Event]) -> int:
         connection = self._connection()
-        return len(events) if connection is None else connection.received_all(events)
+        return len(events) if connection is None else connection.on_events(events)
 
     def has_room(self) -> bool:
         connection = self._connection()
         return connection is None or connection.has_room()
 
-    def changed(self, state: ConnectionState) -> None:
+    def on_state(self, state: ConnectionState) -> None:
         connection = self._connection()
         if connection is not None:
-            connection.changed(state)
+            connection.on_state(state)
 
 
 def _address(server_url: str) -> tuple[str, str, str]:

@@ -85,9 +85,9 @@ class Groups(Parts):
         """Handle the events that match `subscription`, each in one process of a group, until it is done.
 
         Works at once, on a connection of its own, whether or not the hub is connected or handled. An event is
-        acknowledged when its handler has returned. One that fails is tried again, by any process of the group, and is a
-        dead letter after the last attempt (see `dead`); so is one that ends its process again and again. So each event
-        is handled at least once.
+        acknowledged when its handler returns. An event that fails is retried by any process of the group and becomes a
+        dead letter after the last attempt (see `dead_letters`), as does an event that repeatedly ends its process. Each
+        event is handled at least once.
 
         A group begins when it is first made, and goes on where it is, also after all of its processes were away. An
         event with a target is handled if the target matches `{"id": group}`. What a handler returns is ignored.
@@ -176,13 +176,13 @@ class Groups(Parts):
         return decorate if handler is None else begin(handler)
 
     @property
-    def dead(self) -> DeadLetters:
+    def dead_letters(self) -> DeadLetters:
         """The events that groups could not handle: `list`, `get`, `retry` and `drop` them.
 
         Raises:
             NotDurable: if the hub is not on `nats://`.
         """
-        return durable(self._link.transport, "hub.dead").dead
+        return durable(self._link.transport, "hub.dead_letters").dead_letters
 
     def _has_ended(self, processing: Processing) -> None:
         # That it refers to this method keeps the hub as long as it handles events.

@@ -67,7 +67,7 @@ class History(Parts):
             self._link,
             durable(self._link.transport, "hub.replay"),
             self._inbox,
-            self._handling,
+            self._runner,
             self._publisher.check_handled,
             expression,
             since,
@@ -76,7 +76,7 @@ class History(Parts):
             follow,
         )
         warn_of_misspelled(expression)
-        return with_runner_status(replay, self._handling)
+        return with_runner_status(replay, self._runner)
 
     def streams(self) -> tuple[StreamState, ...]:
         """The streams that there are where the hub is connected, with what they hold and who works on them.
@@ -92,7 +92,7 @@ class History(Parts):
         self._publisher.check_open()
         return durable(self._link.transport, "hub.streams").streams()
 
-    def keep(self, key: str, text: str) -> Future[None]:
+    def kv_put(self, key: str, text: str) -> Future[None]:
         """Keep a short text beside the stream, in the place of the one that was kept under this key.
 
         Args:
@@ -107,14 +107,14 @@ class History(Parts):
             HubClosed: if the hub was closed.
         """
         self._publisher.check_open()
-        return durable(self._link.transport, "hub.keep").keep(key, text)
+        return durable(self._link.transport, "hub.kv_put").kv_put(key, text)
 
-    def kept(self, key: str) -> Future[str | None]:
-        """The text that is kept under a key, or None, by a future as that of `keep`.
+    def kv_get(self, key: str) -> Future[str | None]:
+        """The text that is kept under a key, or None, by a future as that of `kv_put`.
 
         Raises:
             NotDurable: if the transport keeps nothing.
             HubClosed: if the hub was closed.
         """
         self._publisher.check_open()
-        return durable(self._link.transport, "hub.kept").kept(key)
+        return durable(self._link.transport, "hub.kv_get").kv_get(key)

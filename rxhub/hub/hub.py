@@ -16,7 +16,7 @@ from rxhub.dispatching.time_slice import TimeSlice
 from rxhub.event import Event
 from rxhub.hub.attaching import Attaching
 from rxhub.hub.connecting import Connecting
-from rxhub.hub.connection import Connection
+from rxhub.hub.connection import HubConnection
 from rxhub.hub.groups import Groups
 from rxhub.hub.history import History
 from rxhub.hub.inbox import Action, Inbox
@@ -24,8 +24,8 @@ from rxhub.hub.life import Life
 from rxhub.hub.process_hooks import watch
 from rxhub.hub.publisher import Publisher, identity
 from rxhub.hub.publishing import Publishing
-from rxhub.hub.runner import Handling
-from rxhub.hub.scheduler import HandlingScheduler
+from rxhub.hub.runner import Runner
+from rxhub.hub.scheduler import HubScheduler
 from rxhub.hub.subscribing import Subscribing
 from rxhub.rx.awaitable import with_runner_status
 from rxhub.rx.scoped_subject import ScopedSubject
@@ -70,8 +70,8 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
 
     # All that knows of time, for a hub on another: rxhub.testing's.
     _Inbox = Inbox
-    _Handling = Handling
-    _Scheduler = HandlingScheduler
+    _Runner = Runner
+    _Scheduler = HubScheduler
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
         self._inbox = self._Inbox(inbox, overflow)
         self._link = self._new_link(server_url, api_user, api_key, headers, cookies, outbox)
         self._dispatcher = self._new_dispatcher()
-        self._handling = self._Handling(self._inbox, self, self._finish)
+        self._runner = self._Runner(self._inbox, self, self._finish)
         self._removed = deque()
         self._lock = RLock()
         self._reconnecting = RLock()
@@ -102,12 +102,12 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
         self._plugins = None
         self._bridges = {}
         self._processings = set()
-        self.events = with_runner_status(ScopedSubject[Event](serialize=True), self._handling)
+        self.events = with_runner_status(ScopedSubject[Event](serialize=True), self._runner)
         for observable in (self._dispatcher.deliveries, self._dispatcher.errors):
-            with_runner_status(observable, self._handling)
+            with_runner_status(observable, self._runner)
         self.scheduler = self._Scheduler(self._inbox)
         self._publisher = Publisher(
-            self.id, api_user, self._link, self._inbox, self._handling, self._dispatcher, self.scheduler
+            self.id, api_user, self._link, self._inbox, self._runner, self._dispatcher, self.scheduler
         )
         watch(self)
 
@@ -121,9 +121,9 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
         headers: Mapping[str, str] | None,
         cookies: Mapping[str, str] | None,
         outbox: int,
-    ) -> Connection:
+    ) -> HubConnection:
         who = identity(self.id, api_user)
-        return Connection(server_url, self._inbox, who, api_user, api_key, headers, cookies, outbox, self._stream)
+        return HubConnection(server_url, self._inbox, who, api_user, api_key, headers, cookies, outbox, self._stream)
 
     def _new_dispatcher(self) -> Dispatcher:
         return Dispatcher(self._joined, self._left)
@@ -131,7 +131,7 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
     # What it shows of itself
 
     def __repr__(self) -> str:
-        handled = f"handled by {self._handling.claimed_by}" if self.handled else "not handled"
+        handled = f"handled by {self._runner.claimed_by}" if self.is_running else "not handled"
         state = self._link.state
         return printable(f"<EventHub {self.get_server_url()} {state}, {len(self._dispatcher)} subscribers, {handled}>")
 
@@ -180,10 +180,10 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
     # What the dispatcher tells
 
     def _joined(self, subscriber: Subscriber) -> None:
-        self._link.transport.interest(subscriber.id, subscriber.expression, subscriber.metadata)
+        self._link.transport.add_subscription(subscriber.id, subscriber.expression, subscriber.metadata)
 
     def _left(self, subscriber: Subscriber) -> None:
-        self._link.transport.forget(subscriber.id)
+        self._link.transport.remove_subscription(subscriber.id)
         pipeline = subscriber.callback
         if isinstance(pipeline, Pipeline) and not pipeline.disposed:
             # Removed by its id: its observer would wait for ever.

@@ -22,9 +22,9 @@ from rxhub.concurrency.supervise import supervise
 from rxhub.dispatching.pipeline import Pipeline
 from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError, NotConnectedWarning
 from rxhub.hub.parts import Parts
-from rxhub.hub.runner import PATIENCE, Invoke
+from rxhub.hub.runner import CLOSE_TIMEOUT_S, Invoke
 from rxhub.text.caller_warning import warn_caller
-from rxhub.transport.io_thread import in_its_thread
+from rxhub.transport.io_thread import in_io_thread
 
 if TYPE_CHECKING:
     from rxhub.hub.hub import EventHub
@@ -41,7 +41,7 @@ logger = logging.getLogger("rxhub")
 class Life(Parts):
     """From when a hub is first handled to when it has ended."""
 
-    _runner: asyncio.Task[None] | None = None
+    _run_task: asyncio.Task[None] | None = None
     _finished = False
 
     # The handling contexts
@@ -62,7 +62,7 @@ class Life(Parts):
             AlreadyHandled: if another context handles the hub.
         """
         self._warn_if_not_connected("start()")
-        return self._handling.start(invoke)
+        return self._runner.start(invoke)
 
     def wait(self, duration: float | None = None) -> None:
         """Handle events in this thread as they come.
@@ -79,7 +79,7 @@ class Life(Parts):
         if not self._link.accepts and not self._inbox.ready:
             raise HubConnectionError(f"No event can arrive, as {self._link.why_not} first.")
         warn_if_blocking("hub.wait()", "`await hub.run()`, or `async with hub:`")
-        self._handling.wait(duration)
+        self._runner.wait(duration)
 
     def drain(self) -> int:
         """Handle what waits, and what that brings about; how many events it was.
@@ -87,7 +87,7 @@ class Life(Parts):
         Raises:
             AlreadyHandled: if another context handles the hub.
         """
-        return self._handling.drain()
+        return self._runner.drain()
 
     async def run(self) -> None:
         """Handle events on the running loop until cancelled or closed.
@@ -100,7 +100,7 @@ class Life(Parts):
         """
         check_asyncio("hub.run()")
         self._warn_if_not_connected("run()")
-        await self._handling.run()
+        await self._runner.run()
 
     def serve_forever(self, *, grace: float = GRACE_S) -> None:
         """Handle events and work in groups until SIGTERM, SIGINT or `close()`, then shut down gracefully.
@@ -123,11 +123,11 @@ class Life(Parts):
             self._warn_if_not_connected("serve_forever()")
         with self._until_failure(grace) as failing, on_shutdown_signal(lambda: self._shut_down(grace)):
             while self._inbox.open:
-                if self.handled:
+                if self.is_running:
                     self._closing.wait(_LOOK)
                 else:
                     with suppress(AlreadyHandled, HubClosed):
-                        self._handling.wait(None)
+                        self._runner.wait(None)
         if failing.is_alive():
             failing.join()
         self._raise_failure()
@@ -150,11 +150,11 @@ class Life(Parts):
             on_shutdown_signal(lambda: self._shut_down(grace), waits=False) as watch,
         ):
             while self._inbox.open:
-                if self.handled:
+                if self.is_running:
                     await asyncio.sleep(_LOOK)
                 else:
                     with suppress(AlreadyHandled, HubClosed):
-                        await self._handling.run()
+                        await self._runner.run()
             if watch is not None and watch.is_asked:
                 await asyncio.wrap_future(watch.finished)
         if failing.is_alive():
@@ -162,18 +162,18 @@ class Life(Parts):
         self._raise_failure()
 
     def _warn_if_not_connected(self, what: str) -> None:
-        if self._inbox.open and not self.handled and not self._accepts and not self._inbox.ready:
+        if self._inbox.open and not self.is_running and not self._accepts and not self._inbox.ready:
             warn_caller(f"No event can arrive for hub.{what}, as {self._link.why_not} first.", NotConnectedWarning)
 
     @property
-    def handled(self) -> bool:
+    def is_running(self) -> bool:
         """Whether a context handles the hub."""
-        return bool(self._handling.claimed_by)
+        return bool(self._runner.claimed_by)
 
     @property
-    def handled_here(self) -> bool:
+    def is_running_here(self) -> bool:
         """Whether it is this thread that handles the hub, and so would wait for itself."""
-        return self._handling.runs_here
+        return self._runner.runs_here
 
     @property
     def dropped(self) -> int:
@@ -214,7 +214,7 @@ class Life(Parts):
         if self._failure is not None:
             raise self._failure
 
-    def close(self, timeout: float = PATIENCE) -> None:
+    def close(self, timeout: float = CLOSE_TIMEOUT_S) -> None:
         """End the hub: take nothing new, end the event under way, flush, disconnect, complete the observables.
 
         Args:
@@ -228,11 +228,11 @@ class Life(Parts):
         sent = self._begin_to_close(timeout)
         if sent is None:
             return
-        if in_its_thread():
+        if in_io_thread():
             # All hubs of the process would wait with us, and we for ourselves.
             self._finish()
             return
-        if not self._handling.runs_here and not self._handling.join(timeout):
+        if not self._runner.runs_here and not self._runner.join(timeout):
             logger.warning(
                 "A callback of the hub still runs %g s after close(); the hub ends when the callback does.", timeout
             )
@@ -286,7 +286,7 @@ class Life(Parts):
             WrongLoop: if no asyncio loop runs in this thread.
         """
         check_asyncio("async with hub")
-        runner = supervise(self._handling.run, "handling a hub", expected=(AlreadyHandled, HubClosed))
+        runner = supervise(self._runner.run, "handling a hub", expected=(AlreadyHandled, HubClosed))
         try:
             await asyncio.sleep(0)
             if runner.done():
@@ -294,38 +294,38 @@ class Life(Parts):
             await self._aconnect(implicitly=True)
         except BaseException:
             runner.cancel()
-            await asyncio.wait([runner], timeout=PATIENCE)
+            await asyncio.wait([runner], timeout=CLOSE_TIMEOUT_S)
             raise
-        self._runner = runner
+        self._run_task = runner
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        runner, self._runner = self._runner, None
-        for processing in self._begin_to_stop(PATIENCE):
-            await processing.astop(PATIENCE)
-        sent = self._begin_to_close(PATIENCE)
+        runner, self._run_task = self._run_task, None
+        for processing in self._begin_to_stop(CLOSE_TIMEOUT_S):
+            await processing.astop(CLOSE_TIMEOUT_S)
+        sent = self._begin_to_close(CLOSE_TIMEOUT_S)
         if sent is not None:
             # As close(), but the loop goes on meanwhile.
             waiting = asyncio.wrap_future(sent)
             ignore_error(waiting)  # which is logged below
-            await asyncio.wait([waiting], timeout=PATIENCE + 2.0)
+            await asyncio.wait([waiting], timeout=CLOSE_TIMEOUT_S + 2.0)
             self._end_closing(sent)
         if runner is None:
             return
-        await asyncio.wait([runner], timeout=PATIENCE)
+        await asyncio.wait([runner], timeout=CLOSE_TIMEOUT_S)
         if not runner.done():
-            logger.warning("A callback of the hub still ran %g s after close(), and is cancelled.", PATIENCE)
+            logger.warning("A callback of the hub still ran %g s after close(), and is cancelled.", CLOSE_TIMEOUT_S)
             runner.cancel()
-            await asyncio.wait([runner], timeout=PATIENCE)
+            await asyncio.wait([runner], timeout=CLOSE_TIMEOUT_S)
         if error is None and runner.done() and not runner.cancelled():
             runner.result()
 
     def _finish(self) -> None:
         """Complete what there is to observe, once the hub is closed and nobody handles it any more."""
         with self._lock:
-            if self._inbox.open or self._finished or self.handled:
+            if self._inbox.open or self._finished or self.is_running:
                 return
             self._finished = True
         # First: a plugin may look at the hub while it ends, and its pipelines are completed with the others.
@@ -350,7 +350,7 @@ class Life(Parts):
         self._lock, self._reconnecting = RLock(), RLock()
         self._closing = Flag()
         self._inbox.renew_lock()
-        self._handling.reset()
+        self._runner.reset()
         self._dispatcher.renew_locks()
         self.events.renew_lock()
         self._publisher.forked()

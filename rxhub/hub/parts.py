@@ -11,11 +11,11 @@ from rxhub.concurrency.flag import Flag
 from rxhub.dispatching.dispatcher import Dispatcher
 from rxhub.dispatching.pipeline import Pipeline
 from rxhub.event import Event
-from rxhub.hub.connection import Connection
+from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Inbox
 from rxhub.hub.publisher import Publisher
-from rxhub.hub.runner import Handling
-from rxhub.hub.scheduler import HandlingScheduler
+from rxhub.hub.runner import Runner
+from rxhub.hub.scheduler import HubScheduler
 from rxhub.rx.subject import Subject
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ class Parts:
 
     id: str
     events: Subject[Event]
-    scheduler: HandlingScheduler
+    scheduler: HubScheduler
 
     _inbox: Inbox
-    _link: Connection
+    _link: HubConnection
     _dispatcher: Dispatcher
     _publisher: Publisher
-    _handling: Handling
+    _runner: Runner
     _lock: RLock
     _reconnecting: RLock
     _closing: Flag

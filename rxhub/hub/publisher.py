@@ -29,17 +29,17 @@ from rxhub.errors import (
     Overflow,
 )
 from rxhub.event import Event
-from rxhub.hub.connection import Connection
+from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Action, Inbox
 from rxhub.hub.replies import Replies, address
-from rxhub.hub.runner import Handling
-from rxhub.hub.scheduler import HandlingScheduler
+from rxhub.hub.runner import Runner
+from rxhub.hub.scheduler import HubScheduler
 from rxhub.rx.awaitable import Awaitable, with_runner_status
 from rxhub.rx.runner_status import RunnerWatch, call_within, not_running
 from rxhub.rx.subject import Subject
 from rxhub.text.caller_warning import warn_caller
 from rxhub.transport.finite_numbers import check_finite
-from rxhub.transport.io_thread import in_its_thread
+from rxhub.transport.io_thread import in_io_thread
 
 __all__ = ["Publisher", "identity"]
 
@@ -59,7 +59,7 @@ class Publisher:
         api_user: becomes the user name of their source.
         connection: what they go out by.
         inbox: what they must find room in.
-        handling: where replies are handled.
+        runner: where replies are handled.
         dispatcher: where the subscriber to replies is registered, once there is somebody who waits for one.
         scheduler: times the end of a request.
 
@@ -72,18 +72,18 @@ class Publisher:
         self,
         hub_id: str,
         api_user: str | None,
-        connection: Connection,
+        connection: HubConnection,
         inbox: Inbox,
-        handling: Handling,
+        runner: Runner,
         dispatcher: Dispatcher,
-        scheduler: HandlingScheduler,
+        scheduler: HubScheduler,
     ) -> None:
         self.replies = Replies(now=inbox.now)
         self.hub_id = hub_id
         self._api_user = api_user
         self._connection = connection
         self._inbox = inbox
-        self._handling = handling
+        self._runner = runner
         self._dispatcher = dispatcher
         self._scheduler = scheduler
         self._warned = False
@@ -187,7 +187,7 @@ class Publisher:
             sent.add_done_callback(refused)
             return waiting
 
-        return with_runner_status(_Replies(subscribe, event.topic, timeout, self._handling), self._handling)
+        return with_runner_status(_Replies(subscribe, event.topic, timeout, self._runner), self._runner)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
         """The first reply, as `EventHub.ask` says."""
@@ -224,7 +224,7 @@ class Publisher:
         with (
             self._listen(event.id, reply, own_end=True),
             self._connection.changes.subscribe(on_completed=closed),
-            RunnerWatch(self._handling, loop, lambda: resolve(not_running("ask"))),
+            RunnerWatch(self._runner, loop, lambda: resolve(not_running("ask"))),
         ):
             waiting = asyncio.timeout(timeout)
             try:
@@ -253,7 +253,7 @@ class Publisher:
 
     def check_handled(self, what: str) -> None:
         """Raise NotHandled if nobody handles the hub, so that `what` would wait for ever."""
-        if self._handling.stops_in() == 0:
+        if self._runner.stops_in() == 0:
             raise not_running(what)
 
     def forked(self) -> None:
@@ -275,7 +275,7 @@ class Publisher:
             raise HubConnectionError(
                 f"Cannot publish {event.topic} as {self._connection.why_not}, or publish(synchronous=True)."
             )
-        if not self._warned and not self._connection.remote and not self._handling.claimed_by:
+        if not self._warned and not self._connection.remote and not self._runner.claimed_by:
             self._warned = True
             warn_caller(
                 "An event was published on a hub that nobody handles; it waits until somebody does. "
@@ -319,7 +319,7 @@ class Publisher:
 
     def _send(self, event: Event) -> Future[None]:
         while (sent := self._offer(event)) is None:
-            if self._handling.runs_here or in_its_thread():
+            if self._runner.runs_here or in_io_thread():
                 raise self._overflow()
             if not self._connection.wait_for_room(self._is_handled):
                 self.check_handled("publish")
@@ -344,7 +344,7 @@ class Publisher:
         return self.replies.listen(event_id, listener, own_end)
 
     def _is_handled(self) -> bool:
-        return bool(self._handling.claimed_by)
+        return bool(self._runner.claimed_by)
 
 
 _HOST = socket.gethostname()
@@ -353,11 +353,11 @@ _HOST = socket.gethostname()
 class _Replies(Awaitable[Event]):
     """The replies to one event; who waits for them in vain is told so in words of the hub's."""
 
-    def __init__(self, subscribe: abc.Subscription[Event], topic: str, timeout: float, handling: Handling) -> None:
+    def __init__(self, subscribe: abc.Subscription[Event], topic: str, timeout: float, runner: Runner) -> None:
         super().__init__(subscribe)
         self._topic = topic
         self._timeout = timeout
-        self._handling = handling
+        self._runner = runner
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> Event:
         """The last reply, once the time is over.
@@ -367,7 +367,7 @@ class _Replies(Awaitable[Event]):
             HubClosed: if the hub was closed before.
             NotHandled: in the thread that handles the hub, where no reply could be handled meanwhile.
         """
-        if self._handling.runs_here:
+        if self._runner.runs_here:
             raise NotHandled(
                 f"A reply to {self._topic} would be handled by this thread, which run() keeps waiting: "
                 "use `await hub.ask(…)`, or subscribe to the request."

@@ -27,9 +27,9 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxhub.errors import EventError, HubClosed, HubConnectionError, NotHandled, ProtocolError
 from rxhub.event import Event
 from rxhub.expression import Expression, compile
-from rxhub.hub.connection import Connection
+from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Action, Inbox
-from rxhub.hub.runner import Handling
+from rxhub.hub.runner import Runner
 from rxhub.rx.awaitable import Awaitable
 from rxhub.rx.scope import current_scope
 from rxhub.rx.scoped_subject import kept
@@ -82,7 +82,7 @@ class Replay(Awaitable[Event], Observable[Event]):
         connection: of the hub.
         transport: its transport.
         inbox: its inbox.
-        handling: who handles it.
+        runner: who handles it.
         check_handled: raises NotHandled if nobody does.
         expression: what is replayed.
         since: where it begins.
@@ -97,10 +97,10 @@ class Replay(Awaitable[Event], Observable[Event]):
 
     def __init__(
         self,
-        connection: Connection,
+        connection: HubConnection,
         transport: Durable,
         inbox: Inbox,
-        handling: Handling,
+        runner: Runner,
         check_handled: Callable[[str], None],
         expression: Expression,
         since: Moment | None = None,
@@ -118,7 +118,7 @@ class Replay(Awaitable[Event], Observable[Event]):
         self._connection = connection
         self._transport = transport
         self._inbox = inbox
-        self._handling = handling
+        self._runner = runner
         self._check_handled = check_handled
         self._expression = expression
         self._matches = compile(expression)
@@ -140,7 +140,7 @@ class Replay(Awaitable[Event], Observable[Event]):
             NotHandled: in the thread that handles the hub, where nothing could be replayed meanwhile.
             SequenceContainsNoElementsError: if there was none.
         """
-        if self._handling.runs_here:
+        if self._runner.runs_here:
             raise NotHandled(
                 "A replay is handled by this thread, which run() keeps waiting: subscribe to it, or await it."
             )

@@ -34,7 +34,7 @@ from rxhub.hub.inbox import Action, Inbox
 from rxhub.hub.private_loop import PrivateLoop
 from rxhub.rx.runner_status import WAIT_GAP_S
 
-__all__ = ["FAREWELL", "PATIENCE", "Handler", "Handling", "Invoke", "start_no_more"]
+__all__ = ["CLOSE_TIMEOUT_S", "DISCONNECTED_TOPIC", "Handler", "Invoke", "Runner", "start_no_more"]
 
 Invoke = Callable[[Callable[[], None]], Any]
 """Brings a function to a host application's main loop, as `maya.utils.executeDeferred` does."""
@@ -42,10 +42,10 @@ Invoke = Callable[[Callable[[], None]], Any]
 Run = Callable[[Coroutine[Any, Any, Any], Context], Any]
 """Runs a coroutine in a context to its end, and returns its result."""
 
-PATIENCE = 5.0
+CLOSE_TIMEOUT_S = 5.0
 """Seconds for which ending a context waits for the event under way: it may wait for us in turn."""
 
-FAREWELL = "ftrack.meta.disconnected"
+DISCONNECTED_TOPIC = "ftrack.meta.disconnected"
 _BATCH = 256
 # Seconds after which a host's main loop runs the private loop again: with tasks on it, and without.
 _SOON_S, _SOME_TIME_S = 0.02, 0.25
@@ -65,7 +65,7 @@ class Handler(Protocol):
         ...
 
 
-class Handling:
+class Runner:
     """Who handles one hub.
 
     Args:
@@ -138,7 +138,7 @@ class Handling:
                     self._private.wait(self._inbox, left)
                     continue
                 # Who else publishes under this topic ends nothing.
-                farewell = self._inbox.own and isinstance(item, Event) and item.topic == FAREWELL
+                farewell = self._inbox.own and isinstance(item, Event) and item.topic == DISCONNECTED_TOPIC
                 self._do(item)
                 if farewell:
                     return
@@ -173,11 +173,11 @@ class Handling:
             self._inbox.ring()
             # Not `join`, which would also wait for whoever handles next.
             if not self.runs_here and current_thread() is not thread:
-                thread.join(PATIENCE)
+                thread.join(CLOSE_TIMEOUT_S)
                 if thread.is_alive():
                     logger.warning(
                         "A callback still runs %g s after start() was disposed of; the handling ends when it does.",
-                        PATIENCE,
+                        CLOSE_TIMEOUT_S,
                     )
 
         def loop() -> None:

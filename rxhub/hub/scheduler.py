@@ -10,12 +10,12 @@ from reactivex.scheduler.periodicscheduler import PeriodicScheduler
 
 from rxhub.hub.inbox import Action, Inbox
 
-__all__ = ["HandlingScheduler"]
+__all__ = ["HubScheduler"]
 
 State = TypeVar("State")
 
 
-class HandlingScheduler(PeriodicScheduler):
+class HubScheduler(PeriodicScheduler):
     """Runs actions between events, in the thread or loop that handles the hub.
 
     What is scheduled while nobody handles runs when somebody does; what waits when the hub closes never runs.

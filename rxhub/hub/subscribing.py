@@ -39,8 +39,8 @@ class Subscribing(Parts):
     ) -> str:
         """Register `callback` for the events that match `subscription`.
 
-        Of what others publish it gets what reaches the server once that knows of it, which `announced` tells: a moment
-        later, or when there is a connection (again). What this hub publishes from now on it gets in any case.
+        It receives what this hub publishes from now on. It receives what other hubs publish as soon as the server knows
+        the subscription (`subscriptions_synced`): a moment later, or after the next (re)connect.
 
         Args:
             subscription: see the subscription language, for example
@@ -105,7 +105,7 @@ class Subscribing(Parts):
         self._publisher.check_open()
         events = Subscribable(self._dispatcher, subscription, priority)
         warn_of_misspelled(events.expression)
-        return with_runner_status(events, self._handling)
+        return with_runner_status(events, self._runner)
 
     def stream(self, subscription: str, capacity: int = 1000, priority: float = 100) -> EventStream:
         """The events that match `subscription` as an async iterator, from now on.
@@ -117,7 +117,7 @@ class Subscribing(Parts):
         """
         from rxhub.hub.stream import EventStream
 
-        return EventStream(self.on(subscription, priority), capacity, self._handling)
+        return EventStream(self.on(subscription, priority), capacity, self._runner)
 
     @property
     def deliveries(self) -> Observable[Delivery]:

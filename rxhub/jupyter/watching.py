@@ -81,7 +81,7 @@ class Watch:
     def _outline(self) -> tuple[object, ...]:
         """What may change without a delivery."""
         hub = self.hub
-        return hub.connected, hub.handled, hub.dropped, tuple(each.id for each in self._subscribers())
+        return hub.connected, hub.is_running, hub.dropped, tuple(each.id for each in self._subscribers())
 
     def _page(self) -> Page:
         self._shown = self._outline()

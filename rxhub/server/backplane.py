@@ -191,7 +191,7 @@ class Backplane:
         self._link = link
         self._live = Ordered(self.stream, self._receive, self._wanted, rewound=self._rewind)
         self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner, ids_per_user))
-        self._outbox.reopen()
+        self._outbox.open()
         publishing = self._publishing = Publishing(self._outbox, horizon(info["config"]), self._live, self.stream)
         # In this order: a reader that begins on a line holds up what is published there.
         for part in (Upkeep(*wanted), self._live, self._admission, publishing):
@@ -264,7 +264,7 @@ class Backplane:
             await link.close()
         if left:
             _logger.error("%d events were not known to be stored when the server ended.", left)
-        self._outbox.give_up(HubConnectionError("The server ended before it knew whether the event was stored."))
+        self._outbox.close(HubConnectionError("The server ended before it knew whether the event was stored."))
 
     def _wanted(self) -> list[str]:
         return self.filters.subjects

@@ -31,8 +31,8 @@ from rxhub.errors import AlreadyHandled, NoReply, NotHandled
 from rxhub.event import Event
 from rxhub.hub import EventHub
 from rxhub.hub.inbox import Inbox
-from rxhub.hub.runner import Handling, Invoke
-from rxhub.hub.scheduler import HandlingScheduler
+from rxhub.hub.runner import Invoke, Runner
+from rxhub.hub.scheduler import HubScheduler
 from rxhub.testing.virtual_wait import PassingReplies, PassingSubject, PassingSubscribable, Piped, refuse_to_sleep
 
 __all__ = ["VirtualHub", "virtual_hub"]
@@ -57,7 +57,7 @@ class _Inbox(Inbox):
         return None if due is None or due > end + _SHOWN else due
 
 
-class _Scheduler(HandlingScheduler):
+class _Scheduler(HubScheduler):
     """The hub's scheduler, whose calendar begins in 1970."""
 
     @property
@@ -69,7 +69,7 @@ class _Scheduler(HandlingScheduler):
         return super()._put(delay, action, state)
 
 
-class _Handling(Handling):
+class _Runner(Runner):
     """Handled by whoever advances the time, and so always."""
 
     @property
@@ -112,7 +112,7 @@ class VirtualHub(EventHub):
     """
 
     _Inbox = _Inbox
-    _Handling = _Handling
+    _Runner = _Runner
     _Scheduler = _Scheduler
 
     def __init__(
@@ -164,11 +164,11 @@ class VirtualHub(EventHub):
     async def aadvance(self, seconds: float) -> int:
         """As `advance`, on the running loop, where coroutine callbacks are awaited."""
         clock, end = self._until(seconds)
-        handling = cast("_Handling", self._handling)
-        handled = await handling.adrain()
+        runner = cast("_Runner", self._runner)
+        handled = await runner.adrain()
         while (due := clock.next_due(end)) is not None:
             clock.seconds = due
-            handled += await handling.adrain()
+            handled += await runner.adrain()
         clock.seconds = max(end, clock.seconds)
         return handled
 
@@ -200,14 +200,14 @@ class VirtualHub(EventHub):
             NoReply: if none came within `timeout` seconds, which have then passed.
         """
         clock, end = self._until(timeout)
-        handling = cast("_Handling", self._handling)
+        runner = cast("_Runner", self._runner)
         replies: list[Event] = []
         errors: list[Exception] = []
         with self.request(event, timeout).subscribe(replies.append, errors.append):
-            await handling.adrain()
+            await runner.adrain()
             while not replies and not errors and (due := clock.next_due(end)) is not None:
                 clock.seconds = due
-                await handling.adrain()
+                await runner.adrain()
         if errors:
             raise errors[0]
         if not replies:
@@ -249,7 +249,7 @@ class VirtualHub(EventHub):
 
     def check_not_inside(self, what: str) -> None:
         """Raise NotHandled inside a callback, which cannot wait for what is handled after it."""
-        if self._handling.runs_here:
+        if self._runner.runs_here:
             raise NotHandled(
                 f"{what} would wait for ever: what it waits for is handled by this thread, when the callback has "
                 "ended. Subscribe to it instead, or call it outside of callbacks."
@@ -265,10 +265,10 @@ class VirtualHub(EventHub):
 
     async def anext_moment(self, ended: Callable[[], bool]) -> bool:
         """As `next_moment`, on the running loop."""
-        handling = cast("_Handling", self._handling)
-        await handling.adrain()
+        runner = cast("_Runner", self._runner)
+        await runner.adrain()
         if self._later(ended):
-            await handling.adrain()
+            await runner.adrain()
             return True
         return ended()
 

@@ -24,11 +24,11 @@ __all__ = ["Durable", "Sink", "Transport", "durable"]
 class Sink(Protocol):
     """What a transport tells its hub. Thread-safe; never raises, never runs user code."""
 
-    def received(self, event: Event) -> bool:
+    def on_event(self, event: Event) -> bool:
         """Take an event in; False if the inbox refuses it."""
         ...
 
-    def received_all(self, events: Sequence[Event]) -> int:
+    def on_events(self, events: Sequence[Event]) -> int:
         """Take in events that came together; how many, from the first on: the rest is to be handed in again soon."""
         ...
 
@@ -36,7 +36,7 @@ class Sink(Protocol):
         """Whether an event may be handed in now; False asks a transport that can wait to try again soon."""
         ...
 
-    def changed(self, state: ConnectionState) -> None:
+    def on_state(self, state: ConnectionState) -> None:
         """Note a new state of the connection."""
         ...
 
@@ -55,27 +55,27 @@ class Transport(Protocol):
         ...
 
     @property
-    def announced(self) -> bool:
+    def subscriptions_synced(self) -> bool:
         """Whether every subscriber gets, from now on, all that is published for it."""
         ...
 
-    def hold(self) -> None:
+    def buffer_before_connect(self) -> None:
         """Take events in before `open`; they go out after it."""
         ...
 
     def open(self, sink: Sink) -> None:
-        """Connect, and feed `sink` from now on; progress and failure are told by `sink.changed`."""
+        """Connect, and feed `sink` from now on; progress and failure are told by `sink.on_state`."""
         ...
 
     def send(self, event: Event) -> Future[None]:
         """Hand an event on; the future is done when it was accepted, or holds why it was not."""
         ...
 
-    def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
+    def add_subscription(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         """A subscriber wants what matches `expression`; a transport may send more, never less."""
         ...
 
-    def forget(self, id: str) -> None:
+    def remove_subscription(self, id: str) -> None:
         """The subscriber has gone."""
         ...
 
@@ -83,10 +83,10 @@ class Transport(Protocol):
         """Sleep until one more event may find room; False if there is none after `timeout` seconds."""
         ...
 
-    def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
+    def close(self, timeout: float = 5.0, reconnecting: bool = False) -> Future[None]:
         """Disconnect; the future is done when what was handed on has gone out, or `timeout` seconds have passed.
 
-        With `keep`, what has not gone out by then goes out after the next `open`. The future holds an error otherwise.
+        With `reconnecting`, unsent events are sent after the next `open`. Otherwise the future holds an error.
         May be called by a finalizer, so it takes no lock that others hold.
         """
         ...
@@ -115,11 +115,11 @@ class Durable(Transport, Protocol):
         """
         ...
 
-    def keep(self, key: str, text: str) -> Future[None]:
+    def kv_put(self, key: str, text: str) -> Future[None]:
         """Keep a short text under a key, in the place of the one before; the future is done when it is kept."""
         ...
 
-    def kept(self, key: str) -> Future[str | None]:
+    def kv_get(self, key: str) -> Future[str | None]:
         """The text under a key; None if there is none."""
         ...
 
@@ -148,7 +148,7 @@ class Durable(Transport, Protocol):
         ...
 
     @property
-    def dead(self) -> DeadLetters:
+    def dead_letters(self) -> DeadLetters:
         """The events that groups could not handle."""
         ...
 

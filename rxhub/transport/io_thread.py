@@ -14,7 +14,7 @@ from rxhub.concurrency.event_loop import check_threads
 from rxhub.concurrency.supervise import report
 from rxhub.errors import HubClosed
 
-__all__ = ["background", "cut", "forget", "in_its_thread", "start_no_more"]
+__all__ = ["cut", "forget", "in_io_thread", "io_loop", "start_no_more"]
 
 _lock = RLock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -25,7 +25,7 @@ _exiting = False
 _of_the_parent: list[asyncio.AbstractEventLoop] = []
 
 
-def background() -> asyncio.AbstractEventLoop:
+def io_loop() -> asyncio.AbstractEventLoop:
     """The running loop; started if it is not.
 
     Raises:
@@ -52,7 +52,7 @@ def background() -> asyncio.AbstractEventLoop:
         return _loop
 
 
-def in_its_thread() -> bool:
+def in_io_thread() -> bool:
     """Whether this code runs on the loop, as callbacks of futures do: what waits for the network here never ends."""
     try:
         return asyncio.get_running_loop() is _loop

@@ -82,23 +82,23 @@ class MemoryTransport:
         return 0
 
     @property
-    def announced(self) -> bool:
+    def subscriptions_synced(self) -> bool:
         return self._sink is not None
 
-    def hold(self) -> None:
+    def buffer_before_connect(self) -> None:
         """Nothing to do: it is open from the start."""
 
     def open(self, sink: Sink) -> None:
         self._sink = sink
         self._network.sinks[sink] = None
-        sink.changed(ConnectionState(Phase.CONNECTED))
+        sink.on_state(ConnectionState(Phase.CONNECTED))
 
     def send(self, event: Event) -> Future[None]:
         own = self._sink
         if own is None:
             return _refused(HubConnectionError("The hub is not connected; call connect()."))
         # Its own first: what the publisher is told was refused, nobody has got, and it may try again.
-        if not own.received(event.envelope()):
+        if not own.on_event(event.envelope()):
             return _refused(
                 Overflow(
                     f"The hub's inbox is full and refused {event.topic}. Handle events faster, or make the hub with "
@@ -108,23 +108,23 @@ class MemoryTransport:
         # Each hub has an envelope of its own, since stopping is local to a hub.
         for sink in (*self._network.sinks,):
             if sink is not own:
-                sink.received(event.envelope())
+                sink.on_event(event.envelope())
         return _accepted
 
-    def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
+    def add_subscription(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         """Nothing to do: every hub gets every event and tests it itself."""
 
-    def forget(self, id: str) -> None:
-        """Nothing to do, as for `interest`."""
+    def remove_subscription(self, id: str) -> None:
+        """Nothing to do, as for `add_subscription`."""
 
     def wait_for_room(self, timeout: float) -> bool:
         return True
 
-    def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
+    def close(self, timeout: float = 5.0, reconnecting: bool = False) -> Future[None]:
         own, self._sink = self._sink, None
         if own is not None:
             self._network.sinks.pop(own, None)
-            own.changed(ConnectionState(Phase.DISCONNECTED))
+            own.on_state(ConnectionState(Phase.DISCONNECTED))
         return _accepted
 
     def forked(self) -> None:

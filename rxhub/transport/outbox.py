@@ -8,9 +8,9 @@ is sent again under the same event id: at least once, in order. Whoever receives
 Two rules keep an odd server from holding letters for ever:
 
 - A server that has never acknowledged anything on this connection is not waited for. With it a letter counts as
-  accepted when something was heard `PATIENCE` seconds after it was written, which shows that the line was alive.
-- A letter that was first in flight whenever the connection broke, `MOST_BREAKS` times in a row, is what breaks it. It
-  is given up, and its future says so. If the server says that a message was too large, it was the largest.
+  accepted when something was heard `ACK_TIMEOUT_S` seconds after it was written, which shows that the line was alive.
+- A letter that was first in flight whenever the connection broke, `MAX_DISCONNECTS` times in a row, is what breaks it.
+  It is given up, and its future says so. If the server says that a message was too large, it was the largest.
 
 The bound counts letters and characters, waiting and in flight together. One letter more is refused with `Overflow`
 and counted in `refused`: its publisher is told, and nothing that was taken in is lost. Anybody puts in; all the rest
@@ -27,15 +27,15 @@ from threading import Condition
 
 from rxhub.errors import HubConnectionError, Overflow
 
-__all__ = ["MOST_BREAKS", "PATIENCE", "Letter", "Outbox"]
+__all__ = ["ACK_TIMEOUT_S", "MAX_DISCONNECTS", "Outbox", "PendingPublish"]
 
-PATIENCE = 10.0
+ACK_TIMEOUT_S = 10.0
 """Seconds after which a letter counts as accepted by a server that acknowledges nothing."""
 
-MOST_BREAKS = 5
+MAX_DISCONNECTS = 5
 """How often in a row a letter may be the first in flight when the connection breaks."""
 
-_MOST_CHARACTERS = 64 * 1024 * 1024
+_MAX_CHARACTERS = 64 * 1024 * 1024
 
 
 logger = logging.getLogger("rxhub")
@@ -48,7 +48,7 @@ class _Accepted(Future[None]):
         return False
 
 
-class Letter:
+class PendingPublish:
     """One event on its way out.
 
     Attributes:
@@ -71,7 +71,7 @@ class Letter:
         self.resent = False
         self.written = self.first = 0.0
 
-    def settle(self, error: Exception | None = None) -> None:
+    def resolve(self, error: Exception | None = None) -> None:
         """Have the future done: accepted, or refused for this reason.
 
         Its callbacks are the user's, and run here. A `SystemExit` in one passes through `Future`, and would end the one
@@ -87,7 +87,7 @@ class Letter:
 
 
 class Outbox:
-    """The letters of one transport. It is closed until `reopen`.
+    """The letters of one transport. It is closed until `open`.
 
     Args:
         capacity: how many letters there may be, waiting and in flight.
@@ -107,8 +107,8 @@ class Outbox:
         self.refused = 0
         self.bell: Callable[[], object] | None = None
         self._closed = True
-        self._waiting: deque[Letter] = deque()
-        self._in_flight: dict[int, Letter] = {}
+        self._waiting: deque[PendingPublish] = deque()
+        self._in_flight: dict[int, PendingPublish] = {}
         self._letters = 0
         self._characters = 0
         self._wanted = 0
@@ -128,7 +128,7 @@ class Outbox:
         """Whether a letter was written and is not yet accepted."""
         return bool(self._in_flight)
 
-    def put(self, letter: Letter) -> None:
+    def put(self, letter: PendingPublish) -> None:
         """Take a letter in.
 
         Raises:
@@ -158,7 +158,7 @@ class Outbox:
         if bell is not None:
             bell()
 
-    def reopen(self) -> None:
+    def open(self) -> None:
         """Take letters in again."""
         self._closed = False
 
@@ -170,48 +170,48 @@ class Outbox:
             # For as much as was refused last: room for less would have its publisher try in vain, again and again.
             return self._changed.wait_for(lambda: self._closed or not self._full(self._wanted), timeout)
 
-    def take(self) -> Letter | None:
+    def take(self) -> PendingPublish | None:
         """The next letter to write, or None."""
         return self._waiting.popleft() if self._waiting else None
 
-    def wrote(self, letter: Letter, number: int, now: float) -> None:
+    def wrote(self, letter: PendingPublish, number: int, now: float) -> None:
         """A letter that was taken is in flight under a packet's number."""
         letter.written = now
         letter.first = letter.first or now
         self._in_flight[number] = letter
 
-    def __getitem__(self, number: int) -> Letter | None:
+    def __getitem__(self, number: int) -> PendingPublish | None:
         """The letter in flight under a packet's number, if there is one."""
         return self._in_flight.get(number)
 
     @property
-    def letters_in_flight(self) -> list[Letter]:
+    def publishes_in_flight(self) -> list[PendingPublish]:
         """In the order in which they were written last."""
         return list(self._in_flight.values())
 
     @property
-    def eldest(self) -> Letter | None:
+    def oldest_in_flight(self) -> PendingPublish | None:
         """The letter in flight that was written before all others."""
         return next(iter(self._in_flight.values()), None)
 
-    def acknowledged(self, number: int) -> Letter | None:
+    def acknowledged(self, number: int) -> PendingPublish | None:
         """Remove and return the letter that the server has answered; None if there is none of this number."""
         letter = self._in_flight.pop(number, None)
         if letter is not None:
             self._leave([letter])
         return letter
 
-    def overdue(self, now: float) -> list[Letter]:
+    def overdue(self, now: float) -> list[PendingPublish]:
         """Remove and return what was written so long ago that a server without acknowledgements must have it."""
-        old: list[Letter] = []
+        old: list[PendingPublish] = []
         for number, letter in list(self._in_flight.items()):
-            if now - letter.written < PATIENCE:
+            if now - letter.written < ACK_TIMEOUT_S:
                 break  # in order of writing
             old.append(self._in_flight.pop(number))
         self._leave(old)
         return old
 
-    def broke(self, too_large: bool = False) -> Letter | None:
+    def requeue_after_disconnect(self, too_large: bool = False) -> PendingPublish | None:
         """The connection is gone: what was in flight waits again.
 
         Args:
@@ -227,7 +227,7 @@ class Outbox:
         culprit = None
         if too_large:
             culprit = max(letters, key=lambda letter: len(letter.argument))
-        elif letters[0].breaks >= MOST_BREAKS:
+        elif letters[0].breaks >= MAX_DISCONNECTS:
             culprit = letters[0]
         if culprit is not None:
             letters.remove(culprit)
@@ -235,7 +235,7 @@ class Outbox:
         self._put_back(letters)
         return culprit
 
-    def again(self, before: float) -> list[Letter]:
+    def requeue_in_flight(self, before: float) -> list[PendingPublish]:
         """What is in flight waits again.
 
         Args:
@@ -250,8 +250,8 @@ class Outbox:
         self._put_back([letter for letter in letters if letter.first >= before])
         return late
 
-    def give_up(self, error: HubConnectionError) -> None:
-        """Nothing will be sent until `reopen`: every letter's future holds `error`."""
+    def close(self, error: HubConnectionError) -> None:
+        """Nothing will be sent until `open`: every letter's future holds `error`."""
         with self._changed:
             self._closed = True
         self.fail_all(error)
@@ -265,7 +265,7 @@ class Outbox:
             self._waiting.clear()
         self._leave(letters)
         for letter in letters:
-            letter.settle(error)
+            letter.resolve(error)
 
     def forked(self) -> None:
         """Be empty, with a new lock; for a child process, where the letters are the parent's."""
@@ -275,21 +275,21 @@ class Outbox:
         self._letters = self._characters = 0
         self.bell = None
 
-    def _landed(self) -> list[Letter]:
+    def _landed(self) -> list[PendingPublish]:
         letters = list(self._in_flight.values())
         self._in_flight.clear()
         return letters
 
-    def _put_back(self, letters: list[Letter]) -> None:
+    def _put_back(self, letters: list[PendingPublish]) -> None:
         for letter in letters:
             letter.resent = True
         self._waiting.extendleft(reversed(letters))
 
     def _full(self, size: int) -> bool:
         """Whether a letter of so many characters finds no room; one alone always does, however long."""
-        return self._letters > 0 and (self._letters >= self.capacity or self._characters + size > _MOST_CHARACTERS)
+        return self._letters > 0 and (self._letters >= self.capacity or self._characters + size > _MAX_CHARACTERS)
 
-    def _leave(self, letters: list[Letter]) -> None:
+    def _leave(self, letters: list[PendingPublish]) -> None:
         if letters:
             with self._changed:
                 self._letters -= len(letters)

@@ -1,7 +1,7 @@
-"""What the transports to a server have in common: an outbox, and one life at a time, from `open` to `close`.
+"""What the transports to a server have in common: an outbox, and one session at a time, from `open` to `close`.
 
-The methods are called from any thread and return at once. A life runs on the background loop and tells the hub's sink
-what becomes of it. The next one may be asked for before the last has ended, and begins when it has: two at once would
+The methods are called from any thread and return at once. A session runs on the I/O loop and reports its state to the
+hub's sink. The next one may be asked for before the last has ended, and begins when it has: two at once would
 share the outbox.
 """
 
@@ -16,13 +16,13 @@ from typing import Generic, Protocol, TypeVar
 from rxhub.errors import HubConnectionError
 from rxhub.transport import Sink
 from rxhub.transport.connection_state import ConnectionState, Phase
-from rxhub.transport.io_thread import background, in_its_thread
+from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.outbox import Outbox
 
-__all__ = ["Life", "Remote", "fail", "refused"]
+__all__ = ["ServerTransport", "TransportSession", "fail_future", "refused"]
 
 
-class Life(Protocol):
+class TransportSession(Protocol):
     """From `open` to `close`. All methods are called on its loop."""
 
     @property
@@ -43,15 +43,15 @@ class Life(Protocol):
         """If it is connecting again, do not wait for the next attempt."""
         ...
 
-    def end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
+    def end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
         """Hang up; see `Transport.close`."""
         ...
 
 
-L = TypeVar("L", bound=Life)
+L = TypeVar("L", bound=TransportSession)
 
 
-class Remote(ABC, Generic[L]):
+class ServerTransport(ABC, Generic[L]):
     """A transport to a server.
 
     Args:
@@ -65,13 +65,13 @@ class Remote(ABC, Generic[L]):
     def __init__(self, outbox: int, left: str) -> None:
         self.outbox = Outbox(outbox)
         self._left = left
-        self._life: L | None = None
+        self._session: L | None = None
         self._last: L | None = None
         self._opening = RLock()
 
     @abstractmethod
-    def _new_life(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: L | None) -> L:
-        """The life after `last`, which has not begun."""
+    def _new_session(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: L | None) -> L:
+        """The session after `last`, which has not begun."""
 
     @property
     def unsent(self) -> int:
@@ -81,8 +81,8 @@ class Remote(ABC, Generic[L]):
     def refused(self) -> int:
         return self.outbox.refused
 
-    def hold(self) -> None:
-        self.outbox.reopen()
+    def buffer_before_connect(self) -> None:
+        self.outbox.open()
 
     def open(self, sink: Sink) -> None:
         """Connect; if it is connecting again already, do not wait for the next attempt.
@@ -91,80 +91,80 @@ class Remote(ABC, Generic[L]):
             HubClosed: if the interpreter is exiting.
             HubConnectionError: if it is called where it could only wait for itself.
         """
-        loop = background()
-        if in_its_thread():
+        loop = io_loop()
+        if in_io_thread():
             raise HubConnectionError(
                 "connect() was called in the network's own thread, by a callback of a future, which would wait for "
                 "itself. Hand it to another thread."
             )
-        self.outbox.reopen()
+        self.outbox.open()
         # Of two lives that begin at once, nobody would end the first.
         with self._opening:
-            life = self._life
-            if life is None:
-                new = self._new_life(sink, loop, self._last)
+            session = self._session
+            if session is None:
+                new = self._new_session(sink, loop, self._last)
                 # A signal handler in this thread may have connected meanwhile.
-                life = self._life
-                if life is None:
-                    self._life = new
+                session = self._session
+                if session is None:
+                    self._session = new
                     loop.call_soon_threadsafe(_begin, new)
                     return
-            loop.call_soon_threadsafe(life.hurry)
+            loop.call_soon_threadsafe(session.hurry)
 
     def wait_for_room(self, timeout: float) -> bool:
         return self.outbox.wait_for_room(timeout)
 
-    def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
-        life, self._life = self._life, None
+    def close(self, timeout: float = 5.0, reconnecting: bool = False) -> Future[None]:
+        session, self._session = self._session, None
         ended: Future[None] = Future()
-        if life is not None:
-            self._last = life
-            life.loop.call_soon_threadsafe(life.end, timeout, keep, ended)
-        elif self.unsent and not keep:
-            self.settle_accounts(ended)
+        if session is not None:
+            self._last = session
+            session.loop.call_soon_threadsafe(session.end, timeout, reconnecting, ended)
+        elif self.unsent and not reconnecting:
+            self.fail_unsent(ended)
         else:
             ended.set_result(None)
         return ended
 
     def forked(self) -> None:
-        self._life = self._last = None
+        self._session = self._last = None
         self._opening = RLock()
         self.outbox.forked()
 
-    async def follow(self, last: L | None) -> None:
-        """Wait until the last life has ended; before the outbox is used, and before its accounts are settled."""
+    async def wait_for_previous(self, last: L | None) -> None:
+        """Wait until the last session has ended; before the outbox is used, and before its accounts are settled."""
         if last is not None and last.ending is not None:
             await asyncio.wait([last.ending])
-            self.outbox.reopen()
+            self.outbox.open()
 
-    def over(self, life: L) -> None:
-        """A life has ended by itself."""
-        if self._life is life:
-            self._life = None
+    def session_ended(self, session: L) -> None:
+        """A session has ended by itself."""
+        if self._session is session:
+            self._session = None
 
-    def ended(self, sink: Sink, reason: str = "", attempts: int = 0) -> None:
-        """A life has ended; if another one has begun meanwhile, that it is disconnected would be taken for its news."""
-        if self._life is None:
-            sink.changed(ConnectionState(Phase.DISCONNECTED, reason, attempts))
+    def report_disconnected(self, sink: Sink, reason: str = "", attempts: int = 0) -> None:
+        """A session ended. Not reported if the next one has begun: its caller would take it for that one's state."""
+        if self._session is None:
+            sink.on_state(ConnectionState(Phase.DISCONNECTED, reason, attempts))
 
-    def settle_accounts(self, ended: Future[None]) -> None:
+    def fail_unsent(self, ended: Future[None]) -> None:
         """Give up what is left, and tell how much it was."""
         left = len(self.outbox)
         error = HubConnectionError(f"{left} events {self._left} when the hub was disconnected.")
-        self.outbox.give_up(error)
+        self.outbox.close(error)
         if left:
             ended.set_exception(error)
         else:
             ended.set_result(None)
 
 
-def _begin(life: Life) -> None:
+def _begin(session: TransportSession) -> None:
     # `close`, which takes no lock, may have come in between.
-    if life.ending is None:
-        life.begin()
+    if session.ending is None:
+        session.begin()
 
 
-def fail(ended: Future[None], error: Exception) -> None:
+def fail_future(ended: Future[None], error: Exception) -> None:
     """Tell a caller of `close` that disconnecting failed, unless it was told before."""
     if not ended.done():
         ended.set_exception(HubConnectionError(f"Disconnecting failed: {type(error).__name__}: {error}"))

@@ -188,25 +188,25 @@ def test_the_marker_waits_until_the_server_knows_of_the_subscription(stored: Ser
             source.connect()
             with source.start(), Bridge(source, target) as bridge:
                 until(lambda: any(e["data"].get("subscription") == "topic=*" for e in near.taken))
-                assert bridge.counts.gaps == 0 and not source.announced
+                assert bridge.counts.gaps == 0 and not source.subscriptions_synced
                 near.unanswered = set()
                 near.drop()
                 until(lambda: bridge.counts.gaps == 1)
-                assert source.announced
+                assert source.subscriptions_synced
     assert [gap["why"] for gap in gaps(stored)] == ["started"]
 
 
 def test_a_server_that_never_answers_counts_as_knowing_after_a_while(
     stored: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rxhub.bridge.bridge.ANSWER", 0.2)
+    monkeypatch.setattr("rxhub.bridge.bridge.SUBSCRIBE_TIMEOUT_S", 0.2)
     with Server(answers=False) as near:
         with EventHub(near.url, "me", "key") as source, EventHub(stored.url, "me", "key") as target:
             target.connect()
             source.connect()
             with source.start(), Bridge(source, target) as bridge:
                 until(lambda: bridge.counts.gaps == 1)
-                assert not source.announced
+                assert not source.subscriptions_synced
 
 
 def test_a_reconnection_is_marked_and_what_comes_after_it_is_passed_on(stored: Server) -> None:

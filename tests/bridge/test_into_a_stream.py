@@ -109,16 +109,20 @@ def test_the_first_bridge_knows_of_nothing_before_it_and_the_next_of_the_last(na
 
 
 def test_while_another_bridge_stands_next_to_nothing_is_a_gap(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxhub.bridge.checkpoint._PAUSE", 0.0)
+    monkeypatch.setattr("rxhub.bridge.checkpoint._WRITE_INTERVAL_S", 0.0)
     with rxhub.server.running() as server, connected(server) as publisher, bridged(server, nats) as bridge:
         for id in ("1", "2"):
             with bridged(server, nats, name="restarted"):
                 publisher.publish(Event("a", id=id)).result(LIMIT)
                 until(lambda id=id: bridge.counts.stored == int(id))
             noted = bridge.counts.stored
-            until(lambda noted=noted: f'"id":"{noted}"' in str(bridge.target.kept(bridge._progress._key).result(LIMIT)))
+            until(
+                lambda noted=noted: (
+                    f'"id":"{noted}"' in str(bridge.target.kv_get(bridge._checkpoint._key).result(LIMIT))
+                )
+            )
         publisher.publish(Event("a", id="3")).result(LIMIT)
-        until(lambda: '"id":"3"' in str(bridge.target.kept(bridge._progress._key).result(LIMIT)))
+        until(lambda: '"id":"3"' in str(bridge.target.kv_get(bridge._checkpoint._key).result(LIMIT)))
         with bridged(server, nats, name="restarted"):
             pass
     marker = markers(nats)[-1]
@@ -223,7 +227,7 @@ def test_there_and_back_is_no_circle(nats: Nats) -> None:
             with Bridge(source, target, name="back") as back, connected(server) as publisher:
                 heard: list[str] = []
                 publisher.subscribe("topic=a", lambda event: heard.append(event.id))
-                until(lambda: back.counts.gaps == 1 and publisher.announced)
+                until(lambda: back.counts.gaps == 1 and publisher.subscriptions_synced)
                 with publisher.start():
                     for n in range(20):
                         publisher.publish(Event("a", id=str(n)))

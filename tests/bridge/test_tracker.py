@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.bridge.gap import Gap, Place
-from rxhub.bridge.tracker import REMEMBERED, Counts, Ledger, Outcome
+from rxhub.bridge.gap import Gap, Position
+from rxhub.bridge.tracker import MAX_KNOWN_IDS, BridgeTracker, Counts, GapChange
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -19,12 +19,12 @@ def at(second: float) -> datetime:
     return START + timedelta(seconds=second)
 
 
-def marked(ledger: Ledger) -> Ledger:
+def marked(tracker: BridgeTracker) -> BridgeTracker:
     """Without the gap that is open from the start."""
-    assert ledger.gap is not None
-    ledger.marked("marker", at(0), done(), ledger.gap, ledger.gap)
-    ledger.settle()
-    return ledger
+    assert tracker.gap is not None
+    tracker.marked("marker", at(0), done(), tracker.gap, tracker.gap)
+    tracker.settle()
+    return tracker
 
 
 def done(error: Exception | None = None) -> Future[None]:
@@ -37,84 +37,84 @@ def done(error: Exception | None = None) -> Future[None]:
 
 
 def test_what_is_accepted_counts_as_stored_in_order() -> None:
-    ledger = marked(Ledger(10))
+    tracker = marked(BridgeTracker(10))
     first, second = Future[None](), Future[None]()
     for number, sent in enumerate((first, second), 1):
-        assert ledger.read(str(number))
-        ledger.passed(str(number), at(number), sent)
+        assert tracker.read(str(number))
+        tracker.passed(str(number), at(number), sent)
     second.set_result(None)
-    assert ledger.settle() == [] and ledger.counts == Counts(read=2, waiting=2, gaps=1)
+    assert tracker.settle() == [] and tracker.counts == Counts(read=2, waiting=2, gaps=1)
     first.set_result(None)
-    assert ledger.settle() == [] and ledger.counts == Counts(read=2, stored=2, gaps=1)
-    assert ledger.gap is None and ledger.wait(0)
+    assert tracker.settle() == [] and tracker.counts == Counts(read=2, stored=2, gaps=1)
+    assert tracker.gap is None and tracker.wait(0)
 
 
 def test_a_gap_is_open_from_the_start_and_closed_by_its_marker_alone() -> None:
-    ledger = Ledger(10)
-    assert ledger.gap == Gap("started", None)
-    ledger.marked("m", at(1), done(ValueError("no")), Gap("started", None), Gap("started", None))
-    assert ledger.gap is None
-    [told] = ledger.settle()
-    assert told == (Outcome.REFUSED, Gap("started", None), "no") and ledger.gap == told.gap
-    ledger.marked("n", at(2), done(), Gap("started", None), Gap("started", at(1)))
-    [told] = ledger.settle()
-    assert told[:2] == (Outcome.MARKED, Gap("started", at(1))) and ledger.gap is None and ledger.counts.gaps == 1
+    tracker = BridgeTracker(10)
+    assert tracker.gap == Gap("started", None)
+    tracker.marked("m", at(1), done(ValueError("no")), Gap("started", None), Gap("started", None))
+    assert tracker.gap is None
+    [told] = tracker.settle()
+    assert told == (GapChange.REFUSED, Gap("started", None), "no") and tracker.gap == told.gap
+    tracker.marked("n", at(2), done(), Gap("started", None), Gap("started", at(1)))
+    [told] = tracker.settle()
+    assert told[:2] == (GapChange.MARKED, Gap("started", at(1))) and tracker.gap is None and tracker.counts.gaps == 1
 
 
 def test_a_gap_begins_behind_what_was_passed_on_last() -> None:
-    ledger = marked(Ledger(10))
-    ledger.passed("x", at(5), done())
-    assert ledger.missed("reconnected", "the line broke")
-    assert ledger.gap == Gap("reconnected", at(5), "x", "the line broke")
-    assert not ledger.missed("overflowed", "too many", 3)
-    assert ledger.gap == Gap("reconnected", at(5), "x", "the line broke", 3)
+    tracker = marked(BridgeTracker(10))
+    tracker.passed("x", at(5), done())
+    assert tracker.missed("reconnected", "the line broke")
+    assert tracker.gap == Gap("reconnected", at(5), "x", "the line broke")
+    assert not tracker.missed("overflowed", "too many", 3)
+    assert tracker.gap == Gap("reconnected", at(5), "x", "the line broke", 3)
 
 
 def test_a_refused_event_opens_a_gap_behind_what_was_stored_last() -> None:
-    ledger = marked(Ledger(10))
-    ledger.passed("x", at(5), done())
-    ledger.passed("y", at(6), done(ValueError("too large")))
-    ledger.passed("z", at(7), done())
-    [told] = ledger.settle()
-    assert told == (Outcome.OPENED, Gap("refused", at(5), "x", "too large", 1), "too large")
-    assert ledger.gap == told.gap
-    assert (ledger.counts.stored, ledger.counts.lost) == (2, 1)
-    assert ledger.read("y"), "its publisher may try again"
+    tracker = marked(BridgeTracker(10))
+    tracker.passed("x", at(5), done())
+    tracker.passed("y", at(6), done(ValueError("too large")))
+    tracker.passed("z", at(7), done())
+    [told] = tracker.settle()
+    assert told == (GapChange.OPENED, Gap("refused", at(5), "x", "too large", 1), "too large")
+    assert tracker.gap == told.gap
+    assert (tracker.counts.stored, tracker.counts.lost) == (2, 1)
+    assert tracker.read("y"), "its publisher may try again"
 
 
 def test_an_overflow_lasts_until_half_of_what_was_under_way_is_stored() -> None:
-    ledger = marked(Ledger(4))
+    tracker = marked(BridgeTracker(4))
     sent = [Future[None]() for _ in range(4)]
     for number, future in enumerate(sent):
-        assert ledger.has_room
-        ledger.passed(str(number), at(number), future)
-    assert not ledger.has_room
-    ledger.missed("overflowed", "full", 1, room=False)
+        assert tracker.has_room
+        tracker.passed(str(number), at(number), future)
+    assert not tracker.has_room
+    tracker.missed("overflowed", "full", 1, room=False)
     sent[0].set_result(None)
-    ledger.settle()
-    assert not ledger.has_room
+    tracker.settle()
+    assert not tracker.has_room
     sent[1].set_result(None)
-    ledger.settle()
-    assert ledger.has_room and ledger.gap is not None
-    ledger.marked("m", at(9), Future(), ledger.gap, ledger.gap)
-    assert ledger.gap is None and ledger.has_room and ledger.counts == Counts(0, 2, 2, 1, 0, 1)
+    tracker.settle()
+    assert tracker.has_room and tracker.gap is not None
+    tracker.marked("m", at(9), Future(), tracker.gap, tracker.gap)
+    assert tracker.gap is None and tracker.has_room and tracker.counts == Counts(0, 2, 2, 1, 0, 1)
 
 
 def test_what_was_passed_on_is_known_for_a_while() -> None:
-    ledger = marked(Ledger(10))
-    for number in range(REMEMBERED + 1):
-        assert ledger.read(str(number))
-        ledger.passed(str(number), at(0), done())
-        ledger.settle()
-    assert not ledger.read(str(REMEMBERED)) and ledger.counts.duplicates == 1
-    assert ledger.read("0")
+    tracker = marked(BridgeTracker(10))
+    for number in range(MAX_KNOWN_IDS + 1):
+        assert tracker.read(str(number))
+        tracker.passed(str(number), at(0), done())
+        tracker.settle()
+    assert not tracker.read(str(MAX_KNOWN_IDS)) and tracker.counts.duplicates == 1
+    assert tracker.read("0")
 
 
 class Play:
     """A bridge whose every step is drawn; each event has a second of its own in which it came."""
 
     def __init__(self) -> None:
-        self.ledger = Ledger(3)
+        self.tracker = BridgeTracker(3)
         self.now = 0
         self.floor = 0
         self.under_way: list[tuple[Future[None], int | None]] = []
@@ -125,16 +125,16 @@ class Play:
     def step(self, step: str, place: int) -> None:
         self.now += 1
         getattr(self, step)(place)
-        for outcome, gap, _ in self.ledger.settle():
-            if outcome is Outcome.MARKED:
+        for outcome, gap, _ in self.tracker.settle():
+            if outcome is GapChange.MARKED:
                 self.enclosed.append((gap.since, at(self.ends.pop(0))))
-            elif outcome is Outcome.REFUSED:
+            elif outcome is GapChange.REFUSED:
                 self.ends.pop(0)
         self.check_what_is_secured()
 
     def check_what_is_secured(self) -> None:
         """If a bridge dies now, the next one marks a gap from here on: whatever is lost before must be marked."""
-        secured = self.ledger.secured.floor
+        secured = self.tracker.secured.floor
         if secured is not None:
             lost = [*self.lost, *[came for _, came in self.under_way if came is not None]]
             assert all(at(came) > secured or self.is_enclosed(came) for came in lost)
@@ -143,31 +143,31 @@ class Play:
         return any((since is None or since < at(came)) and at(came) <= until for since, until in self.enclosed)
 
     def arrive(self, _: int) -> None:
-        ledger = self.ledger
-        assert ledger.read(str(self.now))
-        if ledger.has_room:
+        tracker = self.tracker
+        assert tracker.read(str(self.now))
+        if tracker.has_room:
             sent: Future[None] = Future()
             self.under_way.append((sent, self.now))
-            ledger.passed(str(self.now), at(self.floor), sent)
+            tracker.passed(str(self.now), at(self.floor), sent)
         else:
             self.lost.append(self.now)
-            ledger.missed("overflowed", "", 1, room=False)
+            tracker.missed("overflowed", "", 1, room=False)
 
     def overflow(self, _: int) -> None:
-        assert self.ledger.read(str(self.now))
+        assert self.tracker.read(str(self.now))
         self.lost.append(self.now)
-        self.ledger.missed("overflowed", "", 1, room=False)
+        self.tracker.missed("overflowed", "", 1, room=False)
 
     def sweep(self, _: int) -> None:
         self.floor = self.now
 
     def mark(self, _: int) -> None:
-        gap = self.ledger.gap
-        if gap is not None and self.ledger.has_room:
+        gap = self.tracker.gap
+        if gap is not None and self.tracker.has_room:
             sent: Future[None] = Future()
             self.under_way.append((sent, None))
             self.ends.append(self.now)
-            self.ledger.marked(f"marker {self.now}", at(self.now), sent, gap, gap)
+            self.tracker.marked(f"marker {self.now}", at(self.now), sent, gap, gap)
 
     def store(self, place: int) -> None:
         if self.under_way:
@@ -189,14 +189,14 @@ def test_whatever_is_lost_lies_within_a_gap_and_the_counts_add_up(steps: list[tu
     play = Play()
     for step, place in steps:
         play.step(step, place)
-        counts = play.ledger.counts
+        counts = play.tracker.counts
         assert counts.read == counts.stored + counts.waiting + counts.lost
     while play.under_way:
         play.step("store", 0)
-    while play.ledger.gap is not None:
+    while play.tracker.gap is not None:
         play.step("mark", 0)
         play.step("store", 0)
-    counts = play.ledger.counts
+    counts = play.tracker.counts
     assert counts.waiting == 0 and counts.lost == len(play.lost) and counts.gaps == len(play.enclosed)
     for came in play.lost:
         assert play.is_enclosed(came)
@@ -204,10 +204,10 @@ def test_whatever_is_lost_lies_within_a_gap_and_the_counts_add_up(steps: list[tu
 
 def test_what_another_bridge_has_stored_is_no_gap() -> None:
     gap = Gap("reconnected", at(3), "x", "", 2)
-    assert gap.behind(Place(), at(9)) == gap.behind(Place(at(2), "w"), at(9)) == gap
-    assert gap.behind(Place(at(5), "y"), at(9)) == Gap("reconnected", at(5), "y", "", 2)
-    assert gap.behind(Place(at(10), "y"), at(9)).since == at(9)
-    assert Gap("started", None).behind(Place(at(5), None), at(9)).since == at(5)
+    assert gap.behind(Position(), at(9)) == gap.behind(Position(at(2), "w"), at(9)) == gap
+    assert gap.behind(Position(at(5), "y"), at(9)) == Gap("reconnected", at(5), "y", "", 2)
+    assert gap.behind(Position(at(10), "y"), at(9)).since == at(9)
+    assert Gap("started", None).behind(Position(at(5), None), at(9)).since == at(5)
 
 
 def test_counts_in_words() -> None:

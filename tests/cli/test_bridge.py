@@ -19,7 +19,7 @@ import pytest
 
 from rxhub import Event, EventHub
 from rxhub.bridge import GAP
-from rxhub.bridge.checkpoint import Progress
+from rxhub.bridge.checkpoint import Checkpoint
 from rxhub.embedded import store
 from rxhub.server import Running, running
 from rxhub.testing import Nats
@@ -53,7 +53,7 @@ def until_noted(server: Running, nats: Nats) -> None:
     """Wait until it is written down how far the bridges have come."""
     with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as hub:
         hub.connect()
-        progress = Progress(hub, server.url, "topic=*", "test")
+        progress = Checkpoint(hub, server.url, "topic=*", "test")
         until(lambda: (place := progress.recalled()) is not None and place.floor is not None)
 
 

@@ -113,9 +113,9 @@ def test_a_task_that_nobody_holds_is_kept_and_reported_once(caplog: pytest.LogCa
 def test_the_network_thread_survives_a_system_exit_in_a_callback() -> None:
     assert run_script("""
 import asyncio, logging, sys
-from rxhub.transport.io_thread import background
+from rxhub.transport.io_thread import io_loop
 logging.basicConfig(handlers=[logging.NullHandler()])
-loop = background()
+loop = io_loop()
 loop.call_soon_threadsafe(sys.exit, 3)
 async def alive(): return "alive"
 print(asyncio.run_coroutine_threadsafe(alive(), loop).result(10))

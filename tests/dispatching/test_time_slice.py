@@ -179,7 +179,7 @@ class Interrupted:
 def test_after_a_cancelled_run_the_next_context_goes_on_at_the_next_subscriber(hub: EventHub, swallow: bool) -> None:
     work = Interrupted(hub, swallow)
     asyncio.run(work.interrupt(hub))
-    assert not hub.handled and work.ran == ["first", "second"] and work.deliveries == []
+    assert not hub.is_running and work.ran == ["first", "second"] and work.deliveries == []
     assert hub.drain() == 0
     assert work.ran == ["first", "second", "third", "fourth"]
     assert work.outcomes == ([] if swallow else [CallbackInterrupted])
@@ -215,7 +215,7 @@ def test_a_timeout_around_run_ends_it_with_its_own_error(hub: EventHub) -> None:
                 await asyncio.wait_for(hub.run(), 0.01)
 
         asyncio.run(main())
-        assert "second" in work.ran and not hub.handled
+        assert "second" in work.ran and not hub.is_running
         for subscriber in hub.describe().subscribers:
             hub.unsubscribe(subscriber.id)
         hub.drain()
@@ -313,7 +313,7 @@ def test_a_run_in_a_task_that_was_cancelled_before_is_not_ended_by_a_callback_s_
         task.cancel()
         while not ran:
             await asyncio.sleep(0)
-        assert hub.handled
+        assert hub.is_running
         task.cancel()
         await asyncio.wait([task])
 
@@ -342,14 +342,14 @@ def test_what_ends_a_context_in_a_callback_leaves_the_rest_to_the_next(
     hub.publish(Event("a"))
     if context == "start":
         hub.start()
-        until(lambda: not hub.handled)
+        until(lambda: not hub.is_running)
     elif context == "invoke":
         with pytest.raises(raised):
             _turn_by_hand(hub)
     else:
         with pytest.raises(raised):
             asyncio.run(hub.run()) if context == "run" else getattr(hub, context)()
-    assert not hub.handled and ran == [] and outcomes == [CallbackInterrupted]
+    assert not hub.is_running and ran == [] and outcomes == [CallbackInterrupted]
     hub.drain()
     assert ran == ["next"]
 

@@ -186,7 +186,7 @@ def test_a_port_that_somebody_else_took_meanwhile_is_waited_for(
 def test_the_end_does_not_wait_for_a_server_that_is_stuck(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "_STOP", 0.2)
+    monkeypatch.setattr(module, "_STOP_TIMEOUT_S", 0.2)
     with store(tmp_path) as server:
         pid = server.pid
         assert pid is not None
@@ -241,7 +241,7 @@ def test_a_server_that_never_listens_is_given_up(tmp_path: Path, monkeypatch: py
     silent.write_text("#!/bin/sh\nexec sleep 100\n")
     silent.chmod(0o755)
     monkeypatch.setattr(module, "find", lambda: silent)
-    monkeypatch.setattr(module, "_START", 0.3)
+    monkeypatch.setattr(module, "_START_TIMEOUT_S", 0.3)
     with pytest.raises(StoreError, match=r"not ready after 0\.3 s"):
         with store(tmp_path / "store"):
             pass

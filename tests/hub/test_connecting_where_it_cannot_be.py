@@ -101,7 +101,7 @@ def test_async_with_that_cannot_connect_raises_and_can_be_tried_again(make: Any)
             with pytest.raises(HubConnectionError, match="401"):
                 async with hub:
                     pytest.fail("it was entered")
-            assert not hub.handled and not hub.connected and asyncio.all_tasks() == before
+            assert not hub.is_running and not hub.connected and asyncio.all_tasks() == before
         server.status = HTTPStatus.OK
         async with hub:
             await hub.apublish(Event("a"))
@@ -123,7 +123,7 @@ def test_async_with_that_is_cancelled_while_it_connects_leaves_nothing_running(m
             entering.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await entering
-            assert not hub.handled and asyncio.all_tasks() == before
+            assert not hub.is_running and asyncio.all_tasks() == before
             came.close()
         hub.close()
 

@@ -15,9 +15,9 @@ import pytest
 
 from rxhub import Event, EventHub
 from rxhub.errors import EventError, HubClosed, HubConnectionError, NoReply, Overflow
-from rxhub.hub.connection import _Gate
+from rxhub.hub.connection import _WeakSink
 from rxhub.transport.connection_state import ConnectionState, Phase
-from rxhub.transport.io_thread import background
+from rxhub.transport.io_thread import io_loop
 from rxhub.transport.socketio import client
 from rxhub.transport.socketio.endpoint import Endpoint
 from tests.threads import LIMIT, at_once, elsewhere, run_script, until
@@ -96,21 +96,21 @@ def test_subscribers_are_announced_whenever_they_came(hub: EventHub, server: Ser
 
 def test_the_hub_knows_when_the_server_knows_of_its_subscribers(hub: EventHub, server: Server) -> None:
     hub.connect()
-    until(lambda: hub.announced)
+    until(lambda: hub.subscriptions_synced)
     server.unanswered = {"ftrack.meta.subscribe"}
     hub.subscribe("topic=a", print, {"id": "x"})
-    assert not hub.announced
+    assert not hub.subscriptions_synced
     settled(hub, server)
-    assert not hub.announced
+    assert not hub.subscriptions_synced
     server.unanswered = set()
     server.drop()
-    until(lambda: hub.announced)
+    until(lambda: hub.subscriptions_synced)
     assert "x" in server.clients[-1].subscribers
     hub.unsubscribe("x")
-    until(lambda: hub.announced)
+    until(lambda: hub.subscriptions_synced)
     assert "x" not in server.clients[-1].subscribers
     hub.disconnect()
-    assert not hub.announced
+    assert not hub.subscriptions_synced
 
 
 def test_events_replies_and_targets_between_two_hubs(hub: EventHub, server: Server) -> None:
@@ -254,7 +254,7 @@ def test_what_the_server_refuses(hub: EventHub, server: Server, caplog: pytest.L
 
 
 def test_a_server_that_acknowledges_nothing(hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxhub.transport.outbox.PATIENCE", 0.1)
+    monkeypatch.setattr("rxhub.transport.outbox.ACK_TIMEOUT_S", 0.1)
     server.answers, server.interval = False, 0.05
     hub.connect()
     hub.publish(Event("a")).result(LIMIT)
@@ -314,7 +314,7 @@ def test_nothing_that_a_server_sends_ends_the_client(hub: EventHub, server: Serv
 def test_an_event_that_breaks_every_connection_is_given_up(
     hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rxhub.transport.outbox.MOST_BREAKS", 2)
+    monkeypatch.setattr("rxhub.transport.outbox.MAX_DISCONNECTS", 2)
     server.deadly = {"bad"}
     hub.connect()
     settled(hub, server)
@@ -742,7 +742,7 @@ def in_the_network_s_thread(call: Callable[[], Any]) -> Any:
     async def run() -> Any:
         return call()
 
-    return asyncio.run_coroutine_threadsafe(run(), background()).result(LIMIT)
+    return asyncio.run_coroutine_threadsafe(run(), io_loop()).result(LIMIT)
 
 
 def test_ending_a_hub_in_the_network_s_own_thread_does_not_wait_for_itself(
@@ -808,38 +808,38 @@ def test_connecting_again_at_once_is_not_ended_by_the_end_of_the_last_attempt(
     hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts: list[Endpoint] = []
-    really = client.Line.open
+    really = client.SocketIOConnection.open
 
-    async def hang_at_first(endpoint: Endpoint) -> client.Line:
+    async def hang_at_first(endpoint: Endpoint) -> client.SocketIOConnection:
         attempts.append(endpoint)
         if len(attempts) == 1:
             await asyncio.Event().wait()
         return await really(endpoint)
 
-    monkeypatch.setattr(client.Line, "open", hang_at_first)
+    monkeypatch.setattr(client.SocketIOConnection, "open", hang_at_first)
     hub.init_connection()
     sent = hub.publish(Event("a"))
     # A connect() that Ctrl-C ends, and another one.
-    hub._link.transport.open(_Gate(hub._link))
+    hub._link.transport.open(_WeakSink(hub._link))
     until(lambda: attempts)
-    hub._link.transport.close(0.1, keep=True)
+    hub._link.transport.close(0.1, reconnecting=True)
     hub.connect()
     assert sent.result(LIMIT) is None and len(attempts) == 2
 
 
 def test_threads_that_connect_at_once_make_one_connection(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = client._Life.__init__
+    begin = client._SocketIOSession.__init__
 
     def slowly(*arguments: Any) -> None:
         time.sleep(0.05)
         begin(*arguments)
 
-    monkeypatch.setattr(client._Life, "__init__", slowly)
+    monkeypatch.setattr(client._SocketIOSession, "__init__", slowly)
     transport = client.SocketIOTransport(Endpoint("http", f"127.0.0.1:{server.port}"), {})
     states: list[ConnectionState] = []
 
     class Sink:
-        def changed(self, state: ConnectionState) -> None:
+        def on_state(self, state: ConnectionState) -> None:
             states.append(state)
 
     at_once(*[lambda: transport.open(Sink())] * 4)  # type: ignore[arg-type]
@@ -865,7 +865,7 @@ def test_what_is_secret_is_not_logged_even_by_who_logs_everything(
 def test_leaving_async_with_lets_the_loop_go_on_while_the_rest_is_sent(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rxhub.hub.life.PATIENCE", 0.3)
+    monkeypatch.setattr("rxhub.hub.life.CLOSE_TIMEOUT_S", 0.3)
     turns: list[None] = []
 
     async def main() -> None:

@@ -593,14 +593,14 @@ def test_an_observer_that_raises_disturbs_nobody(hub: EventHub, which: str, capl
 )
 def test_hubs_of_one_url_meet(one: str, other: str, meet: bool) -> None:
     with EventHub(one) as hub, EventHub(other) as another:
-        assert hub.meets(another) is another.meets(hub) is meet
-        assert hub.meets(hub)
+        assert hub.shares_source_with(another) is another.shares_source_with(hub) is meet
+        assert hub.shares_source_with(hub)
 
 
 def test_hubs_of_two_streams_do_not_meet() -> None:
     with EventHub("nats://a", stream="x") as hub:
         with EventHub("nats://a", stream="x") as same, EventHub("nats://a") as other:
-            assert hub.meets(same) and not hub.meets(other)
+            assert hub.shares_source_with(same) and not hub.shares_source_with(other)
 
 
 # Publishing
@@ -725,10 +725,10 @@ def test_no_field_of_an_event_from_elsewhere_ends_the_handling(
     hub.subscribe("", lambda event: got.append(event.topic) or {"answer": 1})
     hub.publish(Event("ask"), on_reply=lambda event: None)
     odd = Event.from_wire({"topic": "odd", field: value})
-    hub._link.received(odd)
+    hub._link.on_event(odd)
     deleted = Event("without")
     del deleted[field]
-    hub._link.received(deleted)
+    hub._link.on_event(deleted)
     hub.publish(Event("next"))
     hub.drain()
     assert got.count("next") == 1 and got.count("without") == 1
@@ -874,7 +874,7 @@ def test_an_event_without_a_source_id_cannot_be_replied_to(hub: EventHub, caplog
         with pytest.raises(EventError, match="no source id"):
             hub.publish_reply(Event("a", source=source), 1)
     hub.subscribe("topic=a", lambda event: 1)
-    hub._link.received(Event("a", source="text"))
+    hub._link.on_event(Event("a", source="text"))
     assert hub.drain() == 1
     assert "could not be published" in caplog.text
 

@@ -84,26 +84,26 @@ def test_a_subscription_holds_from_when_it_is_announced(
             published(hub, *[n] * 10, topic=topic)
 
     subscribe("early")
-    until(lambda: other.announced)
+    until(lambda: other.subscriptions_synced)
     store(0)
     subscribe("connected")
-    until(lambda: other.announced)
+    until(lambda: other.subscriptions_synced)
     store(1)
     proxy.black_hole = True
     proxy.reset()
     until(lambda: not other.connected)
     subscribe("outage")
-    assert not other.announced
+    assert not other.subscriptions_synced
     store(2)
     proxy.black_hole = False
-    until(lambda: other.connected and other.announced)
+    until(lambda: other.connected and other.subscriptions_synced)
     store(3)
     other.disconnect(unsubscribe=False, reconnect=True)
     subscribe("between")
-    assert not other.announced
+    assert not other.subscriptions_synced
     store(4)
     other.connect()
-    assert other.announced
+    assert other.subscriptions_synced
     store(5)
     until(lambda: all(came.count(5) == 10 for came in got.values()))
     for topic, numbers in (("early", range(6)), ("connected", range(1, 6)), ("outage", range(3, 6)), ("between", [5])):
@@ -418,14 +418,14 @@ def test_a_full_inbox_that_blocks_holds_up_reading_and_loses_nothing(
     slow.connect()
     published(hub, *range(600))
     until(lambda: len(slow._inbox) == 3)
-    life = slow._link.transport._life
+    life = slow._link.transport._session
     assert life is not None
     until(lambda: len(life._waiting) == 512 - 3)
     # A line that breaks, and reconnecting, bring nothing twice and leave nothing out.
     proxy.reset()
     until(lambda: slow.connected)
     slow.reconnect()
-    life = slow._link.transport._life
+    life = slow._link.transport._session
     until(lambda: life._waiting)
     assert len(life._waiting) <= 512
     with slow.start():

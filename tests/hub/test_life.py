@@ -47,7 +47,7 @@ def test_closing_completes_what_there_is_to_observe() -> None:
     hub.close()
     assert sorted(ended) == ALL
     assert repr(hub) == "<EventHub memory:// closed, 0 subscribers, not handled>"
-    assert not hub.connected and not hub.handled
+    assert not hub.connected and not hub.is_running
     # Whoever comes later is told at once.
     assert sorted(watched_late(hub)) == ["deliveries", "errors", "events", "state"]
 
@@ -149,12 +149,12 @@ def test_closing_inside_a_callback_ends_the_event_under_way_and_then_the_hub(nam
         hub.publish(Event("a"))
     if name == "start":
         hub.start()
-        assert hub._handling.join(LIMIT)
+        assert hub._runner.join(LIMIT)
     else:
         with elsewhere(asyncio.run, hub.run()) if name == "run" else elsewhere(getattr(hub, name)):
             pass
     assert ran == [[], "the next one"]
-    assert sorted(ended) == ALL and not hub.handled
+    assert sorted(ended) == ALL and not hub.is_running
 
 
 def test_closing_inside_a_coroutine_callback() -> None:
@@ -210,9 +210,9 @@ def test_a_callback_that_does_not_return_is_not_waited_for_longer_than_told(capl
     with elsewhere(hub.close, 0.01):
         pass
     assert "still runs 0.01 s after close()" in caplog.text
-    assert ended == [] and hub.handled
+    assert ended == [] and hub.is_running
     leave.set()
-    assert hub._handling.join(LIMIT)
+    assert hub._runner.join(LIMIT)
     assert sorted(ended) == ALL
 
 
@@ -512,7 +512,7 @@ closed.close()
 hub.publish(Event("a"))
 hub.start()
 def work():
-    assert hub.connected and not hub.handled, repr(hub)
+    assert hub.connected and not hub.is_running, repr(hub)
     assert "closed" in repr(closed)
     ran.clear()
     assert hub.drain() == 0
@@ -532,7 +532,7 @@ def work():
     assert [state.phase.value for state in states] == ["connected", "disconnected", "connected"], states
     hub.close()
 in_child(work)
-print(hub.connected, hub.handled)
+print(hub.connected, hub.is_running)
 """
     ).split() == ["True", "True"]
 
@@ -595,7 +595,7 @@ def test_a_fork_inside_a_callback() -> None:
 hub = EventHub()
 def callback(event):
     def work():
-        assert not hub.handled
+        assert not hub.is_running
         hub.connect()
         ran = []
         hub.subscribe("topic=b", lambda event: ran.append(1))

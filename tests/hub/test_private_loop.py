@@ -29,7 +29,7 @@ def hub() -> Iterator[EventHub]:
 @contextmanager
 def waiting(hub: EventHub) -> Iterator[None]:
     with elsewhere(hub.wait):
-        until(lambda: hub.handled)
+        until(lambda: hub.is_running)
         yield
         hub.disconnect(unsubscribe=False)
 
@@ -170,7 +170,7 @@ def test_tasks_that_still_run_at_the_end_are_cancelled_and_awaited(hub: EventHub
     with CONTEXTS[context](hub):
         hub.publish(Event("a"))
         until(lambda: tasks)
-    until(lambda: not hub.handled)
+    until(lambda: not hub.is_running)
     assert ended == ["ended"] and all(task.cancelled() for task in tasks)
 
 
@@ -195,7 +195,7 @@ def test_a_task_that_refuses_to_end_is_told_of_and_holds_nobody_up(
     with hub.start():
         hub.publish(Event("a"))
         until(lambda: tasks)
-    until(lambda: not hub.handled)
+    until(lambda: not hub.is_running)
     assert "abandoned: stubborn" in caplog.text
 
 

@@ -91,7 +91,7 @@ def replay(hub: EventHub, shelf: Shelf, subscription: str = "topic=shot", **opti
         hub._link,
         cast("Durable", shelf),
         hub._inbox,
-        hub._handling,
+        hub._runner,
         hub._publisher.check_handled,
         parse(subscription),
         **options,

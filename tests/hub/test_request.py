@@ -66,7 +66,7 @@ def running(hub: EventHub) -> Iterator[None]:
 
     stop = Flag()
     with elsewhere(asyncio.run, main()):
-        until(lambda: hub.handled)
+        until(lambda: hub.is_running)
         try:
             yield
         finally:
@@ -222,7 +222,7 @@ def test_the_present_state_and_a_further_one_never_overlap() -> None:
 
         def change() -> None:
             while not done.is_set():
-                hub._link.changed(ConnectionState(Phase.CONNECTED, f"change {next(numbers)}"))
+                hub._link.on_state(ConnectionState(Phase.CONNECTED, f"change {next(numbers)}"))
                 Flag().wait(0.001)
 
         with elsewhere(change):

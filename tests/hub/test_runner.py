@@ -70,8 +70,8 @@ def test_a_second_context_is_refused(hub: EventHub, name: str) -> None:
     with hub.start():
         with pytest.raises(AlreadyHandled, match=r"was called on a hub that start\(\) handles"):
             CONTEXTS[name](hub)
-        assert hub.handled
-    assert not hub.handled
+        assert hub.is_running
+    assert not hub.is_running
     hub.drain()
 
 
@@ -198,7 +198,7 @@ def test_wait_ends_when_the_hub_is_disconnected(hub: EventHub) -> None:
     seen: list[str] = []
     hub.subscribe("topic=ftrack.meta.disconnected", lambda event: seen.append(event.topic))
     with elsewhere(hub.wait):
-        until(lambda: hub.handled)
+        until(lambda: hub.is_running)
         hub.disconnect(unsubscribe=False)
     assert seen == ["ftrack.meta.disconnected"]
     with pytest.raises(HubConnectionError, match=r"connect\(\)"):
@@ -211,7 +211,7 @@ def test_no_flood_takes_the_farewell_away() -> None:
         other = EventHub()
         hub.disconnect()
         for _ in range(5):
-            hub._link.received(Event("a"))
+            hub._link.on_event(Event("a"))
         with elsewhere(hub.wait):
             pass
         hub.close()
@@ -234,7 +234,7 @@ def test_reconnecting_does_not_end_it(hub: EventHub) -> None:
     seen: list[str] = []
     hub.subscribe("", lambda event: seen.append(event.topic))
     with elsewhere(hub.wait):
-        until(lambda: hub.handled)
+        until(lambda: hub.is_running)
         hub.reconnect()
         hub.publish(Event("a"))
         until(lambda: seen)
@@ -255,7 +255,7 @@ def test_an_interrupt_in_a_callback_ends_wait_and_the_hub_is_usable_afterwards(h
     hub.publish(Event("b"))
     with pytest.raises(KeyboardInterrupt):
         hub.wait()
-    assert not hub.handled
+    assert not hub.is_running
     hub.wait(0.001)
     assert ran == ["a", "b"]
 
@@ -274,7 +274,7 @@ def test_an_interrupt_in_a_coroutine_callback_ends_wait_and_its_loop(hub: EventH
     hub.publish(Event("a"))
     with pytest.raises(KeyboardInterrupt):
         hub.wait()
-    assert ended == ["a"] and not hub.handled
+    assert ended == ["a"] and not hub.is_running
     assert hub.drain() == 0
 
 
@@ -285,14 +285,14 @@ from rxhub import Event, EventHub
 hub = EventHub()
 hub.subscribe("topic=a", lambda event: print("handled", event.topic))
 def press():
-    while not hub.handled: time.sleep(0.01)
+    while not hub.is_running: time.sleep(0.01)
     time.sleep(0.05)
     os.kill(os.getpid(), signal.SIGINT)
 threading.Thread(target=press, daemon=True).start()
 try:
     hub.wait()
 except KeyboardInterrupt:
-    print("interrupted", hub.handled, hub.connected)
+    print("interrupted", hub.is_running, hub.connected)
 hub.publish(Event("a"))
 hub.wait(0.01)
 """).split() == ["interrupted", "False", "True", "handled", "a"]
@@ -439,15 +439,15 @@ def test_disposing_waits_for_the_event_under_way_and_for_nothing_more(hub: Event
     handle = hub.start()
     assert entered.wait(LIMIT)
     with elsewhere(handle.dispose) as disposing:
-        assert hub.handled and disposing.thread.is_alive()
+        assert hub.is_running and disposing.thread.is_alive()
         leave.set()
-    assert not hub.handled and ran in ([0], [0, 1])
+    assert not hub.is_running and ran in ([0], [0, 1])
 
 
 def test_a_callback_that_waits_for_who_disposes_is_not_waited_for_in_turn(
     hub: EventHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("rxhub.hub.runner.PATIENCE", 0.01)
+    monkeypatch.setattr("rxhub.hub.runner.CLOSE_TIMEOUT_S", 0.01)
     entered, leave = Flag(), Flag()
     hub.subscribe("topic=a", lambda event: entered.set() or (leave.wait(LIMIT) and None))
     handle = hub.start()
@@ -456,7 +456,7 @@ def test_a_callback_that_waits_for_who_disposes_is_not_waited_for_in_turn(
     handle.dispose()
     leave.set()
     assert "still runs 0.01 s" in caplog.text
-    until(lambda: not hub.handled)
+    until(lambda: not hub.is_running)
 
 
 def test_disposing_inside_a_callback_ends_after_this_event(hub: EventHub) -> None:
@@ -472,7 +472,7 @@ def test_disposing_inside_a_callback_ends_after_this_event(hub: EventHub) -> Non
     for n in range(5):
         hub.publish(Event("a", data=n))
     published.set()
-    until(lambda: not hub.handled)
+    until(lambda: not hub.is_running)
     assert ran == [0]
 
 
@@ -485,7 +485,7 @@ def test_a_thread_that_ends_by_an_exit_says_so_and_lets_others_handle(
     hub.subscribe("topic=a", callback)
     hub.start()
     hub.publish(Event("a"))
-    until(lambda: not hub.handled)
+    until(lambda: not hub.is_running)
     assert "SystemExit ended its thread" in caplog.text
     assert hub.drain() == 0
 
@@ -497,7 +497,7 @@ def test_a_thread_that_cannot_start_leaves_the_hub_unhandled(hub: EventHub, monk
     monkeypatch.setattr(Thread, "start", refuse)
     with pytest.raises(HubClosed, match="can't start new thread"):
         hub.start()
-    assert not hub.handled
+    assert not hub.is_running
 
 
 # start(invoke=…)
@@ -535,7 +535,7 @@ def test_a_main_loop_that_has_vanished_holds_nobody_up(hub: EventHub) -> None:
     until(lambda: main.queue)
     with elsewhere(handle.dispose):
         pass
-    assert not hub.handled
+    assert not hub.is_running
     # It comes back when nobody expects it any more.
     assert main.turn() and ran == []
     assert hub.drain() == 1 and ran == [1]
@@ -567,7 +567,7 @@ def test_a_batch_that_has_begun_belongs_to_the_context_until_it_ends(hub: EventH
     def callback(event: Event) -> None:
         entered.set()
         assert leave.wait(LIMIT)
-        seen.append(hub.handled)
+        seen.append(hub.is_running)
 
     hub.subscribe("topic=a", callback)
     hub.on("topic=a").subscribe(on_completed=lambda: seen.append("completed"))
@@ -579,7 +579,7 @@ def test_a_batch_that_has_begun_belongs_to_the_context_until_it_ends(hub: EventH
         with elsewhere(handle.dispose if end == "dispose" else hub.close) as ending:
             with pytest.raises((AlreadyHandled, HubClosed)):
                 hub.drain()
-            assert hub.handled and ending.thread.is_alive() and seen == []
+            assert hub.is_running and ending.thread.is_alive() and seen == []
             leave.set()
     assert seen == ([True] if end == "dispose" else [True, "completed"])
 
@@ -594,10 +594,10 @@ def test_disposing_and_closing_inside_a_batch(hub: EventHub) -> None:
     hub.subscribe("", callback)
     handle = hub.start(invoke=main)
     hub.publish(Event("a"))
-    main.run_until(lambda: not hub.handled)
+    main.run_until(lambda: not hub.is_running)
     handle = hub.start(invoke=main)
     hub.publish(Event("b"))
-    main.run_until(lambda: not hub.handled)
+    main.run_until(lambda: not hub.is_running)
     assert ran == ["a", "b"]
 
 
@@ -607,7 +607,7 @@ def test_an_invoke_that_fails_ends_the_handling_and_is_logged(hub: EventHub, cap
 
     hub.start(invoke=invoke)
     hub.publish(Event("a"))
-    until(lambda: not hub.handled)
+    until(lambda: not hub.is_running)
     assert "invoke failed: no main loop" in caplog.text
     assert hub.drain() == 1
 
@@ -630,10 +630,10 @@ def test_run_ends_by_cancelling_and_another_may_follow(hub: EventHub) -> None:
         for _ in range(3):
             task = asyncio.create_task(hub.run())
             await asyncio.sleep(0)
-            seen.append(hub.handled)
+            seen.append(hub.is_running)
             task.cancel()
             await asyncio.wait([task])
-            seen.append(hub.handled or not task.cancelled())
+            seen.append(hub.is_running or not task.cancelled())
         return seen
 
     assert asyncio.run(main()) == [True, False] * 3
@@ -677,7 +677,7 @@ def test_cancelling_run_cancels_the_callback_under_way(hub: EventHub) -> None:
         assert task.cancelled()
 
     asyncio.run(main())
-    assert ended == ["a"] and not hub.handled
+    assert ended == ["a"] and not hub.is_running
 
 
 def test_run_wakes_for_what_other_threads_publish(hub: EventHub) -> None:
@@ -692,7 +692,7 @@ def test_run_wakes_for_what_other_threads_publish(hub: EventHub) -> None:
         await asyncio.wait([task])
 
     with elsewhere(asyncio.run, main()):
-        until(lambda: hub.handled)
+        until(lambda: hub.is_running)
         at_once(*(lambda: [hub.publish(Event("a", data=n)) for n in range(100)] for _ in range(3)))
     assert sorted(got) == sorted([*range(100)] * 3)
 
@@ -720,7 +720,7 @@ def test_a_loop_that_was_closed_with_run_in_it_does_not_concern_who_publishes() 
     loop.close()
     hub.publish(Event("a")).result(0)
     task.get_coro().close()
-    assert not hub.handled
+    assert not hub.is_running
     hub.close()
 
 
@@ -731,9 +731,9 @@ def test_async_with_handles_for_the_time_of_the_block() -> None:
     async def main() -> Any:
         async with EventHub() as hub:
             hub.subscribe("topic=a", double)
-            assert hub.handled
+            assert hub.is_running
             answer = (await hub.ask(Event("a", data=21))).data
-        assert not hub.handled
+        assert not hub.is_running
         with pytest.raises(HubClosed):
             hub.publish(Event("a"))
         return answer
@@ -751,7 +751,7 @@ def test_async_with_on_a_hub_that_somebody_handles_is_refused_and_closes_nothing
             assert (await hub.ask(Event("a", data=1))).data == 2
 
     asyncio.run(main())
-    assert not hub.handled
+    assert not hub.is_running
 
 
 def test_async_with_passes_the_error_of_the_block_on(hub: EventHub) -> None:
@@ -761,7 +761,7 @@ def test_async_with_passes_the_error_of_the_block_on(hub: EventHub) -> None:
 
     with pytest.raises(ValueError, match="block"):
         asyncio.run(main())
-    assert not hub.handled
+    assert not hub.is_running
 
 
 def test_leaving_async_with_does_not_wait_for_ever_for_a_callback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -784,7 +784,7 @@ def test_leaving_async_with_does_not_wait_for_ever_for_a_callback(monkeypatch: p
             hub.events.subscribe(on_completed=lambda: ended.append("completed"))
             hub.publish(Event("a"))
             await begun.wait()
-        assert not hub.handled
+        assert not hub.is_running
 
     asyncio.run(main())
     assert ended == ["cancelled", "completed"]
@@ -792,11 +792,11 @@ def test_leaving_async_with_does_not_wait_for_ever_for_a_callback(monkeypatch: p
 
 def test_the_host_thread_of_a_batch_is_the_context(hub: EventHub) -> None:
     main, full = MainLoop(), []
-    hub.subscribe("topic=a", lambda event: full.append(hub._handling.runs_here))
+    hub.subscribe("topic=a", lambda event: full.append(hub._runner.runs_here))
     with hub.start(invoke=main):
         hub.publish(Event("a"))
         main.run_until(lambda: full)
-        assert not hub._handling.runs_here
+        assert not hub._runner.runs_here
     assert full == [True]
 
 

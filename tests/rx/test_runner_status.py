@@ -48,7 +48,7 @@ def until_told(waiter: str, hub: EventHub, end: Callable[[], object]) -> Any:
 
     async def main() -> Any:
         waiting = asyncio.ensure_future(WAITERS[waiter](hub))
-        while not hub._handling._watching and not waiting.done():
+        while not hub._runner._watching and not waiting.done():
             await asyncio.sleep(0.001)
         ending = asyncio.to_thread(end)
         async with asyncio.timeout(LIMIT):
@@ -64,11 +64,11 @@ def test_the_end_of_start_ends_who_waits(waiter: str) -> None:
     with EventHub() as hub:
         handle = hub.start()
         asyncio_thread = elsewhere(until_told, waiter, hub, lambda: None)
-        until(lambda: hub._handling._watching)
+        until(lambda: hub._runner._watching)
         handle.dispose()
         error = asyncio_thread.join()
         assert isinstance(error, NotHandled) and "hub.start()" in str(error)
-        assert not hub._handling._watching
+        assert not hub._runner._watching
 
 
 @pytest.mark.parametrize("waiter", WAITERS)
@@ -76,7 +76,7 @@ def test_who_would_wait_where_nobody_handles_is_told_at_once(waiter: str) -> Non
     with EventHub() as hub:
         error = until_told(waiter, hub, lambda: None)
         assert isinstance(error, NotHandled) and "hub.start()" in str(error)
-        assert not hub._handling._watching
+        assert not hub._runner._watching
 
 
 @pytest.mark.parametrize("waiter", WAITERS)
@@ -86,7 +86,7 @@ def test_the_end_of_run_ends_who_waits_on_the_same_loop(waiter: str) -> None:
             running = asyncio.create_task(hub.run())
             await asyncio.sleep(0)
             waiting = asyncio.ensure_future(WAITERS[waiter](hub))
-            while not hub._handling._watching:
+            while not hub._runner._watching:
                 await asyncio.sleep(0.001)
             running.cancel()
             async with asyncio.timeout(LIMIT):
@@ -110,7 +110,7 @@ def test_the_close_of_a_hub_ends_who_waits_as_a_close(waiter: str, expected: typ
     hub = EventHub()
     hub.start()
     waiting = elsewhere(_raised, waiter, hub)
-    until(lambda: hub._handling._watching)
+    until(lambda: hub._runner._watching)
     hub.close()
     assert isinstance(waiting.join(), expected)
 
@@ -132,7 +132,7 @@ def test_a_stream_is_read_on_when_the_hub_is_handled_again() -> None:
             events = hub.stream("topic=a")
             handle = hub.start()
             reading = asyncio.ensure_future(anext(events))
-            while not hub._handling._watching:
+            while not hub._runner._watching:
                 await asyncio.sleep(0)
             handle.dispose()
             with pytest.raises(NotHandled):
@@ -166,7 +166,7 @@ def test_who_handles_again_and_again_disturbs_nobody(handle: Callable[[EventHub]
                 over.wait(0.01)
 
         with elsewhere(again_and_again):
-            until(lambda: hub._handling.stops_in() != 0)
+            until(lambda: hub._runner.stops_in() != 0)
             try:
                 assert asyncio.run(main(hub)) == [1, 2, 1]
             finally:
@@ -177,7 +177,7 @@ def test_who_handles_again_and_again_disturbs_nobody(handle: Callable[[EventHub]
 def test_who_does_not_handle_again_is_no_longer_waited_for(waiter: str) -> None:
     with EventHub() as hub:
         hub.drain()
-        assert 0 < (hub._handling.stops_in() or 0) <= WAIT_GAP_S
+        assert 0 < (hub._runner.stops_in() or 0) <= WAIT_GAP_S
         assert isinstance(until_told(waiter, hub, lambda: None), NotHandled)
 
 

@@ -92,14 +92,14 @@ def test_the_scheduler_tells_the_virtual_time() -> None:
 def test_a_virtual_hub_counts_as_handled() -> None:
     with virtual_hub() as hub:
         assert isinstance(hub, EventHub)
-        assert hub.handled
+        assert hub.is_running
         got: list[Event] = []
         hub.subscribe("topic=a", got.append)
         with hub.start():
             hub.publish(Event("a"))
         hub.wait(1.0)
         assert [event.topic for event in got] == ["a"]
-    assert not hub.handled
+    assert not hub.is_running
 
 
 def test_requests_collect_replies_until_their_timeout() -> None:

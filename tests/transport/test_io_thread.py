@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from rxhub.transport.io_thread import background, cut
+from rxhub.transport.io_thread import cut, io_loop
 from tests.threads import LIMIT, at_once, run_script
 
 
 def test_everybody_gets_the_same_running_loop() -> None:
-    loops = at_once(*[background] * 8)
+    loops = at_once(*[io_loop] * 8)
     assert len(set(loops)) == 1 and loops[0].is_running()
 
     async def where() -> asyncio.AbstractEventLoop:
@@ -43,12 +43,12 @@ def test_a_child_process_has_a_loop_of_its_own() -> None:
 import os, signal
 from asyncio import run_coroutine_threadsafe, sleep
 import rxhub
-from rxhub.transport.io_thread import background
-mine = background()
+from rxhub.transport.io_thread import io_loop
+mine = io_loop()
 child = os.fork()
 if child == 0:
     signal.alarm(10)
-    own = background()
+    own = io_loop()
     assert own is not mine
     run_coroutine_threadsafe(sleep(0), own).result(5)
     os._exit(0)

@@ -28,12 +28,12 @@ class Inbox:
         self.states: list[Phase] = []
         self.full = full
 
-    def received(self, event: Event) -> bool:
+    def on_event(self, event: Event) -> bool:
         if not self.full:
             self.events.append(event)
         return not self.full
 
-    def changed(self, state: ConnectionState) -> None:
+    def on_state(self, state: ConnectionState) -> None:
         self.states.append(state.phase)
 
 
@@ -93,10 +93,10 @@ def test_another_hub_that_refuses_does_not_concern_the_publisher() -> None:
 
 def test_interest_changes_nothing() -> None:
     transport, inbox = opened()
-    transport.interest("x", parse("topic=b"), {})
+    transport.add_subscription("x", parse("topic=b"), {})
     transport.send(Event("a"))
-    transport.forget("x")
-    transport.forget("unknown")
+    transport.remove_subscription("x")
+    transport.remove_subscription("unknown")
     assert len(inbox.events) == 1
 
 
@@ -222,6 +222,6 @@ print("done")
 
 def test_subscribers_need_no_announcement() -> None:
     hub = EventHub()
-    assert hub.announced
+    assert hub.subscriptions_synced
     hub.close()
-    assert not hub.announced
+    assert not hub.subscriptions_synced

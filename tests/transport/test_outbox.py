@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from rxhub.errors import HubConnectionError, Overflow
 from rxhub.transport import outbox as module
-from rxhub.transport.outbox import MOST_BREAKS, PATIENCE, Letter, Outbox
+from rxhub.transport.outbox import ACK_TIMEOUT_S, MAX_DISCONNECTS, Outbox, PendingPublish
 from tests.threads import LIMIT, elsewhere
 
 
 def opened(capacity: int = 100) -> Outbox:
     outbox = Outbox(capacity)
-    outbox.reopen()
+    outbox.open()
     return outbox
 
 
-def put(outbox: Outbox, *names: str) -> list[Letter]:
-    letters = [Letter(name, f'"{name}"') for name in names]
+def put(outbox: Outbox, *names: str) -> list[PendingPublish]:
+    letters = [PendingPublish(name, f'"{name}"') for name in names]
     for letter in letters:
         outbox.put(letter)
     return letters
@@ -52,7 +52,7 @@ def test_what_was_in_flight_is_sent_again_in_order_before_what_waits() -> None:
     put(outbox, "a", "b", "c", "d")
     write(outbox, 1, 2, 3)
     outbox.acknowledged(2)
-    assert outbox.broke() is None
+    assert outbox.requeue_after_disconnect() is None
     assert write(outbox, 1, 2, 3) == ["a", "c", "d"]
     assert [letter.resent for letter in outbox._in_flight.values()] == [True, True, False]
 
@@ -69,14 +69,14 @@ def test_a_full_outbox_tells_the_publisher_and_keeps_what_it_has() -> None:
 
 
 def test_characters_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_CHARACTERS", 100)
+    monkeypatch.setattr(module, "_MAX_CHARACTERS", 100)
     outbox = opened()
-    outbox.put(Letter("large", "x" * 1000))
+    outbox.put(PendingPublish("large", "x" * 1000))
     with pytest.raises(Overflow):
-        outbox.put(Letter("a", "x"))
+        outbox.put(PendingPublish("a", "x"))
     write(outbox, 1)
     outbox.acknowledged(1)
-    outbox.put(Letter("a", "x"))
+    outbox.put(PendingPublish("a", "x"))
 
 
 def test_a_publisher_may_wait_for_room() -> None:
@@ -96,18 +96,18 @@ def test_a_server_that_acknowledges_nothing_is_not_waited_for() -> None:
     a, b = put(outbox, "a", "b")
     write(outbox, 1, now=0)
     write(outbox, 2, now=5)
-    assert outbox.overdue(PATIENCE - 1) == []
-    assert outbox.overdue(PATIENCE + 1) == [a] and outbox.overdue(PATIENCE + 6) == [b] and len(outbox) == 0
+    assert outbox.overdue(ACK_TIMEOUT_S - 1) == []
+    assert outbox.overdue(ACK_TIMEOUT_S + 1) == [a] and outbox.overdue(ACK_TIMEOUT_S + 6) == [b] and len(outbox) == 0
 
 
 def test_a_letter_that_breaks_every_connection_is_given_up() -> None:
     outbox = opened()
     bad, good = put(outbox, "bad", "good")
-    for _ in range(MOST_BREAKS - 1):
+    for _ in range(MAX_DISCONNECTS - 1):
         write(outbox, 1, 2)
-        assert outbox.broke() is None
+        assert outbox.requeue_after_disconnect() is None
     write(outbox, 1, 2)
-    assert outbox.broke() is bad and len(outbox) == 1
+    assert outbox.requeue_after_disconnect() is bad and len(outbox) == 1
     assert write(outbox, 1) == ["good"] and outbox.acknowledged(1) is good
 
 
@@ -115,23 +115,23 @@ def test_what_is_too_large_for_the_server_is_the_largest() -> None:
     outbox = opened()
     put(outbox, "a", "large", "b")
     write(outbox, 1, 2, 3)
-    culprit = outbox.broke(too_large=True)
+    culprit = outbox.requeue_after_disconnect(too_large=True)
     assert culprit is not None and culprit.topic == "large" and write(outbox, 1, 2) == ["a", "b"]
-    assert outbox.broke(too_large=False) is None
+    assert outbox.requeue_after_disconnect(too_large=False) is None
 
 
 def test_giving_up_tells_everybody_and_takes_nothing_more() -> None:
     outbox = opened()
     letters = put(outbox, "a", "b")
     write(outbox, 1)
-    outbox.give_up(HubConnectionError("over"))
+    outbox.close(HubConnectionError("over"))
     for letter in letters:
         with pytest.raises(HubConnectionError, match="over"):
             letter.accepted.result(0)
     assert len(outbox) == 0 and outbox.wait_for_room(0)
     with pytest.raises(HubConnectionError, match=r"connect\(\)"):
         put(outbox, "c")
-    outbox.reopen()
+    outbox.open()
     put(outbox, "c")
 
 
@@ -151,7 +151,7 @@ def test_the_bell_rings_once_for_what_comes() -> None:
 
 
 def test_what_is_on_its_way_cannot_be_called_back() -> None:
-    letter = Letter("a", "{}")
+    letter = PendingPublish("a", "{}")
     assert not letter.accepted.cancel()
     letter.accepted.set_result(None)
 
@@ -178,7 +178,7 @@ def test_nothing_is_lost_and_order_holds(steps: list[str]) -> None:
             number += 1
             write(outbox, number)
         elif step == "break":
-            culprit = outbox.broke()
+            culprit = outbox.requeue_after_disconnect()
             given_up += [culprit.topic] if culprit else []
         elif step.startswith("ack") and outbox._in_flight:
             letter = outbox.acknowledged((min if step == "ack first" else max)(outbox._in_flight))
@@ -191,10 +191,10 @@ def test_nothing_is_lost_and_order_holds(steps: list[str]) -> None:
 
 def test_waiting_for_room_waits_for_as_much_as_was_refused() -> None:
     outbox = Outbox(10)
-    outbox.reopen()
+    outbox.open()
     half = "x" * (40 * 1024 * 1024)
-    outbox.put(Letter("a", half))
+    outbox.put(PendingPublish("a", half))
     with pytest.raises(Overflow):
-        outbox.put(Letter("b", half))
+        outbox.put(PendingPublish("b", half))
     assert not outbox.wait_for_room(0)
-    outbox.put(Letter("c", "small"))
+    outbox.put(PendingPublish("c", "small"))

@@ -7,8 +7,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from rxhub.transport.connection_state import ConnectionState, Phase
-from rxhub.transport.outbox import Letter
-from rxhub.transport.server_transport import Remote
+from rxhub.transport.outbox import PendingPublish
+from rxhub.transport.server_transport import ServerTransport
 from tests.threads import LIMIT, until
 
 
@@ -28,24 +28,24 @@ class Noted:
     def hurry(self) -> None:
         self.told.append("hurry")
 
-    def end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
+    def end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
         self.told.append("end")
         self.ending = self.loop.create_task(self._end(ended))
 
     async def _end(self, ended: Future[None]) -> None:
-        await self._transport.follow(self._last)
+        await self._transport.wait_for_previous(self._last)
         while not self._transport.may_end:
             await asyncio.sleep(0.001)
-        self._transport.settle_accounts(ended)
+        self._transport.fail_unsent(ended)
 
 
-class Transport(Remote[Noted]):
+class Transport(ServerTransport[Noted]):
     def __init__(self) -> None:
         super().__init__(10, "were left")
         self.may_end = True
         self.lives: list[Noted] = []
 
-    def _new_life(self, sink: Any, loop: asyncio.AbstractEventLoop, last: Noted | None) -> Noted:
+    def _new_session(self, sink: Any, loop: asyncio.AbstractEventLoop, last: Noted | None) -> Noted:
         self.lives.append(Noted(self, loop, last))
         return self.lives[-1]
 
@@ -54,7 +54,7 @@ class Sink:
     def __init__(self) -> None:
         self.states: list[ConnectionState] = []
 
-    def changed(self, state: ConnectionState) -> None:
+    def on_state(self, state: ConnectionState) -> None:
         self.states.append(state)
 
 
@@ -72,7 +72,7 @@ def test_what_is_closed_while_it_is_opened_does_not_begin() -> None:
     class Hasty(Transport):
         def __setattr__(self, name: str, value: object) -> None:
             super().__setattr__(name, value)
-            if name == "_life" and value is not None:
+            if name == "_session" and value is not None:
                 self.ended_early = self.close()
 
     transport = Hasty()
@@ -86,7 +86,7 @@ def test_what_is_left_is_told_when_all_lives_have_ended() -> None:
     transport, sink = Transport(), Sink()
     transport.may_end = False
     transport.open(sink)  # type: ignore[arg-type]
-    letter = Letter("a", "{}")
+    letter = PendingPublish("a", "{}")
     transport.outbox.put(letter)
     first = transport.close()
     transport.open(sink)  # type: ignore[arg-type]
@@ -99,11 +99,11 @@ def test_what_is_left_is_told_when_all_lives_have_ended() -> None:
 
 def test_that_a_life_has_ended_is_no_news_once_there_is_another() -> None:
     transport, sink = Transport(), Sink()
-    transport.ended(sink)  # type: ignore[arg-type]
+    transport.report_disconnected(sink)  # type: ignore[arg-type]
     transport.open(sink)  # type: ignore[arg-type]
     until(lambda: transport.lives[0].told)
-    transport.ended(sink)  # type: ignore[arg-type]
+    transport.report_disconnected(sink)  # type: ignore[arg-type]
     assert [state.phase for state in sink.states] == [Phase.DISCONNECTED]
-    transport.over(transport.lives[0])
-    transport.ended(sink, "why", 3)  # type: ignore[arg-type]
+    transport.session_ended(transport.lives[0])
+    transport.report_disconnected(sink, "why", 3)  # type: ignore[arg-type]
     assert sink.states[-1] == ConnectionState(Phase.DISCONNECTED, "why", 3)

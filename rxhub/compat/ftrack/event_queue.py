@@ -11,7 +11,7 @@ from typing import Any, cast
 from rxhub.compat.ftrack.base import Event
 from rxhub.event import Event as AnyEvent
 from rxhub.hub.inbox import Action, Inbox
-from rxhub.hub.runner import FAREWELL
+from rxhub.hub.runner import DISCONNECTED_TOPIC
 
 __all__ = ["EventQueue"]
 
@@ -33,7 +33,7 @@ class EventQueue:
         if isinstance(item, Mapping):
             if not isinstance(item, AnyEvent):
                 item = Event.of(cast("Mapping[str, Any]", item))
-            if item.get("topic") == FAREWELL:
+            if item.get("topic") == DISCONNECTED_TOPIC:
                 # A program ends `wait` by it.
                 self.put_own(item)
                 return

@@ -50,10 +50,10 @@ from rxhub.dispatching.dispatcher import Run
 from rxhub.dispatching.time_slice import TimeSlice
 from rxhub.expression import Dialect
 from rxhub.expression.parser import as_tree
-from rxhub.hub.connection import Connection
+from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Action
 from rxhub.hub.publisher import REPLY
-from rxhub.hub.runner import FAREWELL, PATIENCE
+from rxhub.hub.runner import CLOSE_TIMEOUT_S, DISCONNECTED_TOPIC
 from rxhub.transport.backoff import Backoff
 from rxhub.transport.connection_state import ConnectionState, Phase
 
@@ -126,8 +126,8 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         self._event_queue = EventQueue(self._inbox)
         self._roll = Roll(self._dispatcher)
 
-    def _new_link(self, server_url: str, *_: Any, **__: Any) -> Connection:
-        return Connection(server_url, self._inbox, {}, transport=Door(self))
+    def _new_link(self, server_url: str, *_: Any, **__: Any) -> HubConnection:
+        return HubConnection(server_url, self._inbox, {}, transport=Door(self))
 
     def _new_dispatcher(self) -> FtrackDispatcher:
         return FtrackDispatcher(self._joined, self._left, self.logger)
@@ -194,7 +194,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
             # A user's wish; the thread that comes back by itself heeds a disconnect() meanwhile.
             self._left_alone.clear()
         self._intentional_disconnect = False
-        self._link.changed(ConnectionState(Phase.CONNECTING))
+        self._link.on_state(ConnectionState(Phase.CONNECTING))
         try:
             line = self._dial()
             if self._left_alone.is_set():
@@ -205,7 +205,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
             details = {"error": str(error), "server_url": self.get_server_url()}
             refused = exception.EventHubConnectionError(message, details=details)
             self.logger.debug("%s", refused, exc_info=True)
-            self._link.changed(ConnectionState(Phase.DISCONNECTED, str(error)))
+            self._link.on_state(ConnectionState(Phase.DISCONNECTED, str(error)))
             raise refused from error
         finally:
             self._connecting = False
@@ -268,7 +268,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         self._packet_callbacks.clear()
         self._connected_at = monotonic()
         self._connection = line
-        self._link.changed(ConnectionState(Phase.CONNECTED))
+        self._link.on_state(ConnectionState(Phase.CONNECTED))
         # Last: it may find the connection broken at once, and tell of that.
         self._processor_thread = ProcessorThread(self)
         self._processor_thread.start()
@@ -312,7 +312,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
             processor.cancel(silent=reconnect)
         self._connection = None
         connection.close()
-        self._link.changed(ConnectionState(Phase.DISCONNECTED))
+        self._link.on_state(ConnectionState(Phase.DISCONNECTED))
         # A signal handler disconnects in the middle of sending: this thread closes the connection afterwards.
         sending = isinstance(connection, Line) and connection.has_unsent
         if processor is not None and processor is not threading.current_thread() and not sending:
@@ -354,7 +354,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
     def _disconnected(self) -> None:
         """The connection is gone; called by `_handle_packet`."""
         if not self._intentional_disconnect:
-            self._link.changed(ConnectionState(Phase.DISCONNECTED, "the connection broke"))
+            self._link.on_state(ConnectionState(Phase.DISCONNECTED, "the connection broke"))
             if monotonic() - self._connected_at > _HELD:
                 self._backoff.reset()
             # Not at once: a thousand others have lost the server too, or it drops us whenever we come.
@@ -362,7 +362,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
                 self._intentional_disconnect = True
         super()._disconnected()
 
-    def close(self, timeout: float = PATIENCE) -> None:
+    def close(self, timeout: float = CLOSE_TIMEOUT_S) -> None:
         self._left_alone.set()
         super().close(timeout)
 
@@ -375,7 +375,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         self._forget_unsent()
         super().forked()
 
-    # Handling
+    # Runner
 
     def wait(self, duration: float | None = None) -> None:
         """Handle events as they come, for `duration` seconds, or until the hub is disconnected.
@@ -391,8 +391,8 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
                 "Event hub does not have a connection to the event server and will therefore only be able to receive "
                 "syncronous events. Call connect() first, or create the session with auto_connect_event_hub=True."
             )
-        if not self.handled:
-            self._handling.wait(duration, _TICK_S)
+        if not self.is_running:
+            self._runner.wait(duration, _TICK_S)
             return
         # Another thread handles the hub already, or a callback waits: ftrack's programs may.
         end = None if duration is None else monotonic() + duration
@@ -402,7 +402,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
             except queue.Empty:
                 pass
             else:
-                farewell = self._inbox.own and event["topic"] == FAREWELL
+                farewell = self._inbox.own and event["topic"] == DISCONNECTED_TOPIC
                 self._handle(event)
                 if farewell:
                     return

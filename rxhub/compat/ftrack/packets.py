@@ -24,7 +24,7 @@ from rxhub.concurrency.flag import Flag
 from rxhub.errors import ProtocolError, RxHubError
 from rxhub.text.safe_repr import safe_repr
 from rxhub.transport.json_payload import check_depth
-from rxhub.transport.socketio.deduplication import Recent
+from rxhub.transport.socketio.deduplication import RecentIds
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import explained, request_line
 from rxhub.transport.socketio.protocol import MAX_PACKET, Handshake
@@ -85,7 +85,7 @@ class Packets:
 
     def __init__(self) -> None:
         self._unique_packet_id = 0
-        self._recent = Recent()
+        self._recent = RecentIds()
         self._packet_callbacks: dict[int, Callable[[Mapping[str, Any]], object]] = {}
         self._code_name_mapping = {str(code): name for code, name in enumerate(_NAMES)}
         self._code_name_mapping |= {name: code for code, name in self._code_name_mapping.items()}

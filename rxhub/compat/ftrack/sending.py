@@ -27,7 +27,7 @@ from rxhub.compat.ftrack.packets import Packets
 from rxhub.compat.ftrack.shortened import Brief
 from rxhub.hub.publisher import REPLY, Publisher
 from rxhub.hub.replies import address
-from rxhub.transport.outbox import MOST_BREAKS
+from rxhub.transport.outbox import MAX_DISCONNECTS
 
 __all__ = ["Sending"]
 
@@ -179,7 +179,7 @@ class Sending(Packets):
             self._unacknowledged.clear()
         for place, item in enumerate(items):
             breaks = item.breaks + (not place)
-            if breaks >= MOST_BREAKS:
+            if breaks >= MAX_DISCONNECTS:
                 self.logger.error(
                     "Event %s is given up: the connection broke %d times on it.", Brief(item.event), breaks
                 )

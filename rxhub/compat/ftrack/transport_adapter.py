@@ -36,11 +36,11 @@ class Door:
     refused = 0
 
     @property
-    def announced(self) -> bool:
+    def subscriptions_synced(self) -> bool:
         hub = self._hub()
         return hub is not None and hub.connected
 
-    def hold(self) -> None:
+    def buffer_before_connect(self) -> None:
         """Nothing: `init_connection` does it."""
 
     def open(self, sink: Sink) -> None:
@@ -72,16 +72,16 @@ class Door:
             sent.set_exception(error)
         return sent
 
-    def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
+    def add_subscription(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         """Nothing: ftrack's hub tells the server, with the text of the subscription as it was written."""
 
-    def forget(self, id: str) -> None:
-        """Nothing, as for `interest`."""
+    def remove_subscription(self, id: str) -> None:
+        """Nothing, as for `add_subscription`."""
 
     def wait_for_room(self, timeout: float) -> bool:
         return True
 
-    def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
+    def close(self, timeout: float = 5.0, reconnecting: bool = False) -> Future[None]:
         closed: Future[None] = Future()
         hub = self._hub()
         if hub is not None and hub.connected:

@@ -17,7 +17,7 @@ from time import monotonic, time
 from typing import Any
 
 from rxhub.transport.socketio.endpoint import Endpoint
-from rxhub.transport.socketio.heartbeat import Watchdog
+from rxhub.transport.socketio.heartbeat import HeartbeatMonitor
 from rxhub.transport.socketio.protocol import MAX_PACKET
 
 __all__ = ["PATIENCE", "Line"]
@@ -66,7 +66,7 @@ class Line:
             max_size=4 * MAX_PACKET,  # bytes, of which a character has at most four
             logger=_silent,
         ).__enter__()
-        self._watchdog = Watchdog(patience, monotonic(), time())
+        self._watchdog = HeartbeatMonitor(patience, monotonic(), time())
         self._outgoing: deque[bytes | None] = deque()
         self._writing = False
         self._mutex = RLock()

@@ -22,7 +22,7 @@ from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.transport import Sink
 from rxhub.transport.durable import Reader, Span, StreamState
-from rxhub.transport.io_thread import background, in_its_thread
+from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.json_payload import check_depth, write_event
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.dead_letters import DeadLetters
@@ -38,7 +38,7 @@ from rxhub.transport.nats.stream_info import catalogue
 from rxhub.transport.nats.stream_reader import Playback, Playbacks
 from rxhub.transport.nats.subject_filters import Filters
 from rxhub.transport.nats.subjects import Subjects
-from rxhub.transport.server_transport import Remote, refused
+from rxhub.transport.server_transport import ServerTransport, refused
 
 __all__ = ["NatsTransport"]
 
@@ -48,7 +48,7 @@ _PATIENCE = 10.0
 T = TypeVar("T")
 
 
-class NatsTransport(Remote[Life]):
+class NatsTransport(ServerTransport[Life]):
     """Publishes into a stream, and reads from it what the hub's subscribers want.
 
     Args:
@@ -76,9 +76,9 @@ class NatsTransport(Remote[Life]):
         self.place: Place | None = None
 
     @property
-    def announced(self) -> bool:
-        life = self._life
-        return life is not None and life.is_settled
+    def subscriptions_synced(self) -> bool:
+        session = self._session
+        return session is not None and session.is_settled
 
     @property
     def link(self) -> Link:
@@ -87,15 +87,15 @@ class NatsTransport(Remote[Life]):
         Raises:
             HubConnectionError: if there is none; it must be opened before.
         """
-        life = self._life
-        if life is None:
+        session = self._session
+        if session is None:
             raise HubConnectionError("The hub is not connected to NATS; call connect() first.")
-        return life.link
+        return session.link
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop on which the connection lives."""
-        return background()
+        return io_loop()
 
     def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run something on the connection's loop, and wait for it.
@@ -107,7 +107,7 @@ class NatsTransport(Remote[Life]):
         Raises:
             HubConnectionError: if it is called on that loop, where it would wait for itself, or the time is over.
         """
-        if in_its_thread():
+        if in_io_thread():
             coroutine.close()
             raise HubConnectionError("This waits for the network, and cannot be called in the network's own thread.")
         try:
@@ -143,7 +143,7 @@ class NatsTransport(Remote[Life]):
         return processing
 
     @property
-    def dead(self) -> DeadLetters:
+    def dead_letters(self) -> DeadLetters:
         return DeadLetters(self, self.subjects)
 
     def send(self, event: Event) -> Future[None]:
@@ -159,18 +159,18 @@ class NatsTransport(Remote[Life]):
             return refused(error)
         return parcel.accepted
 
-    def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
+    def add_subscription(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         if self.filters.add(id, expression):
-            life = self._life
-            if life is not None:
-                life.widen()
+            session = self._session
+            if session is not None:
+                session.widen()
 
-    def forget(self, id: str) -> None:
+    def remove_subscription(self, id: str) -> None:
         self.filters.remove(id)
-        life = self._life
-        if life is not None:
+        session = self._session
+        if session is not None:
             with suppress(RuntimeError):  # the loop of a process that ends
-                life.loop.call_soon_threadsafe(life.linger)
+                session.loop.call_soon_threadsafe(session.linger)
 
     def read(self, expression: Expression, span: Span, reader: Reader) -> Playback:
         return Playback(self.loop, self.subjects, expression, span, reader, self.playbacks)
@@ -178,37 +178,37 @@ class NatsTransport(Remote[Life]):
     def streams(self) -> tuple[StreamState, ...]:
         return self.call(catalogue(self.link), _PATIENCE)
 
-    def keep(self, key: str, text: str) -> Future[None]:
+    def kv_put(self, key: str, text: str) -> Future[None]:
         return self._ask(lambda notes: notes.write(key, text))
 
-    def kept(self, key: str) -> Future[str | None]:
+    def kv_get(self, key: str) -> Future[str | None]:
         return self._ask(lambda notes: notes.read(key))
 
-    def close(self, timeout: float = 5.0, keep: bool = False) -> Future[None]:
-        if not keep and (self._life is not None or self.playbacks):
+    def close(self, timeout: float = 5.0, reconnecting: bool = False) -> Future[None]:
+        if not reconnecting and (self._session is not None or self.playbacks):
             with suppress(RuntimeError):  # the loop of a process that ends
                 self.loop.call_soon_threadsafe(self.playbacks.lose)
-        return super().close(timeout, keep)
+        return super().close(timeout, reconnecting)
 
     def forked(self) -> None:
-        for life in (self._life, self._last):
-            if life is not None:
-                life.link.abandon()
+        for session in (self._session, self._last):
+            if session is not None:
+                session.link.abandon()
         super().forked()
         self.playbacks = Playbacks(self._connected_link)
         self.filters.forked()
 
-    def _new_life(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: Life | None) -> Life:
+    def _new_session(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: Life | None) -> Life:
         return Life(self, sink, loop, last)
 
     def _connected_link(self) -> Link | None:
-        life = self._life
-        return None if life is None or not life.is_connected else life.link
+        session = self._session
+        return None if session is None or not session.is_connected else session.link
 
     def _ask(self, question: Callable[[Notes], Coroutine[Any, Any, T]]) -> Future[T]:
-        life = self._life
-        if life is None:
+        session = self._session
+        if session is None:
             refused: Future[T] = Future()
             refused.set_exception(HubConnectionError("The hub is not connected to NATS; call connect() first."))
             return refused
-        return asyncio.run_coroutine_threadsafe(question(life.notes), life.loop)
+        return asyncio.run_coroutine_threadsafe(question(session.notes), session.loop)

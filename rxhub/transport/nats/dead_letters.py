@@ -1,4 +1,4 @@
-"""`hub.dead`: the events that groups could not handle, kept until somebody retries or drops them."""
+"""`hub.dead_letters`: the events that groups could not handle, kept until somebody retries or drops them."""
 
 from __future__ import annotations
 

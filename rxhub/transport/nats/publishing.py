@@ -34,7 +34,7 @@ from rxhub.errors import EventError, HubConnectionError, Refused, StreamError
 from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.connection import Line
 from rxhub.transport.nats.direct_client import publication
-from rxhub.transport.outbox import Letter, Outbox
+from rxhub.transport.outbox import Outbox, PendingPublish
 
 __all__ = ["MESSAGE_ID", "Parcel", "Publishing", "Settling", "horizon", "message_id"]
 
@@ -69,7 +69,7 @@ _HASHED = "sha256:"
 logger = logging.getLogger("rxhub")
 
 
-class Parcel(Letter):
+class Parcel(PendingPublish):
     """An event on its way into a stream.
 
     Args:
@@ -232,16 +232,16 @@ class Publishing:
 
     async def _rest(self, line: Line) -> None:
         """Until there is something to do."""
-        eldest = self._outbox.eldest
+        eldest = self._outbox.oldest_in_flight
         patience = None if eldest is None else max(0.0, eldest.written + self._patience - monotonic())
         try:
             async with asyncio.timeout(patience):
                 await self._wake.wait()
         except TimeoutError:
-            if self._outbox.eldest is not eldest:
+            if self._outbox.oldest_in_flight is not eldest:
                 return
             is_storing = await self._is_storing(line)
-            if self._outbox.eldest is not eldest:
+            if self._outbox.oldest_in_flight is not eldest:
                 return
             if is_storing:
                 self._troubled = f"no answer has come for {self._patience:g} s"
@@ -323,7 +323,7 @@ class Publishing:
 
     def _denied(self, subject: str) -> None:
         """The server forbids to publish under a subject, whose case it does not tell."""
-        for letter in self._outbox.letters_in_flight:
+        for letter in self._outbox.publishes_in_flight:
             assert isinstance(letter, Parcel)
             if letter.subject.lower() == subject:
                 self._settle(
@@ -336,14 +336,14 @@ class Publishing:
         # What was taken back is not under way, though its answer may come all the same.
         if letter is not None:
             self._under_way -= 1
-            letter.settle(error)
+            letter.resolve(error)
 
     def _take_back(self) -> None:
         self._troubled, self._under_way = "", 0
-        for letter in self._outbox.again(monotonic() - self.horizon):
-            letter.settle(self._too_late(letter))
+        for letter in self._outbox.requeue_in_flight(monotonic() - self.horizon):
+            letter.resolve(self._too_late(letter))
 
-    def _too_late(self, letter: Letter) -> HubConnectionError:
+    def _too_late(self, letter: PendingPublish) -> HubConnectionError:
         error = HubConnectionError(
             f"{letter.topic} was given up: no answer has come for {self.horizon:g} s, and the stream would no "
             "longer tell a second copy of it. It may be stored, or may be not."
@@ -359,7 +359,7 @@ _NOBODY = _Answer(_Error(503, description="there is no stream for it"))
 _numbers = count(1)
 
 
-def _too_large(letter: Letter, size: int, limit: int) -> EventError:
+def _too_large(letter: PendingPublish, size: int, limit: int) -> EventError:
     return EventError(
         f"The event {letter.topic} has {size} bytes, and the NATS server takes {limit} (its max_payload). Put the bulk "
         "of it where receivers can fetch it, and send the address."

@@ -23,7 +23,7 @@ from rxhub.transport.nats.pull_consumer import Message
 from rxhub.transport.nats.reconnecting import Link
 from rxhub.transport.nats.streams import configuration, ensured
 from rxhub.transport.nats.upkeep import Upkeep
-from rxhub.transport.server_transport import fail
+from rxhub.transport.server_transport import fail_future
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.client import NatsTransport
@@ -87,36 +87,36 @@ class Life:
         if self._live is not None and self._lingering is None:
             self._lingering = self.loop.call_later(_LINGERING, self._linger_no_more)
 
-    def end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
+    def end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
         def failed(error: Exception) -> None:
-            fail(ended, error)
+            fail_future(ended, error)
 
         self.ending = supervise(
-            lambda: self._end(timeout, keep, ended), "disconnecting from NATS", loop=self.loop, failed=failed
+            lambda: self._end(timeout, reconnecting, ended), "disconnecting from NATS", loop=self.loop, failed=failed
         )
 
     async def _start(self) -> None:
         transport, sink = self._transport, self._sink
-        await transport.follow(self._last)
+        await transport.wait_for_previous(self._last)
         self._last = None
-        sink.changed(ConnectionState(Phase.CONNECTING, "", 1))
+        sink.on_state(ConnectionState(Phase.CONNECTING, "", 1))
         try:
             await self._connect()
         except Exception as error:
             if not isinstance(error, (HubConnectionError, StreamError)):
                 # A caller of `connect` that waits for the connection is told below.
                 report("connecting to NATS", error)
-            transport.over(self)
+            transport.session_ended(self)
             await self.link.close()
             if transport.place is not None:
                 # The next attempt goes on where this one got to.
                 transport.place = self._place()
                 self._waiting.clear()
-            transport.ended(sink, str(error), 1)
+            transport.report_disconnected(sink, str(error), 1)
 
     def _failed(self, error: Exception) -> None:
-        self._transport.over(self)
-        self._transport.ended(self._sink, f"{type(error).__name__}: {error}", 1)
+        self._transport.session_ended(self)
+        self._transport.report_disconnected(self._sink, f"{type(error).__name__}: {error}", 1)
 
     async def _connect(self) -> None:
         transport, link = self._transport, self.link
@@ -161,15 +161,15 @@ class Life:
         if connected:
             self._troubled("" if self._live is None else self._live.trouble)
         elif attempts:
-            self._sink.changed(ConnectionState(Phase.CONNECTING, reason, attempts))
+            self._sink.on_state(ConnectionState(Phase.CONNECTING, reason, attempts))
         else:
-            self._sink.changed(ConnectionState(Phase.DISCONNECTED, reason))
+            self._sink.on_state(ConnectionState(Phase.DISCONNECTED, reason))
 
     def _troubled(self, reason: str) -> None:
         """Tell whether a hub that is connected gets what it has subscribed to."""
         if self._is_up:
             told = f"its subscribers get no events at present: {reason}" if reason else ""
-            self._sink.changed(ConnectionState(Phase.CONNECTED, told))
+            self._sink.on_state(ConnectionState(Phase.CONNECTED, told))
 
     def _linger_no_more(self) -> None:
         self._lingering = None
@@ -197,7 +197,7 @@ class Life:
         """Give the hub what it has room for."""
         waiting = self._waiting
         try:
-            count = self._sink.received_all([event for _, event in waiting])
+            count = self._sink.on_events([event for _, event in waiting])
         except Exception as error:
             # They are handed over again: without this, the hub would get no event any more.
             report("handing over events from NATS", error)
@@ -212,9 +212,9 @@ class Life:
         if self._live is not None:
             self._live.done(count)
 
-    async def _end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
+    async def _end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
         transport = self._transport
-        await transport.follow(self._last)
+        await transport.wait_for_previous(self._last)
         try:
             deadline = monotonic() + timeout
             if self._starting is not None and not self._starting.done():
@@ -229,13 +229,13 @@ class Life:
             self._waiting.clear()
             if self._lingering is not None:
                 self._lingering.cancel()
-            transport.ended(self._sink)
-            transport.place = place if keep else None
-            if keep:
-                transport.outbox.again(0.0)
+            transport.report_disconnected(self._sink)
+            transport.place = place if reconnecting else None
+            if reconnecting:
+                transport.outbox.requeue_in_flight(0.0)
                 ended.set_result(None)
             else:
-                transport.settle_accounts(ended)
+                transport.fail_unsent(ended)
 
     def _place(self) -> Place | None:
         """Where the next life goes on: before what the hub had no room for."""

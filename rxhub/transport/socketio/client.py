@@ -1,12 +1,11 @@
 """`http(s)://`: a hub's line to an event server, kept up until the hub hangs up.
 
-Theory of operation. The methods of the transport are called from any thread and return at once; what they
-change is the outbox and the interests, which take locks, and the present `_Life`, which is the time between `open` and
-`close` and runs as one task on the background loop. A life is a sequence of lines (connections). The first one must
-succeed, or the life is over, and whoever called `connect` is told; after that a line that breaks is followed by the
-next, with growing pauses, for ever: after a night without a network a hub is to be there in the morning.
+Theory of operation. The methods of the transport are called from any thread and return at once. They change the outbox,
+the subscriptions (both thread-safe) and the current `_SocketIOSession`. A session lasts from `open` to `close` and runs
+as one task on the I/O loop. It is a sequence of connections. If the first attempt fails, the session ends and `connect`
+raises. Later it reconnects with growing delays, without an end: a hub must survive a night without a network.
 
-A line begins by announcing all subscribers anew, then sends what was in flight when the last one broke, then the rest.
+Each connection first subscribes all subscribers again, then sends what was in flight, then the rest of the outbox.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from rxhub.transport.backoff import Backoff
 from rxhub.transport.connection_state import ConnectionState, Phase
 from rxhub.transport.finite_numbers import non_finite
 from rxhub.transport.json_payload import write_event, write_json
-from rxhub.transport.outbox import Letter
-from rxhub.transport.server_transport import Remote, fail, refused
-from rxhub.transport.socketio.connection import Line
-from rxhub.transport.socketio.deduplication import Recent
+from rxhub.transport.outbox import PendingPublish
+from rxhub.transport.server_transport import ServerTransport, fail_future, refused
+from rxhub.transport.socketio.connection import SocketIOConnection
+from rxhub.transport.socketio.deduplication import RecentIds
 from rxhub.transport.socketio.endpoint import Endpoint
-from rxhub.transport.socketio.handshake import Unreachable
+from rxhub.transport.socketio.handshake import ServerUnreachable
 from rxhub.transport.socketio.protocol import MAX_PACKET
-from rxhub.transport.socketio.subscription_filter import announced
-from rxhub.transport.socketio.subscription_sync import Interest, Interests
+from rxhub.transport.socketio.subscription_filter import server_filter
+from rxhub.transport.socketio.subscription_sync import ServerSubscription, SubscriptionSync
 
 __all__ = ["SocketIOTransport"]
 
@@ -48,7 +47,7 @@ _COURTESY = 1.0
 logger = logging.getLogger("rxhub")
 
 
-class SocketIOTransport(Remote["_Life"]):
+class SocketIOTransport(ServerTransport["_SocketIOSession"]):
     """Speaks Socket.IO 0.9 as ftrack's event server does.
 
     Args:
@@ -64,18 +63,18 @@ class SocketIOTransport(Remote["_Life"]):
         super().__init__(outbox, "had not been accepted by the server")
         self.endpoint = endpoint
         self.source = source
-        self.interests = Interests()
-        self.recent = Recent()
+        self.interests = SubscriptionSync()
+        self.recent = RecentIds()
 
     @property
-    def announced(self) -> bool:
-        life = self._life
-        line = None if life is None else life.line
-        return line is not None and line.announced
+    def subscriptions_synced(self) -> bool:
+        session = self._session
+        line = None if session is None else session.line
+        return line is not None and line.subscriptions_synced
 
     def send(self, event: Event) -> Future[None]:
         try:
-            letter = Letter(event.topic, write_event(event))
+            letter = PendingPublish(event.topic, write_event(event))
             if len(letter.argument) > MAX_PACKET - 100:
                 raise EventError(
                     f"The event {event.topic} has {len(letter.argument)} characters; at most {MAX_PACKET - 100} can "
@@ -86,7 +85,7 @@ class SocketIOTransport(Remote["_Life"]):
             return refused(error)
         return letter.accepted
 
-    def interest(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
+    def add_subscription(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         try:
             if found := non_finite(metadata):
                 raise ValueError(found)
@@ -99,34 +98,36 @@ class SocketIOTransport(Remote["_Life"]):
                 error,
             )
             described = write_json({"id": str(id)})
-        self.interests.add(id, Interest(announced(expression), described))
+        self.interests.add(id, ServerSubscription(server_filter(expression), described))
         self.outbox.ring()
 
-    def forget(self, id: str) -> None:
+    def remove_subscription(self, id: str) -> None:
         self.interests.remove(id)
         self.outbox.ring()
 
     def forked(self) -> None:
-        for life in (self._life, self._last):
-            if life is not None and life.line is not None:
-                life.line.abandon()
+        for session in (self._session, self._last):
+            if session is not None and session.line is not None:
+                session.line.abandon()
         super().forked()
         self.interests.forked()
-        self.recent = Recent()
+        self.recent = RecentIds()
 
-    def _new_life(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: _Life | None) -> _Life:
-        return _Life(self, sink, loop, last)
+    def _new_session(
+        self, sink: Sink, loop: asyncio.AbstractEventLoop, last: _SocketIOSession | None
+    ) -> _SocketIOSession:
+        return _SocketIOSession(self, sink, loop, last)
 
 
-class _Life:
+class _SocketIOSession:
     """From `open` to `close`. All but the constructor runs on the loop."""
 
     def __init__(
-        self, transport: SocketIOTransport, sink: Sink, loop: asyncio.AbstractEventLoop, last: _Life | None
+        self, transport: SocketIOTransport, sink: Sink, loop: asyncio.AbstractEventLoop, last: _SocketIOSession | None
     ) -> None:
         self.loop = loop
         self._last = last
-        self.line: Line | None = None
+        self.line: SocketIOConnection | None = None
         self._transport = transport
         self._sink = sink
         self._hurry = asyncio.Event()
@@ -139,34 +140,36 @@ class _Life:
     def hurry(self) -> None:
         self._hurry.set()
 
-    def end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
+    def end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
         def failed(error: Exception) -> None:
-            fail(ended, error)
+            fail_future(ended, error)
 
-        self.ending = supervise(lambda: self._end(timeout, keep, ended), "disconnecting", loop=self.loop, failed=failed)
+        self.ending = supervise(
+            lambda: self._end(timeout, reconnecting, ended), "disconnecting", loop=self.loop, failed=failed
+        )
 
     def _failed(self, error: Exception) -> None:
         """The connection ends by an internal error; a caller of `connect` that waits for it is told."""
-        self._transport.over(self)
-        self._sink.changed(ConnectionState(Phase.DISCONNECTED, f"{type(error).__name__}: {error}"))
+        self._transport.session_ended(self)
+        self._sink.on_state(ConnectionState(Phase.DISCONNECTED, f"{type(error).__name__}: {error}"))
 
     async def _run(self) -> None:
         transport, sink = self._transport, self._sink
         url = transport.endpoint.url
-        await transport.follow(self._last)
+        await transport.wait_for_previous(self._last)
         self._last = None
         backoff = Backoff()
         reason, attempts, first = "", 0, True
         while True:
             attempts += 1
-            sink.changed(ConnectionState(Phase.CONNECTING, reason, attempts))
+            sink.on_state(ConnectionState(Phase.CONNECTING, reason, attempts))
             try:
-                line = await Line.open(transport.endpoint)
-            except Unreachable as error:
+                line = await SocketIOConnection.open(transport.endpoint)
+            except ServerUnreachable as error:
                 reason, pause = str(error), error.retry_after
                 if first:
-                    transport.over(self)
-                    sink.changed(ConnectionState(Phase.DISCONNECTED, reason, attempts))
+                    transport.session_ended(self)
+                    sink.on_state(ConnectionState(Phase.DISCONNECTED, reason, attempts))
                     return
                 logger.log(logging.WARNING if attempts == 1 else logging.DEBUG, "Not connected again yet: %s", reason)
             else:
@@ -174,7 +177,7 @@ class _Life:
                 if reason:
                     logger.info("Connected to %s again.", url)
                 self.line = line
-                sink.changed(ConnectionState(Phase.CONNECTED))
+                sink.on_state(ConnectionState(Phase.CONNECTED))
                 try:
                     reason = await line.run(
                         transport.source, transport.interests, transport.outbox, transport.recent, sink
@@ -185,18 +188,18 @@ class _Life:
                 logger.warning("The connection to %s ended, and is made again: %s.", url, reason)
                 if monotonic() - began > _HELD:
                     backoff.reset()
-            sink.changed(ConnectionState(Phase.DISCONNECTED, reason, attempts))
+            sink.on_state(ConnectionState(Phase.DISCONNECTED, reason, attempts))
             await self._pause(max(pause, backoff.delay()))
 
     def _broken(self, too_large: bool, reason: str) -> None:
-        culprit = self._transport.outbox.broke(too_large)
+        culprit = self._transport.outbox.requeue_after_disconnect(too_large)
         if culprit is not None:
             why = f"{culprit.breaks} connections in a row broke while it was sent ({reason})"
             if too_large:
                 why = f"with {len(culprit.argument)} characters it is too large for the server"
             error = HubConnectionError(f"{culprit.topic} was given up: {why}.")
             logger.error("%s", error)
-            culprit.settle(error)
+            culprit.resolve(error)
 
     async def _pause(self, seconds: float) -> None:
         self._hurry.clear()
@@ -204,9 +207,9 @@ class _Life:
             async with asyncio.timeout(seconds):
                 await self._hurry.wait()
 
-    async def _end(self, timeout: float, keep: bool, ended: Future[None]) -> None:
+    async def _end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
         transport = self._transport
-        await transport.follow(self._last)
+        await transport.wait_for_previous(self._last)
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
@@ -215,14 +218,14 @@ class _Life:
                 self._task.cancel()
                 await asyncio.wait([self._task])
         finally:
-            transport.ended(self._sink)
-            if keep:
+            transport.report_disconnected(self._sink)
+            if reconnecting:
                 ended.set_result(None)
             else:
-                transport.settle_accounts(ended)
+                transport.fail_unsent(ended)
 
     async def _flush(self) -> None:
-        """Wait until what was handed on has been accepted. Polls: it happens once in a life."""
+        """Wait until what was handed on has been accepted. Polls: it happens once in a session."""
         outbox, interests = self._transport.outbox, self._transport.interests
         began = monotonic()
         while self._task is not None and not self._task.done():

@@ -22,17 +22,17 @@ from rxhub.text.printable import inline
 from rxhub.transport import Sink
 from rxhub.transport.io_thread import cut
 from rxhub.transport.json_payload import read_answer, read_event, resent, write_event
-from rxhub.transport.outbox import Letter, Outbox
-from rxhub.transport.socketio.deduplication import Recent
+from rxhub.transport.outbox import Outbox, PendingPublish
+from rxhub.transport.socketio.deduplication import RecentIds
 from rxhub.transport.socketio.endpoint import Endpoint
-from rxhub.transport.socketio.handshake import Unreachable, explained, shake_hands
-from rxhub.transport.socketio.heartbeat import Watchdog
+from rxhub.transport.socketio.handshake import ServerUnreachable, explained, shake_hands
+from rxhub.transport.socketio.heartbeat import HeartbeatMonitor
 from rxhub.transport.socketio.protocol import MAX_PACKET, ClientSession, Code, Handshake, Packet, State
-from rxhub.transport.socketio.subscription_sync import SUBSCRIBE, Interests, Notice
+from rxhub.transport.socketio.subscription_sync import SUBSCRIBE, SubscriptionChange, SubscriptionSync
 
-__all__ = ["ANSWER", "Line"]
+__all__ = ["CONNECT_TIMEOUT_S", "SocketIOConnection"]
 
-ANSWER = 20.0
+CONNECT_TIMEOUT_S = 20.0
 """Seconds for which each step of connecting may take."""
 
 _FAREWELL = 1.0
@@ -45,7 +45,7 @@ _MOST_FRAGMENTS = 4_096
 logger = logging.getLogger("rxhub")
 
 
-class Line:
+class SocketIOConnection:
     """An open connection.
 
     Attributes:
@@ -56,21 +56,21 @@ class Line:
     def __init__(self, socket: ClientConnection, session: ClientSession, handshake: Handshake) -> None:
         self.answers = False
         self.too_large = False
-        self._announcing: Interests | None = None
+        self._announcing: SubscriptionSync | None = None
         self._socket = socket
         self._session = session
-        self._watchdog = Watchdog(handshake.heartbeat, monotonic(), time())
+        self._watchdog = HeartbeatMonitor(handshake.heartbeat, monotonic(), time())
         self._rung = asyncio.Event()
-        self._notices: dict[int, Notice] = {}
+        self._notices: dict[int, SubscriptionChange] = {}
 
     @classmethod
     async def open(cls, endpoint: Endpoint) -> Self:
         """Connect: the handshake, the WebSocket, and the server's first word.
 
         Raises:
-            Unreachable: if that fails; says why, and what to do.
+            ServerUnreachable: if that fails; says why, and what to do.
         """
-        handshake = await shake_hands(endpoint, ANSWER)
+        handshake = await shake_hands(endpoint, CONNECT_TIMEOUT_S)
         session, packet = ClientSession(), None
         try:
             # With heartbeats the server lets itself be heard; without, it is asked.
@@ -81,38 +81,38 @@ class Line:
                 compression=None,
                 max_size=4 * MAX_PACKET,
                 create_connection=_Socket,
-                open_timeout=ANSWER,
+                open_timeout=CONNECT_TIMEOUT_S,
                 close_timeout=_FAREWELL,
                 ping_interval=_PING if handshake.heartbeat is None else None,
                 ping_timeout=_PING,
                 logger=_websocket_logger,
             )
         except Exception as error:
-            raise explained(error, endpoint, ANSWER) from error
+            raise explained(error, endpoint, CONNECT_TIMEOUT_S) from error
         try:
-            async with asyncio.timeout(ANSWER):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 while session.state is State.OPENING:
                     packet = session.receive(_text(await socket.recv()))
         except BaseException as error:
             cut(socket.transport)
             if isinstance(error, (ProtocolError, ConnectionClosed)):
-                raise Unreachable(f"The event server at {endpoint.url} did not let us in: {error}") from error
+                raise ServerUnreachable(f"The event server at {endpoint.url} did not let us in: {error}") from error
             if isinstance(error, Exception):
-                raise explained(error, endpoint, ANSWER) from error
+                raise explained(error, endpoint, CONNECT_TIMEOUT_S) from error
             raise
         if session.state is State.CLOSED:
             await socket.close()
             why = _shortened(packet and packet.data) or "no reason given"
-            raise Unreachable(f"The event server at {endpoint.url} refused the session: {why}.")
+            raise ServerUnreachable(f"The event server at {endpoint.url} refused the session: {why}.")
         return cls(socket, session, handshake)
 
     @property
-    def announced(self) -> bool:
+    def subscriptions_synced(self) -> bool:
         """Whether the server knows of every subscriber."""
         return self._announcing is not None and self._announcing.settled
 
     async def run(
-        self, source: Mapping[str, Any], interests: Interests, outbox: Outbox, recent: Recent, sink: Sink
+        self, source: Mapping[str, Any], interests: SubscriptionSync, outbox: Outbox, recent: RecentIds, sink: Sink
     ) -> str:
         """Announce, write, read and answer until the connection ends; why it did, in words for people.
 
@@ -153,7 +153,7 @@ class Line:
         if socket is not None:
             socket.close()
 
-    async def _read(self, outbox: Outbox, recent: Recent, sink: Sink) -> str:
+    async def _read(self, outbox: Outbox, recent: RecentIds, sink: Sink) -> str:
         socket, session = self._socket, self._session
         while True:
             frame = await socket.recv()
@@ -170,7 +170,7 @@ class Line:
                         while not sink.has_room():
                             await asyncio.sleep(0.02)
                             self._watchdog.heard(monotonic())
-                        sink.received(event)
+                        sink.on_event(event)
                 elif code is Code.ACKNOWLEDGE:
                     self._acknowledged(packet, outbox)
                 elif code is Code.HEARTBEAT:
@@ -187,9 +187,9 @@ class Line:
                 logger.warning("What the event server sent was ignored: %s", error)
             if not self.answers:
                 for letter in outbox.overdue(now):
-                    letter.settle()
+                    letter.resolve()
 
-    async def _write(self, source: Mapping[str, Any], interests: Interests, outbox: Outbox) -> str:
+    async def _write(self, source: Mapping[str, Any], interests: SubscriptionSync, outbox: Outbox) -> str:
         socket, session, rung = self._socket, self._session, self._rung
         ring = _ringer(rung)
         # What is written to a broken socket is not lost, but asyncio complains of each.
@@ -241,7 +241,7 @@ class Line:
                 what = "subscribe" if notice.topic == SUBSCRIBE else "unsubscribe"
                 logger.warning("The event server failed to %s subscriber %s: %s", what, notice.id, why)
 
-    def _expect(self, number: int, notice: Notice) -> None:
+    def _expect(self, number: int, notice: SubscriptionChange) -> None:
         """Remember whom the server's answer will be about; not for ever, since not every server answers."""
         self._notices[number] = notice
         if len(self._notices) > _MOST_NOTICES and self._announcing is not None:
@@ -302,9 +302,9 @@ def _shortened(words: object) -> str:
     return inline(shown)
 
 
-def _settle(letter: Letter, refusal: str) -> None:
+def _settle(letter: PendingPublish, refusal: str) -> None:
     if refusal:
         logger.error("%s", refusal)
-        letter.settle(EventError(refusal))
+        letter.resolve(EventError(refusal))
     else:
-        letter.settle()
+        letter.resolve()

@@ -12,10 +12,10 @@ from collections import OrderedDict
 
 from rxhub.event import Event
 
-__all__ = ["Recent"]
+__all__ = ["RecentIds"]
 
 
-class Recent:
+class RecentIds:
     """The ids of the latest events.
 
     Args:

@@ -25,13 +25,13 @@ from rxhub.text.printable import inline
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.protocol import Handshake
 
-__all__ = ["Unreachable", "explained", "request_line", "shake_hands"]
+__all__ = ["ServerUnreachable", "explained", "request_line", "shake_hands"]
 
 _LONGEST_LINE = 4096
 _MOST_SAID = 200
 
 
-class Unreachable(HubConnectionError):
+class ServerUnreachable(HubConnectionError):
     """The server could not be reached, or did not let us in.
 
     Attributes:
@@ -51,7 +51,7 @@ async def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
         timeout: seconds.
 
     Raises:
-        Unreachable: if there is none to be had; says why, and what to do.
+        ServerUnreachable: if there is none to be had; says why, and what to do.
     """
     answer: Future[str] = Future()
     # Whoever has given up waiting does not stop the thread, which will still set it.
@@ -69,18 +69,18 @@ async def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
             line = await asyncio.wrap_future(answer)
         handshake = Handshake.parse(line)
     except ProtocolError as error:
-        raise Unreachable(f"{endpoint.url} is no event server: {error}") from error
+        raise ServerUnreachable(f"{endpoint.url} is no event server: {error}") from error
     except Exception as error:
         raise explained(error, endpoint, timeout) from error
     if "websocket" not in handshake.transports:
-        raise Unreachable(
+        raise ServerUnreachable(
             f"The event server at {endpoint.url} offers {', '.join(handshake.transports)}, but no websocket, which "
             "rxhub needs. If a proxy stands before it, let that pass WebSockets on."
         )
     return handshake
 
 
-def explained(error: BaseException, endpoint: Endpoint, timeout: float) -> Unreachable:
+def explained(error: BaseException, endpoint: Endpoint, timeout: float) -> ServerUnreachable:
     """What to tell people of an error while connecting."""
     url = endpoint.url
     if isinstance(error, HTTPError):
@@ -107,10 +107,10 @@ def explained(error: BaseException, endpoint: Endpoint, timeout: float) -> Unrea
             why = f"could not be reached: {str(error) or type(error).__name__}."
         case _:
             why = f"could not be reached: {type(error).__name__}: {error}."
-    return Unreachable(f"The event server at {url} {why}")
+    return ServerUnreachable(f"The event server at {url} {why}")
 
 
-def _refused(status: int, headers: Any, url: str, said: str = "") -> Unreachable:
+def _refused(status: int, headers: Any, url: str, said: str = "") -> ServerUnreachable:
     if status in (401, 403):
         why = "Check api_user and api_key: the server did not accept them."
     elif 300 <= status < 400:
@@ -126,7 +126,7 @@ def _refused(status: int, headers: Any, url: str, said: str = "") -> Unreachable
     wait = str(headers.get("Retry-After", ""))
     retry_after = min(float(wait), 300.0) if wait.isascii() and wait.isdigit() else 0.0
     told = f" ({said})" if said else ""
-    return Unreachable(f"The event server at {url} answered with HTTP status {status}{told}. {why}", retry_after)
+    return ServerUnreachable(f"The event server at {url} answered with HTTP status {status}{told}. {why}", retry_after)
 
 
 class _Refusing(HTTPRedirectHandler):

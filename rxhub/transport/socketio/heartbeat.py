@@ -8,13 +8,13 @@ clock of most systems does not, so the two disagree afterwards.
 
 from __future__ import annotations
 
-__all__ = ["Watchdog"]
+__all__ = ["HeartbeatMonitor"]
 
 _SLEPT = 10.0
 _LATE = 1.0
 
 
-class Watchdog:
+class HeartbeatMonitor:
     """Watches one connection.
 
     Args:

@@ -14,14 +14,14 @@ from itertools import takewhile
 
 from rxhub.expression import And, Condition, Dialect, Expression, Not, Or
 
-__all__ = ["announced"]
+__all__ = ["server_filter"]
 
 _EVERYTHING = "topic=*"
 # What every known parser takes without quotes.
 _BARE = re.compile(r"[A-Za-z0-9_./-]+")
 
 
-def announced(expression: Expression) -> str:
+def server_filter(expression: Expression) -> str:
     """A subscription that matches whatever `expression` matches, and perhaps more."""
     if _of_ftrack(expression):
         return str(expression)

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import msgspec
 
-__all__ = ["SUBSCRIBE", "UNSUBSCRIBE", "Interest", "Interests", "Notice"]
+__all__ = ["SUBSCRIBE", "UNSUBSCRIBE", "ServerSubscription", "SubscriptionChange", "SubscriptionSync"]
 
 SUBSCRIBE = "ftrack.meta.subscribe"
 UNSUBSCRIBE = "ftrack.meta.unsubscribe"
 
 
-class Interest(NamedTuple):
+class ServerSubscription(NamedTuple):
     """One subscriber.
 
     Attributes:
@@ -31,7 +31,7 @@ class Interest(NamedTuple):
     metadata: str
 
 
-class Notice(NamedTuple):
+class SubscriptionChange(NamedTuple):
     """What the server is to be told of one subscriber.
 
     Attributes:
@@ -45,12 +45,12 @@ class Notice(NamedTuple):
     data: Mapping[str, object]
 
 
-class Interests:
+class SubscriptionSync:
     """The subscribers of one transport. Thread-safe."""
 
     def __init__(self) -> None:
-        self._wanted: dict[str, Interest] = {}
-        self._told: dict[str, Interest] = {}
+        self._wanted: dict[str, ServerSubscription] = {}
+        self._told: dict[str, ServerSubscription] = {}
         self._changed: dict[str, None] = {}
         # Who has left, and is still wanted: a finalizer may say so while this thread is in the middle of a change.
         self._gone: deque[str] = deque()
@@ -62,7 +62,7 @@ class Interests:
             self._take_out_gone()
             return len(self._wanted)
 
-    def add(self, id: str, interest: Interest) -> None:
+    def add(self, id: str, interest: ServerSubscription) -> None:
         """There is a subscriber."""
         with self._lock:
             self._take_out_gone()
@@ -93,7 +93,7 @@ class Interests:
             self._take_out_gone()
             return not self._changed and not self._unanswered
 
-    def take(self) -> Notice | None:
+    def take(self) -> SubscriptionChange | None:
         """What to tell the server next; it then counts as told."""
         with self._lock:
             self._take_out_gone()
@@ -103,13 +103,13 @@ class Interests:
                 if told is not None and told is not wanted:
                     self._unanswered += 1
                     del self._told[id]
-                    return Notice(id, UNSUBSCRIBE, {"subscriber": msgspec.Raw(told.metadata)})
+                    return SubscriptionChange(id, UNSUBSCRIBE, {"subscriber": msgspec.Raw(told.metadata)})
                 del self._changed[id]
                 if wanted is not None and told is None:
                     self._unanswered += 1
                     self._told[id] = wanted
                     data = {"subscriber": msgspec.Raw(wanted.metadata), "subscription": wanted.subscription}
-                    return Notice(id, SUBSCRIBE, data)
+                    return SubscriptionChange(id, SUBSCRIBE, data)
         return None
 
     def answered(self) -> None:

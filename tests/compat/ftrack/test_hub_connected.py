@@ -221,7 +221,7 @@ def test_what_is_published_while_connecting_goes_out_then(server: Running, wait_
 
 def test_waiting_ends_when_another_thread_disconnects(hub: Any) -> None:
     with elsewhere(hub.wait):
-        until(lambda: hub.handled)
+        until(lambda: hub.is_running)
         hub.disconnect(unsubscribe=False)
 
 

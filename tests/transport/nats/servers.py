@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 import nats
 
 from rxhub.embedded.binary import find
-from rxhub.embedded.child_process import bound
+from rxhub.embedded.child_process import command_bound_to_parent
 from tests.threads import LIMIT
 
 __all__ = ["Admin", "Started", "speaking", "started"]
@@ -46,7 +46,7 @@ def started(settings: Mapping[str, Any], port: int = 0) -> Generator[Started]:
         jetstream = {"jetstream": {"store_dir": folder, **settings["jetstream"]}} if "jetstream" in settings else {}
         path.write_text(json.dumps({"listen": f"127.0.0.1:{port}", **settings, **jetstream}))
         with (Path(folder) / "log").open("wb") as log:
-            command = bound([str(find()), "-c", str(path)])
+            command = command_bound_to_parent([str(find()), "-c", str(path)])
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             end = time.monotonic() + LIMIT

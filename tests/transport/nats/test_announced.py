@@ -1,4 +1,4 @@
-"""`hub.announced` and `hub.state` tell whether events come, and why they do not."""
+"""`hub.subscriptions_synced` and `hub.state` tell whether events come, and why they do not."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def test_a_hub_that_gets_no_consumer_says_so_until_it_gets_one(make: Callable[..
         with first:
             first.subscribe("topic=a", print)
             first.connect()
-            until(lambda: first.announced)
+            until(lambda: first.subscriptions_synced)
             states: list[str] = []
             second.state.subscribe(lambda state: states.append(str(state)))
             second.subscribe("topic=a", lambda event: seen.append(event.data))
             second.connect()
             until(lambda: "maximum consumers" in str(second._link.state.reason))
-            assert second.connected and not second.announced
+            assert second.connected and not second.subscriptions_synced
             second.drain()
             assert "its subscribers get no events at present" in states[-1]
             # It can publish meanwhile.
             future = second.publish(Event("a", data="while nothing is read"))
             assert future is not None
             future.result(LIMIT)
-        until(lambda: second.announced)
+        until(lambda: second.subscriptions_synced)
         until(lambda: not second._link.state.reason)
 
         def comes() -> bool:

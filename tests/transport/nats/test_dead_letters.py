@@ -43,12 +43,12 @@ def bury(hub: EventHub, group: str, *values: Any) -> None:
 
 
 def values(hub: EventHub, group: str | None = None) -> list[Any]:
-    return [letter.event.data["value"] for letter in hub.dead.list(group) if letter.event]
+    return [letter.event.data["value"] for letter in hub.dead_letters.list(group) if letter.event]
 
 
 def test_without_letters_there_is_nothing_to_list(hub: EventHub) -> None:
-    assert list(hub.dead.list()) == [] and len(hub.dead) == 0 and hub.dead
-    assert hub.dead.retry("all") == hub.dead.drop("all") == 0
+    assert list(hub.dead_letters.list()) == [] and len(hub.dead_letters) == 0 and hub.dead_letters
+    assert hub.dead_letters.retry("all") == hub.dead_letters.drop("all") == 0
 
 
 def test_letters_are_listed_from_the_oldest_on_all_or_of_one_group(hub: EventHub) -> None:
@@ -56,14 +56,14 @@ def test_letters_are_listed_from_the_oldest_on_all_or_of_one_group(hub: EventHub
     bury(hub, "h", 3)
     bury(hub, "g", 4)
     assert values(hub) == [1, 2, 3, 4] and values(hub, "g") == [1, 2, 4] and values(hub, "nobody") == []
-    assert len(hub.dead) == 4
-    assert [letter.id for letter in hub.dead.list()] == [1, 2, 3, 4]
+    assert len(hub.dead_letters) == 4
+    assert [letter.id for letter in hub.dead_letters.list()] == [1, 2, 3, 4]
 
 
 def test_a_letter_tells_what_died_why_and_when(hub: EventHub) -> None:
     before = datetime.now(UTC)
     bury(hub, "g", 1)
-    letter = hub.dead.get(1)
+    letter = hub.dead_letters.get(1)
     assert before.timestamp() - 1 < letter.stored.timestamp() <= letter.died.timestamp()
     told = letter.to_json()
     assert told["reason"] == "ValueError: 1" and "in fail" in told["traceback"]
@@ -80,7 +80,7 @@ def test_a_retried_letter_goes_to_its_group_alone_and_is_gone(hub: EventHub) -> 
     live = Seen()
     hub.subscribe("topic=a or topic=b", live)
     hub.start()
-    assert hub.dead.retry(1) == 1
+    assert hub.dead_letters.retry(1) == 1
     assert mine.wait(1) == [1] and values(hub) == [2]
     publish(hub, "b", 3)
     mine.wait(2)
@@ -91,10 +91,10 @@ def test_all_letters_of_a_group_are_retried_once_though_they_die_again(hub: Even
     bury(hub, "g", 1, 2, 3)
     bury(hub, "h", 4)
     with hub.process("topic=a", fail, group="g", retries=0) as processing:
-        assert hub.dead.retry("all", "g") == 3
+        assert hub.dead_letters.retry("all", "g") == 3
         until(lambda: processing.counts.dead == 3)
     assert values(hub, "g") == [1, 2, 3] and values(hub, "h") == [4]
-    assert [letter.id for letter in hub.dead.list("g")] == [5, 6, 7]
+    assert [letter.id for letter in hub.dead_letters.list("g")] == [5, 6, 7]
 
 
 def test_a_letter_of_a_group_that_is_gone_is_kept(hub: EventHub) -> None:
@@ -102,7 +102,7 @@ def test_a_letter_of_a_group_that_is_gone_is_kept(hub: EventHub) -> None:
     transport: Any = hub._link.transport
     transport.call(transport.link.ask(f"CONSUMER.DELETE.{transport.subjects.stream}.g"))
     with pytest.raises(NotFoundError, match="its group g is there no more"):
-        hub.dead.retry(1)
+        hub.dead_letters.retry(1)
     assert values(hub) == [1]
 
 
@@ -115,13 +115,13 @@ def test_who_is_interrupted_while_retrying_loses_nothing(hub: EventHub, monkeypa
     seen = Seen()
     monkeypatch.setattr(DeadLetters, "_delete", cut_off)
     with pytest.raises(HubConnectionError, match="cut off"):
-        hub.dead.retry(1)
+        hub.dead_letters.retry(1)
     monkeypatch.undo()
     assert values(hub) == [1]
     hub.process("topic=a", seen, group="g")
     assert seen.wait(1) == [1]
     # The second time it is known by its id, and stored once.
-    assert hub.dead.retry(1) == 1 and values(hub) == []
+    assert hub.dead_letters.retry(1) == 1 and values(hub) == []
     publish(hub, "a", 2)
     assert seen.wait(2) == [1, 2]
 
@@ -135,7 +135,7 @@ def test_what_dies_in_a_stream_that_was_made_anew_is_another_letter(hub: EventHu
     bury(hub, "g", 1)
     delete_stream(hub, nats.stream)
     bury(hub, "g", 2)
-    assert values(hub) == [1, 2] and [letter.sequence for letter in hub.dead.list()] == [1, 1]
+    assert values(hub) == [1, 2] and [letter.sequence for letter in hub.dead_letters.list()] == [1, 1]
 
 
 def test_letters_that_were_made_anew_are_retried_too(hub: EventHub, nats: Nats) -> None:
@@ -143,7 +143,7 @@ def test_letters_that_were_made_anew_are_retried_too(hub: EventHub, nats: Nats) 
     for value in (1, 2):
         bury(hub, "g", value)
         with hub.process("topic=a", seen, group="g"):
-            assert hub.dead.retry(1) == 1
+            assert hub.dead_letters.retry(1) == 1
             seen.wait(value)
         delete_stream(hub, f"{nats.stream}-dead")
     assert seen == [1, 2]
@@ -152,30 +152,30 @@ def test_letters_that_were_made_anew_are_retried_too(hub: EventHub, nats: Nats) 
 def test_letters_are_dropped_one_by_one_or_all_of_a_group_or_all(hub: EventHub) -> None:
     bury(hub, "g", 1, 2, 3)
     bury(hub, "h", 4)
-    assert hub.dead.drop(2) == 1 and values(hub) == [1, 3, 4]
-    assert hub.dead.drop("all", "g") == 2 and values(hub) == [4]
-    assert hub.dead.drop("all") == 1 and values(hub) == []
+    assert hub.dead_letters.drop(2) == 1 and values(hub) == [1, 3, 4]
+    assert hub.dead_letters.drop("all", "g") == 2 and values(hub) == [4]
+    assert hub.dead_letters.drop("all") == 1 and values(hub) == []
 
 
 @pytest.mark.parametrize("id", [1, 99, 10**30])
 def test_a_letter_that_is_not_there_is_told(hub: EventHub, id: int) -> None:
     bury(hub, "g", 1, 2)
-    hub.dead.drop(1)
-    for act in (hub.dead.get, hub.dead.retry, hub.dead.drop):
+    hub.dead_letters.drop(1)
+    for act in (hub.dead_letters.get, hub.dead_letters.retry, hub.dead_letters.drop):
         with pytest.raises(NotFoundError, match=f"no dead letter {id}"):
             act(id)
 
 
 @pytest.mark.parametrize("id", [0, -1, True, "1", None])
 def test_what_is_no_id_is_told(hub: EventHub, id: Any) -> None:
-    for act in (hub.dead.get, hub.dead.retry, hub.dead.drop):
+    for act in (hub.dead_letters.get, hub.dead_letters.retry, hub.dead_letters.drop):
         with pytest.raises(TypeError, match="known by a number"):
             act(id)
 
 
 def test_a_group_is_a_name(hub: EventHub) -> None:
     other: Any = 3
-    for act in (lambda: hub.dead.drop("all", other), lambda: hub.dead.retry("all", other)):
+    for act in (lambda: hub.dead_letters.drop("all", other), lambda: hub.dead_letters.retry("all", other)):
         with pytest.raises(TypeError, match="by its name"):
             act()
 
@@ -183,7 +183,7 @@ def test_a_group_is_a_name(hub: EventHub) -> None:
 def test_a_hub_that_is_not_connected_says_so(nats: Nats) -> None:
     with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as hub:
         with pytest.raises(HubConnectionError, match="connect"):
-            list(hub.dead.list())
+            list(hub.dead_letters.list())
 
 
 def test_a_letter_without_any_headers_can_be_read_and_retried(hub: EventHub) -> None:
@@ -191,11 +191,11 @@ def test_a_letter_without_any_headers_can_be_read_and_retried(hub: EventHub) -> 
     transport: Any = hub._link.transport
     subjects: Subjects = transport.subjects
     transport.call(stored(transport.link, f"{subjects.stream}.dead.g.a", b'{"topic":"a","data":{"value":7}}'))
-    letter = hub.dead.get(2)
+    letter = hub.dead_letters.get(2)
     assert (letter.group, letter.topic, letter.reason, letter.attempts) == ("g", "a", "unknown", 0)
     seen = Seen()
     hub.process("topic=a", seen, group="g")
-    hub.dead.retry(2)
+    hub.dead_letters.retry(2)
     assert seen.wait(1) == [7]
 
 
@@ -207,7 +207,7 @@ def test_a_letter_without_room_for_its_groups_name_is_retried_by_the_group(hub: 
     with hub.process("topic=a", seen := Seen(), group=name):
         subject = subject_of(transport.subjects, name, message)
         transport.call(stored(transport.link, subject.rpartition(".")[0] + ".a", b'{"topic":"a","data":{"value":7}}'))
-        assert len(headers) == 1 and hub.dead.retry(1) == 1
+        assert len(headers) == 1 and hub.dead_letters.retry(1) == 1
         assert seen.wait(1) == [7]
 
 
@@ -232,7 +232,7 @@ def test_a_letter_that_cannot_be_stored_leaves_the_event_where_it_is(
         transport.call(transport.link.ask(f"STREAM.UPDATE.{name}", config))
         until(lambda: processing.counts.dead == 1)
     # It was not run again meanwhile.
-    assert runs == [1, 1] and values(hub) == [1] and hub.dead.get(1).attempts == 2
+    assert runs == [1, 1] and values(hub) == [1] and hub.dead_letters.get(1).attempts == 2
 
 
 # The shape of a letter

@@ -75,7 +75,7 @@ def heard(nats: Nats) -> Generator[list[str]]:
     with connected(nats) as hub, hub.start():
         ids: list[str] = []
         hub.subscribe("topic=a", lambda event: ids.append(event.id))
-        until(lambda: hub.announced)
+        until(lambda: hub.subscriptions_synced)
         yield ids
 
 

@@ -31,25 +31,25 @@ def connected(nats: Nats) -> EventHub:
 
 
 def test_the_latest_text_of_a_key_is_kept_and_outlives_the_hub(hub: EventHub, nats: Nats) -> None:
-    assert hub.kept("a").result(LIMIT) is None
+    assert hub.kv_get("a").result(LIMIT) is None
     for text in ("one", "two ☃\n", ""):
-        hub.keep("a", text).result(LIMIT)
-        assert hub.kept("a").result(LIMIT) == text
-    hub.keep("b", "another").result(LIMIT)
-    hub.keep("a", "last").result(LIMIT)
+        hub.kv_put("a", text).result(LIMIT)
+        assert hub.kv_get("a").result(LIMIT) == text
+    hub.kv_put("b", "another").result(LIMIT)
+    hub.kv_put("a", "last").result(LIMIT)
     hub.close()
     with connected(nats) as other:
-        assert (other.kept("a").result(LIMIT), other.kept("b").result(LIMIT)) == ("last", "another")
-        assert other.kept("c").result(LIMIT) is None
+        assert (other.kv_get("a").result(LIMIT), other.kv_get("b").result(LIMIT)) == ("last", "another")
+        assert other.kv_get("c").result(LIMIT) is None
 
 
 def test_notes_are_no_events(hub: EventHub, nats: Nats) -> None:
     got: list[str] = []
     hub.subscribe("topic=*", lambda event: got.append(event.topic))
     hub.start()
-    hub.keep("a", "text").result(LIMIT)
+    hub.kv_put("a", "text").result(LIMIT)
     with connected(Nats(nats.url, nats.user, nats.password, f"{nats.stream}-other")) as other:
-        assert other.kept("a").result(LIMIT) is None
+        assert other.kv_get("a").result(LIMIT) is None
     hub.publish(Event("last"))
     until(lambda: "last" in got)
     assert [topic for topic in got if not topic.startswith("ftrack.meta.")] == ["last"]
@@ -59,10 +59,10 @@ def test_notes_that_find_no_server_are_told_so_within_seconds(monkeypatch: pytes
     monkeypatch.setattr(notes, "_PATIENCE", 0.5)
     with started({"jetstream": {}}) as server, EventHub(server.url) as hub:
         hub.connect()
-        hub.keep("a", "text").result(LIMIT)
+        hub.kv_put("a", "text").result(LIMIT)
         suspend(server.process.pid)
         began = monotonic()
-        waiting = [hub.keep("a", str(number)) for number in range(20)]
+        waiting = [hub.kv_put("a", str(number)) for number in range(20)]
         for future in waiting:
             with pytest.raises(HubConnectionError, match="within 0.5 s"):
                 future.result(LIMIT)
@@ -73,7 +73,7 @@ def test_notes_that_find_no_server_are_told_so_within_seconds(monkeypatch: pytes
 
 @pytest.mark.parametrize("key", ["", "a.b", "*", ">", "a b", "ä", "x" * 101])
 def test_a_key_is_plain(hub: EventHub, key: str) -> None:
-    for asked in (hub.keep(key, "text"), hub.kept(key)):
+    for asked in (hub.kv_put(key, "text"), hub.kv_get(key)):
         with pytest.raises(ValueError, match="letters, digits"):
             asked.result(LIMIT)
 
@@ -81,25 +81,25 @@ def test_a_key_is_plain(hub: EventHub, key: str) -> None:
 def test_only_a_text_is_kept(hub: EventHub) -> None:
     number: Any = 3
     with pytest.raises(TypeError, match="is a text, but int"):
-        hub.keep("a", number).result(LIMIT)
+        hub.kv_put("a", number).result(LIMIT)
 
 
 def test_a_text_that_is_too_long_is_refused(hub: EventHub) -> None:
     with pytest.raises(HubConnectionError, match="not acknowledged"):
-        hub.keep("a", "x" * 20_000_000).result(LIMIT)
-    hub.keep("a", "short").result(LIMIT)
+        hub.kv_put("a", "x" * 20_000_000).result(LIMIT)
+    hub.kv_put("a", "short").result(LIMIT)
 
 
 def test_a_closed_hub_says_that_it_is(hub: EventHub) -> None:
     hub.close()
-    for ask in (lambda: hub.keep("a", "text"), lambda: hub.kept("a"), hub.streams):
+    for ask in (lambda: hub.kv_put("a", "text"), lambda: hub.kv_get("a"), hub.streams):
         with pytest.raises(HubClosed):
             ask()
 
 
 def test_a_hub_must_be_connected(nats: Nats) -> None:
     with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as hub:
-        for asked in (hub.keep("a", "text"), hub.kept("a")):
+        for asked in (hub.kv_put("a", "text"), hub.kv_get("a")):
             with pytest.raises(HubConnectionError, match=r"connect\(\)"):
                 asked.result(LIMIT)
 
@@ -107,6 +107,6 @@ def test_a_hub_must_be_connected(nats: Nats) -> None:
 @pytest.mark.parametrize("url", ["memory://", "http://127.0.0.1:9"])
 def test_other_transports_keep_nothing(url: str) -> None:
     with EventHub(url) as hub:
-        for ask in (lambda: hub.keep("a", "text"), lambda: hub.kept("a")):
+        for ask in (lambda: hub.kv_put("a", "text"), lambda: hub.kv_get("a")):
             with pytest.raises(NotDurable, match="nats://"):
                 ask()

@@ -58,7 +58,7 @@ class Desk:
 
     def __init__(self, at: Studio, horizon: float = 900.0, reading: Settling | None = None) -> None:
         self.outbox = Outbox(100_000)
-        self.outbox.reopen()
+        self.outbox.open()
         self.publishing = Publishing(self.outbox, horizon, reading)
         self.stream = at.stream
         self.parcels: list[Parcel] = []
@@ -277,7 +277,7 @@ def test_what_we_may_not_publish_is_refused_at_once() -> None:
             await link.start()
             await ensured(link, configuration("Studio"))
             outbox = Outbox(10)
-            outbox.reopen()
+            outbox.open()
             link.attach(Publishing(outbox, 900.0))
             parcels = [Parcel(topic, "{}", f"Studio.event.{topic}", topic) for topic in ("a", "Secret.plan", "b")]
             for parcel in parcels:
@@ -328,7 +328,7 @@ def outcome(*answers: dict[str, Any] | bytes | None, horizon: float = 900.0) -> 
 
     async def run() -> Future[None]:
         outbox = Outbox(10)
-        outbox.reopen()
+        outbox.open()
         parcel = Parcel("a", "{}", "a.event.a", "id")
         outbox.put(parcel)
         task = asyncio.create_task(Publishing(outbox, horizon).run(line))

@@ -128,7 +128,7 @@ def test_a_server_that_does_not_say_welcome(first: str, what: str) -> None:
 
 
 def test_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "ANSWER", 0.3)
+    monkeypatch.setattr(line, "CONNECT_TIMEOUT_S", 0.3)
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         told = refusal(f"http://127.0.0.1:{listening.getsockname()[1]}")
     assert "did not answer within 0.3 s" in told

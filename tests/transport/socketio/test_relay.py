@@ -127,7 +127,7 @@ def test_heartbeats(installed: Path) -> None:
         hub.state.subscribe(lambda state: states.append(state.phase.value))
         hub.connect()
         beats = 0
-        line = hub._link.transport._life.line  # type: ignore[attr-defined]
+        line = hub._link.transport._session.line  # type: ignore[attr-defined]
         heard = line._watchdog._heard
         while beats < 12:
             until(lambda: line._watchdog._heard != heard)

@@ -8,20 +8,26 @@ from weakref import finalize
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.transport.socketio.subscription_sync import SUBSCRIBE, UNSUBSCRIBE, Interest, Interests, Notice
+from rxhub.transport.socketio.subscription_sync import (
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    ServerSubscription,
+    SubscriptionChange,
+    SubscriptionSync,
+)
 from tests.threads import eager_collection, elsewhere
 
 
-def told(interests: Interests, most: int = 1000) -> list[Notice]:
-    notices: list[Notice] = []
+def told(interests: SubscriptionSync, most: int = 1000) -> list[SubscriptionChange]:
+    notices: list[SubscriptionChange] = []
     while len(notices) < most and (notice := interests.take()) is not None:
         notices.append(notice)
     return notices
 
 
 def test_what_changed_is_told_once() -> None:
-    interests = Interests()
-    interests.add("x", Interest("topic=a", '{"id":"x"}'))
+    interests = SubscriptionSync()
+    interests.add("x", ServerSubscription("topic=a", '{"id":"x"}'))
     [notice] = told(interests)
     assert (notice.id, notice.topic) == ("x", SUBSCRIBE)
     assert notice.data["subscription"] == "topic=a" and bytes(notice.data["subscriber"]) == b'{"id":"x"}'
@@ -35,9 +41,9 @@ def test_what_changed_is_told_once() -> None:
 
 
 def test_it_is_settled_when_all_that_was_told_is_answered() -> None:
-    interests = Interests()
+    interests = SubscriptionSync()
     assert interests.settled
-    interests.add("x", Interest("topic=a", "{}"))
+    interests.add("x", ServerSubscription("topic=a", "{}"))
     assert not interests.settled
     told(interests)
     assert not interests.settled
@@ -45,7 +51,7 @@ def test_it_is_settled_when_all_that_was_told_is_answered() -> None:
     assert interests.settled
 
     interests.remove("x")
-    interests.add("x", Interest("topic=b", "{}"))
+    interests.add("x", ServerSubscription("topic=b", "{}"))
     assert len(told(interests)) == 2
     interests.answered()
     assert not interests.settled
@@ -56,19 +62,19 @@ def test_it_is_settled_when_all_that_was_told_is_answered() -> None:
 
 
 def test_who_came_and_went_unnoticed_is_not_mentioned() -> None:
-    interests = Interests()
+    interests = SubscriptionSync()
     for number in range(1000):
-        interests.add(str(number), Interest("topic=a", "{}"))
+        interests.add(str(number), ServerSubscription("topic=a", "{}"))
         interests.remove(str(number))
     assert told(interests) == []
 
 
 def test_a_new_subscription_under_an_old_id_replaces_it() -> None:
-    interests = Interests()
-    interests.add("x", Interest("topic=a", "{}"))
+    interests = SubscriptionSync()
+    interests.add("x", ServerSubscription("topic=a", "{}"))
     told(interests)
     interests.remove("x")
-    interests.add("x", Interest("topic=b", "{}"))
+    interests.add("x", ServerSubscription("topic=b", "{}"))
     assert [(n.topic, n.data.get("subscription")) for n in told(interests)] == [
         (UNSUBSCRIBE, None),
         (SUBSCRIBE, "topic=b"),
@@ -76,9 +82,9 @@ def test_a_new_subscription_under_an_old_id_replaces_it() -> None:
 
 
 def test_a_server_that_knows_nobody_is_told_of_all() -> None:
-    interests = Interests()
+    interests = SubscriptionSync()
     for name in "xyz":
-        interests.add(name, Interest("topic=a", "{}"))
+        interests.add(name, ServerSubscription("topic=a", "{}"))
     told(interests)
     interests.remove("y")
     interests.renew()
@@ -90,7 +96,7 @@ steps = st.lists(st.tuples(st.sampled_from(["add", "remove", "tell", "renew"]), 
 
 @given(steps)
 def test_in_the_end_the_server_knows_who_is_there(steps: list[tuple[str, str]]) -> None:
-    interests, there = Interests(), dict[str, str]()
+    interests, there = SubscriptionSync(), dict[str, str]()
     server: dict[str, Any] = {}
 
     def tell(most: int) -> None:
@@ -104,7 +110,7 @@ def test_in_the_end_the_server_knows_who_is_there(steps: list[tuple[str, str]]) 
     for number, (step, name) in enumerate(steps):
         if step == "add":
             there[name] = f"topic={number}"
-            interests.add(name, Interest(there[name], "{}"))
+            interests.add(name, ServerSubscription(there[name], "{}"))
         elif step == "remove":
             there.pop(name, None)
             interests.remove(name)
@@ -124,12 +130,12 @@ def test_subscribers_that_are_collected_while_others_are_added() -> None:
             self.me = self
             finalize(self, interests.remove, id)
 
-    interests = Interests()
+    interests = SubscriptionSync()
 
     def come_and_go() -> None:
         with eager_collection():
             for number in range(300):
-                interests.add(str(number), Interest("topic=a", "{}"))
+                interests.add(str(number), ServerSubscription("topic=a", "{}"))
                 Owner(str(number))
                 told(interests, 1)
 

@@ -22,7 +22,7 @@ from rxhub.event import Event
 from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
 from rxhub.text.printable import printable
-from rxhub.transport.io_thread import background, in_its_thread
+from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.processing.executor import Ended, Workers
 from rxhub.transport.nats.processing.failures import Failure
@@ -191,7 +191,7 @@ class Processing:
         if processor is None or self._over.is_set():
             return None
         try:
-            loop = background()
+            loop = io_loop()
         except HubClosed:
             return None
         return asyncio.run_coroutine_threadsafe(processor.stop(timeout), loop)
@@ -298,7 +298,7 @@ class Processing:
 
     def _is_here(self) -> bool:
         """Whether waiting for the handlers here would be in their way."""
-        if in_its_thread() or _inside.get() is self:
+        if in_io_thread() or _inside.get() is self:
             return True
         try:
             return asyncio.get_running_loop() is self._handlers_loop

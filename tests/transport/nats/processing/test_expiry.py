@@ -24,7 +24,7 @@ def test_an_event_that_would_be_too_old_for_its_next_attempt_is_a_dead_letter(hu
     with hub.process("topic=a", fail, group="g", retries=5, backoff=100.0) as processing:
         publish(hub, "a", 1)
         until(lambda: processing.counts.dead == 1)
-    (letter,) = hub.dead.list()
+    (letter,) = hub.dead_letters.list()
     assert letter.attempts == 1
     assert letter.reason == "OSError: away The stream deletes it before the next attempt."
 
@@ -34,7 +34,7 @@ def test_an_event_that_is_young_enough_is_tried_again(hub: EventHub) -> None:
     with hub.process("topic=a", fail, group="g", retries=2, backoff=0.01) as processing:
         publish(hub, "a", 1)
         until(lambda: processing.counts.dead == 1)
-    (letter,) = hub.dead.list()
+    (letter,) = hub.dead_letters.list()
     assert (letter.attempts, letter.reason) == (3, "OSError: away")
 
 

@@ -122,7 +122,7 @@ def test_what_a_killed_process_had_in_hand_is_handled_by_others(hub: EventHub, n
         begun, done = group.noted("begin"), group.noted("done")
     # Begun and not done, or done and not acknowledged: no more than ran in the moment of each kill, or just before.
     assert sum(done.values()) - 300 <= 3 * 2 * 2 and sum(begun.values()) - 300 <= 3 * 2 * 3
-    assert len(hub.dead) == 0
+    assert len(hub.dead_letters) == 0
 
 
 def test_with_the_store_every_event_is_handled_exactly_once_though_processes_die_in_the_middle(
@@ -137,7 +137,7 @@ def test_with_the_store_every_event_is_handled_exactly_once_though_processes_die
         begun, done = group.noted("begin"), group.noted("done")
     assert set(done.values()) == {1}
     assert begun[1] == 2 and begun[2] == 1
-    assert len(hub.dead) == 0
+    assert len(hub.dead_letters) == 0
 
 
 def test_an_event_that_is_stored_twice_is_handled_once_with_the_store(hub: EventHub) -> None:
@@ -167,12 +167,12 @@ def test_an_event_that_kills_its_process_is_a_dead_letter_and_no_other_is(
         publish(hub, "a", *range(100, 120))
         asked(hub, die=1)
         publish(hub, "a", *range(120, 140))
-        until(lambda: len(hub.dead) == 1)
+        until(lambda: len(hub.dead_letters) == 1)
         until(lambda: is_idle(hub, "g"))
         assert set(group.noted("done")) == set(range(100, 140))
         # Once before anybody knew, and then as often as any other.
         assert group.noted("begin")[1] == 3 == group.deaths
-    (letter,) = hub.dead.list()
+    (letter,) = hub.dead_letters.list()
     assert letter.event is not None and letter.event.data["value"] == 1
     assert letter.reason.startswith("It was tried 2 times") and letter.attempts == 2
 
@@ -304,7 +304,7 @@ def test_order_by_key_survives_lines_that_break(hub: EventHub, far: EventHub, pr
 def dead_letters(hub: EventHub) -> int | None:
     """How many there are; None while their stream elects another leader."""
     try:
-        return len(hub.dead)
+        return len(hub.dead_letters)
     except HubConnectionError:
         return None
 

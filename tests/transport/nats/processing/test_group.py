@@ -34,8 +34,8 @@ def test_a_group_may_have_any_name(hub: EventHub, group: str) -> None:
     with hub.process("topic=a", handle, group=group, retries=0, once=True) as processing:
         publish(hub, "a", 2)
         until(lambda: processing.counts.dead)
-        assert [letter.group for letter in hub.dead.list(group)] == [group]
-        assert hub.dead.retry("all", group) == 1
+        assert [letter.group for letter in hub.dead_letters.list(group)] == [group]
+        assert hub.dead_letters.retry("all", group) == 1
         assert seen.wait(1) == [2]
 
 

@@ -100,7 +100,7 @@ def test_what_waits_for_its_next_attempt_comes_again(hub: EventHub) -> None:
         publish(hub, "a", 2)
         until(lambda: processing.counts.handled == 3 and is_idle(hub, "g"))
         # What was done by this very process is known to it.
-        assert sorted(handle) == [0, 0, 1, 2] and len(hub.dead) == 0
+        assert sorted(handle) == [0, 0, 1, 2] and len(hub.dead_letters) == 0
 
 
 @pytest.mark.parametrize("order", [{}, {"key": "data.value"}])

@@ -77,7 +77,7 @@ def test_an_error_while_the_process_stops_is_no_failure(hub: EventHub, order: di
     publish(hub, "a", 1)
     until(lambda: begun)
     processing.stop()
-    assert (processing.counts.failed, processing.counts.dead, len(hub.dead)) == (0, 0, 0)
+    assert (processing.counts.failed, processing.counts.dead, len(hub.dead_letters)) == (0, 0, 0)
     seen = Seen()
     with hub.process("topic=a", seen, group="g", retries=0, **order):  # type: ignore[call-overload]
         assert seen.wait(1) == [1]
@@ -97,4 +97,4 @@ def test_a_failure_just_before_the_process_is_told_to_stop_is_none(
     publish(hub, "a", 1)
     until(lambda: begun)
     processing.stop()
-    assert (processing.counts.failed, processing.counts.dead, len(hub.dead)) == (0, 0, 0)
+    assert (processing.counts.failed, processing.counts.dead, len(hub.dead_letters)) == (0, 0, 0)

@@ -74,7 +74,7 @@ def test_in_a_sequential_group_nothing_passes_an_event_that_fails(hub: EventHub)
         until(lambda: is_idle(hub, "g"))
         assert processing.counts == Counts(handled=5, failed=6, retried=5, dead=1, skipped=0)
     assert watched.begun == [0, 1, 1, 1, 2, 3, 3, 3, 3, 4, 5]
-    assert [letter.event.data["number"] for letter in hub.dead.list() if letter.event] == [3]
+    assert [letter.event.data["number"] for letter in hub.dead_letters.list() if letter.event] == [3]
 
 
 def test_a_sequential_group_passes_over_what_it_does_not_want(hub: EventHub) -> None:

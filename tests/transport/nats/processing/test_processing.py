@@ -175,7 +175,7 @@ def test_after_the_last_attempt_it_is_a_dead_letter(hub: EventHub, caplog: pytes
         publish(hub, "a.b", 1)
         until(lambda: processing.counts.dead)
         assert processing.counts == Counts(0, 3, 2, 1, 0)
-    (letter,) = hub.dead.list()
+    (letter,) = hub.dead_letters.list()
     assert (letter.group, letter.topic, letter.attempts, letter.sequence) == ("my group", "a.b", 3, 1)
     assert letter.reason == "LookupError: nothing there" and "in handle" in letter.traceback
     assert letter.event is not None and letter.event.data == {"value": 1}
@@ -215,7 +215,7 @@ def test_whatever_a_handler_raises_is_tried_as_often_as_it_should_be(
     with hub.process("topic=a", handle, group="g", retries=2, backoff=0.01, sequential=sequential) as processing:
         publish(hub, "a", 1)
         until(lambda: processing.counts.dead)
-    (letter,) = hub.dead.list()
+    (letter,) = hub.dead_letters.list()
     assert runs == [1, 1, 1] and (letter.attempts, letter.reason) == (3, reason)
     letter.traceback.encode()
     publish(hub, "a", 2)  # the network goes on
@@ -236,7 +236,7 @@ def test_a_handler_with_a_yield_in_it_does_not_pass_for_one_that_handles(hub: Ev
         with hub.process("topic=a", lambda event, it=handler: it(event), group=group, retries=0) as processing:
             publish(hub, "a", 1)
             until(lambda processing=processing: processing.counts.dead)
-        assert "has a yield" in next(hub.dead.list(group)).reason
+        assert "has a yield" in next(hub.dead_letters.list(group)).reason
 
 
 @pytest.mark.parametrize("interruption", [SystemExit(1), KeyboardInterrupt()])
@@ -252,7 +252,7 @@ def test_what_would_end_a_program_is_a_failure(hub: EventHub, interruption: Base
     with hub.process("topic=a", handler, group="g", retries=0) as processing:
         publish(hub, "a", 1)
         until(lambda: processing.counts.dead)
-        assert next(hub.dead.list()).reason.startswith(type(interruption).__name__)
+        assert next(hub.dead_letters.list()).reason.startswith(type(interruption).__name__)
 
 
 @pytest.mark.parametrize("order", [{}, {"key": "data.value"}], ids=str)
@@ -291,7 +291,7 @@ def test_a_mistake_of_rxhub_s_own_holds_up_no_other_event_and_ends_in_a_dead_let
         assert seen.wait(1) == [2]
         until(lambda: processing.counts.dead == 1 and is_idle(hub, "g"))
         assert len(tries) == retries + 1
-    (letter,) = hub.dead.list()
+    (letter,) = hub.dead_letters.list()
     assert letter.reason == "ZeroDivisionError: nobody has thought of this" and letter.attempts == retries + 1
     assert letter.event is not None and letter.event.data == {"value": 1}
 
@@ -307,7 +307,7 @@ def test_what_is_no_event_is_a_dead_letter_at_once(hub: EventHub, data: bytes) -
         assert seen.wait(1) == [1]
         until(lambda: is_idle(hub, "g"))
         assert processing.counts == Counts(1, 0, 0, 1, 0)
-    (letter,) = hub.dead.list()
+    (letter,) = hub.dead_letters.list()
     assert letter.data == data and letter.topic == "a.b" and letter.event is None
     assert letter.reason and letter.to_json()["event"] == data.decode(errors="replace")
 
@@ -375,7 +375,7 @@ def test_a_thread_that_is_stuck_is_left_to_itself_and_its_late_result_ignored(
         stuck.set()
         until(lambda: "after nobody waited for it any more" in caplog.text)
         assert processing.counts == Counts(1, 1, 0, 1, 0)
-    assert next(hub.dead.list()).reason == "The handler has not ended within 0.05 s."
+    assert next(hub.dead_letters.list()).reason == "The handler has not ended within 0.05 s."
 
 
 def test_a_coroutine_is_cancelled_at_its_timeout(hub: EventHub) -> None:
@@ -605,7 +605,7 @@ def test_other_transports_say_what_to_use() -> None:
         with pytest.raises(NotDurable, match="nats://"):
             hub.process("topic=a", print, group="g")
         with pytest.raises(NotDurable, match="nats://"):
-            hub.dead
+            hub.dead_letters
 
 
 @pytest.mark.parametrize(
