@@ -253,9 +253,9 @@ class TestThePageOnNotebooks:
             assert all(hasattr(kind, "_repr_mimebundle_") for kind in kinds)
 
     def test_names_those_that_do_not(self) -> None:
-        (told,) = re.findall(r"(?s)Everything else is shown as Python shows it.*?\n\n", self.PAGE)
+        (paragraph,) = re.findall(r"(?s)Other objects have Python's one-line representation.*?\n\n", self.PAGE)
         for kind in (Emission, Outcome, Connection, PluginReport):
-            assert f"`{kind.__name__}`" in told
+            assert f"`{kind.__name__}`" in paragraph
             assert not hasattr(kind, "_repr_mimebundle_")
         with EventHub() as hub:
             for name, thing in {
@@ -264,5 +264,5 @@ class TestThePageOnNotebooks:
                 "signal.of(...)": Signal("s").of(None),
                 "hub.describe()": hub.describe(),
             }.items():
-                assert f"`{name}`" in told
+                assert f"`{name}`" in paragraph
                 assert not hasattr(thing, "_repr_mimebundle_")
