@@ -12,8 +12,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from threading import RLock
 from typing import Generic, TypeVar
+
+from rxhub.concurrency.fork import ForkSafeLock
 
 __all__ = ["Call", "OrderedCalls"]
 
@@ -35,7 +36,7 @@ class OrderedCalls(Generic[T]):
     def __init__(self) -> None:
         self._calls: deque[Call[T]] = deque()
         self.add: Callable[[Call[T]], None] = self._calls.append
-        self._turn = RLock()
+        self._turn = ForkSafeLock(self)
         self._is_running = False
 
     def run(self, own: Call[T] | None = None, wait: bool = False) -> None:
@@ -79,8 +80,7 @@ class OrderedCalls(Generic[T]):
         if failure is not None:
             raise failure
 
-    def forked(self) -> None:
-        """Forget the calls and replace the lock; for a child process, where a thread that held it is gone."""
+    def after_fork(self) -> None:
+        """Forget the calls: the thread that made them is not in the forked child."""
         self._calls.clear()
-        self._turn = RLock()
         self._is_running = False

@@ -22,6 +22,8 @@ from threading import Thread, current_thread, main_thread
 from types import FrameType
 from typing import Any
 
+from rxhub.concurrency.fork import run_after_fork
+
 __all__ = ["GRACE_S", "ShutdownWatch", "is_shutting_down", "on_shutdown_signal"]
 
 GRACE_S = 25.0
@@ -156,5 +158,4 @@ def _forget() -> None:
     _watched.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+run_after_fork(_forget)

@@ -14,14 +14,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from threading import Lock, RLock
+from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
+from rxhub.concurrency.fork import ForkSafeLock, LazyForkSafeLock
 from rxhub.event import Event
 from rxhub.rx.awaitable import Awaitable
 from rxhub.text.printable import printable
@@ -29,7 +29,7 @@ from rxhub.text.printable import printable
 if TYPE_CHECKING:
     from rxhub.dispatching.dispatcher import Subscriber
 
-__all__ = ["NOT_CALLED", "Delivery", "Failed", "Outcome", "renew_lock"]
+__all__ = ["NOT_CALLED", "Delivery", "Failed", "Outcome"]
 
 
 logger = logging.getLogger("rxhub")
@@ -95,9 +95,7 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
     _cursors: tuple[_Cursor, ...] = ()
     _subscribe = None
 
-    @cached_property
-    def lock(self) -> RLock:  # pyright: ignore[reportIncompatibleVariableOverride, reportInvalidTypeForm]
-        return RLock()
+    lock = LazyForkSafeLock()  # pyright: ignore[reportAssignmentType]
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -203,13 +201,7 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
 
 # One lock for all deliveries: it is held for a few instructions, and only for those that are
 # observed or handed over.
-_registering = RLock()
-
-
-def renew_lock() -> None:
-    """Replace the lock; for a child process, where a thread that held it is gone."""
-    global _registering
-    _registering = RLock()
+_registering = ForkSafeLock()
 
 
 class _Cursor:

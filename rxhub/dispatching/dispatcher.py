@@ -24,13 +24,13 @@ from collections.abc import Callable, Coroutine, Hashable, Mapping, MutableMappi
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from os import urandom
-from threading import RLock
 from time import monotonic
 from typing import Any, cast
 
 from reactivex import abc
 
 from rxhub.concurrency.awaitables import as_coroutine, awaited, needs_await
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.concurrency.ordered_calls import OrderedCalls
 from rxhub.dispatching.delivery import NOT_CALLED, Delivery, Failed, Outcome
 from rxhub.dispatching.observe_on import OnOutcome, OnResult, ScheduledSubscriber
@@ -173,7 +173,7 @@ class Dispatcher:
         self._registry: Registry[str, Subscriber] = Registry()
         self._index: Index[Subscriber] = Index()
         self._match = self._index.match
-        self._lock = RLock()
+        self._lock = ForkSafeLock()
         # Joining and leaving are told outside of the lock: a subscriber that left must not be announced after that.
         self._told: OrderedCalls[Subscriber] = OrderedCalls()
 
@@ -553,18 +553,6 @@ class Dispatcher:
         """No event comes any more: complete `deliveries` and `errors`."""
         self.deliveries.on_completed()
         self.errors.on_completed()
-
-    def renew_locks(self) -> None:
-        """Replace every lock; for a child process, where a thread that held one is gone."""
-        self._lock = RLock()
-        self._told.forked()
-        self._registry.renew_lock()
-        self._index.renew_lock()
-        self.deliveries.renew_lock()
-        self.errors.renew_lock()
-        for subscriber in self._registry:
-            if subscriber._hand_over is not None:
-                subscriber._hand_over.renew_lock()
 
 
 def _is_cancelled_itself() -> bool:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from threading import RLock
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from reactivex import abc
 
 from rxhub.concurrency.awaitables import as_coroutine, needs_await
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.dispatching.delivery import Delivery
 from rxhub.errors import TooLate, as_exception
 from rxhub.event import Event
@@ -74,7 +74,7 @@ class ScheduledSubscriber:
         self._subscriber = subscriber
         self._on_outcome = on_outcome
         self._line: deque[tuple[Event, Delivery, OnResult | None]] = deque()
-        self._lock = RLock()
+        self._lock = ForkSafeLock(self)
         self._running = False
 
     def put(self, delivery: Delivery, on_result: OnResult | None) -> None:
@@ -147,9 +147,9 @@ class ScheduledSubscriber:
                 return
         self._schedule()
 
-    def renew_lock(self) -> None:
-        """Replace the lock and forget the line; for a child process."""
-        self._lock, self._running = RLock(), False
+    def after_fork(self) -> None:
+        """Forget what waits: the thread that would have run it is not in the forked child."""
+        self._running = False
         self._line.clear()
 
 

@@ -21,13 +21,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from inspect import currentframe
-from threading import RLock, local
+from threading import local
 from typing import Any
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 from reactivex.observer import AutoDetachObserver
 
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.dispatching.dispatcher import Callback, Dispatcher, Subscriber
 from rxhub.dispatching.observe_on import unstoppable
 from rxhub.errors import HubClosed, NotFoundError, PipelineEnded
@@ -65,7 +66,7 @@ class Pipeline:
         self._observer = observer
         self._dispatcher = dispatcher
         self._waiting: deque[Event] = deque()
-        self._lock = RLock()
+        self._lock = ForkSafeLock(self)
         self._busy = False
         self._completing = False
         self._ended_by: Exception | None = None
@@ -125,9 +126,9 @@ class Pipeline:
         except Exception as error:
             logger.error("An observer of %s raised when it was completed.", self.subscriber, exc_info=error)
 
-    def renew_lock(self) -> None:
-        """Replace the lock and forget what waits; for a child process, where who was busy is gone."""
-        self._lock, self._busy, self._completing = RLock(), False, False
+    def after_fork(self) -> None:
+        """Forget what waits: the thread that was busy with the observer is not in the forked child."""
+        self._busy = self._completing = False
         self._waiting.clear()
 
     def dispose(self) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from operator import attrgetter
-from threading import RLock
 from typing import Generic, TypeVar
 
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import NotFoundError, NotUniqueError
 
 __all__ = ["Registration", "Registry"]
@@ -41,7 +41,7 @@ class Registry(Generic[K, R]):
     """The registrations of one dispatcher or signal, each under a key of its own."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self._lock = ForkSafeLock()
         # A dict keeps the order of joining, and sorting by priority is stable.
         self._members: dict[K, R] = {}
         self._snapshot: tuple[R, ...] | None = ()
@@ -98,7 +98,3 @@ class Registry(Generic[K, R]):
 
     def __len__(self) -> int:
         return len(self._members)
-
-    def renew_lock(self) -> None:
-        """Replace the lock; for a child process, where a thread that held it is gone."""
-        self._lock = RLock()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import chain, count
-from threading import RLock
 from typing import Any, Generic, TypeVar
 
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import NotFoundError
 from rxhub.event import Event
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
@@ -56,7 +56,7 @@ class Index(Generic[E]):
         self._order = count()
         self._reads_id = False  # whether an event must have made its id before it is looked at
         self._size = 0
-        self._lock = RLock()
+        self._lock = ForkSafeLock(self)
         self._changes: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._is_changing = False
 
@@ -147,9 +147,8 @@ class Index(Generic[E]):
                 found.append(entries)
         return found[0] if len(found) == 1 else tuple(chain.from_iterable(found))
 
-    def renew_lock(self) -> None:
-        """Replace the lock; for a child process, where a thread that held it is gone."""
-        self._lock = RLock()
+    def after_fork(self) -> None:
+        """Forget a change of another thread, which is not in the forked child."""
         self._is_changing = False
 
     def _search(self, candidate: object) -> tuple[E, ...]:

@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from threading import RLock
 from typing import Any, NamedTuple
 from weakref import finalize, ref
 
 from reactivex import abc
 from reactivex.disposable import CompositeDisposable
 
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import HubConnectionError
 from rxhub.event import Event
 from rxhub.hub.inbox import Action, Inbox
@@ -113,7 +113,7 @@ class HubConnection:
         self._by_user = self._implicitly = False
         self._initialised = False
         self._outcome: Future[ConnectionState] | None = None
-        self._lock = RLock()
+        self._lock = ForkSafeLock()
         if not self.remote:
             self._open()
         # A hub that is dropped without being closed must not go on receiving.
@@ -302,8 +302,7 @@ class HubConnection:
 
     def forked(self) -> None:
         """Be disconnected in a child process, where the lines of the parent are not ours."""
-        self.changes.renew_lock()
-        self._lock, self._outcome = RLock(), None
+        self._outcome = None
         was_connected = bool(self.state)
         self.transport.forked()
         self._by_user = self._initialised = False

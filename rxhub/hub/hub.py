@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from os import urandom
-from threading import RLock
 from typing import TYPE_CHECKING
 
 from rxhub.concurrency.flag import Flag
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.dispatcher import Dispatcher, Run, Subscriber
 from rxhub.dispatching.pipeline import Pipeline
@@ -96,8 +96,8 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
         self._dispatcher = self._new_dispatcher()
         self._runner = self._Runner(self._inbox, self, self._finish)
         self._removed = deque()
-        self._lock = RLock()
-        self._reconnecting = RLock()
+        self._lock = ForkSafeLock()
+        self._reconnecting = ForkSafeLock()
         self._closing = Flag()
         self._plugins = None
         self._bridges = {}

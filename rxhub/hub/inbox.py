@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from itertools import count
-from threading import TIMEOUT_MAX, Condition
+from threading import TIMEOUT_MAX
 from time import monotonic
 
+from rxhub.concurrency.fork import ForkSafeCondition
 from rxhub.dispatching.delivery import Delivery
 from rxhub.event import Event
 
@@ -95,7 +96,7 @@ class Inbox:
         self._timers: list[tuple[float, int, Action]] = []
         self._many_timers = 64
         self._numbers = count()
-        self._changed = Condition()
+        self._changed = ForkSafeCondition(self)
         self._open = True
         self._rung = False
 
@@ -306,9 +307,8 @@ class Inbox:
             self._ring()
         return lost
 
-    def renew_lock(self) -> None:
-        """Replace the lock and forget what waits; for a child process."""
-        self._changed = Condition()
+    def after_fork(self) -> None:
+        """Forget what waits: the parent handles it."""
         self._waiting.clear()
         self._timers.clear()
         self._events, self._rung, self.bell, self._unfinished = 0, False, None, None

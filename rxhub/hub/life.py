@@ -7,7 +7,7 @@ import logging
 from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from threading import Lock, RLock, Thread
+from threading import Lock, Thread
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -346,19 +346,9 @@ class Life(Parts):
             self._removed.popleft().complete()
 
     def forked(self) -> None:
-        """Start anew in a child process: no lock is held, nobody handles, nothing waits, and nothing is connected."""
-        self._lock, self._reconnecting = RLock(), RLock()
+        """Start anew in a forked child, where nothing is connected; what hubs are made of resets itself."""
         self._closing = Flag()
-        self._inbox.renew_lock()
-        self._runner.reset()
-        self._dispatcher.renew_locks()
-        self.events.renew_lock()
         self._publisher.forked()
-        if self._plugins is not None:
-            self._plugins.renew_lock()
-        for subscriber in self._dispatcher.subscribers:
-            if isinstance(subscriber.callback, Pipeline):
-                subscriber.callback.renew_lock()
         self._link.forked()
         for processing in list(self._processings):
             processing.forked()

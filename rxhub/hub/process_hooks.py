@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 from typing import Protocol
 from weakref import WeakSet
 
-from rxhub.dispatching import delivery
+from rxhub.concurrency.fork import run_after_fork
 from rxhub.hub.runner import start_no_more
 from rxhub.transport import io_thread as loop
-from rxhub.transport import memory
 
 __all__ = ["Living", "watch"]
 
@@ -49,13 +47,9 @@ def _close_all() -> None:
 
 
 def _fork_all() -> None:
-    memory.renew_lock()
-    loop.forget()
-    delivery.renew_lock()
     for hub in list(_living):
         hub.forked()
 
 
 atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fork_all)
+run_after_fork(_fork_all)

@@ -257,8 +257,7 @@ class Publisher:
             raise not_running(what)
 
     def forked(self) -> None:
-        """Forget who waits for replies; for a child process."""
-        self.replies.renew_lock()
+        """Warn again, in a child process."""
         self._warned = False
 
     def _check(self, event: Event, own: bool = True) -> None:

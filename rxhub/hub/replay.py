@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from math import isfinite
-from threading import RLock
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import EventError, HubClosed, HubConnectionError, NotHandled, ProtocolError
 from rxhub.event import Event
 from rxhub.expression import Expression, compile
@@ -205,7 +205,7 @@ class _Playing:
         self._last: Stored | None = None
         self._timer: Action | None = None
         self._is_rung = False
-        self._ringing = RLock()
+        self._ringing = ForkSafeLock()
         self._is_over = False
 
     @property

@@ -13,13 +13,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context, copy_context
 from itertools import count
-from threading import RLock
 from time import monotonic
 from typing import Any
 
 from reactivex.disposable import Disposable
 
 from rxhub.concurrency.awaitables import as_coroutine, needs_await
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import EventError, ExpressionError
 from rxhub.event import Event
 from rxhub.expression import Condition
@@ -62,7 +62,7 @@ class Replies:
         self._capacity = capacity
         self._now = now
         # Entered again by a finalizer that disposes of a listener, whenever the garbage collector runs.
-        self._lock = RLock()
+        self._lock = ForkSafeLock(self)
         self._numbers = count()
         # In the order of their ends, since all live equally long.
         self._ends: OrderedDict[tuple[Hashable, int], float] = OrderedDict()
@@ -129,9 +129,8 @@ class Replies:
             return _await_each(coroutines, errors)
         return _raise_all(errors)
 
-    def renew_lock(self) -> None:
-        """Replace the lock and forget everybody; for a child process."""
-        self._lock = RLock()
+    def after_fork(self) -> None:
+        """Forget who waits: the parent gets the replies."""
         self._ends.clear()
         self._listeners.clear()
 

@@ -19,13 +19,14 @@ import logging
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from math import ceil
-from threading import Condition, Lock, Thread, current_thread, get_ident
 from threading import Event as Flag
+from threading import Lock, Thread, current_thread, get_ident
 from time import monotonic
 from typing import Any, Protocol
 
 from reactivex.disposable import Disposable
 
+from rxhub.concurrency.fork import ForkSafeCondition
 from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.time_slice import TimeSlice
 from rxhub.errors import AlreadyHandled, HubClosed
@@ -78,7 +79,7 @@ class Runner:
         self._inbox = inbox
         self._handler = handler
         self._idle = idle
-        self._changed = Condition()
+        self._changed = ForkSafeCondition(self)
         self._claimed_by = ""
         self._leaving = 0
         self._pause = 0.0
@@ -226,10 +227,9 @@ class Runner:
         with self._changed:
             return self._changed.wait_for(lambda: not self._claimed_by and not self._leaving, timeout)
 
-    def reset(self) -> None:
-        """Forget the context; for a child process, where its thread is gone."""
+    def after_fork(self) -> None:
+        """Forget the context: its thread is not in the forked child."""
         self._private.forked()
-        self._changed = Condition()
         self._claimed_by, self._thread, self._leaving, self._expected_until = "", None, 0, 0.0
         self._watching.clear()
 

@@ -16,13 +16,14 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from threading import Condition, RLock, Thread, current_thread
+from threading import Condition, Thread, current_thread
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 from reactivex.scheduler import NewThreadScheduler, TimeoutScheduler
 
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import Overflow
 from rxhub.rx.awaitable import Awaitable
 
@@ -124,7 +125,7 @@ class _Tally:
     """What the lines of an operator share."""
 
     def __init__(self) -> None:
-        self.lock = RLock()
+        self.lock = ForkSafeLock()
         self.lines: set[_Line[Any]] = set()
         self.dropped = 0
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from threading import RLock
 from typing import TYPE_CHECKING
 
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import PluginError, as_exception
 from rxhub.plugins.candidate import Candidate
 from rxhub.plugins.order import cycle, ordered
@@ -71,7 +71,7 @@ class Plugins:
     """Starts the plugins of one hub, and tears them down."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self._lock = ForkSafeLock()
         self._entries: list[_Entry] = []
         self._started: list[_Entry] = []
         self._ended = False
@@ -128,10 +128,6 @@ class Plugins:
             running = self._started[:]
             others = [entry for entry in self._entries if entry not in running]
         return PluginReport([entry.state() for entry in (*running, *others)])
-
-    def renew_lock(self) -> None:
-        """Replace the lock; for a child process, where a thread that held it is gone."""
-        self._lock = RLock()
 
     # Taking a place, and giving it up
 

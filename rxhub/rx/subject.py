@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import logging
 import reprlib
-from _thread import RLock, allocate_lock, get_ident
+from _thread import allocate_lock, get_ident
 from collections import deque
 from collections.abc import Callable
 from inspect import currentframe
@@ -40,6 +40,7 @@ from reactivex import abc
 from reactivex.disposable import Disposable
 from reactivex.observer import AutoDetachObserver
 
+from rxhub.concurrency.fork import LazyForkSafeLock
 from rxhub.rx.awaitable import Awaitable
 
 __all__ = ["OnObserverError", "Subject"]
@@ -80,6 +81,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         ValueError: if `on_observer_error` is none of these.
     """
 
+    lock = LazyForkSafeLock()  # pyright: ignore[reportAssignmentType]
     _hooked: ClassVar[bool] = False
     _joins_plainly: ClassVar[bool] = True
 
@@ -98,7 +100,6 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         self.is_disposed = False
         self.is_stopped = False
         self.exception: Exception | None = None
-        self.lock = RLock()
         self._policy: OnObserverError = on_observer_error
         self._careful = serialize or self._hooked or on_observer_error in ("raise", "group")
         self._subscriptions: dict[_Subscription, _Listener] = {}
@@ -374,10 +375,9 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         who = getattr(gate, "_on_next", gate)
         _logger.error("An observer of %r raised, the others go on: %r", self, who, exc_info=error)
 
-    def renew_lock(self) -> None:
-        """Replace the locks, forget what other threads deliver; for a child process, where they are gone."""
+    def after_fork(self) -> None:
+        """Forget what other threads deliver: they are not in the forked child."""
         me = get_ident()
-        self.lock = RLock()
         self._queues = {thread: queue for thread, queue in self._queues.items() if thread == me}
         if self._serial is not None:
             self._serial = _Serial()

@@ -31,6 +31,7 @@ from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias, TypeGuard, TypeVar, cast
 from weakref import ref
 
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.concurrency.ordered_calls import Call, OrderedCalls
 from rxhub.concurrency.weakrefs import collector, ensure_callback
 from rxhub.rx.scope import Scope
@@ -249,7 +250,7 @@ class Connections:
         self._joined: Callable[[Connection], object] = _ignore
         self._left: Callable[[Connection], object] = _ignore
         self._on_death: Callable[[ref[Any]], None] = self.dead.append
-        self._lock = RLock()
+        self._lock = ForkSafeLock()
         self._careful = int(careful)
         self._order = 0
         self._snapshots: dict[_SenderKey, tuple[CallOrder, bool]] = {}
@@ -479,12 +480,6 @@ class Connections:
     def lock(self) -> RLock:
         """Held while somebody connects or disconnects; who holds it keeps others from doing so."""
         return self._lock
-
-    def renew_lock(self) -> None:
-        """Replace the lock; for a child process, where a thread that held it is gone."""
-        self._lock = RLock()
-        if self.told is not None:
-            self.told.forked()
 
 
 def _ignore(connection: Connection) -> None:

@@ -135,7 +135,6 @@ class PipelineEntry:
         self._signal = signal
         self._door: Subject[Emission] = Subject(serialize=True, on_observer_error=self._failed)
         self._door.subscribe(observer)
-        self.renew_lock = self._door.renew_lock
 
     def put(self, emission: Emission) -> None:
         self._door.on_next(emission)

@@ -10,7 +10,6 @@ when it begins: who connects meanwhile does not get the emission, who leaves get
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -528,16 +527,6 @@ class Signal(EmissionSubject, Generic[P]):
             self._muted += change
         self._connections.require_slow_path(change)
 
-    def renew_lock(self) -> None:
-        """Replace the locks; for a child process, where a thread that held one is gone."""
-        super().renew_lock()
-        self._connections.renew_lock()
-        for own in (self._errors, self._connected, self._disconnected):
-            if own is not None:
-                own.renew_lock()
-        for entrance in self._entrances():
-            entrance.renew_lock()
-
     def __copy__(self) -> Signal[P]:
         """The signal itself: it is what receivers are connected to, not a value."""
         return self
@@ -615,12 +604,3 @@ def signals() -> list[Signal[...]]:
 
 _numbers = count(1)
 _living: WeakValueDictionary[int, Signal[...]] = WeakValueDictionary()
-
-
-def _forked() -> None:
-    for signal in signals():
-        signal.renew_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from threading import RLock, Thread
+from threading import Thread
 
 from rxhub.concurrency.event_loop import check_threads
+from rxhub.concurrency.fork import ForkSafeLock, run_after_fork
 from rxhub.concurrency.supervise import report
 from rxhub.errors import HubClosed
 
 __all__ = ["cut", "forget", "in_io_thread", "io_loop", "start_no_more"]
 
-_lock = RLock()
+_lock = ForkSafeLock()
 _loop: asyncio.AbstractEventLoop | None = None
 _exiting = False
 
@@ -75,10 +76,10 @@ def start_no_more() -> None:
 
 def forget() -> None:
     """Have no loop; for a child process, where its thread is gone."""
-    global _lock, _loop
+    global _loop
     if _loop is not None:
         _of_the_parent.append(_loop)
-    _lock, _loop = RLock(), None
+    _loop = None
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
@@ -90,3 +91,6 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         except BaseException as error:
             # `SystemExit` in one callback passes through the loop. All hubs of the process depend on this thread.
             report("network thread", error)
+
+
+run_after_fork(forget)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from threading import RLock
 from typing import Any
 from weakref import WeakValueDictionary
 
+from rxhub.concurrency.fork import ForkSafeLock, run_after_fork
 from rxhub.errors import HubConnectionError, Overflow
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.transport import Sink
 from rxhub.transport.connection_state import ConnectionState, Phase
 
-__all__ = ["MemoryTransport", "renew_lock"]
+__all__ = ["MemoryTransport"]
 
 
 class _Network:
@@ -33,7 +33,7 @@ class _Network:
 
 
 _networks: WeakValueDictionary[str, _Network] = WeakValueDictionary()
-_lock = RLock()
+_lock = ForkSafeLock()
 
 
 class _Accepted(Future[None]):
@@ -137,8 +137,9 @@ def _refused(error: Exception) -> Future[None]:
     return future
 
 
-def renew_lock() -> None:
-    """Replace every lock; for a child process, where a thread that held one is gone."""
-    global _lock, _accepted
-    _lock = RLock()
-    _accepted = _Accepted()
+def _after_fork() -> None:
+    global _accepted
+    _accepted = _Accepted()  # a future holds a lock, too
+
+
+run_after_fork(_after_fork)

@@ -23,8 +23,8 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from threading import Condition
 
+from rxhub.concurrency.fork import ForkSafeCondition
 from rxhub.errors import HubConnectionError, Overflow
 
 __all__ = ["ACK_TIMEOUT_S", "MAX_DISCONNECTS", "Outbox", "PendingPublish"]
@@ -112,7 +112,7 @@ class Outbox:
         self._letters = 0
         self._characters = 0
         self._wanted = 0
-        self._changed = Condition()
+        self._changed = ForkSafeCondition(self)
 
     def __len__(self) -> int:
         """How many letters have not been accepted."""
@@ -267,9 +267,8 @@ class Outbox:
         for letter in letters:
             letter.resolve(error)
 
-    def forked(self) -> None:
-        """Be empty, with a new lock; for a child process, where the letters are the parent's."""
-        self._changed = Condition()
+    def after_fork(self) -> None:
+        """Be empty: the parent sends what waits."""
         self._waiting.clear()
         self._in_flight.clear()
         self._letters = self._characters = 0

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
-from threading import RLock
 from typing import Generic, Protocol, TypeVar
 
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import HubConnectionError
 from rxhub.transport import Sink
 from rxhub.transport.connection_state import ConnectionState, Phase
@@ -67,7 +67,7 @@ class ServerTransport(ABC, Generic[L]):
         self._left = left
         self._session: L | None = None
         self._last: L | None = None
-        self._opening = RLock()
+        self._opening = ForkSafeLock()
 
     @abstractmethod
     def _new_session(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: L | None) -> L:
@@ -128,8 +128,6 @@ class ServerTransport(ABC, Generic[L]):
 
     def forked(self) -> None:
         self._session = self._last = None
-        self._opening = RLock()
-        self.outbox.forked()
 
     async def wait_for_previous(self, last: L | None) -> None:
         """Wait until the last session has ended; before the outbox is used, and before its accounts are settled."""

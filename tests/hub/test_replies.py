@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import threading
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,6 +13,7 @@ from rxhub import Dispatcher, Event
 from rxhub.errors import EventError
 from rxhub.expression import Dialect, parse
 from rxhub.hub.replies import Replies, address
+from tests.forked import while_held
 from tests.threads import at_once, eager_collection, elsewhere
 
 COLOUR: ContextVar[str] = ContextVar("COLOUR", default="none")
@@ -182,12 +182,12 @@ def test_a_finalizer_may_leave_in_the_middle_of_a_change() -> None:
 def test_a_child_process_has_a_free_lock_and_no_listeners() -> None:
     replies = Replies()
     replies.listen("x", pytest.fail)
-    with elsewhere(replies._lock.acquire):
-        pass
-    replies.renew_lock()
-    with elsewhere(replies.handle, reply("x")):
-        pass
-    assert len(replies) == 0 and threading.active_count() < 50
+
+    def check() -> bool:
+        replies.handle(reply("x"))
+        return len(replies) == 0
+
+    assert while_held(replies._lock, check)
 
 
 # Addresses

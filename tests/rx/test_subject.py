@@ -220,7 +220,8 @@ def test_it_has_every_attribute_that_reactivex_gives_it_from_outside() -> None:
 def test_it_adds_no_fluent_names() -> None:
     assert {name for name in dir(Subject) if not name.startswith("_")} - set(dir(reactivex.Subject)) == {
         "observers",
-        "renew_lock",
+        "after_fork",
+        "lock",
     }
 
 

@@ -161,7 +161,7 @@ def test_a_child_process_has_none_of_the_letters() -> None:
     put(outbox, "a", "b")
     write(outbox, 1)
     outbox._changed.acquire()  # by a thread that is gone
-    outbox.forked()
+    outbox.after_fork()
     assert len(outbox) == 0 and outbox.take() is None
     put(outbox, "c")
 

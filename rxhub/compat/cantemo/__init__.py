@@ -23,10 +23,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from threading import RLock
 
 from rxhub.compat.cantemo.modules import ours, portal
 from rxhub.compat.cantemo.pluginbase import IPluginBootstrap, Plugin, implemented, made
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import RxHubError, as_exception
 from rxhub.rx.scope import Scope
 
@@ -59,7 +59,7 @@ class Bootstrapped:
         return f"{kind.__module__}.{kind.__qualname__}"
 
 
-_lock = RLock()
+_lock = ForkSafeLock()
 _bootstrapped: list[Bootstrapped] = []
 
 

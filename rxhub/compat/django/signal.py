@@ -91,11 +91,6 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
                 self._overridden = overridden
                 self._connections.require_slow_path(1 if overridden else -1)
 
-    def renew_lock(self) -> None:
-        """Replace the locks; for a child process, where a thread that held one is gone."""
-        super().renew_lock()
-        self.lock = self._connections.lock
-
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """For people."""

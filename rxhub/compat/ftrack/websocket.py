@@ -10,12 +10,12 @@ import logging
 import os
 import socket
 import ssl
-from _thread import RLock
 from collections import deque
 from contextlib import suppress
 from time import monotonic, time
 from typing import Any
 
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.heartbeat import HeartbeatMonitor
 from rxhub.transport.socketio.protocol import MAX_PACKET
@@ -69,7 +69,7 @@ class Line:
         self._watchdog = HeartbeatMonitor(patience, monotonic(), time())
         self._outgoing: deque[bytes | None] = deque()
         self._writing = False
-        self._mutex = RLock()
+        self._mutex = ForkSafeLock()
 
     @property
     def connected(self) -> bool:

@@ -13,8 +13,6 @@ The signals are connected to outside of the lock, since what listens to `Signal.
 
 from __future__ import annotations
 
-import os
-from _thread import RLock
 from collections import deque
 from collections.abc import Hashable
 from contextvars import Context
@@ -25,6 +23,7 @@ from weakref import WeakValueDictionary, ref
 from rxhub.compat.pydispatch.connection import ANONYMOUS, ANY, FIRST, KeySignal, Route
 from rxhub.compat.pydispatch.errors import DispatcherKeyError, DispatcherTypeError
 from rxhub.compat.pydispatch.saferef import safeRef
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.concurrency.weakrefs import collector, ensure_callback
 from rxhub.rx.scope import current_scope
 
@@ -43,7 +42,7 @@ class Table:
     """All routes, and the signals that carry them."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self._lock = ForkSafeLock()
         self._routes: dict[int, dict[Hashable, dict[Any, Route]]] = {}
         self._senders: dict[int, _SenderReference] = {}
         # Routes whose receiver may die, by the id of its reference.
@@ -316,12 +315,5 @@ class Table:
                 senderkeys.append(route.senderkey)
         return found
 
-    def renew_lock(self) -> None:
-        """Replace the lock; for a child process, where a thread that held it is gone."""
-        self._lock = RLock()
-
 
 table = Table()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=table.renew_lock)

@@ -196,7 +196,6 @@ class NatsTransport(ServerTransport[Life]):
                 session.link.abandon()
         super().forked()
         self.playbacks = Playbacks(self._connected_link)
-        self.filters.forked()
 
     def _new_session(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: Life | None) -> Life:
         return Life(self, sink, loop, last)

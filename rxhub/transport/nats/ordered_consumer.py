@@ -31,12 +31,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from threading import RLock
 from time import monotonic
 from typing import NamedTuple
 
 import nats.errors
 
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.cancellation import cancelled
@@ -153,7 +153,7 @@ class Ordered:
         self._settled = 0
         self._line: Line | None = None
         self._has_looked = False
-        self._counting = RLock()
+        self._counting = ForkSafeLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._told = asyncio.Event()

@@ -21,9 +21,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from threading import RLock
 from typing import TypeAlias
 
+from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import EventError
 from rxhub.expression import And, Condition, Expression, Or
 from rxhub.expression.access_path import AccessKind, access_kind
@@ -95,7 +95,7 @@ class Filters:
         self._tree = Tree()
         self._merged: list[str] | None = []
         self._adopted: _Set = frozenset()
-        self._lock = RLock()
+        self._lock = ForkSafeLock()
 
     def __len__(self) -> int:
         """How many subscribers there are."""
@@ -145,10 +145,6 @@ class Filters:
             present = self._present()
             self._adopted = frozenset(present)
             return present
-
-    def forked(self) -> None:
-        """Have a new lock; for a child process, where a thread that held the old one is gone."""
-        self._lock = RLock()
 
     def _take_out_gone(self) -> None:
         while self._gone:

@@ -110,7 +110,6 @@ class SocketIOTransport(ServerTransport["_SocketIOSession"]):
             if session is not None and session.line is not None:
                 session.line.abandon()
         super().forked()
-        self.interests.forked()
         self.recent = RecentIds()
 
     def _new_session(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from threading import RLock
 from typing import NamedTuple
 
 import msgspec
+
+from rxhub.concurrency.fork import ForkSafeLock
 
 __all__ = ["SUBSCRIBE", "UNSUBSCRIBE", "ServerSubscription", "SubscriptionChange", "SubscriptionSync"]
 
@@ -55,7 +56,7 @@ class SubscriptionSync:
         # Who has left, and is still wanted: a finalizer may say so while this thread is in the middle of a change.
         self._gone: deque[str] = deque()
         self._unanswered = 0
-        self._lock = RLock()
+        self._lock = ForkSafeLock()
 
     def __len__(self) -> int:
         with self._lock:
@@ -125,7 +126,3 @@ class SubscriptionSync:
                 self._changed[id] = None
             else:
                 self._changed.pop(id, None)
-
-    def forked(self) -> None:
-        """Have a new lock; for a child process, where a thread that held the old one is gone."""
-        self._lock = RLock()

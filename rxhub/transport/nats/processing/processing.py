@@ -283,7 +283,6 @@ class Processing:
         self._processor = None
         self._over = Flag()
         self._over.set()
-        self.failures.renew_lock()
 
     async def _begin(self, workers: Callable[[Ended], Workers], since: Since, replace: bool) -> None:
         self._link = link = Link(self._address, self._name)
