@@ -1,7 +1,7 @@
-"""Make `demo.svg`, the picture of `rxhub demo` in the README: `python docs/images/make_demo.py`, from a clone.
+"""Create `demo.svg`, the picture of `rxhub demo` in the README: `python docs/images/make_demo.py`, in a clone.
 
-The demo is played at its own pace until `MOMENT`, and the live view is drawn once, as it then stands on a terminal.
-The picture loads nothing: text is set in whichever monospaced font the reader has, stretched to the columns.
+The script plays the demo until `MOMENT` and draws the live view of the terminal. The picture loads no fonts:
+it uses the reader's monospaced font, stretched to the columns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rxhub.cli.demo.view import View
 from rxhub.cli.jsonl import lines
 
 MOMENT = 115
-"""Deliveries after which the picture is taken: a stop, a failure and a reply are in view."""
+"""Number of deliveries in the picture, which shows a stop, a failure and a reply."""
 COLUMNS, LINES = 100, 30
 PICTURE = Path(__file__).with_name("demo.svg")
 
@@ -55,7 +55,7 @@ FORMAT = """\
 
 
 def played(moment: int) -> Tally:
-    """The tally of the shipped events, after `moment` deliveries."""
+    """Return the tally of the sample events after `moment` deliveries."""
     with SAMPLES.open("rb") as stream:
         playlist = [line.candidate for line in lines(stream) if isinstance(line.candidate, Event)]
     tally = Tally(len(playlist))
@@ -69,13 +69,13 @@ def played(moment: int) -> Tally:
 
 
 def picture(tally: Tally) -> str:
-    """The live view of `tally` as SVG."""
+    """Return the live view of `tally` as SVG."""
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True, color_system="truecolor")
     console.print(View(tally), height=LINES)
     return console.export_svg(title="rxhub demo", theme=DARK, code_format=FORMAT, unique_id="demo")
 
 
 if __name__ == "__main__":
-    logging.getLogger("rxhub").addHandler(logging.NullHandler())  # Its errors are in the picture.
+    logging.getLogger("rxhub").addHandler(logging.NullHandler())  # the picture shows its errors
     PICTURE.write_text(picture(played(MOMENT)), encoding="utf-8")
     print(PICTURE)
