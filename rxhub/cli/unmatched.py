@@ -10,6 +10,7 @@ from typing import Any, cast
 from rxhub.cli.exit_status import complain
 from rxhub.display.safe import is_secret_path, preview
 from rxhub.expression import And, Condition, Dialect, Expression, Or, compile, parse
+from rxhub.expression.comparisons import OPERATORS
 from rxhub.expression.evaluate import split_key, values_at
 from rxhub.expression.pretty import describe_node
 from rxhub.text.safe_repr import safe_repr
@@ -124,7 +125,7 @@ def _asserted(tree: Expression) -> Iterator[Condition]:
     while waiting:
         node = waiting.pop()
         if isinstance(node, Condition):
-            if node.operator != "!=":
+            if not OPERATORS[node.operator].negated:
                 yield node
         elif isinstance(node, (And, Or)):
             waiting.extend(reversed(node.children))

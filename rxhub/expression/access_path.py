@@ -11,28 +11,19 @@ Nothing is multiplied out. The places of one subscription are at most as many as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
 from rxhub.errors import ExpressionError
 from rxhub.expression.ast import And, Condition, Everything, Expression, Or
-from rxhub.expression.dialect import Dialect
+from rxhub.expression.comparisons import Access, comparison_of
 
-__all__ = ["AccessKind", "AccessPath", "Parts", "Plan", "Score", "access_kind", "choose", "conjuncts", "serving"]
+__all__ = ["AccessPath", "Parts", "Plan", "Score", "access_to", "choose", "conjuncts", "serving"]
 
 Parts: TypeAlias = tuple[Expression, ...]
 """Expressions of which all must hold; none at all hold for everything."""
 
 Score: TypeAlias = tuple[int, int, int, int]
 """How well conditions serve, the least being the best: rank of the way, expected company, places, rarity of the key."""
-
-
-class AccessKind(IntEnum):
-    """How a condition finds its subscription, the most selective first."""
-
-    EQUALITY = 0
-    PREFIX = 1
-    RANGE = 2
 
 
 class AccessPath(NamedTuple):
@@ -49,18 +40,9 @@ class Plan(NamedTuple):
     accesses: tuple[AccessPath, ...]
 
 
-def access_kind(condition: Condition) -> AccessKind | None:
-    """How a condition can serve; None if it cannot."""
-    if condition.operator == "!=":
-        return None
-    if condition.operator != "=":
-        return AccessKind.RANGE
-    text = condition.value
-    if condition.dialect is Dialect.FTRACK:
-        return None if text[-1:] == "*" else AccessKind.EQUALITY
-    if text[:1] == "*":
-        return None
-    return AccessKind.PREFIX if text[-1:] == "*" else AccessKind.EQUALITY
+def access_to(condition: Condition) -> Access:
+    """How the index can find a condition."""
+    return comparison_of(condition.operator, condition.value, condition.dialect).access
 
 
 def conjuncts(parts: Iterable[Expression]) -> Parts:
@@ -78,7 +60,7 @@ def serving(parts: Iterable[Expression]) -> Iterable[Condition]:
     """The conditions that could serve, alone or as a child of an `or`."""
     for part in parts:
         if isinstance(part, Condition):
-            if access_kind(part) is not None:
+            if access_to(part) is not Access.SCAN:
                 yield part
         elif isinstance(part, (And, Or)):
             yield from serving(part.children)

@@ -16,6 +16,7 @@ from sys import intern
 from typing import Any, Self, cast, final
 
 from rxhub.errors import ExpressionError
+from rxhub.expression.comparisons import OPERATORS
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.evaluate import holds
 from rxhub.expression.tokens import BARE, ITEM, KEY, QUOTED
@@ -24,7 +25,6 @@ __all__ = ["And", "Condition", "Everything", "Expression", "Not", "Or", "conditi
 
 _pattern = cache(re.compile)  # on first use, to be imported quickly
 _set = object.__setattr__
-_OPERATORS = frozenset({"=", "!=", ">=", "<=", ">", "<"})
 
 # Beyond 140 levels or so Python's own recursion limit begins to break `==`, `repr`, pickle and `deepcopy`.
 _MOST_LEVELS = 120
@@ -113,7 +113,7 @@ class Condition(Expression):
 
     Args:
         key: dotted path, such as `data.application.version`.
-        operator: one of `=`, `!=`, `>=`, `<=`, `>`, `<`.
+        operator: a key of `rxhub.expression.comparisons.OPERATORS`, such as `=`.
         value: the literal as it is written, without its quotes.
         quoted: whether it stands in quotes; then it denotes a text only, never a number, a bool or null.
         dialect: what a `*` in it means.
@@ -140,8 +140,8 @@ class Condition(Expression):
                 f"No text denotes the key {_shown(key)}.",
                 expected="letters, digits, `_`, `.`, `-`, not beginning with `not.`",
             )
-        if operator not in _OPERATORS:
-            raise ExpressionError(f"There is no operator {_shown(operator)}.", expected="one of = != >= <= > <")
+        if operator not in OPERATORS:
+            raise ExpressionError(f"There is no operator {_shown(operator)}.", expected=f"one of {' '.join(OPERATORS)}")
         if quoted:
             _quotes(value)
         elif _pattern(BARE).fullmatch(value) is None:

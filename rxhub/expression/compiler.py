@@ -33,8 +33,9 @@ from typing import Any, TypeAlias, cast
 
 from rxhub.event import Event
 from rxhub.expression.ast import And, Condition, Everything, Expression, Not, Or
+from rxhub.expression.comparisons import comparison_of, operand_of
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.evaluate import parse_number, split_key
+from rxhub.expression.evaluate import split_key
 from rxhub.expression.parser import as_tree
 
 __all__ = ["compile", "compile_tree", "shapes_compiled"]
@@ -45,8 +46,8 @@ _MOST_CONSTANTS = 320
 _IN_CODE = not get_config_var("Py_GIL_DISABLED")
 
 Shape: TypeAlias = tuple[Any, ...]
-"""`("and", shapes)`, `("or", shapes)`, `("not", shapes)`, or of a condition: a key of `_TESTS`, how many steps its path
-has, and whether the first is `id`."""
+"""`("and", shapes)`, `("or", shapes)` or `("not", shapes)`; of a condition its template, the number of steps of its
+path and whether the first step is `id`."""
 
 # The outer function is never called: its variables are those of the closure.
 _FUNCTION = """\
@@ -65,33 +66,6 @@ def outer({closure}):
         except Exception:
             return constants[0].matches(candidate)
 """
-
-# The test of the value at the end of the path, which it names `v`. {0} and {1} are the literal's constants; {itself}
-# asks the condition; {other} asks it if the value is nothing that was tested for, and no other plain value either.
-_TESTS = {
-    "=": "({value}) == {0} or v.__class__ is not str and {other}",
-    "= number": "({value}) == {0} or v.__class__ is not str and (v == {1} if type(v) in numbers else {other})",
-    "= true": "({value}) is True or v == {0} or v.__class__ is not str and {other}",
-    "= false": "({value}) is False or v == {0} or v.__class__ is not str and {other}",
-    "= null": "({value}) is None or v == {0} or v.__class__ is not str and {other}",
-    "= *": "v is not None if type({value}) in atoms else {itself}",
-    "= **": "type({value}) is str or {other}",
-    "= a*": "v.startswith({0}) if type({value}) is str else {other}",
-    "= *a": "v.endswith({0}) if type({value}) is str else {other}",
-    # A search in a long string is counted where the condition is asked itself.
-    "= *a*": "({0} in v if len(v) <= 256 else {itself}) if type({value}) is str else {other}",
-    "!=": "v != {0} if type({value}) is str else type(v) in atoms or {itself}",
-    "!= number": "v != {0} if (t := type({value})) is str else v != {1} if t in numbers else t in atoms or {itself}",
-    "!= true": "v != {0} if type({value}) is str else v is not True if type(v) in atoms else {itself}",
-    "!= false": "v != {0} if type({value}) is str else v is not False if type(v) in atoms else {itself}",
-    "!= null": "v != {0} if type({value}) is str else v is not None if type(v) in atoms else {itself}",
-}
-for _sign in (">=", "<=", ">", "<"):
-    _TESTS[_sign] = f"v {_sign} {{0}} if type({{value}}) is str else {{other}}"
-    _TESTS[f"{_sign} number"] = (
-        f"v {_sign} {{1}} if (t := type({{value}})) is int or t is float "
-        f"else v {_sign} {{0}} if t is str else {{other}}"
-    )
 
 _NAMES: dict[str, Any] = {
     "Event": Event,
@@ -151,11 +125,10 @@ def _shape(node: Expression, constants: list[object]) -> Shape:
     match node:
         case Condition(key, operator, text, quoted, dialect):
             path = split_key(key)
-            test, *literals = _test(operator, text, quoted, dialect)
-            constants += path
-            constants += literals
-            constants.append(node)
-            return test, len(path), path[0] == "id"
+            comparison = comparison_of(operator, text, dialect)
+            operand = operand_of(comparison, text, quoted)
+            constants += (*path, operand.text, operand.number, node)
+            return comparison.template(operand), len(path), path[0] == "id"
         case And(children):
             return "and", tuple([_shape(child, constants) for child in children])
         case Or(children):
@@ -164,24 +137,6 @@ def _shape(node: Expression, constants: list[object]) -> Shape:
             return "not", (_shape(child, constants),)
         case _:
             raise TypeError(f"{type(node).__name__} is no part of a tree.")
-
-
-def _test(operator: str, text: str, quoted: bool, dialect: Dialect) -> tuple[str, str, int | float | None]:
-    """Which of `_TESTS` a literal calls for, the text to test with, and the number."""
-    if operator == "=" and dialect is Dialect.FTRACK and text[-1:] == "*":
-        return "= *a*", text[:-1], None
-    if operator == "=" and dialect is Dialect.RXHUB and "*" in {text[:1], text[-1:]}:
-        if text in {"*", "**"}:
-            return f"= {text}", "", None
-        if text[-1] != "*":
-            return "= *a", text[1:], None
-        return ("= *a*", text[1:-1], None) if text[0] == "*" else ("= a*", text[:-1], None)
-    number = None if quoted else parse_number(text)
-    if number is not None:
-        return f"{operator} number", text, number
-    if operator in {"=", "!="} and not quoted and text in {"true", "false", "null"}:
-        return f"{operator} {text}", text, None
-    return operator, text, None
 
 
 @lru_cache(maxsize=1_024)
@@ -228,7 +183,7 @@ def _source(shape: Shape, numbers: Iterator[int], placeholder: str) -> str:
     itself = f"constants[{next(numbers)}].matches(candidate)"
     holders = ["candidate", *["v"] * (len(steps) - 1)]
     *above, value = [f"v := {holder}[{step}]" for holder, step in zip(holders, steps, strict=True)]
-    test = _TESTS[kind].format(text, number, value=value, itself=itself, other=f"type(v) not in atoms and {itself}")
+    test = kind.format(text, number, value=value, itself=itself, other=f"type(v) not in atoms and {itself}")
     if not above:
         return f"({test})"
     entered = " and ".join([f"({step}).__class__ is dict" for step in above])

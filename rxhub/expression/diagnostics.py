@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from rxhub.errors import ExpressionError
+from rxhub.expression.comparisons import OPERATORS
 from rxhub.expression.tokens import BARE, IN, ITEM, KEY, NOT, OPERATOR, QUOTED
 
 __all__ = ["not_a_sequel", "not_an_item", "not_an_operand", "unclosed"]
@@ -83,7 +84,7 @@ def _no_operator(text: str, key: str, position: int) -> ExpressionError:
     else:
         words = (hint.format(key=shown) for word, hint in _FOREIGN if _match(rf"(?i:{word})\b", text, position))
         hint = next(words, "") or _habit(here)
-    return _mistake(text, position, f"an operator (= != >= <= > <) or `in (…)` after the key {shown}", hint)
+    return _mistake(text, position, f"an operator ({' '.join(OPERATORS)}) or `in (…)` after the key {shown}", hint)
 
 
 def _no_value(text: str, key: str, operator: re.Match[str]) -> ExpressionError:

@@ -139,8 +139,8 @@ class Index(Generic[E]):
             hits: list[Row] = []
             bucket.search(candidate, hits)
             return in_order(hits)
-        if (work := current_budget()) is not None:
-            work.spend(state.weight)
+        if (budget := current_budget()) is not None:
+            budget.spend(state.weight)
         found: list[tuple[E, ...]] = []
         for test, entries, _ in rows:
             if test(candidate):

@@ -24,14 +24,14 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from rxhub.expression.access_path import AccessKind, Parts, Plan, Score, access_kind, choose, conjuncts, serving
+from rxhub.expression.access_path import Parts, Plan, Score, access_to, choose, conjuncts, serving
+from rxhub.expression.comparisons import Access
 from rxhub.expression.field_index import FieldIndex
 from rxhub.expression.residual import Residual, Residuals, Test
 from rxhub.expression.step_budget import current_budget
 
 if TYPE_CHECKING:
     from rxhub.expression.ast import Condition
-    from rxhub.expression.index import Index
 
 __all__ = ["Bucket", "Node", "Ranked", "Row", "Token", "in_order", "leave"]
 
@@ -48,7 +48,7 @@ _MOST_FIELDS = 256
 # Of a flat list; and the buckets of a pile.
 _MANY_PLACES = 4_096
 _PILED = 64
-# Steps of work.
+# Steps of the budget.
 _BUCKET, _FIELD, _PLACE, _ROW, _HIT = 3, 4, 3, 3, 5
 
 
@@ -57,8 +57,8 @@ class Token:
 
     __slots__ = ("index", "places", "ranked")
 
-    def __init__(self, index: Index[Any], ranked: Ranked) -> None:
-        self.index: Index[Any] | None = index
+    def __init__(self, index: object, ranked: Ranked) -> None:
+        self.index: object | None = index
         self.ranked = ranked
         self.places: tuple[Place, ...] = ()
 
@@ -129,8 +129,8 @@ class Bucket:
             state.node.search(candidate, hits)
             return
         rows = state.rows if state.rows is not None else self._make_rows(state)
-        if (work := current_budget()) is not None:
-            work.spend(_BUCKET + state.weight)
+        if (budget := current_budget()) is not None:
+            budget.spend(_BUCKET + state.weight)
         for row in rows:
             test = row[0]
             if test(candidate):
@@ -159,8 +159,8 @@ class Bucket:
         rows = tuple(
             [(residual.test(), tuple([one[2] for one in group]), tuple(group)) for residual, group in groups.items()]
         )
-        if (work := current_budget()) is not None:
-            work.spend_once(_PLACE * len(places))
+        if (budget := current_budget()) is not None:
+            budget.spend_once(_PLACE * len(places))
         state.weight = sum([_ROW + residual.weight for residual in groups])
         if not all(residual.is_compiled for residual in groups):
             return rows  # enough was compiled for now; the next reader goes on
@@ -276,26 +276,26 @@ class Node:
         self.bucket = bucket
         self.depth = depth
         self.rest = Bucket(self)
-        self.scan: tuple[FieldIndex, ...] = ()
-        self._fields: dict[str, FieldIndex] = {}
-        self._pinned: FieldIndex | None = None
+        self.scan: tuple[FieldIndex[Bucket], ...] = ()
+        self._fields: dict[str, FieldIndex[Bucket]] = {}
+        self._pinned: FieldIndex[Bucket] | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether no subscription stands here."""
         return self.rest.is_empty and not any(self.scan)
 
-    def pin(self, key: str) -> FieldIndex:
+    def pin(self, key: str) -> FieldIndex[Bucket]:
         """A field that stays, even empty, and is looked at first."""
         self._pinned = self._field(key)
         return self._pinned
 
     def search(self, candidate: object, hits: list[Row]) -> None:
         """Add the rows that match to `hits`."""
-        if (work := current_budget()) is not None:
-            work.spend(_FIELD * len(self.scan))
+        if (budget := current_budget()) is not None:
+            budget.spend(_FIELD * len(self.scan))
         for field in self.scan:
-            for bucket in field.reached(candidate):
+            for bucket in field.search(candidate):
                 bucket.search(candidate, hits)
         rest = self.rest.state
         if rest.places or rest.node is not None:
@@ -311,7 +311,7 @@ class Node:
             return
         for condition, residual in plan.accesses:
             field = self._field(condition.key)
-            bucket = field.at(condition)
+            bucket = field.get(condition)
             if bucket is None:
                 bucket = Bucket(self, condition)
                 field.put(bucket, condition)
@@ -330,7 +330,7 @@ class Node:
         keys = {access.condition.key for access in plan.accesses}
         return len(self._fields) + len(keys) > _MOST_FIELDS and len(self._fields.keys() | keys) > _MOST_FIELDS
 
-    def _field(self, key: str) -> FieldIndex:
+    def _field(self, key: str) -> FieldIndex[Bucket]:
         field = self._fields.get(key)
         if field is None:
             field = self._fields[key] = FieldIndex(key)
@@ -339,8 +339,8 @@ class Node:
 
     def _score(self, condition: Condition) -> Score | None:
         """Few fields cost an event little: go where many are. A bucket that grows too large is split anyway."""
-        reached = access_kind(condition)
-        if reached is None:
+        reached = access_to(condition)
+        if reached is Access.SCAN:
             return None
         field = self._fields.get(condition.key)
         return _rank_of(condition, reached), 0, 1, 0 if field is None else -len(field)
@@ -355,8 +355,8 @@ class _Census:
         self._keys = Counter(condition.key for condition in conditions)
 
     def score(self, condition: Condition) -> Score | None:
-        reached = access_kind(condition)
-        if reached is None:
+        reached = access_to(condition)
+        if reached is Access.SCAN:
             return None
         company = self._company[condition].bit_length()
         return _rank_of(condition, reached), company, 1, -self._keys[condition.key]
@@ -383,8 +383,8 @@ def in_order(hits: list[Row]) -> tuple[Any, ...]:
         return ()
     if len(hits) == 1:
         return hits[0][1]
-    if (work := current_budget()) is not None:
-        work.spend(_HIT * sum([len(row[1]) for row in hits]))
+    if (budget := current_budget()) is not None:
+        budget.spend(_HIT * sum([len(row[1]) for row in hits]))
     ranked = [one for row in hits for one in row[2]]
     ranked.sort()
     return tuple({order: entry for _, order, entry in ranked}.values())
@@ -393,6 +393,6 @@ def in_order(hits: list[Row]) -> tuple[Any, ...]:
 _rank: Callable[[Place], Ranked] = attrgetter("token.ranked")
 
 
-def _rank_of(condition: Condition, reached: AccessKind) -> int:
+def _rank_of(condition: Condition, reached: Access) -> int:
     """Topic first: it divides nearly all subscriptions, and every event has one."""
-    return 0 if reached is AccessKind.EQUALITY and condition.key == "topic" else reached + 1
+    return 0 if reached is Access.EQUALITY and condition.key == "topic" else reached + 1

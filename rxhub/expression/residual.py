@@ -49,18 +49,18 @@ class Residual:
         return self._weight
 
     def test(self) -> Test:
-        """The compiled form, made when first asked for; where work is counted and enough was compiled, another one."""
+        """The compiled form, made on first use; the interpreted one when the step budget allows no more compiling."""
         if self._test is None:
-            work = current_budget()
-            if work is None:
+            budget = current_budget()
+            if budget is None:
                 self._test = _compiled(self.parts)
-            elif not work.may_compile:
+            elif not budget.may_compile:
                 return self._interpreted
             else:
                 before = shapes_compiled()
                 self._test = _compiled(self.parts)
                 is_new = shapes_compiled() > before
-                work.spend_compiling(50 + self.weight * (_NEW_SHAPE if is_new else _KNOWN_SHAPE))
+                budget.spend_compiling(50 + self.weight * (_NEW_SHAPE if is_new else _KNOWN_SHAPE))
         return self._test
 
     def _interpreted(self, candidate: object) -> bool:

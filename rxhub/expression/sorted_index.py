@@ -1,24 +1,26 @@
-"""Things that hang on bounds, kept ascending, so that a range of them is two bisections and a slice.
+"""Items in the order of their bounds: finding those on one side of a value takes two bisections and a slice.
 
-Readers never lock. All of it is one tuple of immutable runs, and a writer puts a new tuple in its place with
-a single store: a reader works on the tuple that it took. A run is short, so that adding among a hundred
-thousand bounds copies a few hundred pointers rather than all of them.
+Readers do not lock. The state is one tuple of immutable runs, which a writer replaces with a single store; a reader
+works on the tuple that it took. Runs are short, so that adding to a hundred thousand bounds copies a few hundred
+pointers.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeAlias, TypeVar
 
 __all__ = ["SortedIndex"]
 
 T = TypeVar("T")
+_Bisect: TypeAlias = Callable[[tuple[Any, ...], Any], int]
 
 _LONGEST_RUN = 512
 
 
 class SortedIndex(Generic[T]):
-    """Items by bound. All bounds are texts, or all are finite numbers; several items may share a bound.
+    """Items by bound. The bounds are all strings or all finite numbers; several items may have the same bound.
 
     Only one thread at a time may add or remove; any number may read meanwhile.
     """
@@ -26,14 +28,14 @@ class SortedIndex(Generic[T]):
     __slots__ = ("_runs",)
 
     def __init__(self) -> None:
-        # The last bound of each run, and beside it each run: its bounds and their items.
+        # The last bound of each run; and the runs, each with its bounds and their items.
         self._runs: tuple[tuple[Any, ...], tuple[tuple[tuple[Any, ...], tuple[T, ...]], ...]] = ((), ())
 
     def __bool__(self) -> bool:
         return bool(self._runs[0])
 
     def add(self, bound: Any, item: T) -> None:
-        """Hang an item on a bound."""
+        """Add an item."""
         lasts, runs = self._runs
         if not runs:
             self._runs = (bound,), (((bound,), (item,)),)
@@ -46,9 +48,9 @@ class SortedIndex(Generic[T]):
         self._replace(number, bounds, items)
 
     def remove(self, bound: Any, item: T) -> None:
-        """Take an item, which is there, off its bound."""
+        """Remove an item, which must be present."""
         lasts, runs = self._runs
-        # Items of one bound may stand in several runs.
+        # The items of one bound may be in several runs.
         for number in range(bisect_left(lasts, bound), len(runs)):
             bounds, items = runs[number]
             for at in range(bisect_left(bounds, bound), bisect_right(bounds, bound)):
@@ -56,10 +58,24 @@ class SortedIndex(Generic[T]):
                     self._replace(number, (*bounds[:at], *bounds[at + 1 :]), (*items[:at], *items[at + 1 :]))
                     return
 
-    def until(self, value: Any, inclusive: bool) -> list[T]:
-        """The items whose bounds are below the value, or equal to it if `inclusive`."""
+    def at_most(self, value: Any) -> list[T]:
+        """The items whose bounds are at most a value."""
+        return self._lower(value, bisect_right)
+
+    def below(self, value: Any) -> list[T]:
+        """The items whose bounds are below a value."""
+        return self._lower(value, bisect_left)
+
+    def at_least(self, value: Any) -> list[T]:
+        """The items whose bounds are at least a value."""
+        return self._upper(value, bisect_left)
+
+    def above(self, value: Any) -> list[T]:
+        """The items whose bounds are above a value."""
+        return self._upper(value, bisect_right)
+
+    def _lower(self, value: Any, bisect: _Bisect) -> list[T]:
         lasts, runs = self._runs
-        bisect = bisect_right if inclusive else bisect_left
         number = bisect(lasts, value)
         found = [item for _, items in runs[:number] for item in items]
         if number < len(runs):
@@ -67,10 +83,8 @@ class SortedIndex(Generic[T]):
             found += items[: bisect(bounds, value)]
         return found
 
-    def since(self, value: Any, inclusive: bool) -> list[T]:
-        """The items whose bounds are above the value, or equal to it if `inclusive`."""
+    def _upper(self, value: Any, bisect: _Bisect) -> list[T]:
         lasts, runs = self._runs
-        bisect = bisect_left if inclusive else bisect_right
         number = bisect(lasts, value)
         if number == len(runs):
             return []

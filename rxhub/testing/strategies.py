@@ -23,6 +23,7 @@ except ModuleNotFoundError as error:
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
 from rxhub.expression import And, Condition, Dialect, Expression, Not, Or, parse
+from rxhub.expression.comparisons import OPERATORS
 from rxhub.testing import sample_events as studio
 from rxhub.testing._solver.choices import Drawn
 from rxhub.testing._solver.satisfy import ENVELOPE, Plan
@@ -40,7 +41,7 @@ __all__ = [
     "topics",
 ]
 
-_OPERATORS = ("=", "!=", ">=", "<=", ">", "<")
+_OPERATORS = tuple(OPERATORS)
 _MOST_LEAVES = 200
 _REPLY = "ftrack.meta.reply"
 _MOST_LEVELS = 16

@@ -14,17 +14,18 @@ from hypothesis import strategies as st
 
 from rxhub.event import Event
 from rxhub.expression import And, Condition, Dialect, Expression, Not, Or
+from rxhub.expression.comparisons import OPERATORS
 
 KEYS = ["topic", "id", "a", "b", "source", "user", "", "é", "not", "in"]
 TEXTS = ["ftrack.update", "a", "ab", "abc", "b", "10", "9", "10.0", "1e1", "-0", "007", "true", "false", "null", "NaN"]
+NUMBERS = ["0", "-1", "9.5", "1e3"]
 WILDCARDS = ["*", "**", "a*", "*b", "*b*", "ftrack.*", "a*b", "***", "1*"]
-OPERATORS = ["=", "!=", ">=", "<=", ">", "<"]
 
 dialects = st.sampled_from(Dialect)
 keys = (
     st.lists(st.sampled_from(KEYS), min_size=1, max_size=3).map(".".join).filter(lambda key: key and key[:4] != "not.")
 )
-operators = st.sampled_from(OPERATORS) | st.just("=")
+operators = st.sampled_from([*OPERATORS]) | st.just("=")
 texts = st.sampled_from(TEXTS) | st.sampled_from(WILDCARDS)
 bare_texts = texts | st.text("ab09_-,./*@+:%#éनि", min_size=1, max_size=5)
 quoted_texts = (

@@ -9,33 +9,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub.expression import Condition, Dialect, Expression, parse
-from rxhub.expression.access_path import AccessKind, Plan, Score, access_kind, choose, conjuncts, serving
+from rxhub.expression.access_path import Plan, Score, access_to, choose, conjuncts, serving
+from rxhub.expression.comparisons import Access
 from tests.expression.subscriptions import candidates, trees
 
 
 @pytest.mark.parametrize(
     ("text", "ours", "ftracks"),
     [
-        ("a=x", AccessKind.EQUALITY, AccessKind.EQUALITY),
-        ("a='1'", AccessKind.EQUALITY, AccessKind.EQUALITY),
-        ("a=x*y", AccessKind.EQUALITY, AccessKind.EQUALITY),
-        ("a=x*", AccessKind.PREFIX, None),
-        ("a='x*'", AccessKind.PREFIX, None),
-        ("a=x**", AccessKind.PREFIX, None),
-        ("a=*x", None, AccessKind.EQUALITY),
-        ("a=*x*", None, None),
-        ("a=*", None, None),
-        ("a=**", None, None),
-        ("a >= 1", AccessKind.RANGE, AccessKind.RANGE),
-        ("a < x*", AccessKind.RANGE, AccessKind.RANGE),
-        ("a!=x", None, None),
-        ("a!=x*", None, None),
+        ("a=x", Access.EQUALITY, Access.EQUALITY),
+        ("a='1'", Access.EQUALITY, Access.EQUALITY),
+        ("a=x*y", Access.EQUALITY, Access.EQUALITY),
+        ("a=x*", Access.PREFIX, Access.SCAN),
+        ("a='x*'", Access.PREFIX, Access.SCAN),
+        ("a=x**", Access.PREFIX, Access.SCAN),
+        ("a=*x", Access.SCAN, Access.EQUALITY),
+        ("a=*x*", Access.SCAN, Access.SCAN),
+        ("a=*", Access.SCAN, Access.SCAN),
+        ("a=**", Access.SCAN, Access.SCAN),
+        ("a >= 1", Access.RANGE, Access.RANGE),
+        ("a < x*", Access.RANGE, Access.RANGE),
+        ("a!=x", Access.SCAN, Access.SCAN),
+        ("a!=x*", Access.SCAN, Access.SCAN),
     ],
 )
-def test_a_condition_serves_as_its_dialect_means_it(
-    text: str, ours: AccessKind | None, ftracks: AccessKind | None
-) -> None:
-    assert [access_kind(condition_of(text, dialect)) for dialect in (Dialect.RXHUB, Dialect.FTRACK)] == [ours, ftracks]
+def test_a_condition_serves_as_its_dialect_means_it(text: str, ours: Access, ftracks: Access) -> None:
+    assert [access_to(condition_of(text, dialect)) for dialect in (Dialect.RXHUB, Dialect.FTRACK)] == [ours, ftracks]
 
 
 def condition_of(text: str, dialect: Dialect = Dialect.RXHUB) -> Condition:
@@ -45,8 +44,8 @@ def condition_of(text: str, dialect: Dialect = Dialect.RXHUB) -> Condition:
 
 
 def score(condition: Condition) -> Score | None:
-    reached = access_kind(condition)
-    return None if reached is None else (reached, 0, 1, 0)
+    access = access_to(condition)
+    return None if access is Access.SCAN else (access, 0, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +84,7 @@ def test_a_tree_holds_where_an_access_and_its_residual_hold(tree: Expression, ca
     chance = random.Random(seed)
 
     def any_score(condition: Condition) -> Score | None:
-        return None if access_kind(condition) is None else (chance.randrange(5), 0, 1, 0)
+        return None if access_to(condition) is Access.SCAN else (chance.randrange(5), 0, 1, 0)
 
     plan = choose(conjuncts((tree,)), any_score)
     if plan is None:

@@ -12,7 +12,8 @@ from hypothesis import given
 
 from rxhub.event import Event
 from rxhub.expression import Dialect, compile, parse
-from rxhub.expression.evaluate import parse_number, values_at
+from rxhub.expression.comparisons import parse_number
+from rxhub.expression.evaluate import values_at
 from tests.expression.strategies import (
     EndlessList,
     Growing,

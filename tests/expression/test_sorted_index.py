@@ -36,16 +36,16 @@ def test_ranges_are_those_of_a_sorted_list(
         ascending._LONGEST_RUN = longest
     below = sorted(item for bound, item in held if bound < value or (inclusive and bound == value))
     above = sorted(item for bound, item in held if bound > value or (inclusive and bound == value))
-    assert sorted(ours.until(value, inclusive)) == below
-    assert sorted(ours.since(value, inclusive)) == above
+    assert sorted(ours.at_most(value) if inclusive else ours.below(value)) == below
+    assert sorted(ours.at_least(value) if inclusive else ours.above(value)) == above
     assert bool(ours) == bool(held)
 
 
 def test_a_reader_goes_on_with_what_it_took() -> None:
     ours: SortedIndex[str] = SortedIndex()
     ours.add(1, "one")
-    before = ours.until(5, inclusive=True)
+    before = ours.at_most(5)
     ours.add(2, "two")
     ours.remove(1, "one")
     assert before == ["one"]
-    assert ours.until(5, inclusive=True) == ["two"]
+    assert ours.at_most(5) == ["two"]

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from rxhub.expression import Condition, Dialect
-from rxhub.expression.evaluate import parse_number
+from rxhub.expression.comparisons import parse_number
 from rxhub.testing._solver.choices import Choices
 from rxhub.testing._solver.intervals import NumberTest, find_number
 from rxhub.testing._solver.texts import TextTest, find_text

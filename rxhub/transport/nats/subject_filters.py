@@ -21,12 +21,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import EventError
 from rxhub.expression import And, Condition, Expression, Or
-from rxhub.expression.access_path import AccessKind, access_kind
+from rxhub.expression.access_path import access_to
+from rxhub.expression.comparisons import Access
 from rxhub.transport.nats.subject_merge import Tree
 from rxhub.transport.nats.subjects import REPLY, Subjects
 
@@ -193,15 +194,18 @@ def _topics(subjects: Subjects, expression: Expression) -> _Set:
 
 def _of_condition(subjects: Subjects, condition: Condition) -> _Set:
     try:
-        match access_kind(condition):
-            case AccessKind.EQUALITY:
+        access = access_to(condition)
+        match access:
+            case Access.EQUALITY:
                 return frozenset({subjects.event(condition.value)})
-            case AccessKind.PREFIX:
+            case Access.PREFIX:
                 # The last token may go on, the ones before it are whole.
                 head, dot, _ = condition.value[:-1].rpartition(".")
                 return frozenset({f"{subjects.event(head)}.>" if dot else subjects.events})
-            case _:
+            case Access.RANGE | Access.SCAN:
                 return frozenset({subjects.events})
+            case _:
+                assert_never(access)
     except EventError:
         return frozenset()  # no event can be published under such a topic
 
