@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 from rxhub.errors import EventError
 from rxhub.redaction import redacted
+from rxhub.text.displayable import Displayable
 
 __all__ = ["Event"]
 
@@ -49,7 +50,7 @@ class _Field(Generic[T]):
         event[self.name] = value
 
 
-class Event(MutableMapping[str, Any]):
+class Event(MutableMapping[str, Any], Displayable):
     """One event: a mapping over its seven keys, each also an attribute.
 
     Fields that came from the wire beside the seven are kept as further keys. The id is made when it
@@ -194,11 +195,6 @@ class Event(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         # What is logged, or listed in a notebook's cell, is often no more than this.
         return f"<{type(self).__name__} {redacted(self.fields)!r}>"
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from rxhub.display.event import page
-
-        return page(self).bundle()
 
     def __getstate__(self) -> object:
         # As of any object, so that a subclass keeps its class and its attributes; with a dict of its own and an id.

@@ -18,8 +18,8 @@ from rxhub.cli.output import say, say_json
 from rxhub.cli.server_options import INTERRUPTED, connected
 from rxhub.cli.units import moment
 from rxhub.errors import NotFoundError
+from rxhub.text.layout import format_table
 from rxhub.text.printable import printable
-from rxhub.text.table import format_table
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.dead_letter import DeadLetter

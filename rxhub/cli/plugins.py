@@ -17,8 +17,8 @@ from rxhub.cli.output import say
 from rxhub.hub import EventHub
 from rxhub.hub.description import RECEIVERS, SUBSCRIBERS, Description
 from rxhub.plugins import GROUP, Candidate, PluginReport, installed
+from rxhub.text.layout import format_table, without_empty_columns
 from rxhub.text.printable import inline
-from rxhub.text.table import format_table, without_empty_columns
 
 __all__ = ["command"]
 

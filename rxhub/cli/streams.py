@@ -14,7 +14,7 @@ from rxhub.cli.nats_options import Nats, NatsPassword, NatsUser, asked
 from rxhub.cli.output import say, say_json
 from rxhub.cli.units import duration, shown_size, size
 from rxhub.errors import StreamError
-from rxhub.text.table import format_table
+from rxhub.text.layout import format_table
 from rxhub.transport.durable import StreamState
 
 __all__ = ["group"]

@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any, cast
 
 from rxhub.cli.exit_status import complain
-from rxhub.display.safe import is_secret_path, preview
 from rxhub.expression import And, Condition, Dialect, Expression, Or, compile, parse
 from rxhub.expression.comparisons import OPERATORS
 from rxhub.expression.evaluate import split_key, values_at
 from rxhub.expression.pretty import describe_node
+from rxhub.redaction.preview import is_secret_path, preview
 from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["Unmatched"]

@@ -24,6 +24,7 @@ from reactivex.disposable import Disposable
 from rxhub.concurrency.fork import ForkSafeLock, LazyForkSafeLock
 from rxhub.event import Event
 from rxhub.rx.awaitable import Awaitable
+from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class NotCalled:
 NOT_CALLED = NotCalled()
 
 
-class Delivery(Awaitable[Outcome], Observable[Outcome]):
+class Delivery(Awaitable[Outcome], Observable[Outcome], Displayable):
     """One event and the outcomes of its callbacks, in the order in which they ended.
 
     Emits the outcomes and completes when the last callback has ended or one stopped the event;
@@ -149,11 +150,6 @@ class Delivery(Awaitable[Outcome], Observable[Outcome]):
         if self._pending:
             parts.append(f"{self._pending} under way")
         return printable(f"<Delivery of {self.event.topic}: {', '.join(parts)}>")
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from rxhub.display.subscribers import delivery_page
-
-        return delivery_page(self).bundle()
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Outcome], scheduler: abc.SchedulerBase | None = None

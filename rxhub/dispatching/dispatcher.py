@@ -43,6 +43,7 @@ from rxhub.redaction import redacted_text
 from rxhub.rx.scope import Scope, current_scope
 from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
+from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
 
 __all__ = ["Callback", "Dispatcher", "Run", "Subscriber"]
@@ -68,7 +69,7 @@ def _refuse(coroutine: _Coroutine, _: Context) -> Any:
     )
 
 
-class Subscriber(Registration):
+class Subscriber(Registration, Displayable):
     """One registration: which events, what to call, who it is.
 
     Attributes:
@@ -134,12 +135,6 @@ class Subscriber(Registration):
         return printable(f'<Subscriber {self.id} priority={self.priority} subscription="{subscription}">')
 
     __repr__ = __str__
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from rxhub.display.subscribers import subscriber_page
-        from rxhub.expression.pretty import outline
-
-        return subscriber_page(self, outline(self.expression)).bundle()
 
 
 class Dispatcher:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Protocol
 
-from rxhub.display.safe import Line
 from rxhub.display.style import STYLE
+from rxhub.text.layout import Line, format_table, format_tree, without_empty_columns
 from rxhub.text.printable import printable
 from rxhub.text.safe_repr import escape_html, one_line
-from rxhub.text.table import format_table, without_empty_columns
 
 __all__ = ["MOST_ROWS", "Drawing", "Note", "Page", "Part", "Table", "Tree"]
 
@@ -151,7 +150,7 @@ class Tree:
         self._folds = folds
 
     def lines(self) -> list[str]:
-        return [f"{'  ' * line.level}{_sign(line)}{line.text}{_gap(line)}{line.detail}" for line in self._lines]
+        return format_tree(self._lines)
 
     def html(self) -> str:
         parts: list[str] = []
@@ -171,16 +170,7 @@ class Tree:
         return f'<div class="rx-tree">{"".join(parts)}{"".join(endings)}</div>'
 
 
-_SIGNS = {None: "", True: "[x] ", False: "[ ] "}
 _MARKS = {True: '<span class="rx-yes">✓</span> ', False: '<span class="rx-no">✗</span> ', None: ""}
-
-
-def _sign(line: Line) -> str:
-    return _SIGNS[line.mark]
-
-
-def _gap(line: Line) -> str:
-    return "  " if line.text and line.detail else ""
 
 
 def _line(line: Line) -> str:

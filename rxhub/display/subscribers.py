@@ -1,25 +1,34 @@
-"""A hub's dispatch order, one subscriber, and one event's run through them."""
+"""A hub, a subscriber and a delivery."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from rxhub.dispatching.delivery import Delivery, Outcome
+from rxhub.dispatching.dispatcher import Subscriber
 from rxhub.display.counter import CallCount, CallCounts, call_counts
 from rxhub.display.event import topic_of, user_of
+from rxhub.display.outline import outline
 from rxhub.display.page import MOST_ROWS, Note, Page, Part, Table, Tree
-from rxhub.display.safe import Line, outline, preview, preview_line
+from rxhub.expression.pretty import outline as expression_outline
+from rxhub.expression.pretty import redacted_subscription
+from rxhub.hub import EventHub
 from rxhub.redaction import redacted_text
+from rxhub.redaction.preview import preview, preview_line
 from rxhub.text.names import callback_name
 from rxhub.text.safe_repr import one_line, safe_repr
 
-if TYPE_CHECKING:
-    from rxhub.dispatching.delivery import Delivery, Outcome
-    from rxhub.dispatching.dispatcher import Subscriber
-    from rxhub.hub import EventHub
-
-__all__ = ["delivery_page", "duration", "error_summary", "hub_page", "number", "subscriber_page", "subscription_text"]
+__all__ = [
+    "delivery_page",
+    "duration",
+    "error_summary",
+    "format_priority",
+    "hub_page",
+    "subscriber_page",
+    "subscribers_of",
+    "subscription_text",
+]
 
 _ORDER = ("priority", "subscription", "callback", "plugin", "calls", "stops", "errors", "last latency", "id")
 _RUN = ("", "priority", "subscription", "callback", "came of it", "latency")
@@ -27,8 +36,9 @@ _LONGEST_ERROR = 2_000
 _NUMBERS = ("", "priority", "calls", "stops", "errors", "last latency", "latency")
 
 
-def hub_page(hub: EventHub, subscribers: Sequence[Subscriber], tally: CallCounts | None = None) -> Page:
-    """What a notebook shows of a hub: who gets an event, in order, and what came of it if the hub is watched."""
+def hub_page(hub: EventHub, tally: CallCounts | None = None) -> Page:
+    """Render a hub: its subscribers in order, and their call counts if the hub is watched."""
+    subscribers = subscribers_of(hub)
     tally = call_counts.get(hub) if tally is None else tally
     rows: list[Sequence[str]] = []
     kinds: list[str] = []
@@ -38,7 +48,12 @@ def hub_page(hub: EventHub, subscribers: Sequence[Subscriber], tally: CallCounts
         if count is not None:
             counted = str(count.calls), str(count.stops), str(count.errors), duration(count.latency)
         owner = "" if subscriber.owner is None else subscriber.owner.name
-        identity = number(subscriber.priority), subscription_text(subscriber), callback_name(subscriber.callback), owner
+        identity = (
+            format_priority(subscriber.priority),
+            subscription_text(subscriber),
+            callback_name(subscriber.callback),
+            owner,
+        )
         rows.append(
             (*identity, *counted, safe_repr(subscriber.id) if not isinstance(subscriber.id, str) else subscriber.id)
         )
@@ -59,11 +74,16 @@ def hub_page(hub: EventHub, subscribers: Sequence[Subscriber], tally: CallCounts
     return Page(type(hub).__name__, chips, parts)
 
 
-def subscriber_page(subscriber: Subscriber, tree: Sequence[Line]) -> Page:
-    """What a notebook shows of a subscriber; `tree` is its expression."""
+def subscribers_of(hub: EventHub) -> Sequence[Subscriber]:
+    """The subscribers of a hub, in order."""
+    return hub._dispatcher.subscribers  # pyright: ignore[reportPrivateUsage]
+
+
+def subscriber_page(subscriber: Subscriber) -> Page:
+    """Render a subscriber."""
     owner = subscriber.owner
     chips = [
-        f"priority {number(subscriber.priority)}",
+        f"priority {format_priority(subscriber.priority)}",
         "" if owner is None else f"of plugin {owner.name}",
         "" if subscriber.scheduler is None else f"on {type(subscriber.scheduler).__name__}",
         "" if subscriber.alive else "unsubscribed",
@@ -73,7 +93,7 @@ def subscriber_page(subscriber: Subscriber, tree: Sequence[Line]) -> Page:
         ("subscription", subscription_text(subscriber)),
         ("callback", callback_name(subscriber.callback)),
     ]
-    parts: list[Part] = [Table(("", ""), rows), Tree(tree)]
+    parts: list[Part] = [Table(("", ""), rows), Tree(expression_outline(subscriber.expression))]
     metadata = {key: value for key, value in islice(subscriber.metadata.items(), MOST_ROWS) if key != "id"}
     if metadata:
         parts.append(Tree(outline({"metadata": metadata})))
@@ -81,7 +101,7 @@ def subscriber_page(subscriber: Subscriber, tree: Sequence[Line]) -> Page:
 
 
 def delivery_page(delivery: Delivery) -> Page:
-    """What a notebook shows of a delivery: who ran, in order, what came of it, and who stopped the event."""
+    """Render a delivery: the callbacks that ran, in order, their outcomes, and which one stopped the event."""
     outcomes, unreached, stopper = delivery.outcomes, delivery.unreached, delivery.stopped_by
     rows: list[Sequence[str]] = []
     kinds: list[str] = []
@@ -95,7 +115,7 @@ def delivery_page(delivery: Delivery) -> Page:
     failed = sum(outcome.error is not None for outcome in outcomes)
     chips = [
         type(delivery).__name__,
-        user_of(delivery.event),
+        user_of(delivery.event.fields),
         f"{len(outcomes)} ran",
         f"{failed} failed" if failed else "",
         "" if stopper is None else f"stopped by {callback_name(stopper.callback)}",
@@ -109,14 +129,12 @@ def delivery_page(delivery: Delivery) -> Page:
 
 
 def subscription_text(subscriber: Subscriber) -> str:
-    """The subscription as it was written; if it names a secret, its tree's text without it."""
-    clean = subscriber.expression.without_secrets()
-    text = subscriber.subscription if clean is subscriber.expression else str(clean)
-    return text or "(everything)"
+    """The subscription, without secrets."""
+    return redacted_subscription(subscriber.subscription, subscriber.expression) or "(everything)"
 
 
 def _who(subscriber: Subscriber) -> tuple[str, str, str]:
-    return number(subscriber.priority), subscription_text(subscriber), callback_name(subscriber.callback)
+    return format_priority(subscriber.priority), subscription_text(subscriber), callback_name(subscriber.callback)
 
 
 def _came_of(outcome: Outcome, stopped: bool) -> str:
@@ -129,7 +147,7 @@ def _came_of(outcome: Outcome, stopped: bool) -> str:
 
 
 def error_summary(error: BaseException) -> str:
-    """An exception in a line."""
+    """An exception in one line, without secrets."""
     try:
         text = one_line(redacted_text(str(error)[:_LONGEST_ERROR]), 160)
     except Exception:
@@ -137,13 +155,13 @@ def error_summary(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def number(priority: float) -> str:
-    """A priority as people write it."""
+def format_priority(priority: float) -> str:
+    """A priority without trailing zeros."""
     return f"{priority:g}" if isinstance(priority, float) else safe_repr(priority)
 
 
 def duration(seconds: float | None) -> str:
-    """A time as people read it, three digits of it; nothing if there is none."""
+    """A time with three digits and a unit; empty for None."""
     if seconds is None:
         return ""
     if seconds < 1e-3:

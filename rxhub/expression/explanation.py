@@ -1,4 +1,4 @@
-"""Why an expression matches a candidate, or why not: each condition with what stands at its path."""
+"""Why an expression matches a candidate or not: each condition with the values at its path."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from rxhub.display.page import Page
-from rxhub.display.page import Tree as TreePart
-from rxhub.display.safe import Line, is_secret_path, preview
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.evaluate import split_key, tested_values, values_at
 from rxhub.expression.near_miss import ENVELOPE, closest_name
 from rxhub.expression.parser import as_tree
 from rxhub.expression.pretty import describe_node
-from rxhub.redaction import LABELS, REDACTED
+from rxhub.redaction.preview import is_secret_path, preview
+from rxhub.redaction.strings import LABELS, REDACTED
+from rxhub.text.displayable import Displayable
+from rxhub.text.layout import Line, format_tree
 from rxhub.text.printable import printable
 from rxhub.text.safe_repr import safe_repr
 
@@ -25,42 +25,42 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "explain"]
 
-_MOST_VALUES = 10
-_MOST_HOLDERS = 1000
-_MOST_KEYS = 1000
-_MOST_LINES = 200
+_MAX_VALUES = 10
+_MAX_HOLDERS = 1000
+_MAX_KEYS = 1000
+_MAX_LINES = 200
 
 
 def explain(expression: str | Expression, candidate: object, dialect: Dialect = Dialect.RXHUB) -> Explanation:
-    """Tell why a candidate matches, or why it does not.
+    """Explain why a candidate matches or not.
 
     Args:
         expression: a subscription, or its tree.
-        candidate: what it is tested against. Nothing that it holds or does makes this raise.
-        dialect: what a `*` in the text means; a tree knows its own.
+        candidate: what it is tested against. Its contents cannot make this raise.
+        dialect: what a `*` in the text means; a tree has its own.
 
     Returns:
-        The explanation. It prints as text, and shows itself in rich and in notebooks.
+        The explanation. It can be printed, also by rich, and notebooks show it as a tree.
 
     Raises:
-        ExpressionError: if the text is no subscription.
+        ExpressionError: if the text is not a valid subscription.
     """
     return Explanation(as_tree(expression, dialect), candidate)
 
 
-class Explanation:
-    """The answer for one node of an expression, and below it for the node's children.
+class Explanation(Displayable):
+    """The result for one node of an expression and for its children.
 
     Attributes:
         expression: the node.
         matched: whether it matches, as `Expression.matches` says.
-        children: the explanations of what it joins or negates, all of them, whether or not they decided.
-        values: what stands at the path of a condition; the first ten.
+        children: the explanations of all operands.
+        values: the values at the path of a condition; the first ten.
         more: whether there are more values.
-        present: how many steps of a condition's path are there; all, or it says where the path broke off.
+        present: how many steps of a condition's path the candidate has.
     """
 
-    __slots__ = ("_meant", "_told", "children", "expression", "matched", "more", "present", "values")
+    __slots__ = ("_shown", "_suggestion", "children", "expression", "matched", "more", "present", "values")
 
     expression: Expression
     matched: bool
@@ -73,9 +73,9 @@ class Explanation:
         self.expression = expression
         self.children = ()
         self.values, self.more = (), False
-        self._told: tuple[Any, ...] = ()
+        self._shown: tuple[Any, ...] = ()
         self.present = 0
-        self._meant = ""
+        self._suggestion = ""
         match expression:
             case And(children):
                 self.children = tuple([Explanation(child, candidate) for child in children])
@@ -88,12 +88,12 @@ class Explanation:
                 self.matched = not self.children[0].matched
             case Condition():
                 self.matched = expression.matches(candidate)
-                first = tuple(islice(tested_values(expression, candidate), _MOST_VALUES + 1))
-                self.values, self.more = first[:_MOST_VALUES], len(first) > _MOST_VALUES
-                self._told = _told(split_key(expression.key), candidate, self.values)
+                first = tuple(islice(tested_values(expression, candidate), _MAX_VALUES + 1))
+                self.values, self.more = first[:_MAX_VALUES], len(first) > _MAX_VALUES
+                self._shown = _shown(split_key(expression.key), candidate, self.values)
                 self.present = _present(candidate, split_key(expression.key))
                 if not self.values:
-                    self._meant = _meant(candidate, split_key(expression.key), self.present)
+                    self._suggestion = _suggestion(candidate, split_key(expression.key), self.present)
             case _:
                 self.matched = expression.matches(candidate)
 
@@ -104,61 +104,52 @@ class Explanation:
         return f"<{type(self).__name__} matched={self.matched} {safe_repr(self.expression)}>"
 
     def __str__(self) -> str:
-        return "\n".join(TreePart(self._lines()).lines())
+        return "\n".join(format_tree(self.outline()))
 
     def __rich__(self) -> Tree:
-        """The explanation as a tree of the rich library, which has to be installed."""
+        """The explanation as a tree of rich, which must be installed."""
         from rich.text import Text
         from rich.tree import Tree
 
         branches: list[Tree] = []
-        for line in self._lines():
-            told = printable(f"  {line.detail}" if line.detail else "")
-            text = printable(f"{_YES if line.mark else _NO} {line.text}")
+        for line in self.outline():
             label = Text.assemble(
-                (text, "green" if line.mark else "red"),
-                (printable(told), "dim"),
+                (printable(f"{'[x]' if line.mark else '[ ]'} {line.text}"), "green" if line.mark else "red"),
+                (printable(f"  {line.detail}" if line.detail else ""), "dim"),
             )
             del branches[line.level :]
             branches.append(branches[-1].add(label) if branches else Tree(label))
         return branches[0]
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return Page(_MATCHES if self.matched else _MISSES, (), [TreePart(self._lines())]).bundle()
-
-    def _lines(self) -> Iterator[Line]:
-        """From the top, so many that a person may read them; decisive are the conditions that made the root say it."""
+    def outline(self) -> Iterator[Line]:
+        """The lines of a tree, at most 200; the conditions that decide the result of the root are decisive."""
         waiting: list[tuple[int, Explanation, bool]] = [(0, self, True)]
-        for _ in range(_MOST_LINES):
+        for _ in range(_MAX_LINES):
             if not waiting:
                 return
             level, node, decides = waiting.pop()
             is_condition = isinstance(node.expression, Condition)
             yield Line(level, describe_node(node.expression), node._detail(), node.matched, decides and is_condition)
-            waiting += [(level + 1, child, decides and node._rests_on(child)) for child in reversed(node.children)]
+            waiting += [(level + 1, child, decides and node._depends_on(child)) for child in reversed(node.children)]
         if waiting:
             yield Line(0, "…", f"and {len(waiting)} or more parts that are not shown", False)
 
-    def _rests_on(self, child: Explanation) -> bool:
-        """Whether the answer for this node would be another one without that for a child, or all like it."""
+    def _depends_on(self, child: Explanation) -> bool:
+        """Whether the result of this node depends on the result of a child, or of all children like it."""
         return isinstance(self.expression, Not) or child.matched is self.matched
 
     def _detail(self) -> str:
-        """What was found for a condition."""
+        """The values found for a condition."""
         if not isinstance(self.expression, Condition):
             return ""
         path = split_key(self.expression.key)
         if self.values:
-            return f"found {', '.join(map(safe_repr, self._told))}{', …' if self.more else ''}"
+            return f"found {', '.join(map(safe_repr, self._shown))}{', …' if self.more else ''}"
         if self.present == len(path):
             return "found an empty list"
         above = safe_repr(".".join(path[: self.present]))
-        hint = f"; did you mean {safe_repr(self._meant)}?" if self._meant else ""
+        hint = f"; did you mean {safe_repr(self._suggestion)}?" if self._suggestion else ""
         return f"missing: no {safe_repr(path[self.present])}{' in ' + above if self.present else ''}{hint}"
-
-
-_YES, _NO = "[x]", "[ ]"
-_MATCHES, _MISSES = "matches", "does not match"
 
 
 class _Secret:
@@ -166,38 +157,38 @@ class _Secret:
         return REDACTED
 
 
-def _told(path: tuple[str, ...], candidate: object, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What people are told of the values at a condition's path."""
-    holders = islice(values_at(candidate, path[:-1]), _MOST_HOLDERS)
-    if is_secret_path(path) or any(_keeps_secret(holder, path[-1]) for holder in holders):
+def _shown(path: tuple[str, ...], candidate: object, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values at a path, as they are shown."""
+    holders = islice(values_at(candidate, path[:-1]), _MAX_HOLDERS)
+    if is_secret_path(path) or any(_is_secret(holder, path[-1]) for holder in holders):
         return (_Secret(),) * len(values)
     return tuple(map(preview, values))
 
 
-def _keeps_secret(holder: Any, name: str) -> bool:
-    """Whether what goes by `name` in a mapping is secret, because of what stands beside it or in it."""
+def _is_secret(holder: Any, name: str) -> bool:
+    """Whether the value of a key is secret because of its contents or of the keys beside it."""
     if not issubclass(type(holder), Mapping):
         return False
     try:
         beside = {step: holder[step] for step in (*LABELS, name) if step in holder}
         return REDACTED in safe_repr(preview(beside).get(name), 1000)
     except Exception:
-        return False  # it cannot be read, so nothing of it was found
+        return False  # it cannot be read, so none of its values is shown
 
 
-def _meant(candidate: object, path: tuple[str, ...], present: int) -> str:
-    """The path with a similar key in place of the missing one; empty if there is none."""
+def _suggestion(candidate: object, path: tuple[str, ...], present: int) -> str:
+    """The path with the most similar key instead of the missing one; empty if no key is similar."""
     if present == len(path):
         return ""
     keys: dict[str, None] = {}
-    for holder in islice(values_at(candidate, path[:present]), _MOST_HOLDERS) if present else (candidate,):
+    for holder in islice(values_at(candidate, path[:present]), _MAX_HOLDERS) if present else (candidate,):
         if issubclass(type(holder), Mapping):
             try:
-                some = islice(cast("Mapping[Any, Any]", holder), _MOST_KEYS)
+                some = islice(cast("Mapping[Any, Any]", holder), _MAX_KEYS)
                 keys |= dict.fromkeys(key for key in some if type(key) is str)
             except Exception:
                 continue  # it cannot be read
-        if len(keys) > _MOST_KEYS:
+        if len(keys) > _MAX_KEYS:
             break
     if not present and "topic" in keys:
         keys |= dict.fromkeys(ENVELOPE)
@@ -206,7 +197,7 @@ def _meant(candidate: object, path: tuple[str, ...], present: int) -> str:
 
 
 def _present(candidate: object, path: tuple[str, ...]) -> int:
-    """How many steps of a path are there. Where a step is, all before it are: so halving finds the last."""
+    """How many steps of a path the candidate has. Each step requires the one before it, so bisection finds the last."""
 
     def is_missing(steps: int) -> bool:
         return not any(True for _ in values_at(candidate, path[:steps], whole=True))

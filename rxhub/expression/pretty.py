@@ -1,25 +1,16 @@
-"""An expression as people may read it: a tree of lines, and without secrets."""
+"""Expressions as people read them: as a tree of lines, and without secrets."""
 
 from __future__ import annotations
 
-from rxhub.display.page import Page, Tree
-from rxhub.display.safe import Line, is_secret_path
-from rxhub.expression.ast import And, Condition, Everything, Expression, Not, Or
-from rxhub.expression.evaluate import split_key
+from rxhub.expression.ast import And, Everything, Expression, Not, Or
 from rxhub.expression.parser import parse
-from rxhub.redaction import REDACTED
+from rxhub.text.layout import Line
 from rxhub.text.safe_repr import one_line
 
-__all__ = ["describe_node", "operands", "outline", "page", "redacted_subscription", "without_secrets"]
+__all__ = ["describe_node", "outline", "redacted_subscription"]
 
-_MOST_LINES = 200
-_MOST_CHARACTERS = 200  # of a condition's text
-
-
-def page(expression: Expression) -> Page:
-    """What a notebook shows of an expression."""
-    depth = expression.depth
-    return Page(type(expression).__name__, [f"{depth} levels" if depth > 1 else ""], [Tree(outline(expression))])
+_MAX_LINES = 200
+_MAX_CHARACTERS = 200  # of a condition
 
 
 def outline(expression: Expression) -> list[Line]:
@@ -27,17 +18,17 @@ def outline(expression: Expression) -> list[Line]:
     lines: list[Line] = []
     waiting: list[tuple[int, Expression]] = [(0, expression)]
     while waiting:
-        if len(lines) == _MOST_LINES:
+        if len(lines) == _MAX_LINES:
             lines.append(Line(0, "…", f"and {len(waiting)} or more parts that are not shown"))
             break
         level, node = waiting.pop()
         lines.append(Line(level, describe_node(node)))
-        waiting += [(level + 1, part) for part in reversed(operands(node))]
+        waiting += [(level + 1, operand) for operand in reversed(_operands(node))]
     return lines
 
 
 def describe_node(node: Expression) -> str:
-    """What one node says: of what it joins, or the text of a condition, without secrets."""
+    """One node: how it joins its operands, or the text of a condition, without secrets."""
     match node:
         case And():
             return "all of"
@@ -48,11 +39,10 @@ def describe_node(node: Expression) -> str:
         case Everything():
             return "everything"
         case _:
-            return one_line(str(without_secrets(node)), _MOST_CHARACTERS)
+            return one_line(str(node.without_secrets()), _MAX_CHARACTERS)
 
 
-def operands(node: Expression) -> tuple[Expression, ...]:
-    """What a node joins or negates."""
+def _operands(node: Expression) -> tuple[Expression, ...]:
     match node:
         case And(children) | Or(children):
             return children
@@ -62,27 +52,14 @@ def operands(node: Expression) -> tuple[Expression, ...]:
             return ()
 
 
-def redacted_subscription(subscription: str) -> str:
-    """A subscription as it was written; if it names a secret, its tree's text without it."""
-    tree = parse(subscription)
-    clean = without_secrets(tree)
-    return subscription if clean is tree else str(clean)
+def redacted_subscription(text: str, tree: Expression | None = None) -> str:
+    """A subscription as it was written; if it names a secret, the text of its tree without the secret.
 
-
-def without_secrets(node: Expression) -> Expression:
-    """An expression with `***` in place of what its conditions compare secrets with; the same one if there are none."""
-    match node:
-        case Condition(key, operator, _, _, dialect):
-            return Condition(key, operator, REDACTED, True, dialect) if is_secret_path(split_key(key)) else node
-        case And(children) | Or(children):
-            clean = [without_secrets(child) for child in children]
-            return node if all(map(_is_same, clean, children)) else type(node)(clean)
-        case Not(child):
-            clean = without_secrets(child)
-            return node if clean is child else Not(clean)
-        case _:
-            return node
-
-
-def _is_same(one: object, other: object) -> bool:
-    return one is other
+    Args:
+        text: the subscription.
+        tree: its expression, if it has been parsed.
+    """
+    if tree is None:
+        tree = parse(text)
+    clean = tree.without_secrets()
+    return text if clean is tree else str(clean)

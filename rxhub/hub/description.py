@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rxhub.dispatching.dispatcher import Subscriber
-from rxhub.display.subscribers import subscription_text as subscription_of
 from rxhub.expression.pretty import redacted_subscription
 from rxhub.rx.scope import Scope
 from rxhub.signals.connections import Connection
 from rxhub.signals.signal import signals
+from rxhub.text.layout import format_table
 from rxhub.text.names import callback_name, sender_name
 from rxhub.text.printable import printable
 from rxhub.text.safe_repr import safe_repr
-from rxhub.text.table import format_table
 
 if TYPE_CHECKING:
     from rxhub.plugins import PluginState
@@ -74,7 +73,7 @@ class Description:
         return [
             (
                 _number(s.priority),
-                subscription_of(s),
+                redacted_subscription(s.subscription, s.expression) or "(everything)",
                 callback_name(s.callback),
                 _plugin(s.owner),
                 str(s.id),

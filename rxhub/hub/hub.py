@@ -29,6 +29,7 @@ from rxhub.hub.scheduler import HubScheduler
 from rxhub.hub.subscribing import Subscribing
 from rxhub.rx.awaitable import with_runner_status
 from rxhub.rx.scoped_subject import ScopedSubject
+from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["EventHub"]
 
 
-class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, Life):
+class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, Life, Displayable):
     """Routes events to subscribers in order of priority, and lets them stop, reply and compose.
 
     Args:
@@ -134,11 +135,6 @@ class EventHub(Connecting, Subscribing, Publishing, Groups, History, Attaching, 
         handled = f"handled by {self._runner.claimed_by}" if self.is_running else "not handled"
         state = self._link.state
         return printable(f"<EventHub {self.get_server_url()} {state}, {len(self._dispatcher)} subscribers, {handled}>")
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from rxhub.display.subscribers import hub_page
-
-        return hub_page(self, self._dispatcher.subscribers).bundle()
 
     def describe(self) -> Description:
         """Who is connected: the subscribers in dispatch order, the receivers of all signals, the plugins.

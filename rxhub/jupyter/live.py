@@ -14,22 +14,29 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
+from datetime import datetime
 from time import time
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from reactivex import Observable
 from reactivex.disposable import SerialDisposable
 
-from rxhub.display.page import Page
-from rxhub.display.stream import Item, page
+from rxhub.display.event import user_of
+from rxhub.display.page import Note, Page, Part, Table
 from rxhub.display.subscribers import error_summary
 from rxhub.jupyter.cells import Cells, present_cells
 from rxhub.jupyter.drawing import Drawing
+from rxhub.redaction.preview import preview
+from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["Live", "live"]
 
 T = TypeVar("T")
+
+_HEADINGS = ("time", "what", "who", "details")
+_MAX_DETAILS = 100  # characters
 
 
 def live(observable: Observable[T], rate: float = 5, rows: int = 20) -> Live[T]:
@@ -57,6 +64,14 @@ def live(observable: Observable[T], rate: float = 5, rows: int = 20) -> Live[T]:
     if rows < 1:
         raise ValueError(f"A live table has a row at least, but rows={rows!r} was given.")
     return Live(observable, rate, rows, present_cells())
+
+
+class Item(NamedTuple):
+    """One item of a stream: its number from 1 on, when it came (seconds since the epoch), and itself."""
+
+    number: int
+    time: float
+    value: Any
 
 
 class Live(Generic[T]):
@@ -104,8 +119,14 @@ class Live(Generic[T]):
     def _page(self) -> Page:
         with self._lock:
             self._drawn = self.seen
-            items = tuple(self._latest)
-            return page(items, self.status, self.seen, self.skipped)
+            rows = [_row(item) for item in reversed(self._latest)]
+            parts: list[Part] = [Table(_HEADINGS, rows)] if rows else [Note("nothing came yet")]
+            chips = [
+                "" if self.status == "live" else self.status,
+                f"{self.seen} came",
+                f"{self.skipped} skipped" if self.skipped else "",
+            ]
+        return Page("live", chips, parts)
 
     def _failed(self, error: Exception) -> None:
         self._end(f"failed: {error_summary(error)}")
@@ -129,3 +150,15 @@ class Live(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Live table, {self.status}, {self.seen} came, {self.skipped} skipped>"
+
+
+def _row(item: Item) -> tuple[str, str, str, str]:
+    time = datetime.fromtimestamp(item.time).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    value: Any = item.value
+    if not issubclass(type(value), Mapping):
+        return time, type(value).__name__, "", safe_repr(preview(value), _MAX_DETAILS)
+    fields: dict[Any, Any] = preview(value)
+    topic = fields.get("topic")
+    if not isinstance(topic, str) or "data" not in fields:
+        return time, type(value).__name__, "", safe_repr(fields, _MAX_DETAILS)
+    return time, topic, user_of(fields), safe_repr(fields["data"], _MAX_DETAILS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from threading import Lock
 from types import TracebackType
 from typing import Self
@@ -10,10 +9,9 @@ from typing import Self
 from reactivex.disposable import CompositeDisposable
 
 from rxhub.dispatching.delivery import Delivery
-from rxhub.dispatching.dispatcher import Subscriber
 from rxhub.display.counter import CallCounts, call_counts
 from rxhub.display.page import Page
-from rxhub.display.subscribers import hub_page
+from rxhub.display.subscribers import hub_page, subscribers_of
 from rxhub.hub import EventHub
 from rxhub.jupyter.cells import Cells, running_cells
 from rxhub.jupyter.drawing import Drawing
@@ -81,14 +79,11 @@ class Watch:
     def _outline(self) -> tuple[object, ...]:
         """What may change without a delivery."""
         hub = self.hub
-        return hub.connected, hub.is_running, hub.dropped, tuple(each.id for each in self._subscribers())
+        return hub.connected, hub.is_running, hub.dropped, tuple(each.id for each in subscribers_of(hub))
 
     def _page(self) -> Page:
         self._shown = self._outline()
-        return hub_page(self.hub, self._subscribers(), self.tally).with_chip(self.status)
-
-    def _subscribers(self) -> Sequence[Subscriber]:
-        return self.hub._dispatcher.subscribers  # pyright: ignore[reportPrivateUsage]
+        return hub_page(self.hub, self.tally).with_chip(self.status)
 
     def _add(self, delivery: Delivery) -> None:
         self.tally.add(delivery)

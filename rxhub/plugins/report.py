@@ -8,8 +8,8 @@ from enum import Enum
 from typing import overload
 
 from rxhub.errors import PluginError
+from rxhub.text.layout import format_table
 from rxhub.text.printable import printable
-from rxhub.text.table import format_table
 
 __all__ = ["PluginReport", "PluginState", "Status"]
 

@@ -13,7 +13,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rxhub.redaction import REDACTED, secrets
+from rxhub.redaction import secrets
+from rxhub.redaction.strings import REDACTED
 from rxhub.server.authentication import Credentials
 from rxhub.server.request_auth import basic, credentials
 

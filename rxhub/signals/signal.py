@@ -35,6 +35,7 @@ from rxhub.signals.receiver import OBSERVER, Receiver, ReceiverSpec, spec_of
 from rxhub.signals.send import ErrorPolicy, Responses, Sending, await_result, run_result, run_to_end
 from rxhub.signals.signature import mismatch, payload_names, with_payload
 from rxhub.text.caller_warning import warn_caller
+from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _T = TypeVar("_T")
 logger = logging.getLogger("rxhub")
 
 
-class Signal(EmissionSubject, Generic[P]):
+class Signal(EmissionSubject, Displayable, Generic[P]):
     """Sends to its receivers, in order of priority; a `Subject[Emission]` to Rx.
 
     `connect`, `disconnect`, `send` and their kin have the meaning that Django gave them. As an observable it emits an
@@ -542,12 +543,6 @@ class Signal(EmissionSubject, Generic[P]):
         died = 0 if count else self._connections.died
         why = f"; {died} died, held weakly: weak=False keeps one alive" if died else ""
         return printable(f"<Signal {self.name}, {count} connection{'' if count == 1 else 's'}{why}>")
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from rxhub.display.signal import page
-        from rxhub.expression.pretty import redacted_subscription
-
-        return page(type(self).__name__, self.name, self.connections, redacted_subscription).bundle()
 
 
 if TYPE_CHECKING:

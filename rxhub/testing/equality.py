@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
 from rxhub.event import Event
-from rxhub.redaction import REDACTED, redacted
+from rxhub.redaction import redacted
+from rxhub.redaction.strings import REDACTED
 from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["differences", "equal"]

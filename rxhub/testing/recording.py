@@ -19,12 +19,15 @@ import msgspec
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable
 
+from rxhub.display.marbles import recorded
+from rxhub.display.page import Page
 from rxhub.errors import EventError
 from rxhub.event import Event
 from rxhub.hub import EventHub
 from rxhub.operators import where
 from rxhub.redaction import redacted
 from rxhub.rx.awaitable import Awaitable
+from rxhub.text.displayable import Displayable, render
 from rxhub.text.jsonable import jsonable
 
 __all__ = ["Recorded", "Recording", "record"]
@@ -39,7 +42,7 @@ class Recorded(NamedTuple):
     event: Event
 
 
-class Recording:
+class Recording(Displayable):
     """Events and the times at which they came.
 
     Args:
@@ -89,13 +92,6 @@ class Recording:
     def __repr__(self) -> str:
         lost = f", {self.dropped} dropped" if self.dropped else ""
         return f"<Recording of {len(self)} events in {self.duration:g} s{lost}>"
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from rxhub.display.marbles import recorded
-
-        lost = f" ({self.dropped} dropped)" if self.dropped else ""
-        points = ((entry.seconds, entry.event.topic) for entry in self)
-        return recorded(points, f"{len(self)} events{lost}").bundle()
 
     def replay(self, scheduler: abc.SchedulerBase | None = None) -> Observable[Event]:
         """The events again, each in a new envelope: to be published, or fed to a pipeline.
@@ -169,6 +165,13 @@ class Recording:
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, EventError) as error:
                     raise EventError(f"{path}:{number} is no recorded event: {error}") from error
         return cls(entries, max(1, len(entries)))
+
+
+@render.register(Recording)
+def _page(recording: Recording) -> Page:
+    lost = f" ({recording.dropped} dropped)" if recording.dropped else ""
+    points = ((entry.seconds, entry.event.topic) for entry in recording)
+    return recorded(points, f"{len(recording)} events{lost}")
 
 
 def _seconds(value: object) -> float:

@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 import httpx
 import msgspec
 
-from rxhub.redaction import REDACTED
+from rxhub.redaction.strings import REDACTED
 from rxhub.vidispine.documents import serialize
 from rxhub.vidispine.errors import NotConfigured, NotFound, RequestFailed, Unreachable
 

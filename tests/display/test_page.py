@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub.display.page import Note, Page, Table, Tree
-from rxhub.display.safe import Line
+from rxhub.text.layout import Line
 
 texts = st.text(max_size=30) | st.sampled_from(["<script>alert(1)</script>", "</table>", "&", '"', "\ud800"])
 trees = st.lists(

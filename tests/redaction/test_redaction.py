@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.redaction import REDACTED, UNSEEN, Secrets, redacted, secrets
+from rxhub.redaction import Secrets, redacted, secrets
+from rxhub.redaction.strings import REDACTED
 from rxhub.signals.emission import Emission
 from rxhub.signals.signal import Signal
+from rxhub.text.safe_repr import UNSEEN
 
 
 @dataclass

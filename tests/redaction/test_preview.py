@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.display.safe import outline, preview, preview_line
+from rxhub.display.outline import outline
+from rxhub.redaction.preview import preview, preview_line
 from tests.expression.strategies import any_candidates
 
 SECRET = "hunter2"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.text.table import format_table
+from rxhub.text.layout import format_table
 
 
 def test_the_first_column_is_to_the_right_and_empty_ones_are_left_out() -> None:

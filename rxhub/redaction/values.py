@@ -1,42 +1,27 @@
-"""Secrets are taken out before anything is logged, recorded, shown or published.
+"""Remove secrets from containers.
 
-Theory of operation. A value is secret by the *name* it goes by: the key of a mapping, the first of a pair (as headers
-are listed), the `key`, `name`, `type` or `header` beside a `value`, an `old` or a `new`, a field of a dataclass, a
-parameter in a string. `rxhub.text.secret_names` decides which names are secret. Passwords in URLs, `Bearer` tokens and
-JSON Web Tokens are also found within texts, whatever they go by.
+A value is secret if its *name* is secret: the key of a mapping, the first item of a pair (as headers are listed), the
+`key`, `name`, `type` or `header` beside a `value`, an `old` or a `new`, a field of a dataclass, a parameter in a
+string. `secret_names` decides which names are secret; `strings` searches strings.
 
-Containers are copied with the secrets replaced by `***`; all else is given back as it is. Each container is visited
-once, whichever way leads to it, so that neither a cycle nor a value shared a thousand times costs more than its size;
-what lies deeper than 64 levels, or inside itself, is left out as `…`, since nobody has looked into it.
+Containers are copied with the secrets replaced by `***`; other values are returned unchanged. Each container is
+visited once, so that neither a cycle nor a value shared a thousand times costs more than its size. Values deeper than
+64 levels, or inside themselves, become `…`, since they are not searched.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
-from urllib.parse import unquote_plus
 
+from rxhub.redaction.secret_names import Secrets, secrets
+from rxhub.redaction.strings import LABELS, REDACTED, is_value_key, redacted_text
 from rxhub.text.safe_repr import UNSEEN, safe_repr
-from rxhub.text.secret_names import Secrets, secrets
 
-__all__ = ["LABELS", "REDACTED", "UNSEEN", "Secrets", "redacted", "redacted_text", "secrets"]
-
-REDACTED = "***"
-"""Stands for a secret."""
+__all__ = ["redacted"]
 
 _MOST_LEVELS = 64
-_LONGEST_KEY = 16
-_LABEL_WORDS = "key name field header param parameter property attribute variable setting option id label type"
-LABELS = frozenset(case(word) for word in _LABEL_WORDS.split() for case in (str.lower, str.capitalize, str.upper))
-"""Keys whose value says what the values beside it are, as in `{"name": "password", "value": "…"}`."""
-
-_VALUE_WORDS = "value values val old new before after previous current default initial content text raw data"
-# Compared without separators, in lower case.
-_VALUES = frozenset(
-    (*_VALUE_WORDS.split(), *(f"{which}value" for which in ("old", "new", "default", "previous", "current", "initial")))
-)
 # Asked first, since nearly all values are of these, and asking whether one is a Mapping takes long.
 _SIMPLE: frozenset[type[Any]] = frozenset({int, bool, float, complex, type(None)})
 _Values = TypeVar("_Values")
@@ -55,79 +40,6 @@ def redacted(values: _Values, also: Secrets | None = None) -> _Values:
         becomes the text of its representation, without the secret.
     """
     return _Redaction(secrets if also is None else Secrets([*secrets, *also])).of(values, _MOST_LEVELS)
-
-
-def redacted_text(text: str, is_secret: Callable[[object], bool] = secrets.names) -> str:
-    """A text with `***` in place of passwords in URLs, tokens, and values of parameters that have a secret name."""
-    if "://" in text:
-        text = _USER_OF_URL.sub(_without_password, text)
-    if "=" in text:
-        text = _PARAMETER.sub(lambda found: _without_value(found, is_secret), text)
-    if ":" in text:
-        text = _FIELD.sub(lambda found: _without_value(found, is_secret), text)
-        text = _HEADER.sub(lambda found: _without_value(found, is_secret), text)
-        text = _INLINE.sub(lambda found: _without_value(found, is_secret), text)
-        if "{" in text:
-            text = _OBJECT.sub(lambda found: _without_labelled(found[0], is_secret), text)
-    if "earer " in text or "EARER " in text:
-        text = _BEARER.sub(rf"\1{REDACTED}", text)
-    return _WEB_TOKEN.sub(REDACTED, text) if "eyJ" in text else text
-
-
-# Each begins where no name can have begun before, and takes all of it or nothing: linear in the length of the text.
-_NAME = r"(?<![\w.\-%\[\]])([\w.\-%\[\]]{1,200}+)"
-_USER_OF_URL = re.compile(r"(?<![\w+.\-])([A-Za-z][\w+.\-]{0,30}+://)([^\s/?#@:\"'<>]*+)(:?)([^\s/?#\"'<>]*)@")
-_PARAMETER = re.compile(_NAME + r"""(\s?=\s?)("(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[^\s&;,"')\]}]++)""")
-_FIELD = re.compile(
-    r"""(?<![\w\\])\\?["']([\w.\-% ]{1,200}+)(\\?["']\s{0,4}:\s{0,4})"""
-    r"""(\\".*?\\"|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[^\s,"')\]}\[{]++)"""
-)
-_HEADER = re.compile(r"^([A-Za-z][\w\-]{0,60}+)(:[ \t]{1,4})(\S[^\r\n]*+)", re.MULTILINE)
-# Within a line, a value ends with its word; cookies end with the line.
-_INLINE = re.compile(
-    r"""(?i)(?<![\w.\-])([a-z][\w\-]{0,60}+)(:[ \t]{0,4}+)(?![/:])"""
-    r"""((?<=cookie: )[^\r\n]++|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'"""
-    r"""|(?:(?:basic|bearer|digest|token|negotiate|apikey)[ ]++)?[^\s&;,"')\]}\[{]++)"""
-)
-# What JSON or Python writes of a mapping that holds no other.
-_OBJECT = re.compile(r"""\{(?:[^{}"']|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+')++\}""")
-_LABEL_IN_OBJECT = re.compile(r"""["'](\w{1,16})["']\s{0,4}:\s{0,4}["']([^"']{1,200})["']""")
-_VALUE_IN_OBJECT = re.compile(
-    r"""(?<=["'])([\w\-]{1,16})(["']\s{0,4}:\s{0,4})"""
-    r"""("(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|\[[^\[\]]*+\]|[^\s,"'}\]\[]++)"""
-)
-_BEARER = re.compile(r"(?i)\b(bearer +)(?=[\w.~+/\-]*[\d._~+/\-])[\w.~+/\-]{8,}+=*")
-_WEB_TOKEN = re.compile(r"(?<![\w\-])eyJ[\w\-]{5,}+\.[\w\-]{5,}+\.[\w\-]*+")
-
-
-def _without_password(found: re.Match[str]) -> str:
-    scheme, user, colon, password = found.groups()
-    if colon and password:
-        return f"{scheme}{user}:{REDACTED}@"
-    # NATS takes what stands alone for a token.
-    return f"{scheme}{REDACTED}@" if user and scheme.lower() in ("nats://", "tls://") else found[0]
-
-
-def _without_value(found: re.Match[str], is_secret: Callable[[object], bool]) -> str:
-    name, sign, value = found.groups()
-    if not is_secret(unquote_plus(name)) or value == REDACTED:
-        return found[0]
-    quote = next((mark for mark in ('\\"', '"', "'") if value.startswith(mark) and len(value) > len(mark)), "")
-    begin = found[0][: found.start(1) - found.start()]
-    return f"{begin}{name}{sign}{quote}{REDACTED}{quote}"
-
-
-def _without_labelled(text: str, is_secret: Callable[[object], bool]) -> str:
-    """The text of a mapping, without the values beside a label that is the name of a secret."""
-    for label in _LABEL_IN_OBJECT.finditer(text):
-        if label[1].lower() in LABELS and is_secret(label[2]):
-            return _VALUE_IN_OBJECT.sub(lambda found: _without_value(found, _is_value), text)
-    return text
-
-
-def _is_value(key: object) -> bool:
-    """Whether a key is one of those beside a label, such as `value` and `new_value`."""
-    return isinstance(key, str) and len(key) <= _LONGEST_KEY and re.sub(r"[_\- ]", "", key).lower() in _VALUES
 
 
 class _Redaction:
@@ -212,7 +124,7 @@ class _Redaction:
                 is_labelled = True
         if is_labelled:
             for key in copy:
-                if type(key) is str and _is_value(key):
+                if type(key) is str and is_value_key(key):
                     copy[key] = self._hidden()
         return copy
 

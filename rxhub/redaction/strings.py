@@ -1,0 +1,98 @@
+"""Secrets in strings: passwords in URLs, tokens, and the values of parameters with a secret name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import unquote_plus
+
+from rxhub.redaction.secret_names import secrets
+
+__all__ = ["LABELS", "REDACTED", "is_value_key", "redacted_text"]
+
+REDACTED = "***"
+"""Replaces a secret."""
+
+_LONGEST_KEY = 16
+_LABEL_WORDS = "key name field header param parameter property attribute variable setting option id label type"
+LABELS = frozenset(case(word) for word in _LABEL_WORDS.split() for case in (str.lower, str.capitalize, str.upper))
+"""Keys whose value says what the values beside it are, as in `{"name": "password", "value": "…"}`."""
+
+_VALUE_WORDS = "value values val old new before after previous current default initial content text raw data"
+# Compared without separators, in lower case.
+_VALUES = frozenset(
+    (*_VALUE_WORDS.split(), *(f"{which}value" for which in ("old", "new", "default", "previous", "current", "initial")))
+)
+
+
+def redacted_text(text: str, is_secret: Callable[[object], bool] = secrets.names) -> str:
+    """A text with `***` in place of passwords in URLs, tokens, and values of parameters that have a secret name."""
+    if "://" in text:
+        text = _USER_OF_URL.sub(_without_password, text)
+    if "=" in text:
+        text = _PARAMETER.sub(lambda found: _without_value(found, is_secret), text)
+    if ":" in text:
+        text = _FIELD.sub(lambda found: _without_value(found, is_secret), text)
+        text = _HEADER.sub(lambda found: _without_value(found, is_secret), text)
+        text = _INLINE.sub(lambda found: _without_value(found, is_secret), text)
+        if "{" in text:
+            text = _OBJECT.sub(lambda found: _without_labelled(found[0], is_secret), text)
+    if "earer " in text or "EARER " in text:
+        text = _BEARER.sub(rf"\1{REDACTED}", text)
+    return _WEB_TOKEN.sub(REDACTED, text) if "eyJ" in text else text
+
+
+# Each begins where no name can have begun before, and takes all of it or nothing: linear in the length of the text.
+_NAME = r"(?<![\w.\-%\[\]])([\w.\-%\[\]]{1,200}+)"
+_USER_OF_URL = re.compile(r"(?<![\w+.\-])([A-Za-z][\w+.\-]{0,30}+://)([^\s/?#@:\"'<>]*+)(:?)([^\s/?#\"'<>]*)@")
+_PARAMETER = re.compile(_NAME + r"""(\s?=\s?)("(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[^\s&;,"')\]}]++)""")
+_FIELD = re.compile(
+    r"""(?<![\w\\])\\?["']([\w.\-% ]{1,200}+)(\\?["']\s{0,4}:\s{0,4})"""
+    r"""(\\".*?\\"|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[^\s,"')\]}\[{]++)"""
+)
+_HEADER = re.compile(r"^([A-Za-z][\w\-]{0,60}+)(:[ \t]{1,4})(\S[^\r\n]*+)", re.MULTILINE)
+# Within a line, a value ends with its word; cookies end with the line.
+_INLINE = re.compile(
+    r"""(?i)(?<![\w.\-])([a-z][\w\-]{0,60}+)(:[ \t]{0,4}+)(?![/:])"""
+    r"""((?<=cookie: )[^\r\n]++|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'"""
+    r"""|(?:(?:basic|bearer|digest|token|negotiate|apikey)[ ]++)?[^\s&;,"')\]}\[{]++)"""
+)
+# What JSON or Python writes of a mapping that holds no other.
+_OBJECT = re.compile(r"""\{(?:[^{}"']|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+')++\}""")
+_LABEL_IN_OBJECT = re.compile(r"""["'](\w{1,16})["']\s{0,4}:\s{0,4}["']([^"']{1,200})["']""")
+_VALUE_IN_OBJECT = re.compile(
+    r"""(?<=["'])([\w\-]{1,16})(["']\s{0,4}:\s{0,4})"""
+    r"""("(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|\[[^\[\]]*+\]|[^\s,"'}\]\[]++)"""
+)
+_BEARER = re.compile(r"(?i)\b(bearer +)(?=[\w.~+/\-]*[\d._~+/\-])[\w.~+/\-]{8,}+=*")
+_WEB_TOKEN = re.compile(r"(?<![\w\-])eyJ[\w\-]{5,}+\.[\w\-]{5,}+\.[\w\-]*+")
+
+
+def _without_password(found: re.Match[str]) -> str:
+    scheme, user, colon, password = found.groups()
+    if colon and password:
+        return f"{scheme}{user}:{REDACTED}@"
+    # NATS takes what stands alone for a token.
+    return f"{scheme}{REDACTED}@" if user and scheme.lower() in ("nats://", "tls://") else found[0]
+
+
+def _without_value(found: re.Match[str], is_secret: Callable[[object], bool]) -> str:
+    name, sign, value = found.groups()
+    if not is_secret(unquote_plus(name)) or value == REDACTED:
+        return found[0]
+    quote = next((mark for mark in ('\\"', '"', "'") if value.startswith(mark) and len(value) > len(mark)), "")
+    begin = found[0][: found.start(1) - found.start()]
+    return f"{begin}{name}{sign}{quote}{REDACTED}{quote}"
+
+
+def _without_labelled(text: str, is_secret: Callable[[object], bool]) -> str:
+    """The text of a mapping, without the values beside a label that is the name of a secret."""
+    for label in _LABEL_IN_OBJECT.finditer(text):
+        if label[1].lower() in LABELS and is_secret(label[2]):
+            return _VALUE_IN_OBJECT.sub(lambda found: _without_value(found, is_value_key), text)
+    return text
+
+
+def is_value_key(key: object) -> bool:
+    """Whether a key is one of those beside a label, such as `value` and `new_value`."""
+    return isinstance(key, str) and len(key) <= _LONGEST_KEY and re.sub(r"[_\- ]", "", key).lower() in _VALUES
