@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rxhub.testing._solver.verdicts import Undecided, Unsatisfiable
 from rxhub.testing.marbles import MarbleError, Marbles
+from rxhub.testing.matching import Undecided
 from rxhub.testing.nats import Nats
 from rxhub.testing.recording import Recorded, Recording, record
 from rxhub.testing.virtual import VirtualHub, virtual_hub
@@ -31,7 +31,6 @@ __all__ = [
     "Recorded",
     "Recording",
     "Undecided",
-    "Unsatisfiable",
     "VirtualHub",
     "record",
     "virtual_hub",

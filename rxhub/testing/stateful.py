@@ -28,7 +28,7 @@ except ModuleNotFoundError as error:
 
 from rxhub.event import Event
 from rxhub.expression import Expression
-from rxhub.testing._solver.verdicts import Undecided, Unsatisfiable
+from rxhub.testing.matching import Undecided
 from rxhub.testing.strategies import events, events_matching, expressions
 from rxhub.testing.virtual import VirtualHub
 from rxhub.text.safe_repr import safe_repr
@@ -145,7 +145,7 @@ class HubStateMachine(RuleBasedStateMachine):
         """An event comes that one of them is waiting for, if there can be one."""
         try:
             matching = events_matching(meant_for.expression)
-        except (Unsatisfiable, Undecided):
+        except Undecided:
             return
         self._publish(data.draw(matching, label="event"))
 

@@ -11,6 +11,7 @@ that nothing is filtered away.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, cast
 
 from rxhub.text.extras import missing_dependency
@@ -25,8 +26,7 @@ from rxhub.event import Event
 from rxhub.expression import And, Condition, Dialect, Expression, Not, Or, parse
 from rxhub.expression.comparisons import OPERATORS
 from rxhub.testing import sample_events as studio
-from rxhub.testing._solver.choices import Drawn
-from rxhub.testing._solver.satisfy import ENVELOPE, Plan
+from rxhub.testing.matching import MatchingEvents
 from rxhub.testing.recording import Recording
 from rxhub.testing.registration import register
 from rxhub.text.safe_repr import safe_repr
@@ -45,6 +45,18 @@ _OPERATORS = tuple(OPERATORS)
 _MOST_LEAVES = 200
 _REPLY = "ftrack.meta.reply"
 _MOST_LEVELS = 16
+
+_turns = st.integers(0, (1 << 16) - 1)
+
+
+@cache
+def _indices(count: int) -> st.SearchStrategy[int]:
+    return st.integers(0, count - 1)
+
+
+@cache
+def _fields_of(topics: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.sampled_from(topics).flatmap(studio.envelopes)
 
 
 def topics() -> st.SearchStrategy[str]:
@@ -155,8 +167,7 @@ def events_matching(expression: Expression | str) -> st.SearchStrategy[Event]:
         expression: in any dialect; a text is read in rxhub's own.
 
     Raises:
-        Unsatisfiable: at once, if no event can match it; the message names the contradiction.
-        Undecided: if that was not found out.
+        Undecided: at once, if no event was found; the message names the conditions that no value meets.
         ExpressionError: if the text does not parse.
         TypeError: for what is neither a text nor an expression.
     """
@@ -165,18 +176,16 @@ def events_matching(expression: Expression | str) -> st.SearchStrategy[Event]:
             "A subscription is accepted, a text or what rxhub.expression.parse(…) makes of it, but "
             f"{safe_repr(expression)} was given."
         )
-    tree = parse(expression) if isinstance(expression, str) else expression
-    plan = Plan(tree, ENVELOPE)
-    # A reply is addressed to its asker alone: only who asks for replies gets one.
-    fitting = [topic for topic in studio.TOPICS if topic != _REPLY and plan.leaves("topic", topic)]
-    if not fitting:
-        fitting = [_REPLY] if plan.leaves("topic", _REPLY) else ["studio.review.note"]
-    bases = events(st.sampled_from(fitting))
+    matching = MatchingEvents(parse(expression) if isinstance(expression, str) else expression)
 
     @st.composite
     def drawn(draw: st.DrawFn) -> Event:
-        base = draw(bases)
-        return _event(plan.candidate(Drawn(draw), base))
+        demands = matching.demands(draw(_turns))
+        # A reply is addressed to the hub that asked, so it is generated only for subscriptions to replies.
+        fitting = [topic for topic in studio.TOPICS if matching.accepts_topic(topic, demands)]
+        likely = [topic for topic in fitting if topic != _REPLY] or fitting or ["studio.review.note"]
+        base = draw(_fields_of(tuple(likely)))
+        return _event(matching.fields(base, demands, lambda count: draw(_indices(count))))
 
     return drawn()
 
