@@ -7,16 +7,15 @@ events alone: an action is somebody's own and is never dropped.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from itertools import count
 from threading import TIMEOUT_MAX
 from time import monotonic
 
 from rxhub.concurrency.fork import ForkSafeCondition
+from rxhub.concurrency.wakeup import Wakeup
 from rxhub.dispatching.delivery import Delivery
 from rxhub.event import Event
 
@@ -58,7 +57,7 @@ class _Own:
 
 
 class Inbox:
-    """A queue with a bound, a policy, timers and a bell.
+    """A queue with a bound, a policy and timers.
 
     Args:
         capacity: how many events may wait.
@@ -68,7 +67,6 @@ class Inbox:
     Attributes:
         dropped: how many events were dropped or refused so far.
         own: whether the event taken last was the hub's own.
-        bell: called once, from any thread, when something may have become ready; None while nobody listens.
 
     Raises:
         TypeError: if the capacity is no integer.
@@ -89,7 +87,7 @@ class Inbox:
         self.policy = policy
         self.dropped = 0
         self.own = False
-        self.bell: Callable[[], object] | None = None
+        self._wakeup = Wakeup()
         self._waiting: deque[Event | Action | _Own] = deque()
         self._unfinished: Delivery | None = None
         self._events = 0
@@ -227,33 +225,16 @@ class Inbox:
 
     async def wait_async(self, timeout: float | None = None) -> None:
         """As `wait`, on the running loop."""
-        loop = asyncio.get_running_loop()
-        rung: asyncio.Future[None] = loop.create_future()
-
-        def answer() -> None:
-            if not rung.done():
-                rung.set_result(None)
-
-        def bell() -> None:
-            # A loop that was closed with this task in it does not concern who publishes.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(answer)
-
         with self._changed:
             timeout = self._sleep(timeout)
             if timeout is not None and timeout <= 0:
                 self._rung = False
                 return
-            self.bell = bell
-        # Not wait_for, which in Python 3.11 loses a cancellation that comes together with the bell.
-        timer = None if timeout is None else loop.call_later(timeout, answer)
+            self._wakeup.clear()
         try:
-            await rung
+            await self._wakeup.wait(timeout)
         finally:
-            self.bell = None
             self._rung = False
-            if timer is not None:
-                timer.cancel()
 
     def _sleep(self, timeout: float | None) -> float | None:
         """For how many seconds one may sleep, at most `timeout`; None is without an end."""
@@ -311,7 +292,8 @@ class Inbox:
         """Forget what waits: the parent handles it."""
         self._waiting.clear()
         self._timers.clear()
-        self._events, self._rung, self.bell, self._unfinished = 0, False, None, None
+        self._events, self._rung, self._unfinished = 0, False, None
+        self._wakeup = Wakeup()
 
     def _drop_oldest(self) -> None:
         for place in range(len(self._waiting)):
@@ -322,6 +304,4 @@ class Inbox:
 
     def _ring(self) -> None:
         self._changed.notify_all()
-        bell, self.bell = self.bell, None
-        if bell is not None:
-            bell()
+        self._wakeup.set()

@@ -204,8 +204,8 @@ class _Playing:
         self._emitted = 0
         self._last: Stored | None = None
         self._timer: Action | None = None
-        self._is_rung = False
-        self._ringing = ForkSafeLock()
+        self._is_scheduled = False
+        self._scheduling = ForkSafeLock()
         self._is_over = False
 
     @property
@@ -223,21 +223,21 @@ class _Playing:
 
     def read(self, stored: Stored) -> None:
         self._waiting.append(stored)
-        self._ring()
+        self._schedule()
 
     def ended(self, error: Exception | None) -> None:
         self._end = _End(error)
-        self._ring()
+        self._schedule()
 
-    def _ring(self) -> None:
+    def _schedule(self) -> None:
         """Have a turn, unless one is to come already."""
-        # What was put in before this look is seen by the one who answers the bell before he rests.
-        if self._is_rung:
+        # What was put in before this look is seen by the scheduled turn.
+        if self._is_scheduled:
             return
-        with self._ringing:
-            if self._is_rung:
+        with self._scheduling:
+            if self._is_scheduled:
                 return
-            self._is_rung = True
+            self._is_scheduled = True
         self._inbox.call_soon(Action(self._turn))
 
     # Where the hub is handled
@@ -297,12 +297,12 @@ class _Playing:
 
     def _rest(self) -> None:
         """Wait for more, or end."""
-        with self._ringing:
-            self._is_rung = False
+        with self._scheduling:
+            self._is_scheduled = False
         end = self._end
-        # Looked at after the bell may ring again, and the end before the queue, so that neither is missed.
+        # Checked after the reset, and the end before the queue, so that neither is missed.
         if self._waiting:
-            self._ring()
+            self._schedule()
         elif end is not None and end.error is not None and not self._inbox.open:
             # The connection went with the hub.
             self.closed()

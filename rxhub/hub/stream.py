@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import ParamSpec, Self
 from weakref import WeakMethod, finalize
@@ -14,6 +13,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase
 
 from rxhub.concurrency.event_loop import check_asyncio
+from rxhub.concurrency.wakeup import Wakeup
 from rxhub.event import Event
 from rxhub.rx.runner_status import RunnerStatus, RunnerWatch, not_running
 
@@ -44,7 +44,8 @@ class EventStream:
         self.dropped = 0
         self._buffer: deque[Event] = deque(maxlen=capacity)
         self._runner_status = runner_status
-        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+        self._wakeup = Wakeup()
+        self._is_awaited = False
         self._ended = False
         self._error: Exception | None = None
         # The dispatch order must not keep a stream alive that nobody reads any more.
@@ -70,22 +71,29 @@ class EventStream:
                 raise self._error
             if self._ended:
                 raise StopAsyncIteration
-            if self._waiter is not None and not self._waiter[1].done():
+            if self._is_awaited:
                 raise RuntimeError("Another task waits for the next event of this stream: each task needs its own.")
             check_asyncio("hub.stream()")
-            loop = asyncio.get_running_loop()
-            waiter: asyncio.Future[None] = loop.create_future()
-            self._waiter = (loop, waiter)
-
-            def vain(waiter: asyncio.Future[None] = waiter) -> None:
-                if not waiter.done():
-                    waiter.set_exception(not_running("The stream"))
-
-            # Looked at again, since an event may have come before the waiter stood there.
-            if not self._buffer and not self._ended:
-                with RunnerWatch(self._runner_status, loop, vain):
-                    await waiter
+            await self._wait()
         return self._buffer.popleft()
+
+    async def _wait(self) -> None:
+        """Wait for an event, or for the end of the stream."""
+        has_stopped = False
+
+        def stopped() -> None:
+            nonlocal has_stopped
+            has_stopped = True
+            self._wakeup.set()
+
+        self._is_awaited = True
+        try:
+            with RunnerWatch(self._runner_status, asyncio.get_running_loop(), stopped):
+                await self._wakeup.wait()
+        finally:
+            self._is_awaited = False
+        if has_stopped and not self._buffer and not self._ended:
+            raise not_running("The stream")
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,7 +111,7 @@ class EventStream:
     def _take(self, event: Event) -> None:
         self.dropped += len(self._buffer) == self._buffer.maxlen
         self._buffer.append(event)
-        self._wake()
+        self._wakeup.set()
 
     def _fail(self, error: Exception) -> None:
         self._error = error
@@ -111,15 +119,7 @@ class EventStream:
 
     def _end(self) -> None:
         self._ended = True
-        self._wake()
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            loop, future = waiter
-            # A closed loop has nobody left who waits.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_resolve, future)
+        self._wakeup.set()
 
 
 def _weakly(method: Callable[P, None]) -> Callable[P, None]:
@@ -131,8 +131,3 @@ def _weakly(method: Callable[P, None]) -> Callable[P, None]:
             present(*arguments, **named)
 
     return call
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

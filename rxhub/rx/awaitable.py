@@ -24,6 +24,7 @@ from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from rxhub.concurrency.event_loop import check_asyncio
 from rxhub.concurrency.flag import Flag
+from rxhub.concurrency.wakeup import Wakeup
 from rxhub.errors import NotHandled
 from rxhub.rx.runner_status import Deadlines, RunnerStatus, RunnerWatch, not_running
 
@@ -68,8 +69,8 @@ class Awaitable(Observable[_T_co]):
         """
         check_asyncio("await on an observable")
         loop = asyncio.get_running_loop()
-        # The future only wakes. Were it to carry the error, a StopIteration could not be set, and nobody would wake.
-        ended: asyncio.Future[None] = loop.create_future()
+        ended = Wakeup()
+        is_over = False
         last: Any = _NOTHING
         failure: Exception | None = None
 
@@ -80,13 +81,15 @@ class Awaitable(Observable[_T_co]):
         def fail(error: Exception) -> None:
             nonlocal failure
             failure = error
-            _wake(loop, ended)
+            complete()
 
         def complete() -> None:
-            _wake(loop, ended)
+            nonlocal is_over
+            is_over = True
+            ended.set()
 
-        def vain() -> None:
-            if not ended.done():
+        def stopped() -> None:
+            if not is_over:
                 fail(not_running("await"))
 
         subscription = self.subscribe(keep, fail, complete, scheduler=AsyncIOThreadSafeScheduler(loop))
@@ -94,10 +97,10 @@ class Awaitable(Observable[_T_co]):
         try:
             with (
                 _NO_VIGIL
-                if runner_status is None or ended.done()
-                else RunnerWatch(runner_status, loop, vain, FIRST_CHECK_S)
+                if runner_status is None or is_over
+                else RunnerWatch(runner_status, loop, stopped, FIRST_CHECK_S)
             ):
-                yield from ended
+                yield from ended.wait().__await__()
         finally:
             subscription.dispose()
         if failure is not None:
@@ -123,7 +126,7 @@ class Awaitable(Observable[_T_co]):
         runner_status = self._runner_status
         if runner_status is None:
             return super().run(scheduler)
-        bell = Flag()
+        wakeup = Flag()
         is_over = False
         last: Any = _NOTHING
         failure: Exception | None = None
@@ -140,16 +143,16 @@ class Awaitable(Observable[_T_co]):
         def complete() -> None:
             nonlocal is_over
             is_over = True
-            bell.set()
+            wakeup.set()
 
         scheduler = scheduler or TimeoutScheduler.singleton()
         patient_until = monotonic() + FIRST_CHECK_S
         deadlines = Deadlines()
         with deadlines.collecting():
             subscription = self.subscribe(keep, fail, complete, scheduler=scheduler)
-        with subscription, runner_status.watch(bell.set):
+        with subscription, runner_status.watch(wakeup.set):
             while True:
-                bell.clear()
+                wakeup.clear()
                 due = deadlines.act()
                 left = runner_status.stops_in()
                 # Asked last: the end of the observable comes before that of the handling.
@@ -164,7 +167,7 @@ class Awaitable(Observable[_T_co]):
                     left = max(left, patient_until - monotonic())
                     if left <= 0:
                         raise not_running("run()")
-                bell.wait(min((wait for wait in (left, due) if wait is not None), default=None))
+                wakeup.wait(min((wait for wait in (left, due) if wait is not None), default=None))
         if failure is not None:
             raise failure
         if last is _NOTHING:
@@ -271,24 +274,3 @@ def _keeps_awaitable(name: str) -> None:
 
 for _name in ("dematerialize", "exclusive", "pluck", "ref_count", "switch_latest"):
     _keeps_awaitable(_name)
-
-
-def _wake(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
-    try:
-        here = asyncio.get_running_loop() is loop
-    except RuntimeError:
-        here = False
-    if here:
-        _settle(ended)
-        return
-    try:
-        loop.call_soon_threadsafe(_settle, ended)
-    except RuntimeError:
-        # A closed loop has nobody left who waits, and the producer is not to blame.
-        if not loop.is_closed():
-            raise
-
-
-def _settle(ended: asyncio.Future[None]) -> None:
-    if not ended.done():
-        ended.set_result(None)

@@ -6,11 +6,11 @@ wait behind that one.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+
+from rxhub.concurrency.wakeup import Wakeup
 
 __all__ = ["Answers", "Give"]
 
@@ -24,12 +24,12 @@ class Answers:
         give: called with a packet's number (None if it wants no answer) and the error, if it was refused.
     """
 
-    __slots__ = ("_closed", "_give", "_owed", "_room", "_waiter")
+    __slots__ = ("_closed", "_give", "_owed", "_room", "_wakeup")
 
     def __init__(self, give: Give) -> None:
         self._give = give
         self._owed: deque[tuple[int | None, Future[None] | None, BaseException | None]] = deque()
-        self._waiter: asyncio.Future[None] | None = None
+        self._wakeup = Wakeup()
         self._room = 0
         self._closed = False
 
@@ -63,13 +63,8 @@ class Answers:
         if len(self._owed) <= most:
             return
         self._room = most
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    await self._waiter
-        finally:
-            self._waiter = None
+        self._wakeup.clear()
+        await self._wakeup.wait(patience)
 
     def _proceed(self, outcome: Future[None]) -> None:
         owed = self._owed
@@ -83,8 +78,8 @@ class Answers:
             self._give(number, error)
         if self._closed:
             self.close()
-        if self._waiter is not None and len(owed) <= self._room and not self._waiter.done():
-            self._waiter.set_result(None)
+        if len(owed) <= self._room:
+            self._wakeup.set()
 
 
 def _to_nobody(number: int | None, error: BaseException | None) -> None:

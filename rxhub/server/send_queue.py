@@ -6,10 +6,10 @@ its queue.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from rxhub.concurrency.wakeup import Wakeup
 from rxhub.server.limits import SlowConsumer
 from rxhub.server.loop_turns import Turns
 
@@ -41,7 +41,7 @@ class Outbox:
         "_most_characters",
         "_policy",
         "_queue",
-        "_waiter",
+        "_wakeup",
         "dropped",
         "overflowed",
     )
@@ -52,7 +52,7 @@ class Outbox:
         self._policy = policy
         self._queue: deque[tuple[str, bool]] = deque()
         self._characters = 0
-        self._waiter: asyncio.Future[None] | None = None
+        self._wakeup = Wakeup()
         self._closed = False
         self.dropped = 0
         self.overflowed = False
@@ -81,15 +81,13 @@ class Outbox:
         self._characters += len(text)
         if len(self._queue) > self._most or (self._characters > self._most_characters and len(self._queue) > 1):
             self._make_room()
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._wakeup.set()
         return not self.overflowed
 
     def close(self) -> None:
         """Take nothing new; `write` ends when everything has been sent."""
         self._closed = True
-        self._wake()
+        self._wakeup.set()
 
     def clear(self) -> None:
         """Forget what waits; take nothing new."""
@@ -121,11 +119,7 @@ class Outbox:
                 await send(text)
             if self._closed or self.overflowed:
                 return
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._wakeup.wait()
 
     def _make_room(self) -> None:
         if self._policy is SlowConsumer.DROP:
@@ -135,7 +129,7 @@ class Outbox:
             self.overflowed = True
             self._queue.clear()
             self._characters = 0
-            self._wake()
+            self._wakeup.set()
 
     def _drop_events(self) -> None:
         """Drop the oldest events until a quarter is free, so that the next ones do not each search again."""
@@ -153,7 +147,3 @@ class Outbox:
         self._queue.clear()
         self._queue.extend(kept)
         self._characters = characters
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future
 
 from rxhub.concurrency.fork import ForkSafeCondition
+from rxhub.concurrency.wakeup import Wakeup
 from rxhub.errors import HubConnectionError, Overflow
 
 __all__ = ["ACK_TIMEOUT_S", "MAX_DISCONNECTS", "Outbox", "PendingPublish"]
@@ -94,7 +94,7 @@ class Outbox:
 
     Attributes:
         refused: how many found no room so far.
-        bell: called once, from any thread, when a letter has come; None while nobody listens.
+        wakeup: set when there may be something to send.
 
     Raises:
         ValueError: if the capacity is less than 1.
@@ -105,7 +105,7 @@ class Outbox:
             raise ValueError(f"An outbox needs a capacity of at least 1, but {capacity} was given.")
         self.capacity = capacity
         self.refused = 0
-        self.bell: Callable[[], object] | None = None
+        self.wakeup = Wakeup()
         self._closed = True
         self._waiting: deque[PendingPublish] = deque()
         self._in_flight: dict[int, PendingPublish] = {}
@@ -154,9 +154,7 @@ class Outbox:
 
     def ring(self) -> None:
         """Wake whoever waits for something to write."""
-        bell, self.bell = self.bell, None
-        if bell is not None:
-            bell()
+        self.wakeup.set()
 
     def open(self) -> None:
         """Take letters in again."""
@@ -272,7 +270,7 @@ class Outbox:
         self._waiting.clear()
         self._in_flight.clear()
         self._letters = self._characters = 0
-        self.bell = None
+        self.wakeup = Wakeup()
 
     def _landed(self) -> list[PendingPublish]:
         letters = list(self._in_flight.values())

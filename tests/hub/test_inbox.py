@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
-from threading import Event as Flag
 from time import monotonic, sleep
 from typing import Any
 
@@ -216,20 +216,18 @@ def test_endless_times_do_not_overflow() -> None:
     ],
 )
 def test_whatever_may_be_ready_wakes_who_waits(wake: Any) -> None:
-    inbox, rung = Inbox(10, "error"), Flag()
+    inbox = Inbox(10, "error")
     with elsewhere(inbox.wait, None):
         wake(inbox)
-    inbox.bell = rung.set
-    wake(inbox)
-    assert rung.is_set() or not inbox.open
 
+    async def main() -> None:
+        inbox = Inbox(10, "error")
+        waiting = asyncio.create_task(inbox.wait_async())
+        await asyncio.sleep(0)
+        with elsewhere(wake, inbox):
+            await asyncio.wait_for(waiting, 10)
 
-def test_a_bell_rings_once() -> None:
-    inbox, rung = Inbox(10, "error"), []
-    inbox.bell = lambda: rung.append(len(inbox))
-    inbox.put(event())
-    inbox.put(event())
-    assert rung == [1] and inbox.bell is None
+    asyncio.run(main())
 
 
 def test_a_ring_is_not_lost_before_the_wait() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Event as Flag
+import asyncio
 
 import pytest
 from hypothesis import given
@@ -142,12 +142,14 @@ def test_a_closed_outbox_takes_nothing() -> None:
         Outbox(0)
 
 
-def test_the_bell_rings_once_for_what_comes() -> None:
-    outbox, rung = opened(), Flag()
-    outbox.bell = rung.set
-    put(outbox, "a")
-    assert rung.is_set() and outbox.bell is None
-    put(outbox, "b")
+def test_what_is_put_in_wakes_the_writer() -> None:
+    async def main() -> None:
+        outbox = opened()
+        put(outbox, "a")
+        assert await outbox.wakeup.wait(0)
+        assert not await outbox.wakeup.wait(0)
+
+    asyncio.run(main())
 
 
 def test_what_is_on_its_way_cannot_be_called_back() -> None:

@@ -155,7 +155,6 @@ class Publishing:
         self._patience = PATIENCE
         self._prefix = 0
         self._under_way = 0
-        self._wake = asyncio.Event()
         self._troubled = ""
 
     @property
@@ -167,7 +166,7 @@ class Publishing:
 
     async def run(self, line: Line) -> None:
         """Send until cancelled."""
-        outbox, loop = self._outbox, asyncio.get_running_loop()
+        outbox = self._outbox
         inbox = line.inbox()
         self._prefix = len(inbox) + 1
         self._patience = PATIENCE
@@ -187,14 +186,11 @@ class Publishing:
                 if outbox.waiting and self._reading is not None and not self._reading.is_settled:
                     await self._reading.settled()
                 await self._write(line, inbox)
-                self._wake.clear()
-                # First the bell, then the look: who rings in between is not missed.
-                outbox.bell = lambda: loop.call_soon_threadsafe(self._wake.set)
+                outbox.wakeup.clear()
                 if (outbox.waiting and self._under_way < WINDOW) or self._troubled:
                     continue
                 await self._rest(line)
         finally:
-            outbox.bell = None
             await end()
 
     async def _write(self, line: Line, inbox: str) -> None:
@@ -234,10 +230,7 @@ class Publishing:
         """Until there is something to do."""
         eldest = self._outbox.oldest_in_flight
         patience = None if eldest is None else max(0.0, eldest.written + self._patience - monotonic())
-        try:
-            async with asyncio.timeout(patience):
-                await self._wake.wait()
-        except TimeoutError:
+        if not await self._outbox.wakeup.wait(patience):
             if self._outbox.oldest_in_flight is not eldest:
                 return
             is_storing = await self._is_storing(line)
@@ -301,7 +294,7 @@ class Publishing:
         else:
             self._refused(number, answer.error)
         if self._outbox.waiting and self._under_way <= WINDOW // 2:
-            self._wake.set()
+            self._outbox.wakeup.set()
 
     def _refused(self, number: int, error: _Error) -> None:
         letter = self._outbox[number]
@@ -314,7 +307,7 @@ class Publishing:
         if error.code in _FOR_NOW and not stays:
             # All that is under way will be sent again, in its order.
             self._troubled = error.description
-            self._wake.set()
+            self._outbox.wakeup.set()
             return
         refused = Refused(f"The stream does not take {letter.topic}: {error.description}.")
         if error.err_code in (_STORE_FAILED, _NO_RESOURCES, _ACCOUNT_FULL):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import monotonic, time
 from typing import Any, Self
 
@@ -60,7 +60,6 @@ class SocketIOConnection:
         self._socket = socket
         self._session = session
         self._watchdog = HeartbeatMonitor(handshake.heartbeat, monotonic(), time())
-        self._rung = asyncio.Event()
         self._notices: dict[int, SubscriptionChange] = {}
 
     @classmethod
@@ -190,8 +189,7 @@ class SocketIOConnection:
                     letter.resolve()
 
     async def _write(self, source: Mapping[str, Any], interests: SubscriptionSync, outbox: Outbox) -> str:
-        socket, session, rung = self._socket, self._session, self._rung
-        ring = _ringer(rung)
+        socket, session = self._socket, self._session
         # What is written to a broken socket is not lost, but asyncio complains of each.
         while session.state is State.OPEN and not socket.transport.is_closing():
             if (notice := interests.take()) is not None:
@@ -202,11 +200,7 @@ class SocketIOConnection:
                 number, packet = session.emit(resent(letter.argument) if letter.resent else letter.argument)
                 outbox.wrote(letter, number, monotonic())
             else:
-                rung.clear()
-                outbox.bell = ring
-                # Looked at again, since something may have come before the bell hung.
-                if not outbox.waiting and not interests.waiting:
-                    await rung.wait()
+                await outbox.wakeup.wait()
                 continue
             await socket.send(packet)
             if number % _TURN == 0:
@@ -282,11 +276,6 @@ class _Connect(connect):
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
-
-
-def _ringer(rung: asyncio.Event) -> Callable[[], object]:
-    loop = asyncio.get_running_loop()
-    return lambda: loop.call_soon_threadsafe(rung.set)
 
 
 def _text(frame: str | bytes) -> str:

@@ -104,25 +104,25 @@ class Returns:
         self._take = take
         self._more_to_come = more_to_come
         self._waiting: deque[Returned] = deque()
-        self._is_rung = False
+        self._is_scheduled = False
 
     def put(self, returned: Returned) -> None:
         """Take a result, from any thread."""
         self._waiting.append(returned)
-        if not self._is_rung:
-            self._is_rung = True
+        if not self._is_scheduled:
+            self._is_scheduled = True
             # The loop of a process that ends.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._collect)
 
     def _collect(self) -> None:
-        # First the bell, then the look: what comes in between rings again.
-        self._is_rung = False
+        # Reset before the look: what comes in between schedules another call.
+        self._is_scheduled = False
         waiting = self._waiting
         batch = [waiting.popleft() for _ in range(len(waiting))]
         if not batch:
             return
         self._take(batch)
         if self._more_to_come():
-            self._is_rung = True
+            self._is_scheduled = True
             self._loop.call_later(_GATHERING, self._collect)

@@ -60,7 +60,7 @@ class Tasks:
         self._running: dict[Job, asyncio.Task[BaseException | None]] = {}
         # Sleeps while handlers run, and is cancelled by nobody but a loop that ends, which cancels all its tasks.
         self._lookout: asyncio.Task[object] | None = None
-        self._is_rung = False
+        self._is_scheduled = False
         self._is_cancelled = False
         self._is_over = False
 
@@ -84,8 +84,8 @@ class Tasks:
 
     def put(self, job: Job) -> None:
         self._waiting.append(job)
-        if not self._is_rung:
-            self._is_rung = True
+        if not self._is_scheduled:
+            self._is_scheduled = True
             self._call(self._begin)
 
     def tell(self, errand: Errand) -> None:
@@ -127,7 +127,7 @@ class Tasks:
             self._loop.call_soon_threadsafe(function)
 
     def _begin(self) -> None:
-        self._is_rung = False
+        self._is_scheduled = False
         while len(self._running) < self._count and not self._is_over:
             try:
                 job = self._waiting.popleft()

@@ -1,0 +1,70 @@
+"""Waking a task, from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.events import _get_running_loop  # pyright: ignore[reportPrivateUsage]  # None without a running loop
+from contextlib import suppress
+
+__all__ = ["Wakeup"]
+
+
+class Wakeup:
+    """Wakes the task that waits for work. Calling `set` while no task waits lets the next `wait` return at once.
+
+    Unlike `asyncio.Event`, any thread may call `set`. It costs a system call only if a task waits on the loop of
+    another thread. One task waits at a time.
+    """
+
+    __slots__ = ("_is_set", "_waiter")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        """Wake the task. Does nothing if its loop was closed."""
+        self._is_set = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is None:
+            return
+        loop = waiter.get_loop()
+        if _get_running_loop() is loop:
+            _resolve(waiter)
+        else:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_resolve, waiter)
+
+    def clear(self) -> None:
+        """Forget that it was set."""
+        self._is_set = False
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, and clear it.
+
+        Args:
+            timeout: seconds; None for no limit.
+
+        Returns:
+            Whether it was set in time.
+        """
+        if not self._is_set:
+            loop = asyncio.get_running_loop()
+            waiter = self._waiter = loop.create_future()
+            # Not asyncio.timeout(), which costs ten times as much as waiting.
+            timer = None if timeout is None else loop.call_later(timeout, _resolve, waiter)
+            try:
+                # Checked again: a thread may have called `set` before it could see the waiter.
+                if not self._is_set:
+                    await waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        was_set, self._is_set = self._is_set, False
+        return was_set
+
+
+def _resolve(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
