@@ -32,6 +32,7 @@ from reactivex.abc import DisposableBase
 from rxhub.bridge.checkpoint import Checkpoint
 from rxhub.bridge.gap import GAP
 from rxhub.bridge.tracker import BridgeTracker, Counts, GapChange
+from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import NotFoundError, Overflow
 from rxhub.event import Event
 from rxhub.expression import parse
@@ -108,6 +109,7 @@ class Bridge:
         self._dropped = source.dropped
         self._told_of_duplicates = False
         self._pause = 0.0
+        self._backoff = Backoff(_CHECK_INTERVAL_S, _MAX_RETRY_DELAY_S)
         self._marks_from = 0.0
 
     def __repr__(self) -> str:
@@ -294,13 +296,14 @@ class Bridge:
         for outcome, gap, told in self._tracker.settle():
             if outcome is GapChange.MARKED:
                 self._pause = self._marks_from = 0.0
+                self._backoff.reset()
                 logger.info("%s", told)
             elif outcome is GapChange.OPENED:
                 logger.warning("Events may be missing from now on (%s): %s", gap.why, told)
             else:
                 if not self._pause:
                     logger.warning("The marker of a gap (%s) is not stored, and is tried again: %s", gap.why, told)
-                self._pause = min(2 * self._pause, _MAX_RETRY_DELAY_S) or _CHECK_INTERVAL_S
+                self._pause = self._backoff.delay()
                 self._marks_from = monotonic() + self._pause
 
     def _take_the_last(self, end: float) -> None:

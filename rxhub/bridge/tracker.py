@@ -8,7 +8,7 @@ its marker is stored: if that is refused the gap is open again, and two that are
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from concurrent.futures import Future
 from datetime import datetime
 from enum import Enum
@@ -16,6 +16,7 @@ from threading import Condition, Lock
 from typing import NamedTuple
 
 from rxhub.bridge.gap import EVER, Gap, Position
+from rxhub.concurrency.bounded_dict import BoundedDict
 
 __all__ = ["BridgeTracker", "Counts", "GapChange", "GapNotice"]
 
@@ -95,7 +96,7 @@ class BridgeTracker:
         self._buffer = buffer
         self._under_way: deque[_Passed] = deque()
         self._marking: deque[Gap] = deque()
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known = BoundedDict[str, None](MAX_KNOWN_IDS)
         self._gap: Gap | None = Gap("started", None)
         self._room: int | None = None
         self._latest = Position()
@@ -207,8 +208,6 @@ class BridgeTracker:
     def _enter(self, passed: _Passed) -> None:
         self._under_way.append(passed)
         self._known[passed.id] = None
-        if len(self._known) > MAX_KNOWN_IDS:
-            self._known.popitem(last=False)
 
     def _accepted(self, passed: _Passed) -> GapNotice | None:
         counts = self._counts

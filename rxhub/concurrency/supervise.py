@@ -16,6 +16,8 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, TypeVar
 
+from rxhub.concurrency.backoff import Backoff
+
 __all__ = ["failures", "report", "supervise"]
 
 _FIRST_PAUSE_S = 0.1
@@ -84,7 +86,7 @@ async def _supervised(
     failed: Callable[[Exception], object] | None,
     restart: bool,
 ) -> T:
-    pause = _FIRST_PAUSE_S
+    backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
     while True:
         began = monotonic()
         try:
@@ -104,9 +106,8 @@ async def _supervised(
                     failed(error)
                 raise error from None
         if monotonic() - began > _STABLE_S:
-            pause = _FIRST_PAUSE_S
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_S)
+            backoff.reset()
+        await asyncio.sleep(backoff.delay())
 
 
 def _is_cancelling() -> bool:

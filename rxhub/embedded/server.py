@@ -31,6 +31,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from rxhub.concurrency.backoff import Backoff
 from rxhub.embedded.binary import find
 from rxhub.embedded.child_process import command_bound_to_parent
 from rxhub.embedded.config import LOG, MONITOR, configuration, make_private, write
@@ -137,16 +138,17 @@ class PrivateServer:
             self._started.set_exception(error)
             return
         self._started.set_result(None)
-        pause = _FIRST_RETRY_DELAY_S
+        backoff = Backoff(_FIRST_RETRY_DELAY_S, _MAX_RETRY_DELAY_S)
         while (process := self._process) is not None:
             began = time.monotonic()
             process.wait()
             if self._stopping.is_set():
                 return
             if time.monotonic() - began > _MAX_RETRY_DELAY_S:
-                pause = _FIRST_RETRY_DELAY_S
+                backoff.reset()
             if not self.trouble:
                 self._tell(f"The NATS server of {self.directory} has ended ({_ending(process)}). {self._last_words()}")
+            pause = backoff.delay()
             while not self._stopping.wait(pause):
                 if fault := _fault(self.directory):
                     pause = _CHECK_INTERVAL_S
@@ -155,7 +157,7 @@ class PrivateServer:
                 try:
                     self._begin()
                 except (StoreError, OSError) as error:
-                    pause = min(2 * pause, _MAX_RETRY_DELAY_S)
+                    pause = backoff.delay()
                     _logger.error("%s It is tried again in %g s.", error, pause)
                 else:
                     _logger.warning("The NATS server of %s is there again.", self.directory)

@@ -16,6 +16,7 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
 
 from rxhub.concurrency.awaitables import ignore_error
+from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.event_loop import check_asyncio
 from rxhub.dispatching.dispatcher import Dispatcher, Subscriber
 from rxhub.errors import (
@@ -304,15 +305,14 @@ class Publisher:
             return sent
         # One at a time asks again and again; the others wait for their turn, and no thread for any of them.
         async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-            pause = _FIRST_PAUSE_S
+            backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
             while sent is None:
                 if self._dispatcher.is_awaiting:
                     raise self._overflow()
                 if not self._connection.remote:
                     self.check_handled("apublish")
                 self._connection.retry()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                await asyncio.sleep(backoff.delay())
                 sent = self._offer(event)
         return sent
 

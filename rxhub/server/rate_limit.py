@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from time import monotonic
+
+from rxhub.concurrency.bounded_dict import BoundedDict
 
 __all__ = ["Bucket", "Buckets"]
 
@@ -75,7 +76,7 @@ class Buckets:
         self._rate = rate
         self._size = size
         self._clock = clock
-        self._buckets: OrderedDict[Hashable, Bucket] = OrderedDict()
+        self._buckets = BoundedDict[Hashable, Bucket](_MOST_BUCKETS)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -84,8 +85,6 @@ class Buckets:
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = Bucket(self._rate, self._size, self._clock)
-            if len(self._buckets) > _MOST_BUCKETS:
-                self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(key)
         return bucket

@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
+from rxhub.concurrency.backoff import Backoff
 from rxhub.server import Backplane, running
 from rxhub.testing import Nats
-from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats import reconnecting as link_module
 from tests.server.wire import Wire, answer, packet, wire
 from tests.threads import until

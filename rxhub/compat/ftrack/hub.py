@@ -43,6 +43,7 @@ from rxhub.compat.ftrack.subscribing import Subscribing
 from rxhub.compat.ftrack.transport_adapter import Door
 from rxhub.compat.ftrack.trust import WEBSOCKET, trust
 from rxhub.compat.ftrack.websocket import Line
+from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.event_loop import check_asyncio
 from rxhub.concurrency.flag import Flag
 from rxhub.dispatching.delivery import Delivery
@@ -54,7 +55,6 @@ from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Action
 from rxhub.hub.publisher import REPLY
 from rxhub.hub.runner import CLOSE_TIMEOUT_S, DISCONNECTED_TOPIC
-from rxhub.transport.backoff import Backoff
 from rxhub.transport.connection_state import ConnectionState, Phase
 
 __all__ = ["EventHub", "ServerDetails", "SocketIoSession"]

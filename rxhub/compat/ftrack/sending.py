@@ -11,7 +11,6 @@ from __future__ import annotations
 import platform
 import queue
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +24,7 @@ from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
 from rxhub.compat.ftrack.packets import Packets
 from rxhub.compat.ftrack.shortened import Brief
+from rxhub.concurrency.bounded_dict import BoundedDict
 from rxhub.hub.publisher import REPLY, Publisher
 from rxhub.hub.replies import address
 from rxhub.transport.outbox import MAX_DISCONNECTS
@@ -51,7 +51,7 @@ class Sending(Packets):
 
     def _forget_unsent(self) -> None:
         self._event_send_queue: queue.Queue[_Item] = _SendQueue(_MOST_UNSENT)
-        self._unacknowledged: OrderedDict[int, _Item] = OrderedDict()
+        self._unacknowledged = BoundedDict[int, _Item](_MOST_UNACKNOWLEDGED)
         self._flushing = threading.Lock()
 
     if TYPE_CHECKING:  # what the rest of the hub brings
@@ -207,8 +207,6 @@ class Sending(Packets):
             if event["topic"] not in _META:
                 with self._lock:
                     self._unacknowledged[number] = item
-                    if len(self._unacknowledged) > _MOST_UNACKNOWLEDGED:
-                        self._unacknowledged.popitem(last=False)
             self._emit_event_packet(self._event_namespace, event, callback=acknowledged)
         except exception.EventHubConnectionError as error:
             # It is sent again when there is another connection.

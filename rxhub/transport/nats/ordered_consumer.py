@@ -36,9 +36,9 @@ from typing import NamedTuple
 
 import nats.errors
 
+from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.cancellation import cancelled
 from rxhub.transport.nats.connection import Line
 from rxhub.transport.nats.ephemeral_consumer import consumer

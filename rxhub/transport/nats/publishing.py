@@ -30,8 +30,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import EventError, HubConnectionError, Refused, StreamError
-from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.connection import Line
 from rxhub.transport.nats.direct_client import publication
 from rxhub.transport.outbox import Outbox, PendingPublish

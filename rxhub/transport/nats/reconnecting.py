@@ -21,9 +21,9 @@ from typing import Any, Protocol
 
 import nats.errors
 
+from rxhub.concurrency.backoff import Backoff, shuffled
 from rxhub.concurrency.supervise import report, supervise
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.backoff import Backoff, shuffled
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancellation import cancelled
 from rxhub.transport.nats.connection import Line

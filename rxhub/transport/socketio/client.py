@@ -18,12 +18,12 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, HubConnectionError, Overflow
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.transport import Sink
-from rxhub.transport.backoff import Backoff
 from rxhub.transport.connection_state import ConnectionState, Phase
 from rxhub.transport.finite_numbers import non_finite
 from rxhub.transport.json_payload import write_event, write_json

@@ -8,8 +8,7 @@ after the second. If neither has it there is none: a program may publish the sam
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
+from rxhub.concurrency.bounded_dict import BoundedDict
 from rxhub.event import Event
 
 __all__ = ["RecentIds"]
@@ -23,8 +22,7 @@ class RecentIds:
     """
 
     def __init__(self, size: int = 4096) -> None:
-        self._size = size
-        self._ids: OrderedDict[str, bool] = OrderedDict()
+        self._ids = BoundedDict[str, bool](size)
 
     def is_duplicate(self, event: Event) -> bool:
         """Whether `event` was resent and had come before; notes that it has come."""
@@ -36,8 +34,6 @@ class RecentIds:
         before = ids.get(identifier)
         if before is None:
             ids[identifier] = resent
-            if len(ids) > self._size:
-                ids.popitem(last=False)
             return False
         if before or resent:
             return True

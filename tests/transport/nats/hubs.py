@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from rxhub import Event, EventHub
+from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
-from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats import connection as line_module
 from rxhub.transport.nats import publishing
 from rxhub.transport.nats import reconnecting as link_module

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rxhub.concurrency.backoff import Backoff
 from rxhub.embedded import PrivateServer
 from rxhub.errors import StreamError
-from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats import ordered_consumer as module
 from rxhub.transport.nats import reconnecting as link_module
 from rxhub.transport.nats.ordered_consumer import Ordered, Place

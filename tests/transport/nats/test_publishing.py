@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rxhub.concurrency.backoff import Backoff
 from rxhub.embedded import PrivateServer
 from rxhub.errors import EventError, HubConnectionError, Refused
-from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats import connection as line_module
 from rxhub.transport.nats import publishing as module
 from rxhub.transport.nats import reconnecting as link_module

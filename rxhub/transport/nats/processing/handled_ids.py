@@ -19,8 +19,8 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
+from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.processing.delivery_state import Handled
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.reconnecting import Link

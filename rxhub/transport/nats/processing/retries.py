@@ -15,8 +15,8 @@ from time import monotonic
 from traceback import format_exception
 from typing import Protocol, TypeVar
 
+from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import HubConnectionError, RxHubError, StreamError, as_exception, error_text
-from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.dead_letter import headers_of, subject_of
 from rxhub.transport.nats.processing.acks import ACK, later
 from rxhub.transport.nats.processing.delivery_state import Attempts, Handled, Tried

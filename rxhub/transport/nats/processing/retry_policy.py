@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from random import SystemRandom
 from typing import NamedTuple
+
+from rxhub.concurrency.backoff import exponential_delay
 
 __all__ = ["LONGEST", "Retrying"]
 
 LONGEST = 300.0
 """Seconds between two attempts at most, unless the first pause is longer already."""
-
-# Not the shared generator: programs that were seeded alike must not try again all at once.
-_random = SystemRandom()
 
 
 class Retrying(NamedTuple):
@@ -31,6 +29,4 @@ class Retrying(NamedTuple):
 
     def delay(self, attempt: int) -> float:
         """Seconds to wait after an attempt that failed, shortened at random by up to a half."""
-        # An exponent of more than a thousand has no float.
-        reached = min(max(LONGEST, self.backoff), self.backoff * 2.0 ** min(attempt - 1, 1000))
-        return reached * _random.uniform(0.5, 1.0)
+        return exponential_delay(self.backoff, max(LONGEST, self.backoff), attempt)

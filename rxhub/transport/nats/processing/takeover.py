@@ -11,9 +11,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
+from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.backoff import Backoff
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.job import Job
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rxhub.transport.backoff import Backoff
+from rxhub.concurrency.backoff import Backoff
 
 
 def test_delays_double_up_to_the_longest_and_are_shortened_at_random() -> None:
