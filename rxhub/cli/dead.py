@@ -22,8 +22,8 @@ from rxhub.text.layout import format_table
 from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
+    from rxhub.transport.durable import DeadLetters
     from rxhub.transport.nats.dead_letter import DeadLetter
-    from rxhub.transport.nats.dead_letters import DeadLetters
 
 __all__ = ["group"]
 

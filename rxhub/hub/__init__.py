@@ -1,10 +1,8 @@
-"""The hub: a transport, the dispatch operator, and their observers.
+"""`EventHub`: the dispatch operator between a transport and its observers.
 
-`hub.events` ──▶ `Dispatcher` ──▶ `hub.deliveries`, between an inbox that anybody may fill and the one handling context
-that empties it. One class with many methods, so each kind of them has a file: `connecting` to a server, `subscribing`,
-`publishing`, `groups` of programs that share work, the `history` of what was, `attaching` what lives beside the hub,
-and its `life`, which is who handles it and how it ends. They share what `parts` names, and know nothing else of each
-other; `hub` makes the parts and puts all of it together.
+`hub` has the public methods. Each of its components owns its state: `address` (the URL), `connection` (the transport
+and its state), `inbox` (waiting events and timers), `runner` (the handling contexts), `publisher` and `replies`,
+`processings`, and `lifetime` (serving and closing).
 """
 
 from rxhub.hub.hub import EventHub

@@ -19,7 +19,7 @@ from rxhub.text.safe_repr import safe_repr
 if TYPE_CHECKING:
     from rxhub.plugins import PluginState
 
-__all__ = ["RECEIVERS", "SUBSCRIBERS", "Description", "SignalState", "living"]
+__all__ = ["RECEIVERS", "SUBSCRIBERS", "Description", "SignalState", "all_signals"]
 
 SUBSCRIBERS = ("priority", "subscription", "callback", "plugin", "id")
 """The headings over `Description.subscriber_rows()`."""
@@ -41,7 +41,7 @@ class SignalState:
     connections: tuple[Connection, ...]
 
 
-def living() -> tuple[SignalState, ...]:
+def all_signals() -> tuple[SignalState, ...]:
     """Every living signal of the process, in the order of their making."""
     return tuple(SignalState(signal.name, signal.connections) for signal in signals())
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import count
 from threading import TIMEOUT_MAX
-from time import monotonic
 
 from rxhub.concurrency.fork import ForkSafeCondition
 from rxhub.concurrency.wakeup import Wakeup
 from rxhub.dispatching.delivery import Delivery
 from rxhub.event import Event
+from rxhub.hub.clock import Clock, SystemClock
 
 __all__ = ["POLICIES", "Action", "Inbox"]
 
@@ -73,10 +73,7 @@ class Inbox:
         ValueError: if it is less than 1, or the policy is unknown.
     """
 
-    now: Callable[[], float] = staticmethod(monotonic)
-    """Seconds on the clock that timed actions go by."""
-
-    def __init__(self, capacity: int, policy: str) -> None:
+    def __init__(self, capacity: int, policy: str, clock: Clock | None = None) -> None:
         if not isinstance(capacity, int):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"An inbox's capacity is an integer, but {capacity!r} was given.")
         if capacity < 1:
@@ -84,6 +81,8 @@ class Inbox:
         if policy not in POLICIES:
             raise ValueError(f"The overflow policies are {', '.join(POLICIES)}, but {policy!r} was given.")
         self.capacity = capacity
+        self.clock = SystemClock() if clock is None else clock
+        self.now = self.clock.monotonic
         self.policy = policy
         self.dropped = 0
         self.own = False
@@ -256,12 +255,17 @@ class Inbox:
             self._rung = True
             self._ring()
 
-    def due_in(self) -> float | None:
-        """Seconds until the next timed action is due, at least 0; None if there is none."""
+    def next_due(self) -> float | None:
+        """When the next timed action is due, by the clock; None if there is none."""
         with self._changed:
             while self._timers and self._timers[0][2].cancelled:
                 heappop(self._timers)
-            return max(0.0, self._timers[0][0] - self.now()) if self._timers else None
+            return self._timers[0][0] if self._timers else None
+
+    def due_in(self) -> float | None:
+        """Seconds until the next timed action is due, at least 0; None if there is none."""
+        due = self.next_due()
+        return None if due is None else max(0.0, due - self.now())
 
     def wait_for_room(self, handled: Callable[[], bool]) -> bool:
         """Sleep until there is room or the inbox is closed (True), or nobody handles any more (False)."""

@@ -42,7 +42,7 @@ from rxhub.text.caller_warning import warn_caller
 from rxhub.transport.finite_numbers import check_finite
 from rxhub.transport.io_thread import in_io_thread
 
-__all__ = ["Publisher", "identity"]
+__all__ = ["Publisher", "hub_source"]
 
 REPLY = "ftrack.meta.reply"
 # Between two looks whether a full inbox or outbox has room for an `apublish`.
@@ -73,6 +73,7 @@ class Publisher:
         self,
         hub_id: str,
         api_user: str | None,
+        *,
         connection: HubConnection,
         inbox: Inbox,
         runner: Runner,
@@ -151,7 +152,7 @@ class Publisher:
         ) -> abc.DisposableBase:
             nonlocal first
 
-            self.check_handled("request")
+            self._runner.check_running("request")
             asked, first = (event if first else _renamed(event)), False
             # Replies to synchronous publishing come in any thread; Rx forbids to call an observer while it is busy.
             replies: Subject[Event] = Subject(serialize=True, on_observer_error="raise")
@@ -194,7 +195,7 @@ class Publisher:
         """The first reply, as `EventHub.ask` says."""
         check_asyncio("hub.ask()")
         _check_event(event)
-        self.check_handled("ask")
+        self._runner.check_running("ask")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Event] = loop.create_future()
         ignore_error(answer)  # it may come together with a cancellation
@@ -244,18 +245,13 @@ class Publisher:
         source: MutableMapping[str, Any] | None = fields.get("source")
         if not isinstance(source, (dict, MutableMapping)):
             event.source = source = dict(_origin(event))
-        for key, value in identity(self.hub_id, self._api_user).items():
+        for key, value in hub_source(self.hub_id, self._api_user).items():
             source.setdefault(key, value)
 
     def check_open(self) -> None:
         """Raise HubClosed if the hub was closed."""
         if not self._inbox.open:
             raise HubClosed("The hub was closed; make a new one.")
-
-    def check_handled(self, what: str) -> None:
-        """Raise NotHandled if nobody handles the hub, so that `what` would wait for ever."""
-        if self._runner.stops_in() == 0:
-            raise not_running(what)
 
     def forked(self) -> None:
         """Warn again, in a child process."""
@@ -275,7 +271,7 @@ class Publisher:
             raise HubConnectionError(
                 f"Cannot publish {event.topic} as {self._connection.why_not}, or publish(synchronous=True)."
             )
-        if not self._warned and not self._connection.remote and not self._runner.claimed_by:
+        if not self._warned and not self._connection.is_remote and not self._runner.claimed_by:
             self._warned = True
             warn_caller(
                 "An event was published on a hub that nobody handles; it waits until somebody does. "
@@ -309,8 +305,8 @@ class Publisher:
             while sent is None:
                 if self._dispatcher.is_awaiting:
                     raise self._overflow()
-                if not self._connection.remote:
-                    self.check_handled("apublish")
+                if not self._connection.is_remote:
+                    self._runner.check_running("apublish")
                 self._connection.retry()
                 await asyncio.sleep(backoff.delay())
                 sent = self._offer(event)
@@ -321,12 +317,12 @@ class Publisher:
             if self._runner.runs_here or in_io_thread():
                 raise self._overflow()
             if not self._connection.wait_for_room(self._is_handled):
-                self.check_handled("publish")
+                self._runner.check_running("publish")
         return sent
 
     def _overflow(self) -> Overflow:
         return Overflow(
-            f"The {'outbox' if self._connection.remote else 'inbox'} is full, and neither the handling context nor "
+            f"The {'outbox' if self._connection.is_remote else 'inbox'} is full, and neither the handling context nor "
             "the network's own thread can wait for room in it. Publish less from inside callbacks, or make the hub "
             "with a larger one."
         )
@@ -377,7 +373,7 @@ class _Replies(Awaitable[Event]):
             raise NoReply(f"Nobody replied to {self._topic} within {self._timeout:g} s.") from None
 
 
-def identity(hub_id: str, api_user: str | None) -> dict[str, Any]:
+def hub_source(hub_id: str, api_user: str | None) -> dict[str, Any]:
     """Who a hub is, as the source of its events tells it."""
     return {"id": hub_id, "user": {"username": api_user}, "host": _HOST}
 

@@ -16,6 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -34,10 +35,10 @@ from rxhub.rx.awaitable import Awaitable
 from rxhub.rx.scope import current_scope
 from rxhub.rx.scoped_subject import kept
 from rxhub.transport import Durable
-from rxhub.transport.durable import Reading, Span, Stored
+from rxhub.transport.durable import HistoryReading, Span, Stored
 from rxhub.transport.json_payload import read_stored
 
-__all__ = ["Moment", "Progress", "Replay"]
+__all__ = ["Moment", "Progress", "Replay", "ReplayOptions"]
 
 Moment: TypeAlias = datetime | timedelta | int
 """A place in a stream: an aware time, how long ago, or a sequence."""
@@ -75,57 +76,58 @@ class Progress(NamedTuple):
         return min(1.0, self.read / self.total) if self.total else 1.0
 
 
+@dataclass(frozen=True)
+class ReplayOptions:
+    """What `EventHub.replay` is given beside the subscription; see there.
+
+    Raises:
+        TypeError: if a moment or the speed has the wrong type.
+        ValueError: if a time is naive, a number is out of range, or the end is before the start.
+    """
+
+    since: Moment | None = None
+    until: Moment | None = None
+    speed: float | None = None
+    follow: bool = False
+
+    def __post_init__(self) -> None:
+        _check_moment("since", self.since)
+        _check_moment("until", self.until)
+        _check_order(self.since, self.until)
+        _check_speed(self.speed)
+        if self.follow and self.until is not None:
+            raise ValueError("A replay that follows has no end: give either until=… or follow=True.")
+
+
 class Replay(Awaitable[Event], Observable[Event]):
     """What a stream holds of a subscription, as `EventHub.replay` says. Each subscription replays on its own.
 
     Args:
+        expression: filters the events.
+        options: the span and the speed.
+        transport: stores the events.
         connection: of the hub.
-        transport: its transport.
-        inbox: its inbox.
-        runner: who handles it.
-        check_handled: raises NotHandled if nobody does.
-        expression: what is replayed.
-        since: where it begins.
-        until: where it ends.
-        speed: how fast.
-        follow: whether it goes on.
-
-    Raises:
-        TypeError: if a moment or the speed is something else.
-        ValueError: if a time is naive, a number is out of its range, or the end lies before the beginning.
+        inbox: of the hub.
+        runner: of the hub.
     """
 
     def __init__(
         self,
-        connection: HubConnection,
+        expression: Expression,
+        options: ReplayOptions,
         transport: Durable,
+        connection: HubConnection,
         inbox: Inbox,
         runner: Runner,
-        check_handled: Callable[[str], None],
-        expression: Expression,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        speed: float | None = None,
-        follow: bool = False,
     ) -> None:
         super().__init__()
-        _check_moment("since", since)
-        _check_moment("until", until)
-        _check_order(since, until)
-        _check_speed(speed)
-        if follow and until is not None:
-            raise ValueError("A replay that follows has no end: give either until=… or follow=True.")
         self._connection = connection
         self._transport = transport
         self._inbox = inbox
         self._runner = runner
-        self._check_handled = check_handled
         self._expression = expression
         self._matches = compile(expression)
-        self._since = since
-        self._until = until
-        self._speed = speed
-        self._follow = follow
+        self._options = options
         self._latest: _Playing | None = None
 
     @property
@@ -152,11 +154,11 @@ class Replay(Awaitable[Event], Observable[Event]):
     def _subscribe_core(
         self, observer: abc.ObserverBase[Event], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        self._check_handled("replay")
+        self._runner.check_running("replay")
         if not self._connection.kept_up:
             raise HubConnectionError("Nothing can be replayed, as the hub is not connected. Call connect() first.")
-        playing = _Playing(observer, self._inbox, self._matches, self._speed, self._follow)
-        span = Span(self._since, self._until, self._follow)
+        playing = _Playing(observer, self._inbox, self._matches, self._options)
+        span = Span(self._options.since, self._options.until, self._options.follow)
         self._latest = playing
         playing.reading = reading = self._transport.read(self._expression, span, playing)
         reading.begin()
@@ -174,7 +176,7 @@ class _End(NamedTuple):
 
 
 class _Playing:
-    """One subscription: between the transport, which reads ahead, and an observer (`rxhub.transport.durable.Reader`).
+    """One subscription: between the transport, which reads ahead, and an observer (`HistoryReader`).
 
     It knows nothing of the hub, so that a hub that is dropped in the middle of a replay can go.
     """
@@ -184,16 +186,15 @@ class _Playing:
         observer: abc.ObserverBase[Event],
         inbox: Inbox,
         matches: Callable[[Mapping[str, Any]], bool],
-        speed: float | None,
-        follow: bool,
+        options: ReplayOptions,
     ) -> None:
-        self.reading: Reading | None = None
+        self.reading: HistoryReading | None = None
         self.read_so_far = 0
         self._observer = observer
         self._inbox = inbox
         self._matches = matches
-        self._speed = speed
-        self._follow = follow
+        self._speed = options.speed
+        self._follow = options.follow
         self._context = copy_context()
         self._waiting: deque[Stored] = deque()
         # The event at the head of those, once it was looked at and is not due yet.

@@ -33,7 +33,7 @@ from rxhub.errors import AlreadyHandled, HubClosed
 from rxhub.event import Event
 from rxhub.hub.inbox import Action, Inbox
 from rxhub.hub.private_loop import PrivateLoop
-from rxhub.rx.runner_status import WAIT_GAP_S
+from rxhub.rx.runner_status import WAIT_GAP_S, not_running
 
 __all__ = ["CLOSE_TIMEOUT_S", "DISCONNECTED_TOPIC", "Handler", "Invoke", "Runner", "start_no_more"]
 
@@ -91,8 +91,8 @@ class Runner:
 
     @property
     def claimed_by(self) -> str:
-        """The call that handles the hub now; empty if nobody does."""
-        return self._claimed_by
+        """The call that handles the hub; empty if it is not running."""
+        return self._claimed_by or (self._inbox.clock.driven_by if self._inbox.open else "")
 
     @property
     def runs_here(self) -> bool:
@@ -105,6 +105,11 @@ class Runner:
         Whoever calls `wait(duration)` or `drain()` calls it again and again, and so counts as there for a second more.
         """
         return None if self.claimed_by else max(0.0, self._expected_until - monotonic())
+
+    def check_running(self, what: str) -> None:
+        """Raise NotHandled if the hub is not running, so that `what` would wait forever."""
+        if self.stops_in() == 0:
+            raise not_running(what)
 
     def watch(self, tell: Callable[[], object]) -> Disposable:
         """Have `tell` called, in any thread, whenever a context has ended."""
@@ -221,6 +226,20 @@ class Runner:
                     await turn.yield_to_loop()
         finally:
             self._release()
+
+    async def drain_async(self, name: str) -> int:
+        """`drain` on the running loop; `name` is the call."""
+        self._claim(name)
+        handled = 0
+        task = asyncio.current_task()
+        turn = TimeSlice(self._hand_back, 0 if task is None else task.cancelling())
+        try:
+            while (item := self._inbox.take()) is not None:
+                handled += isinstance(item, Event)
+                await self._do_async(item, turn)
+        finally:
+            self._release()
+        return handled
 
     def join(self, timeout: float | None) -> bool:
         """Wait until no context handles the hub, and none is leaving; False if one still is after `timeout` seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TypeVar
 
 from reactivex import abc, typing
@@ -18,15 +19,19 @@ State = TypeVar("State")
 class HubScheduler(PeriodicScheduler):
     """Runs actions between events, in the thread or loop that handles the hub.
 
-    What is scheduled while nobody handles runs when somebody does; what waits when the hub closes never runs.
+    Actions wait while the hub is not running. Actions that wait when the hub is closed never run.
     """
 
     def __init__(self, inbox: Inbox) -> None:
         super().__init__()
         self._inbox = inbox
 
+    @property
+    def now(self) -> datetime:
+        return self._inbox.clock.wall_time() or super().now
+
     def schedule(self, action: typing.ScheduledAction[State], state: State | None = None) -> abc.DisposableBase:
-        """Run `action` after what waits now."""
+        """Run `action` after everything that waits now."""
         return self._put(0, action, state)
 
     def schedule_relative(
@@ -42,6 +47,7 @@ class HubScheduler(PeriodicScheduler):
         return self._put((self.to_datetime(duetime) - self.now).total_seconds(), action, state)
 
     def _put(self, delay: float, action: typing.ScheduledAction[State], state: State | None) -> abc.DisposableBase:
+        self._inbox.clock.check_scheduling()
         inner = SingleAssignmentDisposable()
 
         def run() -> None:

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from reactivex import abc
 
+from rxhub.dispatching.dispatcher import Callback
 from rxhub.errors import EventError, ExpressionError, HubClosed, NotFoundError
 from rxhub.event import Event
 from rxhub.expression import parse
@@ -33,14 +34,31 @@ from rxhub.signals.signal import Signal
 from rxhub.text.jsonable import jsonable
 from rxhub.text.printable import printable
 
-if TYPE_CHECKING:
-    from rxhub.hub import EventHub
-
 __all__ = ["SignalBridge"]
 
 logger = logging.getLogger("rxhub")
 
 _RUN = os.urandom(8).hex()
+
+
+class BridgedHub(Protocol):
+    """What a bridge needs of an `EventHub`."""
+
+    id: str
+
+    def publish(self, event: Event) -> object:
+        """Publish an event."""
+        ...
+
+    def subscribe(
+        self, subscription: str, callback: Callback, subscriber: MutableMapping[str, Any] | None, priority: float, /
+    ) -> str:
+        """Register a callback; its subscriber's id."""
+        ...
+
+    def unsubscribe(self, subscriber_identifier: str) -> None:
+        """Remove a subscriber."""
+        ...
 
 
 class SignalBridge(abc.DisposableBase):
@@ -66,12 +84,13 @@ class SignalBridge(abc.DisposableBase):
 
     def __init__(
         self,
-        hub: EventHub,
+        hub: BridgedHub,
         signal: Signal[...],
         topic: str,
+        *,
         secrets: Secrets,
         priority: float,
-        parted: Callable[[SignalBridge], object],
+        ended: Callable[[], object],
     ) -> None:
         if not isinstance(signal, Signal):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A bridge joins an rxhub Signal to a topic, but {type(signal).__name__} was given.")
@@ -80,7 +99,7 @@ class SignalBridge(abc.DisposableBase):
         self.topic = topic
         self._hub = hub
         self._secrets = secrets
-        self._parted = parted
+        self._when_ended = ended
         self._told: set[type[object]] = set()
         self.owner: Scope | None = None
         self._subscriber = hub.subscribe(
@@ -99,7 +118,7 @@ class SignalBridge(abc.DisposableBase):
         self._pipeline.dispose()
         with suppress(NotFoundError):
             self._hub.unsubscribe(self._subscriber)
-        self._parted(self)
+        self._when_ended()
 
     def _publish(self, emission: Emission) -> None:
         if emission.origin is not None:

@@ -13,26 +13,22 @@ pipeline by `subscribe(…, scheduler=hub.scheduler)`. What a callback awaits, `
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from math import inf, isfinite
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Self, TypeVar
 
-from reactivex import Observable, abc, typing
+from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 from reactivex.internal.constants import UTC_ZERO
 
 from rxhub.dispatching.delivery import Delivery, Outcome
 from rxhub.dispatching.pipeline import Subscribable
-from rxhub.dispatching.time_slice import TimeSlice
 from rxhub.errors import AlreadyHandled, NoReply, NotHandled
 from rxhub.event import Event
 from rxhub.hub import EventHub
-from rxhub.hub.inbox import Inbox
-from rxhub.hub.runner import Invoke, Runner
-from rxhub.hub.scheduler import HubScheduler
+from rxhub.hub.runner import Invoke
 from rxhub.testing.virtual_wait import PassingReplies, PassingSubject, PassingSubscribable, Piped, refuse_to_sleep
 
 __all__ = ["VirtualHub", "virtual_hub"]
@@ -42,53 +38,22 @@ State = TypeVar("State")
 _SHOWN = 1e-9
 
 
-class _Inbox(Inbox):
-    """An inbox whose clock stands still until it is set."""
+class _Clock:
+    """A clock that stands still until it is set."""
 
-    seconds = 0.0
+    driven_by = "advance()"
 
-    def now(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
         return self.seconds
 
-    def next_due(self, end: float) -> float | None:
-        """When the next action is due, if it is by `end`."""
-        due = self._timers[0][0] if self._timers else None
-        # Times are sums of fractions: what differs by less than the clock shows is one time.
-        return None if due is None or due > end + _SHOWN else due
+    def wall_time(self) -> datetime:
+        return UTC_ZERO + timedelta(seconds=self.seconds)
 
-
-class _Scheduler(HubScheduler):
-    """The hub's scheduler, whose calendar begins in 1970."""
-
-    @property
-    def now(self) -> datetime:
-        return UTC_ZERO + timedelta(seconds=self._inbox.now())
-
-    def _put(self, delay: float, action: typing.ScheduledAction[State], state: State | None) -> abc.DisposableBase:
+    def check_scheduling(self) -> None:
         refuse_to_sleep()
-        return super()._put(delay, action, state)
-
-
-class _Runner(Runner):
-    """Handled by whoever advances the time, and so always."""
-
-    @property
-    def claimed_by(self) -> str:
-        return self._claimed_by or ("advance()" if self._inbox.open else "")
-
-    async def adrain(self) -> int:
-        """As `drain`, on the running loop."""
-        self._claim("aadvance()")
-        handled = 0
-        task = asyncio.current_task()
-        turn = TimeSlice(self._hand_back, 0 if task is None else task.cancelling())
-        try:
-            while (item := self._inbox.take()) is not None:
-                handled += isinstance(item, Event)
-                await self._do_async(item, turn)
-        finally:
-            self._release()
-        return handled
 
 
 class VirtualHub(EventHub):
@@ -111,10 +76,6 @@ class VirtualHub(EventHub):
             who waits for room would wait for ever.
     """
 
-    _Inbox = _Inbox
-    _Runner = _Runner
-    _Scheduler = _Scheduler
-
     def __init__(
         self,
         server_url: str = "memory://",
@@ -130,14 +91,17 @@ class VirtualHub(EventHub):
             raise ValueError(f"A virtual hub is on memory://, but {server_url!r} was given.")
         if overflow == "block":
             raise ValueError('A virtual hub cannot have overflow="block": its one thread would wait for itself.')
-        super().__init__(server_url, api_user, api_key, headers, cookies, inbox=inbox, overflow=overflow)
+        self._clock = _Clock()
+        super().__init__(
+            server_url, api_user, api_key, headers, cookies, inbox=inbox, overflow=overflow, clock=self._clock
+        )
         self.events = events = PassingSubject[Event](serialize=True)
         events.clock = self
 
     @property
     def now(self) -> float:
         """Seconds that have passed."""
-        return round(self._inbox.now(), 9)
+        return round(self._clock.seconds, 9)
 
     def advance(self, seconds: float) -> int:
         """Let time pass, and handle what comes in it, each at its time.
@@ -153,23 +117,22 @@ class VirtualHub(EventHub):
             AlreadyHandled: from inside a callback; `aadvance` is for a running loop.
             HubClosed: if the hub was closed.
         """
-        clock, end = self._until(seconds)
+        end = self._until(seconds)
         handled = self.drain()
-        while (due := clock.next_due(end)) is not None:
-            clock.seconds = due
+        while (due := self._next_due(end)) is not None:
+            self._clock.seconds = due
             handled += self.drain()
-        clock.seconds = max(end, clock.seconds)
+        self._clock.seconds = max(end, self._clock.seconds)
         return handled
 
     async def aadvance(self, seconds: float) -> int:
         """As `advance`, on the running loop, where coroutine callbacks are awaited."""
-        clock, end = self._until(seconds)
-        runner = cast("_Runner", self._runner)
-        handled = await runner.adrain()
-        while (due := clock.next_due(end)) is not None:
-            clock.seconds = due
-            handled += await runner.adrain()
-        clock.seconds = max(end, clock.seconds)
+        end = self._until(seconds)
+        handled = await self._runner.drain_async("aadvance()")
+        while (due := self._next_due(end)) is not None:
+            self._clock.seconds = due
+            handled += await self._runner.drain_async("aadvance()")
+        self._clock.seconds = max(end, self._clock.seconds)
         return handled
 
     def on(self, subscription: str, priority: float = 100) -> Subscribable:
@@ -199,19 +162,18 @@ class VirtualHub(EventHub):
         Raises:
             NoReply: if none came within `timeout` seconds, which have then passed.
         """
-        clock, end = self._until(timeout)
-        runner = cast("_Runner", self._runner)
+        end = self._until(timeout)
         replies: list[Event] = []
         errors: list[Exception] = []
         with self.request(event, timeout).subscribe(replies.append, errors.append):
-            await runner.adrain()
-            while not replies and not errors and (due := clock.next_due(end)) is not None:
-                clock.seconds = due
-                await runner.adrain()
+            await self._runner.drain_async("aadvance()")
+            while not replies and not errors and (due := self._next_due(end)) is not None:
+                self._clock.seconds = due
+                await self._runner.drain_async("aadvance()")
         if errors:
             raise errors[0]
         if not replies:
-            clock.seconds = end
+            self._clock.seconds = end
             raise NoReply(f"Nobody replied to {event.topic} within {timeout:g} s.")
         return replies[0]
 
@@ -265,28 +227,31 @@ class VirtualHub(EventHub):
 
     async def anext_moment(self, ended: Callable[[], bool]) -> bool:
         """As `next_moment`, on the running loop."""
-        runner = cast("_Runner", self._runner)
-        await runner.adrain()
+        await self._runner.drain_async("aadvance()")
         if self._later(ended):
-            await runner.adrain()
+            await self._runner.drain_async("aadvance()")
             return True
         return ended()
 
     def _later(self, ended: Callable[[], bool]) -> bool:
         """Set the clock to what is due next, if that is wanted and something is."""
-        clock = cast("_Inbox", self._inbox)
-        if ended() or (due := clock.next_due(inf)) is None:
+        if ended() or (due := self._next_due(inf)) is None:
             return False
-        clock.seconds = due
+        self._clock.seconds = due
         return True
 
-    def _until(self, seconds: float) -> tuple[_Inbox, float]:
-        """The clock, and what it will show."""
+    def _next_due(self, end: float) -> float | None:
+        """When the next action is due, if it is by `end`."""
+        due = self._inbox.next_due()
+        # Times are sums of fractions: what differs by less than the clock shows is one time.
+        return None if due is None or due > end + _SHOWN else due
+
+    def _until(self, seconds: float) -> float:
+        """What the clock will show."""
         if not isfinite(seconds) or seconds < 0:
             raise ValueError(f"Time passes by a number of seconds, at least 0, but {seconds!r} was given.")
-        clock = cast("_Inbox", self._inbox)
         # Without rounding, a tenth ten times would not be a second.
-        return clock, round(clock.seconds + seconds, 9)
+        return round(self._clock.seconds + seconds, 9)
 
 
 virtual_hub = VirtualHub

@@ -1,19 +1,44 @@
-"""What a transport that keeps events tells of them: one event, a span of them, who reads it, and how much there is."""
+"""Transports that store events: the protocol, and the data that it passes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, Required, Self, TypeAlias, TypedDict, runtime_checkable
 
-__all__ = ["GroupState", "Reader", "Reading", "Span", "Stored", "StreamState"]
+from reactivex import Observable
+
+from rxhub.errors import NotDurable
+from rxhub.event import Event
+from rxhub.expression import Expression
+from rxhub.transport.protocols import Transport
+
+__all__ = [
+    "DeadLetters",
+    "Durable",
+    "GroupState",
+    "Handler",
+    "HistoryReader",
+    "HistoryReading",
+    "ProcessOptions",
+    "Processing",
+    "Span",
+    "Stored",
+    "StreamState",
+    "durable",
+]
+
+Handler: TypeAlias = Callable[[Event], object]
+"""Handles an event; a plain or a coroutine function."""
 
 
 class Stored(NamedTuple):
-    """One event as it is kept.
+    """A stored event.
 
     Attributes:
-        data: its JSON.
-        sequence: its place in the stream, from 1 on.
+        data: the event as JSON.
+        sequence: its position in the stream, from 1 on.
         nanoseconds: when it was stored, since the epoch.
     """
 
@@ -23,12 +48,12 @@ class Stored(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A part of a stream; both ends belong to it.
+    """A part of a stream, both ends included.
 
     Attributes:
         since: the first sequence, an aware time, or how long ago by the server's clock; None is the beginning.
-        until: the last; None is what was last when reading began.
-        follow: whether to go on with what is stored from then on, without an end.
+        until: the last one; None is what was last when reading began.
+        follow: continue with what is stored from then on.
     """
 
     since: int | datetime | timedelta | None = None
@@ -36,47 +61,47 @@ class Span(NamedTuple):
     follow: bool = False
 
 
-class Reader(Protocol):
-    """Who reads. Called in the network's thread; never blocks, never raises, runs no user code."""
+class HistoryReader(Protocol):
+    """Receives stored events in the I/O thread; never blocks, never raises, runs no user code."""
 
     def measured(self, total: int) -> None:
-        """So many events will come, as far as that can be known beforehand. Called before the first."""
+        """The expected number of events; called before the first."""
         ...
 
     def read(self, stored: Stored) -> None:
-        """Take one event. A bounded number of them comes before `Reading.done` is called."""
+        """Receive an event. The number of events that `HistoryReading.done` has not counted yet is bounded."""
         ...
 
     def ended(self, error: Exception | None) -> None:
-        """Nothing more comes: that was all, or an error that stays. Called once, and not after `Reading.stop`."""
+        """The end, or an error that ended the reading. Called once, and not after `HistoryReading.stop`."""
         ...
 
 
-class Reading(Protocol):
-    """What is being read, to who reads it. Thread-safe, and takes no lock."""
+class HistoryReading(Protocol):
+    """A running read, for the reader. Thread-safe, takes no lock."""
 
     def begin(self) -> None:
-        """Read: before, the reader is told nothing."""
+        """Start; before, the reader is not called."""
         ...
 
     def done(self, count: int) -> None:
-        """So many events were dealt with, and as many more may come."""
+        """That many events were processed, so as many more may come."""
         ...
 
     def stop(self) -> None:
-        """Read no further; what is on its way may still come."""
+        """Stop reading; events in flight may still come."""
         ...
 
 
 class GroupState(NamedTuple):
-    """A group of processes that handle events together, at one moment.
+    """A consumer group at one moment.
 
     Attributes:
         name: of the group.
-        waiting: events that none of them has got yet.
-        pending: events that one of them has got and has not acknowledged yet, those that wait for a retry included.
-        repeated: how many of those it was not the first to get.
-        limit: how many events may be pending before the group gets no further ones; None is no limit.
+        waiting: events not delivered to any process yet.
+        pending: events delivered and not acknowledged, including those that wait for a retry.
+        repeated: how many of the pending events were delivered before.
+        limit: the number of pending events at which the group receives no more; None is unlimited.
     """
 
     name: str
@@ -91,17 +116,17 @@ class StreamState(NamedTuple):
 
     Attributes:
         name: of the stream.
-        messages: how many events it holds.
-        bytes: how large it is.
-        first: when the oldest of them was stored; None if there is none.
-        last: when the latest was stored; None if there is none.
-        first_sequence: of the oldest.
-        last_sequence: of the latest that there ever was; 0 if there was none.
-        replicas: on how many servers each event is stored.
-        max_age: seconds after which an event goes; 0 is never.
-        max_bytes: how large it may become; -1 is without a limit.
-        dead: how many dead letters it has.
-        groups: who handles its events, in the order of their names.
+        messages: the number of stored events.
+        bytes: the stored size.
+        first: when the oldest event was stored; None if there is none.
+        last: when the latest event was stored; None if there is none.
+        first_sequence: of the oldest event.
+        last_sequence: of the latest event that was ever stored; 0 if there was none.
+        replicas: the number of servers that store each event.
+        max_age: seconds after which an event is deleted; 0 is never.
+        max_bytes: the size limit; -1 is unlimited.
+        dead: the number of dead letters.
+        groups: the consumer groups, sorted by name.
     """
 
     name: str
@@ -116,3 +141,192 @@ class StreamState(NamedTuple):
     max_bytes: int
     dead: int
     groups: tuple[GroupState, ...]
+
+
+class ProcessOptions(TypedDict, total=False):
+    """Keyword arguments of `EventHub.process`.
+
+    Attributes:
+        group: the name under which processes share the events. Required.
+        retries: the number of attempts after the first. Default: 5.
+        backoff: the maximum delay before the second attempt in seconds; it doubles with each attempt, up to five
+            minutes. Default: 1.
+        timeout: seconds for which a handler may run. Then a coroutine is cancelled; a thread is abandoned and
+            replaced, and its result is logged. Default: None, unlimited.
+        sequential: handle one event at a time in the whole group, in the order of publishing. A failing event holds up
+            the others. Default: False.
+        concurrency: the number of handlers that run at a time in this process, up to 1,000. Default: 1.
+        key: a dotted path such as `data.entities.entityId`. Events that share a value there are handled one after the
+            other, in the order of publishing. One process of the group then handles all events; another one takes over
+            when it is gone. Default: None.
+        once: store the ids of handled events for a week and skip events with a stored id. An event whose handler
+            returned just before its process was killed may still be handled again. Default: False.
+        max_waiting: with `key`, the number of events in flight at which the group receives no more, events that wait
+            behind others of their key included. Each uses about 1 KB in the active process. Default: 100,000.
+        since: where a new group begins: an aware datetime, a timedelta (how long ago, by the server's clock), a
+            sequence of the stream, or "first". Default: None, now.
+        replace: give an existing group this subscription, order and `once`. Processes that use the old ones stop at
+            the next event. Default: False.
+    """
+
+    group: Required[str]
+    retries: int
+    backoff: float
+    timeout: float | None
+    sequential: bool
+    concurrency: int
+    key: str | None
+    once: bool
+    max_waiting: int
+    since: datetime | timedelta | int | Literal["first"] | None
+    replace: bool
+
+
+class Processing(Protocol):
+    """This process's part in a group, from `EventHub.process` to `stop`."""
+
+    group: str
+    subscription: str
+
+    @property
+    def is_active(self) -> bool:
+        """Whether events are handled."""
+        ...
+
+    @property
+    def error(self) -> Exception | None:
+        """The error that ended it, if any."""
+        ...
+
+    @property
+    def counts(self) -> Any:
+        """The numbers of events: handled, failed, retried, dead, skipped and expired."""
+        ...
+
+    @property
+    def failures(self) -> Observable[Any]:
+        """Emits each failed attempt: event, error, attempt and is_final."""
+        ...
+
+    def wait(self, timeout: float | None = None, *, grace: float = ...) -> bool:
+        """Wait until it has ended, by `stop`, an error or a signal; whether it has."""
+        ...
+
+    def __await__(self) -> Generator[Any, None, bool]: ...
+
+    def stop(self, timeout: float = ...) -> None:
+        """Receive no more events and wait for running handlers."""
+        ...
+
+    def begin_to_stop(self, timeout: float = ...) -> Future[None] | None:
+        """`stop` without waiting; done when it has ended, or None if it had before."""
+        ...
+
+    async def astop(self, timeout: float = ...) -> None:
+        """`stop` without blocking the running loop."""
+        ...
+
+    def forked(self) -> None:
+        """Have ended in a forked child."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+class DeadLetters(Protocol):
+    """The events that groups failed to handle."""
+
+    def __len__(self) -> int: ...
+
+    def list(self, group: str | None = None) -> Iterator[Any]:
+        """The dead letters, oldest first."""
+        ...
+
+    def get(self, id: int) -> Any:
+        """The dead letter with this id."""
+        ...
+
+    def retry(self, id: int | Literal["all"], group: str | None = None) -> int:
+        """Give the group an event again, or all of them; the number of events."""
+        ...
+
+    def drop(self, id: int | Literal["all"], group: str | None = None) -> int:
+        """Delete a dead letter, or all of them; the number of deleted ones."""
+        ...
+
+
+@runtime_checkable
+class Durable(Transport, Protocol):
+    """A transport that stores events."""
+
+    def read(self, expression: Expression, span: Span, reader: HistoryReader) -> HistoryReading:
+        """Read all stored events of a span that match `expression`, and possibly others, in order, each once.
+
+        The reading survives reconnects.
+        """
+        ...
+
+    def streams(self) -> tuple[StreamState, ...]:
+        """All streams, sorted by name. Blocks.
+
+        Raises:
+            HubConnectionError: if the server does not answer.
+        """
+        ...
+
+    def kv_put(self, key: str, text: str) -> Future[None]:
+        """Store a short text under a key; done when it is stored."""
+        ...
+
+    def kv_get(self, key: str) -> Future[str | None]:
+        """The text stored under a key, or None."""
+        ...
+
+    def processor(
+        self, subscription: str, options: ProcessOptions, ended: Callable[[Processing], object]
+    ) -> Callable[[Handler], Processing]:
+        """Check the options; the result joins the group with a handler, and blocks until the server has answered.
+
+        Args:
+            subscription: which events.
+            options: see there.
+            ended: called on the I/O loop when the processing has ended.
+
+        Raises:
+            ValueError: if an option is out of range, or options exclude each other.
+            HubConnectionError: (the result) if no server can be reached.
+            StreamError: (the result) if the server refuses a request.
+            GroupError: (the result) if the group has another subscription or order.
+        """
+        ...
+
+    def stop_processing(self, grace: float) -> None:
+        """Stop all processings of the program and wait for them; running handlers have `grace` seconds."""
+        ...
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """The events that groups failed to handle."""
+        ...
+
+
+def durable(transport: Transport, what: str) -> Durable:
+    """The transport, if it stores events.
+
+    Args:
+        transport: of a hub.
+        what: the call that needs it, such as `hub.replay`.
+
+    Raises:
+        NotDurable: if it stores none.
+    """
+    if isinstance(transport, Durable):
+        return transport
+    raise NotDurable(
+        f"{what} needs stored events, and this hub's transport stores none. Use a hub on NATS JetStream: "
+        'EventHub("nats://host:4222", user, password, stream="studio"). `rxhub serve --store DIRECTORY` runs a server '
+        "for one machine."
+    )

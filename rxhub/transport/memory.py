@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from rxhub.concurrency.fork import ForkSafeLock, run_after_fork
 from rxhub.errors import HubConnectionError, Overflow
 from rxhub.event import Event
 from rxhub.expression import Expression
-from rxhub.transport import Sink
 from rxhub.transport.connection_state import ConnectionState, Phase
+from rxhub.transport.protocols import Sink
+from rxhub.transport.registry import TransportConfig, TransportType, host_and_path
 
-__all__ = ["MemoryTransport"]
+__all__ = ["MEMORY", "MemoryTransport"]
 
 
 class _Network:
@@ -143,3 +144,21 @@ def _after_fork() -> None:
 
 
 run_after_fork(_after_fork)
+
+
+def _name(url: str) -> str:
+    return "".join(host_and_path(url)).strip("/")
+
+
+def _sources(config: TransportConfig) -> frozenset[tuple[str, str]]:
+    name = _name(config.url)
+    return frozenset([("memory", name)] if name else [])
+
+
+def _create(config: TransportConfig) -> MemoryTransport:
+    return MemoryTransport(_name(config.url))
+
+
+MEMORY: Final = TransportType(
+    create=_create, location=lambda url: host_and_path(url)[0], sources=_sources, is_remote=False
+)

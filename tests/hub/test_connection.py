@@ -18,6 +18,7 @@ from rxhub.errors import EventError, HubClosed, HubConnectionError, NoReply, Ove
 from rxhub.hub.connection import _WeakSink
 from rxhub.transport.connection_state import ConnectionState, Phase
 from rxhub.transport.io_thread import io_loop
+from rxhub.transport.registry import TransportConfig
 from rxhub.transport.socketio import client
 from rxhub.transport.socketio.endpoint import Endpoint
 from tests.threads import LIMIT, at_once, elsewhere, run_script, until
@@ -748,7 +749,7 @@ def in_the_network_s_thread(call: Callable[[], Any]) -> Any:
 def test_ending_a_hub_in_the_network_s_own_thread_does_not_wait_for_itself(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rxhub.hub.connection._PATIENCE", 0.3)
+    monkeypatch.setattr("rxhub.hub.connection._CLOSE_TIMEOUT_S", 0.3)
     server.unanswered = {"a"}
     with EventHub(server.url) as one, EventHub(server.url) as two:
         for hub, end in ((one, lambda: one.close(0.3)), (two, two.disconnect)):
@@ -835,7 +836,7 @@ def test_threads_that_connect_at_once_make_one_connection(server: Server, monkey
         begin(*arguments)
 
     monkeypatch.setattr(client._SocketIOSession, "__init__", slowly)
-    transport = client.SocketIOTransport(Endpoint("http", f"127.0.0.1:{server.port}"), {})
+    transport = client.SocketIOTransport(Endpoint(TransportConfig(url=server.url)), {})
     states: list[ConnectionState] = []
 
     class Sink:
@@ -865,7 +866,7 @@ def test_what_is_secret_is_not_logged_even_by_who_logs_everything(
 def test_leaving_async_with_lets_the_loop_go_on_while_the_rest_is_sent(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rxhub.hub.life.CLOSE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("rxhub.hub.lifetime.CLOSE_TIMEOUT_S", 0.3)
     turns: list[None] = []
 
     async def main() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rxhub import EventHub
-from rxhub.hub.description import Description, living
+from rxhub.hub.description import Description, all_signals
 from rxhub.signals.signal import Signal
 
 
@@ -56,7 +56,7 @@ def test_who_has_died_is_not_shown(hub: EventHub) -> None:
 
 def test_signals_that_nobody_hears_are_named(hub: EventHub) -> None:
     signals = [Signal(f"unheard {number}") for number in range(12)]
-    description = Description("a hub", (), living()[-len(signals) :])
+    description = Description("a hub", (), all_signals()[-len(signals) :])
     assert str(description).splitlines() == [
         "a hub",
         "  nobody is subscribed",

@@ -117,7 +117,7 @@ def test_a_usual_mistake_is_told_its_remedy(mistake: Any, remedy: str) -> None:
 
 @pytest.mark.parametrize("url", [None, 5, b"memory://"])
 def test_a_url_is_text(url: Any) -> None:
-    with pytest.raises(TypeError, match="url is text"):
+    with pytest.raises(TypeError, match="URL is a string"):
         EventHub(url)
 
 

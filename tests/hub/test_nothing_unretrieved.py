@@ -149,7 +149,7 @@ async def fail_in_callbacks(server: Server) -> None:
 def test_asyncio_reports_nothing(
     scenario: Callable[[Server], Awaitable[None]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("rxhub.hub.life.CLOSE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("rxhub.hub.lifetime.CLOSE_TIMEOUT_S", 0.3)
     reported: list[Any] = []
 
     async def main() -> None:

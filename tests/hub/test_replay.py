@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from rxhub import Event, EventHub
 from rxhub.errors import ExpressionError, HubClosed, NotDurable, NotHandled
 from rxhub.expression import Expression, parse
-from rxhub.hub.replay import Moment, Progress, Replay
+from rxhub.hub.replay import Moment, Progress, Replay, ReplayOptions
 from rxhub.testing import VirtualHub
 from rxhub.transport import Durable, durable
-from rxhub.transport.durable import Reader, Span, Stored
+from rxhub.transport.durable import HistoryReader, Span, Stored
 from rxhub.transport.json_payload import write_event
 
 AHEAD = 100
@@ -30,7 +30,7 @@ COLOUR: ContextVar[str] = ContextVar("COLOUR", default="none")
 class Tape:
     """One reading of a list: as much as may be ahead at once, and more when some of it is done."""
 
-    def __init__(self, stored: list[Stored], span: Span, reader: Reader) -> None:
+    def __init__(self, stored: list[Stored], span: Span, reader: HistoryReader) -> None:
         self.span = span
         self.stopped = False
         self.sent = 0
@@ -71,7 +71,7 @@ class Shelf:
             for number, (time, event) in enumerate(stored, 1)
         ]
 
-    def read(self, expression: Expression, span: Span, reader: Reader) -> Tape:
+    def read(self, expression: Expression, span: Span, reader: HistoryReader) -> Tape:
         self.tapes.append(Tape(self.stored, span, reader))
         return self.tapes[-1]
 
@@ -88,13 +88,12 @@ def hub() -> VirtualHub:
 
 def replay(hub: EventHub, shelf: Shelf, subscription: str = "topic=shot", **options: Any) -> Replay:
     return Replay(
-        hub._link,
+        parse(subscription),
+        ReplayOptions(**options),
         cast("Durable", shelf),
+        hub._link,
         hub._inbox,
         hub._runner,
-        hub._publisher.check_handled,
-        parse(subscription),
-        **options,
     )
 
 
@@ -132,7 +131,7 @@ class TestSpeed:
 
         def slowly(event: Event) -> None:
             if not event.data["n"]:
-                cast("Any", hub._inbox).seconds += 30
+                cast("Any", hub)._clock.seconds += 30
             seen.append((hub.now, event.data["n"]))
 
         replay(hub, shots(0, 10, 20, 40), speed=1).subscribe(slowly)

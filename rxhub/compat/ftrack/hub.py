@@ -126,11 +126,11 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         self._event_queue = EventQueue(self._inbox)
         self._roll = Roll(self._dispatcher)
 
-    def _new_link(self, server_url: str, *_: Any, **__: Any) -> HubConnection:
-        return HubConnection(server_url, self._inbox, {}, transport=Door(self))
+    def _create_connection(self) -> HubConnection:
+        return HubConnection(Door(self), self._inbox, {})
 
-    def _new_dispatcher(self) -> FtrackDispatcher:
-        return FtrackDispatcher(self._joined, self._left, self.logger)
+    def _create_dispatcher(self) -> FtrackDispatcher:
+        return FtrackDispatcher(self._subscriber_added, self._subscriber_removed, self.logger)
 
     @property
     def id(self) -> str:
@@ -212,7 +212,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         self._connected(line)
 
     @property
-    def _accepts(self) -> bool:
+    def _accepts_events(self) -> bool:
         return self._connection_initialised
 
     async def _aconnect(self, implicitly: bool = False) -> None:
@@ -375,7 +375,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         self._forget_unsent()
         super().forked()
 
-    # Runner
+    # Handling
 
     def wait(self, duration: float | None = None) -> None:
         """Handle events as they come, for `duration` seconds, or until the hub is disconnected.
@@ -426,7 +426,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         if type(self)._handle is not EventHub._handle:
             self._handle(item)
             return
-        self._show(item, turn)
+        self._emit_event(item, turn)
         await self._dispatcher.dispatch_async(item, self._answer, turn)
 
     def _handle(self, event: Any, synchronous: bool = False) -> list[Any] | None:
@@ -476,15 +476,15 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
 
     # What the dispatcher tells
 
-    def _joined(self, subscriber: rxhub.dispatching.dispatcher.Subscriber) -> None:
+    def _subscriber_added(self, subscriber: rxhub.dispatching.dispatcher.Subscriber) -> None:
         self._roll.enter(subscriber, first=subscriber.id == self.id)
         if not isinstance(subscriber, Subscriber):
             # A pipeline of hub.on(): nobody else tells the server of it.
             self._notify_server_about_subscriber(subscriber)
 
-    def _left(self, subscriber: rxhub.dispatching.dispatcher.Subscriber) -> None:
+    def _subscriber_removed(self, subscriber: rxhub.dispatching.dispatcher.Subscriber) -> None:
         self._roll.strike(subscriber)
-        super()._left(subscriber)
+        super()._subscriber_removed(subscriber)
         if isinstance(subscriber, Subscriber):
             self._notify_server_of_leave(subscriber)
         else:

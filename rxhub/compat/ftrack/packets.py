@@ -24,6 +24,7 @@ from rxhub.concurrency.flag import Flag
 from rxhub.errors import ProtocolError, RxHubError
 from rxhub.text.safe_repr import safe_repr
 from rxhub.transport.json_payload import check_depth
+from rxhub.transport.registry import TransportConfig
 from rxhub.transport.socketio.deduplication import RecentIds
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import explained, request_line
@@ -121,7 +122,15 @@ class Packets:
 
     def _endpoint(self) -> Endpoint:
         where = self.server.hostname if self.server.port is None else f"{self.server.hostname}:{self.server.port}"
-        return Endpoint(self.server.scheme, where, "", self._api_user, self._api_key, self._headers, self._cookies)
+        return Endpoint(
+            TransportConfig(
+                url=f"{self.server.scheme}://{where}",
+                user=self._api_user,
+                key=self._api_key,
+                headers=self._headers,
+                cookies=self._cookies,
+            )
+        )
 
     def _add_packet_callback(self, callback: Callable[[Mapping[str, Any]], object]) -> str:
         """Remember what to call when a packet is acknowledged; return the packet's id as it is written."""

@@ -1,1 +1,34 @@
-"""`nats://`: events in a stream of NATS JetStream, which keeps them for whoever comes later."""
+"""`nats://` and `tls://`: events stored in a stream of NATS JetStream."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from rxhub.text.extras import missing_dependency
+from rxhub.transport.nats.address import Address, hosts
+from rxhub.transport.protocols import Transport
+from rxhub.transport.registry import TransportConfig, TransportType
+
+__all__ = ["DEFAULT_STREAM", "NATS", "TLS"]
+
+DEFAULT_STREAM: Final = "events"
+
+
+def _sources(config: TransportConfig) -> frozenset[tuple[str, str]]:
+    servers = [host if ":" in host else f"{host}:4222" for host in hosts(config.url).lower().split(",")]
+    return frozenset([(config.stream or DEFAULT_STREAM, server) for server in servers])
+
+
+def _create(config: TransportConfig) -> Transport:
+    try:
+        from rxhub.transport.nats.client import NatsTransport
+    except ModuleNotFoundError as error:
+        raise missing_dependency(error, "nats://", "nats") from None
+    name = f"rxhub {config.source['host']} {config.source['id'][:8]}"
+    stream = DEFAULT_STREAM if config.stream is None else config.stream
+    return NatsTransport(Address.parse(config.url, config.user, config.key), stream, name, config.outbox)
+
+
+NATS: Final = TransportType(create=_create, location=hosts, sources=_sources, has_streams=True)
+TLS: Final = replace(NATS, is_secure=True)

@@ -21,16 +21,15 @@ from rxhub.errors import EventError, HubConnectionError, Overflow, ProtocolError
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.transport import Sink
-from rxhub.transport.durable import Reader, Span, StreamState
+from rxhub.transport.durable import Handler, HistoryReader, ProcessOptions, Span, StreamState
 from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.json_payload import check_depth, write_event
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.dead_letters import DeadLetters
 from rxhub.transport.nats.kv import Notes
 from rxhub.transport.nats.ordered_consumer import Place
-from rxhub.transport.nats.processing.group import Since
-from rxhub.transport.nats.processing.options import Plan
-from rxhub.transport.nats.processing.processing import Processing
+from rxhub.transport.nats.processing.options import made
+from rxhub.transport.nats.processing.processing import Processing, stop_all
 from rxhub.transport.nats.publishing import Parcel
 from rxhub.transport.nats.reconnecting import Link
 from rxhub.transport.nats.session import Life
@@ -129,18 +128,23 @@ class NatsTransport(ServerTransport[Life]):
             future.cancel()
             raise
 
-    def process(
-        self,
-        plan: Plan,
-        handler: Callable[[Event], object],
-        since: Since,
-        replace: bool,
-        parted: Callable[[Processing], object],
-    ) -> Processing:
-        # On a connection of its own: it neither waits for what is published, nor ends with `close`.
-        processing = Processing(self.address, self.subjects, self.name, plan)
-        processing.start(handler, since, replace, self.call, parted)
-        return processing
+    def processor(
+        self, subscription: str, options: ProcessOptions, ended: Callable[[Processing], object]
+    ) -> Callable[[Handler], Processing]:
+        given: dict[str, Any] = {**options}
+        since, replace = given.pop("since", None), given.pop("replace", False)
+        plan = made(subscription, **given)
+
+        def begin(handler: Handler) -> Processing:
+            # On a connection of its own: it neither waits for what is published, nor ends with `close`.
+            processing = Processing(self.address, self.subjects, self.name, plan)
+            processing.start(handler, since, replace, self.call, ended)
+            return processing
+
+        return begin
+
+    def stop_processing(self, grace: float) -> None:
+        stop_all(grace)
 
     @property
     def dead_letters(self) -> DeadLetters:
@@ -172,7 +176,7 @@ class NatsTransport(ServerTransport[Life]):
             with suppress(RuntimeError):  # the loop of a process that ends
                 session.loop.call_soon_threadsafe(session.linger)
 
-    def read(self, expression: Expression, span: Span, reader: Reader) -> Playback:
+    def read(self, expression: Expression, span: Span, reader: HistoryReader) -> Playback:
         return Playback(self.loop, self.subjects, expression, span, reader, self.playbacks)
 
     def streams(self) -> tuple[StreamState, ...]:

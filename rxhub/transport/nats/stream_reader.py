@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.expression import Expression
-from rxhub.transport.durable import Reader, Span, Stored
+from rxhub.transport.durable import HistoryReader, Span, Stored
 from rxhub.transport.nats.cancellation import cancelled
 from rxhub.transport.nats.connection import Line
 from rxhub.transport.nats.ephemeral_consumer import consumer
@@ -49,7 +49,7 @@ _EPOCH, _DOOMSDAY = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinf
 
 
 class Playback:
-    """One reading of a span of a stream (`rxhub.transport.durable.Reading`).
+    """One reading of a span of a stream (`rxhub.transport.durable.HistoryReading`).
 
     All but `begin`, `done` and `stop` runs on the loop.
 
@@ -68,7 +68,7 @@ class Playback:
         subjects: Subjects,
         expression: Expression,
         span: Span,
-        reader: Reader,
+        reader: HistoryReader,
         playbacks: Playbacks,
     ) -> None:
         self._loop = loop

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
+from rxhub.transport.registry import TransportConfig
 from rxhub.transport.socketio.protocol import PATH
 
 __all__ = ["Endpoint"]
@@ -14,55 +15,43 @@ _FIELD_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class Endpoint:
-    """The addresses of a server, and the headers to send there.
+    """The URLs of a server, and the headers of requests to it.
 
     Args:
-        scheme: `http` or `https`.
-        location: host, with a port if there is one.
-        prefix: of the path, for a server that is mounted inside another application.
-        api_user: sent as `ftrack-user`.
-        api_key: sent as `ftrack-api-key`, with the handshake alone.
-        headers: further headers, sent with both requests.
-        cookies: likewise.
+        config: the user and the key are sent as `ftrack-user` and `ftrack-api-key` with the handshake alone; headers
+            and cookies with both requests. A path in the URL is the prefix under which the server is mounted.
 
     Attributes:
         url: of the server, for messages.
-        secure: whether it is spoken to over TLS.
+        secure: whether the connection uses TLS.
 
     Raises:
-        ValueError: if the address has no host, or something cannot be sent in a header.
-        TypeError: if a header or cookie is no text.
+        ValueError: if the URL has no host, or a header has an invalid name or value.
+        TypeError: if a header or cookie is not a string.
     """
 
-    def __init__(
-        self,
-        scheme: str,
-        location: str,
-        prefix: str = "",
-        api_user: str | None = None,
-        api_key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        cookies: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, config: TransportConfig) -> None:
+        parts = urlsplit(config.url)
+        scheme, location = parts.scheme, parts.netloc.rpartition("@")[2]
         host, port = _host_and_port(location)
         if not host:
             raise ValueError(f"Could not determine hostname from server url {scheme}://{location}.")
         if port and not (port.isascii() and port.isdigit() and int(port) < 65536):
             raise ValueError(f"A port is a number below 65536, but {port!r} was found in {scheme}://{location}.")
         self.url = f"{scheme}://{location}"
-        self._path = f"{prefix.rstrip('/')}{PATH}"
+        self._path = f"{parts.path.rstrip('/')}{PATH}"
         self._location = location
         self.secure = scheme == "https"
-        self._open = dict(headers or {})
+        self._open = dict(config.headers or {})
         if "user-agent" not in map(str.lower, self._open):
             self._open["User-Agent"] = "rxhub"
-        if cookies:
-            self._open["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        if config.cookies:
+            self._open["Cookie"] = "; ".join(f"{name}={value}" for name, value in config.cookies.items())
         self._secret: dict[str, str] = {}
-        if api_user is not None:
-            self._secret["ftrack-user"] = api_user
-        if api_key is not None:
-            self._secret["ftrack-api-key"] = api_key
+        if config.user is not None:
+            self._secret["ftrack-user"] = config.user
+        if config.key is not None:
+            self._secret["ftrack-api-key"] = config.key
         for name, value in {**self._open, **self._secret}.items():
             _check(name, value)
 

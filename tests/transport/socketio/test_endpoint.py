@@ -7,20 +7,27 @@ from typing import Any
 import pytest
 
 from rxhub import EventHub
+from rxhub.transport.registry import TransportConfig
 from rxhub.transport.socketio.endpoint import Endpoint
 
 
+def endpoint_of(url: str, **config: Any) -> Endpoint:
+    return Endpoint(TransportConfig(url=url, **config))
+
+
 def test_addresses() -> None:
-    plain = Endpoint("http", "studio:8080")
+    plain = endpoint_of("http://studio:8080")
     assert plain.handshake_url == "http://studio:8080/socket.io/1/"
     assert plain.socket_url("7") == "ws://studio:8080/socket.io/1/websocket/7"
-    mounted = Endpoint("https", "[::1]:443", "/events/")
+    mounted = endpoint_of("https://[::1]:443/events/")
     assert mounted.handshake_url == "https://[::1]:443/events/socket.io/1/"
     assert mounted.socket_url("7") == "wss://[::1]:443/events/socket.io/1/websocket/7"
 
 
 def test_the_key_goes_with_the_handshake_alone() -> None:
-    endpoint = Endpoint("https", "studio", "", "zoë", "secret", {"x-studio": "1"}, {"a": "b", "c": "d"})
+    endpoint = endpoint_of(
+        "https://studio", user="zoë", key="secret", headers={"x-studio": "1"}, cookies={"a": "b", "c": "d"}
+    )
     assert endpoint.handshake_headers == {
         "ftrack-user": "zoë",
         "ftrack-api-key": "secret",
@@ -32,7 +39,7 @@ def test_the_key_goes_with_the_handshake_alone() -> None:
 
 
 def test_custom_headers_come_first() -> None:
-    endpoint = Endpoint("https", "studio", "", "me", "key", {"user-agent": "x", "ftrack-user": "you"})
+    endpoint = endpoint_of("https://studio", user="me", key="key", headers={"user-agent": "x", "ftrack-user": "you"})
     assert endpoint.handshake_headers == {"user-agent": "x", "ftrack-user": "you", "ftrack-api-key": "key"}
 
 

@@ -15,6 +15,7 @@ import pytest
 from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError
 from rxhub.transport.connection_state import Phase
+from rxhub.transport.registry import TransportConfig
 from rxhub.transport.socketio import connection as line
 from rxhub.transport.socketio import handshake
 from rxhub.transport.socketio.endpoint import Endpoint
@@ -198,7 +199,7 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_other_failures_are_told_as_they_are(error: Exception, what: str) -> None:
-    assert what in str(explained(error, Endpoint("http", "studio"), 20))
+    assert what in str(explained(error, Endpoint(TransportConfig(url="http://studio")), 20))
 
 
 def test_how_long_a_server_wants_to_be_left_alone() -> None:

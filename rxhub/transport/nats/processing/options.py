@@ -41,14 +41,14 @@ def made(
     subscription: str,
     *,
     group: str,
-    retries: int,
-    backoff: float,
-    timeout: float | None,
-    sequential: bool,
-    concurrency: int,
-    key: str | None,
-    once: bool,
-    max_waiting: int,
+    retries: int = 5,
+    backoff: float = 1.0,
+    timeout: float | None = None,
+    sequential: bool = False,
+    concurrency: int = 1,
+    key: str | None = None,
+    once: bool = False,
+    max_waiting: int = 100_000,
 ) -> Plan:
     """The plan of these arguments; see `hub.process`.
 

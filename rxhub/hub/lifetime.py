@@ -1,0 +1,198 @@
+"""The life of a hub: serving until a signal, closing, and the `async with` block."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from rxhub.concurrency.awaitables import ignore_error
+from rxhub.concurrency.flag import Flag
+from rxhub.concurrency.fork import ForkSafeLock
+from rxhub.concurrency.shutdown import on_shutdown_signal
+from rxhub.concurrency.supervise import supervise
+from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError
+from rxhub.hub.connection import HubConnection
+from rxhub.hub.inbox import Inbox
+from rxhub.hub.processings import Processings
+from rxhub.hub.runner import CLOSE_TIMEOUT_S, Runner
+from rxhub.transport.io_thread import in_io_thread
+
+__all__ = ["Lifetime"]
+
+_POLL_INTERVAL_S = 0.2
+# Time for the transport to disconnect, beyond the timeout for unsent events.
+_DISCONNECT_S = 2.0
+
+logger = logging.getLogger("rxhub")
+
+
+class Lifetime:
+    """Closes the parts of a hub in order, once.
+
+    Args:
+        inbox: closed first.
+        runner: waited for: the event being handled is finished.
+        connection: closed when unsent events are sent.
+        processings: stopped before everything else, so that their handlers can still publish.
+        complete: called once when the hub is closed and nothing runs any more; completes the observables.
+
+    Attributes:
+        closing: set when the hub starts to close.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        runner: Runner,
+        connection: HubConnection,
+        processings: Processings,
+        complete: Callable[[], object],
+    ) -> None:
+        self.closing = Flag()
+        self._inbox = inbox
+        self._runner = runner
+        self._connection = connection
+        self._processings = processings
+        self._complete = complete
+        self._lock = ForkSafeLock()
+        self._finished = False
+        self._task: asyncio.Task[None] | None = None
+
+    # Serving
+
+    def serve(self, close: Callable[[], None], grace: float) -> None:
+        """`EventHub.serve_forever`."""
+
+        def shut_down() -> None:
+            self._shut_down(close, grace)
+
+        with self._processings.shut_down_on_error(shut_down) as failing, on_shutdown_signal(shut_down):
+            while self._inbox.open:
+                if self._runner.claimed_by:
+                    self.closing.wait(_POLL_INTERVAL_S)
+                else:
+                    with suppress(AlreadyHandled, HubClosed):
+                        self._runner.wait(None)
+        if failing.is_alive():
+            failing.join()
+        self._processings.raise_error()
+
+    async def aserve(self, close: Callable[[], None], grace: float) -> None:
+        """`EventHub.aserve_forever`."""
+
+        def shut_down() -> None:
+            self._shut_down(close, grace)
+
+        with (
+            self._processings.shut_down_on_error(shut_down) as failing,
+            on_shutdown_signal(shut_down, waits=False) as watch,
+        ):
+            while self._inbox.open:
+                if self._runner.claimed_by:
+                    await asyncio.sleep(_POLL_INTERVAL_S)
+                else:
+                    with suppress(AlreadyHandled, HubClosed):
+                        await self._runner.run()
+            if watch is not None and watch.is_asked:
+                await asyncio.wrap_future(watch.finished)
+        if failing.is_alive():
+            await asyncio.to_thread(failing.join)
+        self._processings.raise_error()
+
+    def _shut_down(self, close: Callable[[], None], grace: float) -> None:
+        # Handlers may publish and wait for replies as long as the hub is open.
+        self._processings.stop_program(grace)
+        close()
+
+    # Closing
+
+    def close(self, timeout: float) -> None:
+        """`EventHub.close`."""
+        end = monotonic() + timeout
+        for processing in self._processings.begin_to_stop(timeout):
+            processing.stop(max(0.0, end - monotonic()))
+        sent = self._begin_to_close(timeout)
+        if sent is None:
+            return
+        if in_io_thread():
+            # Waiting here would block all hubs of the process, this one included.
+            self.finish()
+            return
+        if not self._runner.runs_here and not self._runner.join(timeout):
+            logger.warning("A callback still runs %g s after close(). The hub closes when it returns.", timeout)
+        with suppress(TimeoutError, HubConnectionError):
+            sent.result(max(0.0, end - monotonic()) + _DISCONNECT_S)
+        self._end_closing(sent)
+
+    def _begin_to_close(self, timeout: float) -> Future[None] | None:
+        """Accept nothing more; the future of the transport's end, or None if the hub was closed before."""
+        with self._lock:
+            if not self._inbox.open:
+                return None
+            lost = self._inbox.close()
+        self.closing.set()
+        # Those that started meanwhile.
+        self._processings.begin_to_stop(timeout)
+        if lost:
+            logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
+        return self._connection.transport.close(timeout)
+
+    def _end_closing(self, sent: Future[None]) -> None:
+        error = sent.exception() if sent.done() else "no time was left."
+        if error is not None:
+            logger.warning("Not everything could be sent before the hub was closed: %s", error)
+        self.finish()
+
+    def finish(self) -> None:
+        """Complete the observables, once the hub is closed and not running."""
+        with self._lock:
+            if self._inbox.open or self._finished or self._runner.claimed_by:
+                return
+            self._finished = True
+        self._complete()
+
+    # async with
+
+    async def enter(self, connect: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """`EventHub.__aenter__`."""
+        task = supervise(self._runner.run, "running a hub", expected=(AlreadyHandled, HubClosed))
+        try:
+            await asyncio.sleep(0)
+            if task.done():
+                task.result()
+            await connect()
+        except BaseException:
+            task.cancel()
+            await asyncio.wait([task], timeout=CLOSE_TIMEOUT_S)
+            raise
+        self._task = task
+
+    async def exit(self, error: BaseException | None) -> None:
+        """`EventHub.__aexit__`: as `close`, without blocking the loop."""
+        task, self._task = self._task, None
+        for processing in self._processings.begin_to_stop(CLOSE_TIMEOUT_S):
+            await processing.astop(CLOSE_TIMEOUT_S)
+        sent = self._begin_to_close(CLOSE_TIMEOUT_S)
+        if sent is not None:
+            waiting = asyncio.wrap_future(sent)
+            ignore_error(waiting)  # `_end_closing` logs it
+            await asyncio.wait([waiting], timeout=CLOSE_TIMEOUT_S + _DISCONNECT_S)
+            self._end_closing(sent)
+        if task is None:
+            return
+        await asyncio.wait([task], timeout=CLOSE_TIMEOUT_S)
+        if not task.done():
+            logger.warning("A callback still runs %g s after close() and is cancelled.", CLOSE_TIMEOUT_S)
+            task.cancel()
+            await asyncio.wait([task], timeout=CLOSE_TIMEOUT_S)
+        if error is None and task.done() and not task.cancelled():
+            task.result()
+
+    def forked(self) -> None:
+        """Not be closing in a forked child."""
+        self.closing = Flag()
