@@ -16,7 +16,7 @@ from rxhub import EventHub
 from rxhub.bridge import Bridge, Counts
 from rxhub.cli.credentials import credentials
 from rxhub.cli.exit_status import Status, complain, ending
-from rxhub.cli.nats_options import NatsPassword, NatsUser
+from rxhub.cli.nats_options import NATS_OPTIONS, NatsPassword, NatsUser
 from rxhub.cli.output import log_to_stderr
 from rxhub.cli.server_options import INTERRUPTED, Key, User
 from rxhub.text.printable import inline
@@ -70,10 +70,12 @@ def command(
     Ends with 0 after SIGTERM and 130 after Ctrl-C, once what was read is stored; with 1 if after ten seconds some of it
     is not; with 2 if one of the two cannot be reached at the start, or does not let us in.
     """
+    source_access = credentials(source, user, key)
+    target_access = credentials(target, nats_user, nats_password, NATS_OPTIONS)
     try:
         bridge = Bridge(
-            EventHub(source, *credentials(source, user, key), overflow="block", inbox=_INBOX),
-            EventHub(target, *credentials(target, nats_user, nats_password), stream=stream, outbox=buffer + _MARKERS),
+            EventHub(*source_access, overflow="block", inbox=_INBOX),
+            EventHub(*target_access, stream=stream, outbox=buffer + _MARKERS),
             subscription,
             name=name,
             buffer=buffer,

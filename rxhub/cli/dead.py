@@ -13,7 +13,7 @@ import typer
 
 from rxhub.cli.exit_status import Status, complain, ending
 from rxhub.cli.help import Commands
-from rxhub.cli.nats_options import Nats, NatsPassword, NatsUser, Stream, is_there
+from rxhub.cli.nats_options import NATS_OPTIONS, Nats, NatsPassword, NatsUser, Stream, is_there
 from rxhub.cli.output import say, say_json
 from rxhub.cli.server_options import INTERRUPTED, connected
 from rxhub.cli.units import moment
@@ -167,7 +167,7 @@ def _letters(nats: str, stream: str, user: str | None, password: str | None) -> 
     if not is_there(nats, user, password, stream):
         raise typer.Exit(Status.ERROR)
     try:
-        with connected(nats, user, password, stream, hint="--nats") as hub:
+        with connected(nats, user, password, stream, "--nats", NATS_OPTIONS) as hub:
             yield hub.dead_letters
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

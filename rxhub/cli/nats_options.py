@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from rxhub.cli.credentials import credentials
+from rxhub.cli.credentials import Options, credentials
 from rxhub.cli.exit_status import complain
 from rxhub.errors import StreamError
 
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from rxhub.transport.nats.reconnecting import Link
     from rxhub.transport.nats.streams import Asking
 
-__all__ = ["Nats", "NatsPassword", "NatsUser", "Stream", "asked", "is_there"]
+__all__ = ["NATS_OPTIONS", "Nats", "NatsPassword", "NatsUser", "Stream", "asked", "is_there"]
 
 T = TypeVar("T")
+
+NATS_OPTIONS = Options("--nats-user", "--nats-password")
 
 Nats = Annotated[
     str,
@@ -36,7 +38,8 @@ NatsUser = Annotated[
         "--nats-user",
         metavar="NAME",
         show_default=False,
-        help="User name for NATS. Default: RXHUB_NATS_USER, unless the URL has one.",
+        help="User name for NATS; goes with --nats-password. Without both, and without a user in the URL: "
+        "RXHUB_NATS_USER and RXHUB_NATS_PASSWORD.",
     ),
 ]
 NatsPassword = Annotated[
@@ -45,8 +48,7 @@ NatsPassword = Annotated[
         "--nats-password",
         metavar="PASSWORD",
         show_default=False,
-        help="Password for NATS. Default: RXHUB_NATS_PASSWORD, unless the URL has one. Prefer the variable: other "
-        "users can see a command line.",
+        help="Password of --nats-user. Prefer the variables: other users can see a command line.",
     ),
 ]
 Stream = Annotated[str, typer.Option("--stream", metavar="NAME", help="The stream that holds the events.")]
@@ -70,9 +72,9 @@ def asked(url: str, user: str | None, password: str | None, question: Callable[[
         finally:
             await link.close()
 
-    user, password = credentials(url, user, password)
+    access = credentials(url, user, password, NATS_OPTIONS)
     try:
-        address = Address.parse(url, user, password)
+        address = Address.parse(*access)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--nats") from None
     return asyncio.run(ask())

@@ -14,7 +14,7 @@ from reactivex import operators as ops
 from rxhub import Event, EventHub
 from rxhub.cli.event_iterator import Arrived, WithPosition, arriving, print_lines
 from rxhub.cli.exit_status import Status, complain, ending
-from rxhub.cli.nats_options import Nats, NatsPassword, NatsUser, Stream, is_there
+from rxhub.cli.nats_options import NATS_OPTIONS, Nats, NatsPassword, NatsUser, Stream, is_there
 from rxhub.cli.server_options import INTERRUPTED, connected
 from rxhub.cli.units import moment
 from rxhub.errors import ExpressionError
@@ -65,7 +65,7 @@ def command(
     if not is_there(nats, nats_user, nats_password, stream):
         return Status.ERROR
     try:
-        with connected(nats, nats_user, nats_password, stream) as hub:
+        with connected(nats, nats_user, nats_password, stream, "--nats", NATS_OPTIONS) as hub:
             try:
                 replay = hub.replay(subscription, begin, end, speed, follow)
             except ExpressionError:

@@ -12,7 +12,7 @@ import typer
 
 from rxhub.cli.credentials import credentials
 from rxhub.cli.exit_status import Status, ending
-from rxhub.cli.nats_options import NatsPassword, NatsUser
+from rxhub.cli.nats_options import NATS_OPTIONS, NatsPassword, NatsUser
 from rxhub.cli.output import log_to_stderr, say
 from rxhub.errors import StoreError
 
@@ -139,7 +139,7 @@ def command(
                 exports["RXHUB_NATS"] = server.url.replace("://", f"://{server.user}:{server.password}@")
                 notes.append(f"RXHUB_NATS is for rxhub replay, streams and dead, with --stream {stream}.")
         elif nats is not None:
-            backplane = _backplane(nats, *credentials(nats, nats_user, nats_password), stream)
+            backplane = _backplane(*credentials(nats, nats_user, nats_password, NATS_OPTIONS), stream)
         serve(
             known,
             host=host,

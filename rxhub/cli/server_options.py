@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from logging import LogRecord, getLogger
 from typing import Annotated
 
 import typer
 
 from rxhub import EventHub
-from rxhub.cli.credentials import credentials
+from rxhub.cli.credentials import SERVER_OPTIONS, Options, credentials
+from rxhub.hub.lifetime import UNHANDLED
 
 __all__ = ["INTERRUPTED", "Key", "Server", "Stream", "User", "connected"]
 
@@ -34,7 +36,8 @@ User = Annotated[
         "-u",
         metavar="NAME",
         show_default=False,
-        help="User name. Default for http(s): FTRACK_API_USER; for nats: RXHUB_NATS_USER, unless the URL has one.",
+        help="User name; goes with --key. Without both, and without a user in the URL: FTRACK_API_USER and "
+        "FTRACK_API_KEY for http(s), RXHUB_NATS_USER and RXHUB_NATS_PASSWORD for nats.",
     ),
 ]
 Key = Annotated[
@@ -43,8 +46,7 @@ Key = Annotated[
         "--key",
         metavar="KEY",
         show_default=False,
-        help="API key or password. Default for http(s): FTRACK_API_KEY; for nats: RXHUB_NATS_PASSWORD, unless the URL "
-        "has one. Prefer the variable: other users can see a command line.",
+        help="API key or password of --user. Prefer the variables: other users can see a command line.",
     ),
 ]
 Stream = Annotated[
@@ -55,7 +57,12 @@ Stream = Annotated[
 
 @contextmanager
 def connected(
-    server: str, user: str | None, key: str | None, stream: str | None = None, hint: str = "--server"
+    server: str,
+    user: str | None,
+    key: str | None,
+    stream: str | None = None,
+    hint: str = "--server",
+    options: Options = SERVER_OPTIONS,
 ) -> Generator[EventHub]:
     """A hub for the time of a command, connected and handled in the background.
 
@@ -65,18 +72,34 @@ def connected(
         key: the user's, by an option; `credentials` completes both.
         stream: of `nats://`.
         hint: which options are to blame for what cannot be an address.
+        options: the names of the options for user and key.
 
     Raises:
         HubConnectionError: if the server cannot be reached, or does not let us in.
     """
-    user, key = credentials(server, user, key)
+    access = credentials(server, user, key, options)
     try:
         # What is not printed yet holds the server up, instead of being dropped or filling the memory.
-        hub = EventHub(server, user, key, overflow="block", inbox=1_000, stream=stream)
+        hub = EventHub(*access, overflow="block", inbox=1_000, stream=stream)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=hint) from None
-    with hub:
+    with _quiet_end(), hub:
         if not hub.connected:
             hub.connect()
         with hub.start():
             yield hub
+
+
+@contextmanager
+def _quiet_end() -> Generator[None]:
+    """Leave out that events were not handled when the hub was closed: a command ends in the middle of a stream."""
+
+    def is_news(record: LogRecord) -> bool:
+        return record.msg != UNHANDLED
+
+    logger = getLogger("rxhub")
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)

@@ -22,7 +22,10 @@ from rxhub.hub.processings import Processings
 from rxhub.hub.runner import CLOSE_TIMEOUT_S, Runner
 from rxhub.transport.io_thread import in_io_thread
 
-__all__ = ["Lifetime"]
+__all__ = ["UNHANDLED", "Lifetime"]
+
+UNHANDLED = "%d events were waiting unhandled when the hub was closed."
+"""Logged as a warning, with their number."""
 
 _POLL_INTERVAL_S = 0.2
 # Time for the transport to disconnect, beyond the timeout for unsent events.
@@ -139,7 +142,7 @@ class Lifetime:
         # Those that started meanwhile.
         self._processings.begin_to_stop(timeout)
         if lost:
-            logger.warning("%d events were waiting unhandled when the hub was closed.", lost)
+            logger.warning(UNHANDLED, lost)
         return self._connection.transport.close(timeout)
 
     def _end_closing(self, sent: Future[None]) -> None:

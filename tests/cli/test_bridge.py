@@ -242,8 +242,8 @@ def test_it_shows_a_line_on_a_terminal(server: Running, nats: Nats) -> None:
     ("arguments", "message"),
     [
         (["http://127.0.0.1:9"], "http://127.0.0.1:9"),
-        (["--key", "a wrong one"], "Check api_user and api_key"),
-        (["--nats-password", "a wrong one"], "--nats-user and RXHUB_NATS_PASSWORD"),
+        (["--user", "jane", "--key", "a wrong one"], "Check api_user and api_key"),
+        (["--nats-user", "jane", "--nats-password", "a wrong one"], "RXHUB_NATS_USER and RXHUB_NATS_PASSWORD"),
         (["--subscription", "topic==a"], "topic==a"),
         (["--stream", "a.b"], "letters, digits"),
     ],

@@ -13,7 +13,7 @@ from rxhub.cli.doctor.environment import environment
 from rxhub.cli.doctor.nats import Credentials, system
 from rxhub.cli.doctor.server import server
 from rxhub.cli.exit_status import Status, ending
-from rxhub.cli.nats_options import Nats, NatsPassword, NatsUser, Stream
+from rxhub.cli.nats_options import NATS_OPTIONS, Nats, NatsPassword, NatsUser, Stream
 from rxhub.cli.server_options import Key, Server, User
 from rxhub.text.printable import inline
 from rxhub.transport.nats.address import SCHEMES
@@ -60,7 +60,7 @@ def command(
 
 
 def _server(url: str, user: str | None, key: str | None, stream: str) -> Iterator[Finding]:
-    user, key = credentials(url, user, key)
+    url, user, key = credentials(url, user, key)
     if url.partition("://")[0].lower() in SCHEMES:
         options = "--user and --key, or RXHUB_NATS_USER and RXHUB_NATS_PASSWORD"
         yield from system(url, Credentials(user, key, options), stream)
@@ -71,4 +71,5 @@ def _server(url: str, user: str | None, key: str | None, stream: str) -> Iterato
 def _nats(url: str, user: str | None, password: str | None, stream: str) -> Iterator[Finding]:
     if url:
         options = "--nats-user and --nats-password, RXHUB_NATS_USER and RXHUB_NATS_PASSWORD"
-        yield from system(url, Credentials(*credentials(url, user, password), options), stream)
+        url, user, password = credentials(url, user, password, NATS_OPTIONS)
+        yield from system(url, Credentials(user, password, options), stream)

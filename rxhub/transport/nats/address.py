@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["SCHEMES", "Address", "hosts"]
+__all__ = ["SCHEMES", "Address", "hosts", "without_credentials"]
 
 SCHEMES = ("nats", "tls")
 
@@ -35,8 +35,9 @@ class Address(NamedTuple):
 
         Args:
             url: of one server, or of several with commas between them.
-            user: instead of the one in the URL.
-            password: instead of the one in the URL.
+            user: if this or `password` is given, neither a user nor a password is taken from the URL: a password is
+                sent with no other user than its own.
+            password: see `user`. Without a user it is a token.
 
         Raises:
             ValueError: if it is no such URL.
@@ -61,7 +62,9 @@ class Address(NamedTuple):
         if name and not secret:
             # As NATS's own tools read it: what stands alone is a token.
             name, secret = "", name
-        return cls(tuple(servers), user or unquote(name) or None, password or unquote(secret) or None)
+        if not (user or password):
+            user, password = unquote(name), unquote(secret)
+        return cls(tuple(servers), user or None, password or None)
 
     def __repr__(self) -> str:
         """Without the password, since representations are logged."""
@@ -71,6 +74,11 @@ class Address(NamedTuple):
 def hosts(url: str) -> str:
     """The hosts that a URL names, with commas between them and without credentials: what may be shown."""
     return ",".join([found for _, _, found in _split(url)])
+
+
+def without_credentials(url: str) -> str:
+    """The URL without a user, password or token."""
+    return ",".join([f"{scheme}://{found}" for scheme, _, found in _split(url)]) if "@" in url else url
 
 
 def _split(url: str) -> Iterator[tuple[str, str, str]]:
@@ -83,7 +91,7 @@ def _split(url: str) -> Iterator[tuple[str, str, str]]:
 
 def _shown(url: str) -> str:
     """A URL as messages may show it."""
-    return repr(",".join([f"{scheme}://{hosts}" for scheme, _, hosts in _split(url)]))
+    return repr(without_credentials(url))
 
 
 def _server(scheme: str, host: str, url: str) -> str:

@@ -329,7 +329,7 @@ def _told(error: BaseException) -> str:
 
 
 _CREDENTIALS = (
-    "its user and password: EventHub(url, user, password), or --nats-user and RXHUB_NATS_PASSWORD for a command"
+    "its user and password: EventHub(url, user, password), or RXHUB_NATS_USER and RXHUB_NATS_PASSWORD for a command"
 )
 
 

@@ -32,6 +32,11 @@ def test_whom_the_hub_is_made_with_goes_before_whom_the_url_names() -> None:
     assert Address.parse("nats://a", "me") == Address(("nats://a:4222",), "me", None)
 
 
+def test_a_password_is_sent_with_no_other_user_than_its_own() -> None:
+    assert Address.parse("nats://u:p@a", "me") == Address(("nats://a:4222",), "me", None)
+    assert Address.parse("nats://u:p@a", None, "mine") == Address(("nats://a:4222",), None, "mine")
+
+
 @pytest.mark.parametrize(
     ("url", "complaint"),
     [
