@@ -16,8 +16,8 @@ import typer
 from rxhub.cli.compressed import Unreadable, decompressed, why_damaged
 from rxhub.cli.exit_status import STDIN, Status, complain, ending, name_of, open_input
 from rxhub.cli.jsonl import LONGEST, Line, lines
-from rxhub.cli.unmatched import Unmatched
-from rxhub.expression import Dialect, compile
+from rxhub.expression import Dialect, compile, parse
+from rxhub.expression.unmet import Unmet
 from rxhub.text.printable import printable_json
 
 __all__ = ["command"]
@@ -48,8 +48,9 @@ def command(
     and the first ten of each file are reported on stderr. If nothing matched, a terminal shows which key or value no
     event had.
     """
-    unmatched = Unmatched(subscription, dialect) if sys.stderr.isatty() and not invert else None
-    search = _Search(compile(subscription, dialect), invert, not count, max_line, unmatched)
+    tree = parse(subscription, dialect)
+    unmatched = Unmet(tree) if sys.stderr.isatty() and not invert else None
+    search = _Search(compile(tree), invert, not count, max_line, unmatched)
     paths = files or [STDIN]
     with _progress(paths, beside_output=not count) as advance:
         for path in paths:
@@ -57,7 +58,8 @@ def command(
     if count:
         typer.echo(search.picked)
     if unmatched is not None and not search.picked:
-        unmatched.report()
+        for line in unmatched.lines():
+            complain(line)
     if search.failed:
         return Status.ERROR
     return Status.MATCHED if search.picked else Status.NOT_MATCHED
@@ -69,7 +71,7 @@ class _Search:
     invert: bool
     printing: bool
     longest: int
-    unmatched: Unmatched | None
+    unmatched: Unmet | None
     picked: int = 0
     failed: bool = False
     _unfinished: bool = False

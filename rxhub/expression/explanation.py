@@ -5,12 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.evaluate import split_key, tested_values, values_at
-from rxhub.expression.near_miss import ENVELOPE, closest_name
+from rxhub.expression.near_miss import ENVELOPE, closest_name, known_keys
 from rxhub.expression.parser import as_tree
 from rxhub.expression.pretty import describe_node
 from rxhub.redaction.preview import is_secret_path, preview
@@ -23,11 +23,10 @@ from rxhub.text.safe_repr import safe_repr
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "explain", "presentable"]
 
 _MAX_VALUES = 10
 _MAX_HOLDERS = 1000
-_MAX_KEYS = 1000
 _MAX_LINES = 200
 
 
@@ -90,7 +89,7 @@ class Explanation(Displayable):
                 self.matched = expression.matches(candidate)
                 first = tuple(islice(tested_values(expression, candidate), _MAX_VALUES + 1))
                 self.values, self.more = first[:_MAX_VALUES], len(first) > _MAX_VALUES
-                self._shown = _shown(split_key(expression.key), candidate, self.values)
+                self._shown = presentable(split_key(expression.key), candidate, self.values)
                 self.present = _present(candidate, split_key(expression.key))
                 if not self.values:
                     self._suggestion = _suggestion(candidate, split_key(expression.key), self.present)
@@ -157,7 +156,7 @@ class _Secret:
         return REDACTED
 
 
-def _shown(path: tuple[str, ...], candidate: object, values: tuple[Any, ...]) -> tuple[Any, ...]:
+def presentable(path: tuple[str, ...], candidate: object, values: tuple[Any, ...]) -> tuple[Any, ...]:
     """The values at a path, as they are shown."""
     holders = islice(values_at(candidate, path[:-1]), _MAX_HOLDERS)
     if is_secret_path(path) or any(_is_secret(holder, path[-1]) for holder in holders):
@@ -180,16 +179,7 @@ def _suggestion(candidate: object, path: tuple[str, ...], present: int) -> str:
     """The path with the most similar key instead of the missing one; empty if no key is similar."""
     if present == len(path):
         return ""
-    keys: dict[str, None] = {}
-    for holder in islice(values_at(candidate, path[:present]), _MAX_HOLDERS) if present else (candidate,):
-        if issubclass(type(holder), Mapping):
-            try:
-                some = islice(cast("Mapping[Any, Any]", holder), _MAX_KEYS)
-                keys |= dict.fromkeys(key for key in some if type(key) is str)
-            except Exception:
-                continue  # it cannot be read
-        if len(keys) > _MAX_KEYS:
-            break
+    keys = known_keys(values_at(candidate, path[:present]) if present else [candidate])
     if not present and "topic" in keys:
         keys |= dict.fromkeys(ENVELOPE)
     key = closest_name(path[present], keys)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, cast
 
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
 
-__all__ = ["ENVELOPE", "closest_name", "misspelled_keys", "misspelling_warning"]
+__all__ = ["ENVELOPE", "MOST_KEYS", "closest_name", "known_keys", "misspelled_keys", "misspelling_warning"]
 
 ENVELOPE = ("topic", "id", "data", "source", "target", "sent", "in_reply_to_event")
 """The keys of an event's envelope. An event from the wire may have others."""
 
+MOST_KEYS = 1_000
+"""Names that are gathered from candidates at most."""
+
+_MOST_HOLDERS = 1_000
 # Names of so many letters may differ by two; shorter ones by one.
 _LONG = 6
+_SHORTEST_BEGINNING = 4
 # Longer names are not compared, since the time grows with the square of their length.
 _LONGEST = 100
 
@@ -52,18 +59,44 @@ def misspelled_keys(expression: Expression, known: Iterable[str]) -> list[tuple[
     return [*keys.items()]
 
 
+def known_keys(holders: Iterable[object]) -> dict[str, None]:
+    """The text keys of all mappings among the holders, in their order, about `MOST_KEYS` at most."""
+    keys: dict[str, None] = {}
+    for holder in islice(holders, _MOST_HOLDERS):
+        if issubclass(type(holder), Mapping):
+            try:
+                some = islice(cast("Mapping[Any, Any]", holder), MOST_KEYS)
+                keys |= dict.fromkeys(key for key in some if type(key) is str)
+            except Exception:
+                continue  # it cannot be read
+        if len(keys) > MOST_KEYS:
+            break
+    return keys
+
+
 def closest_name(name: str, known: Iterable[str]) -> str:
-    """The most similar known name: it differs by a letter or two, by case or by separators; empty if there is none."""
+    """The most similar known name; empty if there is none.
+
+    It differs by a letter or two, by case or by separators, or it begins with the name, which is at least half of it:
+    `in_reply_to` is similar to `in_reply_to_event`.
+    """
     plain = _plain(name)
     if not 1 < len(plain) <= _LONGEST:
         return ""
-    best, least = "", 3
+    best, least, longer = "", 3, ""
     for each in known:
         other = _plain(each)
         most = 2 if min(len(plain), len(other)) >= _LONG else 1
         if abs(len(plain) - len(other)) <= most and (distance := _distance(plain, other)) <= most and distance < least:
             best, least = each, distance
-    return best
+        elif (
+            not longer
+            and len(plain) >= _SHORTEST_BEGINNING
+            and other.startswith(plain)
+            and len(other) <= 2 * len(plain)
+        ):
+            longer = each
+    return best or longer
 
 
 def _plain(name: str) -> str:

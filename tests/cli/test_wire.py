@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Generator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -37,6 +38,15 @@ class TestListen:
         assert lines(stdout)[0]["inReplyToEvent"] == "x" and lines(stdout)[0]["topic"] == "studio.hello"
         assert (stderr, command.returncode) == (b"", 0)
 
+    def test_says_why_there_is_no_sequence_and_what_to_use(self, server: Running) -> None:
+        with peer(server) as hub, listening(server, "topic=a", "-n", "1", "--with-position") as command:
+            hub.publish(Event("a"))
+            stdout, stderr = command.communicate(timeout=30)
+        position = lines(stdout)[0]["position"]
+        assert position["sequence"] is None and datetime.fromisoformat(position["time"]).utcoffset() is not None
+        told = stderr.decode()
+        assert told.count("\n") == 1 and "http:// has no positions" in told and "--server nats://host" in told
+
     def test_its_lines_are_what_filter_reads(self, server: Running) -> None:
         with peer(server) as hub, listening(server, "topic=a", "-n", "1") as command:
             hub.publish(Event("a"))
@@ -65,7 +75,7 @@ class TestListen:
             assert (command.stderr.read(), command.returncode) == (b"", 141)
 
     def test_tells_who_was_not_let_in(self, server: Running) -> None:
-        ran = rxhub("listen", "topic=a", "--key", "a wrong one", env=variables(server))
+        ran = rxhub("listen", "topic=a", "--user", "jane", "--key", "a wrong one", env=variables(server))
         assert ran.returncode == 2 and ran.stdout == b""
         assert b"Check api_user and api_key" in ran.stderr and b"Traceback" not in ran.stderr
         assert b"a wrong one" not in ran.stderr
