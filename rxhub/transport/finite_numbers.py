@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from rxhub.errors import EventError
 
-__all__ = ["check_finite", "non_finite"]
+__all__ = ["check_finite", "check_finite_metadata", "non_finite"]
 
 _SCALARS = frozenset({bool, bytes, int, str, type(None)})
 _UNTRACKED = 1_000
@@ -41,6 +41,20 @@ def check_finite(fields: Mapping[str, Any]) -> None:
     if found:
         raise EventError(
             f"The event {fields.get('topic')} cannot be sent: {found}, which JSON cannot express. "
+            "Send None or text in its place."
+        )
+
+
+def check_finite_metadata(metadata: Mapping[str, Any]) -> None:
+    """Refuse a subscriber's metadata that contains NaN or infinity: servers and replies carry it.
+
+    Raises:
+        EventError: if it does; names the path of the value, such as `versions[0]`.
+    """
+    found = non_finite(metadata if isinstance(metadata, dict) else {**metadata})
+    if found:
+        raise EventError(
+            f"The subscriber's metadata cannot be sent: {found}, which JSON cannot express. "
             "Send None or text in its place."
         )
 

@@ -109,6 +109,26 @@ def test_every_transport_refuses_it_alike(url: str, fields: dict[str, Any]) -> N
             hub.publish(Event("a", **fields))
 
 
+@pytest.mark.parametrize("url", ["memory://", "http://127.0.0.1:1", "nats://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    ("metadata", "where"),
+    [
+        ({"version": NAN}, "version is nan"),
+        ({"a": {"b": [1.0, INF]}}, "a.b[1] is inf"),
+        ({"id": NAN}, "id is nan"),
+        (UserDict(version=NAN), "version is nan"),
+    ],
+)
+def test_every_transport_refuses_it_in_metadata_of_subscribers(url: str, metadata: Any, where: str) -> None:
+    with EventHub(url) as hub:
+        with pytest.raises(EventError) as caught:
+            hub.subscribe("topic=a", print, metadata)
+        assert f"metadata cannot be sent: {where}, which JSON" in str(caught.value)
+        with pytest.raises(EventError), hub.subscription("topic=a", print, metadata):
+            pass
+        assert hub.subscribe("topic=a", print, {"version": 1.5, "tool": object()})
+
+
 def test_an_automatic_reply_that_cannot_be_sent_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         async with EventHub() as hub:

@@ -25,7 +25,6 @@ from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.transport import Sink
 from rxhub.transport.connection_state import ConnectionState, Phase
-from rxhub.transport.finite_numbers import non_finite
 from rxhub.transport.json_payload import write_event, write_json
 from rxhub.transport.outbox import PendingPublish
 from rxhub.transport.server_transport import ServerTransport, fail_future, refused
@@ -87,8 +86,6 @@ class SocketIOTransport(ServerTransport["_SocketIOSession"]):
 
     def add_subscription(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         try:
-            if found := non_finite(metadata):
-                raise ValueError(found)
             described = write_json(metadata)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             logger.warning(
