@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,6 +61,7 @@ class Program:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.lines: list[str] = []
+        self.errors = ""
 
     def wait_for(self, *lines: str) -> None:
         assert self._process.stdout is not None
@@ -71,12 +73,16 @@ class Program:
     def signal(self, number: Signals) -> None:
         self._process.send_signal(number)
 
+    def signal_group(self, number: Signals) -> None:
+        """Signal it and the programs that it runs, as Ctrl-C at a terminal does."""
+        os.killpg(self._process.pid, number)
+
     @property
     def is_over(self) -> bool:
         return self._process.poll() is not None
 
     def end(self) -> int:
-        out, _ = self._process.communicate(timeout=2 * LIMIT)
+        out, self.errors = self._process.communicate(timeout=2 * LIMIT)
         self.lines += out.splitlines()
         return self._process.returncode
 
@@ -84,7 +90,8 @@ class Program:
 @contextmanager
 def program(nats: Nats, body: str) -> Iterator[Program]:
     script = PROGRAM.format(nats=(nats.url, nats.user, nats.password, nats.stream), body=body)
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, text=True, process_group=0, **pipes)
     try:
         yield Program(process)
     finally:
@@ -149,6 +156,39 @@ def test_what_runs_is_finished_and_the_rest_is_handed_back(
         assert running.end() == 0
     assert running.lines == ["begun 0", "done 0", "end"]
     until(lambda: left(hub, nats) == (2, 0))
+
+
+RUNS_A_PROGRAM = """
+import subprocess
+def run(event):
+    asyncio.run(is_listening())
+    child = subprocess.Popen(["sleep", "600"])
+    say("begun")
+    if status := child.wait():
+        raise subprocess.CalledProcessError(status, child.args)
+async def arun(event):
+    await is_listening()
+    child = await asyncio.create_subprocess_exec("sleep", "600")
+    say("begun")
+    if status := await child.wait():
+        raise subprocess.CalledProcessError(status, "sleep")
+"""
+
+
+@pytest.mark.parametrize("number", [SIGTERM, SIGINT])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_signal_to_the_process_group_ends_a_worker_cleanly(
+    hub: EventHub, nats: Nats, way: str, number: Signals
+) -> None:
+    """The program that the handler runs gets the signal too, before or after the worker."""
+    publish(hub, 0.0)
+    body = RUNS_A_PROGRAM + WAYS[way].replace("awork", "arun").replace("work", "run")
+    with program(nats, body) as running:
+        running.wait_for("begun")
+        running.signal_group(number)
+        assert running.end() == 0, running.errors
+    assert running.lines[-1] == "end" and "Traceback" not in running.errors
+    assert left(hub, nats) == (1, 0)
 
 
 @pytest.mark.parametrize("way", ["await hub.process({})", "hub.process({}); await hub.aserve_forever(grace=0.2)"])

@@ -356,7 +356,8 @@ class Processor:
                 self._plan.group,
                 job.name,
                 error_text(error) or type(error).__name__,
-                exc_info=error,
+                # A program that the handler runs was ended by the same signal, as Ctrl-C at a terminal does.
+                exc_info=None if isinstance(error, CalledProcessError) else error,
             )
         if job.task is not None:
             job.task.cancel()
