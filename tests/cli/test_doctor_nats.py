@@ -71,6 +71,7 @@ class TestASystemThatIsWell:
         assert letting.found == f"the password of {nats.user} is accepted"
         assert jetstream.found == "JetStream is enabled, and answers"
         assert stream.found.startswith(f"the stream {nats.stream} is there: 1 events, ")
+        assert "Not checked: whether its disk can be written to" in stream.remedy
         assert stream.found.endswith("; copies: 1")
         assert clock.found == CLOCK
 

@@ -189,6 +189,14 @@ async def _jetstream(line: Line, subjects: Subjects) -> list[Finding]:
 _JETSTREAM = Finding(Verdict.OK, "JetStream is enabled, and answers")
 
 
+# Measured with nats-server 2.15: after a failed write, it still answers STREAM.INFO as before, and it rejects a message
+# with a wrong expected sequence or a known id before it comes to the failure.
+_UNKNOWN = (
+    "Not checked: whether its disk can be written to, because that would store an event. /healthz of nats-server tells "
+    "it, and `rxhub doctor --server` for a server of rxhub."
+)
+
+
 def _unanswered(error: HubConnectionError, stream: str) -> Finding:
     from nats.errors import NoRespondersError
 
@@ -213,7 +221,7 @@ def _state(info: dict[str, Any], subjects: Subjects) -> Finding:
     room = f" of {shown_size(config['max_bytes'])}" if config.get("max_bytes", -1) >= 0 else ""
     last = f", the last stored at {state['last_ts'][:19]}Z" if state["messages"] else ""
     size = f"{state['messages']:,} events, {shown_size(state['bytes'])}{room}"
-    return Finding(Verdict.OK, f"the stream {name} is there: {size}{last}; copies: {config['num_replicas']}")
+    return Finding(Verdict.OK, f"the stream {name} is there: {size}{last}; copies: {config['num_replicas']}", _UNKNOWN)
 
 
 async def _absent(line: Line, subjects: Subjects) -> Finding:
