@@ -2,6 +2,9 @@
 
 Whatever `inspect.isawaitable` accepts is awaited: coroutines, tasks, futures, and objects with `__await__`. Observables
 have `__await__` too, but are values here: awaiting one that never completes would never end.
+
+Hubs also wait for a `concurrent.futures.Future`, such as an executor's `submit` returns: an event is handled when the
+work is done, and the reply is its result. To a signal it is a value, as to Django's: the sender gets it.
 """
 
 from __future__ import annotations
@@ -9,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Coroutine
+from concurrent.futures import Future
 from functools import partial
-from types import CoroutineType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, TypeGuard, cast
 
 from reactivex import Observable
@@ -18,9 +22,11 @@ from reactivex import Observable
 __all__ = [
     "as_coroutine",
     "awaited",
+    "check_was_run",
     "discard",
     "ignore_error",
     "is_generator_function",
+    "is_unfinished",
     "needs_await",
     "returns_awaitable",
 ]
@@ -37,6 +43,24 @@ def needs_await(result: object) -> TypeGuard[Awaitable[Any]]:
     if kind is CoroutineType:
         return True
     return kind not in _VALUES and inspect.isawaitable(result) and not isinstance(result, Observable)
+
+
+def is_unfinished(result: object) -> TypeGuard[Awaitable[Any] | Future[Any]]:
+    """Whether a hub has to wait for the result of a callback: it is pending, or a future of an executor."""
+    return type(result) not in _VALUES and (isinstance(result, Future) or needs_await(result))
+
+
+def check_was_run(result: object) -> None:
+    """Refuse a generator: a callback with a `yield` runs only when somebody iterates.
+
+    Raises:
+        TypeError: if it is one, or an asynchronous one.
+    """
+    if isinstance(result, (GeneratorType, AsyncGeneratorType)):
+        raise TypeError(
+            f"The callback returned a generator ({result.__qualname__}), of which nothing was run: a function with a "
+            "`yield` runs only when its result is iterated. Return a value or a list instead."
+        )
 
 
 def returns_awaitable(function: Any) -> bool:
@@ -64,7 +88,7 @@ def is_generator_function(function: object) -> bool:
     return inspect.isgeneratorfunction(function) and not function.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
 
 
-def as_coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+def as_coroutine(awaitable: Awaitable[Any] | Future[Any]) -> Coroutine[Any, Any, Any]:
     """A coroutine that gives the result of the awaitable: itself, if it is one."""
     return cast("Any", awaitable) if type(awaitable) is CoroutineType else awaited(awaitable)
 
@@ -80,6 +104,6 @@ def ignore_error(future: asyncio.Future[Any]) -> None:
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
-async def awaited(awaitable: Awaitable[Any]) -> Any:
+async def awaited(awaitable: Awaitable[Any] | Future[Any]) -> Any:
     """A coroutine of its own that awaits: a task of it that ends before its first step leaves the awaitable alone."""
-    return await awaitable
+    return await (asyncio.wrap_future(awaitable) if isinstance(awaitable, Future) else awaitable)

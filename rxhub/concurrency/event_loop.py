@@ -9,7 +9,15 @@ from typing import Any
 from rxhub.errors import BlockingCallWarning, HubConnectionError, WrongLoop
 from rxhub.text.caller_warning import warn_caller
 
-__all__ = ["check_asyncio", "check_threads", "warn_if_blocking"]
+__all__ = ["check_asyncio", "check_threads", "running_loop", "warn_if_blocking"]
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread; None if there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def check_asyncio(what: str) -> None:

@@ -29,7 +29,7 @@ from typing import Any, cast
 
 from reactivex import abc
 
-from rxhub.concurrency.awaitables import as_coroutine, awaited, needs_await
+from rxhub.concurrency.awaitables import as_coroutine, awaited, is_unfinished, needs_await
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.concurrency.ordered_calls import OrderedCalls
 from rxhub.dispatching.delivery import NOT_CALLED, Delivery, Failed, Outcome
@@ -335,7 +335,7 @@ class Dispatcher:
             try:
                 result: Any = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
-                    if needs_await(result):
+                    if (needs_await if run is None else is_unfinished)(result):
                         result = (run or _refuse)(as_coroutine(result), self._awaiting_context(subscriber))
                     if result is not None:
                         delivery.record(subscriber, result)
@@ -403,7 +403,7 @@ class Dispatcher:
             try:
                 result = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
-                    if needs_await(result):
+                    if is_unfinished(result):
                         # A task of its own gives the coroutine the subscriber's context.
                         task = asyncio.create_task(awaited(result), context=self._awaiting_context(subscriber))
                         try:
@@ -516,11 +516,14 @@ class Dispatcher:
         on_result: OnResult | None,
     ) -> None:
         """Note that a callback which was handed to a scheduler has ended."""
+        if error is None and on_result is not None and result is not None:
+            try:
+                on_result(delivery.event, subscriber, result)
+            except Exception as refused:
+                result, error = None, refused
         outcome = Outcome(subscriber, result, error)
         if error is not None:
             self.report(delivery.event, outcome, error)
-        elif on_result is not None and result is not None:
-            on_result(delivery.event, subscriber, result)
         delivery.complete_pending(outcome)
 
     def report(self, event: Event, outcome: Outcome, error: Exception) -> None:

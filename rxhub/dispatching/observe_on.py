@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from reactivex import abc
 
-from rxhub.concurrency.awaitables import as_coroutine, needs_await
+from rxhub.concurrency.awaitables import as_coroutine, is_unfinished
+from rxhub.concurrency.event_loop import running_loop
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.dispatching.delivery import Delivery
 from rxhub.errors import TooLate, as_exception
@@ -107,11 +108,9 @@ class ScheduledSubscriber:
         context = self._subscriber.context.copy()
         try:
             result = context.run(self._subscriber.callback, event)
-            if needs_await(result):
+            if is_unfinished(result):
                 coroutine = as_coroutine(result)
-                try:
-                    loop = asyncio.get_running_loop()
-                except RuntimeError:
+                if (loop := running_loop()) is None:
                     result = context.run(asyncio.run, coroutine)
                 else:
                     task = loop.create_task(coroutine, context=context)

@@ -16,7 +16,7 @@ from rxhub.expression.compiler import compile
 from rxhub.expression.evaluate import split_key, values_at
 from rxhub.expression.explanation import presentable
 from rxhub.expression.near_miss import ENVELOPE, MOST_KEYS, closest_name, known_keys, misspelling_warning
-from rxhub.expression.pretty import describe_node, without_secrets
+from rxhub.expression.pretty import describe_node
 from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["Unmet"]
@@ -91,7 +91,7 @@ class _Part:
             yield self._place.told(none, describe_node(self.node))
         elif isinstance(self.node, Not):
             every = "the event matches" if seen == 1 else f"all {seen:,} events match"
-            text = safe_repr(str(without_secrets(self.node.child)), _LONGEST)
+            text = safe_repr(str(self.node.child.without_secrets()), _LONGEST)
             yield f"{every} {text}, which the subscription excludes with `not`"
         elif isinstance(self.node, Or):
             yield from self._alternatives(none, seen)

@@ -57,6 +57,7 @@ from rxhub.text.printable import printable
 from rxhub.transport import durable
 from rxhub.transport.connection_state import ConnectionState
 from rxhub.transport.durable import DeadLetters, Handler, Processing, ProcessOptions, StreamState
+from rxhub.transport.finite_numbers import check_finite_metadata
 from rxhub.transport.io_thread import in_io_thread
 from rxhub.transport.registry import TransportConfig
 
@@ -349,12 +350,15 @@ class EventHub(Displayable):
         Raises:
             ExpressionError: if the subscription does not parse.
             NotUniqueError: if a subscriber with this id exists.
+            EventError: if the metadata contains NaN or infinity.
             HubClosed: if the hub is closed.
 
         Warns:
             SubscriptionWarning: if a key is similar to one of the seven of an event, such as `topc`.
         """
         self._publisher.check_open()
+        if isinstance(subscriber, Mapping):
+            check_finite_metadata(subscriber)
         added = self._dispatcher.subscribe(subscription, callback, subscriber, priority, scheduler)
         _warn_of_similar_keys(added.expression)
         return added.id

@@ -15,7 +15,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
 
-from rxhub.concurrency.awaitables import ignore_error
+from rxhub.concurrency.awaitables import check_was_run, ignore_error, is_unfinished
 from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.event_loop import check_asyncio
 from rxhub.dispatching.dispatcher import Dispatcher, Subscriber
@@ -123,6 +123,11 @@ class Publisher:
 
     def reply(self, source_event: Event, data: Any, source: Mapping[str, Any] | None = None) -> None:
         """Answer an event, as `EventHub.publish_reply` says."""
+        if is_unfinished(data):
+            raise EventError(
+                f"Cannot reply to {source_event.topic} with {type(data).__name__}, whose result is still to come. "
+                "Await it, or wait for it, and reply with the result."
+            )
         asker = _origin(source_event).get("id")
         if asker is None:
             raise EventError(f"Cannot reply to {source_event.topic}: it has no source id, so nobody can be told.")
@@ -132,7 +137,12 @@ class Publisher:
         self.publish(reply)
 
     def answer(self, event: Event, subscriber: Subscriber, result: Any) -> None:
-        """Answer an event with a callback's result; what goes wrong is logged."""
+        """Answer an event with a callback's result; what goes wrong is logged.
+
+        Raises:
+            TypeError: if the callback was not run, since it is a generator function.
+        """
+        check_was_run(result)
         try:
             try:
                 self.reply(event, result, subscriber.metadata)

@@ -18,7 +18,7 @@ from typing import Any
 
 from reactivex.disposable import Disposable
 
-from rxhub.concurrency.awaitables import as_coroutine, needs_await
+from rxhub.concurrency.awaitables import as_coroutine, check_was_run, is_unfinished
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import EventError, ExpressionError
 from rxhub.event import Event
@@ -120,10 +120,11 @@ class Replies:
             present = context.copy()
             try:
                 result = present.run(listener, event)
+                check_was_run(result)
             except Exception as error:
                 errors.append(error)
             else:
-                if needs_await(result):
+                if is_unfinished(result):
                     coroutines.append((present, as_coroutine(result)))
         if coroutines:
             return _await_each(coroutines, errors)

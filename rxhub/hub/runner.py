@@ -26,6 +26,7 @@ from typing import Any, Protocol
 
 from reactivex.disposable import Disposable
 
+from rxhub.concurrency.event_loop import running_loop
 from rxhub.concurrency.fork import ForkSafeCondition
 from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.time_slice import TimeSlice
@@ -385,9 +386,8 @@ class Runner:
             logger.warning("The hub was closed before all subscribers had got event %s.", delivery.event.topic)
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        # Not called in an `except` clause, which would chain its error to the failures of callbacks.
+        if running_loop() is None:
             if not self._private.made:
                 self._turn.begin()
             return self._private.run(coroutine, context)

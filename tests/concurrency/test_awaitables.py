@@ -6,7 +6,9 @@ import asyncio
 import functools
 import gc
 import types
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -18,7 +20,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rxhub import Event, EventHub, Signal
 from rxhub.concurrency.awaitables import returns_awaitable
-from rxhub.errors import AsyncReceiverError
+from rxhub.errors import AsyncReceiverError, EventError, NoReply
 from rxhub.rx.subject import Subject
 from tests.threads import LIMIT, until
 
@@ -198,6 +200,132 @@ def test_an_observable_is_a_value() -> None:
     with EventHub() as hub:
         hub.subscribe("topic=a", lambda _: never)
         assert hub.publish(Event("a"), synchronous=True) == [never]
+
+
+# Futures of executors
+
+
+@pytest.fixture(scope="module")
+def pool() -> Generator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def slow_seven() -> int:
+    sleep(0.01)
+    return 7
+
+
+def fail() -> None:
+    raise ValueError("in the pool")
+
+
+def test_a_hub_waits_for_a_future_of_an_executor_and_replies_with_its_result(pool: ThreadPoolExecutor) -> None:
+    async def run() -> None:
+        async with EventHub() as hub:
+            hub.subscribe("topic=a", lambda _: pool.submit(slow_seven))
+            hub.subscribe("topic=b", lambda _: pool.submit(slow_seven), scheduler=ImmediateScheduler())
+            for topic in ("a", "b"):
+                assert (await hub.ask(Event(topic), LIMIT)).data == 7
+
+    asyncio.run(run())
+    with EventHub() as hub, hub.start():
+        hub.subscribe("topic=a", lambda _: pool.submit(slow_seven))
+        replies: list[object] = []
+        hub.publish(Event("a"), on_reply=lambda reply: replies.append(reply.data))
+        until(lambda: replies)
+        assert replies == [7]
+
+
+def test_what_a_future_of_an_executor_raises_is_the_failure_of_the_callback(pool: ThreadPoolExecutor) -> None:
+    async def run(errors: list[Exception | None]) -> None:
+        async with EventHub() as hub:
+            hub.errors.subscribe(lambda outcome: errors.append(outcome.error))
+            hub.subscribe("topic=a", lambda _: pool.submit(fail))
+            hub.subscribe("topic=a", lambda _: 1)
+            assert (await hub.ask(Event("a"), LIMIT)).data == 1
+
+    errors: list[Exception | None] = []
+    asyncio.run(run(errors))
+    with EventHub() as hub, hub.start():
+        hub.errors.subscribe(lambda outcome: errors.append(outcome.error))
+        hub.subscribe("topic=a", lambda _: pool.submit(fail))
+        hub.publish(Event("a"))
+        until(lambda: len(errors) == 2)
+    assert [str(error) for error in errors] == ["in the pool"] * 2
+    assert errors[1] is not None and errors[1].__context__ is None
+
+
+def test_the_future_of_publish_is_waited_for_and_is_no_reply() -> None:
+    async def run() -> None:
+        async with EventHub() as hub:
+            hub.subscribe("topic=a", lambda _: hub.publish(Event("b")), priority=1)
+            hub.subscribe("topic=a", lambda _: 7, priority=2)
+            assert (await hub.ask(Event("a"), LIMIT)).data == 7
+
+    asyncio.run(run())
+
+
+def test_a_future_of_an_executor_is_a_value_where_nothing_is_published(pool: ThreadPoolExecutor) -> None:
+    future = pool.submit(slow_seven)
+    signal = Signal()
+    signal.connect(lambda **_: future, weak=False)
+    assert [value for _, value in signal.send(None)] == [future]
+    with EventHub() as hub:
+        hub.subscribe("topic=a", lambda _: future)
+        assert hub.publish(Event("a"), synchronous=True) == [future]
+
+
+def test_a_reply_whose_result_is_still_to_come_is_refused(pool: ThreadPoolExecutor) -> None:
+    coroutine = seven()
+    with EventHub() as hub:
+        for data in (pool.submit(slow_seven), coroutine):
+            with pytest.raises(EventError, match="still to come"):
+                hub.publish_reply(Event("a", source={"id": "x"}), data)
+    coroutine.close()
+
+
+# Generators
+
+
+def yielding(*_: Any) -> Generator[int]:
+    yield 7
+
+
+async def yielding_later(*_: Any) -> AsyncGenerator[int]:
+    yield 7
+
+
+@pytest.mark.parametrize("callback", [yielding, yielding_later, lambda _: (n for n in (7,))])
+@pytest.mark.parametrize("scheduler", [None, ImmediateScheduler()], ids=["here", "scheduler"])
+def test_a_callback_that_returns_a_generator_has_failed(callback: Any, scheduler: Any) -> None:
+    async def run() -> None:
+        outcomes: list[Any] = []
+        async with EventHub() as hub:
+            hub.deliveries.pipe(ops.flat_map(lambda delivery: delivery)).subscribe(outcomes.append)
+            hub.subscribe("topic=a", callback, scheduler=scheduler)
+            with pytest.raises(NoReply):
+                await hub.ask(Event("a"), 0.1)
+        (outcome,) = outcomes
+        assert isinstance(outcome.error, TypeError) and "returned a generator" in str(outcome.error)
+        assert outcome.result is None
+
+    asyncio.run(run())
+
+
+def test_the_callback_of_a_reply_that_returns_a_generator_has_failed() -> None:
+    async def run() -> None:
+        errors: list[Any] = []
+        async with EventHub() as hub:
+            hub.errors.subscribe(lambda outcome: errors.append(outcome.error))
+            hub.subscribe("topic=a", lambda _: 1)
+            hub.publish(Event("a"), on_reply=yielding)
+            async with asyncio.timeout(LIMIT):
+                while not errors:
+                    await asyncio.sleep(0)
+        assert isinstance(errors[0], TypeError) and "returned a generator" in str(errors[0])
+
+    asyncio.run(run())
 
 
 # Signals

@@ -12,7 +12,7 @@ from threading import Thread
 from time import monotonic
 from typing import cast
 
-from rxhub.concurrency.awaitables import needs_await
+from rxhub.concurrency.awaitables import awaited, check_was_run, is_unfinished
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.transport.nats.processing.executor import Ended, Errand, Returned
@@ -148,8 +148,9 @@ class Tasks:
         try:
             async with deadline:
                 result = self._handler(cast("Event", job.event))
-                if needs_await(result):
-                    await result
+                if is_unfinished(result):
+                    result = await awaited(result)
+                check_was_run(result)
         except BaseException as error:
             # Given back, not raised: SystemExit would end the loop, and whoever runs on it.
             if isinstance(error, TimeoutError) and deadline.expired():

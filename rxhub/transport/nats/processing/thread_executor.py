@@ -13,10 +13,9 @@ from contextvars import Context
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic
-from types import AsyncGeneratorType, GeneratorType
 from typing import cast
 
-from rxhub.concurrency.awaitables import as_coroutine, needs_await
+from rxhub.concurrency.awaitables import as_coroutine, check_was_run, is_unfinished
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.transport.nats.processing.executor import Ended, Errand, Returned
@@ -24,8 +23,6 @@ from rxhub.transport.nats.processing.failures import report_errand
 from rxhub.transport.nats.processing.job import Expired, Job
 
 __all__ = ["Threads"]
-
-_NEVER_RUN = (GeneratorType, AsyncGeneratorType)
 
 
 class _Seat:
@@ -143,10 +140,10 @@ class Threads:
             failure: BaseException | None = None
             try:
                 result = context.copy().run(handler, cast("Event", job.event))
-                if needs_await(result):
+                if is_unfinished(result):
                     context.copy().run(asyncio.run, as_coroutine(result))
-                elif isinstance(result, _NEVER_RUN):
-                    raise TypeError("The handler gave back a generator, of which nothing was run: it has a yield.")
+                else:
+                    check_was_run(result)
             except BaseException as error:
                 # SystemExit too: the thread goes on, and whoever reads the failures learns of it.
                 failure = error

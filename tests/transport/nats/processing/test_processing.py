@@ -6,13 +6,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Event as Flag
 from typing import Any
 
 import pytest
+from asgiref.sync import markcoroutinefunction
 
 from rxhub import Event, EventHub
 from rxhub.errors import ExpressionError, HubClosed, HubConnectionError, NotDurable
@@ -236,7 +237,34 @@ def test_a_handler_with_a_yield_in_it_does_not_pass_for_one_that_handles(hub: Ev
         with hub.process("topic=a", lambda event, it=handler: it(event), group=group, retries=0) as processing:
             publish(hub, "a", 1)
             until(lambda processing=processing: processing.counts.dead)
-        assert "has a yield" in next(hub.dead_letters.list(group)).reason
+        assert "returned a generator" in next(hub.dead_letters.list(group)).reason
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+def test_an_event_is_handled_when_the_future_of_an_executor_is_done(hub: EventHub, is_coroutine: bool) -> None:
+    began: list[int] = []
+    done = Flag()
+
+    def work(value: int) -> None:
+        began.append(value)
+        done.wait(LIMIT)
+        if value == 2:
+            raise ValueError("in the pool")
+
+    with ThreadPoolExecutor(2) as pool:
+
+        def handle(event: Event) -> Any:
+            return pool.submit(work, event.data["value"])
+
+        # Marked, it runs on the loop for coroutine functions.
+        handler: Any = markcoroutinefunction(handle) if is_coroutine else handle
+        with hub.process("topic=a", handler, group="g", retries=0, concurrency=2) as processing:
+            publish(hub, "a", 1, 2)
+            until(lambda: len(began) == 2)
+            assert processing.counts.handled == processing.counts.dead == 0
+            done.set()
+            until(lambda: (processing.counts.handled, processing.counts.dead) == (1, 1))
+        assert next(hub.dead_letters.list("g")).reason == "ValueError: in the pool"
 
 
 @pytest.mark.parametrize("interruption", [SystemExit(1), KeyboardInterrupt()])
