@@ -29,6 +29,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from rxhub.concurrency.backoff import Backoff
@@ -318,6 +319,7 @@ def store(directory: Path | str, on_exit: Callable[[str], object] | None = None)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_room(path)
+        _warn_if_shared(path)
         lock = DirectoryLock(path)
     except OSError as error:
         raise StoreError(
@@ -335,6 +337,31 @@ def store(directory: Path | str, on_exit: Callable[[str], object] | None = None)
     finally:
         server.stop()
         atexit.unregister(server.stop)
+
+
+def _warn_if_shared(directory: Path) -> None:
+    """Warn of a directory in which other users can replace files: the server's configuration, password and events.
+
+    No error: in a container, volumes are often like this, and there are no other users.
+    """
+    if os.name != "posix":
+        return
+    found = directory.stat()
+    if found.st_uid not in {0, os.geteuid()}:
+        _logger.warning(
+            "The store %s belongs to another user (%d), who can read and change the events in it. Make it yours "
+            "(`chown`), or choose another directory.",
+            directory,
+            found.st_uid,
+        )
+    elif found.st_mode & 0o022:
+        _logger.warning(
+            "Other users can replace the files in the store %s (mode %04o), and so read and change events. Make it "
+            "private: `chmod 700 %s`.",
+            directory,
+            found.st_mode & 0o7777,
+            quote(str(directory)),
+        )
 
 
 def _check_room(directory: Path) -> None:

@@ -147,6 +147,15 @@ class Index(Generic[E]):
                 found.append(entries)
         return found[0] if len(found) == 1 else tuple(chain.from_iterable(found))
 
+    def reach(self, candidate: object, rows: list[Row]) -> None:
+        """Add the rows that match to a list, in no order; some are there as well if the work that is counted ends it.
+
+        Args:
+            candidate: a dict, or anything else but an `Event` that `match` takes.
+            rows: tests that hold, the entries that match, and the same ranked. An entry may be in several rows.
+        """
+        self._root.search(candidate, rows)
+
     def after_fork(self) -> None:
         """Forget a change of another thread, which is not in the forked child."""
         self._is_changing = False

@@ -15,6 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from rxhub.errors import Refused, RxHubError
+from rxhub.server.access_logs import keep_keys_out_of_logs
 from rxhub.server.authentication import NotAuthenticated, TooManyAttempts
 from rxhub.server.connection import Ending
 from rxhub.server.counters import prometheus
@@ -60,6 +61,10 @@ def application(
 ) -> Starlette:
     """An event server as an ASGI application, to be run by itself or mounted in another one.
 
+    API keys are removed from requests before they are logged, and from what uvicorn logs of requests that an
+    application around this one answers itself. Under another server, wrap the outermost application in
+    `rxhub.server.key_removal.KeyRemoval` for these.
+
     uvicorn's defaults are not made for it: run it by `rxhub serve`, or with
     `ws="rxhub.server.uvicorn_protocols:WebSocket"`, `ws_per_message_deflate=False`, `ws_ping_interval=None` and
     `ws_max_size` at your limit.
@@ -84,6 +89,7 @@ def application(
         The application. Its lifespan joins the backplane at the start and lets go of the clients in order at the end;
         where an application that mounts it runs no lifespan but its own, the first request joins.
     """
+    keep_keys_out_of_logs()
     server = EventServer(
         users,
         limits=limits,

@@ -21,6 +21,7 @@ from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, ProtocolError, Refused
 from rxhub.server.ack_queue import Answers
 from rxhub.server.envelope import Envelope, argument, read
+from rxhub.server.rate_limit import STEPS
 from rxhub.server.send_queue import Outbox
 from rxhub.server.users import User
 from rxhub.transport.socketio.protocol import HEARTBEAT, Code, Packet, ServerSession, State
@@ -37,10 +38,6 @@ SUBSCRIBE: Final = "ftrack.meta.subscribe"
 UNSUBSCRIBE: Final = "ftrack.meta.unsubscribe"
 
 _PACKETS_AT_A_STRETCH = 16
-# Seconds, and steps of work. A packet that takes more (it is large, its target is long, many subscriptions look into
-# it, many clients get it) counts as several, so that the rate of a user bounds the user's share of the processor too.
-_USUAL_TIME = 0.0005
-_USUAL_WORK = 5_000
 _FAREWELL = 1.0
 # Of one client, as long as they are being stored: then it is read more slowly, so that nobody fills the backplane.
 _MOST_UNANSWERED = 512
@@ -229,11 +226,13 @@ class Connection:
                     await self._hold_up(0)
                 if not turns.is_free:
                     await turns.wait(self.user)
-                began, before = loop.time(), router.steps
+                before, of_others = router.steps, router.steps_of_others
                 self._take(packet)
                 steps = router.steps - before + len(packet.data) // 10
                 turns.spend(steps)
-                cost = max(1.0, (loop.time() - began) / _USUAL_TIME, steps / _USUAL_WORK)
+                # A packet that takes more (it is large, its target is long, many clients get it) counts as several, so
+                # that the rate of a user bounds the user's share of the processor too. Not time: others take it too.
+                cost = max(1.0, (steps - router.steps_of_others + of_others) / STEPS)
             elif packet.code is Code.DISCONNECT:
                 return Ending.GONE
             elif packet.id is not None:
@@ -306,7 +305,7 @@ class Connection:
             raise Refused(f"The user {self.user!r} may not publish {envelope.topic[:200]!r}.")
         backplane = self._server.backplane
         if backplane is None:
-            self._server.forward(envelope, text)
+            self._server.forward(envelope, text, publisher=self.user)
             return None
         self._server.router.check(envelope)
         if len(self._answers) >= self._server.limits.queue:

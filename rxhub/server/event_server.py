@@ -39,7 +39,7 @@ _BETWEEN_LOOKS = 1.0
 # Steps of work in one round of the loop: about five milliseconds of reading, and as much of writing.
 _A_ROUND = 50_000
 # Subscriptions of clients that have left, which are removed in one round of the loop.
-_REMOVED_AT_ONCE = 250
+_REMOVED_AT_ONCE = 100
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -90,7 +90,10 @@ class EventServer:
         self.slow_consumer = slow_consumer
         self.grace = grace
         self.backplane = backplane
-        self.router: Router[Connection] = Router(self.limits, None if backplane is None else backplane.filters)
+        self._events = Buckets(self.limits.events, self.limits.events_at_once)
+        self.router: Router[Connection] = Router(
+            self.limits, None if backplane is None else backplane.filters, self._events
+        )
         self.sessions: Sessions[User] = Sessions(self.limits.session_expiry, self.limits.sessions)
         self.reading = Turns(_A_ROUND)
         self.writing = Turns(_A_ROUND)
@@ -105,7 +108,6 @@ class EventServer:
         self._connections: dict[Connection, None] = {}
         self._connections_of: Counter[str] = Counter()
         self._handshakes = Buckets(self.limits.handshakes, self.limits.handshakes_at_once)
-        self._events = Buckets(self.limits.events, self.limits.events_at_once)
         # Clients that are gone, whose subscriptions are still to be removed; and whether enough were in this round.
         self._leaving: deque[Connection] = deque()
         self._is_removing = False
@@ -204,19 +206,20 @@ class EventServer:
         await connection.run(receive, send)
         _logger.info("A connection of %r ended: %s.", connection.user, connection.ending and connection.ending.value)
 
-    def forward(self, envelope: Envelope, text: str, sequence: int = 0) -> None:
+    def forward(self, envelope: Envelope, text: str, sequence: int = 0, publisher: str | None = None) -> None:
         """Put an event into the queues of all clients that get it.
 
         Args:
             envelope: what was read of it.
             text: the payload of its packet.
             sequence: its number in the stream, if it comes from one.
+            publisher: the user who has published it; None if that is not known.
 
         Raises:
             Refused: if its target cannot be read, or reading it or its target takes more work than the limit allows.
             EventError: if its data has to be decoded, and cannot be.
         """
-        peers = self.router.route(envelope, text, sequence)
+        peers = self.router.route(envelope, text, sequence, publisher)
         if not peers:
             return
         packet = encode(Packet(Code.EVENT, data=text))
@@ -312,6 +315,10 @@ class EventServer:
             # Of clients that have left before they were answered.
             await self.backplane.flush(deadline - monotonic(), is_hurried)
             await self.backplane.close()
+
+    def clients_left(self) -> int:
+        """How many clients have left so far."""
+        return self.counters.connections_opened - len(self._connections)
 
     def stats(self) -> dict[str, float]:
         """What there is and what has been counted, by name."""

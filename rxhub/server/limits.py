@@ -49,12 +49,13 @@ class Limits:
         work: steps of work that one event, subscription or target may take; a step is about a tenth of a microsecond.
             Counted are the values that are visited, the conditions that are tested, the subscribers whose metadata is
             compared, the characters that are decoded, searched and parsed. Whatever takes more is refused.
-            Subscriptions that take more to test do not get the event (see `rxhub.server.work_shares`).
+            Subscriptions that take more to test do not get the event (see `rxhub.server.user_indexes`).
         metadata_per_user: bytes of the metadata of all subscribers of one user; decoded it can take 25 times as much.
         ids_per_user: ids under which one user has subscribed on this server, where servers share a backplane: each is
             reserved for the user, until ten to twenty minutes after its last client has left.
         events: events a second of one user, over time; beyond, its clients are read more slowly, and nothing is lost.
-            One that takes more than half a millisecond of the server, or 5,000 steps, counts as several.
+            One that takes more than 5,000 steps counts as several. It also pays for testing those of the user's
+            subscriptions that exceed the quota of the common index, against the events of others.
         events_at_once: events of one user in a moment.
         handshakes: handshakes a second of one user, over time; beyond, they are refused.
         handshakes_at_once: handshakes of one user in a moment; a studio's machines may share a user, and all reconnect.
@@ -78,7 +79,7 @@ class Limits:
     conditions: int = 256
     metadata: int = 16 * 1024
     conditions_per_user: int = 50_000
-    work: int = 250_000
+    work: int = 200_000
     metadata_per_user: int = 8 * 1024 * 1024
     ids_per_user: int = 50_000
     events: float = 1_000.0

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from time import monotonic
+from typing import Final
 
 from rxhub.concurrency.bounded_dict import BoundedDict
 
-__all__ = ["Bucket", "Buckets"]
+__all__ = ["STEPS", "Bucket", "Buckets"]
+
+STEPS: Final = 5_000
+"""Steps of work for which a user's rate of events pays with one event, see `rxhub.server.limits.Limits.work`."""
 
 _MOST_BUCKETS = 10_000
 

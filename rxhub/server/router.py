@@ -11,11 +11,14 @@ Theory of operation.
   hub has subscribed to replies; so ids have a table of their own, and a reply to one of a thousand hubs is tested
   against that one.
 - The router counts its work for an event, a subscription or a target in steps (`StepBudget`) and refuses the request
-  at the limit, so that one request cannot block the others for minutes. `steps` is charged to the sender's rate.
-- An event is refused for what reading, decoding and its target take, never for what others subscribe to. Where their
-  tests exceed the limit, all are tested again, one by one, each user with a share (`share_out`): who exceeds it does
-  not get this event. What was expensive leaves the index (`_isolated`) and has its share of each event from then on,
-  so that the next event is not tested twice.
+  at the limit, so that one request cannot block the others for minutes. `steps` is charged to the sender's rate, except
+  for `steps_of_others`, which the publisher does not pay for.
+- An event is refused for what reading, decoding and its target take, never for what others subscribe to. The common
+  index takes a quota of each user; further subscriptions stand in an index of the user's own, which has a share of the
+  work of each event (`UserIndexes`). Where the tests in the common index exceed the limit all the same, all are tested
+  again, one by one, each user with a share (`share_out`), and what was expensive moves to the indexes of its users, so
+  that the next event is not tested twice. A user who exceeds the share does not get this event.
+- A target is compared with the metadata of each user's subscribers within a share as well.
 - Where events come from a stream, a subscriber gets those behind the one that was the last when the subscription
   began to hold (`admit`), though earlier ones are still being read. One that replaces another has no such beginning:
   it gets what the other would have got. A stream that numbers its events anew, since it was made anew or has lost its
@@ -37,15 +40,17 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from rxhub.errors import ExpressionError, NotFoundError, Refused
+from rxhub.errors import ExpressionError, Refused
 from rxhub.expression import And, Condition, Everything, Expression, Index, Not, Or, compile, parse
 from rxhub.expression.residual import Residual, weight
 from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded, current_budget
 from rxhub.server.acl import Topics
 from rxhub.server.envelope import Envelope, everything
 from rxhub.server.limits import Limits
+from rxhub.server.rate_limit import Buckets
 from rxhub.server.skipped_subscriptions import PassedOver
-from rxhub.server.work_shares import Shared, share_out
+from rxhub.server.user_indexes import QUOTA, UserIndexes
+from rxhub.server.work_shares import share_out
 
 __all__ = ["Interests", "Peer", "Router"]
 
@@ -59,10 +64,13 @@ _RECEIVER: Final = 4
 _PARSED: Final = 150
 _SUBSCRIBED: Final = 300
 _CHANGED_CONDITION: Final = 50
-# Of the limit, the part that the test of one subscription takes at most while it stays in the index; and how many leave
-# the index for one event.
+_TESTED: Final = 15
+# Of the limit, the part that the test of one subscription takes at most while it stays in the common index; and how
+# many leave it for one event.
 _EXPENSIVE: Final = 64
-_ISOLATED_AT_ONCE: Final = 250
+_MOVED_AT_ONCE: Final = 100
+# Subscribers of each user that a publisher pays for when they are compared with a target.
+_PAID_FOR: Final = 100
 _NO_IDS: Final[Mapping[str, Any]] = {}
 
 _REMEDIES: Final = {
@@ -124,6 +132,7 @@ class _Subscriber(Generic[P]):
         "begin",
         "conditions",
         "cost",
+        "is_common",
         "metadata",
         "metadata_bytes",
         "peer",
@@ -135,6 +144,8 @@ class _Subscriber(Generic[P]):
         "widened",
     )
 
+    token: Any
+
     def __init__(self, peer: P, metadata: dict[str, Any], text: str, tree: Expression, begin: int) -> None:
         self.begin = begin
         self.conditions = _conditions(tree)
@@ -144,7 +155,8 @@ class _Subscriber(Generic[P]):
         self.text = text
         self._residual = Residual((tree,))
         self.widened = _widened(tree) if _reads_beyond_envelope(tree) else None
-        self.token: Any = None
+        self.token = None
+        self.is_common = True
         self.topic = _topic(tree)
         self.tree = tree
         self.weight = self.cost = weight(tree)
@@ -173,13 +185,17 @@ class Router(Generic[P]):
     Args:
         limits: how many a connection may have, and how large they may be.
         interests: told of each subscription, where events come from a stream.
+        rates: the rates of users, which pay for testing what exceeds their quota of the common index.
 
     Attributes:
         steps: of work that was done so far, see `Limits.work`.
+        steps_of_others: the part of them that publishers do not pay for.
         passed_over: subscriptions that did not get an event since testing them takes too much work.
     """
 
-    def __init__(self, limits: Limits | None = None, interests: Interests | None = None) -> None:
+    def __init__(
+        self, limits: Limits | None = None, interests: Interests | None = None, rates: Buckets | None = None
+    ) -> None:
         self._limits = limits or Limits()
         self._interests = interests
         self._index: Index[_Subscriber[P]] = Index()
@@ -192,15 +208,17 @@ class Router(Generic[P]):
         self._decoding_uses: Counter[Expression] = Counter()
         # A stranger's target costs a parse; one that is used again and again does not.
         self._remembered_target = lru_cache(maxsize=1_024)(self._parsed_target)
-        # By topic; under None what has not one topic.
-        self._isolated: dict[str | None, dict[_Subscriber[P], None]] = {}
+        # Steps of testing what stands in the common index, by user and topic.
+        self._tested: Counter[tuple[str, str | None]] = Counter()
         self.passed_over = PassedOver()
+        self._own: UserIndexes[_Subscriber[P]] = UserIndexes(self.passed_over, self._limits.work, rates)
         self.steps = 0
+        self.steps_of_others = 0
         # What reads nested expressions is made on first use, and takes longer than any event may.
         parse("(a=1 or b=1) and c=1")
 
     def __len__(self) -> int:
-        return len(self._index) + sum(map(len, self._isolated.values()))
+        return len(self._index) + len(self._own)
 
     @property
     def in_force(self) -> int:
@@ -256,10 +274,16 @@ class Router(Generic[P]):
             self._remove(known)
         self._conditions_of[peer.user] += subscriber.conditions
         self._metadata_of[peer.user] += subscriber.metadata_bytes
-        subscriber.token = self._index.add(narrowed, subscriber)
         self._subscribers.setdefault(peer, {})[identifier] = subscriber
         self._by_id.setdefault(identifier, {})[peer] = subscriber
-        self._decode_for(subscriber)
+        tested = self._tested[peer.user, subscriber.topic] + _TESTED + subscriber.weight
+        if tested <= QUOTA:
+            self._tested[peer.user, subscriber.topic] = tested
+            subscriber.token = self._index.add(narrowed, subscriber)
+            self._decode_for(subscriber)
+        else:
+            subscriber.is_common = False
+            self._own.add(subscriber)
         # Else whoever publishes next would have to wait for it.
         subscriber.token.prepare()
         self.steps += _SUBSCRIBED + _CHANGED_CONDITION * subscriber.conditions
@@ -315,13 +339,14 @@ class Router(Generic[P]):
             with self._counting("target"):
                 self._target(envelope.target)
 
-    def route(self, envelope: Envelope, text: str, sequence: int = 0) -> Collection[P]:
+    def route(self, envelope: Envelope, text: str, sequence: int = 0, publisher: str | None = None) -> Collection[P]:
         """The connections that get an event.
 
         Args:
             envelope: what was read of it.
             text: the payload that it was read of, in which `data` stands.
             sequence: its number in the stream, if it comes from one.
+            publisher: the user who has published it; None if that is not known.
 
         Raises:
             Refused: if its target cannot be read, or reading it or its target takes more work than the limit allows.
@@ -339,12 +364,16 @@ class Router(Generic[P]):
             found = None
         finally:
             self.steps += work.steps
+        own: Sequence[_Subscriber[P]] = ()
+        if self._own and identifier is None:
+            # Half of what the common index has left, and not nothing.
+            share = max(self._limits.work // 8, (self._limits.work - work.steps) // 2)
+            own = self._found_in_own_indexes(envelope, text, publisher, share)
         if found is None:
             found = self._found_one_by_one(envelope, text, identifier)
-        elif self._isolated and identifier is None:
-            found = [*found, *self._found_isolated(envelope, text)]
+        found = [*found, *own] if own else found
         if target:
-            found = self._meant(target, found)
+            found = self._meant(target, found, publisher)
         if self._interests is not None:
             found = [subscriber for subscriber in found if subscriber.begin < sequence]
         if len(found) == 1:
@@ -375,72 +404,113 @@ class Router(Generic[P]):
             work.spend(len(text) // 16 + (text.count("[") + text.count("{")) // 4)
 
     def _found_one_by_one(self, envelope: Envelope, text: str, identifier: str | None) -> Sequence[_Subscriber[P]]:
-        """What matches of all, though testing all takes too much: each user has a share."""
+        """What matches of the common index, though testing all of it takes too much: each user has a share."""
         if envelope.target:
             # It may be the target that could not be read.
             with self._counting("event"):
                 identifier = self._target(envelope.target).identifier
+        candidate = envelope.candidate()
         if identifier is not None:
             subscribers = list(self._by_id.get(identifier, _NO_IDS).values())
         else:
-            topic = envelope.candidate().get("topic")
+            topic = candidate.get("topic")
             subscribers = [
                 subscriber
                 for own in self._subscribers.values()
                 for subscriber in own.values()
-                if subscriber.topic is None or subscriber.topic == topic
+                if subscriber.is_common and (subscriber.topic is None or subscriber.topic == topic)
             ]
         with self._counting("event") as work:
             self._spend_reading(text, work)
-        shared = self._shared_out(subscribers, envelope, text)
+            if any(subscriber.widened is not None for subscriber in subscribers):
+                candidate = self._decoded(text, work)
+        shared = share_out(subscribers, candidate, self._limits.work // 4)
+        self.steps += shared.steps
+        self.steps_of_others += shared.steps
+        for user, own in shared.passed_over.items():
+            self.passed_over.add(user, len(own), self._limits.work)
         if identifier is None:
             most = self._limits.work // _EXPENSIVE
             expensive = [subscriber for subscriber in subscribers if subscriber.cost > most]
             expensive += [each for own in shared.passed_over.values() for each in own if each.cost <= most]
-            for subscriber in expensive[:_ISOLATED_AT_ONCE]:
-                self._isolate(subscriber)
+            compiling = StepBudget(self._limits.work // 4)
+            for subscriber in expensive[:_MOVED_AT_ONCE]:
+                self._move(subscriber)
+                with compiling:
+                    subscriber.token.prepare()
+            self.steps += compiling.steps
+            self.steps_of_others += compiling.steps
         return shared.found
 
-    def _found_isolated(self, envelope: Envelope, text: str) -> Sequence[_Subscriber[P]]:
-        """What matches of all that is not in the index."""
-        isolated = self._isolated
-        subscribers = [*isolated.get(envelope.candidate().get("topic"), ()), *isolated.get(None, ())]
-        if not subscribers:
-            return ()
-        return self._shared_out(subscribers, envelope, text).found
-
-    def _shared_out(self, subscribers: list[_Subscriber[P]], envelope: Envelope, text: str) -> Shared[_Subscriber[P]]:
+    def _found_in_own_indexes(
+        self, envelope: Envelope, text: str, publisher: str | None, most: int
+    ) -> Sequence[_Subscriber[P]]:
+        """What matches of all that is in the indexes of users."""
         candidate = envelope.candidate()
-        if any(subscriber.widened is not None for subscriber in subscribers):
-            with self._counting("event") as work:
-                candidate = self._decoded(text, work)
-        shared = share_out(subscribers, candidate, self._limits.work)
-        self.steps += shared.steps
-        for user, own in shared.passed_over.items():
-            self.passed_over.add(user, len(own), self._limits.work)
-        return shared
-
-    def _meant(self, target: str, found: Sequence[_Subscriber[P]]) -> Sequence[_Subscriber[P]]:
-        """Of these, the ones that a target names."""
         work = StepBudget(self._limits.work)
-        try:
-            with work:
-                _, is_meant, weight = self._target(target)
-                work.spend((_RECEIVER + weight) * len(found))
-                return [subscriber for subscriber in found if is_meant(subscriber.metadata)]
-        except StepBudgetExceeded:
-            raise self._too_much("event") from None
-        finally:
-            self.steps += work.steps
+        if self._own.looks_into_data(candidate.get("topic")):
+            try:
+                with work:
+                    candidate = self._decoded(text, work)
+            except StepBudgetExceeded:
+                raise self._too_much("event") from None
+        found, steps = self._own.match(candidate, publisher, most)
+        self.steps += work.steps + steps
+        self.steps_of_others += steps
+        return found
 
-    def _isolate(self, subscriber: _Subscriber[P]) -> None:
-        """Take a subscription out of the index."""
-        isolated = self._isolated.setdefault(subscriber.topic, {})
-        if subscriber not in isolated:
-            isolated[subscriber] = None
+    def _meant(self, target: str, found: Sequence[_Subscriber[P]], publisher: str | None) -> Sequence[_Subscriber[P]]:
+        """Of these, the ones that a target names."""
+        _, is_meant, weight = self._target(target)
+        each = _RECEIVER + weight
+        users: dict[str, list[_Subscriber[P]]] = {}
+        for subscriber in found:
+            users.setdefault(subscriber.user, []).append(subscriber)
+        paid = each * sum([min(len(own), _PAID_FOR) for own in users.values()])
+        if paid > self._limits.work:
+            raise self._too_much("event")
+        most = paid + self._limits.work // 4
+        meant: list[_Subscriber[P]] = []
+        spent = 0
+        for left, (user, own) in zip(
+            range(len(users), 0, -1), sorted(users.items(), key=lambda item: _metadata_bytes(item[1])), strict=True
+        ):
+            work = StepBudget((most - spent) // left)
+            try:
+                with work:
+                    work.spend(each * len(own))
+                    meant += [subscriber for subscriber in own if is_meant(subscriber.metadata)]
+            except StepBudgetExceeded:
+                if user == publisher:
+                    raise self._too_much("event") from None
+                self.passed_over.add(user, len(own), self._limits.work)
+            finally:
+                spent += work.steps
+                self.steps += work.steps
+                if user != publisher:
+                    self.steps_of_others += max(0, work.steps - each * _PAID_FOR)
+        return meant
+
+    def _move(self, subscriber: _Subscriber[P]) -> None:
+        """Move a subscription from the common index to that of its user."""
+        if subscriber.is_common:
+            self._remove_from_index(subscriber)
+            subscriber.is_common = False
+            self._own.add(subscriber)
+            self.steps += 2 * _SUBSCRIBED
+
+    def _remove_from_index(self, subscriber: _Subscriber[P]) -> None:
+        if not subscriber.is_common:
+            self._own.remove(subscriber)
+        else:
             self._index.remove(subscriber.token)
+            place = subscriber.user, subscriber.topic
+            self._tested[place] -= _TESTED + subscriber.weight
+            if not self._tested[place]:
+                del self._tested[place]
             self._decode_no_more_for(subscriber)
-            self.steps += _SUBSCRIBED
+        # It refers to the subscriber: without this, the garbage collector would have to find both.
+        subscriber.token = None
 
     def _candidate(self, envelope: Envelope, text: str, work: StepBudget) -> dict[str, Any]:
         """What subscriptions are tested against; decoded whole, if one of them may look into its data."""
@@ -528,17 +598,7 @@ class Router(Generic[P]):
                 del held[peer.user]
         if self._interests is not None:
             self._interests.remove(subscriber)
-        isolated = self._isolated.get(subscriber.topic, _NO_IDS)
-        is_isolated = subscriber in isolated
-        if is_isolated:
-            del self._isolated[subscriber.topic][subscriber]
-            if not isolated:
-                del self._isolated[subscriber.topic]
-        else:
-            try:
-                self._index.remove(subscriber.token)
-            except NotFoundError:  # pragma: no cover  # it cannot be, and nothing of it may stay behind
-                pass
+        self._remove_from_index(subscriber)
         own = self._subscribers[peer]
         del own[identifier]
         if not own:
@@ -547,8 +607,6 @@ class Router(Generic[P]):
         del holders[peer]
         if not holders:
             del self._by_id[identifier]
-        if not is_isolated:
-            self._decode_no_more_for(subscriber)
 
     def _decode_for(self, subscriber: _Subscriber[P]) -> None:
         widened = subscriber.widened
@@ -575,6 +633,10 @@ def _identifier(metadata: Mapping[str, Any]) -> str:
     if not isinstance(identifier, str) or not identifier:
         raise Refused('A subscriber needs a text as its "id".')
     return identifier
+
+
+def _metadata_bytes(subscribers: list[_Subscriber[Any]]) -> int:
+    return sum([subscriber.metadata_bytes for subscriber in subscribers])
 
 
 def _conditions(tree: Expression) -> int:

@@ -19,6 +19,7 @@ from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server.acceptor import Acceptor
 from rxhub.server.asgi import routes
+from rxhub.server.collection import collect_when_quiet, short_collections
 from rxhub.server.descriptors import fitted, raise_soft_limit
 from rxhub.server.event_server import EventServer
 from rxhub.server.forwarded import trusted_networks
@@ -64,6 +65,9 @@ def serve(
     on_start: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let the queues run empty and end; a second SIGINT ends it at once.
+
+    It is meant to be all that its process does: the soft limit of file descriptors is raised, and the garbage collector
+    freezes what it has looked at (`gc.freeze`), so that no collection holds up the clients.
 
     Args:
         users: who may connect.
@@ -118,9 +122,11 @@ def serve(
     )
     with _listening(host, port, heartbeat_timeout) as listener:
         server = _Server(events, listener, origins, plain_text, certificate, private_key, trusted_proxies)
+        server.collects_when_quiet = True
         if on_start is not None:
             server.on_start = lambda: on_start(server.url)
-        server.run(sockets=[listener])
+        with short_collections():
+            server.run(sockets=[listener])
 
 
 class Running:
@@ -236,7 +242,8 @@ class _Server(uvicorn.Server):
         self.on_start: Callable[[], None] | None = None
         self._events = events
         self._listener = listener
-        self._accepting: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.collects_when_quiet = False
         limits = events.limits
         super().__init__(
             uvicorn.Config(
@@ -272,16 +279,25 @@ class _Server(uvicorn.Server):
             self.config.ssl,
             limits.request_timeout,
         )
-        self._accepting = supervise(acceptor.run, "accepting connections", restart=True)
+        self._tasks.append(supervise(acceptor.run, "accepting connections", restart=True))
+        if self.collects_when_quiet:
+            events = self._events
+            self._tasks.append(
+                supervise(
+                    lambda: collect_when_quiet(events.clients_left, lambda: events.counters.events_received),
+                    "collecting garbage",
+                    restart=True,
+                )
+            )
         if self.on_start is not None:
             self.on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # First, since uvicorn says goodbye with a closing frame, after which ftrack's Python client never comes back.
         await self._events.close(lambda: self.force_exit)
-        if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.gather(self._accepting, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await super().shutdown(sockets)
 
 

@@ -17,7 +17,7 @@ from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 
 __all__ = ["Shared", "share_out"]
 
-_TESTED = 7
+_TESTED = 15
 
 
 class Subscribed(Protocol):
@@ -83,7 +83,7 @@ def share_out(subscriptions: Iterable[S], candidate: Mapping[str, Any], limit: i
     known: dict[Expression, bool] = {}
     left = len(users)
     # Is done once, so it is no part of the shares. What there is no time for is compiled with a later event.
-    compiling = StepBudget(limit // 2)
+    compiling = StepBudget(limit // 4)
     for user, own in sorted(users.items(), key=lambda item: sum([each.cost for each in item[1]])):
         own.sort(key=lambda each: each.cost)
         work = StepBudget(max(0, limit - shared.steps) // left)

@@ -88,6 +88,29 @@ def test_files_that_others_could_read_become_private(tmp_path: Path) -> None:
         assert [file.stat().st_mode & 0o777 for file in files] == [0o600] * 3
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777, 0o702])
+def test_a_directory_in_which_others_can_replace_files_is_reported(
+    tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = tmp_path / "shared store"
+    shared.mkdir()
+    shared.chmod(mode)
+    with store(shared):
+        pass
+    (record,) = [record for record in caplog.records if record.name == "rxhub.embedded"]
+    assert f"mode {mode:04o}" in record.getMessage() and f"chmod 700 '{shared}'" in record.getMessage()
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_directory_that_others_cannot_write_to_is_not(
+    tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.chmod(mode)
+    with store(tmp_path):
+        pass
+    assert not [record for record in caplog.records if record.name == "rxhub.embedded"]
+
+
 def test_one_directory_is_not_opened_twice(tmp_path: Path) -> None:
     with store(tmp_path):
         with pytest.raises(StoreError, match="in use by this process itself"):
@@ -123,7 +146,8 @@ def test_a_server_that_outlives_a_killed_process_is_ended_by_the_next_one(
     tmp_path: Path,
 ) -> None:
     # As on systems that tell no child of its parent's death.
-    unbound = HOLD.replace("\nwith", "import rxhub.embedded.server\nrxhub.embedded.server.bound = list\nwith", 1)
+    unbind = "import rxhub.embedded.server\nrxhub.embedded.server.command_bound_to_parent = list\n"
+    unbound = HOLD.replace("\nwith", f"{unbind}with", 1)
     with subprocess.Popen([sys.executable, "-c", unbound, tmp_path], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         pid = int(holder.stdout.readline())

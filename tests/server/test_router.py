@@ -258,10 +258,10 @@ def test_an_event_is_not_looked_into_for_minutes() -> None:
     router = router_of((B, "2", "topic=*"))
     many = " and ".join(f"not data.x={number}" for number in range(200))
     router.subscribe(A, {"id": "1"}, f"topic=a and {many}")
-    assert routed(router, "a", [{"x": -1}] * 100) == ["b", "a"]
+    assert routed(router, "a", [{"x": -1}] * 40) == ["b", "a"]
     assert routed(router, "a", [{"x": -1}] * 20_000) == ["b"]
     assert router.passed_over.total == 1
-    assert routed(router, "a", [{"x": -1}] * 100) == ["b", "a"]
+    assert routed(router, "a", [{"x": -1}] * 40) == ["b", "a"]
     assert routed(router, "b", [{"x": -1}] * 20_000) == ["b"]
     router.subscribe(A, {"id": "1"}, "topic=a and data.x=5")  # which is looked up
     assert routed(router, "a", [{"x": 5}] * 5_000) == ["b", "a"]

@@ -18,6 +18,7 @@ from rxhub.server.connection import Connection
 from rxhub.server.envelope import read
 from rxhub.server.key_hash import Hash, hashed
 from rxhub.server.loop_turns import Turns
+from rxhub.server.rate_limit import STEPS, Buckets
 from rxhub.server.router import Router
 from rxhub.testing import Nats
 from tests.server.test_router import Client
@@ -425,7 +426,7 @@ def test_a_user_whose_subscriptions_are_passed_over_is_named_once_in_the_log(cap
     assert "'eve'" in record.getMessage() and f"work={LIMIT}" in record.getMessage()
 
 
-def test_an_event_of_the_stream_that_takes_too_much_is_passed_over(nats: Nats) -> None:
+def test_a_target_in_the_stream_that_takes_too_much_of_a_user_skips_the_subscribers_of_this_user(nats: Nats) -> None:
     plane = Backplane(nats.url, nats.user, nats.password, nats.stream)
     with running(backplane=plane, grace=1) as server, wire(server) as client:
         for number in range(6):
@@ -433,6 +434,114 @@ def test_an_event_of_the_stream_that_takes_too_much_is_passed_over(nats: Nats) -
         client.send(packet("a", target=conditions("a!=x{}")))
         assert answer(client.receive())[1] == {"success": True}  # it is stored
         client.send(packet("a", 1, number=2))
-        until(lambda: server.stats["events_unreadable"] == 1)
+        until(lambda: server.stats["subscriptions_passed_over"] == 6)
         got = [client.receive(), client.receive()]
         assert any(text.startswith("5:::") for text in got)
+
+
+UNINDEXABLE = {
+    "unequal": "topic=studio.publish and data.a!={}",
+    "unequal, any topic": "source.a!={}",
+    "contained": "topic=*ab{}*",
+    "ranges": "topic=studio.publish and data.a>{}",
+    "negated": "topic=studio.publish and not (data.a={0} and data.b={0})",
+    "equal": "topic=studio.publish",
+    "many fields": "data.k{0}={0}",
+}
+
+
+@pytest.mark.parametrize("kind", UNINDEXABLE)
+def test_what_publishers_pay_does_not_depend_on_how_much_others_subscribe_to(kind: str) -> None:
+    router: Router[Client] = Router()
+    router.subscribe(Client("ann", user="ann"), {"id": "ann"}, "topic=studio.publish")
+    for number in range(6_000):
+        eve = Client(f"eve{number // 1_000}", user="eve")
+        router.subscribe(eve, {"id": f"{number}"}, UNINDEXABLE[kind].format(number))
+    text = json.dumps(
+        {"name": "ftrack.event", "args": [{"topic": "studio.publish", "data": {"a": "z", "b": 1}, "source": {"a": 1}}]}
+    )
+    for _ in range(4):
+        before, of_others = router.steps, router.steps_of_others
+        assert "ann" in [peer.name for peer in router.route(read(text), text, publisher="bob")]
+        steps = router.steps - before
+        assert steps < LIMIT + MARGIN
+        assert steps - (router.steps_of_others - of_others) < 3 * STEPS
+    # A target is compared with what the metadata of others allows.
+    text = text.replace('"topic"', '"target": "a!=1 or not id=nobody", "topic"')
+    before, of_others = router.steps, router.steps_of_others
+    assert "ann" in [peer.name for peer in router.route(read(text), text, publisher="bob")]
+    assert router.steps - before < 2 * LIMIT
+    assert router.steps - before - (router.steps_of_others - of_others) < 5 * STEPS
+
+
+def test_subscriptions_beyond_the_quota_are_found_and_removed_like_others() -> None:
+    router: Router[Client] = Router()
+    hubs = [Client(f"hub{number}", user="studio") for number in range(3_000)]
+    for number, hub in enumerate(hubs):
+        router.subscribe(hub, {"id": hub.name}, f"topic=studio.publish and data.id=v{number % 1_000}")
+    text = json.dumps({"name": "ftrack.event", "args": [{"topic": "studio.publish", "data": {"id": "v7"}}]})
+
+    def met() -> set[str]:
+        return {peer.name for peer in router.route(read(text), text, publisher="bob")}
+
+    assert met() == {"hub7", "hub1007", "hub2007"}
+    router.leave(hubs[1_007])
+    router.subscribe(hubs[2_007], {"id": "hub2007"}, "topic=studio.publish and data.id=v8")
+    router.subscribe(hubs[8], {"id": "hub8"}, "topic=studio.* and data.id=v7")
+    assert met() == {"hub7", "hub8"}
+    assert len(router) == 2_999
+    for hub in hubs:
+        router.leave(hub)
+    assert len(router) == 0 and met() == set()
+    assert router.passed_over.total == 0
+
+
+def test_metadata_of_one_user_takes_no_targeted_event_from_another() -> None:
+    router: Router[Client] = Router()
+    ann, eve = Client("ann", user="ann"), Client("eve", user="eve")
+    router.subscribe(ann, {"id": "ann", "applicationId": "nuke"}, "topic=studio.*")
+    for number in range(400):
+        router.subscribe(eve, {"id": f"{number}", "applicationId": [0] * 8_000}, "topic=studio.*")
+    text = json.dumps({"name": "ftrack.event", "args": [{"topic": "studio.publish", "target": "applicationId=nuke"}]})
+    assert [peer.name for peer in router.route(read(text), text, publisher="bob")] == ["ann"]
+    assert router.passed_over.total == 400
+    nobody = text.replace("nuke", "maya")
+    assert list(router.route(read(nobody), nobody, publisher="bob")) == []
+    with pytest.raises(Refused, match=f"{LIMIT} steps of work"):
+        router.route(read(text), text, publisher="eve")
+
+
+def test_who_subscribed_pays_for_what_exceeds_the_quota() -> None:
+    rates = Buckets(0.001, 40)
+    router: Router[Client] = Router(rates=rates)
+    ann, eve = Client("ann", user="ann"), Client("eve", user="eve")
+    router.subscribe(ann, {"id": "ann"}, "topic=studio.publish")
+    for number in range(4_000):
+        hers = Client(f"eve{number // 1_000}", user="eve")
+        router.subscribe(hers, {"id": f"{number}"}, f"topic=studio.publish and data.a!={number}")
+    router.subscribe(eve, {"id": "reply"}, "topic=studio.rare")
+    text = json.dumps({"name": "ftrack.event", "args": [{"topic": "studio.publish", "data": {"a": "z"}}]})
+    while rates["eve"].is_ready:
+        assert len(router.route(read(text), text, publisher="bob")) == 5
+    before = router.steps
+    assert "ann" in [peer.name for peer in router.route(read(text), text, publisher="bob")]
+    assert router.steps - before < 3 * STEPS
+    assert rates["bob"].is_ready and rates["ann"].is_ready
+    # What a topic finds costs next to nothing, and her own events are hers to pay for.
+    rare = text.replace("studio.publish", "studio.rare")
+    assert [peer.name for peer in router.route(read(rare), rare, publisher="bob")] == ["eve"]
+    before = router.steps
+    router.route(read(text), text, publisher="eve")
+    assert router.steps - before > 3 * STEPS
+
+
+def test_a_publisher_is_not_read_more_slowly_for_what_others_subscribe_to() -> None:
+    users = Users([User.with_key(name, "key") for name in ("bob", "eve")])
+    with running(users=users, limits=Limits(events=0.001, events_at_once=200), grace=1) as server:
+        with client(server, "bob") as bob, client(server, "eve") as eve:
+            for number in range(150):
+                assert eve.subscribe(f"source.a!={number}", id=f"{number}") == {"success": True}
+            for number in range(100):
+                assert bob.do("studio.publish", number, source={"a": "z"}) == {"success": True}
+            assert server.stats["events_refused"] == 0
+            assert server._events.bucket("bob").is_ready

@@ -1,0 +1,74 @@
+"""API keys are kept out of uvicorn's log for requests that do not reach the application.
+
+Where an application is mounted in another one, that one answers whatever it does not pass on: another path, or a target
+in absolute form (`GET http://host/socket.io/1/?… HTTP/1.1`). `rxhub.server.key_removal` does not see such requests, but
+uvicorn logs them. So its loggers get a filter. It changes records that contain the name of an API key, or a handshake
+in absolute form, and no others.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any, cast
+from urllib.parse import unquote
+
+from rxhub.redaction.strings import REDACTED
+
+__all__ = ["keep_keys_out_of_logs"]
+
+_LOGGERS = ("uvicorn.access", "uvicorn.error", "uvicorn.asgi")
+_KEY = re.compile(r"(?i)api[\W_]*key|authorization|\b(?:https?|wss?):/+\S*socket\.io")
+# Not the colon behind a scheme, which uvicorn quotes.
+_END_OF_PATH = re.compile(r"(?i)[?;&#]|(?<!^http)(?<!^https)(?<!^ws)(?<!^wss)%")
+# `%25255F` is `_` for a program that decodes three times.
+_MOST_DECODINGS = 4
+
+
+def keep_keys_out_of_logs() -> None:
+    """Remove API keys from what uvicorn logs in this process; a second call changes nothing."""
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_remove_keys)
+
+
+def _remove_keys(record: logging.LogRecord) -> bool:
+    arguments = cast("Any", record.args)
+    if isinstance(arguments, tuple):
+        arguments = cast("tuple[object, ...]", arguments)
+        if any(map(_has_key, arguments)):
+            changed: list[object] = []
+            is_value = False
+            for argument in arguments:
+                changed.append(REDACTED if is_value else _without_key(argument))
+                # A header's name, which its value follows.
+                is_value = is_value or (isinstance(argument, str) and _has_key(argument) and _is_name(argument))
+            record.args = tuple(changed)
+    elif arguments and _has_key(arguments):
+        record.args = {key: _without_key(value) for key, value in arguments.items()}
+    return True
+
+
+def _without_key(argument: object) -> object:
+    if not _has_key(argument) or (isinstance(argument, str) and _is_name(argument)):
+        return argument
+    if isinstance(argument, str) and (end := _END_OF_PATH.search(argument)) is not None:
+        return argument[: end.end()] + REDACTED
+    return REDACTED
+
+
+def _has_key(argument: object) -> bool:
+    if isinstance(argument, (int, float)):
+        return False
+    # What `key_removal` has changed has nothing left to hide.
+    text = str(argument).replace(f"api_key={REDACTED}", "")
+    for _ in range(_MOST_DECODINGS):
+        if _KEY.search(text):
+            return True
+        text = unquote(decoded := text)
+        if text == decoded:
+            return False
+    return True  # nobody writes a request like this but to hide something
+
+
+def _is_name(text: str) -> bool:
+    return re.fullmatch(r"[\w-]+", text) is not None
