@@ -28,6 +28,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 # docs/reference/cli.md documents the commands.
 NOT_FOR_PROGRAMS = ("rxhub.cli",)
+# Their packages re-export what users import.
+INTERNAL = ("rxhub.testing.", "rxhub.transport.")
 
 
 def directives() -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -81,7 +83,7 @@ def documented() -> tuple[tuple[str, Any], ...]:
 
 def packages() -> list[str]:
     found = [module.name for module in walk_packages(rxhub.__path__, "rxhub.") if module.ispkg]
-    public = [name for name in ["rxhub", *found] if not name.startswith(NOT_FOR_PROGRAMS)]
+    public = [name for name in ["rxhub", *found] if not name.startswith(NOT_FOR_PROGRAMS + INTERNAL)]
     return [name for name in public if getattr(import_module(name), "__all__", ())]
 
 
