@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import re
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from rxhub.errors import StreamError
 from rxhub.transport.nats.reconnecting import Link
-from rxhub.transport.nats.storing import asked_many, stored, stored_all
+from rxhub.transport.nats.storing import asked_many, stored
 from rxhub.transport.nats.streams import NO_MESSAGE, NO_STREAM, ensured
 
-__all__ = ["Bucket"]
+__all__ = ["Bucket", "Entry"]
 
 _NO_RESPONDERS = 503
 _NANOSECONDS = 1_000_000_000
@@ -29,6 +29,22 @@ _ONE_BY_ONE_S = 60.0
 _DUPLICATES = 120 * _NANOSECONDS
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _DELETED = "KV-Operation"
+
+
+class Entry(NamedTuple):
+    """A value as it is stored.
+
+    Attributes:
+        key: as it is stored.
+        value: None if it was deleted.
+        sequence: its place in the bucket's stream; every write has a later one.
+        time: when it was stored, as the server writes it.
+    """
+
+    key: str
+    value: bytes | None
+    sequence: int
+    time: str
 
 
 class Bucket:
@@ -58,51 +74,52 @@ class Bucket:
             StreamError: if JetStream refuses to tell.
             HubConnectionError: if nobody answers.
         """
-        try:
-            found = await self._link.ask(f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": self._subject(key)})
-        except StreamError as error:
-            if error.number in (NO_MESSAGE, NO_STREAM):
-                return None
-            raise
-        message: dict[str, Any] = found["message"]
-        if _DELETED.encode() in b64decode(message.get("hdrs", "")):
-            return None
-        return b64decode(message.get("data", ""))
+        found = await self._message({"last_by_subj": self._subject(key)})
+        return None if found is None else found.value
 
-    async def put(self, key: str, value: bytes) -> None:
-        """Give a key a value; done when it is stored.
+    async def put(self, key: str, value: bytes) -> int:
+        """Give a key a value; its sequence when it is stored.
 
         Raises:
             StreamError: if JetStream refuses it.
             HubConnectionError: if nobody answers.
         """
         try:
-            await stored(self._link, self._subject(key), value)
+            return await stored(self._link, self._subject(key), value)
         except StreamError as error:
             if error.code != _NO_RESPONDERS:
                 raise
             await self.make()
-            await stored(self._link, self._subject(key), value)
+            return await stored(self._link, self._subject(key), value)
 
-    async def known(self, keys: Iterable[str]) -> set[str]:
-        """Those of the keys that have a value, by one question (ADR-31), which any copy may answer.
+    async def entries(self, keys: Iterable[str]) -> list[Entry]:
+        """The latest entries of keys, where they have one, by one request, which any copy may answer.
 
         Raises:
             StreamError: if JetStream refuses to tell.
             HubConnectionError: if nobody answers.
         """
-        by_subject = {self._subject(key): key for key in keys}
-        answers = None
-        if monotonic() > self._one_by_one_until:
-            line = await self._link.ready(_PATIENCE)
-            question = {"multi_last": list(by_subject), "batch": len(by_subject)}
-            answers = await asked_many(line, f"$JS.API.DIRECT.GET.{self._stream}", question)
-        if answers is None:
-            # The bucket was deleted, or the server is older than 2.11.
-            self._one_by_one_until = max(self._one_by_one_until, monotonic() + _ONE_BY_ONE_S)
-            found = await asyncio.gather(*map(self.get, by_subject.values()))
-            return {key for key, value in zip(by_subject.values(), found, strict=True) if value is not None}
-        return {by_subject[subject] for subject, headers in answers.items() if _DELETED not in headers}
+        subjects = list(map(self._subject, keys))
+        found = await self._messages({"multi_last": subjects, "batch": len(subjects)})
+        if found is None:
+            each = await asyncio.gather(*[self._message({"last_by_subj": subject}) for subject in subjects])
+            found = [entry for entry in each if entry is not None]
+        return found
+
+    async def following(self, sequence: int, most: int) -> list[Entry]:
+        """Entries from a sequence on, in order; none if there is none by then, as the leader knows it.
+
+        Raises:
+            StreamError: if JetStream refuses to tell.
+            HubConnectionError: if nobody answers.
+        """
+        question = {"seq": sequence, "next_by_subj": f"{self._prefix}>"}
+        found = await self._messages({**question, "batch": most})
+        if not found:
+            # The copy that has answered may be behind.
+            first = await self._message(question)
+            found = [] if first is None else [first]
+        return found
 
     async def keys(self) -> list[str]:
         """The keys that have a value or had one lately, as they are stored; 100,000 at most.
@@ -120,23 +137,6 @@ class Bucket:
         subjects: dict[str, int] = info["state"].get("subjects") or {}
         return [subject.removeprefix(self._prefix) for subject in subjects]
 
-    async def put_all(self, keys: Iterable[str], value: bytes) -> set[str]:
-        """Give many keys one value; those for which that was not confirmed.
-
-        Raises:
-            StreamError: if JetStream refuses it.
-            HubConnectionError: if nobody answers.
-        """
-        by_subject = {self._subject(key): key for key in keys}
-        try:
-            missing = await stored_all(self._link, by_subject, value)
-        except StreamError as error:
-            if error.code != _NO_RESPONDERS:
-                raise
-            await self.make()
-            missing = await stored_all(self._link, by_subject, value)
-        return {by_subject[subject] for subject in missing}
-
     async def delete(self, key: str) -> None:
         """Let a key have no value. Raises what `put` raises."""
         await stored(self._link, self._subject(key), b"", {_DELETED: "PURGE", "Nats-Rollup": "sub"})
@@ -145,15 +145,15 @@ class Bucket:
         plain = key if _PLAIN_KEY.fullmatch(key) else f"sha256={sha256(key.encode(errors='surrogatepass')).hexdigest()}"
         return self._prefix + plain
 
-    async def make(self) -> None:
-        """Make the bucket, if it is not there.
+    async def make(self) -> dict[str, Any]:
+        """Make the bucket, if it is not there; the leader's information about its stream.
 
         Raises:
             StreamError: if JetStream refuses it.
             HubConnectionError: if nobody answers.
         """
         ttl = int(self._ttl * _NANOSECONDS)
-        await ensured(
+        return await ensured(
             self._link,
             {
                 "name": self._stream,
@@ -170,3 +170,39 @@ class Bucket:
                 "allow_direct": True,
             },
         )
+
+    async def _message(self, question: dict[str, Any]) -> Entry | None:
+        """One entry, from the leader; None if there is none."""
+        try:
+            found = await self._link.ask(f"STREAM.MSG.GET.{self._stream}", question)
+        except StreamError as error:
+            if error.number in (NO_MESSAGE, NO_STREAM):
+                return None
+            raise
+        message: dict[str, Any] = found["message"]
+        headers, data = b64decode(message.get("hdrs", "")), b64decode(message.get("data", ""))
+        return self._entry(message["subject"], _DELETED.encode() in headers, data, message["seq"], message["time"])
+
+    async def _messages(self, question: Mapping[str, Any]) -> list[Entry] | None:
+        """Many entries by one request (ADR-31), from any copy; None if nobody answers such requests."""
+        if monotonic() < self._one_by_one_until:
+            return None
+        line = await self._link.ready(_PATIENCE)
+        answers = await asked_many(line, f"$JS.API.DIRECT.GET.{self._stream}", question)
+        if answers is None:
+            # The bucket was deleted, or the server is older than 2.11.
+            self._one_by_one_until = monotonic() + _ONE_BY_ONE_S
+            return None
+        return [
+            self._entry(
+                headers["Nats-Subject"],
+                _DELETED in headers,
+                data,
+                int(headers["Nats-Sequence"]),
+                headers["Nats-Time-Stamp"],
+            )
+            for headers, data in answers
+        ]
+
+    def _entry(self, subject: str, is_deleted: bool, data: bytes, sequence: int, time: str) -> Entry:
+        return Entry(subject.removeprefix(self._prefix), None if is_deleted else data, sequence, time)

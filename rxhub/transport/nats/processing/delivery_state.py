@@ -1,8 +1,7 @@
-"""What a group remembers of its events beyond what the stream does: attempts that were made, and what was handled."""
+"""The attempts that a group has made at events that were not handled at the first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,7 +10,7 @@ from rxhub.transport.nats.kv_bucket import Bucket
 from rxhub.transport.nats.pull_consumer import Message
 from rxhub.transport.nats.reconnecting import Link
 
-__all__ = ["Attempts", "Handled", "Tried"]
+__all__ = ["Attempts", "Note", "Tried"]
 
 _DAY = 24 * 3600.0
 
@@ -20,9 +19,6 @@ _BATCH = 256
 
 _MONTH = 30 * _DAY
 """An event may wait that long for its next attempt while no process of the group runs."""
-
-_WEEK = 7 * _DAY
-"""The stream itself keeps events from being stored twice for 20 minutes; what comes later was retried or replayed."""
 
 
 class Tried(NamedTuple):
@@ -39,6 +35,22 @@ class Tried(NamedTuple):
     delivered: int = 0
     reason: str = ""
     name: str = ""
+
+
+class Note(NamedTuple):
+    """What is noted of a message.
+
+    Attributes:
+        key: which message.
+        sequence: of the message in its stream.
+        revision: another one whenever the note is put.
+        tried: what is noted.
+    """
+
+    key: str
+    sequence: int
+    revision: int
+    tried: Tried
 
 
 class Attempts:
@@ -69,69 +81,28 @@ class Attempts:
         """Note an attempt. Raises what `Bucket.put` raises."""
         await self._bucket.put(_key(message), msgspec.json.encode(tried._asdict()))
 
-    async def take_lost(self, since: int, until: int) -> list[tuple[str, str]]:
-        """Forget messages that are in the stream no more; the name of each, and how its last attempt ended.
+    async def before(self, first: int) -> list[Note]:
+        """The notes of messages before a sequence of the stream. Raises what `Bucket.entries` raises."""
+        keys = [key for key in await self._bucket.keys() if _sequence(key) < first]
+        notes: list[Note] = []
+        for begin in range(0, len(keys), _BATCH):
+            entries = await self._bucket.entries(keys[begin : begin + _BATCH])
+            notes += [
+                Note(each.key, _sequence(each.key), each.sequence, _tried(each.value)) for each in entries if each.value
+            ]
+        return sorted(notes)
 
-        Args:
-            since: the first sequence to look for.
-            until: the first sequence that the stream has.
+    async def renew(self, note: Note) -> None:
+        """Show other processes that the message is in our hands. Raises what `Bucket.put` raises."""
+        await self._bucket.put(note.key, msgspec.json.encode(note.tried._asdict()))
 
-        Raises what `Bucket.get` raises.
-        """
-        found = await self._bucket.keys()
-        gone = [key for key in found if since <= int(key.partition("-")[0]) < until]
-        lost: list[tuple[str, str]] = []
-        for begin in range(0, len(gone), _BATCH):
-            for key in sorted(await self._bucket.known(gone[begin : begin + _BATCH])):
-                value = await self._bucket.get(key)
-                if value:
-                    await self._bucket.delete(key)
-                    tried = _tried(value)
-                    lost.append((tried.name or f"the message {key.partition('-')[0]}", tried.reason))
-        return lost
+    async def drop(self, note: Note) -> None:
+        """The message is lost. Raises what `Bucket.put` raises."""
+        await self._bucket.delete(note.key)
 
     async def forget(self, message: Message) -> None:
         """The message is done with. Raises what `Bucket.put` raises."""
         await self._bucket.delete(_key(message))
-
-
-class Handled:
-    """The ids of events that the group has handled, for a week.
-
-    Args:
-        link: to the servers.
-        stream: of the events.
-        name: of the group in NATS.
-        replicas: on how many servers it is stored.
-    """
-
-    def __init__(self, link: Link, stream: str, name: str, replicas: int) -> None:
-        what = f"Ids of events of {stream} that {name} has handled."
-        self._bucket = Bucket(link, f"{stream}-handled-{name}", what, _WEEK, replicas)
-
-    async def has(self, id: str) -> bool:
-        """Whether an event was handled. Raises what `Bucket.get` raises."""
-        return await self._bucket.get(id) is not None
-
-    async def make(self) -> None:
-        """Have a place for them. Raises what `Bucket.make` raises."""
-        await self._bucket.make()
-
-    async def known(self, ids: Iterable[str]) -> set[str]:
-        """Those of them that were handled, by one question.
-
-        In a cluster a copy may answer that is a moment behind. So it is for events that come for the first time: of
-        those, the stream itself holds no second copy that is younger than its duplicate window.
-        """
-        return await self._bucket.known(ids)
-
-    async def mark_all(self, ids: Iterable[str]) -> set[str]:
-        """Note that they were, without waiting in between; those that could not be. Raises what `Bucket.put` raises."""
-        return await self._bucket.put_all(ids, b"1")
-
-    async def mark(self, id: str) -> None:
-        """Note that it was. Raises what `Bucket.put` raises."""
-        await self._bucket.put(id, b"1")
 
 
 def _tried(value: bytes) -> Tried:
@@ -142,3 +113,7 @@ def _tried(value: bytes) -> Tried:
 def _key(message: Message) -> str:
     # A stream that was deleted and made again counts from 1 again.
     return f"{message.sequence}-{message.nanoseconds}"
+
+
+def _sequence(key: str) -> int:
+    return int(key.partition("-")[0])

@@ -2,7 +2,7 @@
 
 A handler may take a microsecond or an hour. So a job costs a worker no more than taking it from a queue and putting
 its result into another, and the network's loop is woken once for many results: the first one wakes it at once, what
-follows within a millisecond is fetched together.
+follows within a millisecond is fetched together, or as soon as nothing more is to come.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ class Returns:
         loop: the network's.
         take: called there with all that has ended, in order.
         more_to_come: whether there is work left for the workers, so that further results may be waited for.
+        in_hand: how many jobs the workers have, those included that have been put here and not taken.
     """
 
     def __init__(
@@ -99,17 +100,19 @@ class Returns:
         loop: asyncio.AbstractEventLoop,
         take: Callable[[list[Returned]], None],
         more_to_come: Callable[[], bool],
+        in_hand: Callable[[], int],
     ) -> None:
         self._loop = loop
         self._take = take
         self._more_to_come = more_to_come
+        self._in_hand = in_hand
         self._waiting: deque[Returned] = deque()
         self._is_scheduled = False
 
     def put(self, returned: Returned) -> None:
         """Take a result, from any thread."""
         self._waiting.append(returned)
-        if not self._is_scheduled:
+        if not self._is_scheduled or len(self._waiting) == self._in_hand():
             self._is_scheduled = True
             # The loop of a process that ends.
             with suppress(RuntimeError):

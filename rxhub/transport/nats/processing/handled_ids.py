@@ -1,8 +1,8 @@
 """Looking up and storing the ids of handled events, many at a time.
 
 Theory of operation. With `once`, an event costs two more messages: one that asks whether its id is stored, and one that
-stores it. Both wait for the server, so they are sent for all events together that are there: one question for all ids,
-and all ids to store without waiting in between. An event is acknowledged when its id is stored.
+stores it. Both wait for the server, so each is one message for all events that are there (`id_store`). An event is
+acknowledged when its id is stored.
 
 If the process is killed before an id is stored, the event is handled again. So a further event begins in the place of
 one whose id is not stored yet only where handlers would otherwise wait for most of the time: as many as return while
@@ -17,11 +17,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 
 from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.nats.processing.delivery_state import Handled
+from rxhub.transport.nats.processing.id_store import HandledIdStore
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.reconnecting import Link
 
@@ -53,7 +54,7 @@ class Once:
     def __init__(
         self,
         link: Link,
-        handled: Handled,
+        handled: HandledIdStore,
         concurrency: int,
         begin: Callable[[Job], object],
         skip: Callable[[Job], object],
@@ -71,15 +72,21 @@ class Once:
         self._ready: deque[Job] = deque()
         self._unstored: deque[Job] = deque()
         self._under_way = 0
-        self._most = concurrency
+        self._handler_takes = inf
         self._storing_takes = 0.0
-        self._has_unknown = asyncio.Event()
+        self._is_stopped = False
+        # Set while ids are to be looked up, and to be stored.
+        self._wants_ready = asyncio.Event()
         self._has_unstored = asyncio.Event()
 
     def enter(self, job: Job) -> None:
         """Have a job begun, if its event was not handled before."""
         self._unknown.append(job)
-        self._has_unknown.set()
+        self._prompt()
+
+    def stop(self) -> None:
+        """Begin nothing any more; what has not begun is handed back."""
+        self._is_stopped = True
 
     def returned(self, job: Job, took: float) -> None:
         """A handler has returned without an error: store its event's id.
@@ -88,8 +95,7 @@ class Once:
             job: which.
             took: seconds that handlers take on average.
         """
-        unstored = self._concurrency * self._storing_takes / max(took, 1e-6)
-        self._most = self._concurrency + int(min(unstored, _MOST_UNSTORED))
+        self._handler_takes = took
         self._unstored.append(job)
         self._has_unstored.set()
 
@@ -101,19 +107,21 @@ class Once:
     async def look_up(self) -> None:
         """Ask for ids until cancelled."""
         while True:
-            jobs = await _batch(self._unknown, self._has_unknown)
+            await self._wants_ready.wait()
+            jobs = _taken(self._unknown)
             backoff = Backoff(0.1, _LONGEST_PAUSE_S)
-            known: set[str] | None = None
+            known: set[bytes] | None = None
             while known is None:
                 try:
-                    known = await self._handled.known(map(_id, jobs))
+                    known = await self._handled.known([job.digest for job in jobs])
                 except (HubConnectionError, StreamError) as error:
                     logger.debug("Ids cannot be looked up at present: %s", error)
                     await asyncio.sleep(backoff.delay())
+            now = monotonic()
             for job in jobs:
-                if monotonic() > job.until:
+                if now > job.until:
                     self._expire(job)
-                elif _id(job) in known:
+                elif job.digest in known:
                     self._skip(job)
                 else:
                     self._ready.append(job)
@@ -122,37 +130,40 @@ class Once:
     async def store(self) -> None:
         """Store ids until cancelled."""
         while True:
-            jobs: list[Job] = await _batch(self._unstored, self._has_unstored)
+            await self._has_unstored.wait()
+            jobs = _taken(self._unstored)
             backoff = Backoff(0.1, _LONGEST_PAUSE_S)
-            while jobs:
+            while True:
                 began = monotonic()
-                missing: set[str] = set(map(_id, jobs))
                 try:
-                    missing = await self._handled.mark_all(missing)
+                    await self._handled.mark([job.digest for job in jobs])
+                    break
                 except (HubConnectionError, StreamError) as error:
                     logger.debug("Ids cannot be stored at present: %s", error)
-                self._storing_takes += (monotonic() - began - self._storing_takes) * _SWAY
-                for job in jobs:
-                    if _id(job) not in missing:
-                        self._under_way -= 1
-                        self._stored(job)
-                jobs = [job for job in jobs if _id(job) in missing]
-                self._go_on()
-                if jobs:
                     await asyncio.sleep(backoff.delay())
+            self._storing_takes += (monotonic() - began - self._storing_takes) * _SWAY
+            if not self._unstored:
+                self._has_unstored.clear()
+            self._under_way -= len(jobs)
+            for job in jobs:
+                self._stored(job)
+            self._go_on()
 
     def _go_on(self) -> None:
-        while self._ready and self._under_way < self._most:
+        unstored = self._concurrency * self._storing_takes / max(self._handler_takes, 1e-6)
+        most = self._concurrency + int(min(unstored, _MOST_UNSTORED))
+        while self._ready and self._under_way < most and not self._is_stopped:
             self._under_way += 1
             self._begin(self._ready.popleft())
+        self._prompt()
+
+    def _prompt(self) -> None:
+        """Have ids looked up, many at a time: not before those that are ready have become few."""
+        if self._unknown and len(self._ready) < self._concurrency + _MOST_UNSTORED:
+            self._wants_ready.set()
+        else:
+            self._wants_ready.clear()
 
 
-def _id(job: Job) -> str:
-    return "" if job.event is None else str(job.event.id)
-
-
-async def _batch(waiting: deque[Job], has_any: asyncio.Event) -> list[Job]:
-    while not waiting:
-        has_any.clear()
-        await has_any.wait()
+def _taken(waiting: deque[Job]) -> list[Job]:
     return [waiting.popleft() for _ in range(min(len(waiting), _BATCH))]

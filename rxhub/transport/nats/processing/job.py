@@ -38,6 +38,7 @@ class Job:
         reply: where it is acknowledged: of the latest copy that came.
         until: by the monotonic clock, how long nobody else gets it.
         event: what the message holds; None as long as it was not read, or if it cannot be, or while it is parked.
+        digest: of its event's id, where ids of handled events are stored.
         keys: what it shares with the events that it has to wait for.
         is_parked: whether its data is in the stream only.
         attempt: which attempt is due or under way; 1 is the first.
@@ -53,6 +54,7 @@ class Job:
     __slots__ = (
         "attempt",
         "began",
+        "digest",
         "event",
         "is_begun",
         "is_new",
@@ -72,6 +74,7 @@ class Job:
         self.reply = message.reply
         self.until = until
         self.event: Event | None = None
+        self.digest = b""
         self.keys: tuple[Hashable, ...] = ()
         self.is_parked = False
         self.attempt = 1

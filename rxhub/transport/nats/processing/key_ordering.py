@@ -41,9 +41,11 @@ class Lanes(Generic[T]):
 
         Without any key it may run at once, and nobody waits for it.
         """
-        own = tuple(dict.fromkeys(keys))
+        own = tuple(keys)
         if not own:
             return True
+        if len(own) > 1:
+            own = tuple(dict.fromkeys(own))
         lanes, behind = self._lanes, 0
         for key in own:
             lane = lanes.get(key)
@@ -53,10 +55,10 @@ class Lanes(Generic[T]):
                 lane.append(item)
                 behind += 1
         self._keys[item] = own
-        self._places[item] = self._next_place
-        self._next_place += 1
         if behind:
             self._behind[item] = behind
+            self._places[item] = self._next_place
+            self._next_place += 1
         return not behind
 
     def __contains__(self, item: T) -> bool:
@@ -91,8 +93,9 @@ class Lanes(Generic[T]):
                 freed.append(first)
         self._behind.pop(item, None)
         self._places.pop(item, None)
-        # Lanes are left in the order of the item's keys, which is not the one in which others have entered.
-        freed.sort(key=self._places.__getitem__)
+        if len(freed) > 1:
+            # Lanes are left in the order of the item's keys, which is not the one in which others have entered.
+            freed.sort(key=self._places.__getitem__)
         return freed
 
 

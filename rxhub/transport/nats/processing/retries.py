@@ -19,9 +19,10 @@ from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import HubConnectionError, RxHubError, StreamError, as_exception, error_text
 from rxhub.transport.nats.dead_letter import headers_of, subject_of
 from rxhub.transport.nats.processing.acks import ACK, later
-from rxhub.transport.nats.processing.delivery_state import Attempts, Handled, Tried
+from rxhub.transport.nats.processing.delivery_state import Attempts, Tried
 from rxhub.transport.nats.processing.expiry import Expiry
 from rxhub.transport.nats.processing.failures import Failure, Reporter
+from rxhub.transport.nats.processing.id_store import HandledIdStore
 from rxhub.transport.nats.processing.job import Expired, Job
 from rxhub.transport.nats.processing.retry_policy import Retrying
 from rxhub.transport.nats.reconnecting import Link
@@ -104,7 +105,7 @@ class Care:
         retrying: Retrying,
         attempts: Attempts,
         expiry: Expiry,
-        handled: Handled | None,
+        handled: HandledIdStore | None,
         keeps_place: bool,
         concurrency: int,
         reporter: Reporter,
@@ -130,12 +131,10 @@ class Care:
         """
         ward, message = self._ward, job.message
         handled = self._handled
-        if handled is not None and job.event is not None:
-            id = str(job.event.id)
-            if await self._surely(job, lambda: handled.has(id)):
-                ward.count("skipped")
-                ward.settle(job, ACK)
-                return
+        if handled is not None and await self._surely(job, lambda: handled.known([job.digest])):
+            ward.count("skipped")
+            ward.settle(job, ACK)
+            return
         if message.delivered == 1:
             await self.end(job, await self._run(job))
             return
@@ -172,7 +171,7 @@ class Care:
                 await self.bury(job, error)
                 return
             delay = self._retrying.delay(job.attempt)
-            if self._expiry.is_gone_in(job.message, delay) and not self._keeps_place:
+            if self._expiry.is_gone_in(job.message, delay):
                 await self.bury(job, error, "The stream deletes it before the next attempt.")
                 return
             self._reporter.failed(job.name, job.attempt, error, f"is tried again in {delay:.3g} s")
@@ -189,7 +188,7 @@ class Care:
             error = await self._run(job)
         ward.count("handled")
         ward.settle(job, ACK)
-        await self._forget(job)
+        await self.forget(job)
 
     async def bury(self, job: Job, error: BaseException, because: str = "") -> None:
         """Store a dead letter, and be done with the job when that is stored.
@@ -230,7 +229,7 @@ class Care:
         ward.tell(Failure(job.event, as_exception(error), job.attempt, is_final=True))
         ward.count("dead")
         ward.settle(job, ACK)
-        await self._forget(job)
+        await self.forget(job)
 
     async def _pause(self, job: Job, seconds: float) -> None:
         """Wait with a job that keeps its place."""
@@ -240,14 +239,14 @@ class Care:
 
     async def _run(self, job: Job) -> BaseException | None:
         """Run the handler, and store that it has succeeded, before anything else is begun in its place."""
-        handled, event = self._handled, job.event
-        if handled is None or event is None:
+        handled = self._handled
+        if handled is None:
             return await self._ward.run_handler(job)
         # Were the next one begun at once, it could end the process before the id of this one is stored.
         async with self._places:
             error = await self._ward.run_handler(job)
             if error is None:
-                await self._surely(job, lambda: handled.mark(str(event.id)), has_run=True)
+                await self._surely(job, lambda: handled.mark([job.digest]), has_run=True)
             return error
 
     async def _note_beginning(self, job: Job) -> None:
@@ -270,7 +269,8 @@ class Care:
         except (HubConnectionError, StreamError) as failure:
             logger.debug("%s: the interruption of %s could not be noted: %s", self._group, job.name, failure)
 
-    async def _forget(self, job: Job) -> None:
+    async def forget(self, job: Job) -> None:
+        """Remove the note of a job that is done with."""
         if job.is_noted:
             try:
                 await self._attempts.forget(job.message)

@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from subprocess import CalledProcessError
 from time import monotonic
@@ -38,7 +38,7 @@ from rxhub.event import Event
 from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.processing import group as grouping
 from rxhub.transport.nats.processing.acks import ACK, NAK, Acknowledging, later
-from rxhub.transport.nats.processing.delivery_state import Attempts, Handled
+from rxhub.transport.nats.processing.delivery_state import Attempts
 from rxhub.transport.nats.processing.drain import let_go
 from rxhub.transport.nats.processing.executor import Ended, Returned, Returns, Workers
 from rxhub.transport.nats.processing.expiry import Expiry
@@ -47,6 +47,7 @@ from rxhub.transport.nats.processing.filtering import Selection
 from rxhub.transport.nats.processing.group import Group, Since
 from rxhub.transport.nats.processing.group_membership import Membership
 from rxhub.transport.nats.processing.handled_ids import Once
+from rxhub.transport.nats.processing.id_store import HandledIdStore, digest_of
 from rxhub.transport.nats.processing.in_flight import Holding
 from rxhub.transport.nats.processing.job import Expired, Interrupted, Job, Missing, TimedOut
 from rxhub.transport.nats.processing.key_ordering import Lanes, key_of
@@ -131,7 +132,7 @@ class Processor:
         self._parking = Parking(link, subjects.stream, self._pulling, self._acks)
         self._gathering = Gathering(self._group, self._holding.jobs, self._enter)
         self._membership = Membership(link, self._group, self._pulling, self._holding, self._gathering.lose, self.end)
-        self._returns = Returns(self._loop, self._take_back, self._is_more_to_come)
+        self._returns = Returns(self._loop, self._take_back, self._is_more_to_come, lambda: self._in_hand)
         self._workers = workers(self._returns.put)
         self._reporter = Reporter(plan.group, plan.retrying.retries)
         self._care: Care | None = None
@@ -157,9 +158,9 @@ class Processor:
         await link.start()
         await self._membership.join(since, replace)
         name, replicas = self._group.consumer, self._group.replicas
-        handled = Handled(link, subjects.stream, name, replicas) if plan.terms.once else None
+        handled = HandledIdStore(link, subjects.stream, name, replicas) if plan.terms.once else None
         attempts = Attempts(link, subjects.stream, name, replicas)
-        expiry = Expiry(link, subjects.stream, plan.group, attempts, lambda: self.count("expired"))
+        expiry = Expiry(link, subjects.stream, plan.group, attempts, self._holding.jobs, lambda: self.count("expired"))
         await expiry.look()
         self._care = Care(
             self,
@@ -217,7 +218,7 @@ class Processor:
         try:
             job.event = event = read_stored(message.data)
             if self._selection.takes(message, event):
-                job.keys = tuple(dict.fromkeys(self._keys(event)))
+                self._set_keys(job, event)
                 return True
             if self._selection.pass_over(job):
                 self._spawn(self._confirm, restart=True)
@@ -239,14 +240,15 @@ class Processor:
             # Here, for whoever enters several: what goes wrong with one concerns no other.
             self._blunder(job, error)
 
-    def _keys(self, event: Event) -> list[Hashable]:
-        """What an event shares with those that it has to wait for."""
-        keys = self._values(event) if self._by_key else []
+    def _set_keys(self, job: Job, event: Event) -> None:
+        """Note what a job's event shares with those that it has to wait for."""
+        if self._by_key:
+            job.keys = tuple(self._values(event))
         if self._is_once:
             # Of two copies, the second is looked up when the first is done with. It is a text wherever it is stored,
             # though others may store events whose id is none.
-            keys.append((str(event.id),))
-        return keys
+            job.digest = digest_of(str(event.fields["id"]))
+            job.keys += (job.digest,)
 
     def _go_on(self, job: Job) -> None:
         if self._stopping is not None:
@@ -257,9 +259,10 @@ class Processor:
                 return
             self._parking.leave(job)
             self._read_ahead(job)
-        if job.message.delivered == 1 and not self._is_once:
+        is_first = job.message.delivered == 1
+        if is_first and not self._is_once:
             self._hand_over(job)
-        elif self._once is not None and job.message.delivered == 1 and not self._selection.is_retried(job.message):
+        elif is_first and self._once is not None and not self._selection.is_retried(job.message):
             job.is_new = True
             self._once.enter(job)
         else:
@@ -433,6 +436,8 @@ class Processor:
             logger.error("%s: an event was not handled, and is lost: %s", self._plan.group, error)
             self.counts["expired"] += 1
             self.settle(job, ACK)
+            assert self._care is not None
+            await self._care.forget(job)
         except Exception as error:
             self._blunder(job, error)
         finally:
@@ -551,6 +556,8 @@ class Processor:
         try:
             await self._membership.leave()
             self._gathering.stop()
+            if self._once is not None:
+                self._once.stop()
             for job in self._workers.withdraw():
                 job.is_begun = False
                 self._in_hand -= 1

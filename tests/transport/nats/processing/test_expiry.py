@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from threading import Event as Flag
+from typing import Any
+
 import pytest
 
 from rxhub import Event, EventHub
-from tests.threads import until
-from tests.transport.nats.processing.working import ask, publish
+from rxhub.testing import Nats
+from tests.threads import LIMIT, until
+from tests.transport.nats.processing.working import another, ask, publish
+
+KEYS = pytest.mark.parametrize("key", [None, "data.value"])
 
 
 def fail(event: Event) -> None:
@@ -51,6 +57,7 @@ def test_an_event_that_is_deleted_between_two_attempts_is_named_and_counted(
     assert "OSError: away" in caplog.text
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_event_that_was_deleted_while_no_process_ran_is_named_and_counted(
     hub: EventHub, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -59,7 +66,7 @@ def test_an_event_that_was_deleted_while_no_process_ran_is_named_and_counted(
         until(lambda: processing.counts.retried == 1)
     ask(hub, "STREAM.PURGE.{stream}")
     with hub.process("topic=a", fail, group="g", backoff=300.0) as processing:
-        assert processing.counts.expired == 1
+        until(lambda: processing.counts.expired == 1)
     assert "a the-event (message 1)" in caplog.text
 
 
@@ -77,3 +84,101 @@ def test_an_event_that_was_handled_in_the_end_is_not_counted(hub: EventHub) -> N
     ask(hub, "STREAM.PURGE.{stream}")
     with hub.process("topic=a", handle, group="g") as processing:
         assert processing.counts.expired == 0
+
+
+class Attempts:
+    """A handler that fails so often, and then waits in each attempt until it may go on."""
+
+    def __init__(self, failures: int) -> None:
+        self.begun = 0
+        self.may_end = Flag()
+        self._failures = failures
+
+    def __call__(self, event: Event) -> None:
+        self.begun += 1
+        if self.begun <= self._failures:
+            raise OSError("away")
+        assert self.may_end.wait(LIMIT)
+
+
+def notes(hub: EventHub, group: str = "g") -> int:
+    """How often notes of attempts were written."""
+    return ask(hub, f"STREAM.INFO.KV_{{stream}}-attempts-{group}")["state"]["last_seq"]
+
+
+@KEYS
+@pytest.mark.usefixtures("impatient")
+def test_an_event_that_is_deleted_while_it_is_tried_again_is_not_lost(
+    hub: EventHub, nats: Nats, key: str | None
+) -> None:
+    handle = Attempts(1)
+    options = {"group": "g", "key": key, "backoff": 0.01}
+    with another(nats) as other, hub.process("topic=a", handle, **options) as one:
+        publish(hub, "a", 1)
+        until(lambda: handle.begun == 2)
+        with other.process("topic=a", handle, **options) as two:
+            ask(hub, "STREAM.PURGE.{stream}")
+            # Each look renews the note, and an event is lost after three.
+            written = notes(hub)
+            until(lambda: notes(hub) >= written + 6)
+            handle.may_end.set()
+            until(lambda: one.counts.handled + two.counts.handled == 1)
+        counts = [one.counts, two.counts]
+    assert [sum(each) for each in zip(*counts, strict=True)] == [1, 1, 1, 0, 0, 0]
+    assert handle.begun == 2
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_event_that_is_deleted_while_it_keeps_its_place_is_tried_again_and_not_lost(
+    hub: EventHub, nats: Nats
+) -> None:
+    handle = Attempts(2)
+    handle.may_end.set()
+    with another(nats) as other, hub.process("topic=a", handle, group="g", key="data.value", backoff=2.0) as one:
+        publish(hub, "a", 1)
+        # From the second attempt on there is a note.
+        until(lambda: one.counts.retried == 2)
+        ask(hub, "STREAM.PURGE.{stream}")
+        with other.process("topic=a", handle, group="g", key="data.value", backoff=2.0) as two:
+            until(lambda: one.counts.handled == 1)
+            assert (one.counts.expired, two.counts.expired) == (0, 0)
+    assert handle.begun == 3
+
+
+@KEYS
+@pytest.mark.usefixtures("impatient")
+def test_an_event_that_was_deleted_when_it_fails_is_a_dead_letter(hub: EventHub, key: str | None) -> None:
+    begun, purged = Flag(), Flag()
+
+    def fail_later(event: Event) -> None:
+        begun.set()
+        assert purged.wait(LIMIT)
+        raise OSError("away")
+
+    with hub.process("topic=a", fail_later, group="g", key=key, retries=5, backoff=100.0) as processing:
+        publish(hub, "a", 1)
+        assert begun.wait(LIMIT)
+        ask(hub, "STREAM.PURGE.{stream}")
+        processor: Any = processing._processor
+        until(lambda: processor._care._expiry._first > 1)
+        purged.set()
+        until(lambda: processing.counts.dead == 1)
+    (letter,) = hub.dead_letters.list()
+    assert letter.event is not None and letter.event.data == {"value": 1}
+    assert letter.reason == "OSError: away The stream deletes it before the next attempt."
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_deleted_event_is_lost_with_the_process_that_held_it(
+    hub: EventHub, nats: Nats, caplog: pytest.LogCaptureFixture
+) -> None:
+    with another(nats) as other:
+        one = hub.process("topic=a", fail, group="g", key="data.value", retries=50, backoff=0.6)
+        publish(hub, "a", 1, id="the-event")
+        until(lambda: one.counts.retried == 3)
+        ask(hub, "STREAM.PURGE.{stream}")
+        with other.process("topic=a", fail, group="g", key="data.value", retries=50, backoff=0.6) as two:
+            one.stop()
+            until(lambda: two.counts.expired == 1)
+        assert one.counts.expired == 0
+    assert "has deleted a the-event (message 1) before its next attempt" in caplog.text

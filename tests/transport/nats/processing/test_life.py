@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gc
 import weakref
+from threading import Event as Flag
 from typing import Any
+
+import pytest
 
 from rxhub import Event, EventHub
 from rxhub.testing import Nats
-from tests.threads import run_script, until
-from tests.transport.nats.processing.working import Seen, is_idle, publish
+from tests.threads import LIMIT, run_script, until
+from tests.transport.nats.processing.working import Seen, another, ask, is_idle, publish
 
 
 def test_a_hub_that_nobody_holds_lives_as_long_as_it_processes(hub: EventHub, nats: Nats) -> None:
@@ -122,3 +125,31 @@ def test_a_processing_tells_of_itself(hub: EventHub) -> None:
         until(lambda: processing.counts.dead)
         assert repr(processing) == "<Processing 'topic=a' in the group g: 1 failed, 1 dead>"
     assert repr(processing) == "<Processing 'topic=a' in the group g: has ended>"
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_what_was_handed_back_is_not_begun_when_the_last_handler_returns(hub: EventHub, nats: Nats, once: bool) -> None:
+    has_begun, may_end = Flag(), Flag()
+    seen, others = list[int](), Seen()
+
+    def handle(event: Event) -> None:
+        seen.append(event.data["value"])
+        if event.data["value"] == 100:
+            has_begun.set()
+            assert may_end.wait(LIMIT)
+
+    processing = hub.process("topic=a", handle, group="g", once=once)
+    # As handlers are quick, many events are fetched ahead.
+    publish(hub, "a", *range(100))
+    until(lambda: processing.counts.handled == 100)
+    publish(hub, "a", *range(100, 400))
+    assert has_begun.wait(LIMIT)
+    until(lambda: ask(hub, "CONSUMER.INFO.{stream}.g")["num_pending"] == 0)
+    with another(nats) as other, other.process("topic=a", others, group="g", once=once):
+        ended = processing.begin_to_stop(LIMIT)
+        assert ended is not None
+        others.wait(299)
+        may_end.set()
+        ended.result(LIMIT)
+        until(lambda: is_idle(hub, "g"))
+    assert seen == list(range(101)) and sorted(others) == list(range(101, 400))

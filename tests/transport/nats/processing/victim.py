@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rxhub import Event, EventHub
-from rxhub.transport.nats.processing import delivery_state as ledger
 from rxhub.transport.nats.processing import group
+from rxhub.transport.nats.processing.id_store import HandledIdStore, digest_of
 
 __all__ = ["main"]
 
@@ -27,7 +27,7 @@ ACK_WAIT = 1.0
 def main(options: dict[str, Any], notes: Path) -> None:
     group.ACK_WAIT = ACK_WAIT
     out = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    to_die: list[str] = []
+    to_die: list[bytes] = []
 
     def note(what: str, event: Event) -> None:
         os.write(out, f"{what} {event.data['value']}\n".encode())
@@ -38,25 +38,19 @@ def main(options: dict[str, Any], notes: Path) -> None:
         if do == "die" or (do == "die once" and notes.read_text().count(f"begin {event.data['value']}\n") == 1):
             os._exit(9)
         if do == "die after":
-            to_die.append(event.id)
+            to_die.append(digest_of(event.id))
         time.sleep(options.get("seconds", 0.002))
         note("done", event)
 
-    mark, mark_all = ledger.Handled.mark, ledger.Handled.mark_all
+    mark = HandledIdStore.mark
 
-    async def mark_and_die(self: ledger.Handled, id: str) -> None:
-        await mark(self, id)
-        if id in to_die:
+    async def mark_and_die(self: HandledIdStore, digests: Iterable[bytes]) -> None:
+        marked = list(digests)
+        await mark(self, marked)
+        if not set(to_die).isdisjoint(marked):
             os._exit(9)
 
-    async def mark_all_and_die(self: ledger.Handled, ids: Iterable[str]) -> set[str]:
-        missing = await mark_all(self, ids)
-        if any(id in to_die and id not in missing for id in ids):
-            os._exit(9)
-        return missing
-
-    ledger.Handled.mark = mark_and_die  # type: ignore[method-assign]
-    ledger.Handled.mark_all = mark_all_and_die  # type: ignore[method-assign]
+    HandledIdStore.mark = mark_and_die  # type: ignore[method-assign]
     hub = EventHub(options["url"], options["user"], options["password"], stream=options["stream"])
     hub.process("topic=a", handle, group="g", **options["process"])
     print("ready", flush=True)
