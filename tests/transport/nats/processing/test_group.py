@@ -50,7 +50,7 @@ def test_who_comes_with_other_terms_is_refused_and_told_which(hub: EventHub, oth
         hub.process(**{"subscription": "topic=a", "handler": print, "group": "g", **others})
     said = str(refused.value)
     assert "replace=True" in said and "the group has" in said
-    assert len(hub._processings) == 1
+    assert len(hub._processings._running) == 1
 
 
 def test_terms_are_replaced_on_demand_and_those_on_the_old_ones_end(hub: EventHub, nats: Nats) -> None:

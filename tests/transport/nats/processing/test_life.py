@@ -44,7 +44,7 @@ def test_what_a_plugin_processes_ends_with_it(hub: EventHub) -> None:
             hub.process("topic=a", seen, group="g")
 
     hub.bootstrap([Plugin()])
-    (processing,) = hub._processings
+    (processing,) = hub._processings._running
     publish(hub, "a", 1)
     seen.wait(1)
     hub.teardown(["plugin"])
