@@ -24,7 +24,8 @@ from rxhub.server.envelope import Envelope, argument, read
 from rxhub.server.rate_limit import STEPS
 from rxhub.server.send_queue import Outbox
 from rxhub.server.users import User
-from rxhub.transport.socketio.protocol import HEARTBEAT, Code, Packet, ServerSession, State
+from rxhub.transport.socketio.packet import HEARTBEAT, Code, Packet
+from rxhub.transport.socketio.protocol import ServerSession, SessionState
 
 if TYPE_CHECKING:
     from rxhub.server.event_server import EventServer
@@ -176,7 +177,7 @@ class Connection:
 
     def deliver(self, text: str) -> bool:
         """Put an event packet into the queue; False if this client gets nothing any more."""
-        return self._session.state is State.OPEN and self._put(text, is_event=True)
+        return self._session.state is SessionState.OPEN and self._put(text, is_event=True)
 
     def end(self, reason: Ending) -> None:
         """End it: what is in the queue is sent first, for as long as that may take; nothing more is read."""
@@ -280,7 +281,7 @@ class Connection:
         if error is not None:
             self._server.counters.events_refused += 1
             _logger.info("An event of %r was refused: %s", self.user, error)
-        if number is not None and self._session.state is State.OPEN:
+        if number is not None and self._session.state is SessionState.OPEN:
             session = self._session
             self._put(session.accept(number) if error is None else session.refuse(number, str(error)))
 
@@ -364,11 +365,11 @@ class Connection:
             # It held up heartbeats too, so a client that answers them has had none to answer.
             self._suspicion = self._heard, now + _LAST_CHANCE
             self._timer = loop.call_later(_LAST_CHANCE, self._beat)
-            if self._session.state is State.OPEN:
+            if self._session.state is SessionState.OPEN:
                 self._put(self._session.send(HEARTBEAT))
             return
         # First: an error below must not end the heartbeats.
         self._timer = loop.call_later(self._server.heartbeat, self._beat)
         self._server.look_at_users()
-        if self._session.state is State.OPEN:
+        if self._session.state is SessionState.OPEN:
             self._put(self._session.send(HEARTBEAT))

@@ -25,7 +25,7 @@ from typing import Any, Final
 import msgspec
 
 from rxhub.errors import EventError
-from rxhub.transport.socketio.protocol import EVENT_NAME
+from rxhub.transport.socketio.packet import EVENT_NAME
 
 __all__ = ["MAX_DEPTH", "Envelope", "argument", "everything", "payload", "read"]
 

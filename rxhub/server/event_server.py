@@ -28,7 +28,8 @@ from rxhub.server.send_queue import sending
 from rxhub.server.sessions import Sessions
 from rxhub.server.sockets import Sockets
 from rxhub.server.users import User, Users
-from rxhub.transport.socketio.protocol import Code, Handshake, Packet, encode
+from rxhub.transport.socketio.packet import Code, Packet, encode
+from rxhub.transport.socketio.protocol import Handshake
 
 if TYPE_CHECKING:
     from rxhub.server.backplane import Backplane

@@ -11,7 +11,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
-from rxhub.transport.socketio.protocol import PATH, Code, Handshake, ServerSession, encode, event
+from rxhub.transport.socketio.packet import Code, encode, event
+from rxhub.transport.socketio.protocol import PATH, Handshake, ServerSession
 
 __all__ = ["FLOOD"]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rxhub import Event
 from rxhub.errors import EventError, ProtocolError
 from rxhub.transport.json_payload import Payload, check_depth, read_answer, read_event, write_event, write_json
-from rxhub.transport.socketio.protocol import event
+from rxhub.transport.socketio.packet import event
 
 EVENTS = Path(__file__).parents[1] / "data" / "events.jsonl"
 numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)

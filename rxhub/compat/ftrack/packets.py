@@ -28,7 +28,8 @@ from rxhub.transport.registry import TransportConfig
 from rxhub.transport.socketio.deduplication import RecentIds
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import explained, request_line
-from rxhub.transport.socketio.protocol import MAX_PACKET, Handshake
+from rxhub.transport.socketio.packet import MAX_PACKET
+from rxhub.transport.socketio.protocol import Handshake
 
 __all__ = ["Packets", "ProcessorThread", "ServerDetails", "SocketIoSession"]
 

@@ -18,7 +18,7 @@ from typing import Any
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.heartbeat import HeartbeatMonitor
-from rxhub.transport.socketio.protocol import MAX_PACKET
+from rxhub.transport.socketio.packet import MAX_PACKET
 
 __all__ = ["PATIENCE", "Line"]
 

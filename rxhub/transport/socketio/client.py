@@ -32,7 +32,7 @@ from rxhub.transport.socketio.connection import SocketIOConnection
 from rxhub.transport.socketio.deduplication import RecentIds
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import ServerUnreachable
-from rxhub.transport.socketio.protocol import MAX_PACKET
+from rxhub.transport.socketio.packet import MAX_PACKET
 from rxhub.transport.socketio.subscription_filter import server_filter
 from rxhub.transport.socketio.subscription_sync import ServerSubscription, SubscriptionSync
 

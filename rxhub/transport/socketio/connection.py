@@ -27,7 +27,8 @@ from rxhub.transport.socketio.deduplication import RecentIds
 from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.handshake import ServerUnreachable, explained, shake_hands
 from rxhub.transport.socketio.heartbeat import HeartbeatMonitor
-from rxhub.transport.socketio.protocol import MAX_PACKET, ClientSession, Code, Handshake, Packet, State
+from rxhub.transport.socketio.packet import MAX_PACKET, Code, Packet
+from rxhub.transport.socketio.protocol import ClientSession, Handshake, SessionState
 from rxhub.transport.socketio.subscription_sync import SUBSCRIBE, SubscriptionChange, SubscriptionSync
 
 __all__ = ["CONNECT_TIMEOUT_S", "SocketIOConnection"]
@@ -90,7 +91,7 @@ class SocketIOConnection:
             raise explained(error, endpoint, CONNECT_TIMEOUT_S) from error
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                while session.state is State.OPENING:
+                while session.state is SessionState.OPENING:
                     packet = session.receive(_text(await socket.recv()))
         except BaseException as error:
             cut(socket.transport)
@@ -99,7 +100,7 @@ class SocketIOConnection:
             if isinstance(error, Exception):
                 raise explained(error, endpoint, CONNECT_TIMEOUT_S) from error
             raise
-        if session.state is State.CLOSED:
+        if session.state is SessionState.CLOSED:
             await socket.close()
             why = _shortened(packet and packet.data) or "no reason given"
             raise ServerUnreachable(f"The event server at {endpoint.url} refused the session: {why}.")
@@ -191,7 +192,7 @@ class SocketIOConnection:
     async def _write(self, source: Mapping[str, Any], interests: SubscriptionSync, outbox: Outbox) -> str:
         socket, session = self._socket, self._session
         # What is written to a broken socket is not lost, but asyncio complains of each.
-        while session.state is State.OPEN and not socket.transport.is_closing():
+        while session.state is SessionState.OPEN and not socket.transport.is_closing():
             if (notice := interests.take()) is not None:
                 event = Event(notice.topic, data=notice.data, source=dict(source))
                 number, packet = session.emit(write_event(event))
@@ -206,7 +207,7 @@ class SocketIOConnection:
             if number % _TURN == 0:
                 # As long as there is room in the socket's buffer, sending lets nobody else have a turn.
                 await asyncio.sleep(0)
-        return "the server ended the session" if session.state is State.CLOSED else "the connection was lost"
+        return "the server ended the session" if session.state is SessionState.CLOSED else "the connection was lost"
 
     async def _watch(self) -> str:
         while not (reason := self._watchdog.look(monotonic(), time())):

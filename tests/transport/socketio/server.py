@@ -24,17 +24,8 @@ from websockets.http11 import Request, Response
 
 from rxhub.errors import ProtocolError
 from rxhub.expression import compile
-from rxhub.transport.socketio.protocol import (
-    HEARTBEAT,
-    PATH,
-    Code,
-    Handshake,
-    Packet,
-    ServerSession,
-    State,
-    encode,
-    event,
-)
+from rxhub.transport.socketio.packet import HEARTBEAT, Code, Packet, encode, event
+from rxhub.transport.socketio.protocol import PATH, Handshake, ServerSession, SessionState
 
 __all__ = ["Client", "Server"]
 
@@ -66,7 +57,7 @@ class Client:
             beating.cancel()
 
     async def send(self, text: str) -> None:
-        if self.session.state is State.OPEN:
+        if self.session.state is SessionState.OPEN:
             try:
                 await self.socket.send(text)
             except ConnectionClosed:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rxhub import Event, EventHub
 from rxhub.errors import ProtocolError
-from rxhub.transport.socketio.protocol import Code, decode
+from rxhub.transport.socketio.packet import Code, decode
 from tests.threads import LIMIT
 from tests.transport.socketio.server import Server
 from tests.transport.socketio.test_protocol import wirelike

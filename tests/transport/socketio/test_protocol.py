@@ -11,18 +11,14 @@ from hypothesis import strategies as st
 
 from rxhub.errors import ProtocolError, RxHubError
 from rxhub.transport.socketio import protocol
-from rxhub.transport.socketio.protocol import (
+from rxhub.transport.socketio.packet import (
     CONNECTED,
     DISCONNECTED,
     HEARTBEAT,
     MAX_PACKET,
-    ClientSession,
     Code,
-    Handshake,
     Packet,
     Reason,
-    ServerSession,
-    State,
     acknowledgement,
     decode,
     encode,
@@ -30,6 +26,7 @@ from rxhub.transport.socketio.protocol import (
     event,
     refusal,
 )
+from rxhub.transport.socketio.protocol import ClientSession, Handshake, ServerSession, SessionState
 
 ids = st.integers(0, 10**16 - 1)
 paths = st.text(st.characters(exclude_characters=":"), max_size=20)
@@ -208,7 +205,7 @@ def opened() -> tuple[ClientSession, ServerSession]:
 
 def test_a_conversation() -> None:
     client, server = opened()
-    assert client.state is server.state is State.OPEN
+    assert client.state is server.state is SessionState.OPEN
 
     number, text = client.emit('{"topic":"a:b"}')
     received = server.receive(text)
@@ -225,7 +222,7 @@ def test_a_conversation() -> None:
     assert client.answer(client.receive(server.send(event("{}")))) == ""
 
     client.receive(server.send(DISCONNECTED))
-    assert client.state is server.state is State.CLOSED
+    assert client.state is server.state is SessionState.CLOSED
     with pytest.raises(ProtocolError, match="closed"):
         client.emit("{}")
     with pytest.raises(ProtocolError, match="closed"):
@@ -238,11 +235,11 @@ def test_a_client_is_let_in_before_it_speaks() -> None:
         client.emit("{}")
     with pytest.raises(ProtocolError, match="opening"):
         server.receive("2::")
-    assert client.answer(client.receive("2::")) == "" and client.state is State.OPENING
+    assert client.answer(client.receive("2::")) == "" and client.state is SessionState.OPENING
     with pytest.raises(ProtocolError, match="EVENT packet was received while the session was opening"):
         client.receive("5:::{}")
     client.receive(server.send(error(Reason.CLIENT_NOT_HANDSHAKEN, reconnect=True)))
-    assert client.state is server.state is State.CLOSED
+    assert client.state is server.state is SessionState.CLOSED
 
 
 @pytest.mark.parametrize(
@@ -264,7 +261,7 @@ def test_a_server_sends_nothing_that_a_client_suffers_from(packet: Packet) -> No
     server.receive("5:1+::{}")
     with pytest.raises(ProtocolError):
         server.send(packet)
-    assert server.state is State.OPEN and server.accept(1)
+    assert server.state is SessionState.OPEN and server.accept(1)
 
 
 @pytest.mark.parametrize("text", ["7:::1", "5:1::{}", "5::/chat:{}", "nonsense"])
@@ -287,7 +284,7 @@ def test_a_client_takes_whatever_a_server_may_say() -> None:
     for text in ("1::", "3:::x", "4:::{}", "5:::{}", "6:::1", "7:::", "8::"):
         assert client.answer(client.receive(text)) == ""
     client.receive("0")
-    assert client.state is State.CLOSED
+    assert client.state is SessionState.CLOSED
 
 
 def test_a_lost_connection_says_no_more() -> None:
@@ -308,8 +305,10 @@ def test_whatever_comes_an_end_stays_in_its_table(texts: list[str]) -> None:
             except ProtocolError:
                 assert session.state is before
             assert (before, session.state) in {
-                (State.OPEN, State.OPEN), (State.OPEN, State.CLOSED), (State.CLOSED, State.CLOSED),
-            }  # fmt: skip
+                (SessionState.OPEN, SessionState.OPEN),
+                (SessionState.OPEN, SessionState.CLOSED),
+                (SessionState.CLOSED, SessionState.CLOSED),
+            }
 
 
 def test_nothing_is_hidden() -> None:
