@@ -155,6 +155,7 @@ class Publisher:
     def request(self, event: Event, timeout: float = 10.0) -> Observable[Event]:
         """Publish at each subscription and emit the replies, as `EventHub.request` says."""
         _check_event(event)
+        _check_timeout(timeout)
         first = True
 
         def subscribe(
@@ -205,6 +206,7 @@ class Publisher:
         """The first reply, as `EventHub.ask` says."""
         check_asyncio("hub.ask()")
         _check_event(event)
+        _check_timeout(timeout)
         self._runner.check_running("ask")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Event] = loop.create_future()
@@ -392,6 +394,11 @@ def _origin(event: Event) -> Mapping[str, Any]:
     """Where an event comes from, as far as it tells."""
     source = event.get("source")
     return cast("Mapping[str, Any]", source) if isinstance(source, Mapping) else {}
+
+
+def _check_timeout(timeout: float) -> None:
+    if timeout != timeout:  # NaN, which no timer reaches
+        raise ValueError(f"A timeout is a number of seconds, but {timeout!r} was given.")
 
 
 def _check_event(event: Event) -> None:

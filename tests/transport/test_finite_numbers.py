@@ -129,6 +129,14 @@ def test_every_transport_refuses_it_in_metadata_of_subscribers(url: str, metadat
         assert hub.subscribe("topic=a", print, {"version": 1.5, "tool": object()})
 
 
+def test_a_timeout_that_is_not_a_number_is_refused() -> None:
+    with EventHub() as hub, hub.start():
+        with pytest.raises(ValueError, match="number of seconds, but nan"):
+            hub.request(Event("a"), NAN)
+        with pytest.raises(ValueError, match="number of seconds, but nan"):
+            asyncio.run(hub.ask(Event("a"), NAN))
+
+
 def test_an_automatic_reply_that_cannot_be_sent_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         async with EventHub() as hub:
