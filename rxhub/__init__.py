@@ -16,7 +16,8 @@ import sys
 
 try:
     from rxhub.dispatching.delivery import Delivery, Outcome
-    from rxhub.dispatching.dispatcher import Dispatcher, Subscriber
+    from rxhub.dispatching.dispatcher import Dispatcher
+    from rxhub.dispatching.subscriber import Subscriber
     from rxhub.event import Event
     from rxhub.hub import EventHub
     from rxhub.operators import dispatch, overflow, resume, where

@@ -21,7 +21,7 @@ from reactivex import Observable
 
 __all__ = [
     "as_coroutine",
-    "awaited",
+    "await_",
     "check_was_run",
     "discard",
     "ignore_error",
@@ -90,7 +90,7 @@ def is_generator_function(function: object) -> bool:
 
 def as_coroutine(awaitable: Awaitable[Any] | Future[Any]) -> Coroutine[Any, Any, Any]:
     """A coroutine that gives the result of the awaitable: itself, if it is one."""
-    return cast("Any", awaitable) if type(awaitable) is CoroutineType else awaited(awaitable)
+    return cast("Any", awaitable) if type(awaitable) is CoroutineType else await_(awaitable)
 
 
 def discard(awaitable: Awaitable[Any]) -> None:
@@ -104,6 +104,6 @@ def ignore_error(future: asyncio.Future[Any]) -> None:
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
-async def awaited(awaitable: Awaitable[Any] | Future[Any]) -> Any:
+async def await_(awaitable: Awaitable[Any] | Future[Any]) -> Any:
     """A coroutine of its own that awaits: a task of it that ends before its first step leaves the awaitable alone."""
     return await (asyncio.wrap_future(awaitable) if isinstance(awaitable, Future) else awaitable)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from asyncio.events import _get_running_loop  # pyright: ignore[reportPrivateUsage]  # None without a running loop
 from typing import Any
 
 from rxhub.errors import BlockingCallWarning, HubConnectionError, WrongLoop
 from rxhub.text.caller_warning import warn_caller
 
-__all__ = ["check_asyncio", "check_threads", "running_loop", "warn_if_blocking"]
+__all__ = ["check_asyncio", "check_threads", "is_cancelling", "running_loop", "warn_if_blocking"]
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """The event loop that runs in this thread; None if there is none."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+    return _get_running_loop()
 
 
 def check_asyncio(what: str) -> None:
@@ -52,6 +50,16 @@ def warn_if_blocking(what: str, instead: str) -> None:
         return
     if not _is_interactive():
         warn_caller(f"{what} blocks the event loop that runs in this thread. Use {instead}.", BlockingCallWarning)
+
+
+def is_cancelling() -> bool:
+    """Whether cancellation of the running task was requested; False without a task.
+
+    A function of its own: a task that its own traceback refers to would be freed by the garbage collector only.
+    """
+    loop = _get_running_loop()
+    task = None if loop is None else asyncio.current_task(loop)
+    return task is not None and task.cancelling() > 0
 
 
 def check_threads() -> None:

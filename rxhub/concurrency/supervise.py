@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from rxhub.concurrency.backoff import Backoff
+from rxhub.concurrency.event_loop import is_cancelling
 
 __all__ = ["failures", "report", "supervise"]
 
@@ -96,7 +97,7 @@ async def _supervised(
         except (Exception, asyncio.CancelledError) as raised:
             if isinstance(raised, Exception):
                 error = raised
-            elif _is_cancelling():
+            elif is_cancelling():
                 raise
             else:
                 error = RuntimeError("It awaited something that was cancelled.")
@@ -108,15 +109,6 @@ async def _supervised(
         if monotonic() - began > _STABLE_S:
             backoff.reset()
         await asyncio.sleep(backoff.delay())
-
-
-def _is_cancelling() -> bool:
-    """Whether the running task is to be cancelled.
-
-    A function of its own: a task that its own traceback refers to would be freed by the garbage collector only.
-    """
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
 
 
 def _discard(task: asyncio.Task[Any]) -> None:

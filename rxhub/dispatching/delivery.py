@@ -1,12 +1,11 @@
 """One event's run through its subscribers, as an observable.
 
-Theory of operation: nearly every delivery is over when its dispatch returns, and nobody looks at
-it. So the dispatcher only keeps who matched (the index's on_result, as it is) and notes what is out of
-the ordinary: a result that is not None, a failure, somebody who was not called after all. The
-outcomes are made for those who come. A subscription reads them through a cursor of its
-own, from the first on. Only hand-overs to a scheduler leave a delivery open; each announces its
-outcome by `complete_pending`, which drains every cursor. A cursor is drained by one thread at a time; who
-finds it busy leaves, because the busy one looks again before it goes.
+Nearly every delivery is over when `dispatch` returns, and nobody looks at it. So the dispatcher stores the subscribers
+that matched, as the index returned them, and records only exceptions: a result that is not None, an error, a subscriber
+that was not called. Outcomes are made from these on demand, for the code that reads them. Callbacks that run on a
+scheduler keep a delivery open; `complete_pending` adds their outcomes. Each subscription reads the outcomes through a
+cursor. One thread at a time advances a cursor; another one that finds it busy returns, because the busy one checks
+again before it leaves.
 """
 
 from __future__ import annotations
@@ -16,19 +15,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
 from rxhub.concurrency.fork import ForkSafeLock, LazyForkSafeLock
+from rxhub.dispatching.subscriber import Subscriber
 from rxhub.event import Event
 from rxhub.rx.awaitable import Awaitable
 from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
-
-if TYPE_CHECKING:
-    from rxhub.dispatching.dispatcher import Subscriber
 
 __all__ = ["NOT_CALLED", "Delivery", "Failed", "Outcome"]
 
@@ -38,13 +35,13 @@ logger = logging.getLogger("rxhub")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one callback.
+    """The result or the error of one callback.
 
     Attributes:
-        subscriber: whose callback it was.
+        subscriber: the subscriber whose callback it was.
         result: what it returned; None if it failed.
-        error: what it raised, or the error that ended its pipeline; None if all went well.
-        latency: seconds that it took; None unless somebody observed the deliveries at the time.
+        error: what it raised, or the error that ended its pipeline; None if it succeeded.
+        latency: seconds that it took; None unless `deliveries` had an observer at the time.
     """
 
     subscriber: Subscriber
@@ -54,7 +51,7 @@ class Outcome:
 
 
 class Failed:
-    """What a failed call leaves in the notes."""
+    """The record of a call that failed."""
 
     __slots__ = ("error",)
 
@@ -62,62 +59,56 @@ class Failed:
         self.error = error
 
 
-class NotCalled:
-    """What a subscriber that was not called here leaves in the notes."""
-
-    __slots__ = ()
+NOT_CALLED: Any = object()
+"""The record of a subscriber that was removed meanwhile, or runs on a scheduler."""
 
 
-NOT_CALLED = NotCalled()
-
-
-class Delivery(Awaitable[Outcome], Observable[Outcome], Displayable):
+class Delivery(Displayable, Awaitable[Outcome], Observable[Outcome]):
     """One event and the outcomes of its callbacks, in the order in which they ended.
 
-    Emits the outcomes and completes when the last callback has ended or one stopped the event;
-    whoever subscribes later gets all of them again. Iterating gives the outcomes so far.
+    Emits the outcomes; completes when the last callback has ended or one stopped the event. Late subscribers receive
+    all outcomes. Iterating yields the outcomes so far.
 
     Attributes:
         event: the event that was delivered.
         stopped_by: the subscriber that stopped it, or None.
     """
 
-    # Observable.__init__ costs more than a dispatch; what it would set stands here or is made when asked for.
+    # Observable.__init__ costs more than a dispatch; what it would set is a class attribute or made on demand.
     __init__ = object.__init__  # pyright: ignore[reportAssignmentType]
 
     event: Event
     stopped_by: Subscriber | None = None
-    _called: Sequence[Subscriber]
+    lock = LazyForkSafeLock()  # pyright: ignore[reportAssignmentType]
+    _matched: Sequence[Subscriber]
     _next = 0
-    _notes: dict[Subscriber, Any] | None = None
+    _records: dict[Subscriber, Any] | None = None
     _latencies: dict[Subscriber, float] | None = None
-    _later: tuple[Outcome, ...] = ()
+    _scheduled_outcomes: tuple[Outcome, ...] = ()
     _pending = 0
     _cursors: tuple[_Cursor, ...] = ()
     _subscribe = None
 
-    lock = LazyForkSafeLock()  # pyright: ignore[reportAssignmentType]
-
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """The outcomes so far: first those of the dispatch, in order, then those that were handed over."""
-        notes, latencies = self._notes or {}, self._latencies or {}
-        here: list[Outcome] = []
-        for subscriber in self._called:
-            note, latency = notes.get(subscriber), latencies.get(subscriber)
-            if type(note) is Failed:
-                here.append(Outcome(subscriber, None, note.error, latency))
-            elif note is not NOT_CALLED:
-                here.append(Outcome(subscriber, note, None, latency))
+        """The outcomes so far: first those of the dispatch, in order, then those of callbacks on schedulers."""
+        records, latencies = self._records or {}, self._latencies or {}
+        outcomes: list[Outcome] = []
+        for subscriber in self._matched:
+            record, latency = records.get(subscriber), latencies.get(subscriber)
+            if type(record) is Failed:
+                outcomes.append(Outcome(subscriber, None, record.error, latency))
+            elif record is not NOT_CALLED:
+                outcomes.append(Outcome(subscriber, record, None, latency))
             if subscriber is self.stopped_by:
                 break
-        return (*here, *self._later)
+        return (*outcomes, *self._scheduled_outcomes)
 
     @property
     def unreached(self) -> tuple[Subscriber, ...]:
-        """Whose subscriptions matched, but who did not get the event, since it had been stopped before."""
-        called = self._called
-        return () if self.stopped_by is None else tuple(called[called.index(self.stopped_by) + 1 :])
+        """The subscribers that matched but did not receive the event, since it was stopped before."""
+        matched = self._matched
+        return () if self.stopped_by is None else tuple(matched[matched.index(self.stopped_by) + 1 :])
 
     @property
     def results(self) -> list[Any]:
@@ -126,12 +117,12 @@ class Delivery(Awaitable[Outcome], Observable[Outcome], Displayable):
 
     @property
     def errors(self) -> list[Exception]:
-        """What failed callbacks have raised so far."""
+        """What callbacks have raised so far."""
         return [outcome.error for outcome in self.outcomes if outcome.error is not None]
 
     @property
     def completed(self) -> bool:
-        """Whether every callback has ended; False while one that was handed over still runs."""
+        """Whether every callback has ended; False while one runs on a scheduler."""
         return not self._pending
 
     def __iter__(self) -> Iterator[Outcome]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -155,49 +146,48 @@ class Delivery(Awaitable[Outcome], Observable[Outcome], Displayable):
         self, observer: abc.ObserverBase[Outcome], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
         cursor = _Cursor(self, observer)
-        # Registered before it reads, so that an outcome added from now on is announced to it.
-        with _registering:
+        # Registered before it reads, so that an outcome added from now on advances it.
+        with _lock:
             self._cursors = (*self._cursors, cursor)
-        cursor.drain()
+        cursor.advance()
         return Disposable(cursor.leave)
 
     def record(self, subscriber: Subscriber, what: Any) -> None:
-        """Keep what is out of the ordinary about one call."""
-        if self._notes is None:
-            self._notes = {}
-        self._notes[subscriber] = what
+        """Record a result that is not None, an error, or that the subscriber was not called."""
+        if self._records is None:
+            self._records = {}
+        self._records[subscriber] = what
 
     def start_clock(self) -> None:
-        """A callback begins, and somebody wants to know how long it takes."""
+        """Measure the latency of the callback that starts now."""
         self._started = perf_counter()
 
     def stop_clock(self, subscriber: Subscriber) -> None:
-        """The callback that began last has ended."""
+        """The callback that started last has ended."""
         if self._latencies is None:
             self._latencies = {}
         self._latencies[subscriber] = perf_counter() - self._started
 
     def add_pending(self) -> None:
-        """A callback was handed to a scheduler; its outcome will come by `complete_pending`."""
-        with _registering:
+        """Expect one more call of `complete_pending`."""
+        with _lock:
             self._pending += 1
 
     def complete_pending(self, outcome: Outcome | None) -> None:
-        """A handed-over callback has ended with `outcome`, or was dropped (None)."""
-        with _registering:
+        """A callback on a scheduler has ended, or was dropped (None)."""
+        with _lock:
             if outcome is not None:
-                self._later = (*self._later, outcome)
+                self._scheduled_outcomes = (*self._scheduled_outcomes, outcome)
             self._pending -= 1
         for cursor in self._cursors:
             try:
-                cursor.drain()
+                cursor.advance()
             except Exception as error:
-                logger.error("An observer of %r raised, the others go on.", self, exc_info=error)
+                logger.error("An observer of %r raised. The others go on.", self, exc_info=error)
 
 
-# One lock for all deliveries: it is held for a few instructions, and only for those that are
-# observed or handed over.
-_registering = ForkSafeLock()
+# One lock for all deliveries: it is held for a few instructions, and only for deliveries that are observed or pending.
+_lock = ForkSafeLock()
 
 
 class _Cursor:
@@ -210,11 +200,12 @@ class _Cursor:
         self._busy = Lock()
         self._left = False
 
-    def drain(self) -> None:
+    def advance(self) -> None:
+        """Emit what is new, unless another thread is doing so."""
         delivery = self._delivery
         while self._busy.acquire(blocking=False):
             try:
-                # Completed is asked first: nothing comes after it.
+                # `completed` is read first: no outcome follows it.
                 completed, outcomes = delivery.completed, delivery.outcomes
                 while self._read < len(outcomes) and not self._left:
                     self._read += 1
@@ -224,11 +215,12 @@ class _Cursor:
                     self._observer.on_completed()
             finally:
                 self._busy.release()
-            # What was added between the last look and the release was announced to a busy cursor.
+            # An outcome added between the last read and the release found this cursor busy.
             if self._left or (self._read == len(delivery) and not delivery.completed):
                 return
 
     def leave(self) -> None:
+        """Emit nothing further."""
         self._left = True
-        with _registering:
+        with _lock:
             self._delivery._cursors = tuple(c for c in self._delivery._cursors if c is not self)  # pyright: ignore[reportPrivateUsage]

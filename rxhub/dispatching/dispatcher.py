@@ -1,18 +1,16 @@
-"""One event through its subscribers: priority order, stop, isolation.
+"""Run events through their subscribers: in order of priority, until one stops the event, each apart from the others.
 
-Theory of operation: the `Index` answers which subscribers match, already in order, as a snapshot
-that never changes. The loop below runs over it. Whatever is not a live subscriber with a plain
-callback sets `_needs_slow_path`, a single flag, so that the common path stays short.
+The `Index` returns the subscribers that match, in order, as a snapshot that never changes. The loops below iterate over
+it. Whatever is not a live subscriber with a plain callback is marked by one flag, `_needs_slow_path`, so that the
+common path stays short. There are two loops: `dispatch_async` awaits what a callback returns if it is awaitable;
+`dispatch` has it run by `run`, or records an error. Both record only exceptions; a `Delivery` makes outcomes of the
+records on demand.
 
-There are two such loops, alike but for one word: `dispatch_async` awaits what a callback returns if it
-is awaitable, `dispatch` has it run by whoever handles the hub, or notes an error. Both note only what
-is out of the ordinary; a `Delivery` makes outcomes of that when somebody looks.
-
-Each callback runs in a copy of the context in which it subscribed (one copy a call, so that calls
-cannot leak into each other, and a callback may be entered twice).
+Each callback runs in a copy of the context in which it was subscribed: one copy for each call, since a context cannot
+be entered twice.
 """
 
-# The insides of event, subscriber and delivery are this file's own: the loop cannot afford their properties.
+# The private attributes of event, subscriber and delivery belong to this file: properties would be too slow.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -20,40 +18,30 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Hashable, Mapping, MutableMapping, Sequence
-from contextvars import Context, ContextVar, copy_context
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context, ContextVar
 from functools import partial
-from os import urandom
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 
-from reactivex import abc
-
-from rxhub.concurrency.awaitables import as_coroutine, awaited, is_unfinished, needs_await
-from rxhub.concurrency.fork import ForkSafeLock
-from rxhub.concurrency.ordered_calls import OrderedCalls
+from rxhub.concurrency.awaitables import as_coroutine, await_, is_unfinished, needs_await
+from rxhub.concurrency.event_loop import is_cancelling
 from rxhub.dispatching.delivery import NOT_CALLED, Delivery, Failed, Outcome
-from rxhub.dispatching.observe_on import OnOutcome, OnResult, ScheduledSubscriber
-from rxhub.dispatching.registry import Registration, Registry
+from rxhub.dispatching.observe_on import ScheduledSubscriber
+from rxhub.dispatching.subscriber import OnResult, Subscriber
+from rxhub.dispatching.subscribers import Subscribers
 from rxhub.dispatching.time_slice import TimeSlice
-from rxhub.errors import ExpressionError, NotFoundError, as_exception
+from rxhub.errors import ExpressionError, as_exception
 from rxhub.event import Event
-from rxhub.expression import Dialect, Expression, Index, parse
-from rxhub.redaction import redacted_text
-from rxhub.rx.scope import Scope, current_scope
+from rxhub.expression import Dialect, parse
 from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
-from rxhub.text.displayable import Displayable
-from rxhub.text.printable import printable
 
-__all__ = ["Callback", "Dispatcher", "Run", "Subscriber"]
+__all__ = ["Dispatcher", "Run"]
 
-Callback = Callable[[Event], Any]
 _Coroutine = Coroutine[Any, Any, Any]
 
 logger = logging.getLogger("rxhub")
-# Most programs have no context variables; their subscribers share this.
-_EMPTY = Context()
 
 _awaited_by: ContextVar[Dispatcher | None] = ContextVar("rxhub_awaited_by", default=None)
 
@@ -69,84 +57,16 @@ def _refuse(coroutine: _Coroutine, _: Context) -> Any:
     )
 
 
-class Subscriber(Registration, Displayable):
-    """One registration: which events, what to call, who it is.
-
-    Attributes:
-        id: the identifier, unique in its dispatcher.
-        subscription: the string it was made from.
-        expression: the tree that the string parses to.
-        callback: called with the event.
-        metadata: what event targets are tested against; holds at least `id`.
-        context: each call runs in a copy of it; taken when subscribing.
-        owner: in whose name it was registered, such as a plugin's; it leaves with him.
-    """
-
-    __slots__ = (
-        "_hand_over",
-        "_leave",
-        "_needs_slow_path",
-        "_token",
-        "callback",
-        "context",
-        "expression",
-        "id",
-        "metadata",
-        "owner",
-        "subscription",
-    )
-
-    def __init__(
-        self,
-        subscription: str,
-        expression: Expression,
-        callback: Callback,
-        metadata: MutableMapping[str, Any],
-        priority: float,
-        scheduler: abc.SchedulerBase | None,
-        on_outcome: OnOutcome,
-    ) -> None:
-        super().__init__(priority)
-        self.subscription = subscription
-        self.expression = expression
-        self.callback = callback
-        self.metadata = metadata
-        # Kept apart: the metadata is its owner's, who may change it.
-        self.id: str = metadata["id"]
-        self.context = copy_context() or _EMPTY
-        self._hand_over = None if scheduler is None else ScheduledSubscriber(self, scheduler, on_outcome)
-        # Anything but "alive and called right here": the loop looks closer.
-        self._needs_slow_path = scheduler is not None
-        self._token: Any = None
-        self.owner: Scope | None = None
-        self._leave: Callable[[], None] | None = None
-
-    @property
-    def scheduler(self) -> abc.SchedulerBase | None:
-        """Where the callback runs; None is where the dispatch runs."""
-        return None if self._hand_over is None else self._hand_over.scheduler
-
-    def interested_in(self, event: Mapping[str, Any]) -> bool:
-        """Whether the subscription matches `event` (targets aside)."""
-        return self.expression.matches(event)
-
-    def __str__(self) -> str:
-        subscription = redacted_text(self.subscription)
-        return printable(f'<Subscriber {self.id} priority={self.priority} subscription="{subscription}">')
-
-    __repr__ = __str__
-
-
-class Dispatcher:
+class Dispatcher(Subscribers):
     """Subscribers, and the run of events through them.
 
     Args:
-        joined: told of each new subscriber.
-        left: told of each subscriber that was removed.
+        joined: called with each new subscriber.
+        left: called with each subscriber that was removed.
         dialect: how subscriptions and targets are read.
 
     Attributes:
-        dialect: how subscriptions and targets are read.
+        dialect: as given.
         deliveries: emits each delivery when its run is over.
         errors: emits the outcome of each callback that failed.
     """
@@ -157,133 +77,22 @@ class Dispatcher:
         left: Callable[[Subscriber], None] | None = None,
         dialect: Dialect = Dialect.RXHUB,
     ) -> None:
-        self._joined = joined
-        self._left = left
-        self.dialect = dialect
+        super().__init__(joined, left, dialect)
         # Two threads may dispatch at the same time, but an Rx observer must not be called while it is busy.
         self.deliveries: Subject[Delivery] = ScopedSubject(serialize=True)
         self.errors: Subject[Outcome] = ScopedSubject(serialize=True)
-        # Truthy while somebody observes the deliveries; looked at for every event.
+        # True while `deliveries` has observers; read for every event.
         self._watchers = self.deliveries._subscriptions
-        self._registry: Registry[str, Subscriber] = Registry()
-        self._index: Index[Subscriber] = Index()
-        self._match = self._index.match
-        self._lock = ForkSafeLock()
-        # Joining and leaving are told outside of the lock: a subscriber that left must not be announced after that.
-        self._told: OrderedCalls[Subscriber] = OrderedCalls()
-
-    def subscribe(
-        self,
-        subscription: str,
-        callback: Callback,
-        subscriber: MutableMapping[str, Any] | None = None,
-        priority: float = 100,
-        scheduler: abc.SchedulerBase | None = None,
-    ) -> Subscriber:
-        """Register `callback` for the events that match `subscription`.
-
-        Args:
-            subscription: see the subscription language; the empty string matches everything.
-            callback: called with the event; may be a coroutine function, which `dispatch_async` awaits.
-            subscriber: metadata for event targets. An `id` is added if it has none.
-            priority: lower runs first; equal ones run in order of subscribing.
-            scheduler: where the callback runs. It then takes its place at hand-over, gets its events
-                one at a time in order, and can no longer stop them.
-
-        Raises:
-            ExpressionError: if the subscription does not parse.
-            NotUniqueError: if a subscriber with this id is registered.
-            ScopeClosed: if a plugin subscribes that was torn down.
-            TypeError: if the callback cannot be called, the metadata is no mutable mapping, its id cannot be hashed,
-                or the priority is no number.
-        """
-        if not callable(callback):
-            raise TypeError(f"A callback must be callable, but {type(callback).__name__} was given.")
-        metadata: MutableMapping[str, Any] = {} if subscriber is None else subscriber
-        if not isinstance(metadata, MutableMapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-            number = isinstance(metadata, int | float)
-            hint = f" A priority goes by its name: priority={metadata}." if number else ""
-            raise TypeError(f"Subscriber metadata must be a dict, but {type(metadata).__name__} was given.{hint}")
-        identifier: Any = metadata.get("id")
-        if identifier is None:
-            metadata["id"] = identifier = urandom(16).hex()
-        if not isinstance(cast("object", identifier), Hashable):
-            raise TypeError(f"A subscriber's id must be hashable, but {type(identifier).__name__} was given.")
-        if not isinstance(priority, (int, float)) or priority != priority:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"A priority is a number (the lowest runs first), but {priority!r} was given.")
-        tree = parse(subscription, self.dialect)
-        return self.add(Subscriber(subscription, tree, callback, metadata, priority, scheduler, self.on_outcome))
 
     def add(self, member: Subscriber) -> Subscriber:
-        """Register a subscriber that was made elsewhere, and give it back.
+        """Register a subscriber and return it.
 
         Raises:
             NotUniqueError: if one with its id is registered.
         """
-        call = None if self._joined is None else (self._joined, member)
-        # The registry and the index rank equal priorities by order of coming: both must see the same order.
-        with self._lock:
-            self._registry.join(member.id, member)
-            member._token = self._index.add(member.expression, member, member.priority)
-            if call is not None:
-                self._told.add(call)
-        if call is not None:
-            self._told.run(call, wait=True)
-        owner = current_scope()
-        if owner is not None:
-            member.owner = owner
-            member._leave = leave = partial(self._leave, member)
-            owner.add(leave)
-            if not member.alive:  # another thread has removed it before it was kept
-                owner.discard(leave)
-        return member
-
-    def report_in_order(self, report: Callable[[Subscriber], object], member: Subscriber) -> None:
-        """Call `report` when all earlier joining and leaving has been told, and return after it."""
-        call = report, member
-        self._told.add(call)
-        self._told.run(call, wait=True)
-
-    def _leave(self, member: Subscriber) -> None:
-        """The owner of `member` leaves."""
-        if self._registry.get(member.id) is member:
-            try:
-                self.unsubscribe(member.id)
-            except NotFoundError:
-                pass  # another thread was faster
-
-    def unsubscribe(self, identifier: str) -> Subscriber:
-        """Remove and return the subscriber with this id; it is not called any more, not even for an event under way.
-
-        Raises:
-            NotFoundError: if there is none.
-        """
-        with self._lock:
-            member = self._registry.leave(identifier)
-            member._needs_slow_path = True
-            self._index.remove(member._token)
-            call = None if self._left is None else (self._left, member)
-            if call is not None:
-                self._told.add(call)
-        if member.owner is not None and member._leave is not None:
-            member.owner.discard(member._leave)
-            member._leave = None  # it holds the member
-        if call is not None:
-            # Not waiting: a finalizer may have called this while it holds locks that the telling thread waits for.
-            self._told.run(call)
-        return member
-
-    def get(self, identifier: str) -> Subscriber | None:
-        """The subscriber with this id, or None."""
-        return self._registry.get(identifier)
-
-    @property
-    def subscribers(self) -> tuple[Subscriber, ...]:
-        """All subscribers in dispatch order."""
-        return self._registry.snapshot()
-
-    def __len__(self) -> int:
-        return len(self._registry)
+        if member.scheduler is not None:
+            member.queue = ScheduledSubscriber(member, member.scheduler, self._on_outcome)
+        return super().add(member)
 
     def dispatch(  # noqa: C901 - written out: a call for each callback would cost more than the rest
         self,
@@ -293,42 +102,40 @@ class Dispatcher:
         time_slice: TimeSlice | None = None,
         unfinished: Delivery | None = None,
     ) -> Delivery:
-        """Run `event` through its subscribers, here and now.
+        """Run `event` through its subscribers, in this thread.
 
         Args:
             event: what is delivered; an earlier `stop()` is forgotten.
             on_result: called with (event, subscriber, result) for each result that is not None.
-            run: runs a coroutine in a context to its end, and returns its result; without it, a
-                callback that is a coroutine function yields an error outcome.
-            time_slice: of the context that handles the event. It takes back a delivery when its time is over, and one
-                that
-                an exception interrupts which is no `Exception`, such as KeyboardInterrupt.
+            run: runs a coroutine in a context and returns its result; without it, a coroutine callback is an error.
+            time_slice: of the context that handles the event. It takes back a delivery when it ends, and one that is
+                interrupted by what is not an `Exception`, such as KeyboardInterrupt.
             unfinished: the delivery of the event that was handed back; it goes on at the next subscriber.
 
         Returns:
-            The delivery; it has completed unless a subscriber with a scheduler still runs, or it was handed back.
+            The delivery. It has completed unless a subscriber with a scheduler still runs, or it was handed back.
         """
-        # The common path of the whole library: each line here is paid for by every event.
+        # The common path of the library: each line here is executed for every event.
         if unfinished is None:
             event._stopped = False
             matched = self._match(event)
             try:
                 target = event._fields["target"]
             except KeyError:
-                target = None  # somebody deleted it
+                target = None  # a callback deleted it
             if target:
                 matched = self._targeted(event, matched)
             delivery = Delivery()
             delivery.event = event
-            delivery._called = matched
+            delivery._matched = matched
         else:
             delivery = unfinished
-            matched = delivery._called[delivery._next :]
-        # Asked once: a callback may come to observe the deliveries.
+            matched = delivery._matched[delivery._next :]
+        # Read once: a callback may start to observe the deliveries.
         timed = bool(self._watchers)
         for subscriber in matched:
             if subscriber._needs_slow_path:
-                self._hand_over(delivery, subscriber, on_result)
+                self._enqueue(delivery, subscriber, on_result)
                 continue
             if timed:
                 delivery.start_clock()
@@ -342,7 +149,7 @@ class Dispatcher:
                         if on_result is not None:
                             on_result(event, subscriber, result)
             except (Exception, asyncio.CancelledError) as error:
-                delivery.record(subscriber, self._failed(event, subscriber, error))
+                self._record_error(delivery, subscriber, error)
             except BaseException as error:
                 self._interrupted(delivery, subscriber, error, time_slice)
                 raise
@@ -357,7 +164,7 @@ class Dispatcher:
                 and monotonic() >= time_slice.end
                 and subscriber is not matched[-1]
             ):
-                self._put_off(delivery, subscriber, time_slice)
+                self._hand_back(delivery, subscriber, time_slice)
                 return delivery
         if self._watchers:
             self.deliveries.on_next(delivery)
@@ -370,32 +177,18 @@ class Dispatcher:
         time_slice: TimeSlice | None = None,
         unfinished: Delivery | None = None,
     ) -> Delivery:
-        """As `dispatch`, but coroutine callbacks are awaited, in order, on the running loop.
+        """As `dispatch`, but awaits coroutine callbacks, in order, on the running loop.
 
-        When the time_slice is over, the loop's other tasks run before the next callback. If the task of the time_slice
-        is cancelled, the callback under way is cancelled, and the delivery handed back.
+        When the time slice ends, the loop's other tasks run before the next callback. If the task of the time slice is
+        cancelled, the callback under way is cancelled, and the delivery is handed back.
         """
-        if unfinished is None:
-            event._stopped = False
-            matched = self._match(event)
-            try:
-                target = event._fields["target"]
-            except KeyError:
-                target = None  # somebody deleted it
-            if target:
-                matched = self._targeted(event, matched)
-            delivery = Delivery()
-            delivery.event = event
-            delivery._called = matched
-        else:
-            delivery = unfinished
-            matched = delivery._called[delivery._next :]
-        # Asked once: a callback may come to observe the deliveries.
+        delivery = unfinished or self.undelivered(event)
+        matched = delivery._matched[delivery._next :]
         timed = bool(self._watchers)
         is_cancelled = False
         for subscriber in matched:
             if subscriber._needs_slow_path:
-                self._hand_over(delivery, subscriber, on_result)
+                self._enqueue(delivery, subscriber, on_result)
                 continue
             if timed:
                 delivery.start_clock()
@@ -405,7 +198,7 @@ class Dispatcher:
                 if result is not None:
                     if is_unfinished(result):
                         # A task of its own gives the coroutine the subscriber's context.
-                        task = asyncio.create_task(awaited(result), context=self._awaiting_context(subscriber))
+                        task = asyncio.create_task(await_(result), context=self._awaiting_context(subscriber))
                         try:
                             result = await task
                         finally:
@@ -415,17 +208,17 @@ class Dispatcher:
                         if on_result is not None:
                             on_result(event, subscriber, result)
             except (Exception, asyncio.CancelledError) as error:
-                if isinstance(error, asyncio.CancelledError) and time_slice is None and _is_cancelled_itself():
+                if isinstance(error, asyncio.CancelledError) and time_slice is None and is_cancelling():
                     raise
                 if isinstance(error, asyncio.CancelledError) and is_cancelled:
                     if inspect.iscoroutine(result) and inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
-                        # It has not begun: its task was cancelled before the first step. It is called again.
+                        # Its task was cancelled before its first step: it is called again.
                         result.close()
-                        self._put_off(delivery, subscriber, time_slice, is_called=False)
+                        self._hand_back(delivery, subscriber, time_slice, is_called=False)
                     else:
                         self._interrupted(delivery, subscriber, error, time_slice)
                     raise
-                delivery.record(subscriber, self._failed(event, subscriber, error))
+                self._record_error(delivery, subscriber, error)
             except BaseException as error:
                 self._interrupted(delivery, subscriber, error, time_slice)
                 raise
@@ -434,8 +227,8 @@ class Dispatcher:
             if event._stopped:
                 delivery.stopped_by = subscriber
             if is_cancelled:
-                # The callback has swallowed it.
-                self._put_off(delivery, subscriber, time_slice)
+                # The callback has suppressed the cancellation.
+                self._hand_back(delivery, subscriber, time_slice)
                 raise asyncio.CancelledError
             if event._stopped:
                 break
@@ -443,52 +236,51 @@ class Dispatcher:
                 try:
                     await time_slice.yield_to_loop()
                 except BaseException:
-                    self._put_off(delivery, subscriber, time_slice)
+                    self._hand_back(delivery, subscriber, time_slice)
                     raise
         if self._watchers:
             self.deliveries.on_next(delivery)
         return delivery
 
     def undelivered(self, event: Event) -> Delivery:
-        """The delivery of an event that no subscriber has got yet, for `dispatch(unfinished=…)`."""
+        """The delivery of an event that no subscriber has received yet, for `dispatch(unfinished=…)`."""
         event._stopped = False
         matched = self._match(event)
-        target = event.get("target")
         delivery = Delivery()
         delivery.event = event
-        delivery._called = self._targeted(event, matched) if target else matched
+        delivery._matched = self._targeted(event, matched) if event.get("target") else matched
         return delivery
 
     def _interrupted(
         self, delivery: Delivery, subscriber: Subscriber, raised: BaseException, time_slice: TimeSlice | None
     ) -> None:
-        """A callback was ended by what ends its context, too; the later ones get the event from the next context."""
+        """A callback was ended by what ends its context too; the next context delivers to the later ones."""
         error = as_exception(raised)
         delivery.record(subscriber, Failed(error))
         if delivery.event._stopped:
             delivery.stopped_by = subscriber
-        self._put_off(delivery, subscriber, time_slice)
-        # Not a coroutine that is thrown away with its loop: it runs in a finalizer.
+        self._hand_back(delivery, subscriber, time_slice)
+        # Not for a coroutine that is dropped with its loop: this runs in a finalizer.
         if not isinstance(raised, GeneratorExit):
             name = type(raised).__name__
             logger.warning("%s ended %s in event %s.", name, subscriber, delivery.event.topic)
             self.errors.on_next(Outcome(subscriber, error=error))
 
-    def _put_off(
+    def _hand_back(
         self, delivery: Delivery, subscriber: Subscriber, time_slice: TimeSlice | None, is_called: bool = True
     ) -> None:
-        """Hand back a delivery that has come as far as `subscriber`, unless it is over."""
+        """Hand back a delivery that has got as far as `subscriber`, unless it is over."""
         if time_slice is None:
             return
-        delivery._next = delivery._called.index(subscriber) + is_called
-        if delivery.stopped_by is None and delivery._next < len(delivery._called):
+        delivery._next = delivery._matched.index(subscriber) + is_called
+        if delivery.stopped_by is None and delivery._next < len(delivery._matched):
             time_slice.hand_back(delivery)
         elif self._watchers:
             self.deliveries.on_next(delivery)
 
     @property
     def is_awaiting(self) -> bool:
-        """Whether this runs in a coroutine callback, or a task of one, for which the present event waits."""
+        """Whether this runs in a coroutine callback that the dispatcher awaits, or in a task of one."""
         return _awaited_by.get() is self
 
     def _awaiting_context(self, subscriber: Subscriber) -> Context:
@@ -496,18 +288,13 @@ class Dispatcher:
         context.run(_awaited_by.set, self)
         return context
 
-    def _hand_over(self, delivery: Delivery, subscriber: Subscriber, on_result: OnResult | None) -> None:
-        """The callback does not run here: it left meanwhile, or its scheduler will run it."""
+    def _enqueue(self, delivery: Delivery, subscriber: Subscriber, on_result: OnResult | None) -> None:
+        """Have the callback run on its scheduler, unless the subscriber was removed."""
         delivery.record(subscriber, NOT_CALLED)
-        if subscriber.alive and subscriber._hand_over is not None:
-            subscriber._hand_over.put(delivery, on_result)
+        if subscriber.alive and subscriber.queue is not None:
+            subscriber.queue.put(delivery, on_result)
 
-    def _failed(self, event: Event, subscriber: Subscriber, raised: BaseException) -> Failed:
-        error = as_exception(raised)
-        self.report(event, Outcome(subscriber, error=error), error)
-        return Failed(error)
-
-    def on_outcome(
+    def _on_outcome(
         self,
         delivery: Delivery,
         subscriber: Subscriber,
@@ -515,7 +302,7 @@ class Dispatcher:
         error: Exception | None,
         on_result: OnResult | None,
     ) -> None:
-        """Note that a callback which was handed to a scheduler has ended."""
+        """Record that a callback on a scheduler has ended."""
         if error is None and on_result is not None and result is not None:
             try:
                 on_result(delivery.event, subscriber, result)
@@ -526,9 +313,14 @@ class Dispatcher:
             self.report(delivery.event, outcome, error)
         delivery.complete_pending(outcome)
 
+    def _record_error(self, delivery: Delivery, subscriber: Subscriber, raised: BaseException) -> None:
+        error = as_exception(raised)
+        self.report(delivery.event, Outcome(subscriber, error=error), error)
+        delivery.record(subscriber, Failed(error))
+
     def report(self, event: Event, outcome: Outcome, error: Exception) -> None:
-        """Tell that a callback has failed."""
-        # In the context in which it was subscribed: a notebook shows what is logged below the cell of that context.
+        """Log that a callback has failed, and emit it on `errors`."""
+        # In the context of the subscriber: a notebook shows log records below the cell of their context.
         log = partial(logger.error, "Error calling %s for event %s: %s", outcome.subscriber, event.topic, error)
         outcome.subscriber.context.copy().run(log, exc_info=error)
         self.errors.on_next(outcome)
@@ -538,22 +330,16 @@ class Dispatcher:
         try:
             target = parse(event.target, self.dialect)
         except ExpressionError as error:
-            logger.error("Event %s reaches nobody, since its target cannot be parsed: %s", event.id, error)
+            logger.error("Event %s reaches no subscriber, since its target cannot be parsed: %s", event.id, error)
             return ()
         return [subscriber for subscriber in matched if target.matches(subscriber.metadata)]
 
     @property
     def completed(self) -> bool:
-        """Whether it was told that no event comes any more."""
+        """Whether `complete` was called."""
         return self.deliveries.is_stopped
 
     def complete(self) -> None:
-        """No event comes any more: complete `deliveries` and `errors`."""
+        """Complete `deliveries` and `errors`: no further event comes."""
         self.deliveries.on_completed()
         self.errors.on_completed()
-
-
-def _is_cancelled_itself() -> bool:
-    """Whether the cancellation was meant for the task that dispatches, not for what a callback awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -1,7 +1,7 @@
-"""A subscriber with a scheduler: its events wait in line and run there, one at a time.
+"""Subscribers with a scheduler: their events are queued and run there, one at a time.
 
-The place in the dispatch order is taken when the event is put in line. What happens later is
-outside that order, so a `stop()` there raises `TooLate` instead of being silently ignored.
+A subscriber takes its place in the dispatch order when the event is queued. What its callback does is outside that
+order, so `stop()` raises `TooLate` there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import Any, SupportsIndex
 
 from reactivex import abc
 
@@ -17,35 +17,30 @@ from rxhub.concurrency.awaitables import as_coroutine, is_unfinished
 from rxhub.concurrency.event_loop import running_loop
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.dispatching.delivery import Delivery
+from rxhub.dispatching.subscriber import OnResult, Subscriber
 from rxhub.errors import TooLate, as_exception
 from rxhub.event import Event
 
-if TYPE_CHECKING:
-    from rxhub.dispatching.dispatcher import Subscriber
+__all__ = ["OnOutcome", "ScheduledSubscriber", "UnstoppableEvent", "unstoppable"]
 
-__all__ = ["OnOutcome", "OnResult", "ScheduledSubscriber", "UnstoppableEvent", "unstoppable"]
-
-OnResult = Callable[[Event, "Subscriber", Any], None]
-"""Called with an event, who answered it, and the result that is not None."""
-
-OnOutcome = Callable[[Delivery, "Subscriber", Any, "Exception | None", "OnResult | None"], None]
-"""Called with the result or the error of a callback that was handed over."""
+OnOutcome = Callable[[Delivery, Subscriber, Any, Exception | None, OnResult | None], None]
+"""Called with the result or the error of a callback that ran on a scheduler."""
 
 
 class UnstoppableEvent(Event):
-    """An event that has gone on to the later subscribers already."""
+    """An event that the later subscribers have received already."""
 
     __slots__ = ()
 
     def stop(self) -> None:
         raise TooLate(
             f"{self.topic} was handed over, to a scheduler or to a pipeline that was busy with another event, and the "
-            "later subscribers have it already. What stops events must have no scheduler; where events are published "
-            "synchronously, by several threads or by callbacks, it must be a plain callback."
+            "later subscribers have it already. To stop events, subscribe without a scheduler; where events are "
+            "published synchronously, by several threads or by callbacks, subscribe a plain callback."
         )
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        # A plain event: where a copy arrives it can be stopped again.
+        # A plain event: the receiver of a copy can stop it again.
         return _plain, (dict(self.fields),)
 
 
@@ -57,53 +52,57 @@ def _plain(fields: dict[str, Any]) -> Event:
 
 
 def unstoppable(event: Event) -> Event:
-    """The same event for somebody who can no longer stop it."""
+    """The same event, for a subscriber that can no longer stop it."""
     return event.envelope(UnstoppableEvent)
 
 
 class ScheduledSubscriber:
-    """The line of one subscriber.
+    """The queue of one subscriber.
 
     Args:
-        subscriber: whose callback runs.
-        scheduler: where it runs.
-        on_outcome: told how each callback ended.
+        subscriber: its callback runs on its scheduler.
+        on_outcome: called when a callback has ended.
     """
 
     def __init__(self, subscriber: Subscriber, scheduler: abc.SchedulerBase, on_outcome: OnOutcome) -> None:
-        self.scheduler = scheduler
+        self._scheduler = scheduler
         self._subscriber = subscriber
         self._on_outcome = on_outcome
-        self._line: deque[tuple[Event, Delivery, OnResult | None]] = deque()
+        self._queue: deque[tuple[Event, Delivery, OnResult | None]] = deque()
         self._lock = ForkSafeLock(self)
-        self._running = False
+        self._is_running = False
 
     def put(self, delivery: Delivery, on_result: OnResult | None) -> None:
-        """Take the subscriber's place for the event now; its callback runs when the scheduler comes to it."""
+        """Queue the event; the callback runs when the scheduler gets to it."""
         delivery.add_pending()
-        self._line.append((unstoppable(delivery.event), delivery, on_result))
+        self._queue.append((unstoppable(delivery.event), delivery, on_result))
         with self._lock:
-            if self._running:
+            if self._is_running:
                 return
-            self._running = True
+            self._is_running = True
         self._schedule()
+
+    def after_fork(self) -> None:
+        """Forget what is queued: the thread that would run it is not in the forked child."""
+        self._is_running = False
+        self._queue.clear()
 
     def _schedule(self) -> None:
         try:
-            self.scheduler.schedule(self._run_first)
+            self._scheduler.schedule(self._run_first)
         except Exception as error:
-            # A scheduler that was disposed of, or whose loop is closed: nobody will come for those in line.
+            # The scheduler was disposed of, or its loop is closed: it runs nothing of the queue.
             with self._lock:
-                line, self._line = self._line, deque()
-                self._running = False
-            for _, delivery, _ in line:
+                queue, self._queue = self._queue, deque()
+                self._is_running = False
+            for _, delivery, _ in queue:
                 self._on_outcome(delivery, self._subscriber, None, error, None)
 
     def _run_first(self, scheduler: abc.SchedulerBase, state: Any = None) -> abc.DisposableBase | None:
-        event, delivery, on_result = self._line.popleft()
+        event, delivery, on_result = self._queue.popleft()
         if not self._subscriber.alive:
             delivery.complete_pending(None)
-            self._next()
+            self._schedule_next()
             return None
         context = self._subscriber.context.copy()
         try:
@@ -115,10 +114,9 @@ class ScheduledSubscriber:
                 else:
                     task = loop.create_task(coroutine, context=context)
                     _tasks.add(task)
-                    task.add_done_callback(lambda task: self._awaited(delivery, on_result, task))
+                    task.add_done_callback(lambda task: self._task_ended(delivery, on_result, task))
                     return None
         except BaseException as error:
-            # Whatever it was, the line goes on.
             self._end(delivery, on_result, None, error)
             if not isinstance(error, (Exception, asyncio.CancelledError)):
                 raise
@@ -126,7 +124,7 @@ class ScheduledSubscriber:
             self._end(delivery, on_result, result, None)
         return None
 
-    def _awaited(self, delivery: Delivery, on_result: OnResult | None, task: asyncio.Task[Any]) -> None:
+    def _task_ended(self, delivery: Delivery, on_result: OnResult | None, task: asyncio.Task[Any]) -> None:
         _tasks.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self._end(delivery, on_result, None if error else task.result(), error)
@@ -136,21 +134,16 @@ class ScheduledSubscriber:
             failure = None if error is None else as_exception(error)
             self._on_outcome(delivery, self._subscriber, result, failure, on_result)
         finally:
-            self._next()
+            self._schedule_next()
 
-    def _next(self) -> None:
-        """Come back for the next one by the scheduler, so that its other work gets a time_slice."""
+    def _schedule_next(self) -> None:
+        """Go on by the scheduler, so that its other work gets a turn."""
         with self._lock:
-            if not self._line:
-                self._running = False
+            if not self._queue:
+                self._is_running = False
                 return
         self._schedule()
 
-    def after_fork(self) -> None:
-        """Forget what waits: the thread that would have run it is not in the forked child."""
-        self._running = False
-        self._line.clear()
 
-
-# A loop holds its tasks weakly; what runs is kept here.
+# An event loop holds its tasks weakly.
 _tasks: set[asyncio.Task[Any]] = set()

@@ -1,19 +1,17 @@
-"""A pipeline in the dispatch order: an Rx observer that is a subscriber.
+"""Pipelines in the dispatch order: each Rx subscription is a subscriber.
 
-Each Rx subscription to `observe(dispatcher, …)` registers one callback: a `Pipeline`, which hands
-the event to the observer and finds out what became of it, since Rx swallows errors:
+Subscribing to a `Subscribable` registers one callback, a `Pipeline`, which passes events to the observer. Rx swallows
+errors, so the pipeline finds out what became of an event:
 
-- An operator that fails sends the error down the pipeline, and the observer at its end (reactivex's
-  `AutoDetachObserver`, before every observer) disposes of the whole pipeline at the end of its
-  `on_error`. So a dispose that is called from there tells that the pipeline ended by that error;
-  any other is an ordinary end, such as `take`'s, the user's own, or `catch`'s, who took care of it.
-- `resume` reports an error that it survived to the pipeline that is running in this thread.
+- An operator that fails passes the error down the pipeline. The observer at the end, which reactivex puts before every
+  observer (`AutoDetachObserver`), disposes of the pipeline at the end of its `on_error`. A dispose from there means
+  that the pipeline ended by that error; any other one is an ordinary end, by `take` or by the user.
+- `resume` reports an error that the pipeline survived to the pipeline that runs in this thread.
 
-Either way the callback raises, and the dispatcher makes of it an outcome as of any other.
+In both cases the callback raises, and the dispatcher records an outcome as for any other callback.
 
-Rx forbids to call an observer while it is busy. Synchronous publishing from two threads, or from
-inside a pipeline, may do so: the event then waits in the pipeline's own queue, and whoever is busy
-with the observer takes it on.
+Rx forbids calling an observer while it is busy. Synchronous publishing, by two threads or from inside a pipeline, would
+do that: the event then waits in the queue of the pipeline, for the thread that is busy with the observer.
 """
 
 from __future__ import annotations
@@ -29,8 +27,9 @@ from reactivex.disposable import Disposable
 from reactivex.observer import AutoDetachObserver
 
 from rxhub.concurrency.fork import ForkSafeLock
-from rxhub.dispatching.dispatcher import Callback, Dispatcher, Subscriber
+from rxhub.dispatching.dispatcher import Dispatcher
 from rxhub.dispatching.observe_on import unstoppable
+from rxhub.dispatching.subscriber import Callback, Subscriber
 from rxhub.errors import HubClosed, NotFoundError, PipelineEnded
 from rxhub.event import Event
 from rxhub.expression import parse
@@ -44,7 +43,7 @@ _running = local()
 
 
 def report(error: Exception) -> bool:
-    """Tell the pipeline that runs in this thread of an error that it survived; False if none runs."""
+    """Report an error that the pipeline running in this thread has survived; False if none runs."""
     pipeline: Pipeline | None = getattr(_running, "pipeline", None)
     if pipeline is None:
         return False
@@ -57,25 +56,26 @@ class Pipeline:
 
     Attributes:
         survived: errors that `resume` has reported during the event under way.
-        disposed: whether the observer has left by itself.
+        disposed: whether the observer has unsubscribed.
+        subscriber: what it is registered as.
     """
 
     def __init__(self, observer: abc.ObserverBase[Event], dispatcher: Dispatcher) -> None:
         self.survived: list[Exception] = []
         self.disposed = False
+        self.subscriber: Subscriber | None = None
         self._observer = observer
         self._dispatcher = dispatcher
-        self._waiting: deque[Event] = deque()
+        self._queue: deque[Event] = deque()
         self._lock = ForkSafeLock(self)
         self._busy = False
         self._completing = False
         self._ended_by: Exception | None = None
-        self.subscriber: Subscriber | None = None
 
     def __call__(self, event: Event) -> None:
         with self._lock:
             if self._busy:
-                self._waiting.append(unstoppable(event))
+                self._queue.append(unstoppable(event))
                 return
             self._busy = True
         outer: Pipeline | None = getattr(_running, "pipeline", None)
@@ -98,11 +98,11 @@ class Pipeline:
                 self._busy = False
                 raise
             with self._lock:
-                if not self._waiting or (self.subscriber is not None and not self.subscriber.alive):
+                if not self._queue or (self.subscriber is not None and not self.subscriber.alive):
                     self._busy = False
-                    self._waiting.clear()
+                    self._queue.clear()
                     break
-                event = self._waiting.popleft()
+                event = self._queue.popleft()
         survived, self.survived = self.survived, []
         ended_by, self._ended_by = self._ended_by, None
         if ended_by is not None:
@@ -114,37 +114,37 @@ class Pipeline:
             raise ExceptionGroup(f"{len(errors)} events failed in a pipeline", errors)
 
     def complete(self) -> None:
-        """End the observer's stream, behind an event under way: the hub is closed, or the subscriber was removed."""
+        """Complete the observer after the event under way: the hub was closed, or the subscriber removed."""
         with self._lock:
             if self._busy:
                 self._completing = True
                 return
-            # For good: an event that comes together with the end must not run beside it.
+            # Never reset: an event that comes at the same time must not reach the observer.
             self._busy = True
         try:
             self._observer.on_completed()
         except Exception as error:
-            logger.error("An observer of %s raised when it was completed.", self.subscriber, exc_info=error)
+            logger.error("An observer of %s raised in on_completed.", self.subscriber, exc_info=error)
 
     def after_fork(self) -> None:
-        """Forget what waits: the thread that was busy with the observer is not in the forked child."""
+        """Forget what is queued: the thread that was busy with the observer is not in the forked child."""
         self._busy = self._completing = False
-        self._waiting.clear()
+        self._queue.clear()
 
     def dispose(self) -> None:
-        """Take the observer out of the dispatch order."""
+        """Remove the observer from the dispatch order."""
         self.disposed = True
         running: Pipeline | None = getattr(_running, "pipeline", None)
         if running is self:
             self._ended_by = _error_in_an_operator()
         elif running is None and (error := _error_in_an_operator()) is not None:
-            # A timer's: no event is under way that could have an outcome.
+            # In a timer: no event is under way that could have an outcome.
             logger.error("%s", _ended(error), exc_info=error)
         if self.subscriber is not None:
             try:
                 self._dispatcher.unsubscribe(self.subscriber.id)
             except NotFoundError:
-                pass  # The subscriber was removed by its id before.
+                pass  # it was removed by its id before
 
 
 def _ended(error: Exception) -> PipelineEnded:
@@ -155,7 +155,7 @@ def _ended(error: Exception) -> PipelineEnded:
 
 
 def _error_in_an_operator() -> Exception | None:
-    """The error that is being passed down a pipeline right now, at whose end it disposes of itself."""
+    """The error that is being passed down a pipeline right now, and at whose end the pipeline is disposed of."""
     frame = currentframe()
     while frame is not None and frame.f_code is not _FEEDING:
         caller = frame.f_back
@@ -173,7 +173,7 @@ _PASSING_AN_ERROR = AutoDetachObserver[Any].on_error.__code__
 class Subscribable(Awaitable[Event], Observable[Event]):
     """The events that match a subscription; each Rx subscription takes a place in the dispatch order.
 
-    Called with a function, it subscribes the function instead and gives it back: a decorator.
+    As a decorator, it subscribes a function instead.
 
     Raises:
         ExpressionError: if the subscription does not parse.
@@ -198,7 +198,7 @@ class Subscribable(Awaitable[Event], Observable[Event]):
     ) -> abc.DisposableBase:
         pipeline = Pipeline(observer, self._dispatcher)
         pipeline.subscriber = self._dispatcher.subscribe(self._subscription, pipeline, priority=self._priority)
-        # Asked when it stands in the order, where who completes the dispatcher finds it.
+        # Checked once it is registered: whoever completes the dispatcher from now on finds it.
         if self._dispatcher.completed:
             pipeline.complete()
         return Disposable(pipeline.dispose)

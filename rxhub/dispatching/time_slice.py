@@ -1,8 +1,8 @@
-"""How long dispatching keeps a loop from its other work, and where a delivery goes that could not be finished.
+"""Time slices: how long dispatching blocks a thread that has other work.
 
-A context that shares its thread with others, a user's loop or a host application's main loop, has *limited* turns:
-when one is over, dispatching pauses between two callbacks. On a loop it goes on behind the other tasks; elsewhere the
-delivery is handed back, and the context comes back to it before anything else.
+A context that shares its thread, with a user's event loop or the main loop of an application, has *limited* time
+slices. When one ends, dispatching pauses between two callbacks. On a loop it goes on after the other tasks; elsewhere
+the delivery is handed back, and the context continues it before anything else.
 """
 
 from __future__ import annotations
@@ -17,22 +17,21 @@ from rxhub.dispatching.delivery import Delivery
 __all__ = ["TIME_SLICE_S", "TimeSlice"]
 
 TIME_SLICE_S = 0.008
-"""Seconds for which callbacks run before others get their time_slice."""
+"""Seconds for which callbacks run before other work gets a turn."""
 
-# Cycles of the loop that a task needs whose sleep is over: its timer is found due, its future is set, it runs.
-_CYCLES = 3
+# Turns of the loop until a task runs whose sleep has ended: its timer is found due, its future is set, it runs.
+_LOOP_TURNS = 3
 
 
 class TimeSlice:
-    """The turn of one handling context.
+    """The time slice of one handling context.
 
     Args:
-        hand_back: takes a delivery that some of its subscribers have not got yet.
-        cancelling: how many cancellations of the context's task are none of the context.
+        hand_back: takes a delivery that some of its subscribers have not received yet.
+        cancelling: how many cancellation requests of the context's task are not meant for the context.
 
     Attributes:
-        hand_back: as given.
-        limited: whether the turn ends by time.
+        limited: whether it ends.
         end: when it ends, in seconds of `time.monotonic`.
     """
 
@@ -45,17 +44,17 @@ class TimeSlice:
         self.end = inf
 
     def begin(self) -> None:
-        """Begin a limited turn now."""
+        """Start a limited time slice now."""
         self.limited = True
         self.end = monotonic() + TIME_SLICE_S
 
     async def yield_to_loop(self) -> None:
-        """Let the loop's other tasks run, and begin a new time_slice."""
-        for _ in range(_CYCLES):
+        """Let the other tasks of the loop run, and start a new time slice."""
+        for _ in range(_LOOP_TURNS):
             await asyncio.sleep(0)
         self.begin()
 
     def is_cancelled(self) -> bool:
-        """Whether the running task, which is the context's, is to end."""
+        """Whether the running task, which is the context's, was cancelled."""
         task = asyncio.current_task()
         return task is not None and task.cancelling() > self._cancelling

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rxhub.dispatching.delivery import Delivery
-from rxhub.dispatching.dispatcher import Subscriber
+from rxhub.dispatching.subscriber import Subscriber
 from rxhub.display.event import event_page
 from rxhub.display.expression import explanation_page, expression_page
 from rxhub.display.page import Page

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from rxhub.dispatching.delivery import Delivery, Outcome
-    from rxhub.dispatching.dispatcher import Subscriber
+    from rxhub.dispatching.subscriber import Subscriber
 
 __all__ = ["CallCount", "CallCounts", "call_counts"]
 

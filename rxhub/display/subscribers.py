@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from rxhub.dispatching.delivery import Delivery, Outcome
-from rxhub.dispatching.dispatcher import Subscriber
+from rxhub.dispatching.subscriber import Subscriber
 from rxhub.display.counter import CallCount, CallCounts, call_counts
 from rxhub.display.event import topic_of, user_of
 from rxhub.display.outline import outline

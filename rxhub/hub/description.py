@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rxhub.dispatching.dispatcher import Subscriber
+from rxhub.dispatching.subscriber import Subscriber
 from rxhub.expression.pretty import redacted_subscription
 from rxhub.rx.scope import Scope
 from rxhub.signals.connections import Connection

@@ -23,9 +23,10 @@ from rxhub.concurrency.event_loop import check_asyncio, warn_if_blocking
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.concurrency.shutdown import GRACE_S
 from rxhub.dispatching.delivery import Delivery, Outcome
-from rxhub.dispatching.dispatcher import Callback, Dispatcher, Run, Subscriber
+from rxhub.dispatching.dispatcher import Dispatcher, Run
 from rxhub.dispatching.observe_on import UnstoppableEvent
 from rxhub.dispatching.pipeline import Pipeline, Subscribable
+from rxhub.dispatching.subscriber import Callback, Subscriber
 from rxhub.dispatching.time_slice import TimeSlice
 from rxhub.errors import (
     HubClosed,

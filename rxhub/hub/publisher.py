@@ -18,7 +18,8 @@ from reactivex.internal.exceptions import SequenceContainsNoElementsError
 from rxhub.concurrency.awaitables import check_was_run, ignore_error, is_unfinished
 from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.event_loop import check_asyncio
-from rxhub.dispatching.dispatcher import Dispatcher, Subscriber
+from rxhub.dispatching.dispatcher import Dispatcher
+from rxhub.dispatching.subscriber import Subscriber
 from rxhub.errors import (
     EventError,
     HubClosed,

@@ -23,7 +23,7 @@ from typing import Any, Protocol, cast
 
 from reactivex import abc
 
-from rxhub.dispatching.dispatcher import Callback
+from rxhub.dispatching.subscriber import Callback
 from rxhub.errors import EventError, ExpressionError, HubClosed, NotFoundError
 from rxhub.event import Event
 from rxhub.expression import parse

@@ -22,6 +22,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rxhub.concurrency.awaitables import as_coroutine, discard, needs_await
+from rxhub.concurrency.event_loop import is_cancelling
 from rxhub.errors import AsyncReceiverError, CallbackInterrupted
 from rxhub.signals.connections import CallOrder, Connection
 from rxhub.signals.emission import Emission, sender_name
@@ -158,7 +159,7 @@ class Sending:
         try:
             return await result
         except asyncio.CancelledError as error:
-            if _is_cancelled_itself():
+            if is_cancelling():
                 raise
             raise CallbackInterrupted(f"{call!r} ended by what it awaited having been cancelled.") from error
 
@@ -279,10 +280,3 @@ def _strand() -> tuple[int, asyncio.Task[Any] | None]:
     """What runs here: the thread, and the task in it."""
     loop = _get_running_loop()
     return get_ident(), None if loop is None else asyncio.current_task(loop)
-
-
-def _is_cancelled_itself() -> bool:
-    """Whether the cancellation was meant for the task that sends, not for what a receiver awaited."""
-    loop = _get_running_loop()
-    task = None if loop is None else asyncio.current_task(loop)
-    return task is not None and task.cancelling() > 0

@@ -7,7 +7,8 @@ from threading import Thread
 from typing import Any
 
 from rxhub import Event, EventHub
-from rxhub.dispatching.dispatcher import Dispatcher, Subscriber
+from rxhub.dispatching.dispatcher import Dispatcher
+from rxhub.dispatching.subscriber import Subscriber
 from rxhub.errors import NotFoundError, NotUniqueError
 from tests.threads import LIMIT
 

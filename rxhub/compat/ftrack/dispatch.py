@@ -7,7 +7,8 @@ from logging import Logger
 
 from rxhub.compat.ftrack.shortened import Brief
 from rxhub.dispatching.delivery import Outcome
-from rxhub.dispatching.dispatcher import Dispatcher, Subscriber
+from rxhub.dispatching.dispatcher import Dispatcher
+from rxhub.dispatching.subscriber import Subscriber
 from rxhub.event import Event
 from rxhub.expression import Dialect
 

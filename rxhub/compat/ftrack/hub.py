@@ -26,7 +26,7 @@ from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import rxhub.dispatching.dispatcher
+import rxhub.dispatching.subscriber
 import rxhub.event
 import rxhub.hub
 from rxhub import errors
@@ -459,7 +459,7 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
         return delivery.results
 
     def _answer(
-        self, event: rxhub.event.Event, subscriber: rxhub.dispatching.dispatcher.Subscriber, result: Any
+        self, event: rxhub.event.Event, subscriber: rxhub.dispatching.subscriber.Subscriber, result: Any
     ) -> None:
         try:
             self.publish_reply(event, data=result, source=subscriber.metadata)
@@ -476,13 +476,13 @@ class EventHub(Subscribing, rxhub.hub.EventHub):  # pyright: ignore[reportIncomp
 
     # What the dispatcher tells
 
-    def _subscriber_added(self, subscriber: rxhub.dispatching.dispatcher.Subscriber) -> None:
+    def _subscriber_added(self, subscriber: rxhub.dispatching.subscriber.Subscriber) -> None:
         self._roll.enter(subscriber, first=subscriber.id == self.id)
         if not isinstance(subscriber, Subscriber):
             # A pipeline of hub.on(): nobody else tells the server of it.
             self._notify_server_about_subscriber(subscriber)
 
-    def _subscriber_removed(self, subscriber: rxhub.dispatching.dispatcher.Subscriber) -> None:
+    def _subscriber_removed(self, subscriber: rxhub.dispatching.subscriber.Subscriber) -> None:
         self._roll.strike(subscriber)
         super()._subscriber_removed(subscriber)
         if isinstance(subscriber, Subscriber):

@@ -7,20 +7,15 @@ from typing import Any
 
 from reactivex import abc
 
-import rxhub.dispatching.dispatcher
+import rxhub.dispatching.subscriber
 from rxhub.compat.ftrack.subscription import Subscription
-from rxhub.dispatching.observe_on import OnOutcome
 from rxhub.expression import Dialect, parse
 from rxhub.text.printable import printable
 
 __all__ = ["Subscriber"]
 
 
-def _on_outcome(*_: object) -> None:
-    """Nothing: without a scheduler no callback ends later."""
-
-
-class Subscriber(rxhub.dispatching.dispatcher.Subscriber):
+class Subscriber(rxhub.dispatching.subscriber.Subscriber):
     """One registration.
 
     Args:
@@ -42,13 +37,12 @@ class Subscriber(rxhub.dispatching.dispatcher.Subscriber):
         metadata: MutableMapping[str, Any],
         priority: float,
         scheduler: abc.SchedulerBase | None = None,
-        on_outcome: OnOutcome = _on_outcome,
     ) -> None:
         read = Subscription(subscription)
         # Its own text: rxhub remembers the trees of short ones, so this reads nothing twice.
         tree = parse(subscription, Dialect.FTRACK)
         identified = metadata if "id" in metadata else {**metadata, "id": None}
-        super().__init__(subscription, tree, callback, identified, priority, scheduler, on_outcome)
+        super().__init__(subscription, tree, callback, identified, priority, scheduler)
         self.metadata = metadata
         self.subscription = read
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, SupportsIndex, cast
 
-from rxhub.dispatching.dispatcher import Dispatcher, Subscriber
+from rxhub.dispatching.dispatcher import Dispatcher
+from rxhub.dispatching.subscriber import Subscriber
 
 __all__ = ["Roll"]
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from reactivex import abc
 
-import rxhub.dispatching.dispatcher
+import rxhub.dispatching.subscriber
 from rxhub import errors
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
@@ -74,7 +74,7 @@ class Subscribing(Sending):
         """Add a subscriber here, and tell the server nothing."""
         metadata: MutableMapping[str, Any] = {} if subscriber is None else subscriber
         metadata.setdefault("id", uuid4().hex)
-        member = Subscriber(subscription, callback, metadata, priority, scheduler, self._dispatcher.on_outcome)
+        member = Subscriber(subscription, callback, metadata, priority, scheduler)
         try:
             self._dispatcher.add(member)
         except errors.NotUniqueError:
@@ -94,7 +94,7 @@ class Subscribing(Sending):
                 f"Cannot unsubscribe missing subscriber with identifier {subscriber_identifier}"
             ) from None
 
-    def _notify_server_about_subscriber(self, subscriber: rxhub.dispatching.dispatcher.Subscriber) -> None:
+    def _notify_server_about_subscriber(self, subscriber: rxhub.dispatching.subscriber.Subscriber) -> None:
         # connect() announces all that it finds, and another thread may subscribe meanwhile: once is enough.
         with self._lock:
             if not self.connected or not subscriber.alive or subscriber.id in self._announced:
@@ -104,7 +104,7 @@ class Subscribing(Sending):
         event = Event("ftrack.meta.subscribe", data=data)
         self._publish(event, callback=partial(self._on_subscribed, subscriber))
 
-    def _on_subscribed(self, subscriber: rxhub.dispatching.dispatcher.Subscriber, response: Mapping[str, Any]) -> None:
+    def _on_subscribed(self, subscriber: rxhub.dispatching.subscriber.Subscriber, response: Mapping[str, Any]) -> None:
         if response.get("success") is False:
             self.logger.warning(
                 "Server failed to subscribe subscriber %s: %s",
@@ -112,7 +112,7 @@ class Subscribing(Sending):
                 Brief(response.get("message")),
             )
 
-    def _notify_server_of_leave(self, subscriber: rxhub.dispatching.dispatcher.Subscriber) -> None:
+    def _notify_server_of_leave(self, subscriber: rxhub.dispatching.subscriber.Subscriber) -> None:
         self._announced.discard(subscriber.id)
         if not self.connected:
             return
@@ -125,7 +125,7 @@ class Subscribing(Sending):
             )
 
     def _on_unsubscribed(
-        self, subscriber: rxhub.dispatching.dispatcher.Subscriber, response: Mapping[str, Any]
+        self, subscriber: rxhub.dispatching.subscriber.Subscriber, response: Mapping[str, Any]
     ) -> None:
         if response.get("success") is not True:
             self.logger.warning(

@@ -12,7 +12,7 @@ from threading import Thread
 from time import monotonic
 from typing import cast
 
-from rxhub.concurrency.awaitables import awaited, check_was_run, is_unfinished
+from rxhub.concurrency.awaitables import await_, check_was_run, is_unfinished
 from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.transport.nats.processing.executor import Ended, Errand, Returned
@@ -149,7 +149,7 @@ class Tasks:
             async with deadline:
                 result = self._handler(cast("Event", job.event))
                 if is_unfinished(result):
-                    result = await awaited(result)
+                    result = await await_(result)
                 check_was_run(result)
         except BaseException as error:
             # Given back, not raised: SystemExit would end the loop, and whoever runs on it.
