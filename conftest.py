@@ -1,8 +1,9 @@
-"""What every test run shares: no test has a deadline, and the examples of README and docs are tests.
+"""Configuration of all test runs: no test has a deadline, and the examples of README and docs are tests.
 
-A `python` block is run; an `output` block holds exactly what the block above it prints. In a `console` block the
-lines behind `$ ` are run by a shell in `tests/data`, and what stands below each is exactly what it prints, on stderr
-and stdout. One page is one namespace, from top to bottom. `% skip: next` above a block leaves it out.
+`python` blocks are run. An `output` block contains exactly what the block above it prints. In a `console` block, a
+shell in `tests/data` runs the lines after `$ `, and the lines below contain exactly their output on stderr and stdout.
+The blocks of a page share one namespace. `% skip: next` skips the next block, and `% invisible-code-block: python`
+contains code that the page does not show.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ from sybil.parsers.myst import CodeBlockParser, SkipParser
 
 __all__ = ["pytest_collect_file", "pytest_configure", "pytest_plugins"]
 
-# By its name once more: where rxhub is not installed there is no entry point.
+# If rxhub is not installed, there is no entry point for it.
 pytest_plugins = ["_rxhub_testing.fixtures"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Show tracebacks as Python does where it may crash otherwise.
+    """Show tracebacks of Python's own where pytest's can crash the interpreter.
 
-    In CPython 3.11 it does while pytest parses the source for a traceback and another thread compiles.
+    CPython 3.11 crashes if pytest parses source for a traceback while another thread compiles.
     """
     if sys.version_info < (3, 12) and config.option.tbstyle == "auto":
         config.option.tbstyle = "native"
 
 
-# How long an example takes depends on the machine and on what else runs there; that is no property of the code.
+# The duration of an example depends on the machine and its load, not on the code.
 settings.register_profile("rxhub", deadline=None)
 settings.load_profile("rxhub")
 
@@ -79,6 +80,6 @@ pytest_collect_file = Sybil(
         SkipParser(),
     ],
     patterns=["README.md", "docs/*.md", "docs/*/*.md"],
-    # Receivers of a page go with its names; some signals are the same for all.
+    # Receivers of a page end with its namespace, because pages share some signals.
     teardown=dict[str, Any].clear,
 ).pytest()
