@@ -1,4 +1,4 @@
-"""The exceptions: one tree, each saying what was tried, what was found and what to do."""
+"""The exceptions of rxhub. Messages say what was attempted, what happened and what to do."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ __all__ = [
 
 
 class RxHubError(Exception):
-    """Base of every exception that rxhub raises on purpose.
+    """Base class of the exceptions of rxhub.
 
-    Its text may quote topics, ids and messages of other programs; `str` escapes what a terminal would obey.
+    Messages may quote topics, ids and messages of other programs; `str` escapes control characters.
     """
 
     def __str__(self) -> str:
@@ -51,17 +51,17 @@ class RxHubError(Exception):
 
 
 class EventError(RxHubError, ValueError):
-    """An event, or what came from the wire as one, cannot be used."""
+    """An event is invalid."""
 
 
 class ExpressionError(RxHubError, ValueError):
-    """A subscription that cannot be parsed, or a tree that no text denotes.
+    """A subscription cannot be parsed, or no text denotes a tree.
 
     Attributes:
-        text: the subscription as it was given; empty for a tree built by hand.
-        position: index into `text` where reading stopped.
-        expected: what could have stood there, in words for people.
-        hint: how the usual mistake of this kind is mended; empty if none is known.
+        text: the subscription; empty for a tree built by hand.
+        position: index into `text` where parsing stopped.
+        expected: what was expected there.
+        hint: how to fix the usual mistake of this kind; empty if none is known.
     """
 
     def __init__(self, message: str, text: str = "", position: int = 0, expected: str = "", hint: str = "") -> None:
@@ -91,7 +91,7 @@ class ExpressionError(RxHubError, ValueError):
 
 
 class NotUniqueError(RxHubError, ValueError):
-    """A subscriber with this id is registered already."""
+    """A subscriber with this id already exists."""
 
 
 class NotFoundError(RxHubError, LookupError):
@@ -99,47 +99,47 @@ class NotFoundError(RxHubError, LookupError):
 
 
 class HubConnectionError(RxHubError, ConnectionError):
-    """The hub is not connected, is connected already, or could not be connected."""
+    """The hub is not connected, is already connected, or could not connect."""
 
 
 class ProtocolError(RxHubError, ValueError):
-    """What came over the wire, or was to go over it, is not what the protocol allows."""
+    """A message violates the protocol."""
 
 
 class HubClosed(HubConnectionError):
-    """The hub was closed; it takes nothing new."""
+    """The hub is closed."""
 
 
 class Overflow(RxHubError):
-    """A bounded queue is full and its policy is to say so."""
+    """A bounded queue with the policy "error" is full."""
 
 
 class AlreadyHandled(RxHubError, RuntimeError):
-    """A second handling context was opened on a hub that has one."""
+    """A second runner was started on a hub that already has one."""
 
 
 class NotHandled(RxHubError, RuntimeError):
-    """Something would wait for events to be handled, but nobody handles them."""
+    """A call would wait for a callback, but no runner runs the callbacks of the hub."""
 
 
 class NotHandledWarning(RuntimeWarning):
-    """An event was published on a hub that nobody handles: no callback will run until somebody does."""
+    """An event was published on a hub without a runner: no callback runs until one is started."""
 
 
 class WrongLoop(RxHubError, RuntimeError):
-    """A coroutine of rxhub's was awaited where asyncio does not run."""
+    """A coroutine of rxhub was awaited outside of asyncio."""
 
 
 class NotConnectedWarning(RuntimeWarning):
-    """A hub is handled that is not connected: no event arrives until `connect()` is called."""
+    """A runner was started on a hub that is not connected: no event arrives until `connect()` is called."""
 
 
 class BlockingCallWarning(RuntimeWarning):
-    """A blocking call was made in a thread whose event loop is running: the loop stands still meanwhile."""
+    """A blocking call was made in a thread with a running event loop, which it blocks."""
 
 
 class SubscriptionWarning(UserWarning):
-    """A subscription has a key that is similar to a known one, and probably misspelled."""
+    """A subscription has a key that is probably misspelled."""
 
 
 class NoReply(RxHubError, TimeoutError):
@@ -147,27 +147,27 @@ class NoReply(RxHubError, TimeoutError):
 
 
 class PipelineEnded(RxHubError):
-    """An error in an operator ended a pipeline, by the rule of Rx; the error is the `__cause__`."""
+    """An error in an operator ended a pipeline, as Rx requires; the error is the `__cause__`."""
 
 
 class CallbackInterrupted(RxHubError, RuntimeError):
-    """A callback ended by what is no `Exception`, such as its own cancellation; that is the `__cause__`."""
+    """A callback was ended by a `BaseException` such as a cancellation, which is the `__cause__`."""
 
 
 class AsyncReceiverError(RxHubError, RuntimeError):
-    """A coroutine receiver was to be called by `send` inside of a running event loop."""
+    """`send` cannot call a coroutine receiver while an event loop is running."""
 
 
 class TooLate(RxHubError, RuntimeError):
-    """`stop()` was called after the event had been handed over: the later subscribers have it already."""
+    """`stop()` was called after later subscribers had received the event."""
 
 
 class ScopeClosed(RxHubError, RuntimeError):
-    """Something was registered in the name of a plugin that had been torn down."""
+    """A scope that has been closed, such as a plugin that was torn down, cannot own new registrations."""
 
 
 class PluginError(RxHubError, RuntimeError):
-    """A plugin cannot be started: a requirement is missing, cyclic or failed, or it is no plugin at all."""
+    """A plugin cannot be started: a requirement is missing, cyclic or failed, or it is not a plugin."""
 
 
 class NotDurable(RxHubError, NotImplementedError):
@@ -175,16 +175,16 @@ class NotDurable(RxHubError, NotImplementedError):
 
 
 class Refused(RxHubError):
-    """A server does not do what a client asked for; the message is told to the client."""
+    """A server refuses a request; the client receives the message."""
 
 
 class StreamError(RxHubError):
-    """JetStream does not do what it was asked for.
+    """JetStream refuses a request.
 
     Attributes:
-        code: of the kind of HTTP's.
-        number: JetStream's own number of the error.
-        description: JetStream's words.
+        code: the status code, as in HTTP.
+        number: the error number of JetStream.
+        description: the description by JetStream.
     """
 
     def __init__(self, code: int, number: int, description: str, asked: str = "") -> None:
@@ -199,33 +199,33 @@ class StreamError(RxHubError):
 
 
 class GroupError(RxHubError, ValueError):
-    """A group of processes cannot be joined like this: others of it do something else."""
+    """A process cannot join a consumer group, since its options differ from those of the group."""
 
 
 class PlainTextRefused(RxHubError, ValueError):
-    """A server was to send keys and events in plain text over a network."""
+    """A server refuses to send keys and events unencrypted over a network."""
 
 
 class UsersError(RxHubError, ValueError):
-    """The users of a server cannot be read, or not be changed like this."""
+    """The users of a server cannot be read or changed."""
 
 
 class StoreError(RxHubError, RuntimeError):
-    """The private NATS server of a directory cannot be started, or the directory not be used."""
+    """The private NATS server of a directory cannot be started, or the directory cannot be used."""
 
 
 def error_text(error: BaseException) -> str:
-    """What an error says, as text that can be written anywhere, whatever its class or its message holds."""
+    """The printable message of an error. Never raises."""
     try:
-        said = str(error)
+        text = str(error)
     except BaseException as raised:
-        said = f"its message cannot be read, since that raises {type(raised).__name__}"
+        text = f"its message cannot be read: str() raised {type(raised).__name__}"
     # File names that are not UTF-8 contain lone surrogates, which cannot be encoded.
-    return printable(said, lines=True)
+    return printable(text, lines=True)
 
 
 def as_exception(error: BaseException) -> Exception:
-    """The error itself, or, for what is no `Exception`, one that outcomes can hold."""
+    """The error itself if it is an `Exception`, else a `CallbackInterrupted` caused by it."""
     if isinstance(error, Exception):
         return error
     interrupted = CallbackInterrupted(f"The callback ended by {type(error).__name__}.")

@@ -1,4 +1,4 @@
-"""The envelope: what travels through a hub."""
+"""The event: the envelope of the data that hubs exchange."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["Event"]
 
 _WIRE_REPLY = "inReplyToEvent"
 _REPLY = "in_reply_to_event"
-# What stands where the wire has nothing; the id is made when it is asked for.
-_EMPTY: dict[str, Callable[[], object] | None] = {
+# The defaults of missing fields; the id is created on first access.
+_DEFAULTS: dict[str, Callable[[], object] | None] = {
     "id": None,
     "data": dict,
     "sent": None,
@@ -28,17 +28,17 @@ _EMPTY: dict[str, Callable[[], object] | None] = {
 T = TypeVar("T")
 
 
-class _Field(Generic[T]):
+class _EnvelopeKey(Generic[T]):
     """A key of the envelope as an attribute."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
     @overload
-    def __get__(self, event: None, owner: type) -> _Field[T]: ...
+    def __get__(self, event: None, owner: type) -> _EnvelopeKey[T]: ...
     @overload
     def __get__(self, event: Event, owner: type) -> T: ...
-    def __get__(self, event: Event | None, owner: type) -> _Field[T] | T:
+    def __get__(self, event: Event | None, owner: type) -> _EnvelopeKey[T] | T:
         if event is None:
             return self
         try:
@@ -51,35 +51,34 @@ class _Field(Generic[T]):
 
 
 class Event(MutableMapping[str, Any], Displayable):
-    """One event: a mapping over its seven keys, each also an attribute.
+    """One event: a mapping of seven keys, each also an attribute.
 
-    Fields that came from the wire beside the seven are kept as further keys. The id is made when it
-    is first asked for, so that creating an event is cheap; until then `_fields["id"]` is None, and
-    whoever reads `_fields` directly (compiled expressions do, for speed) uses `fields` instead
-    wherever the id may matter.
+    Other fields of a received event are kept as further keys. The id is created on first access, so that creating an
+    event is fast. Until then `_fields["id"]` is None; code that reads `_fields` directly (compiled expressions, for
+    speed) must use `fields` where the id matters.
 
     Args:
-        topic: dotted name of what happened, such as `ftrack.update`.
-        id: unique id; 32 hexadecimal digits are made if it is not given.
-        data: what happened; an empty dict if it is not given.
-        sent: when it was sent, as the sender wrote it.
-        source: who published it; the hub fills in `id`, `user` and `host` when publishing.
-        target: an expression over the metadata of subscribers; only those that match get the event.
+        topic: dotted name, such as `ftrack.update`.
+        id: unique id. Default: 32 hexadecimal digits.
+        data: the data. Default: an empty dict.
+        sent: when it was sent, in the sender's format.
+        source: the publisher; the hub adds `id`, `user` and `host` when it publishes the event.
+        target: an expression over the metadata of subscribers; only subscribers that match receive the event.
         in_reply_to_event: id of the event that this one answers.
 
     Raises:
-        TypeError: if the id is no text, as happens when data are given by place.
+        TypeError: if the id is not a string, for example because data was passed by position.
     """
 
     __slots__ = ("__weakref__", "_fields", "_stopped")
 
-    topic = _Field[str]()
-    id = _Field[str]()
-    data = _Field[Any]()
-    sent = _Field[Any]()
-    source = _Field[Any]()
-    target = _Field[str]()
-    in_reply_to_event = _Field["str | None"]()
+    topic = _EnvelopeKey[str]()
+    id = _EnvelopeKey[str]()
+    data = _EnvelopeKey[Any]()
+    sent = _EnvelopeKey[Any]()
+    source = _EnvelopeKey[Any]()
+    target = _EnvelopeKey[str]()
+    in_reply_to_event = _EnvelopeKey["str | None"]()
 
     def __init__(
         self,
@@ -93,8 +92,8 @@ class Event(MutableMapping[str, Any], Displayable):
     ) -> None:
         if id is not None and not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
-                f"An event's id is a text, but {type(id).__name__} was given. "
-                "Data go by their name: Event(topic, data=…)."
+                f"The id of an event must be a string, but {type(id).__name__} was given. "
+                "Pass data by name: Event(topic, data=…)."
             )
         self._fields: dict[str, Any] = {
             "topic": topic,
@@ -109,32 +108,31 @@ class Event(MutableMapping[str, Any], Displayable):
 
     @classmethod
     def from_wire(cls, payload: Mapping[str, Any]) -> Event:
-        """Make an event of a mapping as ftrack's protocol carries it.
+        """Create an event from a mapping of ftrack's protocol.
 
-        `inReplyToEvent` becomes `in_reply_to_event` at the envelope alone: the same key inside
-        `data` is the user's own and stays.
+        `inReplyToEvent` becomes `in_reply_to_event` in the envelope, but not inside `data`.
 
         Raises:
-            EventError: if the payload is no mapping or has no text as its topic.
+            EventError: if the payload is not a mapping, or its topic is not a string.
         """
         if not isinstance(payload, Mapping):
-            raise EventError(f"An event is a JSON object, but {type(payload).__name__} was found.")
+            raise EventError(f"An event must be a JSON object, but {type(payload).__name__} was found.")
         return cls.adopt(dict(payload))
 
     @classmethod
     def adopt(cls, payload: dict[str, Any]) -> Event:
-        """As `from_wire`, of a dict that nobody else holds: it becomes the event's own.
+        """As `from_wire`, but the event uses the given dict without copying it.
 
         Raises:
-            EventError: if it has no text as its topic.
+            EventError: if the topic is not a string.
         """
         topic = payload.get("topic")
         if not isinstance(topic, str):
             found = "none" if topic is None else f"a {type(topic).__name__}"
-            raise EventError(f'An event needs a text as its "topic", but {found} was found.')
+            raise EventError(f'The "topic" of an event must be a string, but {found} was found.')
         if _WIRE_REPLY in payload:
             payload[_REPLY] = payload.pop(_WIRE_REPLY)
-        for key, empty in _EMPTY.items():
+        for key, empty in _DEFAULTS.items():
             if payload.get(key) is None:
                 payload[key] = None if empty is None else empty()
         event = cls.__new__(cls)
@@ -143,7 +141,7 @@ class Event(MutableMapping[str, Any], Displayable):
         return event
 
     def to_wire(self) -> dict[str, Any]:
-        """The envelope as ftrack's protocol carries it: a new dict around the same `data`."""
+        """The envelope for ftrack's protocol: a new dict with the same `data`."""
         wire = dict(self.fields)
         if _REPLY in wire:
             wire[_WIRE_REPLY] = wire.pop(_REPLY)
@@ -151,15 +149,15 @@ class Event(MutableMapping[str, Any], Displayable):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The plain dict behind the event, its id made: for reading fast, not for writing."""
+        """The dict of the event, with its id; for fast reading, not for writing."""
         fields = self._fields
         if fields.get("id", "") is None:
-            # os.urandom survives fork and a seeded `random`, and costs a third of uuid4.
+            # os.urandom is safe after fork and with a seeded `random`, and three times as fast as uuid4.
             fields["id"] = urandom(16).hex()
         return fields
 
     def envelope(self, kind: type[Event] | None = None) -> Event:
-        """A new, unstopped event (of class `kind`) around the same data, for another hub or thread."""
+        """A new event (of class `kind`) with the same data, not stopped, for another hub or thread."""
         kind = kind or Event
         twin = kind.__new__(kind)
         twin._fields = self.fields.copy()
@@ -167,11 +165,11 @@ class Event(MutableMapping[str, Any], Displayable):
         return twin
 
     def stop(self) -> None:
-        """Let no later subscriber of the delivery under way get this event."""
+        """Stop the delivery: later subscribers do not receive this event."""
         self._stopped = True
 
     def is_stopped(self) -> bool:
-        """Whether a callback of the present or latest delivery stopped this event."""
+        """Whether a callback of the current or last delivery stopped this event."""
         return self._stopped
 
     def __getitem__(self, key: str) -> Any:
@@ -193,11 +191,11 @@ class Event(MutableMapping[str, Any], Displayable):
         return key in self._fields
 
     def __repr__(self) -> str:
-        # What is logged, or listed in a notebook's cell, is often no more than this.
+        # Without secrets, since logs and notebooks show it.
         return f"<{type(self).__name__} {redacted(self.fields)!r}>"
 
     def __getstate__(self) -> object:
-        # As of any object, so that a subclass keeps its class and its attributes; with a dict of its own and an id.
+        # The default state, so that subclasses keep their attributes, with a copy of the fields and an id.
         state = cast("Any", object.__getstate__(self))
         attributes, slots = cast("tuple[Any, dict[str, Any]]", state if type(state) is tuple else (state, {}))
         return attributes, {**slots, "_fields": dict(self.fields)}

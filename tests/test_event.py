@@ -209,7 +209,7 @@ def test_an_event_is_a_mapping() -> None:
 
 
 def test_data_given_by_place_are_not_taken_for_the_id() -> None:
-    with pytest.raises(TypeError, match=r"id is a text, but dict was given.*Event\(topic, data=…\)"):
+    with pytest.raises(TypeError, match=r"id of an event must be a string, but dict was given.*Event\(topic, data=…\)"):
         Event("studio.render.finished", {"frames": 120})  # pyright: ignore[reportArgumentType]
 
 

@@ -1,4 +1,4 @@
-"""The subscription language: text to tree, tree to function, many trees to an index, and why something matched."""
+"""The subscription language: parse, compile and explain expressions, and index many of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Explanations are for people; a program that asks for none does not wait for them when it starts."""
+    """Import explanations on first use: most programs need none."""
     if name not in ("Explanation", "explain"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from rxhub.expression import explanation

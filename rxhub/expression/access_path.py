@@ -1,11 +1,11 @@
-"""Which conditions of a tree can serve to find its subscription, and what is left to test once one has.
+"""Choose the conditions by which the index finds a subscription, and the residual that is tested afterwards.
 
-A condition serves if all candidates for which it holds are reached through a table: an equality, a prefix, a
-range. Where it is reached it holds, so it is taken out of the tree; the rest of the conjunction is the
-residual. An `or` serves if each of its children does: its subscription then stands in several places.
-Nothing below a `not` serves, nor `!=`, presence, a suffix or a containment: they hold for nearly everything.
+A condition is indexable if a table finds it for every candidate for which it holds: an equality, a prefix, a range. A
+condition that was found holds, so it is removed from the tree; the rest of the conjunction is the residual. An `or` is
+indexable if all its children are; its subscription then has several places. Nothing below a `not` is indexable, nor are
+`!=`, presence, suffixes and containment, which hold for nearly every value.
 
-Nothing is multiplied out. The places of one subscription are at most as many as its conditions.
+Expressions are not multiplied out: a subscription has at most as many places as conditions.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from rxhub.errors import ExpressionError
 from rxhub.expression.ast import And, Condition, Everything, Expression, Or
 from rxhub.expression.comparisons import Access, comparison_of
 
-__all__ = ["AccessPath", "Parts", "Plan", "Score", "access_to", "choose", "conjuncts", "serving"]
+__all__ = ["AccessPath", "Parts", "Plan", "Score", "access_to", "choose", "conjuncts", "indexable"]
 
 Parts: TypeAlias = tuple[Expression, ...]
-"""Expressions of which all must hold; none at all hold for everything."""
+"""A conjunction of expressions; an empty one holds for everything."""
 
 Score: TypeAlias = tuple[int, int, int, int]
-"""How well conditions serve, the least being the best: rank of the way, expected company, places, rarity of the key."""
+"""The cost of an access path, the lowest is the best: rank of the access, subscriptions with the same condition, number
+of places, rarity of the key."""
 
 
 class AccessPath(NamedTuple):
-    """A condition to be found by, and what must hold besides."""
+    """A condition that the index finds, and the residual."""
 
     condition: Condition
     residual: Parts
 
 
 class Plan(NamedTuple):
-    """The places of one subscription."""
+    """The access paths of one subscription."""
 
     score: Score
     accesses: tuple[AccessPath, ...]
@@ -46,7 +47,7 @@ def access_to(condition: Condition) -> Access:
 
 
 def conjuncts(parts: Iterable[Expression]) -> Parts:
-    """The same conjunction, without an `And` or `Everything` directly in it."""
+    """The same conjunction with nested `And`s flattened and without `Everything`."""
     flat: list[Expression] = []
     for part in parts:
         if isinstance(part, And):
@@ -56,27 +57,27 @@ def conjuncts(parts: Iterable[Expression]) -> Parts:
     return tuple(flat)
 
 
-def serving(parts: Iterable[Expression]) -> Iterable[Condition]:
-    """The conditions that could serve, alone or as a child of an `or`."""
+def indexable(parts: Iterable[Expression]) -> Iterable[Condition]:
+    """The indexable conditions, also those below `or`."""
     for part in parts:
         if isinstance(part, Condition):
             if access_to(part) is not Access.SCAN:
                 yield part
         elif isinstance(part, (And, Or)):
-            yield from serving(part.children)
+            yield from indexable(part.children)
 
 
 def choose(parts: Parts, score: Callable[[Condition], Score | None]) -> Plan | None:
-    """The best way to find a conjunction; None if no part of it serves.
+    """The best access paths of a conjunction; None if no part is indexable.
 
     Args:
         parts: the conjunction.
-        score: how well a condition would serve; None if not at all.
+        score: the cost of a condition; None if it is not indexable.
     """
     best: Plan | None = None
     chosen = 0
     for number, part in enumerate(parts):
-        plan = _serve(part, score)
+        plan = _plan(part, score)
         if plan is not None and (best is None or plan.score < best.score):
             best, chosen = plan, number
     if best is None:
@@ -90,32 +91,32 @@ def choose(parts: Parts, score: Callable[[Condition], Score | None]) -> Plan | N
     )
 
 
-def _serve(part: Expression, score: Callable[[Condition], Score | None]) -> Plan | None:
+def _plan(part: Expression, score: Callable[[Condition], Score | None]) -> Plan | None:
     if isinstance(part, Condition):
-        reached = score(part)
-        return None if reached is None else Plan(reached, (AccessPath(part, ()),))
+        cost = score(part)
+        return None if cost is None else Plan(cost, (AccessPath(part, ()),))
     if isinstance(part, And):
         return choose(conjuncts((part,)), score)
     if not isinstance(part, Or):
         return None
     plans: list[Plan] = []
     for child in part.children:
-        plan = _serve(child, score)
+        plan = _plan(child, score)
         if plan is None:
             return None
         plans.append(plan)
-    ranks, company, places, rarities = zip(*(plan.score for plan in plans), strict=True)
+    ranks, sharing, places, rarities = zip(*(plan.score for plan in plans), strict=True)
     return Plan(
-        (max(ranks), max(company), sum(places), max(rarities)),
+        (max(ranks), max(sharing), sum(places), max(rarities)),
         tuple(access for plan in plans for access in plan.accesses),
     )
 
 
 def _shared(parts: Parts) -> Parts:
-    """The same conjunction as one node that all places share: a thousand places of a thousand parts would add up."""
+    """The same conjunction as one node that all places share: a thousand places may have a thousand parts."""
     if len(parts) < 2:
         return parts
     try:
         return (And(parts),)
-    except ExpressionError:  # one level too deep, in a tree of the greatest depth
+    except ExpressionError:  # the tree has the maximum depth
         return parts

@@ -1,10 +1,9 @@
-"""The tree that a subscription parses to. It is frozen, hashable and printable, and interprets itself.
+"""The nodes of a parsed subscription: immutable, hashable, printable, and able to test a candidate.
 
-For every tree, `parse(str(tree), dialect) == tree` (with limits that let a tree of its size in). So nodes refuse
-to be built of what no text denotes, and equality tells apart whatever the text tells apart: `a="1"` is not `a=1`.
+For every tree, `parse(str(tree), dialect) == tree` (with limits that admit a tree of its size). So nodes reject what no
+text denotes, and equality distinguishes what the text distinguishes: `a="1"` is not `a=1`.
 
-A million conditions live in an index. A node therefore holds what was written and nothing derived from it,
-and equal keys share one string.
+An index may hold a million conditions. So a node holds only what was written, and equal keys share one string.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from rxhub.text.displayable import Displayable
 
 __all__ = ["And", "Condition", "Everything", "Expression", "Not", "Or", "condition_as_read"]
 
-_pattern = cache(re.compile)  # on first use, to be imported quickly
+_pattern = cache(re.compile)  # compiled on first use, for a fast import
 _set = object.__setattr__
 
-# Beyond 140 levels or so Python's own recursion limit begins to break `==`, `repr`, pickle and `deepcopy`.
-_MOST_LEVELS = 120
+# Beyond about 140 levels Python's recursion limit breaks `==`, `repr`, pickle and `deepcopy`.
+_MAX_LEVELS = 120
 
 
 class Expression(Displayable):
-    """A parsed subscription: one node and all that is below it."""
+    """A parsed subscription: one node and its subtree."""
 
     __slots__ = ()
     __match_args__: tuple[str, ...] = ()
@@ -57,10 +56,10 @@ class Expression(Displayable):
         """
         return self
 
-    # Frozen by hand: making four dataclasses takes a tenth of the time in which rxhub is imported.
+    # Frozen by hand: creating four dataclasses would take a tenth of the import time of rxhub.
 
     def _parts(self) -> tuple[Any, ...]:
-        """What makes two nodes of one class equal."""
+        """The fields that are compared."""
         return ()
 
     def __eq__(self, other: object) -> bool:
@@ -72,10 +71,10 @@ class Expression(Displayable):
         return hash(self._parts())
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"An expression cannot be changed, and {name!r} not be set; build another one.")
+        raise AttributeError(f"Cannot set {name!r}: an expression is immutable. Build another one.")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"An expression cannot be changed, and {name!r} not be deleted; build another one.")
+        raise AttributeError(f"Cannot delete {name!r}: an expression is immutable. Build another one.")
 
     def __copy__(self) -> Self:
         return self
@@ -93,7 +92,7 @@ class Expression(Displayable):
 
 @final
 class Everything(Expression):
-    """The empty subscription: it matches whatever comes."""
+    """The empty subscription: it matches everything."""
 
     __slots__ = ()
 
@@ -106,13 +105,13 @@ class Everything(Expression):
 
 @final
 class Condition(Expression):
-    """One comparison of what stands at a path with a literal.
+    """A comparison of the values at a path with a literal.
 
     Args:
         key: dotted path, such as `data.application.version`.
         operator: a key of `rxhub.expression.comparisons.OPERATORS`, such as `=`.
         value: the literal as it is written, without its quotes.
-        quoted: whether it stands in quotes; then it denotes a text only, never a number, a bool or null.
+        quoted: whether it is quoted; then it denotes only a string, never a number, a bool or null.
         dialect: what a `*` in it means.
 
     Raises:
@@ -131,23 +130,23 @@ class Condition(Expression):
     def __init__(
         self, key: str, operator: str, value: str, quoted: bool = False, dialect: Dialect = Dialect.RXHUB
     ) -> None:
-        key, operator, value = _plain(key, "A key"), _plain(operator, "An operator"), _plain(value, "A value")
+        key, operator, value = _plain(key, "key"), _plain(operator, "operator"), _plain(value, "value")
         if _pattern(KEY).fullmatch(key) is None:
             raise ExpressionError(
-                f"No text denotes the key {_shown(key)}.",
+                f"{_quoted(key)} is not a valid key.",
                 expected="letters, digits, `_`, `.`, `-`, not beginning with `not.`",
             )
         if operator not in OPERATORS:
-            raise ExpressionError(f"There is no operator {_shown(operator)}.", expected=f"one of {' '.join(OPERATORS)}")
+            raise ExpressionError(f"{_quoted(operator)} is not an operator.", expected=f"one of {' '.join(OPERATORS)}")
         if quoted:
             _quotes(value)
         elif _pattern(BARE).fullmatch(value) is None:
             raise ExpressionError(
-                f"The value {_shown(value)} cannot stand without quotes.", hint="Build the condition with quoted=True."
+                f"The value {_quoted(value)} needs quotes.", hint="Build the condition with quoted=True."
             )
         if not isinstance(dialect, Dialect):
-            raise ExpressionError(f"There is no dialect {_shown(str(dialect))}.", expected="a member of Dialect")
-        # Equal keys and operators are one string each, whoever built the condition.
+            raise ExpressionError(f"{_quoted(str(dialect))} is not a dialect.", expected="a member of Dialect")
+        # Equal keys and equal operators share one string.
         _set(self, "key", intern(key))
         _set(self, "operator", intern(operator))
         _set(self, "value", value)
@@ -178,7 +177,7 @@ class Condition(Expression):
 
 
 def condition_as_read(key: str, operator: str, value: str, quoted: bool, dialect: Dialect) -> Condition:
-    """A condition of what was just read by the grammar, which need not be checked again."""
+    """A condition that the lexer has read, which needs no checks."""
     condition = object.__new__(Condition)
     _set(condition, "key", intern(key))
     _set(condition, "operator", intern(operator))
@@ -205,7 +204,9 @@ class _Junction(Expression):
     def __init__(self, children: Iterable[Expression]) -> None:
         children = tuple(children)
         if len(children) < 2:
-            raise ExpressionError(f"{type(self).__name__} joins two expressions at least, not {len(children)}.")
+            raise ExpressionError(
+                f"{type(self).__name__} needs at least two expressions, but {len(children)} were given."
+            )
         _set(self, "children", children)
         _set(self, "_depth", _levels_above(children))
 
@@ -216,10 +217,10 @@ class _Junction(Expression):
 
 @final
 class And(_Junction):
-    """Holds where all children hold.
+    """Holds if all children hold.
 
     Raises:
-        ExpressionError: if there are less than two children, or no text denotes them together.
+        ExpressionError: if there are fewer than two children, or no text denotes them together.
     """
 
     __slots__ = ()
@@ -236,10 +237,10 @@ class And(_Junction):
 
 @final
 class Or(_Junction):
-    """Holds where any child holds. `key in (a, b)` is `key=a or key=b`.
+    """Holds if any child holds. `key in (a, b)` is `key=a or key=b`.
 
     Raises:
-        ExpressionError: if there are less than two children, or no text denotes them together.
+        ExpressionError: if there are fewer than two children, or no text denotes them together.
     """
 
     __slots__ = ()
@@ -256,7 +257,7 @@ class Or(_Junction):
         )
 
     def _membership(self) -> str:
-        """The text `key in (…)` if that denotes this node, else nothing."""
+        """The text `key in (…)` if it denotes this node, else an empty string."""
         first = self.children[0]
         if not isinstance(first, Condition) or first.dialect is not Dialect.RXHUB:
             return ""  # ftrack's client and server do not know `in`
@@ -272,7 +273,7 @@ class Or(_Junction):
 
 @final
 class Not(Expression):
-    """Holds where its child does not.
+    """Holds if its child does not.
 
     Raises:
         ExpressionError: if no text denotes it.
@@ -307,7 +308,7 @@ class Not(Expression):
 
 
 def _operand(node: Expression) -> str:
-    """A node's text as an operand of `and` and `not`."""
+    """The text of a node as an operand of `and` or `not`."""
     text = str(node)
     if isinstance(node, And) or (isinstance(node, Or) and not node._membership()):  # pyright: ignore[reportPrivateUsage]
         return f"({text})"
@@ -319,15 +320,15 @@ def _levels_above(children: tuple[Expression, ...]) -> int:
     dialects: set[Dialect] = set()
     for child in children:
         if not isinstance(child, Expression):
-            raise ExpressionError(f"A tree is built of expressions, but {type(child).__name__} was found.")
+            raise ExpressionError(f"The nodes of a tree must be expressions, but {type(child).__name__} was given.")
         if isinstance(child, Everything):
-            raise ExpressionError("The empty subscription stands alone: no text denotes it inside another.")
+            raise ExpressionError("The empty subscription cannot be part of another one.")
         levels = max(levels, child.depth)
         dialects.add(_dialect(child))
     if len(dialects) > 1:
-        raise ExpressionError("The conditions of one tree belong to one dialect, but two were found.")
-    if levels >= _MOST_LEVELS:
-        raise ExpressionError(f"A tree has at most {_MOST_LEVELS} levels.", hint="Join with one wide And or Or.")
+        raise ExpressionError("The conditions of a tree must have the same dialect, but two were found.")
+    if levels >= _MAX_LEVELS:
+        raise ExpressionError(f"A tree has at most {_MAX_LEVELS} levels.", hint="Use one And or Or with many children.")
     return levels + 1
 
 
@@ -343,17 +344,17 @@ def _dialect(node: Expression) -> Dialect:
 
 
 def _quotes(value: str) -> str:
-    """The quotes that carry a value.
+    """The kind of quotes that a value can be written in.
 
     Raises:
-        ExpressionError: if neither kind does.
+        ExpressionError: if there is none.
     """
     for quote in ('"', "'"):
         if _pattern(QUOTED).fullmatch(f"{quote}{value}{quote}"):
             return quote
     raise ExpressionError(
-        f"No quotes can carry the value {_shown(value)}.",
-        expected="a value without `\"` or without `'`, in which every backslash has a character behind it",
+        f"The value {_quoted(value)} cannot be quoted.",
+        expected="a value without `\"` or without `'` that does not end in a single backslash",
     )
 
 
@@ -362,10 +363,11 @@ def _plain(text: object, role: str) -> str:
         return text
     if not isinstance(text, str):
         raise ExpressionError(
-            f"{role} is text, but {type(text).__name__} was found.", hint='Write it as in a subscription: "10", not 10.'
+            f"The {role} must be a string, but {type(text).__name__} was given.",
+            hint='Write it as in a subscription: "10", not 10.',
         )
     return str.__str__(text)
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,24 +1,21 @@
-"""Tree to function: an expression as the Python that one would have written by hand.
+"""Compile an expression to the Python function that one would write by hand.
 
-The theory of operation:
-
-- The generated function is the fast road for what events are made of: exact `dict`s on the way, exact `str`, `int`,
-  `float`, `bool` or None at the end. Whatever else it meets it hands to the condition itself (`Condition.matches`),
-  so that lists, other mappings, version objects and the like have one meaning, which is written once.
-- A key that is missing raises KeyError, which costs more than looking would, but is rare, and `try` is free. In a plain
-  conjunction the answer is then False; otherwise the tree gives it.
-- `v.__class__` costs a third of `type(v)`. A proxy may lie there, but only about being a dict or a text: the dict it
-  stands for is entered, as `isinstance` would have it, and a text is compared in the same way as what is none.
-- Equality is tried before the type is asked: the most frequent way through asks for one type less. This believes a
-  list or a number of a class of its own that claims to equal a text.
+- The generated function handles the usual values: exact `dict`s on the path and an exact `str`, `int`, `float`, `bool`
+  or None at its end. It passes everything else to `Condition.matches`, so that lists, other mappings and version
+  objects are handled in one place.
+- A missing key raises KeyError, which is slow but rare. In a plain conjunction the result is then False; otherwise the
+  tree is interpreted.
+- `v.__class__` costs a third of `type(v)`. A proxy may only pretend to be a dict, which is entered as with
+  `isinstance`, or a string, which is compared like any other value.
+- Equality is tested before the type, which saves one type check on the most frequent path. A list or number of a custom
+  class that claims to equal a string is therefore believed.
 - A shape is a tree without its constants. The source of a shape is compiled once, with placeholders for strings and
-  numbers; each expression gets a copy of that code with its own strings and numbers in it. So no text of a user ever
-  gets into a source. Constants in the code are a tenth faster than in a closure, and a copy takes microseconds, not a
-  tenth of a millisecond.
-- Only strings and numbers are put into the code. Conditions, which only slow paths ask, are in a closure: the language
-  promises nothing for other objects in `co_consts`, and the first free-threaded builds of Python 3.13 crashed on them.
+  numbers; each expression gets a copy of the code with its own constants. So no user's text gets into source code.
+  Constants in the code are 10 % faster than closure variables, and a copy takes microseconds instead of 0.1 ms.
+- Only strings and numbers are put into the code. Conditions, which only slow paths use, are in a closure: Python makes
+  no promises for other objects in `co_consts`, and the first free-threaded builds of 3.13 crashed on them.
 - A free-threaded build interns the constants of a code object and never frees them. There, strings and numbers are
-  variables of the closure as well.
+  closure variables, too.
 """
 
 from __future__ import annotations
@@ -40,16 +37,16 @@ from rxhub.expression.parser import as_tree
 
 __all__ = ["compile", "compile_tree", "shapes_compiled"]
 
-# A tree that is deeper or larger is interpreted: Python's own compiler recurses, and takes its time.
-_MOST_LEVELS = 16
-_MOST_CONSTANTS = 320
+# Deeper or larger trees are interpreted: Python's compiler recurses, and is slow.
+_MAX_LEVELS = 16
+_MAX_CONSTANTS = 320
 _IN_CODE = not get_config_var("Py_GIL_DISABLED")
 
 Shape: TypeAlias = tuple[Any, ...]
 """`("and", shapes)`, `("or", shapes)` or `("not", shapes)`; of a condition its template, the number of steps of its
 path and whether the first step is `id`."""
 
-# The outer function is never called: its variables are those of the closure.
+# The outer function is never called: it declares the closure variables.
 _FUNCTION = """\
 def outer({closure}):
     def matches(candidate):
@@ -86,28 +83,28 @@ _NAMES: dict[str, Any] = {
 
 
 def compile(expression: str | Expression, dialect: Dialect = Dialect.RXHUB) -> Callable[[Mapping[str, Any]], bool]:
-    """Make a function that tells whether a candidate matches.
+    """Compile an expression to a function that tests a candidate.
 
     Args:
         expression: a subscription, or its tree.
-        dialect: what a `*` in the text means; a tree knows its own.
+        dialect: what a `*` in the text means; a tree has its own.
 
     Returns:
-        A function that answers as `Expression.matches` does, many times as fast. Like it, it never raises.
+        A function with the result of `Expression.matches`, many times faster. It never raises.
 
     Raises:
-        ExpressionError: if the text is no subscription.
+        ExpressionError: if the text is not a valid subscription.
     """
     return compile_tree(as_tree(expression, dialect))
 
 
 def compile_tree(tree: Expression) -> Callable[[object], bool]:
-    """Make the function of a tree, in some microseconds once its shape is known."""
-    if tree.depth > _MOST_LEVELS or isinstance(tree, Everything):
+    """Compile a tree; this takes microseconds once its shape is known."""
+    if tree.depth > _MAX_LEVELS or isinstance(tree, Everything):
         return tree.matches
     constants: list[object] = [tree]
     shape = _shape(tree, constants)
-    if len(constants) > _MOST_CONSTANTS:
+    if len(constants) > _MAX_CONSTANTS:
         return tree.matches
     code, places = _template(shape, _IN_CODE)
     if places:
@@ -115,13 +112,13 @@ def compile_tree(tree: Expression) -> Callable[[object], bool]:
         for place, number in places:
             filled[place] = constants[number]
         code = code.replace(co_consts=tuple(filled))
-    # Beside the constants as a whole, a variable of the closure has the number of its constant in its name.
+    # A closure variable is the list of all constants, or has the number of its constant in its name.
     cells = [CellType(constants if name == "constants" else constants[int(name[1:])]) for name in code.co_freevars]
     return cast("Callable[[object], bool]", FunctionType(code, _NAMES, closure=tuple(cells)))
 
 
 def _shape(node: Expression, constants: list[object]) -> Shape:
-    """The shape of a tree; its constants are put behind those that are there, in the order in which it is written."""
+    """The shape of a tree; its constants are appended in the order of the text."""
     match node:
         case Condition(key, operator, text, quoted, dialect):
             path = split_key(key)
@@ -136,16 +133,16 @@ def _shape(node: Expression, constants: list[object]) -> Shape:
         case Not(child):
             return "not", (_shape(child, constants),)
         case _:
-            raise TypeError(f"{type(node).__name__} is no part of a tree.")
+            raise TypeError(f"{type(node).__name__} is not a node of a tree.")
 
 
 @lru_cache(maxsize=1_024)
 def _template(shape: Shape, in_code: bool) -> tuple[CodeType, tuple[tuple[int, int], ...]]:
-    """The code of a shape, and which of its constants stands for which of an expression's.
+    """The code of a shape, and the pairs of an index into its constants and the number of the expression's constant.
 
     Args:
         shape: of the tree.
-        in_code: whether strings and numbers are constants of the code; else they are variables of the closure.
+        in_code: whether strings and numbers are constants of the code; otherwise they are closure variables.
     """
     numbers = count(1)  # the first constant is the tree
     test = _source(shape, numbers, "'@{}'" if in_code else "c{}")
@@ -153,7 +150,7 @@ def _template(shape: Shape, in_code: bool) -> tuple[CodeType, tuple[tuple[int, i
     source = _FUNCTION.format(
         closure=", ".join(["constants", *variables]),
         test=test,
-        # An event makes its id when it is first asked for `fields`, which takes longer than most expressions.
+        # An event creates its id when `fields` is first read, which takes longer than most expressions.
         fields="fields" if _reads_id(shape) else "_fields",
         missing="False" if _is_conjunction(shape) else "constants[0].matches(candidate)",
     )
@@ -169,7 +166,7 @@ def _template(shape: Shape, in_code: bool) -> tuple[CodeType, tuple[tuple[int, i
 
 
 def shapes_compiled() -> int:
-    """How many shapes Python's own compiler was called for: each takes up to two milliseconds."""
+    """The number of shapes that Python's compiler has compiled; each takes up to 2 ms."""
     return _template.cache_info().misses
 
 
@@ -195,7 +192,7 @@ def _reads_id(shape: Shape) -> bool:
 
 
 def _is_conjunction(shape: Shape) -> bool:
-    """Whether one condition that fails, for a missing key say, makes the whole fail."""
+    """Whether the whole fails if one condition fails, for example because its key is missing."""
     return shape[0] not in {"or", "not"} and (
         shape[0] != "and" or all(child[0] not in {"and", "or", "not"} for child in shape[1])
     )

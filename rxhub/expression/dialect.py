@@ -1,4 +1,4 @@
-"""The two readings of a wildcard."""
+"""The two meanings of a wildcard."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ __all__ = ["Dialect"]
 
 
 class Dialect(Enum):
-    """Whose meaning a `*` has; everything else in the language is the same in both.
+    """What a `*` means; the rest of the language is the same in both dialects.
 
     Attributes:
         RXHUB: `a*` starts with, `*a` ends with, `*a*` contains, `*` is present and not null, `**` is any string.
-        FTRACK: the rule of ftrack's Python client: a trailing `*` means containment, any other `*` is literal.
+        FTRACK: as in ftrack's Python client, a trailing `*` means containment, and any other `*` is literal.
     """
 
     RXHUB = "rxhub"
     FTRACK = "ftrack"
 
-    __hash__ = object.__hash__  # members are unique; the enum's own hash runs in Python, at every look-up
+    __hash__ = object.__hash__  # members are unique, and the hash of Enum is slow Python code
 
     def __repr__(self) -> str:
         return f"Dialect.{self.name}"

@@ -129,7 +129,7 @@ def holds(condition: _Condition, candidate: object) -> bool:
     """Whether a condition holds for a candidate. Never raises."""
     budget = current_budget()
     if budget is not None:
-        # A long key is split, and a long literal read, each time.
+        # Long keys and literals are not cached.
         budget.spend(INTERPRETED + (len(condition.key) + len(condition.value) >> 4))
     comparison, operand = _resolved(condition)
     test = comparison.holds

@@ -1,4 +1,4 @@
-"""The index: which of many subscriptions match one event, at about the cost of one."""
+"""The index: find the subscriptions that match an event, among many, at about the cost of one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rxhub.errors import NotFoundError
 from rxhub.event import Event
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.index_tree import Bucket, Node, Row, Token, in_order, leave
+from rxhub.expression.index_tree import Bucket, Node, Row, Token, in_order, remove
 from rxhub.expression.parser import parse
 from rxhub.expression.residual import Residuals
 from rxhub.expression.step_budget import current_budget
@@ -25,14 +25,14 @@ _type: Callable[[object], type] = type  # what `type` says of Any is unknown to 
 
 
 class Index(Generic[E]):
-    """Many subscriptions, each with an entry; for one event, the entries of those that match it.
+    """Subscriptions with entries; `match` returns the entries of the subscriptions that match an event.
 
-    Matching takes time in proportion to what matches, and hardly grows with the number of subscriptions, as
-    long as they have an equality, a prefix or a range that few events meet: first of all a topic. What only a
-    `not`, `!=`, `*` or a containment could find is tested one after the other, some 100 ns each.
+    The time of a match is proportional to the number of matches, and hardly grows with the number of subscriptions
+    if each has an equality, a prefix or a range that few events meet, above all a topic. Subscriptions that have only
+    `not`, `!=`, `*` or containment are tested one after the other, at about 100 ns each.
 
-    Adding and removing are serialised by a lock. Matching takes none and never waits: it works on what was there
-    when it began, and may be called from any number of threads, and from callbacks that subscribe and unsubscribe.
+    A lock serializes `add` and `remove`. `match` takes no lock and never waits: it sees the subscriptions that existed
+    when it began. Any number of threads may call it, also while callbacks subscribe and unsubscribe.
     """
 
     __slots__ = (
@@ -51,10 +51,10 @@ class Index(Generic[E]):
     def __init__(self) -> None:
         self._root = Node(Residuals())
         self._topic = self._root.pin("topic")
-        # The buckets of topics, as long as there is nothing else; then empty.
+        # The buckets of topics if the index has no others, else empty.
         self._topics: dict[str, Bucket] = {}
         self._order = count()
-        self._reads_id = False  # whether an event must have made its id before it is looked at
+        self._reads_id = False  # whether a subscription reads the id of events
         self._size = 0
         self._lock = ForkSafeLock(self)
         self._changes: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -72,20 +72,20 @@ class Index(Generic[E]):
         """Add an entry.
 
         Args:
-            expression: what it subscribes to, as a tree or as text.
-            entry: what `match` is to return; anything, it is never compared or hashed.
+            expression: the subscription, as a tree or a string.
+            entry: what `match` returns. It is never compared or hashed.
             priority: the lowest comes first.
-            dialect: how an expression given as text is to be read.
+            dialect: the dialect of an expression that is a string.
 
         Returns:
-            The token with which it is removed.
+            The token for `remove`.
 
         Raises:
-            ExpressionError: if the text is no subscription.
-            TypeError: if the priority is no number, which could not be ordered.
+            ExpressionError: if the string is not a valid subscription.
+            TypeError: if the priority is not a number.
         """
         if not isinstance(priority, (int, float)) or priority != priority:
-            raise TypeError(f"A priority is a number (the lowest comes first), but {priority!r} was found.")
+            raise TypeError(f"A priority must be a number (the lowest comes first), but {priority!r} was given.")
         tree = parse(expression, dialect) if isinstance(expression, str) else expression
         if not self._reads_id:
             self._reads_id = _reads_id(tree)
@@ -94,35 +94,35 @@ class Index(Generic[E]):
         return token
 
     def remove(self, token: Token) -> None:
-        """Remove what `add` returned this token for.
+        """Remove the subscription of a token.
 
         Raises:
-            NotFoundError: if it has been removed, or was added to another index.
+            NotFoundError: if it has been removed, or belongs to another index.
         """
         with self._lock:
             if not isinstance(token, Token) or token.index is not self:
-                raise NotFoundError(f"{token!r} is not, or no longer, in this index of {self._size} subscriptions.")
+                raise NotFoundError(f"{token!r} is not in this index of {self._size} subscriptions.")
             token.index = None
             self._change(self._remove, token)
 
     def match(self, candidate: Any) -> Sequence[E]:
-        """The entries whose expressions hold for a candidate, by priority, then in order of adding.
+        """The entries of the subscriptions that match, by priority, then in the order of adding. Never raises.
 
         Args:
-            candidate: usually an `Event` or a dict; anything else that `Expression.matches` takes.
+            candidate: usually an `Event` or a dict; anything that `Expression.matches` accepts.
 
         Returns:
-            An immutable snapshot, which later changes leave as it is. It never raises.
+            An immutable snapshot.
         """
         kind = _type(candidate)
         if kind is not dict:
             if kind is not Event and not issubclass(kind, Event):
                 return self._search(candidate)
             candidate = candidate.fields if self._reads_id else candidate._fields
-        # Most indexes hold topics only: one look-up, then what is left to test behind it.
+        # Most subscriptions have a topic: one look-up, then the residuals.
         try:
             topic = candidate["topic"]
-        except Exception:  # missing, or a key of the candidate that refuses to be compared
+        except Exception:  # missing, or a key of the candidate raises when compared
             return self._search(candidate)
         if _type(topic) is not str:
             return self._search(candidate)
@@ -168,13 +168,13 @@ class Index(Generic[E]):
     def _change(self, change: Callable[..., None], *arguments: Any) -> None:
         """Make one change at a time.
 
-        A garbage collection may run a finaliser, and a signal its handler, in the middle of a change; if
-        that adds or removes in turn, in this same thread, it can neither wait for the lock nor find the tables in
-        order. So changes queue, and a nested one is left for the loop below it, which goes on to it.
+        A finalizer or a signal handler may run in the middle of a change and make another one in the same thread. It
+        cannot wait for the lock, and the tables are inconsistent. So it only queues its change, which the loop of the
+        outer call makes next.
         """
         self._changes.append((change, arguments))
         with self._lock:
-            # Asked again after the flag is down: a change may be queued just before that.
+            # Checked again after the flag is reset: a change may be queued just before.
             while self._changes and not self._is_changing:
                 self._is_changing = True
                 try:
@@ -189,7 +189,7 @@ class Index(Generic[E]):
         self._changed(1)
 
     def _remove(self, token: Token) -> None:
-        leave(token)
+        remove(token)
         self._changed(-1)
 
     def _changed(self, difference: int) -> None:
@@ -200,7 +200,7 @@ class Index(Generic[E]):
 
 
 def _reads_id(tree: Expression) -> bool:
-    """Whether the id of an event decides, which an event makes when it is first asked for."""
+    """Whether an expression reads the id of an event, which is created on first access."""
     match tree:
         case And(children) | Or(children):
             return any(map(_reads_id, children))

@@ -1,20 +1,19 @@
-"""Where subscriptions stand in the index.
+"""The data structure of the index.
 
-A *node* holds a set of subscriptions. What can be found by a condition stands in the bucket of that condition,
-in the field of its key; the rest stands in one bucket of its own. A *bucket* is flat at first: its *places*, each with
-what is left to test of its subscription, the residual. Places with one residual form one row, which is tested once.
-When a bucket has many rows, and what is left has conditions to find by, it is split: it then holds a node in turn.
-One that has thousands of places and cannot be split becomes a *pile* of smaller buckets, each with rows of its own.
+A *node* holds a set of subscriptions. Each is in the *bucket* of an indexable condition, in the field index of its key;
+subscriptions without one are in the bucket `rest`. A bucket is first a flat list of *places*, each with the residual of
+its subscription. Places with the same residual form a *row*, which is tested once. A bucket with many rows is split
+into a node if its residuals have indexable conditions. A bucket with thousands of places that cannot be split is
+replaced by a *hash split*: smaller buckets with their own rows.
 
-How readers never wait, nor lock, nor see half a change: there is one writer at a time (`Index` sees to that), and
-all that a reader relies on is either one look-up that C code does in one go (see `field`) or the `state` of a bucket.
+Readers neither lock nor wait, and never see half a change. There is one writer at a time (`Index` ensures that). A
+reader uses only look-ups that C code does in one step (see `field_index`) and the `state` of a bucket:
 
-- A writer changes the places of a bucket first and then gives the bucket a new state, with no rows yet. A reader takes
-  the state, and only then reads places; the rows that it makes it keeps in the state that it took. If a writer came
-  between, that state is no longer the bucket's, and nobody will read the rows that may be out of date.
-- A split makes the whole node aside and shows it with one store of a new state; the old state keeps its places.
-- A list that is long and cannot be split becomes a pile in the same way.
-- Rows are immutable. A reader may go on with them while callbacks subscribe and unsubscribe.
+- A writer first changes the places of a bucket, then gives the bucket a new state without rows. A reader takes the
+  state before it reads places, and stores the rows that it creates in that state. If a writer came in between, the
+  bucket has another state, and the rows, which may be outdated, are not used again.
+- A split builds the new node first and publishes it with one store of a new state; the old state keeps its places.
+- Rows are immutable, so a reader may continue while callbacks subscribe and unsubscribe.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from rxhub.expression.access_path import Parts, Plan, Score, access_to, choose, conjuncts, serving
+from rxhub.expression.access_path import Parts, Plan, Score, access_to, choose, conjuncts, indexable
 from rxhub.expression.comparisons import Access
 from rxhub.expression.field_index import FieldIndex
 from rxhub.expression.residual import Residual, Residuals, Test
@@ -33,22 +32,21 @@ from rxhub.expression.step_budget import current_budget
 if TYPE_CHECKING:
     from rxhub.expression.ast import Condition
 
-__all__ = ["Bucket", "Node", "Ranked", "Row", "Token", "in_order", "leave"]
+__all__ = ["Bucket", "Node", "Ranked", "Row", "Token", "in_order", "remove"]
 
 Ranked: TypeAlias = tuple[float, int, Any]
-"""Priority, order of adding, entry. Orders are distinct, so comparing never comes to the entries."""
+"""Priority, order of adding, entry. The order is unique, so entries are never compared."""
 
 Row: TypeAlias = tuple[Test, tuple[Any, ...], tuple[Ranked, ...]]
-"""A test, the entries that match if it holds, the same ranked."""
+"""A test, the entries that match if it holds, and the same entries ranked."""
 
 _FEW_ROWS = 16
 _FEW_PLACES = 2 * _FEW_ROWS
-_DEEPEST = 8
-_MOST_FIELDS = 256
-# Of a flat list; and the buckets of a pile.
-_MANY_PLACES = 1_024
-_PILED = 64
-# Steps of the budget. Of tens of thousands of tests, none is in the processor's caches when its turn comes.
+_MAX_DEPTH = 8
+_MAX_FIELDS = 256
+_MANY_PLACES = 1_024  # in a flat list
+_HASH_BUCKETS = 64
+# Steps of the budget. With tens of thousands of tests, each misses the processor's caches.
 _BUCKET, _FIELD, _PLACE, _ROW, _HIT = 3, 4, 10, 15, 5
 
 
@@ -63,13 +61,13 @@ class Token:
         self.places: tuple[Place, ...] = ()
 
     def prepare(self) -> None:
-        """Compile now what a match would compile first."""
+        """Compile the residuals before the first match."""
         for place in self.places:
             place.residual.test()
 
 
 class Place:
-    """Where a subscription stands; with an `or`, one of several."""
+    """The place of a subscription in a bucket; with an `or`, it has several."""
 
     __slots__ = ("bucket", "position", "residual", "token")
 
@@ -80,21 +78,21 @@ class Place:
         self.position = position
 
 
-class State:
-    """The present places of a bucket, or the node that it was split into.
+class BucketState:
+    """The current places of a bucket, or the node that it was split into.
 
     Attributes:
-        places: in no order. The list is shared with the states before and after.
-        node: if the bucket was split.
-        rows: in order of their first entries; None until a reader makes them.
-        ordered_rows: the rows if their entries, one row after the other, are in order and each there once.
-        only_row: the row if there is one.
-        weight: the steps of testing all rows, where nothing walks a list.
+        places: in no order. The list is shared with the previous and the next state.
+        node: the node, if the bucket was split.
+        rows: in the order of their first entries; None until a reader creates them.
+        ordered_rows: the rows, if their entries are in order and unique when the rows are concatenated.
+        only_row: the row, if there is only one.
+        weight: the number of steps for testing all rows, without those for lists.
     """
 
     __slots__ = ("node", "only_row", "ordered_rows", "places", "rows", "weight")
 
-    def __init__(self, places: list[Place], node: Node | Pile | None = None) -> None:
+    def __init__(self, places: list[Place], node: Node | HashSplit | None = None) -> None:
         self.places = places
         self.node = node
         self.rows: tuple[Row, ...] | None = None
@@ -104,22 +102,22 @@ class State:
 
 
 class Bucket:
-    """What stands behind one condition; without a condition, the rest of a node."""
+    """The subscriptions that one condition finds; without a condition, the rest of a node."""
 
     __slots__ = ("condition", "home", "state")
 
-    def __init__(self, home: Node | Pile, condition: Condition | None = None) -> None:
+    def __init__(self, home: Node | HashSplit, condition: Condition | None = None) -> None:
         self.home = home
         self.condition = condition
-        self.state = State([])
+        self.state = BucketState([])
 
     @property
     def is_empty(self) -> bool:
-        """Whether no subscription stands here."""
+        """Whether it has no subscription."""
         return not self.state.places if self.state.node is None else self.state.node.is_empty
 
     def holds(self, candidate: object) -> bool:
-        """Whether the condition holds, asked of the condition itself."""
+        """Whether the condition holds for a candidate."""
         return self.condition is None or self.condition.matches(candidate)
 
     def search(self, candidate: object, hits: list[Row]) -> None:
@@ -136,9 +134,9 @@ class Bucket:
             if test(candidate):
                 hits.append(row)
 
-    def _make_rows(self, state: State) -> tuple[Row, ...]:
-        """Make the rows of a state that has none."""
-        # A copy in one go. A place that a writer is just moving may be in it twice, but is never missing.
+    def _make_rows(self, state: BucketState) -> tuple[Row, ...]:
+        """Create the rows of a state."""
+        # Copied in one step. A place that a writer is moving may be in the copy twice, but is never missing.
         places = state.places.copy()
         if len(places) > 1:
             places.sort(key=_rank)
@@ -163,7 +161,7 @@ class Bucket:
             budget.spend_once(_PLACE * len(places))
         state.weight = sum([_ROW + residual.weight for residual in groups])
         if not all(residual.is_compiled for residual in groups):
-            return rows  # enough was compiled for now; the next reader goes on
+            return rows  # the budget is spent; the next reader compiles the others
         state.rows = rows
         if is_ordered:
             state.ordered_rows = rows
@@ -172,7 +170,7 @@ class Bucket:
         return rows
 
     def insert(self, token: Token, parts: Parts) -> None:
-        """Give a subscription a place, with what is left to test."""
+        """Add a subscription with its residual."""
         state = self.state
         if state.node is not None:
             state.node.insert(token, parts)
@@ -181,56 +179,56 @@ class Bucket:
         place = Place(token, self.home.residuals.take(parts), self, len(places))
         token.places += (place,)
         places.append(place)
-        self.state = State(places)
+        self.state = BucketState(places)
         count = len(places)
-        # At each doubling only: a bucket that cannot be split is not looked at with each subscription.
+        # Tried only when the number of places doubles: some buckets cannot be split.
         if count >= _FEW_PLACES and not count & (count - 1):
             if self.condition is not None:
                 self._split(places)
             if count >= _MANY_PLACES and self.state.node is None:
-                self._pile_up(places)
+                self._split_by_hash(places)
 
     def remove(self, place: Place) -> None:
-        """Take away a place that is here."""
+        """Remove a place."""
         places = self.state.places
         last = places[-1]
-        # In this order: a reader that copies between the two lines finds the last place twice, not nowhere.
+        # In this order: a reader that copies in between finds the last place twice rather than never.
         places[place.position] = last
         places.pop()
         last.position = place.position
         self.home.residuals.release(place.residual)
-        self.state = State(places)
+        self.state = BucketState(places)
 
     def _split(self, places: list[Place]) -> None:
-        """Show a node in place of the flat list, if that divides it."""
-        if self.home.depth >= _DEEPEST or len({place.residual for place in places}) <= _FEW_ROWS:
+        """Replace the flat list by a node, if conditions divide it."""
+        if self.home.depth >= _MAX_DEPTH or len({place.residual for place in places}) <= _FEW_ROWS:
             return
-        census = _Census([place.residual.parts for place in places])
-        plans = [choose(conjuncts(place.residual.parts), census.score) for place in places]
-        company = Counter(access.condition for plan in plans if plan is not None for access in plan.accesses)
-        if plans.count(None) * 2 > len(places) or max(company.values()) * 4 > len(places) * 3:
+        statistics = _Statistics([place.residual.parts for place in places])
+        plans = [choose(conjuncts(place.residual.parts), statistics.score) for place in places]
+        sharing = Counter(access.condition for plan in plans if plan is not None for access in plan.accesses)
+        if plans.count(None) * 2 > len(places) or max(sharing.values()) * 4 > len(places) * 3:
             return
         self._move(places, Node(self.home.residuals, self, self.home.depth + 1), plans)
 
-    def _pile_up(self, places: list[Place]) -> None:
-        """Show a pile in place of a flat list that is too long to be made anew after each change."""
-        if self.home.depth < _DEEPEST and len({place.residual for place in places}) > _FEW_ROWS:
-            self._move(places, Pile(self), [None] * len(places))
+    def _split_by_hash(self, places: list[Place]) -> None:
+        """Replace a flat list that is too long to be rebuilt after each change."""
+        if self.home.depth < _MAX_DEPTH and len({place.residual for place in places}) > _FEW_ROWS:
+            self._move(places, HashSplit(self), [None] * len(places))
 
-    def _move(self, places: list[Place], node: Node | Pile, plans: Sequence[Plan | None]) -> None:
+    def _move(self, places: list[Place], node: Node | HashSplit, plans: Sequence[Plan | None]) -> None:
         for place, plan in zip(places, plans, strict=True):
             token = place.token
             token.places = tuple(other for other in token.places if other is not place)
             node.insert(token, place.residual.parts, plan)
-        self.state = State([], node)
+        self.state = BucketState([], node)
         for place in places:
             self.home.residuals.release(place.residual)
 
 
-class Pile:
-    """Subscriptions that no condition divides, in buckets by the hash of what is left to test.
+class HashSplit:
+    """Subscriptions that no condition divides, in buckets by the hash of the residual.
 
-    After a change, a reader makes the rows of one of these buckets anew, not of all.
+    After a change, a reader rebuilds the rows of one bucket only.
     """
 
     __slots__ = ("bucket", "buckets", "depth", "residuals")
@@ -239,11 +237,11 @@ class Pile:
         self.bucket: Bucket | None = bucket
         self.residuals = bucket.home.residuals
         self.depth: int = bucket.home.depth + 1
-        self.buckets: tuple[Bucket, ...] = tuple([Bucket(self, bucket.condition) for _ in range(_PILED)])
+        self.buckets: tuple[Bucket, ...] = tuple([Bucket(self, bucket.condition) for _ in range(_HASH_BUCKETS)])
 
     @property
     def is_empty(self) -> bool:
-        """Whether no subscription stands here."""
+        """Whether it has no subscription."""
         return all(bucket.is_empty for bucket in self.buckets)
 
     def search(self, candidate: object, hits: list[Row]) -> None:
@@ -252,21 +250,21 @@ class Pile:
             bucket.search(candidate, hits)
 
     def insert(self, token: Token, parts: Parts, _: Plan | None = None) -> None:
-        """Give a subscription a place."""
-        # A pile in a pile divides by other bits.
-        self.buckets[(hash(parts) >> 6 * self.depth) % _PILED].insert(token, parts)
+        """Add a subscription with its residual."""
+        # A nested hash split uses other bits.
+        self.buckets[(hash(parts) >> 6 * self.depth) % _HASH_BUCKETS].insert(token, parts)
 
     def drop(self, bucket: Bucket, condition: Condition) -> None:
-        """Keep an empty bucket: the pile goes when all are empty."""
+        """Keep an empty bucket: all are removed together."""
 
 
 class Node:
-    """Subscriptions, by the conditions that find them.
+    """Subscriptions by the conditions that find them.
 
     Attributes:
         bucket: the bucket that was split into this node; None at the root.
-        rest: those that no condition finds.
-        scan: the fields, as readers see them.
+        rest: the subscriptions that no condition finds.
+        scan: the fields, for readers.
     """
 
     __slots__ = ("_fields", "_pinned", "bucket", "depth", "residuals", "rest", "scan")
@@ -282,11 +280,11 @@ class Node:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no subscription stands here."""
+        """Whether it has no subscription."""
         return self.rest.is_empty and not any(self.scan)
 
     def pin(self, key: str) -> FieldIndex[Bucket]:
-        """A field that stays, even empty, and is looked at first."""
+        """Create a field that is searched first, and kept when it is empty."""
         self._pinned = self._field(key)
         return self._pinned
 
@@ -302,7 +300,7 @@ class Node:
             self.rest.search(candidate, hits)
 
     def insert(self, token: Token, parts: Parts, plan: Plan | None = None) -> None:
-        """Give a subscription its places: those of the plan, if there is one."""
+        """Add a subscription, by the plan if there is one."""
         if plan is None:
             parts = conjuncts(parts)
             plan = choose(parts, self._score)
@@ -318,7 +316,7 @@ class Node:
             bucket.insert(token, residual)
 
     def drop(self, bucket: Bucket, condition: Condition) -> None:
-        """Take away an empty bucket, and its field with it if that is empty then."""
+        """Remove an empty bucket, and its field if that is then empty."""
         field = self._fields[condition.key]
         field.drop(bucket, condition)
         if not field and field is not self._pinned:
@@ -326,9 +324,9 @@ class Node:
             self.scan = tuple(self._fields.values())
 
     def _would_have_too_many_fields(self, plan: Plan) -> bool:
-        """An event is looked up in each field, which costs as much as a test; and each new one copies the tuple."""
+        """Whether a plan would exceed the limit of fields. Every event is looked up in each field."""
         keys = {access.condition.key for access in plan.accesses}
-        return len(self._fields) + len(keys) > _MOST_FIELDS and len(self._fields.keys() | keys) > _MOST_FIELDS
+        return len(self._fields) + len(keys) > _MAX_FIELDS and len(self._fields.keys() | keys) > _MAX_FIELDS
 
     def _field(self, key: str) -> FieldIndex[Bucket]:
         field = self._fields.get(key)
@@ -338,32 +336,32 @@ class Node:
         return field
 
     def _score(self, condition: Condition) -> Score | None:
-        """Few fields cost an event little: go where many are. A bucket that grows too large is split anyway."""
-        reached = access_to(condition)
-        if reached is Access.SCAN:
+        """The cost of a condition. Large fields are preferred, since few fields are fast; large buckets are split."""
+        access = access_to(condition)
+        if access is Access.SCAN:
             return None
         field = self._fields.get(condition.key)
-        return _rank_of(condition, reached), 0, 1, 0 if field is None else -len(field)
+        return _rank_of(condition, access), 0, 1, 0 if field is None else -len(field)
 
 
-class _Census:
-    """How well conditions would divide a known population: by the least company first, then by the commonest key."""
+class _Statistics:
+    """The cost of conditions for known subscriptions: those that few share are best, then those of frequent keys."""
 
     def __init__(self, population: Sequence[Parts]) -> None:
-        conditions = [condition for parts in population for condition in serving(parts)]
-        self._company = Counter(conditions)
+        conditions = [condition for parts in population for condition in indexable(parts)]
+        self._sharing = Counter(conditions)
         self._keys = Counter(condition.key for condition in conditions)
 
     def score(self, condition: Condition) -> Score | None:
-        reached = access_to(condition)
-        if reached is Access.SCAN:
+        access = access_to(condition)
+        if access is Access.SCAN:
             return None
-        company = self._company[condition].bit_length()
-        return _rank_of(condition, reached), company, 1, -self._keys[condition.key]
+        sharing = self._sharing[condition].bit_length()
+        return _rank_of(condition, access), sharing, 1, -self._keys[condition.key]
 
 
-def leave(token: Token) -> None:
-    """Take a subscription out of all its places; what is empty then leaves its table."""
+def remove(token: Token) -> None:
+    """Remove a subscription from all its places, and the buckets that are then empty."""
     for place in token.places:
         bucket = place.bucket
         bucket.remove(place)
@@ -378,7 +376,7 @@ def leave(token: Token) -> None:
 
 
 def in_order(hits: list[Row]) -> tuple[Any, ...]:
-    """The entries of rows from several buckets, in order, each once."""
+    """The entries of rows of several buckets, in order and without duplicates."""
     if not hits:
         return ()
     if len(hits) == 1:
@@ -393,6 +391,6 @@ def in_order(hits: list[Row]) -> tuple[Any, ...]:
 _rank: Callable[[Place], Ranked] = attrgetter("token.ranked")
 
 
-def _rank_of(condition: Condition, reached: Access) -> int:
-    """Topic first: it divides nearly all subscriptions, and every event has one."""
-    return 0 if reached is Access.EQUALITY and condition.key == "topic" else reached + 1
+def _rank_of(condition: Condition, access: Access) -> int:
+    """The topic comes first: it divides most subscriptions, and every event has one."""
+    return 0 if access is Access.EQUALITY and condition.key == "topic" else access + 1

@@ -1,8 +1,8 @@
-"""Reading a subscription's words: conditions, `and`, `or`, `not` and parentheses, one after the other.
+"""Split a subscription into tokens: conditions, `and`, `or`, `not` and parentheses.
 
-A text alternates between two places: before an operand (a condition, possibly behind `not`s and opening
-parentheses) and after one. One pattern reads each place; what it cannot read is a mistake, and `mistakes` finds the
-words for it. The limits are counted here, so that a text that exceeds one is refused before it has cost much.
+The lexer has two states: before an operand (a condition, with `not`s and opening parentheses before it) and after one.
+Each state has one pattern; `diagnostics` explains texts that do not match. The lexer enforces the limits, so that a
+text that exceeds one is rejected early.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rxhub.errors import ExpressionError
 from rxhub.expression.ast import Condition, Expression, Or, condition_as_read
-from rxhub.expression.diagnostics import not_a_sequel, not_an_item, not_an_operand, unclosed
+from rxhub.expression.diagnostics import not_a_continuation, not_an_item, not_an_operand, unclosed
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.tokens import AND, BARE, IN, ITEM, KEY, NOT, OPERATOR, OR, QUOTED
 
@@ -28,7 +28,7 @@ _ITEM = re.compile(rf"\s*+(?:(?P<BARE>{ITEM})|(?P<QUOTED>{QUOTED}))\s*+(?P<MORE>
 
 
 class ParseLimits(NamedTuple):
-    """What a text may cost at most; `parse` says the meaning of each."""
+    """The limits of one text; see `parse`."""
 
     length: int
     conditions: int
@@ -36,12 +36,12 @@ class ParseLimits(NamedTuple):
 
 
 class Lexer:
-    """Reads one text, once.
+    """Splits one text, once.
 
     Args:
-        text: a subscription that is not blank.
+        text: the subscription.
         dialect: what a `*` in its conditions means.
-        limits: what it may cost.
+        limits: the limits of the text.
 
     Raises:
         ExpressionError: if the text is too long.
@@ -52,7 +52,7 @@ class Lexer:
     def __init__(self, text: str, dialect: Dialect, limits: ParseLimits) -> None:
         if len(text) > limits.length:
             raise ExpressionError(
-                f"The subscription has {len(text)} characters; at most {limits.length} are read.",
+                f"The subscription has {len(text)} characters; the limit is {limits.length}.",
                 hint="Raise the limit with max_length.",
             )
         self._text = text
@@ -60,15 +60,15 @@ class Lexer:
         self._limits = limits
         self._position = 0
         self._conditions = 0
-        self._open: list[str] = []  # each `not` and parenthesis that waits for its end
+        self._open: list[str] = []  # the `not`s and parentheses that are not closed yet
 
-    def words(self) -> Iterator[tuple[str, Expression | None]]:
-        """All words in order, each the name of a terminal of the grammar and, for a condition, its tree.
+    def tokens(self) -> Iterator[tuple[str, Expression | None]]:
+        """The tokens in order: the name of a terminal of the grammar and, for a condition, its tree.
 
-        They nest: whatever opens is closed.
+        Parentheses are balanced.
 
         Raises:
-            ExpressionError: if the text is no subscription, or exceeds a limit.
+            ExpressionError: if the text is not a valid subscription, or exceeds a limit.
         """
         while True:
             match, kind = self._next(_BEFORE, not_an_operand)
@@ -80,14 +80,14 @@ class Lexer:
             yield "CONDITION", self._membership(match) if kind == "LIST" else self._condition(match)
             self._end_nots()
 
-            match, kind = self._next(_AFTER, self._not_a_sequel)
+            match, kind = self._next(_AFTER, self._not_a_continuation)
             while kind == "CLOSE":
                 if not self._open:
-                    raise not_a_sequel(self._text, match.start(kind))
+                    raise not_a_continuation(self._text, match.start(kind))
                 yield kind, None
                 self._open.pop()
                 self._end_nots()
-                match, kind = self._next(_AFTER, self._not_a_sequel)
+                match, kind = self._next(_AFTER, self._not_a_continuation)
 
             if kind == "END":
                 if self._open:
@@ -104,18 +104,18 @@ class Lexer:
         self._position = match.end()
         return match, match.lastgroup or ""
 
-    def _not_a_sequel(self, text: str, position: int) -> ExpressionError:
-        return not_a_sequel(text, position, nested="OPEN" in self._open)
+    def _not_a_continuation(self, text: str, position: int) -> ExpressionError:
+        return not_a_continuation(text, position, nested="OPEN" in self._open)
 
     def _begin(self, kind: str, position: int) -> None:
         self._open.append(kind)
         limit = self._limits.depth
         if len(self._open) > limit:
             raise ExpressionError(
-                f"More than {limit} parentheses and `not`s are open at once.",
+                f"More than {limit} parentheses and `not`s are nested.",
                 self._text,
                 position,
-                hint="Write it flatter, or raise the limit with max_depth.",
+                hint="Nest less, or raise the limit with max_depth.",
             )
 
     def _end_nots(self) -> None:

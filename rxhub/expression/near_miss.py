@@ -1,4 +1,4 @@
-"""Misspelled keys in subscriptions, such as `topc=…`, which are legal and match nothing."""
+"""Find misspelled keys in subscriptions, such as `topc=…`, which are valid but match nothing."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from typing import Any, cast
 
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
 
-__all__ = ["ENVELOPE", "MOST_KEYS", "closest_name", "known_keys", "misspelled_keys", "misspelling_warning"]
+__all__ = ["ENVELOPE", "MAX_KEYS", "closest_name", "known_keys", "misspelled_keys", "misspelling_warning"]
 
 ENVELOPE = ("topic", "id", "data", "source", "target", "sent", "in_reply_to_event")
 """The keys of an event's envelope. An event from the wire may have others."""
 
-MOST_KEYS = 1_000
-"""Names that are gathered from candidates at most."""
+MAX_KEYS = 1_000
+"""The maximum number of names that are collected from candidates."""
 
-_MOST_HOLDERS = 1_000
-# Names of so many letters may differ by two; shorter ones by one.
-_LONG = 6
-_SHORTEST_BEGINNING = 4
-# Longer names are not compared, since the time grows with the square of their length.
-_LONGEST = 100
+_MAX_HOLDERS = 1_000
+# Names of at least this length may differ by two letters; shorter ones by one.
+_TWO_EDITS_LENGTH = 6
+_MIN_PREFIX_LENGTH = 4
+# Longer names are not compared: the time grows with the square of the length.
+_MAX_LENGTH = 100
 
 
 def misspelling_warning(expression: Expression) -> str:
-    """A sentence about the keys that are similar to a key of an event but different; empty if there are none."""
+    """A warning about the keys that are similar to keys of an event but different; empty if there are none."""
     hints = "; ".join(f"{key!r}: did you mean {meant!r}?" for key, meant in misspelled_keys(expression, ENVELOPE))
     said = f"The subscription {str(expression)!r} has a key that events usually do not have."
     return hints and f"{said} {hints}"
 
 
 def misspelled_keys(expression: Expression, known: Iterable[str]) -> list[tuple[str, str]]:
-    """The keys whose first step is none of the known names, but similar to one.
+    """The keys whose first step is not a known name, but similar to one.
 
     Args:
-        expression: what is subscribed to.
+        expression: the subscription.
         known: the names that a candidate usually has.
 
     Returns:
-        Each such key, once, and what may be meant instead: `[("date.x", "data.x")]`.
+        Each such key once, and a suggestion: `[("date.x", "data.x")]`.
     """
     names = tuple(known)
     keys: dict[str, str] = {}
@@ -60,40 +60,37 @@ def misspelled_keys(expression: Expression, known: Iterable[str]) -> list[tuple[
 
 
 def known_keys(holders: Iterable[object]) -> dict[str, None]:
-    """The text keys of all mappings among the holders, in their order, about `MOST_KEYS` at most."""
+    """The string keys of the mappings among the holders, in order; about `MAX_KEYS` at most."""
     keys: dict[str, None] = {}
-    for holder in islice(holders, _MOST_HOLDERS):
+    for holder in islice(holders, _MAX_HOLDERS):
         if issubclass(type(holder), Mapping):
             try:
-                some = islice(cast("Mapping[Any, Any]", holder), MOST_KEYS)
+                some = islice(cast("Mapping[Any, Any]", holder), MAX_KEYS)
                 keys |= dict.fromkeys(key for key in some if type(key) is str)
             except Exception:
                 continue  # it cannot be read
-        if len(keys) > MOST_KEYS:
+        if len(keys) > MAX_KEYS:
             break
     return keys
 
 
 def closest_name(name: str, known: Iterable[str]) -> str:
-    """The most similar known name; empty if there is none.
+    """The known name that is most similar; empty if there is none.
 
-    It differs by a letter or two, by case or by separators, or it begins with the name, which is at least half of it:
+    It differs by up to two letters, by case or by separators, or it starts with the name and is at most twice as long:
     `in_reply_to` is similar to `in_reply_to_event`.
     """
     plain = _plain(name)
-    if not 1 < len(plain) <= _LONGEST:
+    if not 1 < len(plain) <= _MAX_LENGTH:
         return ""
     best, least, longer = "", 3, ""
     for each in known:
         other = _plain(each)
-        most = 2 if min(len(plain), len(other)) >= _LONG else 1
+        most = 2 if min(len(plain), len(other)) >= _TWO_EDITS_LENGTH else 1
         if abs(len(plain) - len(other)) <= most and (distance := _distance(plain, other)) <= most and distance < least:
             best, least = each, distance
         elif (
-            not longer
-            and len(plain) >= _SHORTEST_BEGINNING
-            and other.startswith(plain)
-            and len(other) <= 2 * len(plain)
+            not longer and len(plain) >= _MIN_PREFIX_LENGTH and other.startswith(plain) and len(other) <= 2 * len(plain)
         ):
             longer = each
     return best or longer
@@ -104,7 +101,7 @@ def _plain(name: str) -> str:
 
 
 def _distance(a: str, b: str) -> int:
-    """How many letters must be inserted, deleted, replaced or exchanged with their neighbour."""
+    """The edit distance: insertions, deletions, replacements and swaps of neighbours."""
     before: list[int] = []
     above = [*range(len(b) + 1)]
     for i, letter in enumerate(a, 1):

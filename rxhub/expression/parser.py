@@ -1,4 +1,4 @@
-"""Text to tree: the words are read one by one, and lark nests them."""
+"""Parse a subscription: the lexer splits it into tokens, and lark nests them."""
 
 from __future__ import annotations
 
@@ -24,75 +24,72 @@ def parse(
     max_conditions: int = 2_000,
     max_depth: int = 50,
 ) -> Expression:
-    """Read a subscription, in time proportional to its length.
+    """Parse a subscription, in time proportional to its length.
 
-    The limits keep a text that comes from a stranger from costing more than a fraction of a second.
+    With the default limits, an untrusted text costs at most a fraction of a second.
 
     Args:
-        text: the subscription; blank, it matches everything.
+        text: the subscription; a blank one matches everything.
         dialect: what a `*` in a value means.
-        max_length: characters at most.
-        max_conditions: conditions at most; each value of an `in (…)` counts as one.
-        max_depth: parentheses and `not`s open at once, at most.
+        max_length: the maximum number of characters.
+        max_conditions: the maximum number of conditions; each value of `in (…)` counts as one.
+        max_depth: the maximum number of nested parentheses and `not`s.
 
     Returns:
         The tree. `str()` of it parses to an equal tree.
 
     Raises:
-        ExpressionError: if the text is no subscription, or exceeds a limit.
+        ExpressionError: if the text is not a valid subscription, or exceeds a limit.
     """
     if not isinstance(text, str):
-        hint = 'It comes before the function: @hub.on("topic=studio.*").' if callable(text) else ""
-        raise ExpressionError(f"A subscription is text, but {type(text).__name__} was found.", hint=hint)
+        hint = 'Put it before the function: @hub.on("topic=studio.*").' if callable(text) else ""
+        raise ExpressionError(f"A subscription must be a string, but {type(text).__name__} was given.", hint=hint)
     if not isinstance(dialect, Dialect):
-        raise ExpressionError(f"There is no dialect {dialect!r}.", expected="a member of Dialect")
-    text = str.__str__(text)  # a subclass may have its own idea of slicing
-    # Here, not above: the patterns of words cost a program more to start with than to import on first use.
+        raise ExpressionError(f"{dialect!r} is not a dialect.", expected="a member of Dialect")
+    text = str.__str__(text)  # a subclass may override slicing
+    # On first use: compiling the patterns takes long.
     from rxhub.expression.lexer import Lexer, ParseLimits
 
-    reader = Lexer(text, dialect, ParseLimits(max_length, max_conditions, max_depth))
+    lexer = Lexer(text, dialect, ParseLimits(max_length, max_conditions, max_depth))
     if not text or text.isspace():
         return Everything()
-    words = list(reader.words())
-    # Nearly all subscriptions in use are one condition, or conditions joined by one word. They need no nesting, and
-    # a program that has no others never imports lark, which takes longer than all of rxhub.
-    kinds = {kind for kind, _ in words}
-    trees = [tree for _, tree in words if tree is not None]
+    tokens = list(lexer.tokens())
+    # Most subscriptions are one condition, or conditions joined by one keyword. They need no nesting, and a program
+    # without others never imports lark, which takes longer than importing rxhub.
+    kinds = {kind for kind, _ in tokens}
+    trees = [tree for _, tree in tokens if tree is not None]
     if kinds == {"CONDITION"}:
         return trees[0]
     if kinds == {"CONDITION", "AND"}:
         return And(trees)
     if kinds == {"CONDITION", "OR"}:
         return Or(trees)
-    return cast("Any", _nesting()).parse(words)
+    return cast("Any", _nesting()).parse(tokens)
 
 
 def as_tree(expression: str | Expression, dialect: Dialect) -> Expression:
-    """The tree of a subscription, or the tree that was given.
-
-    Programs use the same few subscriptions again and again; short ones are remembered.
-    """
+    """The tree of a subscription; a tree is returned unchanged. Trees of short subscriptions are cached."""
     if isinstance(expression, Expression):
         return expression
-    if type(expression) is str and len(expression) <= _SHORT:
-        return _remembered(expression, dialect)
+    if type(expression) is str and len(expression) <= _MAX_CACHED_LENGTH:
+        return _cached(expression, dialect)
     return parse(expression, dialect)
 
 
-_SHORT = 500  # characters, so that what is remembered stays below a few megabytes
-_remembered = lru_cache(maxsize=1_024)(parse)
+_MAX_CACHED_LENGTH = 500  # characters: the cache stays below a few megabytes
+_cached = lru_cache(maxsize=1_024)(parse)
 
 
 @cache
 def _nesting() -> Lark:
-    """The parser of nested words, made on first use."""
+    """The parser of nested tokens, created on first use."""
     from importlib.resources import files
 
     from lark import Lark, Token
     from lark.lexer import Lexer
 
     class Given(Lexer):
-        """Hands on the words, which were read already."""
+        """Passes on the tokens."""
 
         __future_interface__ = 1  # lark 1.2 and 1.3 then both call `lex` with these arguments
 
@@ -116,7 +113,7 @@ def _nesting() -> Lark:
 
 
 class _Builder:
-    """One method for each rule of the grammar."""
+    """Builds the tree: one method for each rule of the grammar."""
 
     def disjunction(self, children: list[Expression]) -> Expression:
         return Or(tuple(children))

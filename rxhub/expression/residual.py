@@ -1,4 +1,4 @@
-"""What is left to test of a subscription once it has been found. Equal ones are one, and compiled once."""
+"""The conditions that are left to test when the index has found a subscription. Equal residuals are shared."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Residual:
     """A conjunction.
 
     Attributes:
-        parts: what must hold; empty if nothing is left to test.
-        uses: in how many places it stands.
+        parts: the conjunction; empty if nothing is left to test.
+        uses: the number of places that share it.
     """
 
     __slots__ = ("_test", "_weight", "parts", "uses")
@@ -38,18 +38,18 @@ class Residual:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether the compiled form has been made."""
+        """Whether it is compiled."""
         return self._test is not None
 
     @property
     def weight(self) -> int:
-        """The steps of a test at most, where nothing walks a list."""
+        """The maximum number of steps of a test, without those for lists."""
         if self._weight is None:
             self._weight = sum(map(weight, self.parts))
         return self._weight
 
     def test(self) -> Test:
-        """The compiled form, made on first use; the interpreted one when the step budget allows no more compiling."""
+        """The compiled test, created on first use; the interpreted one if the step budget allows no more compiling."""
         if self._test is None:
             budget = current_budget()
             if budget is None:
@@ -68,19 +68,19 @@ class Residual:
 
 
 class Residuals:
-    """All residuals of an index, one of a kind. Only writers use it."""
+    """The residuals of an index. Only writers use it."""
 
     __slots__ = ("_all",)
 
     def __init__(self) -> None:
-        # Equality of trees tells apart what means something else: `1`, `1.0` and `"1"`, and the dialects.
+        # Trees are equal only if they mean the same: `1`, `1.0` and `"1"` differ, and so do the dialects.
         self._all: dict[Parts, Residual] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
     def take(self, parts: Parts) -> Residual:
-        """The residual of these parts, for one more place."""
+        """The residual of a conjunction, for one more place."""
         residual = self._all.get(parts)
         if residual is None:
             residual = self._all[parts] = Residual(parts)
@@ -88,14 +88,14 @@ class Residuals:
         return residual
 
     def release(self, residual: Residual) -> None:
-        """One place less has this residual."""
+        """Release the residual of a removed place."""
         residual.uses -= 1
         if not residual.uses:
             del self._all[residual.parts]
 
 
 def weight(tree: Expression) -> int:
-    """The steps that a compiled test of an expression takes at most, where nothing walks a list."""
+    """The maximum number of steps of a compiled test, without those for lists."""
     match tree:
         case Condition(_, _, value):
             return _CONDITION + (len(value) >> 5)
@@ -114,7 +114,7 @@ def _compiled(parts: Parts) -> Test:
         return compile_tree(parts[0])
     try:
         return compile_tree(And(parts))
-    except ExpressionError:  # one level too deep, in a tree of the greatest depth
+    except ExpressionError:  # the tree has the maximum depth
         tests = [compile_tree(part) for part in parts]
         return lambda candidate: all(test(candidate) for test in tests)
 

@@ -14,26 +14,26 @@ from typing import Final, Self
 __all__ = ["StepBudget", "StepBudgetExceeded", "current_budget"]
 
 VALUE: Final = 4
-"""Steps for each value that a list holds, and for each mapping that is entered while conditions are interpreted."""
+"""Steps for each item of a list, and for each mapping on the path of an interpreted condition."""
 
 INTERPRETED: Final = 12
-"""Steps for asking a condition itself instead of its compiled form."""
+"""Steps for interpreting a condition."""
 
 _COMPILING: Final = 100_000
 
 
 class StepBudgetExceeded(BaseException):
-    """The limit of the `StepBudget` that was entered is exceeded."""
+    """The limit of the current `StepBudget` was exceeded."""
 
 
 class StepBudget:
-    """Counts steps between `with` and its end.
+    """Counts the steps of a `with` block.
 
     Args:
-        limit: how many there may be.
+        limit: the maximum number of steps.
 
     Attributes:
-        steps: how many there were so far.
+        steps: the number of steps so far.
     """
 
     __slots__ = ("_compiling", "_limit", "_token", "steps")
@@ -53,31 +53,31 @@ class StepBudget:
             _current.reset(self._token)
 
     def spend(self, steps: int) -> None:
-        """Count steps that are about to be done.
+        """Count steps before they are done.
 
         Raises:
-            StepBudgetExceeded: if there are more than the limit then; they are not counted, and must not be done.
+            StepBudgetExceeded: if they would exceed the limit. They are not counted then, and must not be done.
         """
         if self.steps + steps > self._limit:
             raise StepBudgetExceeded
         self.steps += steps
 
     def spend_compiling(self, steps: int) -> None:
-        """Count steps of compiling, which never exceed the limit: what is left is interpreted (`may_compile`)."""
+        """Count steps of compiling. They never exceed the limit, since `may_compile` stops compiling before."""
         self.steps += steps
         self._compiling += steps
 
     def spend_once(self, steps: int) -> None:
-        """Count steps of what is kept for whoever comes next: it is done, whatever the limit."""
+        """Count steps whose result is cached for later requests; they may exceed the limit."""
         self.steps += steps
 
     @property
     def may_compile(self) -> bool:
-        """Whether to go on compiling what was compiled never before."""
+        """Whether more expressions may be compiled."""
         return self._compiling < _COMPILING and self.steps < self._limit / 2
 
 
 _current: ContextVar[StepBudget | None] = ContextVar("rxhub_step_budget", default=None)
 
 current_budget = _current.get
-"""The `StepBudget` that counts what is done now; None if nobody counts."""
+"""The current `StepBudget`; None outside of one."""

@@ -15,7 +15,7 @@ from rxhub.expression.ast import And, Condition, Expression, Not, Or
 from rxhub.expression.compiler import compile
 from rxhub.expression.evaluate import split_key, values_at
 from rxhub.expression.explanation import presentable
-from rxhub.expression.near_miss import ENVELOPE, MOST_KEYS, closest_name, known_keys, misspelling_warning
+from rxhub.expression.near_miss import ENVELOPE, MAX_KEYS, closest_name, known_keys, misspelling_warning
 from rxhub.expression.pretty import describe_node
 from rxhub.text.safe_repr import safe_repr
 
@@ -142,7 +142,7 @@ class _Place:
             steps += 1
         if steps > self._known:
             self._known, self._keys = steps, {}
-        if len(self._keys) < MOST_KEYS:
+        if len(self._keys) < MAX_KEYS:
             self._keys |= known_keys(values_at(event, self._path[: self._known]) if self._known else [event])
 
     def told(self, none: str, condition: str) -> str:

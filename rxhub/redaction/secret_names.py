@@ -1,14 +1,13 @@
-"""Which names are those of secrets.
+"""Decide which names are names of secrets.
 
-A name is read as words: `newPassword2`, `NEW_PASSWORD` and `new-passwords` are all "new password". Words begin at
-separators and capitals; digits and a plural's `s` are dropped. It is secret if adjacent words of it, put together, are
-one of the names below, or if it ends with one of at least five letters that is written together with other words
-(`newpassword`, `csrfmiddlewaretoken`).
+A name is split into words at separators and capitals; digits and a plural `s` are dropped. So `newPassword2`,
+`NEW_PASSWORD` and `new-passwords` are all "new password". A name is secret if adjacent words, joined, are one of the
+names below, or if a word ends with such a name of at least five letters (`newpassword`, `csrfmiddlewaretoken`).
 
-It is not secret if it says something about a secret instead: its last word is one of `ABOUT` (`token_count`,
-`password_changed_at`), or its first one of `ASKING` (`has_password`, `max_tokens`). Other words are compared whole, so
-`author`, `secretary`, `monkey`, `keys`, `passport`, `compass`, a `render_pass` and a `session` are not secret.
-`pass` is secret where it stands alone. Tokens that are counted (`tokens_used`) are not.
+A name is not secret if it describes a secret: its last word is in `ABOUT` (`token_count`, `password_changed_at`), or
+its first word is in `ASKING` (`has_password`, `max_tokens`). Other words are compared as a whole, so `author`,
+`secretary`, `monkey`, `keys`, `passport`, `compass`, `render_pass` and `session` are not secret. `pass` is secret only
+if it is the whole name. Counts of tokens (`tokens_used`) are not secret.
 """
 
 from __future__ import annotations
@@ -28,52 +27,52 @@ length lifetime limit method mode name on policy provider required scheme size s
 timestamp ttl type updated valid verified
 """
 ABOUT = frozenset(_ABOUT.split())
-"""Last words of names that say something about a secret."""
+"""Last words of names that describe a secret."""
 
 ASKING = frozenset(("has", "is", "max", "min", "needs", "num", "number", "requires", "total"))
-"""First words of names that say something about a secret."""
+"""First words of names that describe a secret."""
 
 _COUNTED = frozenset(("used", "usage", "remaining", "left", "spent", "total", "max", "min"))
-# What means something else beside other words.
+# Names that have another meaning beside other words.
 _ALONE = frozenset(("pass",))
-_LONGEST_NAME = 200
-_MOST_WORDS = 16
-_SHORTEST_END = 5
-_ENDS_TOO = ("jwt", "pwd")
-_REMEMBERED = 4_096
+_MAX_NAME_LENGTH = 200
+_MAX_WORDS = 16
+_MIN_SUFFIX_LENGTH = 5
+_SHORT_SUFFIXES = ("jwt", "pwd")
+_CACHE_SIZE = 4_096
 # A run of capitals, as in APIKey, ends before the one that begins a word.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
 
 
 class Secrets(MutableSet[str]):
-    """The names of secrets: a set that takes them as people write them.
+    """A set of names of secrets, in any spelling.
 
-    Safe to read in any thread while another one changes it.
+    Thread-safe for readers while one thread changes it.
 
     Args:
-        names: to begin with.
+        names: the first names.
 
     Raises:
-        TypeError: if a name is no text.
+        TypeError: if a name is not a string.
         ValueError: if a name has no letter.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         if isinstance(names, str):
-            raise TypeError(f"The names of secrets are a list of texts, but the text {names!r} was given.")
+            raise TypeError(f"The names of secrets must be a list of strings, but the string {names!r} was given.")
         self._put({_checked(name) for name in names})
 
     def _put(self, names: set[str]) -> None:
         # Replaced, never changed.
         self._names = frozenset(names)
-        self._remembered: Callable[[str], bool] = lru_cache(_REMEMBERED)(_Judge(self._names))
+        self._is_secret: Callable[[str], bool] = lru_cache(_CACHE_SIZE)(_IsSecret(self._names))
 
     def names(self, name: object) -> bool:
-        """Whether what goes by `name` is secret."""
+        """Whether the value of a name is secret."""
         if isinstance(name, str):
-            return self._remembered(str.__getitem__(name, slice(-_LONGEST_NAME, None)))
-        # ASGI's headers are bytes
-        return isinstance(name, bytes) and self._remembered(bytes.decode(name[-_LONGEST_NAME:], "latin-1"))
+            return self._is_secret(str.__getitem__(name, slice(-_MAX_NAME_LENGTH, None)))
+        # ASGI headers are bytes.
+        return isinstance(name, bytes) and self._is_secret(bytes.decode(name[-_MAX_NAME_LENGTH:], "latin-1"))
 
     def add(self, value: str) -> None:
         self._put({*self._names, _checked(value)})
@@ -94,17 +93,17 @@ class Secrets(MutableSet[str]):
         return f"Secrets({list(self)!r})"
 
 
-class _Judge:
-    """Whether a name is secret, by a fixed set of names."""
+class _IsSecret:
+    """Decides whether a name is secret, by a fixed set of names."""
 
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
-        self._ends = tuple(name for name in names if len(name) >= _SHORTEST_END or name in _ENDS_TOO)
+        self._ends = tuple(name for name in names if len(name) >= _MIN_SUFFIX_LENGTH or name in _SHORT_SUFFIXES)
 
     def __call__(self, name: str) -> bool:
-        words = _words(name)[-_MOST_WORDS:]
+        words = _words(name)[-_MAX_WORDS:]
         if not words or words[-1] in ABOUT or (words[0] in ASKING and len(words) > 1):
-            # Added names are meant as they are, whatever words they have.
+            # Names that were added are secret whatever words they have.
             return bool(words) and _singular("".join(words)) in self._names
         if words[-1] in _COUNTED and words[-2:-1] == ["tokens"]:
             return _singular("".join(words)) in self._names
@@ -114,7 +113,7 @@ class _Judge:
                 together += word
                 if _singular(together) in self._names and (together not in _ALONE or len(words) == 1):
                     return True
-        # Written together with other words, each by itself and all as one.
+        # A suffix of a word, or of all words joined.
         return any(_singular(word).endswith(self._ends) for word in (*words, "".join(words)))
 
 
@@ -130,10 +129,10 @@ def _singular(word: str) -> str:
 
 def _checked(name: str) -> str:
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"The name of a secret is text, but {type(name).__name__} was given.")
+        raise TypeError(f"The name of a secret must be a string, but {type(name).__name__} was given.")
     plain = _singular("".join(_words(name)))
     if not plain:
-        raise ValueError(f"{safe_repr(name)} cannot be the name of a secret: it has no letter.")
+        raise ValueError(f"{safe_repr(name)} is not a valid name of a secret: it has no letters.")
     return plain
 
 
@@ -148,4 +147,4 @@ secrets = Secrets(
         *("auth_key", "master_key", "shared_key", "ssh_key", "service_key", "account_key", "license_key"),
     ]
 )
-"""The names that are secret in this process; add your own: `rxhub.redaction.secrets.add("pin")`."""
+"""The names of secrets in this process. Add your own: `rxhub.redaction.secrets.add("pin")`."""

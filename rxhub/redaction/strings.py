@@ -13,20 +13,20 @@ __all__ = ["LABELS", "REDACTED", "is_value_key", "redacted_text"]
 REDACTED = "***"
 """Replaces a secret."""
 
-_LONGEST_KEY = 16
+_MAX_KEY_LENGTH = 16
 _LABEL_WORDS = "key name field header param parameter property attribute variable setting option id label type"
 LABELS = frozenset(case(word) for word in _LABEL_WORDS.split() for case in (str.lower, str.capitalize, str.upper))
-"""Keys whose value says what the values beside it are, as in `{"name": "password", "value": "…"}`."""
+"""Keys whose value names the value beside it, as in `{"name": "password", "value": "…"}`."""
 
 _VALUE_WORDS = "value values val old new before after previous current default initial content text raw data"
-# Compared without separators, in lower case.
+# Compared in lower case without separators.
 _VALUES = frozenset(
     (*_VALUE_WORDS.split(), *(f"{which}value" for which in ("old", "new", "default", "previous", "current", "initial")))
 )
 
 
 def redacted_text(text: str, is_secret: Callable[[object], bool] = secrets.names) -> str:
-    """A text with `***` in place of passwords in URLs, tokens, and values of parameters that have a secret name."""
+    """A string with `***` for passwords in URLs, tokens, and values of parameters with a secret name."""
     if "://" in text:
         text = _USER_OF_URL.sub(_without_password, text)
     if "=" in text:
@@ -42,7 +42,7 @@ def redacted_text(text: str, is_secret: Callable[[object], bool] = secrets.names
     return _WEB_TOKEN.sub(REDACTED, text) if "eyJ" in text else text
 
 
-# Each begins where no name can have begun before, and takes all of it or nothing: linear in the length of the text.
+# Linear in the length of the text: a match begins only at the start of a name, and takes the whole name or nothing.
 _NAME = r"(?<![\w.\-%\[\]])([\w.\-%\[\]]{1,200}+)"
 _USER_OF_URL = re.compile(r"(?<![\w+.\-])([A-Za-z][\w+.\-]{0,30}+://)([^\s/?#@:\"'<>]*+)(:?)([^\s/?#\"'<>]*)@")
 _PARAMETER = re.compile(_NAME + r"""(\s?=\s?)("(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[^\s&;,"')\]}]++)""")
@@ -51,13 +51,13 @@ _FIELD = re.compile(
     r"""(\\".*?\\"|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[^\s,"')\]}\[{]++)"""
 )
 _HEADER = re.compile(r"^([A-Za-z][\w\-]{0,60}+)(:[ \t]{1,4})(\S[^\r\n]*+)", re.MULTILINE)
-# Within a line, a value ends with its word; cookies end with the line.
+# In a line, a value ends with its word, and a cookie with the line.
 _INLINE = re.compile(
     r"""(?i)(?<![\w.\-])([a-z][\w\-]{0,60}+)(:[ \t]{0,4}+)(?![/:])"""
     r"""((?<=cookie: )[^\r\n]++|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'"""
     r"""|(?:(?:basic|bearer|digest|token|negotiate|apikey)[ ]++)?[^\s&;,"')\]}\[{]++)"""
 )
-# What JSON or Python writes of a mapping that holds no other.
+# A mapping without nested mappings, as JSON or Python writes it.
 _OBJECT = re.compile(r"""\{(?:[^{}"']|"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+')++\}""")
 _LABEL_IN_OBJECT = re.compile(r"""["'](\w{1,16})["']\s{0,4}:\s{0,4}["']([^"']{1,200})["']""")
 _VALUE_IN_OBJECT = re.compile(
@@ -72,7 +72,7 @@ def _without_password(found: re.Match[str]) -> str:
     scheme, user, colon, password = found.groups()
     if colon and password:
         return f"{scheme}{user}:{REDACTED}@"
-    # NATS takes what stands alone for a token.
+    # In NATS, a user without a password is a token.
     return f"{scheme}{REDACTED}@" if user and scheme.lower() in ("nats://", "tls://") else found[0]
 
 
@@ -86,7 +86,7 @@ def _without_value(found: re.Match[str], is_secret: Callable[[object], bool]) ->
 
 
 def _without_labelled(text: str, is_secret: Callable[[object], bool]) -> str:
-    """The text of a mapping, without the values beside a label that is the name of a secret."""
+    """The text of a mapping, without the values beside the name of a secret."""
     for label in _LABEL_IN_OBJECT.finditer(text):
         if label[1].lower() in LABELS and is_secret(label[2]):
             return _VALUE_IN_OBJECT.sub(lambda found: _without_value(found, is_value_key), text)
@@ -94,5 +94,5 @@ def _without_labelled(text: str, is_secret: Callable[[object], bool]) -> str:
 
 
 def is_value_key(key: object) -> bool:
-    """Whether a key is one of those beside a label, such as `value` and `new_value`."""
-    return isinstance(key, str) and len(key) <= _LONGEST_KEY and re.sub(r"[_\- ]", "", key).lower() in _VALUES
+    """Whether a key holds the value that another key names, such as `value` and `new_value`."""
+    return isinstance(key, str) and len(key) <= _MAX_KEY_LENGTH and re.sub(r"[_\- ]", "", key).lower() in _VALUES

@@ -21,25 +21,24 @@ from rxhub.text.safe_repr import UNSEEN, safe_repr
 
 __all__ = ["redacted"]
 
-_MOST_LEVELS = 64
-# Asked first, since nearly all values are of these, and asking whether one is a Mapping takes long.
+_MAX_LEVELS = 64
+# Checked first: most values are of these types, and `issubclass(kind, Mapping)` is slow.
 _SIMPLE: frozenset[type[Any]] = frozenset({int, bool, float, complex, type(None)})
 _Values = TypeVar("_Values")
 
 
 def redacted(values: _Values, also: Secrets | None = None) -> _Values:
-    """A copy of a mapping, or of any other container, without its secrets. Never raises.
+    """A copy of a container without secrets. Never raises.
 
     Args:
-        values: containers may hold containers.
-        also: names that are secret here, beside those that are so in the process.
+        values: a container, which may be nested.
+        also: further names that are secret.
 
     Returns:
-        Containers of the same shape, as plain dicts, lists, tuples, sets; anything else as it is. A text has `***` in
-        the place of what it holds of secrets. A dataclass, or another object whose representation shows a secret,
-        becomes the text of its representation, without the secret.
+        Plain dicts, lists, tuples and sets of the same shape. Secrets in strings are replaced by `***`. A dataclass, or
+        another object whose representation shows a secret, becomes its representation without the secret.
     """
-    return _Redaction(secrets if also is None else Secrets([*secrets, *also])).of(values, _MOST_LEVELS)
+    return _Redaction(secrets if also is None else Secrets([*secrets, *also])).of(values, _MAX_LEVELS)
 
 
 class _Redaction:
@@ -47,10 +46,9 @@ class _Redaction:
 
     def __init__(self, secrets: Secrets) -> None:
         self._is_secret = secrets.names
-        # By identity, with whether anything was left out of it; each container is kept too, so that none is made anew
-        # at the address of one that is gone.
+        # By identity: the container (kept alive, since ids are reused), its copy, and whether a secret was removed.
         self._done: dict[int, tuple[object, Any, bool]] = {}
-        self._left_out = 0
+        self._removed = 0
 
     def of(self, value: Any, levels: int) -> Any:
         kind = cast("type[Any]", type(value))
@@ -58,28 +56,28 @@ class _Redaction:
             return value
         if issubclass(kind, (str, bytes, bytearray)):
             return self._text(value)
-        copy = self._way(kind)
+        copy = self._copier(kind)
         if copy is None:
             return value
         done = self._done.get(id(value))
         if done is not None:
-            self._left_out += done[2]
+            self._removed += done[2]
             return done[1]
         if not levels:
-            self._left_out += 1
+            self._removed += 1
             return UNSEEN
-        before = self._left_out
+        before = self._removed
         self._done[id(value)] = value, UNSEEN, True
         try:
             found = copy(value, levels - 1)
         except Exception:
-            self._left_out += 1
+            self._removed += 1
             found = f"<{kind.__name__} that cannot be read>"
-        self._done[id(value)] = value, found, self._left_out > before
+        self._done[id(value)] = value, found, self._removed > before
         return found
 
-    def _way(self, kind: type[Any]) -> Callable[[Any, int], Any] | None:
-        """How values of a class are looked into; None if they are not."""
+    def _copier(self, kind: type[Any]) -> Callable[[Any, int], Any] | None:
+        """The function that copies values of a class; None for values that are not searched."""
         if issubclass(kind, Mapping):
             return self._mapping
         if issubclass(kind, tuple):
@@ -91,8 +89,8 @@ class _Redaction:
         if _fields_of(kind):
             return self._declared
         if kind.__repr__ is object.__repr__ or issubclass(kind, type) or kind.__module__ == "builtins":
-            return None  # its representation shows nothing of it
-        return self._shown if hasattr(kind, "__dict__") and "__dict__" in dir(kind) else None
+            return None  # its representation shows none of its attributes
+        return self._object if hasattr(kind, "__dict__") and "__dict__" in dir(kind) else None
 
     def _text(self, text: Any) -> Any:
         if issubclass(type(text), (bytes, bytearray)):
@@ -101,17 +99,17 @@ class _Redaction:
             found = redacted_text(known, self._is_secret)
             if found == known:
                 return text
-            self._left_out += 1
+            self._removed += 1
             return kind(found, "latin-1")
         known = str.__getitem__(text, slice(None))
         found = redacted_text(known, self._is_secret)
         if found == known:
             return text
-        self._left_out += 1
+        self._removed += 1
         return found
 
     def _hidden(self) -> str:
-        self._left_out += 1
+        self._removed += 1
         return REDACTED
 
     def _mapping(self, mapping: Mapping[Any, Any], levels: int) -> dict[Any, Any]:
@@ -142,41 +140,41 @@ class _Redaction:
         copies = [self.of(item, levels) for item in items]
         if isinstance(items, list):
             if len(copies) == 2 and self._is_secret(copies[0]):
-                return [copies[0], self._hidden()]  # a pair that has been through JSON
+                return [copies[0], self._hidden()]  # a pair that was decoded from JSON
             for place, item in enumerate(copies[:-1]):
                 if type(item) is str and item[:1] == "-" and "=" not in item and self._is_secret(item):
-                    copies[place + 1] = self._hidden()  # a command line: --password, and then what it is
+                    copies[place + 1] = self._hidden()  # a command line: --password followed by its value
         if isinstance(items, (set, frozenset)):
             return type(items)(copies) if type(items) in (set, frozenset) else set(copies)
         return copies
 
     def _error(self, error: BaseException, levels: int) -> Any:
-        before = self._left_out
+        before = self._removed
         arguments = self.of(error.args, levels)
-        if self._left_out == before:
+        if self._removed == before:
             return error
         return f"{type(error).__qualname__}({', '.join(map(safe_repr, arguments))})"
 
     def _declared(self, value: Any, levels: int) -> Any:
-        """A dataclass and its like: itself, or what it shows without the secrets."""
-        before = self._left_out
+        """A dataclass or similar: itself, or its representation without the secrets."""
+        before = self._removed
         fields: list[str] = []
         for name in _fields_of(value.__class__):
             if self._is_secret(name):
-                self._left_out += 1
+                self._removed += 1
                 fields.append(f"{name}={REDACTED}")
             else:
                 fields.append(f"{name}={safe_repr(self.of(getattr(value, name), levels))}")
-        return value if self._left_out == before else f"{value.__class__.__qualname__}({', '.join(fields)})"
+        return value if self._removed == before else f"{value.__class__.__qualname__}({', '.join(fields)})"
 
-    def _shown(self, value: Any, levels: int) -> Any:
-        """Any other object: itself, or its representation where that shows the secrets among its attributes."""
-        before = self._left_out
+    def _object(self, value: Any, levels: int) -> Any:
+        """Another object: itself, or its representation without the secrets of its attributes."""
+        before = self._removed
         hidden: list[tuple[object, Any]] = []
         for name, item in list(cast("dict[str, Any]", vars(value)).items()):
-            own = self._left_out
+            own = self._removed
             found = self._hidden() if self._is_secret(name) else self.of(item, levels)
-            if self._left_out > own:
+            if self._removed > own:
                 hidden.append((item, found))
         if not hidden:
             return value
@@ -184,13 +182,13 @@ class _Redaction:
         for item, found in hidden:
             text = text.replace(repr(item), REDACTED if found is REDACTED else safe_repr(found))
         if text == known:
-            self._left_out = before
+            self._removed = before
             return value
         return text
 
 
 def _fields_of(kind: type[Any]) -> Iterable[str]:
-    """The names that a class shows in its representation: of a dataclass, a msgspec Struct, an attrs class."""
+    """The fields in the representation of a dataclass, a msgspec Struct or an attrs class."""
     fields: Mapping[str, Any] | None = getattr(kind, "__dataclass_fields__", None)
     if fields is not None:
         return [name for name, field in fields.items() if getattr(field, "repr", True)]

@@ -1,1 +1,1 @@
-"""Text that is shown to people."""
+"""Text for terminals, logs, notebooks and error messages."""

@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the user's program."""
+"""Warnings at the line of the user's program."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import warnings
 
 __all__ = ["warn_caller"]
 
-# What may stand between a call of the user's and rxhub.
-_BETWEEN = frozenset({"asyncio", "contextlib", "functools", "reactivex", "rxhub"})
+# Packages whose frames may lie between the user's code and the warning.
+_SKIPPED = frozenset({"asyncio", "contextlib", "functools", "reactivex", "rxhub"})
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:
-    """Warn at the innermost frame that belongs neither to rxhub nor to what calls it for the user.
+    """Warn at the innermost frame of the user's code.
 
-    A `stacklevel` would depend on which of several methods was called.
+    A fixed `stacklevel` would depend on the method that was called.
     """
     level, frame = 1, sys._getframe()  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _SKIPPED:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

@@ -1,4 +1,4 @@
-"""Values as JSON carries them: what every transport can take along."""
+"""Convert values to JSON types, which every transport can send."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from rxhub.text.safe_repr import UNSEEN, safe_repr
 
 __all__ = ["jsonable"]
 
-_MOST_LEVELS = 64
-_MOST_VALUES = 100_000
-_LONGEST = 200
-_WIDEST_INT = 64
+_MAX_LEVELS = 64
+_MAX_VALUES = 100_000
+_MAX_REPR_LENGTH = 200
+_MAX_INT_BITS = 64
 
 
-def jsonable(value: object, odd: Callable[[object], object] | None = None) -> Any:
-    """A copy of `value` of dicts with text keys, lists, texts, finite numbers, booleans and None. Never raises.
+def jsonable(value: object, on_unsupported: Callable[[object], object] | None = None) -> Any:
+    """A copy of `value` made of JSON types: string keys, no NaN or infinity. Never raises.
 
-    Sets and tuples become lists, dates and times ISO 8601, UUIDs, decimals and paths their text, members of an Enum
-    their value, bytes text if they are UTF-8. What lies deeper than 64 levels, and all beyond 100,000 values, becomes
-    `…`. Whatever else there is cannot be carried: in its place stands its representation, of at most 200 characters.
+    Sets and tuples become lists, dates and times ISO 8601 strings, UUIDs, decimals and paths strings, members of an
+    Enum their value, and bytes strings if they are UTF-8. Values deeper than 64 levels or beyond the first 100,000
+    become `…`. Other values are not supported: their representation replaces them, cut to 200 characters.
 
     Args:
-        value: what is to be carried.
-        odd: told of each value that cannot be carried.
+        value: the value.
+        on_unsupported: called with each unsupported value.
     """
-    return _Copy(odd).of(value, _MOST_LEVELS)
+    return _Copy(on_unsupported).of(value, _MAX_LEVELS)
 
 
 class _Copy:
-    """One call of `portable`."""
+    """One conversion."""
 
-    def __init__(self, odd: Callable[[object], object] | None) -> None:
-        self._odd = odd
-        self._left = _MOST_VALUES
+    def __init__(self, on_unsupported: Callable[[object], object] | None) -> None:
+        self._on_unsupported = on_unsupported
+        self._left = _MAX_VALUES
 
     def of(self, value: Any, levels: int) -> Any:
         kind = cast("type[Any]", type(value))
@@ -59,9 +59,9 @@ class _Copy:
         if issubclass(kind, Enum):
             return self.of(value.value, levels)
         if issubclass(kind, str):
-            # A lone surrogate is no text that UTF-8 could carry.
+            # UTF-8 cannot encode lone surrogates.
             return str.encode(value, "utf-8", "replace").decode("utf-8")
-        if issubclass(kind, int) and int.bit_length(value) < _WIDEST_INT:
+        if issubclass(kind, int) and int.bit_length(value) < _MAX_INT_BITS:
             return int(value)
         if issubclass(kind, float) and isfinite(value):
             return float(value)
@@ -95,6 +95,6 @@ class _Copy:
         return copy
 
     def _text(self, value: object) -> str:
-        if self._odd is not None:
-            self._odd(value)
-        return safe_repr(value, _LONGEST)
+        if self._on_unsupported is not None:
+            self._on_unsupported(value)
+        return safe_repr(value, _MAX_REPR_LENGTH)

@@ -1,7 +1,7 @@
-"""Log messages of rxhub without characters that a terminal would obey.
+"""Escape control characters in the log messages of rxhub.
 
-Topics, ids and error texts from other programs are arguments of log messages. A filter on a logger sees only what is
-logged through that very logger, so every logger of rxhub gets the filter, here, in one place.
+The arguments of log messages include topics, ids and error texts of other programs. A filter of a logger does not see
+the messages of its child loggers, so every logger of rxhub gets the filter.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ LOGGERS = (
     "rxhub.vidispine.notifications",
     "rxhub.websocket",
 )
-"""The names of all loggers that rxhub logs through."""
+"""The names of all loggers of rxhub."""
 
 
 class PrintableRecords(logging.Filter):
-    r"""Lets every record pass, with `\x9b` and the like for what is not printable.
+    r"""Escapes characters that are not printable, for example as `\x9b`. No record is dropped.
 
-    Line breaks in text arguments are escaped too, so that an event cannot forge a line of the log; so are those of an
-    error whose traceback follows.
+    Line breaks in string arguments are escaped, too, so that an event cannot forge a line of the log; likewise those of
+    an error whose traceback follows.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -42,12 +42,12 @@ class PrintableRecords(logging.Filter):
         try:
             message = record.getMessage()
         except Exception:
-            return True  # logging itself reports it, with the place of the call
+            return True  # logging reports the error with the position of the call
         if (clean := printable(message, lines=True)) is not message:
             record.msg, record.args = clean, None
         if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None and not record.exc_text:
-            said = "".join(traceback.format_exception(record.exc_info[1])).rstrip("\n")
-            if (clean := printable(said, lines=True)) != said:
+            text = "".join(traceback.format_exception(record.exc_info[1])).rstrip("\n")
+            if (clean := printable(text, lines=True)) != text:
                 record.exc_text = clean  # formatters prefer it to the exception
         return True
 
@@ -65,7 +65,7 @@ def _argument(value: object, has_traceback: bool) -> object:
 
 
 class PrintableFormatter(logging.Formatter):
-    """For the commands' own log, where other libraries log as well."""
+    """For the log of the commands, which other libraries use, too."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record), lines=True)

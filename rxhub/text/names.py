@@ -1,4 +1,4 @@
-"""How people and subscriptions call what has no name of its own: senders and callbacks."""
+"""Names of senders and callbacks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ __all__ = ["callback_name", "sender_name"]
 
 
 def sender_name(sender: object) -> str | None:
-    """How a subscription names a sender.
+    """The name of a sender in subscriptions.
 
     Returns:
-        A text's own self; the qualified name of a class or function, the name of a module; of any other object
-        the qualified name of its class; None for nobody.
+        A string itself, the qualified name of a class or function, or the name of a module; for another object the
+        qualified name of its class; None for no sender.
     """
     if sender is None or isinstance(sender, str):
         return sender
@@ -22,7 +22,7 @@ def sender_name(sender: object) -> str | None:
 
 
 def callback_name(callback: object) -> str:
-    """How people know a callback: module and qualified name, or its class; if it stands for another, that one's."""
+    """The module and qualified name of a callback (or of the one that it wraps), or else its class."""
     callback = getattr(callback, "__wrapped__", callback)
     name = getattr(callback, "__qualname__", None)
     if not isinstance(name, str):

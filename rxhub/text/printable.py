@@ -1,13 +1,11 @@
-"""Text that a terminal, a notebook or a log can show without obeying it.
+"""Escape text that comes from other programs for terminals, notebooks and logs.
 
-Topics, user names, ids, data and error texts come from other programs. A terminal obeys C0 and C1 control characters
-(U+001B and U+009B begin escape sequences). Bidirectional controls such as U+202E reorder what the reader sees,
-zero-width characters make two different texts look alike, U+2028 and U+2029 break lines, and a lone surrogate cannot be
-encoded.
-Python's `str.isprintable` is False for all of them (Unicode categories Cc, Cf, Cs, Co, Cn, Zl and Zp). Two more kinds
-are escaped: the other characters that show nothing (`Default_Ignorable_Code_Point` in Unicode's data),
-such as the filler U+3164, and the combining marks beyond eight in a row, which cover the lines above and below. The
-blanks of category Zs are harmless and become a plain blank.
+Terminals execute C0 and C1 control characters (U+001B and U+009B begin escape sequences), bidirectional controls such
+as U+202E reorder text, zero-width characters make different texts look alike, U+2028 and U+2029 break lines, and lone
+surrogates cannot be encoded. `str.isprintable` is False for all of them (Unicode categories Cc, Cf, Cs, Co, Cn, Zl and
+Zp). Two more kinds are escaped: other invisible characters (`Default_Ignorable_Code_Point` in Unicode's data), such as
+the filler U+3164, and more than eight combining marks in a row, which cover other lines. The blanks of category Zs
+become a plain blank.
 """
 
 from __future__ import annotations
@@ -19,56 +17,54 @@ from collections.abc import Callable
 __all__ = ["inline", "printable", "printable_json", "terminal_width"]
 
 _ASTRAL = 0x10000
-_MOST_MARKS = 8
+_MAX_MARKS = 8
 _IGNORED = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
-# No combining mark comes before U+0300.
-_MAY_BE_MARKS = re.compile(f"[\u0300-\U0010ffff]{{{_MOST_MARKS + 1}}}")
+# The first combining mark is U+0300.
+_MAY_BE_MARKS = re.compile(f"[\u0300-\U0010ffff]{{{_MAX_MARKS + 1}}}")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""Text with the characters that are not printable written as Python escapes, such as `\x9b` and `\u202e`.
+    r"""Write characters that are not printable as Python escapes, such as `\x9b` and `\u202e`.
 
     Args:
         text: any text.
-        lines: whether line breaks (`\n`) and tabs are kept, for texts of several lines.
+        lines: whether to keep line breaks (`\n`) and tabs.
 
     Returns:
-        The text itself if all of it is printable.
+        The text itself if it is printable.
     """
-    if _is_shown(text):
+    if _is_printable(text):
         return text
     return _rewritten(text, _escape, "\n\t" if lines else "")
 
 
 def inline(text: str) -> str:
-    """As `printable`, but line breaks, tabs and other white space become a blank: for cells and titles."""
-    if _is_shown(text):
+    """As `printable`, but white space becomes a blank; for cells and titles."""
+    if _is_printable(text):
         return text
     return _rewritten(text, lambda c: " " if c.isspace() else _escape(c))
 
 
 def printable_json(text: str) -> str:
-    r"""JSON text that means the same and has no character that is not printable, but for line breaks.
+    r"""Write characters of JSON text that are not printable as `\uXXXX`; line breaks are kept.
 
-    Such characters can stand only within strings, where they are written as `\uXXXX`; a carriage return between tokens
-    becomes a blank.
+    Such characters occur only within strings. A carriage return between tokens becomes a blank.
     """
-    if _is_shown(text):
+    if _is_printable(text):
         return text
     return _rewritten(text, _json_escape, "\n\t")
 
 
 def terminal_width(text: str) -> int:
-    """How many columns of a terminal a printable text takes."""
+    """The number of terminal columns that a printable text takes."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _is_shown(text: str) -> bool:
-    """Whether a text can be shown as it is."""
+def _is_printable(text: str) -> bool:
     if not text.isprintable():
         return False
     return text.isascii() or not (_IGNORED.search(text) or (_MAY_BE_MARKS.search(text) and _has_many_marks(text)))
@@ -78,7 +74,7 @@ def _has_many_marks(text: str) -> bool:
     marks = 0
     for character in text:
         marks = marks + 1 if _is_mark(character) else 0
-        if marks > _MOST_MARKS:
+        if marks > _MAX_MARKS:
             return True
     return False
 
@@ -88,14 +84,14 @@ def _is_mark(character: str) -> bool:
 
 
 def _rewritten(text: str, escape: Callable[[str], str], kept: str = "") -> str:
-    """A text with what cannot be shown escaped, but for the characters that are kept."""
-    shown: list[str] = []
+    """A text with the characters escaped that are neither printable nor kept."""
+    parts: list[str] = []
     marks = 0
     for character in text:
         marks = marks + 1 if _is_mark(character) else 0
-        is_fit = character.isprintable() and marks <= _MOST_MARKS and not _IGNORED.match(character)
-        shown.append(character if is_fit or character in kept else escape(character))
-    return "".join(shown)
+        is_printable = character.isprintable() and marks <= _MAX_MARKS and not _IGNORED.match(character)
+        parts.append(character if is_printable or character in kept else escape(character))
+    return "".join(parts)
 
 
 def _escape(character: str) -> str:

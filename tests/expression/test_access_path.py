@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub.expression import Condition, Dialect, Expression, parse
-from rxhub.expression.access_path import Plan, Score, access_to, choose, conjuncts, serving
+from rxhub.expression.access_path import Plan, Score, access_to, choose, conjuncts, indexable
 from rxhub.expression.comparisons import Access
 from tests.expression.subscriptions import candidates, trees
 
@@ -100,4 +100,4 @@ def test_places_are_at_most_as_many_as_conditions_that_serve(tree: Expression) -
     parts = conjuncts((tree,))
     plan: Plan | None = choose(parts, score)
     if plan is not None:
-        assert len(plan.accesses) <= len(list(serving(parts)))
+        assert len(plan.accesses) <= len(list(indexable(parts)))

@@ -282,7 +282,7 @@ def test_a_priority_that_has_no_order_is_refused(priority: Any) -> None:
 
 @pytest.mark.parametrize("stranger", [None, 0, object()])
 def test_removing_what_is_not_there_says_so(stranger: Any) -> None:
-    with pytest.raises(NotFoundError, match="no longer"):
+    with pytest.raises(NotFoundError, match="is not in this index"):
         filled("topic=a").remove(stranger)
 
 

@@ -127,7 +127,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("a and b=c", 2, "a=*"),
     ("(a)", 2, "a=*"),
     ("a=", 2, 'a=""'),
-    ("a = and b=c d", 8, "quotes"),
+    ("a = and b=c d", 8, "Quote"),
     ("x not in (1)", 2, "not x in (…)"),
     ("x NOT  IN (1)", 2, "not x in (…)"),
     ("a ! = b", 2, "No blank"),
@@ -139,16 +139,16 @@ WRONG: list[tuple[str, int, str]] = [
     ("a: b", 1, "`=`"),
     ("a in b", 5, "parentheses"),
     ("main (b)", 5, ""),
-    ("a in ()", 6, "one value"),
+    ("a in ()", 6, "at least one value"),
     ("a in (b,)", 8, "one comma"),
-    ("a in (,b)", 6, "one value"),
+    ("a in (,b)", 6, "at least one value"),
     ("a in (b,,c)", 8, "one comma"),
     ("a in (b c)", 8, "commas"),
     ("a in (b", 7, ""),
     ("a in ('b", 6, "closing ' is missing"),
     ("a=(b, c)", 2, "a in (a, b)"),
     ("a=x y", 4, "blanks"),
-    ("a=x$y", 3, "quotes"),
+    ("a=x$y", 3, "Quote"),
     ("a=x and", 7, ""),
     ("a=x andb=c", 4, "blank"),
     ("a=x not b=c", 4, "`and not`"),
@@ -163,7 +163,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("*", 0, "everything"),
     ("a='x''", 2, "doubled quote"),
     ("a\x00=b", 1, ""),
-    ("a=\x7f", 2, "quotes"),
+    ("a=\x7f", 2, "Quote"),
     ("\ufeff\x01", 1, ""),
     ("not", 3, ""),
     ("a=b or or", 7, ""),
@@ -314,12 +314,12 @@ def test_what_is_written_in_the_wild_is_read_and_printed(text, dialect):
 
 @pytest.mark.parametrize("given", [None, 5, b"a=1", ["a=1"], Condition("a", "=", "1")])
 def test_only_text_is_parsed(given):
-    with pytest.raises(ExpressionError, match="is text, but"):
+    with pytest.raises(ExpressionError, match="must be a string, but"):
         parse(given)
 
 
 def test_only_a_dialect_is_a_dialect():
-    with pytest.raises(ExpressionError, match="no dialect 'ftrack'"):
+    with pytest.raises(ExpressionError, match="'ftrack' is not a dialect"):
         parse("a=1", "ftrack")
 
 

@@ -387,14 +387,14 @@ def test_names_are_a_set() -> None:
 
 @pytest.mark.parametrize("name", ["", "_", "- "])
 def test_a_name_must_name_something(name: str) -> None:
-    with pytest.raises(ValueError, match="cannot be the name of a secret"):
+    with pytest.raises(ValueError, match="is not a valid name of a secret"):
         Secrets([name])
 
 
 def test_names_are_texts_in_a_list() -> None:
-    with pytest.raises(TypeError, match="list of texts"):
+    with pytest.raises(TypeError, match="list of strings"):
         Secrets("pin")
-    with pytest.raises(TypeError, match="is text, but int"):
+    with pytest.raises(TypeError, match="must be a string, but int"):
         secrets.add(1)
 
 

@@ -199,8 +199,8 @@ class Mute(Exception):
     ("error", "reason"),
     [
         (ValueError("cannot read caf\udce9.exr"), "ValueError: cannot read caf\\udce9.exr"),
-        (Mute(AttributeError()), "Mute: its message cannot be read, since that raises AttributeError"),
-        (Mute(SystemExit(1)), "Mute: its message cannot be read, since that raises SystemExit"),
+        (Mute(AttributeError()), "Mute: its message cannot be read: str() raised AttributeError"),
+        (Mute(SystemExit(1)), "Mute: its message cannot be read: str() raised SystemExit"),
     ],
 )
 @pytest.mark.parametrize("sequential", [False, True])
