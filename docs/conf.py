@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rxhub
@@ -35,6 +36,17 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
 
+def copy_notebooks(app: Sphinx, _config: object) -> None:
+    """Copy the notebooks into the source directory, from which alone Sphinx reads. Git ignores the copies."""
+    copies = Path(app.srcdir, "learn", "notebooks")
+    copies.mkdir(exist_ok=True)
+    for notebook in Path(app.srcdir).parent.joinpath("notebooks").glob("*.ipynb"):
+        text = notebook.read_text(encoding="utf-8").replace("](../docs/", "](../../")
+        copy = copies / notebook.name
+        if not copy.exists() or copy.read_text(encoding="utf-8") != text:  # else Sphinx would read it again
+            copy.write_text(text, encoding="utf-8")
+
+
 _COLON = "\ue000"  # private use area: does not occur in docstrings
 
 
@@ -55,5 +67,6 @@ def restore_colons(_app: Sphinx, _what: str, _name: str, _obj: object, _options:
 
 def setup(app: Sphinx) -> None:
     """Register the hooks with Sphinx."""
+    app.connect("config-inited", copy_notebooks)
     app.connect("autodoc-process-docstring", quote_code, priority=400)
     app.connect("autodoc-process-docstring", restore_colons, priority=600)
