@@ -121,7 +121,7 @@ def _conditions(dialect: Dialect) -> st.SearchStrategy[Expression]:
             of,
             st.just(known[0]),
             st.sampled_from(known[1]),
-            st.sampled_from(_OPERATORS) | st.just("="),
+            st.sampled_from(tuple(OPERATORS)) | st.just("="),
             st.integers(0, 3),
         )
     )
@@ -262,7 +262,7 @@ def _is_key(path: str) -> bool:
 def _about(leaf: tuple[str, str, bool], dialect: Dialect) -> st.SearchStrategy[Expression]:
     """Conditions on what stands at a key, most of which hold."""
     key, text, is_text = leaf
-    operators = st.sampled_from(_OPERATORS) | st.just("=")
+    operators = st.sampled_from(tuple(OPERATORS)) | st.just("=")
 
     def of(operator: str, begin: int, end: int, shape: int) -> Expression:
         begin, end, quoted = min(begin, end), max(begin, end), begin > end

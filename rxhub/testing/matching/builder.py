@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, cast
 
 from rxhub.expression import Expression
-from rxhub.testing.matching.proposals import Constraint, Pick, pick_simplest
+from rxhub.testing.matching.proposals import Constraint, Pick, is_for_all, pick_simplest
 from rxhub.testing.matching.search import (
     ABSENT,
     ENVELOPE,
@@ -100,7 +100,7 @@ class MatchingEvents:
             if fits(fields, constraints):
                 continue
             if path not in ENVELOPE:
-                _remove(fields, path, 0, [(c, wanted) for c, wanted in constraints if wanted is (c.operator == "!=")])
+                _remove(fields, path, 0, [constraint for constraint in constraints if is_for_all(constraint)])
                 if fits(fields, constraints):
                     continue
             try:

@@ -8,9 +8,9 @@ from math import inf, nextafter
 from typing import Any, TypeAlias
 
 from rxhub.expression import Condition, Dialect
-from rxhub.expression.comparisons import parse_number
+from rxhub.expression.comparisons import CONSTANTS, comparison_of, operand_of, parse_number
 
-__all__ = ["Constraint", "Pick", "pick_simplest", "propose"]
+__all__ = ["Constraint", "Pick", "is_for_all", "pick_simplest", "propose"]
 
 Constraint: TypeAlias = tuple[Condition, bool]
 """A condition, and whether it must hold."""
@@ -19,7 +19,6 @@ Pick: TypeAlias = Callable[[int], int]
 """Chooses an index below a number; 0 is the simplest choice."""
 
 _WORDS = ("", "wip", "shot010", "v001", "maya_2025", ".local", "é", "0", " ")
-_CONSTANTS = {"true": True, "false": False, "null": None}
 _MAX_EXACT = 2**53  # up to this number, floats represent every integer
 _MAX_STEP = 1_000
 
@@ -29,19 +28,25 @@ def pick_simplest(_: int) -> int:
     return 0
 
 
+def is_for_all(constraint: Constraint) -> bool:
+    """Whether a constraint applies to all values at its path; otherwise one value must meet it."""
+    condition, wanted = constraint
+    return wanted is comparison_of(condition.operator, condition.value, condition.dialect).negated
+
+
 def propose(constraints: Sequence[Constraint], pick: Pick) -> Iterator[Any]:
     """Propose JSON values other than lists; the caller tests them.
 
     Values of the kind that the first condition suggests come first: 10 before "10" for `n=10`.
     """
-    conditions = [c for c, wanted in constraints if wanted] + [c for c, wanted in constraints if not wanted]
-    positive = [condition for condition, wanted in constraints if wanted and condition.operator != "!="]
+    conditions = [condition for condition, _ in sorted(constraints, key=lambda constraint: not constraint[1])]
+    positive = [condition for condition, wanted in constraints if wanted and not is_for_all((condition, wanted))]
     numbers, texts, others = _numbers(conditions, pick), _texts(conditions, positive, pick), _others(conditions)
     leading = conditions[0]
-    if leading.quoted or (leading.value not in _CONSTANTS and parse_number(leading.value) is None):
+    if leading.quoted or (leading.value not in CONSTANTS and parse_number(leading.value) is None):
         kinds = [texts, numbers, others]
     else:
-        kinds = [others, texts, numbers] if leading.value in _CONSTANTS else [numbers, texts, others]
+        kinds = [others, texts, numbers] if leading.value in CONSTANTS else [numbers, texts, others]
     return chain.from_iterable(kinds[1:] + kinds[:1] if pick(4) == 3 else kinds)
 
 
@@ -99,8 +104,11 @@ def _texts(conditions: Iterable[Condition], positive: Iterable[Condition], pick:
         yield text + tail
 
 
-def _others(conditions: Iterable[Condition]) -> Iterator[Any]:
+def _others(conditions: Sequence[Condition]) -> Iterator[Any]:
     literals = [condition.value for condition in conditions]
-    yield from (_CONSTANTS[text] for text in literals if text in _CONSTANTS)
+    yield from (CONSTANTS[text] for text in literals if text in CONSTANTS)
     yield from (True, False, None, {})
     yield from ({text.rstrip("*"): 0} for text in literals)
+    for condition in conditions:
+        comparison = comparison_of(condition.operator, condition.value, condition.dialect)
+        yield from comparison.example_values(operand_of(comparison, condition.value, condition.quoted))

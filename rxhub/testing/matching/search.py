@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 from rxhub.errors import RxHubError
 from rxhub.expression import And, Condition, Expression, Not, Or
 from rxhub.expression.evaluate import split_key
-from rxhub.testing.matching.proposals import Constraint, Pick, pick_simplest, propose
+from rxhub.testing.matching.proposals import Constraint, Pick, is_for_all, pick_simplest, propose
 
 __all__ = [
     "ABSENT",
@@ -254,7 +254,7 @@ class Search:
         in_list = pick(6) == 5
         yield from values or ([value] if in_list else value for value in propose(constraints, pick))
         # Some element of a list meets the other constraints: `not a!=1` holds for [1, 2].
-        for_all = [(condition, wanted) for condition, wanted in constraints if wanted is (condition.operator == "!=")]
+        for_all = [constraint for constraint in constraints if is_for_all(constraint)]
         questions = [[one, *for_all] for one in constraints if one not in for_all]
         for question in questions:
             if not values or not self._accepts(path, values, question[:1]):
