@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-__all__ = ["COMPLETED", "FAILED", "Moment", "Span", "diagram_of", "parse_diagram", "parse_span"]
+__all__ = ["COMPLETED", "FAILED", "Moment", "SubscriptionSpan", "diagram_of", "parse_diagram", "parse_span"]
 
 COMPLETED = "|"
 FAILED = "#"
@@ -30,7 +30,7 @@ class Moment(NamedTuple):
     mark: str
 
 
-class Span(NamedTuple):
+class SubscriptionSpan(NamedTuple):
     """From when to when, in seconds, something is subscribed; None is to the end."""
 
     begin: float
@@ -92,7 +92,7 @@ def parse_diagram(text: str, tick: float, hot: bool = False) -> tuple[list[Momen
     return [Moment(_rounded(at - zero), mark) for at, mark in moments], _rounded(seconds - zero)
 
 
-def parse_span(text: str, tick: float) -> Span:
+def parse_span(text: str, tick: float) -> SubscriptionSpan:
     """A subscription diagram: `^` and `!`, or one of them.
 
     Raises:
@@ -118,7 +118,7 @@ def parse_span(text: str, tick: float) -> Span:
         elif character != "-":
             raise _wrong(text, place - 1, f"a subscription is made of `-`, one `^` and one `!`, not {character!r}")
         seconds += tick
-    return Span(begin or 0.0, end)
+    return SubscriptionSpan(begin or 0.0, end)
 
 
 def diagram_of(moments: list[Moment], tick: float) -> str:

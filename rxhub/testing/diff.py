@@ -13,11 +13,11 @@ from rxhub.testing.diagram import COMPLETED, FAILED, Moment, diagram_of
 from rxhub.testing.equality import differences, equal
 from rxhub.text.safe_repr import safe_repr
 
-__all__ = ["Frame", "OneOf", "contrast", "same"]
+__all__ = ["Frame", "OneOf", "describe_difference", "same"]
 
-_MOST_MOMENTS = 40
-_MOST_ROWS = 12
-_MOST_VALUES = 16
+_MAX_MOMENTS = 40
+_MAX_ROWS = 12
+_MAX_VALUES = 16
 _BEFORE = 3
 
 
@@ -58,7 +58,7 @@ def _is(wanted: Any, value: Any) -> bool:
     return equal(wanted, value)
 
 
-def contrast(wanted: Sequence[Frame], found: Sequence[Frame], values: Mapping[str, Any], tick: float) -> str:
+def describe_difference(wanted: Sequence[Frame], found: Sequence[Frame], values: Mapping[str, Any], tick: float) -> str:
     """Both as diagrams, what differs moment by moment, and what the characters mean.
 
     Args:
@@ -83,8 +83,8 @@ def contrast(wanted: Sequence[Frame], found: Sequence[Frame], values: Mapping[st
 
 
 def _diagram(frames: Sequence[Frame], tick: float) -> str:
-    text = diagram_of([Moment(f.seconds, f.mark) for f in frames[:_MOST_MOMENTS]], tick)
-    further = len(frames) - _MOST_MOMENTS
+    text = diagram_of([Moment(f.seconds, f.mark) for f in frames[:_MAX_MOMENTS]], tick)
+    further = len(frames) - _MAX_MOMENTS
     return f"{text} … and {further:,} more frames" if further > 0 else text
 
 
@@ -104,7 +104,7 @@ def _beside(wanted: Sequence[Frame], found: Sequence[Frame]) -> tuple[list[str],
     skipped = max(0, len(list(takewhile(lambda row: row[1] == " ", rows))) - _BEFORE)
     if skipped == len(rows) - _BEFORE:
         skipped = 0  # no character differs, but what one stands for
-    shown_rows = rows[skipped : skipped + _MOST_ROWS]
+    shown_rows = rows[skipped : skipped + _MAX_ROWS]
     further = len(rows) - skipped - len(shown_rows)
     lines = [f"    … {skipped:,} frames as expected"] if skipped else []
     lines += [f"  {sign} {_seconds(at):>10}  {mark}" for at, sign, mark in shown_rows]
@@ -123,7 +123,7 @@ def _not_comparable(wanted: Sequence[Frame], found: Sequence[Frame]) -> list[str
         except Exception as error:
             why = f"{type(error).__name__}: {safe_repr(str(error))}"
             lines.append(f"  at {_seconds(frame.seconds)}, {frame.mark} cannot be compared with {expected.mark}: {why}")
-    return lines[:_MOST_VALUES]
+    return lines[:_MAX_VALUES]
 
 
 class _Letters:
@@ -158,7 +158,7 @@ class _Letters:
             # A character that stands for itself says so where it could be read as another value: '1' beside 1.
             if not (type(value) is str and value == letter) or letter.isdigit() or letter in looks_like
         ]
-        for letter, value in meant[:_MOST_VALUES]:
+        for letter, value in meant[:_MAX_VALUES]:
             known = _known(value)
             text = _shown(known)
             lines.append(f"  {'     ' if lines else 'where'} {letter} = {text}")
@@ -166,7 +166,7 @@ class _Letters:
             if twin != letter and not equal(known, other):
                 first, *more = differences(known, other)
                 lines += [f"            unlike {twin}, {first}", *[f"              {line}" for line in more]]
-        further = len(meant) - _MOST_VALUES
+        further = len(meant) - _MAX_VALUES
         return [*lines, f"        … and {further:,} more values"] if further > 0 else lines
 
 

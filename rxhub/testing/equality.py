@@ -15,8 +15,8 @@ __all__ = ["differences", "equal"]
 _Path: TypeAlias = tuple[Any, ...]
 
 _NOTHING: Any = object()
-_MOST_SHOWN = 3
-_MOST_VISITED = 10_000
+_MAX_SHOWN = 3
+_MAX_VISITED = 10_000
 _WIDTH = 60
 
 
@@ -36,7 +36,7 @@ def differences(found: Any, wanted: Any) -> list[str]:
     lines: list[str] = []
     clean_found, clean_wanted = redacted(_plain(found)), redacted(_plain(wanted))
     for path, one, other in _differing(_plain(found), _plain(wanted)):
-        if len(lines) == _MOST_SHOWN:
+        if len(lines) == _MAX_SHOWN:
             return [*lines, "and at further places"]
         if _is_secret(clean_found, path) or _is_secret(clean_wanted, path):
             lines.append(f"{_written(path)}: another {REDACTED}, which is a secret")
@@ -52,7 +52,7 @@ def _plain(value: Any) -> Any:
 def _differing(found: object, wanted: object) -> Iterator[tuple[_Path, Any, Any]]:
     waiting: list[tuple[_Path, object, object]] = [((), found, wanted)]
     visited: set[tuple[int, int]] = set()
-    while waiting and len(visited) < _MOST_VISITED:
+    while waiting and len(visited) < _MAX_VISITED:
         path, one, other = waiting.pop()
         try:
             below = _below(one, other)

@@ -20,8 +20,8 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxhub.event import Event
 from rxhub.rx.awaitable import Awaitable
 from rxhub.rx.subject import Subject
-from rxhub.testing.diagram import COMPLETED, FAILED, Span, parse_diagram, parse_span
-from rxhub.testing.diff import Frame, OneOf, contrast, same
+from rxhub.testing.diagram import COMPLETED, FAILED, SubscriptionSpan, parse_diagram, parse_span
+from rxhub.testing.diff import Frame, OneOf, describe_difference, same
 from rxhub.testing.virtual import VirtualHub
 from rxhub.text.safe_repr import safe_repr
 
@@ -46,7 +46,7 @@ class Source(Awaitable[T], Generic[T]):
 
     def __init__(self, marbles: Marbles, subscribe: Callable[[abc.ObserverBase[T]], abc.DisposableBase]) -> None:
         super().__init__()
-        self.subscriptions: list[Span] = []
+        self.subscriptions: list[SubscriptionSpan] = []
         self._marbles = marbles
         self._begin = subscribe
 
@@ -54,10 +54,10 @@ class Source(Awaitable[T], Generic[T]):
         self, observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
         place = len(self.subscriptions)
-        self.subscriptions.append(Span(self._marbles.now))
+        self.subscriptions.append(SubscriptionSpan(self._marbles.now))
 
         def end() -> None:
-            self.subscriptions[place] = Span(self.subscriptions[place].begin, self._marbles.now)
+            self.subscriptions[place] = SubscriptionSpan(self.subscriptions[place].begin, self._marbles.now)
 
         return CompositeDisposable(self._begin(observer), Disposable(end))
 
@@ -97,7 +97,7 @@ class Expectation:
         wanted = [Frame(at, mark, _value(mark, values, error)) for at, mark in parse_diagram(diagram, tick)[0]]
         if same(wanted, self.found):
             return ""
-        return f"The stream differs from what was expected.\n{contrast(wanted, self.found, values, tick)}"
+        return f"The stream differs from what was expected.\n{describe_difference(wanted, self.found, values, tick)}"
 
     def _published(self, diagram: str) -> dict[str, Any]:
         """The events for which the bare characters of a diagram stand, if it is events that were found."""

@@ -42,9 +42,9 @@ __all__ = [
 ]
 
 _OPERATORS = tuple(OPERATORS)
-_MOST_LEAVES = 200
+_MAX_LEAVES = 200
 _REPLY = "ftrack.meta.reply"
-_MOST_LEVELS = 16
+_MAX_LEVELS = 16
 
 _turns = st.integers(0, (1 << 16) - 1)
 
@@ -227,9 +227,9 @@ def _leaves(candidate: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     """
     waiting: list[tuple[str, Any, int]] = [("", candidate, 0)]
     found = 0
-    while waiting and found < _MOST_LEAVES:
+    while waiting and found < _MAX_LEAVES:
         path, value, level = waiting.pop(0)
-        if level > _MOST_LEVELS:
+        if level > _MAX_LEVELS:
             continue
         if isinstance(value, Mapping):
             for key, below in cast("Mapping[Any, Any]", value).items():

@@ -29,13 +29,19 @@ from rxhub.errors import AlreadyHandled, NoReply, NotHandled
 from rxhub.event import Event
 from rxhub.hub import EventHub
 from rxhub.hub.runner import Invoke
-from rxhub.testing.virtual_wait import PassingReplies, PassingSubject, PassingSubscribable, Piped, refuse_to_sleep
+from rxhub.testing.virtual_wait import (
+    VirtualPipeline,
+    VirtualReplies,
+    VirtualSubject,
+    VirtualSubscribable,
+    check_not_blocking,
+)
 
 __all__ = ["VirtualHub", "virtual_hub"]
 
 State = TypeVar("State")
 
-_SHOWN = 1e-9
+_RESOLUTION_S = 1e-9
 
 
 class _Clock:
@@ -53,7 +59,7 @@ class _Clock:
         return UTC_ZERO + timedelta(seconds=self.seconds)
 
     def check_scheduling(self) -> None:
-        refuse_to_sleep()
+        check_not_blocking()
 
 
 class VirtualHub(EventHub):
@@ -95,7 +101,7 @@ class VirtualHub(EventHub):
         super().__init__(
             server_url, api_user, api_key, headers, cookies, inbox=inbox, overflow=overflow, clock=self._clock
         )
-        self.events = events = PassingSubject[Event](serialize=True)
+        self.events = events = VirtualSubject[Event](serialize=True)
         events.clock = self
 
     @property
@@ -138,23 +144,23 @@ class VirtualHub(EventHub):
     def on(self, subscription: str, priority: float = 100) -> Subscribable:
         """As `EventHub.on`; `run()` of a pipeline lets time pass until its end."""
         self._publisher.check_open()
-        events = PassingSubscribable(self._dispatcher, subscription, priority)
+        events = VirtualSubscribable(self._dispatcher, subscription, priority)
         events.clock = self
         return events
 
     @property
     def deliveries(self) -> Observable[Delivery]:
         """As those of `EventHub`."""
-        return Piped(super().deliveries, self)
+        return VirtualPipeline(super().deliveries, self)
 
     @property
     def errors(self) -> Observable[Outcome]:
         """As those of `EventHub`."""
-        return Piped(super().errors, self)
+        return VirtualPipeline(super().errors, self)
 
     def request(self, event: Event, timeout: float = 10.0) -> Observable[Event]:
         """As `EventHub.request`; `run()` lets time pass until the timeout, `await` on a running loop."""
-        return PassingReplies(super().request(event, timeout), self, event.topic, timeout)
+        return VirtualReplies(super().request(event, timeout), self, event.topic, timeout)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
         """As `EventHub.ask`: publishes, and lets time pass until the first reply has come.
@@ -207,7 +213,7 @@ class VirtualHub(EventHub):
     ) -> None:
         self.close()
 
-    # Whoever waits lets time pass (rxhub.testing.virtual_wait.Clock)
+    # Whoever waits lets time pass (rxhub.testing.virtual_wait.VirtualTime)
 
     def check_not_inside(self, what: str) -> None:
         """Raise NotHandled inside a callback, which cannot wait for what is handled after it."""
@@ -217,7 +223,7 @@ class VirtualHub(EventHub):
                 "ended. Subscribe to it instead, or call it outside of callbacks."
             )
 
-    def next_moment(self, ended: Callable[[], bool]) -> bool:
+    def advance_to_next(self, ended: Callable[[], bool]) -> bool:
         """Handle what is ready; unless that was the end, also what is due next. False if nothing is."""
         self.drain()
         if self._later(ended):
@@ -225,8 +231,8 @@ class VirtualHub(EventHub):
             return True
         return ended()
 
-    async def anext_moment(self, ended: Callable[[], bool]) -> bool:
-        """As `next_moment`, on the running loop."""
+    async def aadvance_to_next(self, ended: Callable[[], bool]) -> bool:
+        """As `advance_to_next`, on the running loop."""
         await self._runner.drain_async("aadvance()")
         if self._later(ended):
             await self._runner.drain_async("aadvance()")
@@ -244,7 +250,7 @@ class VirtualHub(EventHub):
         """When the next action is due, if it is by `end`."""
         due = self._inbox.next_due()
         # Times are sums of fractions: what differs by less than the clock shows is one time.
-        return None if due is None or due > end + _SHOWN else due
+        return None if due is None or due > end + _RESOLUTION_S else due
 
     def _until(self, seconds: float) -> float:
         """What the clock will show."""

@@ -1,13 +1,11 @@
 """Waiting on virtual time: `run()` lets time pass until what it waits for has come.
 
-Theory of operation. reactivex's `run()` sleeps until another thread ends the observable. A virtual hub has one thread,
-so that this sleep would be for ever. The observables of such a hub are `Passing` therefore, and so is what is piped
-from them: their `run()` handles what is ready, sets the clock to the next time at which something is due, and so on
-until the end.
+reactivex's `run()` blocks until another thread completes the observable. A virtual hub has one thread, which would wait
+for ever. The observables of a virtual hub, and the pipelines on them, are therefore a `VirtualObservable`. Its `run()`
+handles due events and advances the clock to the next timer until the observable completes.
 
-What is put together of them otherwise, by `reactivex.merge(…)` for instance, has reactivex's own `run()`. That one is
-recognised when it comes to subscribe, by the scheduler that it brings along or by its frame, or by the latter when it
-schedules something on the hub; and is told so.
+Other combinations, for example `reactivex.merge(…)`, have reactivex's `run()`. It is recognized by its scheduler or its
+stack frame when it subscribes to the hub or schedules on it, and raises. reactivex offers no other sign.
 """
 
 from __future__ import annotations
@@ -27,14 +25,22 @@ from rxhub.event import Event
 from rxhub.rx.awaitable import Awaitable
 from rxhub.rx.scoped_subject import ScopedSubject
 
-__all__ = ["Clock", "Passing", "PassingReplies", "PassingSubject", "PassingSubscribable", "Piped", "refuse_to_sleep"]
+__all__ = [
+    "VirtualObservable",
+    "VirtualPipeline",
+    "VirtualReplies",
+    "VirtualSubject",
+    "VirtualSubscribable",
+    "VirtualTime",
+    "check_not_blocking",
+]
 
 T = TypeVar("T")
 
-_MOST_MOMENTS = 1_000_000
+_MAX_STEPS = 1_000_000
 
 
-class Clock(Protocol):
+class VirtualTime(Protocol):
     """Who lets time pass: a virtual hub."""
 
     @property
@@ -51,16 +57,16 @@ class Clock(Protocol):
         """Raise NotHandled inside a callback, which cannot wait for what is handled after it."""
         ...
 
-    def next_moment(self, ended: Callable[[], bool]) -> bool:
+    def advance_to_next(self, ended: Callable[[], bool]) -> bool:
         """Handle what is ready; unless that was the end, also what is due next. False if nothing is."""
         ...
 
-    async def anext_moment(self, ended: Callable[[], bool]) -> bool:
-        """As `next_moment`, on the running loop."""
+    async def aadvance_to_next(self, ended: Callable[[], bool]) -> bool:
+        """As `advance_to_next`, on the running loop."""
         ...
 
 
-class _End(abc.ObserverBase[Any]):
+class _LastValue(abc.ObserverBase[Any]):
     """Waits for the last value."""
 
     def __init__(self) -> None:
@@ -89,13 +95,13 @@ class _End(abc.ObserverBase[Any]):
         return self._last[0]
 
 
-class Passing(Awaitable[T]):
+class VirtualObservable(Awaitable[T]):
     """An observable of a virtual hub: who waits for its end lets time pass."""
 
-    clock: Clock
+    clock: VirtualTime
 
     def _composed(self, source: Observable[Any]) -> Observable[Any]:
-        return Piped(source, self.clock)
+        return VirtualPipeline(source, self.clock)
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> T:
         """Let virtual time pass until the end, and give back the last value.
@@ -109,10 +115,10 @@ class Passing(Awaitable[T]):
             Exception: the error that it ends with.
         """
         self.clock.check_not_inside("run()")
-        end = _End()
+        end = _LastValue()
         with self.subscribe(end, scheduler=scheduler or self.clock.scheduler):
-            for _ in range(_MOST_MOMENTS):
-                if end.reached or not self.clock.next_moment(end.ended):
+            for _ in range(_MAX_STEPS):
+                if end.reached or not self.clock.advance_to_next(end.ended):
                     break
             if not end.reached:
                 raise NotHandled(_never(self.clock))
@@ -121,22 +127,22 @@ class Passing(Awaitable[T]):
     def _subscribe_core(
         self, observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        refuse_to_sleep(scheduler)
+        check_not_blocking(scheduler)
         return super()._subscribe_core(observer, scheduler)
 
 
-class Piped(Passing[T]):
+class VirtualPipeline(VirtualObservable[T]):
     """What was piped from an observable of a virtual hub."""
 
-    def __init__(self, source: Observable[T], clock: Clock) -> None:
+    def __init__(self, source: Observable[T], clock: VirtualTime) -> None:
         super().__init__(lambda observer, scheduler=None: source.subscribe(observer, scheduler=scheduler))
         self.clock = clock
 
 
-class PassingReplies(Piped[Event]):
+class VirtualReplies(VirtualPipeline[Event]):
     """The replies to a request; they can be awaited as well, since they have an end."""
 
-    def __init__(self, source: Observable[Event], clock: Clock, topic: str, timeout: float) -> None:
+    def __init__(self, source: Observable[Event], clock: VirtualTime, topic: str, timeout: float) -> None:
         super().__init__(source, clock)
         self._in_vain = f"Nobody replied to {topic} within {timeout:g} s."
 
@@ -158,10 +164,10 @@ class PassingReplies(Piped[Event]):
 
     async def _awaited(self) -> Event:
         self.clock.check_not_inside("await")
-        end = _End()
+        end = _LastValue()
         with self.subscribe(end, scheduler=self.clock.scheduler):
             while not end.reached:
-                if not await self.clock.anext_moment(end.ended):
+                if not await self.clock.aadvance_to_next(end.ended):
                     raise NotHandled(_never(self.clock))
         try:
             return end.value
@@ -169,30 +175,30 @@ class PassingReplies(Piped[Event]):
             raise NoReply(self._in_vain) from None
 
 
-class PassingSubscribable(Passing[Event], Subscribable):
+class VirtualSubscribable(VirtualObservable[Event], Subscribable):
     """The events that match a subscription, on a virtual hub."""
 
 
-class PassingSubject(Passing[T], ScopedSubject[T]):
+class VirtualSubject(VirtualObservable[T], ScopedSubject[T]):
     """A subject of a virtual hub."""
 
 
-def _never(clock: Clock) -> str:
+def _never(clock: VirtualTime) -> str:
     return (
         f"run() would wait for ever: at {clock.now:g} s of this virtual hub nothing is left that could end the "
         "pipeline. Publish before, or at a time by hub.scheduler; or subscribe, publish, and call hub.advance(seconds)."
     )
 
 
-def refuse_to_sleep(scheduler: abc.SchedulerBase | None = None) -> None:
+def check_not_blocking(scheduler: abc.SchedulerBase | None = None) -> None:
     """Raise NotHandled if it is reactivex's own `run()` that subscribes or schedules here: it would sleep for ever."""
-    frame = None if scheduler is _OF_SLEEPERS else currentframe()
-    while frame is not None and frame.f_code is not _SLEEPING:
+    frame = None if scheduler is _RUN_SCHEDULER else currentframe()
+    while frame is not None and frame.f_code is not _RUN_CODE:
         if frame.f_globals.get("__name__", "").partition(".")[0] not in {"reactivex", "rxhub"}:
             # Somebody's own code, which may do this on the way and sleep for something else.
             return
         frame = frame.f_back
-    if frame is not None or scheduler is _OF_SLEEPERS:
+    if frame is not None or scheduler is _RUN_SCHEDULER:
         raise NotHandled(
             "run() would sleep for ever: this is a virtual hub, and time passes on it when its one thread says so. "
             "Begin the pipeline with one of the hub, hub.on(…).pipe(ops.merge(…)).run(), or subscribe to it with "
@@ -200,8 +206,8 @@ def refuse_to_sleep(scheduler: abc.SchedulerBase | None = None) -> None:
         )
 
 
-_SLEEPING = run.__code__
+_RUN_CODE = run.__code__
 # The one that it brings along if it was given none; under which name depends on reactivex's version.
-_OF_SLEEPERS: Any = next(
+_RUN_SCHEDULER: Any = next(
     (value for value in run.__globals__.values() if isinstance(value, NewThreadScheduler)), object()
 )

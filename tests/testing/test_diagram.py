@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.testing.diagram import Moment, Span, diagram_of, parse_diagram, parse_span
+from rxhub.testing.diagram import Moment, SubscriptionSpan, diagram_of, parse_diagram, parse_span
 
 DIAGRAMS = {
     "": ([], 0.0),
@@ -76,9 +76,9 @@ def test_values_that_begin_with_a_digit_are_written_apart() -> None:
 
 
 def test_a_subscription_is_read() -> None:
-    assert parse_span("--^--!-", 1.0) == Span(2.0, 5.0)
-    assert parse_span("^", 1.0) == Span(0.0)
-    assert parse_span("^ 1h !", 0.001) == Span(0.0, 3600.001)
+    assert parse_span("--^--!-", 1.0) == SubscriptionSpan(2.0, 5.0)
+    assert parse_span("^", 1.0) == SubscriptionSpan(0.0)
+    assert parse_span("^ 1h !", 0.001) == SubscriptionSpan(0.0, 3600.001)
     with pytest.raises(ValueError, match="not 'a'"):
         parse_span("^-a", 1.0)
     with pytest.raises(ValueError, match="'5x' is no time"):

@@ -50,11 +50,13 @@ class DatabaseSignals(Mapping[str, Signal[...]]):
         ours = {kind: Signal(f"{prefix}.{label}.{kind}") for kind in _KINDS}
         self._signals.update((f"{label}.{kind}", signal) for kind, signal in ours.items())
         for kind in _KINDS[:-1]:
-            for sender in _family(model):
-                self._listen(getattr(django_signals, kind), partial(_changed, ours[kind], model), sender)
+            for sender in _with_subclasses(model):
+                self._listen(getattr(django_signals, kind), partial(_on_changed, ours[kind], model), sender)
         for field in model._meta.many_to_many:
             through = field.remote_field.through
-            self._listen(django_signals.m2m_changed, partial(_joined, ours["m2m_changed"], model, field), through)
+            self._listen(
+                django_signals.m2m_changed, partial(_on_m2m_changed, ours["m2m_changed"], model, field), through
+            )
 
     def _listen(self, signal: Any, receiver: Callable[..., object], sender: Any) -> None:
         signal.connect(receiver, sender=sender, weak=False, dispatch_uid=self._uid)
@@ -126,12 +128,12 @@ def models_of(models: Iterable[Any]) -> list[Any]:
     return [apps.get_model(model) if isinstance(model, str) else model for model in named]
 
 
-def _family(model: Any) -> list[Any]:
+def _with_subclasses(model: Any) -> list[Any]:
     apps = import_module("django.apps").apps
     return [model, *(other for other in apps.get_models() if other is not model and issubclass(other, model))]
 
 
-def _changed(ours: Signal[...], model: Any, *, sender: Any, instance: Any, using: str, **named: Any) -> None:
+def _on_changed(ours: Signal[...], model: Any, *, sender: Any, instance: Any, using: str, **named: Any) -> None:
     if not ours.has_listeners(model):
         return
     data = {name: named[name] for name in ("created", "raw") if name in named}
@@ -139,11 +141,11 @@ def _changed(ours: Signal[...], model: Any, *, sender: Any, instance: Any, using
         update_fields = named["update_fields"]
         data["update_fields"] = None if update_fields is None else sorted(update_fields)
     ours.send_robust(
-        model, model=sender._meta.label_lower, pk=_plain(instance.pk), key=_key(instance), using=using, **data
+        model, model=sender._meta.label_lower, pk=_json_value(instance.pk), key=_key(instance), using=using, **data
     )
 
 
-def _joined(
+def _on_m2m_changed(
     ours: Signal[...],
     owner: Any,
     field: Any,
@@ -161,10 +163,10 @@ def _joined(
     if pk_set is None:
         others = _cleared(sender, field, instance, action, reverse, using)
     else:
-        others = sorted(map(_plain, pk_set), key=str)
+        others = sorted(map(_json_value, pk_set), key=str)
     if not others:
         return
-    this = [_plain(instance.pk)]
+    this = [_json_value(instance.pk)]
     ours.send_robust(
         owner,
         model=owner._meta.label_lower,
@@ -188,7 +190,7 @@ def _cleared(through: Any, field: Any, instance: Any, action: str, reverse: bool
     if reverse:
         here, there = there, here
     rows = through._base_manager.using(using).filter(**{here: instance}).order_by(there)
-    others = instance.__dict__[name] = [_plain(pk) for pk in rows.values_list(there, flat=True)]
+    others = instance.__dict__[name] = [_json_value(pk) for pk in rows.values_list(there, flat=True)]
     return others
 
 
@@ -197,15 +199,15 @@ def _key(instance: Any) -> list[Any] | None:
     if natural_key is None:
         return None
     try:
-        return [_plain(part) for part in natural_key()]
+        return [_json_value(part) for part in natural_key()]
     except Exception as error:  # noqa: BLE001 - an unsaved instance may lack what its key is made of
         logger.debug("A %s has no natural key yet: %s", instance._meta.label, error)
         return None
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, (tuple, list)):
-        return [_plain(part) for part in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_json_value(part) for part in value]  # pyright: ignore[reportUnknownVariableType]
     return str(value)

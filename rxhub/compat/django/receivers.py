@@ -21,10 +21,10 @@ from weakref import ref
 from rxhub.signals.connections import Connection, Connections, SenderSlot, key_of
 from rxhub.signals.receiver import PLAIN
 
-__all__ = ["InsertedConnection", "Receivers", "Row", "connection_of", "identity"]
+__all__ = ["InsertedConnection", "ReceiverRow", "Receivers", "connection_of", "identity"]
 
 
-class Row(tuple[Any, ...]):  # noqa: SLOT001 - a tuple's slots hold nothing
+class ReceiverRow(tuple[Any, ...]):  # noqa: SLOT001 - a tuple's slots hold nothing
     """`((dispatch_uid or id of the receiver, id of the sender), receiver or weak reference, is_async)`.
 
     From Django 6.1 on, a weak reference to the sender stands before `is_async`.
@@ -48,21 +48,21 @@ class InsertedConnection(Connection):
         return _target(self.row[1])
 
 
-class _Keeper(Protocol):
+class _SignalWithReceivers(Protocol):
     def adopt(self, rows: Receivers, /) -> None: ...
 
 
-class Receivers(list[Row]):
+class Receivers(list[ReceiverRow]):
     """The rows of a signal; as long as it is the signal's list, changing it changes the signal.
 
     Attributes:
-        keeper: the signal; None once it has got another list.
+        signal: the signal; None once it has got another list.
         shown: whether anybody has looked; until then it is empty, so that connecting costs nothing more.
     """
 
-    def __init__(self, keeper: _Keeper) -> None:
+    def __init__(self, signal: _SignalWithReceivers) -> None:
         super().__init__()
-        self.keeper: _Keeper | None = keeper
+        self.signal: _SignalWithReceivers | None = signal
         self.shown = False
 
     def show(self, connections: Iterable[Connection]) -> None:
@@ -71,14 +71,14 @@ class Receivers(list[Row]):
         super().__setitem__(slice(None), [*map(_row, connections)])
 
 
-def _changing(name: str) -> Callable[..., Any]:
+def _notifying(name: str) -> Callable[..., Any]:
     change = cast("Callable[..., Any]", getattr(list, name))
 
     @wraps(change)
     def method(self: Receivers, *arguments: Any, **keywords: Any) -> Any:
         result = change(self, *arguments, **keywords)
-        if self.keeper is not None:
-            self.keeper.adopt(self)
+        if self.signal is not None:
+            self.signal.adopt(self)
         return result
 
     return method
@@ -98,7 +98,7 @@ for _name in (
     "reverse",
     "sort",
 ):
-    setattr(Receivers, _name, _changing(_name))
+    setattr(Receivers, _name, _notifying(_name))
 
 
 def connection_of(row: tuple[Any, ...], connected: Iterable[Connection], connections: Connections) -> Connection | None:
@@ -110,7 +110,7 @@ def connection_of(row: tuple[Any, ...], connected: Iterable[Connection], connect
     Raises:
         ValueError: if Django could not send by the row either.
     """
-    if isinstance(row, Row):
+    if isinstance(row, ReceiverRow):
         return row.connection
     if not isinstance(row, tuple):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise _refusal(row)
@@ -183,9 +183,9 @@ def identity(target: Any) -> Any:
     return import_module("django.dispatch.dispatcher")._make_id(target)
 
 
-def _row(connection: Connection) -> Row:
+def _row(connection: Connection) -> ReceiverRow:
     if isinstance(connection, InsertedConnection):
-        row = Row(connection.row)
+        row = ReceiverRow(connection.row)
         row.connection = connection
         return row
     receiver, sender = connection(), connection.sender
@@ -193,6 +193,6 @@ def _row(connection: Connection) -> Row:
     last: tuple[Any, ...] = (connection.spec.is_async,)
     if import_module("django").VERSION >= (6, 1):
         last = (connection.slot.reference if isinstance(connection.slot.reference, ref) else None, *last)
-    row = Row((key, connection if connection.weak else receiver, *last))
+    row = ReceiverRow((key, connection if connection.weak else receiver, *last))
     row.connection = connection
     return row

@@ -36,11 +36,11 @@ from rxhub.signals.send import ErrorPolicy, Responses, Sending
 __all__ = ["Signal", "name_in_module", "receiver"]
 
 _R = TypeVar("_R", bound=Receiver)
-_Later = list[tuple[Receiver, Any]]
+_Deferred = list[tuple[Receiver, Any]]
 
 logger = logging.getLogger("django.dispatch")
 
-_LATER = object()
+_DEFERRED = object()
 _ABSENT = object()
 
 
@@ -176,7 +176,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         receivers = self.receivers
         if rows is not receivers:
             # Whoever keeps the old list finds in it what was there.
-            receivers.keeper = None
+            receivers.signal = None
             vars(self)["receivers"] = Receivers(self)
         self.adopt(rows)
 
@@ -244,13 +244,13 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         call_order = self._call_order(sender, named)
         if not call_order:
             return []
-        responses, later = self._begin(call_order, sender, named, policy, origin)
-        if later:
+        responses, deferred = self._run_sync_receivers(call_order, sender, named, policy, origin)
+        if deferred:
             async_to_sync = import_module("asgiref.sync").async_to_sync
             try:
-                responses += async_to_sync(self._finish)(later, policy)
+                responses += async_to_sync(self._await_receivers)(deferred, policy)
             finally:
-                _close(later)
+                _close(deferred)
         return responses
 
     async def _asend(
@@ -259,44 +259,46 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         call_order = self._call_order(sender, named)
         if not call_order:
             return []
-        begin: Callable[..., Any] = partial(self._begin, call_order, sender, named, policy, origin)
+        begin: Callable[..., Any] = partial(self._run_sync_receivers, call_order, sender, named, policy, origin)
         if all(connection.spec.is_async for connection in call_order):
-            responses, later = begin()
+            responses, deferred = begin()
         else:
-            responses, later = await import_module("asgiref.sync").sync_to_async(begin)()
-        if later:
+            responses, deferred = await import_module("asgiref.sync").sync_to_async(begin)()
+        if deferred:
             try:
-                responses += await self._finish(later, policy)
+                responses += await self._await_receivers(deferred, policy)
             finally:
-                _close(later)
+                _close(deferred)
         return responses
 
-    def _begin(
+    def _run_sync_receivers(
         self, call_order: CallOrder, sender: Any, named: dict[str, Any], policy: ErrorPolicy, origin: str | None = None
-    ) -> tuple[Responses, _Later]:
-        later: _Later = []
+    ) -> tuple[Responses, _Deferred]:
+        deferred: _Deferred = []
 
-        async def put_off(_: object, receiver: Receiver, coroutine: Awaitable[Any]) -> object:
-            later.append((receiver, coroutine))
-            return _LATER
+        async def defer(_: object, receiver: Receiver, coroutine: Awaitable[Any]) -> object:
+            deferred.append((receiver, coroutine))
+            return _DEFERRED
 
-        steps = Sending(self, sender, named, origin).deliver(call_order, policy, put_off)
+        steps = Sending(self, sender, named, origin).deliver(call_order, policy, defer)
         try:
             steps.send(None)
         except StopIteration as end:
             responses: Responses = end.value
-            return [answer for answer in responses if answer[1] is not _LATER and answer[1] is not _ABSENT], later
+            return [answer for answer in responses if answer[1] is not _DEFERRED and answer[1] is not _ABSENT], deferred
         except BaseException:
-            _close(later)
+            _close(deferred)
             raise
         raise AssertionError("a sending that does not await was suspended")
 
-    async def _finish(self, later: _Later, policy: ErrorPolicy) -> Responses:
+    async def _await_receivers(self, deferred: _Deferred, policy: ErrorPolicy) -> Responses:
         # Django 5.2 has no name for it, and gathers.
         together: Any = getattr(import_module("django.dispatch.dispatcher"), "_run_parallel", asyncio.gather)
         finish = self._collected if policy == "collect" else _awaited
-        values = await together(*[finish(receiver, coroutine) for receiver, coroutine in later])
-        return [(receiver, value) for (receiver, _), value in zip(later, values, strict=True) if value is not _ABSENT]
+        values = await together(*[finish(receiver, coroutine) for receiver, coroutine in deferred])
+        return [
+            (receiver, value) for (receiver, _), value in zip(deferred, values, strict=True) if value is not _ABSENT
+        ]
 
     async def _collected(self, receiver: Receiver, coroutine: Coroutine[Any, Any, Any]) -> Any:
         try:
@@ -332,9 +334,9 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         if sending is not None:
             value = sending.call(connection, _ABSENT)
             return _absent() if value is _ABSENT and connection.spec.is_async else value
-        responses, later = self._begin((connection,), sender, named, "raise")
+        responses, deferred = self._run_sync_receivers((connection,), sender, named, "raise")
         if connection.spec.is_async:
-            return later[0][1] if later else _nothing()
+            return deferred[0][1] if deferred else _nothing()
         return responses[0][1] if responses else None
 
 
@@ -386,8 +388,8 @@ async def _absent() -> object:
     return _ABSENT
 
 
-def _close(later: _Later) -> None:
+def _close(deferred: _Deferred) -> None:
     """Close coroutines that nobody has begun to await, for Python would warn of them."""
-    for _, coroutine in later:
+    for _, coroutine in deferred:
         if asyncio.iscoroutine(coroutine) and getcoroutinestate(coroutine) == CORO_CREATED:
             coroutine.close()

@@ -1,8 +1,7 @@
-"""ftrack's event hub, as ftrack's programs know it, on rxhub.
+"""A drop-in replacement for ftrack's event hub.
 
-`install()` puts it in place of `ftrack_api.event`, so that a program that was written for that, `ftrack_api.Session`
-included, runs on rxhub without a change. The modules bear the names of ftrack's and can be imported directly, too; then
-`ftrack_api` is not needed at all.
+`install()` replaces the classes of `ftrack_api.event`, so that existing programs and `ftrack_api.Session` use rxhub
+unchanged. The modules have the names of ftrack's and can also be imported directly, without `ftrack_api`.
 """
 
 from __future__ import annotations
@@ -21,11 +20,10 @@ _replaced: list[tuple[ModuleType, str, Any]] = []
 
 
 def install() -> None:
-    """Put rxhub's classes into the modules of `ftrack_api.event`; once more changes nothing.
+    """Replace the classes in the modules of `ftrack_api.event`; calling it again changes nothing.
 
-    The modules stay, for whoever has imported one. A class that was imported by its own name before is found in the
-    modules that hold it, and replaced there too; but a subclass or an object of it that exists already remains
-    ftrack's. So call it before hubs and sessions are made and subclasses are defined.
+    Classes that other modules imported by name are replaced there too. Existing subclasses and objects remain ftrack's,
+    so call it before you define subclasses and create hubs or sessions.
 
     Raises:
         ModuleNotFoundError: if `ftrack_api` is not installed.
@@ -45,7 +43,7 @@ def install() -> None:
             _put(theirs, public, new)
             if old is not _ABSENT:
                 swaps[id(old)] = (old, new)
-    # Who has said `from ftrack_api.event.hub import EventHub` holds the class itself.
+    # `from ftrack_api.event.hub import EventHub` has copied the class into other modules.
     for module in list(sys.modules.values()):
         names: Any = getattr(module, "__dict__", None)
         if not isinstance(names, dict) or getattr(module, "__name__", "").startswith("rxhub."):
@@ -54,11 +52,11 @@ def install() -> None:
             found = swaps.get(id(value))
             if found is not None and found[0] is value:
                 _put(module, name, found[1])
-    exception.recognise(theirs_exception)
+    exception.inherit_from(theirs_exception)
 
 
 def uninstall() -> None:
-    """Put everything back as it was; hubs that were made meanwhile remain rxhub's."""
+    """Restore ftrack's classes; existing hubs remain rxhub's."""
     from rxhub.compat.ftrack import exception
 
     for module, name, old in reversed(_replaced):
@@ -67,7 +65,7 @@ def uninstall() -> None:
         else:
             setattr(module, name, old)
     _replaced.clear()
-    exception.recognise(None)
+    exception.inherit_from(None)
 
 
 def _put(module: ModuleType, name: str, new: Any) -> None:

@@ -1,4 +1,4 @@
-"""`ftrack_api.event.base`: the event as ftrack's client knows it."""
+"""`ftrack_api.event.base`: the event of ftrack's client."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Event"]
 
 
 class Event(rxhub.event.Event):
-    """A mapping over seven keys, with `stop()`; beyond ftrack's, each key is an attribute too.
+    """A mapping of seven keys, with `stop()`; unlike in ftrack, each key is also an attribute.
 
-    The arguments are those of `rxhub.Event`. As in ftrack, whatever is false as data, source or id counts as not given,
-    and an event takes attributes of one's own.
+    The arguments are those of `rxhub.Event`. As in ftrack, a false `data`, `source` or `id` counts as missing, and
+    programs can set further attributes.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Event(rxhub.event.Event):
         target: str = "",
         in_reply_to_event: str | None = None,
     ) -> None:
-        # Their order is ftrack's, since programs print events.
+        # In ftrack's order, since programs print events.
         self._data = {
             "id": id or urandom(16).hex(),
             "data": data or {},
@@ -41,8 +41,8 @@ class Event(rxhub.event.Event):
         }
         self._stopped = False
 
-    # Both are in the event's `__dict__`, as in ftrack's: programs and subclasses reach into it. The class attribute
-    # hides the slot of `rxhub.Event`.
+    # In the event's `__dict__` as in ftrack, since programs and subclasses access them. The class attribute hides the
+    # slot of `rxhub.Event`.
     _data: dict[str, Any]
     _stopped: bool = False
 
@@ -51,7 +51,7 @@ class Event(rxhub.event.Event):
             fields["id"] = urandom(16).hex()
         self._data = fields
 
-    # Reading calls no Python function, since a dispatch reads it several times.
+    # Reading must not call a Python function: each dispatch reads it several times.
     _fields: Any = property(attrgetter("_data"), _set_fields)
 
     def __getitem__(self, key: str) -> Any:
@@ -60,17 +60,17 @@ class Event(rxhub.event.Event):
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> rxhub.event.Event:
-        """`event` itself, or, of an event of another class, one of ours around the same dict.
+        """`event` itself, or an event around its dict if it belongs to another class.
 
-        A program may hold events that it made by ftrack's own class, before `install()`.
+        Programs can hold events of ftrack's own class from before `install()`.
         """
         if isinstance(event, rxhub.event.Event):
             return event
-        twin = cls.__new__(cls)
+        wrapper = cls.__new__(cls)
         fields = getattr(event, "_data", None)
-        twin._fields = cast("dict[str, Any]", fields) if isinstance(fields, dict) else dict(event)
-        twin._stopped = False
-        return twin
+        wrapper._fields = cast("dict[str, Any]", fields) if isinstance(fields, dict) else dict(event)
+        wrapper._stopped = False
+        return wrapper
 
     def envelope(self, kind: type[rxhub.event.Event] | None = None) -> rxhub.event.Event:
         return super().envelope(kind or type(self))

@@ -1,4 +1,4 @@
-"""The queue of a hub's events as ftrack's programs reach into it, over rxhub's inbox."""
+"""The event queue of ftrack's hub, over rxhub's inbox."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ logger = logging.getLogger("rxhub")
 
 
 class EventQueue:
-    """What `queue.Queue` is to ftrack's hub: an overridden `wait` takes events out here, and puts its own in.
+    """Replaces the `queue.Queue` of ftrack's hub, which an overridden `wait` reads and writes.
 
-    Whatever is put comes out again, be it an event or, say, a pair of an event and a job. Whoever gets also runs what
-    else is due in the handling context, such as timers on `hub.scheduler`.
+    Items can be any object, for example pairs of an event and a job. `get` also runs due actions of the handling
+    context, such as timers on `hub.scheduler`.
     """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Add an item behind those that wait. It never waits: a full inbox drops its oldest event and counts it."""
+        """Append an item. Never waits: a full inbox drops its oldest event and counts it."""
         if isinstance(item, Mapping):
             if not isinstance(item, AnyEvent):
                 item = Event.of(cast("Mapping[str, Any]", item))
             if item.get("topic") == DISCONNECTED_TOPIC:
-                # A program ends `wait` by it.
+                # Programs end `wait` with it.
                 self.put_own(item)
                 return
         self.put_received(item)
 
     def put_received(self, item: Any) -> None:
-        """Add an event that came from the server, which cannot end `wait`."""
+        """Append an event of the server, which cannot end `wait`."""
         dropped = self._inbox.dropped
         self._inbox.put(item)
         if not dropped < self._inbox.dropped:
@@ -49,18 +49,18 @@ class EventQueue:
             logger.warning("More than %d events wait to be handled; the oldest are dropped.", self._inbox.capacity)
 
     def put_nowait(self, item: Any) -> None:
-        """As `put`."""
+        """Same as `put`."""
         self.put(item)
 
     def put_own(self, event: AnyEvent) -> None:
-        """Add an event of the hub's own, which is neither counted nor dropped."""
+        """Append an event of the hub itself, which is neither counted nor dropped."""
         self._inbox.put_own(event)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take the first item.
 
         Raises:
-            queue.Empty: if none came within `timeout` seconds, or the hub was closed.
+            queue.Empty: if no item arrived within `timeout` seconds, or the hub is closed.
         """
         end = None if timeout is None else monotonic() + timeout
         while True:
@@ -79,7 +79,7 @@ class EventQueue:
             self._inbox.wait(left)
 
     def get_nowait(self) -> Any:
-        """As `get`, without waiting."""
+        """Same as `get` without waiting."""
         return self.get(block=False)
 
     def qsize(self) -> int:

@@ -1,9 +1,9 @@
-"""`ftrack_api.exception`: the errors of events, each also rxhub's error of the same meaning.
+"""`ftrack_api.exception`: the errors of the event hub, which also inherit from rxhub's errors.
 
-The names that have nothing to do with events are looked up in `ftrack_api.exception` itself.
+Other names are looked up in `ftrack_api.exception` itself.
 
-What stands in an `except` is compared by inheritance alone, and a program may have imported ftrack's classes long
-before `install()`. So `recognise` lets ours inherit from ftrack's, whoever imported what and when.
+`except` compares by inheritance, and a program can have imported ftrack's classes before `install()`. `inherit_from`
+therefore makes these classes inherit from ftrack's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
     "NotFoundError",
     "NotUniqueError",
     "ParseError",
-    "recognise",
+    "inherit_from",
 ]
 
 
@@ -32,19 +32,19 @@ class Error(errors.RxHubError):
     """Base of ftrack's errors.
 
     Args:
-        message: may name keys of `details` in braces; the class's own if it is None.
-        details: for the message, and for whoever catches the error.
+        message: a format string for `details`; None for the default of the class.
+        details: values for the message.
 
     Attributes:
-        message: as it was given.
-        details: a dict, perhaps empty.
-        traceback: of the error that was being handled when this one was made, as text.
+        message: the unformatted message.
+        details: the given details.
+        traceback: the traceback of the exception that was being handled, as a string.
     """
 
     default_message = "Unspecified error occurred."
 
     def __init__(self, message: str | None = None, details: Mapping[str, Any] | None = None) -> None:
-        # OSError, which some of these are, leaves it empty.
+        # The subclasses of OSError would leave it empty.
         self.args = () if message is None else (message,) if details is None else (message, details)
         self.message: str = self.default_message if message is None else message
         self.details: Mapping[str, Any] = {} if details is None else details
@@ -54,7 +54,7 @@ class Error(errors.RxHubError):
         try:
             return self.message.format(**self.details)
         except (LookupError, ValueError, AttributeError):
-            # A message that quotes a subscription may hold braces of its own.
+            # A message that quotes a subscription can contain braces.
             return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -62,19 +62,19 @@ class Error(errors.RxHubError):
 
 
 class NotFoundError(Error, errors.NotFoundError):
-    """Something that should exist is not found."""
+    """Something does not exist."""
 
     default_message = "Not found."
 
 
 class NotUniqueError(Error, errors.NotUniqueError):
-    """Something that should be there once is there already."""
+    """Something exists already."""
 
     default_message = "Non-unique value detected."
 
 
 class ParseError(Error, errors.ExpressionError):
-    """A text is no subscription."""
+    """A subscription does not parse."""
 
     default_message = "Failed to parse."
     text = expected = hint = ""
@@ -88,19 +88,19 @@ class EventHubError(Error):
 
 
 class EventHubConnectionError(EventHubError, errors.HubConnectionError):
-    """The hub is not connected, is connected already, or cannot be connected."""
+    """The hub is not connected, is connected already, or cannot connect."""
 
     default_message = "Event hub is not connected."
 
 
 class EventHubPacketError(EventHubError):
-    """What came from the server is no packet."""
+    """The server sent an invalid packet."""
 
     default_message = "Invalid packet."
 
 
 class EventSizeError(EventHubPacketError, errors.EventError):
-    """An event is too large to be sent. ftrack's client has no such error."""
+    """An event is too large to send. ftrack's client does not have this error."""
 
     default_message = "The event is too large."
 
@@ -108,8 +108,8 @@ class EventSizeError(EventHubPacketError, errors.EventError):
 _OURS = (Error, NotFoundError, NotUniqueError, ParseError, EventHubError, EventHubConnectionError, EventHubPacketError)
 
 
-def recognise(theirs: ModuleType | None) -> None:
-    """Let our errors be caught as those of the same name in `theirs`; None: no longer."""
+def inherit_from(theirs: ModuleType | None) -> None:
+    """Make the errors inherit from those of the same name in a module; None ends it."""
     for ours in _OURS:
         bases = [base for base in ours.__bases__ if base.__module__ != "ftrack_api.exception"]
         if theirs is not None:

@@ -1,7 +1,7 @@
-"""`ftrack_api.event.expression`: expressions in ftrack's classes and words, read and tested by rxhub.
+"""`ftrack_api.event.expression`: ftrack's expression classes over rxhub's parser.
 
-What `Parser` reads is rxhub's tree in ftrack's dialect, dressed as ftrack's nodes. What is built by hand, perhaps with
-values that no text denotes or with nodes of a program's own, is tested as ftrack does it, but never raises.
+`Parser` wraps rxhub's syntax tree of ftrack's dialect. Nodes that a program builds itself, for example with values that
+no text denotes, match as in ftrack's client, except that they never raise.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ _OPERATORS: dict[str, Callable[[Anything, Anything], Anything]] = {
 
 
 class Parser:
-    """Reads subscriptions."""
+    """Parses subscriptions."""
 
     def __init__(self) -> None:
         self._operators = _OPERATORS
 
     def parse(self, expression: str) -> Expression:
-        """The expression that a text denotes; the empty text denotes one that always matches.
+        """Parse an expression; the empty string matches everything.
 
         Raises:
-            ParseError: if it denotes none.
+            ParseError: if it is invalid.
         """
         try:
-            return _dressed(parse(expression, Dialect.FTRACK))
+            return _wrapped(parse(expression, Dialect.FTRACK))
         except ExpressionError as error:
-            raise refusal(expression, error) from error
+            raise parse_error(expression, error) from error
 
 
-def refusal(expression: str, error: ExpressionError) -> exception.ParseError:
-    """The error that ftrack's parser raises for a text, with rxhub's explanation."""
-    refused = exception.ParseError(f"Failed to parse: {expression}. {error}")
-    refused.text, refused.position = error.text, error.position
-    refused.expected, refused.hint = error.expected, error.hint
-    return refused
+def parse_error(expression: str, error: ExpressionError) -> exception.ParseError:
+    """Ftrack's error for an invalid subscription, with rxhub's explanation."""
+    failure = exception.ParseError(f"Failed to parse: {expression}. {error}")
+    failure.text, failure.position = error.text, error.position
+    failure.expected, failure.hint = error.expected, error.hint
+    return failure
 
 
 class Expression:
-    """Whatever can be tested; itself, what always matches."""
+    """Base of the expressions; matches everything."""
 
     def __str__(self) -> str:
         return f"<{type(self).__name__}>"
@@ -67,7 +67,7 @@ class Expression:
 
 
 class All(Expression):
-    """Matches what all of its expressions match; without any, always."""
+    """Matches if all expressions match."""
 
     def __init__(self, expressions: Iterable[Expression] | None = None) -> None:
         self._expressions = list(expressions or [])
@@ -80,7 +80,7 @@ class All(Expression):
 
 
 class Any(Expression):
-    """Matches what any of its expressions matches; without any, never."""
+    """Matches if any expression matches."""
 
     def __init__(self, expressions: Iterable[Expression] | None = None) -> None:
         self._expressions = list(expressions or [])
@@ -93,7 +93,7 @@ class Any(Expression):
 
 
 class Not(Expression):
-    """Matches what its expression does not."""
+    """Matches if its expression does not."""
 
     def __init__(self, expression: Expression) -> None:
         self._expression = expression
@@ -106,15 +106,15 @@ class Not(Expression):
 
 
 class Condition(Expression):
-    """Compares what stands at a dotted key with a value.
+    """Compares the value at a dotted key with a literal.
 
     Args:
         key: the path.
         operator: a function of the module `operator`.
-        value: what the found value is compared with. A text that ends with `*` means containment, with `operator.eq`.
+        value: the literal. With `operator.eq`, a string that ends with `*` means containment.
     """
 
-    _read: tree.Condition | None = None  # what a text denoted, if it was read from one
+    _parsed: tree.Condition | None = None
 
     def __init__(self, key: str, operator: Anything, value: Anything) -> None:
         self._key = key
@@ -128,8 +128,8 @@ class Condition(Expression):
         return f"<{type(self).__name__} {self._key}{sign}{self._value}>"
 
     def match(self, candidate: Anything) -> bool:
-        if self._read is not None:
-            return self._read.matches(candidate)
+        if self._parsed is not None:
+            return self._parsed.matches(candidate)
         try:
             value = candidate
             for step in self._key.split("."):
@@ -138,21 +138,21 @@ class Condition(Expression):
                 return bool(self._value[:-1] in value)
             return bool(self._operator(value, self._value))
         except Exception:
-            # A key is missing, or the two cannot be compared.
+            # A key is missing, or the values cannot be compared.
             return False
 
 
-def _dressed(node: tree.Expression) -> Expression:
+def _wrapped(node: tree.Expression) -> Expression:
     match node:
         case tree.And(children):
-            return All(map(_dressed, children))
+            return All(map(_wrapped, children))
         case tree.Or(children):
-            return Any(map(_dressed, children))
+            return Any(map(_wrapped, children))
         case tree.Not(child):
-            return Not(_dressed(child))
+            return Not(_wrapped(child))
         case tree.Condition(key, sign, value):
             condition = Condition(key, _OPERATORS[sign], value)
-            condition._read = node  # pyright: ignore[reportPrivateUsage]
+            condition._parsed = node  # pyright: ignore[reportPrivateUsage]
             return condition
         case _:
             return Expression()

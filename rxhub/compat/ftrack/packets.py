@@ -1,8 +1,8 @@
-"""The Socket.IO half of ftrack's hub: packets, under the names by which subclasses override and call them.
+"""The Socket.IO part of ftrack's hub: packets, under the names that subclasses override and call.
 
-What ftrack's client calls is called here, in the same order and with the same arguments: each packet that comes goes
-through `_receive_packet` and `_handle_packet`, in a thread of its own; each that goes out through `_send_packet`, in
-the thread of whoever sends it. What the methods do beyond ftrack's: whatever comes, the thread goes on.
+The methods are called as in ftrack's client, in the same order and with the same arguments. A thread passes each
+received packet through `_receive_packet` and `_handle_packet`; `_send_packet` runs in the thread of its caller. Unlike
+in ftrack's client, no packet ends the thread.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from urllib.error import HTTPError
 
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
-from rxhub.compat.ftrack.shortened import Brief
-from rxhub.compat.ftrack.trust import HANDSHAKE, trust
-from rxhub.compat.ftrack.websocket import PATIENCE
+from rxhub.compat.ftrack.shortened import Shortened
+from rxhub.compat.ftrack.trust import HANDSHAKE_VARIABLES, trust
+from rxhub.compat.ftrack.websocket import CONNECT_TIMEOUT_S
 from rxhub.concurrency.flag import Flag
 from rxhub.errors import ProtocolError, RxHubError
 from rxhub.text.safe_repr import safe_repr
@@ -35,7 +35,7 @@ __all__ = ["Packets", "ProcessorThread", "ServerDetails", "SocketIoSession"]
 
 
 class SocketIoSession(NamedTuple):
-    """What a server answers to the handshake, as text."""
+    """The server's response to the handshake, as strings."""
 
     id: str
     heartbeatTimeout: str  # noqa: N815  # ftrack's names
@@ -43,7 +43,7 @@ class SocketIoSession(NamedTuple):
 
 
 class ServerDetails(NamedTuple):
-    """Where a server is."""
+    """The address of a server."""
 
     scheme: str
     hostname: str
@@ -51,9 +51,9 @@ class ServerDetails(NamedTuple):
 
 
 MAX_DATA = MAX_PACKET - 100
-"""Characters of a packet's data that can be sent."""
+"""Characters of data that a packet can have."""
 
-_MOST_CALLBACKS = 20_000
+_MAX_CALLBACKS = 20_000
 _NAMES = ("disconnect", "connect", "heartbeat", "message", "json", "event", "acknowledge", "error")
 _REPLY, _WIRE_REPLY = "in_reply_to_event", "inReplyToEvent"
 
@@ -67,9 +67,9 @@ class _Connection(Protocol):
 
 
 class Packets:
-    """The methods of ftrack's hub that know of packets.
+    """The methods of ftrack's hub that send and receive packets.
 
-    The rest of the hub sets the attributes named here before it connects.
+    The subclasses set these attributes before they connect.
     """
 
     logger: logging.Logger
@@ -92,7 +92,7 @@ class Packets:
         self._code_name_mapping = {str(code): name for code, name in enumerate(_NAMES)}
         self._code_name_mapping |= {name: code for code, name in self._code_name_mapping.items()}
 
-    if TYPE_CHECKING:  # what the other half brings
+    if TYPE_CHECKING:  # defined by the hub
 
         @property
         def connected(self) -> bool: ...
@@ -103,14 +103,18 @@ class Packets:
     # Socket.IO
 
     def _get_socket_io_session(self) -> SocketIoSession:
-        """Ask the server for a session; raise EventHubConnectionError if it gives none."""
+        """Request a session from the server.
+
+        Raises:
+            EventHubConnectionError: if the server does not grant one.
+        """
         endpoint = self._endpoint()
         try:
-            context = trust(HANDSHAKE) if endpoint.secure else None
-            answer = Handshake.parse(request_line(endpoint, PATIENCE, context))
+            context = trust(HANDSHAKE_VARIABLES) if endpoint.secure else None
+            answer = Handshake.parse(request_line(endpoint, CONNECT_TIMEOUT_S, context))
         except Exception as error:
             cause = getattr(error, "reason", error)
-            why = error if isinstance(error, ProtocolError) else explained(error, endpoint, PATIENCE)
+            why = error if isinstance(error, ProtocolError) else explained(error, endpoint, CONNECT_TIMEOUT_S)
             what = f"Failed to connect to server: {why}"
             if isinstance(error, HTTPError):
                 what = f"Received unexpected status code {error.code}. {why}"
@@ -134,13 +138,13 @@ class Packets:
         )
 
     def _add_packet_callback(self, callback: Callable[[Mapping[str, Any]], object]) -> str:
-        """Remember what to call when a packet is acknowledged; return the packet's id as it is written."""
+        """Store the callback for the acknowledgement of a packet; return the packet's id in wire form."""
         with self._lock:
             self._unique_packet_id += 1
             identifier = self._unique_packet_id
             self._packet_callbacks[identifier] = callback
-            # Not every server acknowledges. Found by its number: other threads take callbacks out meanwhile.
-            self._packet_callbacks.pop(identifier - _MOST_CALLBACKS, None)
+            # Not every server acknowledges. Removed by number, since other threads remove callbacks too.
+            self._packet_callbacks.pop(identifier - _MAX_CALLBACKS, None)
         return f"{identifier}+"
 
     def _pop_packet_callback(self, packet_identifier: int) -> Callable[[Mapping[str, Any]], object]:
@@ -153,14 +157,14 @@ class Packets:
         self._send_packet(self._code_name_mapping["event"], data=data, callback=callback)
 
     def _acknowledge_packet(self, packet_identifier: str, *args: Any) -> None:
-        """Acknowledge what the server sent."""
+        """Acknowledge a packet of the server."""
         data = packet_identifier.rstrip("+")
         if args:
             data += f"+{self._encode(args)}"
         self._send_packet(self._code_name_mapping["acknowledge"], data=data)
 
     def _send_packet(self, code: Any, data: str = "", callback: Callable[..., object] | None = None) -> None:
-        """Send a packet; raise EventHubConnectionError if there is no way to the server."""
+        """Send a packet; raise EventHubConnectionError if the hub is not connected."""
         connection = self._connection
         if connection is None:
             raise exception.EventHubConnectionError("Failed to send packet: not connected.")
@@ -175,21 +179,23 @@ class Packets:
             if isinstance(error, OSError):
                 raise exception.EventHubConnectionError(f"Failed to send packet: {error}") from error
             raise
-        self.logger.debug("Sent packet: %s", Brief(packet))
+        self.logger.debug("Sent packet: %s", Shortened(packet))
 
     def _check_size(self, data: str, topic: object = None) -> None:
-        """Raise EventSizeError for what a server would break the connection for."""
+        """Raise EventSizeError for data that would make a server close the connection."""
         if len(data) > MAX_DATA:
             what = "The packet" if topic is None else f"The event {safe_repr(topic)}"
             raise exception.EventSizeError(
-                f"{what} has {len(data)} characters; at most {MAX_DATA} can be sent. Put the bulk of it where "
-                "receivers can fetch it, and send the address."
+                f"{what} has {len(data)} characters; at most {MAX_DATA} can be sent. Store the data where "
+                "receivers can fetch it, and send its address."
             )
 
     def _receive_packet(self) -> tuple[str, str | None, str | None, str | None]:
         """Wait for a packet; return its code, id, path and data.
 
-        Raises EventHubConnectionError if none will come, EventHubPacketError if it is none.
+        Raises:
+            EventHubConnectionError: if the connection is lost.
+            EventHubPacketError: if the packet is invalid.
         """
         connection = self._connection
         try:
@@ -201,30 +207,30 @@ class Packets:
         parts: list[str] = packet.split(":", 3) if isinstance(packet, str) else []
         if len(parts) not in (1, 3, 4):
             raise exception.EventHubPacketError(f"Received invalid packet {safe_repr(packet, 200)}")
-        self.logger.debug("Received packet: %s", Brief(packet))
+        self.logger.debug("Received packet: %s", Shortened(packet))
         code, packet_identifier, path, data = (*parts, None, None, None)[:4]
         return cast("str", code), packet_identifier, path, data
 
     def _handle_packet(self, code: str, packet_identifier: str | None, path: str | None, data: str | None) -> None:
-        """Do what a packet from the server asks for."""
+        """Handle a packet from the server."""
         code_name = self._code_name_mapping.get(code)
         if code_name == "connect":
             self.logger.debug("Connected to event server.")
-            self._announce("ftrack.meta.connected")
+            self._put_meta_event("ftrack.meta.connected")
         elif code_name == "disconnect":
             self._disconnected()
         elif code_name == "heartbeat":
             self._send_packet(self._code_name_mapping["heartbeat"])
         elif code_name == "message":
-            self.logger.debug("Message received: %s", Brief(data))
+            self.logger.debug("Message received: %s", Shortened(data))
         elif code_name == "event":
-            self._take_event(data or "")
+            self._on_event(data or "")
         elif code_name == "acknowledge":
-            self._take_acknowledgement(data or "")
+            self._on_acknowledgement(data or "")
         elif code_name == "error":
-            self.logger.error("Event server reported error: %s.", Brief(data))
+            self.logger.error("Event server reported error: %s.", Shortened(data))
         else:
-            self.logger.debug("%s: %s", Brief(code_name or code), Brief(data))
+            self.logger.debug("%s: %s", Shortened(code_name or code), Shortened(data))
 
     def _disconnected(self) -> None:
         self.logger.debug("Disconnected from event server.")
@@ -235,47 +241,47 @@ class Packets:
             except exception.EventHubConnectionError:
                 self.logger.debug("Failed to reconnect automatically.")
             else:
-                # That connection may have broken by now; its own thread reconnects then.
+                # If that connection is broken already, its own thread reconnects.
                 self.logger.debug("Reconnected successfully.")
                 return
         if not self.connected:
-            self._announce("ftrack.meta.disconnected")
+            self._put_meta_event("ftrack.meta.disconnected")
 
-    def _announce(self, topic: str) -> None:
+    def _put_meta_event(self, topic: str) -> None:
         event = Event(topic)
         self._prepare_event(event)
         self._event_queue.put_own(event)
 
-    def _take_event(self, data: str) -> None:
+    def _on_event(self, data: str) -> None:
         payload = self._decode(data)
         args = _list(cast("dict[str, Any]", payload).get("args")) if isinstance(payload, dict) else []
         if len(args) != 1 or not isinstance(args[0], Mapping):
-            self.logger.debug("No event is in: %s", Brief(data))
+            self.logger.debug("Received a packet without an event: %s", Shortened(data))
             return
         try:
             event = Event.from_wire(cast("Mapping[str, Any]", args[0]))
         except RxHubError:
-            self.logger.exception("Failed to convert payload into event: %s", Brief(cast("object", args[0])))
+            self.logger.exception("Failed to convert payload into event: %s", Shortened(cast("object", args[0])))
             return
         if not self._recent.is_duplicate(event):
             self._event_queue.put_received(event)
 
-    def _take_acknowledgement(self, data: str) -> None:
+    def _on_acknowledgement(self, data: str) -> None:
         identifier, _, arguments = data.partition("+")
         args = _list(self._decode(arguments)) if arguments else []
         try:
             callback = self._pop_packet_callback(int(identifier))
         except (KeyError, ValueError):
-            self.logger.debug("An acknowledgement of nothing that waits for one: %s", Brief(data))
+            self.logger.debug("Received an unexpected acknowledgement: %s", Shortened(data))
             return
         callback(cast("dict[str, Any]", args[0]) if args and isinstance(args[0], dict) else {})
 
     def _encode(self, data: Any) -> str:
-        """JSON text of data, with events as the server knows them."""
+        """Encode data as JSON, with events in wire form."""
         return json.dumps(data, default=self._encode_object_hook, ensure_ascii=False, allow_nan=False)
 
     def _encode_object_hook(self, item: Any) -> Any:
-        """What `item`, which JSON does not know, is written as."""
+        """Convert an object that JSON does not support."""
         if not isinstance(item, Mapping):
             raise TypeError(f"{safe_repr(item, 200)} is not JSON serializable")
         written: dict[str, Any] = dict(cast("Mapping[str, Any]", item))
@@ -284,7 +290,7 @@ class Packets:
         return written
 
     def _decode(self, string: str) -> Any:
-        """The value of JSON text; `inReplyToEvent` is renamed in the envelope, and stays in its data."""
+        """Decode JSON; `inReplyToEvent` is renamed in the envelope, not inside the data."""
         check_depth(string)
         value: Any = json.loads(string)
         envelopes = [value]
@@ -302,7 +308,7 @@ def _list(value: Any) -> list[Any]:
 
 
 class ProcessorThread(threading.Thread):
-    """Reads packets from the server and has them handled, until the connection ends.
+    """Receives and handles packets from the server until the connection ends.
 
     Args:
         client: the hub.
@@ -315,7 +321,7 @@ class ProcessorThread(threading.Thread):
         self.silent = False
 
     def run(self) -> None:
-        """Read on, whatever comes; what a packet's handling raises is logged."""
+        """Handle packets; errors are logged and do not end the thread."""
         client = self.client
         while not self.done.is_set():
             try:
@@ -323,24 +329,24 @@ class ProcessorThread(threading.Thread):
             except exception.EventHubPacketError as error:
                 client.logger.debug("Ignoring invalid packet: %s", error)
             except Exception as error:
-                client.logger.debug("No more packets come: %s", error)
+                client.logger.debug("Stopped receiving packets: %s", error)
                 break
             else:
                 _handle(client, packet)
         self.done.set()
         if not self.silent:
-            # As if the server had said so; it is from there that the hub reconnects.
+            # Handled like a disconnect packet of the server, so that the hub reconnects.
             _handle(client, ("0", "", "", ""))
 
     def cancel(self, silent: bool = False) -> None:
-        """End after the packet under way; if `silent`, without telling anybody."""
+        """End after the current packet; if `silent`, without a disconnect event."""
         self.silent = silent
         self.done.set()
 
 
-# Not a method: threading.Thread has private attributes of its own, and each Python version adds some.
+# Not a method: its name could collide with private attributes of threading.Thread.
 def _handle(client: Packets, packet: tuple[Any, ...]) -> None:
     try:
         client._handle_packet(*packet)  # pyright: ignore[reportPrivateUsage]
     except Exception:
-        client.logger.exception("A packet from the server could not be handled: %s", Brief(packet))
+        client.logger.exception("Could not handle a packet from the server: %s", Shortened(packet))

@@ -1,9 +1,8 @@
-"""The publishing half of ftrack's hub: what goes out, and what is kept until it has.
+"""The publishing part of ftrack's hub.
 
-Two things are kept until they are over. An event that was published while there was no way to the server waits in
-`_event_send_queue`; one that was sent waits in `_unacknowledged` for its acknowledgement. A connection that comes about
-announces all subscribers, then sends both, in order, with the same ids: what a broken connection has swallowed is sent
-again, and may thus arrive twice, but is not lost.
+Events that are published without a connection wait in `_event_send_queue`. Sent events stay in `_unacknowledged` until
+the server acknowledges them. A new connection announces all subscribers, then sends the unacknowledged and the waiting
+events in order with the same ids. An event can therefore arrive twice, but is not lost.
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ from rxhub import errors
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
 from rxhub.compat.ftrack.packets import Packets
-from rxhub.compat.ftrack.shortened import Brief
+from rxhub.compat.ftrack.shortened import Shortened
 from rxhub.concurrency.bounded_dict import BoundedDict
 from rxhub.hub.publisher import REPLY, Publisher
 from rxhub.hub.replies import address
 from rxhub.transport.outbox import MAX_DISCONNECTS
 
-__all__ = ["Sending"]
+__all__ = ["Publishing"]
 
-_MOST_UNSENT = 10_000
-_MOST_UNACKNOWLEDGED = 10_000
+_MAX_UNSENT = 10_000
+_MAX_UNACKNOWLEDGED = 10_000
 
 _numbers = count()
 _META = frozenset({"ftrack.meta.subscribe", "ftrack.meta.unsubscribe"})
 
 
-class Sending(Packets):
+class Publishing(Packets):
     """The methods of ftrack's hub that publish."""
 
     _publisher: Publisher
@@ -47,14 +46,14 @@ class Sending(Packets):
     def __init__(self) -> None:
         super().__init__()
         self._event_namespace = "ftrack.event"
-        self._forget_unsent()
+        self._reset_unsent()
 
-    def _forget_unsent(self) -> None:
-        self._event_send_queue: queue.Queue[_Item] = _SendQueue(_MOST_UNSENT)
-        self._unacknowledged = BoundedDict[int, _Item](_MOST_UNACKNOWLEDGED)
+    def _reset_unsent(self) -> None:
+        self._event_send_queue: queue.Queue[_Outgoing] = _ReentrantQueue(_MAX_UNSENT)
+        self._unacknowledged = BoundedDict[int, _Outgoing](_MAX_UNACKNOWLEDGED)
         self._flushing = threading.Lock()
 
-    if TYPE_CHECKING:  # what the rest of the hub brings
+    if TYPE_CHECKING:  # defined by the hub
 
         @property
         def id(self) -> str: ...
@@ -62,7 +61,7 @@ class Sending(Packets):
 
     @property
     def unsent(self) -> int:
-        """How many published events the server has not accepted yet."""
+        """The number of published events that the server has not acknowledged yet."""
         return len(self._unacknowledged) + self._event_send_queue.qsize()
 
     def publish(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -75,18 +74,18 @@ class Sending(Packets):
         """Publish an event.
 
         Args:
-            event: its source is filled in.
-            synchronous: run the subscribers of this hub here and now, and send nothing.
-            on_reply: called with each reply, where the hub is handled.
-            on_error: "ignore" has whatever goes wrong ignored.
+            event: the event; the hub fills in its source.
+            synchronous: call the subscribers of this hub in this thread, and send nothing.
+            on_reply: called with each reply in the handling context.
+            on_error: "ignore" suppresses errors.
 
         Returns:
-            The results, if synchronous; True if the event waits for the connection; else None.
+            The results if synchronous; True if the event waits for the connection; otherwise None.
 
         Raises:
-            EventHubConnectionError: if the hub is not connected and not about to be.
-            EventSizeError: if the event has more characters, as JSON, than can be sent.
-            Overflow: if 10,000 events wait for the connection already.
+            EventHubConnectionError: if the hub is not connected and `init_connection` was not called.
+            EventSizeError: if the event as JSON has too many characters.
+            Overflow: if 10,000 events already wait for the connection.
         """
         try:
             return self._publish(event, synchronous=synchronous, on_reply=on_reply)
@@ -96,7 +95,7 @@ class Sending(Packets):
         return None
 
     def publish_reply(self, source_event: Any, data: Any, source: Mapping[str, Any] | None = None) -> None:
-        """Answer an event, with `data` and perhaps a `source` of its own."""
+        """Reply to an event with `data`; `source` replaces the hub's own."""
         reply = Event(REPLY, data=data)
         self._prepare_reply_event(reply, source_event, source=source)
         self.publish(reply)
@@ -111,7 +110,7 @@ class Sending(Packets):
         event["target"] = address(source_event["source"]["id"])
         event["in_reply_to_event"] = source_event["id"]
         if source is not None:
-            # A copy: what is filled in is not for the subscriber's own metadata.
+            # A copy: the hub fills in fields that do not belong into the subscriber's metadata.
             event["source"] = dict(source)
 
     def _publish(
@@ -125,36 +124,36 @@ class Sending(Packets):
         self._prepare_event(event)
         if synchronous:
             return self._handle(event, synchronous=synchronous)
-        item = _Item(event, synchronous, callback, on_reply)
+        item = _Outgoing(event, synchronous, callback, on_reply)
         if self.connected:
             if event["topic"] in _META or not self._event_send_queue.qsize():
                 self._emit(item, raises=True)
                 return None
-            # Others wait to be sent; they were first.
-            self._queue_up(item)
+            # Keep the order: other events wait.
+            self._enqueue(item)
             self._flush()
             return True
         if event["topic"] in _META:
-            # All subscribers are announced when there is a connection.
+            # connect() announces all subscribers.
             return None
         if not self._connection_initialised:
             raise exception.EventHubConnectionError("Cannot publish event asynchronously as not connected to server.")
-        self._queue_up(item)
+        self._enqueue(item)
         self.logger.debug("Connection is still initializing, adding message to queue")
         return True
 
-    def _queue_up(self, item: _Item) -> None:
+    def _enqueue(self, item: _Outgoing) -> None:
         self._check_size_before(item.event)
         try:
             self._event_send_queue.put_nowait(item)
         except queue.Full:
             raise errors.Overflow(
-                f"{_MOST_UNSENT} events wait for the connection to {self.get_server_url()}, and {item.event['topic']} "
-                "found no room. Publish again when it stands."
+                f"{_MAX_UNSENT} events wait for the connection to {self.get_server_url()}, so {item.event['topic']} "
+                "was refused. Publish it again when the hub is connected."
             ) from None
 
     def _check_size_before(self, event: Any) -> None:
-        """Refuse an event that could never be sent; what cannot be written at all is logged when it is its turn."""
+        """Raise EventSizeError now rather than when the event is sent; encoding errors are logged then."""
         try:
             data = self._encode({"name": self._event_namespace, "args": [event]})
         except Exception:
@@ -162,7 +161,7 @@ class Sending(Packets):
         self._check_size(data, event["topic"])
 
     def _flush(self) -> None:
-        """Send what waits. Who finds another thread at it leaves, since that looks again before it goes."""
+        """Send waiting events. If another thread does so, return: that thread checks again before it ends."""
         while self.connected and self._event_send_queue.qsize() and self._flushing.acquire(blocking=False):
             try:
                 while self.connected:
@@ -173,7 +172,7 @@ class Sending(Packets):
                 self._flushing.release()
 
     def _resend(self) -> None:
-        """Send again what no server has acknowledged."""
+        """Send unacknowledged events again."""
         with self._lock:
             items = list(self._unacknowledged.values())
             self._unacknowledged.clear()
@@ -181,17 +180,17 @@ class Sending(Packets):
             breaks = item.breaks + (not place)
             if breaks >= MAX_DISCONNECTS:
                 self.logger.error(
-                    "Event %s is given up: the connection broke %d times on it.", Brief(item.event), breaks
+                    "Dropped event %s: the connection broke %d times while it was sent.", Shortened(item.event), breaks
                 )
                 continue
-            # By the time that it bears, who gets it twice knows the second for a copy.
-            # A copy has it: its publisher may publish the event once more, which is no second copy then.
-            twin = Event.of(item.event).envelope()
-            twin["sent"] = twin.get("sent") or datetime.now(UTC).isoformat()
-            self._emit(item._replace(event=twin, breaks=breaks, on_reply=None))
+            # Receivers recognize a duplicate by `sent`. A copy of the event gets it, since the publisher may publish
+            # the original once more.
+            copy = Event.of(item.event).envelope()
+            copy["sent"] = copy.get("sent") or datetime.now(UTC).isoformat()
+            self._emit(item._replace(event=copy, breaks=breaks, on_reply=None))
 
-    def _emit(self, item: _Item, raises: bool = False) -> None:
-        """Send an event; if `raises`, one that is too large raises EventSizeError instead of being logged."""
+    def _emit(self, item: _Outgoing, raises: bool = False) -> None:
+        """Send an event. EventSizeError is raised if `raises`, else logged."""
         event, on_reply = item.event, item.on_reply
         callback = item.callback or partial(self._on_published, event)
         number = next(_numbers)
@@ -209,27 +208,27 @@ class Sending(Packets):
                     self._unacknowledged[number] = item
             self._emit_event_packet(self._event_namespace, event, callback=acknowledged)
         except exception.EventHubConnectionError as error:
-            # It is sent again when there is another connection.
-            self.logger.debug("Event %s could not be sent: %s", Brief(event), error)
+            # The next connection sends it again.
+            self.logger.debug("Event %s could not be sent: %s", Shortened(event), error)
         except Exception as error:
             self._unacknowledged.pop(number, None)
             if raises and isinstance(error, exception.EventSizeError) and event["topic"] not in _META:
                 if listening is not None:
                     listening.dispose()
                 raise
-            self.logger.exception("Error sending event %s.", Brief(event))
+            self.logger.exception("Error sending event %s.", Shortened(event))
 
     def _on_published(self, event: Any, response: Mapping[str, Any]) -> None:
         if response.get("success", False) is False:
             self.logger.error(
                 "Server responded with error while publishing event %s. Error was: %s",
-                Brief(event),
-                Brief(response.get("message")),
+                Shortened(event),
+                Shortened(response.get("message")),
             )
 
 
-class _SendQueue(queue.Queue["_Item"]):
-    """A queue that a signal handler may use while its thread is in the middle of using it."""
+class _ReentrantQueue(queue.Queue["_Outgoing"]):
+    """A queue that a signal handler may use while its thread uses it."""
 
     def __init__(self, maxsize: int) -> None:
         super().__init__(maxsize)
@@ -239,8 +238,8 @@ class _SendQueue(queue.Queue["_Item"]):
         self.all_tasks_done = threading.Condition(self.mutex)
 
 
-class _Item(NamedTuple):
-    """What waits to be sent, or to be acknowledged: the arguments of `_publish`."""
+class _Outgoing(NamedTuple):
+    """An unsent or unacknowledged event, with the arguments of `_publish`."""
 
     event: Any
     synchronous: bool

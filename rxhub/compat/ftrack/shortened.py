@@ -1,4 +1,4 @@
-"""Events and packets in log records and messages: shortened, since one event can have millions of characters."""
+"""Shorten events and packets in log records: one event can have millions of characters."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any, cast
 
 from rxhub.text.safe_repr import safe_repr
 
-__all__ = ["Brief"]
+__all__ = ["Shortened"]
 
-_MOST = 200
-_MOST_OF_A_KEY = 60
+_MAX_CHARACTERS = 200
+_MAX_FIELD_CHARACTERS = 60
 
 
-class Brief:
-    """What a log record shows of a value; made only if the record is written.
+class Shortened:
+    """A value as log records show it, formatted only if the record is written.
 
-    Of an event, its topic, id and sender; of anything else the first 200 characters, and how many there are.
+    An event is shown by topic, id and target, any other value by its first 200 characters and its length.
 
     Args:
-        value: an event, text, or any other object.
+        value: an event, a string, or any other object.
     """
 
     __slots__ = ("_value",)
@@ -30,12 +30,14 @@ class Brief:
     def __str__(self) -> str:
         value = self._value
         if isinstance(value, str):
-            more = f"… ({len(value)} characters)" if len(value) > _MOST else ""
-            return f"{value[:_MOST]}{more}"
+            more = f"… ({len(value)} characters)" if len(value) > _MAX_CHARACTERS else ""
+            return f"{value[:_MAX_CHARACTERS]}{more}"
         if isinstance(value, Mapping) and "topic" in value:
             event = cast("Mapping[str, Any]", value)
-            told = ", ".join(f"{key}={safe_repr(event.get(key), _MOST_OF_A_KEY)}" for key in ("topic", "id", "target"))
-            return f"<{type(event).__name__} {told}>"
-        return safe_repr(cast("object", value), _MOST)
+            fields = ", ".join(
+                f"{key}={safe_repr(event.get(key), _MAX_FIELD_CHARACTERS)}" for key in ("topic", "id", "target")
+            )
+            return f"<{type(event).__name__} {fields}>"
+        return safe_repr(cast("object", value), _MAX_CHARACTERS)
 
     __repr__ = __str__

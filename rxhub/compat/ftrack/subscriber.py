@@ -1,4 +1,4 @@
-"""`ftrack_api.event.subscriber`: a subscriber that ftrack's programs know, and rxhub's dispatcher calls."""
+"""`ftrack_api.event.subscriber`: ftrack's subscriber class for rxhub's dispatcher."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Subscriber(rxhub.dispatching.subscriber.Subscriber):
     """One registration.
 
     Args:
-        subscription: which events, as text.
-        callback: called with each; it is not looked at before.
-        metadata: who subscribes; the dict is kept as it is.
+        subscription: the subscription as text.
+        callback: called with each matching event; not checked before.
+        metadata: describes the subscriber; the dict itself is kept.
         priority: lower runs first.
 
     Attributes:
-        subscription: a `Subscription`; the other attributes are those that were given.
+        subscription: a `Subscription`.
     """
 
     subscription: Subscription  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -38,13 +38,13 @@ class Subscriber(rxhub.dispatching.subscriber.Subscriber):
         priority: float,
         scheduler: abc.SchedulerBase | None = None,
     ) -> None:
-        read = Subscription(subscription)
-        # Its own text: rxhub remembers the trees of short ones, so this reads nothing twice.
+        parsed = Subscription(subscription)
+        # parse() caches short texts, so this does not parse twice.
         tree = parse(subscription, Dialect.FTRACK)
         identified = metadata if "id" in metadata else {**metadata, "id": None}
         super().__init__(subscription, tree, callback, identified, priority, scheduler)
         self.metadata = metadata
-        self.subscription = read
+        self.subscription = parsed
 
     def __str__(self) -> str:
         return printable(f'<{type(self).__name__} metadata={self.metadata} subscription="{self.subscription}">')

@@ -1,4 +1,4 @@
-"""The subscribers of a hub as the list that ftrack's programs look into, and change."""
+"""The subscribers of a hub as a list that programs can read and change."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Any, SupportsIndex, cast
 from rxhub.dispatching.dispatcher import Dispatcher
 from rxhub.dispatching.subscriber import Subscriber
 
-__all__ = ["Roll"]
+__all__ = ["SubscriberList"]
 
 
-class Roll(list[Any]):
-    """In order of subscribing, but the hub's own subscriber to replies first.
+class SubscriberList(list[Any]):
+    """In order of subscribing, with the hub's own reply subscriber first.
 
-    The dispatcher decides who is subscribed: it tells the list (`enter`, `strike`), and what a program changes in the
-    list is done to the dispatcher.
+    The dispatcher owns the subscribers. It reports changes by `on_added` and `on_removed`; changes to the list are
+    applied to the dispatcher.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
         self._dispatcher = dispatcher
 
-    def enter(self, member: Subscriber, first: bool) -> None:
-        """The dispatcher has a new subscriber."""
+    def on_added(self, member: Subscriber, first: bool) -> None:
+        """The dispatcher added a subscriber."""
         super().insert(0 if first else len(self), member)
 
-    def strike(self, member: Subscriber) -> None:
-        """The dispatcher has one less."""
+    def on_removed(self, member: Subscriber) -> None:
+        """The dispatcher removed a subscriber."""
         for place, other in enumerate(self):
             if other is member:
                 super().__delitem__(place)
                 return
 
     def replace(self, members: Iterable[Any]) -> None:
-        """Have these subscribers and no others."""
+        """Subscribe exactly these."""
         members = list(members)
-        self._leave(member for member in list(self) if not any(member is other for other in members))
+        self._unsubscribe(member for member in list(self) if not any(member is other for other in members))
         for member in members:
             if not any(member is other for other in self):
                 self.append(member)
@@ -45,7 +45,7 @@ class Roll(list[Any]):
         self._dispatcher.add(member)
 
     def insert(self, index: SupportsIndex, member: Any) -> None:
-        # Who is called when is decided by priority and order of subscribing, not by the place in the list.
+        # Priority and order of subscribing determine the call order, not the index.
         self.append(member)
 
     def extend(self, members: Iterable[Any]) -> None:
@@ -57,19 +57,19 @@ class Roll(list[Any]):
 
     def pop(self, index: SupportsIndex = -1) -> Any:
         member = self[index]
-        self._leave([member])
+        self._unsubscribe([member])
         return member
 
     def clear(self) -> None:
-        self._leave(list(self))
+        self._unsubscribe(list(self))
 
     def __delitem__(self, key: SupportsIndex | slice) -> None:
         found = self[key]
-        self._leave(list(cast("list[Any]", found)) if isinstance(key, slice) else [found])
+        self._unsubscribe(list(cast("list[Any]", found)) if isinstance(key, slice) else [found])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return list, (list(self),)
 
-    def _leave(self, members: Iterable[Any]) -> None:
+    def _unsubscribe(self, members: Iterable[Any]) -> None:
         for member in members:
             self._dispatcher.unsubscribe(member.id)

@@ -1,35 +1,60 @@
-"""The subscribing half of ftrack's hub: who is called, and what the server is told of them."""
+"""The subscribing part of ftrack's hub: the subscribers, and their announcement to the server."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
+from logging import Logger
 from typing import Any
 from uuid import uuid4
 
 from reactivex import abc
 
-import rxhub.dispatching.subscriber
 from rxhub import errors
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
-from rxhub.compat.ftrack.dispatch import FtrackDispatcher
-from rxhub.compat.ftrack.sending import Sending
-from rxhub.compat.ftrack.shortened import Brief
+from rxhub.compat.ftrack.sending import Publishing
+from rxhub.compat.ftrack.shortened import Shortened
 from rxhub.compat.ftrack.subscriber import Subscriber
+from rxhub.dispatching.delivery import Outcome
+from rxhub.dispatching.dispatcher import Dispatcher
+from rxhub.dispatching.subscriber import Subscriber as AnySubscriber
+from rxhub.event import Event as AnyEvent
+from rxhub.expression import Dialect
 from rxhub.expression.near_miss import misspelling_warning
 
-__all__ = ["Subscribing"]
+__all__ = ["FtrackDispatcher", "Subscribing"]
 
 
-class Subscribing(Sending):
+class FtrackDispatcher(Dispatcher):
+    """Dispatches in ftrack's dialect, and logs failed callbacks in the words of ftrack's client.
+
+    Args:
+        joined: called with each new subscriber.
+        left: called with each removed subscriber.
+        logger: the hub's logger.
+    """
+
+    def __init__(
+        self, joined: Callable[[AnySubscriber], None], left: Callable[[AnySubscriber], None], logger: Logger
+    ) -> None:
+        super().__init__(joined, left, Dialect.FTRACK)
+        self._logger = logger
+
+    def report(self, event: AnyEvent, outcome: Outcome, error: Exception) -> None:
+        subscriber = Shortened(outcome.subscriber)
+        self._logger.error("Error calling subscriber %s for event %s.", subscriber, Shortened(event), exc_info=error)
+        self.errors.on_next(outcome)
+
+
+class Subscribing(Publishing):
     """The methods of ftrack's hub that subscribe."""
 
     _dispatcher: FtrackDispatcher
 
     def __init__(self) -> None:
         super().__init__()
-        self._announced: set[str] = set()
+        self._announced_ids: set[str] = set()
 
     def subscribe(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -39,22 +64,22 @@ class Subscribing(Sending):
         priority: float = 100,
         scheduler: abc.SchedulerBase | None = None,
     ) -> str:
-        """Register `callback` for the events that match `subscription`; the server hears of it when it can.
+        """Register `callback` for the events that match `subscription`; announce it to the server if connected.
 
-        A key that is similar to one of the seven of an event, such as `topc`, is logged as a warning. The arguments are
+        Logs a warning for a key that resembles one of the seven keys of an event, such as `topc`. The arguments are
         those of `rxhub.EventHub.subscribe`.
 
         Returns:
             The subscriber's id.
 
         Raises:
-            ParseError: if the subscription is none.
+            ParseError: if the subscription does not parse.
             NotUniqueError: if a subscriber with this id exists.
         """
         self._publisher.check_open()
         member = self._add_subscriber(subscription, callback, subscriber, priority, scheduler)
-        if said := misspelling_warning(member.expression):
-            self.logger.warning("%s", Brief(said))
+        if warning := misspelling_warning(member.expression):
+            self.logger.warning("%s", Shortened(warning))
         try:
             self._dispatcher.report_in_order(self._notify_server_about_subscriber, member)
         except exception.EventHubConnectionError:
@@ -71,7 +96,7 @@ class Subscribing(Sending):
         priority: float = 100,
         scheduler: abc.SchedulerBase | None = None,
     ) -> Subscriber:
-        """Add a subscriber here, and tell the server nothing."""
+        """Add a subscriber without announcing it to the server."""
         metadata: MutableMapping[str, Any] = {} if subscriber is None else subscriber
         metadata.setdefault("id", uuid4().hex)
         member = Subscriber(subscription, callback, metadata, priority, scheduler)
@@ -82,10 +107,10 @@ class Subscribing(Sending):
         return member
 
     def unsubscribe(self, subscriber_identifier: str) -> None:
-        """Remove a subscriber; the server hears of it if it can.
+        """Remove a subscriber; announce that to the server if connected.
 
         Raises:
-            NotFoundError: if there is none with this id.
+            NotFoundError: if there is no subscriber with this id.
         """
         try:
             self._dispatcher.unsubscribe(subscriber_identifier)
@@ -94,26 +119,26 @@ class Subscribing(Sending):
                 f"Cannot unsubscribe missing subscriber with identifier {subscriber_identifier}"
             ) from None
 
-    def _notify_server_about_subscriber(self, subscriber: rxhub.dispatching.subscriber.Subscriber) -> None:
-        # connect() announces all that it finds, and another thread may subscribe meanwhile: once is enough.
+    def _notify_server_about_subscriber(self, subscriber: AnySubscriber) -> None:
+        # Both connect() and a subscribing thread announce a new subscriber; the server needs it once.
         with self._lock:
-            if not self.connected or not subscriber.alive or subscriber.id in self._announced:
+            if not self.connected or not subscriber.alive or subscriber.id in self._announced_ids:
                 return
-            self._announced.add(subscriber.id)
+            self._announced_ids.add(subscriber.id)
         data = {"subscriber": subscriber.metadata, "subscription": str(subscriber.subscription)}
         event = Event("ftrack.meta.subscribe", data=data)
         self._publish(event, callback=partial(self._on_subscribed, subscriber))
 
-    def _on_subscribed(self, subscriber: rxhub.dispatching.subscriber.Subscriber, response: Mapping[str, Any]) -> None:
+    def _on_subscribed(self, subscriber: AnySubscriber, response: Mapping[str, Any]) -> None:
         if response.get("success") is False:
             self.logger.warning(
                 "Server failed to subscribe subscriber %s: %s",
                 subscriber.metadata["id"],
-                Brief(response.get("message")),
+                Shortened(response.get("message")),
             )
 
-    def _notify_server_of_leave(self, subscriber: rxhub.dispatching.subscriber.Subscriber) -> None:
-        self._announced.discard(subscriber.id)
+    def _notify_server_of_leave(self, subscriber: AnySubscriber) -> None:
+        self._announced_ids.discard(subscriber.id)
         if not self.connected:
             return
         event = Event("ftrack.meta.unsubscribe", data={"subscriber": subscriber.metadata})
@@ -124,12 +149,10 @@ class Subscribing(Sending):
                 "Failed to notify server to unsubscribe subscriber %s as server not currently reachable.", subscriber.id
             )
 
-    def _on_unsubscribed(
-        self, subscriber: rxhub.dispatching.subscriber.Subscriber, response: Mapping[str, Any]
-    ) -> None:
+    def _on_unsubscribed(self, subscriber: AnySubscriber, response: Mapping[str, Any]) -> None:
         if response.get("success") is not True:
             self.logger.warning(
                 "Server failed to unsubscribe subscriber %s: %s",
                 subscriber.metadata["id"],
-                Brief(response.get("message")),
+                Shortened(response.get("message")),
             )

@@ -1,4 +1,4 @@
-"""`ftrack_api.event.subscription`: a subscription and what it includes."""
+"""`ftrack_api.event.subscription`: a parsed subscription."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Subscription:
     """A subscription.
 
     Args:
-        subscription: its text, which `str()` gives back as it is.
+        subscription: its text, which `str()` returns unchanged.
 
     Raises:
-        ParseError: if the text is none.
+        ParseError: if the text does not parse.
     """
 
     parser = Parser()
@@ -29,5 +29,5 @@ class Subscription:
         return self._subscription
 
     def includes(self, event: Any) -> bool:
-        """Whether the event is subscribed to."""
+        """Whether the event matches."""
         return self._expression.match(event)

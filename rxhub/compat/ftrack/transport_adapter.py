@@ -1,4 +1,4 @@
-"""What rxhub's hub takes for its transport, when it is ftrack's hub that sends."""
+"""The transport of `rxhub.EventHub` that sends through the methods of ftrack's hub."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rxhub.transport import Sink
 if TYPE_CHECKING:
     from rxhub.compat.ftrack.hub import EventHub
 
-__all__ = ["Door"]
+__all__ = ["TransportAdapter"]
 
 
-class Door:
-    """Hands everything to the methods of ftrack's hub, so that those who override them see it.
+class TransportAdapter:
+    """Passes everything to the methods of ftrack's hub, which subclasses can override.
 
     Args:
-        hub: whose door it is; held weakly, so that a dropped hub can go.
+        hub: the hub, which is referenced weakly.
     """
 
     def __init__(self, hub: EventHub) -> None:
@@ -41,10 +41,10 @@ class Door:
         return hub is not None and hub.connected
 
     def buffer_before_connect(self) -> None:
-        """Nothing: `init_connection` does it."""
+        """Does nothing: `init_connection` enables buffering."""
 
     def open(self, sink: Sink) -> None:
-        """Nothing: ftrack's hub connects by itself, and tells of it."""
+        """Does nothing: ftrack's hub connects and reports its state."""
 
     def send(self, event: Event) -> Future[None]:
         sent: Future[None] = Future()
@@ -53,30 +53,30 @@ class Door:
             if response.get("success") is True:
                 sent.set_result(None)
             else:
-                reason = response.get("message") or "it gave no reason"
+                reason = response.get("message") or "no reason given"
                 sent.set_exception(HubConnectionError(f"The server refused {event.topic}: {reason}"))
 
         hub = self._hub()
         if hub is None:
-            sent.set_exception(HubConnectionError("The hub is gone."))
+            sent.set_exception(HubConnectionError("The hub was garbage-collected."))
             return sent
         try:
-            # What cannot be written is only logged further down, and its future would never be done.
+            # _publish only logs encoding errors, and would never resolve the future.
             hub._encode(event)  # pyright: ignore[reportPrivateUsage]
         except Exception as error:
             sent.set_exception(EventError(f"{event.topic} cannot be written as JSON: {error}"))
             return sent
         try:
             hub._publish(event, callback=acknowledged)  # pyright: ignore[reportPrivateUsage]
-        except EventError as error:  # it is too large
+        except EventError as error:  # too large
             sent.set_exception(error)
         return sent
 
     def add_subscription(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
-        """Nothing: ftrack's hub tells the server, with the text of the subscription as it was written."""
+        """Does nothing: ftrack's hub announces the subscription as it was written."""
 
     def remove_subscription(self, id: str) -> None:
-        """Nothing, as for `add_subscription`."""
+        """Does nothing, like `add_subscription`."""
 
     def wait_for_room(self, timeout: float) -> bool:
         return True
@@ -88,9 +88,9 @@ class Door:
             try:
                 hub.disconnect(unsubscribe=False, reconnect=True)
             except HubConnectionError:
-                pass  # another thread was first
+                pass  # another thread disconnected it
         closed.set_result(None)
         return closed
 
     def forked(self) -> None:
-        """Nothing: the hub lets go of its line."""
+        """Does nothing: the hub drops its connection."""

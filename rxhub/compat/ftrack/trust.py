@@ -1,7 +1,7 @@
-"""Which certificate authorities are trusted, by the environment variables that ftrack's client heeds.
+"""Trusted certificate authorities, from the environment variables that ftrack's client reads.
 
-ftrack's client makes the handshake by `requests` and the WebSocket by `websocket-client`, each of which has variables
-of its own: https://requests.readthedocs.io/en/latest/user/advanced/#ssl-cert-verification and the source of
+ftrack's client uses `requests` for the handshake and `websocket-client` for the WebSocket, which read different
+variables: https://requests.readthedocs.io/en/latest/user/advanced/#ssl-cert-verification and the source of
 websocket-client 0.59, `_http.py`.
 """
 
@@ -11,26 +11,26 @@ import os
 import ssl
 from pathlib import Path
 
-__all__ = ["HANDSHAKE", "WEBSOCKET", "trust"]
+__all__ = ["HANDSHAKE_VARIABLES", "WEBSOCKET_VARIABLES", "trust"]
 
-HANDSHAKE = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE")
-"""Variables for the handshake, the first that is set wins."""
+HANDSHAKE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE")
+"""Variables for the handshake; the first that is set wins."""
 
-WEBSOCKET = ("WEBSOCKET_CLIENT_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Variables for the WebSocket; a program that trusts an authority with the key trusts it with the events."""
+WEBSOCKET_VARIABLES = ("WEBSOCKET_CLIENT_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables for the WebSocket; an authority that is trusted with the key is trusted with the events."""
 
 
 def trust(variables: tuple[str, ...]) -> ssl.SSLContext | None:
-    """What trusts the authorities in the file or directory that one of the variables names, and in SSL_CERT_FILE.
+    """A context that trusts the authorities in the file or directory of a variable, and in SSL_CERT_FILE.
 
     Args:
         variables: names of environment variables; the first that is set counts.
 
     Returns:
-        None if none is set: then the default holds.
+        None if none is set, for the default.
 
     Raises:
-        OSError: if what the variable names does not exist or holds no certificate; says which variable.
+        OSError: if the file does not exist or contains no certificate; the message names the variable.
     """
     name = next((name for name in variables if os.environ.get(name)), None)
     if name is None:
@@ -44,8 +44,8 @@ def trust(variables: tuple[str, ...]) -> ssl.SSLContext | None:
             context.load_verify_locations(cafile=where)
     except (OSError, ssl.SSLError) as error:
         raise OSError(
-            f"The certificates that {name} names could not be read from {where}: {error}. Name a file of certificates "
-            "in PEM format or a directory of them, or unset the variable."
+            f"Could not read the certificates of {name} from {where}: {error}. Set it to a file or a directory of "
+            "certificates in PEM format, or unset it."
         ) from error
     own = os.environ.get("SSL_CERT_FILE")
     if own and Path(own).is_file():

@@ -1,7 +1,7 @@
-"""A WebSocket for threads, as ftrack's hub uses it.
+"""A blocking WebSocket for ftrack's hub.
 
-rxhub's own line lives on an event loop. Subclasses of ftrack's hub, though, override what is called for each packet,
-and their code must run neither on a loop nor behind one; so here a thread reads, and whoever publishes writes.
+rxhub's own connection runs on an event loop. Subclasses of ftrack's hub override methods that are called for each
+packet, and their code must not run on an event loop. Here a thread reads, and the publishing threads write.
 """
 
 from __future__ import annotations
@@ -20,90 +20,90 @@ from rxhub.transport.socketio.endpoint import Endpoint
 from rxhub.transport.socketio.heartbeat import HeartbeatMonitor
 from rxhub.transport.socketio.packet import MAX_PACKET
 
-__all__ = ["PATIENCE", "Line"]
+__all__ = ["CONNECT_TIMEOUT_S", "ThreadedWebSocket"]
 
-PATIENCE = 60.0
-"""Seconds that a server has for each step of connecting."""
+CONNECT_TIMEOUT_S = 60.0
+"""The timeout of each step of connecting."""
 
-_FAREWELL = 2.0
-_PING = 20.0
+_CLOSE_TIMEOUT_S = 2.0
+_PING_INTERVAL_S = 20.0
 
-# What it has to say is in the exceptions already; and at DEBUG it would log the key.
-_silent = logging.getLogger("rxhub.compat.ftrack.websockets")
-_silent.disabled = True
+# The exceptions contain the same information, and at DEBUG websockets logs the API key.
+_discarding_logger = logging.getLogger("rxhub.compat.ftrack.websockets")
+_discarding_logger.disabled = True
 
 
-class Line:
+class ThreadedWebSocket:
     """One open WebSocket.
 
     Args:
         endpoint: the server.
         session: the id of the session.
-        patience: seconds after which a server that says nothing is taken for dead; None if it sends no heartbeats.
-        trust: whose certificates are accepted; None for the default.
+        server_timeout: seconds without a packet after which the server counts as dead; None if it sends no heartbeats.
+        trust: the accepted certificate authorities; None for the default.
 
     Raises:
         OSError: if the server cannot be reached.
-        websockets.exceptions.WebSocketException: if it does not let us in.
+        websockets.exceptions.WebSocketException: if the server refuses the connection.
     """
 
     def __init__(
-        self, endpoint: Endpoint, session: str, patience: float | None, trust: ssl.SSLContext | None = None
+        self, endpoint: Endpoint, session: str, server_timeout: float | None, trust: ssl.SSLContext | None = None
     ) -> None:
         from websockets.sync.client import connect
 
-        # Entered, as one would by `with`: later versions connect only then.
+        # Later versions of websockets connect only in __enter__.
         self._socket: Any = connect(
             endpoint.socket_url(session),
             additional_headers=endpoint.socket_headers,
             user_agent_header=None,
             compression=None,
             ssl=trust,
-            ping_interval=_PING if patience is None else None,
-            ping_timeout=_PING,
-            open_timeout=PATIENCE,
-            close_timeout=_FAREWELL,
+            ping_interval=_PING_INTERVAL_S if server_timeout is None else None,
+            ping_timeout=_PING_INTERVAL_S,
+            open_timeout=CONNECT_TIMEOUT_S,
+            close_timeout=_CLOSE_TIMEOUT_S,
             max_size=4 * MAX_PACKET,  # bytes, of which a character has at most four
-            logger=_silent,
+            logger=_discarding_logger,
         ).__enter__()
-        self._watchdog = HeartbeatMonitor(patience, monotonic(), time())
+        self._heartbeat = HeartbeatMonitor(server_timeout, monotonic(), time())
         self._outgoing: deque[bytes | None] = deque()
         self._writing = False
         self._mutex = ForkSafeLock()
 
     @property
     def connected(self) -> bool:
-        """Whether both ends are there, as far as is known."""
+        """Whether the connection is open, as far as is known."""
         return self._socket.protocol.state.name == "OPEN"
 
     @property
     def sock(self) -> socket.socket:
-        """The socket below, for who looks for it."""
+        """The underlying socket, as in ftrack's client."""
         return self._socket.socket
 
     def send(self, packet: str) -> None:
-        """Send one packet; from a signal handler that has interrupted this thread while it sends, after that.
+        """Send one packet; if a signal handler interrupted this thread while it sends, after that.
 
         Raises:
             OSError: if the connection is broken or closed.
-            TypeError: if the packet is no text.
+            TypeError: if the packet is not a string.
             UnicodeEncodeError: if UTF-8 cannot carry it.
         """
         if not isinstance(packet, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"A packet is text, but {type(packet).__name__} was given.")
-        # Before it is sent: an error in the middle of sending would end the connection.
+            raise TypeError(f"A packet is a string, but {type(packet).__name__} was given.")
+        # Encoded first: an error while sending would end the connection.
         self._write(packet.encode())
 
     @property
     def has_unsent(self) -> bool:
-        """Whether something waits until this thread, which is interrupted while it sends, goes on."""
+        """Whether packets wait for an interrupted thread to go on sending."""
         return bool(self._outgoing)
 
     def _write(self, encoded: bytes | None) -> None:
-        """Send a packet, or close (None), behind what is being sent.
+        """Send a packet, or close (None), after packets that are being sent.
 
-        websockets' own lock is not reentrant: a signal handler that called it within itself would wait for ever. With
-        this lock a handler gets in; it finds that its thread is writing, and leaves the rest to it.
+        The lock of websockets is not reentrant, so a signal handler that interrupts its holder would deadlock. This
+        lock is reentrant: the handler finds that its thread is writing, and leaves its packet to that thread.
         """
         from websockets.exceptions import ConnectionClosed
 
@@ -126,36 +126,36 @@ class Line:
         """Wait for one packet.
 
         Raises:
-            OSError: if the connection is broken or closed, the server is silent, or the computer has slept.
+            OSError: if the connection is broken or closed, the server is silent, or the computer was suspended.
         """
         from websockets.exceptions import ConnectionClosed
 
         while True:
             try:
-                packet: str | bytes = self._socket.recv(timeout=self._watchdog.interval)
+                packet: str | bytes = self._socket.recv(timeout=self._heartbeat.interval)
             except TimeoutError:
-                why = self._watchdog.look(monotonic(), time())
+                why = self._heartbeat.look(monotonic(), time())
                 if why:
-                    # No use in a farewell to who does not listen.
-                    self.abandon()
+                    # A silent server does not answer a closing handshake.
+                    self.abort()
                     raise ConnectionError(why) from None
             except ConnectionClosed as error:
                 raise ConnectionError(str(error)) from error
             else:
-                self._watchdog.heard(monotonic())
+                self._heartbeat.heard(monotonic())
                 return packet
 
     def close(self) -> None:
-        """Say goodbye and close; harmless if it is closed. Within a signal handler as `send`."""
+        """Close the connection; harmless if it is closed. In a signal handler, like `send`."""
         with suppress(OSError):
             self._write(None)
 
-    def abandon(self) -> None:
-        """Cut the connection: whoever sends or waits is woken up by an error."""
+    def abort(self) -> None:
+        """Close the socket without a handshake; waiting threads get an error."""
         with suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
-    def let_go(self) -> None:
-        """Forget the socket without a word; for a child process, whose parent goes on with it."""
+    def detach(self) -> None:
+        """Release the socket in a forked child, while the parent keeps using it."""
         with suppress(OSError):
             os.close(self.sock.detach())

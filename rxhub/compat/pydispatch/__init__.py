@@ -1,6 +1,6 @@
 """PyDispatcher over rxhub: import from `rxhub.compat.pydispatch` what you imported from `pydispatch`.
 
-`install()` puts these modules where `import pydispatch` looks, for code that is not to be touched.
+`install()` makes `import pydispatch` import these modules, for code that you cannot change.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from rxhub.compat.pydispatch.dispatcher import signal_of
 __all__ = ["dispatcher", "errors", "install", "robust", "robustapply", "saferef", "signal_of", "uninstall"]
 
 __version__ = "2.0.7"
-"""The version of PyDispatcher whose behaviour this is."""
+"""The version of PyDispatcher that these modules behave like."""
 
 _NAMES = ("dispatcher", "errors", "robust", "robustapply", "saferef")
 _displaced: dict[str, ModuleType] = {}
 
 
 def install() -> None:
-    """Let `import pydispatch`, from now on, give these modules. What was imported before keeps what it has."""
+    """Make `import pydispatch` import these modules. Modules that imported PyDispatcher before keep it."""
     ours = _ours()
     for name in [name for name in sys.modules if name == "pydispatch" or name.startswith("pydispatch.")]:
         if sys.modules[name] is not ours.get(name):

@@ -1,12 +1,12 @@
-"""Routes, and the rxhub signals that carry them.
+"""PyDispatcher's connections, and the rxhub signals that call their receivers.
 
-A *route* is one connection of PyDispatcher's: a reference to a receiver, under a sender and a signal's key, each of
-which may be `ANY`. Every key with a route has a `KeySignal`, a signal of rxhub's whose receivers are the routes.
+A connection is a reference to a receiver under a sender and a signal key; both may be `ANY`. Each key with a connection
+has a `KeySignal`, whose receivers are the connections.
 
-PyDispatcher calls those of (sender, signal) first, then (sender, Any), (Any, signal) and (Any, Any), and nobody twice.
-The *rank* of a route is its place among these four, and its priority in the signal is `FIRST + rank`. A route to any
-signal is connected to every `KeySignal`. A receiver with several routes is called by the first: each other one
-finds that one when it looks at the places before its own.
+PyDispatcher calls the connections of (sender, signal) first, then (sender, Any), (Any, signal) and (Any, Any), and each
+receiver once. The rank of a connection is the index of its list among these four; its priority in the signal is
+`FIRST + rank`. A connection to any signal is connected to every `KeySignal`. A receiver with several connections is
+called by the first; the others find that one in the lists before their own, and skip.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from rxhub.compat.pydispatch.robustapply import function, robustApply
 from rxhub.compat.pydispatch.saferef import BoundMethodWeakref
 from rxhub.signals.signal import Signal
 
-__all__ = ["ANONYMOUS", "ANY", "FIRST", "POSITIONAL", "WEAKREF_TYPES", "KeySignal", "Parameter", "Route"]
+__all__ = ["ANONYMOUS", "ANY", "FIRST", "POSITIONAL", "WEAKREF_TYPES", "KeyConnection", "KeySignal", "Parameter"]
 
 FIRST = 100
-"""The priority of the routes of one sender and one signal; those of the other three ranks follow it."""
+"""The priority of connections with rank 0."""
 
 POSITIONAL = "*"
-"""Under this name an emission holds the positional arguments, if there are any."""
+"""The emission key that holds the positional arguments, if any."""
 
 WEAKREF_TYPES: tuple[type[Any], ...] = (ReferenceType, BoundMethodWeakref)
-"""The types of what refers to a receiver that may die."""
+"""The types of weak references to receivers."""
 
 
 class Parameter:
-    """Stands for what was not given."""
+    """A sentinel."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -45,36 +45,36 @@ class Parameter:
 
 ANY = Parameter("_Any")
 ANONYMOUS = Parameter("_Anonymous")
-_PASSED_OVER = Parameter("passed over")
+_SKIPPED = Parameter("skipped")
 
 
-class Route:
-    """One connection, and the receiver that a `KeySignal` calls for it.
+class KeyConnection:
+    """One connection, as a receiver of a `KeySignal`.
 
     Args:
-        receiver: who is called, for what can be known of it beforehand.
-        precedes: tells for a route, a sender and a key whether the receiver is called by an earlier route.
+        receiver: the receiver; its signature is inspected once.
+        has_earlier: whether an earlier connection of the same receiver matches a sender and a key.
 
     Attributes:
-        home: the signal of the key, which lives as long as it has a route.
+        key_signal: the signal of the key; the connection keeps it alive.
         key: the signal's key, or `ANY`.
         senderkey: the id of the sender, or of `ANY`.
-        only: the sender itself, if it is to be compared by identity here; else `ANY`. rxhub compares texts and
-            numbers by equality, and takes None for everybody.
-        rank: its place among the four lists of PyDispatcher.
-        reference: as `getReceivers` gives it: a weak reference, or the receiver itself.
-        held: the receiver, if it lives as long as the plugin that connected it.
-        forget: tells that plugin that the route has left before.
+        only: the sender, if the connection compares it by identity; else `ANY`. rxhub compares strings and numbers by
+            equality, and None means every sender.
+        rank: the index of its list among PyDispatcher's four.
+        reference: a weak reference or the receiver itself, as returned by `getReceivers`.
+        held: the receiver, if the scope that connected it keeps it alive.
+        on_removed: removes the connection from that scope.
     """
 
     __slots__ = (
         "__weakref__",
         "_accepted",
-        "_precedes",
-        "forget",
+        "_has_earlier",
         "held",
-        "home",
         "key",
+        "key_signal",
+        "on_removed",
         "only",
         "rank",
         "reference",
@@ -83,43 +83,43 @@ class Route:
 
     def __init__(
         self,
-        home: KeySignal,
+        key_signal: KeySignal,
         senderkey: int,
         only: Any,
         reference: Any,
         receiver: Any,
-        precedes: Callable[[Route, Any, Hashable], bool],
+        has_earlier: Callable[[KeyConnection, Any, Hashable], bool],
     ) -> None:
-        self.home = home
-        self.key = home.key
+        self.key_signal = key_signal
+        self.key = key_signal.key
         self.senderkey = senderkey
         self.only = only
-        self.rank = 2 * (senderkey == id(ANY)) + (home.key is ANY)
+        self.rank = 2 * (senderkey == id(ANY)) + (key_signal.key is ANY)
         self.reference = reference
         self.held: Any = None
-        self.forget: Callable[[], object] | None = None
+        self.on_removed: Callable[[], object] | None = None
         self._accepted = _accepted_by(receiver)
-        self._precedes = precedes
+        self._has_earlier = has_earlier
 
     @property
     def receiver(self) -> Any:
-        """Who is called; None once it has died."""
+        """The receiver, or None once it was garbage-collected."""
         reference = self.reference
         return reference() if isinstance(reference, WEAKREF_TYPES) else reference
 
     @property
     def __wrapped__(self) -> Any:
-        # By this name, as of a decorated function, descriptions know who stands behind it.
+        # Descriptions look for the receiver under this name, as for decorated functions.
         return self.receiver
 
     def __call__(self, /, signal: KeySignal, sender: Any, **named: Any) -> Any:
-        """Call the receiver with what it accepts; returns `(receiver, response)`, as `send` does."""
+        """Call the receiver with the arguments that it accepts; return `(receiver, response)`."""
         receiver = self.receiver
         key = signal.key
         if receiver is None or (self.only is not ANY and sender is not self.only):
-            return _PASSED_OVER
-        if self.rank and self._precedes(self, sender, key):
-            return _PASSED_OVER
+            return _SKIPPED
+        if self.rank and self._has_earlier(self, sender, key):
+            return _SKIPPED
         if POSITIONAL in named or self._accepted is _UNKNOWN:
             arguments = named.pop(POSITIONAL, ())
             return receiver, robustApply(receiver, *arguments, **named, signal=key, sender=sender)
@@ -130,14 +130,14 @@ class Route:
         return receiver, receiver(**named)
 
     def __repr__(self) -> str:
-        return f"<route of {self.key!r} to {self.receiver!r}>"
+        return f"<connection of {self.key!r} to {self.receiver!r}>"
 
 
 _UNKNOWN = ("(unknown)",)
 
 
 def _accepted_by(receiver: Any) -> tuple[str, ...] | None:
-    """The names that `robustApply` would offer the receiver; None for all, `_UNKNOWN` if it must be asked each time."""
+    """The argument names that `robustApply` would pass; None for all, `_UNKNOWN` if it must inspect each call."""
     if type(receiver) not in (FunctionType, MethodType):
         return _UNKNOWN
     try:
@@ -148,10 +148,10 @@ def _accepted_by(receiver: Any) -> tuple[str, ...] | None:
 
 
 class KeySignal(Signal[...]):
-    """The signal of one of PyDispatcher's keys: its receivers are called with the key as `signal`.
+    """The signal of one PyDispatcher key. Receivers get the key as `signal`.
 
     Attributes:
-        key: the key, any hashable object.
+        key: any hashable object.
     """
 
     def __init__(self, key: Hashable) -> None:
@@ -159,27 +159,27 @@ class KeySignal(Signal[...]):
         self.key = key
 
     def send(self, /, sender: Any = None, **named: Any) -> list[tuple[Any, Any]]:
-        return _answers(super().send(sender, **named))
+        return _responses(super().send(sender, **named))
 
     def send_robust(self, /, sender: Any = None, **named: Any) -> list[tuple[Any, Any]]:
-        return _answers(super().send_robust(sender, **named))
+        return _responses(super().send_robust(sender, **named))
 
     async def asend(self, /, sender: Any = None, **named: Any) -> list[tuple[Any, Any]]:
-        return _answers(await super().asend(sender, **named))
+        return _responses(await super().asend(sender, **named))
 
     async def asend_robust(self, /, sender: Any = None, **named: Any) -> list[tuple[Any, Any]]:
-        return _answers(await super().asend_robust(sender, **named))
+        return _responses(await super().asend_robust(sender, **named))
 
 
-def _answers(given: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """The answers of receivers instead of those of their routes."""
-    answers: list[tuple[Any, Any]] = []
+def _responses(given: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Replace connections by their receivers."""
+    responses: list[tuple[Any, Any]] = []
     for call, value in given:
-        if type(call) is not Route:
-            answers.append((call, value))
+        if type(call) is not KeyConnection:
+            responses.append((call, value))
         elif isinstance(value, Exception):
-            # Its traceback has kept the receiver.
-            answers.append((call.receiver, value))
-        elif value is not _PASSED_OVER:
-            answers.append(value)
-    return answers
+            # The traceback keeps the receiver alive.
+            responses.append((call.receiver, value))
+        elif value is not _SKIPPED:
+            responses.append(value)
+    return responses

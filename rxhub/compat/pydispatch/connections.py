@@ -1,14 +1,14 @@
-"""Who is connected to which signal from which sender: the table of all routes.
+"""All connections, by sender and signal key.
 
-Theory of operation. The table keeps the routes, in the shape of PyDispatcher's `connections`; the signals know them
-weakly, so that a route that leaves the table is gone everywhere. A signal lives as long as it has a route, or was asked
-for by the user.
+The table keeps the connections in the shape of PyDispatcher's `connections`. The signals refer to them weakly, so a
+connection that leaves the table is gone everywhere. A signal lives as long as it has a connection, or for ever once
+`signal_of` returned it.
 
-References to receivers and senders that have died are appended to a queue; no lock is taken there, since the collector
-may strike anywhere. Whoever comes next sweeps. A dead sender's id is used again only after it was appended, and an
-entry leaves the queue only after its routes have left, so a new object never meets the routes of the dead.
+References to dead receivers and senders are appended to a queue without a lock, since the garbage collector can run at
+any time. The next operation purges them. An entry leaves the queue only after its connections were removed, so a new
+object with a reused id never meets the connections of a dead one.
 
-The signals are connected to outside of the lock, since what listens to `Signal.connected` is the user's code.
+Signals are connected outside the lock, since observers of `Signal.connected` are user code.
 """
 
 from __future__ import annotations
@@ -20,97 +20,97 @@ from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary, ref
 
-from rxhub.compat.pydispatch.connection import ANONYMOUS, ANY, FIRST, KeySignal, Route
+from rxhub.compat.pydispatch.connection import ANONYMOUS, ANY, FIRST, KeyConnection, KeySignal
 from rxhub.compat.pydispatch.errors import DispatcherKeyError, DispatcherTypeError
 from rxhub.compat.pydispatch.saferef import safeRef
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.concurrency.weakrefs import collector, ensure_callback
 from rxhub.rx.scope import current_scope
 
-__all__ = ["Table", "table"]
+__all__ = ["ConnectionTable", "table"]
 
-_ANYBODY = id(ANY)
+_ANY_ID = id(ANY)
 
 
-class _SenderReference(ref[Any]):
+class _SenderKeyReference(ref[Any]):
     __slots__ = ("key",)
 
     key: int
 
 
-class Table:
-    """All routes, and the signals that carry them."""
+class ConnectionTable:
+    """All connections and the signals that carry them."""
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
-        self._routes: dict[int, dict[Hashable, dict[Any, Route]]] = {}
-        self._senders: dict[int, _SenderReference] = {}
-        # Routes whose receiver may die, by the id of its reference.
-        self._mortal: dict[int, Route] = {}
-        self._gone: deque[Any] = deque()
+        self._connections: dict[int, dict[Hashable, dict[Any, KeyConnection]]] = {}
+        self._senders: dict[int, _SenderKeyReference] = {}
+        # Weak connections, by the id of their reference.
+        self._by_reference: dict[int, KeyConnection] = {}
+        self._dead: deque[Any] = deque()
         self._signals: WeakValueDictionary[Hashable, KeySignal] = WeakValueDictionary()
-        self._kept: dict[Hashable, KeySignal] = {}
+        self._permanent: dict[Hashable, KeySignal] = {}
 
     # Signals
 
     def signal(self, key: Hashable) -> KeySignal:
-        """The signal of a key; made, with the routes to any signal, if there is none."""
+        """The signal of a key, created if missing."""
         found = self._signals.get(key)
         if found is None:
             made = KeySignal(key)
             with self._lock:
                 found = self._signals.setdefault(key, made)
                 if found is made:
-                    # In a context of its own: these routes are not of the plugin that happens to use the key first.
-                    Context().run(self._carry_on, made)
+                    # In an empty context: the scope that first uses the key does not own these connections.
+                    Context().run(self._connect_to_any, made)
         return found
 
-    def keep(self, key: Hashable) -> KeySignal:
-        """The signal of a key, which lives from now on."""
-        return self._kept.setdefault(key, self.signal(key))
+    def permanent_signal(self, key: Hashable) -> KeySignal:
+        """The signal of a key, kept alive from now on."""
+        return self._permanent.setdefault(key, self.signal(key))
 
-    def heard(self, key: Hashable) -> KeySignal | None:
-        """The signal of a key to which somebody may listen; None if nobody does."""
-        if self._gone:
-            self.sweep()
+    def signal_with_receivers(self, key: Hashable) -> KeySignal | None:
+        """The signal of a key, or None if it cannot have receivers."""
+        if self._dead:
+            self.purge_dead()
         found = self._signals.get(key)
         if found is None and self._signals.get(ANY) is not None:
             found = self.signal(key)
         return found
 
-    def _carry_on(self, signal: KeySignal) -> None:
-        """Let a new signal have the routes to any."""
-        for by_key in (*self._routes.values(),):
-            for route in (*by_key.get(ANY, {}).values(),):
-                everybody, sender = self._sender(route)
-                if everybody or sender is not None:
-                    signal.connect(route, sender, priority=FIRST + route.rank)
+    def _connect_to_any(self, signal: KeySignal) -> None:
+        """Connect a new signal to the connections of any signal."""
+        for by_key in (*self._connections.values(),):
+            for connection in (*by_key.get(ANY, {}).values(),):
+                for_all, sender = self._sender(connection)
+                if for_all or sender is not None:
+                    signal.connect(connection, sender, priority=FIRST + connection.rank)
 
-    def _sender(self, route: Route) -> tuple[bool, Any]:
-        """Whether a route is for everybody in rxhub's eyes, and else for whom; None if that one has died."""
-        if route.senderkey == _ANYBODY or route.only is None:
+    def _sender(self, connection: KeyConnection) -> tuple[bool, Any]:
+        """Whether a connection matches every sender in rxhub's sense, and its sender; None if that one is dead."""
+        if connection.senderkey == _ANY_ID or connection.only is None:
             return True, None
-        if route.only is not ANY:
-            return False, route.only
-        reference = self._senders.get(route.senderkey)
+        if connection.only is not ANY:
+            return False, connection.only
+        reference = self._senders.get(connection.senderkey)
         return False, None if reference is None else reference()
 
-    def _carriers(self, route: Route) -> tuple[KeySignal, ...]:
-        return (*self._signals.values(),) if route.key is ANY else (route.home,)
+    def _signals_of(self, connection: KeyConnection) -> tuple[KeySignal, ...]:
+        return (*self._signals.values(),) if connection.key is ANY else (connection.key_signal,)
 
     # Connecting
 
     def connect(self, receiver: Any, key: Hashable, sender: Any, weak: bool) -> None:
-        """Add a route, or give it the last place if it is there.
+        """Add a connection, or move it to the last place.
 
         Raises:
             DispatcherTypeError: if the receiver cannot be hashed.
-            TypeError: if it is to be weak and takes no weak reference.
+            TypeError: if `weak` and the receiver does not support weak references.
         """
-        if self._gone:
-            self.sweep()
-        # Whatever the collector may react to is made first.
-        reference: Any = safeRef(receiver, self._gone.append) if weak else receiver
+        if self._dead:
+            self.purge_dead()
+        # Before the lock is taken: the garbage collector may react to it.
+        reference: Any = safeRef(receiver, self._dead.append) if weak else receiver
         try:
             hash(reference)
         except TypeError as error:
@@ -119,201 +119,203 @@ class Table:
                 "its class a __hash__, or connect one of its methods."
             ) from error
         if weak and collector.running:
-            ensure_callback(reference, self._gone.append)
+            ensure_callback(reference, self._dead.append)
         if self._is_last(reference, id(sender), key):
             return
         sender_reference = self._reference_to(sender)
         only = ANY if sender is ANY or sender_reference is not None else sender
-        route = Route(self.signal(key), id(sender), only, reference, receiver, self.precedes)
+        connection = KeyConnection(self.signal(key), id(sender), only, reference, receiver, self.has_earlier)
         owner = current_scope()
         if owner is not None:
-            route.held = receiver
-            leave = partial(self._withdraw, route)
-            route.forget = partial(owner.discard, leave)
+            connection.held = receiver
+            leave = partial(self._disconnect, connection)
+            connection.on_removed = partial(owner.discard, leave)
             owner.add(leave)
         with self._lock:
-            before = self._put(route)
+            before = self._put(connection)
             if weak:
-                self._mortal[id(reference)] = route
+                self._by_reference[id(reference)] = connection
             if sender_reference is not None:
                 self._senders.setdefault(id(sender), sender_reference)
-            carriers = self._carriers(route)
-        for carrier in carriers:
-            carrier.connect(route, None if sender is ANY else sender, priority=FIRST + route.rank)
+            signals = self._signals_of(connection)
+        for key_signal in signals:
+            key_signal.connect(connection, None if sender is ANY else sender, priority=FIRST + connection.rank)
         if before is not None:
-            self._forget(before)
-            for carrier in carriers:
-                carrier.disconnect(before, None if sender is ANY else sender)
+            self._release(before)
+            for key_signal in signals:
+                key_signal.disconnect(before, None if sender is ANY else sender)
 
     def _is_last(self, reference: Any, senderkey: int, key: Hashable) -> bool:
-        """Whether connecting changes nothing: who is called meanwhile must not be replaced."""
+        """Whether connecting changes nothing; a connection that is being called must not be replaced."""
         with self._lock:
-            routes = self._list(senderkey, key)
-            return bool(routes) and next(reversed(routes)) == reference
+            connections = self._list(senderkey, key)
+            return bool(connections) and next(reversed(connections)) == reference
 
-    def _put(self, route: Route) -> Route | None:
-        """Put a route at the end of its list; give back what had its place before."""
+    def _put(self, connection: KeyConnection) -> KeyConnection | None:
+        """Append a connection to its list; return the one that it replaces."""
         while True:
-            routes = self._routes.setdefault(route.senderkey, {}).setdefault(route.key, {})
-            before = routes.pop(route.reference, None)
-            routes[route.reference] = route
+            connections = self._connections.setdefault(connection.senderkey, {}).setdefault(connection.key, {})
+            before = connections.pop(connection.reference, None)
+            connections[connection.reference] = connection
             # A finalizer may have emptied the list in the middle of it, in this same thread, and removed it.
-            if self._list(route.senderkey, route.key) is routes:
+            if self._list(connection.senderkey, connection.key) is connections:
                 return before
 
     def disconnect(self, receiver: Any, key: Hashable, sender: Any, weak: bool) -> None:
-        """Remove a route; nothing if this list has others only.
+        """Remove a connection, if the list contains it.
 
         Raises:
-            DispatcherKeyError: if nobody is connected to the signal from the sender.
+            DispatcherKeyError: if the signal and the sender have no connections.
         """
-        if self._gone:
-            self.sweep()
+        if self._dead:
+            self.purge_dead()
         reference = safeRef(receiver) if weak else receiver
         with self._lock:
-            routes = self._list(id(sender), key)
-            if routes is None:
+            connections = self._list(id(sender), key)
+            if connections is None:
                 raise DispatcherKeyError(
                     f"No receivers found for signal {key!r} from sender {sender!r}. "
                     "Disconnect with the same signal and sender as were connected to."
                 )
-            route = routes.get(reference)
-        if route is not None:
-            self._withdraw(route)
+            connection = connections.get(reference)
+        if connection is not None:
+            self._disconnect(connection)
 
-    def _withdraw(self, route: Route) -> None:
+    def _disconnect(self, connection: KeyConnection) -> None:
         with self._lock:
-            everybody, sender = self._sender(route)
-            carriers = self._carriers(route)
-            self._drop(route)
-        if everybody or sender is not None:
-            for carrier in carriers:
-                carrier.disconnect(route, sender)
+            for_all, sender = self._sender(connection)
+            signals = self._signals_of(connection)
+            self._remove(connection)
+        if for_all or sender is not None:
+            for key_signal in signals:
+                key_signal.disconnect(connection, sender)
 
-    def _drop(self, route: Route) -> None:
-        routes = self._list(route.senderkey, route.key)
-        if routes is None or routes.get(route.reference) is not route:
+    def _remove(self, connection: KeyConnection) -> None:
+        connections = self._list(connection.senderkey, connection.key)
+        if connections is None or connections.get(connection.reference) is not connection:
             return
-        del routes[route.reference]
-        self._forget(route)
-        by_key = self._routes[route.senderkey]
-        if not routes:
-            del by_key[route.key]
+        del connections[connection.reference]
+        self._release(connection)
+        by_key = self._connections[connection.senderkey]
+        if not connections:
+            del by_key[connection.key]
         if not by_key:
-            del self._routes[route.senderkey]
-            self._senders.pop(route.senderkey, None)
+            del self._connections[connection.senderkey]
+            self._senders.pop(connection.senderkey, None)
 
-    def _forget(self, route: Route) -> None:
-        self._mortal.pop(id(route.reference), None)
-        if route.forget is not None:
-            route.forget()
-            route.forget = route.held = None
+    def _release(self, connection: KeyConnection) -> None:
+        self._by_reference.pop(id(connection.reference), None)
+        if connection.on_removed is not None:
+            connection.on_removed()
+            connection.on_removed = connection.held = None
 
     def clear(self) -> None:
-        """Disconnect everybody."""
-        for route in self.routes():
-            self._withdraw(route)
+        """Remove all connections."""
+        for connection in self.all_connections():
+            self._disconnect(connection)
 
-    def sweep(self) -> None:
-        """Let go what has died, and what dies with it: a route may have kept the receiver of another."""
-        while self._gone:
-            self._sweep()
+    def purge_dead(self) -> None:
+        """Remove the connections of dead receivers and senders, until removing kills no more."""
+        while self._dead:
+            self._purge_dead()
 
-    def _sweep(self) -> None:
-        # Freed when the lock is: what they keep may have a finalizer.
-        swept: list[object] = []
+    def _purge_dead(self) -> None:
+        # Freed after the lock: finalizers may run then.
+        removed: list[object] = []
         with self._lock:
-            while self._gone:
-                dead = self._gone[0]
-                swept.append(dead)
-                if isinstance(dead, _SenderReference):
+            while self._dead:
+                dead = self._dead[0]
+                removed.append(dead)
+                if isinstance(dead, _SenderKeyReference):
                     if self._senders.get(dead.key) is dead:
                         del self._senders[dead.key]
                         orphans = [
-                            r for routes in (*self._routes.get(dead.key, {}).values(),) for r in (*routes.values(),)
+                            r
+                            for connections in (*self._connections.get(dead.key, {}).values(),)
+                            for r in (*connections.values(),)
                         ]
-                        swept.extend(orphans)
-                        for route in orphans:
-                            self._drop(route)
-                elif (route := self._mortal.get(id(dead))) is not None:
-                    swept.append(route)
-                    self._drop(route)
-                # A finalizer may have swept in the meantime.
-                if self._gone and self._gone[0] is dead:
-                    self._gone.popleft()
+                        removed.extend(orphans)
+                        for connection in orphans:
+                            self._remove(connection)
+                elif (connection := self._by_reference.get(id(dead))) is not None:
+                    removed.append(connection)
+                    self._remove(connection)
+                # A finalizer may have purged in the meantime.
+                if self._dead and self._dead[0] is dead:
+                    self._dead.popleft()
 
-    def _reference_to(self, sender: Any) -> _SenderReference | None:
-        """A weak reference to a sender; None if it takes none, or never dies."""
+    def _reference_to(self, sender: Any) -> _SenderKeyReference | None:
+        """A weak reference to a sender; None if it does not support one, or lives for ever."""
         if sender is None or sender is ANY or sender is ANONYMOUS:
             return None
         try:
-            reference = _SenderReference(sender, self._gone.append)
+            reference = _SenderKeyReference(sender, self._dead.append)
         except TypeError:
             return None
         reference.key = id(sender)
         if collector.running:
-            ensure_callback(reference, self._gone.append)
+            ensure_callback(reference, self._dead.append)
         return reference
 
-    # Looking
+    # Lookup
 
-    def _list(self, senderkey: int, key: Hashable) -> dict[Any, Route] | None:
-        by_key = self._routes.get(senderkey)
+    def _list(self, senderkey: int, key: Hashable) -> dict[Any, KeyConnection] | None:
+        by_key = self._connections.get(senderkey)
         return None if by_key is None else by_key.get(key)
 
     def references(self, senderkey: int, key: Hashable) -> list[Any]:
-        """The references to the receivers of one sender and one signal, in order."""
-        if self._gone:
-            self.sweep()
+        """The references to the receivers of one sender and one signal, in call order."""
+        if self._dead:
+            self.purge_dead()
         return [*(self._list(senderkey, key) or ())]
 
-    def precedes(self, route: Route, sender: Any, key: Hashable) -> bool:
-        """Whether another route to the same receiver comes before this one when `sender` sends `key`."""
-        if self._gone:
-            self.sweep()
+    def has_earlier(self, connection: KeyConnection, sender: Any, key: Hashable) -> bool:
+        """Whether another connection calls the same receiver earlier when `sender` sends `key`."""
+        if self._dead:
+            self.purge_dead()
         senderkey = id(sender)
-        if route.rank == 2 and senderkey not in self._routes:
+        if connection.rank == 2 and senderkey not in self._connections:
             return False
-        for place in ((senderkey, key), (senderkey, ANY), (_ANYBODY, key))[: route.rank]:
-            routes = self._list(*place)
-            if routes is not None and (first := routes.get(route.reference)) is not None:
-                return first is not route
+        for place in ((senderkey, key), (senderkey, ANY), (_ANY_ID, key))[: connection.rank]:
+            connections = self._list(*place)
+            if connections is not None and (first := connections.get(connection.reference)) is not None:
+                return first is not connection
         return False
 
-    def routes(self) -> list[Route]:
-        """All routes, sender by sender."""
-        if self._gone:
-            self.sweep()
+    def all_connections(self) -> list[KeyConnection]:
+        """All connections, by sender."""
+        if self._dead:
+            self.purge_dead()
         with self._lock:
             return [
-                route
-                for by_key in (*self._routes.values(),)
-                for routes in (*by_key.values(),)
-                for route in (*routes.values(),)
+                connection
+                for by_key in (*self._connections.values(),)
+                for connections in (*by_key.values(),)
+                for connection in (*connections.values(),)
             ]
 
     def connections(self) -> dict[int, dict[Hashable, list[Any]]]:
         """`{id of the sender: {signal: [references]}}`."""
         found: dict[int, dict[Hashable, list[Any]]] = {}
-        for route in self.routes():
-            found.setdefault(route.senderkey, {}).setdefault(route.key, []).append(route.reference)
+        for connection in self.all_connections():
+            found.setdefault(connection.senderkey, {}).setdefault(connection.key, []).append(connection.reference)
         return found
 
     def senders(self) -> dict[int, ref[Any]]:
-        """`{id of the sender: weak reference to it}`, of those that take one."""
-        if self._gone:
-            self.sweep()
+        """`{id of the sender: weak reference to it}`, without senders that do not support one."""
+        if self._dead:
+            self.purge_dead()
         with self._lock:
             return dict(self._senders)
 
     def senders_back(self) -> dict[int, list[int]]:
         """`{id of the reference: [ids of the senders]}`."""
         found: dict[int, list[int]] = {}
-        for route in self.routes():
-            senderkeys = found.setdefault(id(route.reference), [])
-            if route.senderkey not in senderkeys:
-                senderkeys.append(route.senderkey)
+        for connection in self.all_connections():
+            senderkeys = found.setdefault(id(connection.reference), [])
+            if connection.senderkey not in senderkeys:
+                senderkeys.append(connection.senderkey)
         return found
 
 
-table = Table()
+table = ConnectionTable()

@@ -1,15 +1,15 @@
 """PyDispatcher's functions over rxhub's signals: `from rxhub.compat.pydispatch import dispatcher`.
 
-Every signal key has an `rxhub.Signal` behind it, `signal_of(key)`, on which pipelines compose; they get what is
-sent here, and what the signal itself sends reaches the receivers that were connected here.
+Each signal key has an `rxhub.Signal`, `signal_of(key)`, for pipelines. Pipelines receive what is sent here, and
+receivers that are connected here receive what the signal sends.
 
 Attributes:
     connections: `{id of the sender: {signal: [references to receivers]}}`.
     senders: `{id of the sender: weak reference to it}`.
     sendersBack: `{id of the reference to a receiver: [ids of senders]}`.
 
-These three are views, made anew at each look. `connections.clear()` disconnects everybody, and so does
-`dispatcher.connections = {}`; the other two follow.
+These three are views, computed at each access. `connections.clear()` and `dispatcher.connections = {}` remove all
+connections; the other two views follow.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ __all__ = [
 ]
 
 Any: _Anything = ANY
-"""Every signal, or every sender."""
+"""Every signal or every sender."""
 
 Anonymous: _Anything = ANONYMOUS
-"""The sender of what is sent without one."""
+"""The sender, if none was given."""
 
 
 def connect(receiver: _Anything, signal: _Anything = Any, sender: _Anything = Any, weak: bool = True) -> None:
-    """Let `receiver` be called with what it accepts of `signal`, `sender` and what is sent.
+    """Call `receiver` with the arguments that it accepts of `signal`, `sender` and the sent ones.
 
-    Connecting a receiver again gives it the last place.
+    Connecting a receiver again moves it to the last place.
 
     Args:
         receiver: a callable that can be hashed.
         signal: any hashable object but None; `Any` for every signal.
-        sender: any object; `Any` for every sender, `Anonymous` for what is sent without one.
-        weak: let the receiver die when nobody else holds it; bound methods live as long as their object.
+        sender: any object; `Any` for every sender, `Anonymous` for signals that are sent without one.
+        weak: keep only a weak reference; bound methods live as long as their object.
 
     Raises:
-        DispatcherTypeError: if the signal is None, or the receiver cannot be hashed or not be held weakly.
+        DispatcherTypeError: if the signal is None, the receiver cannot be hashed, or does not support weak references.
     """
     table.connect(receiver, _checked(signal, receiver, sender), sender, weak)
 
@@ -75,8 +75,7 @@ def disconnect(receiver: _Anything, signal: _Anything = Any, sender: _Anything =
 
     Raises:
         DispatcherTypeError: if the signal is None.
-        DispatcherKeyError: if nobody at all is connected to the signal from the sender. (As in PyDispatcher, it is no
-            error if others are.)
+        DispatcherKeyError: if the signal and the sender have no connections at all, as in PyDispatcher.
     """
     table.disconnect(receiver, _checked(signal, receiver, sender), sender, weak)
 
@@ -84,35 +83,34 @@ def disconnect(receiver: _Anything, signal: _Anything = Any, sender: _Anything =
 def send(
     signal: _Anything = Any, sender: _Anything = Anonymous, *arguments: _Anything, **named: _Anything
 ) -> list[tuple[_Anything, _Anything]]:
-    """Call the receivers, those of this sender first.
+    """Call the receivers of (`signal`, `sender`), then (`Any`, `sender`), (`signal`, `Any`) and (`Any`, `Any`).
 
-    The order is: who is connected to (`signal`, `sender`), to (`Any`, `sender`), to (`signal`, `Any`), and to
-    (`Any`, `Any`); nobody is called twice.
+    Each receiver is called once.
 
     Args:
         signal: the signal.
-        sender: who sends it; `Any` reaches those of every sender only.
+        sender: the sender; `Any` reaches only receivers of every sender.
         arguments: passed to every receiver.
-        named: each receiver gets those that it accepts.
+        named: each receiver gets the ones that it accepts.
 
     Returns:
         `[(receiver, response), …]`.
 
     Raises:
-        Exception: what a receiver raises; the later ones are then not called.
+        Exception: if a receiver raises it; later receivers are not called.
     """
-    carrier = table.heard(signal)
-    if carrier is None:
+    key_signal = table.signal_with_receivers(signal)
+    if key_signal is None:
         return []
     if arguments:
         named[POSITIONAL] = arguments
-    return carrier.send(sender, **named)
+    return key_signal.send(sender, **named)
 
 
 def sendExact(  # noqa: N802 - PyDispatcher's name, as those below
     signal: _Anything = Any, sender: _Anything = Anonymous, *arguments: _Anything, **named: _Anything
 ) -> list[tuple[_Anything, _Anything]]:
-    """Call those who are connected to exactly this signal and this sender; no pipeline gets it.
+    """Call the receivers of exactly this signal and this sender; pipelines do not receive it.
 
     Returns:
         `[(receiver, response), …]`.
@@ -124,12 +122,12 @@ def sendExact(  # noqa: N802 - PyDispatcher's name, as those below
 
 
 def getReceivers(sender: _Anything = Any, signal: _Anything = Any) -> list[_Anything]:  # noqa: N802
-    """The references to those who are connected to exactly this sender and this signal: a new list."""
+    """A new list of the references to the receivers of exactly this sender and this signal."""
     return table.references(id(sender), signal)
 
 
 def liveReceivers(receivers: Iterable[_Anything]) -> Iterator[_Anything]:  # noqa: N802
-    """The receivers behind references, without those that have died."""
+    """The living receivers of references."""
     for receiver in receivers:
         if not isinstance(receiver, WEAKREF_TYPES):
             yield receiver
@@ -138,7 +136,7 @@ def liveReceivers(receivers: Iterable[_Anything]) -> Iterator[_Anything]:  # noq
 
 
 def getAllReceivers(sender: _Anything = Any, signal: _Anything = Any) -> Iterator[_Anything]:  # noqa: N802
-    """The references to those whom `send` would call, in its order."""
+    """The references to the receivers that `send` would call, in its order."""
     seen: set[_Anything] = set()
     for place in ((sender, signal), (sender, Any), (Any, signal), (Any, Any)):
         for reference in getReceivers(*place):
@@ -148,18 +146,16 @@ def getAllReceivers(sender: _Anything = Any, signal: _Anything = Any) -> Iterato
 
 
 def signal_of(key: Hashable) -> KeySignal:
-    """The rxhub signal behind a key, for pipelines and receivers in rxhub's manner.
+    """The rxhub signal of a key, for pipelines and rxhub's receivers.
 
-    The receivers of `connect` stand in it at the priorities 100 to 103.
+    The receivers of `connect` have the priorities 100 to 103 there.
 
     Raises:
         DispatcherTypeError: if the key is None or `Any`.
     """
     if key is None or key is Any:
-        raise errors.DispatcherTypeError(
-            f"There is no signal of {key!r}: ask for the signal of a key, or connect a receiver to Any."
-        )
-    return table.keep(key)
+        raise errors.DispatcherTypeError(f"{key!r} has no signal. Pass a signal key, or connect a receiver to Any.")
+    return table.permanent_signal(key)
 
 
 def _checked(signal: _Anything, receiver: _Anything, sender: _Anything) -> _Anything:
@@ -173,59 +169,59 @@ def _checked(signal: _Anything, receiver: _Anything, sender: _Anything) -> _Anyt
 _V = TypeVar("_V")
 
 
-class _View(Mapping[int, _V]):
-    """A table as it is now."""
+class _TableView(Mapping[int, _V]):
+    """A live view of the table."""
 
-    def __init__(self, look: Callable[[], dict[int, _V]]) -> None:
-        self._look = look
+    def __init__(self, read: Callable[[], dict[int, _V]]) -> None:
+        self._read = read
 
     def __getitem__(self, key: int) -> _V:
-        return self._look()[key]
+        return self._read()[key]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._look())
+        return iter(self._read())
 
     def __len__(self) -> int:
-        return len(self._look())
+        return len(self._read())
 
     def items(self) -> ItemsView[int, _V]:
-        # Not key by key: somebody may die between two looks.
-        return self._look().items()
+        # Not key by key: an entry may disappear between two accesses.
+        return self._read().items()
 
     def values(self) -> ValuesView[_V]:
-        return self._look().values()
+        return self._read().values()
 
     def __copy__(self) -> dict[int, _V]:
-        return self._look()
+        return self._read()
 
     copy = __copy__
 
     def clear(self) -> None:
-        """Disconnect everybody; of the three tables, `connections` alone decides."""
+        """Remove all connections; on the other two views it does nothing."""
         if self is connections:
             table.clear()
 
     def __repr__(self) -> str:
-        return repr(self._look())
+        return repr(self._read())
 
 
-connections: _View[dict[Hashable, list[_Anything]]] = _View(table.connections)
-senders: _View[weakref.ref[_Anything]] = _View(table.senders)
-sendersBack: _View[list[int]] = _View(table.senders_back)  # noqa: N816 - PyDispatcher's name
+connections: _TableView[dict[Hashable, list[_Anything]]] = _TableView(table.connections)
+senders: _TableView[weakref.ref[_Anything]] = _TableView(table.senders)
+sendersBack: _TableView[list[int]] = _TableView(table.senders_back)  # noqa: N816 - PyDispatcher's name
 
 
 class _Dispatcher(ModuleType):
-    """Test suites reset PyDispatcher by `dispatcher.connections = {}`; the routes are elsewhere here."""
+    """Lets `dispatcher.connections = {}` remove all connections, as test suites reset PyDispatcher."""
 
     def __setattr__(self, name: str, value: _Anything) -> None:
         view = self.__dict__.get(name)
-        if not isinstance(view, _View):
+        if not isinstance(view, _TableView):
             super().__setattr__(name, value)
         elif value is not view:
             if value:
                 raise errors.DispatcherTypeError(
-                    f"dispatcher.{name} is a view and cannot be replaced by {value!r}; only by {{}}, which disconnects "
-                    "everybody. Connect with dispatcher.connect()."
+                    f"dispatcher.{name} is a view and cannot be replaced by {value!r}; only by {{}}, which removes all "
+                    "connections. Connect with dispatcher.connect()."
                 )
             view.clear()
 

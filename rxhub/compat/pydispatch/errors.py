@@ -1,4 +1,4 @@
-"""PyDispatcher's exceptions, so that `except DispatcherKeyError` means here what it means there."""
+"""PyDispatcher's exceptions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["DispatcherError", "DispatcherKeyError", "DispatcherTypeError"]
 
 
 class DispatcherError(RxHubError):
-    """The common base."""
+    """Base of the errors."""
 
 
 class DispatcherKeyError(KeyError, DispatcherError):
-    """Nobody is connected to this signal from this sender."""
+    """The signal and the sender have no connections."""
 
     # A KeyError prints the repr of its message.
     __str__ = Exception.__str__
 
 
 class DispatcherTypeError(TypeError, DispatcherError):
-    """The signal is None, or the receiver cannot be one."""
+    """The signal is None, or the receiver is unsuitable."""

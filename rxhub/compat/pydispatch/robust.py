@@ -1,4 +1,4 @@
-"""Sending to everybody, whatever a receiver raises."""
+"""Send to all receivers, even if some raise."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["sendRobust"]
 def sendRobust(  # noqa: N802 - PyDispatcher's name
     signal: Any = Anything, sender: Any = Anonymous, *arguments: Any, **named: Any
 ) -> list[tuple[Any, Any]]:
-    """Call the receivers as `send` does; what one raises is logged, and the next one is called.
+    """Call the receivers as `send` does; log exceptions and go on.
 
     Returns:
         `[(receiver, response or exception), …]`.
     """
-    carrier = table.heard(signal)
-    if carrier is None:
+    key_signal = table.signal_with_receivers(signal)
+    if key_signal is None:
         return []
     if arguments:
         named[POSITIONAL] = arguments
-    return carrier.send_robust(sender, **named)
+    return key_signal.send_robust(sender, **named)

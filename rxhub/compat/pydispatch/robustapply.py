@@ -1,7 +1,7 @@
-"""Calling a receiver with those of the named arguments that it accepts.
+"""Call a receiver with the named arguments that it accepts.
 
-The rules are PyDispatcher's: names are taken from the code behind the receiver, so that a decorated one is as generous
-as its outermost wrapper; parameters behind `*` are not offered anything, unless there is a `**` to take it all.
+As in PyDispatcher, names come from the receiver's code object. A decorated receiver accepts what its outermost wrapper
+accepts, and keyword-only parameters get nothing unless there is a `**` parameter.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ __all__ = ["function", "robustApply"]
 
 
 def function(receiver: Any) -> tuple[Callable[..., Any], CodeType, int]:
-    """What is really called, its code, and 1 if its first argument is bound already, else 0.
+    """The called function, its code, and 1 if its first argument is bound, else 0.
 
     Raises:
-        ValueError: if there is no Python code behind it, as behind a `functools.partial` or a builtin.
+        ValueError: if it has no code object, like a `functools.partial` or a builtin.
     """
     if hasattr(receiver, "__call__"):  # noqa: B004 - the attribute itself is what is called
         inner = receiver.__call__
@@ -29,20 +29,20 @@ def function(receiver: Any) -> tuple[Callable[..., Any], CodeType, int]:
     if hasattr(receiver, "__code__"):
         return receiver, receiver.__code__, 0
     raise ValueError(
-        f"unknown reciever type {receiver} {type(receiver)}: there is no Python code behind it to take the names of "
-        "its arguments from. Wrap it in a function or a lambda."
+        f"unknown reciever type {receiver} {type(receiver)}: it has no code object that names its arguments. "
+        "Wrap it in a function or a lambda."
     )
 
 
 def robustApply(receiver: Any, /, *arguments: Any, **named: Any) -> Any:  # noqa: N802 - PyDispatcher's name
-    """Call `receiver` with the positional arguments and those of the named ones that it accepts.
+    """Call `receiver` with the positional arguments and the named arguments that it accepts.
 
     Returns:
         What the receiver returns.
 
     Raises:
-        TypeError: if an argument is given by its place and by its name, or one that the receiver needs is missing.
-        ValueError: if there is no Python code behind the receiver.
+        TypeError: if an argument is given by position and by name, or a required one is missing.
+        ValueError: if the receiver has no code object.
     """
     called, code, bound = function(receiver)
     given = bound + len(arguments)

@@ -1,8 +1,7 @@
-"""Weak references to receivers: to a bound method they live as long as its object.
+"""Weak references to receivers, bound methods included.
 
-A method is made anew each time it is asked for, so that a plain weak reference to it is dead at once.
-`BoundMethodWeakref` refers to the object and to the function. Two of them are equal while they refer to the same
-method.
+Python creates a bound method at each access, so a plain weak reference to it dies at once. `BoundMethodWeakref` refers
+to the object and to the function. Two of them are equal while they refer to the same method.
 """
 
 from __future__ import annotations
@@ -27,17 +26,16 @@ def safeRef(  # noqa: N802 - PyDispatcher's name
 
     Args:
         target: the callable.
-        onDelete: called with the reference when the target is gone.
+        onDelete: called with the reference when the target was garbage-collected.
 
     Raises:
-        TypeError: if the target cannot be referred to weakly; a `DispatcherTypeError` if it is a method of
-            C code, which has no function apart from its object.
+        TypeError: if the target does not support weak references; a `DispatcherTypeError` for methods written in C.
     """
     if getattr(target, "__self__", None) is not None:
         if not hasattr(target, "__func__"):
             raise DispatcherTypeError(
-                f"safeRef target {target!r} has __self__, but no __func__: it is made in C and cannot be referred to "
-                "weakly. Connect it with weak=False, or a function that calls it."
+                f"safeRef target {target!r} has __self__, but no __func__: methods written in C do not support weak "
+                "references. Connect it with weak=False, or connect a function that calls it."
             )
         return BoundMethodWeakref(target, onDelete)
     return ref(target) if onDelete is None else ref(target, onDelete)
@@ -48,7 +46,7 @@ class BoundMethodWeakref:
 
     Attributes:
         key: the ids of the object and of the function.
-        deletionMethods: what is called with this reference, once, when either of the two is gone.
+        deletionMethods: called once with this reference when the object or the function is gone.
         weakSelf: refers to the object.
         weakFunc: refers to the function.
         selfName: the name of the object's class.
@@ -58,7 +56,7 @@ class BoundMethodWeakref:
     __slots__ = ("__weakref__", "deletionMethods", "funcName", "key", "selfName", "weakFunc", "weakSelf")
 
     def __init__(self, target: Any, onDelete: Callable[[Any], object] | None = None) -> None:  # noqa: N803
-        # Were the callback to hold this reference, the two would keep each other, and the key its place, for ever.
+        # The callback must not refer to this object strongly: the cycle would keep both alive.
         me = ref(self)
 
         def gone(_: object) -> None:
@@ -76,19 +74,19 @@ class BoundMethodWeakref:
 
     @classmethod
     def calculateKey(cls, target: Any) -> tuple[int, int]:  # noqa: N802
-        """What tells one method from another while both live."""
+        """The identity of a method while it lives."""
         return id(target.__self__), id(target.__func__)
 
     def _delete(self) -> None:
-        told, self.deletionMethods = self.deletionMethods, []
-        for call in told:
+        callbacks, self.deletionMethods = self.deletionMethods, []
+        for call in callbacks:
             try:
                 call(self)
             except Exception:
-                _logger.exception("%r raised when it was told that %r is gone.", call, self)
+                _logger.exception("%r raised when it was called for the deleted %r.", call, self)
 
     def __call__(self) -> Any:
-        """The method, or None if its object is gone."""
+        """The method, or None if its object or function is gone."""
         owner = self.weakSelf()
         function = self.weakFunc()
         return None if owner is None or function is None else function.__get__(owner)
@@ -101,7 +99,7 @@ class BoundMethodWeakref:
             return True
         if not isinstance(other, BoundMethodWeakref):
             return NotImplemented
-        # The ids of the dead are given to others.
+        # Ids of dead objects are reused.
         return self.key == other.key and bool(self) and bool(other)
 
     def __hash__(self) -> int:

@@ -87,8 +87,8 @@ def test_no_log_record_has_a_whole_event(hub: Any, wait_until: Any, caplog: pyte
     wait_until(hub, lambda: ended and hub.unsent == 0)
     for packet in (f"3:::{LARGE}", f"7:::{LARGE}", f"4:::{LARGE}", f"9{LARGE}", f"6:::{LARGE}", f"5:::{LARGE}"):
         _handle(hub, (*packet.split(":", 3), None, None, None)[:4])
-    hub._take_event('{"args": [{"data": "' + LARGE + '"}]}')
-    hub._take_event('{"args": ["' + LARGE + '"]}')
+    hub._on_event('{"args": [{"data": "' + LARGE + '"}]}')
+    hub._on_event('{"args": ["' + LARGE + '"]}')
     hub._on_published(Event("big", data=big), {"success": False, "message": LARGE})
     assert len(caplog.records) > 15
     formatter = logging.Formatter()
