@@ -207,7 +207,7 @@ def test_each_plugin_runs_once_in_order_and_one_that_fails_hurts_no_other(
     errors = {result.name.rpartition(".")[2]: result.error for result in results if result.error}
     assert isinstance(errors["Failing"], RuntimeError) and isinstance(errors["Hollow"], TypeError)
     assert len(errors) == 3
-    assert "The plugin portal.plugins.several.Failing could not be bootstrapped: no such shelf" in caplog.text
+    assert "Could not bootstrap the plugin portal.plugins.several.Failing: no such shelf" in caplog.text
     assert not signals.vidispine_post_create.connections
 
     assert bootstrap() == []
@@ -371,7 +371,7 @@ def test_the_real_portal_is_not_hidden(tmp_path: Path, monkeypatch: pytest.Monke
     uninstall()
     (tmp_path / "portal" / "__init__.py").write_text("")
     importlib.invalidate_caches()
-    with pytest.raises(PortalPresent, match=r"There is a package named portal already, at .*__init__\.py"):
+    with pytest.raises(PortalPresent, match=r"A package named portal is installed already, at .*__init__\.py"):
         install()
     imported = importlib.import_module("portal")
     with pytest.raises(PortalPresent):
@@ -390,13 +390,13 @@ def test_implements_belongs_into_a_class() -> None:
     install()
     from portal.pluginbase.core import implements  # type: ignore[import-not-found]
 
-    with pytest.raises(TypeError, match="belongs into the body of a plugin's class"):
+    with pytest.raises(TypeError, match="in the body of a plugin's class"):
         implements(object)
 
     def function(__module__: str, __qualname__: str) -> None:
         implements(object)
 
-    with pytest.raises(TypeError, match="belongs into the body of a plugin's class"):
+    with pytest.raises(TypeError, match="in the body of a plugin's class"):
         function("a", "b")
 
 

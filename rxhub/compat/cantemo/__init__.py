@@ -1,10 +1,10 @@
-"""Plugins of Cantemo Portal, outside of Portal.
+"""Run plugins of Cantemo Portal outside Portal.
 
-- `install`: `import portal…` gives rxhub's signals and helpers under Portal's names.
-- `bootstrap`: runs the plugins that were made since; `bootstrapped` tells of all that ran.
-- `teardown`: forgets the plugins and all that they connected; `uninstall` takes Portal's modules away too.
+- `install`: makes `import portal…` import rxhub's signals and helpers under Portal's names.
+- `bootstrap`: runs new plugins; `bootstrapped` lists all plugins that ran.
+- `teardown`: removes the plugins and their registrations; `uninstall` also removes Portal's modules.
 
-A plugin's module is then imported and runs unchanged:
+The module of a plugin then runs unchanged:
 
     from rxhub.compat import cantemo
 
@@ -36,16 +36,16 @@ logger = logging.getLogger(__name__)
 
 
 class PortalPresent(RxHubError, ImportError):
-    """The real Portal, or another package of its name, is here; it is not to be hidden."""
+    """The real Portal, or another package of this name, is installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrapped:
-    """What became of one plugin.
+    """The result of bootstrapping one plugin.
 
     Attributes:
-        plugin: the plugin, which is held here.
-        error: what its `bootstrap` raised; None if it ran, or if it has none to run.
+        plugin: the plugin, kept alive.
+        error: the exception of its `bootstrap`, or None.
     """
 
     plugin: Plugin
@@ -54,7 +54,7 @@ class Bootstrapped:
 
     @property
     def name(self) -> str:
-        """Module and class of the plugin."""
+        """The module and class of the plugin."""
         kind = type(self.plugin)
         return f"{kind.__module__}.{kind.__qualname__}"
 
@@ -64,19 +64,19 @@ _bootstrapped: list[Bootstrapped] = []
 
 
 def install(*directories: str | os.PathLike[str]) -> None:
-    """Provide Portal's modules to those that are imported from now on. Installing twice changes nothing.
+    """Provide Portal's modules for import. Calling it again changes nothing.
 
     Args:
-        directories: whose packages and modules `portal.plugins` has, as in Portal's own plugin directory.
+        directories: plugin directories, whose packages and modules appear in `portal.plugins`.
 
     Raises:
-        PortalPresent: if `portal` is another package already, or could be imported as one.
+        PortalPresent: if another package `portal` is installed.
     """
     with _lock:
         present = sys.modules.get("portal")
         if present is None:
             spec = find_spec("portal")
-            # A mere directory of this name, as the working tree of a plugin may have it, is no Portal.
+            # A directory without a package, as in the source tree of a plugin, does not count.
             if spec is not None and spec.origin is not None:
                 raise _present(spec.origin)
             sys.modules.update(portal([os.fspath(each) for each in directories]))
@@ -89,15 +89,15 @@ def install(*directories: str | os.PathLike[str]) -> None:
 
 def _present(place: str) -> PortalPresent:
     return PortalPresent(
-        f"There is a package named portal already, at {place}. Inside of Portal its plugins need no help; elsewhere "
-        "take it out of the path before calling install()."
+        f"A package named portal is installed already, at {place}. Inside Portal, plugins run without rxhub; "
+        "elsewhere remove it from sys.path before you call install()."
     )
 
 
 def uninstall() -> None:
-    """Take away Portal's modules, those of `portal.plugins`, the plugins, and all that these connected.
+    """Remove Portal's modules, the plugins and their registrations.
 
-    The real Portal's modules stay, if it is that which is there.
+    Modules of the real Portal stay.
     """
     with _lock:
         if ours(sys.modules.get("portal")):
@@ -106,37 +106,36 @@ def uninstall() -> None:
     teardown()
 
 
-def teardown(hub: object = None, /) -> None:  # noqa: ARG001 -- a plugin has it
-    """Forget the plugins, and disconnect what they connected, the latest first; Portal's modules stay.
+def teardown(hub: object = None, /) -> None:  # noqa: ARG001 -- the signature of a plugin
+    """Remove the plugins and their registrations, the latest first; Portal's modules stay.
 
     Args:
-        hub: not used, see `bootstrap`.
+        hub: ignored, see `bootstrap`.
     """
     with _lock:
-        gone = _bootstrapped[::-1]
+        removed = _bootstrapped[::-1]
         _bootstrapped.clear()
         made.clear()
-    for each in gone:
+    for each in removed:
         if each._owner is not None:  # pyright: ignore[reportPrivateUsage]  # of this module
             each._owner.close()  # pyright: ignore[reportPrivateUsage]
 
 
-def bootstrap(hub: object = None, /) -> list[Bootstrapped]:  # noqa: ARG001 -- a plugin has it
-    """Run `bootstrap()` of the plugins that were made, each once, in the order of their making.
+def bootstrap(hub: object = None, /) -> list[Bootstrapped]:  # noqa: ARG001 -- the signature of a plugin
+    """Run `bootstrap()` of new plugins, each once, in the order of their creation.
 
-    What a plugin connects meanwhile is held strongly, listed in its name, and leaves with `teardown`. What it raises
-    is logged and told in the list; the next one runs. Plugins that a bootstrap makes, by importing more of itself, run
-    as well.
+    Registrations of a plugin are referenced strongly, listed under its name, and removed by `teardown`. Exceptions are
+    logged and returned, and the next plugin runs. Plugins that are created meanwhile run too.
 
     Args:
-        hub: not used; taken so that this module is itself what a hub takes for a plugin.
+        hub: ignored; makes this module usable as a plugin of a hub.
 
     Returns:
-        What became of each plugin of this call.
+        The results of the plugins that this call ran.
     """
     results: list[Bootstrapped] = []
     while (plugin := _next()) is not None:
-        # The lock is not held here: a plugin may import, start threads and call what it likes.
+        # Without the lock: a plugin can import, start threads and call these functions.
         result = _run(plugin)
         results.append(result)
         with _lock:
@@ -145,7 +144,7 @@ def bootstrap(hub: object = None, /) -> list[Bootstrapped]:  # noqa: ARG001 -- a
 
 
 def bootstrapped() -> tuple[Bootstrapped, ...]:
-    """What became of every plugin so far, in order."""
+    """The results of all plugins, in order."""
     with _lock:
         return tuple(_bootstrapped)
 
@@ -163,15 +162,15 @@ def _run(plugin: Plugin) -> Bootstrapped:
     run: Callable[[], object] | None = getattr(plugin, "bootstrap", None)
     try:
         if run is None:
-            raise TypeError(f"{owner.name} implements IPluginBootstrap, but has no bootstrap().")
+            raise TypeError(f"{owner.name} implements IPluginBootstrap, but does not define bootstrap().")
         with owner.registering():
             run()
     except KeyboardInterrupt:
         owner.close()
         raise
-    except BaseException as raised:  # noqa: BLE001 -- a plugin that ends the interpreter must not end the others
+    except BaseException as raised:  # noqa: BLE001 -- SystemExit of a plugin must not stop the others
         error = as_exception(raised)
-        logger.error("The plugin %s could not be bootstrapped: %s", owner.name, error, exc_info=error)
+        logger.error("Could not bootstrap the plugin %s: %s", owner.name, error, exc_info=error)
         owner.close()
         return Bootstrapped(plugin, error, owner)
     return Bootstrapped(plugin, None, owner)

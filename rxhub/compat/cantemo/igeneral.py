@@ -1,4 +1,4 @@
-"""`portal.vidispine.igeneral`: calls whose failure is a value."""
+"""`portal.vidispine.igeneral`: call helpers and return errors as values."""
 
 # ruff: noqa: N802
 
@@ -18,18 +18,18 @@ logger = logging.getLogger(__name__)
 def performVSAPICall(
     func: Callable[..., Any],
     args: Mapping[str, Any] | Sequence[Any] = (),
-    vsapierror_templateorcode: object = None,  # noqa: ARG001 -- Portal has it
+    vsapierror_templateorcode: object = None,  # noqa: ARG001 -- Portal's signature
 ) -> dict[str, Any]:
     """Call a helper's method as Portal's views do.
 
     Args:
         func: a helper's bound method.
         args: its arguments, by name or by position.
-        vsapierror_templateorcode: the page that Portal shows when the call fails; not used here.
+        vsapierror_templateorcode: Portal's error page; ignored.
 
     Returns:
-        `{"success": True, "response": …}`, or `{"success": False, "exception": {"error": …, "status": …}}` if
-        Vidispine could not be asked or said no. What a receiver of a signal raises is raised.
+        `{"success": True, "response": …}`, or `{"success": False, "exception": {"error": …, "status": …}}` if the
+        request to Vidispine failed. Exceptions of signal receivers are raised.
     """
     try:
         response = func(**args) if isinstance(args, Mapping) else func(*args)

@@ -1,7 +1,7 @@
-"""The modules of Portal that plugins import, made of rxhub's own things.
+"""The modules of Portal that plugins import.
 
-Only names that public plugins and the vendor's documentation import are here. Everything else of Portal is missing,
-and says so as Python does: `No module named 'portal.search'`.
+They contain the names that public plugins and the vendor's documentation import. Other modules of Portal do not exist:
+`No module named 'portal.search'`.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _MARK = "__rxhub__"
 
 
 class LoginView:
-    """Who sends the signals of authenticating and logging in."""
+    """The sender of the signals for authentication and login."""
 
 
 class LogoutView:
-    """Who sends the signals of logging out."""
+    """The sender of the signals for logout."""
 
 
-def is_app_enabled(app_id: str) -> bool:  # noqa: ARG001 -- Portal has it
-    """Portal's administrators switch apps off; outside of Portal, who imports a plugin wants it."""
+def is_app_enabled(app_id: str) -> bool:  # noqa: ARG001 -- Portal's signature
+    """In Portal, administrators can disable apps; here all are enabled."""
     return True
 
 
 def portal(directories: list[str]) -> dict[str, ModuleType]:
-    """Portal's modules by name, each one after its parent.
+    """Portal's modules by name, parents first.
 
     Args:
-        directories: where `portal.plugins` finds its packages and modules.
+        directories: the search path of `portal.plugins`.
     """
     contents: dict[str, dict[str, Any]] = {
         "portal": {},
@@ -59,7 +59,7 @@ def portal(directories: list[str]) -> dict[str, ModuleType]:
         "portal.vidispine.iexception": {"NotFoundError": errors.NotFound, "VSAPIError": errors.VidispineError},
         "portal.vidispine.igeneral": {"performVSAPICall": igeneral.performVSAPICall},
         "portal.vidispine.igroup": {"GroupHelper": helpers.GroupHelper},
-        # Portal has both here, as its documentation and public plugins show.
+        # Portal's documentation and public plugins import both from here.
         "portal.vidispine.iitem": {"IngestHelper": helpers.IngestHelper, "ItemHelper": helpers.ItemHelper},
         "portal.vidispine.iuser": {"UserHelper": helpers.UserHelper},
         "portal.vidispine.signals": _named(signals, "vidispine_"),
@@ -81,7 +81,7 @@ def portal(directories: list[str]) -> dict[str, ModuleType]:
 
 
 def ours(module: ModuleType | None) -> bool:
-    """Whether a module was made here."""
+    """Whether a module was created by `portal`."""
     return hasattr(module, _MARK)
 
 

@@ -1,11 +1,10 @@
 """Portal's plugins: `portal.pluginbase.core` and `portal.generic.plugin_interfaces`.
 
-A plugin is an instance, made at module level: `class X(Plugin): implements(IPluginBootstrap)`, then `X()`. Nobody
-holds it, so that whoever keeps plugins must: Portal does in an environment of its own, here `made` does. It is noted
-once its `__init__` is over, since a plugin's own seldom calls that of `Plugin`.
+A plugin is an instance that its module creates: `class X(Plugin): implements(IPluginBootstrap)`, then `X()`. `made`
+keeps it alive. The metaclass adds it after `__init__`, since plugins seldom call `Plugin.__init__`.
 
-Only `IPluginBootstrap` has a meaning outside of Portal. The other interfaces are for Portal's pages, archives and
-dashboards: plugins that implement them can be imported and are kept, and nobody asks them anything.
+Only `IPluginBootstrap` has a meaning outside Portal. Plugins with other interfaces, for Portal's pages, archives and
+dashboards, can be imported, and are not called.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ __all__ = [
 ]
 
 made: list[Plugin] = []
-"""The plugins that were made and not taken yet, in order."""
+"""New plugins, in the order of their creation."""
 
 
 class Interface:
-    """Base of what plugins implement."""
+    """Base of the interfaces of plugins."""
 
 
 class IPluginBootstrap(Interface):
-    """Its plugins have a `bootstrap()`, which runs once when everything is loaded."""
+    """Plugins with a `bootstrap()`, which runs once when everything is loaded."""
 
 
 INTERFACES: dict[str, type[Interface]] = {
     "IPluginBootstrap": IPluginBootstrap,
     **{
-        name: type(name, (Interface,), {"__doc__": "Of no meaning outside of Portal."})
+        name: type(name, (Interface,), {"__doc__": "Has no meaning outside Portal."})
         for name in (
             "IAppRegister",
             "IArchivePlugin",
@@ -52,42 +51,42 @@ INTERFACES: dict[str, type[Interface]] = {
         )
     },
 }
-"""By name: those that public plugins import."""
+"""The interfaces that public plugins import, by name."""
 
 
 class PluginError(Exception):
-    """What Portal's own plugin framework raises; plugins catch it."""
+    """The error of Portal's plugin framework, which plugins catch."""
 
 
-class _Kept(type):
+class _RegisteringMeta(type):
     def __call__(cls, *arguments: Any, **named: Any) -> Any:
         plugin = super().__call__(*arguments, **named)
         made.append(plugin)
         return plugin
 
 
-class Plugin(metaclass=_Kept):
-    """Base of Portal's plugins. Making an instance is what registers it."""
+class Plugin(metaclass=_RegisteringMeta):
+    """Base of Portal's plugins. Creating an instance registers it."""
 
     _implements: ClassVar[tuple[type, ...]] = ()
 
 
 def implements(*interfaces: type) -> None:
-    """Tell which interfaces a plugin has; called in the body of its class.
+    """Declare the interfaces of a plugin; called in the body of its class.
 
     Raises:
-        TypeError: if it is called elsewhere.
+        TypeError: if called elsewhere.
     """
-    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # Portal does it this way, after Trac
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # as Portal and Trac do
     body = frame.f_locals
-    # Of a class body, this is the namespace itself, which may be written to. PEP 667 made a proxy of functions' only.
+    # The f_locals of a class body is the writable namespace; PEP 667 changed only those of functions.
     if frame.f_code.co_flags & CO_OPTIMIZED or "__module__" not in body or "__qualname__" not in body:
-        raise TypeError("implements(…) belongs into the body of a plugin's class, above its methods.")
+        raise TypeError("Call implements(…) in the body of a plugin's class, above its methods.")
     body["_implements"] = (*body.get("_implements", ()), *interfaces)
 
 
 def implemented(plugin: Plugin, interface: type) -> bool:
-    """Whether a plugin's class, or one that it inherits from, implements `interface` or one derived from it."""
+    """Whether a plugin's class or a base class implements `interface` or a derived interface."""
     return any(
         issubclass(each, interface)
         for kind in type(plugin).__mro__

@@ -1,10 +1,10 @@
 """Django's signals over rxhub.
 
-- `Signal`, `receiver`: Django's contract on rxhub's signal; `install` puts them in the place of Django's own.
-- `observe`: one of Django's own signals, as it is, as an observable.
-- `database_signals`, `publish_database_signals`: what happens to users, groups and roles, as signals and as events.
+- `Signal`, `receiver`: Django's contract on rxhub's signal; `install` replaces Django's own with them.
+- `observe`: one of Django's own signals as an observable.
+- `database_signals`, `publish_database_signals`: changes to users, groups and roles as signals and as events.
 
-Django itself is imported when something of it is needed, never by importing this.
+Django itself is imported only when something of it is used.
 """
 
 from rxhub.compat.django.database import DatabaseSignals, database_signals

@@ -1,11 +1,9 @@
-"""What happens to users, groups and roles in Django's database, as signals.
+"""Changes to users, groups and roles in Django's database as signals.
 
-Django tells of saves, deletions and memberships with the instance itself in hand. What leaves here is plain data that
-may go anywhere: the primary key, the natural key (the username), and what kind of change it was. Values of fields are
-never looked at, so that no password hash can leave.
+Django's signals pass the instance itself. These signals pass plain data: the primary key, the natural key (the
+username) and the kind of change. Field values are never read, so password hashes cannot leak.
 
-Django sends with the class that was saved as the sender, so a proxy or a subclass of the user model has to be
-connected to as well; `Family` is a model and all of those.
+Django sends with the saved class as the sender, so proxies and subclasses of a model are connected too.
 """
 
 from __future__ import annotations
@@ -30,11 +28,11 @@ _numbers = count(1)
 class DatabaseSignals(Mapping[str, Signal[...]]):
     """The signals of some models, by name: `signals["auth.user.post_save"]`.
 
-    Each is sent with `send_robust`, so that no receiver can break a save; the sender is the model.
+    They are sent with `send_robust`, so no receiver can break a save. The sender is the model.
 
     Args:
         models: the models.
-        prefix: what the signals' names begin with.
+        prefix: the prefix of the signal names.
     """
 
     def __init__(self, models: Iterable[Any], prefix: str) -> None:
@@ -63,7 +61,7 @@ class DatabaseSignals(Mapping[str, Signal[...]]):
         self._connected.append((signal, sender))
 
     def dispose(self) -> None:
-        """Leave Django's signals."""
+        """Disconnect from Django's signals."""
         while self._connected:
             signal, sender = self._connected.pop()
             signal.disconnect(sender=sender, dispatch_uid=self._uid)
@@ -82,44 +80,44 @@ class DatabaseSignals(Mapping[str, Signal[...]]):
 
 
 def database_signals(*models: Any, prefix: str = "django") -> DatabaseSignals:
-    """Let rxhub's signals tell of saves, deletions and memberships.
+    """Send rxhub's signals on saves, deletions and changes of memberships.
 
-    For each model there are five, named `<prefix>.<app>.<model>.<kind>`. What they are sent with:
+    Each model has five signals, named `<prefix>.<app>.<model>.<kind>`, with these arguments:
 
     `pre_save`, `post_save`: `model`, `pk`, `key`, `update_fields` (a sorted list, or None for all), `raw`, `using`, and
     `created` with `post_save`.
 
     `pre_delete`, `post_delete`: `model`, `pk`, `key`, `using`.
 
-    `m2m_changed`, for each many-to-many field that the model has: `model`, `field`, `action` as Django has it
+    `m2m_changed`, for each many-to-many field of the model: `model`, `field`, `action` as in Django
     (`pre_add`, `post_add`, `pre_remove`, `post_remove`, `pre_clear`, `post_clear`), `objects` (the primary keys of the
-    model), `related_model` and `related` (the primary keys at the other end), `key` of the object in hand, `reverse`
-    (whether it is one of the related) and `using`. `group.user_set.add(user)` tells the same as
-    `user.groups.add(group)`; a `clear` tells who was cleared.
+    model), `related_model` and `related` (the primary keys at the other end), `key` of the changed object, `reverse`
+    (whether it is one of the related) and `using`. `group.user_set.add(user)` sends the same as
+    `user.groups.add(group)`; a `clear` lists the removed objects.
 
-    Receivers that are connected to them are called in the thread and inside the transaction of whoever saves. Pipelines
-    are too, unless they are busy in another thread, which then tells them afterwards; see `observe`.
+    Receivers run in the thread and the transaction that saves. So do pipelines, unless another thread is running them;
+    that thread then delivers the emission afterwards. See `observe`.
 
-    `key` is the natural key as a list (`["jane"]` for a user), None if the model has none. A primary key that JSON
-    does not know is its text.
+    `key` is the natural key as a list (`["jane"]` for a user), or None if the model has none. Primary keys that JSON
+    does not support are converted to strings.
 
     Args:
-        models: models, or their names such as `"studio.Role"`; the user model, `auth.Group` and `auth.Permission`
-            unless any are given.
-        prefix: what the signals' names begin with.
+        models: models or their names, such as `"studio.Role"`. Default: the user model, `auth.Group` and
+            `auth.Permission`.
+        prefix: the prefix of the signal names.
 
     Returns:
         The signals by `<app>.<model>.<kind>`; `dispose()` ends them.
 
     Raises:
         django.core.exceptions.AppRegistryNotReady: before `django.setup()`; `AppConfig.ready` is the place to call it.
-        LookupError: if there is no model of this name.
+        LookupError: if a model does not exist.
     """
     return DatabaseSignals(models_of(models), prefix)
 
 
 def models_of(models: Iterable[Any]) -> list[Any]:
-    """The models of these names; those of users, groups and roles, if there are none."""
+    """Look up models; default: users, groups and roles."""
     apps = import_module("django.apps").apps
     named: list[Any] = list(models)
     if not named:
@@ -182,7 +180,7 @@ def _on_m2m_changed(
 
 
 def _cleared(through: Any, field: Any, instance: Any, action: str, reverse: bool, using: str) -> list[Any]:
-    # Django does not say who is cleared, and afterwards nobody knows: it is asked before, and kept with the instance.
+    # Django does not pass the cleared objects, so they are read before and stored with the instance.
     name = f"_rxhub_cleared_{through._meta.label_lower}_{reverse}"
     if action == "post_clear":
         return instance.__dict__.pop(name, [])
@@ -200,7 +198,7 @@ def _key(instance: Any) -> list[Any] | None:
         return None
     try:
         return [_json_value(part) for part in natural_key()]
-    except Exception as error:  # noqa: BLE001 - an unsaved instance may lack what its key is made of
+    except Exception as error:  # noqa: BLE001 - an unsaved instance can lack fields of its key
         logger.debug("A %s has no natural key yet: %s", instance._meta.label, error)
         return None
 

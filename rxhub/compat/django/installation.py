@@ -1,4 +1,4 @@
-"""Putting our signal in the place of Django's, before Django makes its own."""
+"""Replace Django's signal class before Django creates signals."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _theirs: dict[str, Any] = {}
 
 
 def install() -> None:
-    """Let every signal that is made from now on be ours: Django's, and those of all apps.
+    """Make Django and all apps create rxhub's signals from now on.
 
-    The place for it is the first line of `manage.py`, `wsgi.py` and `asgi.py`, before anything else of Django is
-    imported; the settings are too late. Installing again changes nothing.
+    Call it in the first line of `manage.py`, `wsgi.py` and `asgi.py`, before anything else of Django is imported; the
+    settings are too late. Calling it again changes nothing.
 
     Raises:
-        RxHubError: if a module has made signals of Django's own already.
-        ImportError: if there is no Django.
+        RxHubError: if a module has imported Django's signal class already.
+        ImportError: if Django is not installed.
     """
     dispatcher = import_module(_PLACES[1])
     if dispatcher.Signal is Signal:
@@ -32,7 +32,7 @@ def install() -> None:
     late = sorted(name for name in [*sys.modules] if name not in _PLACES and _has(name, dispatcher.Signal))
     if late:
         raise RxHubError(
-            f"rxhub's signal cannot take the place of Django's: {', '.join(late)} imported that already. Call "
+            f"rxhub's signal cannot replace Django's: {', '.join(late)} imported it already. Call "
             "rxhub.compat.django.install() before anything else of Django is imported, first thing in manage.py, "
             "wsgi.py and asgi.py."
         )
@@ -43,7 +43,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Let signals that are made from now on be Django's again; those that were made in between stay ours."""
+    """Make Django and all apps create Django's signals again; existing signals stay rxhub's."""
     for name in [*_theirs]:
         theirs = _theirs.pop(name)
         for place in _PLACES:

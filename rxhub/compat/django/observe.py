@@ -1,4 +1,4 @@
-"""Django's own signals, as they are, as observables."""
+"""Django's own signals as observables."""
 
 from __future__ import annotations
 
@@ -23,21 +23,20 @@ _numbers = count(1)
 def observe(signal: Any, *, sender: Any = None) -> Observable[Emission]:
     """The emissions of one of Django's signals: `observe(post_save).pipe(where("sender=User and created=true"))`.
 
-    It connects to the signal when it is first subscribed to and leaves with the last subscription. An observer that
-    raises is logged, and breaks neither the save nor the other observers.
+    The first subscription connects to the signal, the last one disconnects. An observer that raises is logged, and
+    breaks neither the save nor other observers.
 
-    Pipelines run where and when Django sends, in its thread and inside its transaction, with one exception: a pipeline
-    is told one thing at a time, and nobody waits for it, which could be a deadlock with what a database has locked.
-    What is sent while it is busy in another thread it is told by that thread, afterwards and outside of the sender's
-    transaction. What must happen inside is a plain receiver, by Django's own `connect`.
+    Pipelines run in the thread and the transaction of the sender, with one exception: a pipeline handles one emission
+    at a time, and waiting for it could deadlock with database locks. An emission that is sent while another thread runs
+    the pipeline is delivered by that thread, afterwards and outside the sender's transaction. Use a plain receiver and
+    Django's own `connect` for work that must happen inside the transaction.
 
     Args:
         signal: `django.db.models.signals.post_save`, or any other `django.dispatch.Signal`.
-        sender: whose emissions; None for everybody's.
+        sender: the sender; None for every sender.
 
     Returns:
-        A cold observable. `emission.sender` is the sender itself; `signal.name` is the signal's name in the module
-        that defines it.
+        A cold observable. `emission.sender` is the sender; `signal.name` is the signal's name in its module.
     """
     if isinstance(signal, Signal):
         return signal.on(sender=sender)

@@ -1,9 +1,8 @@
-"""Notice that `_live_receivers` of a signal is overridden, at no cost for sending while it is not.
+"""Detect overrides of `Signal._live_receivers` without a cost per send.
 
-Tracing tools replace this method of Django's signals to wrap each receiver: sentry-sdk sets it on the class; others
-override it in a subclass or set it on one instance. Asking at each send whether that happened costs as much as calling
-a receiver. So the assignment itself is noticed, by this metaclass for classes and by `Signal.__setattr__` for
-instances, and the signals concerned then leave the quick way of sending.
+Tracing tools replace this method of Django's signals to wrap each receiver: sentry-sdk sets it on the class, others
+override it in a subclass or set it on an instance. A check at each send would cost as much as calling a receiver, so
+this metaclass and `Signal.__setattr__` detect the assignment, and the signal then takes the slow path.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ class _Overridable(Protocol):
 
 
 class SignalType(type(rxhub_signal.Signal)):
-    """The class of signal classes whose `_live_receivers` may be replaced."""
+    """The metaclass of signals, which detects replaced `_live_receivers`."""
 
     def __setattr__(cls, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        cls._noticed(name)
+        cls._check_override(name)
 
     def __delattr__(cls, name: str) -> None:
         super().__delattr__(name)
-        cls._noticed(name)
+        cls._check_override(name)
 
-    def _noticed(cls, name: str) -> None:
+    def _check_override(cls, name: str) -> None:
         if name == LIVE_RECEIVERS:
             for signal in rxhub_signal.signals():
                 if isinstance(signal, cls):
@@ -44,7 +43,7 @@ class SignalType(type(rxhub_signal.Signal)):
 
 
 class _Substitute:
-    """Takes the place of a connection in a call_order: a callable that an override of `_live_receivers` returned."""
+    """Replaces a connection in a call order by a callable that an override of `_live_receivers` returned."""
 
     __slots__ = ("_call", "spec")
 
@@ -59,7 +58,7 @@ class _Substitute:
 
 
 def substitutes(live: tuple[list[Receiver], list[Receiver]]) -> CallOrder:
-    """The call_order that consists of what an override of `_live_receivers` returned."""
+    """The call order of the callables that an override of `_live_receivers` returned."""
     synchronous, asynchronous = live
     call_order = (
         *[_Substitute(call, PLAIN) for call in synchronous],

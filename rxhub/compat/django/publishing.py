@@ -1,7 +1,7 @@
-"""What happens to users, groups and roles in Django's database, as events of a hub, for as long as there is the hub.
+"""Publish changes to users, groups and roles in Django's database as events of a hub.
 
-Each topic of a hub is published by one `Publication`: the same call again finds the one that is there, and another call
-that shares some of its models takes their topics over.
+One `Publication` publishes each topic of a hub. The same call again returns the existing one; a call that shares some
+models takes over their topics.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ __all__ = ["publish_database_signals"]
 
 
 class Publication(DatabaseSignals):
-    """Signals of some models that a hub is told of; disposed of when the hub has ended.
+    """Publishes the signals of models to a hub until the hub is closed.
 
     Args:
-        hub: where to.
+        hub: the hub.
         models: the models.
-        prefix: what the topics begin with.
-        on_commit: whether to wait for the transaction.
+        prefix: the prefix of the topics.
+        on_commit: publish when the transaction commits.
 
     Attributes:
-        hub: as given.
+        hub: the hub.
         is_over: whether it was disposed of.
     """
 
@@ -47,12 +47,12 @@ class Publication(DatabaseSignals):
         self._owner = current_scope()
         if self._owner is not None:
             self._owner.add(self.dispose)
-        # A hub that was closed already says so at once.
+        # A closed hub completes the subscription at once.
         self._watching = SingleAssignmentDisposable()
         self._watching.disposable = hub.state.subscribe(on_completed=self.dispose)
 
     def cede(self, topics: Container[str]) -> None:
-        """Leave these topics to another publication; the signals go on."""
+        """Stop publishing these topics; the signals continue."""
         for signal in self.values():
             if signal.name in topics:
                 signal.disconnect(self._publish)
@@ -71,8 +71,8 @@ class Publication(DatabaseSignals):
     def _publish(self, signal: Signal[...], sender: object, **data: Any) -> None:
         event = Event(signal.name, data=data)
 
-        def publish_event() -> None:  # no partial: Django logs the name of one that fails
-            with suppress(HubClosed):  # on its way to dispose of this
+        def publish_event() -> None:  # not a partial: Django logs the name of a failed function
+            with suppress(HubClosed):  # about to dispose of this
                 self.hub.publish(event)
 
         if self._transaction is None:
@@ -82,32 +82,32 @@ class Publication(DatabaseSignals):
 
 
 _publications: dict[tuple[object, ...], Publication] = {}
-"""What there is, by the arguments it was made with."""
+"""The publications by their arguments."""
 
 
 def publish_database_signals(
     hub: EventHub, *models: Any, prefix: str = "django", on_commit: bool = True
 ) -> DatabaseSignals:
-    """Publish what `database_signals` tells: the topic is the signal's name, the data what it was sent with.
+    """Publish the signals of `database_signals`: the name is the topic, the arguments are the data.
 
-    It ends with the hub. The same call once more changes nothing. One for the same hub that names some of the same
-    models takes these over, so that no event is published twice. Whatever publishing raises, such as a full inbox, is
-    logged and breaks no save.
+    Publishing ends with the hub. The same call again changes nothing. Another call for the same hub takes over the
+    models that it names, so no event is published twice. Errors of publishing, such as a full inbox, are logged and do
+    not break the save.
 
     Args:
-        hub: where to.
-        models: as of `database_signals`.
-        prefix: what the topics begin with.
-        on_commit: publish when the transaction is committed, in the order of sending; what is rolled back is never
-            published. With False each is published at once, before it is known what becomes of it.
+        hub: the hub.
+        models: as in `database_signals`.
+        prefix: the prefix of the topics.
+        on_commit: publish when the transaction commits, in the order of sending; changes that are rolled back are never
+            published. With False, publish at once.
 
     Returns:
-        The signals; `dispose()` ends the publishing too. The same call gives the same signals until then.
+        The signals; `dispose()` ends the publishing too. Until then, the same call returns the same signals.
 
     Raises:
         HubClosed: if the hub was closed.
         django.core.exceptions.AppRegistryNotReady: before `django.setup()`; `AppConfig.ready` is the place to call it.
-        LookupError: if there is no model of such a name.
+        LookupError: if a model does not exist.
     """
     chosen = models_of(models)
     key = (hub, prefix, on_commit, frozenset(chosen))
@@ -115,8 +115,8 @@ def publish_database_signals(
         return known
     made = Publication(hub, chosen, prefix, on_commit)
     if made.is_over:
-        raise HubClosed("The hub was closed, and can be told of no changes; make a new one.")
-    # A single operation, since two threads may be here.
+        raise HubClosed("The hub is closed and cannot publish changes. Create a new hub.")
+    # Atomic, since two threads can get here.
     if (known := _publications.setdefault(key, made)) is not made:
         made.dispose()
         return known

@@ -1,12 +1,10 @@
-"""`signal.receivers`: the connections as the list that Django keeps.
+"""`signal.receivers`: the connections as Django's list of rows.
 
-Public code reads this list, and it also writes it: tests put `[]` there and put the old list back, others append, sort
-or filter. So it is a list, and what is done to it is done to the signal. Each row is the tuple that the installed
-Django would have there, and remembers its connection, which can then be made again with its sender, its priority and
-its subscription.
+Programs read and write this list: tests assign `[]` and restore the old list, others append, sort or filter. Changes to
+the list are therefore applied to the signal. Each row is the tuple of the installed Django, and refers to its
+connection, so that restoring the row restores sender, priority and subscription.
 
-A program may also put in rows that it made itself, for example with each receiver wrapped. Such a row becomes an
-`InsertedConnection`, which keeps the row as it is.
+A program can also insert its own rows, for example with wrapped receivers. Such a row becomes an `InsertedConnection`.
 """
 
 from __future__ import annotations
@@ -27,17 +25,17 @@ __all__ = ["InsertedConnection", "ReceiverRow", "Receivers", "connection_of", "i
 class ReceiverRow(tuple[Any, ...]):  # noqa: SLOT001 - a tuple's slots hold nothing
     """`((dispatch_uid or id of the receiver, id of the sender), receiver or weak reference, is_async)`.
 
-    From Django 6.1 on, a weak reference to the sender stands before `is_async`.
+    Since Django 6.1, a weak reference to the sender precedes `is_async`.
     """
 
     connection: Connection
 
 
 class InsertedConnection(Connection):
-    """The connection of a row that a program put into `receivers`.
+    """The connection of a row that a program inserted into `receivers`.
 
     Attributes:
-        row: as it was put there.
+        row: the inserted row.
     """
 
     __slots__ = ("row",)
@@ -53,11 +51,11 @@ class _SignalWithReceivers(Protocol):
 
 
 class Receivers(list[ReceiverRow]):
-    """The rows of a signal; as long as it is the signal's list, changing it changes the signal.
+    """The rows of a signal; changes are applied to the signal.
 
     Attributes:
-        signal: the signal; None once it has got another list.
-        shown: whether anybody has looked; until then it is empty, so that connecting costs nothing more.
+        signal: the signal; None once the signal has another list.
+        shown: whether the list was read. Until then it is empty, and connecting does not update it.
     """
 
     def __init__(self, signal: _SignalWithReceivers) -> None:
@@ -66,7 +64,7 @@ class Receivers(list[ReceiverRow]):
         self.shown = False
 
     def show(self, connections: Iterable[Connection]) -> None:
-        """Have the rows of these connections, from now on kept up to date."""
+        """Fill in the rows of connections, and keep them up to date from now on."""
         self.shown = True
         super().__setitem__(slice(None), [*map(_row, connections)])
 
@@ -102,18 +100,18 @@ for _name in (
 
 
 def connection_of(row: tuple[Any, ...], connected: Iterable[Connection], connections: Connections) -> Connection | None:
-    """The connection that a row stands for, also one that was copied by hand; a new one for a row that is new.
+    """The connection of a row or of a copied row; a new connection for a new row.
 
     Returns:
-        None if the receiver or the sender of a new row has died.
+        None if the receiver or the sender of a new row is dead.
 
     Raises:
-        ValueError: if Django could not send by the row either.
+        ValueError: if the row is invalid for Django too.
     """
     if isinstance(row, ReceiverRow):
         return row.connection
     if not isinstance(row, tuple):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise _refusal(row)
+        raise _invalid_row(row)
     same_key: Connection | None = None
     for connection in (*[each for each in row if isinstance(each, Connection)], *connected):
         shown = _row(connection)
@@ -125,21 +123,21 @@ def connection_of(row: tuple[Any, ...], connected: Iterable[Connection], connect
 
 
 def _inserted(row: tuple[Any, ...], replaced: Connection | None, connections: Connections) -> InsertedConnection | None:
-    """A connection, not seated yet, by a row that a program made.
+    """A new connection for a row of a program.
 
     Args:
-        row: what Django would have in its list.
-        replaced: the connection of the row with the same key, whose priority and subscription it takes over.
-        connections: of the signal.
+        row: a row in Django's format.
+        replaced: the connection of the row with the same key, whose priority and subscription are kept.
+        connections: the connections of the signal.
     """
     try:
         (_, sender_key), receiver, *sender_reference, is_async = row
         hash(sender_key)
         (sender_reference,) = sender_reference or (None,)
     except (TypeError, ValueError):
-        raise _refusal(row) from None
+        raise _invalid_row(row) from None
     weak = isinstance(receiver, ref)
-    # Of a WeakMethod, the object; itself it gives a method made for the occasion.
+    # For a WeakMethod, the object: the method would be a temporary one.
     target = cast("Callable[..., Any]", ref.__call__)(receiver) if weak else cast("Any", type(receiver))
     sender = _target(sender_reference)
     if target is None or (sender_reference is not None and sender is None):
@@ -156,7 +154,7 @@ def _inserted(row: tuple[Any, ...], replaced: Connection | None, connections: Co
     return connection
 
 
-def _refusal(row: object) -> ValueError:
+def _invalid_row(row: object) -> ValueError:
     return ValueError(
         f"{row!r} is not a row of signal.receivers: ((id of the receiver, id of the sender), receiver, is_async), "
         "since Django 6.1 with a weak reference to the sender before is_async. To connect, use signal.connect(…)."
@@ -164,12 +162,12 @@ def _refusal(row: object) -> ValueError:
 
 
 def _target(of: Any) -> Any:
-    """What a weak reference refers to; anything else itself."""
+    """Dereference a weak reference; return anything else unchanged."""
     return cast("ref[Any]", of)() if isinstance(of, ref) else of
 
 
 def _slot(sender_key: Any, sender: Any, connections: Connections) -> SenderSlot:
-    """Where a row belongs; its sender may be known by its id alone, as in Django 5."""
+    """The slot of a row. In Django 5, only the id of the sender is known."""
     if sender is not None or sender_key == identity(None):
         return SenderSlot(key_of(sender), sender, connections.dead.append)
     for slot in [*connections.slots.values()]:
@@ -179,7 +177,7 @@ def _slot(sender_key: Any, sender: Any, connections: Connections) -> SenderSlot:
 
 
 def identity(target: Any) -> Any:
-    """What Django knows a receiver or a sender by."""
+    """The identity of a receiver or a sender in Django."""
     return import_module("django.dispatch.dispatcher")._make_id(target)
 
 

@@ -1,17 +1,16 @@
 """`django.dispatch.Signal` on rxhub's signal.
 
-Theory of operation. When all who are to be called are plain functions, `send` and `send_robust` are rxhub's own.
-Everybody else gets what is sent by `_send`, in Django's order: the synchronous receivers, one after the other, then the
-asynchronous ones, side by side. The first half is an ordinary sending whose coroutines are put off instead of awaited;
-`asend` runs it in a thread by `sync_to_async`, where Django would; the second half is awaited by whatever the installed
-Django awaits its own receivers with, so that a failing one cancels the others, and contextvars are shared, exactly as
-they are there.
+If all receivers are plain functions, `send` and `send_robust` are rxhub's own. Otherwise `_send` calls them in Django's
+order: the synchronous receivers one after the other, then the asynchronous ones concurrently. The first part is an
+ordinary send whose coroutines are deferred; `asend` runs it in a thread by `sync_to_async` where Django does. The
+deferred coroutines are awaited by the function that the installed Django uses, so cancellation and contextvars behave
+as in Django.
 
-`receivers` is a picture of the connections, made when it is looked at; see `Receivers`.
+`receivers` is a view of the connections, see `Receivers`.
 
-If `_live_receivers` is overridden (see `overrides`), every send calls it as Django's does, and what it returns takes
-the place of the connections. The default returns plain receivers themselves, and `_call` for one that needs more; this
-joins the sending under way, so that `where=`, `emission` and pipelines work below a wrapper too.
+If `_live_receivers` is overridden (see `overrides`), every send calls it and uses its result instead of the
+connections. The default returns plain receivers themselves, and `_call` for receivers with `where=`, `emission` or
+pipelines; it joins the current send, so these work below a wrapper too.
 """
 
 from __future__ import annotations
@@ -45,19 +44,18 @@ _ABSENT = object()
 
 
 class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
-    """A signal with Django's contract, and rxhub's abilities beside it.
+    """A signal with Django's contract and rxhub's features.
 
-    Where Django 5.2 and 6.1 differ, senders are held weakly as in 6.1, so that a dead sender's connections leave
-    `receivers`, and asynchronous receivers begin when the synchronous ones have ended, as both document it.
+    As in Django 6.1, senders are referenced weakly and the connections of dead senders leave `receivers`. Asynchronous
+    receivers start after the synchronous ones, as Django documents.
 
     Args:
-        use_caching: kept as an attribute; finding the receivers of a sender takes the same time with and without it.
-        name: for people, and for `signal=` in subscriptions; unless it is given, the name under which a module
-            `signals` has it.
+        use_caching: stored as an attribute without effect.
+        name: for logs, and for `signal=` in subscriptions. Default: its name in a module called `signals`.
 
     Attributes:
         sender_receivers_cache: always empty; for code that clears it after writing to `receivers`.
-        lock: held while somebody connects or disconnects. Unlike Django's it may be taken again by who holds it.
+        lock: held while receivers are connected or disconnected; reentrant, unlike Django's.
     """
 
     _overridden = False
@@ -69,7 +67,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         self.use_caching = use_caching
         self.sender_receivers_cache: MutableMapping[Any, Any] = weakref.WeakKeyDictionary() if use_caching else {}
         self.lock = self._connections.lock
-        # In the place where `mock.patch.object(signal, "receivers", [])` looks for what it has to put back.
+        # `mock.patch.object(signal, "receivers", [])` looks here for the value to restore.
         vars(self)["receivers"] = Receivers(self)
         self.notice_override()
 
@@ -84,7 +82,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
             self.notice_override()
 
     def notice_override(self) -> None:
-        """Look whether `_live_receivers` is the default one, and choose the way of sending by it."""
+        """Take the slow path if `_live_receivers` is overridden."""
         with self._connections.lock:
             overridden = LIVE_RECEIVERS in vars(self) or type(self)._live_receivers is not _live_receivers
             if overridden != self._overridden:
@@ -93,9 +91,9 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """For people."""
+        """The name in logs and subscriptions."""
         if not self._named:
-            # Looked for only once: subscriptions ask for it at each sending.
+            # Looked up once: subscriptions read it at each send.
             self._named, self._name = True, name_in_module(self) or self._name
         return self._name
 
@@ -103,7 +101,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
     def name(self, name: str) -> None:
         self._name = name
 
-    # Django awaits what its coroutine receivers return, and gives the sender everything else as it is.
+    # Django awaits only coroutine receivers, and returns other awaitables unchanged.
     awaits_results = False
 
     # Connecting
@@ -118,11 +116,11 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         where: str | None = None,
         priority: float = 100,
     ) -> _R:
-        """Connect as Django does; `where` and `priority` as in rxhub.
+        """Connect as in Django; `where` and `priority` as in rxhub.
 
         Raises:
-            TypeError: if the receiver is to be weak and takes no weak reference, or cannot be called and DEBUG is on.
-            ValueError: if DEBUG is on and the receiver takes no `**kwargs`.
+            TypeError: if `weak` and the receiver does not support weak references, or with DEBUG if it is not callable.
+            ValueError: with DEBUG, if the receiver does not accept `**kwargs`.
             ExpressionError: if `where` does not parse.
         """
         settings = import_module("django.conf").settings
@@ -132,7 +130,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
             if not import_module("django.utils.inspect").func_accepts_kwargs(receiver):
                 raise ValueError("Signal receivers must accept keyword arguments (**kwargs).")
         if weak:
-            # rxhub would keep what takes no weak reference; Django refuses it, in the words of `weakref.ref`.
+            # Unlike rxhub, Django refuses receivers without weak references, with the error of `weakref.ref`.
             weakref.ref(getattr(receiver, "__self__", receiver) if hasattr(receiver, "__func__") else receiver)
         self._clear_dead_receivers()
         if self._inserted(receiver, sender, dispatch_uid) is None:
@@ -140,11 +138,11 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         self._refresh()
         return receiver
 
-    # The system checks know a connection to a model that does not exist by the name of what would connect it.
+    # Django's system checks recognize connections to missing models by this name.
     connect.__module__ = "django.dispatch.dispatcher"
 
     def disconnect(self, receiver: Receiver | None = None, sender: Any = None, dispatch_uid: Hashable = None) -> bool:
-        """Undo `connect` with the same arguments; whether it was connected."""
+        """Undo `connect` with the same arguments; return whether it was connected."""
         self._clear_dead_receivers()
         disconnected = super().disconnect(receiver, sender, dispatch_uid or None)
         if not disconnected and (inserted := self._inserted(receiver, sender, dispatch_uid)) is not None:
@@ -154,19 +152,19 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         return disconnected
 
     def _inserted(self, receiver: Receiver | None, sender: Any, dispatch_uid: Hashable) -> Connection | None:
-        """The connection of a row that a program put into `receivers`, by what Django knows it by."""
+        """The connection of a row that a program inserted into `receivers`."""
         if not self._has_inserted:
             return None
         key = dispatch_uid or identity(receiver), identity(sender)
         return next((c for c in self._connections.all() if isinstance(c, InsertedConnection) and c.row[0] == key), None)
 
     def has_listeners(self, sender: Any = None) -> bool:
-        """Whether anybody is connected for what `sender` sends; muting and `where=` aside."""
+        """Whether a sender has receivers, regardless of muting and `where=`."""
         return any(self._live_receivers(sender)) if self._overridden else super().has_listeners(sender)
 
     @property
     def receivers(self) -> Receivers:
-        """Who is connected, as the list that Django has here."""
+        """The connections as Django's list of rows."""
         receivers: Receivers = vars(self)["receivers"]
         receivers.show(self._connections.all())
         return receivers
@@ -175,13 +173,13 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
     def receivers(self, rows: Iterable[tuple[Any, ...]]) -> None:
         receivers = self.receivers
         if rows is not receivers:
-            # Whoever keeps the old list finds in it what was there.
+            # The old list keeps its rows.
             receivers.signal = None
             vars(self)["receivers"] = Receivers(self)
         self.adopt(rows)
 
     def adopt(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Connect these and nobody else, in this order among equal priorities."""
+        """Connect exactly these rows, in this order among equal priorities."""
         connected = self._connections.all()
         # By identity: weak references to the same receiver are equal.
         made = [connection_of(row, connected, self._connections) for row in rows]
@@ -199,11 +197,11 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         if receivers.shown:
             receivers.show(self._connections.all())
 
-    # What Django's signal has for its own use, and programs call
+    # Private methods of Django's signal that programs call
 
     @property
     def _dead_receivers(self) -> bool:
-        """Whether a receiver or a sender has died that is not cleared away yet."""
+        """Whether connections of dead receivers or senders must be removed."""
         return self._flagged_dead or bool(self._connections.dead)
 
     @_dead_receivers.setter
@@ -211,22 +209,22 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         self._flagged_dead = value
 
     def _clear_dead_receivers(self) -> None:
-        """Clear away the connections of receivers and senders that have died."""
+        """Remove the connections of dead receivers and senders."""
         if self._dead_receivers:
             self._flagged_dead = False
             self._connections.purge_dead()
             self._refresh()
 
     def _remove_receiver(self, receiver: object = None) -> None:
-        """Say that a receiver has died; in Django 5, its finalizer."""
+        """Report a dead receiver; in Django 5, its finalizer."""
         self._dead_receivers = True
 
     def _flag_dead_receivers(self, reference: object = None) -> None:
-        """Say that a receiver or a sender has died; in Django 6.1, the callback of weak references to them."""
+        """Report a dead receiver or sender; in Django 6.1, the callback of weak references."""
         self._dead_receivers = True
 
     def _log_robust_failure(self, receiver: Receiver, err: Exception) -> None:
-        """Log what a receiver raised in `send_robust`."""
+        """Log the exception of a receiver in `send_robust`."""
         name = getattr(receiver, "__qualname__", None) or repr(receiver)
         logger.error("Error calling %s in Signal.send_robust() (%s)", name, err, exc_info=err)
 
@@ -289,13 +287,13 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         except BaseException:
             _close(deferred)
             raise
-        raise AssertionError("a sending that does not await was suspended")
+        raise AssertionError("a synchronous send was suspended")
 
     async def _await_receivers(self, deferred: _Deferred, policy: ErrorPolicy) -> Responses:
-        # Django 5.2 has no name for it, and gathers.
-        together: Any = getattr(import_module("django.dispatch.dispatcher"), "_run_parallel", asyncio.gather)
+        # Django 5.2 uses asyncio.gather.
+        run_parallel: Any = getattr(import_module("django.dispatch.dispatcher"), "_run_parallel", asyncio.gather)
         finish = self._collected if policy == "collect" else _awaited
-        values = await together(*[finish(receiver, coroutine) for receiver, coroutine in deferred])
+        values = await run_parallel(*[finish(receiver, coroutine) for receiver, coroutine in deferred])
         return [
             (receiver, value) for (receiver, _), value in zip(deferred, values, strict=True) if value is not _ABSENT
         ]
@@ -308,15 +306,15 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
             return error
 
     def failed(self, call: Receiver, error: Exception) -> None:
-        """Log as Django does, and report on `errors`."""
+        """Log as Django does, and publish on `errors`."""
         self._log_robust_failure(call, error)
         if self._errors is not None:
             self._errors.on_next(error)
 
     def _live_receivers(self, sender: Any) -> tuple[list[Receiver], list[Receiver]]:
-        """Who would be called, synchronous and asynchronous; for those who override it or send in a way of their own.
+        """The synchronous and the asynchronous receivers of a sender.
 
-        As long as nobody does, sending does not call it.
+        Sending calls it only if it is overridden.
         """
         self._clear_dead_receivers()
         synchronous: list[Receiver] = []
@@ -324,7 +322,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         for connection in super()._call_order(sender, {}):
             if connection.alive and (call := connection()) is not None:
                 if not connection.spec.plain and connection.spec != ASYNC:
-                    # Under the name of the receiver, by which tracing tools call it.
+                    # Tracing tools report the name of the receiver.
                     call = update_wrapper(partial(self._call, connection), call)
                 (asynchronous if connection.spec.is_async else synchronous).append(call)
         return synchronous, asynchronous
@@ -344,7 +342,7 @@ _live_receivers = Signal._live_receivers  # pyright: ignore[reportPrivateUsage]
 
 
 def receiver(signal: Any, **options: Any) -> Callable[[_R], _R]:
-    """Connect a function to one signal, or to each of a list, as a decorator; options as of `connect`."""
+    """Decorator that connects a function to a signal, or to each signal of a list; options as in `connect`."""
 
     def decorator(function: _R) -> _R:
         for each in cast("Iterable[Any]", signal) if isinstance(signal, (list, tuple)) else (signal,):
@@ -355,7 +353,7 @@ def receiver(signal: Any, **options: Any) -> Callable[[_R], _R]:
 
 
 def name_in_module(signal: object) -> str | None:
-    """The name under which a module called `signals` has this signal; None if there is none."""
+    """The name of a signal in a module called `signals`, or None."""
     for name, module in [*sys.modules.items()]:
         if name.rpartition(".")[2] == "signals":
             for attribute, value in [*getattr(module, "__dict__", {}).items()]:
@@ -368,8 +366,8 @@ def _spec(receiver: Receiver) -> ReceiverSpec:
     try:
         spec = spec_of(receiver)
     except TypeError:
-        spec = PLAIN  # as in Django, whoever sends finds out
-    # A class with a coroutine for its `__call__` is none to Django, unless it says so.
+        spec = PLAIN  # as in Django, sending fails
+    # To Django, an instance with a coroutine `__call__` is asynchronous only if it is marked as such.
     awaits: bool = import_module("asgiref.sync").iscoroutinefunction(receiver)
     if awaits == spec.is_async:
         return spec
@@ -389,7 +387,7 @@ async def _absent() -> object:
 
 
 def _close(deferred: _Deferred) -> None:
-    """Close coroutines that nobody has begun to await, for Python would warn of them."""
+    """Close coroutines that were never awaited, which Python would warn about."""
     for _, coroutine in deferred:
         if asyncio.iscoroutine(coroutine) and getcoroutinestate(coroutine) == CORO_CREATED:
             coroutine.close()

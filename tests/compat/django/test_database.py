@@ -173,7 +173,7 @@ def test_a_closed_hub_can_be_told_of_nothing():
     before = len(signals.post_save.receivers)
     hub = EventHub()
     hub.close()
-    with pytest.raises(HubClosed, match="make a new one"):
+    with pytest.raises(HubClosed, match="Create a new hub"):
         publish_database_signals(hub)
     assert len(signals.post_save.receivers) == before
 

@@ -229,7 +229,7 @@ def test_what_waits_for_the_connection_is_bounded(monkeypatch: pytest.MonkeyPatc
     hub = hub_of(OURS)
     hub.init_connection()
     assert [hub.publish(OURS.Event("a")) for _ in "ab"] == [True, True]
-    with pytest.raises(Overflow, match="found no room"):
+    with pytest.raises(Overflow, match="was refused"):
         hub.publish(OURS.Event("a"))
     assert hub._event_send_queue.qsize() == hub.unsent == 2
 

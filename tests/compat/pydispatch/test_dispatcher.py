@@ -120,7 +120,7 @@ def test_a_description_names_the_receivers() -> None:
 
 def test_there_is_no_signal_of_any() -> None:
     for key in (None, dispatcher.Any):
-        with pytest.raises(DispatcherTypeError, match="ask for the signal of a key"):
+        with pytest.raises(DispatcherTypeError, match="Pass a signal key"):
             signal_of(key)
 
 
