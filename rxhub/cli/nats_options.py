@@ -13,8 +13,8 @@ from rxhub.cli.exit_status import complain
 from rxhub.errors import StreamError
 
 if TYPE_CHECKING:
-    from rxhub.transport.nats.reconnecting import Link
-    from rxhub.transport.nats.streams import Asking
+    from rxhub.transport.nats.reconnecting import ReconnectingClient
+    from rxhub.transport.nats.streams import JetStreamApi
 
 __all__ = ["NATS_OPTIONS", "Nats", "NatsPassword", "NatsUser", "Stream", "asked", "is_there"]
 
@@ -54,7 +54,9 @@ NatsPassword = Annotated[
 Stream = Annotated[str, typer.Option("--stream", metavar="NAME", help="The stream that holds the events.")]
 
 
-def asked(url: str, user: str | None, password: str | None, question: Callable[[Link], Awaitable[T]]) -> T:
+def asked(
+    url: str, user: str | None, password: str | None, question: Callable[[ReconnectingClient], Awaitable[T]]
+) -> T:
     """Connect, ask, and hang up; no stream is made for it, as a hub would do.
 
     Raises:
@@ -62,10 +64,10 @@ def asked(url: str, user: str | None, password: str | None, question: Callable[[
         StreamError: if what was asked for is refused.
     """
     from rxhub.transport.nats.address import Address
-    from rxhub.transport.nats.reconnecting import Link
+    from rxhub.transport.nats.reconnecting import ReconnectingClient
 
     async def ask() -> T:
-        link = Link(address, "rxhub command")
+        link = ReconnectingClient(address, "rxhub command")
         await link.start()
         try:
             return await question(link)
@@ -92,16 +94,16 @@ def is_there(url: str, user: str | None, password: str | None, stream: str) -> b
     return names is None
 
 
-async def _names(asking: Asking, stream: str) -> list[str] | None:
+async def _names(asking: JetStreamApi, stream: str) -> list[str] | None:
     """The names of the streams that there are; None if this one is among them."""
-    from rxhub.transport.nats.stream_info import catalogue
+    from rxhub.transport.nats.stream_info import stream_states
     from rxhub.transport.nats.streams import NO_STREAM
     from rxhub.transport.nats.subjects import Subjects
 
     try:
-        await asking.ask(f"STREAM.INFO.{Subjects(stream).stream}")
+        await asking.js_request(f"STREAM.INFO.{Subjects(stream).stream}")
     except StreamError as error:
         if error.number != NO_STREAM:
             raise
-        return [state.name for state in await catalogue(asking)]
+        return [state.name for state in await stream_states(asking)]
     return None

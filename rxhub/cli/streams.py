@@ -56,9 +56,9 @@ def list_(
 
 @ending
 def _list(nats: str, user: str | None, password: str | None, as_lines: bool) -> Status:
-    from rxhub.transport.nats.stream_info import catalogue
+    from rxhub.transport.nats.stream_info import stream_states
 
-    states = asked(nats, user, password, catalogue)
+    states = asked(nats, user, password, stream_states)
     if as_lines:
         for state in states:
             say_json(_plain(state))
@@ -118,8 +118,8 @@ def add(
 
     Ends with 0 if there is such a stream then, and with 2 if not: one of this name may be there with other limits.
     """
-    from rxhub.transport.nats.reconnecting import Link
-    from rxhub.transport.nats.streams import configuration
+    from rxhub.transport.nats.reconnecting import ReconnectingClient
+    from rxhub.transport.nats.streams import stream_config
     from rxhub.transport.nats.subjects import Subjects
 
     try:
@@ -129,9 +129,9 @@ def add(
     age = 0.0 if max_age is None else duration(max_age, "--max-age").total_seconds()
     most = -1 if max_bytes is None else size(max_bytes, "--max-bytes")
 
-    async def make(link: Link) -> None:
-        wanted = configuration(stream, replicas=replicas or link.replicas, max_age=age, max_bytes=most)
-        await link.ask(f"STREAM.CREATE.{stream}", wanted, timeout=10.0)
+    async def make(link: ReconnectingClient) -> None:
+        wanted = stream_config(stream, replicas=replicas or link.replicas, max_age=age, max_bytes=most)
+        await link.js_request(f"STREAM.CREATE.{stream}", wanted, timeout=10.0)
 
     try:
         asked(nats, nats_user, nats_password, make)

@@ -35,14 +35,14 @@ try:
     from rxhub.server.id_leases import configuration as claims
     from rxhub.server.subscription_activation import Admission
     from rxhub.transport.nats.address import Address
-    from rxhub.transport.nats.ordered_consumer import Ordered
-    from rxhub.transport.nats.publishing import Parcel, Publishing, horizon
+    from rxhub.transport.nats.ordered_consumer import OrderedConsumer
+    from rxhub.transport.nats.publishing import JetStreamPublisher, StoredPublish, resend_window
     from rxhub.transport.nats.pull_consumer import Message
-    from rxhub.transport.nats.reconnecting import Link
-    from rxhub.transport.nats.streams import configuration, ensured
-    from rxhub.transport.nats.subject_filters import Filters
+    from rxhub.transport.nats.reconnecting import ReconnectingClient
+    from rxhub.transport.nats.streams import ensure_stream, stream_config
+    from rxhub.transport.nats.subject_filters import SubjectFilters
     from rxhub.transport.nats.subjects import Subjects
-    from rxhub.transport.nats.upkeep import Upkeep
+    from rxhub.transport.nats.upkeep import StreamRestorer
 except ModuleNotFoundError as error:
     raise missing_dependency(error, "A backplane", "nats") from None
 
@@ -100,10 +100,10 @@ class Backplane:
         self._address = Address.parse(url, user, password)
         self._subjects = Subjects(stream)
         self._outbox = Outbox(_CAPACITY)
-        self._link: Link | None = None
-        self._publishing: Publishing | None = None
+        self._link: ReconnectingClient | None = None
+        self._publishing: JetStreamPublisher | None = None
         self._store_trouble = store_trouble
-        self._live: Ordered | None = None
+        self._live: OrderedConsumer | None = None
         self._admission: Admission | None = None
         self._take: Callable[[int, bytes], None] = _nothing
         self._lingering: asyncio.TimerHandle | None = None
@@ -118,7 +118,7 @@ class Backplane:
         self._patience = _PATIENCE
         self._lag = 0
         self.stream = stream
-        self.filters = Filters(self._subjects)
+        self.filters = SubjectFilters(self._subjects)
         self.stored = 0
         self.read = 0
         self.reconnections = 0
@@ -129,7 +129,7 @@ class Backplane:
     @property
     def is_connected(self) -> bool:
         """Whether events can be stored and read now."""
-        return self._link is not None and self._link.line is not None
+        return self._link is not None and self._link.connection is not None
 
     @property
     def trouble(self) -> str:
@@ -176,11 +176,11 @@ class Backplane:
         """
         if self._link is not None:
             raise HubConnectionError(f"{self!r} joins another server already; each needs one of its own.")
-        link = Link(self._address, "rxhub server", self._told)
+        link = ReconnectingClient(self._address, "rxhub server", self._told)
         await link.start()
         try:
-            wanted = configuration(self.stream, replicas=link.replicas), claims(self.stream, link.replicas)
-            info, _ = [await ensured(link, each) for each in wanted]
+            wanted = stream_config(self.stream, replicas=link.replicas), claims(self.stream, link.replicas)
+            info, _ = [await ensure_stream(link, each) for each in wanted]
         except BaseException:
             await link.close()
             raise
@@ -189,12 +189,14 @@ class Backplane:
         self._rewound = rewound
         self._turns = turns
         self._link = link
-        self._live = Ordered(self.stream, self._receive, self._wanted, rewound=self._rewind)
+        self._live = OrderedConsumer(self.stream, self._receive, self._wanted, rewound=self._rewind)
         self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner, ids_per_user))
         self._outbox.open()
-        publishing = self._publishing = Publishing(self._outbox, horizon(info["config"]), self._live, self.stream)
+        publishing = self._publishing = JetStreamPublisher(
+            self._outbox, resend_window(info["config"]), self._live, self.stream
+        )
         # In this order: a reader that begins on a line holds up what is published there.
-        for part in (Upkeep(*wanted), self._live, self._admission, publishing):
+        for part in (StreamRestorer(*wanted), self._live, self._admission, publishing):
             link.attach(part)
 
     def publish(self, envelope: Envelope, argument: str) -> Future[None]:
@@ -217,7 +219,7 @@ class Backplane:
                 "reason. Publish it again later."
             )
         subject = self._subjects.addressed(envelope.topic, envelope.target or "")
-        parcel = Parcel(envelope.topic, argument, subject, envelope.id or uuid4().hex)
+        parcel = StoredPublish(envelope.topic, argument, subject, envelope.id or uuid4().hex)
         try:
             self._outbox.put(parcel)
         except (Overflow, HubConnectionError):

@@ -29,8 +29,8 @@ from time import monotonic
 from typing import Any, Final
 
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.nats.connection import Line
-from rxhub.transport.nats.storing import stored
+from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.streams import NO_MESSAGE
 
 __all__ = ["Claims", "configuration"]
@@ -103,7 +103,7 @@ class Claims:
         """How many ids are held."""
         return len(self._known)
 
-    async def take(self, line: Line, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    async def take(self, line: NatsConnection, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Claim ids.
 
         Args:
@@ -145,7 +145,7 @@ class Claims:
                     self._held[pair[1]] += 1
         return refused
 
-    async def renew(self, line: Line) -> None:
+    async def renew(self, line: NatsConnection) -> None:
         """Renew the claims that are old and still needed, and release those that are not needed any more.
 
         Raises:
@@ -177,7 +177,7 @@ class Claims:
         for claim in self._known.values():
             claim.renewed = -inf
 
-    async def _claimed(self, line: Line, id: str, user: str) -> int | None:
+    async def _claimed(self, line: NatsConnection, id: str, user: str) -> int | None:
         """Claim an id; the sequence of the claim, or None if it is another user's."""
         expected = 0
         while True:
@@ -187,7 +187,7 @@ class Claims:
                 if error.number != _TAKEN:
                     raise
             try:
-                found = await line.ask(f"STREAM.MSG.GET.{self._stream}-ids", {"last_by_subj": self._subject(id)})
+                found = await line.js_request(f"STREAM.MSG.GET.{self._stream}-ids", {"last_by_subj": self._subject(id)})
             except StreamError as error:
                 if error.number != NO_MESSAGE:
                     raise
@@ -199,14 +199,14 @@ class Claims:
                 # Renewed, so that the server which stored it does not release it.
                 expected = message["seq"]
 
-    async def _release(self, line: Line, id: str, user: str) -> bool:
+    async def _release(self, line: NatsConnection, id: str, user: str) -> bool:
         """Give an id back; whether the stream has answered. Without permission to delete, it expires by itself."""
         claim = self._known.pop((id, user))
         self._held[user] -= 1
         if not self._held[user]:
             del self._held[user]
         try:
-            await line.ask(f"STREAM.MSG.DELETE.{self._stream}-ids", {"seq": claim.sequence, "no_erase": True})
+            await line.js_request(f"STREAM.MSG.DELETE.{self._stream}-ids", {"seq": claim.sequence, "no_erase": True})
         except StreamError as error:
             # Renewed by another server, or expired: there is nothing to delete.
             return error.number in _NO_SUCH_SEQUENCE
@@ -217,8 +217,8 @@ class Claims:
             return False
         return True
 
-    async def _store(self, line: Line, id: str, user: str, headers: dict[str, str] | None = None) -> int:
-        return await stored(line, self._subject(id), user.encode(), headers)
+    async def _store(self, line: NatsConnection, id: str, user: str, headers: dict[str, str] | None = None) -> int:
+        return await publish_and_wait(line, self._subject(id), user.encode(), headers)
 
     def _subject(self, id: str) -> str:
         # Ids may be of any length and have anything in them.

@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 from rxhub.errors import HubConnectionError, Refused
 from rxhub.server.id_leases import Claims
-from rxhub.transport.nats.connection import Line
-from rxhub.transport.nats.ordered_consumer import Ordered
+from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.ordered_consumer import OrderedConsumer
 from rxhub.transport.nats.streams import last_sequence
 
 __all__ = ["Admission"]
@@ -53,7 +53,9 @@ class Admission:
         claims: to the ids of subscribers.
     """
 
-    def __init__(self, stream: str, live: Ordered, subjects: Callable[[], Sequence[str]], claims: Claims) -> None:
+    def __init__(
+        self, stream: str, live: OrderedConsumer, subjects: Callable[[], Sequence[str]], claims: Claims
+    ) -> None:
         self._stream = stream
         self._live = live
         self._claims = claims
@@ -96,7 +98,7 @@ class Admission:
         for candidate in waiting:
             candidate.admitted.set_exception(HubConnectionError("The server shuts down."))
 
-    async def run(self, line: Line) -> None:
+    async def run(self, line: NatsConnection) -> None:
         """Let in whoever asks, until cancelled."""
         while True:
             if not self._waiting:
@@ -111,15 +113,15 @@ class Admission:
                     self._renewal = monotonic() + _BETWEEN_RENEWALS
             count = len(self._waiting)
             if (subjects := self._subjects()) is not self._announced:
-                self._live.change()
+                self._live.update_filters()
                 self._announced = subjects
             if count:
                 await self._let_in(line, count)
             await asyncio.sleep(_BETWEEN_TURNS)
 
-    async def _let_in(self, line: Line, count: int) -> None:
+    async def _let_in(self, line: NatsConnection, count: int) -> None:
         refused = await self._claims.take(line, [candidate.claim for candidate in self._waiting[:count]])
-        await self._live.settled()
+        await self._live.synced()
         last = await last_sequence(line, self._stream)
         candidates, self._waiting = self._waiting[:count], self._waiting[count:]
         for claim, enter, admitted in candidates:

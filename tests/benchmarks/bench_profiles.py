@@ -18,8 +18,8 @@ from time import perf_counter_ns
 from rxhub import Event, EventHub
 from rxhub.embedded import store
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.reconnecting import Link
-from rxhub.transport.nats.streams import configuration, ensured
+from rxhub.transport.nats.reconnecting import ReconnectingClient
+from rxhub.transport.nats.streams import ensure_stream, stream_config
 from tests.benchmarks.measure import Row
 from tests.nats_server import nats_cluster
 
@@ -47,10 +47,10 @@ def run() -> list[Row]:
 
 
 async def _made(address: Address, stream: str, replicas: int) -> None:
-    link = Link(address)
+    link = ReconnectingClient(address)
     await link.start()
     try:
-        await ensured(link, configuration(stream, replicas=replicas))
+        await ensure_stream(link, stream_config(stream, replicas=replicas))
     finally:
         await link.close()
 

@@ -19,11 +19,11 @@ from nats.aio.msg import Msg
 from rxhub.embedded import store
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.ordered_consumer import Ordered
+from rxhub.transport.nats.ordered_consumer import OrderedConsumer
 from rxhub.transport.nats.publishing import MESSAGE_ID
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.reconnecting import Link
-from rxhub.transport.nats.streams import configuration, ensured
+from rxhub.transport.nats.reconnecting import ReconnectingClient
+from rxhub.transport.nats.streams import ensure_stream, stream_config
 from tests.benchmarks.clients import (
     ID,
     Process,
@@ -181,8 +181,8 @@ async def _by_default(cluster: Cluster) -> list[Row]:
 
 
 @asynccontextmanager
-async def _linked(url: str, user: str, password: str) -> AsyncGenerator[Link]:
-    link = Link(Address.parse(url, user, password))
+async def _linked(url: str, user: str, password: str) -> AsyncGenerator[ReconnectingClient]:
+    link = ReconnectingClient(Address.parse(url, user, password))
     await link.start()
     try:
         yield link
@@ -202,15 +202,15 @@ async def _cost(pids: list[int], count: int, work: Callable[[], Awaitable[None]]
     return [(processor_ns(pid) - was) / count for pid, was in zip(pids, before, strict=True)]
 
 
-async def _create(link: Link, name: str, replicas: int) -> None:
+async def _create(link: ReconnectingClient, name: str, replicas: int) -> None:
     while True:
         # A cluster that has just begun has no leader for moments.
         with suppress(HubConnectionError, StreamError):
-            await ensured(link, configuration(name, replicas=replicas))
+            await ensure_stream(link, stream_config(name, replicas=replicas))
             return
 
 
-async def _publish(link: Link, name: str, count: int, size: int, *, ids: bool) -> None:
+async def _publish(link: ReconnectingClient, name: str, count: int, size: int, *, ids: bool) -> None:
     """Store so many events, some hundreds of them under way."""
     line = await link.ready()
     under_way = asyncio.Semaphore(_IN_FLIGHT)
@@ -231,7 +231,7 @@ async def _publish(link: Link, name: str, count: int, size: int, *, ids: bool) -
     await end()
 
 
-async def _read(link: Link, name: str, count: int) -> None:
+async def _read(link: ReconnectingClient, name: str, count: int) -> None:
     """Read so many events from the beginning."""
     all_read = asyncio.Event()
     left = count
@@ -243,7 +243,7 @@ async def _read(link: Link, name: str, count: int) -> None:
         if not left:
             all_read.set()
 
-    reading = Ordered(name, take, lambda: [f"{name}.event.>"], start=0)
+    reading = OrderedConsumer(name, take, lambda: [f"{name}.event.>"], start=0)
     link.attach(reading)
     async with asyncio.timeout(_LIMIT):
         await all_read.wait()

@@ -601,7 +601,7 @@ def test_a_hub_that_is_dropped_goes(nats: Nats, admin: Admin) -> None:
 
 def test_many_hubs_of_one_process(make: Callable[..., EventHub], admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     # Twenty at once hang up politely, which takes them longer than one.
-    monkeypatch.setattr("rxhub.transport.nats.connection._PATIENCE", LIMIT)
+    monkeypatch.setattr("rxhub.transport.nats.connection._CONNECT_TIMEOUT_S", LIMIT)
     hubs = [make() for _ in range(20)]
     at_once(*[hub.connect for hub in hubs])
     got = [noted(hub) for hub in hubs]
@@ -746,7 +746,7 @@ hub.connect()
 hub.start()
 def cut():
     transport = hub._link.transport
-    writer = transport.link.line.client._transport._bare_io_writer
+    writer = transport.link.connection.client._transport._bare_io_writer
     transport.loop.call_soon_threadsafe(writer.transport.abort)
     time.sleep(.1)
 for n in range(30):

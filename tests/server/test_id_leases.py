@@ -11,15 +11,15 @@ from rxhub.server import id_leases as module
 from rxhub.server.id_leases import Claims, configuration
 from rxhub.testing import Nats
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.connection import Line
-from rxhub.transport.nats.streams import ensured
+from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.streams import ensure_stream
 
 
-def with_line(nats: Nats, use: Callable[[Line], Awaitable[None]]) -> None:
+def with_line(nats: Nats, use: Callable[[NatsConnection], Awaitable[None]]) -> None:
     async def run() -> None:
-        line = await Line.open(nats.url, Address.parse(nats.url, nats.user, nats.password), "test")
+        line = await NatsConnection.open(nats.url, Address.parse(nats.url, nats.user, nats.password), "test")
         try:
-            await ensured(line, configuration(nats.stream, 1))
+            await ensure_stream(line, configuration(nats.stream, 1))
             await use(line)
         finally:
             await line.close()
@@ -27,14 +27,14 @@ def with_line(nats: Nats, use: Callable[[Line], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-async def stored(line: Line, nats: Nats) -> tuple[int, int]:
+async def stored(line: NatsConnection, nats: Nats) -> tuple[int, int]:
     """How many claims there are, and how many were ever made or renewed."""
-    state = (await line.ask(f"STREAM.INFO.{nats.stream}-ids"))["state"]
+    state = (await line.js_request(f"STREAM.INFO.{nats.stream}-ids"))["state"]
     return state["messages"], state["last_seq"]
 
 
 def test_the_first_gets_an_id_and_so_do_all_servers_of_that_user(nats: Nats) -> None:
-    async def use(line: Line) -> None:
+    async def use(line: NatsConnection) -> None:
         here, there = [Claims(nats.stream, lambda id: None, 100) for _ in range(2)]
         ids = ["a", "a" * 10_000, "ü \ud800 *", ""]
         hers = [(id, "jane") for id in ids]
@@ -53,7 +53,7 @@ def test_the_first_gets_an_id_and_so_do_all_servers_of_that_user(nats: Nats) -> 
 def test_they_are_renewed_while_somebody_subscribes(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_RENEWED_AFTER", 0.0)
 
-    async def use(line: Line) -> None:
+    async def use(line: NatsConnection) -> None:
         owners = {"a": "jane"}
         claims = Claims(nats.stream, owners.get, 100)
         await claims.take(line, [("a", "jane"), ("b", "jane")])
@@ -64,14 +64,14 @@ def test_they_are_renewed_while_somebody_subscribes(nats: Nats, monkeypatch: pyt
         assert await stored(line, nats) == (2, 3)
         # Another may have it when it was released or has expired; until then its user may.
         assert (await claims.take(line, [("a", "joe"), ("a", "jane")])).keys() == {("a", "joe")}
-        await line.ask(f"STREAM.PURGE.{nats.stream}-ids")
+        await line.js_request(f"STREAM.PURGE.{nats.stream}-ids")
         assert await claims.take(line, [("a", "joe")]) == {}
 
     with_line(nats, use)
 
 
 def test_an_id_is_released_some_time_after_its_client_has_left(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def use(line: Line) -> None:
+    async def use(line: NatsConnection) -> None:
         owners = {"a": "jane", "b": "jane"}
         claims = Claims(nats.stream, owners.get, 100)
         await claims.take(line, [("a", "jane"), ("b", "jane")])
@@ -91,7 +91,7 @@ def test_an_id_is_released_some_time_after_its_client_has_left(nats: Nats, monke
 def test_an_id_that_is_used_on_another_server_is_not_released(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_RELEASED_AFTER", -1.0)
 
-    async def use(line: Line) -> None:
+    async def use(line: NatsConnection) -> None:
         here, there = Claims(nats.stream, lambda id: None, 100), Claims(nats.stream, {"a": "jane"}.get, 100)
         assert await here.take(line, [("a", "jane")]) == {}
         assert await there.take(line, [("a", "jane")]) == {}
@@ -109,7 +109,7 @@ def test_an_id_that_is_used_on_another_server_is_not_released(nats: Nats, monkey
 
 
 def test_a_user_holds_so_many_ids_at_most(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def use(line: Line) -> None:
+    async def use(line: NatsConnection) -> None:
         claims = Claims(nats.stream, lambda id: None, 3)
         assert await claims.take(line, [("a", "jane"), ("b", "jane")]) == {}
         refused = await claims.take(line, [("c", "jane"), ("d", "jane"), ("e", "joe"), ("a", "jane")])

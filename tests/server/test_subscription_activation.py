@@ -15,7 +15,7 @@ from rxhub.server import id_leases as claims_module
 from rxhub.server import subscription_activation as module
 from rxhub.server.id_leases import Claims, configuration
 from rxhub.server.subscription_activation import Admission
-from rxhub.transport.nats.streams import ensured
+from rxhub.transport.nats.streams import ensure_stream
 from tests.threads import LIMIT
 from tests.transport.nats.reading import Reader, Studio, studio
 
@@ -26,7 +26,7 @@ async def admission(
 ) -> AsyncGenerator[tuple[Studio, Admission]]:
     """One that runs on a stream of its own, for a server whose ids belong to these users."""
     async with studio(server) as at:
-        await ensured(at.peer, configuration(at.stream, 1))
+        await ensure_stream(at.peer, configuration(at.stream, 1))
         live = Reader(at, "a").ordered
         made = Admission(at.stream, live, lambda: ["a"], Claims(at.stream, (owners or {}).get, 1_000))
         for part in (live, made):
@@ -36,7 +36,7 @@ async def admission(
 
 async def claimed(at: Studio) -> int:
     """How often a claim has been made or renewed."""
-    return (await at.peer.ask(f"STREAM.INFO.{at.stream}-ids"))["state"]["last_seq"]
+    return (await at.peer.js_request(f"STREAM.INFO.{at.stream}-ids"))["state"]["last_seq"]
 
 
 async def let_in(future: Future[None]) -> None:

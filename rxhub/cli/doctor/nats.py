@@ -19,7 +19,7 @@ from rxhub.text.safe_repr import one_line, safe_repr
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.address import Address
-    from rxhub.transport.nats.connection import Line, Unreachable
+    from rxhub.transport.nats.connection import NatsConnection, NatsUnreachable
     from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["Credentials", "system"]
@@ -75,18 +75,18 @@ def system(url: str, who: Credentials, stream: str = "events") -> Iterator[Findi
 
 
 async def _looked(address: Address, options: str, subjects: Subjects) -> list[Finding]:
-    from rxhub.transport.nats.connection import Line, Unreachable
+    from rxhub.transport.nats.connection import NatsConnection, NatsUnreachable
 
     tried = await asyncio.gather(
-        *[Line.open(server, address, "rxhub doctor") for server in address.servers], return_exceptions=True
+        *[NatsConnection.open(server, address, "rxhub doctor") for server in address.servers], return_exceptions=True
     )
-    lines = [line for line in tried if isinstance(line, Line)]
+    lines = [line for line in tried if isinstance(line, NatsConnection)]
     findings: list[Finding] = []
     try:
         for each in tried:
-            if isinstance(each, Line):
+            if isinstance(each, NatsConnection):
                 findings += _let_in(each, address)
-            elif isinstance(each, Unreachable):
+            elif isinstance(each, NatsUnreachable):
                 found = _unreached(each, address, options)
                 findings.append(
                     found._replace(remedy=f"{found.remedy} Hubs use the others meanwhile.") if lines else found
@@ -100,11 +100,11 @@ async def _looked(address: Address, options: str, subjects: Subjects) -> list[Fi
     return findings
 
 
-def _let_in(line: Line, address: Address) -> Iterator[Finding]:
+def _let_in(line: NatsConnection, address: Address) -> Iterator[Finding]:
     safely = "with" if line.is_encrypted else "without"
-    yield Finding(Verdict.OK, f"{line.server} answers: nats-server {line.version}, {safely} TLS")
+    yield Finding(Verdict.OK, f"{line.server} answers: nats-server {line.server_version}, {safely} TLS")
     given = address.user is not None or address.password is not None
-    if line.asks_who_we_are and given:
+    if line.requires_credentials and given:
         yield Finding(Verdict.OK, f"the {_secret(address)} is accepted")
     elif given:
         yield Finding(Verdict.NOTE, "it lets in everybody: whether the password is right is not known")
@@ -116,7 +116,7 @@ def _secret(address: Address) -> str:
     return "token" if address.user is None else f"password of {address.user}"
 
 
-def _unreached(error: Unreachable, address: Address, options: str) -> Finding:
+def _unreached(error: NatsUnreachable, address: Address, options: str) -> Finding:
     """Why there is no connection to a server, and what helps."""
     from nats.errors import SecureConnWantedError
 
@@ -166,13 +166,13 @@ def _refused(server: str, address: Address, options: str) -> Finding:
     return Finding(Verdict.PROBLEM, f"{server} answers, but does not let us in: {told}", remedy)
 
 
-async def _jetstream(line: Line, subjects: Subjects) -> list[Finding]:
+async def _jetstream(line: NatsConnection, subjects: Subjects) -> list[Finding]:
     """What JetStream says of the stream."""
     from rxhub.transport.nats.streams import NO_STREAM
 
     asked = time()
     try:
-        info = await line.ask(f"STREAM.INFO.{subjects.stream}", timeout=_PATIENCE)
+        info = await line.js_request(f"STREAM.INFO.{subjects.stream}", timeout=_PATIENCE)
     except StreamError as error:
         if error.number == NO_STREAM:
             return [_JETSTREAM, await _absent(line, subjects), clock(None, 0.0, asked, time())]
@@ -213,10 +213,10 @@ def _unanswered(error: HubConnectionError, stream: str) -> Finding:
 
 def _state(info: dict[str, Any], subjects: Subjects) -> Finding:
     """How the stream is."""
-    from rxhub.transport.nats.streams import configuration, unfit
+    from rxhub.transport.nats.streams import config_conflict, stream_config
 
     config, state, name = info["config"], info["state"], subjects.stream
-    if (reason := unfit(config, configuration(name))) is not None:
+    if (reason := config_conflict(config, stream_config(name))) is not None:
         return Finding(Verdict.PROBLEM, reason.found.removesuffix("."), reason.remedy)
     room = f" of {shown_size(config['max_bytes'])}" if config.get("max_bytes", -1) >= 0 else ""
     last = f", the last stored at {state['last_ts'][:19]}Z" if state["messages"] else ""
@@ -224,14 +224,14 @@ def _state(info: dict[str, Any], subjects: Subjects) -> Finding:
     return Finding(Verdict.OK, f"the stream {name} is there: {size}{last}; copies: {config['num_replicas']}", _UNKNOWN)
 
 
-async def _absent(line: Line, subjects: Subjects) -> Finding:
+async def _absent(line: NatsConnection, subjects: Subjects) -> Finding:
     """Whether a stream that is not there could be made."""
-    from rxhub.transport.nats.stream_info import catalogue
+    from rxhub.transport.nats.stream_info import stream_states
 
     name = subjects.stream
     try:
         # JetStream makes nothing of an empty request, and refuses it only to those who might make something.
-        await line.ask(f"STREAM.CREATE.{name}", timeout=_PATIENCE)
+        await line.js_request(f"STREAM.CREATE.{name}", timeout=_PATIENCE)
     except StreamError:
         pass
     except HubConnectionError as error:
@@ -241,8 +241,8 @@ async def _absent(line: Line, subjects: Subjects) -> Finding:
         remedy = "Let the operator make it, with `rxhub streams add`; or name one that is there: --stream."
         return Finding(Verdict.PROBLEM, told, remedy)
     try:
-        account = await line.ask("INFO", timeout=_PATIENCE)
-        there = [state.name for state in await catalogue(line)]
+        account = await line.js_request("INFO", timeout=_PATIENCE)
+        there = [state.name for state in await stream_states(line)]
     except (StreamError, HubConnectionError):
         account, there = {}, []  # hubs need neither
     most = account.get("limits", {}).get("max_streams", -1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-__all__ = ["cancelled"]
+__all__ = ["cancel_and_wait"]
 
 _AGAIN = 0.05
 
 
-async def cancelled(*tasks: asyncio.Task[Any] | None) -> None:
+async def cancel_and_wait(*tasks: asyncio.Task[Any] | None) -> None:
     """Cancel tasks, and return when they have ended; what they raise is theirs.
 
     Until Python 3.12 `asyncio.wait_for`, which nats-py uses, loses a cancellation that comes together with what it

@@ -26,28 +26,28 @@ from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.json_payload import check_depth, write_event
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.dead_letters import DeadLetters
-from rxhub.transport.nats.kv import Notes
-from rxhub.transport.nats.ordered_consumer import Place
+from rxhub.transport.nats.kv import KvTexts
+from rxhub.transport.nats.ordered_consumer import ReadPosition
 from rxhub.transport.nats.processing.options import made
 from rxhub.transport.nats.processing.processing import Processing, stop_all
-from rxhub.transport.nats.publishing import Parcel
-from rxhub.transport.nats.reconnecting import Link
-from rxhub.transport.nats.session import Life
-from rxhub.transport.nats.stream_info import catalogue
-from rxhub.transport.nats.stream_reader import Playback, Playbacks
-from rxhub.transport.nats.subject_filters import Filters
+from rxhub.transport.nats.publishing import StoredPublish
+from rxhub.transport.nats.reconnecting import ReconnectingClient
+from rxhub.transport.nats.session import NatsSession
+from rxhub.transport.nats.stream_info import stream_states
+from rxhub.transport.nats.stream_reader import StreamReader, StreamReaders
+from rxhub.transport.nats.subject_filters import SubjectFilters
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.server_transport import ServerTransport, refused
 
 __all__ = ["NatsTransport"]
 
 # Seconds for JetStream to answer.
-_PATIENCE = 10.0
+_JETSTREAM_TIMEOUT_S = 10.0
 
 T = TypeVar("T")
 
 
-class NatsTransport(ServerTransport[Life]):
+class NatsTransport(ServerTransport[NatsSession]):
     """Publishes into a stream, and reads from it what the hub's subscribers want.
 
     Args:
@@ -69,18 +69,18 @@ class NatsTransport(ServerTransport[Life]):
         super().__init__(outbox, "were not known to be stored")
         self.address = address
         self.subjects = Subjects(stream)
-        self.filters = Filters(self.subjects)
+        self.filters = SubjectFilters(self.subjects)
         self.name = name
-        self.playbacks = Playbacks(self._connected_link)
-        self.place: Place | None = None
+        self.playbacks = StreamReaders(self._connected_link)
+        self.read_position: ReadPosition | None = None
 
     @property
     def subscriptions_synced(self) -> bool:
         session = self._session
-        return session is not None and session.is_settled
+        return session is not None and session.is_synced
 
     @property
-    def link(self) -> Link:
+    def link(self) -> ReconnectingClient:
         """The connection.
 
         Raises:
@@ -154,7 +154,7 @@ class NatsTransport(ServerTransport[Life]):
         try:
             argument = write_event(event)
             check_depth(argument)
-            parcel = Parcel(event.topic, argument, self.subjects.of(event), str(event.id))
+            parcel = StoredPublish(event.topic, argument, self.subjects.of(event), str(event.id))
             self.outbox.put(parcel)
         except ProtocolError as error:
             # Everybody who reads the stream would have to pass over it.
@@ -167,31 +167,31 @@ class NatsTransport(ServerTransport[Life]):
         if self.filters.add(id, expression):
             session = self._session
             if session is not None:
-                session.widen()
+                session.update_filters()
 
     def remove_subscription(self, id: str) -> None:
         self.filters.remove(id)
         session = self._session
         if session is not None:
             with suppress(RuntimeError):  # the loop of a process that ends
-                session.loop.call_soon_threadsafe(session.linger)
+                session.loop.call_soon_threadsafe(session.shrink_filters_later)
 
-    def read(self, expression: Expression, span: Span, reader: HistoryReader) -> Playback:
-        return Playback(self.loop, self.subjects, expression, span, reader, self.playbacks)
+    def read(self, expression: Expression, span: Span, reader: HistoryReader) -> StreamReader:
+        return StreamReader(self.loop, self.subjects, expression, span, reader, self.playbacks)
 
     def streams(self) -> tuple[StreamState, ...]:
-        return self.call(catalogue(self.link), _PATIENCE)
+        return self.call(stream_states(self.link), _JETSTREAM_TIMEOUT_S)
 
     def kv_put(self, key: str, text: str) -> Future[None]:
-        return self._ask(lambda notes: notes.write(key, text))
+        return self._call_kv(lambda notes: notes.put(key, text))
 
     def kv_get(self, key: str) -> Future[str | None]:
-        return self._ask(lambda notes: notes.read(key))
+        return self._call_kv(lambda notes: notes.get(key))
 
     def close(self, timeout: float = 5.0, reconnecting: bool = False) -> Future[None]:
         if not reconnecting and (self._session is not None or self.playbacks):
             with suppress(RuntimeError):  # the loop of a process that ends
-                self.loop.call_soon_threadsafe(self.playbacks.lose)
+                self.loop.call_soon_threadsafe(self.playbacks.fail_all)
         return super().close(timeout, reconnecting)
 
     def forked(self) -> None:
@@ -199,19 +199,19 @@ class NatsTransport(ServerTransport[Life]):
             if session is not None:
                 session.link.abandon()
         super().forked()
-        self.playbacks = Playbacks(self._connected_link)
+        self.playbacks = StreamReaders(self._connected_link)
 
-    def _new_session(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: Life | None) -> Life:
-        return Life(self, sink, loop, last)
+    def _new_session(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: NatsSession | None) -> NatsSession:
+        return NatsSession(self, sink, loop, last)
 
-    def _connected_link(self) -> Link | None:
+    def _connected_link(self) -> ReconnectingClient | None:
         session = self._session
         return None if session is None or not session.is_connected else session.link
 
-    def _ask(self, question: Callable[[Notes], Coroutine[Any, Any, T]]) -> Future[T]:
+    def _call_kv(self, question: Callable[[KvTexts], Coroutine[Any, Any, T]]) -> Future[T]:
         session = self._session
         if session is None:
             refused: Future[T] = Future()
             refused.set_exception(HubConnectionError("The hub is not connected to NATS; call connect() first."))
             return refused
-        return asyncio.run_coroutine_threadsafe(question(session.notes), session.loop)
+        return asyncio.run_coroutine_threadsafe(question(session.kv), session.loop)

@@ -22,28 +22,28 @@ from rxhub.errors import HubConnectionError, StreamError
 from rxhub.text.printable import printable
 from rxhub.transport.io_thread import cut
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.cancellation import cancelled
-from rxhub.transport.nats.direct_client import DirectClient, Take
+from rxhub.transport.nats.cancellation import cancel_and_wait
+from rxhub.transport.nats.direct_client import MessageHandler, NatsClient
 
-__all__ = ["Line", "Unreachable"]
+__all__ = ["NatsConnection", "NatsUnreachable"]
 
 # Seconds for each step of the handshake.
-_PATIENCE = 3
+_CONNECT_TIMEOUT_S = 3
 # A server that was stopped, or whose cable was pulled, is noticed after that times two or three.
-_PING_INTERVAL = 3
+_PING_INTERVAL_S = 3
 # Seconds between two looks whether the client has closed itself.
-_LOOK = 0.5
+_CLOSED_POLL_S = 0.5
 # More than any window of ours keeps under way: nats-py drops what comes beyond it.
 
 # Longer than anybody waits for it.
-_FLUSH_TIMEOUT = 60
+_FLUSH_TIMEOUT_S = 60
 
 _DENIED = re.compile(r'permissions violation for publish to "([^"]+)"')
 
 logger = logging.getLogger("rxhub")
 
 
-class Unreachable(HubConnectionError):
+class NatsUnreachable(HubConnectionError):
     """There is no connection to one server; its cause is what the network or the server said.
 
     Attributes:
@@ -60,7 +60,7 @@ class Unreachable(HubConnectionError):
         return printable(f"Cannot connect to NATS at {self.server}: {self.why}{_hint(self.why)}")
 
 
-class Line:
+class NatsConnection:
     """A connection that stands.
 
     Attributes:
@@ -71,16 +71,16 @@ class Line:
     """
 
     def __init__(self, server: str) -> None:
-        self.client = DirectClient()
+        self.client = NatsClient()
         self.server = server
-        self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.denied: Callable[[str], object] | None = None
-        self._trouble = ""
-        self._noted: Exception | None = None
+        self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.on_denied: Callable[[str], object] | None = None
+        self._last_error_text = ""
+        self._last_error: Exception | None = None
         self._watching: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, server: str, address: Address, name: str) -> Line:
+    async def open(cls, server: str, address: Address, name: str) -> NatsConnection:
         """Connect to one of the servers of `address`.
 
         Args:
@@ -106,18 +106,18 @@ class Line:
             who = {"token": secret}
         wants_tls = server.startswith("tls://")
         try:
-            async with asyncio.timeout(4 * _PATIENCE):
+            async with asyncio.timeout(4 * _CONNECT_TIMEOUT_S):
                 await line.client.connect(
                     server,
                     name=name,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
-                    connect_timeout=_PATIENCE,
-                    ping_interval=_PING_INTERVAL,
+                    connect_timeout=_CONNECT_TIMEOUT_S,
+                    ping_interval=_PING_INTERVAL_S,
                     max_outstanding_pings=2,
-                    error_cb=line._note,
-                    closed_cb=line._closed,
+                    error_cb=line._on_error,
+                    closed_cb=line._on_closed,
                     # Subjects are made by rxhub.transport.nats.subjects, which escapes what must not be in them.
                     skip_subject_validation=True,
                     **who,
@@ -130,20 +130,24 @@ class Line:
             # Any at all: what is no NATS server answers what its client does not expect.
             await line.close()
             # Of a first connection nats-py says only that there is no server, and tells the reason to its callback.
-            cause = line._noted if isinstance(error, nats.errors.NoServersError) and line._noted is not None else error
-            raise Unreachable(server, line._why(error)) from cause
+            cause = (
+                line._last_error
+                if isinstance(error, nats.errors.NoServersError) and line._last_error is not None
+                else error
+            )
+            raise NatsUnreachable(server, line._reason(error)) from cause
         except BaseException:
             await line.close()
             raise
         line._watching = supervise(
-            line._watch, "watching a connection to NATS", failed=lambda error: line._end(_told(error))
+            line._watch, "watching a connection to NATS", failed=lambda error: line._end(_error_text(error))
         )
         return line
 
     @property
-    def is_over(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether it has ended, though `gone` may tell of it a moment later."""
-        return self.gone.done() or self.client.is_closed
+        return self.closed.done() or self.client.is_closed
 
     @property
     def is_encrypted(self) -> bool:
@@ -153,21 +157,21 @@ class Line:
         return writer is not None and writer.get_extra_info("ssl_object") is not None
 
     @property
-    def version(self) -> str:
+    def server_version(self) -> str:
         """Of the server."""
         return str(cast("Any", self.client)._server_info.get("version", ""))
 
     @property
-    def asks_who_we_are(self) -> bool:
+    def requires_credentials(self) -> bool:
         """Whether the server lets in only those it knows."""
         return bool(cast("Any", self.client)._server_info.get("auth_required"))
 
     @property
-    def limit(self) -> int:
+    def max_payload(self) -> int:
         """How many bytes of payload the server takes in one message."""
         return self.client.max_payload
 
-    async def ask(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
+    async def js_request(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
         """Ask JetStream for something.
 
         Args:
@@ -191,7 +195,7 @@ class Line:
             ) from None
         except (nats.errors.Error, OSError, TimeoutError) as error:
             # A server that forbids something says so to the connection, and does not answer the request.
-            why = self._trouble if "permissions" in self._trouble else _told(error)
+            why = self._last_error_text if "permissions" in self._last_error_text else _error_text(error)
             raise HubConnectionError(f"{api} was not answered by {self.server}: {why}") from error
         try:
             told = msgspec.json.decode(answer.data, type=dict[str, Any])
@@ -205,7 +209,9 @@ class Line:
             )
         return told
 
-    async def subscribe(self, subject: str, take: Take, is_drained: bool = False) -> Callable[[], Awaitable[None]]:
+    async def subscribe(
+        self, subject: str, take: MessageHandler, is_drained: bool = False
+    ) -> Callable[[], Awaitable[None]]:
         """Have `take` called with what comes on a subject.
 
         Args:
@@ -220,8 +226,8 @@ class Line:
 
         async def end() -> None:
             with suppress(nats.errors.Error, OSError, TimeoutError):
-                if is_drained and not self.gone.done():
-                    async with asyncio.timeout(_PATIENCE):
+                if is_drained and not self.closed.done():
+                    async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                         await subscription.drain()
                 else:
                     await subscription.unsubscribe()
@@ -229,13 +235,13 @@ class Line:
 
         return end
 
-    async def heard(self) -> None:
+    async def flush(self) -> None:
         """Wait until the server has read what was sent."""
         # The first ping overtakes what the client was given and has not written yet.
         for _ in range(2):
             # Not cancelled with whoever waits: nats-py ends the connection at an answer that is waited for no more.
-            flushing = asyncio.ensure_future(self.client.flush(_FLUSH_TIMEOUT))
-            flushing.add_done_callback(_retrieved)
+            flushing = asyncio.ensure_future(self.client.flush(_FLUSH_TIMEOUT_S))
+            flushing.add_done_callback(_ignore_exception)
             await asyncio.shield(flushing)
 
     def inbox(self) -> str:
@@ -244,15 +250,15 @@ class Line:
 
     async def close(self) -> None:
         """Hang up: what was to be said is said, if the server takes it at once."""
-        if self.gone.done():
-            await self._cut()
+        if self.closed.done():
+            await self._close_socket()
         self._end("it was closed")
         try:
             with suppress(Exception):
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                     await self.client.close()
         finally:
-            await self._cut()
+            await self._close_socket()
 
     def abandon(self) -> None:
         """Close this process's copy of the socket without a word; for a child process."""
@@ -261,7 +267,7 @@ class Line:
         if socket is not None:
             socket.close()
 
-    async def _cut(self) -> None:
+    async def _close_socket(self) -> None:
         """End the socket and what runs on it, for a client that waits for a peer that does not read."""
         client: Any = self.client
         for name in ("_bare_io_writer", "_io_writer"):
@@ -274,54 +280,54 @@ class Line:
             if not flushed.done():
                 flushed.set_result(None)
         readers = [subscription._wait_for_msgs_task for subscription in client._subs.values()]
-        await cancelled(client._ping_interval_task, client._flusher_task, client._reading_task, *readers)
+        await cancel_and_wait(client._ping_interval_task, client._flusher_task, client._reading_task, *readers)
 
-    async def _note(self, error: Exception) -> None:
-        self._trouble, self._noted = _told(error), error
+    async def _on_error(self, error: Exception) -> None:
+        self._last_error_text, self._last_error = _error_text(error), error
         if isinstance(error, (nats.errors.Error, OSError, TimeoutError)):
-            logger.debug("NATS at %s: %s", self.server, self._trouble)
-            if self.denied is not None and (found := _DENIED.search(self._trouble)):
-                self.denied(found[1])
+            logger.debug("NATS at %s: %s", self.server, self._last_error_text)
+            if self.on_denied is not None and (found := _DENIED.search(self._last_error_text)):
+                self.on_denied(found[1])
         else:
-            logger.error("A mistake of rxhub's own: %s", self._trouble, exc_info=error)
+            logger.error("A mistake of rxhub's own: %s", self._last_error_text, exc_info=error)
 
-    def _why(self, error: Exception) -> str:
+    def _reason(self, error: Exception) -> str:
         """Why there is no connection."""
         if isinstance(error, nats.errors.SecureConnWantedError):
             return "it does not offer TLS, and nothing was said to it. Use nats:// if the network is trusted."
         if isinstance(error, nats.errors.NoServersError):
-            why = self._trouble or _told(error)
+            why = self._last_error_text or _error_text(error)
         elif isinstance(error, TimeoutError):
-            why = f"it takes connections, and does not say within {_PATIENCE} s what a NATS server says."
+            why = f"it takes connections, and does not say within {_CONNECT_TIMEOUT_S} s what a NATS server says."
         elif isinstance(error, (OSError, nats.errors.Error)):
-            why = _told(error)
+            why = _error_text(error)
         else:
-            why = f"what it says is not what a NATS server says ({_told(error)})."
+            why = f"what it says is not what a NATS server says ({_error_text(error)})."
         return why
 
     async def _watch(self) -> None:
         """Notice that the client has closed itself, which it does not tell if an error came while it hung up."""
         while not self.client.is_closed:
-            await asyncio.sleep(_LOOK)
-        await self._closed()
+            await asyncio.sleep(_CLOSED_POLL_S)
+        await self._on_closed()
 
-    async def _closed(self) -> None:
+    async def _on_closed(self) -> None:
         last = self.client.last_error
-        self._end(self._trouble or "it ended" if last is None else _told(last))
+        self._end(self._last_error_text or "it ended" if last is None else _error_text(last))
 
     def _end(self, reason: str) -> None:
-        if not self.gone.done():
-            self.gone.set_result(reason)
+        if not self.closed.done():
+            self.closed.set_result(reason)
         if self._watching is not None:
             self._watching.cancel()
 
 
-def _retrieved(ended: asyncio.Future[None]) -> None:
+def _ignore_exception(ended: asyncio.Future[None]) -> None:
     if not ended.cancelled():
         ended.exception()
 
 
-def _told(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     text = str(error).removeprefix("nats: ")

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol, TypeVar
 from rxhub.errors import NotFoundError, StreamError
 from rxhub.transport.nats.dead_letter import DeadLetter, tokens_of
 from rxhub.transport.nats.publishing import MESSAGE_ID
-from rxhub.transport.nats.reconnecting import Link
-from rxhub.transport.nats.storing import stored
+from rxhub.transport.nats.reconnecting import ReconnectingClient
+from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.streams import NO_CONSUMER, NO_MESSAGE, NO_STREAM
 from rxhub.transport.nats.subjects import Subjects
 
@@ -24,11 +24,11 @@ _MOST_LETTERS = 2**63
 T = TypeVar("T")
 
 
-class Caller(Protocol):
+class LinkOwner(Protocol):
     """A connection, and what runs something on its loop."""
 
     @property
-    def link(self) -> Link:
+    def link(self) -> ReconnectingClient:
         """The connection."""
         ...
 
@@ -47,7 +47,7 @@ class DeadLetters:
         subjects: of the stream.
     """
 
-    def __init__(self, caller: Caller, subjects: Subjects) -> None:
+    def __init__(self, caller: LinkOwner, subjects: Subjects) -> None:
         self._caller = caller
         self._subjects = subjects
         self._stream = subjects.dead_stream
@@ -148,7 +148,7 @@ class DeadLetters:
 
     def _state(self) -> dict[str, Any]:
         try:
-            return self._caller.call(self._caller.link.ask(f"STREAM.INFO.{self._stream}"))["state"]
+            return self._caller.call(self._caller.link.js_request(f"STREAM.INFO.{self._stream}"))["state"]
         except StreamError as error:
             if error.number != NO_STREAM:
                 raise
@@ -158,7 +158,9 @@ class DeadLetters:
         """The first letter from this id on."""
         filter = self._subjects.dead_letters if group is None else self._subjects.dead_of(group)
         try:
-            found = await self._caller.link.ask(f"STREAM.MSG.GET.{self._stream}", {"seq": id, "next_by_subj": filter})
+            found = await self._caller.link.js_request(
+                f"STREAM.MSG.GET.{self._stream}", {"seq": id, "next_by_subj": filter}
+            )
         except StreamError as error:
             if error.number in (NO_STREAM, NO_MESSAGE):
                 return None
@@ -171,7 +173,7 @@ class DeadLetters:
         name = letter.subject.split(".")[2]
         if name not in known:
             try:
-                await link.ask(f"CONSUMER.INFO.{subjects.stream}.{name}")
+                await link.js_request(f"CONSUMER.INFO.{subjects.stream}.{name}")
             except StreamError as error:
                 if error.number not in (NO_CONSUMER, NO_STREAM):
                     raise
@@ -183,19 +185,21 @@ class DeadLetters:
         subject = ".".join([subjects.stream, "retry", name, *tokens_of(letter.subject)])
         # One id for each letter: who is interrupted and tries again soon has it stored once. Its number is not enough,
         # since a stream that was deleted and made again counts from 1 again.
-        await stored(link, subject, letter.data, {MESSAGE_ID: f"retry:{name}:{letter.died.isoformat()}:{letter.id}"})
+        await publish_and_wait(
+            link, subject, letter.data, {MESSAGE_ID: f"retry:{name}:{letter.died.isoformat()}:{letter.id}"}
+        )
         await self._delete(letter.id)
 
     async def _delete(self, id: int) -> None:
         try:
-            await self._caller.link.ask(f"STREAM.MSG.DELETE.{self._stream}", {"seq": id})
+            await self._caller.link.js_request(f"STREAM.MSG.DELETE.{self._stream}", {"seq": id})
         except StreamError as error:
             # Somebody else was quicker.
             if error.number not in (NO_MESSAGE, _NO_SUCH_SEQUENCE):
                 raise
 
     async def _purge(self, body: dict[str, Any]) -> int:
-        return (await self._caller.link.ask(f"STREAM.PURGE.{self._stream}", body))["purged"]
+        return (await self._caller.link.js_request(f"STREAM.PURGE.{self._stream}", body))["purged"]
 
 
 def _check_group(group: object) -> None:

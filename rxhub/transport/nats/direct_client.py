@@ -20,22 +20,22 @@ from nats.aio.client import Client
 if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
 
-__all__ = ["DirectClient", "Take", "parsed_headers", "publication"]
+__all__ = ["MessageHandler", "NatsClient", "encode_publish", "parse_headers"]
 
-Take = Callable[[str, str, bytes, bytes], object]
+MessageHandler = Callable[[str, str, bytes, bytes], object]
 """Called with the subject, the subject to reply to (or ""), the payload, and the headers as they came (or b"")."""
 
 _VERSION: Final = b"NATS/1.0"
 
 
-class DirectClient(Client):
+class NatsClient(Client):
     """A client of NATS, some of whose subscriptions are direct."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._takes: dict[int, Take] = {}
+        self._takes: dict[int, MessageHandler] = {}
 
-    async def subscribe_directly(self, subject: str, take: Take) -> Subscription:
+    async def subscribe_directly(self, subject: str, take: MessageHandler) -> Subscription:
         """Subscribe, and have `take` called with each message, in the order in which they come.
 
         `take` must not block. What it raises is passed to the client's error callback.
@@ -69,7 +69,7 @@ def _number(subscription: Subscription) -> int:
     return subscription._id  # pyright: ignore[reportPrivateUsage]
 
 
-def publication(subject: str, reply: str, headers: bytes, payload: bytes) -> bytes:
+def encode_publish(subject: str, reply: str, headers: bytes, payload: bytes) -> bytes:
     """The command that publishes a message (NATS client protocol: HPUB).
 
     Args:
@@ -88,7 +88,7 @@ def publication(subject: str, reply: str, headers: bytes, payload: bytes) -> byt
     )
 
 
-def parsed_headers(raw: bytes) -> Mapping[str, str]:
+def parse_headers(raw: bytes) -> Mapping[str, str]:
     """The headers of a message by their names, and an inline status as nats-py has it: `Status` and `Description`."""
     first, *lines = raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
     found: dict[str, str] = {}

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rxhub.transport.nats.connection import Line
+from rxhub.transport.nats.connection import NatsConnection
 
-__all__ = ["consumer"]
+__all__ = ["create_ephemeral_consumer"]
 
 # Seconds after which the server forgets a consumer of a reader that is gone.
 _FORGOTTEN = 60
 _NANOSECONDS = 1_000_000_000
 
 
-async def consumer(
-    line: Line, stream: str, subjects: Sequence[str], start: int | datetime | None = None, name: str = ""
+async def create_ephemeral_consumer(
+    line: NatsConnection, stream: str, subjects: Sequence[str], start: int | datetime | None = None, name: str = ""
 ) -> tuple[str, int]:
     """Make a consumer that nobody acknowledges, and which the server forgets a minute after nobody reads it any more.
 
@@ -53,7 +53,7 @@ async def consumer(
         config |= {"deliver_policy": "by_start_time", "opt_start_time": time}
     else:
         config["deliver_policy"] = "new"
-    told = await line.ask(
+    told = await line.js_request(
         f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config, "action": "create"}
     )
     return name, told["num_pending"]

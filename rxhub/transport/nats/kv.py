@@ -6,16 +6,16 @@ import asyncio
 import re
 
 from rxhub.errors import HubConnectionError
-from rxhub.transport.nats.kv_bucket import Bucket
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.kv_bucket import KvBucket
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 
-__all__ = ["Notes"]
+__all__ = ["KvTexts"]
 
-_PATIENCE = 5.0
+_PUT_TIMEOUT_S = 5.0
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
-class Notes:
+class KvTexts:
     """The texts beside one stream.
 
     Args:
@@ -23,12 +23,12 @@ class Notes:
         stream: whose.
     """
 
-    def __init__(self, link: Link, stream: str) -> None:
-        self._bucket = Bucket(link, f"{stream}-notes", "What rxhub's programs remember.")
+    def __init__(self, link: ReconnectingClient, stream: str) -> None:
+        self._bucket = KvBucket(link, f"{stream}-notes", "What rxhub's programs remember.")
         # What is written later counts, so the first must not overtake it while it waits for the bucket to be made.
         self._order = asyncio.Lock()
 
-    async def write(self, key: str, text: str) -> None:
+    async def put(self, key: str, text: str) -> None:
         """Keep a text.
 
         Args:
@@ -45,12 +45,12 @@ class Notes:
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"What is kept is a text, but {type(text).__name__} was given.")
         try:
-            async with asyncio.timeout(_PATIENCE), self._order:
+            async with asyncio.timeout(_PUT_TIMEOUT_S), self._order:
                 await self._bucket.put(key, text.encode())
         except TimeoutError:
-            raise HubConnectionError(f"The note {key} was not acknowledged within {_PATIENCE:g} s.") from None
+            raise HubConnectionError(f"The note {key} was not acknowledged within {_PUT_TIMEOUT_S:g} s.") from None
 
-    async def read(self, key: str) -> str | None:
+    async def get(self, key: str) -> str | None:
         """The text that is kept under a key, if there is one.
 
         Raises:

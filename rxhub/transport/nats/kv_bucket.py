@@ -15,30 +15,30 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from rxhub.errors import StreamError
-from rxhub.transport.nats.reconnecting import Link
-from rxhub.transport.nats.storing import asked_many, stored
-from rxhub.transport.nats.streams import NO_MESSAGE, NO_STREAM, ensured
+from rxhub.transport.nats.reconnecting import ReconnectingClient
+from rxhub.transport.nats.storing import get_last_many, publish_and_wait
+from rxhub.transport.nats.streams import NO_MESSAGE, NO_STREAM, ensure_stream
 
-__all__ = ["Bucket", "Entry"]
+__all__ = ["KvBucket", "KvEntry"]
 
 _NO_RESPONDERS = 503
 _NANOSECONDS = 1_000_000_000
 _PATIENCE = 5.0
 # Seconds until many are asked for at once again, where nobody answered that.
-_ONE_BY_ONE_S = 60.0
+_BATCH_RETRY_AFTER_S = 60.0
 _DUPLICATES = 120 * _NANOSECONDS
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _DELETED = "KV-Operation"
 
 
-class Entry(NamedTuple):
-    """A value as it is stored.
+class KvEntry(NamedTuple):
+    """A value as it is publish_and_wait.
 
     Attributes:
-        key: as it is stored.
+        key: as it is publish_and_wait.
         value: None if it was deleted.
-        sequence: its place in the bucket's stream; every write has a later one.
-        time: when it was stored, as the server writes it.
+        sequence: its read_position in the bucket's stream; every write has a later one.
+        time: when it was publish_and_wait, as the server writes it.
     """
 
     key: str
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
     time: str
 
 
-class Bucket:
+class KvBucket:
     """One bucket; it is made when it is first written to, or by `make`.
 
     Args:
@@ -58,7 +58,9 @@ class Bucket:
         replicas: on how many servers each is stored; None is as many as there should be of anything.
     """
 
-    def __init__(self, link: Link, name: str, description: str, ttl: float = 0.0, replicas: int | None = None) -> None:
+    def __init__(
+        self, link: ReconnectingClient, name: str, description: str, ttl: float = 0.0, replicas: int | None = None
+    ) -> None:
         self._link = link
         self._stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
@@ -85,14 +87,14 @@ class Bucket:
             HubConnectionError: if nobody answers.
         """
         try:
-            return await stored(self._link, self._subject(key), value)
+            return await publish_and_wait(self._link, self._subject(key), value)
         except StreamError as error:
             if error.code != _NO_RESPONDERS:
                 raise
-            await self.make()
-            return await stored(self._link, self._subject(key), value)
+            await self.create()
+            return await publish_and_wait(self._link, self._subject(key), value)
 
-    async def entries(self, keys: Iterable[str]) -> list[Entry]:
+    async def entries(self, keys: Iterable[str]) -> list[KvEntry]:
         """The latest entries of keys, where they have one, by one request, which any copy may answer.
 
         Raises:
@@ -106,7 +108,7 @@ class Bucket:
             found = [entry for entry in each if entry is not None]
         return found
 
-    async def following(self, sequence: int, most: int) -> list[Entry]:
+    async def following(self, sequence: int, most: int) -> list[KvEntry]:
         """Entries from a sequence on, in order; none if there is none by then, as the leader knows it.
 
         Raises:
@@ -129,7 +131,7 @@ class Bucket:
             HubConnectionError: if nobody answers.
         """
         try:
-            info = await self._link.ask(f"STREAM.INFO.{self._stream}", {"subjects_filter": f"{self._prefix}>"})
+            info = await self._link.js_request(f"STREAM.INFO.{self._stream}", {"subjects_filter": f"{self._prefix}>"})
         except StreamError as error:
             if error.number == NO_STREAM:
                 return []
@@ -139,13 +141,13 @@ class Bucket:
 
     async def delete(self, key: str) -> None:
         """Let a key have no value. Raises what `put` raises."""
-        await stored(self._link, self._subject(key), b"", {_DELETED: "PURGE", "Nats-Rollup": "sub"})
+        await publish_and_wait(self._link, self._subject(key), b"", {_DELETED: "PURGE", "Nats-Rollup": "sub"})
 
     def _subject(self, key: str) -> str:
         plain = key if _PLAIN_KEY.fullmatch(key) else f"sha256={sha256(key.encode(errors='surrogatepass')).hexdigest()}"
         return self._prefix + plain
 
-    async def make(self) -> dict[str, Any]:
+    async def create(self) -> dict[str, Any]:
         """Make the bucket, if it is not there; the leader's information about its stream.
 
         Raises:
@@ -153,7 +155,7 @@ class Bucket:
             HubConnectionError: if nobody answers.
         """
         ttl = int(self._ttl * _NANOSECONDS)
-        return await ensured(
+        return await ensure_stream(
             self._link,
             {
                 "name": self._stream,
@@ -171,10 +173,10 @@ class Bucket:
             },
         )
 
-    async def _message(self, question: dict[str, Any]) -> Entry | None:
+    async def _message(self, question: dict[str, Any]) -> KvEntry | None:
         """One entry, from the leader; None if there is none."""
         try:
-            found = await self._link.ask(f"STREAM.MSG.GET.{self._stream}", question)
+            found = await self._link.js_request(f"STREAM.MSG.GET.{self._stream}", question)
         except StreamError as error:
             if error.number in (NO_MESSAGE, NO_STREAM):
                 return None
@@ -183,15 +185,15 @@ class Bucket:
         headers, data = b64decode(message.get("hdrs", "")), b64decode(message.get("data", ""))
         return self._entry(message["subject"], _DELETED.encode() in headers, data, message["seq"], message["time"])
 
-    async def _messages(self, question: Mapping[str, Any]) -> list[Entry] | None:
+    async def _messages(self, question: Mapping[str, Any]) -> list[KvEntry] | None:
         """Many entries by one request (ADR-31), from any copy; None if nobody answers such requests."""
         if monotonic() < self._one_by_one_until:
             return None
         line = await self._link.ready(_PATIENCE)
-        answers = await asked_many(line, f"$JS.API.DIRECT.GET.{self._stream}", question)
+        answers = await get_last_many(line, f"$JS.API.DIRECT.GET.{self._stream}", question)
         if answers is None:
             # The bucket was deleted, or the server is older than 2.11.
-            self._one_by_one_until = monotonic() + _ONE_BY_ONE_S
+            self._one_by_one_until = monotonic() + _BATCH_RETRY_AFTER_S
             return None
         return [
             self._entry(
@@ -204,5 +206,5 @@ class Bucket:
             for headers, data in answers
         ]
 
-    def _entry(self, subject: str, is_deleted: bool, data: bytes, sequence: int, time: str) -> Entry:
-        return Entry(subject.removeprefix(self._prefix), None if is_deleted else data, sequence, time)
+    def _entry(self, subject: str, is_deleted: bool, data: bytes, sequence: int, time: str) -> KvEntry:
+        return KvEntry(subject.removeprefix(self._prefix), None if is_deleted else data, sequence, time)

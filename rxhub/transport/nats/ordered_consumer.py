@@ -39,35 +39,35 @@ import nats.errors
 from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.nats.cancellation import cancelled
-from rxhub.transport.nats.connection import Line
-from rxhub.transport.nats.ephemeral_consumer import consumer
-from rxhub.transport.nats.pull_consumer import ConsumerGone, Message, Pulling
-from rxhub.transport.nats.subject_filters import lets_through, merged
+from rxhub.transport.nats.cancellation import cancel_and_wait
+from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.ephemeral_consumer import create_ephemeral_consumer
+from rxhub.transport.nats.pull_consumer import ConsumerGone, Message, PullConsumer
+from rxhub.transport.nats.subject_filters import covers, merge
 
-__all__ = ["Era", "Ordered", "Place"]
+__all__ = ["FilterEpoch", "OrderedConsumer", "ReadPosition"]
 
 # Seconds for which a consumer is read at least, and how often the time that it takes to make one: else nothing would
 # come while filters change all the time, and each of many changes would have a consumer of its own.
-_AT_LEAST, _FOR_MAKING = 0.02, 3
+_MIN_CONSUMER_LIFE_S, _CONSUMER_LIFE_PER_SETUP = 0.02, 3
 # Boundaries that may lie before the reader. Beyond them, a little history may come.
-_MOST_ERAS = 64
+_MAX_EPOCHS = 64
 # That are deleted again, since a line broke before it was known that they are.
-_MOST_CONSUMERS = 8
+_MAX_STALE_CONSUMERS = 8
 # A server that has just become the leader may not have caught up with what it knows to be stored.
-_LOOKS, _BETWEEN_LOOKS = 3, 0.25
+_STREAM_CHECKS, _STREAM_CHECK_INTERVAL_S = 3, 0.25
 
 logger = logging.getLogger("rxhub")
 
 
-class Era(NamedTuple):
+class FilterEpoch(NamedTuple):
     """The filters of the time before a change, and the last sequence of that time."""
 
     last: int
     filters: frozenset[str]
 
 
-class Place(NamedTuple):
+class ReadPosition(NamedTuple):
     """Where a reader is.
 
     Attributes:
@@ -81,10 +81,10 @@ class Place(NamedTuple):
     sequence: int
     stream: str
     filters: tuple[str, ...] | None = None
-    eras: tuple[Era, ...] = ()
+    epochs: tuple[FilterEpoch, ...] = ()
 
 
-class Ordered:
+class OrderedConsumer:
     """Reads a stream in order; a part of a link (`rxhub.transport.nats.reconnecting.Part`).
 
     Args:
@@ -109,59 +109,59 @@ class Ordered:
         take: Callable[[Message], object],
         filters: Callable[[], Sequence[str]],
         *,
-        start: int | Place | datetime | None = None,
+        start: int | ReadPosition | datetime | None = None,
         ahead: int = 512,
         rewound: Callable[[int], object] | None = None,
         troubled: Callable[[str], object] | None = None,
     ) -> None:
         self.trouble = ""
-        self._troubled = troubled
+        self._on_trouble = troubled
         # The filters of the present consumer.
         self._read_by: list[str] | None = None
         self.position: int | None = None
-        self.promised: Sequence[str] | None = None
-        self._made = ""
+        self.filters_in_force: Sequence[str] | None = None
+        self._stream_created = ""
         self._since: datetime | None = None
-        if isinstance(start, Place):
-            self.position, self._made = start.sequence, start.stream
+        if isinstance(start, ReadPosition):
+            self.position, self._stream_created = start.sequence, start.stream
         elif isinstance(start, int):
             self.position = start
         else:
             self._since = start
         # The highest sequence that is known to have been in the stream.
-        self._known: int = self.position if self._made and self.position else 0
+        self._highest_sequence: int = self.position if self._stream_created and self.position else 0
         self._stream = stream
-        self._give = take
+        self._handler = take
         self._filters = filters
         self._ahead = ahead
-        self._rewound = rewound
+        self._on_rewind = rewound
         self._subjects: list[str] | None = None
-        self._eras: deque[Era] = deque()
+        self._epochs: deque[FilterEpoch] = deque()
         # That were over before all of their messages were dealt with.
-        self._past: deque[Era] = deque(maxlen=_MOST_ERAS)
-        if isinstance(start, Place) and start.filters is not None:
+        self._past_epochs: deque[FilterEpoch] = deque(maxlen=_MAX_EPOCHS)
+        if isinstance(start, ReadPosition) and start.filters is not None:
             self._subjects = list(start.filters)
-            self._eras.extend(start.eras)
-        self._pulling: Pulling | None = None
+            self._epochs.extend(start.epochs)
+        self._pulling: PullConsumer | None = None
         # Up to where the present consumer may be read, once the filters have changed.
         self._limit: int | None = None
         # Of us that may still be on the server, and whether they were there for sure.
         self._consumers: dict[str, bool] = {}
         self._held = 0
-        self._last_turn: int = 0
+        self._last_delivery: int = 0
         self._changes = 0
-        self._settled = 0
-        self._line: Line | None = None
+        self._synced_changes = 0
+        self._line: NatsConnection | None = None
         self._has_looked = False
         self._counting = ForkSafeLock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._changed = asyncio.Event()
-        self._told = asyncio.Event()
-        self._fresh = asyncio.Event()
-        self._begun = asyncio.Event()
+        self._update_requested = asyncio.Event()
+        self._filters_synced = asyncio.Event()
+        self._filters_changed = asyncio.Event()
+        self._consumer_state_known = asyncio.Event()
 
     @property
-    def place(self) -> Place | None:
+    def read_position(self) -> ReadPosition | None:
         """Where it is; None if it has not begun.
 
         Its eras hold also for who goes back to a message that is not dealt with.
@@ -169,7 +169,7 @@ class Ordered:
         if self.position is None:
             return None
         filters = None if self._subjects is None else tuple(self._subjects)
-        return Place(self.position, self._made, filters, (*self._past, *self._eras))
+        return ReadPosition(self.position, self._stream_created, filters, (*self._past_epochs, *self._epochs))
 
     def done(self, count: int = 1) -> None:
         """So many messages were dealt with."""
@@ -177,7 +177,7 @@ class Ordered:
         if self._pulling is not None:
             self._pulling.done(count)
 
-    def change(self) -> None:
+    def update_filters(self) -> None:
         """Have the filters asked for again, and read by them from now on; from any thread.
 
         From its return on, it is not settled.
@@ -186,59 +186,59 @@ class Ordered:
             self._changes += 1
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop of a process that ends
-                self._loop.call_soon_threadsafe(self._changed.set)
+                self._loop.call_soon_threadsafe(self._update_requested.set)
 
     @property
-    def is_settled(self) -> bool:
+    def is_synced(self) -> bool:
         """Whether what is stored from now on comes by the present filters."""
-        return self._settled >= self._changes and self.promised is not None and self._has_looked
+        return self._synced_changes >= self._changes and self.filters_in_force is not None and self._has_looked
 
     @property
-    def is_read(self) -> bool:
+    def is_consuming(self) -> bool:
         """Whether there is a consumer for the present filters; nothing tells of one that is lost at this moment."""
         subjects = self._subjects
         return subjects is not None and (not subjects or self._read_by is subjects)
 
-    async def settled(self) -> None:
+    async def synced(self) -> None:
         """Wait until all changes that were asked for hold for whatever is stored from then on."""
         wanted = self._changes
-        while self._settled < wanted or self.promised is None or not self._has_looked:
-            self._told.clear()
-            await self._told.wait()
+        while self._synced_changes < wanted or self.filters_in_force is None or not self._has_looked:
+            self._filters_synced.clear()
+            await self._filters_synced.wait()
 
-    async def begun(self) -> None:
+    async def started(self) -> None:
         """Wait until there is a consumer for the present filters, or it is known why there is none."""
-        while not (self.is_read or self.trouble):
-            self._begun.clear()
-            await self._begun.wait()
+        while not (self.is_consuming or self.trouble):
+            self._consumer_state_known.clear()
+            await self._consumer_state_known.wait()
 
-    async def run(self, line: Line) -> None:
+    async def run(self, line: NatsConnection) -> None:
         """Read until cancelled."""
         self._loop = asyncio.get_running_loop()
         if line is not self._line:
             self._line, self._has_looked, self._read_by = line, False, None
-        await self._look(line)
+        await self._check_stream(line)
         self._has_looked = True
         await self._delete(line)
-        self._changed.set()
-        marking = asyncio.create_task(self._mark(line))
-        going = asyncio.create_task(self._go_on(line))
+        self._update_requested.set()
+        marking = asyncio.create_task(self._apply_filter_changes(line))
+        going = asyncio.create_task(self._consume(line))
         try:
             # Not by a TaskGroup, which cancels each task once; see `cancelled`.
             done, _ = await asyncio.wait([marking, going], return_when=asyncio.FIRST_COMPLETED)
             done.pop().result()
         finally:
-            await cancelled(marking, going)
+            await cancel_and_wait(marking, going)
 
-    async def _look(self, line: Line) -> int:
+    async def _check_stream(self, line: NatsConnection) -> int:
         """The stream's last sequence; see whether it is still the stream that was read before."""
-        last, made, known = await self._state(line)
-        for _ in range(_LOOKS):
-            if last >= known or made != self._made:
+        last, made, known = await self._stream_state(line)
+        for _ in range(_STREAM_CHECKS):
+            if last >= known or made != self._stream_created:
                 break
-            await asyncio.sleep(_BETWEEN_LOOKS)
-            last, made, known = await self._state(line)
-        if self._made and made != self._made:
+            await asyncio.sleep(_STREAM_CHECK_INTERVAL_S)
+            last, made, known = await self._stream_state(line)
+        if self._stream_created and made != self._stream_created:
             logger.warning("The stream %s was made anew, and is read from its beginning.", self._stream)
             self._rewind(0)
         elif last < known:
@@ -250,15 +250,15 @@ class Ordered:
                 known,
             )
             self._rewind(last)
-        elif last < self._known:
-            last = self._known
-        self._made, self._known = made, last
+        elif last < self._highest_sequence:
+            last = self._highest_sequence
+        self._stream_created, self._highest_sequence = made, last
         return last
 
-    async def _state(self, line: Line) -> tuple[int, str, int]:
+    async def _stream_state(self, line: NatsConnection) -> tuple[int, str, int]:
         """The stream's last sequence, when it was made, and what was known before: more may come meanwhile."""
-        known = self._known
-        info = await line.ask(f"STREAM.INFO.{self._stream}")
+        known = self._highest_sequence
+        info = await line.js_request(f"STREAM.INFO.{self._stream}")
         return info["state"]["last_seq"], info["created"], known
 
     def _rewind(self, last: int) -> None:
@@ -267,34 +267,34 @@ class Ordered:
             # What it may still bring has sequences of before.
             self._pulling.fail("the stream is another one, or shorter than it was")
             self._pulling = None
-        for eras in (self._past, self._eras):
+        for eras in (self._past_epochs, self._epochs):
             shorter = [era._replace(last=min(era.last, last)) for era in eras]
             eras.clear()
             eras.extend(shorter)
         if self.position is not None:
             self.position = min(self.position, last)
-        if self._rewound is not None:
-            self._rewound(last)
+        if self._on_rewind is not None:
+            self._on_rewind(last)
 
-    async def _mark(self, line: Line) -> None:
+    async def _apply_filter_changes(self, line: NatsConnection) -> None:
         """For each change, take the present end of the stream for the boundary."""
         while True:
-            await self._changed.wait()
-            self._changed.clear()
+            await self._update_requested.wait()
+            self._update_requested.clear()
             changes, subjects = self._changes, list(self._filters())
             if subjects != self._subjects:
                 try:
-                    boundary = await self._look(line)
+                    boundary = await self._check_stream(line)
                 except BaseException:
-                    self._changed.set()
+                    self._update_requested.set()
                     raise
-                self._leave(boundary)
+                self._close_epoch(boundary)
                 self._subjects = subjects
-                self._fresh.set()
-            self._settled, self.promised = changes, subjects
-            self._told.set()
+                self._filters_changed.set()
+            self._synced_changes, self.filters_in_force = changes, subjects
+            self._filters_synced.set()
 
-    def _leave(self, boundary: int) -> None:
+    def _close_epoch(self, boundary: int) -> None:
         """The present filters are those of an era that ends with `boundary`."""
         if self._subjects is None:
             if self.position is None and self._since is None:
@@ -302,53 +302,55 @@ class Ordered:
             return
         if self._limit is None:
             self._limit = boundary
-        eras = self._eras
+        eras = self._epochs
         if not eras or eras[-1].last < boundary:
-            eras.append(Era(boundary, frozenset(self._subjects)))
+            eras.append(FilterEpoch(boundary, frozenset(self._subjects)))
         while eras and not eras[0].filters:
             # Nobody wanted anything up to there.
             self.position = max(self.position or 0, eras[0].last)
-            self._end_era()
-        if len(eras) > _MOST_ERAS:
+            self._drop_epoch()
+        if len(eras) > _MAX_EPOCHS:
             before, after = eras.popleft(), eras.popleft()
-            eras.appendleft(Era(after.last, frozenset(merged(before.filters | after.filters))))
+            eras.appendleft(FilterEpoch(after.last, frozenset(merge(before.filters | after.filters))))
 
-    async def _go_on(self, line: Line) -> None:
+    async def _consume(self, line: NatsConnection) -> None:
         backoff = Backoff(0.02, 2.0)
         while True:
-            self._fresh.clear()
+            self._filters_changed.clear()
             self._limit = None
             if not self._subjects:
-                self._note_trouble("")
-                await self._fresh.wait()
-            elif not await self._read(line, self._subjects):
-                if self._last_turn:
+                self._set_trouble("")
+                await self._filters_changed.wait()
+            elif not await self._consume_once(line, self._subjects):
+                if self._last_delivery:
                     backoff.reset()
                 else:
                     await asyncio.sleep(backoff.delay())
                 # Its stream may be gone too, and another one there by its name.
-                await self._look(line)
+                await self._check_stream(line)
 
-    async def _read(self, line: Line, subjects: list[str]) -> bool:
+    async def _consume_once(self, line: NatsConnection, subjects: list[str]) -> bool:
         """Read by one consumer until the filters change; False if it is gone before."""
         name = f"rxhub-{line.inbox().rpartition('.')[2]}"
-        self._last_turn = 0
+        self._last_delivery = 0
         tasks: list[asyncio.Task[None]] = []
         try:
             began = monotonic()
             before = [name for name, is_made in self._consumers.items() if is_made]
             self._consumers[name] = False
-            if len(self._consumers) > _MOST_CONSUMERS:
+            if len(self._consumers) > _MAX_STALE_CONSUMERS:
                 del self._consumers[next(iter(self._consumers))]
-            await consumer(line, self._stream, subjects, self._since if self.position is None else self.position, name)
+            await create_ephemeral_consumer(
+                line, self._stream, subjects, self._since if self.position is None else self.position, name
+            )
             self._read_by = subjects
-            self._note_trouble("")
+            self._set_trouble("")
             self._consumers[name] = True
             for other in before:
                 # What was said before that was heard before it.
                 self._consumers.pop(other, None)
-            pause = max(_AT_LEAST, _FOR_MAKING * (monotonic() - began))
-            self._pulling = pulling = Pulling(self._stream, name, self._take, ahead=self._ahead)
+            pause = max(_MIN_CONSUMER_LIFE_S, _CONSUMER_LIFE_PER_SETUP * (monotonic() - began))
+            self._pulling = pulling = PullConsumer(self._stream, name, self._on_message, ahead=self._ahead)
             # What the last consumer brought and is not dealt with is under way still.
             pulling.held = self._held
             reading = asyncio.create_task(pulling.run(line))
@@ -361,22 +363,22 @@ class Ordered:
             return False
         except (HubConnectionError, StreamError) as error:
             self._read_by = None
-            self._note_trouble(str(error))
+            self._set_trouble(str(error))
             raise
         finally:
             self._pulling = None
-            await cancelled(*tasks)
+            await cancel_and_wait(*tasks)
             await self._delete(line)
         return True
 
-    def _note_trouble(self, reason: str) -> None:
-        self._begun.set()
+    def _set_trouble(self, reason: str) -> None:
+        self._consumer_state_known.set()
         if reason != self.trouble:
             self.trouble = reason
-            if self._troubled is not None:
-                self._troubled(reason)
+            if self._on_trouble is not None:
+                self._on_trouble(reason)
 
-    async def _delete(self, line: Line) -> None:
+    async def _delete(self, line: NatsConnection) -> None:
         """Delete the consumers; they would be forgotten by themselves, a minute later."""
         with suppress(nats.errors.Error, OSError):
             for name in list(self._consumers):
@@ -384,17 +386,17 @@ class Ordered:
 
     async def _until_changed(self, pause: float) -> None:
         await asyncio.sleep(pause)
-        await self._fresh.wait()
+        await self._filters_changed.wait()
 
-    def _take(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         pulling = self._pulling
         if pulling is None:
             return
-        if message.turn != self._last_turn + 1:
-            pulling.fail(f"message {self._last_turn + 1} was expected, and {message.turn} came")
+        if message.consumer_sequence != self._last_delivery + 1:
+            pulling.fail(f"message {self._last_delivery + 1} was expected, and {message.consumer_sequence} came")
             return
-        self._last_turn = message.turn
-        sequence, eras = message.sequence, self._eras
+        self._last_delivery = message.consumer_sequence
+        sequence, eras = message.sequence, self._epochs
         if self.position is not None and sequence <= self.position:
             pulling.done()
             return
@@ -403,17 +405,17 @@ class Ordered:
             pulling.done()
             return
         self.position = sequence
-        self._known = max(self._known, sequence)
+        self._highest_sequence = max(self._highest_sequence, sequence)
         if eras:
             while eras and eras[0].last < sequence:
-                self._end_era()
-            if eras and not lets_through(eras[0].filters, message.subject):
+                self._drop_epoch()
+            if eras and not covers(eras[0].filters, message.subject):
                 pulling.done()
                 return
         self._held += 1
-        self._give(message)
+        self._handler(message)
 
-    def _end_era(self) -> None:
+    def _drop_epoch(self) -> None:
         if not self._held:
-            self._past.clear()
-        self._past.append(self._eras.popleft())
+            self._past_epochs.clear()
+        self._past_epochs.append(self._epochs.popleft())

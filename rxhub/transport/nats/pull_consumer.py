@@ -19,27 +19,27 @@ from typing import Any
 import msgspec
 
 from rxhub.errors import StreamError
-from rxhub.transport.nats.connection import Line
-from rxhub.transport.nats.direct_client import parsed_headers
+from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.direct_client import parse_headers
 from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
 
-__all__ = ["ConsumerGone", "Message", "PullRefused", "Pulling"]
+__all__ = ["ConsumerGone", "Message", "PullConsumer", "PullRefused"]
 
-_EXPIRES = 30.0
+_PULL_EXPIRES_S = 30.0
 # A consumer of one copy dies with its server, and nothing but silence tells of that.
-_HEARTBEAT = 1.0
-_ANSWER = 2.0
+_IDLE_HEARTBEAT_S = 1.0
+_INFO_TIMEOUT_S = 2.0
 # As many may be handled for minutes each.
-_FEW = 32
+_PULL_SINGLY_BELOW = 32
 _NANOSECONDS = 1_000_000_000
 # Of one pull; with two of them under way and half as much held, a reader may have some 160 MiB.
-_MOST_BYTES = 64 * 1024 * 1024
+_MAX_PULL_BYTES = 64 * 1024 * 1024
 # Of smaller ones, the number is bound enough.
-_LARGE = 64 * 1024
+_LARGE_MESSAGE_BYTES = 64 * 1024
 # How the server tells that a pull has brought as many messages, or as many bytes, as it was to bring.
-_AS_ASKED = ("Batch Completed", "Message Size Exceeds MaxBytes")
+_PULL_COMPLETED = ("Batch Completed", "Message Size Exceeds MaxBytes")
 # A pull that was refused for a moment's reason, such as an election, is sent again after that.
-_PAUSE = 0.25
+_REFUSED_PULL_DELAY_S = 0.25
 
 logger = logging.getLogger("rxhub")
 
@@ -73,7 +73,7 @@ class Message:
         turn: its place among what this consumer has sent, 1 for the first.
     """
 
-    __slots__ = ("_at", "_headers", "_tokens", "data", "reply", "sequence", "subject", "turn")
+    __slots__ = ("_at", "_headers", "_tokens", "consumer_sequence", "data", "reply", "sequence", "subject")
 
     def __init__(self, subject: str, reply: str, data: bytes, headers: bytes) -> None:
         self.subject = subject
@@ -84,12 +84,12 @@ class Message:
         self._tokens = tokens = reply.split(".")
         self._at = at = 4 if len(tokens) == 9 else 6
         self.sequence = int(tokens[at + 1])
-        self.turn = int(tokens[at + 2])
+        self.consumer_sequence = int(tokens[at + 2])
 
     @property
     def headers(self) -> Mapping[str, str]:
         """Of the message."""
-        return parsed_headers(self._headers) if self._headers else _NO_HEADERS
+        return parse_headers(self._headers) if self._headers else _NO_HEADERS
 
     @property
     def delivered(self) -> int:
@@ -122,7 +122,7 @@ class Message:
 _NO_HEADERS: Mapping[str, str] = {}
 
 
-class Pulling:
+class PullConsumer:
     """Pulls from a consumer that is there; a part of a link (`rxhub.transport.nats.reconnecting.Part`).
 
     Args:
@@ -148,7 +148,7 @@ class Pulling:
         *,
         ahead: int = 512,
         group: str = "",
-        expires: float = _EXPIRES,
+        expires: float = _PULL_EXPIRES_S,
         is_drained: bool = False,
     ) -> None:
         self.ahead = ahead
@@ -160,7 +160,7 @@ class Pulling:
         self._group = group
         self._expires = expires
         self._is_drained = is_drained
-        self._coming = 0
+        self._requested = 0
         # Of what is held and large, as far as that is known: of what is done with, only the number is told.
         self._bytes = 0
         self._wake = asyncio.Event()
@@ -185,15 +185,15 @@ class Pulling:
     @property
     def is_full(self) -> bool:
         """Whether nothing is asked for since too much is held."""
-        return not self._has_room and not self._coming
+        return not self._has_room and not self._requested
 
     @property
     def _has_room(self) -> bool:
         """Whether to ask for more: of many at a time, or, where there are few, of each that there is room for."""
         ahead = self.ahead
-        if self._bytes > _MOST_BYTES // 2:
+        if self._bytes > _MAX_PULL_BYTES // 2:
             return False
-        return self._coming + self.held <= (ahead // 2 if ahead > _FEW else ahead - 1)
+        return self._requested + self.held <= (ahead // 2 if ahead > _PULL_SINGLY_BELOW else ahead - 1)
 
     def fail(self, why: str) -> None:
         """Have `run` end as if the consumer were gone."""
@@ -205,7 +205,7 @@ class Pulling:
         self._is_finished = True
         self._wake.set()
 
-    async def run(self, line: Line) -> None:
+    async def run(self, line: NatsConnection) -> None:
         """Pull until cancelled, or finished.
 
         Raises:
@@ -213,7 +213,7 @@ class Pulling:
             PullRefused: if it does not take such pulls.
         """
         inbox = line.inbox()
-        self._coming, self._gone, self._refused, self._paused = 0, "", "", False
+        self._requested, self._gone, self._refused, self._paused = 0, "", "", False
         end = await line.subscribe(inbox, self._receive, self._is_drained)
         try:
             while not self._is_finished:
@@ -227,42 +227,42 @@ class Pulling:
                 if self._paused:
                     self._paused = False
                     await self._check(line)
-                    await asyncio.sleep(_PAUSE)
+                    await asyncio.sleep(_REFUSED_PULL_DELAY_S)
                 if self._has_room:
-                    await self._pull(line, inbox, self.ahead - self._coming - self.held)
+                    await self._pull(line, inbox, self.ahead - self._requested - self.held)
                 try:
-                    async with asyncio.timeout(2.5 * _HEARTBEAT):
+                    async with asyncio.timeout(2.5 * _IDLE_HEARTBEAT_S):
                         await self._wake.wait()
                 except TimeoutError:
-                    if self._coming and not self._heard:
+                    if self._requested and not self._heard:
                         logger.info("The consumer %s of %s is silent, and asked again.", self._consumer, self._stream)
-                        self._coming = 0
+                        self._requested = 0
                         await self._check(line)
         finally:
             await end()
 
-    async def _pull(self, line: Line, inbox: str, count: int) -> None:
+    async def _pull(self, line: NatsConnection, inbox: str, count: int) -> None:
         request: dict[str, Any] = {
             "batch": count,
             "expires": int(self._expires * _NANOSECONDS),
             # The server refuses more than half of what it expires after.
-            "idle_heartbeat": int(min(_HEARTBEAT, 0.4 * self._expires) * _NANOSECONDS),
+            "idle_heartbeat": int(min(_IDLE_HEARTBEAT_S, 0.4 * self._expires) * _NANOSECONDS),
         }
-        if count * line.limit > _MOST_BYTES:
+        if count * line.max_payload > _MAX_PULL_BYTES:
             # The server counts what is around a message too, and would never send one that is larger than that.
-            request["max_bytes"] = max(_MOST_BYTES, 2 * line.limit)
+            request["max_bytes"] = max(_MAX_PULL_BYTES, 2 * line.max_payload)
         if self._group:
             request["group"] = self._group
             if self.pin:
                 request["id"] = self.pin
-        self._coming += count
+        self._requested += count
         await line.client.publish(
             f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}", msgspec.json.encode(request), reply=inbox
         )
 
-    async def _check(self, line: Line) -> None:
+    async def _check(self, line: NatsConnection) -> None:
         try:
-            await line.ask(f"CONSUMER.INFO.{self._stream}.{self._consumer}", timeout=_ANSWER)
+            await line.js_request(f"CONSUMER.INFO.{self._stream}.{self._consumer}", timeout=_INFO_TIMEOUT_S)
         except StreamError as error:
             if error.number in (NO_CONSUMER, NO_STREAM):
                 raise ConsumerGone(self._consumer, error.description) from error
@@ -272,15 +272,15 @@ class Pulling:
         self._heard = True
         if not reply.startswith("$JS.ACK."):
             # What holds no data may still be a message; but no message is without a place to acknowledge it.
-            if headers and "Status" in (found := parsed_headers(headers)):
+            if headers and "Status" in (found := parse_headers(headers)):
                 self._status(found)
             return
         message = Message(subject, reply, data, headers)
         if headers and self._group:
             self.pin = message.headers.get("Nats-Pin-Id", self.pin)
-        self._coming -= 1
+        self._requested -= 1
         self.held += 1
-        if len(data) > _LARGE:
+        if len(data) > _LARGE_MESSAGE_BYTES:
             self._bytes += len(data)
         self._take(message)
 
@@ -292,12 +292,12 @@ class Pulling:
             # Another one gets the messages now.
             self.pin = ""
         missing = headers.get("Nats-Pending-Messages", "")
-        self._coming = max(0, self._coming - int(missing)) if missing.isdigit() else 0
+        self._requested = max(0, self._requested - int(missing)) if missing.isdigit() else 0
         if status == "409" and "consumer deleted" in description.lower():
             self._gone = description
         elif status == "400":
             self._refused = description
-        elif status not in ("404", "408", "423") and not description.startswith(_AS_ASKED):
+        elif status not in ("404", "408", "423") and not description.startswith(_PULL_COMPLETED):
             # No leader, an election, a server that goes down, a limit of the consumer's.
             self._paused = True
         self._wake.set()

@@ -25,27 +25,27 @@ from rxhub.concurrency.backoff import Backoff, shuffled
 from rxhub.concurrency.supervise import report, supervise
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.cancellation import cancelled
-from rxhub.transport.nats.connection import Line
+from rxhub.transport.nats.cancellation import cancel_and_wait
+from rxhub.transport.nats.connection import NatsConnection
 
-__all__ = ["Link", "Part"]
+__all__ = ["ConnectionTask", "ReconnectingClient"]
 
 # A line that broke sooner has not held, and the pauses go on growing.
-_HELD = 10.0
-_LONGEST_PAUSE = 5.0
+_STABLE_AFTER_S = 10.0
+_MAX_BACKOFF_S = 5.0
 
 logger = logging.getLogger("rxhub")
 
 
-class Part(Protocol):
+class ConnectionTask(Protocol):
     """What runs on a connection, from line to line."""
 
-    async def run(self, line: Line) -> None:
+    async def run(self, line: NatsConnection) -> None:
         """Do it until cancelled; when it returns it is done for good."""
         ...
 
 
-class Link:
+class ReconnectingClient:
     """A connection that is made again whenever it breaks.
 
     Args:
@@ -62,15 +62,15 @@ class Link:
         self, address: Address, name: str = "rxhub", on_state: Callable[[bool, str, int], object] | None = None
     ) -> None:
         self.address = address
-        self.line: Line | None = None
+        self.connection: NatsConnection | None = None
         self.is_closed = False
         self._name = name
-        self._on_state = on_state or _nobody
-        self._parts: dict[Part, asyncio.Task[None] | None] = {}
-        self._latest: Line | None = None
-        self._standing = asyncio.Event()
-        self._hurry = asyncio.Event()
-        self._keeping: asyncio.Task[None] | None = None
+        self._on_state = on_state or _ignore_state
+        self._tasks: dict[ConnectionTask, asyncio.Task[None] | None] = {}
+        self._last_connection: NatsConnection | None = None
+        self._connected = asyncio.Event()
+        self._retry_requested = asyncio.Event()
+        self._reconnect_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect, and stay connected from now on.
@@ -79,21 +79,21 @@ class Link:
             HubConnectionError: if no server of the address can be reached or lets us in.
         """
         line = await self._connect()
-        self._stand(line)
-        self._keeping = supervise(self._keep, "reconnecting to NATS", restart=True)
+        self._set_connection(line)
+        self._reconnect_task = supervise(self._keep_connected, "reconnecting to NATS", restart=True)
 
-    def attach(self, part: Part) -> None:
+    def attach(self, part: ConnectionTask) -> None:
         """Run a part on this line and all further ones."""
-        if part not in self._parts:
-            self._parts[part] = None
-            if self.line is not None:
-                self._begin(part, self.line)
+        if part not in self._tasks:
+            self._tasks[part] = None
+            if self.connection is not None:
+                self._start_task(part, self.connection)
 
-    async def detach(self, part: Part) -> None:
+    async def detach(self, part: ConnectionTask) -> None:
         """End a part; returns when it has ended."""
-        await cancelled(self._parts.pop(part, None))
+        await cancel_and_wait(self._tasks.pop(part, None))
 
-    async def ready(self, timeout: float | None = None) -> Line:
+    async def ready(self, timeout: float | None = None) -> NatsConnection:
         """The line, once there is one.
 
         Args:
@@ -104,26 +104,26 @@ class Link:
         """
         try:
             async with asyncio.timeout(timeout):
-                while (line := self.line) is None:
+                while (line := self.connection) is None:
                     if self.is_closed:
                         raise HubConnectionError("The connection to NATS was closed.")
-                    await self._standing.wait()
+                    await self._connected.wait()
                 return line
         except TimeoutError:
             raise HubConnectionError(f"There is no connection to NATS at {', '.join(self.address.servers)}.") from None
 
-    async def ask(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
+    async def js_request(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
         """Ask JetStream for something, as `Line.ask`; waits for a connection no longer than for the answer.
 
         Raises:
             StreamError: if the answer is an error.
             HubConnectionError: if there is no answer.
         """
-        return await (await self.ready(timeout)).ask(api, body, timeout)
+        return await (await self.ready(timeout)).js_request(api, body, timeout)
 
-    async def tell(self, subject: str, payload: bytes = b"") -> bool:
+    async def publish(self, subject: str, payload: bytes = b"") -> bool:
         """Send something that nobody confirms, such as an acknowledgement; whether there was a line to send it by."""
-        line = self.line
+        line = self.connection
         if line is None:
             return False
         try:
@@ -135,77 +135,77 @@ class Link:
     @property
     def replicas(self) -> int:
         """On how many servers something new is stored unless somebody says otherwise: three, where there are three."""
-        line = self.line
+        line = self.connection
         known = 1 if line is None else len(line.client.servers)
         return 3 if max(known, len(self.address.servers)) >= 3 else 1
 
-    def hurry(self) -> None:
+    def retry_now(self) -> None:
         """Do not wait for the next attempt."""
-        self._hurry.set()
+        self._retry_requested.set()
 
     def abandon(self) -> None:
         """Let go of the socket; for a child process."""
-        if self.line is not None:
-            self.line.abandon()
+        if self.connection is not None:
+            self.connection.abandon()
 
     async def close(self) -> None:
         """End all parts, hang up, and be over."""
         self.is_closed = True
-        await cancelled(self._keeping)
-        for part in list(self._parts):
+        await cancel_and_wait(self._reconnect_task)
+        for part in list(self._tasks):
             await self.detach(part)
-        line, self.line = self.line, None
-        self._standing.set()
+        line, self.connection = self.connection, None
+        self._connected.set()
         if line is not None:
             await line.close()
         self._on_state(False, "", 0)
 
-    async def _connect(self) -> Line:
+    async def _connect(self) -> NatsConnection:
         errors: list[str] = []
         for server in shuffled(self.address.servers):
             try:
-                return await Line.open(server, self.address, self._name)
+                return await NatsConnection.open(server, self.address, self._name)
             except HubConnectionError as error:
                 errors.append(str(error))
         raise HubConnectionError(" ".join(errors))
 
-    def _stand(self, line: Line) -> None:
-        self.line = self._latest = line
-        self._standing.set()
-        for part in self._parts:
-            self._begin(part, line)
+    def _set_connection(self, line: NatsConnection) -> None:
+        self.connection = self._last_connection = line
+        self._connected.set()
+        for part in self._tasks:
+            self._start_task(part, line)
         self._on_state(True, "", 0)
 
-    async def _keep(self) -> None:
-        backoff = Backoff(0.1, _LONGEST_PAUSE)
+    async def _keep_connected(self) -> None:
+        backoff = Backoff(0.1, _MAX_BACKOFF_S)
         while True:
             # After an internal error this begins again, with a line that is gone: each step may be taken twice.
-            line = self._latest
+            line = self._last_connection
             assert line is not None, "it has been connected"
             began = monotonic()
-            reason = await asyncio.shield(line.gone)
-            self.line = None
-            self._standing.clear()
+            reason = await asyncio.shield(line.closed)
+            self.connection = None
+            self._connected.clear()
             # First: a part may be waiting for the dead line to take what it says.
             await line.close()
-            for part, task in list(self._parts.items()):
-                await cancelled(task)
-                if part in self._parts:
-                    self._parts[part] = None
+            for part, task in list(self._tasks.items()):
+                await cancel_and_wait(task)
+                if part in self._tasks:
+                    self._tasks[part] = None
             logger.warning("The connection to NATS at %s ended, and is made again: %s.", line.server, reason)
-            if monotonic() - began > _HELD:
+            if monotonic() - began > _STABLE_AFTER_S:
                 backoff.reset()
-            line = await self._again(reason, backoff)
+            line = await self._reconnect(reason, backoff)
             logger.info("Connected to NATS at %s again.", line.server)
 
-    async def _again(self, reason: str, backoff: Backoff) -> Line:
+    async def _reconnect(self, reason: str, backoff: Backoff) -> NatsConnection:
         attempts = 0
         self._on_state(False, reason, attempts)
         while True:
-            self._hurry.clear()
+            self._retry_requested.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(backoff.delay()):
-                    await self._hurry.wait()
+                    await self._retry_requested.wait()
             attempts += 1
             self._on_state(False, reason, attempts)
             try:
@@ -214,32 +214,32 @@ class Link:
                 reason = str(error)
                 logger.log(logging.WARNING if attempts == 1 else logging.DEBUG, "Not connected again yet: %s", reason)
             else:
-                self._stand(line)
+                self._set_connection(line)
                 return line
 
-    def _begin(self, part: Part, line: Line) -> None:
-        self._parts[part] = supervise(lambda: self._run(part, line), f"{type(part).__name__} on NATS")
+    def _start_task(self, part: ConnectionTask, line: NatsConnection) -> None:
+        self._tasks[part] = supervise(lambda: self._run_task(part, line), f"{type(part).__name__} on NATS")
 
-    async def _run(self, part: Part, line: Line) -> None:
-        backoff = Backoff(0.2, _LONGEST_PAUSE)
+    async def _run_task(self, part: ConnectionTask, line: NatsConnection) -> None:
+        backoff = Backoff(0.2, _MAX_BACKOFF_S)
         while True:
             began = monotonic()
             try:
                 await part.run(line)
-                self._parts.pop(part, None)
+                self._tasks.pop(part, None)
                 return
             except (HubConnectionError, StreamError, nats.errors.Error, OSError) as error:
-                if line.is_over:
+                if line.is_closed:
                     return
                 logger.warning("%s, and is tried again.", str(error).rstrip("."))
             except Exception as error:
-                if line.is_over:
+                if line.is_closed:
                     return
                 report(f"{type(part).__name__} on NATS", error)
-            if monotonic() - began > _HELD:
+            if monotonic() - began > _STABLE_AFTER_S:
                 backoff.reset()
             await asyncio.sleep(backoff.delay())
 
 
-def _nobody(connected: bool, reason: str, attempts: int) -> None:
+def _ignore_state(connected: bool, reason: str, attempts: int) -> None:
     """Nobody wants to know."""

@@ -15,58 +15,58 @@ from rxhub.event import Event
 from rxhub.transport import Sink
 from rxhub.transport.connection_state import ConnectionState, Phase
 from rxhub.transport.json_payload import read_stored
-from rxhub.transport.nats.cancellation import cancelled
-from rxhub.transport.nats.kv import Notes
-from rxhub.transport.nats.ordered_consumer import Ordered, Place
-from rxhub.transport.nats.publishing import Publishing, horizon
+from rxhub.transport.nats.cancellation import cancel_and_wait
+from rxhub.transport.nats.kv import KvTexts
+from rxhub.transport.nats.ordered_consumer import OrderedConsumer, ReadPosition
+from rxhub.transport.nats.publishing import JetStreamPublisher, resend_window
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.reconnecting import Link
-from rxhub.transport.nats.streams import configuration, ensured
-from rxhub.transport.nats.upkeep import Upkeep
+from rxhub.transport.nats.reconnecting import ReconnectingClient
+from rxhub.transport.nats.streams import ensure_stream, stream_config
+from rxhub.transport.nats.upkeep import StreamRestorer
 from rxhub.transport.server_transport import fail_future
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.client import NatsTransport
 
-__all__ = ["Life"]
+__all__ = ["NatsSession"]
 
 # A filter that nobody needs any more is kept for that long: what it brings costs less than changing it.
-_LINGERING = 1.0
+_SHRINK_DELAY_S = 1.0
 # Seconds for JetStream to answer, after the server has let us in.
-_PATIENCE = 10.0
+_JETSTREAM_TIMEOUT_S = 10.0
 # Between two looks whether a hub that was full has room.
-_BREATH = 0.005
+_FULL_HUB_POLL_S = 0.005
 
 logger = logging.getLogger("rxhub")
 
 
-class Life:
+class NatsSession:
     """From `open` to `close`. All but the constructor runs on the loop."""
 
     def __init__(
-        self, transport: NatsTransport, sink: Sink, loop: asyncio.AbstractEventLoop, last: Life | None
+        self, transport: NatsTransport, sink: Sink, loop: asyncio.AbstractEventLoop, last: NatsSession | None
     ) -> None:
         self.loop = loop
-        self.link = Link(transport.address, transport.name, self._told)
-        self.notes = Notes(self.link, transport.subjects.stream)
+        self.link = ReconnectingClient(transport.address, transport.name, self._on_link_state)
+        self.kv = KvTexts(self.link, transport.subjects.stream)
         self.ending: asyncio.Task[None] | None = None
         self._last = last
         self._transport = transport
         self._sink = sink
-        self._live: Ordered | None = None
+        self._live: OrderedConsumer | None = None
         self._is_up = False
         # What the hub has not been given yet, with its sequence.
         self._waiting: deque[tuple[int, Event]] = deque()
-        self._lingering: asyncio.TimerHandle | None = None
+        self._shrink_timer: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
 
     @property
-    def is_settled(self) -> bool:
+    def is_synced(self) -> bool:
         """Whether what is stored from now on comes to all who want it."""
-        return self._live is not None and self._live.is_settled and self._live.is_read
+        return self._live is not None and self._live.is_synced and self._live.is_consuming
 
     def begin(self) -> None:
-        self._starting = supervise(self._start, "connecting to NATS", loop=self.loop, failed=self._failed)
+        self._starting = supervise(self._run, "connecting to NATS", loop=self.loop, failed=self._failed)
 
     @property
     def is_connected(self) -> bool:
@@ -74,18 +74,18 @@ class Life:
         return self._live is not None
 
     def hurry(self) -> None:
-        self.link.hurry()
+        self.link.retry_now()
 
-    def widen(self) -> None:
+    def update_filters(self) -> None:
         """There is a filter that is not read yet; from any thread, since nothing may be sent before that is known."""
         live = self._live
         if live is not None:
-            live.change()
+            live.update_filters()
 
-    def linger(self) -> None:
+    def shrink_filters_later(self) -> None:
         """There may be a filter that nobody needs any more."""
-        if self._live is not None and self._lingering is None:
-            self._lingering = self.loop.call_later(_LINGERING, self._linger_no_more)
+        if self._live is not None and self._shrink_timer is None:
+            self._shrink_timer = self.loop.call_later(_SHRINK_DELAY_S, self._shrink_filters)
 
     def end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
         def failed(error: Exception) -> None:
@@ -95,7 +95,7 @@ class Life:
             lambda: self._end(timeout, reconnecting, ended), "disconnecting from NATS", loop=self.loop, failed=failed
         )
 
-    async def _start(self) -> None:
+    async def _run(self) -> None:
         transport, sink = self._transport, self._sink
         await transport.wait_for_previous(self._last)
         self._last = None
@@ -108,9 +108,9 @@ class Life:
                 report("connecting to NATS", error)
             transport.session_ended(self)
             await self.link.close()
-            if transport.place is not None:
+            if transport.read_position is not None:
                 # The next attempt goes on where this one got to.
-                transport.place = self._place()
+                transport.read_position = self._read_position()
                 self._waiting.clear()
             transport.report_disconnected(sink, str(error), 1)
 
@@ -122,61 +122,71 @@ class Life:
         transport, link = self._transport, self.link
         await link.start()
         stream = transport.subjects.stream
-        wanted = configuration(stream, replicas=link.replicas)
-        info = await ensured(link, wanted)
-        self._live = live = Ordered(
-            stream, self._take, transport.filters.adopt, start=transport.place, troubled=self._troubled
+        wanted = stream_config(stream, replicas=link.replicas)
+        info = await ensure_stream(link, wanted)
+        self._live = live = OrderedConsumer(
+            stream,
+            self._on_message,
+            transport.filters.adopt,
+            start=transport.read_position,
+            troubled=self._report_trouble,
         )
-        link.attach(Upkeep(wanted))
+        link.attach(StreamRestorer(wanted))
         link.attach(live)
-        await self._settled(live)
-        link.attach(Publishing(transport.outbox, horizon(info["config"]), live, info["config"]["name"]))
+        await self._wait_until_read(live)
+        link.attach(JetStreamPublisher(transport.outbox, resend_window(info["config"]), live, info["config"]["name"]))
         transport.playbacks.resume(link)
-        transport.place = None
+        transport.read_position = None
         self._is_up = True
-        self._troubled(live.trouble)
+        self._report_trouble(live.trouble)
 
-    async def _settled(self, live: Ordered) -> None:
+    async def _wait_until_read(self, live: OrderedConsumer) -> None:
         """Wait until the stream is read; who connects waits for it, and so not longer than the first line lasts."""
         line = await self.link.ready()
 
         async def settled() -> None:
-            await live.settled()
-            await live.begun()
+            await live.synced()
+            await live.started()
 
         settling = supervise(settled, "waiting for the stream")
         try:
-            await asyncio.wait([settling, line.gone], timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-            if not settling.done() or self.link.line is None:
-                why = line.gone.result() if line.gone.done() else f"JetStream does not answer within {_PATIENCE:g} s"
+            await asyncio.wait(
+                [settling, line.closed], timeout=_JETSTREAM_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not settling.done() or self.link.connection is None:
+                why = (
+                    line.closed.result()
+                    if line.closed.done()
+                    else f"JetStream does not answer within {_JETSTREAM_TIMEOUT_S:g} s"
+                )
                 raise HubConnectionError(f"Connected to NATS at {line.server}, but {why}.")
         finally:
-            await cancelled(settling)
+            await cancel_and_wait(settling)
 
-    def _told(self, connected: bool, reason: str, attempts: int) -> None:
+    def _on_link_state(self, connected: bool, reason: str, attempts: int) -> None:
         # Of the first connection, and of the last, others tell.
         if self._starting is None or not self._starting.done() or self.link.is_closed:
             return
         self._is_up = connected
         if connected:
-            self._troubled("" if self._live is None else self._live.trouble)
+            self._report_trouble("" if self._live is None else self._live.trouble)
         elif attempts:
             self._sink.on_state(ConnectionState(Phase.CONNECTING, reason, attempts))
         else:
             self._sink.on_state(ConnectionState(Phase.DISCONNECTED, reason))
 
-    def _troubled(self, reason: str) -> None:
+    def _report_trouble(self, reason: str) -> None:
         """Tell whether a hub that is connected gets what it has subscribed to."""
         if self._is_up:
             told = f"its subscribers get no events at present: {reason}" if reason else ""
             self._sink.on_state(ConnectionState(Phase.CONNECTED, told))
 
-    def _linger_no_more(self) -> None:
-        self._lingering = None
+    def _shrink_filters(self) -> None:
+        self._shrink_timer = None
         if self._live is not None:
-            self._live.change()
+            self._live.update_filters()
 
-    def _take(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         try:
             event = read_stored(message.data)
         except (ProtocolError, EventError) as error:
@@ -191,9 +201,9 @@ class Life:
         self._waiting.append((message.sequence, event))
         if len(self._waiting) == 1:
             # What comes in one piece is handed over together: a hub that is woken by each event works against us.
-            self.loop.call_soon(self._hand_over)
+            self.loop.call_soon(self._deliver)
 
-    def _hand_over(self) -> None:
+    def _deliver(self) -> None:
         """Give the hub what it has room for."""
         waiting = self._waiting
         try:
@@ -206,7 +216,7 @@ class Life:
             waiting.popleft()
         self._done(count)
         if waiting and not self.link.is_closed:
-            self.loop.call_later(_BREATH, self._hand_over)
+            self.loop.call_later(_FULL_HUB_POLL_S, self._deliver)
 
     def _done(self, count: int) -> None:
         if self._live is not None:
@@ -220,26 +230,26 @@ class Life:
             if self._starting is not None and not self._starting.done():
                 if self._live is not None:
                     await asyncio.wait([self._starting], timeout=timeout)
-                await cancelled(self._starting)
+                await cancel_and_wait(self._starting)
             while transport.unsent and self._live is not None and monotonic() < deadline:
                 await asyncio.sleep(0.01)
             await self.link.close()
         finally:
-            place = self._place()
+            place = self._read_position()
             self._waiting.clear()
-            if self._lingering is not None:
-                self._lingering.cancel()
+            if self._shrink_timer is not None:
+                self._shrink_timer.cancel()
             transport.report_disconnected(self._sink)
-            transport.place = place if reconnecting else None
+            transport.read_position = place if reconnecting else None
             if reconnecting:
                 transport.outbox.requeue_in_flight(0.0)
                 ended.set_result(None)
             else:
                 transport.fail_unsent(ended)
 
-    def _place(self) -> Place | None:
+    def _read_position(self) -> ReadPosition | None:
         """Where the next life goes on: before what the hub had no room for."""
-        place = self._transport.place if self._live is None else self._live.place
+        place = self._transport.read_position if self._live is None else self._live.read_position
         if place is not None and self._waiting:
             # Of a stream that was made anew meanwhile, less has come than that.
             return place._replace(sequence=min(place.sequence, self._waiting[0][0] - 1))

@@ -10,16 +10,18 @@ import msgspec
 import nats.errors
 
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.nats.connection import Line
-from rxhub.transport.nats.direct_client import parsed_headers
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.direct_client import parse_headers
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 
-__all__ = ["asked_many", "stored"]
+__all__ = ["get_last_many", "publish_and_wait"]
 
 _PATIENCE = 5.0
 
 
-async def stored(at: Link | Line, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> int:
+async def publish_and_wait(
+    at: ReconnectingClient | NatsConnection, subject: str, payload: bytes, headers: Mapping[str, str] | None = None
+) -> int:
     """Publish into the stream that has a subject, and wait until it is stored.
 
     Args:
@@ -35,7 +37,7 @@ async def stored(at: Link | Line, subject: str, payload: bytes, headers: Mapping
         StreamError: if the stream refuses it, or there is none.
         HubConnectionError: if there is no connection, or no answer within five seconds.
     """
-    line = at if isinstance(at, Line) else await at.ready(_PATIENCE)
+    line = at if isinstance(at, NatsConnection) else await at.ready(_PATIENCE)
     try:
         answer = await line.client.request(
             subject, payload, timeout=_PATIENCE, headers=None if headers is None else dict(headers)
@@ -52,7 +54,9 @@ async def stored(at: Link | Line, subject: str, payload: bytes, headers: Mapping
     return told["seq"]
 
 
-async def asked_many(line: Line, subject: str, body: Mapping[str, Any]) -> list[tuple[Mapping[str, str], bytes]] | None:
+async def get_last_many(
+    line: NatsConnection, subject: str, body: Mapping[str, Any]
+) -> list[tuple[Mapping[str, str], bytes]] | None:
     """Ask for many messages of a stream by one direct question (NATS's ADR-31).
 
     Args:
@@ -70,7 +74,7 @@ async def asked_many(line: Line, subject: str, body: Mapping[str, Any]) -> list[
     status: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def take(_subject: str, _reply: str, data: bytes, raw: bytes) -> None:
-        headers: Mapping[str, str] = parsed_headers(raw) if raw else {}
+        headers: Mapping[str, str] = parse_headers(raw) if raw else {}
         if "Nats-Subject" in headers:
             answers.append((headers, data))
         elif not status.done():
@@ -83,7 +87,7 @@ async def asked_many(line: Line, subject: str, body: Mapping[str, Any]) -> list[
             await line.client.publish(subject, msgspec.json.encode(body), reply=inbox)
             code = await status
     except (nats.errors.Error, OSError, TimeoutError) as error:
-        if line.is_over:
+        if line.is_closed:
             raise HubConnectionError(f"The connection ended before {subject} was answered.") from error
         return None
     finally:

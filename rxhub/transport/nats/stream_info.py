@@ -8,14 +8,14 @@ from typing import Any
 
 from rxhub.errors import StreamError
 from rxhub.transport.durable import GroupState, StreamState
-from rxhub.transport.nats.streams import NO_STREAM, Asking
+from rxhub.transport.nats.streams import NO_STREAM, JetStreamApi
 
-__all__ = ["catalogue"]
+__all__ = ["stream_states"]
 
 _NANOSECONDS = 1_000_000_000
 
 
-async def catalogue(asking: Asking) -> tuple[StreamState, ...]:
+async def stream_states(asking: JetStreamApi) -> tuple[StreamState, ...]:
     """The streams of events, in the order of their names; others that the system may hold are left out.
 
     Raises:
@@ -46,7 +46,7 @@ def _state(info: dict[str, Any], dead: dict[str, Any] | None, groups: tuple[Grou
     )
 
 
-async def _groups(asking: Asking, stream: str) -> tuple[GroupState, ...]:
+async def _groups(asking: JetStreamApi, stream: str) -> tuple[GroupState, ...]:
     try:
         found = [info async for info in _pages(asking, f"CONSUMER.LIST.{stream}", "consumers")]
     except StreamError as error:
@@ -73,11 +73,11 @@ def _name(info: dict[str, Any]) -> str:
     return known.get("rxhub.group") or config["durable_name"]
 
 
-async def _pages(asking: Asking, api: str, what: str) -> AsyncIterator[dict[str, Any]]:
+async def _pages(asking: JetStreamApi, api: str, what: str) -> AsyncIterator[dict[str, Any]]:
     """All entries of a list that JetStream gives in pages."""
     seen = 0
     while True:
-        page = await asking.ask(api, {"offset": seen})
+        page = await asking.js_request(api, {"offset": seen})
         entries: list[dict[str, Any]] = page.get(what) or []
         for entry in entries:
             yield entry

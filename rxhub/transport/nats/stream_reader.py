@@ -25,17 +25,17 @@ from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.expression import Expression
 from rxhub.transport.durable import HistoryReader, Span, Stored
-from rxhub.transport.nats.cancellation import cancelled
-from rxhub.transport.nats.connection import Line
-from rxhub.transport.nats.ephemeral_consumer import consumer
-from rxhub.transport.nats.ordered_consumer import Ordered
+from rxhub.transport.nats.cancellation import cancel_and_wait
+from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.ephemeral_consumer import create_ephemeral_consumer
+from rxhub.transport.nats.ordered_consumer import OrderedConsumer
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import NO_STREAM, server_time
-from rxhub.transport.nats.subject_filters import filters, merged
+from rxhub.transport.nats.subject_filters import merge, subjects_of
 from rxhub.transport.nats.subjects import Subjects
 
-__all__ = ["Playback", "Playbacks"]
+__all__ = ["StreamReader", "StreamReaders"]
 
 # Messages that may be under way to one reader.
 _AHEAD = 512
@@ -48,7 +48,7 @@ _MOST_EVENTS = 2**62
 _EPOCH, _DOOMSDAY = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 
 
-class Playback:
+class StreamReader:
     """One reading of a span of a stream (`rxhub.transport.durable.HistoryReading`).
 
     All but `begin`, `done` and `stop` runs on the loop.
@@ -69,11 +69,11 @@ class Playback:
         expression: Expression,
         span: Span,
         reader: HistoryReader,
-        playbacks: Playbacks,
+        playbacks: StreamReaders,
     ) -> None:
         self._loop = loop
         self._stream = subjects.stream
-        self._filters = merged(filters(subjects, expression, subjects.replies))
+        self._filters = merge(subjects_of(subjects, expression, subjects.replies))
         self._span = span
         self._follow = span.follow
         self._since: datetime | None = None
@@ -83,14 +83,14 @@ class Playback:
         self._times = (0, 0)
         self._reader = reader
         self._playbacks = playbacks
-        self._ordered: Ordered | None = None
+        self._ordered: OrderedConsumer | None = None
         self._last = 0
         self._held = 0
         self._heard = 0
         self._is_over = False
 
     def begin(self) -> None:
-        self._soon(self._playbacks.join, self)
+        self._soon(self._playbacks.add, self)
 
     def done(self, count: int) -> None:
         self._soon(self._done, count)
@@ -104,7 +104,7 @@ class Playback:
             self._finish()
             self._reader.ended(error)
 
-    async def run(self, line: Line) -> None:
+    async def run(self, line: NatsConnection) -> None:
         """Read until it is over."""
         try:
             ordered = self._ordered or await self._begin(line)
@@ -114,14 +114,14 @@ class Playback:
             try:
                 await ordered.run(line)
             finally:
-                await cancelled(watching)
+                await cancel_and_wait(watching)
         except StreamError as error:
             if error.code >= 500:
                 raise  # no leader, no room: it is tried again
             self.lost(error)
 
-    async def _begin(self, line: Line) -> Ordered | None:
-        info = await line.ask(f"STREAM.INFO.{self._stream}")
+    async def _begin(self, line: NatsConnection) -> OrderedConsumer | None:
+        info = await line.js_request(f"STREAM.INFO.{self._stream}")
         self._resolve(server_time(info))
         until = self._until
         left = await self._left(line, self._start)
@@ -135,7 +135,7 @@ class Playback:
         if not left and not self._follow:
             self._end()
             return None
-        self._ordered = _Once(self._stream, info["created"], self._take, self._filters, self._start)
+        self._ordered = _OneShotConsumer(self._stream, info["created"], self._take, self._filters, self._start)
         return self._ordered
 
     def _resolve(self, now: datetime) -> None:
@@ -156,15 +156,15 @@ class Playback:
             _nanoseconds((self._until if isinstance(self._until, datetime) else _DOOMSDAY) + _MICROSECOND) - 1,
         )
 
-    async def _left(self, line: Line, start: int | datetime) -> int:
+    async def _left(self, line: NatsConnection, start: int | datetime) -> int:
         """How many messages there are behind a sequence, or from a time on."""
         if not self._filters:
             return 0
-        name, count = await consumer(line, self._stream, self._filters, start)
-        await line.ask(f"CONSUMER.DELETE.{self._stream}.{name}")
+        name, count = await create_ephemeral_consumer(line, self._stream, self._filters, start)
+        await line.js_request(f"CONSUMER.DELETE.{self._stream}.{name}")
         return count
 
-    async def _watch(self, line: Line, ordered: Ordered) -> None:
+    async def _watch(self, line: NatsConnection, ordered: OrderedConsumer) -> None:
         """End it where the last messages are gone before they came."""
         while not self._follow:
             heard = self._heard
@@ -206,14 +206,14 @@ class Playback:
     def _finish(self) -> None:
         if not self._is_over:
             self._is_over = True
-            self._playbacks.leave(self)
+            self._playbacks.remove(self)
 
     def _soon(self, call: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop of a process that ends
             self._loop.call_soon_threadsafe(call, *arguments)
 
 
-class Playbacks:
+class StreamReaders:
     """What one hub reads of history at present. It goes on when the hub hangs up and connects again.
 
     All of it runs on the loop.
@@ -222,39 +222,39 @@ class Playbacks:
         link: gives back the link, if the hub is connected.
     """
 
-    def __init__(self, link: Callable[[], Link | None]) -> None:
+    def __init__(self, link: Callable[[], ReconnectingClient | None]) -> None:
         self._link = link
-        self._every: set[Playback] = set()
+        self._every: set[StreamReader] = set()
 
     def __len__(self) -> int:
         return len(self._every)
 
-    def join(self, playback: Playback) -> None:
+    def add(self, playback: StreamReader) -> None:
         """Begin one."""
         self._every.add(playback)
         link = self._link()
         if link is not None:
             link.attach(playback)
 
-    def leave(self, playback: Playback) -> None:
+    def remove(self, playback: StreamReader) -> None:
         """End one."""
         self._every.discard(playback)
         link = self._link()
         if link is not None:
             supervise(lambda: link.detach(playback), "ending a replay")
 
-    def resume(self, link: Link) -> None:
+    def resume(self, link: ReconnectingClient) -> None:
         """Go on with all of them; the hub has just connected."""
         for playback in self._every:
             link.attach(playback)
 
-    def lose(self) -> None:
+    def fail_all(self) -> None:
         """End all of them; the hub was disconnected for good."""
         for playback in list(self._every):
             playback.lost(HubConnectionError("The hub was disconnected from NATS before everything had been read."))
 
 
-class _Once(Ordered):
+class _OneShotConsumer(OrderedConsumer):
     """A reader that does not go on with another stream.
 
     Args:

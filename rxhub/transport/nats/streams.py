@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.nats.subject_filters import lets_through
+from rxhub.transport.nats.subject_filters import covers
 
 __all__ = [
     "DUPLICATE_WINDOW",
     "NO_CONSUMER",
     "NO_MESSAGE",
     "NO_STREAM",
-    "Asking",
-    "Unfit",
-    "configuration",
-    "dead",
-    "ensured",
+    "ConfigConflict",
+    "JetStreamApi",
+    "config_conflict",
+    "dead_letter_config",
+    "ensure_stream",
     "last_sequence",
     "server_time",
-    "unfit",
+    "stream_config",
 ]
 
 DUPLICATE_WINDOW = 20 * 60.0
@@ -41,15 +41,15 @@ _NO_CLUSTER = 10074
 _NANOSECONDS = 1_000_000_000
 
 
-class Asking(Protocol):
+class JetStreamApi(Protocol):
     """A line or a link, by which JetStream can be asked for something."""
 
-    async def ask(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
+    async def js_request(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
         """As `Line.ask`."""
         ...
 
 
-def configuration(
+def stream_config(
     name: str, *, replicas: int = 1, max_age: float = 0.0, max_bytes: int = -1, window: float = DUPLICATE_WINDOW
 ) -> dict[str, Any]:
     """The configuration of a stream of events, as JetStream takes it.
@@ -76,16 +76,16 @@ def configuration(
     }
 
 
-def dead(name: str, *, replicas: int = 1) -> dict[str, Any]:
+def dead_letter_config(name: str, *, replicas: int = 1) -> dict[str, Any]:
     """The configuration of the stream of dead letters of a stream of events."""
-    return configuration(name, replicas=replicas) | {
+    return stream_config(name, replicas=replicas) | {
         "name": f"{name}-dead",
         "description": f"Dead letters of {name}.",
         "subjects": [f"{name}.dead.>"],
     }
 
 
-async def ensured(asking: Asking, wanted: Mapping[str, Any]) -> dict[str, Any]:
+async def ensure_stream(asking: JetStreamApi, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """The information about a stream, which is made if it is not there; one that is there stays as it is.
 
     Args:
@@ -101,24 +101,24 @@ async def ensured(asking: Asking, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """
     name = wanted["name"]
     try:
-        found = await asking.ask(f"STREAM.INFO.{name}")
+        found = await asking.js_request(f"STREAM.INFO.{name}")
     except StreamError as error:
         if error.number != NO_STREAM:
             raise
-        found = await _made(asking, name, wanted)
-    if (reason := unfit(found["config"], wanted)) is not None:
+        found = await _create(asking, name, wanted)
+    if (reason := config_conflict(found["config"], wanted)) is not None:
         raise HubConnectionError(f"{reason.found} {reason.remedy}")
     return found
 
 
-class Unfit(NamedTuple):
+class ConfigConflict(NamedTuple):
     """Why a stream cannot be used, and what to do; whole sentences."""
 
     found: str
     remedy: str
 
 
-def unfit(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> Unfit | None:
+def config_conflict(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> ConfigConflict | None:
     """Why a stream that is there cannot stand for the one that is wanted; None if it can.
 
     Args:
@@ -127,14 +127,14 @@ def unfit(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> Unfit | None:
     """
     name = wanted["name"]
     stored = frozenset(config.get("subjects") or ())
-    missing = [subject for subject in wanted["subjects"] if not lets_through(stored, subject)]
+    missing = [subject for subject in wanted["subjects"] if not covers(stored, subject)]
     if missing:
-        return Unfit(
+        return ConfigConflict(
             f"The stream {name} was not made by rxhub: it does not store {', '.join(missing)}.",
             "Give the hub another stream=…, or add these subjects to it.",
         )
     if config.get("no_ack") or config.get("retention", "limits") != "limits":
-        return Unfit(
+        return ConfigConflict(
             f"The stream {name} was not made by rxhub: it is one that confirms nothing, or that forgets what somebody "
             "has read (no_ack, retention).",
             "Give the hub another stream=….",
@@ -142,16 +142,16 @@ def unfit(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> Unfit | None:
     return None
 
 
-async def _made(asking: Asking, name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+async def _create(asking: JetStreamApi, name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return await asking.ask(f"STREAM.CREATE.{name}", wanted, timeout=10.0)
+        return await asking.js_request(f"STREAM.CREATE.{name}", wanted, timeout=10.0)
     except StreamError as refused:
         if refused.number == _NO_CLUSTER and wanted["num_replicas"] > 1:
-            return await _made(asking, name, {**wanted, "num_replicas": 1})
+            return await _create(asking, name, {**wanted, "num_replicas": 1})
         # Another hub was quicker; it may have asked for other limits.
         if refused.number != _NAME_IN_USE:
             raise
-        return await asking.ask(f"STREAM.INFO.{name}")
+        return await asking.js_request(f"STREAM.INFO.{name}")
 
 
 def server_time(info: Mapping[str, Any]) -> datetime:
@@ -164,6 +164,6 @@ def server_time(info: Mapping[str, Any]) -> datetime:
     return datetime.now(UTC) if said is None else datetime.fromisoformat(said)
 
 
-async def last_sequence(asking: Asking, name: str) -> int:
+async def last_sequence(asking: JetStreamApi, name: str) -> int:
     """The sequence of the latest event of a stream; 0 if there was none."""
-    return (await asking.ask(f"STREAM.INFO.{name}"))["state"]["last_seq"]
+    return (await asking.js_request(f"STREAM.INFO.{name}"))["state"]["last_seq"]

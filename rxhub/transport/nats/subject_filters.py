@@ -28,18 +28,18 @@ from rxhub.errors import EventError
 from rxhub.expression import And, Condition, Expression, Or
 from rxhub.expression.access_path import access_to
 from rxhub.expression.comparisons import Access
-from rxhub.transport.nats.subject_merge import Tree
+from rxhub.transport.nats.subject_merge import SubjectTree
 from rxhub.transport.nats.subjects import REPLY, Subjects
 
-__all__ = ["Filters", "filters", "lets_through", "merged"]
+__all__ = ["SubjectFilters", "covers", "merge", "subjects_of"]
 
-MOST = 200
+MAX_FILTERS = 200
 """Filters of one consumer: a server compares each message of the stream with all of them."""
 
 _Set: TypeAlias = frozenset[str]
 
 
-def filters(subjects: Subjects, expression: Expression, replies: str | None = None) -> frozenset[str]:
+def subjects_of(subjects: Subjects, expression: Expression, replies: str | None = None) -> frozenset[str]:
     """The subjects of all events that can match an expression, and perhaps of more.
 
     Args:
@@ -52,12 +52,12 @@ def filters(subjects: Subjects, expression: Expression, replies: str | None = No
         Subjects and `head.>`, none of which lies in another; none at all if no event can match.
     """
     found = _outer(_topics(subjects, expression))
-    if replies is not None and lets_through(found, subjects.event(REPLY)):
+    if replies is not None and covers(found, subjects.event(REPLY)):
         return found | {replies}
     return found
 
 
-def merged(filters: Iterable[str], most: int = MOST) -> list[str]:
+def merge(filters: Iterable[str], most: int = MAX_FILTERS) -> list[str]:
     """The same subjects, and perhaps more, by few filters that do not overlap, as a consumer may have them.
 
     Args:
@@ -68,18 +68,18 @@ def merged(filters: Iterable[str], most: int = MOST) -> list[str]:
         Filters in the order of the alphabet. To a server an empty list means everything, but here it means nothing:
         whoever gets one makes no consumer.
     """
-    tree = Tree()
+    tree = SubjectTree()
     for filter in filters:
         tree.add(filter)
-    return tree.cut(most)
+    return tree.reduce(most)
 
 
-def lets_through(filters: AbstractSet[str], subject: str) -> bool:
+def covers(filters: AbstractSet[str], subject: str) -> bool:
     """Whether a subject, or all subjects below a head, lie in one of the filters."""
     return subject in filters or any(wide in filters for wide in _wider(subject))
 
 
-class Filters:
+class SubjectFilters:
     """The filters of subscribers who come and go. Thread-safe.
 
     Args:
@@ -87,13 +87,13 @@ class Filters:
         most: how many filters are wanted, see `merged`.
     """
 
-    def __init__(self, subjects: Subjects, most: int = MOST) -> None:
+    def __init__(self, subjects: Subjects, most: int = MAX_FILTERS) -> None:
         self._topics = subjects
         self._most = most
         self._of: dict[object, _Set] = {}
         # Who has left, and is still counted: a finalizer may say so while this thread is in the middle of a change.
         self._gone: deque[object] = deque()
-        self._tree = Tree()
+        self._tree = SubjectTree()
         self._merged: list[str] | None = []
         self._adopted: _Set = frozenset()
         self._lock = ForkSafeLock()
@@ -115,7 +115,7 @@ class Filters:
         Returns:
             Whether it wants what the adopted filters do not let through.
         """
-        wanted = filters(self._topics, expression, self._replies_to(id))
+        wanted = subjects_of(self._topics, expression, self._replies_to(id))
         key = id if key is None else key
         with self._lock:
             self._take_out_gone()
@@ -125,7 +125,7 @@ class Filters:
                 self._put_in(wanted)
                 self._take_out(before or ())
             adopted = self._adopted
-            return any(not lets_through(adopted, filter) for filter in wanted)
+            return any(not covers(adopted, filter) for filter in wanted)
 
     def remove(self, key: object) -> None:
         """There is one less, so fewer filters may do. Takes no lock."""
@@ -154,7 +154,7 @@ class Filters:
     def _present(self) -> list[str]:
         self._take_out_gone()
         if self._merged is None:
-            self._merged = self._tree.cut(self._most)
+            self._merged = self._tree.reduce(self._most)
         return self._merged
 
     def _put_in(self, wanted: Iterable[str]) -> None:
@@ -211,8 +211,8 @@ def _of_condition(subjects: Subjects, condition: Condition) -> _Set:
 
 
 def _in_both(one: _Set, other: _Set) -> _Set:
-    inner = [filter for filter in one if lets_through(other, filter)]
-    return frozenset(inner + [filter for filter in other if lets_through(one, filter)])
+    inner = [filter for filter in one if covers(other, filter)]
+    return frozenset(inner + [filter for filter in other if covers(one, filter)])
 
 
 def _outer(filters: _Set) -> _Set:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-__all__ = ["Tree"]
+__all__ = ["SubjectTree"]
 
 _DEEPEST = 16
 # `stream.kind`: what is of two kinds is never asked for by one filter, since some kinds are for others alone.
@@ -29,7 +29,7 @@ _KIND = 2
 _REPLIES = "reply"
 
 
-class _Node:
+class _SubjectNode:
     """The tokens so far.
 
     Attributes:
@@ -41,7 +41,7 @@ class _Node:
     __slots__ = ("below", "exact", "wide")
 
     def __init__(self) -> None:
-        self.below: dict[str, _Node] = {}
+        self.below: dict[str, _SubjectNode] = {}
         self.exact = 0
         self.wide = 0
 
@@ -57,14 +57,14 @@ class _Wide(NamedTuple):
     breadth: int
     cost: int
     head: str
-    node: _Node
+    node: _SubjectNode
 
 
-class Tree:
+class SubjectTree:
     """Filters, each one subject or `head.>`, of one stream."""
 
     def __init__(self) -> None:
-        self._root = _Node()
+        self._root = _SubjectNode()
 
     def add(self, filter: str) -> bool:
         """Put one in; whether that can make a difference, since it was not there."""
@@ -73,7 +73,7 @@ class Tree:
         for token in path:
             following = node.below.get(token)
             if following is None:
-                following = node.below[token] = _Node()
+                following = node.below[token] = _SubjectNode()
             node = following
         if is_wide:
             node.wide += 1
@@ -100,7 +100,7 @@ class Tree:
             node = above
         return not left
 
-    def cut(self, most: int) -> list[str]:
+    def reduce(self, most: int) -> list[str]:
         """At most `most` filters (or one for each kind of subject) around all that are there, in alphabetical order."""
         chosen: list[str] = []
         wide: list[_Wide] = []
@@ -121,7 +121,7 @@ class Tree:
                     self._put(head, node, most, chosen, wide)
         return sorted(chosen)
 
-    def _kinds(self, chosen: list[str]) -> Iterator[tuple[str, _Node]]:
+    def _kinds(self, chosen: list[str]) -> Iterator[tuple[str, _SubjectNode]]:
         """The nodes to begin with; a subject that ends before is chosen."""
         waiting = [(token, node, 1) for token, node in self._root.below.items()]
         while waiting:
@@ -133,7 +133,7 @@ class Tree:
             else:
                 waiting += [(f"{head}.{token}", below, depth + 1) for token, below in node.below.items()]
 
-    def _put(self, head: str, node: _Node, most: int, chosen: list[str], wide: list[_Wide]) -> None:
+    def _put(self, head: str, node: _SubjectNode, most: int, chosen: list[str], wide: list[_Wide]) -> None:
         """Put what is below a node where it is chosen, if that is one filter, or where it may be narrowed."""
         while not node.wide and len(node.below) == 1:
             ((token, only),) = node.below.items()
@@ -150,7 +150,7 @@ class Tree:
         heappush(wide, _Wide(tokens[1:_KIND] == [_REPLIES], len(tokens), _cost(node, most), head, node))
 
 
-def _cost(node: _Node, most: int) -> int:
+def _cost(node: _SubjectNode, most: int) -> int:
     """How many filters more it takes to narrow a node; of one that nobody can afford, a part of it."""
     if len(node.below) > most:
         return len(node.below)

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from rxhub.transport.nats.connection import Line
-from rxhub.transport.nats.streams import ensured
+from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.streams import ensure_stream
 
-__all__ = ["Upkeep"]
+__all__ = ["StreamRestorer"]
 
 
-class Upkeep:
+class StreamRestorer:
     """Makes streams that a server which is there again does not have.
 
     Args:
@@ -22,9 +22,9 @@ class Upkeep:
     def __init__(self, *wanted: Mapping[str, Any]) -> None:
         self._wanted = wanted
 
-    async def run(self, line: Line) -> None:
+    async def run(self, line: NatsConnection) -> None:
         """Once for each line: a stream that somebody deletes while it stands is not made again by us."""
         for each in self._wanted:
-            await ensured(line, each)
+            await ensure_stream(line, each)
         # Until cancelled, and not until the line is gone: a part that comes back is done, and none of the next line's.
         await asyncio.get_running_loop().create_future()

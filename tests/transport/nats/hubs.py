@@ -25,9 +25,9 @@ __all__ = ["admin", "hasty", "hub", "make", "noted", "proxy", "published", "refu
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_module, "Backoff", lambda *_: Backoff(0.01, 0.05))
     monkeypatch.setattr(publishing, "Backoff", lambda *_: Backoff(0.01, 0.05))
-    monkeypatch.setattr(line_module, "_PATIENCE", 0.5)
-    monkeypatch.setattr(line_module, "_PING_INTERVAL", 0.1)
-    monkeypatch.setattr(line_module, "_LOOK", 0.02)
+    monkeypatch.setattr(line_module, "_CONNECT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(line_module, "_PING_INTERVAL_S", 0.1)
+    monkeypatch.setattr(line_module, "_CLOSED_POLL_S", 0.02)
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from uuid import uuid4
 from rxhub.embedded import PrivateServer
 from rxhub.errors import StreamError
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.ordered_consumer import Ordered, Place
+from rxhub.transport.nats.ordered_consumer import OrderedConsumer, ReadPosition
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.reconnecting import Link
-from rxhub.transport.nats.streams import configuration, ensured
+from rxhub.transport.nats.reconnecting import ReconnectingClient
+from rxhub.transport.nats.streams import ensure_stream, stream_config
 from tests.threads import LIMIT
 
 __all__ = ["Reader", "Studio", "studio", "until"]
@@ -35,7 +35,7 @@ class Studio:
         stored: the subjects of what was stored, in order: the first has sequence 1.
     """
 
-    def __init__(self, stream: str, link: Link, peer: Link) -> None:
+    def __init__(self, stream: str, link: ReconnectingClient, peer: ReconnectingClient) -> None:
         self.stream = stream
         self.link = link
         self.peer = peer
@@ -43,10 +43,10 @@ class Studio:
 
     async def make(self) -> None:
         self.stored = []
-        await ensured(self.peer, configuration(self.stream))
+        await ensure_stream(self.peer, stream_config(self.stream))
 
     async def delete(self) -> None:
-        await self.peer.ask(f"STREAM.DELETE.{self.stream}")
+        await self.peer.js_request(f"STREAM.DELETE.{self.stream}")
 
     async def store(self, *topics: str) -> None:
         """Store events of these topics, one after the other."""
@@ -58,16 +58,16 @@ class Studio:
             assert told["seq"] == len(self.stored), told
 
     async def consumers(self) -> list[str]:
-        return (await self.peer.ask(f"CONSUMER.NAMES.{self.stream}"))["consumers"] or []
+        return (await self.peer.js_request(f"CONSUMER.NAMES.{self.stream}"))["consumers"] or []
 
     async def drop_consumers(self) -> None:
         for name in await self.consumers():
             with suppress(StreamError):  # the reader was quicker
-                await self.peer.ask(f"CONSUMER.DELETE.{self.stream}.{name}")
+                await self.peer.js_request(f"CONSUMER.DELETE.{self.stream}.{name}")
 
     def break_line(self) -> None:
         """Cut the socket of the link that reads."""
-        line = self.link.line
+        line = self.link.connection
         if line is not None:
             client: Any = line.client
             client._transport._bare_io_writer.transport.abort()
@@ -75,7 +75,7 @@ class Studio:
 
 @asynccontextmanager
 async def studio(server: PrivateServer, url: str = "") -> AsyncIterator[Studio]:
-    links = [Link(Address((at,), server.user, server.password)) for at in (url or server.url, server.url)]
+    links = [ReconnectingClient(Address((at,), server.user, server.password)) for at in (url or server.url, server.url)]
     for link in links:
         await link.start()
     made = Studio(f"test-{uuid4().hex[:12]}", *links)
@@ -101,7 +101,7 @@ class Reader:
         self,
         at: Studio,
         *filters: str,
-        start: int | Place | datetime | None = None,
+        start: int | ReadPosition | datetime | None = None,
         ahead: int = 512,
         rewound: Callable[[int], object] | None = None,
     ) -> None:
@@ -111,11 +111,11 @@ class Reader:
         self.held = False
         self._undone = 0
         self._stream = at.stream
-        self.ordered = Ordered(at.stream, self._take, self._subjects, start=start, ahead=ahead, rewound=rewound)
+        self.ordered = OrderedConsumer(at.stream, self._take, self._subjects, start=start, ahead=ahead, rewound=rewound)
 
     def change(self, *filters: str) -> None:
         self.filters = filters
-        self.ordered.change()
+        self.ordered.update_filters()
 
     def release(self) -> None:
         self.held = False

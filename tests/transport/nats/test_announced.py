@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rxhub import Event, EventHub
 from rxhub.testing import Nats
-from rxhub.transport.nats.streams import configuration
+from rxhub.transport.nats.streams import stream_config
 from tests.threads import LIMIT, until
 from tests.transport.nats.hubs import hub, make  # noqa: F401 - fixtures
 from tests.transport.nats.processing.working import ask
@@ -16,7 +16,7 @@ def test_a_hub_that_gets_no_consumer_says_so_until_it_gets_one(make: Callable[..
     admin = make()
     admin.connect()
     stream = f"{nats.stream}-limited"
-    ask(admin, f"STREAM.CREATE.{stream}", configuration(stream) | {"max_consumers": 1})
+    ask(admin, f"STREAM.CREATE.{stream}", stream_config(stream) | {"max_consumers": 1})
     seen: list[str] = []
     first, second = (EventHub(nats.url, nats.user, nats.password, stream=stream) for _ in range(2))
     with second:

@@ -28,12 +28,12 @@ def test_a_transport_by_itself(nats: Nats) -> None:
     with pytest.raises(HubConnectionError, match="not connected"):
         _ = transport.link
     hub.connect()
-    assert transport.call(transport.link.ask("INFO"), LIMIT)["streams"] >= 1
+    assert transport.call(transport.link.js_request("INFO"), LIMIT)["streams"] >= 1
     with pytest.raises(HubConnectionError, match="did not answer within"):
         transport.call(asyncio.sleep(LIMIT), 0.05)
 
     async def inside() -> None:
-        transport.call(transport.link.ask("INFO"))
+        transport.call(transport.link.js_request("INFO"))
 
     with pytest.raises(HubConnectionError, match="network's own thread"):
         transport.call(inside(), LIMIT)
@@ -123,14 +123,14 @@ def test_fifty_subscriptions_one_by_one_are_few_consumers(
     hub: EventHub, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
-    ask = line_module.Line.ask
+    ask = line_module.NatsConnection.js_request
 
     async def counted(line: Any, api: str, body: Any = None, timeout: float = 5.0) -> dict[str, Any]:
         if api.startswith("CONSUMER.CREATE"):
             made.append(api)
         return await ask(line, api, body, timeout)
 
-    monkeypatch.setattr(line_module.Line, "ask", counted)
+    monkeypatch.setattr(line_module.NatsConnection, "js_request", counted)
     got = [noted(hub, f"topic=kind{n}") for n in range(50)]
     for n in range(50):
         hub.publish(Event(f"kind{n}", data={"n": n}))
@@ -141,8 +141,8 @@ def test_fifty_subscriptions_one_by_one_are_few_consumers(
 
 def silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever connects is let in, and then never answered by JetStream."""
-    monkeypatch.setattr("rxhub.transport.nats.session._PATIENCE", 0.5)
-    ask = line_module.Line.ask
+    monkeypatch.setattr("rxhub.transport.nats.session._JETSTREAM_TIMEOUT_S", 0.5)
+    ask = line_module.NatsConnection.js_request
 
     async def never(line: Any, api: str, body: Any = None, timeout: float = 5.0) -> dict[str, Any]:
         answer = await ask(line, api, body, 0.2)
@@ -150,7 +150,7 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> None:
             raise HubConnectionError("nobody answers")
         return answer
 
-    monkeypatch.setattr(line_module.Line, "ask", never)
+    monkeypatch.setattr(line_module.NatsConnection, "js_request", never)
 
 
 def test_a_jetstream_that_is_there_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:

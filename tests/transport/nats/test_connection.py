@@ -18,7 +18,7 @@ from rxhub.errors import HubConnectionError, StreamError
 from rxhub.testing import Nats
 from rxhub.transport.nats import connection as module
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.connection import Line
+from rxhub.transport.nats.connection import NatsConnection
 from tests.proxy import Proxy
 from tests.threads import LIMIT, suspend
 from tests.transport.nats.servers import speaking, started
@@ -29,13 +29,13 @@ INFO = b'INFO {"server_id":"x","version":"2.15.1","max_payload":1000,"headers":t
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.5)
-    monkeypatch.setattr(module, "_PING_INTERVAL", 0.1)
-    monkeypatch.setattr(module, "_LOOK", 0.02)
+    monkeypatch.setattr(module, "_CONNECT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(module, "_PING_INTERVAL_S", 0.1)
+    monkeypatch.setattr(module, "_CLOSED_POLL_S", 0.02)
 
 
-async def opened(at: Nats, url: str = "") -> Line:
-    return await Line.open(url or at.url, Address((at.url,), at.user, at.password), "test")
+async def opened(at: Nats, url: str = "") -> NatsConnection:
+    return await NatsConnection.open(url or at.url, Address((at.url,), at.user, at.password), "test")
 
 
 def refusal(url: str, user: str | None = None, password: str | None = None) -> str:
@@ -44,7 +44,7 @@ def refusal(url: str, user: str | None = None, password: str | None = None) -> s
     async def attempt() -> str:
         async with asyncio.timeout(LIMIT):
             with pytest.raises(HubConnectionError) as raised:
-                await Line.open(url, Address((url,), user, password), "test")
+                await NatsConnection.open(url, Address((url,), user, password), "test")
         assert len(asyncio.all_tasks()) == 1, "an attempt leaves nothing behind"
         return str(raised.value)
 
@@ -54,14 +54,14 @@ def refusal(url: str, user: str | None = None, password: str | None = None) -> s
 def test_asking_jetstream(nats: Nats) -> None:
     async def ask() -> None:
         line = await opened(nats)
-        assert (await line.ask("INFO"))["streams"] >= 0 and line.limit > 1_000 and not line.is_encrypted
+        assert (await line.js_request("INFO"))["streams"] >= 0 and line.max_payload > 1_000 and not line.is_encrypted
         with pytest.raises(StreamError, match="stream not found") as raised:
-            await line.ask(f"STREAM.INFO.{nats.stream}")
+            await line.js_request(f"STREAM.INFO.{nats.stream}")
         assert raised.value.number == 10059
         await line.close()
-        assert line.is_over and await line.gone == "it was closed"
+        assert line.is_closed and await line.closed == "it was closed"
         with pytest.raises(HubConnectionError):
-            await line.ask("INFO")
+            await line.js_request("INFO")
         await line.close()
         assert len(asyncio.all_tasks()) == 1
 
@@ -93,7 +93,9 @@ def test_a_token() -> None:
     with started({"authorization": {"token": "a token"}}) as server:
 
         async def enter() -> None:
-            line = await Line.open(server.url, Address.parse(f"nats://a%20token@127.0.0.1:{server.port}"), "test")
+            line = await NatsConnection.open(
+                server.url, Address.parse(f"nats://a%20token@127.0.0.1:{server.port}"), "test"
+            )
             await line.close()
 
         asyncio.run(enter())
@@ -129,7 +131,7 @@ def test_what_hangs_up_at_once() -> None:
 
 def test_an_attempt_that_is_given_up_leaves_nothing_behind() -> None:
     async def attempt(url: str) -> None:
-        task = asyncio.create_task(Line.open(url, Address((url,)), "test"))
+        task = asyncio.create_task(NatsConnection.open(url, Address((url,)), "test"))
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -150,7 +152,7 @@ def test_with_tls_nobody_else_listens(monkeypatch: pytest.MonkeyPatch) -> None:
 
         async def enter(scheme: str) -> None:
             url = f"{scheme}://localhost:{server.port}"
-            line = await Line.open(url, Address((url,), "me", "secret"), "test")
+            line = await NatsConnection.open(url, Address((url,), "me", "secret"), "test")
             assert line.is_encrypted
             await line.close()
 
@@ -183,7 +185,7 @@ def test_a_server_without_tls_is_told_no_password(user: str | None) -> None:
 # The end
 
 
-def reason(act: Callable[[Line, Any], Any], at: Nats, url: str = "", peer: Any = None) -> str:
+def reason(act: Callable[[NatsConnection, Any], Any], at: Nats, url: str = "", peer: Any = None) -> str:
     """By what a line ended after something was done to it, with much to say to the server all the time."""
 
     async def run() -> str:
@@ -203,7 +205,7 @@ def reason(act: Callable[[Line, Any], Any], at: Nats, url: str = "", peer: Any =
         await asyncio.sleep(0.05)
         act(line, peer)
         async with asyncio.timeout(LIMIT):
-            told = await line.gone
+            told = await line.closed
         await line.close()
         await asyncio.wait([talking], timeout=LIMIT)
         assert talking.exception() is not None
@@ -277,7 +279,7 @@ def test_what_was_said_before_closing_is_heard(nats: Nats) -> None:
             heard.set()
 
         await listener.subscribe(f"{nats.stream}.word", hear)
-        await listener.ask("INFO")
+        await listener.js_request("INFO")
         await speaker.client.publish(f"{nats.stream}.word", b"farewell")
         await speaker.close()
         async with asyncio.timeout(LIMIT):
@@ -297,14 +299,14 @@ def test_what_we_may_not_ask_is_told_as_such() -> None:
         async def run() -> None:
             line = await opened(Nats(server.url, "me", "secret", ""))
             with pytest.raises(HubConnectionError, match="permissions violation"):
-                await line.ask("INFO", timeout=0.5)
+                await line.js_request("INFO", timeout=0.5)
             denied: list[str] = []
-            line.denied = denied.append
+            line.on_denied = denied.append
             await line.client.publish("Studio.a", b"")
             async with asyncio.timeout(LIMIT):
                 while not denied:
                     await asyncio.sleep(0.01)
-            assert denied == ["studio.a"] and not line.is_over
+            assert denied == ["studio.a"] and not line.is_closed
             await line.close()
 
         asyncio.run(run())
@@ -314,9 +316,9 @@ def test_without_jetstream_nobody_answers() -> None:
     with started({}) as server:
 
         async def run() -> None:
-            line = await Line.open(server.url, Address((server.url,)), "test")
+            line = await NatsConnection.open(server.url, Address((server.url,)), "test")
             with pytest.raises(HubConnectionError, match="JetStream is not enabled"):
-                await line.ask("INFO")
+                await line.js_request("INFO")
             await line.close()
 
         asyncio.run(run())
@@ -326,15 +328,15 @@ def test_an_answer_that_is_none_of_jetstreams() -> None:
     with started({}) as server:
 
         async def run() -> None:
-            line, other = [await Line.open(server.url, Address((server.url,)), "test") for _ in range(2)]
+            line, other = [await NatsConnection.open(server.url, Address((server.url,)), "test") for _ in range(2)]
 
             async def answer(msg: Any) -> None:
                 await other.client.publish(msg.reply, b"\xff[")
 
             await other.client.subscribe("$JS.API.>", cb=answer)
-            await other.heard()
+            await other.flush()
             with pytest.raises(HubConnectionError, match="something else than JetStream"):
-                await line.ask("INFO")
+                await line.js_request("INFO")
             await line.close()
             await other.close()
 

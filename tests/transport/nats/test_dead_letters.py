@@ -16,7 +16,7 @@ from rxhub.errors import HubConnectionError, NotFoundError
 from rxhub.testing import Nats
 from rxhub.transport.nats.dead_letter import DeadLetter, headers_of, subject_of, tokens_of
 from rxhub.transport.nats.dead_letters import DeadLetters
-from rxhub.transport.nats.storing import stored
+from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.subjects import Subjects
 from tests.threads import until
 from tests.transport.nats.processing.made import job
@@ -100,7 +100,7 @@ def test_all_letters_of_a_group_are_retried_once_though_they_die_again(hub: Even
 def test_a_letter_of_a_group_that_is_gone_is_kept(hub: EventHub) -> None:
     bury(hub, "g", 1)
     transport: Any = hub._link.transport
-    transport.call(transport.link.ask(f"CONSUMER.DELETE.{transport.subjects.stream}.g"))
+    transport.call(transport.link.js_request(f"CONSUMER.DELETE.{transport.subjects.stream}.g"))
     with pytest.raises(NotFoundError, match="its group g is there no more"):
         hub.dead_letters.retry(1)
     assert values(hub) == [1]
@@ -128,7 +128,7 @@ def test_who_is_interrupted_while_retrying_loses_nothing(hub: EventHub, monkeypa
 
 def delete_stream(hub: EventHub, name: str) -> None:
     transport: Any = hub._link.transport
-    transport.call(transport.link.ask(f"STREAM.DELETE.{name}"))
+    transport.call(transport.link.js_request(f"STREAM.DELETE.{name}"))
 
 
 def test_what_dies_in_a_stream_that_was_made_anew_is_another_letter(hub: EventHub, nats: Nats) -> None:
@@ -190,7 +190,7 @@ def test_a_letter_without_any_headers_can_be_read_and_retried(hub: EventHub) -> 
     bury(hub, "g", 1)
     transport: Any = hub._link.transport
     subjects: Subjects = transport.subjects
-    transport.call(stored(transport.link, f"{subjects.stream}.dead.g.a", b'{"topic":"a","data":{"value":7}}'))
+    transport.call(publish_and_wait(transport.link, f"{subjects.stream}.dead.g.a", b'{"topic":"a","data":{"value":7}}'))
     letter = hub.dead_letters.get(2)
     assert (letter.group, letter.topic, letter.reason, letter.attempts) == ("g", "a", "unknown", 0)
     seen = Seen()
@@ -206,7 +206,9 @@ def test_a_letter_without_room_for_its_groups_name_is_retried_by_the_group(hub: 
     transport: Any = hub._link.transport
     with hub.process("topic=a", seen := Seen(), group=name):
         subject = subject_of(transport.subjects, name, message)
-        transport.call(stored(transport.link, subject.rpartition(".")[0] + ".a", b'{"topic":"a","data":{"value":7}}'))
+        transport.call(
+            publish_and_wait(transport.link, subject.rpartition(".")[0] + ".a", b'{"topic":"a","data":{"value":7}}')
+        )
         assert len(headers) == 1 and hub.dead_letters.retry(1) == 1
         assert seen.wait(1) == [7]
 
@@ -224,12 +226,12 @@ def test_a_letter_that_cannot_be_stored_leaves_the_event_where_it_is(
     with hub.process("topic=a", handle, group="g", retries=1, backoff=0.01) as processing:
         transport: Any = hub._link.transport
         name = f"{transport.subjects.stream}-dead"
-        config = transport.call(transport.link.ask(f"STREAM.INFO.{name}"))["config"]
-        transport.call(transport.link.ask(f"STREAM.UPDATE.{name}", config | {"max_bytes": 1}))
+        config = transport.call(transport.link.js_request(f"STREAM.INFO.{name}"))["config"]
+        transport.call(transport.link.js_request(f"STREAM.UPDATE.{name}", config | {"max_bytes": 1}))
         publish(hub, "a", 1)
         until(lambda: caplog.text.count("cannot be stored as a dead letter") >= 2)
         assert processing.counts.dead == 0
-        transport.call(transport.link.ask(f"STREAM.UPDATE.{name}", config))
+        transport.call(transport.link.js_request(f"STREAM.UPDATE.{name}", config))
         until(lambda: processing.counts.dead == 1)
     # It was not run again meanwhile.
     assert runs == [1, 1] and values(hub) == [1] and hub.dead_letters.get(1).attempts == 2

@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.protocol import command
 
 from rxhub.testing import Nats
-from rxhub.transport.nats.direct_client import DirectClient, parsed_headers, publication
+from rxhub.transport.nats.direct_client import NatsClient, encode_publish, parse_headers
 from tests.threads import LIMIT
 
 NAMES = st.text("abcXYZ-019", min_size=1, max_size=12)
@@ -42,7 +42,7 @@ def test_headers_are_read_as_nats_py_reads_them(status: str, headers: dict[str, 
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     raw = f"NATS/1.0{status}\r\n{lines}\r\n".encode()
     theirs = asyncio.run(cast("Any", Client())._process_headers(raw))
-    assert dict(parsed_headers(raw)) == {
+    assert dict(parse_headers(raw)) == {
         # nats-py has members of an enumeration of texts among the names.
         getattr(name, "value", name): value
         for name, value in (theirs or {}).items()
@@ -51,24 +51,24 @@ def test_headers_are_read_as_nats_py_reads_them(status: str, headers: dict[str, 
 
 @given(st.binary(max_size=50))
 def test_headers_that_are_none_are_no_error(raw: bytes) -> None:
-    parsed_headers(raw)
+    parse_headers(raw)
 
 
 @given(subject=NAMES, reply=NAMES, headers=st.binary(max_size=40), payload=st.binary(max_size=40))
 def test_a_publication_is_what_nats_py_writes(subject: str, reply: str, headers: bytes, payload: bytes) -> None:
-    assert publication(subject, reply, headers, payload) == command.hpub_cmd(subject, reply, headers, payload)
+    assert encode_publish(subject, reply, headers, payload) == command.hpub_cmd(subject, reply, headers, payload)
 
 
 def test_messages_come_in_order_and_an_error_ends_nothing(nats: Nats) -> None:
     async def run() -> None:
-        client, errors, taken = DirectClient(), [], []
+        client, errors, taken = NatsClient(), [], []
         everything = asyncio.Event()
 
         async def note(error: Exception) -> None:
             errors.append(error)
 
         def take(subject: str, reply: str, data: bytes, headers: bytes) -> None:
-            taken.append((subject, reply, data, dict(parsed_headers(headers))))
+            taken.append((subject, reply, data, dict(parse_headers(headers))))
             if len(taken) == 100:
                 everything.set()
             if data == b"50":
@@ -78,7 +78,7 @@ def test_messages_come_in_order_and_an_error_ends_nothing(nats: Nats) -> None:
         try:
             subscription = await client.subscribe_directly("direct.>", take)
             await client.write(
-                publication(f"direct.{n}", "back", b"NATS/1.0\r\nN: 1\r\n\r\n", b"%d" % n) for n in range(100)
+                encode_publish(f"direct.{n}", "back", b"NATS/1.0\r\nN: 1\r\n\r\n", b"%d" % n) for n in range(100)
             )
             async with asyncio.timeout(LIMIT):
                 await everything.wait()

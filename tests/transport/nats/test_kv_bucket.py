@@ -12,17 +12,17 @@ from nats.js.errors import KeyNotFoundError
 
 from rxhub.testing import Nats
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.kv_bucket import Bucket
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.kv_bucket import KvBucket
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 
 
 @pytest.fixture
-def run(nats: Nats) -> Callable[[Callable[[Bucket], Coroutine[Any, Any, None]]], None]:
-    async def with_bucket(what: Callable[[Bucket], Coroutine[Any, Any, None]]) -> None:
-        link = Link(Address((nats.url,), nats.user, nats.password), "test", lambda *_: None)
+def run(nats: Nats) -> Callable[[Callable[[KvBucket], Coroutine[Any, Any, None]]], None]:
+    async def with_bucket(what: Callable[[KvBucket], Coroutine[Any, Any, None]]) -> None:
+        link = ReconnectingClient(Address((nats.url,), nats.user, nats.password), "test", lambda *_: None)
         await link.start()
         try:
-            await what(Bucket(link, nats.stream, "of a test", ttl=3600))
+            await what(KvBucket(link, nats.stream, "of a test", ttl=3600))
         finally:
             await link.close()
 
@@ -30,7 +30,7 @@ def run(nats: Nats) -> Callable[[Callable[[Bucket], Coroutine[Any, Any, None]]],
 
 
 def test_nats_own_client_reads_what_is_written_and_the_other_way_round(run, nats: Nats) -> None:
-    async def both(bucket: Bucket) -> None:
+    async def both(bucket: KvBucket) -> None:
         assert await bucket.get("a") is None  # there is no bucket yet
         await bucket.put("a", b"1")
         await bucket.put("b", b"")
@@ -54,7 +54,7 @@ def test_nats_own_client_reads_what_is_written_and_the_other_way_round(run, nats
 
 @pytest.mark.parametrize("key", ["", "a.b", "*", ">", "a b", "☃", "\ud800", "x" * 10_000])
 def test_a_key_may_be_any_text(run, key: str) -> None:
-    async def odd(bucket: Bucket) -> None:
+    async def odd(bucket: KvBucket) -> None:
         await bucket.put(key, b"it")
         await bucket.put("plain", b"another")
         assert (await bucket.get(key), await bucket.get("plain")) == (b"it", b"another")
@@ -63,7 +63,7 @@ def test_a_key_may_be_any_text(run, key: str) -> None:
 
 
 def test_many_who_write_at_once_while_there_is_no_bucket(run) -> None:
-    async def at_once(bucket: Bucket) -> None:
+    async def at_once(bucket: KvBucket) -> None:
         await asyncio.gather(*[bucket.put(f"k{number}", b"%d" % number) for number in range(50)])
         assert await asyncio.gather(*[bucket.get(f"k{number}") for number in range(50)]) == [
             b"%d" % number for number in range(50)

@@ -16,9 +16,9 @@ from rxhub.embedded import PrivateServer
 from rxhub.errors import StreamError
 from rxhub.transport.nats import ordered_consumer as module
 from rxhub.transport.nats import reconnecting as link_module
-from rxhub.transport.nats.ordered_consumer import Ordered, Place
+from rxhub.transport.nats.ordered_consumer import OrderedConsumer, ReadPosition
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.subject_filters import lets_through
+from rxhub.transport.nats.subject_filters import covers
 from tests.proxy import Proxy
 from tests.threads import LIMIT
 from tests.transport.nats.reading import Reader, Studio, studio, until
@@ -39,10 +39,10 @@ def test_from_now_on(server: PrivateServer) -> None:
         async with studio(server) as at:
             await at.store("a", "b")
             reader = Reader(at, "a", "c.>")
-            assert not reader.ordered.is_settled and reader.ordered.place is None
+            assert not reader.ordered.is_synced and reader.ordered.read_position is None
             at.link.attach(reader.ordered)
-            await reader.ordered.settled()
-            assert reader.ordered.is_settled and reader.ordered.position == 2
+            await reader.ordered.synced()
+            assert reader.ordered.is_synced and reader.ordered.position == 2
             await at.store("a", "b", "c.d", "c", "a")
             await reader.has(3, 5, 7)
             message = reader.messages[0]
@@ -67,7 +67,7 @@ def test_from_a_sequence_a_time_and_a_place(server: PrivateServer) -> None:
             await behind.has(3, 4, 5)
             await since.has(4, 5)
             await beginning.has(1, 3, 4, 5)
-            place = behind.ordered.place
+            place = behind.ordered.read_position
             assert place is not None and place.sequence == 5
             after = Reader(at, ">", start=place)
             at.link.attach(after.ordered)
@@ -83,18 +83,18 @@ def test_nobody_wants_anything(server: PrivateServer) -> None:
         async with studio(server) as at:
             reader = Reader(at)
             at.link.attach(reader.ordered)
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             await at.store("a", "b")
             reader.change("a")
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             await at.store("a")
             await reader.has(3)
             reader.change()
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             await at.store("a")
             await until_none(at)
             reader.change("a")
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             await at.store("a")
             await reader.has(3, 5)
 
@@ -112,16 +112,16 @@ def test_a_filter_that_is_added_brings_no_history_while_the_reader_is_held_up(se
         async with studio(server) as at:
             reader = Reader(at, "a", ahead=4)
             at.link.attach(reader.ordered)
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             reader.held = True
             await at.store(*["a", "b"] * 10)
             await until(lambda: len(reader.taken) == 4)
             reader.change("a", "b")
             # Whoever holds the reader up may wait for this.
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             await at.store("b", "a")
             reader.change("a", "b", "c")
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             await at.store("c")
             assert len(reader.taken) == 4
             reader.release()
@@ -140,10 +140,10 @@ def test_it_holds_no_more_than_it_may(server: PrivateServer) -> None:
             await until(lambda: len(reader.taken) == 8)
             for _ in range(3):
                 at.break_line()
-                await until(lambda: at.link.line is None)
+                await until(lambda: at.link.connection is None)
                 await at.link.ready()
                 await at.drop_consumers()
-                await at.link.ask(f"STREAM.INFO.{at.stream}")
+                await at.link.js_request(f"STREAM.INFO.{at.stream}")
             assert len(reader.taken) == 8
             reader.release()
             await reader.has(*range(1, 41))
@@ -153,7 +153,7 @@ def test_it_holds_no_more_than_it_may(server: PrivateServer) -> None:
 
 def test_few_consumers_for_many_changes_and_events_in_between(server: PrivateServer) -> None:
     made = 0
-    consumer = module.consumer
+    consumer = module.create_ephemeral_consumer
 
     async def counted(*arguments: Any) -> Any:
         nonlocal made
@@ -166,13 +166,13 @@ def test_few_consumers_for_many_changes_and_events_in_between(server: PrivateSer
             at.link.attach(reader.ordered)
             for number in range(50):
                 reader.change("a", *[f"b{other}" for other in range(number)])
-                await reader.ordered.settled()
+                await reader.ordered.synced()
                 await at.store("a", f"b{number}", f"b{number - 1}")
             expected = [n + 1 for n in range(150) if n % 3 == 0 or (n % 3 == 2 and n > 2)]
             await reader.has(*expected)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "consumer", counted)
+        patch.setattr(module, "create_ephemeral_consumer", counted)
         asyncio.run(run())
     assert made <= 25, "what changes while a consumer is made shares the next one"
 
@@ -182,7 +182,7 @@ def test_events_come_while_filters_change_all_the_time(server: PrivateServer) ->
         async with studio(server) as at:
             reader = Reader(at, "a")
             at.link.attach(reader.ordered)
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             number = 0
 
             async def change() -> None:
@@ -206,15 +206,15 @@ def test_changes_far_behind_which_the_reader_is_are_few(server: PrivateServer) -
         async with studio(server) as at:
             reader = Reader(at, "a")
             at.link.attach(reader.ordered)
-            await reader.ordered.settled()
-            for number in range(3 * module._MOST_ERAS):
+            await reader.ordered.synced()
+            for number in range(3 * module._MAX_EPOCHS):
                 await at.store("other")
                 reader.change("a", f"b{number}")
-                await reader.ordered.settled()
-            assert len(reader.ordered._eras) <= module._MOST_ERAS
+                await reader.ordered.synced()
+            assert len(reader.ordered._epochs) <= module._MAX_EPOCHS
             await at.store("a")
             await reader.has(len(at.stored))
-            assert not reader.ordered._eras
+            assert not reader.ordered._epochs
 
     asyncio.run(run())
 
@@ -224,22 +224,22 @@ def test_at_the_place_of_another_reader_new_filters_bring_no_history(server: Pri
         async with studio(server) as at:
             before = Reader(at, "a", ahead=4)
             at.link.attach(before.ordered)
-            await before.ordered.settled()
+            await before.ordered.synced()
             before.held = True
             await at.store("b", "a", "b", "a", "b", "c", "a")
             await until(lambda: before.taken == [2, 4, 7])
             before.change("a", "b")
-            await before.ordered.settled()
+            await before.ordered.synced()
             await at.store("b", "c")
             await until(lambda: before.taken == [2, 4, 7, 8])
             await at.link.detach(before.ordered)
             await at.store("a", "b", "c")
             # Two of those that were taken were not dealt with.
-            place = before.ordered.place
+            place = before.ordered.read_position
             assert place is not None and place.sequence == 8
             reader = Reader(at, "a", "b", "c", start=place._replace(sequence=3))
             at.link.attach(reader.ordered)
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             await at.store("c")
             await reader.has(4, 7, 8, 10, 11, 13)
 
@@ -255,7 +255,7 @@ def test_after_a_fault_nothing_is_missing_and_nothing_comes_twice(server: Privat
         async with studio(server) as at:
             reader = Reader(at, "a")
             at.link.attach(reader.ordered)
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             for _ in range(4):
                 storing = asyncio.create_task(at.store(*["a", "b"] * 10))
                 await asyncio.sleep(0.003)
@@ -265,7 +265,7 @@ def test_after_a_fault_nothing_is_missing_and_nothing_comes_twice(server: Privat
                     at.break_line()
                 await storing
             await reader.has(*range(1, 81, 2))
-            assert reader.ordered.is_settled
+            assert reader.ordered.is_synced
             await at.link.detach(reader.ordered)
             await until_none(at)
 
@@ -277,19 +277,19 @@ def test_changes_while_there_is_no_line_hold_on_the_next_one(server: PrivateServ
         async with studio(server, f"nats://127.0.0.1:{proxy.port}") as at:
             reader = Reader(at, "a")
             at.link.attach(reader.ordered)
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             proxy.black_hole = True
             at.break_line()
-            await until(lambda: at.link.line is None)
+            await until(lambda: at.link.connection is None)
             await at.store("a", "b")
             reader.change("a", "b")
-            assert not reader.ordered.is_settled
+            assert not reader.ordered.is_synced
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
-                    await reader.ordered.settled()
+                    await reader.ordered.synced()
             proxy.black_hole = False
             proxy.reset()
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             await at.store("b")
             await reader.has(1, 3)
 
@@ -305,7 +305,7 @@ def test_a_stream_that_is_made_anew_is_read_from_its_beginning(
             ends: list[int] = []
             reader = Reader(at, "a", rewound=ends.append)
             at.link.attach(reader.ordered)
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             await at.store("a", "a", "a")
             await reader.has(1, 2, 3)
             assert not ends
@@ -316,7 +316,7 @@ def test_a_stream_that_is_made_anew_is_read_from_its_beginning(
             await at.store("a", "b", "a", "a", "a")
             await reader.has(1, 2, 3, 1, 3, 4, 5)
             at.break_line()
-            await until(lambda: at.link.line is None)
+            await until(lambda: at.link.connection is None)
             await at.delete()
             await at.make()
             await at.store("a")
@@ -334,7 +334,7 @@ def test_the_place_of_another_reader_in_a_stream_that_is_another_one_by_now(
     async def run() -> None:
         async with studio(server) as at:
             await at.store("a", "a")
-            reader = Reader(at, "a", start=Place(1, "2001-01-01T00:00:00Z"))
+            reader = Reader(at, "a", start=ReadPosition(1, "2001-01-01T00:00:00Z"))
             at.link.attach(reader.ordered)
             await reader.has(1, 2)
 
@@ -349,7 +349,7 @@ class Scripted:
         self.last = last
         self.later: list[int] = []
 
-    async def ask(self, api: str) -> dict[str, Any]:
+    async def js_request(self, api: str) -> dict[str, Any]:
         if self.later:
             self.last = self.later.pop(0)
         return {"state": {"last_seq": self.last}, "created": "then"}
@@ -358,30 +358,30 @@ class Scripted:
 def test_a_server_that_has_lost_the_end_of_the_stream(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BETWEEN_LOOKS", 0.001)
+    monkeypatch.setattr(module, "_STREAM_CHECK_INTERVAL_S", 0.001)
     line: Any = Scripted(10)
     ends: list[int] = []
-    reader = Ordered("a", print, list, start=Place(10, "then"), rewound=ends.append)
-    asyncio.run(reader._look(line))
+    reader = OrderedConsumer("a", print, list, start=ReadPosition(10, "then"), rewound=ends.append)
+    asyncio.run(reader._check_stream(line))
     assert reader.position == 10 and not ends
     line.last = 7
-    asyncio.run(reader._look(line))
+    asyncio.run(reader._check_stream(line))
     assert reader.position == 7, "8 will be another message"
     assert ends == [7] and "lost the rest" in caplog.text
     # One that only has to catch up has lost nothing.
-    reader = Ordered("a", print, list, start=Place(10, "then"))
+    reader = OrderedConsumer("a", print, list, start=ReadPosition(10, "then"))
     line.later = [8, 9, 10]
-    asyncio.run(reader._look(line))
+    asyncio.run(reader._check_stream(line))
     assert reader.position == 10 and not line.later
     # Who begins in the future has read nothing of it.
-    late = Ordered("a", print, list, start=50)
-    asyncio.run(late._look(line))
+    late = OrderedConsumer("a", print, list, start=50)
+    asyncio.run(late._check_stream(line))
     assert late.position == 50
 
 
 def test_a_consumer_that_begins_too_early_brings_nothing_twice(server: PrivateServer) -> None:
     """As one does in a cluster, on a server that is behind: it begins where that server's copy of the stream ends."""
-    consumer = module.consumer
+    consumer = module.create_ephemeral_consumer
 
     async def early(line: Any, stream: str, subjects: Any, start: Any, name: str) -> Any:
         return await consumer(line, stream, subjects, 0, name)
@@ -397,7 +397,7 @@ def test_a_consumer_that_begins_too_early_brings_nothing_twice(server: PrivateSe
             await reader.has(1, 2, 4, 5)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "consumer", early)
+        patch.setattr(module, "create_ephemeral_consumer", early)
         asyncio.run(run())
 
 
@@ -405,7 +405,7 @@ def test_a_message_that_the_line_has_swallowed_is_asked_for_again(server: Privat
     async def run() -> None:
         async with studio(server) as at:
             reader, swallowed = Reader(at, "a"), []
-            take = reader.ordered._take
+            take = reader.ordered._on_message
 
             def swallow(message: Message) -> None:
                 if message.sequence == 2 and not swallowed:
@@ -413,9 +413,9 @@ def test_a_message_that_the_line_has_swallowed_is_asked_for_again(server: Privat
                 else:
                     take(message)
 
-            reader.ordered._take = swallow
+            reader.ordered._on_message = swallow
             at.link.attach(reader.ordered)
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             await at.store("a", "a", "a", "a")
             await reader.has(1, 2, 3, 4)
             assert swallowed
@@ -424,7 +424,7 @@ def test_a_message_that_the_line_has_swallowed_is_asked_for_again(server: Privat
 
 
 def test_a_consumer_is_asked_for_in_vain(server: PrivateServer, caplog: pytest.LogCaptureFixture) -> None:
-    consumer, attempts = module.consumer, 0
+    consumer, attempts = module.create_ephemeral_consumer, 0
 
     async def refused(*arguments: Any) -> Any:
         nonlocal attempts
@@ -437,12 +437,12 @@ def test_a_consumer_is_asked_for_in_vain(server: PrivateServer, caplog: pytest.L
         async with studio(server) as at:
             reader = Reader(at, "a")
             at.link.attach(reader.ordered)
-            await reader.ordered.settled()
+            await reader.ordered.synced()
             await at.store("a")
             await reader.has(1)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "consumer", refused)
+        patch.setattr(module, "create_ephemeral_consumer", refused)
         asyncio.run(run())
     assert "temporarily unavailable" in caplog.text
 
@@ -473,7 +473,7 @@ async def compare(server: PrivateServer, first: list[str], script: list[tuple[st
     async with studio(server) as at:
         reader = Reader(at, *first, ahead=ahead)
         at.link.attach(reader.ordered)
-        await reader.ordered.settled()
+        await reader.ordered.synced()
         present = first
         # Of each event, the filters that were in force, and those that came after.
         may: list[list[str]] = []
@@ -483,7 +483,7 @@ async def compare(server: PrivateServer, first: list[str], script: list[tuple[st
                 may += [present] * len(value)
             elif what == "change":
                 reader.change(*value)
-                await reader.ordered.settled()
+                await reader.ordered.synced()
                 may = [[filter for filter in filters if _still(filter, value)] for filters in may]
                 present = value
             elif what == "break":
@@ -499,7 +499,7 @@ async def compare(server: PrivateServer, first: list[str], script: list[tuple[st
         reader.release()
         # An end that is surely read.
         reader.change(*present, "end")
-        await reader.ordered.settled()
+        await reader.ordered.synced()
         await at.store("end")
         await until(lambda: len(at.stored) in reader.taken)
         taken = reader.taken[:-1]
@@ -511,11 +511,11 @@ async def compare(server: PrivateServer, first: list[str], script: list[tuple[st
 
 
 def _let(filters: list[str], topic: str) -> bool:
-    return lets_through(set(filters), topic)
+    return covers(set(filters), topic)
 
 
 def _still(filter: str, filters: list[str]) -> bool:
-    return lets_through(set(filters), filter)
+    return covers(set(filters), filter)
 
 
 def _ever(script: list[tuple[str, Any]], first: list[str]) -> list[list[str]]:

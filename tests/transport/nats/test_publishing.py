@@ -22,10 +22,10 @@ from rxhub.transport.nats import connection as line_module
 from rxhub.transport.nats import publishing as module
 from rxhub.transport.nats import reconnecting as link_module
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.direct_client import parsed_headers
-from rxhub.transport.nats.publishing import MESSAGE_ID, Parcel, Publishing, Settling, message_id
-from rxhub.transport.nats.reconnecting import Link
-from rxhub.transport.nats.streams import configuration, ensured
+from rxhub.transport.nats.direct_client import parse_headers
+from rxhub.transport.nats.publishing import MESSAGE_ID, JetStreamPublisher, StoredPublish, Synced, message_id
+from rxhub.transport.nats.reconnecting import ReconnectingClient
+from rxhub.transport.nats.streams import ensure_stream, stream_config
 from rxhub.transport.outbox import Outbox
 from tests.proxy import Proxy
 from tests.threads import LIMIT
@@ -37,8 +37,8 @@ from tests.transport.nats.servers import started
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_module, "Backoff", lambda *_: Backoff(0.01, 0.05))
     monkeypatch.setattr(module, "Backoff", lambda *_: Backoff(0.01, 0.05))
-    monkeypatch.setattr(line_module, "_PING_INTERVAL", 0.1)
-    monkeypatch.setattr(line_module, "_LOOK", 0.02)
+    monkeypatch.setattr(line_module, "_PING_INTERVAL_S", 0.1)
+    monkeypatch.setattr(line_module, "_CLOSED_POLL_S", 0.02)
 
 
 @pytest.fixture
@@ -56,31 +56,31 @@ def proxy(server: PrivateServer) -> Iterator[Proxy]:
 class Desk:
     """An outbox that is emptied into a stream, and what was put into it."""
 
-    def __init__(self, at: Studio, horizon: float = 900.0, reading: Settling | None = None) -> None:
+    def __init__(self, at: Studio, horizon: float = 900.0, reading: Synced | None = None) -> None:
         self.outbox = Outbox(100_000)
         self.outbox.open()
-        self.publishing = Publishing(self.outbox, horizon, reading)
+        self.publishing = JetStreamPublisher(self.outbox, horizon, reading)
         self.stream = at.stream
-        self.parcels: list[Parcel] = []
+        self.parcels: list[StoredPublish] = []
 
-    def put(self, count: int = 1, data: str = "", topic: str = "a") -> list[Parcel]:
-        made: list[Parcel] = []
+    def put(self, count: int = 1, data: str = "", topic: str = "a") -> list[StoredPublish]:
+        made: list[StoredPublish] = []
         for _ in range(count):
             number = len(self.parcels)
             argument = json.dumps({"topic": topic, "n": number, "data": data})
-            made.append(Parcel(topic, argument, f"{self.stream}.event.{topic}", f"{self.stream}-{number}"))
+            made.append(StoredPublish(topic, argument, f"{self.stream}.event.{topic}", f"{self.stream}-{number}"))
             self.parcels.append(made[-1])
             self.outbox.put(made[-1])
         return made
 
 
-async def accepted(*parcels: Parcel) -> None:
+async def accepted(*parcels: StoredPublish) -> None:
     async with asyncio.timeout(LIMIT):
         for parcel in parcels:
             await asyncio.wrap_future(parcel.accepted)
 
 
-async def refusal(parcel: Parcel) -> Exception:
+async def refusal(parcel: StoredPublish) -> Exception:
     await until(parcel.accepted.done)
     error = parcel.accepted.exception()
     assert isinstance(error, Exception)
@@ -89,10 +89,10 @@ async def refusal(parcel: Parcel) -> Exception:
 
 async def numbers(at: Studio) -> list[int]:
     """What is stored, in order."""
-    info = await at.peer.ask(f"STREAM.INFO.{at.stream}")
+    info = await at.peer.js_request(f"STREAM.INFO.{at.stream}")
     found: list[int] = []
     for sequence in range(1, info["state"]["last_seq"] + 1):
-        told = await at.peer.ask(f"STREAM.MSG.GET.{at.stream}", {"seq": sequence})
+        told = await at.peer.js_request(f"STREAM.MSG.GET.{at.stream}", {"seq": sequence})
         found.append(json.loads(base64.b64decode(told["message"]["data"]))["n"])
     return found
 
@@ -135,8 +135,8 @@ def test_what_is_acknowledged_is_stored_once_and_in_order(server: PrivateServer,
                 else:
                     await asyncio.sleep(0.005 * round)
                     proxy.black_hole = True
-                    broken = at.link.line
-                    await until(lambda broken=broken: at.link.line is not broken)
+                    broken = at.link.connection
+                    await until(lambda broken=broken: at.link.connection is not broken)
                     proxy.black_hole = False
                 await at.link.ready()
             await accepted(*here.parcels)
@@ -165,7 +165,7 @@ def test_large_messages_over_a_line_that_breaks(server: PrivateServer, proxy: Pr
 def test_answers_that_come_later_than_they_are_waited_for(
     server: PrivateServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.02)
+    monkeypatch.setattr(module, "ACK_TIMEOUT_S", 0.02)
 
     async def run() -> None:
         async with desk(server, f"nats://127.0.0.1:{proxy.port}") as (at, here):
@@ -183,13 +183,13 @@ def test_answers_that_come_later_than_they_are_waited_for(
 def test_a_full_stream_refuses_what_comes_and_keeps_what_it_has(server: PrivateServer) -> None:
     async def run() -> None:
         async with desk(server) as (at, here):
-            await at.peer.ask(f"STREAM.UPDATE.{at.stream}", configuration(at.stream) | {"max_msgs": 3})
+            await at.peer.js_request(f"STREAM.UPDATE.{at.stream}", stream_config(at.stream) | {"max_msgs": 3})
             parcels = here.put(5)
             await accepted(*parcels[:3])
             for parcel in parcels[3:]:
                 error = await refusal(parcel)
                 assert isinstance(error, Refused) and "The stream does not take a: maximum messages" in str(error)
-            await at.peer.ask(f"STREAM.PURGE.{at.stream}")
+            await at.peer.js_request(f"STREAM.PURGE.{at.stream}")
             await accepted(*here.put())
             assert len(here.outbox) == 0
 
@@ -199,7 +199,7 @@ def test_a_full_stream_refuses_what_comes_and_keeps_what_it_has(server: PrivateS
 def test_a_stream_that_is_full_of_bytes(server: PrivateServer) -> None:
     async def run() -> None:
         async with desk(server) as (at, here):
-            await at.peer.ask(f"STREAM.UPDATE.{at.stream}", configuration(at.stream, max_bytes=5_000))
+            await at.peer.js_request(f"STREAM.UPDATE.{at.stream}", stream_config(at.stream, max_bytes=5_000))
             assert "maximum bytes" in str(await refusal(here.put(1, "x" * 6_000)[0]))
             await accepted(*here.put(3))
 
@@ -209,7 +209,7 @@ def test_a_stream_that_is_full_of_bytes(server: PrivateServer) -> None:
 def test_a_message_that_the_stream_finds_too_large(server: PrivateServer) -> None:
     async def run() -> None:
         async with desk(server) as (at, here):
-            await at.peer.ask(f"STREAM.UPDATE.{at.stream}", configuration(at.stream) | {"max_msg_size": 1_000})
+            await at.peer.js_request(f"STREAM.UPDATE.{at.stream}", stream_config(at.stream) | {"max_msg_size": 1_000})
             large, small = here.put(1, "x" * 2_000)[0], here.put()[0]
             assert "message size exceeds" in str(await refusal(large))
             await accepted(small)
@@ -222,11 +222,11 @@ def test_a_message_that_the_server_finds_too_large(server: PrivateServer) -> Non
 
     async def run() -> None:
         async with desk(server) as (at, here):
-            line = at.link.line
+            line = at.link.connection
             assert line is not None
             overhead = len(here.put(1, "")[0].argument)
             for missing in (0, 1, 20, 60, 100, 150):
-                here.put(1, "x" * (line.limit - overhead - missing))
+                here.put(1, "x" * (line.max_payload - overhead - missing))
             here.put()
             outcomes: list[Exception | None] = []
             for parcel in here.parcels:
@@ -236,7 +236,7 @@ def test_a_message_that_the_server_finds_too_large(server: PrivateServer) -> Non
                 outcomes.append(error)
             assert outcomes[0] is outcomes[-1] is None
             assert "max_payload" in str(outcomes[1]) and "max_payload" in str(outcomes[2])
-            assert at.link.line is line, "the server has not hung up"
+            assert at.link.connection is line, "the server has not hung up"
 
     asyncio.run(run())
 
@@ -247,7 +247,7 @@ def test_a_stream_that_is_deleted_and_made_again(server: PrivateServer) -> None:
             await accepted(*here.put(10))
             await at.delete()
             parcels = here.put(10)
-            await until(lambda: here.publishing._troubled)
+            await until(lambda: here.publishing._retry_reason)
             await at.make()
             await accepted(*parcels)
             assert await numbers(at) == [*range(10, 20)]
@@ -261,7 +261,7 @@ def test_a_stream_called_error(server: PrivateServer) -> None:
     async def run() -> None:
         async with desk(server) as (at, here):
             at.stream = here.stream = "error"
-            await ensured(at.peer, configuration("error"))
+            await ensure_stream(at.peer, stream_config("error"))
             await accepted(*here.put(3))
             await at.delete()
 
@@ -273,13 +273,15 @@ def test_what_we_may_not_publish_is_refused_at_once() -> None:
     with started({"authorization": {"users": users}, "jetstream": {}}) as server:
 
         async def run() -> None:
-            link = Link(Address((server.url,), "me", "secret"))
+            link = ReconnectingClient(Address((server.url,), "me", "secret"))
             await link.start()
-            await ensured(link, configuration("Studio"))
+            await ensure_stream(link, stream_config("Studio"))
             outbox = Outbox(10)
             outbox.open()
-            link.attach(Publishing(outbox, 900.0))
-            parcels = [Parcel(topic, "{}", f"Studio.event.{topic}", topic) for topic in ("a", "Secret.plan", "b")]
+            link.attach(JetStreamPublisher(outbox, 900.0))
+            parcels = [
+                StoredPublish(topic, "{}", f"Studio.event.{topic}", topic) for topic in ("a", "Secret.plan", "b")
+            ]
             for parcel in parcels:
                 outbox.put(parcel)
             await accepted(parcels[0], parcels[2])
@@ -294,8 +296,8 @@ def test_what_we_may_not_publish_is_refused_at_once() -> None:
 class Scripted:
     """A line to a server whose answers are what a test says, as they are in a cluster for moments."""
 
-    limit = 1_000_000
-    denied = None
+    max_payload = 1_000_000
+    on_denied = None
 
     def __init__(self, *answers: dict[str, Any] | bytes | None) -> None:
         self.client = self
@@ -316,7 +318,7 @@ class Scripted:
         for command in commands:
             line, _, rest = command.partition(b"\r\n")
             reply, size = line.split()[2].decode(), int(line.split()[3])
-            self.sent.append((parsed_headers(rest[:size])[MESSAGE_ID], reply))
+            self.sent.append((parse_headers(rest[:size])[MESSAGE_ID], reply))
             answer = self.answers.pop(0) if self.answers else {"stream": "a", "seq": 1}
             if answer is not None:
                 self.take(reply, "", answer if isinstance(answer, bytes) else json.dumps(answer).encode(), b"")
@@ -329,9 +331,9 @@ def outcome(*answers: dict[str, Any] | bytes | None, horizon: float = 900.0) -> 
     async def run() -> Future[None]:
         outbox = Outbox(10)
         outbox.open()
-        parcel = Parcel("a", "{}", "a.event.a", "id")
+        parcel = StoredPublish("a", "{}", "a.event.a", "id")
         outbox.put(parcel)
-        task = asyncio.create_task(Publishing(outbox, horizon).run(line))
+        task = asyncio.create_task(JetStreamPublisher(outbox, horizon).run(line))
         await until(parcel.accepted.done)
         task.cancel()
         await asyncio.wait([task])
@@ -379,14 +381,14 @@ def test_what_the_server_will_not_do_it_is_not_asked_again(answer: dict[str, Any
 def test_what_answers_nonsense_is_not_believed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.02)
+    monkeypatch.setattr(module, "ACK_TIMEOUT_S", 0.02)
     accepted, line = outcome(b"\xff", b"[]", b"thanks")
     assert accepted.exception() is None and len(line.sent) == 4
     assert "Something else than JetStream" in caplog.text
 
 
 def test_what_was_not_answered_for_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    monkeypatch.setattr(module, "ACK_TIMEOUT_S", 0.01)
     accepted, line = outcome(*[None] * 1_000, horizon=0.05)
     error = accepted.exception()
     assert isinstance(error, HubConnectionError) and "It may be stored, or may be not" in str(error)
@@ -404,7 +406,7 @@ def test_what_waited_too_long_to_be_sent_again_is_given_up(server: PrivateServer
             task = asyncio.create_task(here.publishing.run(line))
             first, second = here.put()[0], None
             await until(lambda: line.sent)
-            gate.is_settled = False
+            gate.is_synced = False
             task.cancel()
             await asyncio.wait([task])
             at.link.attach(here.publishing)
@@ -423,14 +425,14 @@ class Gate:
     """Somebody whom publishing waits for."""
 
     def __init__(self) -> None:
-        self.is_settled = True
+        self.is_synced = True
         self._opened = asyncio.Event()
 
     def open(self) -> None:
-        self.is_settled = True
+        self.is_synced = True
         self._opened.set()
 
-    async def settled(self) -> None:
+    async def synced(self) -> None:
         await self._opened.wait()
 
 
@@ -442,10 +444,10 @@ def test_nothing_is_sent_before_it_is_heard(server: PrivateServer) -> None:
             here = Desk(at, 900.0, gate)
             at.link.attach(here.publishing)
             await accepted(*here.put(3))
-            gate.is_settled = False
+            gate.is_synced = False
             later = here.put(3)
-            await at.peer.ask("INFO")
-            await at.peer.ask("INFO")
+            await at.peer.js_request("INFO")
+            await at.peer.js_request("INFO")
             assert not any(parcel.accepted.done() for parcel in later)
             gate.open()
             await accepted(*later)
@@ -464,7 +466,7 @@ def test_letters_of_one_who_has_ended_are_sent_by_the_next_under_numbers_of_thei
             task.cancel()
             await asyncio.wait([task])
             here.put(5)
-            at.link.attach(Publishing(here.outbox, 900.0))
+            at.link.attach(JetStreamPublisher(here.outbox, 900.0))
             await accepted(*here.parcels)
             assert await numbers(at) == [*range(10)]
 
@@ -489,7 +491,7 @@ def test_an_event_that_was_published_before_is_not_stored_again_and_that_is_told
         async with desk(server) as (at, here):
             [first] = here.put()
             await accepted(first)
-            again = Parcel("a", '{"n":1}', first.subject, f"{here.stream}-0")
+            again = StoredPublish("a", '{"n":1}', first.subject, f"{here.stream}-0")
             here.outbox.put(again)
             await accepted(again)
             assert await numbers(at) == [0]
@@ -508,7 +510,7 @@ def test_odd_ids_are_told_apart(server: PrivateServer) -> None:
             at.link.attach(here.publishing)
             for _ in range(2):
                 for n, identifier in enumerate(identifiers):
-                    parcel = Parcel("a", json.dumps({"n": n}), f"{at.stream}.event.a", identifier)
+                    parcel = StoredPublish("a", json.dumps({"n": n}), f"{at.stream}.event.a", identifier)
                     here.outbox.put(parcel)
                     await accepted(parcel)
             assert await numbers(at) == [*range(len(identifiers))], "each is stored once"

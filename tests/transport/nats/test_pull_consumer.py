@@ -10,8 +10,8 @@ import pytest
 
 from rxhub.embedded import PrivateServer
 from rxhub.transport.nats import pull_consumer as module
-from rxhub.transport.nats.connection import Line
-from rxhub.transport.nats.pull_consumer import ConsumerGone, Message, Pulling, PullRefused
+from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.pull_consumer import ConsumerGone, Message, PullConsumer, PullRefused
 from tests.threads import LIMIT
 from tests.transport.nats.reading import Studio, studio, until
 
@@ -23,7 +23,7 @@ def server(nats_of_the_session: PrivateServer) -> PrivateServer:
 
 async def durable(at: Studio, **settings: Any) -> None:
     config = {"durable_name": "work", "ack_policy": "explicit", "filter_subject": f"{at.stream}.event.>", **settings}
-    await at.peer.ask(f"CONSUMER.DURABLE.CREATE.{at.stream}.work", {"stream_name": at.stream, "config": config})
+    await at.peer.js_request(f"CONSUMER.DURABLE.CREATE.{at.stream}.work", {"stream_name": at.stream, "config": config})
 
 
 async def ended(task: asyncio.Task[None]) -> None:
@@ -39,7 +39,7 @@ def test_as_many_as_may_be_under_way(server: PrivateServer, ahead: int) -> None:
             await durable(at)
             await at.store(*["a"] * 40)
             taken: list[Message] = []
-            pulling = Pulling(at.stream, "work", taken.append, ahead=ahead)
+            pulling = PullConsumer(at.stream, "work", taken.append, ahead=ahead)
             task = asyncio.create_task(pulling.run(await at.link.ready()))
             await until(lambda: len(taken) == min(ahead, 40))
             assert pulling.held == len(taken)
@@ -48,7 +48,11 @@ def test_as_many_as_may_be_under_way(server: PrivateServer, ahead: int) -> None:
                 assert pulling.held <= ahead
                 pulling.done(pulling.held)
                 await until(lambda before=before: len(taken) > before)
-            assert [message.sequence for message in taken] == [message.turn for message in taken] == [*range(1, 41)]
+            assert (
+                [message.sequence for message in taken]
+                == [message.consumer_sequence for message in taken]
+                == [*range(1, 41)]
+            )
             assert taken[-1].pending == 0 and taken[0].delivered == 1
             await ended(task)
 
@@ -56,25 +60,25 @@ def test_as_many_as_may_be_under_way(server: PrivateServer, ahead: int) -> None:
 
 
 def test_no_more_bytes_are_held_than_may_be(server: PrivateServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(module, "_MAX_PULL_BYTES", 1_000_000)
 
     async def run() -> None:
         async with studio(server) as at:
             await durable(at)
             line = await at.link.ready()
             # One is as large as the server lets any be.
-            sizes = [100_000] * 60 + [line.limit] + [10] * 100
+            sizes = [100_000] * 60 + [line.max_payload] + [10] * 100
             for size in sizes:
                 await line.client.request(f"{at.stream}.event.a", b"x" * size, timeout=LIMIT)
             taken: list[Message] = []
-            pulling = Pulling(at.stream, "work", taken.append)
+            pulling = PullConsumer(at.stream, "work", taken.append)
             task = asyncio.create_task(pulling.run(line))
             while len(taken) < len(sizes):
                 held = 0
                 while held < pulling.held or not held:
                     held = pulling.held
                     await asyncio.sleep(0.05)
-                assert sum(len(message.data) for message in taken[-held:]) <= 4 * line.limit
+                assert sum(len(message.data) for message in taken[-held:]) <= 4 * line.max_payload
                 pulling.done(held)
             assert [len(message.data) for message in taken] == sizes
             await ended(task)
@@ -88,13 +92,13 @@ def test_what_is_acknowledged_comes_no_more_and_what_is_not_comes_again(server: 
             await durable(at, ack_wait=50_000_000)
             await at.store("a", "b")
             taken: list[Message] = []
-            pulling = Pulling(at.stream, "work", taken.append)
+            pulling = PullConsumer(at.stream, "work", taken.append)
             at.link.attach(pulling)
             await until(lambda: len(taken) == 2)
-            await at.link.tell(taken[0].reply, b"+ACK")
+            await at.link.publish(taken[0].reply, b"+ACK")
             await until(lambda: len(taken) == 3)
             assert (taken[2].sequence, taken[2].delivered) == (2, 2)
-            await at.link.tell(taken[2].reply, b"+ACK")
+            await at.link.publish(taken[2].reply, b"+ACK")
 
     asyncio.run(run())
 
@@ -105,10 +109,10 @@ def test_a_consumer_that_is_deleted(server: PrivateServer) -> None:
             for held in (0, 8):
                 await durable(at)
                 taken: list[Message] = []
-                pulling = Pulling(at.stream, "work", taken.append, ahead=8)
+                pulling = PullConsumer(at.stream, "work", taken.append, ahead=8)
                 await at.store(*["a"] * held)
                 task = asyncio.create_task(pulling.run(await at.link.ready()))
-                await until(lambda: pulling.held == held and (held or pulling._coming))
+                await until(lambda: pulling.held == held and (held or pulling._requested))
                 await at.drop_consumers()
                 if held:
                     # Nothing is asked for while nothing more can be held, so only the next pull finds out.
@@ -128,7 +132,7 @@ def test_there_never_was_one(server: PrivateServer, gone: str) -> None:
                 await at.delete()
             with pytest.raises(ConsumerGone):
                 async with asyncio.timeout(LIMIT):
-                    await Pulling(at.stream, "nobody", print).run(await at.link.ready())
+                    await PullConsumer(at.stream, "nobody", print).run(await at.link.ready())
 
     asyncio.run(run())
 
@@ -143,19 +147,19 @@ def test_a_consumer_that_does_not_take_such_pulls(server: PrivateServer, group: 
             await durable(at, **GROUPS)
             with pytest.raises(PullRefused):
                 async with asyncio.timeout(LIMIT):
-                    await Pulling(at.stream, "work", print, group=group).run(await at.link.ready())
+                    await PullConsumer(at.stream, "work", print, group=group).run(await at.link.ready())
 
     asyncio.run(run())
 
 
 def test_a_consumer_that_falls_silent_is_asked_again(server: PrivateServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_HEARTBEAT", 0.05)
+    monkeypatch.setattr(module, "_IDLE_HEARTBEAT_S", 0.05)
 
     async def run() -> None:
         async with studio(server) as at:
             await durable(at)
             taken: list[Message] = []
-            pulling = Pulling(at.stream, "work", taken.append)
+            pulling = PullConsumer(at.stream, "work", taken.append)
             line = await at.link.ready()
             publish = line.client.publish
             swallowed: list[str] = []
@@ -178,20 +182,20 @@ def test_a_consumer_that_falls_silent_is_asked_again(server: PrivateServer, monk
 
 def test_idle_for_long_it_goes_on(server: PrivateServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pulls end after their time, one after the other; none is missed, and none is asked for in vain."""
-    monkeypatch.setattr(module, "_EXPIRES", 0.2)
-    monkeypatch.setattr(module, "_HEARTBEAT", 0.05)
+    monkeypatch.setattr(module, "_PULL_EXPIRES_S", 0.2)
+    monkeypatch.setattr(module, "_IDLE_HEARTBEAT_S", 0.05)
 
     async def run() -> None:
         async with studio(server) as at:
             await durable(at)
             taken: list[Message] = []
-            pulling = Pulling(at.stream, "work", taken.append, ahead=4)
+            pulling = PullConsumer(at.stream, "work", taken.append, ahead=4)
             task = asyncio.create_task(pulling.run(await at.link.ready()))
             for count in range(1, 4):
                 await asyncio.sleep(0.25)
                 await at.store("a")
                 await until(lambda count=count: len(taken) == count)
-                assert 0 <= pulling._coming <= 4
+                assert 0 <= pulling._requested <= 4
                 pulling.done()
             await ended(task)
 
@@ -203,7 +207,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.client = self
-        self.limit = 1_000_000
+        self.max_payload = 1_000_000
         self.pulls: list[dict[str, Any]] = []
         self.meanwhile: Any = None
 
@@ -230,7 +234,7 @@ def message(turn: int) -> tuple[str, str, bytes, bytes]:
 def test_what_is_done_with_while_a_pull_is_sent_is_pulled_anew() -> None:
     async def run() -> None:
         line, taken = Scripted(), []
-        pulling = Pulling("a", "work", taken.append, ahead=2)
+        pulling = PullConsumer("a", "work", taken.append, ahead=2)
 
         async def all_at_once() -> None:
             for turn in (1, 2):
@@ -250,7 +254,7 @@ def test_what_is_done_with_while_a_pull_is_sent_is_pulled_anew() -> None:
 def test_an_end_that_is_told_while_a_pull_is_sent_is_heard() -> None:
     async def run() -> None:
         line = Scripted()
-        pulling = Pulling("a", "work", print)
+        pulling = PullConsumer("a", "work", print)
 
         async def fail() -> None:
             pulling.fail("no reason")
@@ -270,7 +274,7 @@ def test_what_comes_from_elsewhere_is_no_message(server: PrivateServer) -> None:
             await durable(at)
             taken: list[Message] = []
             inboxes: list[str] = []
-            line: Line = await at.link.ready()
+            line: NatsConnection = await at.link.ready()
             inbox = line.inbox
 
             def noted() -> str:
@@ -278,7 +282,7 @@ def test_what_comes_from_elsewhere_is_no_message(server: PrivateServer) -> None:
                 return inboxes[-1]
 
             line.inbox = noted
-            pulling = Pulling(at.stream, "work", taken.append)
+            pulling = PullConsumer(at.stream, "work", taken.append)
             task = asyncio.create_task(pulling.run(line))
             await until(lambda: inboxes)
             for reply in ("", "somewhere", "$JS.ACK.a", "$JS.ACK.a.b.c.d.e.f.g"):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rxhub.testing import Nats
-from rxhub.transport.nats.subject_filters import merged
+from rxhub.transport.nats.subject_filters import merge
 from rxhub.transport.nats.subjects import Subjects, consumer_name
 from tests.transport.nats.matching import is_matched
 from tests.transport.nats.peer import Peer
@@ -47,7 +47,7 @@ def test_merged_filters_are_taken_and_let_through_what_they_match(peer: Peer) ->
     @few
     @given(st.lists(subjects, min_size=1, max_size=30), st.integers(1, 12))
     def holds(drawn: list[str], most: int) -> None:
-        filters = merged([peer.stream + filter.removeprefix("studio") for filter in drawn], most)
+        filters = merge([peer.stream + filter.removeprefix("studio") for filter in drawn], most)
         expected = sum(any(is_matched(subject, filter) for filter in filters) for subject in stored)
         assert would_get(peer, filters, "group") == expected
 
@@ -56,7 +56,7 @@ def test_merged_filters_are_taken_and_let_through_what_they_match(peer: Peer) ->
 
 def test_two_hundred_long_filters_are_taken(peer: Peer) -> None:
     names = Subjects(peer.stream)
-    filters = merged([names.event(f"{number}.{'x' * 2_900}") for number in range(200)])
+    filters = merge([names.event(f"{number}.{'x' * 2_900}") for number in range(200)])
     assert len(filters) == 200
     assert would_get(peer, filters, "group") == 0
 

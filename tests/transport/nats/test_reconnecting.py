@@ -14,8 +14,8 @@ from rxhub.errors import HubConnectionError, StreamError
 from rxhub.testing import Nats
 from rxhub.transport.nats import connection as line_module
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.connection import Line
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 from tests.proxy import Proxy
 from tests.threads import LIMIT
 from tests.transport.nats.servers import speaking, started
@@ -31,12 +31,12 @@ def proxy(nats: Nats) -> Iterator[Proxy]:
 class Runs:
     """A part that notes on which lines it ran, and does something there."""
 
-    def __init__(self, act: Callable[[Line], Awaitable[object]] | None = None) -> None:
-        self.lines: list[Line] = []
+    def __init__(self, act: Callable[[NatsConnection], Awaitable[object]] | None = None) -> None:
+        self.lines: list[NatsConnection] = []
         self.ended = 0
         self._act = act
 
-    async def run(self, line: Line) -> None:
+    async def run(self, line: NatsConnection) -> None:
         self.lines.append(line)
         try:
             if self._act is not None:
@@ -61,16 +61,16 @@ def test_a_part_runs_on_every_line(nats: Nats, proxy: Proxy) -> None:
     states: list[tuple[bool, str, int]] = []
 
     async def run() -> None:
-        link = Link(address(nats, proxy), on_state=lambda *state: states.append(state))
+        link = ReconnectingClient(address(nats, proxy), on_state=lambda *state: states.append(state))
         early, late = Runs(), Runs()
         link.attach(early)
-        assert not await link.tell("nobody")
+        assert not await link.publish("nobody")
         with pytest.raises(HubConnectionError, match="no connection"):
-            await link.ask("INFO", timeout=0.01)
+            await link.js_request("INFO", timeout=0.01)
         await link.start()
         link.attach(late)
         link.attach(late)
-        assert await link.tell("nobody") and (await link.ask("INFO"))["streams"] >= 0
+        assert await link.publish("nobody") and (await link.js_request("INFO"))["streams"] >= 0
         await until(lambda: early.lines and late.lines)
         for count in (2, 3):
             proxy.reset()
@@ -79,8 +79,8 @@ def test_a_part_runs_on_every_line(nats: Nats, proxy: Proxy) -> None:
         await link.detach(late)
         assert late.ended == 3 and early.ended == 2
         await link.close()
-        assert early.ended == 3 and link.line is None and link.is_closed
-        assert not await link.tell("nobody")
+        assert early.ended == 3 and link.connection is None and link.is_closed
+        assert not await link.publish("nobody")
         with pytest.raises(HubConnectionError, match="closed"):
             await link.ready()
         await link.close()
@@ -102,12 +102,12 @@ def test_a_part_runs_on_every_line(nats: Nats, proxy: Proxy) -> None:
 def test_a_part_that_fails_is_tried_again_and_the_line_stays(nats: Nats, caplog: pytest.LogCaptureFixture) -> None:
     errors = [StreamError(503, 1, "busy"), HubConnectionError("nobody"), KeyError("mine")]
 
-    async def act(line: Line) -> None:
+    async def act(line: NatsConnection) -> None:
         if errors:
             raise errors.pop(0)
 
     async def run() -> None:
-        link = Link(address(nats))
+        link = ReconnectingClient(address(nats))
         await link.start()
         bad, good = Runs(act), Runs()
         link.attach(bad)
@@ -115,7 +115,7 @@ def test_a_part_that_fails_is_tried_again_and_the_line_stays(nats: Nats, caplog:
         await until(lambda: len(bad.lines) == 4)
         assert len(set(bad.lines)) == 1 and len(good.lines) == 1
         # It has returned, so it is done for good, and may be attached anew.
-        await until(lambda: bad not in link._parts)
+        await until(lambda: bad not in link._tasks)
         link.attach(bad)
         await until(lambda: len(bad.lines) == 5)
         await link.close()
@@ -128,7 +128,7 @@ def test_a_part_that_fails_is_tried_again_and_the_line_stays(nats: Nats, caplog:
 
 def test_the_first_connection_must_succeed() -> None:
     async def run(*servers: str) -> None:
-        link = Link(Address(servers))
+        link = ReconnectingClient(Address(servers))
         with pytest.raises(HubConnectionError) as raised:
             await link.start()
         for server in servers:
@@ -143,9 +143,9 @@ def test_the_first_connection_must_succeed() -> None:
 def test_one_server_that_lets_us_in_is_enough(nats: Nats) -> None:
     async def run(nobody: str) -> None:
         for _ in range(4):
-            link = Link(Address((nobody, nats.url), nats.user, nats.password))
+            link = ReconnectingClient(Address((nobody, nats.url), nats.user, nats.password))
             await link.start()
-            assert link.line is not None and link.line.server == nats.url
+            assert link.connection is not None and link.connection.server == nats.url
             await link.close()
 
     with speaking(b"no\r\n") as nobody:
@@ -153,16 +153,16 @@ def test_one_server_that_lets_us_in_is_enough(nats: Nats) -> None:
 
 
 def test_a_server_that_is_another_one_for_a_while_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "_LOOK", 0.02)
+    monkeypatch.setattr(line_module, "_CLOSED_POLL_S", 0.02)
     states: list[tuple[bool, str, int]] = []
 
     async def run() -> None:
         with started({}) as server:
-            link = Link(Address((server.url,)), on_state=lambda *state: states.append(state))
+            link = ReconnectingClient(Address((server.url,)), on_state=lambda *state: states.append(state))
             await link.start()
         await until(lambda: len(states) >= 4)
         with started({}, server.port):
-            link.hurry()
+            link.retry_now()
             await until(lambda: states[-1][0])
         await link.close()
         assert len(asyncio.all_tasks()) == 1
@@ -176,17 +176,17 @@ def test_a_server_that_is_another_one_for_a_while_is_tried_again(monkeypatch: py
 def test_closing_at_any_moment_leaves_nothing_behind(
     moment: str, nats: Nats, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line_module, "_PATIENCE", 0.3)
-    monkeypatch.setattr(line_module, "_PING_INTERVAL", 0.1)
+    monkeypatch.setattr(line_module, "_CONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(line_module, "_PING_INTERVAL_S", 0.1)
 
-    async def talk(line: Line) -> None:
+    async def talk(line: NatsConnection) -> None:
         while True:
             await line.client.publish("nobody", b"x" * 100_000)
             await asyncio.sleep(0)
 
     async def run() -> None:
         states: list[bool] = []
-        link = Link(address(nats, proxy), on_state=lambda connected, *_: states.append(connected))
+        link = ReconnectingClient(address(nats, proxy), on_state=lambda connected, *_: states.append(connected))
         await link.start()
         link.attach(Runs(talk))
         await asyncio.sleep(0.05)
@@ -196,9 +196,9 @@ def test_closing_at_any_moment_leaves_nothing_behind(
             await until(lambda: states[-1] is False)
         elif moment == "while it hangs up":
             proxy.black_hole = True
-            line = link.line
+            line = link.connection
             assert line is not None
-            await line.gone
+            await line.closed
         async with asyncio.timeout(LIMIT):
             await link.close()
         assert len(asyncio.all_tasks()) == 1
@@ -209,21 +209,21 @@ def test_closing_at_any_moment_leaves_nothing_behind(
 def test_a_part_that_publishes_much_over_a_dead_line_is_run_on_the_next_one(
     nats: Nats, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line_module, "_PING_INTERVAL", 0.1)
+    monkeypatch.setattr(line_module, "_PING_INTERVAL_S", 0.1)
 
-    async def talk(line: Line) -> None:
+    async def talk(line: NatsConnection) -> None:
         while True:
             await line.client.publish("nobody", b"x" * 100_000)
             await asyncio.sleep(0.001)
 
     async def run() -> None:
-        link = Link(address(nats, proxy))
+        link = ReconnectingClient(address(nats, proxy))
         await link.start()
         part = Runs(talk)
         link.attach(part)
         await asyncio.sleep(0.05)
         proxy.black_hole = True
-        await until(lambda: link.line is None)
+        await until(lambda: link.connection is None)
         proxy.black_hole = False
         await until(lambda: len(part.lines) == 2)
         await link.close()
@@ -235,17 +235,17 @@ def test_a_part_that_publishes_much_over_a_dead_line_is_run_on_the_next_one(
 def test_telling_over_a_line_that_is_cut_does_not_wait_for_ever(
     nats: Nats, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line_module, "_PING_INTERVAL", 0.1)
+    monkeypatch.setattr(line_module, "_PING_INTERVAL_S", 0.1)
 
     async def run() -> None:
-        link = Link(address(nats, proxy))
+        link = ReconnectingClient(address(nats, proxy))
         await link.start()
         proxy.black_hole = True
         answers: list[Any] = []
 
         async def tell() -> None:
             while answers[-1:] != [False]:
-                answers.append(await link.tell("nobody", b"x" * 100_000))
+                answers.append(await link.publish("nobody", b"x" * 100_000))
                 await asyncio.sleep(0)
 
         async with asyncio.timeout(LIMIT):
@@ -259,11 +259,11 @@ def test_telling_over_a_line_that_is_cut_does_not_wait_for_ever(
 
 def test_on_how_many_servers_something_is_stored(nats: Nats) -> None:
     async def run() -> None:
-        link = Link(address(nats))
+        link = ReconnectingClient(address(nats))
         assert link.replicas == 1
         await link.start()
         assert link.replicas == 1
         await link.close()
-        assert Link(Address(("nats://a:1", "nats://b:1", "nats://c:1"))).replicas == 3
+        assert ReconnectingClient(Address(("nats://a:1", "nats://b:1", "nats://c:1"))).replicas == 3
 
     asyncio.run(run())

@@ -13,8 +13,8 @@ from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
 from rxhub.transport.durable import GroupState, StreamState
-from rxhub.transport.nats.stream_info import catalogue
-from rxhub.transport.nats.streams import configuration, dead
+from rxhub.transport.nats.stream_info import stream_states
+from rxhub.transport.nats.streams import dead_letter_config, stream_config
 from tests.threads import LIMIT
 from tests.transport.nats.peer import Peer
 
@@ -76,7 +76,7 @@ def test_groups_tell_what_waits_and_what_is_pending(hub: EventHub, peer: Peer) -
 
 
 def test_dead_letters_are_counted_and_are_no_stream_of_events(hub: EventHub, peer: Peer) -> None:
-    peer.ask(f"STREAM.CREATE.{peer.stream}-dead", dead(peer.stream))
+    peer.ask(f"STREAM.CREATE.{peer.stream}-dead", dead_letter_config(peer.stream))
     peer.store(f"{peer.stream}.dead.ingest.a", stream=f"{peer.stream}-dead")
     assert state(hub, peer.stream).dead == 1
     assert f"{peer.stream}-dead" not in [one.name for one in hub.streams()]
@@ -84,7 +84,7 @@ def test_dead_letters_are_counted_and_are_no_stream_of_events(hub: EventHub, pee
 
 def test_streams_of_others_are_left_out_and_the_rest_is_in_order(hub: EventHub, peer: Peer) -> None:
     peer.ask(f"STREAM.CREATE.{peer.stream}-x", {"name": f"{peer.stream}-x", "subjects": [f"{peer.stream}.other.>"]})
-    peer.ask(f"STREAM.CREATE.{peer.stream}-b", configuration(f"{peer.stream}-b", max_age=60.0, max_bytes=10_000))
+    peer.ask(f"STREAM.CREATE.{peer.stream}-b", stream_config(f"{peer.stream}-b", max_age=60.0, max_bytes=10_000))
     names = [one.name for one in hub.streams()]
     assert names == sorted(names) and {peer.stream, f"{peer.stream}-b"} <= {*names}
     assert f"{peer.stream}-x" not in names
@@ -96,14 +96,14 @@ def test_lists_of_many_pages_are_read_to_their_end() -> None:
     """As a server gives them that has thousands of streams and groups."""
 
     class Server:
-        async def ask(self, api: str, body: Any = None, timeout: float = 5.0) -> dict[str, Any]:
+        async def js_request(self, api: str, body: Any = None, timeout: float = 5.0) -> dict[str, Any]:
             what, offset = ("streams" if api == "STREAM.LIST" else "consumers"), body["offset"]
             entries = {"streams": stream, "consumers": consumer}[what]
             return {"total": 600, what: [entries(number) for number in range(offset, min(600, offset + 256))]}
 
     def stream(number: int) -> dict[str, Any]:
         state = {"messages": 0, "bytes": 0, "first_seq": 1, "last_seq": 0}
-        return {"config": configuration(f"s{number:03}"), "state": state}
+        return {"config": stream_config(f"s{number:03}"), "state": state}
 
     def consumer(number: int) -> dict[str, Any]:
         return {
@@ -113,7 +113,7 @@ def test_lists_of_many_pages_are_read_to_their_end() -> None:
             "num_redelivered": 0,
         }
 
-    found = asyncio.run(catalogue(Server()))
+    found = asyncio.run(stream_states(Server()))
     assert [one.name for one in found] == [f"s{number:03}" for number in range(600)]
     assert [(one.name, one.waiting) for one in found[0].groups] == [(f"g{n:03}", n) for n in range(1, 600, 2)]
 

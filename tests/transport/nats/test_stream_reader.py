@@ -24,10 +24,10 @@ from rxhub.expression import Condition, Expression
 from rxhub.hub.replay import Moment, Progress, Replay
 from rxhub.testing import Nats
 from rxhub.testing.strategies import events, expressions
-from rxhub.transport.nats.connection import Line
-from rxhub.transport.nats.ordered_consumer import Ordered
+from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.ordered_consumer import OrderedConsumer
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.stream_reader import Playback
+from rxhub.transport.nats.stream_reader import StreamReader
 from tests.proxy import Proxy
 from tests.threads import LIMIT, elsewhere, until
 from tests.transport.nats.peer import Peer
@@ -253,14 +253,14 @@ def test_what_is_read_before_the_subscription_is_made_counts_too(
     hub: EventHub, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(hub, 2_000)
-    begin = Playback.begin
+    begin = StreamReader.begin
 
-    def slowly(playback: Playback) -> None:
+    def slowly(playback: StreamReader) -> None:
         begin(playback)
         # Whoever handles the hub has begun, and may have ended.
         until(lambda: len(watched) >= min(AHEAD, wanted))
 
-    monkeypatch.setattr(Playback, "begin", slowly)
+    monkeypatch.setattr(StreamReader, "begin", slowly)
     for wanted in (2_000, 1):
         watched: list[Event] = []
         ended = Flag()
@@ -385,21 +385,21 @@ def test_what_is_published_while_the_connection_is_away_follows(nats: Nats, prox
 def test_what_is_handled_while_another_consumer_is_made_leaves_room(
     nats: Nats, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, held, asked = Line.ask, Flag(), Flag()
-    take, taken = Ordered._take, list[Message]()
+    ask, held, asked = NatsConnection.js_request, Flag(), Flag()
+    take, taken = OrderedConsumer._on_message, list[Message]()
 
-    async def hold(line: Line, api: str, *arguments: Any) -> dict[str, Any]:
+    async def hold(line: NatsConnection, api: str, *arguments: Any) -> dict[str, Any]:
         while held.is_set() and api.startswith("CONSUMER.CREATE."):
             asked.set()
             await asyncio.sleep(0.01)
         return await ask(line, api, *arguments)
 
-    def watch(ordered: Ordered, message: Message) -> None:
+    def watch(ordered: OrderedConsumer, message: Message) -> None:
         taken.append(message)
         take(ordered, message)
 
-    monkeypatch.setattr(Line, "ask", hold)
-    monkeypatch.setattr(Ordered, "_take", watch)
+    monkeypatch.setattr(NatsConnection, "js_request", hold)
+    monkeypatch.setattr(OrderedConsumer, "_on_message", watch)
     with connected(nats) as publisher:
         publish(publisher, 2_000)
     with connected(nats, f"nats://127.0.0.1:{proxy.port}") as hub:

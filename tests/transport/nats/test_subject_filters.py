@@ -14,7 +14,7 @@ from rxhub import Event
 from rxhub.errors import EventError
 from rxhub.expression import And, Condition, Dialect, Expression, Not, Or, parse
 from rxhub.hub.replies import address
-from rxhub.transport.nats.subject_filters import Filters, filters, merged
+from rxhub.transport.nats.subject_filters import SubjectFilters, merge, subjects_of
 from rxhub.transport.nats.subjects import REPLY, Subjects
 from tests.expression.strategies import trees
 from tests.threads import eager_collection, elsewhere
@@ -70,18 +70,18 @@ def test_whatever_matches_is_asked_for(expression: Expression, topic: str, value
     event = Event(topic, data={"a": value}, source={"id": value})
     event["a"] = value
     if expression.matches(event):
-        assert gets(studio.of(event), filters(studio, expression))
-        assert gets(studio.of(event), merged(filters(studio, expression), 1))
+        assert gets(studio.of(event), subjects_of(studio, expression))
+        assert gets(studio.of(event), merge(subjects_of(studio, expression), 1))
 
 
 @given(everywhere, st.sampled_from(["me", "a b", "5", ""]), st.sampled_from(["me", "a b", "5"]))
 def test_whoever_lets_replies_through_gets_those_to_him(expression: Expression, id: str, asker: str) -> None:
     reply = Event(REPLY, target=address(asker))
-    mine = filters(studio, expression, studio.reply(id))
+    mine = subjects_of(studio, expression, studio.reply(id))
     if expression.matches(reply):
         assert gets(studio.of(reply), mine) == (id == asker)
-        assert gets(studio.of(reply), filters(studio, expression, studio.replies))
-        assert not gets(studio.of(reply), filters(studio, expression))
+        assert gets(studio.of(reply), subjects_of(studio, expression, studio.replies))
+        assert not gets(studio.of(reply), subjects_of(studio, expression))
 
 
 @pytest.mark.parametrize(
@@ -111,18 +111,18 @@ def test_whoever_lets_replies_through_gets_those_to_him(expression: Expression, 
     ],
 )
 def test_the_topic_is_pushed_down_and_everything_else_widens(subscription: str, expected: set[str]) -> None:
-    assert filters(studio, parse(subscription)) == expected
+    assert subjects_of(studio, parse(subscription)) == expected
 
 
 def test_a_star_of_the_dialect_of_ftrack_may_stand_for_anything() -> None:
-    assert filters(studio, parse("topic=ftrack.*", Dialect.FTRACK)) == {EVENTS}
-    assert filters(studio, parse("topic=*a", Dialect.FTRACK)) == {"studio.event.%2Aa"}
+    assert subjects_of(studio, parse("topic=ftrack.*", Dialect.FTRACK)) == {EVENTS}
+    assert subjects_of(studio, parse("topic=*a", Dialect.FTRACK)) == {"studio.event.%2Aa"}
 
 
 @pytest.mark.parametrize("topic", ["a" * 4_000, "é" * 2_000, "." * 4_000])
 def test_a_topic_that_nobody_can_publish_is_not_asked_for(topic: str) -> None:
     for value in (topic, f"{topic}.*"):
-        assert filters(studio, Condition("topic", "=", value, True)) == set()
+        assert subjects_of(studio, Condition("topic", "=", value, True)) == set()
     with pytest.raises(EventError):
         studio.event(topic)
 
@@ -144,13 +144,13 @@ published = st.builds(
 
 @given(st.lists(subjects), st.lists(published, max_size=20), st.integers(1, 12))
 def test_merged_filters_ask_for_no_less(given_filters: list[str], samples: list[str], most: int) -> None:
-    found = merged(given_filters, most)
+    found = merge(given_filters, most)
     assert all(gets(subject, found) for subject in samples if gets(subject, given_filters))
 
 
 @given(st.lists(subjects), st.integers(1, 12))
 def test_merged_filters_are_few_and_disjoint(given_filters: list[str], most: int) -> None:
-    found = merged(given_filters, most)
+    found = merge(given_filters, most)
     kinds = {filter.split(".")[1] for filter in given_filters}
     assert len(found) <= max(most, len(kinds))
     assert not overlap(found)
@@ -160,7 +160,7 @@ def test_merged_filters_are_few_and_disjoint(given_filters: list[str], most: int
 
 @given(st.lists(subjects, max_size=10), st.lists(published, max_size=20))
 def test_while_there_is_room_nothing_is_widened(given_filters: list[str], samples: list[str]) -> None:
-    found = merged(given_filters, 10)
+    found = merge(given_filters, 10)
     assert set(found) <= set(given_filters)
     assert [gets(subject, found) for subject in samples] == [gets(subject, given_filters) for subject in samples]
 
@@ -169,35 +169,33 @@ def test_while_there_is_room_nothing_is_widened(given_filters: list[str], sample
 def test_the_order_does_not_matter(given_filters: list[str], random: object) -> None:
     shuffled = given_filters.copy()
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert merged(given_filters, 5) == merged(shuffled, 5)
+    assert merge(given_filters, 5) == merge(shuffled, 5)
 
 
 def test_what_has_most_in_common_is_widened_and_the_rest_stays_as_it_is() -> None:
     tasks = [f"{DEEP}.update.{number}" for number in range(1_000)]
     others = ["studio.event.a.b", "studio.event.c.>", f"{DEEP}.update", "studio.reply.me"]
-    assert merged([*tasks, *others]) == sorted([f"{DEEP}.update.>", *others])
+    assert merge([*tasks, *others]) == sorted([f"{DEEP}.update.>", *others])
 
 
 def test_replies_are_widened_before_events() -> None:
     events = [f"studio.event.{number}" for number in range(150)]
-    assert merged([*events, *[f"studio.reply.{number}" for number in range(100)]]) == sorted(
-        [*events, "studio.reply.>"]
-    )
+    assert merge([*events, *[f"studio.reply.{number}" for number in range(100)]]) == sorted([*events, "studio.reply.>"])
 
 
 def test_there_is_always_one_filter_for_each_kind_of_subject() -> None:
     every = ["studio.event.a", "studio.event.b", "studio.reply.c", "studio.reply.d", "studio.retry.group.>"]
-    assert merged(every, 1) == ["studio.event.>", "studio.reply.>", "studio.retry.group.>"]
+    assert merge(every, 1) == ["studio.event.>", "studio.reply.>", "studio.retry.group.>"]
 
 
 @example(expressions=[parse("topic=a")] * 3)
 @given(expressions=st.lists(expressions(Dialect.RXHUB), max_size=8))
 def test_subscribers_together_get_what_each_of_them_wants(expressions: list[Expression]) -> None:
-    held = Filters(studio)
+    held = SubjectFilters(studio)
     for number, expression in enumerate(expressions):
         held.add(str(number), expression)
-    each = [filters(studio, expression, studio.reply(str(number))) for number, expression in enumerate(expressions)]
-    assert held.subjects == merged(frozenset().union(*each))
+    each = [subjects_of(studio, expression, studio.reply(str(number))) for number, expression in enumerate(expressions)]
+    assert held.subjects == merge(frozenset().union(*each))
     for number in range(len(expressions)):
         held.remove(str(number))
     assert held.subjects == []
@@ -208,7 +206,7 @@ class ComingAndGoing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.held = Filters(studio, 3)
+        self.held = SubjectFilters(studio, 3)
         self.there: dict[str, Expression] = {}
 
     @rule(
@@ -226,8 +224,8 @@ class ComingAndGoing(RuleBasedStateMachine):
 
     @invariant()
     def is_what_they_want(self) -> None:
-        wanted = [filters(studio, expression, studio.reply(id)) for id, expression in self.there.items()]
-        assert self.held.subjects == merged(frozenset().union(*wanted), 3)
+        wanted = [subjects_of(studio, expression, studio.reply(id)) for id, expression in self.there.items()]
+        assert self.held.subjects == merge(frozenset().union(*wanted), 3)
         assert len(self.held) == len(self.there)
 
 
@@ -235,7 +233,7 @@ TestComingAndGoing = ComingAndGoing.TestCase
 
 
 def test_the_filters_stay_the_same_list_while_nothing_changes_for_the_server() -> None:
-    held = Filters(studio)
+    held = SubjectFilters(studio)
     held.add("a", parse("topic=ftrack.update"))
     before = held.subjects
     held.add("b", parse("topic=ftrack.update"))
@@ -246,7 +244,7 @@ def test_the_filters_stay_the_same_list_while_nothing_changes_for_the_server() -
 
 
 def test_ten_thousand_subscribers_come_and_go() -> None:
-    held = Filters(studio)
+    held = SubjectFilters(studio)
     for number in range(10_000):
         held.add(str(number), parse(f"topic=site.{number % 100}.{number}"))
     found = held.subjects
@@ -262,7 +260,7 @@ def test_subscribers_that_are_collected_while_others_are_put_in() -> None:
             self.me = self
             finalize(self, held.remove, id)
 
-    held = Filters(studio)
+    held = SubjectFilters(studio)
 
     def come_and_go() -> None:
         with eager_collection():
@@ -276,19 +274,19 @@ def test_subscribers_that_are_collected_while_others_are_put_in() -> None:
 
 
 def test_who_is_known_by_something_else_than_a_text_gets_all_replies() -> None:
-    held = Filters(studio)
+    held = SubjectFilters(studio)
     held.add(5, parse("topic=*"))
     assert held.subjects == ["studio.event.>", "studio.reply.>"]
 
 
 def test_an_id_that_no_reply_can_be_addressed_to_gets_none() -> None:
-    held = Filters(studio)
+    held = SubjectFilters(studio)
     held.add("x" * 4_000, parse("topic=*"))
     assert held.subjects == ["studio.event.>"]
 
 
 def test_two_with_one_id_are_held_apart_by_their_keys() -> None:
-    held = Filters(studio)
+    held = SubjectFilters(studio)
     held.add("4f1c", parse("topic=ftrack.meta.reply"), "one")
     held.add("4f1c", parse("topic=a"), "other")
     assert held.subjects == ["studio.event.a", "studio.event.ftrack.meta.reply", "studio.reply.4f1c"]

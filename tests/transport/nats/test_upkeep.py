@@ -6,25 +6,25 @@ import asyncio
 
 from rxhub.testing import Nats
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.cancellation import cancelled
-from rxhub.transport.nats.connection import Line
-from rxhub.transport.nats.streams import configuration, ensured
-from rxhub.transport.nats.upkeep import Upkeep
+from rxhub.transport.nats.cancellation import cancel_and_wait
+from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.streams import ensure_stream, stream_config
+from rxhub.transport.nats.upkeep import StreamRestorer
 from tests.threads import LIMIT
 
 
 def test_the_upkeep_of_a_stream_does_not_end_with_a_line_since_there_will_be_others(nats: Nats) -> None:
     async def run() -> None:
         address = Address((nats.url,), nats.user, nats.password)
-        line = await Line.open(nats.url, address, "test")
-        wanted = configuration(nats.stream)
-        await ensured(line, wanted)
-        upkeep = asyncio.create_task(Upkeep(wanted).run(line))
-        await line.ask(f"STREAM.INFO.{nats.stream}")
+        line = await NatsConnection.open(nats.url, address, "test")
+        wanted = stream_config(nats.stream)
+        await ensure_stream(line, wanted)
+        upkeep = asyncio.create_task(StreamRestorer(wanted).run(line))
+        await line.js_request(f"STREAM.INFO.{nats.stream}")
         await line.close()
-        await asyncio.wait_for(line.gone, LIMIT)
+        await asyncio.wait_for(line.closed, LIMIT)
         ended, _ = await asyncio.wait([upkeep], timeout=0.05)
         assert not ended
-        await cancelled(upkeep)
+        await cancel_and_wait(upkeep)
 
     asyncio.run(run())

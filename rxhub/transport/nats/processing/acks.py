@@ -14,7 +14,7 @@ from contextlib import suppress
 import msgspec
 import nats.errors
 
-from rxhub.transport.nats.connection import Line
+from rxhub.transport.nats.connection import NatsConnection
 
 __all__ = ["ACK", "IN_PROGRESS", "NAK", "Acknowledging", "later"]
 
@@ -42,7 +42,7 @@ class Acknowledging:
         self._waiting.append((reply, verb))
         self._due.set()
 
-    async def run(self, line: Line) -> None:
+    async def run(self, line: NatsConnection) -> None:
         """Send until cancelled."""
         waiting, publish = self._waiting, line.client.publish
         while True:
@@ -52,21 +52,21 @@ class Acknowledging:
             self._due.clear()
             await self._due.wait()
 
-    async def vouch(self, line: Line, replies: list[str], timeout: float) -> bool:
+    async def vouch(self, line: NatsConnection, replies: list[str], timeout: float) -> bool:
         """Tell that these are still being worked on; whether the server has heard it within so many seconds."""
         with suppress(nats.errors.Error, OSError, TimeoutError):
             async with asyncio.timeout(timeout):
                 for reply in replies:
                     await line.client.publish(reply, IN_PROGRESS)
-                await line.heard()
+                await line.flush()
             return True
         return False
 
-    async def flush(self, line: Line | None, timeout: float) -> None:
+    async def flush(self, line: NatsConnection | None, timeout: float) -> None:
         """Wait until all is with the server, if it can be within so many seconds."""
         with suppress(TimeoutError, nats.errors.Error, OSError):
             async with asyncio.timeout(timeout):
                 while self._waiting:
                     await asyncio.sleep(0.005)
                 if line is not None:
-                    await line.heard()
+                    await line.flush()

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from rxhub.transport.nats.kv_bucket import Bucket
+from rxhub.transport.nats.kv_bucket import KvBucket
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 
 __all__ = ["Attempts", "Note", "Tried"]
 
@@ -66,9 +66,9 @@ class Attempts:
         replicas: on how many servers it is stored.
     """
 
-    def __init__(self, link: Link, stream: str, name: str, replicas: int) -> None:
+    def __init__(self, link: ReconnectingClient, stream: str, name: str, replicas: int) -> None:
         what = f"Attempts of {name} at events of {stream}."
-        self._bucket = Bucket(link, f"{stream}-attempts-{name}", what, _MONTH, replicas)
+        self._bucket = KvBucket(link, f"{stream}-attempts-{name}", what, _MONTH, replicas)
 
     async def get(self, message: Message) -> Tried:
         """What is known of a message's attempts. Raises what `Bucket.get` raises."""
@@ -97,7 +97,7 @@ class Attempts:
         await self._bucket.put(note.key, msgspec.json.encode(note.tried._asdict()))
 
     async def drop(self, note: Note) -> None:
-        """The message is lost. Raises what `Bucket.put` raises."""
+        """The message is lost. Raises what `KvBucket.put` raises."""
         await self._bucket.delete(note.key)
 
     async def forget(self, message: Message) -> None:

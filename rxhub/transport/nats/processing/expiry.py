@@ -20,7 +20,7 @@ from rxhub.transport.nats.processing import group as grouping
 from rxhub.transport.nats.processing.delivery_state import Attempts
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import server_time
 
 __all__ = ["Expiry"]
@@ -48,7 +48,7 @@ class Expiry:
 
     def __init__(
         self,
-        link: Link,
+        link: ReconnectingClient,
         stream: str,
         group: str,
         attempts: Attempts,
@@ -92,7 +92,7 @@ class Expiry:
             StreamError: if JetStream does not tell.
             HubConnectionError: if nobody answers.
         """
-        info = await self._link.ask(f"STREAM.INFO.{self._stream}")
+        info = await self._link.js_request(f"STREAM.INFO.{self._stream}")
         self._max_age = info["config"].get("max_age", 0) / _NANOSECONDS
         self._offset = server_time(info).timestamp() - monotonic()
         before, self._first = self._first, info["state"]["first_seq"]

@@ -23,9 +23,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from rxhub.errors import GroupError, StreamError
 from rxhub.expression import parse
-from rxhub.transport.nats.reconnecting import Link
-from rxhub.transport.nats.streams import NO_CONSUMER, configuration, dead, ensured, server_time
-from rxhub.transport.nats.subject_filters import filters, merged
+from rxhub.transport.nats.reconnecting import ReconnectingClient
+from rxhub.transport.nats.streams import NO_CONSUMER, dead_letter_config, ensure_stream, server_time, stream_config
+from rxhub.transport.nats.subject_filters import merge, subjects_of
 from rxhub.transport.nats.subjects import Subjects, consumer_name
 
 __all__ = [
@@ -126,7 +126,9 @@ class Group:
         ExpressionError: if the subscription does not parse.
     """
 
-    def __init__(self, link: Link, subjects: Subjects, name: str, terms: Terms, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self, link: ReconnectingClient, subjects: Subjects, name: str, terms: Terms, max_waiting: int = MAX_WAITING
+    ) -> None:
         self.name = name
         self.consumer = consumer_name(name)
         self.ahead = 1 if terms.sequential else 512 if terms.key is None else _AHEAD_BY_KEY
@@ -138,7 +140,7 @@ class Group:
         self._stream = subjects.stream
         self._metadata = terms.to_metadata(name)
         retries = subjects.retries_of(name)
-        wanted = merged([*filters(subjects, parse(terms.subscription)), retries])
+        wanted = merge([*subjects_of(subjects, parse(terms.subscription)), retries])
         self._config: dict[str, Any] = {
             "description": f"Processes of the group {name}."[:1000],
             "ack_policy": "explicit",
@@ -163,9 +165,9 @@ class Group:
             HubConnectionError: if nobody answers.
         """
         link = self._link
-        found = await ensured(link, configuration(self._stream, replicas=link.replicas))
+        found = await ensure_stream(link, stream_config(self._stream, replicas=link.replicas))
         self.replicas = found["config"]["num_replicas"]
-        await ensured(link, dead(self._stream, replicas=self.replicas))
+        await ensure_stream(link, dead_letter_config(self._stream, replicas=self.replicas))
         before, self._created = self._created, found["created"]
         is_another = before not in ("", self._created)
         if is_another:
@@ -231,14 +233,14 @@ class Group:
 
     async def resign(self) -> None:
         """Let another process order by key at once."""
-        await self._link.ask(f"CONSUMER.UNPIN.{self._stream}.{self.consumer}", {"group": PINNED})
+        await self._link.js_request(f"CONSUMER.UNPIN.{self._stream}.{self.consumer}", {"group": PINNED})
 
     async def _now(self) -> datetime:
         # The server's clock, which stamps the events.
-        return server_time(await self._link.ask(f"STREAM.INFO.{self._stream}"))
+        return server_time(await self._link.js_request(f"STREAM.INFO.{self._stream}"))
 
     async def _info(self) -> dict[str, Any]:
-        return self._noted(await self._link.ask(f"CONSUMER.INFO.{self._stream}.{self.consumer}"))
+        return self._noted(await self._link.js_request(f"CONSUMER.INFO.{self._stream}.{self.consumer}"))
 
     async def _create(self, beginning: Mapping[str, Any]) -> bool:
         """Make the consumer; whether it was not there."""
@@ -255,7 +257,7 @@ class Group:
     async def _write(self, config: Mapping[str, Any], action: str) -> None:
         request = {"stream_name": self._stream, "config": config, "action": action}
         try:
-            self._noted(await self._link.ask(f"CONSUMER.CREATE.{self._stream}.{self.consumer}", request))
+            self._noted(await self._link.js_request(f"CONSUMER.CREATE.{self._stream}.{self.consumer}", request))
         except StreamError as refused:
             most = refused.description.rpartition(" ")[2]
             if refused.number != _LIMIT_EXCEEDED or not most.isdecimal() or config["max_ack_pending"] == int(most):

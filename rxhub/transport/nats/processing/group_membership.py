@@ -14,12 +14,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from rxhub.errors import GroupError, HubConnectionError, StreamError
-from rxhub.transport.nats.connection import Line
+from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.processing import group as grouping
 from rxhub.transport.nats.processing.group import Group, Since
 from rxhub.transport.nats.processing.in_flight import Holding
-from rxhub.transport.nats.pull_consumer import ConsumerGone, Pulling, PullRefused
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.pull_consumer import ConsumerGone, PullConsumer, PullRefused
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 
 __all__ = ["Membership"]
 
@@ -46,9 +46,9 @@ class Membership:
 
     def __init__(
         self,
-        link: Link,
+        link: ReconnectingClient,
         group: Group,
-        pulling: Pulling,
+        pulling: PullConsumer,
         holding: Holding,
         lost: Callable[[], object],
         excluded: Callable[[GroupError], object],
@@ -67,7 +67,7 @@ class Membership:
         await self._group.make_streams()
         await self._group.join(since, replace)
 
-    async def run(self, line: Line) -> None:
+    async def run(self, line: NatsConnection) -> None:
         """Pull; called by the link, on each line."""
         try:
             await self._pull(line)
@@ -90,7 +90,7 @@ class Membership:
     async def leave(self) -> None:
         """Pull no more; what was on its way has come when this returns, if there is a line."""
         self._is_leaving = True
-        if self._link.line is not None:
+        if self._link.connection is not None:
             self._pulling.finish()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORDS):
@@ -103,7 +103,7 @@ class Membership:
             with suppress(HubConnectionError, StreamError):
                 await self._group.resign()
 
-    async def _pull(self, line: Line) -> None:
+    async def _pull(self, line: NatsConnection) -> None:
         self._lost()
         await self._holding.vouch(line)
         while not self._is_leaving:

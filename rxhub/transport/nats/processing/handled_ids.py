@@ -24,7 +24,7 @@ from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.processing.id_store import HandledIdStore
 from rxhub.transport.nats.processing.job import Job
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 
 __all__ = ["Once"]
 
@@ -53,7 +53,7 @@ class Once:
 
     def __init__(
         self,
-        link: Link,
+        link: ReconnectingClient,
         handled: HandledIdStore,
         concurrency: int,
         begin: Callable[[Job], object],

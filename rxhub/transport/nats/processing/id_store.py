@@ -20,8 +20,8 @@ from time import monotonic
 from uuid import uuid4
 
 from rxhub.concurrency.bounded_dict import BoundedDict
-from rxhub.transport.nats.kv_bucket import Bucket
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.kv_bucket import KvBucket
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import server_time
 
 __all__ = ["HandledIdStore", "digest_of"]
@@ -51,9 +51,9 @@ class HandledIdStore:
         replicas: on how many servers the ids are stored.
     """
 
-    def __init__(self, link: Link, stream: str, name: str, replicas: int) -> None:
+    def __init__(self, link: ReconnectingClient, stream: str, name: str, replicas: int) -> None:
         what = f"Digests of the ids of events of {stream} that {name} has handled."
-        self._bucket = Bucket(link, f"{stream}-handled-{name}", what, _DAYS * _DAY_S, replicas)
+        self._bucket = KvBucket(link, f"{stream}-handled-{name}", what, _DAYS * _DAY_S, replicas)
         self._digests = _DigestSet()
         self._created: str = ""
         # The sequence up to which pages were read, and how many bytes of the latest ones.
@@ -67,8 +67,8 @@ class HandledIdStore:
         self._writing = asyncio.Lock()
 
     async def make(self) -> None:
-        """Make the bucket; raises what `Bucket.make` raises."""
-        await self._bucket.make()
+        """Make the bucket; raises what `KvBucket.make` raises."""
+        await self._bucket.create()
 
     async def known(self, digests: Iterable[bytes]) -> set[bytes]:
         """Those of the digests that a process of the group has stored.
@@ -103,7 +103,7 @@ class HandledIdStore:
     async def _catch_up(self) -> None:
         """Read the pages that were written since the last time."""
         async with self._reading:
-            info = await self._bucket.make()
+            info = await self._bucket.create()
             self._offset = server_time(info).timestamp() - monotonic()
             if str(info["created"]) != self._created:
                 # Another bucket, which counts anew.

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from time import monotonic
 
-from rxhub.transport.nats.connection import Line
+from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.processing import group
 from rxhub.transport.nats.processing.acks import ACK, Acknowledging
 from rxhub.transport.nats.processing.job import Job
-from rxhub.transport.nats.pull_consumer import Message, Pulling
+from rxhub.transport.nats.pull_consumer import Message, PullConsumer
 
 __all__ = ["SURELY_OURS", "Holding"]
 
@@ -33,7 +33,7 @@ class Holding:
         jobs: by their sequence in the stream, in the order in which they came.
     """
 
-    def __init__(self, pulling: Pulling, acks: Acknowledging) -> None:
+    def __init__(self, pulling: PullConsumer, acks: Acknowledging) -> None:
         self.jobs: dict[int, Job] = {}
         self._pulling = pulling
         self._acks = acks
@@ -72,7 +72,7 @@ class Holding:
             self.drop(job)
         self._settled, self._settled_before = set(), set()
 
-    async def vouch(self, line: Line | None) -> None:
+    async def vouch(self, line: NatsConnection | None) -> None:
         """Tell that all that is held is still worked on; it is ours for longer if that has arrived."""
         now = monotonic()
         jobs = [job for job in self.jobs.values() if not job.is_parked]

@@ -20,8 +20,8 @@ from rxhub.transport.nats.processing import group
 from rxhub.transport.nats.processing.acks import IN_PROGRESS, Acknowledging, later
 from rxhub.transport.nats.processing.in_flight import SURELY_OURS
 from rxhub.transport.nats.processing.job import Expired, Job, Missing
-from rxhub.transport.nats.pull_consumer import Pulling
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.pull_consumer import PullConsumer
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import NO_MESSAGE
 
 __all__ = ["Parking"]
@@ -41,7 +41,7 @@ class Parking:
         acks: who tells the server to wait.
     """
 
-    def __init__(self, link: Link, stream: str, pulling: Pulling, acks: Acknowledging) -> None:
+    def __init__(self, link: ReconnectingClient, stream: str, pulling: PullConsumer, acks: Acknowledging) -> None:
         self._link = link
         self._stream = stream
         self._pulling = pulling
@@ -97,7 +97,7 @@ class Parking:
             raise Expired(f"{job.name} is somebody else's by now.")
         self._acks.put(job.reply, IN_PROGRESS)
         try:
-            found = await self._link.ask(f"STREAM.MSG.GET.{self._stream}", {"seq": job.message.sequence})
+            found = await self._link.js_request(f"STREAM.MSG.GET.{self._stream}", {"seq": job.message.sequence})
         except StreamError as error:
             if error.number != NO_MESSAGE:
                 raise

@@ -31,7 +31,7 @@ from rxhub.transport.nats.processing.options import Plan
 from rxhub.transport.nats.processing.task_executor import Tasks
 from rxhub.transport.nats.processing.thread_executor import Threads
 from rxhub.transport.nats.processing.worker import Processor
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["PATIENCE", "Counts", "Processing", "stop_all"]
@@ -93,7 +93,7 @@ class Processing:
         self._subjects = subjects
         self._name = f"{name} {plan.group}"
         self._plan = plan
-        self._link: Link | None = None
+        self._link: ReconnectingClient | None = None
         self._processor: Processor | None = None
         self._handlers_loop: asyncio.AbstractEventLoop | None = None
         self._over = Flag()
@@ -285,7 +285,7 @@ class Processing:
         self._over.set()
 
     async def _begin(self, workers: Callable[[Ended], Workers], since: Since, replace: bool) -> None:
-        self._link = link = Link(self._address, self._name)
+        self._link = link = ReconnectingClient(self._address, self._name)
         processor = Processor(link, self._subjects, self._plan, workers, self._tell, self._end)
         try:
             await processor.start(since, replace)

@@ -25,8 +25,8 @@ from rxhub.transport.nats.processing.failures import Failure, Reporter
 from rxhub.transport.nats.processing.id_store import HandledIdStore
 from rxhub.transport.nats.processing.job import Expired, Job
 from rxhub.transport.nats.processing.retry_policy import Retrying
-from rxhub.transport.nats.reconnecting import Link
-from rxhub.transport.nats.storing import stored
+from rxhub.transport.nats.reconnecting import ReconnectingClient
+from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["Care", "NeverEnded", "Ward"]
@@ -99,7 +99,7 @@ class Care:
     def __init__(
         self,
         ward: Ward,
-        link: Link,
+        link: ReconnectingClient,
         subjects: Subjects,
         group: str,
         retrying: Retrying,
@@ -207,8 +207,10 @@ class Care:
         while True:
             try:
                 line = await self._link.ready(_LONGEST_PAUSE)
-                headers = headers_of(self._group, message, reason, trace, job.attempt, line.limit)
-                await stored(self._link, subject_of(self._subjects, self._group, message), message.data, headers)
+                headers = headers_of(self._group, message, reason, trace, job.attempt, line.max_payload)
+                await publish_and_wait(
+                    self._link, subject_of(self._subjects, self._group, message), message.data, headers
+                )
                 break
             except (HubConnectionError, StreamError) as failure:
                 logger.error(

@@ -55,8 +55,8 @@ from rxhub.transport.nats.processing.options import Plan
 from rxhub.transport.nats.processing.parking import Parking
 from rxhub.transport.nats.processing.retries import Care
 from rxhub.transport.nats.processing.takeover import Gathering
-from rxhub.transport.nats.pull_consumer import Message, Pulling
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.pull_consumer import Message, PullConsumer
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["Processor"]
@@ -96,7 +96,7 @@ class Processor:
 
     def __init__(
         self,
-        link: Link,
+        link: ReconnectingClient,
         subjects: Subjects,
         plan: Plan,
         workers: Callable[[Ended], Workers],
@@ -118,7 +118,7 @@ class Processor:
         self._is_once = terms.once
         self._lanes: Lanes[Job] = Lanes()
         self._acks = Acknowledging()
-        self._pulling = Pulling(
+        self._pulling = PullConsumer(
             subjects.stream,
             self._group.consumer,
             self._take,
@@ -504,7 +504,7 @@ class Processor:
             if monotonic() - vouched >= period - _TICK / 2:
                 vouched = monotonic()
                 self._parking.renew()
-                await self._holding.vouch(self._link.line)
+                await self._holding.vouch(self._link.connection)
 
     async def _make_room(self) -> None:
         """Park jobs where nothing can come since all that is held waits for others."""
@@ -568,7 +568,7 @@ class Processor:
                 await asyncio.gather(*map(self._uncount, running))
             if self._interruptions:
                 await asyncio.wait(self._interruptions)
-            await self._acks.flush(self._link.line, _LAST_WORDS)
+            await self._acks.flush(self._link.connection, _LAST_WORDS)
             await self._membership.resign()
         finally:
             self._reporter.rest()

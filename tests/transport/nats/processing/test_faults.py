@@ -22,7 +22,7 @@ from rxhub import Event, EventHub
 from rxhub.concurrency.supervise import failures
 from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
-from rxhub.transport.nats.connection import Line
+from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.processing import group as group_module
 from rxhub.transport.nats.processing.acks import Acknowledging
 from rxhub.transport.nats.processing.group import Group
@@ -145,10 +145,10 @@ def test_an_event_that_is_stored_twice_is_handled_once_with_the_store(hub: Event
     with hub.process("topic=a", seen, group="g", once=True) as processing:
         transport: Any = hub._link.transport
         stream = transport.subjects.stream
-        config = transport.call(transport.link.ask(f"STREAM.INFO.{stream}"))["config"]
+        config = transport.call(transport.link.js_request(f"STREAM.INFO.{stream}"))["config"]
         # As after the time for which the stream knows ids.
         short = config | {"duplicate_window": 100_000_000}
-        transport.call(transport.link.ask(f"STREAM.UPDATE.{stream}", short))
+        transport.call(transport.link.js_request(f"STREAM.UPDATE.{stream}", short))
         event = Event("a", id="the same id", data={"value": 1})
         for _ in range(2):
             future = hub.publish(event)
@@ -209,9 +209,9 @@ def test_a_handler_that_runs_while_the_line_breaks_runs_once_and_is_acknowledged
         publish(hub, "a", 1)
         seen.wait(1)
         processor: Any = processing._processor
-        before = processor._link.line
+        before = processor._link.connection
         proxy.reset()
-        until(lambda: processor._link.line not in (None, before))
+        until(lambda: processor._link.connection not in (None, before))
         # Longer than the server waits for an acknowledgement.
         Flag().wait(1.5)
         going.set()
@@ -363,10 +363,10 @@ def test_an_internal_error_ends_neither_the_in_progress_acknowledgements_nor_oth
 
 
 def test_an_internal_error_while_reconnecting_does_not_end_it(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Line.close
+    original = NatsConnection.close
     calls: list[int] = []
 
-    async def broken(self: Line) -> None:
+    async def broken(self: NatsConnection) -> None:
         await original(self)
         calls.append(1)
         if len(calls) == 1:
@@ -376,7 +376,7 @@ def test_an_internal_error_while_reconnecting_does_not_end_it(nats: Nats, monkey
         url = f"nats://127.0.0.1:{proxy.port}"
         with EventHub(url, nats.user, nats.password, stream=nats.stream) as hub:
             hub.connect()
-            monkeypatch.setattr(Line, "close", broken)
+            monkeypatch.setattr(NatsConnection, "close", broken)
             failures.clear()
             proxy.reset()
             until(lambda: calls)

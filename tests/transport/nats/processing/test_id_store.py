@@ -14,17 +14,17 @@ from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.processing.id_store import HandledIdStore, digest_of
-from rxhub.transport.nats.reconnecting import Link
+from rxhub.transport.nats.reconnecting import ReconnectingClient
 
 Made = Callable[[], HandledIdStore]
 
 
 @pytest.fixture
-def run(nats: Nats) -> Callable[[Callable[[Made, Link], Awaitable[None]]], None]:
+def run(nats: Nats) -> Callable[[Callable[[Made, ReconnectingClient], Awaitable[None]]], None]:
     """Runs a test with what makes the handled ids of one more process."""
 
-    async def connected(test: Callable[[Made, Link], Awaitable[None]]) -> None:
-        link = Link(Address((nats.url,), nats.user, nats.password))
+    async def connected(test: Callable[[Made, ReconnectingClient], Awaitable[None]]) -> None:
+        link = ReconnectingClient(Address((nats.url,), nats.user, nats.password))
         await link.start()
         try:
             await test(lambda: HandledIdStore(link, nats.stream, "g", 1), link)
@@ -45,7 +45,7 @@ def ids(begin: int, end: int) -> list[bytes]:
 
 
 def test_what_one_process_has_stored_is_known_to_those_that_run_and_to_those_that_begin(run) -> None:
-    async def test(made: Made, link: Link) -> None:
+    async def test(made: Made, link: ReconnectingClient) -> None:
         one, running = made(), made()
         assert await running.known(ids(0, 3)) == set()
         await one.mark(ids(0, 2))
@@ -58,10 +58,10 @@ def test_what_one_process_has_stored_is_known_to_those_that_run_and_to_those_tha
 
 
 def test_many_ids_are_one_write_and_few_messages(run, bucket: str) -> None:
-    async def test(made: Made, link: Link) -> None:
+    async def test(made: Made, link: ReconnectingClient) -> None:
         process = made()
         await asyncio.gather(*[process.mark(ids(begin, begin + 64)) for begin in range(0, 6_400, 64)])
-        state = (await link.ask(f"STREAM.INFO.{bucket}"))["state"]
+        state = (await link.js_request(f"STREAM.INFO.{bucket}"))["state"]
         assert state["last_seq"] == 100 and state["messages"] == 25
         assert await process.known(ids(0, 7_000)) == await made().known(ids(0, 7_000)) == set(ids(0, 6_400))
 
@@ -69,7 +69,7 @@ def test_many_ids_are_one_write_and_few_messages(run, bucket: str) -> None:
 
 
 def test_processes_that_store_at_the_same_time_know_all(run) -> None:
-    async def test(made: Made, link: Link) -> None:
+    async def test(made: Made, link: ReconnectingClient) -> None:
         processes = [made() for _ in range(4)]
 
         async def work(begin: int, process: HandledIdStore) -> None:
@@ -86,7 +86,7 @@ def test_processes_that_store_at_the_same_time_know_all(run) -> None:
 
 @pytest.mark.parametrize("id", ["", "a.b *>", "☃", "\ud800", "x" * 100_000])
 def test_an_id_may_be_any_text(run, id: str) -> None:
-    async def test(made: Made, link: Link) -> None:
+    async def test(made: Made, link: ReconnectingClient) -> None:
         await made().mark([digest_of(id)])
         assert await made().known([digest_of(id), digest_of(id + "x")]) == {digest_of(id)}
 
@@ -96,7 +96,7 @@ def test_an_id_may_be_any_text(run, id: str) -> None:
 def test_more_pages_than_one_request_brings_are_read(run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rxhub.transport.nats.processing.id_store._PAGE_BYTES", 1)
 
-    async def test(made: Made, link: Link) -> None:
+    async def test(made: Made, link: ReconnectingClient) -> None:
         process = made()
         for id in ids(0, 600):
             await process.mark([id])
@@ -106,7 +106,7 @@ def test_more_pages_than_one_request_brings_are_read(run, monkeypatch: pytest.Mo
 
 
 def test_pages_are_read_one_by_one_from_a_server_that_sends_no_batches(run) -> None:
-    async def test(made: Made, link: Link) -> None:
+    async def test(made: Made, link: ReconnectingClient) -> None:
         for begin in range(3):
             await made().mark(ids(begin, begin + 1))
         process = made()
@@ -118,7 +118,7 @@ def test_pages_are_read_one_by_one_from_a_server_that_sends_no_batches(run) -> N
 
 @pytest.mark.parametrize("is_stored", [True, False])
 def test_a_write_that_may_have_been_stored_costs_no_id_that_was_confirmed(run, is_stored: bool) -> None:
-    async def test(made: Made, link: Link) -> None:
+    async def test(made: Made, link: ReconnectingClient) -> None:
         process = made()
         await process.mark(ids(0, 1))
         put = process._bucket.put
@@ -142,12 +142,12 @@ def test_a_write_that_may_have_been_stored_costs_no_id_that_was_confirmed(run, i
 
 
 def test_a_bucket_that_was_deleted_is_made_again_and_read_from_its_beginning(run, bucket: str) -> None:
-    async def test(made: Made, link: Link) -> None:
+    async def test(made: Made, link: ReconnectingClient) -> None:
         one, other = made(), made()
         for begin in range(5):
             await one.mark(ids(begin, begin + 1))
         assert await other.known(ids(0, 10)) == set(ids(0, 5))
-        await link.ask(f"STREAM.DELETE.{bucket}")
+        await link.js_request(f"STREAM.DELETE.{bucket}")
         assert await other.known(ids(0, 10)) == set()
         await one.mark(ids(7, 8))
         await made().mark(ids(8, 9))
@@ -161,7 +161,7 @@ def test_ids_are_forgotten_after_a_week(run, monkeypatch: pytest.MonkeyPatch) ->
     today = datetime(2026, 1, 1, tzinfo=UTC)
     monkeypatch.setattr("rxhub.transport.nats.processing.id_store.server_time", lambda info: today)
 
-    async def test(made: Made, link: Link) -> None:
+    async def test(made: Made, link: ReconnectingClient) -> None:
         nonlocal today
         process = made()
         for day in range(1, 31):

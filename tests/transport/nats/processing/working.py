@@ -9,7 +9,7 @@ from typing import Any
 
 from rxhub import Event, EventHub
 from rxhub.testing import Nats
-from rxhub.transport.nats.storing import stored
+from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.subjects import consumer_name
 from tests.threads import LIMIT, until
 
@@ -27,7 +27,7 @@ def publish(hub: EventHub, topic: str, *values: Any, **fields: Any) -> None:
 def store(hub: EventHub, topic: str, data: bytes) -> None:
     """What another program has put where events are."""
     transport: Any = hub._link.transport
-    transport.call(stored(transport.link, f"{transport.subjects.stream}.event.{topic}", data))
+    transport.call(publish_and_wait(transport.link, f"{transport.subjects.stream}.event.{topic}", data))
 
 
 class Seen(list[Any]):
@@ -50,7 +50,7 @@ def is_idle(hub: EventHub, group: str) -> bool:
 def ask(hub: EventHub, api: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """What JetStream says to it; `{stream}` stands for the hub's."""
     transport: Any = hub._link.transport
-    return transport.call(transport.link.ask(api.format(stream=transport.subjects.stream), body))
+    return transport.call(transport.link.js_request(api.format(stream=transport.subjects.stream), body))
 
 
 def config(hub: EventHub, group: str) -> dict[str, Any]:
