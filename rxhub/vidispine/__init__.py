@@ -1,11 +1,11 @@
-"""Vidispine and the signals that Cantemo Portal raises around it.
+"""Vidispine, and the signals that Cantemo Portal sends for its operations.
 
-- `configure`: which Vidispine; `Client`: plain requests to it.
-- `UserHelper`, `GroupHelper`, `ItemHelper`, `CollectionHelper`, `IngestHelper`: Portal's helpers, which raise the
+- `configure` sets the server; `Client` sends requests to it.
+- `UserHelper`, `GroupHelper`, `ItemHelper`, `CollectionHelper`, `IngestHelper`: Portal's helpers, which send the
   signals of `rxhub.vidispine.signals` before and after each request.
-- `register_notification`: has Vidispine tell us what happens; `rxhub.vidispine.notifications` is where it tells.
+- `register_notification` registers for notifications; `rxhub.vidispine.notifications` receives them.
 
-Needs the extra `vidispine`: `pip install "rxhub[vidispine]"`.
+Requires the extra `vidispine`: `pip install "rxhub[vidispine]"`.
 """
 
 from rxhub.text.extras import missing_dependency

@@ -1,8 +1,7 @@
 """Requests to Vidispine's REST API.
 
-A `Client` makes paths out of segments that are quoted one by one, so that no id leads elsewhere, and reads no more
-of an answer than it has room for, in no more time than it was given. `configure` names the client that helpers use
-which are made without one, as all of Portal's are.
+A `Client` quotes each segment of a path, so that an id cannot select another resource, and limits the size and the time
+of a response. `configure` sets the client of helpers that are created without one, like Portal's.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from rxhub.vidispine.errors import NotConfigured, NotFound, RequestFailed, Unrea
 __all__ = ["Client", "configure", "configured", "path"]
 
 PREFIX = "/API"
-MAX_BODY = 64 * 1024 * 1024
-EXCERPT = 500
+MAX_BODY_BYTES = 64 * 1024 * 1024
+EXCERPT_LENGTH = 500
 
 _configured: Client | None = None
 
@@ -36,42 +35,42 @@ def path(*segments: str) -> str:
     """The path of a resource below `/API`, such as `/item/VX-1/metadata`.
 
     Raises:
-        TypeError: if a segment is no text.
-        ValueError: if a segment would be lost or lead elsewhere: an empty one, `.` or `..`.
+        TypeError: if a segment is not a string.
+        ValueError: if a segment is empty, `.` or `..`.
     """
     for segment in segments:
         if not isinstance(segment, str):
-            raise TypeError(f"An id or name is a str, but {segment!r} was given.")
+            raise TypeError(f"An id or name must be a string, but {segment!r} was given.")
         if segment in ("", ".", ".."):
-            raise ValueError(f"{segment!r} is no id or name, so the path /{'/'.join(segments)} leads nowhere.")
-    # A lone surrogate cannot be quoted; UnicodeEncodeError is a ValueError and names it.
+            raise ValueError(f"{segment!r} is not a valid id or name in the path /{'/'.join(segments)}.")
+    # For a lone surrogate, quote raises UnicodeEncodeError, which is a ValueError.
     return "".join(f"/{quote(segment, safe='')}" for segment in segments)
 
 
 class Client:
-    """One Vidispine server and one account on it; safe to share between threads.
+    """One account on one Vidispine server. Thread-safe.
 
     Args:
-        url: scheme, host and port, as `http://localhost:8080`; the prefix `/API` is added.
-        username: of the account.
-        password: of the account. It is shown nowhere.
-        timeout: seconds to connect, to wait for each part of an answer, and for the whole of its body.
+        url: scheme, host and port, such as `http://localhost:8080`; the prefix `/API` is added.
+        username: the name of the account.
+        password: its password. It is never shown.
+        timeout: seconds for the connection, for each part of a response, and for its whole body.
 
     Raises:
-        ValueError: if the address is no http(s) address, or has more in it than that.
+        ValueError: if the URL is not an http(s) URL, or has other parts.
     """
 
     def __init__(self, url: str, username: str, password: str, *, timeout: float = 30.0) -> None:
-        self.url = _address(url)
+        self.url = _base_url(url)
         if ":" in username:
-            raise ValueError(f"The user name {username!r} has a colon in it, which HTTP authentication cannot carry.")
+            raise ValueError(f"The user name {username!r} contains a colon, which HTTP authentication does not allow.")
         self.username = username
         self._password = password
         self._timeout = timeout
         self._http = httpx.Client(
             auth=httpx.BasicAuth(username, password),
             timeout=timeout,
-            # Plain bytes: what is counted against MAX_BODY is then what takes room.
+            # Not compressed, so that MAX_BODY_BYTES limits the memory.
             headers={"Accept": "application/json, text/plain;q=0.5", "Accept-Encoding": "identity"},
         )
 
@@ -91,7 +90,7 @@ class Client:
         self._http.close()
 
     def get(self, resource: str, *, query: Mapping[str, str] | None = None, runas: str | None = None) -> Any:
-        """As `request`, with GET."""
+        """Send a GET request, see `request`."""
         return self.request("GET", resource, query=query, runas=runas)
 
     def request(
@@ -104,28 +103,30 @@ class Client:
         runas: str | None = None,
         secrets: Collection[str] = (),
     ) -> Any:
-        """Send one request and read its answer.
+        """Send a request and read the response.
 
         Args:
             method: GET, POST, PUT or DELETE.
-            resource: the path below `/API`, best made by `path`.
+            resource: the path below `/API`, see `path`.
             query: appended to the path, quoted.
             body: an XML document.
-            runas: the user in whose name Vidispine acts, instead of the account's own.
-            secrets: texts that must not be shown, should the answer repeat them.
+            runas: the user on whose behalf Vidispine acts. Default: the account.
+            secrets: strings to redact in error messages that quote the response.
 
         Returns:
-            What the JSON of the answer says; the text of an answer in another format; None for an empty one.
+            The decoded JSON of the response, the text of a response in another format, None for an empty one.
 
         Raises:
-            NotFound: if Vidispine answers with status 404.
-            RequestFailed: if it answers with another status than 2xx, with broken JSON, or with more than 64 MiB.
-            Unreachable: if it does not answer, or not in time.
+            NotFound: if the status is 404.
+            RequestFailed: if the status is not 2xx, the JSON is invalid, or the response is larger than 64 MiB.
+            Unreachable: if there is no response, or not in time.
         """
         headers: dict[str, str] = {}
         if runas is not None:
             if not (runas.isascii() and runas.isprintable()):
-                raise ValueError(f"The user name {runas!r} cannot be sent as RunAs: a header is printable ASCII.")
+                raise ValueError(
+                    f"The user name {runas!r} cannot be sent in the header RunAs, which must be printable ASCII."
+                )
             headers["RunAs"] = runas
         content: bytes | None = None
         if body is not None:
@@ -134,14 +135,14 @@ class Client:
         try:
             status, kind, answer, whole = self._exchange(method, resource, query, content, headers)
         except httpx.HTTPError as error:
-            # The error's text tells of address and cause; its request, which carries the password, is not shown.
+            # The text of the error does not include the request, which contains the password.
             raise Unreachable(
-                f"{method} {PREFIX}{resource} got no answer from {self.url}: {error or type(error).__name__}"
+                f"{method} {PREFIX}{resource} got no response from {self.url}: {error or type(error).__name__}"
             ) from error
         if 200 <= status < 300 and whole:
             return self._decoded(method, resource, status, kind, answer, secrets)
         failure = NotFound if status == 404 else RequestFailed
-        reason = "" if whole else f" and with more than the {MAX_BODY} bytes that are read"
+        reason = "" if whole else f" and a response larger than {MAX_BODY_BYTES} bytes"
         raise failure(method, PREFIX + resource, status, self._excerpt(answer, secrets), reason)
 
     def _exchange(
@@ -152,7 +153,7 @@ class Client:
         content: bytes | None,
         headers: dict[str, str],
     ) -> tuple[int, str, bytes, bool]:
-        """Status, content type and body, and whether that is the whole of it."""
+        """The status, the content type, the body, and whether the body is complete."""
         end = monotonic() + self._timeout
         with self._http.stream(
             method, self.url + PREFIX + resource, params=query, content=content, headers=headers
@@ -161,11 +162,11 @@ class Client:
             body = bytearray()
             for chunk in response.iter_raw():
                 body += chunk
-                if len(body) > MAX_BODY:
+                if len(body) > MAX_BODY_BYTES:
                     return response.status_code, kind, bytes(body), False
-                # httpx limits each read, but a peer that sends byte after byte would never end.
+                # The timeout of httpx limits each read only.
                 if monotonic() > end:
-                    raise httpx.ReadTimeout(f"the answer was still coming after {self._timeout:g} s")
+                    raise httpx.ReadTimeout(f"the response was incomplete after {self._timeout:g} s")
             return response.status_code, kind, bytes(body), True
 
     def _decoded(
@@ -179,45 +180,45 @@ class Client:
             return msgspec.json.decode(answer)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             excerpt = self._excerpt(answer, secrets)
-            raise RequestFailed(method, PREFIX + resource, status, excerpt, f" but what is no JSON ({error})") from None
+            raise RequestFailed(method, PREFIX + resource, status, excerpt, f" and invalid JSON ({error})") from None
 
     def _excerpt(self, answer: bytes, secrets: Collection[str]) -> str:
         text = answer[: 64 * 1024].decode(errors="replace")
         for secret in filter(None, (self._password, *secrets)):
-            # As it is, and as XML and JSON repeat it.
+            # Plain, and as XML and JSON escape it.
             quoted = escape(secret, {'"': "&quot;"})
             for form in (secret, escape(secret), quoted, msgspec.json.encode(secret).decode()[1:-1]):
                 text = text.replace(form, REDACTED)
-        return text[:EXCERPT].strip()
+        return text[:EXCERPT_LENGTH].strip()
 
 
-def _address(url: str) -> str:
-    """Scheme, host and port of Vidispine, without what is not to be logged."""
+def _base_url(url: str) -> str:
+    """The URL without `/API`."""
     try:
         parts = httpx.URL(url)
     except (httpx.InvalidURL, TypeError):
         parts = httpx.URL()
     if parts.userinfo:
         raise ValueError(
-            f"Vidispine's address for the host {parts.host} holds credentials. Give them as username= and password=, "
-            "where they are not logged."
+            f"The URL of Vidispine on {parts.host} contains credentials. Pass them as username= and password=, "
+            "which are not logged."
         )
     reachable = parts.scheme in ("http", "https") and parts.host and (parts.port or 0) < 2**16
     if not reachable or parts.query or parts.fragment:
-        # What cannot be parsed may hold credentials too.
+        # A URL that cannot be parsed may contain credentials.
         given = "What was given" if "@" in str(url) else repr(url)
-        raise ValueError(f"{given} is no address of Vidispine; expected one such as http://localhost:8080.")
+        raise ValueError(f"{given} is not a valid URL of Vidispine. Example: http://localhost:8080.")
     return str(parts).rstrip("/").removesuffix(PREFIX)
 
 
 def configure(url: str, username: str, password: str, *, timeout: float = 30.0) -> Client:
-    """Name the Vidispine that helpers use from now on which are made without a client.
+    """Set the Vidispine server of helpers that are created without a client.
 
     Returns:
-        The client; a client named earlier is left open for those who still use it.
+        The client. An earlier client stays open.
 
     Raises:
-        ValueError: if the address is no http(s) address.
+        ValueError: if the URL is not an http(s) URL.
     """
     global _configured
     _configured = Client(url, username, password, timeout=timeout)
@@ -225,10 +226,10 @@ def configure(url: str, username: str, password: str, *, timeout: float = 30.0) 
 
 
 def configured() -> Client:
-    """The client that `configure` or the environment names.
+    """The client of `configure` or of the environment variables.
 
     Raises:
-        NotConfigured: if neither does.
+        NotConfigured: if there is neither.
     """
     client = _configured
     if client is not None:
@@ -237,7 +238,7 @@ def configured() -> Client:
     missing = [name for name in names if not os.environ.get(name)]
     if missing:
         raise NotConfigured(
-            "Nobody has said where Vidispine is. Call rxhub.vidispine.configure(url, username, password), give the "
-            f"helper a client=, or set {', '.join(names)} in the environment (missing: {', '.join(missing)})."
+            "The Vidispine server is not configured. Call rxhub.vidispine.configure(url, username, password), pass "
+            f"client= to the helper, or set {', '.join(names)} in the environment (missing: {', '.join(missing)})."
         )
     return configure(*(os.environ[name] for name in names))

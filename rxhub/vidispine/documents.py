@@ -1,7 +1,7 @@
 """The XML documents that are sent to Vidispine.
 
-They are built as trees and escaped by the library, so that a name such as `</userName>` stays a name. What XML 1.0
-cannot say at all (a NUL, a lone surrogate) is refused here: the library would write it, and no parser would read it.
+ElementTree escapes the values. It would also write characters that XML 1.0 does not allow, such as NUL and lone
+surrogates, so they are rejected here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def user_document(name: str, real_name: str, password: str) -> Element:
     """A `UserDocument`, for `POST /user`.
 
     Raises:
-        ValueError: if one of them has a character that XML cannot carry; the password is not shown.
+        ValueError: if a value has a character that XML does not allow. The password is not shown.
     """
     document = _element("UserDocument")
     _text(document, "userName", name)
@@ -38,13 +38,13 @@ def user_document(name: str, real_name: str, password: str) -> Element:
 
 
 def metadata_document(fields: Mapping[str, str | Iterable[str]]) -> Element:
-    """A `MetadataDocument` that sets `fields` for the whole length of an item.
+    """A `MetadataDocument` that sets `fields` for the whole duration of an item.
 
     Args:
-        fields: the value of each field, or its values.
+        fields: the value or values of each field.
 
     Raises:
-        ValueError: if a name or value has a character that XML cannot carry.
+        ValueError: if a name or value has a character that XML does not allow.
     """
     document = _element("MetadataDocument")
     timespan = SubElement(document, "timespan", start="-INF", end="+INF")
@@ -59,19 +59,19 @@ def metadata_document(fields: Mapping[str, str | Iterable[str]]) -> Element:
 def notification_document(
     trigger: str, url: str, *, method: str, content_type: str, retry: int, timeout: int, synchronous: bool
 ) -> Element:
-    """A `NotificationDocument` that has Vidispine call `url` when `trigger` happens.
+    """A `NotificationDocument`: Vidispine calls `url` for each `trigger`.
 
     Args:
         trigger: the elements below `<trigger>`, joined by slashes: `job/stop`, `metadata/modify`.
         url: where Vidispine sends the notification.
         method: POST or PUT.
         content_type: `application/json` or `application/xml`.
-        retry: how often Vidispine tries again.
-        timeout: seconds until Vidispine takes the attempt for failed.
-        synchronous: whether Vidispine waits for the answer before it goes on.
+        retry: the number of retries.
+        timeout: seconds until an attempt fails.
+        synchronous: whether Vidispine waits for the response before it continues.
 
     Raises:
-        ValueError: if the trigger is no such path, or the address cannot stand in XML.
+        ValueError: if the trigger is not such a path, or the URL has a character that XML does not allow.
     """
     document = _element("NotificationDocument")
     action = SubElement(SubElement(document, "action"), "http", synchronous=str(synchronous).lower())
@@ -87,7 +87,7 @@ def notification_document(
     for name in trigger.split("/"):
         if not _NAME.fullmatch(name):
             raise ValueError(
-                f"{trigger!r} names no trigger: expected element names joined by slashes, such as "
+                f"{trigger!r} is not a valid trigger: expected element names joined by slashes, such as "
                 "job/stop, item/create or metadata/modify."
             )
         place = SubElement(place, name)
@@ -95,12 +95,12 @@ def notification_document(
 
 
 def _element(name: str) -> Element:
-    # An attribute, and no tag that names it: ElementTree knows no default namespace once there are attributes.
+    # As an attribute: ElementTree does not support a default namespace together with attributes.
     return Element(name, xmlns=NAMESPACE)
 
 
 def _text(parent: Element, name: str, value: str, *, secret: bool = False) -> None:
     if found := _FORBIDDEN.search(value):
         shown = "" if secret else f" {value[:80]!r}"
-        raise ValueError(f"The {name}{shown} cannot be sent: XML has no character U+{ord(found[0]):04X}.")
+        raise ValueError(f"The {name}{shown} cannot be sent: XML does not allow the character U+{ord(found[0]):04X}.")
     SubElement(parent, name).text = value

@@ -1,4 +1,4 @@
-"""What can go wrong between us and Vidispine. No message, `repr` or attribute of these carries a password."""
+"""Errors of requests to Vidispine and of its notifications. None contains a password."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ __all__ = ["NotConfigured", "NotFound", "NotificationError", "RequestFailed", "U
 
 
 class VidispineError(RxHubError):
-    """Base of what goes wrong with Vidispine."""
+    """Base class of the errors of `rxhub.vidispine`."""
 
 
 class NotConfigured(VidispineError, RuntimeError):
-    """A helper was used, but nobody said where Vidispine is."""
+    """A helper was used, but no Vidispine server is configured."""
 
 
 class Unreachable(VidispineError, ConnectionError):
-    """Vidispine could not be reached, did not answer in time, or broke off."""
+    """Vidispine cannot be reached, did not respond in time, or closed the connection."""
 
 
 class NotificationError(VidispineError, ValueError):
@@ -25,13 +25,13 @@ class NotificationError(VidispineError, ValueError):
 
 
 class RequestFailed(VidispineError):
-    """Vidispine answered with an error, or with what cannot be read.
+    """Vidispine responded with an error, or the response cannot be read.
 
     Attributes:
         method: the HTTP method of the request.
         path: its path from `/API` on, without the query.
-        status: the HTTP status of the answer.
-        body: the beginning of the answer's body, at most 500 characters.
+        status: the HTTP status.
+        body: the first 500 characters of the response.
     """
 
     def __init__(self, method: str, path: str, status: int, body: str, reason: str = "") -> None:
@@ -43,10 +43,10 @@ class RequestFailed(VidispineError):
         self.reason = reason
 
     def __str__(self) -> str:
-        said = f", and said: {self.body}" if self.body else ", and said nothing more"
-        text = f"Vidispine answered {self.method} {self.path} with status {self.status}{self.reason}{said}"
+        body = f": {self.body}" if self.body else " and an empty body"
+        text = f"Vidispine answered {self.method} {self.path} with status {self.status}{self.reason}{body}"
         return printable(text, lines=True)
 
 
 class NotFound(RequestFailed, LookupError):
-    """Vidispine has nothing of this id or name (status 404)."""
+    """Vidispine has no resource with this id or name (status 404)."""

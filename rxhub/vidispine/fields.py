@@ -1,8 +1,7 @@
-"""What a notification says: fields with one value or several, from JSON or XML.
+"""Parse the fields of a notification from JSON or XML.
 
-Vidispine sends a list of keys and values, where a key may come more than once and a field may have several values.
-XML is read with expat directly: the document is flat, so that no tree is needed, and a document type is refused
-where it begins, so that no entity is ever declared, let alone expanded or fetched.
+A notification is a list of fields. A key may occur more than once, and a field may have several values. XML is parsed
+with expat: the document is flat, so no tree is needed, and document types are rejected, so no entity can be declared.
 """
 
 from __future__ import annotations
@@ -28,26 +27,26 @@ _Scalar: TypeAlias = str | int | float | bool | None
 _Value: TypeAlias = _Scalar | list[_Scalar]
 
 
-class _Field(msgspec.Struct):
+class _FieldEntry(msgspec.Struct):
     key: str
     value: _Value = None
 
 
 class _Document(msgspec.Struct):
-    field: list[_Field] = []
+    field: list[_FieldEntry] = []
 
 
 def parse_json(body: bytes) -> Fields:
     """The fields of a notification that came as `application/json`.
 
     Raises:
-        NotificationError: if it is no such document.
+        NotificationError: if the body is not valid.
     """
     try:
         document = msgspec.json.decode(body, type=_Document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotificationError(
-            f'The notification is no JSON of the form {{"field": [{{"key": …, "value": …}}]}}: {error}'
+            f'The notification is not JSON of the form {{"field": [{{"key": …, "value": …}}]}}: {error}'
         ) from None
     return ImmutableMultiDict([(field.key, value) for field in document.field for value in _texts(field.value)])
 
@@ -56,7 +55,7 @@ def parse_xml(body: bytes) -> Fields:
     """The fields of a notification that came as `application/xml`.
 
     Raises:
-        NotificationError: if it is no such document, or declares a document type.
+        NotificationError: if the body is not valid, or declares a document type.
     """
     reader = _Reader()
     parser = expat.ParserCreate(namespace_separator=" ")
@@ -68,15 +67,15 @@ def parse_xml(body: bytes) -> Fields:
     try:
         parser.Parse(body, True)
     except (expat.ExpatError, LookupError, ValueError) as error:
-        # LookupError and ValueError: an encoding that Python does not know, or that expat cannot use.
+        # LookupError and ValueError: the encoding is unknown to Python or not supported by expat.
         if isinstance(error, NotificationError):
             raise
-        raise NotificationError(f"The notification is no XML: {error}") from None
+        raise NotificationError(f"The notification is not valid XML: {error}") from None
     return ImmutableMultiDict(reader.pairs)
 
 
 class _Reader:
-    """Collects `<field><key>…</key><value>…</value></field>`, wherever in the document it stands."""
+    """Collects all `<field><key>…</key><value>…</value></field>`."""
 
     def __init__(self) -> None:
         self.pairs: list[tuple[str, str]] = []
@@ -86,7 +85,7 @@ class _Reader:
         self._text: list[str] = []
 
     def refuse(self, *declaration: Any) -> None:
-        raise NotificationError("The notification declares a document type, which none of Vidispine's does.")
+        raise NotificationError("The notification declares a document type, which is not allowed.")
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if len(self._within) >= MAX_DEPTH:

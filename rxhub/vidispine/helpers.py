@@ -1,16 +1,14 @@
-"""Portal's helpers: Vidispine's operations, each between its two signals.
+"""Portal's helpers: operations of Vidispine, each between two signals.
 
-The rules that hold for every method here:
+- Errors of the call itself (an invalid name, no configuration) are raised before any signal.
+- The `pre` signal is sent with `send`: a receiver that raises prevents the request, and the caller gets the error.
+- The `post` signal is sent after a successful request, with `send_robust`: errors of receivers are logged and reported
+  by the signal, and the caller gets the response.
+- `sender` is the class of the helper, `instance` an id or name, `method` the name of the method. The other arguments
+  are those of Portal's documentation.
 
-- What is wrong with the call itself (a name that no path can hold, nobody configured) is raised before any signal.
-- The `pre` signal is sent with `send`: a receiver that raises prevents the request, and the caller gets its error.
-- The `post` signal is sent when Vidispine said yes, and only then. It is sent with `send_robust`: what was done is
-  done, so that a receiver's error is logged and reported by the signal, and the caller gets its answer.
-- `sender` is the helper's class, `instance` an id or name, `method` the name of the method. What is sent beside them
-  is what Portal's documentation lists, no more and no less.
-
-Names of methods and arguments are Portal's, hence the mixed case. What comes back is Vidispine's answer as decoded
-JSON, where Portal wraps it in objects of its own.
+The names of methods and arguments are Portal's, hence the mixed case. Methods return the decoded JSON of Vidispine,
+where Portal returns objects.
 """
 
 # ruff: noqa: N802, N803
@@ -31,14 +29,12 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 class _Helper:
-    """What the helpers share.
+    """Base class of the helpers.
 
     Args:
-        user: taken and not used, as in Portal.
-        runas: the user in whose name Vidispine acts, a name or an object with a `username`; None is the account
-            of the client.
-        client: where the requests go; None is the client that `configure` or the environment names, looked up at
-            each call.
+        user: ignored, as in Portal.
+        runas: the user on whose behalf Vidispine acts: a name or an object with a `username`. Default: the account.
+        client: the client. Default: the one of `configure` or of the environment, at each call.
     """
 
     def __init__(self, user: object = None, runas: object = None, *, client: Client | None = None) -> None:
@@ -48,7 +44,7 @@ class _Helper:
 
     @property
     def client(self) -> Client:
-        """Where the requests go.
+        """The client of the requests.
 
         Raises:
             NotConfigured: if there is none.
@@ -65,13 +61,13 @@ class _Helper:
         before: Mapping[str, Any] = _NOTHING,
         **named: Any,
     ) -> Any:
-        """Make a request between two signals; `before` is for the first of them only."""
+        """Send a request between two signals; `before` are further arguments of the first signal."""
         client = self.client
         sender = type(self)
         signals.pre.send(sender=sender, instance=instance, method=method, **before, **named)
-        answer = request(client)
+        response = request(client)
         signals.post.send_robust(sender=sender, instance=instance, method=method, **named)
-        return answer
+        return response
 
     def _get(self, instance: str, method: str, resource: str) -> Any:
         return self._between(GET, instance, method, lambda client: client.get(resource, runas=self.runas))
@@ -83,10 +79,10 @@ class UserHelper(_Helper):
     def createUser(self, newUserName: str, newRealName: str, newPassword: str) -> Any:
         """Create a user.
 
-        The `pre` signal carries `newRealName` and `newPassword`, the `post` signal neither.
+        Only the `pre` signal carries `newRealName` and `newPassword`.
 
         Returns:
-            Vidispine's answer, the new user where it gives one.
+            The response of Vidispine, the new user if it returns one.
 
         Raises:
             RequestFailed: with status 409 if the name is taken.
@@ -163,7 +159,7 @@ class ItemHelper(_Helper):
 
         Args:
             item_id: the item.
-            content: what to include, by Vidispine's parameters; None is `{"content": ["metadata"]}`.
+            content: what to include, by parameters of Vidispine. Default: `{"content": ["metadata"]}`.
 
         Raises:
             NotFound: if there is none.
@@ -171,11 +167,11 @@ class ItemHelper(_Helper):
         resource = path("item", item_id)
         wanted = {"content": "metadata"} if content is None else content
         query = {name: each if isinstance(each, str) else ",".join(each) for name, each in wanted.items()}
-        answer = self._between(
+        response = self._between(
             GET, item_id, "getItem", lambda client: client.get(resource, query=query, runas=self.runas)
         )
         vidispine_get_item_ntfcn.send_robust(sender=type(self), instance=item_id, method="getItem")
-        return answer
+        return response
 
     def getItemMetadata(self, item_id: str) -> Any:
         """The metadata of the item of this id.
@@ -193,7 +189,7 @@ class ItemHelper(_Helper):
             metadata_document: a `MetadataDocument`, see `rxhub.vidispine.metadata_document`.
 
         Returns:
-            Vidispine's answer, the metadata as they are now.
+            The response of Vidispine: the metadata.
         """
         resource = path("item", item_id, "metadata")
         return self._between(
@@ -219,7 +215,7 @@ class CollectionHelper(_Helper):
         """Create a collection; `instance` of the signals is its name.
 
         Returns:
-            Vidispine's answer, with the `id` of the new collection.
+            The response of Vidispine, with the `id` of the new collection.
         """
         path(collection_name)
         return self._between(
@@ -238,7 +234,7 @@ class CollectionHelper(_Helper):
         return self._get(collection_id, "getCollection", path("collection", collection_id))
 
     def addCollectionToCollection(self, collection_id: str, add_collection_id: str) -> Any:
-        """Add a collection to another one; `instance` of the signals is the one that is added to."""
+        """Add a collection to another one; `instance` of the signals is the outer one."""
         resource = path("collection", collection_id, add_collection_id)
         return self._between(
             MODIFY,
@@ -254,24 +250,26 @@ class IngestHelper(_Helper):
     def importFileToPlaceholder(
         self, item_id: str, uri: str | None = None, file_id: str | None = None, tags: str | Iterable[str] | None = None
     ) -> Any:
-        """Start the import of a file into an item that is a placeholder.
+        """Start the import of a file into a placeholder item.
 
-        The `pre` signal carries `query`, what is asked of Vidispine; the `post` signal does not.
+        Only the `pre` signal carries `query`, the query of the request.
 
         Args:
             item_id: the placeholder.
-            uri: where the file is, or
-            file_id: which file of a storage it is.
+            uri: the URI of the file, or
+            file_id: the id of a file in a storage.
             tags: the shapes to transcode to.
 
         Returns:
-            Vidispine's answer, with the `jobId` of the import.
+            The response of Vidispine, with the `jobId` of the import.
 
         Raises:
             ValueError: if not exactly one of `uri` and `file_id` is given.
         """
         if (uri is None) == (file_id is None):
-            raise ValueError(f"An import takes a uri or a file_id, but uri={uri!r} and file_id={file_id!r} were given.")
+            raise ValueError(
+                f"An import needs either uri or file_id, but uri={uri!r} and file_id={file_id!r} were given."
+            )
         query: dict[str, str | list[str]] = {"uri": uri} if uri is not None else {"fileId": str(file_id)}
         if tags:
             query["tag"] = [tags] if isinstance(tags, str) else list(tags)

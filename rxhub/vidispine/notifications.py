@@ -1,17 +1,15 @@
-"""An ASGI endpoint for Vidispine's notifications, which become signals.
+"""An ASGI endpoint that receives notifications of Vidispine and sends them as signals.
 
-Theory of operation:
-
-- Vidispine sends POST or PUT to `/<resource>`, with the secret as the password of HTTP authentication
-  (`register_notification` has it do so). The secret is compared before anything of the body is read.
-- What can be read is put into a bounded queue and answered with 200 at once. One thread with a loop of its own takes
-  it out again and sends the signals, in the order of arrival: a plain receiver blocks nobody but the receivers behind
-  it, a coroutine is awaited. The server's loop never runs a receiver.
-- A full queue answers 503 and takes nothing: Vidispine tries again, as often as the registration says. So a receiver
-  that is too slow for ever costs late notifications and in the end Vidispine's patience, not memory.
-- What a receiver raises is logged and reported by the signal. Vidispine is not told: its retry would run the
-  receivers that did succeed once more.
-- A notification that was answered with 200 is lost only with the process; closing waits for what is in the queue.
+- Vidispine sends POST or PUT to `/<resource>`, with the secret as the password of HTTP authentication (see
+  `register_notification`). The secret is checked before the body is read.
+- A valid notification is put into a bounded queue and answered with 200 at once. One thread with its own event loop
+  sends the signals in the order of arrival; coroutine receivers are awaited. No receiver runs in the loop of the
+  server.
+- If the queue is full, the response is 503, and Vidispine retries as registered. So slow receivers cannot exhaust the
+  memory.
+- Errors of receivers are logged and reported by the signal, not to Vidispine: a retry would run the other receivers
+  again.
+- A notification that was answered with 200 is lost only if the process dies; `close` waits for the queue.
 """
 
 from __future__ import annotations
@@ -45,7 +43,8 @@ __all__ = ["Notification", "Notifications"]
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 10.0
+READ_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 10.0
 
 _ASSETS = frozenset({"collection", "document", "file", "item"})
 _PARSERS: Mapping[str, Callable[[bytes], Fields]] = {
@@ -63,13 +62,13 @@ class Notification(NamedTuple):
 
     @property
     def instance(self) -> str | None:
-        """The id of what it is about; None if it names none."""
+        """The id of the object; None if the notification has none."""
         first, *rest = self.resource.split("-")
         return self.fields.get(f"{first}{''.join(map(str.capitalize, rest))}Id")
 
     @property
     def method(self) -> str:
-        """What happened, as Vidispine calls it: CREATE, DELETE, MODIFY, STOP; empty if it does not say."""
+        """The operation, as Vidispine calls it: CREATE, DELETE, MODIFY or STOP; empty if unknown."""
         for key in ("action", "notificationTrigger"):
             if found := self.fields.get(key):
                 return found
@@ -78,12 +77,12 @@ class Notification(NamedTuple):
 
 
 class Notifications:
-    """The endpoint, an ASGI application: serve it as it is, or mount it in another one.
+    """The endpoint, an ASGI application: serve it, or mount it in another application.
 
     Args:
-        secret: what Vidispine must know, as it was given to `register_notification`.
-        capacity: how many notifications may wait for receivers; beyond that Vidispine is asked to come again.
-        max_body: bytes of the longest body that is read.
+        secret: the secret of `register_notification`.
+        capacity: the size of the queue; if it is full, Vidispine must retry.
+        max_body: the maximum size of a body in bytes.
 
     Raises:
         ValueError: if the secret is empty.
@@ -91,7 +90,7 @@ class Notifications:
 
     def __init__(self, secret: str, *, capacity: int = 1000, max_body: int = 1024 * 1024) -> None:
         if not secret:
-            raise ValueError("An endpoint without a secret would take notifications from everybody; give it one.")
+            raise ValueError("The endpoint needs a secret. Without one it would accept notifications from anyone.")
         self._secret = secret.encode()
         self._capacity = capacity
         self._max_body = max_body
@@ -107,14 +106,14 @@ class Notifications:
 
     @property
     def waiting(self) -> int:
-        """How many notifications receivers have not seen yet, the one under way included."""
+        """The number of notifications in the queue, including the current one."""
         return self._waiting
 
-    def close(self, timeout: float = PATIENCE) -> None:
-        """Take nothing new, and wait until receivers have seen what is there. Serving the endpoint calls it at the end.
+    def close(self, timeout: float = CLOSE_TIMEOUT_S) -> None:
+        """Reject new notifications and wait until the queue is empty. The lifespan of the application calls it.
 
         Args:
-            timeout: seconds to wait. A receiver that runs longer keeps running, and what waits behind it is lost.
+            timeout: seconds to wait. A receiver that takes longer keeps running; the queued notifications are lost.
         """
         with self._lock:
             self._closed = True
@@ -123,7 +122,7 @@ class Notifications:
             return
         if not worker.end(timeout):
             logger.warning(
-                "A receiver still runs %g s after the endpoint was closed; %d notifications are lost with it.",
+                "A receiver is still running %g s after the endpoint was closed; %d notifications are lost.",
                 timeout,
                 self._waiting,
             )
@@ -136,34 +135,34 @@ class Notifications:
     async def _receive(self, request: Request) -> Response:
         if not self._knows_secret(request.headers.get("authorization", "")):
             return PlainTextResponse(
-                "The secret is missing or wrong. Register the notification with the endpoint's secret.",
+                "The secret is missing or wrong. Register the notification with the secret of the endpoint.",
                 401,
                 {"WWW-Authenticate": 'Basic realm="vidispine"'},
             )
         resource: str = request.path_params["resource"]
         if resource not in RESOURCES:
-            return PlainTextResponse(f"There is no such resource; expected one of {', '.join(RESOURCES)}.", 404)
+            return PlainTextResponse(f"Unknown resource; expected one of {', '.join(RESOURCES)}.", 404)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         parse = _PARSERS.get(kind)
         if parse is None:
-            return PlainTextResponse(f"A notification is {' or '.join(_PARSERS)}.", 415)
+            return PlainTextResponse(f"The content type must be {' or '.join(_PARSERS)}.", 415)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(READ_TIMEOUT_S):
                 body = await self._body(request)
         except TimeoutError:
-            return PlainTextResponse(f"The notification was still coming after {PATIENCE:g} s.", 408)
+            return PlainTextResponse(f"The notification was incomplete after {READ_TIMEOUT_S:g} s.", 408)
         except ClientDisconnect:
             return Response(status_code=400)
         if body is None:
-            return PlainTextResponse(f"A notification has at most {self._max_body} bytes.", 413)
+            return PlainTextResponse(f"A notification must not exceed {self._max_body} bytes.", 413)
         try:
             fields = parse(body)
         except NotificationError as error:
-            logger.warning("A notification on %s was refused: %s", resource, error)
+            logger.warning("Rejected a notification on %s: %s", resource, error)
             return PlainTextResponse(str(error), 400)
-        if not self._take(Notification(resource, fields)):
+        if not self._enqueue(Notification(resource, fields)):
             return PlainTextResponse(
-                f"{self._capacity} notifications wait for receivers already. Try again later.",
+                f"{self._capacity} notifications are waiting for receivers. Try again later.",
                 503,
                 {"Retry-After": "10"},
             )
@@ -173,7 +172,7 @@ class Notifications:
         scheme, _, credentials = authorization.partition(" ")
         given = b""
         if scheme.lower() == "bearer":
-            given = credentials.strip().encode("latin-1")  # which is how a header's bytes came to be text
+            given = credentials.strip().encode("latin-1")  # Starlette decodes headers as Latin-1
         elif scheme.lower() == "basic":
             try:
                 given = b64decode(credentials.strip(), validate=True).partition(b":")[2]
@@ -182,7 +181,7 @@ class Notifications:
         return compare_digest(given, self._secret)
 
     async def _body(self, request: Request) -> bytes | None:
-        """The body; None if it is too long, of which no more is read than tells."""
+        """The body; None if it exceeds the limit."""
         body = bytearray()
         async for chunk in request.stream():
             body += chunk
@@ -190,14 +189,14 @@ class Notifications:
                 return None
         return bytes(body)
 
-    def _take(self, notification: Notification) -> bool:
+    def _enqueue(self, notification: Notification) -> bool:
         with self._lock:
             if self._closed or self._waiting >= self._capacity:
                 return False
             self._waiting += 1
             if self._worker is None:
                 self._worker = _Worker(self._done)
-            # Under the lock, so that nothing comes behind the end that `close` puts into the queue.
+            # Under the lock, so that nothing is queued after the end that `close` queues.
             self._worker.put(notification)
         return True
 
@@ -207,13 +206,13 @@ class Notifications:
 
 
 class _Worker:
-    """A thread with a loop of its own, which sends the signals of one notification after the other."""
+    """A thread with its own event loop that sends the signals of one notification after the other."""
 
     def __init__(self, done: Callable[[], None]) -> None:
         self._loop = asyncio.new_event_loop()
         self._queue: asyncio.Queue[Notification | None] = asyncio.Queue()
         self._done = done
-        # A receiver that never returns must not keep the interpreter from ending.
+        # A daemon: a receiver that never returns must not keep the interpreter from exiting.
         self._thread = Thread(target=self._run, name="rxhub-vidispine", daemon=True)
         self._thread.start()
 
@@ -221,7 +220,7 @@ class _Worker:
         self._loop.call_soon_threadsafe(self._queue.put_nowait, notification)
 
     def end(self, timeout: float) -> bool:
-        """Whether everything was sent within the timeout."""
+        """Send the queued notifications; return whether that took less than the timeout."""
         self.put(None)
         self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -234,8 +233,8 @@ class _Worker:
         while (notification := await self._queue.get()) is not None:
             try:
                 await _announce(notification)
-            except BaseException:  # noqa: BLE001 -- a receiver's SystemExit must not end the notifications of all
-                logger.exception("The signals of a notification on %s were broken off.", notification.resource)
+            except BaseException:  # noqa: BLE001 -- SystemExit of a receiver must not end the thread
+                logger.exception("Sending the signals of a notification on %s failed.", notification.resource)
             finally:
                 self._done()
 

@@ -1,4 +1,4 @@
-"""Having Vidispine send its notifications to us."""
+"""Register for notifications of Vidispine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rxhub.vidispine.documents import notification_document
 __all__ = ["RESOURCES", "register_notification"]
 
 RESOURCES = ("collection", "deletion-lock", "document", "file", "group", "item", "job", "quota", "storage")
-"""What Vidispine notifies of. There is no such thing as a notification on users."""
+"""The resources with notifications. Vidispine has none for users."""
 
 
 def register_notification(
@@ -27,38 +27,38 @@ def register_notification(
     timeout: int = 10,
     synchronous: bool = False,
 ) -> str:
-    """Register a notification with Vidispine, to be sent to a `Notifications` endpoint.
+    """Register a notification that Vidispine sends to a `Notifications` endpoint.
 
-    The secret travels as the password of HTTP authentication, which Vidispine takes from the address, so that no log
-    of addresses shows it; the resource is appended to the address.
+    Vidispine sends the secret as the password of HTTP authentication, so that logs of URLs do not show it. The resource
+    is appended to the URL.
 
     Args:
         resource: one of `RESOURCES`.
-        trigger: the elements below `<trigger>` in Vidispine's reference, joined by slashes: `item/create`,
+        trigger: the elements below `<trigger>` in the reference of Vidispine, joined by slashes: `item/create`,
             `item/delete`, `metadata/modify`, `job/stop`.
-        url: where the endpoint is served, as `https://hub.example.com/vidispine`.
-        secret: what the endpoint was given.
-        client: the Vidispine to register with; None is the configured one.
+        url: the URL of the endpoint, such as `https://hub.example.com/vidispine`.
+        secret: the secret of the endpoint.
+        client: the client of the Vidispine server. Default: the configured one.
         method: POST or PUT.
-        content_type: in which form notifications are sent.
-        retry: how often Vidispine tries again when the endpoint is full or away.
-        timeout: seconds until Vidispine takes an attempt for failed.
-        synchronous: whether Vidispine waits for the endpoint before it goes on.
+        content_type: the format of the notifications.
+        retry: the number of retries if the endpoint is full or cannot be reached.
+        timeout: seconds until an attempt fails.
+        synchronous: whether Vidispine waits for the endpoint before it continues.
 
     Returns:
         The id of the notification in Vidispine, such as `VX-573`.
 
     Raises:
-        ValueError: if there is no such resource, or an argument cannot be sent.
-        RequestFailed: if Vidispine does not take it.
+        ValueError: if the resource is unknown, or an argument cannot be sent.
+        RequestFailed: if Vidispine rejects the request.
     """
     if resource not in RESOURCES:
-        raise ValueError(f"Vidispine sends no notifications on {resource!r}, only on {', '.join(RESOURCES)}.")
+        raise ValueError(f"Vidispine has no notifications on {resource!r}; choose one of {', '.join(RESOURCES)}.")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise ValueError(
-            f"The endpoint on the host {parts.hostname} is no address like https://hub.example.com/vidispine, "
-            "without credentials."
+            f"The URL of the endpoint on the host {parts.hostname} is not valid. Expected one such as "
+            "https://hub.example.com/vidispine, without credentials."
         )
     address = parts._replace(
         netloc=f"vidispine:{quote(secret, safe='')}@{parts.netloc}", path=f"{parts.path.rstrip('/')}/{resource}"
@@ -72,17 +72,17 @@ def register_notification(
         timeout=timeout,
         synchronous=synchronous,
     )
-    # A file belongs to a storage, and older versions know its notifications only there.
+    # Older versions have the notifications on files only below storages.
     place = "storage/file" if resource == "file" else resource
-    answer = (client or configured()).request(
+    response = (client or configured()).request(
         "POST", f"/{place}/notification", body=document, secrets=(secret, quote(secret, safe=""))
     )
-    return _identifier(answer)
+    return _identifier(response)
 
 
-def _identifier(answer: object) -> str:
-    """The id out of a `URIListDocument`, or out of plain text; it may come as a whole address."""
-    match answer:
+def _identifier(response: object) -> str:
+    """The id from a `URIListDocument` or from plain text, which may be a whole URL."""
+    match response:
         case {"uri": [str(found)]} | str(found):
             return found.strip().rstrip("/").rpartition("/")[2]
         case _:

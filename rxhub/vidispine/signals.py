@@ -1,8 +1,8 @@
 """The signals of Cantemo Portal, under Portal's names.
 
-Portal's own documentation gives them as `portal.vidispine.signals` and `portal.authentication.signals`;
-`rxhub.compat.cantemo` provides them there. All are sent with `sender` (a class, or the resource of a notification),
-`instance` (an id or a name, not an object) and `method` (what was called, or what happened).
+Portal documents them as `portal.vidispine.signals` and `portal.authentication.signals`, where `rxhub.compat.cantemo`
+provides them. All are sent with `sender` (a class, or the resource of a notification), `instance` (an id or a name, not
+an object) and `method` (the method that was called, or the operation).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ vidispine_post_ingest: Signal[...] = Signal("vidispine_post_ingest")
 """After the import of a file was accepted."""
 
 vidispine_get_item_ntfcn: Signal[...] = Signal("vidispine_get_item_ntfcn")
-"""After each `ItemHelper.getItem`, as in Portal: an item was looked at."""
+"""After each `ItemHelper.getItem`, as in Portal: an item was viewed."""
 vidispine_auto_import_ntfcn: Signal[...] = Signal("vidispine_auto_import_ntfcn")
 """A notification on assets (item, collection, file, document) arrived from Vidispine."""
 vidispine_notification: Signal[...] = Signal("vidispine_notification")

@@ -86,7 +86,7 @@ def test_fields_are_read_only() -> None:
     ],
 )
 def test_json_that_is_no_notification_is_refused(body: bytes) -> None:
-    with pytest.raises(NotificationError, match="is no JSON of the form"):
+    with pytest.raises(NotificationError, match="is not JSON of the form"):
         parse_json(body)
 
 
@@ -104,7 +104,7 @@ def test_json_that_is_no_notification_is_refused(body: bytes) -> None:
     ],
 )
 def test_what_is_no_xml_is_refused(body: bytes) -> None:
-    with pytest.raises(NotificationError, match="is no XML"):
+    with pytest.raises(NotificationError, match="is not valid XML"):
         parse_xml(body)
 
 

@@ -43,14 +43,14 @@ def test_the_id_may_come_as_plain_text(client: Client, backend: Backend) -> None
 
 
 def test_there_are_no_notifications_on_users(client: Client, backend: Backend) -> None:
-    with pytest.raises(ValueError, match="sends no notifications on 'user', only on collection, deletion-lock"):
+    with pytest.raises(ValueError, match="has no notifications on 'user'; choose one of collection, deletion-lock"):
         register_notification("user", "user/create", "http://hub", "secret")
     assert backend.requests == []
 
 
 @pytest.mark.parametrize("address", ["hub.example.com", "ftp://hub", "http://", "http://me:hunter2@hub"])
 def test_the_endpoint_has_a_plain_address(client: Client, address: str) -> None:
-    with pytest.raises(ValueError, match="is no address like") as raised:
+    with pytest.raises(ValueError, match="is not valid") as raised:
         register_notification("job", "job/stop", address, "secret")
     assert "hunter2" not in str(raised.value)
 
