@@ -1,7 +1,7 @@
-"""A recorded stream as a marble diagram: a line of time, and a marble for each thing that happened.
+"""Marble diagrams of recorded streams: a time line for each stream, and a marble for each item.
 
-Streams may be long. Marbles that would cover each other are drawn as one with a number; so neither the size of the
-drawing nor what a browser has to do depends on how much was recorded.
+Marbles that would overlap are drawn as one marble with a number, so that the size of the drawing does not depend on the
+length of the recording.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from rxhub.display.page import Drawing, Note, Page
+from rxhub.display.page import Note, Page, Picture
 from rxhub.text.safe_repr import escape_html, one_line
 
 __all__ = ["Lane", "marbles", "recorded"]
 
-_MOST_LANES = 16
-_MOST_LABELS = 8  # told of one marble when the mouse is over it
+_MAX_LANES = 16
+_MAX_LABELS = 8  # in the tooltip of a marble
 _WIDTH, _HEIGHT, _LEFT, _RADIUS = 760, 30, 190, 9
-_LETTERS = 60
-_DIGITS = 100
+_TEXT_WIDTH = 60
+_MAX_LABEL_LENGTH = 100
 
 
 class Lane(NamedTuple):
     """One stream.
 
     Attributes:
-        name: stands before its line.
-        points: `(time, label)` pairs; times are numbers of one unit for all lanes.
+        name: the label of the line.
+        points: `(time, label)` pairs; all lanes have the same unit of time.
         end: when it completed or failed, not before its last point; None if it did neither.
-        failed: whether it ended by an error.
+        failed: whether it ended with an error.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Lane(NamedTuple):
 
 
 def recorded(points: Iterable[tuple[float, str]], title: str = "recorded", unit: str = "s") -> Page:
-    """Draw one recording as a stream for each label, in the order in which they first came.
+    """Draw a recording with one line for each label, in the order of their first items.
 
     Args:
-        points: `(time, label)` pairs, such as the topics of events and when these came.
-        title: what was recorded.
-        unit: of the times.
+        points: `(time, label)` pairs, such as the times and topics of events.
+        title: the title.
+        unit: the unit of the times.
     """
     lanes: dict[str, list[tuple[float, str]]] = {}
     for time, label in points:
@@ -58,40 +58,40 @@ class _Marble(NamedTuple):
 
 
 def marbles(title: str, lanes: Iterable[Lane], unit: str = "s", chips: Iterable[str] = ()) -> Page:
-    """Draw streams one below the other, on one scale of time.
+    """Draw streams with a common time scale.
 
     Args:
-        title: what was recorded.
-        lanes: the first 16 are drawn.
-        unit: of the times.
-        chips: what else is to be known at a glance.
+        title: the title.
+        lanes: the streams; the first 16 are drawn.
+        unit: the unit of the times.
+        chips: further labels beside the title.
     """
     all_lanes = [(lane, sorted(lane.points, key=lambda point: point[0])) for lane in lanes]
-    drawn = all_lanes[:_MOST_LANES]
+    drawn = all_lanes[:_MAX_LANES]
     times = [time for _, points in drawn for time, _ in (*points[:1], *points[-1:])]
     times += [lane.end for lane, _ in drawn if lane.end is not None]
     if not times:
         return Page(title, chips, [Note("nothing was recorded")])
     begin, end = min(times), max(times)
-    told = [*chips, f"{_time(end - begin)} {unit}", f"{sum(len(points) for _, points in all_lanes)} recorded"]
-    rows = [(lane, points, _gathered(points, begin, end)) for lane, points in drawn]
-    parts = [Drawing(_svg(rows, begin, end, unit), _letters(rows, begin, end, unit))]
+    all_chips = [*chips, f"{_time(end - begin)} {unit}", f"{sum(len(points) for _, points in all_lanes)} recorded"]
+    rows = [(lane, points, _group(points, begin, end)) for lane, points in drawn]
+    parts = [Picture(_svg(rows, begin, end, unit), _text_lines(rows, begin, end, unit))]
     more = len(all_lanes) - len(drawn)
-    return Page(title, told, [*parts, Note(f"… and {more} more")] if more else parts)
+    return Page(title, all_chips, [*parts, Note(f"… and {more} more")] if more else parts)
 
 
 _Rows = Sequence[tuple[Lane, Sequence[tuple[float, str]], Sequence[_Marble]]]
 
 
-def _gathered(points: Sequence[tuple[float, str]], begin: float, end: float) -> list[_Marble]:
-    """Marbles that do not cover each other."""
+def _group(points: Sequence[tuple[float, str]], begin: float, end: float) -> list[_Marble]:
+    """Group points into marbles that do not overlap."""
     apart = 2 * _RADIUS / (_WIDTH - _LEFT)
     found: list[_Marble] = []
     for time, label in points:
         place = _place(time, begin, end)
         if found and place - found[-1].place < apart:
             last = found[-1]
-            if last.number < _MOST_LABELS:
+            if last.number < _MAX_LABELS:
                 last.labels.append(label)
             found[-1] = last._replace(number=last.number + 1)
         else:
@@ -136,12 +136,14 @@ def _end(x: float, y: int, failed: bool) -> str:
 def _marble(marble: _Marble, y: int) -> str:
     x = _x(marble.place)
     more = marble.number - len(marble.labels)
-    told = "\n".join([*(one_line(label, _DIGITS) for label in marble.labels), *([f"… {more} more"] if more else [])])
+    tooltip = "\n".join(
+        [*(one_line(label, _MAX_LABEL_LENGTH) for label in marble.labels), *([f"… {more} more"] if more else [])]
+    )
     inside = (
         str(marble.number) if 1 < marble.number < 1000 else "…" if marble.number > 1 else _initial(marble.labels[0])
     )
     return (
-        f"<g><title>{escape_html(told)}</title>"
+        f"<g><title>{escape_html(tooltip)}</title>"
         f'<circle cx="{x}" cy="{y}" r="{_RADIUS}" style="fill:var(--rx-soft);stroke:var(--rx-key);stroke-width:1.5"/>'
         f'<text x="{x}" y="{y + 4}" text-anchor="middle" style="font-size:10px">{escape_html(inside)}</text></g>'
     )
@@ -152,23 +154,23 @@ def _x(place: float) -> float:
 
 
 def _initial(label: str) -> str:
-    """What fits into a marble: a short label, else nothing of it."""
+    """The label, if it fits into a marble."""
     return label if len(label) <= 2 and label.isprintable() else ""
 
 
-def _letters(rows: _Rows, begin: float, end: float, unit: str) -> list[str]:
+def _text_lines(rows: _Rows, begin: float, end: float, unit: str) -> list[str]:
     width = min(24, max(len(one_line(lane.name, 24)) for lane, _, _ in rows))
     lines: list[str] = []
     for lane, points, _ in rows:
-        line = ["-"] * (_LETTERS + 1)
+        line = ["-"] * (_TEXT_WIDTH + 1)
         counts: dict[int, int] = {}
         for time, label in points:
-            place = round(_place(time, begin, end) * _LETTERS)
+            place = round(_place(time, begin, end) * _TEXT_WIDTH)
             counts[place] = counts.get(place, 0) + 1
             line[place] = (_initial(label)[:1] or "o") if counts[place] == 1 else str(min(9, counts[place]))
         if lane.end is not None:
-            place = max([round(_place(lane.end, begin, end) * _LETTERS), *(taken + 1 for taken in counts)])
+            place = max([round(_place(lane.end, begin, end) * _TEXT_WIDTH), *(taken + 1 for taken in counts)])
             line[place:] = "#" if lane.failed else "|"
         lines.append(f"{one_line(lane.name, 24).ljust(width)}  {''.join(line)}")
-    scale = f"{_time(begin)} {unit}".ljust(_LETTERS - 6)
+    scale = f"{_time(begin)} {unit}".ljust(_TEXT_WIDTH - 6)
     return [*lines, f"{' ' * width}  {scale}{_time(end)} {unit}"]

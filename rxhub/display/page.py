@@ -1,4 +1,4 @@
-"""A page is a title and parts; each part can be written as text and as HTML."""
+"""Pages for notebooks: a title and parts, which can be written as text and as HTML."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from rxhub.text.layout import Line, format_table, format_tree, without_empty_col
 from rxhub.text.printable import printable
 from rxhub.text.safe_repr import escape_html, one_line
 
-__all__ = ["MOST_ROWS", "Drawing", "Note", "Page", "Part", "Table", "Tree"]
+__all__ = ["MAX_ROWS", "Note", "Page", "Part", "Picture", "Table", "Tree"]
 
-MOST_ROWS = 100
-"""Of one table; the first ones."""
+MAX_ROWS = 100
+"""Of a table: the first ones are shown."""
 
-_WIDEST = 300  # characters of a cell
-_NARROW = 48  # and of one that is not broken
+_MAX_CELL = 300  # characters
+_MAX_UNWRAPPED_CELL = 48
 _OPEN_LEVELS = 2
 
 
 class Part(Protocol):
-    """Something on a page."""
+    """A part of a page."""
 
     def lines(self) -> list[str]:
-        """As text."""
+        """The part as lines of text."""
         ...
 
     def html(self) -> str:
-        """As HTML, escaped."""
+        """The part as HTML, escaped."""
         ...
 
 
 class Page:
-    """What a notebook shows of one object.
+    """What a notebook shows of an object.
 
     Args:
-        title: what it is.
-        chips: what there is to know of it at a glance; empty ones are left out.
-        parts: the rest, from top to bottom.
+        title: the title.
+        chips: short labels beside the title; empty ones are left out.
+        parts: the parts, from top to bottom.
     """
 
     def __init__(self, title: str, chips: Iterable[str] = (), parts: Sequence[Part] = ()) -> None:
@@ -48,24 +48,24 @@ class Page:
         self.parts = parts
 
     def with_chip(self, chip: str) -> Page:
-        """The same page with a further chip in front."""
+        """The same page with another chip in front."""
         return Page(self.title, [chip, *self.chips], self.parts)
 
     def text(self) -> str:
-        """For terminals, and for whoever reads the notebook's file."""
+        """The page as text."""
         head = f"{self.title}  ({', '.join(self.chips)})" if self.chips else self.title
         lines = [head, *(f"  {line}" for part in self.parts for line in part.lines())]
         return printable("\n".join(lines), lines=True)
 
     def html(self) -> str:
-        """For notebooks, in light and dark."""
+        """The page as HTML, for light and dark themes."""
         chips = "".join(f'<span class="rx-chip">{escape_html(chip)}</span>' for chip in self.chips)
         head = f'<div class="rx-head"><strong>{escape_html(self.title)}</strong>{chips}</div>'
         body = "".join(part.html() for part in self.parts)
         return f'<style>{STYLE}</style><div class="rxhub">{head}{body}</div>'
 
     def bundle(self) -> dict[str, str]:
-        """What `_repr_mimebundle_` gives back."""
+        """The result of `_repr_mimebundle_`."""
         return {"text/plain": self.text(), "text/html": self.html()}
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
@@ -86,14 +86,14 @@ class Note:
 
 
 class Table:
-    """Rows under headings, if these are not all empty; a column in which no row has anything is left out.
+    """A table. Empty columns are left out, and so is the heading if it is empty.
 
     Args:
-        headings: one a column.
+        headings: one for each column.
         rows: the first 100 are shown.
-        kinds: a style for each row: "no", "stop", "faint" or nothing.
-        total: how many rows there are, if not all were given.
-        numbers: headings over numbers.
+        kinds: a style for each row: "no", "stop", "faint" or "".
+        total: the number of rows, if not all are passed.
+        numbers: the headings of columns with numbers.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Table:
         numbers: Iterable[str] = (),
     ) -> None:
         self.headings = headings
-        self.rows = [[one_line(cell, _WIDEST) for cell in row] for row in islice(rows, MOST_ROWS)]
+        self.rows = [[one_line(cell, _MAX_CELL) for cell in row] for row in islice(rows, MAX_ROWS)]
         self.kinds = [*kinds[: len(self.rows)], *[""] * (len(self.rows) - len(kinds))]
         self.more = 0 if total is None else total - len(self.rows)
         self.numbers = frozenset(numbers)
@@ -133,16 +133,16 @@ class Table:
 
 
 def _cell(side: str, cell: str) -> str:
-    width = "rx-short" if len(cell) <= _NARROW else ""
+    width = "rx-short" if len(cell) <= _MAX_UNWRAPPED_CELL else ""
     return f'<td class="rx-code {side} {width}">{escape_html(cell)}</td>'
 
 
 class Tree:
-    """Lines below each other, each as deep as its level.
+    """A tree of lines.
 
     Args:
-        lines: from the top.
-        folds: the deeper lines are unfolded by a click.
+        lines: the lines, from top to bottom.
+        folds: whether deeper lines are folded.
     """
 
     def __init__(self, lines: Iterable[Line], folds: bool = False) -> None:
@@ -181,20 +181,20 @@ def _line(line: Line) -> str:
     return f"{_MARKS[line.mark]}{text}{'&ensp;' if text and detail else ''}{detail}"
 
 
-class Drawing:
-    """A picture as SVG, and the same in letters.
+class Picture:
+    """A picture as SVG and as text.
 
     Args:
-        svg: its text escaped already.
-        letters: the lines for where nothing can be drawn.
+        svg: the SVG, escaped.
+        text: the lines of text.
     """
 
-    def __init__(self, svg: str, letters: Sequence[str]) -> None:
+    def __init__(self, svg: str, text: Sequence[str]) -> None:
         self.svg = svg
-        self.letters = letters
+        self.text = text
 
     def lines(self) -> list[str]:
-        return [*self.letters]
+        return [*self.text]
 
     def html(self) -> str:
         return self.svg

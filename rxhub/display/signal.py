@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from rxhub.display.page import MOST_ROWS, Note, Page, Part, Table
+from rxhub.display.page import MAX_ROWS, Note, Page, Part, Table
 from rxhub.display.subscribers import format_priority
 from rxhub.expression.pretty import redacted_subscription
 from rxhub.signals.connections import Connection
@@ -21,7 +21,7 @@ _HEADINGS = ("priority", "receiver", "sender", "where", "dispatch_uid", "kept", 
 def signal_page(signal: Signal[Any]) -> Page:
     """Render a signal."""
     connections = signal.connections
-    rows = [_row(connection) for connection in islice(connections, MOST_ROWS)]
+    rows = [_row(connection) for connection in islice(connections, MAX_ROWS)]
     parts: list[Part] = [Table(_HEADINGS, rows, total=len(connections), numbers=("priority",))]
     if not connections:
         parts = [Note("nobody is connected")]

@@ -1,14 +1,14 @@
-"""The colours and lines of the HTML, for light and dark themes.
+"""The style sheet of the HTML, for light and dark themes.
 
-JupyterLab's own variables come first: its theme is what the reader has chosen, whatever the system prefers. Where they
-are missing, `prefers-color-scheme` decides.
+The variables of JupyterLab come first, since the user has chosen its theme. Without them, `prefers-color-scheme`
+decides.
 """
 
 from __future__ import annotations
 
 __all__ = ["STYLE"]
 
-_COLOURS = {  # name: JupyterLab's variable, on light ground, on dark ground
+_COLOURS = {  # name: variable of JupyterLab, light theme, dark theme
     "ink": ("content-font-color1", "#1f2328", "#e6edf3"),
     "faint": ("content-font-color2", "#59636e", "#9198a1"),
     "line": ("border-color2", "#d1d9e0", "#3d444d"),
@@ -20,8 +20,8 @@ _COLOURS = {  # name: JupyterLab's variable, on light ground, on dark ground
 }
 
 
-def _colours(ground: int) -> str:
-    return "".join(f"--rx-{name}:var(--jp-{colour[0]},{colour[ground]});" for name, colour in _COLOURS.items())
+def _colours(theme: int) -> str:
+    return "".join(f"--rx-{name}:var(--jp-{colour[0]},{colour[theme]});" for name, colour in _COLOURS.items())
 
 
 STYLE = (
@@ -35,12 +35,12 @@ STYLE = (
 .rxhub .rx-code { font-family: var(--jp-code-font-family,ui-monospace,monospace); font-size: 12px; }
 .rxhub summary { cursor: pointer; }
 .rxhub table.rx-table { border-collapse: collapse; font-size: 12px; margin: 4px 0; table-layout: auto; }
-.rxhub table.rx-table th, .rxhub table.rx-table td { background: none; border: 0;
+.rxhub table.rx-table th, .rxhub table.rx-table td { backtheme: none; border: 0;
     border-bottom: 1px solid var(--rx-line); color: inherit; max-width: 42em; overflow-wrap: anywhere;
     padding: 2px 14px 2px 0; text-align: left; vertical-align: top; white-space: normal; }
 .rxhub table.rx-table td.rx-short { white-space: nowrap; }
 .rxhub table.rx-table th { color: var(--rx-faint); font-weight: 600; white-space: nowrap; }
-.rxhub table.rx-table tbody tr { background: none; }
+.rxhub table.rx-table tbody tr { backtheme: none; }
 .rxhub table.rx-table .rx-number { text-align: right; }
 .rxhub tr.rx-no td { color: var(--rx-no); }
 .rxhub tr.rx-stop td { color: var(--rx-stop); font-weight: 600; }
@@ -57,4 +57,4 @@ STYLE = (
 .rxhub svg text { fill: var(--rx-ink); font: 11px var(--jp-code-font-family,ui-monospace,monospace); }
 """.replace("\n", "")
 )
-"""What stands in a `style` element in front of each view."""
+"""The content of the `style` element of each page."""

@@ -7,10 +7,10 @@ from itertools import islice
 
 from rxhub.dispatching.delivery import Delivery, Outcome
 from rxhub.dispatching.subscriber import Subscriber
-from rxhub.display.counter import CallCount, CallCounts, call_counts
+from rxhub.display.call_counts import CallCount, CallCounts, call_counts
 from rxhub.display.event import topic_of, user_of
 from rxhub.display.outline import outline
-from rxhub.display.page import MOST_ROWS, Note, Page, Part, Table, Tree
+from rxhub.display.page import MAX_ROWS, Note, Page, Part, Table, Tree
 from rxhub.expression.pretty import outline as expression_outline
 from rxhub.expression.pretty import redacted_subscription
 from rxhub.hub import EventHub
@@ -32,7 +32,7 @@ __all__ = [
 
 _ORDER = ("priority", "subscription", "callback", "plugin", "calls", "stops", "errors", "last latency", "id")
 _RUN = ("", "priority", "subscription", "callback", "came of it", "latency")
-_LONGEST_ERROR = 2_000
+_MAX_ERROR_LENGTH = 2_000
 _NUMBERS = ("", "priority", "calls", "stops", "errors", "last latency", "latency")
 
 
@@ -42,7 +42,7 @@ def hub_page(hub: EventHub, tally: CallCounts | None = None) -> Page:
     tally = call_counts.get(hub) if tally is None else tally
     rows: list[Sequence[str]] = []
     kinds: list[str] = []
-    for subscriber in subscribers[:MOST_ROWS]:
+    for subscriber in subscribers[:MAX_ROWS]:
         count = None if tally is None else tally.counts.get(subscriber, CallCount())
         counted = ("",) * 4
         if count is not None:
@@ -94,7 +94,7 @@ def subscriber_page(subscriber: Subscriber) -> Page:
         ("callback", callback_name(subscriber.callback)),
     ]
     parts: list[Part] = [Table(("", ""), rows), Tree(expression_outline(subscriber.expression))]
-    metadata = {key: value for key, value in islice(subscriber.metadata.items(), MOST_ROWS) if key != "id"}
+    metadata = {key: value for key, value in islice(subscriber.metadata.items(), MAX_ROWS) if key != "id"}
     if metadata:
         parts.append(Tree(outline({"metadata": metadata})))
     return Page(type(subscriber).__name__, chips, parts)
@@ -105,11 +105,11 @@ def delivery_page(delivery: Delivery) -> Page:
     outcomes, unreached, stopper = delivery.outcomes, delivery.unreached, delivery.stopped_by
     rows: list[Sequence[str]] = []
     kinds: list[str] = []
-    for order, outcome in enumerate(outcomes[:MOST_ROWS], start=1):
+    for order, outcome in enumerate(outcomes[:MAX_ROWS], start=1):
         is_stopper = outcome.subscriber is stopper
         rows.append((str(order), *_who(outcome.subscriber), _came_of(outcome, is_stopper), duration(outcome.latency)))
         kinds.append("no" if outcome.error is not None else "stop" if is_stopper else "")
-    for subscriber in unreached[: MOST_ROWS - len(rows)]:
+    for subscriber in unreached[: MAX_ROWS - len(rows)]:
         rows.append(("", *_who(subscriber), "not reached", ""))
         kinds.append("faint")
     failed = sum(outcome.error is not None for outcome in outcomes)
@@ -149,7 +149,7 @@ def _came_of(outcome: Outcome, stopped: bool) -> str:
 def error_summary(error: BaseException) -> str:
     """An exception in one line, without secrets."""
     try:
-        text = one_line(redacted_text(str(error)[:_LONGEST_ERROR]), 160)
+        text = one_line(redacted_text(str(error)[:_MAX_ERROR_LENGTH]), 160)
     except Exception:
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

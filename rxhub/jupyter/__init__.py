@@ -1,10 +1,10 @@
-"""In a notebook: `live`, a table that follows a stream, and `watch`, which counts what a hub's subscribers do.
+"""Live views in notebooks: `live`, a table that follows a stream, and `watch`, which counts the calls of subscribers.
 
-Events, expressions, explanations, deliveries, subscribers, signals and hubs show themselves, without an import from
-here. Nothing subscribes by being shown; `live` and `watch` do, until they are stopped.
+Notebooks show events, expressions, explanations, deliveries, subscribers, signals and hubs without this package.
+Showing an object does not subscribe to it; `live` and `watch` subscribe until they are stopped.
 """
 
 from rxhub.jupyter.live import Live, live
-from rxhub.jupyter.watching import Watch, watch
+from rxhub.jupyter.watch import Watch, watch
 
 __all__ = ["Live", "Watch", "live", "watch"]

@@ -1,4 +1,4 @@
-"""The cells of the running notebook: which one runs, when it runs again, and when the kernel is interrupted."""
+"""The cells of the notebook: which one is running, when it is run again, and when the kernel is interrupted."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from typing import Any, Protocol
 
 from rxhub.text.extras import missing_dependency
 
-__all__ = ["Cells", "present_cells", "running_cells"]
+__all__ = ["Cells", "current_cells", "running_cells"]
 
 _INTERRUPTS = (KeyboardInterrupt, asyncio.CancelledError)
-_AFTER_A_CELL = 0.1  # seconds; the kernel gives the signal back when it is done with the cell's message
+_HANDLER_DELAY_S = 0.1  # the kernel restores its signal handler when it has processed the message of the cell
 
 
 class Stoppable(Protocol):
-    """What lives below a cell."""
+    """A live view below a cell."""
 
     @property
     def cell(self) -> str | None:
-        """The id of the cell that made it."""
+        """The id of the cell that created it."""
         ...
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         ...
 
 
 class Cells:
-    """What lives below the cells of one shell, and ends with them."""
+    """The live views of one shell. They stop when their cell is run again."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._living: list[Stoppable] = []
-        shell.events.register("pre_run_cell", self._before)
-        shell.events.register("post_run_cell", self._behind)
+        self._views: list[Stoppable] = []
+        shell.events.register("pre_run_cell", self._before_cell)
+        shell.events.register("post_run_cell", self._after_cell)
 
     @property
-    def present(self) -> str | None:
-        """The id of the cell that runs, as the notebook tells it; None where it tells none."""
+    def current(self) -> str | None:
+        """The id of the running cell; None if the notebook does not send one."""
         try:
             found = self._shell.get_parent()["metadata"]["cellId"]
         except (AttributeError, KeyError, TypeError):
@@ -48,41 +48,41 @@ class Cells:
         return found if isinstance(found, str) else None
 
     def display(self, view: object) -> Any:
-        """Show something below the present cell; the handle updates it."""
+        """Show an object below the running cell; the returned handle updates it."""
         from IPython.display import display  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 
         return display(view, display_id=True)
 
-    def add(self, one: Stoppable) -> None:
-        """Have it stopped when its cell is run again, or at an interrupt."""
-        self._living.append(one)
+    def add(self, view: Stoppable) -> None:
+        """Stop a view when its cell is run again, or at an interrupt."""
+        self._views.append(view)
 
-    def remove(self, one: Stoppable) -> None:
-        """It has ended by itself."""
-        self._living = [other for other in self._living if other is not one]
+    def remove(self, view: Stoppable) -> None:
+        """Forget a view that has stopped."""
+        self._views = [other for other in self._views if other is not view]
 
-    def _before(self, info: Any = None) -> None:
-        cell = getattr(info, "cell_id", None) or self.present
-        for one in self._living:
-            if cell is not None and one.cell == cell:
-                one.stop()
+    def _before_cell(self, info: Any = None) -> None:
+        cell = getattr(info, "cell_id", None) or self.current
+        for view in self._views:
+            if cell is not None and view.cell == cell:
+                view.stop()
 
-    def _behind(self, result: Any = None) -> None:
+    def _after_cell(self, result: Any = None) -> None:
         if isinstance(getattr(result, "error_in_exec", None), _INTERRUPTS):
             self._stop_all()
-        elif self._living:
+        elif self._views:
             try:
-                asyncio.get_running_loop().call_later(_AFTER_A_CELL, self._take_interrupts)
+                asyncio.get_running_loop().call_later(_HANDLER_DELAY_S, self._handle_interrupts)
             except RuntimeError:
-                pass  # a shell without a loop is never idle with something living in it
+                pass  # a shell without a loop has no live views while it is idle
 
-    def _take_interrupts(self) -> None:
-        """While no cell runs, the kernel ignores interrupts: let them end what lives."""
+    def _handle_interrupts(self) -> None:
+        """Let interrupts stop the live views: the kernel ignores them while no cell is running."""
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, self._interrupted)
 
     def _interrupted(self, *_: object) -> None:
-        # The signal may come in the midst of anything in this thread, locks held: only the loop may stop.
+        # This thread may hold locks, so the views are stopped by the loop.
         try:
             asyncio.get_running_loop().call_soon_threadsafe(self._stop_all)
         except RuntimeError:
@@ -91,19 +91,19 @@ class Cells:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _stop_all(self) -> None:
-        for one in self._living:
-            one.stop()
+        for view in self._views:
+            view.stop()
 
 
 _by_shell: dict[int, Cells] = {}
 
 
-def present_cells() -> Cells:
-    """The cells of the shell that runs this.
+def current_cells() -> Cells:
+    """The cells of the running shell.
 
     Raises:
         ModuleNotFoundError: if IPython is not installed.
-        RuntimeError: if no shell runs.
+        RuntimeError: if no shell is running.
     """
     try:
         from IPython.core.getipython import (  # pyright: ignore[reportMissingImports]
@@ -113,17 +113,17 @@ def present_cells() -> Cells:
         raise missing_dependency(error, "A live table", "jupyter") from None
     shell: Any = get_ipython()
     if shell is None:
-        raise RuntimeError("A live table needs a notebook to be shown in, but this runs outside of IPython.")
+        raise RuntimeError("A live table needs a notebook, but IPython is not running.")
     if id(shell) not in _by_shell:
-        _by_shell[id(shell)] = Cells(shell)  # a process has one shell, and keeps it
+        _by_shell[id(shell)] = Cells(shell)  # a process has one shell
     return _by_shell[id(shell)]
 
 
 def running_cells() -> Cells | None:
-    """The cells of the shell that runs this; None outside of IPython."""
+    """The cells of the running shell; None outside of IPython."""
     if "IPython" not in sys.modules:
-        return None  # nothing runs in it that has not been imported
+        return None
     try:
-        return present_cells()
+        return current_cells()
     except (ModuleNotFoundError, RuntimeError):
         return None

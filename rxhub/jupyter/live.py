@@ -1,13 +1,12 @@
 """A table that follows a stream.
 
-The thread in which an item comes only puts it into a bounded deque, so that a fast stream is not held up and a hub's
-handling thread never draws. `rxhub.jupyter.drawing` draws what the deque holds.
+The thread that emits an item only appends it to a bounded deque, so that a fast stream is not delayed.
+`rxhub.jupyter.live_output` draws the items in the deque. `skipped` counts items that left the deque before they were
+drawn.
 
-`skipped` counts the items that left the deque before they were ever drawn.
-
-A live table ends with its stream, by `stop()`, when its cell is run again, and by an interrupt of the kernel: one that
-ends a running cell is seen by a hook behind each cell; while the kernel is idle it ignores the signal, so a live table
-takes it instead.
+A live table stops with its stream, by `stop()`, when its cell is run again, and at an interrupt of the kernel. A hook
+after each cell detects an interrupt of a running cell. While the kernel is idle it ignores the signal, and the live
+table handles it instead.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from reactivex.disposable import SerialDisposable
 from rxhub.display.event import user_of
 from rxhub.display.page import Note, Page, Part, Table
 from rxhub.display.subscribers import error_summary
-from rxhub.jupyter.cells import Cells, present_cells
-from rxhub.jupyter.drawing import Drawing
+from rxhub.jupyter.cells import Cells, current_cells
+from rxhub.jupyter.live_output import LiveOutput
 from rxhub.redaction.preview import preview
 from rxhub.text.safe_repr import safe_repr
 
@@ -40,34 +39,34 @@ _MAX_DETAILS = 100  # characters
 
 
 def live(observable: Observable[T], rate: float = 5, rows: int = 20) -> Live[T]:
-    """Show the latest items of a stream below this cell, and follow it.
+    """Show the latest items of a stream below this cell.
 
     Args:
-        observable: what is subscribed to, at once.
-        rate: how often it is drawn at most, in 1/s.
-        rows: how many items are shown.
+        observable: the stream; it is subscribed to at once.
+        rate: the maximum number of updates per second.
+        rows: the number of items that are shown.
 
     Returns:
-        What ends it, by `stop()`, `dispose()` or at the end of a `with` block; it also ends with its stream, when
-        the cell is run again, and when the kernel is interrupted.
+        The live table. It stops by `stop()`, `dispose()` or at the end of a `with` block, with its stream, when the
+        cell is run again, and when the kernel is interrupted.
 
     Raises:
-        TypeError: if it is no observable.
-        ValueError: if `rate` or `rows` is not above zero.
+        TypeError: if it is not an observable.
+        ValueError: if `rate` or `rows` is not positive.
         ModuleNotFoundError: if IPython is not installed.
-        RuntimeError: if this does not run in IPython or a notebook.
+        RuntimeError: if IPython is not running.
     """
     if not isinstance(observable, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"A live table follows an observable, but {type(observable).__name__} was given.")
+        raise TypeError(f"A live table needs an observable, but {type(observable).__name__} was given.")
     if not rate > 0:
-        raise ValueError(f"A live table is drawn some times a second, but rate={rate!r} was given.")
+        raise ValueError(f"A live table needs a positive rate, but rate={rate!r} was given.")
     if rows < 1:
-        raise ValueError(f"A live table has a row at least, but rows={rows!r} was given.")
-    return Live(observable, rate, rows, present_cells())
+        raise ValueError(f"A live table needs at least one row, but rows={rows!r} was given.")
+    return Live(observable, rate, rows, current_cells())
 
 
 class Item(NamedTuple):
-    """One item of a stream: its number from 1 on, when it came (seconds since the epoch), and itself."""
+    """One item of a stream: its number from 1 on, the time (seconds since the epoch), and the value."""
 
     number: int
     time: float
@@ -78,43 +77,43 @@ class Live(Generic[T]):
     """A table that follows a stream.
 
     Attributes:
-        seen: how many items came.
-        skipped: how many of them were never shown.
-        status: "live", "completed", "stopped", or how the stream failed.
+        seen: the number of items received.
+        skipped: the number of items that were never shown.
+        status: "live", "completed", "stopped", or "failed: " and the error.
     """
 
     def __init__(self, observable: Observable[T], rate: float, rows: int, cells: Cells) -> None:
         self.seen = 0
         self.skipped = 0
         self.status = "live"
-        self.cell = cells.present
+        self.cell = cells.current
         self._latest: deque[Item] = deque(maxlen=rows)
         self._drawn = 0  # the number of the last item that was drawn
         self._lock = threading.Lock()
         self._cells = cells
         self._subscription = SerialDisposable()
-        self._drawing = Drawing(self._page, rate, cells)
+        self._output = LiveOutput(self._page, rate, cells)
         cells.add(self)
-        self._subscription.disposable = observable.subscribe(self._came, self._failed, lambda: self._end("completed"))
+        self._subscription.disposable = observable.subscribe(self._add, self._fail, lambda: self._end("completed"))
 
     @property
     def running(self) -> bool:
-        """Whether it still follows the stream."""
+        """Whether it follows the stream."""
         return self.status == "live"
 
     def stop(self) -> None:
-        """Leave the stream; the last items stay on show."""
+        """Unsubscribe; the last items remain visible."""
         self._end("stopped")
 
     dispose = stop
 
-    def _came(self, item: T) -> None:
+    def _add(self, item: T) -> None:
         with self._lock:
             self.seen += 1
             if len(self._latest) == self._latest.maxlen and self._latest[0].number > self._drawn:
                 self.skipped += 1
             self._latest.append(Item(self.seen, time(), item))
-        self._drawing.news()
+        self._output.invalidate()
 
     def _page(self) -> Page:
         with self._lock:
@@ -128,7 +127,7 @@ class Live(Generic[T]):
             ]
         return Page("live", chips, parts)
 
-    def _failed(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         self._end(f"failed: {error_summary(error)}")
 
     def _end(self, status: str) -> None:
@@ -138,7 +137,7 @@ class Live(Generic[T]):
             self.status = status
         self._subscription.dispose()
         self._cells.remove(self)
-        self._drawing.end()
+        self._output.close()
 
     def __enter__(self) -> Self:
         return self

@@ -74,8 +74,8 @@ def test_it_stops_by_hand_by_a_block_and_when_its_cell_is_run_again(kernel: Kern
 def test_a_fast_hub_is_drawn_at_a_bounded_rate(kernel: Kernel) -> None:
     kernel.run(
         "hub = EventHub(); handling = hub.start(); w = watch(hub, rate=5); drawn = []\n"
-        "draw = w._drawing._handle.update\n"
-        "w._drawing._handle.update = lambda view: (drawn.append(time.monotonic()), draw(view))",
+        "draw = w._output._handle.update\n"
+        "w._output._handle.update = lambda view: (drawn.append(time.monotonic()), draw(view))",
         "a",
     )
     kernel.run("for n in range(2_000): hub.publish(Event('a'))", "b")
@@ -134,7 +134,7 @@ def test_outside_of_a_notebook_calls_are_counted_and_it_says_that_nothing_is_sho
     with EventHub() as hub, watch(hub) as watching:
         hub.publish(Event("a"), synchronous=True)
         assert watching.tally.events == 1
-        assert "not shown, as this runs outside of a notebook" in repr(watching)
+        assert "not shown outside of a notebook" in repr(watching)
     assert not watching.running
 
 

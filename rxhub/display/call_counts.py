@@ -1,4 +1,4 @@
-"""Calls, stops, errors and the last latency of each subscriber, while somebody counts.
+"""Count the calls, stops, errors and latencies of subscribers.
 
 A hub does not count by itself, since every event would pay for it. `rxhub.jupyter.watch` adds the deliveries of a hub
 to a `CallCounts`, and the hub's page shows the counts.
@@ -19,13 +19,13 @@ __all__ = ["CallCount", "CallCounts", "call_counts"]
 
 @dataclass(slots=True)
 class CallCount:
-    """What came of one subscriber's calls.
+    """The counts of one subscriber.
 
     Attributes:
-        calls: how often it was called.
-        stops: how many events it stopped.
-        errors: how many calls failed.
-        latency: seconds that the last call took.
+        calls: the number of calls.
+        stops: the number of events that it stopped.
+        errors: the number of calls that failed.
+        latency: the duration of the last call in seconds.
     """
 
     calls: int = 0
@@ -35,28 +35,28 @@ class CallCount:
 
 
 class CallCounts:
-    """The counts of one hub's subscribers.
+    """The counts of the subscribers of a hub.
 
     Attributes:
-        events: how many deliveries were counted.
-        counts: by subscriber; those who have left are dropped.
+        events: the number of deliveries.
+        counts: by subscriber; those that have unsubscribed are dropped.
     """
 
     def __init__(self) -> None:
         self.events = 0
         self.counts: dict[Subscriber, CallCount] = {}
-        self._bound = 1000
+        self._next_cleanup = 1000
 
     def add(self, delivery: Delivery) -> None:
-        """Count a delivery whose run is over; what was handed over is given to `add_outcome` later."""
+        """Count a delivery; outcomes that follow are passed to `add_outcome`."""
         self.events += 1
         for outcome in delivery.outcomes:
             self.add_outcome(outcome)
         if delivery.stopped_by is not None:
             self._of(delivery.stopped_by).stops += 1
-        if len(self.counts) > self._bound:
+        if len(self.counts) > self._next_cleanup:
             self.counts = {subscriber: count for subscriber, count in self.counts.items() if subscriber.alive}
-            self._bound = max(1000, 2 * len(self.counts))
+            self._next_cleanup = max(1000, 2 * len(self.counts))
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Count one call."""
@@ -73,4 +73,4 @@ class CallCounts:
 
 
 call_counts: WeakKeyDictionary[Any, CallCounts] = WeakKeyDictionary()
-"""By hub, while it is watched."""
+"""The counts by hub, while it is watched."""
