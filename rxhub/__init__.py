@@ -22,8 +22,9 @@ try:
     from rxhub.hub import EventHub
     from rxhub.operators import dispatch, overflow, resume, where
     from rxhub.rx.subject import Subject
+    from rxhub.signals.decorator import receiver
     from rxhub.signals.emission import Emission
-    from rxhub.signals.signal import Signal, receiver
+    from rxhub.signals.signal import Signal
     from rxhub.text import log_records
 except ModuleNotFoundError as error:
     from rxhub.text.extras import missing_dependency

@@ -8,7 +8,7 @@ from typing import Any
 from rxhub.display.page import MAX_ROWS, Note, Page, Part, Table
 from rxhub.display.subscribers import format_priority
 from rxhub.expression.pretty import redacted_subscription
-from rxhub.signals.connections import Connection
+from rxhub.signals.connection import Connection
 from rxhub.signals.signal import Signal
 from rxhub.text.names import callback_name, sender_name
 from rxhub.text.safe_repr import safe_repr

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rxhub.dispatching.subscriber import Subscriber
 from rxhub.expression.pretty import redacted_subscription
 from rxhub.rx.scope import Scope
-from rxhub.signals.connections import Connection
+from rxhub.signals.connection import Connection
 from rxhub.signals.signal import signals
 from rxhub.text.layout import format_table
 from rxhub.text.names import callback_name, sender_name

@@ -3,37 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+from reactivex import abc
 
 from rxhub.redaction import redacted
+from rxhub.rx.subject import Subject
 from rxhub.text.names import sender_name
 from rxhub.text.printable import printable
 
-if TYPE_CHECKING:
-    from rxhub.signals.signal import Signal
+__all__ = ["Emission", "Emitter", "sender_name"]
 
-__all__ = ["Emission", "sender_name"]
+
+class Emitter(Protocol):
+    """A signal, as the parts that it is made of see it."""
+
+    awaits_results: bool
+
+    @property
+    def name(self) -> str:
+        """See `Signal`."""
+        ...
+
+    @property
+    def errors(self) -> Subject[Exception]:
+        """See `Signal.errors`."""
+        ...
+
+    def send_robust(self, sender: Any = None, **named: Any) -> list[tuple[Any, Any]]:
+        """See `Signal.send_robust`."""
+        ...
+
+    def report(self, receiver: Any, error: Exception) -> None:
+        """Log and emit what a receiver raised."""
+        ...
+
+    def observe(
+        self,
+        observer: abc.ObserverBase[Emission],
+        where: str | None = None,
+        sender: Any = None,
+        priority: float = 100,
+    ) -> abc.DisposableBase:
+        """Connect an observer."""
+        ...
 
 
 class Emission(Mapping[str, Any]):
     """One send: a read-only mapping of its kwargs.
 
-    Beside the kwargs, `emission["sender"]` and `emission["signal"]` give the names of both, so that a subscription
-    reads the same in `connect(where=…)` and in the operator `where`; they are not counted and not iterated over.
+    `emission["sender"]` and `emission["signal"]` are the names of both, so that a subscription reads the same in
+    `connect(where=…)` and in the operator `where`. They are not counted and not iterated over.
 
     Attributes:
-        signal: what was sent.
-        sender: who sent it, the object itself.
-        origin: the id of the hub that it came from, if it was made elsewhere and a bridge brought it; else None.
+        signal: the signal that was sent.
+        sender: the sender itself.
+        origin: the id of the hub that it came from, if a bridge brought it; else None.
     """
 
-    # Two emissions of the same kwargs are two.
+    # Two emissions of the same kwargs are not equal.
     __eq__ = object.__eq__
     __hash__ = object.__hash__  # pyright: ignore[reportAssignmentType]
 
     __slots__ = ("__weakref__", "_named", "_stopped", "origin", "sender", "signal")
 
-    def __init__(self, signal: Signal[...], sender: Any, named: Mapping[str, Any], origin: str | None = None) -> None:
+    def __init__(self, signal: Any, sender: Any, named: Mapping[str, Any], origin: str | None = None) -> None:
         self.signal = signal
         self.sender = sender
         self.origin = origin
@@ -41,7 +75,7 @@ class Emission(Mapping[str, Any]):
         self._stopped = False
 
     def stop(self) -> None:
-        """Let no later receiver get this emission; a pipeline that was busy may come too late, see `Signal.on`."""
+        """Keep later receivers from receiving it; in a pipeline that was busy it may be too late, see `Signal.on`."""
         self._stopped = True
 
     def is_stopped(self) -> bool:

@@ -1,4 +1,4 @@
-"""How a receiver is to be called, read from its signature when it is connected."""
+"""How a receiver is called, read from its signature when it is connected."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Receiver: TypeAlias = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class ReceiverSpec:
-    """What a connection asks for beyond being called.
+    """How a receiver is called.
 
     Attributes:
-        where: the subscription, as it was given.
-        matches: the same, compiled.
-        wants_emission: the receiver has a parameter `emission`.
-        is_async: the receiver is a coroutine function.
-        is_observer: the receiver is the entrance of a pipeline, called with the emission alone.
-        owner: the plugin that connected it.
-        leave: how the owner undoes it.
+        where: the subscription, as given.
+        matches: the subscription, compiled.
+        wants_emission: whether the receiver has a parameter `emission`.
+        is_async: whether the receiver is a coroutine function.
+        is_observer: whether the receiver is the entry of a pipeline, called with the emission alone.
+        owner: the scope that it belongs to.
+        leave: disconnects it, for the scope.
     """
 
     where: str | None = None
@@ -41,7 +41,7 @@ class ReceiverSpec:
 
     @property
     def plain(self) -> bool:
-        """Whether nothing but calling is to be done."""
+        """Whether the receiver is merely called with the kwargs."""
         return self.matches is None and not (self.wants_emission or self.is_async or self.is_observer)
 
 
@@ -56,7 +56,7 @@ _WANTING_EMISSION, _ASYNC, _ASYNC_WANTING_EMISSION = (
 
 
 def spec_of(receiver: Receiver) -> ReceiverSpec:
-    """What a receiver asks for.
+    """Read how a receiver is called.
 
     Raises:
         TypeError: if it cannot be called, or takes neither `**kwargs` nor `signal` and `sender`.
@@ -66,7 +66,7 @@ def spec_of(receiver: Receiver) -> ReceiverSpec:
         if (
             code.co_flags & _KINDS == CO_VARKEYWORDS
             and "emission" not in code.co_varnames
-            and code.co_name is receiver.__name__  # else it is a wrapper in the name of another
+            and code.co_name is receiver.__name__  # else it is a wrapper
         ):
             return PLAIN  # as nearly every receiver is
     if not callable(receiver):
@@ -78,7 +78,7 @@ def spec_of(receiver: Receiver) -> ReceiverSpec:
     if code is None:
         return _ASYNC if returns_awaitable(receiver) else PLAIN
     names = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
-    # What a partial has filled in is not worth finding out: this only tells earlier of what would fail at each send.
+    # Not for partials, whose arguments would have to be subtracted: this only reports early what would fail at each send.
     if not code.co_flags & CO_VARKEYWORDS and function is receiver:
         for name in ("signal", "sender"):
             if name not in names:
@@ -93,7 +93,7 @@ def spec_of(receiver: Receiver) -> ReceiverSpec:
 
 
 def _wants_emission(receiver: Any, names: tuple[str, ...]) -> bool:
-    """Whether there is a parameter `emission` to be filled: behind a wrapper too, but not one that a partial filled."""
+    """Whether there is a parameter `emission`, also behind a wrapper, that a partial has not filled."""
     wraps: bool = type(getattr(receiver, "__wrapped__", None)) is FunctionType
     if type(receiver) is not partial and not wraps:
         return "emission" in names
@@ -109,8 +109,8 @@ def _wants_emission(receiver: Any, names: tuple[str, ...]) -> bool:
 
 
 def _code(function: Any) -> CodeType | None:
-    """The code of a function, a method, a class's constructor or an object's `__call__`; None of a builtin."""
-    # What is no code is a mock's answer to every question.
+    """The code of a function, a method, a class's constructor or an object's `__call__`; None for a builtin."""
+    # A mock has every attribute.
     code = getattr(function, "__code__", None)
     if type(code) is not CodeType:
         call = function.__init__ if isinstance(function, type) else type(function).__call__

@@ -1,11 +1,11 @@
-"""One emission through a call_order of which not everybody is a plain function: the careful way of sending.
+"""The slow path of sending: one emission through receivers of which not all are plain functions.
 
-Theory of operation. `deliver` is a coroutine, so that it is written once: `asend` awaits it, and `send` steps through
-it, which never has to wait, since it lets coroutine receivers run to their end on a loop of their own.
+`deliver` is a coroutine, so that it is written once. `asend` awaits it. `send` steps through it, and it never suspends:
+coroutine receivers run to their end on an event loop of their own.
 
-A receiver that sends the same signal nests, since its `send` needs the results. Pipelines need none, so they get what
-is sent inside an emission behind the one under way, in the order of sending; otherwise, of two pipelines, the
-second would see the inner emission first.
+A receiver that sends the same signal nests, since its `send` needs the results. Pipelines return nothing, so what is
+sent inside an emission reaches them after the one under way, in the order of sending. Otherwise, of two pipelines, the
+second would receive the inner emission first.
 """
 
 from __future__ import annotations
@@ -13,80 +13,78 @@ from __future__ import annotations
 import asyncio
 import logging
 from _thread import get_ident
-from asyncio.events import _get_running_loop  # pyright: ignore[reportPrivateUsage]  # what asyncio itself asks
+from asyncio.events import _get_running_loop  # pyright: ignore[reportPrivateUsage]  # None without a running loop
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from rxhub.concurrency.awaitables import as_coroutine, discard, needs_await
 from rxhub.concurrency.event_loop import is_cancelling
 from rxhub.errors import AsyncReceiverError, CallbackInterrupted
-from rxhub.signals.connections import CallOrder, Connection
-from rxhub.signals.emission import Emission, sender_name
+from rxhub.signals.connection import Connection
+from rxhub.signals.connections import CallOrder
+from rxhub.signals.emission import Emission, Emitter, sender_name
 from rxhub.signals.receiver import PLAIN, Receiver, ReceiverSpec
-
-if TYPE_CHECKING:
-    from rxhub.signals.signal import Signal
 
 __all__ = ["ErrorPolicy", "Responses", "Sending", "await_result", "run_result", "run_to_end"]
 
 Responses: TypeAlias = list[tuple[Receiver, Any]]
 
 ErrorPolicy: TypeAlias = Literal["raise", "group", "collect"]
-"""What becomes of what receivers raise: the first one reaches the sender, all do when everybody was called, or they
-stand among the responses."""
+"""What happens to errors of receivers: the first one is raised, all are raised when every receiver was called, or they
+are returned among the responses."""
 
-_Finish: TypeAlias = Callable[["Signal[...]", Receiver, Awaitable[Any]], Coroutine[Any, Any, Any]]
+_Finish: TypeAlias = Callable[[Emitter, Receiver, Awaitable[Any]], Coroutine[Any, Any, Any]]
 
 logger = logging.getLogger("rxhub")
 
-_puts = count()
+_deferred_numbers = count()
 _under_way: ContextVar[Sending | None] = ContextVar("_under_way", default=None)
 
 
 class Sending:
-    """An emission on its way.
+    """An emission that is being sent.
 
     Args:
-        signal: what is sent.
-        sender: who sends.
+        signal: the signal.
+        sender: the sender.
         named: the kwargs.
-        origin: where the emission came from, if not from here.
+        origin: where the emission came from, if a bridge brought it.
     """
 
     __slots__ = (
         "_arguments",
         "_candidate",
+        "_deferred",
         "_emission",
-        "_later",
+        "_is_over",
         "_number",
         "_outer",
         "_outermost",
-        "_over",
+        "_running_in",
         "_sent",
         "_signal",
-        "_strand",
     )
 
-    def __init__(self, signal: Signal[...], sender: Any, named: dict[str, Any], origin: str | None = None) -> None:
+    def __init__(self, signal: Emitter, sender: Any, named: dict[str, Any], origin: str | None = None) -> None:
         self._signal = signal
         self._emission = Emission(signal, sender, named, origin)
         self._arguments: dict[str, Any] = {**named, "signal": signal, "sender": sender}
         self._candidate: dict[str, Any] | None = None
-        # A heap: by the emission's number, then in the order of the call_order.
-        self._later: list[tuple[int, int, Connection, Emission]] = []
+        # A heap: by the number of the emission, then in the call order.
+        self._deferred: list[tuple[int, int, Connection, Emission]] = []
         self._number = self._sent = 0
-        self._over = False
-        # None if it is the outermost itself: a cycle would keep the sender until the collector comes.
+        self._is_over = False
+        # None if this is the outermost: a reference cycle would keep the sender until garbage is collected.
         self._outermost: Sending | None = None
-        self._strand = _strand()
+        self._running_in = _thread_and_task()
         outer = self._outer = _under_way.get()
         while outer is not None:
-            # A task or thread that began in an emission inherits its context, but does not run inside of it.
-            if outer._signal is signal and not outer._over and outer._strand == self._strand:
+            # A task or thread that was started in an emission inherits its context, but does not run inside of it.
+            if outer._signal is signal and not outer._is_over and outer._running_in == self._running_in:
                 outermost = self._outermost = outer._outermost or outer
                 outermost._sent += 1
                 self._number = outermost._sent
@@ -97,9 +95,9 @@ class Sending:
         """Call the receivers in order, until one stops the emission.
 
         Args:
-            call_order: who is to be called.
-            policy: what becomes of what they raise.
-            finish: gets the result of an awaitable that a receiver returned.
+            call_order: the connections.
+            policy: what happens to errors.
+            finish: returns the result of an awaitable that a receiver returned.
         """
         responses: Responses = []
         errors: list[Exception] = []
@@ -117,14 +115,10 @@ class Sending:
                     elif not self._matches(spec):
                         continue
                     elif spec.is_observer:
-                        self._put(connection, call)
+                        self._pass_to_pipeline(connection, call)
                         continue
                     else:
-                        value = call(
-                            **{"emission": self._emission, **self._arguments}
-                            if spec.wants_emission
-                            else self._arguments
-                        )
+                        value = self._call(call, spec)
                     if spec.is_async if not self._signal.awaits_results else value is not None and needs_await(value):
                         value = await self._finished(finish(self._signal, call, value), call)
                     responses.append((call, value))
@@ -134,11 +128,11 @@ class Sending:
                     errors.append(error)
                     responses.append((call, error))
                     if policy == "collect":
-                        self._signal.failed(call, error)
+                        self._signal.report(call, error)
         except BaseException:
             for error in errors if policy == "group" else ():
                 logger.error(
-                    "A receiver of %r raised, before all were interrupted: %s", self._signal, error, exc_info=error
+                    "A receiver of %r raised before sending was interrupted: %s", self._signal, error, exc_info=error
                 )
             raise
         finally:
@@ -146,14 +140,14 @@ class Sending:
                 self._deliver_deferred()
             finally:
                 self._end()
-                with suppress(ValueError):  # a coroutine that nobody finished is closed in another context
+                with suppress(ValueError):  # an unfinished coroutine is closed in another context
                     _under_way.reset(token)
         try:
             if errors and policy == "group":
                 raise ExceptionGroup(f"{len(errors)} receivers of {self._signal!r} raised", errors)
             return responses
         finally:
-            errors = []  # else they would keep, by their tracebacks, what keeps them
+            errors = []  # their tracebacks refer to this frame
 
     async def _finished(self, result: Coroutine[Any, Any, Any], call: Receiver) -> Any:
         try:
@@ -161,52 +155,57 @@ class Sending:
         except asyncio.CancelledError as error:
             if is_cancelling():
                 raise
-            raise CallbackInterrupted(f"{call!r} ended by what it awaited having been cancelled.") from error
+            raise CallbackInterrupted(f"What {call!r} awaited was cancelled.") from error
 
     def _end(self) -> None:
-        # A task that outlives this keeps its context, and so this object; but nothing else, and not all before it.
-        self._over = True
+        # A task that outlives this keeps its context, and so this object, but nothing else.
+        self._is_over = True
         self._outer = self._outermost = None
         self._arguments, self._candidate = {}, None
 
     async def within(self, value: Awaitable[Any]) -> Any:
-        """Await a receiver's coroutine in a task of its own, for which this emission and those around it wait."""
-        here = _strand()
+        """Await a receiver's coroutine in a task of its own; this emission and those around it wait for the task."""
+        here = _thread_and_task()
         around: list[tuple[Sending, object]] = []
         outer: Sending | None = self
         while outer is not None:
-            around.append((outer, outer._strand))
-            outer._strand = here
+            around.append((outer, outer._running_in))
+            outer._running_in = here
             outer = outer._outer
         try:
             return await value
         finally:
-            for sending, strand in around:
-                sending._strand = strand
+            for sending, before in around:
+                sending._running_in = before
 
     @staticmethod
-    def under_way(signal: Signal[...], arguments: Mapping[str, Any]) -> Sending | None:
-        """The sending of a signal that is calling its receivers here with exactly these arguments; None without one."""
+    def under_way(signal: Emitter, arguments: Mapping[str, Any]) -> Sending | None:
+        """The sending of a signal that is calling its receivers here with exactly these arguments, or None."""
         sending = _under_way.get()
-        if sending is None or sending._signal is not signal or sending._over or sending._strand != _strand():
+        if sending is None or sending._signal is not signal or sending._is_over:
+            return None
+        if sending._running_in != _thread_and_task():
             return None
         sent = sending._arguments
         same = arguments.keys() == sent.keys() and all(arguments[name] is sent[name] for name in sent)
         return sending if same else None
 
     def call(self, connection: Connection, absent: Any) -> Any:
-        """Call one receiver; for who calls it instead of `deliver`, within it.
+        """Call one receiver, for code that sends in its own way while `deliver` runs.
 
         Returns:
-            What the receiver returned, a coroutine if it is a coroutine function; `absent` if it gets no result to
-            give: its connection is over, its subscription does not match, or it is a pipeline.
+            What the receiver returned, a coroutine if it is a coroutine function. `absent` if it is disconnected, its
+            subscription does not match, or it is a pipeline.
         """
         spec, call = connection.spec, connection()
         if not connection.alive or call is None or not self._matches(spec):
             return absent
         if spec.is_observer:
-            self._put(connection, call)
+            self._pass_to_pipeline(connection, call)
             return absent
+        return self._call(call, spec)
+
+    def _call(self, call: Receiver, spec: ReceiverSpec) -> Any:
         return call(**{"emission": self._emission, **self._arguments} if spec.wants_emission else self._arguments)
 
     def _matches(self, spec: ReceiverSpec) -> bool:
@@ -217,18 +216,19 @@ class Sending:
             self._candidate = {**self._arguments, "signal": self._signal.name, "sender": sender}
         return spec.matches(self._candidate)
 
-    def _put(self, connection: Connection, call: Receiver) -> None:
-        """Let a pipeline have the emission: now, or in its turn."""
+    def _pass_to_pipeline(self, connection: Connection, call: Receiver) -> None:
+        """Pass the emission to a pipeline: now, or after the emission under way."""
         if self._outermost is None:
             call(self._emission)
         else:
-            heappush(self._outermost._later, (self._number, next(_puts), connection, self._emission))
+            entry = (self._number, next(_deferred_numbers), connection, self._emission)
+            heappush(self._outermost._deferred, entry)
 
     def _deliver_deferred(self) -> None:
-        """Let the pipelines have what was put off, and what that puts off in turn."""
+        """Pass deferred emissions to pipelines, and what is deferred meanwhile."""
         stopped: set[int] = set()
-        while self._later:
-            number, _, connection, emission = heappop(self._later)
+        while self._deferred:
+            number, _, connection, emission = heappop(self._deferred)
             if number in stopped or not connection.alive or (call := connection()) is None:
                 continue
             before = emission.is_stopped()
@@ -237,36 +237,36 @@ class Sending:
                 stopped.add(number)
 
 
-async def await_result(_: Signal[...], __: Receiver, value: Awaitable[Any]) -> Any:
-    """Finish a coroutine receiver by awaiting it."""
+async def await_result(_: Emitter, __: Receiver, value: Awaitable[Any]) -> Any:
+    """Await what a receiver returned."""
     return await value
 
 
-async def run_result(signal: Signal[...], receiver: Receiver, value: Awaitable[Any]) -> Any:
-    """Finish a coroutine receiver without waiting here; see `run_to_end`."""
+async def run_result(signal: Emitter, receiver: Receiver, value: Awaitable[Any]) -> Any:
+    """Run what a receiver returned without suspending; see `run_to_end`."""
     sending = _under_way.get()
     return run_to_end(signal, receiver, value, None if sending is None else sending.within)
 
 
 def run_to_end(
-    signal: Signal[...],
+    signal: Emitter,
     receiver: Receiver,
     value: Awaitable[Any],
     within: Callable[[Awaitable[Any]], Coroutine[Any, Any, Any]] | None = None,
 ) -> Any:
-    """The result of what a receiver returned, which is awaited on an event loop of its own.
+    """Await what a receiver returned, on an event loop of its own.
 
     Args:
-        signal: what is sent.
-        receiver: who returned the awaitable.
+        signal: the signal that was sent.
+        receiver: the receiver.
         value: the awaitable.
-        within: makes a coroutine of it; None is to await it, and nothing else.
+        within: makes a coroutine that awaits it.
 
     Raises:
         AsyncReceiverError: if an event loop runs in this thread, which would be blocked.
     """
     if _get_running_loop() is None:
-        # Not asyncio.run(), which takes away the loop that the application has set for this thread.
+        # Not asyncio.run(), which removes the loop that the application has set for this thread.
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             return runner.run((within or as_coroutine)(value))
     discard(value)
@@ -276,7 +276,6 @@ def run_to_end(
     )
 
 
-def _strand() -> tuple[int, asyncio.Task[Any] | None]:
-    """What runs here: the thread, and the task in it."""
+def _thread_and_task() -> tuple[int, asyncio.Task[Any] | None]:
     loop = _get_running_loop()
     return get_ident(), None if loop is None else asyncio.current_task(loop)

@@ -1,18 +1,19 @@
-"""The signal: a subject carrying a sender.
+"""The signal: senders, receivers, and a subject of emissions.
 
-Theory of operation. There are two ways to send. The *quick way* is the loop in `send` and in `send_robust`: it finds a
-call_order of plain receivers in `Connections` and calls them; asking a method for the call_order would cost as much as
-a receiver does. The *careful way*, `Sending`, is for everything else: receivers with `where=`, coroutine functions,
-receivers that ask for the emission, pipelines, and the policy that groups errors. Either takes the call_order as it is
-when it begins: who connects meanwhile does not get the emission, who leaves gets it no more.
+There are two ways to send. The *fast path* is the loop in `send` and in `send_robust`: it finds a plain call order in
+`Connections` and calls the receivers; a method call to find it would cost as much as a receiver does. The *slow path*,
+`Sending`, is for everything else: receivers with `where=`, coroutine functions, receivers that want the emission,
+pipelines, and grouped errors. Both use the call order as it is when they begin: a receiver that is connected meanwhile
+does not receive the emission, and one that is disconnected is skipped.
+
+Longer than 400 lines: one class has the methods of Django's signals and of observables, and two loops are written out.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import count
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -23,17 +24,17 @@ from reactivex.disposable import Disposable
 
 from rxhub.concurrency.awaitables import needs_await
 from rxhub.errors import SubscriptionWarning
-from rxhub.expression import compile, parse
-from rxhub.expression.near_miss import closest_name, misspelled_keys
+from rxhub.expression import parse
+from rxhub.expression.near_miss import misspelled_keys
 from rxhub.rx.scope import current_scope
 from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
-from rxhub.signals.connections import CallOrder, Connection, Connections, checked_priority
+from rxhub.signals.connections import CallOrder, Connection, Connections
 from rxhub.signals.emission import Emission
 from rxhub.signals.observable import Emissions, EmissionSubject, PipelineEntry, SenderSubject, kwargs_of
 from rxhub.signals.receiver import OBSERVER, Receiver, ReceiverSpec, spec_of
 from rxhub.signals.send import ErrorPolicy, Responses, Sending, await_result, run_result, run_to_end
-from rxhub.signals.signature import mismatch, payload_names, with_payload
+from rxhub.signals.signature import mismatch, payload_class, payload_names
 from rxhub.text.caller_warning import warn_caller
 from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
@@ -47,10 +48,9 @@ else:
 
     P = ParamSpec("P")
 
-__all__ = ["Signal", "receiver", "signals"]
+__all__ = ["Signal", "signals"]
 
 _R = TypeVar("_R", bound=Receiver)
-_T = TypeVar("_T")
 
 logger = logging.getLogger("rxhub")
 
@@ -58,21 +58,21 @@ logger = logging.getLogger("rxhub")
 class Signal(EmissionSubject, Displayable, Generic[P]):
     """Sends to its receivers, in order of priority; a `Subject[Emission]` to Rx.
 
-    `connect`, `disconnect`, `send` and their kin have the meaning that Django gave them. As an observable it emits an
-    `Emission` each time somebody sends; a pipeline takes part in the order as a receiver does.
+    `connect`, `disconnect` and `send` have the same meaning as in Django. As an observable it emits an `Emission` for
+    each send; a pipeline has a place among the receivers.
 
     Args:
-        name: for people, and for `signal=` in subscriptions; made up if it is not given.
-        payload: what is sent with it, as a dataclass or any function with the keyword arguments, for type
-            checkers and for `inspect.signature(signal.send)`. It is not called.
-        on_receiver_error: "raise", as in Django, lets the first exception of a receiver stop the later ones and reach
-            the sender; "group" runs every receiver, then raises one ExceptionGroup.
+        name: for `repr` and for `signal=` in subscriptions. Default: generated.
+        payload: the keyword arguments of `send`, as a dataclass or a function with these parameters, for type checkers
+            and `inspect.signature(signal.send)`. It is not called.
+        on_receiver_error: "raise", as in Django, raises the first exception of a receiver and calls no later one;
+            "group" calls every receiver, then raises an ExceptionGroup.
         check_receivers: raise TypeError when a receiver is connected that cannot be called with the payload: it takes
-            neither a name in it nor `**kwargs`, or requires a name that is not in it.
+            neither one of the names nor `**kwargs`, or requires another name.
 
     Attributes:
-        name: for people.
-        number: how many signals of the process were made before.
+        name: as given, or generated.
+        number: the number of the signal in this process, by time of creation.
         payload: as given.
 
     Raises:
@@ -80,9 +80,9 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
     """
 
     awaits_results = True
-    """Whether awaitables that receivers return are awaited, also of receivers that are no coroutine functions."""
+    """Whether awaitables are awaited that receivers return which are not coroutine functions."""
 
-    # Made when first asked for.
+    # Made on first access.
     _errors: Subject[Exception] | None = None
     _connected: Signal[...] | None = None
     _disconnected: Signal[...] | None = None
@@ -97,8 +97,8 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
     ) -> None:
         if on_receiver_error not in ("raise", "group"):
             raise ValueError(
-                f'on_receiver_error={on_receiver_error!r} is no policy: use "raise" (the first exception reaches the '
-                'sender) or "group" (everybody runs, then one ExceptionGroup).'
+                f'on_receiver_error={on_receiver_error!r} is no policy: use "raise" (the first exception is raised) or '
+                '"group" (every receiver runs, then an ExceptionGroup is raised).'
             )
         super().__init__()
         number = self.number = next(_numbers)
@@ -106,23 +106,15 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         self._named = name is not None
         self.payload = payload
         self._on_receiver_error: ErrorPolicy = on_receiver_error
-        self._connections = Connections(careful=on_receiver_error == "group")
-        self._muted = 0
+        self._connections = Connections(always_slow=on_receiver_error == "group")
         self._check_receivers = check_receivers
         if payload is not None:
-            # A class of its own: methods on the signal itself would refer to it, and only the collector could free it.
-            kind = type(self)
-            ways = {
-                way: with_payload(getattr(kind, way), payload)
-                for way in ("send", "send_robust", "asend", "asend_robust")
-            }
-            names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-            self.__class__ = type(kind)(kind.__name__, (kind,), {**names, **ways})
+            self.__class__ = payload_class(type(self), payload)
         _living[number] = self
 
     @property
     def _signal(self) -> Signal[...]:
-        # No attribute, for it would keep the signal until the collector comes.
+        # Not an attribute: a reference cycle would keep the signal until garbage is collected.
         return self
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -142,22 +134,22 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         where: str | None = None,
         priority: float = 100,
     ) -> _R:
-        """Let `receiver` be called with `signal=`, `sender=` and the kwargs of each emission.
+        """Call `receiver` with `signal=`, `sender=` and the kwargs of each emission.
 
         Args:
-            receiver: a plain or a coroutine function, or a method. One that has a parameter `emission` gets the
-                `Emission` there, and may stop it.
-            sender: whose emissions it gets; None for everybody's. It is held weakly. Senders that are exactly `str`,
-                `bytes` or `int` are compared by equality, everything else by identity.
-            weak: let the receiver die when nobody else holds it; bound methods live as long as their object.
-            dispatch_uid: what to know the receiver by, if it may be made anew by each import.
+            receiver: a plain or a coroutine function, or a method. A parameter `emission` receives the `Emission`, and
+                may stop it.
+            sender: receive only what this sender sends; None for every sender. It is held weakly. Strings, bytes and
+                integers are compared by equality, other senders by identity.
+            weak: hold the receiver weakly; bound methods live as long as their object.
+            dispatch_uid: identifies the receiver, if each import makes a new one.
             where: a subscription over the kwargs, and over `sender` and `signal`, which stand for their names: a
                 class's qualified name, for an instance that of its class.
-            priority: lower runs first; equal ones run in order of connecting.
+            priority: lower runs first; equal priorities run in order of connecting.
 
         Returns:
-            The receiver, so that `connect` serves as a decorator. Connecting a receiver (or a `dispatch_uid`) twice
-            for the same sender changes nothing, also with another `where` or `priority`.
+            The receiver, so that `connect` can be used as a decorator. Connecting a receiver (or a `dispatch_uid`)
+            twice for the same sender changes nothing, also with another `where` or `priority`.
 
         Raises:
             ExpressionError: if `where` does not parse.
@@ -166,25 +158,21 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         spec = spec_of(receiver)
         if self._check_receivers and self.payload is not None and (why := mismatch(receiver, self.payload)):
             raise TypeError(f"{receiver!r} cannot receive what {self!r} sends: {why}.")
-        if where is None and type(priority) is int and self._connections.told is None and current_scope() is None:
-            # The same as below, with a third of the steps.
-            self._connections.join(receiver, sender, weak, dispatch_uid, priority, spec)
+        connections = self._connections
+        if where is None and type(priority) is int and connections.notifications is None and current_scope() is None:
+            # The same as below, in a third of the time.
+            connections.join(receiver, sender, weak, dispatch_uid, priority, spec)
         else:
             self._connect(receiver, sender, weak, dispatch_uid, priority, where, spec)
         return receiver
 
     def disconnect(self, receiver: Receiver | None = None, sender: Any = None, dispatch_uid: Hashable = None) -> bool:
-        """Undo `connect` with the same arguments; an emission that is under way does not reach the receiver either.
+        """Undo `connect` with the same arguments; the receiver is not called for an emission under way either.
 
         Returns:
             Whether it was connected.
         """
-        connection = self._connections.leave(receiver, sender, dispatch_uid)
-        if connection is None:
-            return False
-        if self._connections.told is not None or connection.spec.owner is not None:
-            self._left(connection)
-        return True
+        return self._connections.disconnect(receiver, sender, dispatch_uid)
 
     @contextmanager
     def connected_to(
@@ -195,65 +183,51 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         where: str | None = None,
         priority: float = 100,
     ) -> Generator[Signal[P]]:
-        """Connect `receiver`, strongly, for the time of a `with` block; unless it is connected already."""
+        """Connect `receiver`, strongly, during a `with` block, unless it is connected already."""
         connection = self._connect(receiver, sender, False, None, priority, where, spec_of(receiver))
         try:
             yield self
         finally:
             if connection is not None:
-                self._remove(connection)
+                self._connections.remove(connection)
 
     @contextmanager
     def muted(self) -> Generator[None]:
-        """Let nobody be called for the time of a `with` block; sending then returns an empty list."""
-        self._mute(1)
+        """Call no receiver during a `with` block; sending returns an empty list."""
+        self._connections.mute(1)
         try:
             yield
         finally:
-            self._mute(-1)
+            self._connections.mute(-1)
 
     @property
     def connections(self) -> tuple[Connection, ...]:
-        """Who is connected, pipelines included, in order."""
+        """The connections in order, those of pipelines included."""
         return tuple(connection for connection in self._connections.all() if connection() is not None)
 
     def has_listeners(self, sender: Any = None) -> bool:
-        """Whether anybody is connected for what `sender` sends; muting and `where=` aside."""
+        """Whether a receiver is connected for what `sender` sends; muting and `where=` are not considered."""
         return any(c.alive and c() is not None for c in self._connections.call_order(sender))
 
     @property
     def connected(self) -> Signal[...]:
         """Sent by this signal with `connection=` after a receiver was connected.
 
-        `connected` and `disconnected` are sent in the order of what happened, by one thread at a time. No other thread
-        waits for that: if several connect at the same time, one of them may send for the others.
+        `connected` and `disconnected` are sent in the order of what happened, by one thread at a time. Other threads
+        do not wait: if several connect at the same time, one of them may send for the others.
         """
-        return self._connected or self._watched("_connected", "connected")
+        return self._connected or self._watched("_connected")
 
     @property
     def disconnected(self) -> Signal[...]:
         """Sent by this signal with `connection=` after a receiver was disconnected, not if it has died."""
-        return self._disconnected or self._watched("_disconnected", "disconnected")
+        return self._disconnected or self._watched("_disconnected")
 
-    def _watched(self, attribute: str, name: str) -> Signal[...]:
-        """A signal that is sent when somebody connects or disconnects; from now on both are noted."""
-        signal = self._made(attribute, Signal(f"{self.name}.{name}"))
-        me = ref(self)  # the places must not keep the signal
-
-        def joined(connection: Connection) -> None:
-            if (watched := me()) is not None and watched._connected is not None:
-                watched._connected.send_robust(watched, connection=connection)
-
-        def left(connection: Connection) -> None:
-            if (watched := me()) is not None and watched._disconnected is not None:
-                watched._disconnected.send_robust(watched, connection=connection)
-
-        self._connections.watch(joined, left)
+    def _watched(self, attribute: str) -> Signal[...]:
+        """A signal that is sent for each connection from now on."""
+        signal = vars(self).setdefault(attribute, Signal(f"{self.name}.{attribute[1:]}"))
+        self._connections.watch(_notifier(self, "_connected"), _notifier(self, "_disconnected"))
         return signal
-
-    def _made(self, name: str, what: _T) -> _T:
-        """The same, or what another thread has put there first."""
-        return vars(self).setdefault(name, what)
 
     # Sending
 
@@ -304,7 +278,7 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
             return responses
 
         def send_robust(self, /, sender=None, **named):
-            """Call the receivers of `sender`, all of them; what one raises is logged and stands in place of its result.
+            """Call all receivers of `sender`; what one raises is logged and returned in place of its result.
 
             Returns:
                 `[(receiver, what it returned or raised), …]`.
@@ -333,16 +307,16 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
                             value = run_to_end(self, call, value)
                         responses.append((call, value))
                     except Exception as error:
-                        self.failed(call, error)
+                        self.report(call, error)
                         responses.append((call, error))
             return responses
 
         async def asend(self, /, sender=None, **named):
-            """Call the receivers of `sender` as `send` does, and await in its place what a receiver returns."""
+            """As `send`, but await what each receiver returns before the next is called."""
             return await self._asend(sender, named, self._on_receiver_error)
 
         async def asend_robust(self, /, sender=None, **named):
-            """Call the receivers of `sender` as `send_robust` does, and await in its place what a receiver returns."""
+            """As `send_robust`, but await what each receiver returns before the next is called."""
             return await self._asend(sender, named, "collect")
 
     def _send(self, sender: Any, named: dict[str, Any], policy: ErrorPolicy, origin: str | None = None) -> Responses:
@@ -365,11 +339,11 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         )
 
     async def relay(self, emission: Emission) -> Responses:
-        """Send an emission that was made elsewhere, as `asend_robust` does; it keeps its `origin`."""
+        """Send an emission of another process, as `asend_robust` does; it keeps its `origin`."""
         return await self._asend(emission.sender, {**emission}, "collect", emission.origin)
 
     def _call_order(self, sender: Any, named: dict[str, Any]) -> CallOrder:
-        call_order = () if self._muted else self._connections.call_order(sender)
+        call_order = () if self._connections.muted else self._connections.call_order(sender)
         if call_order and "signal" in named:
             raise self._reserved()
         return call_order
@@ -377,9 +351,9 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
     def _reserved(self) -> TypeError:
         return TypeError(f"{self!r} passes itself as signal=, so nothing else can be sent under that name.")
 
-    def failed(self, call: Receiver, error: Exception) -> None:
-        """Log and report what a receiver raised."""
-        logger.error("Receiver %r of %r raised, the others go on: %s", call, self, error, exc_info=error)
+    def report(self, receiver: Receiver, error: Exception) -> None:
+        """Log what a receiver raised, and emit it on `errors`."""
+        logger.error("Receiver %r of %r raised, the others go on: %s", receiver, self, error, exc_info=error)
         if self._errors is not None:
             self._errors.on_next(error)
 
@@ -387,24 +361,24 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
 
     @property
     def errors(self) -> Subject[Exception]:
-        """What receivers raised in `send_robust` and `asend_robust`, what pipelines raised, what sources ended with."""
-        return self._errors or self._made("_errors", ScopedSubject[Exception]())
+        """Errors of receivers in `send_robust` and `asend_robust`, of pipelines, and of sources."""
+        return self._errors or vars(self).setdefault("_errors", ScopedSubject[Exception]())
 
     def of(self, sender: Any) -> SenderSubject:
-        """The emissions of one sender, as a subject that carries it."""
+        """The emissions of one sender, as a subject that sends in its name."""
         return SenderSubject(self, sender)
 
     def on(self, where: str | None = None, *, sender: Any = None, priority: float = 100) -> Observable[Emission]:
-        """The emissions that match, for a pipeline with its place in the order.
+        """The emissions that match, for a pipeline with a place among the receivers.
 
-        A pipeline is told one thing at a time, and nobody waits for it. So what is sent while it is busy in another
-        thread, and what is sent within an emission of this signal, it is told afterwards, when the later receivers have
-        been called and `stop()` has no effect any more. A guard that must not be passed is a receiver, by `connect`.
+        A pipeline receives one emission at a time, and senders do not wait for it. What is sent while it is busy in
+        another thread, and what is sent within an emission of this signal, reaches it later, when the later receivers
+        were called and `stop()` has no effect any more. To veto emissions, connect a receiver.
 
         Args:
             where: a subscription, as in `connect`.
-            sender: whose emissions; None for everybody's.
-            priority: where each Rx subscription to it stands among the receivers.
+            sender: as in `connect`.
+            priority: the place of each Rx subscription among the receivers.
 
         Raises:
             ExpressionError: if `where` does not parse.
@@ -412,22 +386,22 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         return Emissions(self, where, sender, priority)
 
     def on_next(self, value: Mapping[str, Any]) -> None:
-        """Send an emission, or any mapping of kwargs, to all receivers, as `send_robust` does.
+        """Send an emission, or any mapping of kwargs, as `send_robust` does.
 
         Raises:
-            TypeError: if the value is no mapping with names as its keys.
+            TypeError: if the value is not a mapping with names as keys.
         """
         sender, origin = (value.sender, value.origin) if isinstance(value, Emission) else (None, None)
         self._send(sender, {**kwargs_of(value, self)}, "collect", origin)
 
     def dispose(self) -> None:
-        """Disconnect everybody. A signal has no end: it can be connected to again."""
+        """Disconnect all receivers. Receivers can be connected again."""
         for connection in self.connections:
-            self._remove(connection)
+            self._connections.remove(connection)
 
     @property
     def observers(self) -> list[abc.ObserverBase[Emission]]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Who is subscribed as an observer, in order: a new list."""
+        """The subscribed observers in order, as a new list."""
         return [entrance.observer for entrance in self._entrances()]
 
     def _entrances(self) -> list[PipelineEntry]:
@@ -446,10 +420,14 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         sender: Any = None,
         priority: float = 100,
     ) -> abc.DisposableBase:
-        """Give an observer its place among the receivers; `on(…).subscribe` is what pipelines are made with."""
+        """Connect an observer; `on(…).subscribe` does so for pipelines."""
         connection = self._connect(PipelineEntry(self, observer).put, sender, False, None, priority, where, OBSERVER)
         assert connection is not None, "a method of a new object cannot be connected already"
-        return Disposable(lambda: self._remove(connection))
+
+        def leave() -> None:
+            self._connections.remove(connection)
+
+        return Disposable(leave)
 
     # Housekeeping
 
@@ -463,73 +441,16 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         where: str | None,
         spec: ReceiverSpec,
     ) -> Connection | None:
-        priority = checked_priority(priority)
-        if where is not None or current_scope() is not None:
-            connection = self._connect_on_terms(receiver, sender, weak, dispatch_uid, priority, where, spec)
-        else:
-            connection = self._connections.join(receiver, sender, weak, dispatch_uid, priority, spec)
-        if self._connections.told is not None:
-            self._connections.told.run()
-        return connection
-
-    def _connect_on_terms(
-        self,
-        receiver: Receiver,
-        sender: Any,
-        weak: bool,
-        dispatch_uid: Hashable,
-        priority: float,
-        where: str | None,
-        spec: ReceiverSpec,
-    ) -> Connection | None:
-        """Connect with a subscription, or in the name of a plugin, which holds strongly and can undo it."""
-        made: list[Connection] = []
-
-        def leave() -> None:
-            for connection in made:
-                self._remove(connection)
-
-        owner = current_scope()
-        matches = None if where is None else compile(where)
-        if where is not None:
-            self._warn_of_misspelled(where)
-        spec = replace(spec, where=where, matches=matches, owner=owner, leave=owner and leave)
-        connection = self._connections.join(receiver, sender, weak and owner is None, dispatch_uid, priority, spec)
-        if connection is not None and owner is not None:
-            made.append(connection)
-            owner.add(leave)
-            if not connection.alive:  # another thread has disconnected it before it was kept
-                owner.discard(leave)
-        return connection
-
-    def _warn_of_misspelled(self, where: str) -> None:
-        """Warn if a key is similar to a name in the payload; where the payload is known, and has no `**kwargs`."""
-        if self.payload is None or (names := payload_names(self.payload)) is None:
-            return
-        for key, meant in misspelled_keys(parse(where), [*names, "sender", "signal"]):
-            warn_caller(
-                f"{self!r} sends no {key!r}, which where={where!r} asks for: did you mean {meant!r}?",
-                SubscriptionWarning,
-            )
-
-    def _remove(self, connection: Connection) -> None:
-        if self._connections.remove(connection):
-            self._left(connection)
-
-    def _left(self, connection: Connection) -> None:
-        spec = connection.spec
-        if spec.owner is not None and spec.leave is not None:
-            spec.owner.discard(spec.leave)
-        if self._connections.told is not None:
-            self._connections.told.run()
-
-    def _mute(self, change: int) -> None:
-        with self.lock:
-            self._muted += change
-        self._connections.require_slow_path(change)
+        if where is not None and self.payload is not None and (names := payload_names(self.payload)) is not None:
+            for key, meant in misspelled_keys(parse(where), [*names, "sender", "signal"]):
+                warn_caller(
+                    f"{self!r} sends no {key!r}, which where={where!r} asks for: did you mean {meant!r}?",
+                    SubscriptionWarning,
+                )
+        return self._connections.connect(receiver, sender, weak, dispatch_uid, priority, spec, where)
 
     def __copy__(self) -> Signal[P]:
-        """The signal itself: it is what receivers are connected to, not a value."""
+        """The signal itself: receivers are connected to it."""
         return self
 
     def __deepcopy__(self, memo: object) -> Signal[P]:
@@ -545,54 +466,19 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         return printable(f"<Signal {self.name}, {count} connection{'' if count == 1 else 's'}{why}>")
 
 
-if TYPE_CHECKING:
+def _notifier(signal: Signal[...], attribute: str) -> Callable[[Connection], object]:
+    """Sends one of the signals of a signal, which its connections must not keep."""
+    reference = ref(signal)
 
-    def receiver(
-        signal: Signal[...] | Iterable[Signal[...]],
-        *,
-        sender: Any = None,
-        weak: bool = True,
-        dispatch_uid: Hashable = None,
-        where: str | None = None,
-        priority: float = 100,
-    ) -> Callable[[_R], _R]:
-        """Connect a function to one or several signals."""
-        ...
+    def notify(connection: Connection) -> None:
+        if (signal := reference()) is not None and (watched := getattr(signal, attribute)) is not None:
+            watched.send_robust(signal, connection=connection)
 
-else:
-
-    def receiver(signal, **options):
-        """Connect a function to one or several signals, as a decorator: `@receiver(approved, sender=Shot)`.
-
-        Args:
-            signal: one signal, or several.
-            options: `sender`, `weak`, `dispatch_uid`, `where` and `priority`, as of `Signal.connect`.
-
-        Raises:
-            TypeError: if it is neither, or there is no such option.
-        """
-        signals = [signal] if isinstance(signal, Signal) else [*signal]
-        if not all(isinstance(each, Signal) for each in signals):
-            raise TypeError(f"receiver() takes one signal or a list of them, but {signal!r} was given.")
-        for name in options:
-            if name not in _OPTIONS:
-                meant = closest_name(name, _OPTIONS)
-                hint = f"Did you mean {meant!r}?" if meant else f"It has {', '.join(_OPTIONS)}."
-                raise TypeError(f"receiver() has no option {name!r}. {hint}")
-
-        def decorator(function):
-            for each in signals:
-                each.connect(function, **options)
-            return function
-
-        return decorator
-
-
-_OPTIONS = ("sender", "weak", "dispatch_uid", "where", "priority")
+    return notify
 
 
 def signals() -> list[Signal[...]]:
-    """Every living signal of the process, in the order of their making."""
+    """All signals of the process, in order of creation."""
     living = [reference() for reference in _living.valuerefs()]
     return sorted([signal for signal in living if signal is not None], key=lambda signal: signal.number)
 

@@ -1,4 +1,4 @@
-"""What a signal carries, for people, type checkers and `inspect`."""
+"""The payload of a signal, as a signature."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any, get_type_hints, is_typeddict
 
-__all__ = ["mismatch", "payload_names", "with_payload"]
+__all__ = ["mismatch", "payload_class", "payload_names", "with_payload"]
 
 
 def with_payload(method: Callable[..., Any], payload: Callable[..., object]) -> Callable[..., Any]:
-    """The same method, for which `inspect.signature` tells the parameters of `payload` in place of `**named`.
+    """The same method with the parameters of `payload` as its signature, in place of `**named`.
 
     Args:
         method: a function of a class, or a bound method.
         payload: what is sent.
 
     Raises:
-        TypeError: if `payload` has no signature to be read.
+        TypeError: if `payload` has no signature.
     """
     plain = method.__func__ if isinstance(method, MethodType) else method
     if not isinstance(plain, FunctionType):
-        raise TypeError(f"{plain!r} is no method that is written in Python.")
+        raise TypeError(f"{plain!r} is not a method written in Python.")
     twin = FunctionType(plain.__code__, plain.__globals__, plain.__name__, plain.__defaults__, plain.__closure__)
     twin.__kwdefaults__, twin.__doc__, twin.__qualname__ = plain.__kwdefaults__, plain.__doc__, plain.__qualname__
     first, *own = [p for p in inspect.signature(plain).parameters.values() if p.kind is not p.VAR_KEYWORD]
@@ -31,10 +31,22 @@ def with_payload(method: Callable[..., Any], payload: Callable[..., object]) -> 
         raise TypeError(
             f"{payload!r} cannot be sent: {' and '.join(sorted(taken))} is passed to every receiver anyway. Rename it."
         )
-    # Under a name that no payload has: `self` may be sent.
+    # A payload may have a parameter `self`.
     signature = inspect.Signature([first.replace(name="_signal_"), *own, *parameters])
     twin.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
     return MethodType(twin, method.__self__) if isinstance(method, MethodType) else twin
+
+
+def payload_class(kind: type[Any], payload: Callable[..., object]) -> type[Any]:
+    """A subclass of a signal's class whose methods have the signature of `payload`.
+
+    Methods on the signal itself would refer to it, and only the garbage collector could free it.
+    """
+    names: dict[str, Any] = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    for name in ("send", "send_robust", "asend", "asend_robust"):
+        names[name] = with_payload(getattr(kind, name), payload)
+    metaclass: Any = type(kind)
+    return metaclass(kind.__name__, (kind,), names)
 
 
 def _parameters(payload: Callable[..., object]) -> list[inspect.Parameter]:
@@ -52,7 +64,7 @@ def _parameters(payload: Callable[..., object]) -> list[inspect.Parameter]:
     try:
         parameters = inspect.signature(payload).parameters.values()
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{payload!r} cannot tell what is sent, since it has no signature: {error}") from error
+        raise TypeError(f"{payload!r} cannot be a payload, since it has no signature: {error}") from error
     return [
         parameter if parameter.kind is parameter.VAR_KEYWORD else parameter.replace(kind=parameter.KEYWORD_ONLY)
         for parameter in parameters
@@ -61,13 +73,13 @@ def _parameters(payload: Callable[..., object]) -> list[inspect.Parameter]:
 
 
 def payload_names(payload: Callable[..., object]) -> list[str] | None:
-    """The names that a payload consists of; None if it has `**kwargs`, and so any."""
+    """The names of the parameters of a payload; None if it has `**kwargs`."""
     parameters = _parameters(payload)
     return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else [p.name for p in parameters]
 
 
 def mismatch(receiver: Callable[..., object], payload: Callable[..., object]) -> str:
-    """Why a receiver cannot be called with a payload; empty if it can, or has no signature to be read."""
+    """Why a receiver cannot be called with a payload; empty if it can, or has no signature."""
     try:
         taken = inspect.signature(receiver).parameters.values()
     except (TypeError, ValueError):

@@ -17,7 +17,7 @@ from rxhub.display.page import Page
 from rxhub.expression import Explanation, explain, parse
 from rxhub.jupyter import Watch, watch
 from rxhub.plugins import PluginReport
-from rxhub.signals.connections import Connection
+from rxhub.signals.connection import Connection
 from rxhub.testing import Recording
 from tests.display.test_page import elements
 from tests.expression.strategies import any_candidates, any_trees

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.signals.connections import Connections, checked_priority, key_of
+from rxhub.signals.connection import checked_priority, key_of
+from rxhub.signals.connections import Connections
 from rxhub.signals.receiver import OBSERVER, PLAIN
 
 
@@ -21,83 +22,83 @@ def function():
     return receiver
 
 
-def join(slots, receiver, sender=None, priority=100, spec=PLAIN, weak=True):
-    return slots.join(receiver, sender, weak, None, priority, spec)
+def join(connections, receiver, sender=None, priority=100, spec=PLAIN, weak=True):
+    return connections.join(receiver, sender, weak, None, priority, spec)
 
 
-def quick(slots, sender):
+def quick(connections, sender):
     """What `Signal.send` finds without a call."""
-    return slots.call_orders.get(id(sender)) if id(sender) in slots.slots else slots.rest
+    return connections.call_orders.get(id(sender)) if id(sender) in connections.slots else connections.rest
 
 
 @pytest.fixture
-def slots():
+def connections():
     return Connections()
 
 
 class TestReady:
-    def test_a_change_makes_only_the_senders_lineup_stale(self, slots):
+    def test_a_change_makes_only_the_senders_call_order_stale(self, connections):
         kept = [function() for _ in range(3)]
-        join(slots, kept[0])
-        join(slots, kept[1], Sender)
+        join(connections, kept[0])
+        join(connections, kept[1], Sender)
         for sender in (None, Sender):
-            slots.call_order(sender)
-        assert [len(quick(slots, sender)) for sender in (None, Sender)] == [1, 2]
-        join(slots, kept[2], Sender)
-        assert quick(slots, Sender) is None
-        assert len(quick(slots, None)) == 1
+            connections.call_order(sender)
+        assert [len(quick(connections, sender)) for sender in (None, Sender)] == [1, 2]
+        join(connections, kept[2], Sender)
+        assert quick(connections, Sender) is None
+        assert len(quick(connections, None)) == 1
 
-    def test_who_wants_everybody_makes_all_stale(self, slots):
+    def test_who_wants_everybody_makes_all_stale(self, connections):
         kept = [function() for _ in range(2)]
-        join(slots, kept[0], Sender)
-        slots.call_order(Sender)
-        join(slots, kept[1])
-        assert quick(slots, Sender) is quick(slots, None) is None
-        slots.call_order(None)
-        assert quick(slots, Sender) is None
-        assert len(quick(slots, None)) == 1
+        join(connections, kept[0], Sender)
+        connections.call_order(Sender)
+        join(connections, kept[1])
+        assert quick(connections, Sender) is quick(connections, None) is None
+        connections.call_order(None)
+        assert quick(connections, Sender) is None
+        assert len(quick(connections, None)) == 1
 
-    def test_a_lineup_that_needs_care_is_never_offered(self, slots):
+    def test_a_call_order_that_needs_care_is_never_offered(self, connections):
         kept = [function(), function()]
-        join(slots, kept[0])
-        join(slots, kept[1], Sender, spec=OBSERVER)
-        assert [len(slots.call_order(sender)) for sender in (None, Sender)] == [1, 2]
-        assert len(quick(slots, None)) == 1
-        assert quick(slots, Sender) is None
+        join(connections, kept[0])
+        join(connections, kept[1], Sender, spec=OBSERVER)
+        assert [len(connections.call_order(sender)) for sender in (None, Sender)] == [1, 2]
+        assert len(quick(connections, None)) == 1
+        assert quick(connections, Sender) is None
 
-    def test_as_long_as_care_is_asked_for_nothing_is_offered(self, slots):
+    def test_as_long_as_care_is_asked_for_nothing_is_offered(self, connections):
         kept = function()
-        join(slots, kept)
-        slots.require_slow_path(1)
-        assert len(slots.call_order(None)) == 1
-        assert quick(slots, None) is None
-        slots.require_slow_path(-1)
-        slots.call_order(None)
-        assert len(quick(slots, None)) == 1
+        join(connections, kept)
+        connections.require_slow_path(1)
+        assert len(connections.call_order(None)) == 1
+        assert quick(connections, None) is None
+        connections.require_slow_path(-1)
+        connections.call_order(None)
+        assert len(quick(connections, None)) == 1
 
-    def test_a_text_as_a_sender_takes_the_offer_back_until_it_has_left(self, slots):
+    def test_a_text_as_a_sender_takes_the_offer_back_until_it_has_left(self, connections):
         kept = [function(), function()]
-        join(slots, kept[0])
-        slots.call_order(None)
-        join(slots, kept[1], "farm")
-        assert quick(slots, None) is None
-        slots.call_order(None)
-        assert quick(slots, None) is None
-        slots.leave(kept[1], "farm", None)
-        slots.call_order(None)
-        assert len(quick(slots, None)) == 1
+        join(connections, kept[0])
+        connections.call_order(None)
+        join(connections, kept[1], "farm")
+        assert quick(connections, None) is None
+        connections.call_order(None)
+        assert quick(connections, None) is None
+        connections.disconnect(kept[1], "farm", None)
+        connections.call_order(None)
+        assert len(quick(connections, None)) == 1
 
 
 class TestDying:
-    def test_dying_takes_no_lock(self, slots):
+    def test_dying_takes_no_lock(self, connections):
         """The collector may strike in a thread that waits for a lock which another one holds."""
         receiver, sender = function(), Sender()
-        join(slots, receiver)
-        join(slots, receiver, sender)
+        join(connections, receiver)
+        join(connections, receiver, sender)
         holds, died = threading.Event(), threading.Event()
 
         def hold():
-            with slots._lock:
+            with connections.lock:
                 holds.set()
                 assert died.wait(10)
 
@@ -107,19 +108,23 @@ class TestDying:
         del receiver, sender
         died.set()
         holder.join()
-        assert len(slots.dead) >= 2
-        assert slots.all() == ()
+        assert len(connections.dead) >= 2
+        assert connections.all() == ()
 
-    def test_the_dead_are_swept_whoever_comes_next(self, slots):
-        for look in (lambda: slots.call_order(None), slots.all, lambda: slots.leave(print, None, None)):
+    def test_the_dead_are_swept_whoever_comes_next(self, connections):
+        for look in (
+            lambda: connections.call_order(None),
+            connections.all,
+            lambda: connections.disconnect(print, None, None),
+        ):
             receiver = function()
-            join(slots, receiver)
+            join(connections, receiver)
             del receiver
-            assert slots.dead
+            assert connections.dead
             look()
-            assert not slots.dead
+            assert not connections.dead
 
-    def test_a_finalizer_may_connect_in_the_middle_of_a_lineup_being_made(self, slots):
+    def test_a_finalizer_may_connect_in_the_middle_of_a_call_order_being_made(self, connections):
         late = [function()]
 
         class Cycle:
@@ -127,54 +132,54 @@ class TestDying:
                 self.itself = self
 
             def __del__(self):
-                join(slots, late[0], Sender)
+                join(connections, late[0], Sender)
 
         kept = [function() for _ in range(50)]
         threshold = gc.get_threshold()
         try:
             for receiver in kept:
-                join(slots, receiver, Sender)
+                join(connections, receiver, Sender)
             Cycle()
             gc.set_threshold(1)
-            slots.call_order(Sender)
+            connections.call_order(Sender)
         finally:
             gc.set_threshold(*threshold)
         gc.collect()
-        assert len(slots.call_order(Sender)) == 51
+        assert len(connections.call_order(Sender)) == 51
 
-    def test_a_finalizer_that_disconnects_may_run_while_another_is_swept(self, slots):
+    def test_a_finalizer_that_disconnects_may_run_while_another_is_swept(self, connections):
         survivor = function()
-        join(slots, survivor)
+        join(connections, survivor)
 
         class Resource:
             def method(self, **named): ...
 
             def __del__(self):
-                slots.leave(survivor, None, None)
+                connections.disconnect(survivor, None, None)
 
         resource = Resource()
         sender = Sender()
-        slots.join(resource.method, sender, False, None, 100, PLAIN)
+        connections.join(resource.method, sender, False, None, 100, PLAIN)
         del resource, sender
         gc.collect()
-        assert slots.all() == ()
-        assert not slots.dead
+        assert connections.all() == ()
+        assert not connections.dead
 
-    def test_nothing_of_a_dead_sender_is_kept(self, slots):
+    def test_nothing_of_a_dead_sender_is_kept(self, connections):
         class Receiver:
             def method(self, **named): ...
 
         receiver, sender = Receiver(), Sender()
-        slots.join(receiver.method, sender, False, None, 100, PLAIN)
+        connections.join(receiver.method, sender, False, None, 100, PLAIN)
         gone = ref(receiver)
         del receiver, sender
         gc.collect()
-        slots.purge_dead()
+        connections.purge_dead()
         gc.collect()
         assert gone() is None
 
 
-def test_finalizers_that_connect_anywhere_lose_nobody_and_break_nothing(slots):
+def test_finalizers_that_connect_anywhere_lose_nobody_and_break_nothing(connections):
     """The collector strikes at every allocation, also in the middle of a call_order being made."""
     kept, connected = [function() for _ in range(20)], []
 
@@ -185,25 +190,25 @@ def test_finalizers_that_connect_anywhere_lose_nobody_and_break_nothing(slots):
         def __del__(self):
             receiver, sender = function(), type("New", (), {})
             connected.append((receiver, sender))
-            join(slots, receiver, sender)
+            join(connections, receiver, sender)
 
     thresholds = gc.get_threshold()
     try:
         for receiver in kept:
-            join(slots, receiver)
+            join(connections, receiver)
         gc.set_threshold(1, 1, 1)
         for _ in range(200):
             Cycle()
-            slots.leave(kept[0], None, None)
-            join(slots, kept[0])
+            connections.disconnect(kept[0], None, None)
+            join(connections, kept[0])
             for sender in (None, *[sender for _, sender in connected[-3:]]):
-                slots.call_order(sender)
+                connections.call_order(sender)
     finally:
         gc.set_threshold(*thresholds)
     gc.collect()
     assert len(connected) == 200
     for receiver, sender in connected:
-        expected = quick(slots, sender) or slots.call_order(sender)
+        expected = quick(connections, sender) or connections.call_order(sender)
         assert receiver in [connection() for connection in expected]
 
 
@@ -214,25 +219,25 @@ def test_finalizers_that_connect_anywhere_lose_nobody_and_break_nothing(slots):
     ),
     st.lists(st.tuples(st.integers(0, 9), st.sampled_from([None, Sender, "farm"])), max_size=10),
 )
-def test_lineups_are_as_a_sorted_list_of_all_connections_would_give_them(joining, leaving):
+def test_call_orders_are_as_a_sorted_list_of_all_connections_would_give_them(joining, leaving):
     receivers = [function() for _ in range(10)]
-    slots, model = Connections(), []
+    connections, model = Connections(), []
     for number, sender, priority in joining:
-        connection = join(slots, receivers[number], sender, priority)
+        connection = join(connections, receivers[number], sender, priority)
         known = any(n == number and s == sender for n, s, _ in model)
         assert (connection is None) == known
         if not known:
             model.append((number, sender, priority))
     for number, sender in leaving:
         found = [entry for entry in model if entry[:2] == (number, sender)]
-        assert (slots.leave(receivers[number], sender, None) is not None) == bool(found)
+        assert (connections.disconnect(receivers[number], sender, None)) == bool(found)
         model = [entry for entry in model if entry not in found]
     for asked in (None, Sender, str(b"farm", "ascii"), int):
         expected = [n for n, s, p in sorted(model, key=lambda entry: entry[2]) if s in (None, asked)]
-        assert [receivers.index(c()) for c in slots.call_order(asked)] == expected
-        offered = quick(slots, asked)
+        assert [receivers.index(c()) for c in connections.call_order(asked)] == expected
+        offered = quick(connections, asked)
         assert offered is None or [receivers.index(c()) for c in offered] == expected
-    assert Counter(receivers.index(c()) for c in slots.all()) == Counter(n for n, _, _ in model)
+    assert Counter(receivers.index(c()) for c in connections.all()) == Counter(n for n, _, _ in model)
 
 
 @pytest.mark.parametrize("pair", [(1, True), (1, 1.0), ("a", b"a"), (None, 0), (1, (1,))])

@@ -390,7 +390,7 @@ class TestLife:
     def test_a_child_process_can_connect_and_send_whoever_held_the_lock(self, log):
         signal = Signal()
         signal.connect(log.named("note"), weak=False)
-        with signal._connections._lock:
+        with signal._connections.lock:
             child = os.fork()
             if child == 0:
                 signal.connect(log.named("child"), weak=False)
@@ -657,7 +657,7 @@ class TestPipelines:
         signal.send()
         assert log == ["note", "note"]
         assert [str(e) for e in failed] == ["source", "source"]
-        assert "the receivers stay" in caplog.text
+        assert "Its receivers stay connected" in caplog.text
 
     def test_what_pipelines_raise_is_logged_and_reported_and_disturbs_nobody(self, log, caplog):
         signal, failed = Signal(), []

@@ -43,7 +43,7 @@ def test_it_tells_what_is_to_be_sent(payload, signature):
 
 
 def test_only_methods_that_are_written_in_python_have_a_twin():
-    with pytest.raises(TypeError, match="is no method that is written in Python"):
+    with pytest.raises(TypeError, match="is not a method written in Python"):
         with_payload(print, Payload)
 
 

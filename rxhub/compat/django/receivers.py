@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 from weakref import ref
 
-from rxhub.signals.connections import Connection, Connections, SenderSlot, key_of
+from rxhub.signals.connection import Connection, SenderSlot, key_of
+from rxhub.signals.connections import Connections
 from rxhub.signals.receiver import PLAIN
 
 __all__ = ["InsertedConnection", "ReceiverRow", "Receivers", "connection_of", "identity"]

@@ -28,7 +28,8 @@ from typing import Any, TypeVar, cast
 from rxhub.compat.django.overrides import ASYNC, LIVE_RECEIVERS, SignalType, substitutes
 from rxhub.compat.django.receivers import InsertedConnection, Receivers, connection_of, identity
 from rxhub.signals import signal as rxhub_signal
-from rxhub.signals.connections import CallOrder, Connection
+from rxhub.signals.connection import Connection
+from rxhub.signals.connections import CallOrder
 from rxhub.signals.receiver import PLAIN, Receiver, ReceiverSpec, spec_of
 from rxhub.signals.send import ErrorPolicy, Responses, Sending
 
@@ -146,7 +147,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         self._clear_dead_receivers()
         disconnected = super().disconnect(receiver, sender, dispatch_uid or None)
         if not disconnected and (inserted := self._inserted(receiver, sender, dispatch_uid)) is not None:
-            self._remove(inserted)
+            self._connections.remove(inserted)
             disconnected = True
         self._refresh()
         return disconnected
@@ -231,7 +232,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
     # Sending
 
     def _call_order(self, sender: Any, named: dict[str, Any]) -> CallOrder:
-        if not self._overridden or self._muted or not self._connections.slots:
+        if not self._overridden or self._connections.muted or not self._connections.slots:
             return super()._call_order(sender, named)
         call_order = substitutes(self._live_receivers(sender))
         if call_order and "signal" in named:
@@ -302,12 +303,12 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         try:
             return await coroutine
         except Exception as error:
-            self.failed(receiver, error)
+            self.report(receiver, error)
             return error
 
-    def failed(self, call: Receiver, error: Exception) -> None:
+    def report(self, receiver: Receiver, error: Exception) -> None:
         """Log as Django does, and publish on `errors`."""
-        self._log_robust_failure(call, error)
+        self._log_robust_failure(receiver, error)
         if self._errors is not None:
             self._errors.on_next(error)
 
