@@ -1,4 +1,4 @@
-"""Where plugins come from: the entry points of what is installed, or a list that a program gives."""
+"""Where plugins come from: the entry points of installed distributions, or a list from the program."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rxhub.rx.scope import Scope
 __all__ = ["GROUP", "Candidate", "given", "installed"]
 
 GROUP = "rxhub.plugins"
-"""The group of entry points that name plugins."""
+"""The entry-point group of plugins."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Candidate:
     """A plugin that may be started, not imported yet.
 
     Attributes:
-        name: what others require it by.
-        load: imports and gives back the plugin.
-        key: equal for what is the same plugin.
-        source: where it comes from, as `package.module:Name`.
-        distribution: the name of what installed it; empty if none did.
+        name: by which others require it.
+        load: imports and returns the plugin.
+        key: equal for the same plugin.
+        source: as `package.module:Name`.
+        distribution: the name of the distribution that installed it, or empty.
         version: of the distribution.
     """
 
@@ -37,21 +37,21 @@ class Candidate:
 
 
 def installed() -> list[Candidate]:
-    """The plugins of all installed distributions, by name; nothing is imported."""
+    """The plugins of all installed distributions, by name. Imports none of them."""
     return sorted(map(_of_entry_point, entry_points(group=GROUP)), key=lambda found: (found.name, found.distribution))
 
 
 def given(plugins: Iterable[object]) -> list[Candidate]:
-    """The plugins that a program gives.
+    """The plugins of a list.
 
-    Each is known by its attribute `name`, or else by the name of its module, class or function.
+    The name of each is its attribute `name`, or else that of its module, class or function.
 
     Raises:
-        TypeError: if they are not in a list.
+        TypeError: if it is not a list.
     """
     if isinstance(plugins, (str, bytes)) or not isinstance(plugins, Iterable):
         raise TypeError(
-            f"Plugins are given in a list, but {type(plugins).__name__} was given: hub.bootstrap([plugin, …])."
+            f"Plugins are passed in a list, but {type(plugins).__name__} was given: hub.bootstrap([plugin, …])."
         )
     return [
         Candidate(_name(plugin), lambda plugin=plugin: plugin, _Same(plugin), _source(plugin)) for plugin in plugins
@@ -62,8 +62,8 @@ def _of_entry_point(entry_point: EntryPoint) -> Candidate:
     name, distribution = entry_point.name, entry_point.dist
 
     def load() -> object:
-        # What a module connects on its import stays, since no second import would connect it again: it has an owner
-        # by which it is shown, but who does not leave when a hub is closed.
+        # What a module connects on import stays, since no second import would connect it again. It has a scope, whose
+        # name is shown, but which is not closed with the hub.
         importer = Scope(name)
         try:
             with importer.registering():
@@ -83,7 +83,7 @@ def _of_entry_point(entry_point: EntryPoint) -> Candidate:
 
 
 class _Same:
-    """Equal for the same object alone, and keeps it, so that no other takes its place in memory."""
+    """Compares by identity, and keeps the object, so that its id is not used again."""
 
     def __init__(self, plugin: object) -> None:
         self._plugin = plugin

@@ -1,4 +1,4 @@
-"""In which order plugins are started: each after those that it requires, otherwise as they came."""
+"""The order in which plugins are started: each after those that it requires, otherwise as given."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def ordered(requires: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]
     """Order names by what each requires.
 
     Args:
-        requires: by name, in the order in which they came. What it requires beyond these names is not looked at.
+        requires: what each name requires, in the given order. Names that are not keys are ignored.
 
     Returns:
-        The names in order, and those that cannot be ordered: they stand on a cycle, or behind one.
+        The names in order, and those that cannot be ordered: they are on a cycle, or require one that is.
     """
     names = list(requires)
     place = {name: number for number, name in enumerate(names)}
@@ -39,14 +39,14 @@ def ordered(requires: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]
 
 
 def cycle(name: str, requires: Mapping[str, Sequence[str]]) -> list[str]:
-    """The cycle that keeps `name`, which could not be ordered, from being ordered.
+    """The cycle because of which `name` could not be ordered.
 
     Args:
-        name: one of those that could not be.
-        requires: by name, what each of those that could not be ordered requires.
+        name: one that could not be ordered.
+        requires: what each name that could not be ordered requires.
 
     Returns:
-        Names of which each requires the next and the last the first. It need not hold `name`.
+        Names of which each requires the next, and the last the first. `name` may not be among them.
     """
     way: dict[str, int] = {}
     while name not in way:

@@ -1,49 +1,46 @@
-"""What a plugin is: a module, a class, an instance or a function."""
+"""A plugin: a module, a class, an instance or a function."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from inspect import iscoroutine
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 from rxhub.errors import PluginError
 from rxhub.text.safe_repr import safe_repr
-
-if TYPE_CHECKING:
-    from rxhub.hub import EventHub
 
 __all__ = ["Plugin", "Resolved"]
 
 
 class Plugin(Protocol):
-    """What connects itself to a hub.
+    """Connects itself to a hub.
 
-    `bootstrap` is all that a plugin must have; a function that takes the hub is a plugin too. It may also have
+    Only `bootstrap` is required; a function that takes the hub is a plugin too. Optional:
 
-    - `teardown(hub)`: called when the plugin ends, before its connections leave. Not called if `bootstrap` raised.
-    - `requires`: the names of plugins that must run before this one.
-    - `enabled`: False, or a function that takes the hub and returns False, keeps it from being started.
+    - `teardown(hub)`: called before the connections of the plugin are removed. Not called if `bootstrap` raised.
+    - `requires`: the names of plugins that must be running before this one is started.
+    - `enabled`: False, or a function that takes the hub and returns False, disables it.
 
-    A class is instantiated without arguments, anew for each hub.
+    A class is instantiated without arguments, once for each hub.
     """
 
-    def bootstrap(self, hub: EventHub, /) -> object:
-        """Subscribe and connect; what is connected here leaves with the plugin. What is returned is ignored."""
+    def bootstrap(self, hub: Any, /) -> object:
+        """Subscribe and connect. What is connected here is disconnected with the plugin. The result is ignored."""
         ...
 
 
 class Resolved:
-    """A plugin whose parts have been looked up.
+    """A plugin whose attributes have been read.
 
     Args:
         name: for messages.
         plugin: a module, class, instance or function.
 
     Attributes:
-        requires: the names of plugins that must run before it, each once.
+        requires: the names of plugins that must be running before it, each once.
 
     Raises:
-        PluginError: if it is none, or `requires` is not as it should be.
+        PluginError: if it is not a plugin, or `requires` is not a list of names.
     """
 
     def __init__(self, name: str, plugin: Any) -> None:
@@ -56,18 +53,18 @@ class Resolved:
             bootstrap = plugin
         if not callable(bootstrap):
             raise PluginError(
-                f"{safe_repr(plugin)} is no plugin: it has no bootstrap(hub). "
+                f"{safe_repr(plugin)} is not a plugin: it has no bootstrap(hub). "
                 "A plugin is a module, a class or an instance with a function of that name, or a function itself."
             )
-        self._bootstrap: Callable[[EventHub], object] = bootstrap
+        self._bootstrap: Callable[[Any], object] = bootstrap
         self.requires: tuple[str, ...] = tuple(dict.fromkeys(_names(name, getattr(plugin, "requires", ()))))
 
-    def enabled(self, hub: EventHub) -> bool:
-        """Whether the plugin wants to be started."""
+    def enabled(self, hub: Any) -> bool:
+        """Whether the plugin may be started."""
         enabled: Any = getattr(self._plugin, "enabled", True)
         return bool(enabled(hub) if callable(enabled) else enabled)
 
-    def bootstrap(self, hub: EventHub) -> None:
+    def bootstrap(self, hub: Any) -> None:
         """Start it.
 
         Raises:
@@ -75,9 +72,9 @@ class Resolved:
         """
         _check_done(f"bootstrap of {self._name}", self._bootstrap(hub))
 
-    def teardown(self, hub: EventHub) -> None:
+    def teardown(self, hub: Any) -> None:
         """End it."""
-        teardown: Callable[[EventHub], object] | None = getattr(self._plugin, "teardown", None)
+        teardown: Callable[[Any], object] | None = getattr(self._plugin, "teardown", None)
         if teardown is not None:
             _check_done(f"teardown of {self._name}", teardown(hub))
 
@@ -96,6 +93,6 @@ def _check_done(what: str, result: object) -> None:
     if iscoroutine(result):
         result.close()
         raise PluginError(
-            f"The {what} is a coroutine function, which nobody would await. Make it a plain function; "
+            f"The {what} is a coroutine function, which is never awaited. Make it a plain function; "
             "the callbacks that it subscribes may be coroutine functions."
         )

@@ -1,4 +1,4 @@
-"""What became of a hub's plugins."""
+"""The plugins of a hub and their states."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["PluginReport", "PluginState", "Status"]
 
 
 class Status(Enum):
-    """What a plugin is at one moment."""
+    """The state of a plugin."""
 
     WAITING = "waiting"
-    """Its turn has not come, or is now: it is seen by a plugin that looks while others are started."""
+    """It will be started, or is being started just now."""
     RUNNING = "running"
     DISABLED = "disabled"
-    """It did not want to be started."""
+    """Its `enabled` is false."""
     FAILED = "failed"
-    """It could not be started; nothing of it is connected."""
+    """It could not be started. Nothing of it is connected."""
     STOPPED = "stopped"
     """It was torn down."""
 
@@ -36,14 +36,14 @@ class PluginState:
     """One plugin at one moment.
 
     Attributes:
-        name: what others require it by.
-        status: what it is.
-        requires: the names of plugins that must run before it.
+        name: by which others require it.
+        status: its state.
+        requires: the names of plugins that must be running before it.
         error: why it failed, or what its teardown raised.
-        source: where it comes from, as `package.module:Name`.
-        distribution: the name of what installed it; empty if it was given by the program.
+        source: as `package.module:Name`.
+        distribution: the name of the distribution that installed it; empty if it came from the program.
         version: of the distribution.
-        connections: how many subscribers and receivers are connected in its name.
+        connections: the number of its subscribers and receivers.
     """
 
     name: str
@@ -62,15 +62,15 @@ class PluginState:
 
     @property
     def reason(self) -> str:
-        """Why it failed, in a line; empty if it did not."""
+        """Why it failed, in one line; empty if it did not."""
         if self.error is None:
             return ""
-        # Our own sentence says all.
+        # The type adds nothing to our own message.
         kind = "" if isinstance(self.error, PluginError) else f"{type(self.error).__name__}: "
         return f"{kind}{self.error}" if str(self.error) else type(self.error).__name__
 
     def cells(self, order: str) -> tuple[str, ...]:
-        """What a table shows of it, under `PluginReport.HEADINGS`; `order` is its number in the order of starting."""
+        """The cells of its row, under `PluginReport.HEADINGS`; `order` is its number in the order of starting."""
         return (
             order,
             self.name,
@@ -85,7 +85,7 @@ class PluginState:
 class PluginReport(Sequence[PluginState]):
     """The plugins of a hub: those that run, in the order in which they were started, then the others.
 
-    Printed, it is a table. A plugin is also found by its name: `report["colour"].status`.
+    `str` returns a table. Plugins can be accessed by name: `report["colour"].status`.
     """
 
     HEADINGS = ("", "plugin", "status", "from", "connections", "requires", "why")
@@ -95,12 +95,12 @@ class PluginReport(Sequence[PluginState]):
 
     @property
     def running(self) -> list[PluginState]:
-        """Those that run, in the order in which they were started."""
+        """The running plugins, in the order in which they were started."""
         return [plugin for plugin in self._plugins if plugin.running]
 
     @property
     def failed(self) -> list[PluginState]:
-        """Those that could not be started."""
+        """The plugins that could not be started."""
         return [plugin for plugin in self._plugins if plugin.status is Status.FAILED]
 
     @overload
@@ -114,7 +114,7 @@ class PluginReport(Sequence[PluginState]):
             if plugin.name == index:
                 return plugin
         known = ", ".join(plugin.name for plugin in self._plugins) or "none"
-        raise KeyError(f"No plugin is called {index}; there are: {known}.")
+        raise KeyError(f"There is no plugin {index}. Known plugins: {known}.")
 
     def __iter__(self) -> Iterator[PluginState]:
         return iter(self._plugins)
@@ -123,13 +123,13 @@ class PluginReport(Sequence[PluginState]):
         return len(self._plugins)
 
     def rows(self) -> list[tuple[str, ...]]:
-        """What a table shows, under `HEADINGS`."""
+        """The rows of a table under `HEADINGS`."""
         return [
             plugin.cells(str(number) if plugin.running else "") for number, plugin in enumerate(self._plugins, start=1)
         ]
 
     def summary(self) -> str:
-        """How many there are of each status."""
+        """The number of plugins in each state."""
         if not self._plugins:
             return "no plugins"
         counts = {status: sum(plugin.status is status for plugin in self._plugins) for status in Status}

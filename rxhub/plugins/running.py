@@ -1,23 +1,23 @@
-"""The plugins of one hub: started in order, each apart from the others, and torn down in reverse.
+"""The plugins of one hub: started in order, isolated from each other, torn down in reverse.
 
-Theory of operation. `bootstrap` takes plugins in three steps, and whoever fails in one takes no part in the next:
+`bootstrap` has three steps; a plugin that fails in one takes no part in the next:
 
-1. *load*: import it, instantiate a class, look its parts up, ask whether it is enabled. All are loaded before the
-   first is started, since only what is loaded tells what it requires.
-2. *order*: who requires what is missing, or himself by way of others, cannot be started.
-3. *start*: call `bootstrap` of each, in order, if all that it requires runs.
+1. *load*: import it, instantiate a class, read its attributes, check whether it is enabled. All plugins are loaded
+   before the first is started, since requirements are known only then.
+2. *order*: a plugin that requires a missing one, or itself by way of others, cannot be started.
+3. *start*: call `bootstrap` of each, in order, if all plugins that it requires are running.
 
-Whatever a plugin connects between 1 and 3 has it as its owner, and leaves if it fails: nothing half-made remains.
+What a plugin connects in these steps belongs to its scope, and is disconnected if it fails.
 
-No lock is held while a plugin runs. A plugin takes its place in `_entries` before it is loaded, so that it is started
-once, whoever else calls `bootstrap` meanwhile: another thread, or a plugin that starts further ones.
+No lock is held while a plugin runs. A plugin is entered in `_entries` before it is loaded, so that it is started once
+even if another thread, or a plugin, calls `bootstrap` meanwhile.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import PluginError, as_exception
@@ -27,16 +27,13 @@ from rxhub.plugins.plugin import Resolved
 from rxhub.plugins.report import PluginReport, PluginState, Status
 from rxhub.rx.scope import Scope
 
-if TYPE_CHECKING:
-    from rxhub.hub import EventHub
-
 __all__ = ["Plugins"]
 
 logger = logging.getLogger("rxhub")
 
 
 class _Entry:
-    """One plugin of one hub, from when it is found until it has been torn down."""
+    """One plugin of one hub."""
 
     __slots__ = ("candidate", "error", "name", "owner", "plugin", "status")
 
@@ -53,7 +50,7 @@ class _Entry:
         return () if self.plugin is None else self.plugin.requires
 
     def state(self) -> PluginState:
-        """What it is now."""
+        """Its present state."""
         found = self.candidate
         return PluginState(
             self.name,
@@ -68,7 +65,7 @@ class _Entry:
 
 
 class Plugins:
-    """Starts the plugins of one hub, and tears them down."""
+    """Starts and tears down the plugins of one hub."""
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
@@ -76,15 +73,15 @@ class Plugins:
         self._started: list[_Entry] = []
         self._ended = False
 
-    def bootstrap(self, hub: EventHub, candidates: Iterable[Candidate]) -> PluginReport:
-        """Start those that do not run yet; one that failed, is disabled or was torn down is tried again.
+    def bootstrap(self, hub: Any, candidates: Iterable[Candidate]) -> PluginReport:
+        """Start plugins that are not running; those that failed, are disabled or were torn down are tried again.
 
         Args:
-            hub: what they connect to.
-            candidates: what is to be started.
+            hub: passed to the plugins.
+            candidates: the plugins.
 
         Returns:
-            What became of all the plugins of this hub so far.
+            The states of all plugins of this hub.
         """
         batch = self._enter(candidates)
         try:
@@ -95,41 +92,39 @@ class Plugins:
             self._withdraw(batch)
         return self.report()
 
-    def teardown(self, hub: EventHub, names: Iterable[str] | None = None) -> PluginReport:
-        """Tear plugins down, the latest started first, and those that require them before them.
+    def teardown(self, hub: Any, names: Iterable[str] | None = None) -> PluginReport:
+        """Tear down plugins, the latest started first, after those that require them.
 
         Args:
-            hub: what they are connected to.
-            names: which; None is all of them.
+            hub: passed to the plugins.
+            names: of the plugins; None for all.
 
         Returns:
-            What became of all the plugins of this hub so far.
+            The states of all plugins of this hub.
 
         Raises:
-            PluginError: if none of this name runs.
-            TypeError: if the names are not in a list.
+            PluginError: if a plugin is not running.
+            TypeError: if `names` is a string.
         """
         if isinstance(names, str):
-            raise TypeError(f"Names of plugins are given in a list: hub.teardown([{names!r}]).")
+            raise TypeError(f"Names of plugins are passed in a list: hub.teardown([{names!r}]).")
         with self._lock:
             leaving = self._started[:] if names is None else self._depending_on(names)
         for entry in reversed(leaving):
             self._stop(entry, hub)
         return self.report()
 
-    def end(self, hub: EventHub) -> None:
-        """The hub is closed: tear all down, and whatever is being started just now too."""
+    def end(self, hub: Any) -> None:
+        """The hub is closed: tear down all plugins, also those that are being started just now."""
         self._ended = True
         self.teardown(hub)
 
     def report(self) -> PluginReport:
-        """What became of all of them so far."""
+        """The states of all plugins."""
         with self._lock:
             running = self._started[:]
             others = [entry for entry in self._entries if entry not in running]
         return PluginReport([entry.state() for entry in (*running, *others)])
-
-    # Taking a place, and giving it up
 
     def _enter(self, candidates: Iterable[Candidate]) -> list[_Entry]:
         batch: list[_Entry] = []
@@ -149,7 +144,7 @@ class Plugins:
         return batch
 
     def _withdraw(self, batch: Sequence[_Entry]) -> None:
-        """Forget those that never had their turn, since Ctrl-C came before."""
+        """Remove those that were not started because of Ctrl-C."""
         with self._lock:
             for entry in batch:
                 if entry.status is Status.WAITING:
@@ -158,7 +153,7 @@ class Plugins:
 
     # Loading, ordering, starting
 
-    def _load(self, entry: _Entry, hub: EventHub) -> bool:
+    def _load(self, entry: _Entry, hub: Any) -> bool:
         def load() -> None:
             entry.plugin = Resolved(entry.name, entry.candidate.load())
             if not entry.plugin.enabled(hub):
@@ -183,7 +178,7 @@ class Plugins:
                 self._fail(entries[name], PluginError(f"requires plugins that require each other: {told}"))
         return [entries[name] for name in order]
 
-    def _start(self, entry: _Entry, hub: EventHub) -> None:
+    def _start(self, entry: _Entry, hub: Any) -> None:
         lacking = [f"{name}, which {self._why_not(name)}" for name in entry.requires if not self._runs(name)]
         if lacking:
             self._fail(entry, PluginError(f"requires {'; and '.join(lacking)}"))
@@ -201,7 +196,7 @@ class Plugins:
                 self._stop(entry, hub)
 
     def _attempt(self, entry: _Entry, step: Callable[[], None]) -> bool:
-        """Run one step in the plugin's name; False, and nothing is left of it, if it fails."""
+        """Run one step in the plugin's scope; if it fails, close the scope and return False."""
         try:
             with entry.owner.registering():
                 step()
@@ -222,7 +217,7 @@ class Plugins:
         return any(entry.name == name for entry in self._started)
 
     def _why_not(self, name: str) -> str:
-        """What a requirement is instead of running."""
+        """The state of a requirement that is not running."""
         with self._lock:
             statuses = [entry.status for entry in self._entries if entry.name == name]
         if not statuses:
@@ -236,19 +231,19 @@ class Plugins:
     # Tearing down
 
     def _depending_on(self, names: Iterable[str]) -> list[_Entry]:
-        """Those with these names, and who requires them, in the order in which they were started."""
+        """The plugins with these names and those that require them, in the order in which they were started."""
         gone = set(names)
         for name in gone:
             if not self._runs(name):
                 known = ", ".join(entry.name for entry in self._started) or "none"
                 raise PluginError(f"No plugin {name} is running, so none can be torn down. Running: {known}.")
         for entry in self._started:
-            # Who requires something was started after it, so that one way through finds all.
+            # A plugin is started after those that it requires, so one pass finds all.
             if gone.intersection(entry.requires):
                 gone.add(entry.name)
         return [entry for entry in self._started if entry.name in gone]
 
-    def _stop(self, entry: _Entry, hub: EventHub) -> None:
+    def _stop(self, entry: _Entry, hub: Any) -> None:
         with self._lock:
             if entry not in self._started:
                 return  # another thread was faster
@@ -270,6 +265,6 @@ class Plugins:
 def _namesake(entry: _Entry, rival: _Entry) -> PluginError:
     found, other = entry.candidate, rival.candidate
     return PluginError(
-        f"is called as another plugin is: {found.source} ({found.distribution or 'given'}) and "
+        f"has the name of another plugin: {found.source} ({found.distribution or 'given'}) and "
         f"{other.source} ({other.distribution or 'given'}). Rename one of them."
     )

@@ -150,7 +150,8 @@ class Connections:
             scope.add(leave)
             if not connection.alive:  # another thread disconnected it before the scope knew it
                 scope.discard(leave)
-        self.notify()
+        if self.notifications is not None:
+            self.notifications.run()
         return connection
 
     def join(
@@ -266,8 +267,10 @@ class Connections:
             if self.rest is not None or self.call_orders or self._snapshots:
                 self._delete_stale(slot.key)
         if not silently:
-            _leave_scope(connection)
-            self.notify()
+            if connection.spec.owner is not None:
+                _leave_scope(connection)
+            if self.notifications is not None:
+                self.notifications.run()
         return True
 
     def purge_dead(self) -> None:
@@ -306,11 +309,6 @@ class Connections:
             if self.notifications is None:
                 self._joined, self._left = joined, left
                 self.notifications = notifications
-
-    def notify(self) -> None:
-        """Make the calls that are due."""
-        if self.notifications is not None:
-            self.notifications.run()
 
     # Call orders
 

@@ -78,7 +78,7 @@ def spec_of(receiver: Receiver) -> ReceiverSpec:
     if code is None:
         return _ASYNC if returns_awaitable(receiver) else PLAIN
     names = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
-    # Not for partials, whose arguments would have to be subtracted: this only reports early what would fail at each send.
+    # Not for partials, whose arguments would have to be subtracted. This only reports early what each send would.
     if not code.co_flags & CO_VARKEYWORDS and function is receiver:
         for name in ("signal", "sender"):
             if name not in names:

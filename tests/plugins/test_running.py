@@ -68,11 +68,11 @@ def test_a_module_a_class_an_instance_and_a_function_are_plugins(hub: EventHub) 
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        (SimpleNamespace(name="x"), "is no plugin: it has no bootstrap"),
-        (int, "is no plugin"),
-        (7, "is no plugin"),
-        (None, "is no plugin"),
-        (plugin("x", 7), "is no plugin"),
+        (SimpleNamespace(name="x"), "is not a plugin: it has no bootstrap"),
+        (int, "is not a plugin"),
+        (7, "is not a plugin"),
+        (None, "is not a plugin"),
+        (plugin("x", 7), "is not a plugin"),
         (plugin("x", requires="colour"), "list of plugins' names, but 'colour' was found"),
         (plugin("x", requires=7), "list of plugins' names, but 7 was found"),
         (plugin("x", requires=[7]), "list of plugins' names"),
@@ -282,7 +282,7 @@ def test_one_that_failed_is_tried_again(hub: EventHub) -> None:
 def test_of_two_with_one_name_the_second_fails(hub: EventHub) -> None:
     report = hub.bootstrap([plugin("twin"), plugin("twin"), plugin("other", requires=["twin"])])
     assert [str(one.status) for one in report] == ["running", "running", "failed"]
-    assert "is called as another plugin is" in report.failed[0].reason
+    assert "has the name of another plugin" in report.failed[0].reason
 
 
 def test_threads_that_start_the_same_start_it_once(hub: EventHub) -> None:
@@ -568,5 +568,5 @@ def test_the_report_is_a_table(hub: EventHub) -> None:
     ]
     assert repr(report) == str(report) and len(report) == 4 and report[0].name == "base" and report[-1:]
     assert [one.name for one in report.failed] == ["broken"]
-    with pytest.raises(KeyError, match="No plugin is called nobody; there are: base, late, broken, off"):
+    with pytest.raises(KeyError, match="There is no plugin nobody. Known plugins: base, late, broken, off"):
         report["nobody"]
