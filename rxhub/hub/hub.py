@@ -47,6 +47,7 @@ from rxhub.hub.lifetime import Lifetime
 from rxhub.hub.process_hooks import watch
 from rxhub.hub.processings import Processings
 from rxhub.hub.publisher import Publisher, hub_source
+from rxhub.hub.requests import Requests
 from rxhub.hub.runner import CLOSE_TIMEOUT_S, DISCONNECTED_TOPIC, Invoke, Runner
 from rxhub.hub.scheduler import HubScheduler
 from rxhub.rx.awaitable import with_runner_status
@@ -152,8 +153,8 @@ class EventHub(Displayable):
             inbox=self._inbox,
             runner=self._runner,
             dispatcher=self._dispatcher,
-            scheduler=self.scheduler,
         )
+        self._requests = Requests(self._publisher, self._link, self._inbox, self._runner, self.scheduler)
         self._processings = Processings(self._publisher.check_open)
         self._lifetime = Lifetime(self._inbox, self._runner, self._link, self._processings, self._complete)
         self._lock = ForkSafeLock()
@@ -526,7 +527,7 @@ class EventHub(Displayable):
             NoReply: (`run()` only) there was no reply.
             HubClosed: the hub was closed before the timeout.
         """
-        return self._publisher.request(event, timeout)
+        return self._requests.request(event, timeout)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
         """Publish `event` and return the first reply.
@@ -535,7 +536,7 @@ class EventHub(Displayable):
             NoReply: if there was none within `timeout` seconds.
             NotHandled: if the hub is not running, so that no reply could be received.
         """
-        return await self._publisher.ask(event, timeout)
+        return await self._requests.ask(event, timeout)
 
     @property
     def unsent(self) -> int:

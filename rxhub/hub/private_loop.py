@@ -1,8 +1,7 @@
-"""The asyncio loop of a context that runs in a thread without one.
+"""The asyncio loop of a handling context in a thread without one.
 
-It is made when the first coroutine callback comes, and lives as long as the context. While the context waits for
-events, the loop runs. While plain callbacks run, it does not, but gets a turn every few milliseconds: a plain callback
-may use `asyncio.run` itself.
+It is created for the first coroutine callback and closed with the context. It runs while the context waits for events,
+and for a moment every few milliseconds between plain callbacks, but not during them: they may use `asyncio.run`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from rxhub.hub.inbox import Inbox
 __all__ = ["END_S", "PrivateLoop"]
 
 END_S = 5.0
-"""Seconds that cancelled tasks have to end, when their context ends."""
+"""How long cancelled tasks may take to end when their context ends."""
 
 _AGAIN_S = 0.5
 _STEPS = 4
@@ -28,14 +27,14 @@ logger = logging.getLogger("rxhub")
 
 
 class PrivateLoop:
-    """A loop that is made when it is needed."""
+    """A loop that is created on first use."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def made(self) -> bool:
-        """Whether there is a loop."""
+        """Whether the loop exists."""
         return self._loop is not None
 
     @property
@@ -44,25 +43,25 @@ class PrivateLoop:
         return self._loop is not None and bool(asyncio.all_tasks(self._loop))
 
     def run(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
-        """Run a coroutine to its end, and the loop's other tasks meanwhile; what it returns."""
+        """Run a coroutine to its end, and other tasks meanwhile; its result."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
         return self._loop.run_until_complete(self._loop.create_task(coroutine, context=context))
 
     def wait(self, inbox: Inbox, timeout: float | None) -> None:
-        """Run until the inbox may have something, or `timeout` seconds have passed."""
+        """Run until the inbox may have an item, or `timeout` seconds have passed."""
         if self._loop is None:
             inbox.wait(timeout)
         else:
             self._loop.run_until_complete(inbox.wait_async(timeout))
 
     def turn(self) -> None:
-        """Run what is ready."""
+        """Run the ready tasks."""
         if self._loop is not None:
             self._loop.run_until_complete(_steps())
 
     def close(self) -> None:
-        """Cancel the tasks, wait for their end, and close the loop; the next callback makes a new one."""
+        """Cancel the tasks, wait for their end, and close the loop."""
         loop, self._loop = self._loop, None
         if loop is None:
             return
@@ -73,7 +72,7 @@ class PrivateLoop:
             loop.close()
 
     def forked(self) -> None:
-        """Forget the loop; for a child process."""
+        """Forget the loop in a forked child."""
         if self._loop is not None:
             _of_the_parent.append(self._loop)
             self._loop = None
@@ -91,12 +90,12 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
         left = end - monotonic()
         if left <= 0:
             logger.warning(
-                "%d tasks of callbacks did not end within %g s of being cancelled, and are abandoned: %s",
+                "%d tasks of callbacks did not end within %g s of being cancelled and are abandoned: %s",
                 len(tasks),
                 END_S,
                 ", ".join(sorted(task.get_name() for task in tasks)),
             )
-            # Kept, since asyncio complains of a task that is destroyed before its end.
+            # Kept: asyncio logs an error if a pending task is destroyed.
             _abandoned.extend(tasks)
             return
         for task in tasks:
@@ -109,6 +108,5 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
 _abandoned: list[asyncio.Task[Any]] = []
 
-# Loops that a fork has copied. Were one closed here, as its finalizer does, the parent's loop would
-# lose its wake-up: both share one epoll set.
+# Loops that a fork has copied. Closing one, as its finalizer does, would break the parent's: they share an epoll set.
 _of_the_parent: list[asyncio.AbstractEventLoop] = []

@@ -1,4 +1,4 @@
-"""What happens to all hubs at once: the interpreter exits, or the process forks."""
+"""Closes all hubs when the interpreter exits, and resets them in forked children."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 from rxhub.concurrency.fork import run_after_fork
-from rxhub.hub.runner import start_no_more
-from rxhub.transport import io_thread as loop
+from rxhub.transport.io_thread import refuse_new_threads
 
 __all__ = ["Living", "watch"]
 
@@ -17,14 +16,14 @@ logger = logging.getLogger("rxhub")
 
 
 class Living(Protocol):
-    """What must hear of it."""
+    """A hub."""
 
     def close(self, timeout: float = 5) -> None:
-        """Come to an end."""
+        """Close."""
         ...
 
     def forked(self) -> None:
-        """Start anew in a child process."""
+        """Reset in a forked child."""
         ...
 
 
@@ -32,13 +31,12 @@ _living: WeakSet[Living] = WeakSet()
 
 
 def watch(hub: Living) -> None:
-    """Close `hub` at exit and renew it after a fork, as long as somebody else holds it."""
+    """Close `hub` at exit and reset it after a fork; held weakly."""
     _living.add(hub)
 
 
 def _close_all() -> None:
-    start_no_more()
-    loop.start_no_more()
+    refuse_new_threads()
     for hub in list(_living):
         try:
             hub.close(timeout=1)

@@ -1,8 +1,7 @@
-"""Who waits for replies to which event.
+"""Passes replies to those who wait for them.
 
-A reply names the event that it answers in `in_reply_to_event`. Listeners of `publish(on_reply=…)`
-have no end of their own, so they leave after a time, and the oldest leave when there are too many:
-a program that publishes for weeks keeps a bounded number of them.
+A reply names the event that it answers in `in_reply_to_event`. Listeners of `publish(on_reply=…)` have no end of their
+own. They expire after a time, and the oldest are removed when there are too many.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ _BARE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def address(asker: object) -> str:
-    """The target of a reply: the subscriber with this id alone, `id=<asker>` as ftrack writes it.
+    """The target of a reply, which only the subscriber with this id matches: `id=<asker>`, as ftrack writes it.
 
     Raises:
-        EventError: if no target can denote the id: replies would go to others, or to nobody.
+        EventError: if no target expression matches exactly the id.
     """
     text = str(asker)
     if _BARE.fullmatch(text):
@@ -44,44 +43,42 @@ def address(asker: object) -> str:
         if text and "*" not in text:
             return str(Condition("id", "=", text, quoted=True))
     except ExpressionError:
-        pass  # no quotes can carry it
-    raise EventError(f"A reply cannot be addressed to the source id {asker!r}: no target denotes it.")
+        pass  # it cannot be quoted
+    raise EventError(f"A reply cannot be addressed to the source id {asker!r}: no target expression matches it.")
 
 
 class Replies:
-    """Listeners by the id of the event that they published.
+    """Listeners by the id of the published event.
 
     Args:
-        lifetime: seconds after which a listener leaves.
-        capacity: how many listeners there may be.
-        now: seconds on the clock that the lifetime goes by.
+        lifetime: seconds after which a listener expires.
+        capacity: the maximum number of listeners.
+        now: the clock of the lifetime.
     """
 
     def __init__(self, lifetime: float = 600.0, capacity: int = 10_000, now: Callable[[], float] = monotonic) -> None:
         self._lifetime = lifetime
         self._capacity = capacity
         self._now = now
-        # Entered again by a finalizer that disposes of a listener, whenever the garbage collector runs.
+        # Reentrant: a finalizer may dispose of a listener whenever the garbage collector runs.
         self._lock = ForkSafeLock(self)
         self._numbers = count()
-        # In the order of their ends, since all live equally long.
+        # In the order of expiry: all have the same lifetime.
         self._ends: OrderedDict[tuple[Hashable, int], float] = OrderedDict()
         self._listeners: dict[Hashable, dict[int, tuple[Context, Listener]]] = {}
 
     def __len__(self) -> int:
-        """How many listeners wait."""
+        """The number of listeners."""
         with self._lock:
             return sum(map(len, (*self._listeners.values(),)))
 
     def listen(self, event_id: Hashable, listener: Listener, own_end: bool = False) -> Disposable:
-        """Call `listener` with each reply to this event, until disposed or its lifetime is over.
-
-        It runs in a copy of the present context; it may be a coroutine function.
+        """Call `listener` with each reply to this event, until disposed or expired.
 
         Args:
             event_id: of the event.
-            listener: called with each reply.
-            own_end: whether it is surely disposed of, as a request's is at its timeout; then nothing else ends it.
+            listener: called in a copy of the current context; may be a coroutine function.
+            own_end: the listener never expires, since it is always disposed of, such as that of a request.
         """
         key = (event_id, next(self._numbers))
         now = self._now()
@@ -95,24 +92,24 @@ class Replies:
             while True:
                 listeners = self._listeners.setdefault(event_id, {})
                 listeners[key[1]] = entry
-                # A finalizer may have removed the mapping in between, as its last listener left.
+                # A finalizer that removed the last listener may have removed the mapping.
                 if self._listeners.get(event_id) is listeners:
                     break
         return Disposable(lambda: self._leave(key))
 
     def handle(self, event: Event) -> Coroutine[Any, Any, None] | None:
-        """Pass a reply to those who wait for it: the callback of the hub's own subscriber.
+        """Pass a reply to its listeners; the callback of the hub's own subscriber.
 
         Returns:
-            What remains to be awaited, if coroutine functions are among the listeners.
+            A coroutine that awaits the results of coroutine functions, if there are any.
 
         Raises:
-            Exception: what a listener raised, when all have been called; several as a group.
+            Exception: of a listener, after all were called; several as a group.
         """
         asked = event.get("in_reply_to_event")
         with self._lock:
             self._expire(self._now())
-            # Not tuple(…): it looks at the size first, and a finalizer may let one leave before it copies.
+            # Not tuple(…), which reads the size first: a finalizer may remove a listener before it copies.
             listeners = (*self._listeners.get(asked, {}).values(),) if isinstance(asked, Hashable) else ()
         errors: list[Exception] = []
         coroutines: list[tuple[Context, Coroutine[Any, Any, object]]] = []
@@ -144,13 +141,12 @@ class Replies:
             self._drop(oldest[0])
 
     def _oldest(self) -> tuple[tuple[Hashable, int], float] | None:
-        """The listener that ends first, and when."""
+        """The listener that expires first, and when."""
         while True:
             try:
                 return next(iter(self._ends.items()), None)
             except RuntimeError:
-                # The lock does not exclude this thread: since Python 3.12 the collector runs between any two
-                # instructions, and a finalizer that it calls may let a listener leave.
+                # The lock is reentrant: a finalizer in this thread has removed a listener.
                 continue
 
     def _drop(self, key: tuple[Hashable, int]) -> None:

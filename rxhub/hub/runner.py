@@ -1,22 +1,22 @@
-"""The handling contexts: the one place at a time where a hub's handlers run.
+"""The handling contexts: a hub's handlers run in one of them at a time.
 
-Four ways to handle, each a loop over the same inbox: `wait` in the calling thread, `drain` for what
-is there now, `start` in a thread of its own (or, batch by batch, wherever `invoke` brings it), `run`
-on the running asyncio loop. All of them claim the hub first and release it at their end, so that
-there is never more than one.
+Each context is a loop over the inbox: `wait` in the calling thread, `drain` for the waiting events, `start` in a thread
+of its own (or, batch by batch, wherever `invoke` runs it), `run` on the running asyncio loop. A context claims the hub
+first and releases it at its end, so there is never more than one.
 
-Coroutine callbacks run on the loop of `run`; the other contexts make a private loop when the first
-one comes, keep it running while they wait, and close it when they end (`private_loop`).
+Coroutine callbacks run on the loop of `run`. The other contexts create a private loop for the first one, run it while
+they wait, and close it at their end (`private_loop`).
 
-An event that a context cannot finish, since it is cancelled or interrupted or its turn is over, is put
-back into the inbox, and goes on at the next subscriber before anything else (`turn`).
+An event that a context cannot finish (it is cancelled, interrupted, or its time slice is over) is put back into the
+inbox and continues at the next subscriber before anything else (`rxhub.dispatching.time_slice`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from contextvars import Context
 from math import ceil
 from threading import Event as Flag
@@ -29,23 +29,22 @@ from reactivex.disposable import Disposable
 from rxhub.concurrency.event_loop import running_loop
 from rxhub.concurrency.fork import ForkSafeCondition
 from rxhub.dispatching.delivery import Delivery
+from rxhub.dispatching.dispatcher import Run
 from rxhub.dispatching.time_slice import TimeSlice
 from rxhub.errors import AlreadyHandled, HubClosed
 from rxhub.event import Event
 from rxhub.hub.inbox import Action, Inbox
 from rxhub.hub.private_loop import PrivateLoop
 from rxhub.rx.runner_status import WAIT_GAP_S, not_running
+from rxhub.transport.io_thread import is_exiting
 
-__all__ = ["CLOSE_TIMEOUT_S", "DISCONNECTED_TOPIC", "Handler", "Invoke", "Runner", "start_no_more"]
+__all__ = ["CLOSE_TIMEOUT_S", "DISCONNECTED_TOPIC", "Handler", "Invoke", "Runner"]
 
 Invoke = Callable[[Callable[[], None]], Any]
-"""Brings a function to a host application's main loop, as `maya.utils.executeDeferred` does."""
-
-Run = Callable[[Coroutine[Any, Any, Any], Context], Any]
-"""Runs a coroutine in a context to its end, and returns its result."""
+"""Runs a function in a host application's main loop, such as `maya.utils.executeDeferred`."""
 
 CLOSE_TIMEOUT_S = 5.0
-"""Seconds for which ending a context waits for the event under way: it may wait for us in turn."""
+"""How long ending a context waits for the current event, whose callback may wait for the end in turn."""
 
 DISCONNECTED_TOPIC = "ftrack.meta.disconnected"
 _BATCH = 256
@@ -56,10 +55,10 @@ logger = logging.getLogger("rxhub")
 
 
 class Handler(Protocol):
-    """What is done with one event, or with the delivery of one that was handed back."""
+    """Handles an event, or the rest of a delivery that was handed back."""
 
     def handle(self, item: Event | Delivery, run: Run, turn: TimeSlice) -> None:
-        """Handle it here; `run` runs a coroutine to its end."""
+        """Handle it; `run` runs a coroutine."""
         ...
 
     async def handle_async(self, item: Event | Delivery, turn: TimeSlice) -> None:
@@ -68,12 +67,12 @@ class Handler(Protocol):
 
 
 class Runner:
-    """Who handles one hub.
+    """Runs the handlers of one hub.
 
     Args:
-        inbox: where the events come from.
-        handler: what is done with each.
-        idle: called whenever a context has ended.
+        inbox: the events to handle.
+        handler: handles each.
+        idle: called when a context has ended.
     """
 
     def __init__(self, inbox: Inbox, handler: Handler, idle: Callable[[], None]) -> None:
@@ -101,9 +100,9 @@ class Runner:
         return self._thread == get_ident()
 
     def stops_in(self) -> float | None:
-        """Seconds until the hub counts as handled by nobody; None while somebody handles it.
+        """Seconds until the hub counts as not running; None while it is running.
 
-        Whoever calls `wait(duration)` or `drain()` calls it again and again, and so counts as there for a second more.
+        Callers of `wait(duration)` and `drain()` call them repeatedly, so the hub counts as running for a second more.
         """
         return None if self.claimed_by else max(0.0, self._expected_until - monotonic())
 
@@ -113,7 +112,7 @@ class Runner:
             raise not_running(what)
 
     def watch(self, tell: Callable[[], object]) -> Disposable:
-        """Have `tell` called, in any thread, whenever a context has ended."""
+        """Call `tell`, in any thread, whenever a context has ended."""
         key = object()
         self._watching[key] = tell
 
@@ -123,18 +122,16 @@ class Runner:
         return Disposable(leave)
 
     def wait(self, duration: float | None, tick: float = 0.0) -> None:
-        """Handle events as they come, until `duration` seconds have passed, the farewell event or the close.
+        """Handle events until `duration` seconds have passed, or the hub is disconnected or closed.
 
         Args:
-            duration: seconds; None for no end.
-            tick: seconds for which it waits for an event before it looks whether `duration` has passed; 0 to look
-                when it has.
+            duration: seconds; None is unlimited.
+            tick: seconds to wait for an event before checking `duration`; 0 to check when it has passed.
         """
-        if duration is not None and not duration > float("-inf"):
+        if not (duration is None or duration > float("-inf")):
             raise ValueError(f"A duration is a number of seconds, but {duration!r} was given.")
         deadline = None if duration is None else monotonic() + duration
-        self._claim("wait()", pause=0.0 if duration is None else WAIT_GAP_S)
-        try:
+        with self._claimed("wait()", pause=0.0 if duration is None else WAIT_GAP_S):
             since = monotonic()
             while self._inbox.open:
                 item = self._inbox.take()
@@ -144,46 +141,39 @@ class Runner:
                         return
                     self._private.wait(self._inbox, left)
                     continue
-                # Who else publishes under this topic ends nothing.
-                farewell = self._inbox.own and isinstance(item, Event) and item.topic == DISCONNECTED_TOPIC
+                # The hub's own event, not one that was published under this topic.
+                is_last = self._inbox.own and isinstance(item, Event) and item.topic == DISCONNECTED_TOPIC
                 self._do(item)
-                if farewell:
-                    return
-                if deadline is not None and monotonic() > deadline:
+                if is_last or (deadline is not None and monotonic() > deadline):
                     return
                 if tick and isinstance(item, Event):
                     since = monotonic()
-        finally:
-            self._release()
 
     def drain(self) -> int:
-        """Handle what waits, and what that brings about, until nothing is ready; how many events it was."""
-        self._claim("drain()", pause=WAIT_GAP_S)
+        """Handle events until nothing is ready; the number of events."""
         handled = 0
-        try:
+        with self._claimed("drain()", pause=WAIT_GAP_S):
             while (item := self._inbox.take()) is not None:
                 handled += isinstance(item, Event)
                 self._do(item)
-        finally:
-            self._release()
         return handled
 
     def start(self, invoke: Invoke | None) -> Disposable:
-        """Handle in a thread of its own until disposed; with `invoke`, in batches wherever that brings them."""
-        if _exiting:
-            raise HubClosed("No thread is started any more: the interpreter is exiting.")
+        """Handle in a thread until disposed; with `invoke`, in batches wherever it runs them."""
+        if is_exiting():
+            raise HubClosed("No thread can be started: the interpreter is exiting.")
         self._claim("start()", here=False)
         stopped = Flag()
 
         def stop() -> None:
             stopped.set()
             self._inbox.ring()
-            # Not `join`, which would also wait for whoever handles next.
+            # Not `self.join`, which would also wait for the next context.
             if not self.runs_here and current_thread() is not thread:
                 thread.join(CLOSE_TIMEOUT_S)
                 if thread.is_alive():
                     logger.warning(
-                        "A callback still runs %g s after start() was disposed of; the handling ends when it does.",
+                        "A callback still runs %g s after start() was disposed of. Handling ends when it returns.",
                         CLOSE_TIMEOUT_S,
                     )
 
@@ -195,8 +185,7 @@ class Runner:
                 else:
                     self._serve_by(invoke, stopped)
             except BaseException as error:
-                name = type(error).__name__
-                logger.critical("start() handles no more, since %s ended its thread.", name, exc_info=error)
+                logger.critical("start() stopped handling: %s ended its thread.", type(error).__name__, exc_info=error)
             finally:
                 self._release()
 
@@ -210,12 +199,10 @@ class Runner:
 
     async def run(self) -> None:
         """Handle on the running loop until cancelled or closed."""
-        self._claim("run()")
         inbox = self._inbox
-        task = asyncio.current_task()
-        turn = TimeSlice(self._hand_back, 0 if task is None else task.cancelling())
-        turn.begin()
-        try:
+        with self._claimed("run()"):
+            turn = self._task_slice()
+            turn.begin()
             while inbox.open:
                 item = inbox.take()
                 if item is None:
@@ -225,25 +212,23 @@ class Runner:
                 await self._do_async(item, turn)
                 if monotonic() >= turn.end:
                     await turn.yield_to_loop()
-        finally:
-            self._release()
 
     async def drain_async(self, name: str) -> int:
         """`drain` on the running loop; `name` is the call."""
-        self._claim(name)
         handled = 0
-        task = asyncio.current_task()
-        turn = TimeSlice(self._hand_back, 0 if task is None else task.cancelling())
-        try:
+        with self._claimed(name):
+            turn = self._task_slice()
             while (item := self._inbox.take()) is not None:
                 handled += isinstance(item, Event)
                 await self._do_async(item, turn)
-        finally:
-            self._release()
         return handled
 
+    def _task_slice(self) -> TimeSlice:
+        task = asyncio.current_task()
+        return TimeSlice(self._hand_back, 0 if task is None else task.cancelling())
+
     def join(self, timeout: float | None) -> bool:
-        """Wait until no context handles the hub, and none is leaving; False if one still is after `timeout` seconds."""
+        """Wait until the hub is not running and no context is ending; False after `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._claimed_by and not self._leaving, timeout)
 
@@ -253,10 +238,18 @@ class Runner:
         self._claimed_by, self._thread, self._leaving, self._expected_until = "", None, 0, 0.0
         self._watching.clear()
 
+    @contextmanager
+    def _claimed(self, name: str, pause: float = 0.0) -> Generator[None]:
+        self._claim(name, pause=pause)
+        try:
+            yield
+        finally:
+            self._release()
+
     def _claim(self, name: str, here: bool = True, pause: float = 0.0) -> None:
         with self._changed:
             if not self._inbox.open:
-                raise HubClosed("The hub was closed; it handles nothing any more.")
+                raise HubClosed("The hub was closed.")
             if self._claimed_by:
                 raise AlreadyHandled(
                     f"{name} was called on a hub that {self._claimed_by} handles. "
@@ -278,11 +271,11 @@ class Runner:
             try:
                 self._idle()
             finally:
-                # Not before: who closes the hub would go on while the last of it is still being ended here.
+                # Not before: `close` in another thread must wait until `idle` has returned.
                 with self._changed:
                     self._leaving -= 1
                     self._changed.notify_all()
-                # After the end of a closed hub, which is the better answer.
+                # After `idle`: HubClosed is a better error than NotHandled.
                 for tell in (*self._watching.values(),):
                     tell()
 
@@ -296,25 +289,20 @@ class Runner:
                 self._do(item)
 
     def _serve_by(self, invoke: Invoke, stopped: Flag) -> None:
-        """Have a host handle, batch by batch, until stopped."""
+        """Let a host application handle batches until stopped."""
         while self._inbox.open and not stopped.is_set():
             self._invoked(invoke, stopped)
-            if stopped.is_set():
-                return
-            if not self._private.made:
-                self._inbox.wait(None)
-            else:
-                # What the loop waits for, its host cannot see.
-                self._inbox.wait(_SOON_S if self._private.busy else _SOME_TIME_S)
+            if not stopped.is_set():
+                # The host does not see when the private loop has something to do.
+                soon = _SOON_S if self._private.busy else _SOME_TIME_S
+                self._inbox.wait(soon if self._private.made else None)
 
     def _batch(self, stopped: Flag) -> None:
-        """Handle what is ready; a long queue in pieces, so that a host's main loop gets its turns."""
+        """Handle what is ready, in pieces that do not block a host's main loop."""
         turn = self._turn
         turn.begin()
         for _ in range(_BATCH):
-            if stopped.is_set():
-                break
-            item = self._inbox.take()
+            item = None if stopped.is_set() else self._inbox.take()
             if item is None:
                 break
             self._step(item)
@@ -323,15 +311,15 @@ class Runner:
         self._private.turn()
 
     def _invoked(self, invoke: Invoke, stopped: Flag) -> None:
-        """Have the host run one batch, and wait for its end: batches never overlap."""
+        """Let the host run one batch and wait for its end: batches never overlap."""
         if not self._inbox.ready and not self._private.made:
             return
         done = Flag()
-        # Taken once: by the batch when it begins, or by us to give it up.
+        # Acquired once: by the batch when it begins, or below to give it up.
         beginning = Lock()
 
         def batch() -> None:
-            # The host may come to it when handling has ended long ago.
+            # The host may run it long after handling has ended.
             if not beginning.acquire(blocking=False):
                 return
             self._thread = get_ident()
@@ -344,7 +332,7 @@ class Runner:
         try:
             invoke(batch)
         except Exception as error:
-            logger.error("start(invoke=…) ends, since invoke failed: %s", error, exc_info=error)
+            logger.error("start(invoke=…) ends because invoke failed: %s", error, exc_info=error)
             stopped.set()
         while not done.wait(0.1):
             over = stopped.is_set() or not self._inbox.open
@@ -352,7 +340,7 @@ class Runner:
                 return
 
     def _do(self, item: Event | Action | Delivery) -> None:
-        """Handle one item to its end; the tasks of the private loop have their turns meanwhile."""
+        """Handle one item to its end, running the private loop between time slices."""
         rest: Event | Action | Delivery | None = item
         while rest is not None:
             self._step(rest)
@@ -363,7 +351,7 @@ class Runner:
             rest = self._inbox.take_unfinished()
 
     def _step(self, item: Event | Action | Delivery) -> None:
-        """Handle one item as far as its turn goes."""
+        """Handle one item until its time slice is over."""
         try:
             if isinstance(item, Action):
                 item()
@@ -383,7 +371,7 @@ class Runner:
 
     def _hand_back(self, delivery: Delivery) -> None:
         if not self._inbox.put_back(delivery):
-            logger.warning("The hub was closed before all subscribers had got event %s.", delivery.event.topic)
+            logger.warning("The hub was closed before all subscribers received event %s.", delivery.event.topic)
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
         # Not called in an `except` clause, which would chain its error to the failures of callbacks.
@@ -399,7 +387,7 @@ class Runner:
 
 
 def _last_look(deadline: float, since: float, tick: float) -> float:
-    """When who has waited for an event since a time, and looks at the clock each `tick` seconds, finds it is late."""
+    """The first check after the deadline, if an event was awaited since a time and the clock is read every `tick`."""
     return since + max(1, ceil((deadline - since) / tick)) * tick if tick else deadline
 
 
@@ -409,12 +397,3 @@ def _log(item: Event | Action | Delivery, error: Exception) -> None:
         return
     event = item if isinstance(item, Event) else item.event
     logger.error("Event %r could not be handled: %s", event.get("topic"), error, exc_info=error)
-
-
-_exiting = False
-
-
-def start_no_more() -> None:
-    """From now on no thread is started: the interpreter is exiting."""
-    global _exiting
-    _exiting = True

@@ -23,19 +23,18 @@ P = ParamSpec("P")
 
 
 class EventStream:
-    """The events of an observable, buffered until somebody asks for the next.
+    """The events of an observable, buffered for an async iterator.
 
-    A consumer that is too slow loses the oldest ones; `dropped` counts them. Leaving the `async for`
-    loop early keeps the subscription until the stream is closed or forgotten: use `async with`, or
-    call `close`.
+    A consumer that is too slow loses the oldest ones; `dropped` counts them. Leaving the `async for` loop early keeps
+    the subscription until the stream is closed or collected: use `async with`, or call `close`.
 
     Args:
-        source: what is iterated over.
-        capacity: how many events wait at most.
+        source: the events.
+        capacity: the maximum number of waiting events.
         runner_status: who handles the hub.
 
     Attributes:
-        dropped: how many events were lost to a full buffer so far.
+        dropped: the number of events dropped from the full buffer so far.
     """
 
     def __init__(self, source: Observable[Event], capacity: int, runner_status: RunnerStatus) -> None:
@@ -48,7 +47,7 @@ class EventStream:
         self._is_awaited = False
         self._ended = False
         self._error: Exception | None = None
-        # The dispatch order must not keep a stream alive that nobody reads any more.
+        # The subscription must not keep a stream alive that has no reader.
         self._subscription: DisposableBase = source.subscribe(
             _weakly(self._take), _weakly(self._fail), _weakly(self._end)
         )
@@ -64,7 +63,7 @@ class EventStream:
             StopAsyncIteration: if the stream or the hub was closed, and nothing is left in the buffer.
             NotHandled: if it would wait, but nobody handles the hub, or nobody does any more. The stream stays
                 subscribed: it can be read on when the hub is handled again.
-            RuntimeError: if another task waits for the next one already.
+            RuntimeError: if another task already waits for the next event.
         """
         while not self._buffer:
             if self._error is not None:
@@ -72,7 +71,7 @@ class EventStream:
             if self._ended:
                 raise StopAsyncIteration
             if self._is_awaited:
-                raise RuntimeError("Another task waits for the next event of this stream: each task needs its own.")
+                raise RuntimeError("Another task waits for the next event of this stream. Each task needs its own.")
             check_asyncio("hub.stream()")
             await self._wait()
         return self._buffer.popleft()
@@ -104,7 +103,7 @@ class EventStream:
         self.close()
 
     def close(self) -> None:
-        """Leave the dispatch order; what is buffered can still be read."""
+        """Unsubscribe; buffered events can still be read."""
         self._subscription.dispose()
         self._end()
 

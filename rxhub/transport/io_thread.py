@@ -1,7 +1,7 @@
-"""The one background asyncio loop of a process, on which all input and output runs, and no user code.
+"""The asyncio loop of a process for all input and output; it runs no user code.
 
-It is started on first network use, in a daemon thread, and lives as long as the process. A forked child has
-none of the parent's threads, so it forgets the parent's loop and starts one of its own when it needs it.
+It is started on first network use, in a daemon thread, and runs until the process ends. A forked child has none of the
+parent's threads, so it forgets the parent's loop and starts its own on first use.
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ from rxhub.concurrency.fork import ForkSafeLock, run_after_fork
 from rxhub.concurrency.supervise import report
 from rxhub.errors import HubClosed
 
-__all__ = ["cut", "forget", "in_io_thread", "io_loop", "start_no_more"]
+__all__ = ["cut", "forget", "in_io_thread", "io_loop", "is_exiting", "refuse_new_threads"]
 
 _lock = ForkSafeLock()
 _loop: asyncio.AbstractEventLoop | None = None
 _exiting = False
 
-# Loops that a fork has copied, with all that their tasks hold. Were one collected, its finalizers would
-# speak to sockets and to an epoll set that are the parent's.
+# Loops that a fork has copied, with their tasks. If one were collected, its finalizers would use the parent's sockets.
 _of_the_parent: list[asyncio.AbstractEventLoop] = []
 
 
 def io_loop() -> asyncio.AbstractEventLoop:
-    """The running loop; started if it is not.
+    """The running loop, started on first use.
 
     Raises:
-        HubClosed: if the interpreter is exiting, when no thread is started any more.
+        HubClosed: if the interpreter is exiting, so that no thread can be started.
     """
     global _loop
     if (loop := _loop) is not None:
@@ -38,23 +37,23 @@ def io_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None:
             if _exiting:
-                raise HubClosed("No connection is made any more: the interpreter is exiting.")
+                raise HubClosed("Cannot connect: the interpreter is exiting.")
             check_threads()
             loop = asyncio.new_event_loop()
             try:
                 Thread(target=_run, args=(loop,), name="rxhub-network", daemon=True).start()
             except RuntimeError as error:
                 loop.close()
-                raise HubClosed(f"No connection can be made, since no thread can be started: {error}.") from error
+                raise HubClosed(f"Cannot connect, since no thread can be started: {error}.") from error
             if _loop is None:
                 _loop = loop
-            else:  # a signal handler in this thread was first
+            else:  # a signal handler in this thread has started another one
                 loop.call_soon_threadsafe(loop.stop)
         return _loop
 
 
 def in_io_thread() -> bool:
-    """Whether this code runs on the loop, as callbacks of futures do: what waits for the network here never ends."""
+    """Whether the caller runs on the loop, as callbacks of futures do, and so must not wait for the network."""
     try:
         return asyncio.get_running_loop() is _loop
     except RuntimeError:
@@ -62,20 +61,25 @@ def in_io_thread() -> bool:
 
 
 def cut(transport: asyncio.WriteTransport) -> None:
-    """End a connection now, whatever it still had to send; also one that has ended."""
-    # asyncio fails where the connection was closed while it had something to send, and has sent it since.
+    """Abort a connection, even if it has unsent data or is closed."""
+    # asyncio raises it if the connection was closed with unsent data that has been sent since.
     with suppress(AttributeError):
         transport.abort()
 
 
-def start_no_more() -> None:
-    """From now on no thread is started: the interpreter is exiting."""
+def refuse_new_threads() -> None:
+    """Start no threads from now on: the interpreter is exiting."""
     global _exiting
     _exiting = True
 
 
+def is_exiting() -> bool:
+    """Whether no threads may be started any more."""
+    return _exiting
+
+
 def forget() -> None:
-    """Have no loop; for a child process, where its thread is gone."""
+    """Forget the loop in a forked child."""
     global _loop
     if _loop is not None:
         _of_the_parent.append(_loop)
@@ -89,7 +93,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_forever()
             return
         except BaseException as error:
-            # `SystemExit` in one callback passes through the loop. All hubs of the process depend on this thread.
+            # A SystemExit in a callback passes through the loop, but all hubs of the process need this thread.
             report("network thread", error)
 
 

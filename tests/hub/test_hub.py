@@ -647,23 +647,23 @@ def test_what_is_no_event_is_not_forwarded(hub: EventHub, bad: Any, error: type[
 @pytest.mark.parametrize("bad", [None, {"topic": "a"}, "a", object()])
 @pytest.mark.parametrize("synchronous", [True, False])
 def test_only_events_are_published(hub: EventHub, bad: Any, synchronous: bool) -> None:
-    with pytest.raises(TypeError, match="rxhub Event is published"):
+    with pytest.raises(TypeError, match="rxhub Event is needed"):
         hub.publish(bad, synchronous=synchronous)
     assert hub.publish(bad, synchronous=synchronous, on_error="ignore") is None
-    with pytest.raises(TypeError, match="rxhub Event is published"):
+    with pytest.raises(TypeError, match="rxhub Event is needed"):
         hub.request(bad)
     for call in (hub.apublish, hub.ask):
-        with pytest.raises(TypeError, match="rxhub Event is published"):
+        with pytest.raises(TypeError, match="rxhub Event is needed"):
             asyncio.run(call(bad))
 
 
 @pytest.mark.parametrize("topic", [None, 5, b"a", ["a"]])
 def test_a_topic_is_text(hub: EventHub, topic: Any) -> None:
-    with pytest.raises(EventError, match="text as its topic"):
+    with pytest.raises(EventError, match="string as its topic"):
         hub.publish(Event(topic))
     without = Event("a")
     del without["topic"]
-    with pytest.raises(EventError, match="text as its topic"):
+    with pytest.raises(EventError, match="string as its topic"):
         hub.publish(without, synchronous=True)
 
 

@@ -164,7 +164,7 @@ def test_two_tasks_cannot_wait_for_the_same_event() -> None:
         first = asyncio.create_task(read(events, 1))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        with pytest.raises(RuntimeError, match="each task needs its own"):
+        with pytest.raises(RuntimeError, match="Each task needs its own"):
             await anext(events)
         source.on_next(Event("a", data=1))
         return await first

@@ -73,7 +73,7 @@ import rxhub.hub.process_hooks
 atexit.unregister(rxhub.hub.process_hooks._close_all)
 atexit.register(late)
 atexit.register(rxhub.hub.process_hooks._close_all)
-""").startswith("No connection is made any more")
+""").startswith("Cannot connect: the interpreter is exiting")
 
 
 def test_what_has_ended_can_be_cut_as_well() -> None:
