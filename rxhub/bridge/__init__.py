@@ -1,4 +1,4 @@
-"""Hub to hub: the events of one, passed on to another as they came, and marked where some may be missing."""
+"""Forwards the events of one hub to another, unchanged, with markers where events may be missing."""
 
 from __future__ import annotations
 

@@ -1,16 +1,15 @@
-"""The bridge itself: takes the source's events, gives them to the target, and marks gaps.
+"""`Bridge`: forwards the source's events to the target and marks gaps.
 
 Theory of operation.
 
-- Everything is decided in the source's handling context: an event is taken, a new state is noticed, a gap is marked.
-  What becomes of an event at the target is told by a future, in the thread of the network, which only notes it
-  (`rxhub.bridge.tracker`).
-- An event server does not wait for slow readers, so the bridge never holds the source up. One event more than may wait
-  opens a gap, and nothing is passed on until half of what waits is stored. So it is the later ones that are lost: what
-  was stored before the marker has no hole, and all that is missing lies between the two times of the marker.
-- The times of a gap must enclose what is missing, but an event does not tell when it came, and may have waited to be
-  handled. So every second an action is put behind all that waits in the source's inbox; when it runs, all that came
-  before it was put there has been taken. That time is the `floor`: what is taken afterwards came later.
+- All decisions are made in the source's handling context: it receives events and states, and publishes markers. The
+  results of the target come by futures in the I/O thread, which only records them (`rxhub.bridge.tracker`).
+- An event server does not wait for slow readers, so the bridge never blocks the source. If too many events wait, a gap
+  opens, and nothing is forwarded until half of them are stored. So the later events are lost: those stored before the
+  marker are complete, and all missing ones lie between the two times of the marker.
+- The times of a gap must enclose the missing events, but an event has no time of arrival and may have waited in the
+  inbox. So every second an action is appended to the source's inbox. When it runs, everything that arrived before
+  it was appended has been received. That time is the `floor`: events received afterwards arrived later.
 """
 
 from __future__ import annotations
@@ -43,34 +42,34 @@ from rxhub.transport.connection_state import ConnectionState, Phase
 __all__ = ["Bridge"]
 
 SUBSCRIBE_TIMEOUT_S = 10.0
-"""Seconds after which a server that was told of the subscription, and has not answered, counts as knowing it."""
+"""When a server that has not acknowledged the subscription counts as knowing it."""
 
 _CLOSE_TIMEOUT_S = 5.0
 _CHECK_INTERVAL_S = 1.0
 _MARK_DELAY_S = 0.1
 _MAX_RETRY_DELAY_S = 30.0
-_NEWS = frozenset({"ftrack.meta.connected", "ftrack.meta.disconnected"})
+_CONNECTION_TOPICS = frozenset({"ftrack.meta.connected", "ftrack.meta.disconnected"})
 
 logger = logging.getLogger("rxhub.bridge")
 
 
 class Bridge:
-    """Passes the events of `source` on to `target`, from entering its `with` block to leaving it.
+    """Forwards the events of `source` to `target` during its `with` block.
 
-    They are passed on in order and as they came: `id`, `source`, `sent` and unknown fields included. A stream stores
-    each id once, so several bridges may stand side by side. Where events may be missing there is a marker, an event
-    of topic `rxhub.bridge.gap`. Both hubs are the caller's, to be connected and, the source at least, handled.
+    Events are forwarded in order and unchanged, with `id`, `source`, `sent` and unknown fields. A stream stores each id
+    once, so several bridges may run in parallel. Where events may be missing, the bridge publishes a marker, an event
+    of topic `rxhub.bridge.gap`. The caller connects both hubs and runs the source.
 
     Args:
-        source: whose events are taken, before its other subscribers see them.
-        target: where they go.
-        subscription: which events.
-        name: which bridge it is, in its markers; that of the machine if it is not given.
-        buffer: how many events may wait for being stored. The target's `outbox` should be no smaller.
+        source: the hub whose events are forwarded, before its other subscribers receive them.
+        target: the hub that publishes them.
+        subscription: the events to forward.
+        name: of the bridge, in markers. Default: the name of the machine.
+        buffer: the maximum number of events that are not stored yet. The target's `outbox` should not be smaller.
 
     Raises:
-        TypeError: if one of them is no hub.
-        ValueError: if both hubs have the same URL, or the buffer has no room.
+        TypeError: if `source` or `target` is not a hub.
+        ValueError: if both hubs have the same URL, or the buffer is less than 1.
         ExpressionError: if the subscription does not parse.
     """
 
@@ -85,11 +84,11 @@ class Bridge:
     ) -> None:
         for hub in (source, target):
             if not isinstance(hub, EventHub):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise TypeError(f"A bridge joins two hubs, but {type(hub).__name__} was given.")
+                raise TypeError(f"A bridge connects two hubs, but {type(hub).__name__} was given.")
         if source.shares_source_with(target):
             raise ValueError(
-                f"Both ends of this bridge are at {source.get_server_url()}: each event would come back and be passed "
-                "on again. A bridge leads from one server, network or stream to another."
+                f"Both ends of this bridge are at {source.get_server_url()}, so each event would come back and be "
+                "forwarded again. A bridge connects different servers, networks or streams."
             )
         if buffer < 1:
             raise ValueError(f"A bridge needs a buffer of at least 1, but {buffer} was given.")
@@ -105,47 +104,47 @@ class Bridge:
         self._ended = False
         self._states: DisposableBase | None = None
         self._floor = datetime.now(UTC)
-        self._patient_until = 0.0
+        self._synced_at = 0.0
         self._dropped = source.dropped
-        self._told_of_duplicates = False
-        self._pause = 0.0
+        self._has_warned = False
+        self._retry_delay = 0.0
         self._backoff = Backoff(_CHECK_INTERVAL_S, _MAX_RETRY_DELAY_S)
-        self._marks_from = 0.0
+        self._retry_at = 0.0
 
     def __repr__(self) -> str:
         return printable(f"<Bridge {self.source.get_server_url()} → {self.target.get_server_url()}: {self.counts}>")
 
     @property
     def counts(self) -> Counts:
-        """What became of the events so far."""
+        """The numbers of events so far."""
         return self._tracker.counts
 
     def open(self) -> None:
-        """Begin; entering the `with` block does it.
+        """Start; entering the `with` block calls it.
 
         Raises:
-            HubClosed: if the source was closed.
+            HubClosed: if the source is closed.
         """
         if not self._id:
-            self._id = self.source.subscribe(self.subscription, self._take, priority=float("-inf"))
-            self._soon(self._begin)
+            self._id = self.source.subscribe(self.subscription, self._on_event, priority=float("-inf"))
+            self._schedule(self._begin)
 
     def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> Counts:
-        """Read no more, and wait until what was read is stored; leaving the `with` block does it.
+        """Stop, and wait until received events are stored; leaving the `with` block calls it.
 
         Args:
-            timeout: seconds for all of it.
+            timeout: seconds in total.
 
         Returns:
-            The counts. What still waits by then goes out as long as the target is open.
+            The counts. Events that still wait are sent as long as the target is open.
         """
         end = monotonic() + timeout
         if self._id and not self._ended:
-            self._take_the_last(end)
+            self._handle_the_rest(end)
             self._end()
             if not self._tracker.wait(max(0.0, end - monotonic())):
-                logger.warning("%d events were read and are not stored yet.", self.counts.waiting)
-            noted = self._checkpoint.note(self._tracker.secured, at_once=True)
+                logger.warning("%d received events are not stored yet.", self.counts.waiting)
+            noted = self._checkpoint.save(self._tracker.secured, at_once=True)
             if noted is not None:
                 with suppress(Exception):
                     noted.result(max(0.0, end - monotonic()))
@@ -158,7 +157,7 @@ class Bridge:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Who interrupts does not want to wait.
+        # Ctrl-C: do not wait.
         self.close(_CLOSE_TIMEOUT_S if kind is None or issubclass(kind, Exception) else 0.0)
 
     async def __aenter__(self) -> Self:
@@ -174,8 +173,8 @@ class Bridge:
 
     def _begin(self) -> None:
         if not self._ended:
-            self._states = self.source.state.subscribe(self._stands)
-            self._sweep()
+            self._states = self.source.state.subscribe(self._on_state)
+            self._schedule_check()
 
     def _end(self) -> None:
         self._ended = True
@@ -184,60 +183,60 @@ class Bridge:
         if self._states is not None:
             self._states.dispose()
 
-    def _sweep(self) -> None:
-        """Put the next look behind all that waits now."""
+    def _schedule_check(self) -> None:
+        """Append the next check to the inbox."""
         now = datetime.now(UTC)
-        self._soon(lambda: self._look(now))
+        self._schedule(lambda: self._check(now))
 
-    def _look(self, floor: datetime) -> None:
+    def _check(self, floor: datetime) -> None:
         if self._ended or os.getpid() != self._process:
             return
         self._floor = floor
-        self._notice_what_the_inbox_dropped()
+        self._count_dropped()
         self._mark()
-        self._checkpoint.note(self._tracker.secured)
-        about_to_mark = self._tracker.gap is not None and self.source.connected and not self._pause
-        self._soon(self._sweep, _MARK_DELAY_S if about_to_mark else _CHECK_INTERVAL_S)
+        self._checkpoint.save(self._tracker.secured)
+        about_to_mark = self._tracker.gap is not None and self.source.connected and not self._retry_delay
+        self._schedule(self._schedule_check, _MARK_DELAY_S if about_to_mark else _CHECK_INTERVAL_S)
 
-    def _stands(self, state: ConnectionState) -> None:
+    def _on_state(self, state: ConnectionState) -> None:
         if state:
-            self._patient_until = monotonic() + SUBSCRIBE_TIMEOUT_S
+            self._synced_at = monotonic() + SUBSCRIBE_TIMEOUT_S
         elif state.phase is not Phase.CLOSED:
-            self._miss("reconnected", state.reason)
+            self._open_gap("reconnected", state.reason)
 
-    def _take(self, event: Event) -> None:
-        # A forked child has a copy of the bridge, and the parent passes everything on already.
-        if os.getpid() != self._process or self._is_news(event):
+    def _on_event(self, event: Event) -> None:
+        # A forked child has a copy of the bridge, but the parent forwards the events.
+        if os.getpid() != self._process or self._is_own(event):
             return
-        self._notice_what_the_inbox_dropped()
+        self._count_dropped()
         self._mark()
         tracker, identifier = self._tracker, str(event.get("id"))
-        if not tracker.read(identifier):
-            self._tell_of_duplicates(event)
+        if not tracker.receive(identifier):
+            self._warn_of_duplicate(event)
         elif not tracker.has_room:
-            self._miss("overflowed", f"{tracker.counts.waiting} events wait to be stored", 1, room=False)
+            self._open_gap("overflowed", f"{tracker.counts.waiting} events wait to be stored", 1, room=False)
         else:
             try:
                 sent = self.target.forward(event)
             except Overflow as error:
-                self._miss("overflowed", str(error), 1, room=False)
+                self._open_gap("overflowed", str(error), 1, room=False)
             except Exception as error:
-                self._miss("refused", str(error), 1)
+                self._open_gap("refused", str(error), 1)
             else:
-                tracker.passed(identifier, self._floor, sent)
+                tracker.add(identifier, self._floor, sent)
                 sent.add_done_callback(self._settle)
 
     def _mark(self) -> None:
-        """Publish the marker of an open gap, once nothing more can be missing."""
+        """Publish the marker of an open gap, if no more events can be missing."""
         tracker = self._tracker
         gap = tracker.gap
-        if gap is None or monotonic() < self._marks_from or not self._hears() or not tracker.has_room:
+        if gap is None or monotonic() < self._retry_at or not self._receives_events() or not tracker.has_room:
             return
-        known = self._checkpoint.recalled()
+        known = self._checkpoint.load()
         if known is None:
             return
         until = datetime.now(UTC)
-        told = gap.behind(known, until)
+        told = gap.after(known, until)
         about = {
             "bridge": self.name,
             "server": self.source.get_server_url(),
@@ -249,42 +248,42 @@ class Bridge:
         except Exception:
             return  # the gap is still open
         assert sent is not None
-        tracker.marked(marker.id, until, sent, gap, told)
+        tracker.add_marker(marker.id, until, sent, gap, told)
         sent.add_done_callback(self._settle)
 
-    def _hears(self) -> bool:
+    def _receives_events(self) -> bool:
         source = self.source
-        return source.connected and (source.subscriptions_synced or monotonic() > self._patient_until)
+        return source.connected and (source.subscriptions_synced or monotonic() > self._synced_at)
 
-    def _miss(self, why: str, reason: str, lost: int = 0, room: bool = True) -> None:
-        if self._tracker.missed(why, reason, lost, room):
+    def _open_gap(self, why: str, reason: str, lost: int = 0, room: bool = True) -> None:
+        if self._tracker.open_gap(why, reason, lost, room):
             logger.warning("Events may be missing from now on (%s): %s.", why, reason.rstrip(".") or "no reason given")
 
-    def _notice_what_the_inbox_dropped(self) -> None:
+    def _count_dropped(self) -> None:
         before, self._dropped = self._dropped, self.source.dropped
         lost = self._dropped - before
         if lost > 0:
-            self._miss("overflowed", f"the source's inbox was full and dropped {lost} events", lost)
+            self._open_gap("overflowed", f"the source's inbox was full and dropped {lost} events", lost)
 
-    def _is_news(self, event: Event) -> bool:
-        """Whether it is no event of the server's, but the hub's own news of its connection."""
-        if event.topic not in _NEWS:
+    def _is_own(self, event: Event) -> bool:
+        """Whether it is the hub's own event about its connection."""
+        if event.topic not in _CONNECTION_TOPICS:
             return False
         source = event.source
         return isinstance(source, Mapping) and cast("Mapping[str, Any]", source).get("id") == self.source.id
 
-    def _tell_of_duplicates(self, event: Event) -> None:
-        if not self._told_of_duplicates:
-            self._told_of_duplicates = True
+    def _warn_of_duplicate(self, event: Event) -> None:
+        if not self._has_warned:
+            self._has_warned = True
             logger.warning(
-                "%s with the id %s came again after it had been passed on, and is not passed on twice, as will be all "
-                "others. Either its publisher has published it again, or another bridge leads back to %s.",
+                "%s with the id %s was received again and is not forwarded twice, nor are further duplicates. "
+                "Either it was published twice, or another bridge leads back to %s.",
                 event.topic,
                 event.get("id"),
                 self.source.get_server_url(),
             )
 
-    def _soon(self, run: Callable[[], None], delay: float = 0.0) -> None:
+    def _schedule(self, run: Callable[[], None], delay: float = 0.0) -> None:
         def action(_: object, __: object = None) -> None:
             run()
 
@@ -293,21 +292,21 @@ class Bridge:
     # In any thread
 
     def _settle(self, _: object) -> None:
-        for outcome, gap, told in self._tracker.settle():
+        for outcome, gap, told in self._tracker.process_done():
             if outcome is GapChange.MARKED:
-                self._pause = self._marks_from = 0.0
+                self._retry_delay = self._retry_at = 0.0
                 self._backoff.reset()
                 logger.info("%s", told)
             elif outcome is GapChange.OPENED:
                 logger.warning("Events may be missing from now on (%s): %s", gap.why, told)
             else:
-                if not self._pause:
-                    logger.warning("The marker of a gap (%s) is not stored, and is tried again: %s", gap.why, told)
-                self._pause = self._backoff.delay()
-                self._marks_from = monotonic() + self._pause
+                if not self._retry_delay:
+                    logger.warning("Storing the marker of a gap (%s) failed; retrying: %s", gap.why, told)
+                self._retry_delay = self._backoff.delay()
+                self._retry_at = monotonic() + self._retry_delay
 
-    def _take_the_last(self, end: float) -> None:
-        """Wait until all that waits in the source's inbox was taken; not if nobody takes it, or this thread should."""
+    def _handle_the_rest(self, end: float) -> None:
+        """Wait until the source's inbox is handled, unless the source is not running, or runs in this thread."""
         taken = Flag()
 
         def last() -> None:
@@ -315,6 +314,6 @@ class Bridge:
             taken.set()
 
         if not self.source.is_running_here:
-            self._soon(last)
+            self._schedule(last)
             while self.source.is_running and (left := end - monotonic()) > 0 and not taken.wait(min(0.1, left)):
                 pass

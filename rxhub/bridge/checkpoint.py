@@ -1,11 +1,11 @@
-"""How far the bridges from one server have come, kept beside the stream that they lead into.
+"""The progress of the bridges from one server, stored beside the stream that they fill.
 
-All bridges of one server and subscription share one note: whatever came before the time in it is stored, or told by a
-marker, no matter by which of them. So one that starts after a crash knows since when something may be missing, and one
-that was away while another one stood knows that next to nothing is.
+All bridges of one server and subscription share a checkpoint: events from before its time are stored, or covered by a
+marker, by any of the bridges. So a bridge that starts after a crash knows since when events may be missing, and one
+that was away while another one ran knows that almost none are.
 
-A note that is older than it could be makes a gap longer than it need be, and does no other harm; so nobody waits for
-notes to be written, and two who write at once need not agree.
+An outdated checkpoint makes a gap longer than necessary and does no other harm. So bridges do not wait for it to be
+written, and may overwrite each other's.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _WRITE_INTERVAL_S = 5.0
 logger = logging.getLogger("rxhub.bridge")
 
 
-class _Note(msgspec.Struct):
-    """What is kept; the server, the subscription and the bridge are for people who look."""
+class _Record(msgspec.Struct):
+    """The stored value; server, subscription and bridge are for people who read it."""
 
     floor: datetime
     id: str | None
@@ -40,13 +40,13 @@ class _Note(msgspec.Struct):
 
 
 class Checkpoint:
-    """The note of the bridges of one server and subscription. For one thread at a time.
+    """The checkpoint of the bridges of one server and subscription. For one thread at a time.
 
     Args:
-        target: beside whose stream it is kept; nothing is, where there is none.
-        server: from where the events come.
-        subscription: which of them.
-        bridge: who writes.
+        target: stores it beside its stream; nothing is stored without one.
+        server: of the source.
+        subscription: of the bridges.
+        bridge: the name of the bridge.
     """
 
     def __init__(self, target: EventHub, server: str, subscription: str, bridge: str) -> None:
@@ -58,8 +58,8 @@ class Checkpoint:
         self._writing: Future[None] | None = None
         self._reading: Future[str | None] | None = None
 
-    def recalled(self) -> Position | None:
-        """The latest place, with no time in it if none is known; None while it is being read: ask again soon."""
+    def load(self) -> Position | None:
+        """The stored position, without a time if there is none; None while it is being read: call again soon."""
         if self._reading is None:
             try:
                 self._reading = self._target.kv_get(self._key)
@@ -72,32 +72,32 @@ class Checkpoint:
             text = reading.result()
             if text is None:
                 return Position()
-            note = msgspec.json.decode(text, type=_Note)
+            note = msgspec.json.decode(text, type=_Record)
         except Exception as error:
-            logger.warning("How far the bridges had come could not be read: %s", error)
+            logger.warning("Reading the checkpoint of the bridge failed: %s", error)
             return Position()
         return Position(note.floor, note.id) if note.floor.tzinfo is not None else Position()
 
-    def note(self, place: Position, at_once: bool = False) -> Future[None] | None:
-        """Write a place down, now and then.
+    def save(self, position: Position, at_once: bool = False) -> Future[None] | None:
+        """Store a position every few seconds.
 
         Args:
-            place: up to which nothing is missing that no marker tells of.
-            at_once: not only now and then.
+            position: the position before which all missing events are covered by markers.
+            at_once: store it now.
 
         Returns:
-            A future that is done when it was written, if it is.
+            A future that is done when it is stored; None if it is not.
         """
-        floor = place.floor
-        # An event may have the time of the marker before it, and is the last one nevertheless.
-        if floor is None or floor < self._latest[0] or place == self._latest or not (at_once or self._is_time()):
+        floor = position.floor
+        # An event may have the time of the marker before it.
+        if floor is None or floor < self._latest[0] or position == self._latest or not (at_once or self._is_time()):
             return None
-        note = _Note(floor, place.id, *self._about)
+        note = _Record(floor, position.id, *self._about)
         try:
             self._writing = self._target.kv_put(self._key, msgspec.json.encode(note).decode())
         except RxHubError:
             return None
-        self._latest, self._written = (floor, place.id), monotonic()
+        self._latest, self._written = (floor, position.id), monotonic()
         return self._writing
 
     def _is_time(self) -> bool:

@@ -1,4 +1,4 @@
-"""A gap: between which times events may be missing at the far end of a bridge, and the marker that tells it."""
+"""Gaps: the times between which events may be missing at the target of a bridge, and their markers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ EVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Position(NamedTuple):
-    """A place in the order of events: that of an event, or of a marker.
+    """A position in the order of events: that of an event, or of a marker.
 
     Attributes:
-        floor: a time before which the event had not come, while everything that came until then is before it.
-        id: of the event; before a marker, that of the last event.
+        floor: a time before which the event had not arrived, and everything earlier is before it.
+        id: of the event; for a marker, that of the last event before it.
     """
 
     floor: datetime | None = None
@@ -27,14 +27,14 @@ class Position(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Where events may be missing.
+    """A time span in which events may be missing.
 
     Attributes:
         why: "started", "reconnected", "overflowed" or "refused".
-        since: when the last event before it had not come yet; None if there is none.
+        since: a time before the arrival of the last event before the gap; None if there is none.
         last: the id of that event.
-        reason: in words for people; may be empty.
-        lost: how many events are known to be missing.
+        reason: as text; may be empty.
+        lost: the number of events known to be missing.
     """
 
     why: str
@@ -44,40 +44,40 @@ class Gap(NamedTuple):
     lost: int = 0
 
     def joined(self, earlier: Gap | None) -> Gap:
-        """This one and one that was open already, as one."""
+        """This gap and an earlier open one, as one."""
         if earlier is None:
             return self
         first = min(earlier, self, key=lambda gap: gap.since or EVER)
         return first._replace(lost=self.lost + earlier.lost)
 
-    def behind(self, place: Position, until: datetime) -> Gap:
-        """What is left of it, before `until`, if up to this place nothing is missing."""
-        if place.floor is None or (self.since is not None and self.since >= place.floor):
+    def after(self, position: Position, until: datetime) -> Gap:
+        """The rest of the gap, before `until`, if nothing is missing up to this position."""
+        if position.floor is None or (self.since is not None and self.since >= position.floor):
             return self
-        # Another machine's clock may be ahead of ours.
-        return self._replace(since=min(place.floor, until), last=place.id)
+        # The clock of another machine may be ahead.
+        return self._replace(since=min(position.floor, until), last=position.id)
 
     def data(self, until: datetime) -> dict[str, Any]:
-        """What a marker tells of it; times as ISO 8601 with milliseconds, in UTC.
+        """The data of a marker; times as ISO 8601 with milliseconds, in UTC.
 
         Args:
-            until: when everything that was published came again.
+            until: the end of the gap.
         """
         return {
             "why": self.why,
             "reason": self.reason,
-            "since": None if self.since is None else _written(self.since),
-            "until": _written(until),
+            "since": None if self.since is None else _iso(self.since),
+            "until": _iso(until),
             "last": self.last,
             "lost": self.lost,
         }
 
-    def told(self, until: datetime) -> str:
-        """The same in words, for the log."""
-        since = "Whatever was published before" if self.since is None else f"Events between {_written(self.since)} and"
+    def text(self, until: datetime) -> str:
+        """The gap as text, for the log."""
+        since = "Whatever was published before" if self.since is None else f"Events between {_iso(self.since)} and"
         lost = f", {self.lost:,} events for certain" if self.lost else ""
-        return f"{since} {_written(until)} may be missing{lost} ({self.why}). A marker tells it."
+        return f"{since} {_iso(until)} may be missing{lost} ({self.why}). A marker is stored."
 
 
-def _written(time: datetime) -> str:
+def _iso(time: datetime) -> str:
     return time.isoformat(timespec="milliseconds")

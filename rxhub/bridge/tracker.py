@@ -1,9 +1,9 @@
-"""What a bridge has passed on, and what became of it. Thread-safe; knows no hub.
+"""Tracks the events that a bridge forwards. Thread-safe; knows no hub.
 
-Theory of operation. The source's handling context enters what it passes on, in order, each with the future by which
-the target will tell what becomes of it. Whoever settles such a future has the tracker look, from the front: an
-event counts as stored when all before it were stored or refused. A gap is open from when events may be missing until
-its marker is stored: if that is refused the gap is open again, and two that are open at once are one.
+Theory of operation. The source's handling context adds each forwarded event, in order, with the future of the target.
+When a future is done, the tracker processes done ones from the front: an event counts as stored when all before it are
+stored or refused. A gap is open until its marker is stored. If the marker is refused, the gap is open again, and two
+open gaps become one.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from rxhub.concurrency.bounded_dict import BoundedDict
 __all__ = ["BridgeTracker", "Counts", "GapChange", "GapNotice"]
 
 MAX_KNOWN_IDS = 20_000
-"""How many ids of what was passed on are known; some 100 bytes each."""
+"""How many ids of forwarded events are remembered; about 100 bytes each."""
 
 
 class Counts(NamedTuple):
-    """What became of the events: each that was read is stored, waiting, lost or a duplicate.
+    """The numbers of events: each received event is stored, waiting, lost or a duplicate.
 
     Attributes:
-        read: how many came from the source.
-        stored: how many the target has accepted: a stream has stored them.
-        waiting: how many the target was given and has not accepted yet.
-        lost: how many found no room or were refused, or were dropped by the source's inbox. Markers tell of them.
-        duplicates: how many came under an id that had been passed on.
-        gaps: how many markers are stored.
+        read: received from the source.
+        stored: accepted by the target, which has stored them in its stream.
+        waiting: forwarded to the target and not accepted yet.
+        lost: not forwarded for lack of room, refused, or dropped by the source's inbox; covered by markers.
+        duplicates: received again under an id that had been forwarded.
+        gaps: stored markers.
     """
 
     read: int = 0
@@ -54,21 +54,21 @@ class Counts(NamedTuple):
 
 
 class GapChange(Enum):
-    """What has happened to a gap."""
+    """A change of a gap."""
 
     OPENED = "opened"
     MARKED = "marked"
     REFUSED = "refused"
-    """Its marker was, so that it is open again."""
+    """Its marker was refused, so it is open again."""
 
 
 class GapNotice(NamedTuple):
-    """What is to be said of something that was settled.
+    """A change of a gap, to be logged.
 
     Attributes:
-        outcome: what has happened.
-        gap: to which gap.
-        told: by whom, in words: the marker, or the error.
+        outcome: the change.
+        gap: the gap.
+        told: the text of the marker, or the error.
     """
 
     outcome: GapChange
@@ -76,8 +76,8 @@ class GapNotice(NamedTuple):
     told: str
 
 
-class _Passed(NamedTuple):
-    """What the target was given: an event, or the marker of a gap."""
+class _Forwarded(NamedTuple):
+    """A forwarded event, or the marker of a gap."""
 
     id: str
     floor: datetime
@@ -86,15 +86,15 @@ class _Passed(NamedTuple):
 
 
 class BridgeTracker:
-    """The books of one bridge. A gap is open from the start, as nobody knows what was published before.
+    """The events of one bridge. A gap is open at the start, for the events that were published before.
 
     Args:
-        buffer: how many events may be under way at a time.
+        buffer: the maximum number of events in flight.
     """
 
     def __init__(self, buffer: int) -> None:
         self._buffer = buffer
-        self._under_way: deque[_Passed] = deque()
+        self._in_flight: deque[_Forwarded] = deque()
         self._marking: deque[Gap] = deque()
         self._known = BoundedDict[str, None](MAX_KNOWN_IDS)
         self._gap: Gap | None = Gap("started", None)
@@ -106,9 +106,9 @@ class BridgeTracker:
 
     @property
     def counts(self) -> Counts:
-        """How many there were of each so far."""
+        """The numbers so far."""
         with self._changed:
-            return self._counts._replace(waiting=len(self._under_way) - len(self._marking))
+            return self._counts._replace(waiting=len(self._in_flight) - len(self._marking))
 
     @property
     def gap(self) -> Gap | None:
@@ -117,7 +117,7 @@ class BridgeTracker:
 
     @property
     def secured(self) -> Position:
-        """Up to where everything is stored, or told by a marker that is."""
+        """The position before which all missing events are covered by stored markers."""
         with self._changed:
             places = [self._stored]
             places += [Position(gap.since, gap.last) for gap in (*self._marking, self._gap) if gap is not None]
@@ -125,41 +125,41 @@ class BridgeTracker:
 
     @property
     def has_room(self) -> bool:
-        """Whether an event may be passed on. After an overflow, only when half of what was under way is stored."""
-        under_way = len(self._under_way)
-        return under_way < self._buffer if self._room is None else under_way <= self._room
+        """Whether an event may be forwarded. After an overflow, not before half of those in flight are stored."""
+        in_flight = len(self._in_flight)
+        return in_flight < self._buffer if self._room is None else in_flight <= self._room
 
-    def read(self, identifier: str) -> bool:
-        """Count an event that came; False if it is a duplicate."""
+    def receive(self, identifier: str) -> bool:
+        """Count a received event; False if it is a duplicate."""
         with self._changed:
             known = identifier in self._known
             counts = self._counts
             self._counts = counts._replace(read=counts.read + 1, duplicates=counts.duplicates + known)
         return not known
 
-    def passed(self, identifier: str, floor: datetime, sent: Future[None]) -> None:
-        """Enter an event that the target was given.
+    def add(self, identifier: str, floor: datetime, sent: Future[None]) -> None:
+        """Add a forwarded event.
 
         Args:
-            identifier: the event's.
-            floor: a time before which it had not come.
+            identifier: its id.
+            floor: a time before its arrival.
             sent: done when the target has accepted it.
         """
         with self._changed:
-            # What was lost before a marker's time is told by that marker, whenever this one came.
+            # The marker before it covers what was lost until its time.
             floor = max(floor, self._latest.floor or floor)
             self._latest = Position(floor, identifier)
-            self._enter(_Passed(identifier, floor, sent, None))
+            self._append(_Forwarded(identifier, floor, sent, None))
 
-    def marked(self, identifier: str, until: datetime, sent: Future[None], gap: Gap, told: Gap) -> None:
-        """Enter the marker of a gap, which is closed by it, unless something more was lost meanwhile.
+    def add_marker(self, identifier: str, until: datetime, sent: Future[None], gap: Gap, told: Gap) -> None:
+        """Add the marker of a gap, which closes it, unless more was lost meanwhile.
 
         Args:
-            identifier: the marker's.
-            until: as it tells.
+            identifier: the id of the marker.
+            until: the end of the gap.
             sent: done when the target has accepted it.
-            gap: what was open.
-            told: what the marker tells of it; that is open again if it is refused.
+            gap: the open gap.
+            told: the part that the marker covers; open again if the marker is refused.
         """
         with self._changed:
             self._room = None
@@ -167,66 +167,66 @@ class BridgeTracker:
                 self._gap = None
             self._latest = self._latest._replace(floor=until)
             self._marking.append(told)
-            self._enter(_Passed(identifier, until, sent, told))
+            self._append(_Forwarded(identifier, until, sent, told))
 
-    def missed(self, why: str, reason: str = "", lost: int = 0, room: bool = True) -> bool:
-        """Open a gap behind what was passed on last, or add to the one that is open; whether it is a new one.
+    def open_gap(self, why: str, reason: str = "", lost: int = 0, room: bool = True) -> bool:
+        """Open a gap after the last forwarded event, or extend the open one; whether it is a new one.
 
         Args:
-            why: as `Gap.why`.
-            reason: in words for people.
-            lost: how many events are known to be missing.
-            room: False if the target has none: no event is passed on until it has.
+            why: see `Gap`.
+            reason: as text.
+            lost: the number of events known to be missing.
+            room: False if the target has no room: nothing is forwarded until it has.
         """
         with self._changed:
             counts = self._counts
             self._counts = counts._replace(lost=counts.lost + lost)
             if not room and self._room is None:
-                self._room = len(self._under_way) // 2
+                self._room = len(self._in_flight) // 2
             new = self._gap is None
             self._gap = Gap(why, self._latest.floor, self._latest.id, reason, lost).joined(self._gap)
         return new
 
-    def settle(self) -> list[GapNotice]:
-        """Note what was accepted or refused; what is to be said of it."""
+    def process_done(self) -> list[GapNotice]:
+        """Process done futures; the changes of gaps."""
         told: list[GapNotice] = []
         with self._changed:
-            while self._under_way and self._under_way[0].sent.done():
-                passed = self._under_way.popleft()
-                error = passed.sent.exception()
-                said = self._accepted(passed) if error is None else self._refused(passed, error)
+            while self._in_flight and self._in_flight[0].sent.done():
+                forwarded = self._in_flight.popleft()
+                error = forwarded.sent.exception()
+                said = self._accepted(forwarded) if error is None else self._refused(forwarded, error)
                 if said is not None:
                     told.append(said)
             self._changed.notify_all()
         return told
 
     def wait(self, timeout: float) -> bool:
-        """Wait until nothing is under way; False if something still is after `timeout` seconds."""
+        """Wait until nothing is in flight; False after `timeout` seconds."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._under_way, timeout)
+            return self._changed.wait_for(lambda: not self._in_flight, timeout)
 
-    def _enter(self, passed: _Passed) -> None:
-        self._under_way.append(passed)
-        self._known[passed.id] = None
+    def _append(self, forwarded: _Forwarded) -> None:
+        self._in_flight.append(forwarded)
+        self._known[forwarded.id] = None
 
-    def _accepted(self, passed: _Passed) -> GapNotice | None:
+    def _accepted(self, forwarded: _Forwarded) -> GapNotice | None:
         counts = self._counts
-        if passed.gap is None:
-            self._stored = Position(passed.floor, passed.id)
+        if forwarded.gap is None:
+            self._stored = Position(forwarded.floor, forwarded.id)
             self._counts = counts._replace(stored=counts.stored + 1)
             return None
         self._marking.popleft()
-        self._stored = self._stored._replace(floor=passed.floor)
+        self._stored = self._stored._replace(floor=forwarded.floor)
         self._counts = counts._replace(gaps=counts.gaps + 1)
-        return GapNotice(GapChange.MARKED, passed.gap, passed.gap.told(passed.floor))
+        return GapNotice(GapChange.MARKED, forwarded.gap, forwarded.gap.text(forwarded.floor))
 
-    def _refused(self, passed: _Passed, error: BaseException) -> GapNotice | None:
-        # Its publisher may publish it again.
-        self._known.pop(passed.id, None)
+    def _refused(self, forwarded: _Forwarded, error: BaseException) -> GapNotice | None:
+        # It may be published again.
+        self._known.pop(forwarded.id, None)
         before = self._gap
-        if passed.gap is not None:
+        if forwarded.gap is not None:
             self._marking.popleft()
-            self._gap = passed.gap.joined(before)
+            self._gap = forwarded.gap.joined(before)
             return GapNotice(GapChange.REFUSED, self._gap, str(error))
         counts = self._counts
         self._counts = counts._replace(lost=counts.lost + 1)

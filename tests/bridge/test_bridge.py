@@ -405,7 +405,7 @@ def test_at_its_end_it_tells_what_is_not_stored(stored: Server, caplog: pytest.L
             publisher.publish(Event("a", data=n))
         until(lambda: bridge.counts.waiting == 3)
         assert bridge.close(0.1) == Counts(read=3, waiting=3, gaps=1)
-        assert "3 events were read and are not stored yet" in caplog.text
+        assert "3 received events are not stored yet" in caplog.text
         stored.unanswered = set()
         stored.drop()
         until(lambda: bridge.counts.stored == 3)

@@ -22,8 +22,8 @@ def at(second: float) -> datetime:
 def marked(tracker: BridgeTracker) -> BridgeTracker:
     """Without the gap that is open from the start."""
     assert tracker.gap is not None
-    tracker.marked("marker", at(0), done(), tracker.gap, tracker.gap)
-    tracker.settle()
+    tracker.add_marker("marker", at(0), done(), tracker.gap, tracker.gap)
+    tracker.process_done()
     return tracker
 
 
@@ -40,46 +40,46 @@ def test_what_is_accepted_counts_as_stored_in_order() -> None:
     tracker = marked(BridgeTracker(10))
     first, second = Future[None](), Future[None]()
     for number, sent in enumerate((first, second), 1):
-        assert tracker.read(str(number))
-        tracker.passed(str(number), at(number), sent)
+        assert tracker.receive(str(number))
+        tracker.add(str(number), at(number), sent)
     second.set_result(None)
-    assert tracker.settle() == [] and tracker.counts == Counts(read=2, waiting=2, gaps=1)
+    assert tracker.process_done() == [] and tracker.counts == Counts(read=2, waiting=2, gaps=1)
     first.set_result(None)
-    assert tracker.settle() == [] and tracker.counts == Counts(read=2, stored=2, gaps=1)
+    assert tracker.process_done() == [] and tracker.counts == Counts(read=2, stored=2, gaps=1)
     assert tracker.gap is None and tracker.wait(0)
 
 
 def test_a_gap_is_open_from_the_start_and_closed_by_its_marker_alone() -> None:
     tracker = BridgeTracker(10)
     assert tracker.gap == Gap("started", None)
-    tracker.marked("m", at(1), done(ValueError("no")), Gap("started", None), Gap("started", None))
+    tracker.add_marker("m", at(1), done(ValueError("no")), Gap("started", None), Gap("started", None))
     assert tracker.gap is None
-    [told] = tracker.settle()
+    [told] = tracker.process_done()
     assert told == (GapChange.REFUSED, Gap("started", None), "no") and tracker.gap == told.gap
-    tracker.marked("n", at(2), done(), Gap("started", None), Gap("started", at(1)))
-    [told] = tracker.settle()
+    tracker.add_marker("n", at(2), done(), Gap("started", None), Gap("started", at(1)))
+    [told] = tracker.process_done()
     assert told[:2] == (GapChange.MARKED, Gap("started", at(1))) and tracker.gap is None and tracker.counts.gaps == 1
 
 
 def test_a_gap_begins_behind_what_was_passed_on_last() -> None:
     tracker = marked(BridgeTracker(10))
-    tracker.passed("x", at(5), done())
-    assert tracker.missed("reconnected", "the line broke")
+    tracker.add("x", at(5), done())
+    assert tracker.open_gap("reconnected", "the line broke")
     assert tracker.gap == Gap("reconnected", at(5), "x", "the line broke")
-    assert not tracker.missed("overflowed", "too many", 3)
+    assert not tracker.open_gap("overflowed", "too many", 3)
     assert tracker.gap == Gap("reconnected", at(5), "x", "the line broke", 3)
 
 
 def test_a_refused_event_opens_a_gap_behind_what_was_stored_last() -> None:
     tracker = marked(BridgeTracker(10))
-    tracker.passed("x", at(5), done())
-    tracker.passed("y", at(6), done(ValueError("too large")))
-    tracker.passed("z", at(7), done())
-    [told] = tracker.settle()
+    tracker.add("x", at(5), done())
+    tracker.add("y", at(6), done(ValueError("too large")))
+    tracker.add("z", at(7), done())
+    [told] = tracker.process_done()
     assert told == (GapChange.OPENED, Gap("refused", at(5), "x", "too large", 1), "too large")
     assert tracker.gap == told.gap
     assert (tracker.counts.stored, tracker.counts.lost) == (2, 1)
-    assert tracker.read("y"), "its publisher may try again"
+    assert tracker.receive("y"), "its publisher may try again"
 
 
 def test_an_overflow_lasts_until_half_of_what_was_under_way_is_stored() -> None:
@@ -87,27 +87,27 @@ def test_an_overflow_lasts_until_half_of_what_was_under_way_is_stored() -> None:
     sent = [Future[None]() for _ in range(4)]
     for number, future in enumerate(sent):
         assert tracker.has_room
-        tracker.passed(str(number), at(number), future)
+        tracker.add(str(number), at(number), future)
     assert not tracker.has_room
-    tracker.missed("overflowed", "full", 1, room=False)
+    tracker.open_gap("overflowed", "full", 1, room=False)
     sent[0].set_result(None)
-    tracker.settle()
+    tracker.process_done()
     assert not tracker.has_room
     sent[1].set_result(None)
-    tracker.settle()
+    tracker.process_done()
     assert tracker.has_room and tracker.gap is not None
-    tracker.marked("m", at(9), Future(), tracker.gap, tracker.gap)
+    tracker.add_marker("m", at(9), Future(), tracker.gap, tracker.gap)
     assert tracker.gap is None and tracker.has_room and tracker.counts == Counts(0, 2, 2, 1, 0, 1)
 
 
 def test_what_was_passed_on_is_known_for_a_while() -> None:
     tracker = marked(BridgeTracker(10))
     for number in range(MAX_KNOWN_IDS + 1):
-        assert tracker.read(str(number))
-        tracker.passed(str(number), at(0), done())
-        tracker.settle()
-    assert not tracker.read(str(MAX_KNOWN_IDS)) and tracker.counts.duplicates == 1
-    assert tracker.read("0")
+        assert tracker.receive(str(number))
+        tracker.add(str(number), at(0), done())
+        tracker.process_done()
+    assert not tracker.receive(str(MAX_KNOWN_IDS)) and tracker.counts.duplicates == 1
+    assert tracker.receive("0")
 
 
 class Play:
@@ -125,7 +125,7 @@ class Play:
     def step(self, step: str, place: int) -> None:
         self.now += 1
         getattr(self, step)(place)
-        for outcome, gap, _ in self.tracker.settle():
+        for outcome, gap, _ in self.tracker.process_done():
             if outcome is GapChange.MARKED:
                 self.enclosed.append((gap.since, at(self.ends.pop(0))))
             elif outcome is GapChange.REFUSED:
@@ -144,19 +144,19 @@ class Play:
 
     def arrive(self, _: int) -> None:
         tracker = self.tracker
-        assert tracker.read(str(self.now))
+        assert tracker.receive(str(self.now))
         if tracker.has_room:
             sent: Future[None] = Future()
             self.under_way.append((sent, self.now))
-            tracker.passed(str(self.now), at(self.floor), sent)
+            tracker.add(str(self.now), at(self.floor), sent)
         else:
             self.lost.append(self.now)
-            tracker.missed("overflowed", "", 1, room=False)
+            tracker.open_gap("overflowed", "", 1, room=False)
 
     def overflow(self, _: int) -> None:
-        assert self.tracker.read(str(self.now))
+        assert self.tracker.receive(str(self.now))
         self.lost.append(self.now)
-        self.tracker.missed("overflowed", "", 1, room=False)
+        self.tracker.open_gap("overflowed", "", 1, room=False)
 
     def sweep(self, _: int) -> None:
         self.floor = self.now
@@ -167,7 +167,7 @@ class Play:
             sent: Future[None] = Future()
             self.under_way.append((sent, None))
             self.ends.append(self.now)
-            self.tracker.marked(f"marker {self.now}", at(self.now), sent, gap, gap)
+            self.tracker.add_marker(f"marker {self.now}", at(self.now), sent, gap, gap)
 
     def store(self, place: int) -> None:
         if self.under_way:
@@ -204,10 +204,10 @@ def test_whatever_is_lost_lies_within_a_gap_and_the_counts_add_up(steps: list[tu
 
 def test_what_another_bridge_has_stored_is_no_gap() -> None:
     gap = Gap("reconnected", at(3), "x", "", 2)
-    assert gap.behind(Position(), at(9)) == gap.behind(Position(at(2), "w"), at(9)) == gap
-    assert gap.behind(Position(at(5), "y"), at(9)) == Gap("reconnected", at(5), "y", "", 2)
-    assert gap.behind(Position(at(10), "y"), at(9)).since == at(9)
-    assert Gap("started", None).behind(Position(at(5), None), at(9)).since == at(5)
+    assert gap.after(Position(), at(9)) == gap.after(Position(at(2), "w"), at(9)) == gap
+    assert gap.after(Position(at(5), "y"), at(9)) == Gap("reconnected", at(5), "y", "", 2)
+    assert gap.after(Position(at(10), "y"), at(9)).since == at(9)
+    assert Gap("started", None).after(Position(at(5), None), at(9)).since == at(5)
 
 
 def test_counts_in_words() -> None:
@@ -217,9 +217,9 @@ def test_counts_in_words() -> None:
 
 def test_a_gap_in_words_and_as_data() -> None:
     gap = Gap("reconnected", at(1), "x", "the line broke", 1200)
-    assert gap.told(at(2)).startswith("Events between 2026-01-01T00:00:01.000+00:00 and 2026-01-01T00:00:02.000+00:00")
-    assert "1,200 events for certain" in gap.told(at(2))
-    assert Gap("started", None).told(at(2)).startswith("Whatever was published before 2026-01-01T00:00:02.000+00:00")
+    assert gap.text(at(2)).startswith("Events between 2026-01-01T00:00:01.000+00:00 and 2026-01-01T00:00:02.000+00:00")
+    assert "1,200 events for certain" in gap.text(at(2))
+    assert Gap("started", None).text(at(2)).startswith("Whatever was published before 2026-01-01T00:00:02.000+00:00")
     data: dict[str, Any] = gap.data(at(2))
     assert data == {
         "why": "reconnected",

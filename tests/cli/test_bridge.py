@@ -54,7 +54,7 @@ def until_noted(server: Running, nats: Nats) -> None:
     with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as hub:
         hub.connect()
         progress = Checkpoint(hub, server.url, "topic=*", "test")
-        until(lambda: (place := progress.recalled()) is not None and place.floor is not None)
+        until(lambda: (place := progress.load()) is not None and place.floor is not None)
 
 
 class Bridging:
