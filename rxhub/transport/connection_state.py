@@ -1,4 +1,4 @@
-"""What the connection of a hub is doing."""
+"""The state of a hub's connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ConnectionState", "Phase"]
 
 
 class Phase(Enum):
-    """Where a connection stands."""
+    """The phase of a connection."""
 
     DISCONNECTED = "disconnected"
     CONNECTING = "connecting"
@@ -21,12 +21,12 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionState:
-    """One state of a hub's connection; true while events can be sent.
+    """A state of a hub's connection; true while events can be sent.
 
     Attributes:
-        phase: where the connection stands.
-        reason: why it came to stand there, in words for people; may be empty.
-        attempts: how often connecting was tried since the hub was connected last; 0 while it is.
+        phase: the phase.
+        reason: why, as text; may be empty.
+        attempts: the number of attempts to connect since the last connection; 0 while connected.
     """
 
     phase: Phase

@@ -1,12 +1,12 @@
-"""NaN and infinity, which JSON cannot express: found before an event is sent.
+"""Finds NaN and infinity, which JSON cannot express, before an event is sent.
 
-msgspec writes both as `null`, and a `Decimal` of either as text, so the receiver would get another value without an
-error. The check looks into what JSON writers look into: dicts, lists, tuples, sets, dataclasses, msgspec structs and
-attrs classes. It runs no code of other classes: a mapping of an own class may ask a server for its items.
+msgspec writes both as `null`, and a `Decimal` of either as a string, so the receiver would get another value. The check
+reads what JSON writers read: dicts, lists, tuples, sets, dataclasses, msgspec structs and attrs classes. It runs no
+code of other classes: a mapping may query a server for its items.
 
-Theory of operation. `has_non_finite` walks without recursion and without noting where it is, since it runs for every
-event. Only if it finds something, the path is searched for. A live structure on `memory://` may contain itself: after
-`_UNTRACKED` containers, those visited are remembered.
+Theory of operation. `_has_non_finite` runs for every event, so it walks without recursion and does not track the path,
+which is searched only after it has found something. A live structure on `memory://` may contain itself: after
+`_UNTRACKED` containers, visited ones are remembered.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def check_finite(fields: Mapping[str, Any]) -> None:
         fields: of the event.
 
     Raises:
-        EventError: if it does; names the path of the value, such as `data.frames[3]`.
+        EventError: if it does; the message has the path of the value, such as `data.frames[3]`.
     """
     found = non_finite(fields)
     if found:
         raise EventError(
             f"The event {fields.get('topic')} cannot be sent: {found}, which JSON cannot express. "
-            "Send None or text in its place."
+            "Send None or a string instead."
         )
 
 
@@ -65,9 +65,9 @@ def non_finite(value: object) -> str:
 
 
 def _has_non_finite(root: object, seen: set[int] | None = None) -> bool:
-    """Whether there is one; `seen` are the containers that were visited, if they are to be remembered."""
+    """Whether there is one; `seen` are the visited containers, if they are remembered."""
     pending: list[Any] = [root]
-    for container in pending:  # which grows meanwhile
+    for container in pending:  # grows during the loop
         if seen is not None:
             if id(container) in seen:
                 continue
@@ -77,11 +77,11 @@ def _has_non_finite(root: object, seen: set[int] | None = None) -> bool:
         kind = type(container)  # pyright: ignore[reportUnknownVariableType]
         children: Iterable[Any]
         if kind is dict:
-            # Copied at once, since another thread may change it meanwhile.
+            # Copied at once: another thread may change it.
             children = (*container.values(),)
             try:
                 "".join(container)
-            except TypeError:  # not all keys are text
+            except TypeError:  # not all keys are strings
                 children = (*children, *container)
         elif kind is list or kind is tuple:
             children = container
@@ -125,13 +125,13 @@ def _is_non_finite(value: object) -> bool:
             return bool(float(value) * 0.0 != 0.0)
         if isinstance(value, Enum):
             return _is_non_finite(value.value)
-    except Exception:  # noqa: BLE001 - a number of a class of its own, which is not judged here
+    except Exception:  # noqa: BLE001 - a number of another class
         return False
     return False
 
 
 def _children(value: Any) -> Iterable[tuple[str, object]] | None:
-    """What a JSON writer looks into, each with its step in the path; None if it looks into nothing."""
+    """The values that a JSON writer reads, each with its step in the path; None if it reads none."""
     kind = cast("type[Any]", type(value))
     if isinstance(value, dict):
         # Not `value.items()`, which may be of an own class.

@@ -1,8 +1,8 @@
-"""The JSON inside packets: events and answers, read and written apart from the packets that carry them.
+"""The JSON of events and acknowledgements in packets.
 
-msgspec reads and writes several times faster than `json`, and refuses what other JSON libraries would choke on: NaN,
-lone surrogates, numbers beyond a float. Payloads are read from text, not from bytes: of bytes a `msgspec.Raw` would
-let invalid UTF-8 through. How deep they may nest is checked before, since what walks through them later recurses too.
+msgspec is several times faster than `json` and refuses what other JSON libraries fail on: NaN, lone surrogates, numbers
+beyond a float. Payloads are read from text: from bytes, `msgspec.Raw` would let invalid UTF-8 through. The nesting
+depth is checked first, since later code recurses into payloads.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 MAX_DEPTH: Final = 64
-"""Levels of lists and objects in one packet; real events have about ten."""
+"""The maximum nesting of lists and objects; real events have about ten levels."""
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Payload(msgspec.Struct, Generic[T]):
 
 
 def check_depth(text: str, limit: int = MAX_DEPTH) -> None:
-    """Refuse JSON that nests deeper than `limit`; costs little unless it has that many brackets at all.
+    """Refuse JSON that nests deeper than `limit`; cheap unless it has that many brackets.
 
     Raises:
         ProtocolError: if it does.
@@ -69,16 +69,16 @@ def check_depth(text: str, limit: int = MAX_DEPTH) -> None:
 
 @cache
 def _structure() -> re.Pattern[str]:
-    # A text is taken whole, so that brackets in it are none. One without an end is malformed, as msgspec will say.
+    # Strings are matched as a whole, without their brackets. msgspec refuses an unterminated one.
     return re.compile(r'[][{}]|"(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
 def read_event(data: str) -> Event | None:
-    """The event in an event packet's data; None if that holds anything else than one event.
+    """The event in the data of an event packet; None if there is not exactly one.
 
     Raises:
-        ProtocolError: if it is no valid JSON of such a packet.
-        EventError: if what it holds is no event.
+        ProtocolError: if the data is not valid JSON of an event packet.
+        EventError: if the content is not an event.
     """
     payload = _read(data, _payload_decoder())
     if len(payload.args) != 1 or not isinstance(payload.args[0], dict):
@@ -87,25 +87,25 @@ def read_event(data: str) -> Event | None:
 
 
 def read_stored(data: bytes) -> Event:
-    """The event that stands by itself, as `write_event` has written it.
+    """The event that `write_event` has written.
 
     Raises:
-        ProtocolError: if it is no valid JSON.
-        EventError: if what it holds is no event.
+        ProtocolError: if the data is not valid JSON.
+        EventError: if the content is not an event.
     """
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise ProtocolError(f"What is no UTF-8 was received: {error}.") from error
+        raise ProtocolError(f"Invalid UTF-8 was received: {error}.") from error
     payload = _read(text, _any_decoder())
     return Event.adopt(cast("dict[str, Any]", payload)) if type(payload) is dict else Event.from_wire(payload)
 
 
 def read_answer(data: str) -> Mapping[str, Any]:
-    """The object in an acknowledgement's data; empty if there is none.
+    """The object in the data of an acknowledgement; empty if there is none.
 
     Raises:
-        ProtocolError: if it is no valid JSON.
+        ProtocolError: if the data is not valid JSON.
     """
     if not data:
         return {}
@@ -118,22 +118,22 @@ def read_answer(data: str) -> Mapping[str, Any]:
 
 
 def write_event(event: Event) -> str:
-    """An event as JSON text, for `rxhub.transport.socketio.protocol.event`.
+    """An event as JSON.
 
     Raises:
-        EventError: if something in it cannot be written as JSON.
+        EventError: if a value cannot be written as JSON.
     """
     try:
         return write_json(event.to_wire())
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise EventError(
             f"The event {event.get('topic')} cannot be sent, since it cannot be written as JSON: {error}. "
-            "Send plain values (texts, numbers, lists, dicts), or publish it with synchronous=True."
+            "Use plain values (strings, numbers, lists, dicts), or publish it with synchronous=True."
         ) from error
 
 
 def resent(argument: str) -> str:
-    """An event's JSON text with `sent` filled in, by which a second copy of it can be told; as it is if it has one."""
+    """The JSON of an event with `sent` set, which marks a second copy; unchanged if it is set."""
     fields = _fields_decoder().decode(argument)
     if bytes(fields.get("sent", b"null")) != b"null":
         return argument
@@ -142,12 +142,12 @@ def resent(argument: str) -> str:
 
 
 def write_json(value: object) -> str:
-    """Any value as JSON text; a mapping of a class of its own is written as an object.
+    """A value as JSON; mappings of any class are written as objects.
 
     Raises:
-        TypeError: if it holds what JSON cannot express.
-        ValueError: if it holds a lone surrogate, or a mapping of a class of its own with NaN or infinity in it.
-        RecursionError: if it is too deep.
+        TypeError: if it contains a value that JSON cannot express.
+        ValueError: if it contains a lone surrogate, or NaN or infinity in a mapping other than a dict.
+        RecursionError: if it nests too deeply.
     """
     return _encoder().encode(value).decode()
 
@@ -186,7 +186,7 @@ def _as_json(value: object) -> object:
         return value.to_wire()
     if isinstance(value, Mapping):
         plain = dict(cast("Mapping[Any, Any]", value))
-        # Checked here alone: a mapping of a class of its own is not read before it is written.
+        # Other checks do not read mappings that are not dicts.
         if found := non_finite(plain):
             raise ValueError(f"in a mapping of its own class, {found}")
         return plain

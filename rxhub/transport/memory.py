@@ -1,7 +1,6 @@
-"""`memory://name`: hubs of one process that see each other's events.
+"""`memory://name`: the hubs of one process under a name receive each other's events.
 
-A network lives as long as a hub holds it: the registry of names is weak. `memory://` without a name
-is a network of one hub alone.
+A network exists as long as one of its hubs: the registry is weak. Each hub on `memory://` has a network of its own.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ __all__ = ["MEMORY", "MemoryTransport"]
 class _Network:
     """The hubs under one name.
 
-    A dict without values, and no lock: a hub that is garbage-collected leaves by a finalizer, which
-    may run in the middle of anything, even of another hub's coming.
+    A dict without values, and no lock: the finalizer of a collected hub removes it, at any moment, even while another
+    one is added.
     """
 
     def __init__(self) -> None:
@@ -38,7 +37,7 @@ _lock = ForkSafeLock()
 
 
 class _Accepted(Future[None]):
-    """Holds nothing but "done", so that every accepted event shares it, and is asked without a lock."""
+    """A done future that all accepted events share, and that is read without a lock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,10 +57,10 @@ _accepted = _Accepted()
 
 
 class MemoryTransport:
-    """Delivers into the inboxes of all hubs under its name, its own included.
+    """Puts events into the inboxes of all hubs under its name, including its own.
 
     Args:
-        name: of the network; empty for one of its own.
+        name: of the network; empty for a network of its own.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -87,7 +86,7 @@ class MemoryTransport:
         return self._sink is not None
 
     def buffer_before_connect(self) -> None:
-        """Nothing to do: it is open from the start."""
+        """Nothing to do: it is always connected."""
 
     def open(self, sink: Sink) -> None:
         self._sink = sink
@@ -98,22 +97,22 @@ class MemoryTransport:
         own = self._sink
         if own is None:
             return _refused(HubConnectionError("The hub is not connected; call connect()."))
-        # Its own first: what the publisher is told was refused, nobody has got, and it may try again.
+        # Its own first: an event that is refused here reached no hub, and may be published again.
         if not own.on_event(event.envelope()):
             return _refused(
                 Overflow(
-                    f"The hub's inbox is full and refused {event.topic}. Handle events faster, or make the hub with "
+                    f"The hub's inbox is full and refused {event.topic}. Handle events faster, or create the hub with "
                     'a larger inbox=… or another overflow="drop-oldest", "drop-newest", "latest" or "block".'
                 )
             )
-        # Each hub has an envelope of its own, since stopping is local to a hub.
+        # Each hub gets its own envelope: stopping an event is local to a hub.
         for sink in (*self._network.sinks,):
             if sink is not own:
                 sink.on_event(event.envelope())
         return _accepted
 
     def add_subscription(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
-        """Nothing to do: every hub gets every event and tests it itself."""
+        """Nothing to do: every hub receives and filters all events."""
 
     def remove_subscription(self, id: str) -> None:
         """Nothing to do, as for `add_subscription`."""

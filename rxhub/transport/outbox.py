@@ -1,20 +1,18 @@
-"""What was published and not yet accepted by the server: bounded, in order, resent until acknowledged.
+"""Published events that the server has not accepted yet: bounded, in order, sent again until acknowledged.
 
-Theory of operation. A letter waits, is in flight once it was written, and leaves when the server acknowledges it. If
-the connection breaks, what was in flight goes back before what waits, in the order in which it was published, and
-is sent again under the same event id: at least once, in order. Whoever receives the second copy tells it by that id
-(`rxhub.transport.socketio.deduplication`); so that it can, its `sent` is filled in.
+Theory of operation. An event waits, is in flight once it was sent, and leaves when the server acknowledges it. After a
+disconnect, the events in flight are sent again before the waiting ones, in order and under the same event ids: at least
+once, in order. Receivers recognise the second copy by its id (`rxhub.transport.socketio.deduplication`) and by its
+`sent`, which is then set.
 
-Two rules keep an odd server from holding letters for ever:
+Two rules keep a misbehaving server from holding events forever:
 
-- A server that has never acknowledged anything on this connection is not waited for. With it a letter counts as
-  accepted when something was heard `ACK_TIMEOUT_S` seconds after it was written, which shows that the line was alive.
-- A letter that was first in flight whenever the connection broke, `MAX_DISCONNECTS` times in a row, is what breaks it.
-  It is given up, and its future says so. If the server says that a message was too large, it was the largest.
+- If a server has acknowledged nothing on a connection, an event counts as accepted when something was received
+  `ACK_TIMEOUT_S` after it was sent, which shows that the connection was alive.
+- An event that was the first in flight at `MAX_DISCONNECTS` disconnects in a row caused them, and fails. If the server
+  said that a message was too large, it was the largest.
 
-The bound counts letters and characters, waiting and in flight together. One letter more is refused with `Overflow`
-and counted in `refused`: its publisher is told, and nothing that was taken in is lost. Anybody puts in; all the rest
-happens in one thread, that of the loop.
+Any thread may call `put`; all other methods are called on the I/O loop.
 """
 
 from __future__ import annotations
@@ -30,35 +28,34 @@ from rxhub.errors import HubConnectionError, Overflow
 __all__ = ["ACK_TIMEOUT_S", "MAX_DISCONNECTS", "Outbox", "PendingPublish"]
 
 ACK_TIMEOUT_S = 10.0
-"""Seconds after which a letter counts as accepted by a server that acknowledges nothing."""
+"""When an event counts as accepted by a server that acknowledges nothing."""
 
 MAX_DISCONNECTS = 5
-"""How often in a row a letter may be the first in flight when the connection breaks."""
+"""How often in a row an event may be the first in flight at a disconnect."""
 
 _MAX_CHARACTERS = 64 * 1024 * 1024
-
 
 logger = logging.getLogger("rxhub")
 
 
-class _Accepted(Future[None]):
-    """Cannot be cancelled: what is on its way cannot be called back."""
+class _UncancellableFuture(Future[None]):
+    """What was sent cannot be called back."""
 
     def cancel(self) -> bool:
         return False
 
 
 class PendingPublish:
-    """One event on its way out.
+    """An event to send.
 
     Attributes:
         topic: of the event, for messages.
-        argument: the event as JSON text.
-        accepted: done when the server has accepted it, or holds why it did not; cannot be cancelled.
-        breaks: how often it was first in flight when the connection broke.
-        resent: it may have reached the server before.
-        written: seconds of the monotonic clock when it was written last.
-        first: the same of when it was first written; 0 if it was not.
+        argument: the event as JSON.
+        accepted: done when the server has accepted the event, or holds the error; cannot be cancelled.
+        breaks: at how many disconnects in a row it was the first in flight.
+        resent: an earlier copy may have reached the server.
+        written: when it was sent last, by the monotonic clock.
+        first: when it was sent first; 0 if it was not.
     """
 
     __slots__ = ("accepted", "argument", "breaks", "first", "resent", "topic", "written")
@@ -66,16 +63,15 @@ class PendingPublish:
     def __init__(self, topic: str, argument: str) -> None:
         self.topic = topic
         self.argument = argument
-        self.accepted: Future[None] = _Accepted()
+        self.accepted: Future[None] = _UncancellableFuture()
         self.breaks = 0
         self.resent = False
         self.written = self.first = 0.0
 
     def resolve(self, error: Exception | None = None) -> None:
-        """Have the future done: accepted, or refused for this reason.
+        """Complete the future, with an error if there is one.
 
-        Its callbacks are the user's, and run here. A `SystemExit` in one passes through `Future`, and would end the one
-        thread in which all hubs of the process have their network.
+        Callbacks of users run here. A `SystemExit` in one passes through `Future`, and would end the I/O thread.
         """
         try:
             if error is None:
@@ -83,17 +79,17 @@ class PendingPublish:
             else:
                 self.accepted.set_exception(error)
         except BaseException as raised:
-            logger.error("A callback of the future of %s raised %r, which ends nothing.", self.topic, raised)
+            logger.error("A callback of the future of %s raised %r, which was ignored.", self.topic, raised)
 
 
 class Outbox:
-    """The letters of one transport. It is closed until `open`.
+    """The pending events of one transport, initially closed.
 
     Args:
-        capacity: how many letters there may be, waiting and in flight.
+        capacity: the maximum number of events, waiting and in flight.
 
     Attributes:
-        refused: how many found no room so far.
+        refused: the number of events refused with `Overflow` so far.
         wakeup: set when there may be something to send.
 
     Raises:
@@ -109,186 +105,172 @@ class Outbox:
         self._closed = True
         self._waiting: deque[PendingPublish] = deque()
         self._in_flight: dict[int, PendingPublish] = {}
-        self._letters = 0
+        self._count = 0
         self._characters = 0
         self._wanted = 0
         self._changed = ForkSafeCondition(self)
 
     def __len__(self) -> int:
-        """How many letters have not been accepted."""
-        return self._letters
+        """The number of events not accepted yet."""
+        return self._count
+
+    def __getitem__(self, number: int) -> PendingPublish | None:
+        """The event in flight under a packet number, if there is one."""
+        return self._in_flight.get(number)
 
     @property
     def waiting(self) -> bool:
-        """Whether a letter has still to be written."""
+        """Whether there are events to send."""
         return bool(self._waiting)
 
     @property
     def in_flight(self) -> bool:
-        """Whether a letter was written and is not yet accepted."""
+        """Whether events are in flight."""
         return bool(self._in_flight)
-
-    def put(self, letter: PendingPublish) -> None:
-        """Take a letter in.
-
-        Raises:
-            Overflow: if there is no room.
-            HubConnectionError: if nothing is going to be sent.
-        """
-        size = len(letter.argument)
-        with self._changed:
-            if self._closed:
-                raise HubConnectionError("The hub was disconnected; call connect().")
-            if self._full(size):
-                self.refused += 1
-                self._wanted = size
-                raise Overflow(
-                    f"{self._letters} events wait to be accepted by the server, and the full outbox refused "
-                    f"{letter.topic}. Publish again when the server is back or has caught up, or make the hub with a "
-                    'larger outbox=… or with overflow="block", which lets publishers wait.'
-                )
-            self._letters += 1
-            self._characters += size
-            self._waiting.append(letter)
-        self.ring()
-
-    def ring(self) -> None:
-        """Wake whoever waits for something to write."""
-        self.wakeup.set()
-
-    def open(self) -> None:
-        """Take letters in again."""
-        self._closed = False
-
-    def wait_for_room(self, timeout: float) -> bool:
-        """Sleep until there may be room, or nothing is taken in any more; False if `timeout` seconds have passed."""
-        with self._changed:
-            # Its publisher waits and puts it again: it is not lost.
-            self.refused -= 1
-            # For as much as was refused last: room for less would have its publisher try in vain, again and again.
-            return self._changed.wait_for(lambda: self._closed or not self._full(self._wanted), timeout)
-
-    def take(self) -> PendingPublish | None:
-        """The next letter to write, or None."""
-        return self._waiting.popleft() if self._waiting else None
-
-    def wrote(self, letter: PendingPublish, number: int, now: float) -> None:
-        """A letter that was taken is in flight under a packet's number."""
-        letter.written = now
-        letter.first = letter.first or now
-        self._in_flight[number] = letter
-
-    def __getitem__(self, number: int) -> PendingPublish | None:
-        """The letter in flight under a packet's number, if there is one."""
-        return self._in_flight.get(number)
 
     @property
     def publishes_in_flight(self) -> list[PendingPublish]:
-        """In the order in which they were written last."""
+        """The events in flight, in the order of sending."""
         return list(self._in_flight.values())
 
     @property
     def oldest_in_flight(self) -> PendingPublish | None:
-        """The letter in flight that was written before all others."""
+        """The event in flight that was sent first."""
         return next(iter(self._in_flight.values()), None)
 
+    def open(self) -> None:
+        """Accept events."""
+        self._closed = False
+
+    def put(self, publish: PendingPublish) -> None:
+        """Add an event.
+
+        Raises:
+            Overflow: if there is no room.
+            HubConnectionError: if the outbox is closed.
+        """
+        size = len(publish.argument)
+        with self._changed:
+            if self._closed:
+                raise HubConnectionError("The hub was disconnected; call connect().")
+            if self._is_full(size):
+                self.refused += 1
+                self._wanted = size
+                raise Overflow(
+                    f"{self._count} events wait to be accepted by the server, and the full outbox refused "
+                    f"{publish.topic}. Publish again when the server is back or has caught up, or create the hub with "
+                    'a larger outbox=… or with overflow="block", which lets publishers wait.'
+                )
+            self._count += 1
+            self._characters += size
+            self._waiting.append(publish)
+        self.wakeup.set()
+
+    def wait_for_room(self, timeout: float) -> bool:
+        """Wait until the event refused last may be added, or the outbox is closed; False after `timeout` seconds."""
+        with self._changed:
+            self.refused -= 1  # it is added again
+            return self._changed.wait_for(lambda: self._closed or not self._is_full(self._wanted), timeout)
+
+    def take(self) -> PendingPublish | None:
+        """Remove and return the next event to send, or None."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def wrote(self, publish: PendingPublish, number: int, now: float) -> None:
+        """The event is in flight under a packet number."""
+        publish.written = now
+        publish.first = publish.first or now
+        self._in_flight[number] = publish
+
     def acknowledged(self, number: int) -> PendingPublish | None:
-        """Remove and return the letter that the server has answered; None if there is none of this number."""
-        letter = self._in_flight.pop(number, None)
-        if letter is not None:
-            self._leave([letter])
-        return letter
+        """Remove and return the event in flight under a packet number, or None."""
+        publish = self._in_flight.pop(number, None)
+        if publish is not None:
+            self._remove([publish])
+        return publish
 
     def overdue(self, now: float) -> list[PendingPublish]:
-        """Remove and return what was written so long ago that a server without acknowledgements must have it."""
+        """Remove and return the events that count as accepted without an acknowledgement."""
         old: list[PendingPublish] = []
-        for number, letter in list(self._in_flight.items()):
-            if now - letter.written < ACK_TIMEOUT_S:
-                break  # in order of writing
+        for number, publish in list(self._in_flight.items()):
+            if now - publish.written < ACK_TIMEOUT_S:
+                break  # the others were sent later
             old.append(self._in_flight.pop(number))
-        self._leave(old)
+        self._remove(old)
         return old
 
     def requeue_after_disconnect(self, too_large: bool = False) -> PendingPublish | None:
-        """The connection is gone: what was in flight waits again.
+        """Send the events in flight again, except for the one that caused the disconnect.
 
         Args:
-            too_large: the server has said that this was why: something was too large for it.
+            too_large: the server has disconnected since a message was too large.
 
         Returns:
-            The letter that is given up, if any.
+            The removed event, if there is one.
         """
-        letters = self._landed()
-        if not letters:
+        publishes = self._take_in_flight()
+        if not publishes:
             return None
-        letters[0].breaks += 1
+        publishes[0].breaks += 1
         culprit = None
         if too_large:
-            culprit = max(letters, key=lambda letter: len(letter.argument))
-        elif letters[0].breaks >= MAX_DISCONNECTS:
-            culprit = letters[0]
+            culprit = max(publishes, key=lambda publish: len(publish.argument))
+        elif publishes[0].breaks >= MAX_DISCONNECTS:
+            culprit = publishes[0]
         if culprit is not None:
-            letters.remove(culprit)
-            self._leave([culprit])
-        self._put_back(letters)
+            publishes.remove(culprit)
+            self._remove([culprit])
+        self._requeue(publishes)
         return culprit
 
     def requeue_in_flight(self, before: float) -> list[PendingPublish]:
-        """What is in flight waits again.
-
-        Args:
-            before: seconds of the monotonic clock; what was first written before then is given up instead.
-
-        Returns:
-            The letters that are given up.
-        """
-        letters = self._landed()
-        late = [letter for letter in letters if letter.first < before]
-        self._leave(late)
-        self._put_back([letter for letter in letters if letter.first >= before])
+        """Send the events in flight again, except for those that were sent first before that time; the removed ones."""
+        publishes = self._take_in_flight()
+        late = [publish for publish in publishes if publish.first < before]
+        self._remove(late)
+        self._requeue([publish for publish in publishes if publish.first >= before])
         return late
 
     def close(self, error: HubConnectionError) -> None:
-        """Nothing will be sent until `open`: every letter's future holds `error`."""
+        """Accept no events until `open`; the pending ones fail."""
         with self._changed:
             self._closed = True
         self.fail_all(error)
 
     def fail_all(self, error: Exception) -> None:
-        """Remove all letters, waiting and in flight; their futures hold `error`."""
-        letters = list(self._in_flight.values())
-        self._in_flight.clear()
+        """Remove all events; their futures hold `error`."""
+        publishes = self._take_in_flight()
         with self._changed:
-            letters += self._waiting
+            publishes += self._waiting
             self._waiting.clear()
-        self._leave(letters)
-        for letter in letters:
-            letter.resolve(error)
+        self._remove(publishes)
+        for publish in publishes:
+            publish.resolve(error)
 
     def after_fork(self) -> None:
-        """Be empty: the parent sends what waits."""
+        """Be empty: the parent sends the events."""
         self._waiting.clear()
         self._in_flight.clear()
-        self._letters = self._characters = 0
+        self._count = self._characters = 0
         self.wakeup = Wakeup()
 
-    def _landed(self) -> list[PendingPublish]:
-        letters = list(self._in_flight.values())
+    def _take_in_flight(self) -> list[PendingPublish]:
+        publishes = self.publishes_in_flight
         self._in_flight.clear()
-        return letters
+        return publishes
 
-    def _put_back(self, letters: list[PendingPublish]) -> None:
-        for letter in letters:
-            letter.resent = True
-        self._waiting.extendleft(reversed(letters))
+    def _requeue(self, publishes: list[PendingPublish]) -> None:
+        for publish in publishes:
+            publish.resent = True
+        self._waiting.extendleft(reversed(publishes))
 
-    def _full(self, size: int) -> bool:
-        """Whether a letter of so many characters finds no room; one alone always does, however long."""
-        return self._letters > 0 and (self._letters >= self.capacity or self._characters + size > _MAX_CHARACTERS)
+    def _is_full(self, size: int) -> bool:
+        # A single event always fits.
+        return self._count > 0 and (self._count >= self.capacity or self._characters + size > _MAX_CHARACTERS)
 
-    def _leave(self, letters: list[PendingPublish]) -> None:
-        if letters:
+    def _remove(self, publishes: list[PendingPublish]) -> None:
+        if publishes:
             with self._changed:
-                self._letters -= len(letters)
-                self._characters -= sum([len(letter.argument) for letter in letters])
+                self._count -= len(publishes)
+                self._characters -= sum([len(publish.argument) for publish in publishes])
                 self._changed.notify_all()

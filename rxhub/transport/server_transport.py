@@ -1,4 +1,4 @@
-"""What the transports to a server have in common: an outbox, and one session at a time, from `open` to `close`.
+"""The base of transports to a server: an outbox, and one session at a time, from `open` to `close`.
 
 The methods are called from any thread and return at once. A session runs on the I/O loop and reports its state to the
 hub's sink. The next one may be asked for before the last has ended, and begins when it has: two at once would
@@ -23,16 +23,16 @@ __all__ = ["ServerTransport", "TransportSession", "fail_future", "refused"]
 
 
 class TransportSession(Protocol):
-    """From `open` to `close`. All methods are called on its loop."""
+    """From `open` to `close`. All methods are called on the I/O loop."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Where it runs."""
+        """The I/O loop."""
         ...
 
     @property
     def ending(self) -> asyncio.Task[None] | None:
-        """What ends it; None while nobody has asked for that."""
+        """The task that ends it, after `end`."""
         ...
 
     def begin(self) -> None:
@@ -40,11 +40,11 @@ class TransportSession(Protocol):
         ...
 
     def hurry(self) -> None:
-        """If it is connecting again, do not wait for the next attempt."""
+        """If it is reconnecting, try at once."""
         ...
 
     def end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
-        """Hang up; see `Transport.close`."""
+        """Disconnect; see `Transport.close`."""
         ...
 
 
@@ -55,11 +55,11 @@ class ServerTransport(ABC, Generic[L]):
     """A transport to a server.
 
     Args:
-        outbox: how many events may wait for being accepted by the server.
-        left: what is said of events that are left at the end, such as "were not stored".
+        outbox: the maximum number of events that the server has not accepted.
+        left: the predicate of unsent events in the error of `close`, such as "were not stored".
 
     Raises:
-        ValueError: if the outbox has no room at all.
+        ValueError: if the outbox has no capacity.
     """
 
     def __init__(self, outbox: int, left: str) -> None:
@@ -71,7 +71,7 @@ class ServerTransport(ABC, Generic[L]):
 
     @abstractmethod
     def _new_session(self, sink: Sink, loop: asyncio.AbstractEventLoop, last: L | None) -> L:
-        """The session after `last`, which has not begun."""
+        """The session after `last`; not started."""
 
     @property
     def unsent(self) -> int:
@@ -85,20 +85,20 @@ class ServerTransport(ABC, Generic[L]):
         self.outbox.open()
 
     def open(self, sink: Sink) -> None:
-        """Connect; if it is connecting again already, do not wait for the next attempt.
+        """Connect; if it is reconnecting, try at once.
 
         Raises:
             HubClosed: if the interpreter is exiting.
-            HubConnectionError: if it is called where it could only wait for itself.
+            HubConnectionError: in the I/O thread, which would wait for itself.
         """
         loop = io_loop()
         if in_io_thread():
             raise HubConnectionError(
-                "connect() was called in the network's own thread, by a callback of a future, which would wait for "
-                "itself. Hand it to another thread."
+                "connect() was called in the I/O thread, by a callback of a future, and would wait for itself. Call it "
+                "in another thread."
             )
         self.outbox.open()
-        # Of two lives that begin at once, nobody would end the first.
+        # If two sessions started at once, the first would never be ended.
         with self._opening:
             session = self._session
             if session is None:
@@ -130,23 +130,23 @@ class ServerTransport(ABC, Generic[L]):
         self._session = self._last = None
 
     async def wait_for_previous(self, last: L | None) -> None:
-        """Wait until the last session has ended; before the outbox is used, and before its accounts are settled."""
+        """Wait until the last session has ended; before the outbox is used or closed."""
         if last is not None and last.ending is not None:
             await asyncio.wait([last.ending])
             self.outbox.open()
 
     def session_ended(self, session: L) -> None:
-        """A session has ended by itself."""
+        """A session ended by itself."""
         if self._session is session:
             self._session = None
 
     def report_disconnected(self, sink: Sink, reason: str = "", attempts: int = 0) -> None:
-        """A session ended. Not reported if the next one has begun: its caller would take it for that one's state."""
+        """Report that a session ended, unless the next one has started, whose state it would seem to be."""
         if self._session is None:
             sink.on_state(ConnectionState(Phase.DISCONNECTED, reason, attempts))
 
     def fail_unsent(self, ended: Future[None]) -> None:
-        """Give up what is left, and tell how much it was."""
+        """Fail the unsent events; `ended` holds their number as an error."""
         left = len(self.outbox)
         error = HubConnectionError(f"{left} events {self._left} when the hub was disconnected.")
         self.outbox.close(error)
@@ -157,19 +157,19 @@ class ServerTransport(ABC, Generic[L]):
 
 
 def _begin(session: TransportSession) -> None:
-    # `close`, which takes no lock, may have come in between.
+    # `close` takes no lock, and may have been called meanwhile.
     if session.ending is None:
         session.begin()
 
 
 def fail_future(ended: Future[None], error: Exception) -> None:
-    """Tell a caller of `close` that disconnecting failed, unless it was told before."""
+    """Complete the future of `close` with an error, unless it is done."""
     if not ended.done():
         ended.set_exception(HubConnectionError(f"Disconnecting failed: {type(error).__name__}: {error}"))
 
 
 def refused(error: Exception) -> Future[None]:
-    """The future of an event that was not taken in."""
+    """The future of an event that was not accepted."""
     future: Future[None] = Future()
     future.set_exception(error)
     return future

@@ -528,7 +528,7 @@ def test_connecting_in_the_network_s_own_thread_would_wait_for_itself(hub: Event
     server.unanswered = set()
     server.drop()
     until(lambda: raised)
-    assert "network's own thread" in str(raised[0])
+    assert "I/O thread" in str(raised[0])
 
 
 # The end
@@ -688,7 +688,7 @@ def test_a_hub_is_not_kept_by_its_thread() -> None:
     assert gone() is None
 
 
-# In the network's own thread, where the callbacks of futures run
+# In the I/O thread, where the callbacks of futures run
 
 
 def when_accepted(hub: EventHub, server: Server, callback: Callable[[object], object]) -> None:
@@ -768,7 +768,7 @@ def test_publishing_in_the_network_s_own_thread_does_not_wait_for_room(server: S
     with EventHub(server.url, overflow="block", outbox=1) as hub:
         hub.connect()
         hub.publish(Event("a"))
-        with pytest.raises(Overflow, match="network's own thread"):
+        with pytest.raises(Overflow, match="I/O thread"):
             in_the_network_s_thread(lambda: hub.publish(Event("b")))
         hub.close(timeout=0)
 

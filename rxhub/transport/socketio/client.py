@@ -1,4 +1,4 @@
-"""`http(s)://`: a hub's line to an event server, kept up until the hub hangs up.
+"""The transport of `http(s)://`: a connection to an event server, restored until the hub disconnects.
 
 Theory of operation. The methods of the transport are called from any thread and return at once. They change the outbox,
 the subscriptions (both thread-safe) and the current `_SocketIOSession`. A session lasts from `open` to `close` and runs
@@ -38,10 +38,10 @@ from rxhub.transport.socketio.subscription_sync import ServerSubscription, Subsc
 
 __all__ = ["SocketIOTransport"]
 
-# A line that broke sooner has not held, and the pauses go on growing.
-_HELD = 10.0
-# How long a server that has never acknowledged anything is waited for at the end.
-_COURTESY = 1.0
+# The delays between attempts keep growing unless a connection lasts that long.
+_STABLE_S = 10.0
+# How long `close` waits for a server that has acknowledged nothing.
+_SILENT_SERVER_S = 1.0
 
 logger = logging.getLogger("rxhub")
 
@@ -51,61 +51,61 @@ class SocketIOTransport(ServerTransport["_SocketIOSession"]):
 
     Args:
         endpoint: the server.
-        source: who we are; becomes the source of what the server is told of our subscribers.
-        outbox: how many events may wait for being accepted by the server.
+        source: the source of the events that announce subscribers.
+        outbox: the maximum number of events that the server has not accepted.
 
     Raises:
-        ValueError: if the outbox has no room at all.
+        ValueError: if the outbox has no capacity.
     """
 
     def __init__(self, endpoint: Endpoint, source: Mapping[str, Any], outbox: int = 100_000) -> None:
         super().__init__(outbox, "had not been accepted by the server")
         self.endpoint = endpoint
         self.source = source
-        self.interests = SubscriptionSync()
+        self.subscriptions = SubscriptionSync()
         self.recent = RecentIds()
 
     @property
     def subscriptions_synced(self) -> bool:
         session = self._session
-        line = None if session is None else session.line
-        return line is not None and line.subscriptions_synced
+        connection = None if session is None else session.connection
+        return connection is not None and connection.subscriptions_synced
 
     def send(self, event: Event) -> Future[None]:
         try:
-            letter = PendingPublish(event.topic, write_event(event))
-            if len(letter.argument) > MAX_PACKET - 100:
+            publish = PendingPublish(event.topic, write_event(event))
+            if len(publish.argument) > MAX_PACKET - 100:
                 raise EventError(
-                    f"The event {event.topic} has {len(letter.argument)} characters; at most {MAX_PACKET - 100} can "
-                    "be sent. Put the bulk of it where receivers can fetch it, and send the address."
+                    f"The event {event.topic} has {len(publish.argument)} characters; at most {MAX_PACKET - 100} can "
+                    "be sent. Store large data elsewhere and send the address."
                 )
-            self.outbox.put(letter)
+            self.outbox.put(publish)
         except (EventError, Overflow, HubConnectionError) as error:
             return refused(error)
-        return letter.accepted
+        return publish.accepted
 
     def add_subscription(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         try:
-            described = write_json(metadata)
+            metadata_json = write_json(metadata)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             logger.warning(
-                "The server is told nothing but the id of subscriber %s, since its metadata cannot be written as JSON: "
-                "%s. Events with a target other than this id may not arrive.",
+                "The metadata of subscriber %s cannot be written as JSON, so the server knows only its id: %s. Events "
+                "with a target other than this id may not arrive.",
                 id,
                 error,
             )
-            described = write_json({"id": str(id)})
-        self.interests.add(id, ServerSubscription(server_filter(expression), described))
-        self.outbox.ring()
+            metadata_json = write_json({"id": str(id)})
+        self.subscriptions.add(id, ServerSubscription(server_filter(expression), metadata_json))
+        self.outbox.wakeup.set()
 
     def remove_subscription(self, id: str) -> None:
-        self.interests.remove(id)
-        self.outbox.ring()
+        self.subscriptions.remove(id)
+        self.outbox.wakeup.set()
 
     def forked(self) -> None:
         for session in (self._session, self._last):
-            if session is not None and session.line is not None:
-                session.line.abandon()
+            if session is not None and session.connection is not None:
+                session.connection.abandon()
         super().forked()
         self.recent = RecentIds()
 
@@ -116,14 +116,14 @@ class SocketIOTransport(ServerTransport["_SocketIOSession"]):
 
 
 class _SocketIOSession:
-    """From `open` to `close`. All but the constructor runs on the loop."""
+    """From `open` to `close`; runs on the I/O loop, except for the constructor."""
 
     def __init__(
         self, transport: SocketIOTransport, sink: Sink, loop: asyncio.AbstractEventLoop, last: _SocketIOSession | None
     ) -> None:
         self.loop = loop
         self._last = last
-        self.line: SocketIOConnection | None = None
+        self.connection: SocketIOConnection | None = None
         self._transport = transport
         self._sink = sink
         self._hurry = asyncio.Event()
@@ -145,7 +145,7 @@ class _SocketIOSession:
         )
 
     def _failed(self, error: Exception) -> None:
-        """The connection ends by an internal error; a caller of `connect` that waits for it is told."""
+        """Report an internal error, also to a waiting `connect`."""
         self._transport.session_ended(self)
         self._sink.on_state(ConnectionState(Phase.DISCONNECTED, f"{type(error).__name__}: {error}"))
 
@@ -160,34 +160,34 @@ class _SocketIOSession:
             attempts += 1
             sink.on_state(ConnectionState(Phase.CONNECTING, reason, attempts))
             try:
-                line = await SocketIOConnection.open(transport.endpoint)
+                connection = await SocketIOConnection.open(transport.endpoint)
             except ServerUnreachable as error:
                 reason, pause = str(error), error.retry_after
                 if first:
                     transport.session_ended(self)
                     sink.on_state(ConnectionState(Phase.DISCONNECTED, reason, attempts))
                     return
-                logger.log(logging.WARNING if attempts == 1 else logging.DEBUG, "Not connected again yet: %s", reason)
+                logger.log(logging.WARNING if attempts == 1 else logging.DEBUG, "Reconnecting failed: %s", reason)
             else:
                 began, first, attempts, pause = monotonic(), False, 0, 0.0
                 if reason:
-                    logger.info("Connected to %s again.", url)
-                self.line = line
+                    logger.info("Reconnected to %s.", url)
+                self.connection = connection
                 sink.on_state(ConnectionState(Phase.CONNECTED))
                 try:
-                    reason = await line.run(
-                        transport.source, transport.interests, transport.outbox, transport.recent, sink
+                    reason = await connection.run(
+                        transport.source, transport.subscriptions, transport.outbox, transport.recent, sink
                     )
                 finally:
-                    self.line = None
-                    self._broken(line.too_large, reason)
-                logger.warning("The connection to %s ended, and is made again: %s.", url, reason)
-                if monotonic() - began > _HELD:
+                    self.connection = None
+                    self._requeue(connection.too_large, reason)
+                logger.warning("Lost the connection to %s; reconnecting: %s.", url, reason)
+                if monotonic() - began > _STABLE_S:
                     backoff.reset()
             sink.on_state(ConnectionState(Phase.DISCONNECTED, reason, attempts))
             await self._pause(max(pause, backoff.delay()))
 
-    def _broken(self, too_large: bool, reason: str) -> None:
+    def _requeue(self, too_large: bool, reason: str) -> None:
         culprit = self._transport.outbox.requeue_after_disconnect(too_large)
         if culprit is not None:
             why = f"{culprit.breaks} connections in a row broke while it was sent ({reason})"
@@ -221,14 +221,14 @@ class _SocketIOSession:
                 transport.fail_unsent(ended)
 
     async def _flush(self) -> None:
-        """Wait until what was handed on has been accepted. Polls: it happens once in a session."""
-        outbox, interests = self._transport.outbox, self._transport.interests
+        """Wait until the server has accepted all events. Polls, since it runs once in a session."""
+        outbox, subscriptions = self._transport.outbox, self._transport.subscriptions
         began = monotonic()
         while self._task is not None and not self._task.done():
-            line = self.line
+            connection = self.connection
             if not outbox.waiting:
-                late = line is not None and not line.answers and monotonic() - began > _COURTESY
-                told = line is None or not interests.waiting
-                if told and (late or not outbox.in_flight):
+                late = connection is not None and not connection.answers and monotonic() - began > _SILENT_SERVER_S
+                synced = connection is None or not subscriptions.waiting
+                if synced and (late or not outbox.in_flight):
                     return
             await asyncio.sleep(0.01)

@@ -1,6 +1,6 @@
-"""One connection to an event server, from the handshake to its end. Lives on the background loop.
+"""One connection to an event server, from the handshake to its end, on the I/O loop.
 
-Three tasks share it: one reads, one writes, one looks at the clock. Whichever ends first ends the line, and says why.
+Three tasks read, write and watch the heartbeats. The first one that ends closes the connection, with the reason.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from rxhub.transport.socketio.subscription_sync import SUBSCRIBE, SubscriptionCh
 __all__ = ["CONNECT_TIMEOUT_S", "SocketIOConnection"]
 
 CONNECT_TIMEOUT_S = 20.0
-"""Seconds for which each step of connecting may take."""
+"""The timeout of each step of connecting."""
 
-_FAREWELL = 1.0
-_PING = 20.0
-_MOST_NOTICES = 1000
-_TURN = 16
-_MOST_SAID = 500
-_MOST_FRAGMENTS = 4_096
+_CLOSE_TIMEOUT_S = 1.0
+_PING_INTERVAL_S = 20.0
+_MAX_CHANGES = 1000
+_YIELD_EVERY = 16
+_MAX_TEXT = 500
+_MAX_FRAGMENTS = 4_096
 
 logger = logging.getLogger("rxhub")
 
@@ -50,30 +50,30 @@ class SocketIOConnection:
     """An open connection.
 
     Attributes:
-        answers: the server has acknowledged something, so it is worth waiting for more of that.
-        too_large: the server has ended the connection because a message was too large for it.
+        answers: the server has acknowledged something, so acknowledgements are waited for.
+        too_large: the server closed the connection because a message was too large.
     """
 
     def __init__(self, socket: ClientConnection, session: ClientSession, handshake: Handshake) -> None:
         self.answers = False
         self.too_large = False
-        self._announcing: SubscriptionSync | None = None
+        self._subscriptions: SubscriptionSync | None = None
         self._socket = socket
         self._session = session
-        self._watchdog = HeartbeatMonitor(handshake.heartbeat, monotonic(), time())
-        self._notices: dict[int, SubscriptionChange] = {}
+        self._heartbeat = HeartbeatMonitor(handshake.heartbeat, monotonic(), time())
+        self._changes: dict[int, SubscriptionChange] = {}
 
     @classmethod
     async def open(cls, endpoint: Endpoint) -> Self:
-        """Connect: the handshake, the WebSocket, and the server's first word.
+        """Connect: the handshake, the WebSocket, and the server's first packet.
 
         Raises:
-            ServerUnreachable: if that fails; says why, and what to do.
+            ServerUnreachable: if that fails; with the reason and the remedy.
         """
         handshake = await shake_hands(endpoint, CONNECT_TIMEOUT_S)
         session, packet = ClientSession(), None
         try:
-            # With heartbeats the server lets itself be heard; without, it is asked.
+            # A server without heartbeats is pinged.
             socket = await _Connect(
                 endpoint.socket_url(handshake.sid),
                 additional_headers=endpoint.socket_headers,
@@ -82,9 +82,9 @@ class SocketIOConnection:
                 max_size=4 * MAX_PACKET,
                 create_connection=_Socket,
                 open_timeout=CONNECT_TIMEOUT_S,
-                close_timeout=_FAREWELL,
-                ping_interval=_PING if handshake.heartbeat is None else None,
-                ping_timeout=_PING,
+                close_timeout=_CLOSE_TIMEOUT_S,
+                ping_interval=_PING_INTERVAL_S if handshake.heartbeat is None else None,
+                ping_timeout=_PING_INTERVAL_S,
                 logger=_websocket_logger,
             )
         except Exception as error:
@@ -96,7 +96,9 @@ class SocketIOConnection:
         except BaseException as error:
             cut(socket.transport)
             if isinstance(error, (ProtocolError, ConnectionClosed)):
-                raise ServerUnreachable(f"The event server at {endpoint.url} did not let us in: {error}") from error
+                raise ServerUnreachable(
+                    f"The event server at {endpoint.url} did not accept the connection: {error}"
+                ) from error
             if isinstance(error, Exception):
                 raise explained(error, endpoint, CONNECT_TIMEOUT_S) from error
             raise
@@ -109,26 +111,26 @@ class SocketIOConnection:
     @property
     def subscriptions_synced(self) -> bool:
         """Whether the server knows of every subscriber."""
-        return self._announcing is not None and self._announcing.settled
+        return self._subscriptions is not None and self._subscriptions.settled
 
     async def run(
-        self, source: Mapping[str, Any], interests: SubscriptionSync, outbox: Outbox, recent: RecentIds, sink: Sink
+        self, source: Mapping[str, Any], subscriptions: SubscriptionSync, outbox: Outbox, recent: RecentIds, sink: Sink
     ) -> str:
-        """Announce, write, read and answer until the connection ends; why it did, in words for people.
+        """Subscribe, write, read and answer until the connection ends; the reason, as text.
 
         Args:
-            source: who we are.
-            interests: what the server is to be told of.
-            outbox: what is to be sent.
-            recent: what has come already.
-            sink: where events go.
+            source: of the events that announce subscribers.
+            subscriptions: what the server is to be told of.
+            outbox: the events to send.
+            recent: recognises duplicates.
+            sink: receives the events.
         """
-        interests.renew()
-        self._announcing = interests
+        subscriptions.renew()
+        self._subscriptions = subscriptions
         lost = (ConnectionClosed, OSError)
         tasks = [
             supervise(lambda: self._read(outbox, recent, sink), "reading from an event server", expected=lost),
-            supervise(lambda: self._write(source, interests, outbox), "writing to an event server", expected=lost),
+            supervise(lambda: self._write(source, subscriptions, outbox), "writing to an event server", expected=lost),
             supervise(self._watch, "watching the heartbeats of an event server", expected=lost),
         ]
         try:
@@ -138,9 +140,9 @@ class SocketIOConnection:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._hang_up()
+            await self._close()
             self.too_large = self._socket.close_code == CloseCode.MESSAGE_TOO_BIG
-        # Reading knows best why a connection ended: writing finds it only closed.
+        # The reader knows the reason best; the writer only finds the connection closed.
         task = next(task for task in tasks if task in done)
         error = task.exception()
         if error is None:
@@ -148,7 +150,7 @@ class SocketIOConnection:
         return f"the connection was lost: {str(error) or type(error).__name__}"
 
     def abandon(self) -> None:
-        """Close this process's copy of the socket without a word; for a child process."""
+        """Close a forked child's copy of the socket, without sending anything."""
         socket = getattr(self._socket.transport.get_extra_info("socket"), "_sock", None)
         if socket is not None:
             socket.close()
@@ -158,18 +160,18 @@ class SocketIOConnection:
         while True:
             frame = await socket.recv()
             now = monotonic()
-            self._watchdog.heard(now)
+            self._heartbeat.heard(now)
             try:
                 packet = session.receive(_text(frame))
                 code = packet.code
                 if code is Code.EVENT:
                     event = read_event(packet.data)
                     if event is None:
-                        logger.warning("An event packet without exactly one event was ignored.")
+                        logger.warning("Ignored an event packet without exactly one event.")
                     elif not recent.is_duplicate(event):
                         while not sink.has_room():
                             await asyncio.sleep(0.02)
-                            self._watchdog.heard(monotonic())
+                            self._heartbeat.heard(monotonic())
                         sink.on_event(event)
                 elif code is Code.ACKNOWLEDGE:
                     self._acknowledged(packet, outbox)
@@ -182,68 +184,67 @@ class SocketIOConnection:
                         "The event server reported an error: %s", _shortened(packet.data) or "without a reason"
                     )
                     if packet.data.endswith("+0"):
-                        return f"the server asks for a new session ({_shortened(packet.data)})"
+                        return f"the server requested a new session ({_shortened(packet.data)})"
             except (ProtocolError, EventError) as error:
-                logger.warning("What the event server sent was ignored: %s", error)
+                logger.warning("Ignored an invalid packet of the event server: %s", error)
             if not self.answers:
-                for letter in outbox.overdue(now):
-                    letter.resolve()
+                for publish in outbox.overdue(now):
+                    publish.resolve()
 
-    async def _write(self, source: Mapping[str, Any], interests: SubscriptionSync, outbox: Outbox) -> str:
+    async def _write(self, source: Mapping[str, Any], subscriptions: SubscriptionSync, outbox: Outbox) -> str:
         socket, session = self._socket, self._session
-        # What is written to a broken socket is not lost, but asyncio complains of each.
+        # asyncio logs each write to a broken socket.
         while session.state is SessionState.OPEN and not socket.transport.is_closing():
-            if (notice := interests.take()) is not None:
-                event = Event(notice.topic, data=notice.data, source=dict(source))
+            if (change := subscriptions.take()) is not None:
+                event = Event(change.topic, data=change.data, source=dict(source))
                 number, packet = session.emit(write_event(event))
-                self._expect(number, notice)
-            elif (letter := outbox.take()) is not None:
-                number, packet = session.emit(resent(letter.argument) if letter.resent else letter.argument)
-                outbox.wrote(letter, number, monotonic())
+                self._expect(number, change)
+            elif (publish := outbox.take()) is not None:
+                number, packet = session.emit(resent(publish.argument) if publish.resent else publish.argument)
+                outbox.wrote(publish, number, monotonic())
             else:
                 await outbox.wakeup.wait()
                 continue
             await socket.send(packet)
-            if number % _TURN == 0:
-                # As long as there is room in the socket's buffer, sending lets nobody else have a turn.
+            if number % _YIELD_EVERY == 0:
+                # Sending does not yield while the buffer of the socket has room.
                 await asyncio.sleep(0)
         return "the server ended the session" if session.state is SessionState.CLOSED else "the connection was lost"
 
     async def _watch(self) -> str:
-        while not (reason := self._watchdog.look(monotonic(), time())):
-            await asyncio.sleep(self._watchdog.interval)
-        # What is dead is not waited for.
+        while not (reason := self._heartbeat.look(monotonic(), time())):
+            await asyncio.sleep(self._heartbeat.interval)
         cut(self._socket.transport)
         return reason
 
     def _acknowledged(self, packet: Packet, outbox: Outbox) -> None:
         self.answers = True
         number = -1 if packet.id is None else packet.id
-        letter = outbox.acknowledged(number)
+        publish = outbox.acknowledged(number)
         answer: Mapping[str, Any] = {}
         try:
             answer = read_answer(packet.data)
         except ProtocolError as error:
-            # It was received all the same: sent again, it would be doubled.
-            logger.warning("An acknowledgement could not be read: %s", error)
+            # The event was accepted all the same.
+            logger.warning("An acknowledgement is invalid: %s", error)
         refused = answer.get("success") is False
         why = _shortened(answer.get("message")) or "it gave no reason"
-        if letter is not None:
-            _settle(letter, f"The event server refused {letter.topic}: {why}" if refused else "")
-        elif (notice := self._notices.pop(number, None)) is not None and self._announcing is not None:
-            self._announcing.answered()
+        if publish is not None:
+            _settle(publish, f"The event server refused {publish.topic}: {why}" if refused else "")
+        elif (change := self._changes.pop(number, None)) is not None and self._subscriptions is not None:
+            self._subscriptions.answered()
             if refused:
-                what = "subscribe" if notice.topic == SUBSCRIBE else "unsubscribe"
-                logger.warning("The event server failed to %s subscriber %s: %s", what, notice.id, why)
+                what = "subscribe" if change.topic == SUBSCRIBE else "unsubscribe"
+                logger.warning("The event server failed to %s subscriber %s: %s", what, change.id, why)
 
-    def _expect(self, number: int, notice: SubscriptionChange) -> None:
-        """Remember whom the server's answer will be about; not for ever, since not every server answers."""
-        self._notices[number] = notice
-        if len(self._notices) > _MOST_NOTICES and self._announcing is not None:
-            del self._notices[next(iter(self._notices))]
-            self._announcing.answered()
+    def _expect(self, number: int, change: SubscriptionChange) -> None:
+        """Remember a change until the server answers. Bounded, since not every server answers."""
+        self._changes[number] = change
+        if len(self._changes) > _MAX_CHANGES and self._subscriptions is not None:
+            del self._changes[next(iter(self._changes))]
+            self._subscriptions.answered()
 
-    async def _hang_up(self) -> None:
+    async def _close(self) -> None:
         try:
             await self._socket.close()
         except Exception as error:
@@ -251,14 +252,14 @@ class SocketIOConnection:
 
 
 _websocket_logger = logging.getLogger("rxhub.websocket")
-# A program that logs everything would find its cookies and tokens in the log: below this, headers and frames are told.
+# Below this level, websockets logs headers and frames, with cookies and tokens.
 _websocket_logger.setLevel(logging.INFO)
 
 
 class _Socket(ClientConnection):
-    """A WebSocket that bounds the number of fragments of a message.
+    """A WebSocket that limits the number of fragments of a message.
 
-    websockets bounds a message's bytes. Fragments that are empty, or one byte each, take a hundred times their length.
+    websockets limits only the bytes. Empty or one-byte fragments take a hundred times their length.
     """
 
     _fragments = 0
@@ -267,13 +268,13 @@ class _Socket(ClientConnection):
         super().process_event(event)
         if isinstance(event, Frame) and event.opcode in DATA_OPCODES:
             self._fragments = 0 if event.fin else self._fragments + 1
-            if self._fragments > _MOST_FRAGMENTS:
-                logger.warning("The event server sent a message of more than %d fragments.", _MOST_FRAGMENTS)
+            if self._fragments > _MAX_FRAGMENTS:
+                logger.warning("The event server sent a message of more than %d fragments.", _MAX_FRAGMENTS)
                 cut(self.transport)
 
 
 class _Connect(connect):
-    """Follows no redirection, since our headers would follow it to wherever it leads."""
+    """Follows no redirects, which would pass the headers on."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
@@ -286,15 +287,15 @@ def _text(frame: str | bytes) -> str:
 
 
 def _shortened(words: object) -> str:
-    """What a server says, for the log: not megabytes of it, and no lines that look like others."""
+    """A text of the server for the log: bounded and in one line."""
     text = words if isinstance(words, str) else "" if words is None else str(words)
-    shown = text if len(text) <= _MOST_SAID else f"{text[:_MOST_SAID]}…"
+    shown = text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
     return inline(shown)
 
 
-def _settle(letter: PendingPublish, refusal: str) -> None:
+def _settle(publish: PendingPublish, refusal: str) -> None:
     if refusal:
         logger.error("%s", refusal)
-        letter.resolve(EventError(refusal))
+        publish.resolve(EventError(refusal))
     else:
-        letter.resolve()
+        publish.resolve()

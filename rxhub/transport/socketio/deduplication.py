@@ -1,9 +1,9 @@
-"""Which events have come already: a resent one is told apart by its id.
+"""Recognises the second copy of an event.
 
-A client that loses its connection before an event was acknowledged cannot know whether the server has passed it
-on, and sends it again under the same id; its `sent`, which is otherwise empty, then has the time. Of two events with
-one id, of which either has `sent`, the later is a duplicate: a server that was stopped may read the first copy
-after the second. If neither has it there is none: a program may publish the same event object twice and mean it.
+A client that loses its connection before an event was acknowledged sends it again under the same id, with `sent` set,
+which is otherwise empty. Of two events with the same id, one of which has `sent`, the later is a duplicate: a server
+that was suspended may read the first copy after the second. If neither has `sent`, both count: a program may publish
+the same event object twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where an event server is, and what it is to know of who comes."""
+"""The URLs of an event server, and the headers of requests to it."""
 
 from __future__ import annotations
 
@@ -57,21 +57,21 @@ class Endpoint:
 
     @property
     def handshake_url(self) -> str:
-        """What to GET."""
+        """The URL of the handshake."""
         return f"{self.url}{self._path}"
 
     @property
     def handshake_headers(self) -> dict[str, str]:
-        """What to send with it; custom headers may replace ours, as with ftrack's client."""
+        """The headers of the handshake; custom ones take precedence, as in ftrack's client."""
         return {**self._secret, **self._open}
 
     def socket_url(self, sid: str) -> str:
-        """Where the WebSocket of a session is."""
+        """The URL of the WebSocket of a session."""
         return f"{'wss' if self.secure else 'ws'}://{self._location}{self._path}websocket/{sid}"
 
     @property
     def socket_headers(self) -> dict[str, str]:
-        """What to send with it: not the key, which the session's id stands for."""
+        """The headers of the WebSocket: not the key, which the session's id replaces."""
         return dict(self._open)
 
 
@@ -84,16 +84,16 @@ def _host_and_port(location: str) -> tuple[str, str]:
 
 
 def _check(name: str, value: str) -> None:
-    """Refuse what would end a header early, or not arrive as it is. The value may be a key, and is not shown."""
+    """Refuse headers that would be truncated or altered. Messages do not show the value, which may be a key."""
     if not isinstance(name, str) or not _FIELD_NAME.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"{name!r} is no name of an HTTP header.")
+        raise ValueError(f"{name!r} is not a valid name of an HTTP header.")
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"The header {name} needs a text, but {type(value).__name__} was given.")
+        raise TypeError(f"The header {name} needs a string, but {type(value).__name__} was given.")
     if any(character < " " or character == "\x7f" for character in value):
-        raise ValueError(f"The value of the header {name} has a line break or another control character in it.")
+        raise ValueError(f"The value of the header {name} has a line break or another control character.")
     try:
         value.encode("latin-1")
     except UnicodeEncodeError:
         raise ValueError(
-            f"The value of the header {name} has characters beyond Latin-1, which no HTTP header can carry."
+            f"The value of the header {name} has characters beyond Latin-1, which HTTP headers cannot contain."
         ) from None

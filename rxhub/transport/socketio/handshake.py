@@ -1,8 +1,8 @@
-"""The first step of connecting: `GET /socket.io/1/`, and what to tell people when it fails.
+"""The first step of connecting, `GET /socket.io/1/`, and the messages of errors while connecting.
 
-The standard library does it, with its TLS and with the proxies of the environment (`https_proxy`, `no_proxy`),
-in a daemon thread of its own: it blocks, name resolution above all, and must hold up neither the loop nor the
-interpreter's exit. A redirection is not followed, since the key would follow it to wherever it leads.
+The standard library sends the request, with its TLS and the proxies of the environment (`https_proxy`, `no_proxy`). It
+blocks, in name resolution above all, so it runs in a daemon thread, which blocks neither the loop nor the interpreter's
+exit. Redirects are not followed, since they would pass the key on.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from rxhub.transport.socketio.protocol import Handshake
 
 __all__ = ["ServerUnreachable", "explained", "request_line", "shake_hands"]
 
-_LONGEST_LINE = 4096
-_MOST_SAID = 200
+_MAX_LINE = 4096
+_MAX_TEXT = 200
 
 
 class ServerUnreachable(HubConnectionError):
-    """The server could not be reached, or did not let us in.
+    """The server cannot be reached, or refused the connection.
 
     Attributes:
-        retry_after: seconds for which the server asks to be left alone.
+        retry_after: seconds to wait before the next attempt, as the server requests.
     """
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
@@ -44,17 +44,17 @@ class ServerUnreachable(HubConnectionError):
 
 
 async def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
-    """Ask the server for a session.
+    """Request a session.
 
     Args:
         endpoint: the server.
         timeout: seconds.
 
     Raises:
-        ServerUnreachable: if there is none to be had; says why, and what to do.
+        ServerUnreachable: if that fails; with the reason and the remedy.
     """
     answer: Future[str] = Future()
-    # Whoever has given up waiting does not stop the thread, which will still set it.
+    # After a timeout, the thread still sets it.
     answer.set_running_or_notify_cancel()
 
     def ask() -> None:
@@ -69,19 +69,19 @@ async def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
             line = await asyncio.wrap_future(answer)
         handshake = Handshake.parse(line)
     except ProtocolError as error:
-        raise ServerUnreachable(f"{endpoint.url} is no event server: {error}") from error
+        raise ServerUnreachable(f"{endpoint.url} is not an event server: {error}") from error
     except Exception as error:
         raise explained(error, endpoint, timeout) from error
     if "websocket" not in handshake.transports:
         raise ServerUnreachable(
-            f"The event server at {endpoint.url} offers {', '.join(handshake.transports)}, but no websocket, which "
-            "rxhub needs. If a proxy stands before it, let that pass WebSockets on."
+            f"The event server at {endpoint.url} offers {', '.join(handshake.transports)}, but not websocket, which "
+            "rxhub needs. If there is a proxy before it, allow WebSockets there."
         )
     return handshake
 
 
 def explained(error: BaseException, endpoint: Endpoint, timeout: float) -> ServerUnreachable:
-    """What to tell people of an error while connecting."""
+    """The reason and the remedy of an error while connecting."""
     url = endpoint.url
     if isinstance(error, HTTPError):
         return _refused(error.code, error.headers, url, str(error.msg or ""))
@@ -91,18 +91,18 @@ def explained(error: BaseException, endpoint: Endpoint, timeout: float) -> Serve
         error = error.reason
     match error:
         case TimeoutError():
-            why = f"did not answer within {timeout:g} s. Does it run, and is the way there open?"
+            why = f"did not answer within {timeout:g} s. Check that it is running and not blocked by a firewall."
         case ssl.SSLCertVerificationError():
             why = (
-                f"has a certificate that is not trusted: {error.verify_message}. If it is signed by an authority of "
-                "your own, name its file in the environment variable SSL_CERT_FILE."
+                f"has a certificate that is not trusted: {error.verify_message}. If your own authority signed it, set "
+                "the environment variable SSL_CERT_FILE to its file."
             )
         case ssl.SSLError():
-            why = f"could not be spoken to over TLS: {error}. Is the scheme of the url right?"
+            why = f"failed to negotiate TLS: {error}. Check the scheme of the url."
         case socket.gaierror():
-            why = f"could not be found: {error.strerror or error}. Is the name in the url right?"
+            why = f"could not be found: {error.strerror or error}. Check the name in the url."
         case ConnectionRefusedError():
-            why = "refused the connection. Does the server run, and on this port?"
+            why = "refused the connection. Check that the server is running, and the port."
         case OSError() | HTTPException():
             why = f"could not be reached: {str(error) or type(error).__name__}."
         case _:
@@ -114,15 +114,15 @@ def _refused(status: int, headers: Any, url: str, said: str = "") -> ServerUnrea
     if status in (401, 403):
         why = "Check api_user and api_key: the server did not accept them."
     elif 300 <= status < 400:
-        why = f"It sends us to {headers.get('Location', 'elsewhere')}; give that address if you trust it with the key."
+        why = f"It redirects to {headers.get('Location', 'elsewhere')}. Use that url if you trust it with the key."
     elif status in (404, 405):
-        why = "There is no Socket.IO 0.9 endpoint; is this the address of an event server?"
+        why = "It has no Socket.IO 0.9 endpoint. Check that this is the url of an event server."
     elif status == 407:
-        why = "A proxy on the way asks for credentials; put them into the url of https_proxy."
+        why = "A proxy requires credentials. Put them into the url of https_proxy."
     elif status == 429:
-        why = "It was asked too often; leave it alone for a while."
+        why = "Too many requests. Wait before you try again."
     else:
-        why = "Try again later, or look into the server's log."
+        why = "Try again later, or read the server's log."
     wait = str(headers.get("Retry-After", ""))
     retry_after = min(float(wait), 300.0) if wait.isascii() and wait.isdigit() else 0.0
     told = f" ({said})" if said else ""
@@ -130,7 +130,7 @@ def _refused(status: int, headers: Any, url: str, said: str = "") -> ServerUnrea
 
 
 class _Refusing(HTTPRedirectHandler):
-    """Lets a redirection be the error that says where it leads."""
+    """Makes a redirect an error, which has its target."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
@@ -139,32 +139,32 @@ class _Refusing(HTTPRedirectHandler):
 
 
 def request_line(endpoint: Endpoint, timeout: float, trust: ssl.SSLContext | None = None) -> str:
-    """Ask the server for a session here and now; blocks. What it raises, `explained` explains.
+    """Request a session; blocks. `explained` describes its errors.
 
     Args:
         endpoint: the server.
         timeout: seconds.
-        trust: whose certificates are accepted; None for the default.
+        trust: the accepted certificates. Default: those of the system.
     """
     request = Request(endpoint.handshake_url, headers=endpoint.handshake_headers)
     try:
         opened = build_opener(_Refusing(), HTTPSHandler(context=trust)).open(request, timeout=timeout)
     except HTTPError as error:
         with error:
-            raise _status(endpoint, error.code, error.headers, _said(error)) from None
+            raise _status(endpoint, error.code, error.headers, _reason(error)) from None
     with opened as response:
         if response.status != 200:
             raise _status(endpoint, response.status, response.headers)
-        line: bytes = response.read(_LONGEST_LINE + 1)
+        line: bytes = response.read(_MAX_LINE + 1)
     return line.decode("utf-8", "replace")
 
 
-def _said(error: HTTPError) -> str:
-    """What a server gives as the reason of an error, in a line; nothing if that is a page."""
+def _reason(error: HTTPError) -> str:
+    """The reason that a server gives for an error, in a line; empty if it is a page."""
     try:
         if error.headers.get_content_type() != "text/plain":
             return ""
-        text = error.read(_MOST_SAID).decode("utf-8", "replace")
+        text = error.read(_MAX_TEXT).decode("utf-8", "replace")
     except (OSError, HTTPException, AttributeError):
         return ""
     return inline(text.strip().removesuffix("."))
@@ -172,6 +172,6 @@ def _said(error: HTTPError) -> str:
 
 def _status(endpoint: Endpoint, status: int, headers: Message, said: str = "") -> HTTPError:
     error = HTTPError(endpoint.handshake_url, status, said, headers, None)
-    # An HTTPError is a response as well. No one may be left to close this one, which Python 3.14 warns of.
+    # An HTTPError is a response, too. Python 3.14 warns if it is not closed.
     error.close()
     return error

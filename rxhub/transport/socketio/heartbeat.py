@@ -1,24 +1,24 @@
-"""Whether the other end is still there, told by the clocks alone.
+"""Detects dead connections by the clocks alone.
 
-A connection can be dead without an error: the peer's machine lost power, a firewall forgot it, the cable is
-out. A server sends heartbeats, so silence tells. And a computer that slept finds its connections
-as it left them, though the server has long ended them: while it sleeps, the wall clock goes on and the monotonic
-clock of most systems does not, so the two disagree afterwards.
+A connection can be dead without an error: the peer lost power, a firewall dropped the connection, the cable is out. A
+server sends heartbeats, so silence is a sign. After a computer slept, its connections look alive although the server
+has closed them. During sleep the wall clock advances and the monotonic clock of most systems does not, so the two
+disagree afterwards.
 """
 
 from __future__ import annotations
 
 __all__ = ["HeartbeatMonitor"]
 
-_SLEPT = 10.0
-_LATE = 1.0
+_SLEEP_S = 10.0
+_LATE_S = 1.0
 
 
 class HeartbeatMonitor:
-    """Watches one connection.
+    """Watches a connection.
 
     Args:
-        patience: seconds of silence after which the peer is taken for gone; None for any.
+        patience: seconds of silence after which the peer counts as gone; None is unlimited.
         monotonic: seconds of the monotonic clock now.
         wall: seconds of the wall clock now.
     """
@@ -31,7 +31,7 @@ class HeartbeatMonitor:
 
     @property
     def interval(self) -> float:
-        """Seconds after which to look again."""
+        """Seconds until the next `look`."""
         return 5.0 if self._patience is None else min(5.0, self._patience / 4)
 
     def heard(self, monotonic: float) -> None:
@@ -39,15 +39,15 @@ class HeartbeatMonitor:
         self._heard = monotonic
 
     def look(self, monotonic: float, wall: float) -> str:
-        """Why the connection is to be given up, in words for people; empty if all is well."""
+        """The reason to close the connection; empty if there is none."""
         slept = (wall - self._wall) - (monotonic - self._monotonic)
-        is_late = monotonic - max(self._monotonic, self._heard) > 2 * self.interval + _LATE
+        is_late = monotonic - max(self._monotonic, self._heard) > 2 * self.interval + _LATE_S
         self._monotonic, self._wall = monotonic, wall
-        if slept > _SLEPT:
+        if slept > _SLEEP_S:
             return f"the computer slept for {slept:.0f} s"
         silence = monotonic - self._heard
-        # It takes two looks in time, one after the other. What held this process up (a debugger, a suspended
-        # container, a busy machine) held up reading as well, and the answer may lie there unread.
+        # Two punctual looks in a row are needed: if this process was suspended (by a debugger, for example), a
+        # heartbeat may be unread.
         before = self._is_suspected and not is_late
         self._is_suspected = self._patience is not None and silence > self._patience
         return f"nothing was heard from the server for {silence:.0f} s" if before and self._is_suspected else ""

@@ -1,10 +1,8 @@
-"""What a server is told of a subscription: a superset that any event server understands.
+"""The subscription that is sent to a server: a superset that every event server understands.
 
-A server that is not rxhub's reads the language in its own way: a `*` may mean "contains", lists may be read
-differently, some operators may not be there at all. It is therefore asked for one topic or one prefix of
-topics, which all of them know, or for everything; the whole subscription is tested when the event has come.
-
-An expression of ftrack's dialect is sent as it is: who writes that dialect means ftrack's server to read it.
+Servers other than rxhub's interpret the language differently: a `*` may mean "contains", lists may be read differently,
+operators may be missing. So the server filters by one topic or one prefix of topics, or sends everything, and the hub
+applies the whole subscription. An expression of ftrack's dialect is sent unchanged: it is written for ftrack's server.
 """
 
 from __future__ import annotations
@@ -17,12 +15,12 @@ from rxhub.expression import And, Condition, Dialect, Expression, Not, Or
 __all__ = ["server_filter"]
 
 _EVERYTHING = "topic=*"
-# What every known parser takes without quotes.
+# Needs no quotes with any known parser.
 _BARE = re.compile(r"[A-Za-z0-9_./-]+")
 
 
 def server_filter(expression: Expression) -> str:
-    """A subscription that matches whatever `expression` matches, and perhaps more."""
+    """A subscription that matches everything that `expression` matches, and possibly more."""
     if _of_ftrack(expression):
         return str(expression)
     topic = _topic(expression)
@@ -35,17 +33,17 @@ def server_filter(expression: Expression) -> str:
 
 
 def _topic(expression: Expression) -> tuple[str, bool] | None:
-    """The topic, or (if the flag is true) the beginning of all topics, that can match; None for any."""
+    """The topic, or (if the flag is true) the prefix of all topics, that can match; None for any."""
     match expression:
         case Condition("topic", "=", value, _, Dialect.RXHUB):
             head, star, tail = value.partition("*")
             if not star:
                 return head, False
-            # A star elsewhere than at the end means more, or something else.
+            # A star that is not at the end means something else.
             return (head, True) if head and not tail else None
         case And(children):
             topics = [topic for child in children if (topic := _topic(child)) is not None]
-            # One topic is narrower than any prefix, and the longer prefix narrower than the shorter.
+            # A topic is narrower than a prefix, and a longer prefix than a shorter one.
             return min(topics, key=lambda topic: (topic[1], -len(topic[0])), default=None)
         case Or(children):
             return _common([_topic(child) for child in children])

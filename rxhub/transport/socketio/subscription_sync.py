@@ -1,7 +1,7 @@
-"""What the server is to know of our subscribers, and what it knows: the difference is what it has still to be told.
+"""Synchronizes the server with the subscribers of a hub.
 
-Nothing is queued but the ids of what changed, so however often a subscriber comes and goes while the line is slow,
-what waits is bounded by who there is. After a reconnection the server knows nobody, and everybody has changed.
+Only the ids of changed subscribers are queued, so the queue is bounded by the number of subscribers, however often they
+change while the connection is slow. After a reconnect the server knows none, and all of them have changed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ UNSUBSCRIBE = "ftrack.meta.unsubscribe"
 
 
 class ServerSubscription(NamedTuple):
-    """One subscriber.
+    """A subscriber, as the server knows it.
 
     Attributes:
-        subscription: as the server is told it.
-        metadata: as JSON text; the server tests targets against it.
+        subscription: the expression.
+        metadata: as JSON; the server tests targets against it.
     """
 
     subscription: str
@@ -33,12 +33,12 @@ class ServerSubscription(NamedTuple):
 
 
 class SubscriptionChange(NamedTuple):
-    """What the server is to be told of one subscriber.
+    """An event that tells the server of a subscriber.
 
     Attributes:
-        id: whom it is about.
+        id: of the subscriber.
         topic: SUBSCRIBE or UNSUBSCRIBE.
-        data: the data of that event.
+        data: of the event.
     """
 
     id: str
@@ -51,78 +51,78 @@ class SubscriptionSync:
 
     def __init__(self) -> None:
         self._wanted: dict[str, ServerSubscription] = {}
-        self._told: dict[str, ServerSubscription] = {}
+        self._known: dict[str, ServerSubscription] = {}
         self._changed: dict[str, None] = {}
-        # Who has left, and is still wanted: a finalizer may say so while this thread is in the middle of a change.
-        self._gone: deque[str] = deque()
+        # Removed ids, appended without a lock: a finalizer may do so while this thread changes the others.
+        self._removed: deque[str] = deque()
         self._unanswered = 0
         self._lock = ForkSafeLock()
 
     def __len__(self) -> int:
         with self._lock:
-            self._take_out_gone()
+            self._apply_removed()
             return len(self._wanted)
 
     def add(self, id: str, interest: ServerSubscription) -> None:
-        """There is a subscriber."""
+        """Add or replace a subscriber."""
         with self._lock:
-            self._take_out_gone()
+            self._apply_removed()
             self._wanted[id] = interest
             self._changed[id] = None
 
     def remove(self, id: str) -> None:
-        """There is one less. Takes no lock."""
-        self._gone.append(id)
+        """Remove a subscriber. Takes no lock."""
+        self._removed.append(id)
 
     def renew(self) -> None:
-        """The server knows nobody."""
+        """The server knows no subscriber."""
         with self._lock:
-            self._take_out_gone()
-            self._told.clear()
+            self._apply_removed()
+            self._known.clear()
             self._unanswered = 0
             self._changed = dict.fromkeys(self._wanted)
 
     @property
     def waiting(self) -> bool:
-        """Whether the server has still to be told something."""
-        return bool(self._changed or self._gone)
+        """Whether there are changes to send."""
+        return bool(self._changed or self._removed)
 
     @property
     def settled(self) -> bool:
-        """Whether the server was told everything, and has answered."""
+        """Whether the server has acknowledged all changes."""
         with self._lock:
-            self._take_out_gone()
+            self._apply_removed()
             return not self._changed and not self._unanswered
 
     def take(self) -> SubscriptionChange | None:
-        """What to tell the server next; it then counts as told."""
+        """Remove and return the next change to send."""
         with self._lock:
-            self._take_out_gone()
+            self._apply_removed()
             while self._changed:
                 id = next(iter(self._changed))
-                wanted, told = self._wanted.get(id), self._told.get(id)
-                if told is not None and told is not wanted:
+                wanted, known = self._wanted.get(id), self._known.get(id)
+                if known is not None and known is not wanted:
                     self._unanswered += 1
-                    del self._told[id]
-                    return SubscriptionChange(id, UNSUBSCRIBE, {"subscriber": msgspec.Raw(told.metadata)})
+                    del self._known[id]
+                    return SubscriptionChange(id, UNSUBSCRIBE, {"subscriber": msgspec.Raw(known.metadata)})
                 del self._changed[id]
-                if wanted is not None and told is None:
+                if wanted is not None and known is None:
                     self._unanswered += 1
-                    self._told[id] = wanted
+                    self._known[id] = wanted
                     data = {"subscriber": msgspec.Raw(wanted.metadata), "subscription": wanted.subscription}
                     return SubscriptionChange(id, SUBSCRIBE, data)
         return None
 
     def answered(self) -> None:
-        """The server has answered one thing that it was told, or is not waited for any more."""
+        """The server has acknowledged a change, or its answer is not expected any more."""
         with self._lock:
             self._unanswered -= 1
 
-    def _take_out_gone(self) -> None:
-        while self._gone:
-            id = self._gone.popleft()
+    def _apply_removed(self) -> None:
+        while self._removed:
+            id = self._removed.popleft()
             self._wanted.pop(id, None)
-            if id in self._told:
+            if id in self._known:
                 self._changed[id] = None
             else:
                 self._changed.pop(id, None)

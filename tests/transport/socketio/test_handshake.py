@@ -70,7 +70,7 @@ def answering(answer: bytes, context: ssl.SSLContext | None = None) -> Iterator[
         (403, "Check api_user and api_key"),
         (404, "no Socket.IO 0.9 endpoint"),
         (407, "https_proxy"),
-        (429, "asked too often"),
+        (429, "Too many requests"),
         (500, "server's log"),
         (503, "server's log"),
         (204, "server's log"),
@@ -87,7 +87,7 @@ def test_a_status_is_told_with_what_to_do(status: int, what: str) -> None:
 
 def test_a_redirection_is_not_followed_with_the_key() -> None:
     with Server() as elsewhere, Server(status=302, headers={"Location": f"{elsewhere.url}/socket.io/1/"}) as server:
-        assert f"It sends us to {elsewhere.url}/socket.io/1/" in refusal(server.url)
+        assert f"It redirects to {elsewhere.url}/socket.io/1/" in refusal(server.url)
         assert elsewhere.requests == []
 
 
@@ -95,7 +95,7 @@ def test_nobody_listens() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         port = listening.getsockname()[1]
     assert refusal(f"http://127.0.0.1:{port}").endswith(
-        "refused the connection. Does the server run, and on this port?"
+        "refused the connection. Check that the server is running, and the port."
     )
 
 
@@ -110,18 +110,22 @@ def test_a_name_that_nobody_knows() -> None:
 def test_what_is_no_event_server(answer: bytes) -> None:
     with answering(answer) as port:
         told = refusal(f"http://127.0.0.1:{port}")
-    assert told.startswith("The event server at") or "is no event server" in told
+    assert told.startswith("The event server at") or "is not an event server" in told
     assert len(told) < 400
 
 
 def test_a_server_without_websockets() -> None:
     with Server(line="1:60:60:xhr-polling,jsonp-polling") as server:
-        assert "offers xhr-polling, jsonp-polling, but no websocket" in refusal(server.url)
+        assert "offers xhr-polling, jsonp-polling, but not websocket" in refusal(server.url)
 
 
 @pytest.mark.parametrize(
     ("first", "what"),
-    [("7:::1+0", "refused the session: 1+0"), ("0::", "refused the session"), ("5:::{}", "did not let us in")],
+    [
+        ("7:::1+0", "refused the session: 1+0"),
+        ("0::", "refused the session"),
+        ("5:::{}", "did not accept the connection"),
+    ],
 )
 def test_a_server_that_does_not_say_welcome(first: str, what: str) -> None:
     with Server(first=first) as server:
@@ -149,7 +153,9 @@ def test_headers_and_cookies_arrive() -> None:
 def test_a_server_may_be_mounted_below_a_path() -> None:
     with Server() as server:
         told = refusal(f"{server.url}/events/")
-    assert "answered with HTTP status" in told or "did not let us in" in told or "no event server" in told
+    assert (
+        "answered with HTTP status" in told or "did not accept the connection" in told or "not an event server" in told
+    )
 
 
 # TLS. The certificate of tests/data/tls is for localhost, signed by itself, and valid for a hundred years.
@@ -195,7 +201,7 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
         (OSError("no route"), "could not be reached: no route"),
         (ConnectionResetError(), "could not be reached: ConnectionResetError"),
         (RuntimeError("odd"), "could not be reached: RuntimeError: odd"),
-        (ssl.SSLError("alert"), "over TLS"),
+        (ssl.SSLError("alert"), "negotiate TLS"),
     ],
 )
 def test_other_failures_are_told_as_they_are(error: Exception, what: str) -> None:

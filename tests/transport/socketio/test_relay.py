@@ -127,10 +127,10 @@ def test_heartbeats(installed: Path) -> None:
         hub.state.subscribe(lambda state: states.append(state.phase.value))
         hub.connect()
         beats = 0
-        line = hub._link.transport._session.line  # type: ignore[attr-defined]
-        heard = line._watchdog._heard
+        line = hub._link.transport._session.connection  # type: ignore[attr-defined]
+        heard = line._heartbeat._heard
         while beats < 12:
-            until(lambda: line._watchdog._heard != heard)
-            heard, beats = line._watchdog._heard, beats + 1
+            until(lambda: line._heartbeat._heard != heard)
+            heard, beats = line._heartbeat._heard, beats + 1
         hub.publish(Event("a")).result(LIMIT)
         assert "connecting" not in states[2:] and states[-1] == "connected"
