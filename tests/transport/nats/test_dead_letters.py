@@ -216,7 +216,7 @@ def test_a_letter_without_room_for_its_groups_name_is_retried_by_the_group(hub: 
 def test_a_letter_that_cannot_be_stored_leaves_the_event_where_it_is(
     hub: EventHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("rxhub.transport.nats.processing.retries._NO_ROOM", 0.1)
+    monkeypatch.setattr("rxhub.transport.nats.processing.retries._STORE_RETRY_S", 0.1)
     runs = Seen()
 
     def handle(event: Event) -> None:

@@ -16,7 +16,7 @@ import nats.errors
 
 from rxhub.transport.nats.connection import NatsConnection
 
-__all__ = ["ACK", "IN_PROGRESS", "NAK", "Acknowledging", "later"]
+__all__ = ["ACK", "IN_PROGRESS", "NAK", "AckSender", "nak_after"]
 
 ACK = b"+ACK"
 NAK = b"-NAK"
@@ -25,12 +25,12 @@ IN_PROGRESS = b"+WPI"
 _NANOSECONDS = 1_000_000_000
 
 
-def later(seconds: float) -> bytes:
+def nak_after(seconds: float) -> bytes:
     """Not now, but after so many seconds."""
     return NAK + b" " + msgspec.json.encode({"delay": max(1, int(seconds * _NANOSECONDS))})
 
 
-class Acknowledging:
+class AckSender:
     """Sends acknowledgements, in the order in which they were put."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Acknowledging:
             self._due.clear()
             await self._due.wait()
 
-    async def vouch(self, line: NatsConnection, replies: list[str], timeout: float) -> bool:
+    async def send_in_progress(self, line: NatsConnection, replies: list[str], timeout: float) -> bool:
         """Tell that these are still being worked on; whether the server has heard it within so many seconds."""
         with suppress(nats.errors.Error, OSError, TimeoutError):
             async with asyncio.timeout(timeout):

@@ -10,7 +10,7 @@ from rxhub.transport.nats.kv_bucket import KvBucket
 from rxhub.transport.nats.pull_consumer import Message
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 
-__all__ = ["Attempts", "Note", "Tried"]
+__all__ = ["AttemptEntry", "AttemptRecord", "AttemptStore"]
 
 _DAY = 24 * 3600.0
 
@@ -21,7 +21,7 @@ _MONTH = 30 * _DAY
 """An event may wait that long for its next attempt while no process of the group runs."""
 
 
-class Tried(NamedTuple):
+class AttemptRecord(NamedTuple):
     """What is known of the attempts at an event.
 
     Attributes:
@@ -37,7 +37,7 @@ class Tried(NamedTuple):
     name: str = ""
 
 
-class Note(NamedTuple):
+class AttemptEntry(NamedTuple):
     """What is noted of a message.
 
     Attributes:
@@ -50,10 +50,10 @@ class Note(NamedTuple):
     key: str
     sequence: int
     revision: int
-    tried: Tried
+    tried: AttemptRecord
 
 
-class Attempts:
+class AttemptStore:
     """The attempts at events that were not handled at the first.
 
     How often a message was delivered does not tell it: a process that stops hands back what it has not begun, and one
@@ -70,33 +70,35 @@ class Attempts:
         what = f"Attempts of {name} at events of {stream}."
         self._bucket = KvBucket(link, f"{stream}-attempts-{name}", what, _MONTH, replicas)
 
-    async def get(self, message: Message) -> Tried:
+    async def get(self, message: Message) -> AttemptRecord:
         """What is known of a message's attempts. Raises what `Bucket.get` raises."""
         value = await self._bucket.get(_key(message))
         if not value:
-            return Tried()
+            return AttemptRecord()
         return _tried(value)
 
-    async def put(self, message: Message, tried: Tried) -> None:
+    async def put(self, message: Message, tried: AttemptRecord) -> None:
         """Note an attempt. Raises what `Bucket.put` raises."""
         await self._bucket.put(_key(message), msgspec.json.encode(tried._asdict()))
 
-    async def before(self, first: int) -> list[Note]:
+    async def before(self, first: int) -> list[AttemptEntry]:
         """The notes of messages before a sequence of the stream. Raises what `Bucket.entries` raises."""
         keys = [key for key in await self._bucket.keys() if _sequence(key) < first]
-        notes: list[Note] = []
+        notes: list[AttemptEntry] = []
         for begin in range(0, len(keys), _BATCH):
             entries = await self._bucket.entries(keys[begin : begin + _BATCH])
             notes += [
-                Note(each.key, _sequence(each.key), each.sequence, _tried(each.value)) for each in entries if each.value
+                AttemptEntry(each.key, _sequence(each.key), each.sequence, _tried(each.value))
+                for each in entries
+                if each.value
             ]
         return sorted(notes)
 
-    async def renew(self, note: Note) -> None:
+    async def renew(self, note: AttemptEntry) -> None:
         """Show other processes that the message is in our hands. Raises what `Bucket.put` raises."""
         await self._bucket.put(note.key, msgspec.json.encode(note.tried._asdict()))
 
-    async def drop(self, note: Note) -> None:
+    async def drop(self, note: AttemptEntry) -> None:
         """The message is lost. Raises what `KvBucket.put` raises."""
         await self._bucket.delete(note.key)
 
@@ -105,9 +107,9 @@ class Attempts:
         await self._bucket.delete(_key(message))
 
 
-def _tried(value: bytes) -> Tried:
+def _tried(value: bytes) -> AttemptRecord:
     told: dict[str, Any] = msgspec.json.decode(value)
-    return Tried(told["attempts"], told["delivered"], told["reason"], told.get("name", ""))
+    return AttemptRecord(told["attempts"], told["delivered"], told["reason"], told.get("name", ""))
 
 
 def _key(message: Message) -> str:

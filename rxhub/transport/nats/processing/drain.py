@@ -15,18 +15,18 @@ from collections.abc import Callable
 from time import monotonic
 
 from rxhub.transport.nats.processing.acks import NAK
-from rxhub.transport.nats.processing.executor import Workers
-from rxhub.transport.nats.processing.in_flight import Holding
+from rxhub.transport.nats.processing.executor import Executor
+from rxhub.transport.nats.processing.in_flight import InFlight
 from rxhub.transport.nats.processing.job import Job
 
-__all__ = ["let_go"]
+__all__ = ["drain"]
 
 _LOOK = 0.005
 # Seconds that an interrupted handler has for its own ending.
 _LAST_WORDS = 1.0
 
 
-async def let_go(workers: Workers, holding: Holding, deadline: float, in_order: bool) -> int:
+async def drain(workers: Executor, holding: InFlight, deadline: float, in_order: bool) -> int:
     """Hand back what has not begun, and what has when it has ended.
 
     Args:
@@ -56,7 +56,7 @@ async def let_go(workers: Workers, holding: Holding, deadline: float, in_order: 
     return len(holding.jobs)
 
 
-def _hand_back(holding: Holding, which: Callable[[Job], bool]) -> None:
+def _hand_back(holding: InFlight, which: Callable[[Job], bool]) -> None:
     jobs = [job for job in holding.jobs.values() if which(job)]
     for job in sorted(jobs, key=lambda job: job.message.sequence):
         if job.task is not None:

@@ -15,16 +15,16 @@ from typing import NamedTuple, Protocol
 
 from rxhub.transport.nats.processing.job import Job
 
-__all__ = ["Ended", "Errand", "Returned", "Returns", "Workers"]
+__all__ = ["Callback", "Executor", "OnResult", "Result", "ResultQueue"]
 
-Errand = Callable[[], object]
+Callback = Callable[[], object]
 """What is to run where the handlers do, such as the observers of failures."""
 
 # Seconds for which results are gathered while others are still to come.
 _GATHERING = 0.001
 
 
-class Returned(NamedTuple):
+class Result(NamedTuple):
     """What came of a job.
 
     Attributes:
@@ -40,11 +40,11 @@ class Returned(NamedTuple):
     took: float
 
 
-Ended = Callable[[Returned], None]
+OnResult = Callable[[Result], None]
 """Takes what has ended, from any thread."""
 
 
-class Workers(Protocol):
+class Executor(Protocol):
     """What calls handlers. All methods are called on the network's loop, and return at once."""
 
     @property
@@ -60,7 +60,7 @@ class Workers(Protocol):
         """Call the handler when there is somebody to do it."""
         ...
 
-    def tell(self, errand: Errand) -> None:
+    def tell(self, errand: Callback) -> None:
         """Do it between two handlers."""
         ...
 
@@ -85,7 +85,7 @@ class Workers(Protocol):
         ...
 
 
-class Returns:
+class ResultQueue:
     """Brings what workers return to the network's loop.
 
     Args:
@@ -98,7 +98,7 @@ class Returns:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        take: Callable[[list[Returned]], None],
+        take: Callable[[list[Result]], None],
         more_to_come: Callable[[], bool],
         in_hand: Callable[[], int],
     ) -> None:
@@ -106,10 +106,10 @@ class Returns:
         self._take = take
         self._more_to_come = more_to_come
         self._in_hand = in_hand
-        self._waiting: deque[Returned] = deque()
+        self._waiting: deque[Result] = deque()
         self._is_scheduled = False
 
-    def put(self, returned: Returned) -> None:
+    def put(self, returned: Result) -> None:
         """Take a result, from any thread."""
         self._waiting.append(returned)
         if not self._is_scheduled or len(self._waiting) == self._in_hand():

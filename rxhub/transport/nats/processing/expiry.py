@@ -17,7 +17,7 @@ from time import monotonic
 
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.processing import group as grouping
-from rxhub.transport.nats.processing.delivery_state import Attempts
+from rxhub.transport.nats.processing.delivery_state import AttemptStore
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.pull_consumer import Message
 from rxhub.transport.nats.reconnecting import ReconnectingClient
@@ -51,7 +51,7 @@ class Expiry:
         link: ReconnectingClient,
         stream: str,
         group: str,
-        attempts: Attempts,
+        attempts: AttemptStore,
         holding: Mapping[int, Job],
         expired: Callable[[], object],
     ) -> None:

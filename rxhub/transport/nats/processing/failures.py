@@ -10,7 +10,7 @@ from time import monotonic
 from rxhub.errors import as_exception, error_text
 from rxhub.event import Event
 
-__all__ = ["Failure", "Reporter", "report_errand"]
+__all__ = ["Failure", "FailureLog", "run_callback"]
 
 # So many failures a group are logged whole in such a time; of the others it is told how many there were.
 _MOST = 10
@@ -37,7 +37,7 @@ class Failure:
     is_final: bool
 
 
-class Reporter:
+class FailureLog:
     """Logs the failures of one group.
 
     Args:
@@ -90,7 +90,7 @@ class Reporter:
             self._kept_back = 0
 
 
-def report_errand(errand: Callable[[], object]) -> None:
+def run_callback(errand: Callable[[], object]) -> None:
     """Do what observers want to do, and log what they raise."""
     try:
         errand()

@@ -16,11 +16,11 @@ from rxhub.event import Event
 from rxhub.expression import compile, parse
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.job import Job
-from rxhub.transport.nats.processing.options import Plan
+from rxhub.transport.nats.processing.options import WorkerOptions
 from rxhub.transport.nats.pull_consumer import Message
 from rxhub.transport.nats.subjects import Subjects
 
-__all__ = ["Selection"]
+__all__ = ["MessageFilter"]
 
 # Between two questions whether the group has the terms that it had.
 _BREATH = 0.01
@@ -29,7 +29,7 @@ _PAUSE = 1.0
 logger = logging.getLogger("rxhub")
 
 
-class Selection:
+class MessageFilter:
     """What is for the handler of one process.
 
     Args:
@@ -39,7 +39,9 @@ class Selection:
         passed_over: called with each job that is surely for nobody of the group.
     """
 
-    def __init__(self, plan: Plan, subjects: Subjects, group: Group, passed_over: Callable[[Job], object]) -> None:
+    def __init__(
+        self, plan: WorkerOptions, subjects: Subjects, group: Group, passed_over: Callable[[Job], object]
+    ) -> None:
         self._name = plan.group
         self._matches = compile(plan.terms.subscription)
         self._retries = subjects.retries_of(plan.group).removesuffix(">")
@@ -55,7 +57,7 @@ class Selection:
         """Whether a message is a dead letter that comes back."""
         return message.subject.startswith(self._retries)
 
-    def pass_over(self, job: Job) -> bool:
+    def skip(self, job: Job) -> bool:
         """Have a job wait for `confirm`; whether that has to be called for it."""
         self._waiting.append(job)
         return len(self._waiting) == 1

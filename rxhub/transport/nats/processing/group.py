@@ -36,8 +36,8 @@ __all__ = [
     "PINNED",
     "PIN_TIMEOUT",
     "Group",
+    "GroupSettings",
     "Since",
-    "Terms",
 ]
 
 ACK_WAIT = 45.0
@@ -83,7 +83,7 @@ _PREFIX = "rxhub."
 logger = logging.getLogger("rxhub")
 
 
-class Terms(NamedTuple):
+class GroupSettings(NamedTuple):
     """What all processes of a group agree on.
 
     Attributes:
@@ -127,7 +127,12 @@ class Group:
     """
 
     def __init__(
-        self, link: ReconnectingClient, subjects: Subjects, name: str, terms: Terms, max_waiting: int = MAX_WAITING
+        self,
+        link: ReconnectingClient,
+        subjects: Subjects,
+        name: str,
+        terms: GroupSettings,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self.name = name
         self.consumer = consumer_name(name)

@@ -17,11 +17,11 @@ from rxhub.errors import GroupError, HubConnectionError, StreamError
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.processing import group as grouping
 from rxhub.transport.nats.processing.group import Group, Since
-from rxhub.transport.nats.processing.in_flight import Holding
+from rxhub.transport.nats.processing.in_flight import InFlight
 from rxhub.transport.nats.pull_consumer import ConsumerGone, PullConsumer, PullRefused
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 
-__all__ = ["Membership"]
+__all__ = ["GroupMembership"]
 
 # Seconds for what was on its way when we leave.
 _LAST_WORDS = 1.0
@@ -32,7 +32,7 @@ _AFTER_DELETION = 0.5
 logger = logging.getLogger("rxhub")
 
 
-class Membership:
+class GroupMembership:
     """One process's place in a group; a part of a link (`rxhub.transport.nats.reconnecting.Part`).
 
     Args:
@@ -49,7 +49,7 @@ class Membership:
         link: ReconnectingClient,
         group: Group,
         pulling: PullConsumer,
-        holding: Holding,
+        holding: InFlight,
         lost: Callable[[], object],
         excluded: Callable[[GroupError], object],
     ) -> None:
@@ -105,7 +105,7 @@ class Membership:
 
     async def _pull(self, line: NatsConnection) -> None:
         self._lost()
-        await self._holding.vouch(line)
+        await self._holding.send_in_progress(line)
         while not self._is_leaving:
             try:
                 await self._pulling.run(line)

@@ -26,7 +26,7 @@ from rxhub.transport.nats.processing.id_store import HandledIdStore
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 
-__all__ = ["Once"]
+__all__ = ["HandledIds"]
 
 _MOST_UNSTORED = 64
 # A share of what storing took, by which the mean follows it.
@@ -38,7 +38,7 @@ _LONGEST_PAUSE_S = 5.0
 logger = logging.getLogger("rxhub")
 
 
-class Once:
+class HandledIds:
     """The events of one process that come for the first time, and those whose ids are to be stored.
 
     Args:

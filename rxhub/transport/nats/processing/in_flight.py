@@ -10,19 +10,19 @@ from time import monotonic
 
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.processing import group
-from rxhub.transport.nats.processing.acks import ACK, Acknowledging
+from rxhub.transport.nats.processing.acks import ACK, AckSender
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.pull_consumer import Message, PullConsumer
 
-__all__ = ["SURELY_OURS", "Holding"]
+__all__ = ["SAFE_LEASE_SHARE", "InFlight"]
 
 # Of the time that a message is ours: what is left of it belongs to the way there and back.
-SURELY_OURS = 0.8
+SAFE_LEASE_SHARE = 0.8
 # Sequences in each half of the memory; more than can be under way to us when a line breaks.
 _REMEMBERED = 10_000
 
 
-class Holding:
+class InFlight:
     """What is held.
 
     Args:
@@ -33,7 +33,7 @@ class Holding:
         jobs: by their sequence in the stream, in the order in which they came.
     """
 
-    def __init__(self, pulling: PullConsumer, acks: Acknowledging) -> None:
+    def __init__(self, pulling: PullConsumer, acks: AckSender) -> None:
         self.jobs: dict[int, Job] = {}
         self._pulling = pulling
         self._acks = acks
@@ -42,7 +42,7 @@ class Holding:
 
     def take(self, message: Message) -> Job | None:
         """Hold what has come; None if it is held already, or was settled."""
-        sequence, until = message.sequence, monotonic() + SURELY_OURS * group.ACK_WAIT
+        sequence, until = message.sequence, monotonic() + SAFE_LEASE_SHARE * group.ACK_WAIT
         job = self.jobs.get(sequence)
         if job is not None:
             # The later copy's subject counts as well as the first one's; and now it is ours for longer.
@@ -72,15 +72,15 @@ class Holding:
             self.drop(job)
         self._settled, self._settled_before = set(), set()
 
-    async def vouch(self, line: NatsConnection | None) -> None:
+    async def send_in_progress(self, line: NatsConnection | None) -> None:
         """Tell that all that is held is still worked on; it is ours for longer if that has arrived."""
         now = monotonic()
         jobs = [job for job in self.jobs.values() if not job.is_parked]
         if not jobs or line is None:
             return
-        if await self._acks.vouch(line, [job.reply for job in jobs], group.ACK_WAIT / 4):
+        if await self._acks.send_in_progress(line, [job.reply for job in jobs], group.ACK_WAIT / 4):
             for job in jobs:
-                job.until = now + SURELY_OURS * group.ACK_WAIT
+                job.until = now + SAFE_LEASE_SHARE * group.ACK_WAIT
 
     def _release(self, job: Job) -> bool:
         # Of two who settle a job, as one that ends and one that stops, the first has it.

@@ -11,22 +11,22 @@ from rxhub.event import Event
 from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.pull_consumer import Message
 
-__all__ = ["Expired", "Interrupted", "Job", "Missing", "TimedOut"]
+__all__ = ["HandlerInterrupted", "HandlerTimeout", "Job", "LeaseExpired", "MessageDeleted"]
 
 
-class Expired(RxHubError):
+class LeaseExpired(RxHubError):
     """A job was not begun, since the server may have given it to somebody else by then."""
 
 
-class Interrupted(RxHubError):
+class HandlerInterrupted(RxHubError):
     """A handler was cancelled since its process stops, or its loop ends; whatever it made of that is no failure."""
 
 
-class Missing(RxHubError):
+class MessageDeleted(RxHubError):
     """The stream does not hold a job's message any more: its age was up, or it was deleted."""
 
 
-class TimedOut(RxHubError, TimeoutError):
+class HandlerTimeout(RxHubError, TimeoutError):
     """A handler took longer than it may."""
 
 

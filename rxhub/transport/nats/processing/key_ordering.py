@@ -17,12 +17,12 @@ from typing import Any, Generic, TypeVar
 from rxhub.expression.evaluate import split_key, values_at
 from rxhub.transport.json_payload import write_json
 
-__all__ = ["Lanes", "key_of"]
+__all__ = ["KeyOrdering", "key_values"]
 
 T = TypeVar("T", bound=Hashable)
 
 
-class Lanes(Generic[T]):
+class KeyOrdering(Generic[T]):
     """Who may run, of those who have entered and not left."""
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class Lanes(Generic[T]):
         return freed
 
 
-def key_of(path: str) -> Callable[[Mapping[str, Any]], list[Hashable]]:
+def key_values(path: str) -> Callable[[Mapping[str, Any]], list[Hashable]]:
     """A function that gives the values of an event at a dotted path, through lists, as subscriptions see them.
 
     Null is no value: events without one wait for nobody.

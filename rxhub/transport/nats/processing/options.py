@@ -6,10 +6,10 @@ from sys import float_info
 from typing import Any, NamedTuple
 
 from rxhub.expression import parse
-from rxhub.transport.nats.processing.group import Terms
-from rxhub.transport.nats.processing.retry_policy import Retrying
+from rxhub.transport.nats.processing.group import GroupSettings
+from rxhub.transport.nats.processing.retry_policy import RetryPolicy
 
-__all__ = ["Plan", "made"]
+__all__ = ["WorkerOptions", "made"]
 
 
 # Each may have a thread of its own.
@@ -17,7 +17,7 @@ _MOST_HANDLERS = 1_000
 _FINITE = float_info.max
 
 
-class Plan(NamedTuple):
+class WorkerOptions(NamedTuple):
     """The share of one process.
 
     Attributes:
@@ -30,8 +30,8 @@ class Plan(NamedTuple):
     """
 
     group: str
-    terms: Terms
-    retrying: Retrying
+    terms: GroupSettings
+    retrying: RetryPolicy
     timeout: float | None
     concurrency: int
     max_waiting: int
@@ -49,7 +49,7 @@ def made(
     key: str | None = None,
     once: bool = False,
     max_waiting: int = 100_000,
-) -> Plan:
+) -> WorkerOptions:
     """The plan of these arguments; see `hub.process`.
 
     Raises:
@@ -81,11 +81,11 @@ def made(
             "sequential=True is one event at a time in the whole group, so it goes with neither key=… nor "
             "concurrency=…. With key=… alone, events of different keys run at the same time."
         )
-    return Plan(
+    return WorkerOptions(
         group,
         # Written as it is read, so that processes agree however they have written it.
-        Terms(str(parse(subscription)), sequential, key, once),
-        Retrying(retries, backoff),
+        GroupSettings(str(parse(subscription)), sequential, key, once),
+        RetryPolicy(retries, backoff),
         timeout,
         concurrency,
         max_waiting,

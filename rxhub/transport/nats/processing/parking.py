@@ -17,9 +17,9 @@ from time import monotonic
 
 from rxhub.errors import StreamError
 from rxhub.transport.nats.processing import group
-from rxhub.transport.nats.processing.acks import IN_PROGRESS, Acknowledging, later
-from rxhub.transport.nats.processing.in_flight import SURELY_OURS
-from rxhub.transport.nats.processing.job import Expired, Job, Missing
+from rxhub.transport.nats.processing.acks import IN_PROGRESS, AckSender, nak_after
+from rxhub.transport.nats.processing.in_flight import SAFE_LEASE_SHARE
+from rxhub.transport.nats.processing.job import Job, LeaseExpired, MessageDeleted
 from rxhub.transport.nats.pull_consumer import PullConsumer
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import NO_MESSAGE
@@ -41,7 +41,7 @@ class Parking:
         acks: who tells the server to wait.
     """
 
-    def __init__(self, link: ReconnectingClient, stream: str, pulling: PullConsumer, acks: Acknowledging) -> None:
+    def __init__(self, link: ReconnectingClient, stream: str, pulling: PullConsumer, acks: AckSender) -> None:
         self._link = link
         self._stream = stream
         self._pulling = pulling
@@ -76,7 +76,7 @@ class Parking:
 
     def renew(self) -> None:
         """Tell the server to wait on, where it would not for much longer."""
-        due = monotonic() + _RENEWED_AT * SURELY_OURS * LEASE_SHARE * group.ACK_WAIT
+        due = monotonic() + _RENEWED_AT * SAFE_LEASE_SHARE * LEASE_SHARE * group.ACK_WAIT
         for job in self._parked:
             if job.until < due:
                 self._lease(job)
@@ -94,22 +94,22 @@ class Parking:
             return
         asked = monotonic()
         if asked > job.until:
-            raise Expired(f"{job.name} is somebody else's by now.")
+            raise LeaseExpired(f"{job.name} is somebody else's by now.")
         self._acks.put(job.reply, IN_PROGRESS)
         try:
             found = await self._link.js_request(f"STREAM.MSG.GET.{self._stream}", {"seq": job.message.sequence})
         except StreamError as error:
             if error.number != NO_MESSAGE:
                 raise
-            raise Missing(f"{job.name} is in the stream no more.") from error
+            raise MessageDeleted(f"{job.name} is in the stream no more.") from error
         if not job.is_parked:
             return  # by another call, or it was settled meanwhile
         self._parked.pop(job, None)
         job.unpark(b64decode(found["message"].get("data") or b""))
-        job.until = asked + SURELY_OURS * group.ACK_WAIT
+        job.until = asked + SAFE_LEASE_SHARE * group.ACK_WAIT
         self._pulling.hold()
 
     def _lease(self, job: Job) -> None:
         seconds = LEASE_SHARE * group.ACK_WAIT
-        job.until = monotonic() + SURELY_OURS * seconds
-        self._acks.put(job.reply, later(seconds))
+        job.until = monotonic() + SAFE_LEASE_SHARE * seconds
+        self._acks.put(job.reply, nak_after(seconds))

@@ -24,23 +24,23 @@ from rxhub.rx.subject import Subject
 from rxhub.text.printable import printable
 from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.processing.executor import Ended, Workers
+from rxhub.transport.nats.processing.executor import Executor, OnResult
 from rxhub.transport.nats.processing.failures import Failure
 from rxhub.transport.nats.processing.group import Since
-from rxhub.transport.nats.processing.options import Plan
-from rxhub.transport.nats.processing.task_executor import Tasks
-from rxhub.transport.nats.processing.thread_executor import Threads
-from rxhub.transport.nats.processing.worker import Processor
+from rxhub.transport.nats.processing.options import WorkerOptions
+from rxhub.transport.nats.processing.task_executor import TaskExecutor
+from rxhub.transport.nats.processing.thread_executor import ThreadExecutor
+from rxhub.transport.nats.processing.worker import Worker
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.subjects import Subjects
 
-__all__ = ["PATIENCE", "Counts", "Processing", "stop_all"]
+__all__ = ["STOP_TIMEOUT_S", "Counts", "Processing", "stop_all"]
 
-PATIENCE = 5.0
+STOP_TIMEOUT_S = 5.0
 """Seconds for which stopping waits for the handlers that run."""
 
 # What stopping takes beyond that: saying so to the server, and hanging up.
-_FAREWELL = 10.0
+_CLOSE_TIMEOUT_S = 10.0
 _WAKE_S = 0.5
 
 # In which processings' handlers this runs.
@@ -85,7 +85,7 @@ class Processing:
         failures: emits each failed attempt, where the handlers run: in one of their threads, or on their loop.
     """
 
-    def __init__(self, address: Address, subjects: Subjects, name: str, plan: Plan) -> None:
+    def __init__(self, address: Address, subjects: Subjects, name: str, plan: WorkerOptions) -> None:
         self.group = plan.group
         self.subscription = plan.terms.subscription
         self.failures: Subject[Failure] = ScopedSubject(serialize=True)
@@ -94,7 +94,7 @@ class Processing:
         self._name = f"{name} {plan.group}"
         self._plan = plan
         self._link: ReconnectingClient | None = None
-        self._processor: Processor | None = None
+        self._worker: Worker | None = None
         self._handlers_loop: asyncio.AbstractEventLoop | None = None
         self._over = Flag()
         self._error: Exception | None = None
@@ -140,18 +140,20 @@ class Processing:
             except RuntimeError:
                 self._handlers_loop = None
 
-        def workers(ended: Ended) -> Workers:
+        def workers(ended: OnResult) -> Executor:
             if is_coroutine:
                 awaited: Any = handler
-                return Tasks(awaited, plan.concurrency, plan.timeout, context, ended, thread, self._handlers_loop)
-            return Threads(handler, plan.concurrency, context, ended, thread)
+                return TaskExecutor(
+                    awaited, plan.concurrency, plan.timeout, context, ended, thread, self._handlers_loop
+                )
+            return ThreadExecutor(handler, plan.concurrency, context, ended, thread)
 
         call(self._begin(workers, since, replace))
 
     @property
     def is_active(self) -> bool:
         """Whether events are handled: it has begun, and was neither stopped nor ended by an error."""
-        return self._processor is not None and not self._over.is_set()
+        return self._worker is not None and not self._over.is_set()
 
     @property
     def error(self) -> Exception | None:
@@ -164,7 +166,7 @@ class Processing:
         told = self._told()
         return Counts(*(told[name] for name in Counts._fields))
 
-    def stop(self, timeout: float = PATIENCE) -> None:
+    def stop(self, timeout: float = STOP_TIMEOUT_S) -> None:
         """Take no event any more, and wait for the handlers that run.
 
         Events that were fetched and not begun are handed back, so that another process gets them at once. Where
@@ -181,13 +183,13 @@ class Processing:
         if ended is None or self._is_here():
             return
         try:
-            ended.result(timeout + _FAREWELL)
+            ended.result(timeout + _CLOSE_TIMEOUT_S)
         except TimeoutError:
-            logger.warning("%r was not stopped within %g s, and stops later.", self, timeout + _FAREWELL)
+            logger.warning("%r was not stopped within %g s, and stops later.", self, timeout + _CLOSE_TIMEOUT_S)
 
-    def begin_to_stop(self, timeout: float = PATIENCE) -> Future[None] | None:
+    def begin_to_stop(self, timeout: float = STOP_TIMEOUT_S) -> Future[None] | None:
         """As `stop`, without waiting; what is done when it has ended, or None if it had before."""
-        processor = self._processor
+        processor = self._worker
         if processor is None or self._over.is_set():
             return None
         try:
@@ -196,13 +198,13 @@ class Processing:
             return None
         return asyncio.run_coroutine_threadsafe(processor.stop(timeout), loop)
 
-    async def astop(self, timeout: float = PATIENCE) -> None:
+    async def astop(self, timeout: float = STOP_TIMEOUT_S) -> None:
         """As `stop`, while the running loop goes on."""
         ended = self.begin_to_stop(timeout)
         if ended is not None and _inside.get() is not self:
             waiting = asyncio.wrap_future(ended)
             ignore_error(waiting)
-            await asyncio.wait([waiting], timeout=timeout + _FAREWELL)
+            await asyncio.wait([waiting], timeout=timeout + _CLOSE_TIMEOUT_S)
 
     def wait(self, timeout: float | None = None, *, grace: float = GRACE_S) -> bool:
         """Wait until it has ended, by `stop()`, by an error, or by SIGTERM or SIGINT.
@@ -280,19 +282,19 @@ class Processing:
         """Have ended, in a child process: threads, loop and connection are the parent's."""
         if self._link is not None:
             self._link.abandon()
-        self._processor = None
+        self._worker = None
         self._over = Flag()
         self._over.set()
 
-    async def _begin(self, workers: Callable[[Ended], Workers], since: Since, replace: bool) -> None:
+    async def _begin(self, workers: Callable[[OnResult], Executor], since: Since, replace: bool) -> None:
         self._link = link = ReconnectingClient(self._address, self._name)
-        processor = Processor(link, self._subjects, self._plan, workers, self._tell, self._end)
+        processor = Worker(link, self._subjects, self._plan, workers, self._tell, self._end)
         try:
             await processor.start(since, replace)
         except BaseException:
             await link.close()
             raise
-        self._processor = processor
+        self._worker = processor
         _running.add(self)
 
     def _is_here(self) -> bool:
@@ -304,12 +306,12 @@ class Processing:
         except RuntimeError:
             return False
 
-    def _tell(self, workers: Workers, failure: Failure) -> None:
+    def _tell(self, workers: Executor, failure: Failure) -> None:
         failures = self.failures
         if failures.observers:
             workers.tell(lambda: failures.on_next(failure))
 
-    def _end(self, workers: Workers, reason: Exception | None) -> None:
+    def _end(self, workers: Executor, reason: Exception | None) -> None:
         self._error = reason
         if self.failures.observers:
             workers.tell(self.failures.on_completed)
@@ -319,7 +321,7 @@ class Processing:
         self._parted(self)
 
     def _told(self) -> dict[str, int]:
-        counts: dict[str, int] = {} if self._processor is None else dict(self._processor.counts)
+        counts: dict[str, int] = {} if self._worker is None else dict(self._worker.counts)
         return {name: counts.get(name, 0) for name in Counts._fields}
 
 
@@ -329,7 +331,7 @@ def stop_all(grace: float) -> None:
     Args:
         grace: seconds that running handlers have to finish.
     """
-    deadline = monotonic() + grace + _FAREWELL
+    deadline = monotonic() + grace + _CLOSE_TIMEOUT_S
     for ended in [each.begin_to_stop(grace) for each in list(_running)]:
         if ended is not None:
             with suppress(TimeoutError):

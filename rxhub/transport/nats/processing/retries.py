@@ -18,21 +18,21 @@ from typing import Protocol, TypeVar
 from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import HubConnectionError, RxHubError, StreamError, as_exception, error_text
 from rxhub.transport.nats.dead_letter import headers_of, subject_of
-from rxhub.transport.nats.processing.acks import ACK, later
-from rxhub.transport.nats.processing.delivery_state import Attempts, Tried
+from rxhub.transport.nats.processing.acks import ACK, nak_after
+from rxhub.transport.nats.processing.delivery_state import AttemptRecord, AttemptStore
 from rxhub.transport.nats.processing.expiry import Expiry
-from rxhub.transport.nats.processing.failures import Failure, Reporter
+from rxhub.transport.nats.processing.failures import Failure, FailureLog
 from rxhub.transport.nats.processing.id_store import HandledIdStore
-from rxhub.transport.nats.processing.job import Expired, Job
-from rxhub.transport.nats.processing.retry_policy import Retrying
+from rxhub.transport.nats.processing.job import Job, LeaseExpired
+from rxhub.transport.nats.processing.retry_policy import RetryPolicy
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.subjects import Subjects
 
-__all__ = ["Care", "NeverEnded", "Ward"]
+__all__ = ["JobRunner", "PoisonMessage", "Retries"]
 
 # Seconds after which a letter that could not be stored is tried again.
-_NO_ROOM = 30.0
+_STORE_RETRY_S = 30.0
 _LONGEST_PAUSE = 5.0
 _ENDED = "its process ended, or was cut off, before it was known what came of it"
 
@@ -43,11 +43,11 @@ T = TypeVar("T")
 logger = logging.getLogger("rxhub")
 
 
-class NeverEnded(RxHubError):
+class PoisonMessage(RxHubError):
     """An event whose attempts all ended without a result: it may be what ends its process."""
 
 
-class Ward(Protocol):
+class JobRunner(Protocol):
     """What care is taken in: whoever holds the jobs, and has them run."""
 
     def rest(self, job: Job) -> None:
@@ -79,7 +79,7 @@ class Ward(Protocol):
         ...
 
 
-class Care:
+class Retries:
     """Takes care of jobs, each in a task of its own.
 
     Args:
@@ -98,17 +98,17 @@ class Care:
 
     def __init__(
         self,
-        ward: Ward,
+        ward: JobRunner,
         link: ReconnectingClient,
         subjects: Subjects,
         group: str,
-        retrying: Retrying,
-        attempts: Attempts,
+        retrying: RetryPolicy,
+        attempts: AttemptStore,
         expiry: Expiry,
         handled: HandledIdStore | None,
         keeps_place: bool,
         concurrency: int,
-        reporter: Reporter,
+        reporter: FailureLog,
     ) -> None:
         self._ward = ward
         self._link = link
@@ -142,7 +142,9 @@ class Care:
         job.attempt, job.is_noted = tried.attempts + 1, tried.delivered > 0 or tried.attempts > 0
         if self._retrying.is_last(tried.attempts):
             job.attempt = tried.attempts
-            await self.bury(job, NeverEnded(f"It was tried {tried.attempts} times: {tried.reason or _ENDED}."))
+            await self.dead_letter(
+                job, PoisonMessage(f"It was tried {tried.attempts} times: {tried.reason or _ENDED}.")
+            )
         elif message.delivered - 1 > tried.delivered:
             async with self._alone:
                 await self._surely(job, lambda: self._note_beginning(job))
@@ -164,22 +166,22 @@ class Care:
         """
         ward = self._ward
         while error is not None:
-            if isinstance(error, Expired):
+            if isinstance(error, LeaseExpired):
                 raise error
             ward.count("failed")
             if self._retrying.is_last(job.attempt):
-                await self.bury(job, error)
+                await self.dead_letter(job, error)
                 return
             delay = self._retrying.delay(job.attempt)
             if self._expiry.is_gone_in(job.message, delay):
-                await self.bury(job, error, "The stream deletes it before the next attempt.")
+                await self.dead_letter(job, error, "The stream deletes it before the next attempt.")
                 return
             self._reporter.failed(job.name, job.attempt, error, f"is tried again in {delay:.3g} s")
             ward.tell(Failure(job.event, as_exception(error), job.attempt, is_final=False))
             ward.count("retried")
             if not self._keeps_place:
                 await self._note_failure(job, error)
-                ward.settle(job, later(delay))
+                ward.settle(job, nak_after(delay))
                 return
             job.is_begun = False
             await self._pause(job, delay)
@@ -190,7 +192,7 @@ class Care:
         ward.settle(job, ACK)
         await self.forget(job)
 
-    async def bury(self, job: Job, error: BaseException, because: str = "") -> None:
+    async def dead_letter(self, job: Job, error: BaseException, because: str = "") -> None:
         """Store a dead letter, and be done with the job when that is stored.
 
         Args:
@@ -203,7 +205,7 @@ class Care:
         trace = trace.encode(errors="backslashreplace").decode()
         reason = f"{type(error).__name__}: {error_text(error)}" if trace else error_text(error)
         reason = f"{reason} {because}".rstrip()
-        backoff = Backoff(0.5, _NO_ROOM)
+        backoff = Backoff(0.5, _STORE_RETRY_S)
         while True:
             try:
                 line = await self._link.ready(_LONGEST_PAUSE)
@@ -223,7 +225,7 @@ class Care:
                 return
             if not self._keeps_place:
                 await self._note_failure(job, error)
-                ward.settle(job, later(_NO_ROOM))
+                ward.settle(job, nak_after(_STORE_RETRY_S))
                 return
             job.is_begun = False
             await self._pause(job, backoff.delay())
@@ -253,21 +255,23 @@ class Care:
 
     async def _note_beginning(self, job: Job) -> None:
         """Note an attempt of which nothing may be heard any more."""
-        await self._attempts.put(job.message, Tried(job.attempt, job.message.delivered - 1, _ENDED, job.name))
+        await self._attempts.put(job.message, AttemptRecord(job.attempt, job.message.delivered - 1, _ENDED, job.name))
         job.is_noted = True
 
     async def _note_failure(self, job: Job, error: BaseException) -> None:
         """Note an attempt that has failed; if that cannot be done, there will be one more."""
         reason = f"{type(error).__name__}: {error_text(error)}"[:500]
         try:
-            await self._attempts.put(job.message, Tried(job.attempt, job.message.delivered, reason, job.name))
+            await self._attempts.put(job.message, AttemptRecord(job.attempt, job.message.delivered, reason, job.name))
         except (HubConnectionError, StreamError) as failure:
             logger.warning("%s: an attempt at %s could not be noted: %s", self._group, job.name, failure)
 
     async def interrupted(self, job: Job) -> None:
         """Note that the attempt under way ends with this process, and does not count."""
         try:
-            await self._attempts.put(job.message, Tried(job.attempt - 1, job.message.delivered, _STOPPED, job.name))
+            await self._attempts.put(
+                job.message, AttemptRecord(job.attempt - 1, job.message.delivered, _STOPPED, job.name)
+            )
         except (HubConnectionError, StreamError) as failure:
             logger.debug("%s: the interruption of %s could not be noted: %s", self._group, job.name, failure)
 
@@ -288,6 +292,6 @@ class Care:
                 return await ask()
             except (HubConnectionError, StreamError) as error:
                 if self._link.is_closed or (not has_run and monotonic() > job.until):
-                    raise Expired(f"{job.name} is somebody else's by now.") from error
+                    raise LeaseExpired(f"{job.name} is somebody else's by now.") from error
                 logger.debug("%s: %s waits: %s", self._group, job.name, error)
             await asyncio.sleep(backoff.delay())

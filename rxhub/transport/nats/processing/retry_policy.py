@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from rxhub.concurrency.backoff import exponential_delay
 
-__all__ = ["LONGEST", "Retrying"]
+__all__ = ["MAX_DELAY_S", "RetryPolicy"]
 
-LONGEST = 300.0
+MAX_DELAY_S = 300.0
 """Seconds between two attempts at most, unless the first pause is longer already."""
 
 
-class Retrying(NamedTuple):
+class RetryPolicy(NamedTuple):
     """The policy of one process.
 
     Attributes:
@@ -29,4 +29,4 @@ class Retrying(NamedTuple):
 
     def delay(self, attempt: int) -> float:
         """Seconds to wait after an attempt that failed, shortened at random by up to a half."""
-        return exponential_delay(self.backoff, max(LONGEST, self.backoff), attempt)
+        return exponential_delay(self.backoff, max(MAX_DELAY_S, self.backoff), attempt)

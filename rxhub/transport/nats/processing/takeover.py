@@ -17,14 +17,14 @@ from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.job import Job
 
-__all__ = ["Gathering"]
+__all__ = ["Takeover"]
 
 _PIN = "Nats-Pin-Id"
 
 logger = logging.getLogger("rxhub")
 
 
-class Gathering:
+class Takeover:
     """What has come and may not be begun yet.
 
     Args:

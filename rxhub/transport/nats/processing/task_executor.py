@@ -15,17 +15,17 @@ from typing import cast
 from rxhub.concurrency.awaitables import await_, check_was_run, is_unfinished
 from rxhub.errors import HubClosed
 from rxhub.event import Event
-from rxhub.transport.nats.processing.executor import Ended, Errand, Returned
-from rxhub.transport.nats.processing.failures import report_errand
-from rxhub.transport.nats.processing.job import Expired, Interrupted, Job, TimedOut
+from rxhub.transport.nats.processing.executor import Callback, OnResult, Result
+from rxhub.transport.nats.processing.failures import run_callback
+from rxhub.transport.nats.processing.job import HandlerInterrupted, HandlerTimeout, Job, LeaseExpired
 
-__all__ = ["Tasks"]
+__all__ = ["TaskExecutor"]
 
 # Seconds that a handler which was cancelled may take to end.
-_GRACE = 5.0
+_CANCEL_TIMEOUT_S = 5.0
 
 
-class Tasks:
+class TaskExecutor:
     """Awaits a handler in tasks.
 
     Args:
@@ -44,7 +44,7 @@ class Tasks:
         count: int,
         timeout: float | None,
         context: Context,
-        ended: Ended,
+        ended: OnResult,
         name: str,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
@@ -88,8 +88,8 @@ class Tasks:
             self._is_scheduled = True
             self._call(self._begin)
 
-    def tell(self, errand: Errand) -> None:
-        self._call(lambda: report_errand(errand))
+    def tell(self, errand: Callback) -> None:
+        self._call(lambda: run_callback(errand))
 
     def withdraw(self) -> list[Job]:
         taken: list[Job] = []
@@ -101,7 +101,7 @@ class Tasks:
 
     def overdue(self, timeout: float) -> list[Job]:
         # They are cancelled on their own loop. Here it is about those who do not care, or block it.
-        latest = monotonic() - timeout - _GRACE
+        latest = monotonic() - timeout - _CANCEL_TIMEOUT_S
         return [job for job in list(self._running) if job.began < latest]
 
     def give_up(self, job: Job) -> None:
@@ -135,7 +135,7 @@ class Tasks:
                 return
             job.began = now = monotonic()
             if now > job.until:
-                self._ended(Returned(job, job.run, Expired(), 0.0))
+                self._ended(Result(job, job.run, LeaseExpired(), 0.0))
                 continue
             if self._lookout is None:
                 self._lookout = self._loop.create_task(asyncio.Event().wait())
@@ -154,7 +154,7 @@ class Tasks:
         except BaseException as error:
             # Given back, not raised: SystemExit would end the loop, and whoever runs on it.
             if isinstance(error, TimeoutError) and deadline.expired():
-                return TimedOut(f"The handler was cancelled after {self._timeout:g} s.")
+                return HandlerTimeout(f"The handler was cancelled after {self._timeout:g} s.")
             return error
         return None
 
@@ -167,10 +167,10 @@ class Tasks:
         self._is_over = self._is_over or (lookout is not None and lookout.cancelling() > 0)
         if task.cancelling() and (self._is_cancelled or self._is_over):
             # By us, or with the loop. Not by its timeout, which takes its cancellation back.
-            interrupted = Interrupted(f"The handler was cancelled, and ended with {error!r}.")
+            interrupted = HandlerInterrupted(f"The handler was cancelled, and ended with {error!r}.")
             interrupted.__cause__ = error
             error = interrupted
-        self._ended(Returned(job, run, error, monotonic() - began))
+        self._ended(Result(job, run, error, monotonic() - began))
         self._begin()
         if lookout is not None and not self._running:
             lookout.cancel()
@@ -185,6 +185,6 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         for task in tasks:
             task.cancel()
         if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=_GRACE))
+            loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_TIMEOUT_S))
         loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()

@@ -18,11 +18,11 @@ from typing import cast
 from rxhub.concurrency.awaitables import as_coroutine, check_was_run, is_unfinished
 from rxhub.errors import HubClosed
 from rxhub.event import Event
-from rxhub.transport.nats.processing.executor import Ended, Errand, Returned
-from rxhub.transport.nats.processing.failures import report_errand
-from rxhub.transport.nats.processing.job import Expired, Job
+from rxhub.transport.nats.processing.executor import Callback, OnResult, Result
+from rxhub.transport.nats.processing.failures import run_callback
+from rxhub.transport.nats.processing.job import Job, LeaseExpired
 
-__all__ = ["Threads"]
+__all__ = ["ThreadExecutor"]
 
 
 class _Seat:
@@ -35,7 +35,7 @@ class _Seat:
         self.is_left = False
 
 
-class Threads:
+class ThreadExecutor:
     """Calls a handler in threads of its own.
 
     Args:
@@ -47,7 +47,7 @@ class Threads:
     """
 
     def __init__(
-        self, handler: Callable[[Event], object], count: int, context: Context, ended: Ended, name: str
+        self, handler: Callable[[Event], object], count: int, context: Context, ended: OnResult, name: str
     ) -> None:
         self._handler = handler
         self._count = count
@@ -56,7 +56,7 @@ class Threads:
         self._name = name
         # Its `get` waits in C, and many jobs that are put at once wake a thread once.
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
-        self._errands: deque[Errand] = deque()
+        self._errands: deque[Callback] = deque()
         self._seats: list[_Seat] = []
         self._is_over = False
 
@@ -80,7 +80,7 @@ class Threads:
     def put(self, job: Job) -> None:
         self._waiting.put(job)
 
-    def tell(self, errand: Errand) -> None:
+    def tell(self, errand: Callback) -> None:
         self._errands.append(errand)
         self._waiting.put(None)
 
@@ -133,7 +133,7 @@ class Threads:
                 continue
             run, now = job.run, monotonic()
             if now > job.until:
-                ended(Returned(job, run, Expired(), 0.0))
+                ended(Result(job, run, LeaseExpired(), 0.0))
                 continue
             job.began = now
             seat.job = job
@@ -148,7 +148,7 @@ class Threads:
                 # SystemExit too: the thread goes on, and whoever reads the failures learns of it.
                 failure = error
             seat.job = None
-            ended(Returned(job, run, failure, monotonic() - now))
+            ended(Result(job, run, failure, monotonic() - now))
             # What a handler raised holds its frames, and all that is in them.
             del failure
 
@@ -157,4 +157,4 @@ class Threads:
             errand = self._errands.popleft()
         except IndexError:
             return  # another thread does it
-        report_errand(errand)
+        run_callback(errand)

@@ -37,29 +37,29 @@ from rxhub.errors import EventError, GroupError, HubClosed, HubConnectionError, 
 from rxhub.event import Event
 from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.processing import group as grouping
-from rxhub.transport.nats.processing.acks import ACK, NAK, Acknowledging, later
-from rxhub.transport.nats.processing.delivery_state import Attempts
-from rxhub.transport.nats.processing.drain import let_go
-from rxhub.transport.nats.processing.executor import Ended, Returned, Returns, Workers
+from rxhub.transport.nats.processing.acks import ACK, NAK, AckSender, nak_after
+from rxhub.transport.nats.processing.delivery_state import AttemptStore
+from rxhub.transport.nats.processing.drain import drain
+from rxhub.transport.nats.processing.executor import Executor, OnResult, Result, ResultQueue
 from rxhub.transport.nats.processing.expiry import Expiry
-from rxhub.transport.nats.processing.failures import Failure, Reporter
-from rxhub.transport.nats.processing.filtering import Selection
+from rxhub.transport.nats.processing.failures import Failure, FailureLog
+from rxhub.transport.nats.processing.filtering import MessageFilter
 from rxhub.transport.nats.processing.group import Group, Since
-from rxhub.transport.nats.processing.group_membership import Membership
-from rxhub.transport.nats.processing.handled_ids import Once
+from rxhub.transport.nats.processing.group_membership import GroupMembership
+from rxhub.transport.nats.processing.handled_ids import HandledIds
 from rxhub.transport.nats.processing.id_store import HandledIdStore, digest_of
-from rxhub.transport.nats.processing.in_flight import Holding
-from rxhub.transport.nats.processing.job import Expired, Interrupted, Job, Missing, TimedOut
-from rxhub.transport.nats.processing.key_ordering import Lanes, key_of
-from rxhub.transport.nats.processing.options import Plan
+from rxhub.transport.nats.processing.in_flight import InFlight
+from rxhub.transport.nats.processing.job import HandlerInterrupted, HandlerTimeout, Job, LeaseExpired, MessageDeleted
+from rxhub.transport.nats.processing.key_ordering import KeyOrdering, key_values
+from rxhub.transport.nats.processing.options import WorkerOptions
 from rxhub.transport.nats.processing.parking import Parking
-from rxhub.transport.nats.processing.retries import Care
-from rxhub.transport.nats.processing.takeover import Gathering
+from rxhub.transport.nats.processing.retries import Retries
+from rxhub.transport.nats.processing.takeover import Takeover
 from rxhub.transport.nats.pull_consumer import Message, PullConsumer
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.subjects import Subjects
 
-__all__ = ["Processor"]
+__all__ = ["Worker"]
 
 _AHEAD = 0.1
 _TICK = 1.0
@@ -79,7 +79,7 @@ _READ_AHEAD = 32
 logger = logging.getLogger("rxhub")
 
 
-class Processor:
+class Worker:
     """One process's share in a group. All methods run on the network's loop.
 
     Args:
@@ -98,10 +98,10 @@ class Processor:
         self,
         link: ReconnectingClient,
         subjects: Subjects,
-        plan: Plan,
-        workers: Callable[[Ended], Workers],
-        tell: Callable[[Workers, Failure], object],
-        ended: Callable[[Workers, Exception | None], object],
+        plan: WorkerOptions,
+        workers: Callable[[OnResult], Executor],
+        tell: Callable[[Executor, Failure], object],
+        ended: Callable[[Executor, Exception | None], object],
     ) -> None:
         terms = plan.terms
         self.counts: Counter[str] = Counter()
@@ -112,12 +112,12 @@ class Processor:
         self._tell = tell
         self._ended = ended
         self._group = Group(link, subjects, plan.group, terms, plan.max_waiting)
-        self._selection = Selection(plan, subjects, self._group, self._pass_over)
+        self._selection = MessageFilter(plan, subjects, self._group, self._skip)
         self._by_key = terms.key is not None
-        self._values = key_of(terms.key or "")
+        self._values = key_values(terms.key or "")
         self._is_once = terms.once
-        self._lanes: Lanes[Job] = Lanes()
-        self._acks = Acknowledging()
+        self._lanes: KeyOrdering[Job] = KeyOrdering()
+        self._acks = AckSender()
         self._pulling = PullConsumer(
             subjects.stream,
             self._group.consumer,
@@ -128,15 +128,17 @@ class Processor:
             expires=grouping.PIN_TIMEOUT / 3 if self._by_key else 30.0,
             is_drained=True,
         )
-        self._holding = Holding(self._pulling, self._acks)
+        self._holding = InFlight(self._pulling, self._acks)
         self._parking = Parking(link, subjects.stream, self._pulling, self._acks)
-        self._gathering = Gathering(self._group, self._holding.jobs, self._enter)
-        self._membership = Membership(link, self._group, self._pulling, self._holding, self._gathering.lose, self.end)
-        self._returns = Returns(self._loop, self._take_back, self._is_more_to_come, lambda: self._in_hand)
+        self._gathering = Takeover(self._group, self._holding.jobs, self._enter)
+        self._membership = GroupMembership(
+            link, self._group, self._pulling, self._holding, self._gathering.lose, self.end
+        )
+        self._returns = ResultQueue(self._loop, self._take_back, self._is_more_to_come, lambda: self._in_hand)
         self._workers = workers(self._returns.put)
-        self._reporter = Reporter(plan.group, plan.retrying.retries)
-        self._care: Care | None = None
-        self._once: Once | None = None
+        self._reporter = FailureLog(plan.group, plan.retrying.retries)
+        self._care: Retries | None = None
+        self._once: HandledIds | None = None
         self._in_hand = 0
         self._mean = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -159,10 +161,10 @@ class Processor:
         await self._membership.join(since, replace)
         name, replicas = self._group.consumer, self._group.replicas
         handled = HandledIdStore(link, subjects.stream, name, replicas) if plan.terms.once else None
-        attempts = Attempts(link, subjects.stream, name, replicas)
+        attempts = AttemptStore(link, subjects.stream, name, replicas)
         expiry = Expiry(link, subjects.stream, plan.group, attempts, self._holding.jobs, lambda: self.count("expired"))
         await expiry.look()
-        self._care = Care(
+        self._care = Retries(
             self,
             link,
             subjects,
@@ -183,8 +185,8 @@ class Processor:
         self._routines.append(supervise(expiry.watch, f"expiry in {plan.group}", restart=True))
         if handled is not None:
             await handled.make()
-            self._once = once = Once(
-                link, handled, plan.concurrency, self._hand_over, self._pass_over, self._lose, self._handled
+            self._once = once = HandledIds(
+                link, handled, plan.concurrency, self._hand_over, self._skip, self._lose, self._handled
             )
             self._routines += [
                 supervise(once.look_up, f"look-ups of {plan.group}", restart=True),
@@ -220,11 +222,11 @@ class Processor:
             if self._selection.takes(message, event):
                 self._set_keys(job, event)
                 return True
-            if self._selection.pass_over(job):
+            if self._selection.skip(job):
                 self._spawn(self._confirm, restart=True)
         except (ProtocolError, EventError) as error:
             unreadable = error
-            self._care_for(job, lambda care: care.bury(job, unreadable))
+            self._care_for(job, lambda care: care.dead_letter(job, unreadable))
         except Exception as error:
             self._blunder(job, error)
         return False
@@ -277,7 +279,7 @@ class Processor:
 
     async def _fetch(self, job: Job) -> None:
         # What cannot be read now is asked for again when its turn comes.
-        with suppress(HubConnectionError, StreamError, Missing, Expired):
+        with suppress(HubConnectionError, StreamError, MessageDeleted, LeaseExpired):
             await self._parking.fetch(job)
             if job in self._lanes and not self._lanes.may_run(job):
                 self._parking.wait(job)
@@ -288,14 +290,14 @@ class Processor:
         self._in_hand += 1
         self._workers.put(job)
 
-    def _take_back(self, batch: list[Returned]) -> None:
+    def _take_back(self, batch: list[Result]) -> None:
         took, count = 0.0, 0
         for job, run, error, seconds in batch:
             if run != job.run:
                 self._tell_of_late(job, error)
                 continue
             self._in_hand -= 1
-            if error is None or not isinstance(error, Expired):
+            if error is None or not isinstance(error, LeaseExpired):
                 took += seconds
                 count += 1
             if job.is_new and self._once is not None and error is None:
@@ -330,11 +332,13 @@ class Processor:
 
         It was cancelled, or a program that it runs got the signal that we got too. `Expired` tells that it did not run.
         """
-        return isinstance(error, Interrupted) or (self._stopping is not None and not isinstance(error, Expired))
+        return isinstance(error, HandlerInterrupted) or (
+            self._stopping is not None and not isinstance(error, LeaseExpired)
+        )
 
     def _may_be_interruption(self, job: Job, error: BaseException) -> bool:
         """Whether an error may come of a signal that tells us to stop, so that it is worth waiting for that."""
-        if isinstance(error, Expired):
+        if isinstance(error, LeaseExpired):
             return False
         return is_shutting_down() or isinstance(error, CalledProcessError) or self._plan.retrying.is_last(job.attempt)
 
@@ -353,7 +357,7 @@ class Processor:
 
     def _interrupted(self, job: Job, error: BaseException) -> None:
         """Hand back a job whose attempt does not count."""
-        if not isinstance(error, Interrupted):
+        if not isinstance(error, HandlerInterrupted):
             logger.warning(
                 "%s: %s failed while the process stops; the attempt does not count, and the event is handed back: %s",
                 self._plan.group,
@@ -422,7 +426,7 @@ class Processor:
         """Tell the observers of failures."""
         self._tell(self._workers, failure)
 
-    def _care_for(self, job: Job, how: Callable[[Care], Coroutine[Any, Any, None]]) -> None:
+    def _care_for(self, job: Job, how: Callable[[Retries], Coroutine[Any, Any, None]]) -> None:
         assert self._care is not None
         care = self._care
         job.task = self._spawn(lambda: self._cared_for(job, how(care)))
@@ -430,9 +434,9 @@ class Processor:
     async def _cared_for(self, job: Job, care: Coroutine[Any, Any, None]) -> None:
         try:
             await care
-        except Expired:
+        except LeaseExpired:
             self._lose(job)
-        except Missing as error:
+        except MessageDeleted as error:
             logger.error("%s: an event was not handled, and is lost: %s", self._plan.group, error)
             self.counts["expired"] += 1
             self.settle(job, ACK)
@@ -461,17 +465,17 @@ class Processor:
         # Deliveries, as it is not known how far an attempt has got.
         job.attempt = job.message.delivered
         if self._plan.retrying.is_last(job.attempt):
-            job.task = self._spawn(lambda: self._bury(job, error))
+            job.task = self._spawn(lambda: self._dead_letter(job, error))
         else:
-            self.settle(job, later(_AFTER_MISTAKE))
+            self.settle(job, nak_after(_AFTER_MISTAKE))
 
-    async def _bury(self, job: Job, error: Exception) -> None:
+    async def _dead_letter(self, job: Job, error: Exception) -> None:
         assert self._care is not None
         try:
-            await self._care.bury(job, error)
+            await self._care.dead_letter(job, error)
         except Exception as mistake:
             report(f"work of {self._plan.group}", mistake, job.name)
-            self.settle(job, later(_AFTER_MISTAKE))
+            self.settle(job, nak_after(_AFTER_MISTAKE))
 
     def _release(self, job: Job) -> None:
         job.run += 1
@@ -479,7 +483,7 @@ class Processor:
         for freed in self._lanes.leave(job):
             self._go_on(freed)
 
-    def _pass_over(self, job: Job) -> None:
+    def _skip(self, job: Job) -> None:
         self.counts["skipped"] += 1
         self.settle(job, ACK)
 
@@ -504,7 +508,7 @@ class Processor:
             if monotonic() - vouched >= period - _TICK / 2:
                 vouched = monotonic()
                 self._parking.renew()
-                await self._holding.vouch(self._link.connection)
+                await self._holding.send_in_progress(self._link.connection)
 
     async def _make_room(self) -> None:
         """Park jobs where nothing can come since all that is held waits for others."""
@@ -521,8 +525,8 @@ class Processor:
                 self._workers.give_up(job)
                 # What it returns one day will be late.
                 job.run += 1
-                error = TimedOut(f"The handler has not ended within {timeout:g} s.")
-                self._take_back([Returned(job, job.run, error, timeout)])
+                error = HandlerTimeout(f"The handler has not ended within {timeout:g} s.")
+                self._take_back([Result(job, job.run, error, timeout)])
 
     def _tell_of_late(self, job: Job, error: BaseException | None) -> None:
         how = "without an error" if error is None else f"with {type(error).__name__}: {error}"
@@ -561,7 +565,7 @@ class Processor:
             for job in self._workers.withdraw():
                 job.is_begun = False
                 self._in_hand -= 1
-            left = await let_go(self._workers, self._holding, deadline, self._by_key)
+            left = await drain(self._workers, self._holding, deadline, self._by_key)
             if left:
                 logger.warning("%s: %d handlers still run, whose events come again.", self._plan.group, left)
                 running = [job for job in self._holding.jobs.values() if job.is_begun]

@@ -7,7 +7,7 @@ from threading import Event as Flag
 from time import monotonic
 
 from rxhub import Event
-from rxhub.transport.nats.processing.executor import Returned
+from rxhub.transport.nats.processing.executor import Result
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.pull_consumer import Message
 from tests.threads import LIMIT, until
@@ -27,13 +27,13 @@ class Results:
     """What workers have returned."""
 
     def __init__(self) -> None:
-        self.all: list[Returned] = []
+        self.all: list[Result] = []
         self.context = copy_context()
 
-    def take(self, returned: Returned) -> None:
+    def take(self, returned: Result) -> None:
         self.all.append(returned)
 
-    def wait(self, count: int) -> list[Returned]:
+    def wait(self, count: int) -> list[Result]:
         until(lambda: len(self.all) >= count)
         return self.all
 

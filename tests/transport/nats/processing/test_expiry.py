@@ -86,7 +86,7 @@ def test_an_event_that_was_handled_in_the_end_is_not_counted(hub: EventHub) -> N
         assert processing.counts.expired == 0
 
 
-class Attempts:
+class AttemptStore:
     """A handler that fails so often, and then waits in each attempt until it may go on."""
 
     def __init__(self, failures: int) -> None:
@@ -111,7 +111,7 @@ def notes(hub: EventHub, group: str = "g") -> int:
 def test_an_event_that_is_deleted_while_it_is_tried_again_is_not_lost(
     hub: EventHub, nats: Nats, key: str | None
 ) -> None:
-    handle = Attempts(1)
+    handle = AttemptStore(1)
     options = {"group": "g", "key": key, "backoff": 0.01}
     with another(nats) as other, hub.process("topic=a", handle, **options) as one:
         publish(hub, "a", 1)
@@ -132,7 +132,7 @@ def test_an_event_that_is_deleted_while_it_is_tried_again_is_not_lost(
 def test_an_event_that_is_deleted_while_it_keeps_its_place_is_tried_again_and_not_lost(
     hub: EventHub, nats: Nats
 ) -> None:
-    handle = Attempts(2)
+    handle = AttemptStore(2)
     handle.may_end.set()
     with another(nats) as other, hub.process("topic=a", handle, group="g", key="data.value", backoff=2.0) as one:
         publish(hub, "a", 1)
@@ -159,7 +159,7 @@ def test_an_event_that_was_deleted_when_it_fails_is_a_dead_letter(hub: EventHub,
         publish(hub, "a", 1)
         assert begun.wait(LIMIT)
         ask(hub, "STREAM.PURGE.{stream}")
-        processor: Any = processing._processor
+        processor: Any = processing._worker
         until(lambda: processor._care._expiry._first > 1)
         purged.set()
         until(lambda: processing.counts.dead == 1)

@@ -24,11 +24,11 @@ from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.processing import group as group_module
-from rxhub.transport.nats.processing.acks import Acknowledging
+from rxhub.transport.nats.processing.acks import AckSender
 from rxhub.transport.nats.processing.group import Group
-from rxhub.transport.nats.processing.in_flight import Holding
+from rxhub.transport.nats.processing.in_flight import InFlight
 from rxhub.transport.nats.processing.processing import Counts
-from rxhub.transport.nats.processing.task_executor import Tasks
+from rxhub.transport.nats.processing.task_executor import TaskExecutor
 from tests.nats_server import Cluster
 from tests.proxy import Proxy
 from tests.threads import LIMIT, until
@@ -208,7 +208,7 @@ def test_a_handler_that_runs_while_the_line_breaks_runs_once_and_is_acknowledged
     with far.process("topic=a", handle, group="g") as processing:
         publish(hub, "a", 1)
         seen.wait(1)
-        processor: Any = processing._processor
+        processor: Any = processing._worker
         before = processor._link.connection
         proxy.reset()
         until(lambda: processor._link.connection not in (None, before))
@@ -261,13 +261,13 @@ def test_what_waited_in_a_process_that_is_cut_off_is_begun_elsewhere_and_not_the
     publish(hub, "a", *range(100, 104))
     cut_off.wait(51)
     # All of them, so that none is on its way when it is cut off.
-    until(lambda: len(processing._processor._holding.jobs) == 4)  # type: ignore[union-attr]
+    until(lambda: len(processing._worker._holding.jobs) == 4)  # type: ignore[union-attr]
     proxy.black_hole = True
     with hub.process("topic=a", elsewhere, group="g"):
         until(lambda: set(elsewhere) >= set(range(101, 104)))
         going.set()
         # It has found its time to be over before it gets anything new.
-        until(lambda: not processing._processor._holding.jobs)  # type: ignore[union-attr]
+        until(lambda: not processing._worker._holding.jobs)  # type: ignore[union-attr]
         proxy.black_hole = False
         until(lambda: is_idle(hub, "g"))
     assert cut_off[50:] == [100]
@@ -331,7 +331,8 @@ def test_a_server_that_is_killed_while_events_are_handled_loses_none(cluster: Cl
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
-    ("owner", "method"), [(Holding, "vouch"), (Acknowledging, "vouch"), (Group, "confirm"), (Tasks, "overdue")]
+    ("owner", "method"),
+    [(InFlight, "send_in_progress"), (AckSender, "send_in_progress"), (Group, "confirm"), (TaskExecutor, "overdue")],
 )
 def test_an_internal_error_ends_neither_the_in_progress_acknowledgements_nor_other_routines(
     hub: EventHub, monkeypatch: pytest.MonkeyPatch, owner: type, method: str

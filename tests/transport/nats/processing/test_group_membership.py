@@ -40,13 +40,13 @@ class Failing(Seen):
 
 def floor(processing: Processing) -> int:
     """Up to which sequence it knows everything to be done with."""
-    processor: Any = processing._processor
+    processor: Any = processing._worker
     return processor._group.floor
 
 
 def die(hub: EventHub, processing: Processing) -> None:
     """As if its process were gone: it says nothing more to the server."""
-    processor: Any = processing._processor
+    processor: Any = processing._worker
     transport: Any = hub._link.transport
     transport.call(processor._link.close())
 
@@ -91,7 +91,7 @@ def test_a_process_that_was_idle_while_others_worked_begins_behind_what_they_hav
 def test_what_waits_for_its_next_attempt_comes_again(hub: EventHub) -> None:
     handle = Failing(0)
     with hub.process("topic=a", handle, group="g", backoff=3) as processing:
-        processor: Any = processing._processor
+        processor: Any = processing._worker
         publish(hub, "a", 0, 1)
         until(lambda: len(handle) == 2 and not processor._holding.jobs)
         handle.failing.clear()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rxhub import Event
 from rxhub.expression import parse
-from rxhub.transport.nats.processing.key_ordering import Lanes, key_of
+from rxhub.transport.nats.processing.key_ordering import KeyOrdering, key_values
 
 KEYS = st.lists(st.sampled_from("abcd"), max_size=3)
 STEPS = st.lists(st.one_of(KEYS, st.integers(0, 100)), max_size=60)
@@ -33,7 +33,7 @@ class Model:
 @example([["a", "b"], ["b"], ["a"], 0])
 @given(STEPS)
 def test_an_item_may_run_as_soon_as_nobody_before_it_has_one_of_its_keys(steps: list[list[str] | int]) -> None:
-    lanes: Lanes[int] = Lanes()
+    lanes: KeyOrdering[int] = KeyOrdering()
     model, running = Model(), set[int]()
     for number, step in enumerate(steps):
         if isinstance(step, int):
@@ -55,7 +55,7 @@ def test_an_item_may_run_as_soon_as_nobody_before_it_has_one_of_its_keys(steps: 
 
 @given(st.lists(KEYS, max_size=40), st.randoms())
 def test_the_events_of_a_key_run_one_after_the_other_in_order(events: list[list[str]], chance: Any) -> None:
-    lanes: Lanes[int] = Lanes()
+    lanes: KeyOrdering[int] = KeyOrdering()
     running = [number for number, keys in enumerate(events) if lanes.enter(number, keys)]
     done: list[int] = []
     while running:
@@ -71,7 +71,7 @@ def test_the_events_of_a_key_run_one_after_the_other_in_order(events: list[list[
 
 
 def test_lanes_that_nobody_stands_in_are_forgotten() -> None:
-    lanes: Lanes[str] = Lanes()
+    lanes: KeyOrdering[str] = KeyOrdering()
     for number in range(1000):
         lanes.enter("item", [f"key {number}", "shared"])
         lanes.leave("item")
@@ -94,7 +94,7 @@ def test_lanes_that_nobody_stands_in_are_forgotten() -> None:
 )
 def test_the_values_of_a_key_are_found_as_subscriptions_find_them(path: str, data: Any, values: list[Any]) -> None:
     event = Event("t", data=data)
-    assert key_of(path)(event) == values
+    assert key_values(path)(event) == values
     for value in values:
         if isinstance(value, (str, int)) and not str(value).startswith("{"):
             assert parse(f'{path}="{value}"' if isinstance(value, str) else f"{path}={value}").matches(event)

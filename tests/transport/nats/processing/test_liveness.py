@@ -70,7 +70,7 @@ def test_an_error_while_the_process_stops_is_no_failure(hub: EventHub, order: di
 
     def handle(event: Event) -> None:
         begun.append(event.data["value"])
-        until(lambda: not processing.is_active or processing._processor._stopping is not None)  # type: ignore[union-attr]
+        until(lambda: not processing.is_active or processing._worker._stopping is not None)  # type: ignore[union-attr]
         raise KeyboardInterrupt
 
     processing = hub.process("topic=a", handle, group="g", retries=0, **order)  # type: ignore[call-overload]

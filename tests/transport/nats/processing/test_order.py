@@ -152,7 +152,7 @@ def test_who_takes_over_begins_with_what_was_under_way(hub: EventHub, nats: Nats
         events_of(other, [[f"k{n % 5}"] for n in range(60)])
         until(lambda: len(lost.done) > 10)
         # As if the process were gone: its line breaks, and it neither asks nor vouches for anything again.
-        processor: Any = one._processor
+        processor: Any = one._worker
         transport: Any = hub._link.transport
         transport.loop.call_soon_threadsafe(processor._workers.withdraw)
         transport.call(processor._link.close())

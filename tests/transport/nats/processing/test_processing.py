@@ -20,7 +20,7 @@ from rxhub.errors import ExpressionError, HubClosed, HubConnectionError, NotDura
 from rxhub.testing import Nats
 from rxhub.transport.nats.processing import worker as processor
 from rxhub.transport.nats.processing.failures import Failure
-from rxhub.transport.nats.processing.filtering import Selection
+from rxhub.transport.nats.processing.filtering import MessageFilter
 from rxhub.transport.nats.processing.processing import Counts, Processing
 from rxhub.transport.nats.pull_consumer import Message
 from tests.concurrency.test_awaitables import ANYWHERE
@@ -303,15 +303,15 @@ def test_an_event_whose_id_is_no_text_is_handled_as_any_other(
 def test_a_mistake_of_rxhub_s_own_holds_up_no_other_event_and_ends_in_a_dead_letter(
     hub: EventHub, order: dict[str, Any], retries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    takes, tries = Selection.takes, list[int]()
+    takes, tries = MessageFilter.takes, list[int]()
 
-    def mistaken(self: Selection, message: Message, event: Event) -> bool:
+    def mistaken(self: MessageFilter, message: Message, event: Event) -> bool:
         if event.data["value"] == 1:
             tries.append(1)
             raise ZeroDivisionError("nobody has thought of this")
         return takes(self, message, event)
 
-    monkeypatch.setattr(Selection, "takes", mistaken)
+    monkeypatch.setattr(MessageFilter, "takes", mistaken)
     monkeypatch.setattr(processor, "_AFTER_MISTAKE", 0.05)
     seen = Seen()
     with hub.process("topic=a", seen, group="g", retries=retries, **order) as processing:
@@ -578,7 +578,7 @@ def test_closing_the_hub_stops_its_processings_first(nats: Nats) -> None:
 
     def handle(event: Event) -> None:
         begun.set()
-        until(lambda: processing._processor._stopping is not None)  # type: ignore[union-attr]
+        until(lambda: processing._worker._stopping is not None)  # type: ignore[union-attr]
         published.append(hub.publish(Event("b")))
 
     processing = hub.process("topic=a", handle, group="g")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from rxhub import Event
-from rxhub.transport.nats.processing.job import Expired, Interrupted, TimedOut
-from rxhub.transport.nats.processing.task_executor import Tasks
+from rxhub.transport.nats.processing.job import HandlerInterrupted, HandlerTimeout, LeaseExpired
+from rxhub.transport.nats.processing.task_executor import TaskExecutor
 from tests.threads import until
 from tests.transport.nats.processing.made import Results, job
 
@@ -26,12 +26,12 @@ def tasks_on(
     loop: asyncio.AbstractEventLoop | None,
     count: int = 1,
     timeout: float | None = None,
-) -> Tasks:
-    return Tasks(handler, count, timeout, results.context, results.take, "test-loop", loop)
+) -> TaskExecutor:
+    return TaskExecutor(handler, count, timeout, results.context, results.take, "test-loop", loop)
 
 
 @contextmanager
-def tasks(handler: Handler, results: Results, count: int = 1, timeout: float | None = None) -> Iterator[Tasks]:
+def tasks(handler: Handler, results: Results, count: int = 1, timeout: float | None = None) -> Iterator[TaskExecutor]:
     workers = tasks_on(handler, results, None, count, timeout)
     workers.start()
     try:
@@ -96,12 +96,12 @@ def test_a_handler_is_cancelled_after_the_timeout_and_its_own_timeouts_are_its_o
         workers.put(job(2))
         results.wait(2)
     first, second = (returned.error for returned in results.all)
-    assert isinstance(first, TimedOut) and "0.05 s" in str(first)
+    assert isinstance(first, HandlerTimeout) and "0.05 s" in str(first)
     assert str(second) == "mine"
 
 
 def test_a_handler_that_does_not_care_for_being_cancelled_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxhub.transport.nats.processing.task_executor._GRACE", 0.01)
+    monkeypatch.setattr("rxhub.transport.nats.processing.task_executor._CANCEL_TIMEOUT_S", 0.01)
     ended = threading.Event()
 
     async def handle(event: Event) -> None:
@@ -137,7 +137,7 @@ def test_what_was_not_begun_can_be_withdrawn_and_what_runs_be_cancelled() -> Non
         assert workers.withdraw() == jobs[1:]
         workers.cancel()
         results.wait(1)
-    assert isinstance(results.all[0].error, Interrupted)
+    assert isinstance(results.all[0].error, HandlerInterrupted)
 
 
 def test_a_job_that_is_somebody_elses_by_now_is_not_begun() -> None:
@@ -147,7 +147,7 @@ def test_a_job_that_is_somebody_elses_by_now_is_not_begun() -> None:
     results = Results()
     with tasks(handle, results) as workers:
         workers.put(job(1, seconds=-1))
-        assert isinstance(results.wait(1)[0].error, Expired)
+        assert isinstance(results.wait(1)[0].error, LeaseExpired)
 
 
 def test_handlers_run_on_the_callers_loop() -> None:
@@ -177,7 +177,7 @@ def test_a_loop_that_ends_slowly_is_given_nothing_new() -> None:
 
     results = Results()
 
-    async def program() -> Tasks:
+    async def program() -> TaskExecutor:
         workers = tasks_on(handle, results, asyncio.get_running_loop())
         for number in (1, 2, 3):
             workers.put(job(number))
@@ -187,14 +187,14 @@ def test_a_loop_that_ends_slowly_is_given_nothing_new() -> None:
         asyncio.get_running_loop().run_in_executor(None, during, workers)
         return workers
 
-    def during(workers: Tasks) -> None:
+    def during(workers: TaskExecutor) -> None:
         results.wait(1)
         until(lambda: not workers.is_alive)
         workers.put(job(4))
         sleep(0.1)
 
     workers = asyncio.run(program())
-    assert begun == [1] and isinstance(results.all[0].error, Interrupted)
+    assert begun == [1] and isinstance(results.all[0].error, HandlerInterrupted)
     assert [one.message.sequence for one in workers.withdraw()] == [2, 3, 4]
 
 
@@ -229,7 +229,7 @@ def test_a_loop_that_is_closed_is_noticed_and_given_nothing_new() -> None:
 
     results = Results()
 
-    async def program() -> Tasks:
+    async def program() -> TaskExecutor:
         workers = tasks_on(handle, results, asyncio.get_running_loop())
         workers.start()
         for number in (1, 2, 3):

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from rxhub import Event
-from rxhub.transport.nats.processing.job import Expired
-from rxhub.transport.nats.processing.thread_executor import Threads
+from rxhub.transport.nats.processing.job import LeaseExpired
+from rxhub.transport.nats.processing.thread_executor import ThreadExecutor
 from tests.threads import LIMIT, until
 from tests.transport.nats.processing.made import Results, hold, job
 
 
 @contextmanager
-def threads(handler: Callable[[Event], Any], results: Results, count: int = 1) -> Iterator[Threads]:
-    workers = Threads(handler, count, results.context, results.take, "test-handlers")
+def threads(handler: Callable[[Event], Any], results: Results, count: int = 1) -> Iterator[ThreadExecutor]:
+    workers = ThreadExecutor(handler, count, results.context, results.take, "test-handlers")
     workers.start()
     try:
         yield workers
@@ -126,7 +126,7 @@ def test_a_job_that_is_somebody_elses_by_now_is_not_begun() -> None:
         workers.put(job(1, seconds=-1))
         workers.put(job(2))
         results.wait(2)
-    assert isinstance(results.all[0].error, Expired)
+    assert isinstance(results.all[0].error, LeaseExpired)
     assert seen == [2]
 
 
