@@ -1,5 +1,5 @@
-"""What pytest and Hypothesis load whenever they start: next to nothing.
+"""The entry points for pytest and Hypothesis.
 
-Outside of `rxhub`, since whatever is inside imports it whole, in every test run of every project beside which rxhub is
-installed; and a tool that measures coverage would miss what is imported before it begins.
+They are outside `rxhub`, so that test runs of other projects do not import rxhub, and coverage tools do not miss
+modules that were imported before they started.
 """

@@ -1,6 +1,6 @@
 """The entry point of the group `pytest11`: fixtures for hubs, recordings, marbles, servers and streams.
 
-The entry point goes by this module's name, so that `pytest_plugins` and `-p` may name it too: pytest loads it once.
+The entry point has the name of this module, so that pytest loads it once even if `pytest_plugins` or `-p` names it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def hub() -> Generator[VirtualHub]:
 
 @pytest.fixture
 def recorder(hub: VirtualHub) -> Generator[Recording]:
-    """A recording of all that comes through the fixture `hub`."""
+    """A recording of all events of the fixture `hub`."""
     from rxhub.testing import record
 
     with record(hub) as recording:
@@ -38,7 +38,7 @@ def recorder(hub: VirtualHub) -> Generator[Recording]:
 
 @pytest.fixture
 def marbles(hub: VirtualHub) -> Marbles:
-    """Marble diagrams on the fixture `hub`; they are run, and compared, when the test function has returned."""
+    """Marble diagrams on the fixture `hub`; they run when the test function has returned."""
     from rxhub.testing import Marbles
 
     return Marbles(hub)
@@ -46,7 +46,7 @@ def marbles(hub: VirtualHub) -> Marbles:
 
 @pytest.fixture
 def server() -> Generator[Running]:
-    """A server of its own: `EventHub(server.url, server.api_user, server.api_key)`. Needs `rxhub[server]`."""
+    """A server for this test: `EventHub(server.url, server.api_user, server.api_key)`. Needs `rxhub[server]`."""
     from rxhub.server import running
 
     with running() as made:
@@ -55,7 +55,7 @@ def server() -> Generator[Running]:
 
 @pytest.fixture(scope="session")
 def nats_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Generator[PrivateServer]:
-    """The NATS server behind the fixture `nats`, started by the first test that asks for it."""
+    """The NATS server of the fixture `nats`, started on first use."""
     from rxhub.embedded import store
 
     with store(tmp_path_factory.mktemp("nats")) as made:
@@ -64,7 +64,7 @@ def nats_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Generator[P
 
 @pytest.fixture
 def nats(nats_of_the_session: PrivateServer) -> Nats:
-    """A NATS server with JetStream, and the name of a stream that no other test has. Needs `rxhub[embedded]`."""
+    """A NATS server with JetStream, and a unique stream name. Needs `rxhub[embedded]`."""
     from rxhub.testing import Nats
 
     return Nats.on(nats_of_the_session)
@@ -72,10 +72,10 @@ def nats(nats_of_the_session: PrivateServer) -> Nats:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-    """Run the diagrams within the test, so that it fails, and not its teardown."""
+    """Run the diagrams inside the test, so that failures are not errors of its teardown."""
     result = yield
     used: Any = pyfuncitem.funcargs.get("marbles")
-    # A test may have a fixture of its own by this name.
+    # A test can define another fixture of this name.
     if type(used).__module__ == "rxhub.testing.marbles":
         used.run()
     return result

@@ -8,7 +8,7 @@ __all__ = ["register"]
 
 
 def register() -> None:
-    """Register rxhub's types if somebody has imported them; else `import rxhub` does it, which looks for Hypothesis."""
+    """Register rxhub's types if rxhub was imported; otherwise `import rxhub` registers them."""
     if "rxhub" in sys.modules:
         from rxhub.testing.registration import register
 

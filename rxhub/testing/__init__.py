@@ -1,12 +1,12 @@
-"""What programs that use rxhub are tested with.
+"""Test programs that use rxhub.
 
 - `virtual_hub()`: a hub on which an hour passes in a millisecond.
-- `Marbles`: marble diagrams of events, in the manner of RxJS.
-- `record(hub)`, `Recording`: what came through a hub, kept and played again.
-- `rxhub.testing.strategies`: events and subscriptions for Hypothesis, also such that match each other.
-- `HubStateMachine`: a hub against a sorted list, to be subclassed.
+- `Marbles`: marble diagrams of events, as in RxJS.
+- `record(hub)`, `Recording`: record and replay the events of a hub.
+- `rxhub.testing.strategies`: Hypothesis strategies for events and subscriptions, including matching ones.
+- `HubStateMachine`: a base class that compares a hub with a sorted list.
 
-For pytest there are the fixtures `hub`, `recorder`, `marbles`, `server` and `nats`.
+pytest fixtures: `hub`, `recorder`, `marbles`, `server` and `nats`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs Hypothesis when it is asked for."""
+    """Import HubStateMachine on first use, since it needs Hypothesis."""
     if name == "HubStateMachine":
         try:
             from rxhub.testing.stateful import HubStateMachine

@@ -1,12 +1,16 @@
-"""Marble diagrams as text, as RxJS writes them.
+"""Marble diagrams in the notation of RxJS.
 
-A character is a moment. `-` nothing happens, any other character is a value, `(ab)` are several at one moment, `|` the
-completion, `#` an error, and `^` the moment 0 of a hot source. ` 9ms `, ` 3s `, ` 2m ` and ` 1h `, apart by blanks, are
-time that passes; other blanks mean nothing. As in RxJS a group takes as many moments as it has characters. In a
-subscription diagram `^` is the subscription and `!` its end.
+Each character takes one tick:
 
-A word of a number and letters is time that passes, and so none of another unit; values that look like one are written
-apart, `5 x`.
+| `-` | nothing happens |
+| `(ab)` | several values at once; takes as many ticks as it has characters |
+| `|`, `#` | completion, error |
+| `^` | the start of the run in a hot source; the start of a subscription |
+| `!` | the end of a subscription |
+| ` 9ms `, ` 3s `, ` 2m `, ` 1h ` | time, with a blank on each side |
+| blank | ignored |
+
+Any other character is a value. A number that is followed by letters is always a time: write `5 x` for two values.
 """
 
 from __future__ import annotations
@@ -24,29 +28,29 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Moment(NamedTuple):
-    """What a diagram says of one moment: after how many seconds, and which mark."""
+    """One mark of a diagram, and its time in seconds."""
 
     seconds: float
     mark: str
 
 
 class SubscriptionSpan(NamedTuple):
-    """From when to when, in seconds, something is subscribed; None is to the end."""
+    """A period of subscription in seconds; `end` is None if it lasts to the end."""
 
     begin: float
     end: float | None = None
 
 
 def parse_diagram(text: str, tick: float, hot: bool = False) -> tuple[list[Moment], float]:
-    """The moments of a diagram, and its length in seconds.
+    """Parse a diagram into its moments and its length in seconds.
 
     Args:
         text: the diagram.
-        tick: seconds that a character takes.
-        hot: whether it has a `^`: only a source that does not wait for anybody has anything before the moment 0.
+        tick: seconds per character.
+        hot: whether `^` is allowed.
 
     Raises:
-        ValueError: if it is no diagram; the text says where.
+        ValueError: if the diagram is invalid; the message shows the position.
     """
     moments: list[Moment] = []
     seconds, place = 0.0, 0
@@ -57,13 +61,13 @@ def parse_diagram(text: str, tick: float, hot: bool = False) -> tuple[list[Momen
         character = text[place]
         passing = _TIME.match(text, place)
         if passing and group is not None:
-            raise _wrong(text, place, "no time passes in a group")
+            raise _error(text, place, "a group cannot contain time")
         if passing:
             seconds += float(passing[1]) * _SECONDS[passing[2]]
             place = passing.end()
             continue
         if malformed := _LIKE_TIME.match(text, place):
-            raise _no_time(text, place, malformed[0])
+            raise _invalid_time(text, place, malformed[0])
         place += 1
         if character.isspace():
             continue
@@ -74,29 +78,29 @@ def parse_diagram(text: str, tick: float, hot: bool = False) -> tuple[list[Momen
         elif character == "^" and hot and group is None and zero is None:
             zero = seconds
         elif character == "^":
-            why = "there is one `^`, outside of groups" if hot else "only marbles.hot(…) has a `^`, the moment 0"
-            raise _wrong(text, place - 1, why)
+            reason = "only one `^` is allowed, outside groups" if hot else "only marbles.hot(…) can contain `^`"
+            raise _error(text, place - 1, reason)
         elif character in "()!":
-            raise _wrong(text, place - 1, f"{character!r} cannot stand here")
+            raise _error(text, place - 1, f"{character!r} is not allowed here")
         elif character != "-":
             if ended:
-                raise _wrong(text, place - 1, "nothing comes after the end")
+                raise _error(text, place - 1, "nothing can follow the end")
             ended = character in {COMPLETED, FAILED}
             moments.append(Moment(seconds if group is None else group, character))
         elif group is not None:
-            raise _wrong(text, place - 1, "no time passes in a group")
+            raise _error(text, place - 1, "a group cannot contain time")
         seconds += tick
     if group is not None:
-        raise _wrong(text, len(text), "the group has no `)`")
+        raise _error(text, len(text), "the group lacks `)`")
     zero = zero or 0.0
     return [Moment(_rounded(at - zero), mark) for at, mark in moments], _rounded(seconds - zero)
 
 
 def parse_span(text: str, tick: float) -> SubscriptionSpan:
-    """A subscription diagram: `^` and `!`, or one of them.
+    """Parse a subscription diagram: `^` and `!`, or one of them.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is invalid.
     """
     begin: float | None = None
     end: float | None = None
@@ -107,7 +111,7 @@ def parse_span(text: str, tick: float) -> SubscriptionSpan:
             place = passing.end()
             continue
         if malformed := _LIKE_TIME.match(text, place):
-            raise _no_time(text, place, malformed[0])
+            raise _invalid_time(text, place, malformed[0])
         character, place = text[place], place + 1
         if character.isspace():
             continue
@@ -116,13 +120,13 @@ def parse_span(text: str, tick: float) -> SubscriptionSpan:
         elif character == "!" and end is None:
             end = _rounded(seconds)
         elif character != "-":
-            raise _wrong(text, place - 1, f"a subscription is made of `-`, one `^` and one `!`, not {character!r}")
+            raise _error(text, place - 1, f"a subscription consists of `-`, one `^` and one `!`, not {character!r}")
         seconds += tick
     return SubscriptionSpan(begin or 0.0, end)
 
 
 def diagram_of(moments: list[Moment], tick: float) -> str:
-    """The diagram of moments: on the grid of ticks where they stand on it, else with the time that passes."""
+    """Format moments as a diagram, with times where they are not on a tick."""
     by_time: dict[float, str] = {}
     for seconds, mark in moments:
         by_time[seconds] = by_time.get(seconds, "") + mark
@@ -132,7 +136,7 @@ def diagram_of(moments: list[Moment], tick: float) -> str:
         if 0 <= ticks <= 20 and ticks == int(ticks):
             text += "-" * int(ticks)
         else:
-            # After a group, which takes several moments, the next one may be in its past: no diagram has that.
+            # A group takes several ticks, so the next moment can be before its end; no diagram can express that.
             text += f" {_rounded(seconds - now) * 1000:g}ms "
         shown = marks if len(marks) == 1 else f"({marks})"
         text += shown
@@ -140,12 +144,12 @@ def diagram_of(moments: list[Moment], tick: float) -> str:
     return text.strip() or "-"
 
 
-def _no_time(text: str, place: int, word: str) -> ValueError:
-    return _wrong(text, place, f"{word!r} is no time: its units are ms, s, m and h, as in ` 30m `")
+def _invalid_time(text: str, place: int, word: str) -> ValueError:
+    return _error(text, place, f"{word!r} is not a valid time. Units are ms, s, m and h, as in ` 30m `")
 
 
-def _wrong(text: str, place: int, why: str) -> ValueError:
-    return ValueError(f"This is no marble diagram: {why}.\n  {text}\n  {' ' * place}^")
+def _error(text: str, place: int, reason: str) -> ValueError:
+    return ValueError(f"Invalid marble diagram: {reason}.\n  {text}\n  {' ' * place}^")
 
 
 def _rounded(seconds: Any) -> float:

@@ -1,4 +1,4 @@
-"""What was expected of a stream beside what was found, readably."""
+"""Describe the differences between the expected and the actual stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BEFORE = 3
 
 
 class Frame(NamedTuple):
-    """One thing that a stream does: after how many seconds, `next`, `|` or `#`, and the value or error."""
+    """One notification: its time in seconds, `next`, `|` or `#`, and the value or error."""
 
     seconds: float
     mark: str
@@ -30,13 +30,13 @@ class Frame(NamedTuple):
 
 
 class OneOf(NamedTuple):
-    """A value that stands for any of some events."""
+    """Matches any of these events."""
 
     events: tuple[Event, ...]
 
 
 def same(wanted: Sequence[Frame], found: Sequence[Frame]) -> bool:
-    """Whether a stream does what is wanted; where a frame's mark is not `|` or `#`, a value is."""
+    """Whether the streams are equal; marks other than `|` and `#` stand for values."""
     return len(wanted) == len(found) and all(map(_same, wanted, found))
 
 
@@ -59,17 +59,17 @@ def _is(wanted: Any, value: Any) -> bool:
 
 
 def describe_difference(wanted: Sequence[Frame], found: Sequence[Frame], values: Mapping[str, Any], tick: float) -> str:
-    """Both as diagrams, what differs moment by moment, and what the characters mean.
+    """Show both streams as diagrams, their differences by time, and the values of the characters.
 
     Args:
-        wanted: with the characters of its diagram as marks.
-        found: with `next` as the mark of each value.
-        values: of the characters.
-        tick: seconds that a character takes.
+        wanted: the expected stream, with the characters of its diagram as marks.
+        found: the actual stream, with `next` as the mark of each value.
+        values: the values of the characters.
+        tick: seconds per character.
     """
     letters = _Letters(values)
     lettered = [f._replace(mark=letters.of(f.value)) if f.mark == "next" else f for f in found]
-    rows, used = _beside(wanted, lettered)
+    rows, used = _differences_by_time(wanted, lettered)
     return "\n".join(
         [
             f"  expected  {_diagram(wanted, tick)}",
@@ -88,8 +88,8 @@ def _diagram(frames: Sequence[Frame], tick: float) -> str:
     return f"{text} … and {further:,} more frames" if further > 0 else text
 
 
-def _beside(wanted: Sequence[Frame], found: Sequence[Frame]) -> tuple[list[str], set[str]]:
-    """Both, moment by moment, from shortly before the first difference on; and the marks that are in it."""
+def _differences_by_time(wanted: Sequence[Frame], found: Sequence[Frame]) -> tuple[list[str], set[str]]:
+    """The differences by time, starting shortly before the first one, and the shown marks."""
     rows: list[tuple[float, str, str]] = []
     left: dict[tuple[float, str], int] = {}
     for frame in found:
@@ -103,7 +103,7 @@ def _beside(wanted: Sequence[Frame], found: Sequence[Frame]) -> tuple[list[str],
     rows.sort(key=lambda row: row[0])
     skipped = max(0, len(list(takewhile(lambda row: row[1] == " ", rows))) - _BEFORE)
     if skipped == len(rows) - _BEFORE:
-        skipped = 0  # no character differs, but what one stands for
+        skipped = 0  # only values differ, not characters
     shown_rows = rows[skipped : skipped + _MAX_ROWS]
     further = len(rows) - skipped - len(shown_rows)
     lines = [f"    … {skipped:,} frames as expected"] if skipped else []
@@ -113,7 +113,7 @@ def _beside(wanted: Sequence[Frame], found: Sequence[Frame]) -> tuple[list[str],
 
 
 def _not_comparable(wanted: Sequence[Frame], found: Sequence[Frame]) -> list[str]:
-    """Which values cannot be compared with what was expected in their place."""
+    """The values that cannot be compared with the expected ones."""
     lines: list[str] = []
     for expected, frame in zip(wanted, found, strict=False):
         if expected.value is frame.value or {COMPLETED, FAILED} & {expected.mark, frame.mark}:
@@ -127,7 +127,7 @@ def _not_comparable(wanted: Sequence[Frame], found: Sequence[Frame]) -> list[str
 
 
 class _Letters:
-    """Characters for what was found: those of the values that were expected, and new ones for the rest."""
+    """Characters for actual values: those of equal expected values, and new ones."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)
@@ -146,7 +146,7 @@ class _Letters:
         return letter
 
     def legend(self, used: set[str]) -> list[str]:
-        """What the characters stand for; and where two differ that look the same."""
+        """The values of the characters, and the differences of values with the same representation."""
         lines: list[str] = []
         looks: dict[str, tuple[str, Any]] = {}
         marks = {mark: mark for mark in sorted(used) if mark not in (COMPLETED, FAILED, "?")}
@@ -155,7 +155,7 @@ class _Letters:
         meant = [
             (letter, value)
             for letter, value in meant
-            # A character that stands for itself says so where it could be read as another value: '1' beside 1.
+            # A character that stands for itself is listed only where it is ambiguous: '1' and 1.
             if not (type(value) is str and value == letter) or letter.isdigit() or letter in looks_like
         ]
         for letter, value in meant[:_MAX_VALUES]:

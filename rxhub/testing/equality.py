@@ -1,4 +1,4 @@
-"""Where two values differ that look the same at first sight."""
+"""Find the differences between values with the same representation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WIDTH = 60
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Whether two values are the same, or equal; they are not if they cannot be compared."""
+    """Whether two values are identical or equal; False if they cannot be compared."""
     try:
         return one is other or bool(one == other)
     except Exception:
@@ -29,27 +29,24 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def differences(found: Any, wanted: Any) -> list[str]:
-    """The first places at which a value is not what was wanted, such as `at data.x[2].y: 1, not 2`.
-
-    Secrets are not shown, but that they differ.
-    """
+    """The first differences, such as `at data.x[2].y: 1, not 2`. Secrets are not shown."""
     lines: list[str] = []
     clean_found, clean_wanted = redacted(_plain(found)), redacted(_plain(wanted))
-    for path, one, other in _differing(_plain(found), _plain(wanted)):
+    for path, one, other in _find_differences(_plain(found), _plain(wanted)):
         if len(lines) == _MAX_SHOWN:
-            return [*lines, "and at further places"]
+            return [*lines, "and more differences"]
         if _is_secret(clean_found, path) or _is_secret(clean_wanted, path):
-            lines.append(f"{_written(path)}: another {REDACTED}, which is a secret")
+            lines.append(f"{_location(path)}: a different {REDACTED}, which is a secret")
         else:
             lines.append(_line(path, redacted(one), redacted(other)))
-    return lines or ["their own == says that they differ"]
+    return lines or ["they differ by their own =="]
 
 
 def _plain(value: Any) -> Any:
     return cast("Any", value.fields) if isinstance(value, Event) else value
 
 
-def _differing(found: object, wanted: object) -> Iterator[tuple[_Path, Any, Any]]:
+def _find_differences(found: object, wanted: object) -> Iterator[tuple[_Path, Any, Any]]:
     waiting: list[tuple[_Path, object, object]] = [((), found, wanted)]
     visited: set[tuple[int, int]] = set()
     while waiting and len(visited) < _MAX_VISITED:
@@ -57,7 +54,7 @@ def _differing(found: object, wanted: object) -> Iterator[tuple[_Path, Any, Any]
         try:
             below = _below(one, other)
         except Exception:
-            below = None  # what only says that it is a mapping
+            below = None  # an incomplete mapping
         if below is None:
             if not equal(one, other):
                 yield path, one, other
@@ -67,7 +64,7 @@ def _differing(found: object, wanted: object) -> Iterator[tuple[_Path, Any, Any]
 
 
 def _below(one: object, other: object) -> list[tuple[Any, Any, Any]] | None:
-    """The values within two containers of one kind, pair by pair; None for anything else."""
+    """The items of two containers of the same kind in pairs; None for anything else."""
     kind = type(one)
     if kind is type(other) and issubclass(kind, (list, tuple)):
         items, others = cast("list[Any]", one), cast("list[Any]", other)
@@ -83,35 +80,35 @@ def _item(items: list[Any], number: int) -> Any:
 
 
 def _is_secret(clean: Any, path: _Path) -> bool:
-    """Whether what stands at a path was taken out."""
+    """Whether the value at a path was redacted."""
     for step in path:
         if clean is REDACTED:
             return True
         try:
             clean = clean[step]
         except (LookupError, TypeError):
-            # One of the two has nothing there.
+            # Only one of the two has a value there.
             return False
     return clean is REDACTED
 
 
 def _line(path: _Path, one: Any, other: Any) -> str:
     if isinstance(one, str) and isinstance(other, str) and safe_repr(one, _WIDTH) == safe_repr(other, _WIDTH):
-        # Long texts that begin alike.
+        # Long strings with a common beginning.
         start = next((n for n, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), 0)
         start = max(0, (start or min(len(one), len(other))) - 10)
-        return f"{_written(path)}[{start}:]: {safe_repr(one[start:], _WIDTH)}, not {safe_repr(other[start:], _WIDTH)}"
+        return f"{_location(path)}[{start}:]: {safe_repr(one[start:], _WIDTH)}, not {safe_repr(other[start:], _WIDTH)}"
     texts = [_shown(one), _shown(other)]
     if texts[0] == texts[1]:
         texts = [f"{text} ({type(value).__qualname__})" for text, value in zip(texts, (one, other), strict=True)]
-    return f"{_written(path)}: {texts[0]}, not {texts[1]}"
+    return f"{_location(path)}: {texts[0]}, not {texts[1]}"
 
 
 def _shown(value: Any) -> str:
     return "nothing" if value is _NOTHING else safe_repr(value, _WIDTH)
 
 
-def _written(path: _Path) -> str:
+def _location(path: _Path) -> str:
     text = ""
     for step in path:
         if isinstance(step, str) and step.isidentifier():

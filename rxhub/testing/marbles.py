@@ -1,16 +1,17 @@
-"""Marble tests of events, in the manner of RxJS, on a hub on virtual time.
+"""Marble tests of events on a virtual hub, as in RxJS.
 
     def test_notes_are_gathered(marbles):
         marbles.publish("a-b---c", {"a": note, "b": note, "c": note})
         pipeline = marbles.hub.on("topic=studio.review.note").pipe(ops.debounce(3.0))
         marbles.expect(pipeline, "^---------!").to_be("-----b---c", {"b": note, "c": note})
 
-What is published and expected happens in `run()`: at the end of the `with` block, or of the test that has the fixture.
+`run()` publishes and compares: at the end of the `with` block, or of a test that uses the fixture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -29,19 +30,19 @@ __all__ = ["Expectation", "MarbleError", "Marbles", "Source"]
 
 T = TypeVar("T")
 
-_LATER = 3_600.0
-"""Seconds for which a run goes on after the last diagram, for what comes too late."""
+_GRACE_S = 3_600.0
+"""How long a run continues after the last diagram, to find late values."""
 
 
 class MarbleError(Exception):
-    """The error of a `#` for which no other was given."""
+    """The default error of `#`."""
 
 
 class Source(Awaitable[T], Generic[T]):
-    """An observable made of a diagram.
+    """An observable that follows a diagram.
 
     Attributes:
-        subscriptions: from when to when it was subscribed to so far.
+        subscriptions: the periods of its subscriptions so far.
     """
 
     def __init__(self, marbles: Marbles, subscribe: Callable[[abc.ObserverBase[T]], abc.DisposableBase]) -> None:
@@ -53,17 +54,17 @@ class Source(Awaitable[T], Generic[T]):
     def _subscribe_core(
         self, observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        place = len(self.subscriptions)
+        index = len(self.subscriptions)
         self.subscriptions.append(SubscriptionSpan(self._marbles.now))
 
         def end() -> None:
-            self.subscriptions[place] = SubscriptionSpan(self.subscriptions[place].begin, self._marbles.now)
+            self.subscriptions[index] = SubscriptionSpan(self.subscriptions[index].begin, self._marbles.now)
 
         return CompositeDisposable(self._begin(observer), Disposable(end))
 
 
 class Expectation:
-    """What is observed of an observable, and what of it is expected."""
+    """The values of an observable and the expected ones."""
 
     def __init__(self, marbles: Marbles, of: Observable[Any]) -> None:
         self._marbles = marbles
@@ -72,25 +73,25 @@ class Expectation:
         self.expected: tuple[str, Mapping[str, Any], Exception | None] | None = None
 
     def to_be(self, diagram: str, values: Mapping[str, Any] | None = None, error: Exception | None = None) -> None:
-        """Expect what a diagram shows.
+        """Expect the values of a diagram.
 
         Args:
             diagram: see `rxhub.testing.diagram`.
-            values: of its characters. One without stands for what was published under it, where the observable emits
-                events; else for itself.
-            error: the error of `#`: one of the same type and text is expected; any will do if it is not given.
+            values: the values of its characters. For an observable of events, other characters stand for the events
+                that were published under them; otherwise for themselves.
+            error: the error of `#`, compared by type and message. Default: any error.
         """
         _, length = parse_diagram(diagram, self._marbles.tick)
         self.expected = diagram, values or {}, error
-        self._marbles._goes_on_for(length)  # pyright: ignore[reportPrivateUsage]
+        self._marbles._extend_to(length)  # pyright: ignore[reportPrivateUsage]
 
     def differences(self) -> str:
-        """What was found instead, readably; empty if it is as expected."""
+        """A description of the differences; empty if there are none."""
         tick = self._marbles.tick
         if self.expected is None:
             return (
-                f"Nothing was expected of {safe_repr(self._of)}: expect(…) is half of a statement. "
-                'Say what is to come, marbles.expect(…).to_be("a--b|"), and to_be("") that nothing is.'
+                f"expect({safe_repr(self._of)}) lacks to_be(…). "
+                'State the expected values, marbles.expect(…).to_be("a--b|"), or to_be("") for none.'
             )
         diagram, values, error = self.expected
         values = {**self._published(diagram), **values}
@@ -100,7 +101,7 @@ class Expectation:
         return f"The stream differs from what was expected.\n{describe_difference(wanted, self.found, values, tick)}"
 
     def _published(self, diagram: str) -> dict[str, Any]:
-        """The events for which the bare characters of a diagram stand, if it is events that were found."""
+        """The published events of the characters of a diagram, if the observable emitted events."""
         if not any(isinstance(frame.value, Event) for frame in self.found):
             return {}
         published = self._marbles.published
@@ -108,81 +109,83 @@ class Expectation:
 
 
 class Marbles:
-    """Diagrams on one hub.
+    """Marble diagrams on one hub.
 
     Args:
-        hub: on virtual time; a new one if it is not given.
-        tick: seconds that a character of a diagram takes.
+        hub: a virtual hub. Default: a new one.
+        tick: seconds per character of a diagram.
 
     Attributes:
-        hub: where events are published, and by whose `scheduler` all time is taken.
-        published: what is published in the next run, by character.
+        hub: the hub that publishes the events and keeps the time.
+        published: the events of the next run by character.
     """
 
     def __init__(self, hub: VirtualHub | None = None, tick: float = 1.0) -> None:
         if not tick > 0:
-            raise ValueError(f"A character takes more than 0 seconds, but {tick!r} was given.")
+            raise ValueError(f"A tick must be greater than 0 seconds, but {tick!r} was given.")
         self.hub = VirtualHub() if hub is None else hub
         self.tick = tick
         self._begin = self.hub.now
         self._length = 0.0
         self.published: dict[str, list[Event]] = {}
-        self._at_the_start: list[Callable[[], object]] = []
+        self._start_actions: list[Callable[[], object]] = []
         self._expectations: list[Expectation] = []
         self._spans: list[tuple[Source[Any], tuple[str, ...]]] = []
 
     @property
     def now(self) -> float:
-        """Seconds since the moment 0."""
+        """Seconds since the start of the run."""
         return round(self.hub.now - self._begin, 6)
 
     def publish(self, diagram: str, values: Mapping[str, Event] | None = None) -> None:
-        """Publish events on the hub; a character without a value is an event of that topic."""
+        """Publish events on the hub; a character without a value publishes an event with this topic."""
         moments, length = parse_diagram(diagram, self.tick)
-        self._goes_on_for(length)
+        self._extend_to(length)
         for seconds, mark in moments:
             event = (values or {}).get(mark, mark)
             if mark in {COMPLETED, FAILED} or not isinstance(event, (Event, str)):
-                raise ValueError(f"Events are published, but {mark!r} in {diagram!r} is none.")
+                raise ValueError(f"Only events can be published, but {mark!r} in {diagram!r} is not an event.")
             made = Event(event) if isinstance(event, str) else event
             self.published.setdefault(mark, []).append(made)
-            self._at_the_start.append(lambda at=seconds, made=made: self._later(at, lambda: self.hub.publish(made)))
+            self._start_actions.append(
+                lambda at=seconds, made=made: self._schedule_at(at, lambda: self.hub.publish(made))
+            )
 
     def hot(self, diagram: str, values: Mapping[str, Any] | None = None, error: Exception | None = None) -> Source[Any]:
-        """A source that emits whether somebody listens or not; `^` is the moment 0."""
+        """A source that emits independently of subscriptions; `^` marks the start of the run."""
         subject: Subject[Any] = Subject()
         moments, length = parse_diagram(diagram, self.tick, hot=True)
-        self._goes_on_for(length)
+        self._extend_to(length)
         for seconds, mark in moments:
             if seconds >= 0:
                 emit = _emission(subject, mark, _value(mark, values or {}, error))
-                self._at_the_start.append(lambda at=seconds, emit=emit: self._later(at, emit))
+                self._start_actions.append(partial(self._schedule_at, seconds, emit))
         return Source(self, subject.subscribe)
 
     def cold(
         self, diagram: str, values: Mapping[str, Any] | None = None, error: Exception | None = None
     ) -> Source[Any]:
-        """A source that begins anew with each subscription."""
+        """A source that starts with each subscription."""
         moments, length = parse_diagram(diagram, self.tick)
-        self._goes_on_for(length)
+        self._extend_to(length)
 
         def begin(observer: abc.ObserverBase[Any]) -> abc.DisposableBase:
             timers = CompositeDisposable()
             for seconds, mark in moments:
                 emit = _emission(observer, mark, _value(mark, values or {}, error))
-                timers.add(self._in(seconds, emit))
+                timers.add(self._schedule_in(seconds, emit))
             return timers
 
         return Source(self, begin)
 
     def expect(self, observable: Observable[Any], subscription: str = "^") -> Expectation:
-        """Observe an observable from `^` to `!`, all its operators on virtual time.
+        """Subscribe to an observable from `^` to `!`, with all its operators on virtual time.
 
         Returns:
-            What waits for `to_be(diagram)`: an expectation without fails.
+            An expectation, which fails without `to_be(diagram)`.
 
         Raises:
-            TypeError: if it is no observable.
+            TypeError: if it is not an observable.
         """
         if not isinstance(observable, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
@@ -191,52 +194,52 @@ class Marbles:
         span = parse_span(subscription, self.tick)
         expectation = Expectation(self, observable)
         self._expectations.append(expectation)
-        note = expectation.found.append
+        add = expectation.found.append
         subscribed = CompositeDisposable()
 
         def fail(error: Exception) -> None:
-            note(Frame(self.now, FAILED, error))
+            add(Frame(self.now, FAILED, error))
 
         def subscribe() -> None:
             try:
                 subscribed.add(
                     observable.subscribe(
-                        lambda value: note(Frame(self.now, "next", value)),
+                        lambda value: add(Frame(self.now, "next", value)),
                         fail,
-                        lambda: note(Frame(self.now, COMPLETED, None)),
+                        lambda: add(Frame(self.now, COMPLETED, None)),
                         scheduler=self.hub.scheduler,
                     )
                 )
             except Exception as error:
                 fail(error)
 
-        self._later(span.begin, subscribe)
+        self._schedule_at(span.begin, subscribe)
         if span.end is not None:
-            self._goes_on_for(span.end)
-            self._later(span.end, subscribed.dispose)
+            self._extend_to(span.end)
+            self._schedule_at(span.end, subscribed.dispose)
         return expectation
 
     def expect_subscriptions(self, source: Source[Any], *diagrams: str) -> None:
-        """Expect a source to be subscribed to as the diagrams show, in the order of the subscriptions."""
+        """Expect the subscriptions of a source, one diagram each, in order."""
         if not isinstance(source, Source):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
                 f"A source made by marbles.hot(…) or marbles.cold(…) is expected, but {safe_repr(source)} was given."
             )
         for diagram in diagrams:
             span = parse_span(diagram, self.tick)
-            self._goes_on_for(span.end or span.begin)
+            self._extend_to(span.end or span.begin)
         self._spans.append((source, diagrams))
 
     def run(self) -> None:
-        """Let everything happen, and compare.
+        """Publish, advance the time, and compare.
 
         Raises:
-            AssertionError: if something was not as expected; the text shows both, and what differs.
+            AssertionError: if an expectation failed; the message shows the differences.
         """
-        start, self._at_the_start = self._at_the_start, []
+        start, self._start_actions = self._start_actions, []
         for schedule in start:
             schedule()
-        self.hub.advance(self._begin + self._length + _LATER - self.hub.now)
+        self.hub.advance(self._begin + self._length + _GRACE_S - self.hub.now)
         expectations, self._expectations = self._expectations, []
         spans, self._spans = self._spans, []
         differences = [expectation.differences() for expectation in expectations]
@@ -254,13 +257,13 @@ class Marbles:
         if error is None:
             self.run()
 
-    def _goes_on_for(self, seconds: float) -> None:
+    def _extend_to(self, seconds: float) -> None:
         self._length = max(self._length, seconds)
 
-    def _later(self, seconds: float, action: Callable[[], object]) -> None:
-        self._in(max(0.0, self._begin + seconds - self.hub.now), action)
+    def _schedule_at(self, seconds: float, action: Callable[[], object]) -> None:
+        self._schedule_in(max(0.0, self._begin + seconds - self.hub.now), action)
 
-    def _in(self, seconds: float, action: Callable[[], object]) -> abc.DisposableBase:
+    def _schedule_in(self, seconds: float, action: Callable[[], object]) -> abc.DisposableBase:
         def act(*_: object) -> None:
             action()
 

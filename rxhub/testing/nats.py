@@ -1,4 +1,4 @@
-"""What a test needs to use streams: a server, and a name that no other test has."""
+"""A NATS server and a unique stream name for a test."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Nats(NamedTuple):
     """A NATS server and a stream: `EventHub(nats.url, nats.user, nats.password, stream=nats.stream)`.
 
     Attributes:
-        url: where the server is, on loopback.
-        user: who may connect.
-        password: with what.
-        stream: the name of a stream that is not there yet.
+        url: the server on the loopback interface.
+        user: the user.
+        password: the user's password.
+        stream: the name of a stream that does not exist yet.
     """
 
     url: str
@@ -27,10 +27,10 @@ class Nats(NamedTuple):
     stream: str
 
     def __repr__(self) -> str:
-        """Without the password: pytest prints what a failing test was given."""
+        """Omits the password, since pytest prints the fixtures of a failing test."""
         return f"<{type(self).__name__} {self.stream!r} at {self.url}>"
 
     @classmethod
     def on(cls, server: PrivateServer) -> Nats:
-        """A fresh name on a server that runs."""
+        """A new stream name on a running server."""
         return cls(server.url, server.user, server.password, f"test-{uuid4().hex[:12]}")

@@ -1,7 +1,7 @@
-"""Recordings: what came through a hub and when, as JSON lines.
+"""Record the events of a hub with their times, as JSON lines.
 
-A line is the event as ftrack's protocol carries it, and `recorded`: seconds since the recording began. So
-`rxhub filter` reads a recording like any other file of events, and any file of events is a recording.
+A line is an event in wire form with `recorded`, the seconds since the start of the recording. `rxhub filter` therefore
+reads recordings, and `Recording.load` reads any file of events.
 """
 
 from __future__ import annotations
@@ -36,44 +36,44 @@ _RECORDED = "recorded"
 
 
 class Recorded(NamedTuple):
-    """One event of a recording, and the seconds since its beginning."""
+    """One event of a recording, and its time in seconds since the start."""
 
     seconds: float
     event: Event
 
 
 class Recording(Displayable):
-    """Events and the times at which they came.
+    """Events and their times.
 
     Args:
-        entries: in the order in which they came.
-        capacity: how many are kept; the oldest ones go, and are counted.
+        entries: events with their seconds, in order.
+        capacity: the number of kept events; older ones are dropped and counted.
 
     Attributes:
-        dropped: how many were not kept.
+        dropped: the number of dropped events.
     """
 
     def __init__(self, entries: Iterable[tuple[float, Event]] = (), capacity: int = 100_000) -> None:
         if capacity < 1:
-            raise ValueError(f"A recording needs a capacity of at least 1, but {capacity} was given.")
+            raise ValueError(f"The capacity of a recording must be at least 1, but {capacity} was given.")
         self.dropped = 0
         self._entries: deque[Recorded] = deque(maxlen=capacity)
         for seconds, event in entries:
             self.add(seconds, event)
 
     def add(self, seconds: float, event: Event) -> None:
-        """Add one event, as it is."""
+        """Append an event."""
         self.dropped += len(self._entries) == self._entries.maxlen
         self._entries.append(Recorded(seconds, event))
 
     @property
     def events(self) -> list[Event]:
-        """The events alone."""
+        """The events without their times."""
         return [entry.event for entry in self._entries]
 
     @property
     def duration(self) -> float:
-        """Seconds until the last event."""
+        """The time of the last event in seconds."""
         return max((entry.seconds for entry in self._entries), default=0.0)
 
     def __iter__(self) -> Iterator[Recorded]:
@@ -87,21 +87,21 @@ class Recording(Displayable):
             return NotImplemented
         return tuple(self._entries) == tuple(other._entries)
 
-    __hash__ = None  # type: ignore[assignment]  # it grows
+    __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __repr__(self) -> str:
         lost = f", {self.dropped} dropped" if self.dropped else ""
         return f"<Recording of {len(self)} events in {self.duration:g} s{lost}>"
 
     def replay(self, scheduler: abc.SchedulerBase | None = None) -> Observable[Event]:
-        """The events again, each in a new envelope: to be published, or fed to a pipeline.
+        """The events in new envelopes, to publish or to feed to a pipeline.
 
         Args:
-            scheduler: by whose time they come, `hub.scheduler` for example; it may also be given when subscribing.
-                Without one they come at once.
+            scheduler: keeps the time, for example `hub.scheduler`; can also be passed to `subscribe`. Without one, all
+                events are emitted at once.
 
         Returns:
-            A cold observable that completes with the last event.
+            A cold observable that completes after the last event.
         """
 
         def subscribe(
@@ -111,20 +111,20 @@ class Recording(Displayable):
             timed = scheduler or subscribed
             if timed is None:
                 for entry in entries:
-                    observer.on_next(_again(entry.event))
+                    observer.on_next(_copy(entry.event))
                 observer.on_completed()
                 return CompositeDisposable()
             begin = timed.now
             waiting = CompositeDisposable()
 
             def step(place: int) -> None:
-                # One timer at a time: a recording may be long.
+                # One timer at a time, since recordings can be long.
                 if place == len(entries):
                     observer.on_completed()
                     return
 
                 def emit(*_: object) -> None:
-                    observer.on_next(_again(entries[place].event))
+                    observer.on_next(_copy(entries[place].event))
                     step(place + 1)
 
                 waiting.clear()
@@ -137,7 +137,7 @@ class Recording(Displayable):
         return Awaitable(subscribe)
 
     def save(self, path: Path | str) -> None:
-        """Write it as JSON lines; what JSON cannot carry becomes its representation."""
+        """Write JSON lines; values that JSON does not support are written as their representation."""
         encode = msgspec.json.encode
         with Path(path).open("wb") as file:
             file.writelines(
@@ -146,10 +146,10 @@ class Recording(Displayable):
 
     @classmethod
     def load(cls, path: Path | str) -> Recording:
-        """Read JSON lines; a line without `recorded` has the time of the one before.
+        """Read JSON lines; a line without `recorded` has the time of the previous line.
 
         Raises:
-            EventError: naming the line that is no event, or whose time is no number.
+            EventError: if a line is not an event or its time is not a number; the message names the line.
             OSError: if the file cannot be read.
         """
         entries: list[tuple[float, Event]] = []
@@ -163,7 +163,7 @@ class Recording(Displayable):
                     seconds = _seconds(fields.pop(_RECORDED, seconds))
                     entries.append((seconds, Event.from_wire(fields)))
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, EventError) as error:
-                    raise EventError(f"{path}:{number} is no recorded event: {error}") from error
+                    raise EventError(f"{path}:{number} is not a recorded event: {error}") from error
         return cls(entries, max(1, len(entries)))
 
 
@@ -177,11 +177,11 @@ def _page(recording: Recording) -> Page:
 def _seconds(value: object) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value):
         return float(value)
-    raise EventError(f'"{_RECORDED}" is a number of seconds, but {value!r} was found.')
+    raise EventError(f'"{_RECORDED}" must be a number of seconds, but is {value!r}.')
 
 
-def _again(event: Event) -> Event:
-    """The event in a new envelope: whoever gets it may change it, and the recording stays as it is."""
+def _copy(event: Event) -> Event:
+    """Copy an event, so that receivers cannot change the recording."""
     again = event.envelope()
     for key in ("data", "source"):
         if key in again:
@@ -191,14 +191,14 @@ def _again(event: Event) -> Event:
 
 @contextmanager
 def record(hub: EventHub, subscription: str = "", capacity: int = 100_000) -> Generator[Recording]:
-    """Record a hub's events, before any callback changes them, as long as the `with` block lasts.
+    """Record the events of a hub during the `with` block, before callbacks change them.
 
-    Secrets are taken out first, by the names in `rxhub.redaction.secrets`.
+    Secrets are redacted, see `rxhub.redaction.secrets`.
 
     Args:
-        hub: by whose `scheduler` the time is taken.
-        subscription: which events; every one if it is empty.
-        capacity: how many are kept; the oldest ones go, and are counted in `dropped`.
+        hub: the hub; its `scheduler` keeps the time.
+        subscription: selects events; empty for all.
+        capacity: the number of kept events; older ones are dropped and counted in `dropped`.
 
     Raises:
         ExpressionError: if the subscription does not parse.

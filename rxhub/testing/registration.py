@@ -1,4 +1,4 @@
-"""rxhub's types, to Hypothesis: `st.from_type(Event)`."""
+"""Register rxhub's types with Hypothesis: `st.from_type(Event)`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["register"]
 
 
 def register() -> None:
-    """Say which strategies make events and expressions; they are imported when somebody asks for one."""
+    """Register strategies for events and expressions, which are imported on first use."""
     st.register_type_strategy(Event, lambda _: _strategies().events())
     st.register_type_strategy(Expression, lambda _: _strategies().expressions())
     for kind in (And, Or, Not, Condition):

@@ -1,4 +1,4 @@
-"""Events as a studio has them: ftrack's and its own, with their topics, entities and users in their real shapes."""
+"""Sample events of ftrack and a studio, with realistic topics, entities and users."""
 
 from __future__ import annotations
 
@@ -156,11 +156,11 @@ sources = st.one_of(
     ),
     st.fixed_dictionaries({"id": hex_ids, "user": _users, "applicationId": st.just("ftrack.client.web")}),
 )
-"""Who published an event: a Python client or a browser."""
+"""The source of an event: a Python client or a browser."""
 
 
 def data_of(topic: str) -> st.SearchStrategy[dict[str, Any]]:
-    """The data that go with a topic; those of the studio's own topics with one that is not known."""
+    """The data of a topic; unknown topics have those of the studio's own."""
     return _by_topic.get(topic, _studio)
 
 
@@ -204,4 +204,4 @@ _WORDS = {
     "data.locationId": _LOCATIONS,
 }
 keys_and_values: tuple[tuple[str, tuple[str, ...]], ...] = tuple(_WORDS.items())
-"""What people ask for in subscriptions: a key, and values that stand there."""
+"""Keys in subscriptions, and values of theirs."""

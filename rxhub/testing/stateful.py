@@ -1,11 +1,10 @@
-"""A hub against a plain sorted list: the state machine that tests of a hub with plugins, or of another hub, begin with.
+"""A state machine that compares a hub with a sorted list; a base class for tests of hubs and plugins.
 
 class StudioMachine(HubStateMachine):
 events = events("studio.review.note")
 
 @rule(...)
 def approve(self): ...
-
 
 TestStudio = StudioMachine.TestCase
 """
@@ -38,14 +37,14 @@ __all__ = ["HubStateMachine", "Member"]
 
 @dataclass(eq=False)
 class Member:
-    """One place in the dispatch order, as the model knows it.
+    """One subscriber in the model.
 
     Attributes:
-        name: what it writes into the log.
-        expression: which events it gets.
-        priority: lower is earlier; equal ones in the order of coming.
-        behaviour: what it does then: `looks`, `stops` the event, `fails`, or `leaves` the hub.
-        leave: takes it out of the hub.
+        name: its name in the log.
+        expression: its subscription.
+        priority: lower is earlier; equal priorities keep the order of subscribing.
+        behaviour: what its callback does: `looks`, `stops` the event, `fails`, or `leaves` the hub.
+        leave: unsubscribes it.
     """
 
     name: str
@@ -56,18 +55,18 @@ class Member:
 
 
 class HubStateMachine(RuleBasedStateMachine):
-    """Subscribes, publishes, stops, leaves and lets time pass in any order, and compares with a sorted list.
+    """Subscribes, publishes, stops, unsubscribes and advances the time, and compares the hub with a sorted list.
 
-    Subclasses override what they need, and add rules and invariants of their own.
+    Subclasses override attributes and methods, and add rules and invariants.
 
     Attributes:
-        expressions: what is subscribed to.
-        events: what is published, beside events that match what is subscribed to.
-        priorities: from which few priorities are drawn, so that equal ones are frequent.
-        hub: under test.
-        members: the model: who is subscribed, in the order of coming.
-        log: who got which event, as pairs of a name and an id, in order.
-        expected: the same, as the model has it.
+        expressions: a strategy for subscriptions.
+        events: a strategy for events; events that match a subscriber are published too.
+        priorities: a strategy for priorities; few, so that equal ones are frequent.
+        hub: the hub under test.
+        members: the model: the subscribers in the order of subscribing.
+        log: the received events as pairs of a subscriber's name and an event's id, in order.
+        expected: the same for the model.
     """
 
     expressions: ClassVar[st.SearchStrategy[Expression]] = expressions()
@@ -81,8 +80,8 @@ class HubStateMachine(RuleBasedStateMachine):
         self.hub = self.make_hub()
         if not isinstance(self.hub, VirtualHub):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
-                f"make_hub() gives a hub on virtual time, virtual_hub() or a subclass of VirtualHub, but "
-                f"{safe_repr(self.hub)} was given: the machine lets its time pass."
+                f"make_hub() must return a VirtualHub, whose time the machine advances, but it returned "
+                f"{safe_repr(self.hub)}."
             )
         self.members: list[Member] = []
         self.log: list[tuple[str, str]] = []
@@ -91,11 +90,11 @@ class HubStateMachine(RuleBasedStateMachine):
         self._names = 0
 
     def make_hub(self) -> VirtualHub:
-        """The hub under test, on virtual time; called once for each example."""
+        """Create the hub under test, on virtual time; called once per example."""
         return VirtualHub()
 
     def delivered(self, event: Event, names: list[str]) -> None:
-        """Called after each event with the names of those who are to get it, in order; for checks of one's own."""
+        """Called after each event with the names of its expected receivers, in order; for checks of a subclass."""
 
     @rule(
         target=seats,
@@ -103,7 +102,7 @@ class HubStateMachine(RuleBasedStateMachine):
         behaviour=st.sampled_from(("looks", "looks", "stops", "fails", "leaves")),
     )
     def subscribe(self, data: st.DataObject, behaviour: str) -> Member:
-        """A callback comes."""
+        """Subscribe a callback."""
         member = self._member(data, behaviour)
 
         def callback(event: Event) -> None:
@@ -113,7 +112,7 @@ class HubStateMachine(RuleBasedStateMachine):
             elif behaviour == "leaves":
                 self.hub.unsubscribe(member.name)
             elif behaviour == "fails":
-                raise RuntimeError(f"{member.name} fails, as it is meant to.")
+                raise RuntimeError(f"{member.name} fails on purpose.")
 
         self.hub.subscribe(str(member.expression), callback, {"id": member.name}, member.priority)
         member.leave = lambda: self.hub.unsubscribe(member.name)
@@ -121,7 +120,7 @@ class HubStateMachine(RuleBasedStateMachine):
 
     @rule(target=seats, data=st.data(), stops=st.booleans())
     def observe(self, data: st.DataObject, stops: bool) -> Member:
-        """A pipeline comes."""
+        """Subscribe a pipeline."""
         member = self._member(data, "stops" if stops else "looks")
 
         def take(event: Event) -> None:
@@ -135,14 +134,14 @@ class HubStateMachine(RuleBasedStateMachine):
 
     @rule(member=consumes(seats))
     def leave(self, member: Member) -> None:
-        """A callback is unsubscribed, a pipeline disposed of; who left by itself is not there any more."""
+        """Unsubscribe a callback or dispose of a pipeline, unless it left already."""
         if member in self.members:
             self.members.remove(member)
             member.leave()
 
     @rule(data=st.data(), meant_for=seats)
     def publish_what_matches(self, data: st.DataObject, meant_for: Member) -> None:
-        """An event comes that one of them is waiting for, if there can be one."""
+        """Publish an event that matches a subscriber, if one was found."""
         try:
             matching = events_matching(meant_for.expression)
         except Undecided:
@@ -151,14 +150,14 @@ class HubStateMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def publish(self, data: st.DataObject) -> None:
-        """An event comes, and waits for being handled."""
+        """Publish an event, which waits to be handled."""
         self._publish(data.draw(self.events, label="event"))
 
     @rule(data=st.data())
     def publish_synchronously(self, data: st.DataObject) -> None:
-        """An event is handled at once, before those that wait."""
+        """Publish an event that is handled at once, before waiting ones."""
         event = data.draw(self.events, label="event")
-        # The hub fills in the source before anybody sees the event: so the model must look at it afterwards.
+        # The hub fills in the source before callbacks see the event, so the model reads it afterwards.
         members = tuple(self.members)
         before = len(self.log)
         self.hub.publish(event, synchronous=True)
@@ -167,7 +166,7 @@ class HubStateMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((0.0, 1.0, 3_600.0)))
     def advance(self, seconds: float) -> None:
-        """Time passes, and what waits is handled."""
+        """Advance the time, and handle waiting events."""
         waiting, self._waiting = self._waiting, []
         before = len(self.log)
         handled = self.hub.advance(seconds)
@@ -178,14 +177,14 @@ class HubStateMachine(RuleBasedStateMachine):
 
     @invariant()
     def who_is_subscribed(self) -> None:
-        """The hub's order of subscribers is the model's."""
+        """The hub orders its subscribers like the model."""
         ranks = [subscriber.priority for subscriber in self.hub.describe().subscribers]
-        assert ranks == sorted(ranks), f"subscribers are not in order of priority: {ranks}"
+        assert ranks == sorted(ranks), f"subscribers are not sorted by priority: {ranks}"
         own = [m.priority for m in sorted(self.members, key=lambda member: member.priority)]
-        assert len(ranks) >= len(own), f"{len(own)} are subscribed, the hub knows of {len(ranks)}"
+        assert len(ranks) >= len(own), f"{len(own)} are subscribed, but the hub lists {len(ranks)}"
 
     def teardown(self) -> None:
-        """Whatever waits is handled, and the hub closed."""
+        """Handle waiting events, and close the hub."""
         self.advance(0.0)
         self.hub.close()
 
@@ -203,9 +202,9 @@ class HubStateMachine(RuleBasedStateMachine):
         self._waiting.append(event)
 
     def _deliver(self, event: Event, members: tuple[Member, ...]) -> None:
-        """One event in the model."""
+        """Deliver an event in the model."""
         names: list[str] = []
-        # A target is asked by the hub of all who are subscribed; here nobody but its own answers to one.
+        # No subscriber of the model matches a target.
         everybody: list[Any] = sorted(members, key=lambda member: member.priority)
         for member in everybody:
             if event.target or not member.expression.matches(event):

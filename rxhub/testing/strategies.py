@@ -1,8 +1,8 @@
-"""What properties of programs that use events are tested with, as Hypothesis strategies.
+"""Hypothesis strategies for events and subscriptions.
 
-Random pairs of an event and a subscription rarely meet. `events_matching(expression)` makes events that a subscription
-matches, whatever it is, and `expressions_matching(candidate)` subscriptions that match an event: by construction, so
-that nothing is filtered away.
+A random subscription rarely matches a random event. `events_matching(expression)` generates events that match a
+subscription, and `expressions_matching(candidate)` generates subscriptions that match an event, without discarding
+examples.
 
     @given(events_matching("topic=ftrack.update and not data.entities.action=remove"))
     def test_every_update_is_shown(event): ...
@@ -60,25 +60,24 @@ def _fields_of(topics: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def topics() -> st.SearchStrategy[str]:
-    """Topics: those of ftrack and of a studio, and further dotted names."""
+    """Topics of ftrack and of a studio, and random dotted names."""
     names = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=8)
     return st.sampled_from(studio.TOPICS) | st.lists(names, min_size=1, max_size=4).map(".".join)
 
 
 def events(topic: st.SearchStrategy[str] | str | None = None) -> st.SearchStrategy[Event]:
-    """Events in the shapes in which ftrack and a studio send them.
+    """Events with the topics and data of ftrack and a studio.
 
     Args:
-        topic: of all of them, or where it is drawn from; the data go with it. None is the topics that have data of
-            their own.
+        topic: a topic or a strategy for topics, which determines the data. Default: the known topics.
 
     Raises:
-        TypeError: for anything else.
+        TypeError: if the topic is neither.
     """
     if topic is not None and not isinstance(topic, (str, st.SearchStrategy)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
-            f'A topic, "ftrack.update", or a strategy for topics is accepted, but {safe_repr(topic)} was given. '
-            "Events that a subscription matches are made by events_matching(…)."
+            f'events() accepts a topic, "ftrack.update", or a strategy for topics, but {safe_repr(topic)} was given. '
+            "Use events_matching(…) for events that match a subscription."
         )
     drawn = st.just(topic) if isinstance(topic, str) else topic
     return (st.sampled_from(studio.TOPICS) if drawn is None else drawn).flatmap(studio.envelopes).map(_event)
@@ -89,14 +88,14 @@ def _event(fields: Mapping[str, Any]) -> Event:
     for key, value in fields.items():
         event[key] = value
     for key in ("data", "source", "sent"):
-        # What nothing may stand at is not there at all: null would be something.
+        # A missing key differs from null in subscriptions.
         if key not in fields:
             del event[key]
     return event
 
 
 def candidates() -> st.SearchStrategy[dict[str, Any]]:
-    """Any nested mapping that an expression can be tested against: events as JSON has them, and metadata."""
+    """Nested mappings that an expression can be tested against: events and other JSON objects."""
     values = st.one_of(
         st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)
     )
@@ -128,7 +127,7 @@ def _conditions(dialect: Dialect) -> st.SearchStrategy[Expression]:
 
 
 def _condition(key: str, operator: str, value: str, dialect: Dialect, quoted: bool = False) -> Condition:
-    """A condition, in quotes where it cannot stand without."""
+    """A condition, quoted if necessary."""
     try:
         return Condition(key, operator, value, quoted, dialect)
     except ExpressionError:
@@ -144,10 +143,10 @@ def _memberships(dialect: Dialect) -> st.SearchStrategy[Expression]:
 
 
 def expressions(dialect: Dialect = Dialect.RXHUB) -> st.SearchStrategy[Expression]:
-    """Subscriptions over the fields of real events, contradictory ones among them.
+    """Subscriptions over the fields of real events, including contradictory ones.
 
     Args:
-        dialect: whose meaning a `*` has.
+        dialect: determines the meaning of `*`.
     """
 
     def joined(nodes: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
@@ -158,22 +157,21 @@ def expressions(dialect: Dialect = Dialect.RXHUB) -> st.SearchStrategy[Expressio
 
 
 def events_matching(expression: Expression | str) -> st.SearchStrategy[Event]:
-    """Events that a subscription matches, of real shape as far as it leaves them alone.
+    """Events that match a subscription; fields that it does not mention have realistic values.
 
-    They are as they arrive; a hub that publishes one fills in `source.id`, `source.user` and `source.host` where
-    they are missing.
+    They are events as received; a hub that publishes one fills in missing `source.id`, `source.user` and `source.host`.
 
     Args:
-        expression: in any dialect; a text is read in rxhub's own.
+        expression: a subscription; a string is parsed in rxhub's dialect.
 
     Raises:
         Undecided: at once, if no event was found; the message names the conditions that no value meets.
-        ExpressionError: if the text does not parse.
-        TypeError: for what is neither a text nor an expression.
+        ExpressionError: if the string does not parse.
+        TypeError: if it is neither a string nor an expression.
     """
     if not isinstance(expression, (str, Expression)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
-            "A subscription is accepted, a text or what rxhub.expression.parse(…) makes of it, but "
+            "events_matching() accepts a subscription, as a string or from rxhub.expression.parse(…), but "
             f"{safe_repr(expression)} was given."
         )
     matching = MatchingEvents(parse(expression) if isinstance(expression, str) else expression)
@@ -196,8 +194,8 @@ def expressions_matching(
     """Subscriptions that match a candidate.
 
     Args:
-        candidate: an event, or any nested mapping.
-        dialect: whose meaning a `*` has.
+        candidate: an event or any nested mapping.
+        dialect: determines the meaning of `*`.
     """
     leaves = list(_leaves(candidate))
     about = st.sampled_from(leaves).flatmap(lambda leaf: _about(leaf, dialect)) if leaves else _conditions(dialect)
@@ -221,10 +219,7 @@ def expressions_matching(
 
 
 def _leaves(candidate: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    """The keys of a candidate that can be written, each with a value that stands there, as text; a bounded number.
-
-    The last tells whether the value is a text.
-    """
+    """The valid keys of a candidate with their values as text, and whether the value is a string; bounded."""
     waiting: list[tuple[str, Any, int]] = [("", candidate, 0)]
     found = 0
     while waiting and found < _MAX_LEAVES:
@@ -247,7 +242,7 @@ def _written(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     try:
         return str(value)
-    except Exception:  # an integer of 5,000 digits, or what has no text
+    except Exception:  # such as an integer of 5,000 digits
         return "*"
 
 
@@ -260,7 +255,7 @@ def _is_key(path: str) -> bool:
 
 
 def _about(leaf: tuple[str, str, bool], dialect: Dialect) -> st.SearchStrategy[Expression]:
-    """Conditions on what stands at a key, most of which hold."""
+    """Conditions on the value of a key, most of which hold."""
     key, text, is_text = leaf
     operators = st.sampled_from(tuple(OPERATORS)) | st.just("=")
 
@@ -271,7 +266,7 @@ def _about(leaf: tuple[str, str, bool], dialect: Dialect) -> st.SearchStrategy[E
         try:
             return _condition(key, operator, literal, dialect, quoted and is_text)
         except ExpressionError:
-            # No quotes can carry it.
+            # No literal can express it.
             return Condition(key, "=", "*", False, dialect)
 
     places = st.integers(0, len(text))
@@ -281,14 +276,12 @@ def _about(leaf: tuple[str, str, bool], dialect: Dialect) -> st.SearchStrategy[E
 def event_streams(
     of: st.SearchStrategy[Event] | None = None, min_size: int = 0, max_size: int = 20
 ) -> st.SearchStrategy[Recording]:
-    """Streams of events with the times at which they come, as recordings that can be replayed.
-
-    Bursts, pauses, and replies to earlier events.
+    """Recordings with bursts, pauses and replies to earlier events.
 
     Args:
-        of: which events; real-shaped ones if it is not given.
-        min_size: how many events at least.
-        max_size: and at most.
+        of: a strategy for the events. Default: `events()`.
+        min_size: the least number of events.
+        max_size: the largest number of events.
     """
     gaps = st.sampled_from((0.0, 0.001, 0.05, 1.0)) | st.integers(0, 3_600).map(float)
 
@@ -309,5 +302,5 @@ def event_streams(
     return drawn()
 
 
-# For where the entry point of Hypothesis is not installed, as in a checkout.
+# In a source checkout, the entry point for Hypothesis is not installed.
 register()

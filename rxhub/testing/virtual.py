@@ -1,14 +1,14 @@
-"""A hub on virtual time: seconds pass when the test says so, and as fast as the machine can.
+"""A hub on virtual time, which a test advances.
 
-Theory of operation. All of a hub's time goes through its inbox, where actions wait until they are due, and through the
-clock that its scheduler shows. Both are the test's here. `advance(3600)` handles what is ready, sets the clock to the
-next time at which something is due, handles that, and so on until the hour is over. Nothing sleeps and no thread runs;
-what is due at one time comes in the order in which it was scheduled. So a test gives the same answer each time.
+All time of a hub comes from its clock: timers in the inbox, and the time that its scheduler shows. `advance(3600)`
+handles what is ready, sets the clock to the next timer, handles that, and so on until the hour is over. Nothing sleeps
+and no thread runs. Actions that are due at the same time run in the order in which they were scheduled, so a test
+always gives the same result.
 
-Whoever waits, by `hub.request(…).run()` or `await hub.ask(…)`, lets time pass until it has come (`waiting.py`).
+`hub.request(…).run()` and `await hub.ask(…)` advance the clock until the result is there (`virtual_wait`).
 
-Only what is scheduled on `hub.scheduler` is part of this: operators get it by `scheduler=`, or all operators of a
-pipeline by `subscribe(…, scheduler=hub.scheduler)`. What a callback awaits, `asyncio.sleep` say, takes its own time.
+Only actions on `hub.scheduler` use virtual time: pass it to operators by `scheduler=`, or to all operators of a
+pipeline by `subscribe(…, scheduler=hub.scheduler)`. Awaitables such as `asyncio.sleep` take real time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _RESOLUTION_S = 1e-9
 
 
 class _Clock:
-    """A clock that stands still until it is set."""
+    """A clock that a test sets."""
 
     driven_by = "advance()"
 
@@ -65,21 +65,20 @@ class _Clock:
 class VirtualHub(EventHub):
     """An `EventHub` on which an hour passes in a millisecond.
 
-    It counts as handled: publishing warns of nothing, requests can be made. What is published waits for `advance`,
-    `aadvance` or `drain`. `start()` changes nothing, and `wait(seconds)` is `advance`.
+    It counts as running, so publishing does not warn and requests work. Published events wait for `advance`, `aadvance`
+    or `drain`. `start()` does nothing, and `wait(seconds)` is `advance`.
 
     Args:
-        server_url: `memory://`, with a name or without. Hubs under one name have a clock each.
-        api_user: see `EventHub`, as for the others.
-        api_key: as for `EventHub`.
-        headers: as for `EventHub`.
-        cookies: as for `EventHub`.
-        inbox: as for `EventHub`.
-        overflow: any policy but "block".
+        server_url: `memory://`, with or without a name. Each hub has its own clock.
+        api_user: as in `EventHub`.
+        api_key: as in `EventHub`.
+        headers: as in `EventHub`.
+        cookies: as in `EventHub`.
+        inbox: as in `EventHub`.
+        overflow: any policy except "block".
 
     Raises:
-        ValueError: for a server, whose time nobody can set, and for the policy "block": in the one thread of a test
-            who waits for room would wait for ever.
+        ValueError: for the URL of a server, and for the policy "block", which would deadlock the only thread.
     """
 
     def __init__(
@@ -94,9 +93,9 @@ class VirtualHub(EventHub):
         overflow: str = "error",
     ) -> None:
         if not server_url.lower().startswith("memory://"):
-            raise ValueError(f"A virtual hub is on memory://, but {server_url!r} was given.")
+            raise ValueError(f"A virtual hub needs a memory:// URL, but {server_url!r} was given.")
         if overflow == "block":
-            raise ValueError('A virtual hub cannot have overflow="block": its one thread would wait for itself.')
+            raise ValueError('A virtual hub cannot have overflow="block": its only thread would wait for itself.')
         self._clock = _Clock()
         super().__init__(
             server_url, api_user, api_key, headers, cookies, inbox=inbox, overflow=overflow, clock=self._clock
@@ -106,22 +105,22 @@ class VirtualHub(EventHub):
 
     @property
     def now(self) -> float:
-        """Seconds that have passed."""
+        """The virtual time in seconds since the hub was created."""
         return round(self._clock.seconds, 9)
 
     def advance(self, seconds: float) -> int:
-        """Let time pass, and handle what comes in it, each at its time.
+        """Advance the time, and handle events and timers at their time.
 
         Args:
-            seconds: how much; 0 handles what is ready.
+            seconds: how far; 0 handles what is ready.
 
         Returns:
-            How many events were handled.
+            The number of handled events.
 
         Raises:
             ValueError: if `seconds` is negative or not finite.
-            AlreadyHandled: from inside a callback; `aadvance` is for a running loop.
-            HubClosed: if the hub was closed.
+            AlreadyHandled: inside a callback; use `aadvance` on an event loop.
+            HubClosed: if the hub is closed.
         """
         end = self._until(seconds)
         handled = self.drain()
@@ -132,7 +131,7 @@ class VirtualHub(EventHub):
         return handled
 
     async def aadvance(self, seconds: float) -> int:
-        """As `advance`, on the running loop, where coroutine callbacks are awaited."""
+        """Same as `advance` on the running event loop, which awaits coroutine callbacks."""
         end = self._until(seconds)
         handled = await self._runner.drain_async("aadvance()")
         while (due := self._next_due(end)) is not None:
@@ -142,7 +141,7 @@ class VirtualHub(EventHub):
         return handled
 
     def on(self, subscription: str, priority: float = 100) -> Subscribable:
-        """As `EventHub.on`; `run()` of a pipeline lets time pass until its end."""
+        """Same as `EventHub.on`; `run()` of a pipeline advances the time until it completes."""
         self._publisher.check_open()
         events = VirtualSubscribable(self._dispatcher, subscription, priority)
         events.clock = self
@@ -150,23 +149,23 @@ class VirtualHub(EventHub):
 
     @property
     def deliveries(self) -> Observable[Delivery]:
-        """As those of `EventHub`."""
+        """Same as in `EventHub`."""
         return VirtualPipeline(super().deliveries, self)
 
     @property
     def errors(self) -> Observable[Outcome]:
-        """As those of `EventHub`."""
+        """Same as in `EventHub`."""
         return VirtualPipeline(super().errors, self)
 
     def request(self, event: Event, timeout: float = 10.0) -> Observable[Event]:
-        """As `EventHub.request`; `run()` lets time pass until the timeout, `await` on a running loop."""
+        """Same as `EventHub.request`; `run()` and `await` advance the time until the timeout."""
         return VirtualReplies(super().request(event, timeout), self, event.topic, timeout)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
-        """As `EventHub.ask`: publishes, and lets time pass until the first reply has come.
+        """Same as `EventHub.ask`; advances the time until the first reply.
 
         Raises:
-            NoReply: if none came within `timeout` seconds, which have then passed.
+            NoReply: if no reply arrived within `timeout` seconds.
         """
         end = self._until(timeout)
         replies: list[Event] = []
@@ -184,26 +183,26 @@ class VirtualHub(EventHub):
         return replies[0]
 
     def wait(self, duration: float | None = None) -> None:
-        """As `advance`.
+        """Same as `advance`.
 
         Raises:
-            ValueError: without a duration, which would never end.
+            ValueError: if there is no duration.
         """
         if duration is None:
-            raise ValueError("On virtual time, wait() needs a duration: nothing would end it.")
+            raise ValueError("On a virtual hub, wait() needs a duration, since nothing else would end it.")
         self.advance(duration)
 
     def start(self, invoke: Invoke | None = None) -> abc.DisposableBase:
-        """Changes nothing: who advances the time handles the hub."""
+        """Does nothing: `advance` runs the handlers."""
         return Disposable()
 
     async def run(self) -> None:
-        """Refused: time would have to pass by itself.
+        """Not supported: a test advances the time.
 
         Raises:
             AlreadyHandled: always.
         """
-        raise AlreadyHandled("A virtual hub is handled by whoever advances its time: `await hub.aadvance(seconds)`.")
+        raise AlreadyHandled("run() does not work on a virtual hub. Use `await hub.aadvance(seconds)`.")
 
     async def __aenter__(self) -> Self:
         return self
@@ -213,52 +212,52 @@ class VirtualHub(EventHub):
     ) -> None:
         self.close()
 
-    # Whoever waits lets time pass (rxhub.testing.virtual_wait.VirtualTime)
+    # The protocol rxhub.testing.virtual_wait.VirtualTime
 
     def check_not_inside(self, what: str) -> None:
-        """Raise NotHandled inside a callback, which cannot wait for what is handled after it."""
+        """Raise NotHandled inside a callback, which cannot wait for later events."""
         if self._runner.runs_here:
             raise NotHandled(
-                f"{what} would wait for ever: what it waits for is handled by this thread, when the callback has "
-                "ended. Subscribe to it instead, or call it outside of callbacks."
+                f"{what} would wait for ever inside a callback: this thread handles further events only when the "
+                "callback returns. Subscribe instead, or call it outside callbacks."
             )
 
     def advance_to_next(self, ended: Callable[[], bool]) -> bool:
-        """Handle what is ready; unless that was the end, also what is due next. False if nothing is."""
+        """Handle what is ready and, unless `ended`, the next timer; return False if nothing is left."""
         self.drain()
-        if self._later(ended):
+        if self._step(ended):
             self.drain()
             return True
         return ended()
 
     async def aadvance_to_next(self, ended: Callable[[], bool]) -> bool:
-        """As `advance_to_next`, on the running loop."""
+        """Same as `advance_to_next` on the running event loop."""
         await self._runner.drain_async("aadvance()")
-        if self._later(ended):
+        if self._step(ended):
             await self._runner.drain_async("aadvance()")
             return True
         return ended()
 
-    def _later(self, ended: Callable[[], bool]) -> bool:
-        """Set the clock to what is due next, if that is wanted and something is."""
+    def _step(self, ended: Callable[[], bool]) -> bool:
+        """Set the clock to the next timer, unless `ended` or there is none."""
         if ended() or (due := self._next_due(inf)) is None:
             return False
         self._clock.seconds = due
         return True
 
     def _next_due(self, end: float) -> float | None:
-        """When the next action is due, if it is by `end`."""
+        """The time of the next timer, if it is due by `end`."""
         due = self._inbox.next_due()
-        # Times are sums of fractions: what differs by less than the clock shows is one time.
+        # Sums of fractions differ by rounding errors.
         return None if due is None or due > end + _RESOLUTION_S else due
 
     def _until(self, seconds: float) -> float:
-        """What the clock will show."""
+        """The time after `seconds`."""
         if not isfinite(seconds) or seconds < 0:
-            raise ValueError(f"Time passes by a number of seconds, at least 0, but {seconds!r} was given.")
-        # Without rounding, a tenth ten times would not be a second.
+            raise ValueError(f"The time advances by a finite number of seconds, at least 0, but {seconds!r} was given.")
+        # Ten times 0.1 must be 1.
         return round(self._clock.seconds + seconds, 9)
 
 
 virtual_hub = VirtualHub
-"""Make a hub on virtual time: `virtual_hub()`."""
+"""Create a hub on virtual time: `virtual_hub()`."""

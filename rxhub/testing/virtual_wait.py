@@ -1,4 +1,4 @@
-"""Waiting on virtual time: `run()` lets time pass until what it waits for has come.
+"""Wait on virtual time: `run()` advances the time until the observable completes.
 
 reactivex's `run()` blocks until another thread completes the observable. A virtual hub has one thread, which would wait
 for ever. The observables of a virtual hub, and the pipelines on them, are therefore a `VirtualObservable`. Its `run()`
@@ -41,33 +41,33 @@ _MAX_STEPS = 1_000_000
 
 
 class VirtualTime(Protocol):
-    """Who lets time pass: a virtual hub."""
+    """A virtual hub, as far as waiting needs it."""
 
     @property
     def now(self) -> float:
-        """Seconds that have passed."""
+        """The virtual time in seconds."""
         ...
 
     @property
     def scheduler(self) -> abc.SchedulerBase:
-        """By which operators take the time."""
+        """The scheduler of the virtual time."""
         ...
 
     def check_not_inside(self, what: str) -> None:
-        """Raise NotHandled inside a callback, which cannot wait for what is handled after it."""
+        """Raise NotHandled inside a callback, which cannot wait for later events."""
         ...
 
     def advance_to_next(self, ended: Callable[[], bool]) -> bool:
-        """Handle what is ready; unless that was the end, also what is due next. False if nothing is."""
+        """Handle what is ready and, unless `ended`, the next timer; return False if nothing is left."""
         ...
 
     async def aadvance_to_next(self, ended: Callable[[], bool]) -> bool:
-        """As `advance_to_next`, on the running loop."""
+        """Same as `advance_to_next` on the running event loop."""
         ...
 
 
 class _LastValue(abc.ObserverBase[Any]):
-    """Waits for the last value."""
+    """Keeps the last value."""
 
     def __init__(self) -> None:
         self.reached = False
@@ -96,7 +96,7 @@ class _LastValue(abc.ObserverBase[Any]):
 
 
 class VirtualObservable(Awaitable[T]):
-    """An observable of a virtual hub: who waits for its end lets time pass."""
+    """An observable of a virtual hub, whose `run()` advances the time."""
 
     clock: VirtualTime
 
@@ -104,15 +104,15 @@ class VirtualObservable(Awaitable[T]):
         return VirtualPipeline(source, self.clock)
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> T:
-        """Let virtual time pass until the end, and give back the last value.
+        """Advance the time until the observable completes, and return the last value.
 
         Args:
-            scheduler: for operators that have none; the hub's if it is not given.
+            scheduler: for operators without one. Default: the hub's.
 
         Raises:
             SequenceContainsNoElementsError: if it completes without a value.
-            NotHandled: if it cannot end, since nothing more will happen on the hub; and inside a callback.
-            Exception: the error that it ends with.
+            NotHandled: if it never completes, since no timer is left on the hub; and inside a callback.
+            Exception: the error of the observable.
         """
         self.clock.check_not_inside("run()")
         end = _LastValue()
@@ -121,7 +121,7 @@ class VirtualObservable(Awaitable[T]):
                 if end.reached or not self.clock.advance_to_next(end.ended):
                     break
             if not end.reached:
-                raise NotHandled(_never(self.clock))
+                raise NotHandled(_no_timer_left(self.clock))
         return end.value
 
     def _subscribe_core(
@@ -132,7 +132,7 @@ class VirtualObservable(Awaitable[T]):
 
 
 class VirtualPipeline(VirtualObservable[T]):
-    """What was piped from an observable of a virtual hub."""
+    """A pipeline on an observable of a virtual hub."""
 
     def __init__(self, source: Observable[T], clock: VirtualTime) -> None:
         super().__init__(lambda observer, scheduler=None: source.subscribe(observer, scheduler=scheduler))
@@ -140,23 +140,23 @@ class VirtualPipeline(VirtualObservable[T]):
 
 
 class VirtualReplies(VirtualPipeline[Event]):
-    """The replies to a request; they can be awaited as well, since they have an end."""
+    """The replies to a request; awaitable, since they complete."""
 
     def __init__(self, source: Observable[Event], clock: VirtualTime, topic: str, timeout: float) -> None:
         super().__init__(source, clock)
-        self._in_vain = f"Nobody replied to {topic} within {timeout:g} s."
+        self._no_reply = f"Nobody replied to {topic} within {timeout:g} s."
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> Event:
-        """The last reply, when the timeout has passed in virtual time.
+        """Advance the time by the timeout, and return the last reply.
 
         Raises:
-            NoReply: if there was none.
+            NoReply: if there is none.
             NotHandled: inside a callback.
         """
         try:
             return super().run(scheduler)
         except SequenceContainsNoElementsError:
-            raise NoReply(self._in_vain) from None
+            raise NoReply(self._no_reply) from None
 
     def __await__(self) -> Generator[Any, None, Event]:
         """As `run`, on the running loop."""
@@ -168,11 +168,11 @@ class VirtualReplies(VirtualPipeline[Event]):
         with self.subscribe(end, scheduler=self.clock.scheduler):
             while not end.reached:
                 if not await self.clock.aadvance_to_next(end.ended):
-                    raise NotHandled(_never(self.clock))
+                    raise NotHandled(_no_timer_left(self.clock))
         try:
             return end.value
         except SequenceContainsNoElementsError:
-            raise NoReply(self._in_vain) from None
+            raise NoReply(self._no_reply) from None
 
 
 class VirtualSubscribable(VirtualObservable[Event], Subscribable):
@@ -183,31 +183,31 @@ class VirtualSubject(VirtualObservable[T], ScopedSubject[T]):
     """A subject of a virtual hub."""
 
 
-def _never(clock: VirtualTime) -> str:
+def _no_timer_left(clock: VirtualTime) -> str:
     return (
-        f"run() would wait for ever: at {clock.now:g} s of this virtual hub nothing is left that could end the "
-        "pipeline. Publish before, or at a time by hub.scheduler; or subscribe, publish, and call hub.advance(seconds)."
+        f"run() would wait for ever: at {clock.now:g} s, the virtual hub has no event or timer left to complete "
+        "the pipeline. Publish before or by hub.scheduler, or subscribe, publish, and call hub.advance(seconds)."
     )
 
 
 def check_not_blocking(scheduler: abc.SchedulerBase | None = None) -> None:
-    """Raise NotHandled if it is reactivex's own `run()` that subscribes or schedules here: it would sleep for ever."""
+    """Raise NotHandled if reactivex's own `run()` subscribes or schedules here: it would block for ever."""
     frame = None if scheduler is _RUN_SCHEDULER else currentframe()
     while frame is not None and frame.f_code is not _RUN_CODE:
         if frame.f_globals.get("__name__", "").partition(".")[0] not in {"reactivex", "rxhub"}:
-            # Somebody's own code, which may do this on the way and sleep for something else.
+            # User code that runs inside another run(), which waits for something else.
             return
         frame = frame.f_back
     if frame is not None or scheduler is _RUN_SCHEDULER:
         raise NotHandled(
-            "run() would sleep for ever: this is a virtual hub, and time passes on it when its one thread says so. "
-            "Begin the pipeline with one of the hub, hub.on(…).pipe(ops.merge(…)).run(), or subscribe to it with "
-            "scheduler=hub.scheduler, and call hub.advance(seconds)."
+            "run() would block the only thread of this virtual hub for ever. Start the pipeline with an observable of "
+            "the hub, hub.on(…).pipe(ops.merge(…)).run(), or subscribe with scheduler=hub.scheduler and call "
+            "hub.advance(seconds)."
         )
 
 
 _RUN_CODE = run.__code__
-# The one that it brings along if it was given none; under which name depends on reactivex's version.
+# Its default scheduler, whose name depends on the version of reactivex.
 _RUN_SCHEDULER: Any = next(
     (value for value in run.__globals__.values() if isinstance(value, NewThreadScheduler)), object()
 )

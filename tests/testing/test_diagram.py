@@ -40,26 +40,26 @@ def test_a_hot_diagram_has_a_moment_0(text: str, expected: tuple[list[Moment], f
 
 
 WRONG = {
-    "(a": "no `)`",
-    "a)": "')' cannot stand here",
-    "((a))": "'(' cannot stand here",
-    "(a-b)": "no time passes in a group",
-    "(a 5s b)": "no time passes in a group",
+    "(a": "lacks `)`",
+    "a)": "')' is not allowed here",
+    "((a))": "'(' is not allowed here",
+    "(a-b)": "a group cannot contain time",
+    "(a 5s b)": "a group cannot contain time",
     "^a^b|^": "one `^`",
     "^-^-a": "one `^`",
     "-^-^a": "one `^`",
     "(^a)": "one `^`",
-    "a|b": "after the end",
-    "a!": "'!' cannot stand here",
-    "a 5x b": "'5x' is no time: its units are ms, s, m and h",
-    "5min": "'5min' is no time",
-    "a 1.2.3s b": "'1.2.3s' is no time",
+    "a|b": "follow the end",
+    "a!": "'!' is not allowed here",
+    "a 5x b": "'5x' is not a valid time. Units are ms, s, m and h",
+    "5min": "'5min' is not a valid time",
+    "a 1.2.3s b": "'1.2.3s' is not a valid time",
 }
 
 
 @pytest.mark.parametrize(("text", "why"), WRONG.items())
 def test_what_is_no_diagram_is_refused_with_its_place(text: str, why: str) -> None:
-    with pytest.raises(ValueError, match="no marble diagram") as raised:
+    with pytest.raises(ValueError, match="Invalid marble diagram") as raised:
         parse_diagram(text, 1.0, hot=True)
     assert why in str(raised.value)
     assert str(raised.value).rstrip().endswith("^")
@@ -81,7 +81,7 @@ def test_a_subscription_is_read() -> None:
     assert parse_span("^ 1h !", 0.001) == SubscriptionSpan(0.0, 3600.001)
     with pytest.raises(ValueError, match="not 'a'"):
         parse_span("^-a", 1.0)
-    with pytest.raises(ValueError, match="'5x' is no time"):
+    with pytest.raises(ValueError, match="'5x' is not a valid time"):
         parse_span("^ 5x !", 1.0)
 
 

@@ -99,9 +99,9 @@ def test_wrong_subscriptions_are_shown() -> None:
 
 def test_only_events_are_published() -> None:
     marbles = Marbles()
-    with pytest.raises(ValueError, match="'|' in 'a|' is none"):
+    with pytest.raises(ValueError, match="'|' in 'a|' is not an event"):
         marbles.publish("a|")
-    with pytest.raises(ValueError, match="more than 0"):
+    with pytest.raises(ValueError, match="greater than 0"):
         Marbles(tick=0)
 
 
@@ -157,8 +157,8 @@ def test_secrets_are_not_shown() -> None:
     marbles = Marbles()
     marbles.expect(marbles.cold("a", {"a": with_key("geheim")})).to_be("a", {"a": with_key("anders")})
     text = failure(marbles)
-    assert "at data.api_key: another ***" in text
-    assert "at data.fields[0].value: another ***" in text
+    assert "at data.api_key: a different ***" in text
+    assert "at data.fields[0].value: a different ***" in text
     assert "geheim" not in text
     assert "anders" not in text
 
@@ -166,7 +166,7 @@ def test_secrets_are_not_shown() -> None:
 def test_an_expectation_says_what_is_to_come() -> None:
     marbles = Marbles()
     marbles.expect(marbles.hub.on("topic=a"))
-    assert "Nothing was expected of <events of 'topic=a'" in failure(marbles)
+    assert "expect(<events of 'topic=a'" in failure(marbles)
     with marbles:
         marbles.expect(marbles.hub.on("topic=a")).to_be("")
 
@@ -190,7 +190,7 @@ def test_a_bare_letter_is_what_was_published_under_it(marbles: Marbles) -> None:
 def test_no_source_has_a_moment_0_that_it_cannot_have() -> None:
     marbles = Marbles()
     for write in (lambda: marbles.hot("^-^-a"), lambda: marbles.cold("-^-a"), lambda: marbles.publish("-^-a")):
-        with pytest.raises(ValueError, match="no marble diagram"):
+        with pytest.raises(ValueError, match="Invalid marble diagram"):
             write()
 
 

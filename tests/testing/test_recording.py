@@ -112,12 +112,12 @@ def test_rxhub_filter_reads_a_recording(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"{", "1 is no recorded event"),
+        (b"{", "1 is not a recorded event"),
         (b'{"topic": 1}', "must be a string"),
         (b'{"topic": "a", "recorded": "now"}', "number of seconds"),
         (b'{"topic": "a", "recorded": true}', "number of seconds"),
-        (b"[" * 100_000, "no recorded event"),
-        (b'{"topic": "\xff"}', "no recorded event"),
+        (b"[" * 100_000, "not a recorded event"),
+        (b'{"topic": "\xff"}', "not a recorded event"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, line: bytes, reason: str) -> None:

@@ -79,5 +79,5 @@ def test_a_hub_on_real_time_is_refused() -> None:
         def make_hub(self) -> Any:
             return EventHub()
 
-    with pytest.raises(TypeError, match=r"virtual_hub\(\).*but <EventHub memory://"):
+    with pytest.raises(TypeError, match=r"VirtualHub.*returned <EventHub memory://"):
         Machine()

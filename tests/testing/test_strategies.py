@@ -112,9 +112,9 @@ def test_a_text_that_does_not_parse_is_refused_at_once() -> None:
 
 
 def test_what_is_no_subscription_or_topic_is_refused_at_once() -> None:
-    with pytest.raises(TypeError, match="A subscription is accepted.* but 5 was given"):
+    with pytest.raises(TypeError, match="accepts a subscription.* but 5 was given"):
         events_matching(5)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="strategy for topics is accepted, but 5 was given"):
+    with pytest.raises(TypeError, match="strategy for topics, but 5 was given"):
         events(5)  # type: ignore[arg-type]
 
 
