@@ -28,7 +28,6 @@ from rxhub.expression.comparisons import OPERATORS
 from rxhub.testing import sample_events as studio
 from rxhub.testing.matching import MatchingEvents
 from rxhub.testing.recording import Recording
-from rxhub.testing.registration import register
 from rxhub.text.safe_repr import safe_repr
 
 __all__ = [
@@ -300,7 +299,3 @@ def event_streams(
         return recording
 
     return drawn()
-
-
-# In a source checkout, the entry point for Hypothesis is not installed.
-register()

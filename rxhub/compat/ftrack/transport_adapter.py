@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import ref
 
 from rxhub.errors import EventError, HubConnectionError
@@ -12,10 +12,17 @@ from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.transport import Sink
 
-if TYPE_CHECKING:
-    from rxhub.compat.ftrack.hub import EventHub
-
 __all__ = ["TransportAdapter"]
+
+
+class _FtrackHub(Protocol):
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def unsent(self) -> int: ...
+    def disconnect(self, unsubscribe: bool = True, reconnect: bool = False) -> None: ...
+    def _encode(self, data: Any, /) -> str: ...
+    def _publish(self, event: Any, /, *, callback: Callable[[Mapping[str, Any]], object]) -> Any: ...
 
 
 class TransportAdapter:
@@ -25,7 +32,7 @@ class TransportAdapter:
         hub: the hub, which is referenced weakly.
     """
 
-    def __init__(self, hub: EventHub) -> None:
+    def __init__(self, hub: _FtrackHub) -> None:
         self._hub = ref(hub)
 
     @property
