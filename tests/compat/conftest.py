@@ -28,7 +28,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture
 def database(project):
-    """The project's databases, empty."""
+    """The project's databases without data."""
     from django.core.management import call_command
 
     for name in ("default", "archive"):

@@ -1,4 +1,4 @@
-"""Plugins of Cantemo Portal, run outside of Portal."""
+"""Plugins of Cantemo Portal outside Portal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def outside_portal() -> Generator[None]:
 
 
 def plugin(tmp_path: Path, name: str, source: str) -> Path:
-    """A plugin's module in a plugin directory."""
+    """The module of a plugin in a plugin directory."""
     (tmp_path / f"{name}.py").write_text(dedent(source))
     importlib.invalidate_caches()
     return tmp_path

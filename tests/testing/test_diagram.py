@@ -1,4 +1,4 @@
-"""Diagrams as RxJS writes them."""
+"""Marble diagrams in the notation of RxJS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pytest and Hypothesis find of rxhub, in a project of somebody else's."""
+"""The entry points for pytest and Hypothesis in another project."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ for kind in (And, Or, Not, Condition, Expression):
 
 @pytest.fixture
 def installed(tmp_path: Path) -> dict[str, str]:
-    """An environment in which pyproject.toml's entry points are installed, and perhaps twice."""
+    """An environment with the entry points of pyproject.toml, optionally installed twice."""
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
     site = tmp_path / "site"
     metadata = site / "rxhub_beside-0.dist-info"

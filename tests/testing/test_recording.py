@@ -1,4 +1,4 @@
-"""What came through a hub, kept and played again."""
+"""Record and replay the events of a hub."""
 
 from __future__ import annotations
 

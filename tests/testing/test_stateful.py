@@ -1,4 +1,4 @@
-"""The state machine finds what is wrong with a hub."""
+"""The state machine finds the faults of a hub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TestHub.settings = settings(max_examples=25, stateful_step_count=25, deadline=No
 
 
 class BackToFront(VirtualHub):
-    """Takes priorities the wrong way round."""
+    """Inverts priorities."""
 
     def subscribe(
         self, subscription: str, callback: Any, subscriber: Any = None, priority: float = 100, **more: Any
@@ -27,7 +27,7 @@ class BackToFront(VirtualHub):
 
 
 class Unstoppable(VirtualHub):
-    """Does not let anybody stop an event."""
+    """Ignores stop()."""
 
     def subscribe(self, subscription: str, callback: Any, *more: Any, **named: Any) -> Any:
         def unheard(event: Event) -> Any:
@@ -38,7 +38,7 @@ class Unstoppable(VirtualHub):
 
 
 class Forgetful(VirtualHub):
-    """Takes some events for handled that were not."""
+    """Counts events as handled that were not."""
 
     def handle(self, event: Event, run: Any) -> None:
         if event.topic != "ftrack.update":

@@ -1,4 +1,4 @@
-"""What the strategies make."""
+"""The examples of the strategies."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_of_odd_candidates_what_can_be_said_is_said(candidate: dict[Any, Any]) -
 
 
 FOUND = settings(database=None, max_examples=1_000, phases=[Phase.generate])
-"""To find anything, and not the smallest."""
+"""Find any example, without shrinking."""
 
 
 def test_endless_candidates_end() -> None:

@@ -1,4 +1,4 @@
-"""An hour in a moment."""
+"""Hubs on virtual time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same program on Django's signal and on ours has the same results."""
+"""The same program has the same results on Django's signal and on rxhub's."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def makers():
 
 
 class Program:
-    """A signal and the receivers that live beside it, known by their numbers."""
+    """A signal, and its receivers by number."""
 
     def __init__(self, signal):
         self.signal = signal

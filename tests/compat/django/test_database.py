@@ -23,7 +23,7 @@ def hub():
 
 @pytest.fixture
 def published(hub):
-    """What a hub gets, when it is asked for."""
+    """The events that a hub received."""
     events = []
     hub.subscribe("topic=django.*", lambda event: events.append((event.topic, event.data)))
 
@@ -37,7 +37,7 @@ def published(hub):
 
 @pytest.fixture
 def disposed():
-    """Disposes of what it is given, at the end."""
+    """Disposes of its arguments at the end."""
     given = []
     yield lambda signals: given.append(signals) or signals
     for signals in given:
@@ -46,7 +46,7 @@ def disposed():
 
 @pytest.fixture
 def told(disposed):
-    """Everything that the signals of the default models tell."""
+    """The emissions of the signals of the default models."""
     signals = disposed(database_signals())
     emissions = []
     for name, signal in signals.items():

@@ -1,4 +1,4 @@
-"""Overrides of `_live_receivers` have the same effect on ours as on Django's signal."""
+"""Overrides of `_live_receivers` have the same effect on rxhub's signal as on Django's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def awaited(value=0, **named):
 
 
 def traced(seen, receivers):
-    """Each receiver in a wrapper that notes its call, as sentry-sdk wraps them."""
+    """Wrap each receiver to log its calls, as sentry-sdk does."""
 
     def wrapper(receiver):
         @wraps(receiver)
@@ -144,7 +144,7 @@ def values(responses):
 
 
 def program(signal, seen):
-    """What a program sees of a signal that somebody traces."""
+    """The visible behaviour of a traced signal."""
     results = [values(signal.send(Sender, value=1)), signal.has_listeners(Sender)]
     signal.connect(plain)
     signal.connect(awaited, sender=Sender)

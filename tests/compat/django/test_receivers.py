@@ -180,7 +180,7 @@ def test_nobody_comes_back_for_a_sender_that_has_died():
 
 
 def row_of(receiver, sender=None, is_async=False, uid=None):
-    """As the installed Django would make it."""
+    """A row in the format of the installed Django."""
     made = Djangos()
     made.connect(receiver, sender=sender, weak=not isinstance(receiver, partial), dispatch_uid=uid)
     (row,) = made.receivers

@@ -337,7 +337,7 @@ def test_when_nobody_listens_anything_may_be_sent():
 
 
 class Backwards(Signal):
-    """Sends as public subclasses of Django's do: with what is inside."""
+    """Sends through private methods, as public subclasses of Django's signal do."""
 
     def send(self, sender, **named):
         from django.dispatch.dispatcher import NO_RECEIVERS

@@ -20,7 +20,7 @@ def server() -> Generator[Running]:
 
 @pytest.fixture
 def hub(server: Running) -> Generator[Any]:
-    """One of ours, connected."""
+    """A connected hub of rxhub."""
     hub = OURS.EventHub(server.url, server.api_user, server.api_key)
     hub.connect()
     yield hub
@@ -28,7 +28,7 @@ def hub(server: Running) -> Generator[Any]:
 
 
 def _wait_until(hub: Any, condition: Any, seconds: float = LIMIT) -> None:
-    """Handle events until something holds; bounded."""
+    """Handle events until a condition holds, for a bounded time."""
     end = monotonic() + seconds
     while not condition() and monotonic() < end:
         hub.wait(0.01)
@@ -42,7 +42,7 @@ def wait_until() -> Any:
 
 @pytest.fixture
 def silent() -> Generator[None]:
-    """Both sides log what callbacks raise, with a traceback each."""
+    """Both sides log exceptions of callbacks with a traceback."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)

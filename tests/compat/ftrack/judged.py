@@ -25,7 +25,7 @@ _PARTS = ("base", "expression", "hub", "subscriber", "subscription")
 
 
 def _side(package: Any, exception: Any) -> SimpleNamespace:
-    """The classes as they are now: `install()` would change the modules, not this."""
+    """The current classes; `install()` changes the modules, but not this."""
     # What a module has made itself: it imports names, such as typing.Any, too.
     names = {
         name: value
@@ -42,7 +42,7 @@ BOTH = (THEIRS, OURS)
 
 
 def outcome(call: Any, *arguments: Any, **named: Any) -> Any:
-    """What a call returns, or the name and text of what it raises."""
+    """The result of a call, or the name and message of its exception."""
     try:
         return call(*arguments, **named)
     except Exception as error:

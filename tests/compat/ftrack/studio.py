@@ -1,4 +1,4 @@
-"""A small ftrack server: what a session asks over HTTP, with rxhub's event server beside it, as studios have it."""
+"""A minimal ftrack server: the HTTP API that a session uses, and rxhub's event server."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def _api(request: Request) -> JSONResponse:
 
 @contextmanager
 def studio() -> Generator[Studio]:
-    """Run the server on a free port for the time of a block."""
+    """Run the server on a free port during a block."""
     events = application(Users([User.with_key(USER, KEY)]), heartbeat=0.5)
     app = Starlette(routes=[Route("/api", _api, methods=["POST"]), Mount("/", events)])
     with socket.create_server(("127.0.0.1", 0)) as listener:

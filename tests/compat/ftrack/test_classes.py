@@ -1,4 +1,4 @@
-"""Events, expressions, subscriptions, subscribers and errors say and do what ftrack's do."""
+"""Events, expressions, subscriptions, subscribers and errors behave like ftrack's."""
 
 from __future__ import annotations
 

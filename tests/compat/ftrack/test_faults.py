@@ -31,7 +31,7 @@ def proxy(server: Running) -> Generator[Proxy]:
 
 
 def pair(server: Running, proxy: Proxy) -> tuple[Any, Any, list[int]]:
-    """A hub that publishes over the bad line, one on a good line that receives, and what that has got."""
+    """A hub that publishes over a faulty connection, a receiving hub, and the received events."""
     publisher = OURS.EventHub(proxy.url, server.api_user, server.api_key)
     receiver = OURS.EventHub(server.url, server.api_user, server.api_key)
     got: list[int] = []

@@ -1,4 +1,4 @@
-"""With a server: ftrack's hub and ours reach each other, and what subclasses override is called."""
+"""With a server: ftrack's hub and rxhub's reach each other, and overridden methods are called."""
 
 from __future__ import annotations
 

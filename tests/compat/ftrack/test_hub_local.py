@@ -1,4 +1,4 @@
-"""Without a server, ftrack's hub and ours do the same: order, results, replies, errors, and their words."""
+"""Without a server, ftrack's hub and rxhub's agree on order, results, replies, errors and messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An event that is too large to be sent is refused, and no log record has a whole event."""
+"""Events that are too large to send are refused, and log records shorten events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificate authorities of your own, and events as programs reach into them."""
+"""Custom certificate authorities, and programs that access the fields of events."""
 
 from __future__ import annotations
 

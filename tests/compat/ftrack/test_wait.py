@@ -1,4 +1,4 @@
-"""What ends `wait()`, and how long it takes: as with ftrack's own hub."""
+"""`wait()` ends as in ftrack's own hub, and takes as long."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Balancer:
                 self.cut.append(fault)
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, last: bytes | None = None) -> None:
-        """Pass bytes on, until they end, or have ended with some."""
+        """Forward bytes until the end, or until a given ending."""
         passed, sent = b"", 0
         with suppress(OSError):
             while data := source.recv(65536):

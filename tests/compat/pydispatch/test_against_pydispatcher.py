@@ -1,4 +1,4 @@
-"""The same random program on PyDispatcher and on ours gives the same."""
+"""The same random program has the same results on PyDispatcher and on rxhub."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OURS = SimpleNamespace(dispatcher=dispatcher, robust=robust, robustapply=robusta
 
 
 class Sender:
-    """Can be held weakly."""
+    """Supports weak references."""
 
 
 class Listener:
@@ -57,7 +57,7 @@ def positional(first: object, value: object = None, **named: object) -> tuple[ob
 
 
 def demanding(value: int, missing: int) -> None:
-    """What is sent never has it."""
+    """Never sent."""
 
 
 FUNCTIONS = [nothing, signal_and_sender, everything, positional, demanding]
@@ -88,7 +88,7 @@ steps = st.lists(
 
 
 class Program:
-    """Runs steps on one of the two, and tells what came of each in words that both can say."""
+    """Runs steps on one of the two, and describes their results comparably."""
 
     def __init__(self, library: SimpleNamespace) -> None:
         self.library = library
@@ -107,7 +107,7 @@ class Program:
         return self.api.Any if name == "Any" else name
 
     def name(self, thing: Any) -> Any:
-        """What is the same on both sides."""
+        """The comparable form of a value."""
         if isinstance(thing, (tuple, list)):
             return [self.name(each) for each in thing]
         if isinstance(thing, Exception):
@@ -160,7 +160,7 @@ class Program:
         gc.collect()
 
     def connections(self) -> Any:
-        """By the sender's and the signal's names, who of them is alive."""
+        """The living receivers by the names of sender and signal."""
         names = {id(sender): name for name, sender in self.senders.items()}
         found: list[Any] = []
         for senderkey, by_signal in self.api.connections.items():

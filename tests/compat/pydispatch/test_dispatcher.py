@@ -1,4 +1,4 @@
-"""What rxhub adds beneath PyDispatcher's functions, and what it does better."""
+"""Features and fixes of rxhub behind PyDispatcher's functions."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_who_listens_to_any_signal_gets_keys_that_nobody_else_knows() -> None:
 
 
 def test_who_leaves_in_the_middle_is_not_called_and_nobody_is_left_out() -> None:
-    """In PyDispatcher, the receiver behind one that leaves is passed over."""
+    """PyDispatcher skips the receiver after one that disconnects."""
     log: list[str] = []
 
     def first() -> None:
@@ -192,7 +192,7 @@ def test_who_comes_in_the_middle_is_called_the_next_time() -> None:
 
 
 def test_a_later_sender_with_the_same_id_is_another() -> None:
-    """In PyDispatcher, a sender that takes no weak reference leaves its receivers to the next owner of its id."""
+    """In PyDispatcher, a new object with the id of a dead sender gets its receivers."""
     listener = Listener()
     for _ in range(50):
         sender = object()
@@ -202,7 +202,7 @@ def test_a_later_sender_with_the_same_id_is_another() -> None:
 
 
 def test_a_method_is_let_go_although_it_was_disconnected_from_another_signal() -> None:
-    """In PyDispatcher, the one `disconnect` makes it forget to clean up after the others."""
+    """In PyDispatcher, one `disconnect` keeps it from cleaning up the others."""
     listener = Listener()
     dispatcher.connect(listener.receive, "one")
     dispatcher.connect(listener.receive, "two")
@@ -246,7 +246,7 @@ def test_senders_and_receivers_are_not_kept() -> None:
 
 
 def test_a_receiver_without_a_hash_is_refused() -> None:
-    """PyDispatcher takes it and never calls it."""
+    """PyDispatcher accepts it and never calls it."""
 
     class Unhashable:
         __hash__ = None  # type: ignore[assignment]
