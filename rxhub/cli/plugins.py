@@ -71,7 +71,7 @@ def _print_tables(report: PluginReport, description: Description) -> None:
     _print_table("subscribers", SUBSCRIBERS, description.subscriber_rows(), plain=False)
     _print_table("receivers of signals", RECEIVERS, description.receiver_rows(), plain=False)
     if unheard := description.unheard():
-        say(f"nobody is connected to {', '.join(unheard)}")
+        say(f"no receivers of {', '.join(unheard)}")
 
 
 def _print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], plain: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from rxhub.display.page import Note, Page, Picture
+from rxhub.display.page import Page, Picture, Remark
 from rxhub.text.safe_repr import escape_html, one_line
 
 __all__ = ["Lane", "marbles", "recorded"]
@@ -71,13 +71,13 @@ def marbles(title: str, lanes: Iterable[Lane], unit: str = "s", chips: Iterable[
     times = [time for _, points in drawn for time, _ in (*points[:1], *points[-1:])]
     times += [lane.end for lane, _ in drawn if lane.end is not None]
     if not times:
-        return Page(title, chips, [Note("nothing was recorded")])
+        return Page(title, chips, [Remark("nothing was recorded")])
     begin, end = min(times), max(times)
     all_chips = [*chips, f"{_time(end - begin)} {unit}", f"{sum(len(points) for _, points in all_lanes)} recorded"]
     rows = [(lane, points, _group(points, begin, end)) for lane, points in drawn]
     parts = [Picture(_svg(rows, begin, end, unit), _text_lines(rows, begin, end, unit))]
     more = len(all_lanes) - len(drawn)
-    return Page(title, all_chips, [*parts, Note(f"… and {more} more")] if more else parts)
+    return Page(title, all_chips, [*parts, Remark(f"… and {more} more")] if more else parts)
 
 
 _Rows = Sequence[tuple[Lane, Sequence[tuple[float, str]], Sequence[_Marble]]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from rxhub.redaction.preview import More, preview
-from rxhub.text.layout import Line
+from rxhub.text.layout import TreeLine
 from rxhub.text.safe_repr import one_line, safe_repr
 
 __all__ = ["outline"]
@@ -15,18 +15,18 @@ _WIDTH = 100
 _FEW = 4  # items that `safe_repr` shows
 
 
-def outline(value: object) -> list[Line]:
+def outline(value: object) -> list[TreeLine]:
     """A value as the lines of a tree, at most 200 of them; a container that fits is one line."""
-    lines: list[Line] = []
+    lines: list[TreeLine] = []
     waiting: list[tuple[int, str, Any]] = [(0, "", preview(value))]
     while waiting:
         if len(lines) >= _MAX_LINES:
-            lines.append(Line(0, "…"))
+            lines.append(TreeLine(0, "…"))
             break
         level, name, item = waiting.pop()
         text = safe_repr(item, _WIDTH) if not _is_long(item) else ""
         if text and not text.endswith("…") and len(text) + len(name) < _WIDTH:
-            lines.append(Line(level, name, text))
+            lines.append(TreeLine(level, name, text))
             continue
         children: list[tuple[str, Any]] = []
         if issubclass(type(item), dict):
@@ -34,10 +34,10 @@ def outline(value: object) -> list[Line]:
         elif issubclass(type(item), (list, tuple)):
             children = [_child(number, each) for number, each in enumerate(cast("list[Any]", item))]
         if not children:
-            lines.append(Line(level, name, safe_repr(cast("object", item), _WIDTH)))
+            lines.append(TreeLine(level, name, safe_repr(cast("object", item), _WIDTH)))
             continue
         if name:
-            lines.append(Line(level, name))
+            lines.append(TreeLine(level, name))
         below = level + 1 if name else level
         waiting += [(below, child, each) for child, each in reversed(children)]
     return lines

@@ -7,11 +7,11 @@ from itertools import islice
 from typing import Protocol
 
 from rxhub.display.style import STYLE
-from rxhub.text.layout import Line, format_table, format_tree, without_empty_columns
+from rxhub.text.layout import TreeLine, format_table, format_tree, without_empty_columns
 from rxhub.text.printable import printable
 from rxhub.text.safe_repr import escape_html, one_line
 
-__all__ = ["MAX_ROWS", "Note", "Page", "Part", "Picture", "Table", "Tree"]
+__all__ = ["MAX_ROWS", "Page", "Part", "Picture", "Remark", "Table", "Tree"]
 
 MAX_ROWS = 100
 """Of a table: the first ones are shown."""
@@ -72,7 +72,7 @@ class Page:
         return self.bundle()
 
 
-class Note:
+class Remark:
     """A sentence."""
 
     def __init__(self, text: str) -> None:
@@ -145,7 +145,7 @@ class Tree:
         folds: whether deeper lines are folded.
     """
 
-    def __init__(self, lines: Iterable[Line], folds: bool = False) -> None:
+    def __init__(self, lines: Iterable[TreeLine], folds: bool = False) -> None:
         self._lines = list(lines)
         self._folds = folds
 
@@ -173,7 +173,7 @@ class Tree:
 _MARKS = {True: '<span class="rx-yes">✓</span> ', False: '<span class="rx-no">✗</span> ', None: ""}
 
 
-def _line(line: Line) -> str:
+def _line(line: TreeLine) -> str:
     kind = "rx-name" if line.mark is None else "rx-yes" if line.mark else "rx-no"
     decisive = " rx-decisive" if line.decisive else ""
     text = f'<span class="rx-code {kind}{decisive}">{escape_html(line.text)}</span>' if line.text else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from rxhub.display.page import MAX_ROWS, Note, Page, Part, Table
+from rxhub.display.page import MAX_ROWS, Page, Part, Remark, Table
 from rxhub.display.subscribers import format_priority
 from rxhub.expression.pretty import redacted_subscription
 from rxhub.signals.connection import Connection
@@ -24,7 +24,7 @@ def signal_page(signal: Signal[Any]) -> Page:
     rows = [_row(connection) for connection in islice(connections, MAX_ROWS)]
     parts: list[Part] = [Table(_HEADINGS, rows, total=len(connections), numbers=("priority",))]
     if not connections:
-        parts = [Note("nobody is connected")]
+        parts = [Remark("no receivers")]
     return Page(signal.name, [type(signal).__name__, f"{len(connections)} connected" if connections else ""], parts)
 
 

@@ -10,7 +10,7 @@ from rxhub.dispatching.subscriber import Subscriber
 from rxhub.display.call_counts import CallCount, CallCounts, call_counts
 from rxhub.display.event import topic_of, user_of
 from rxhub.display.outline import outline
-from rxhub.display.page import MAX_ROWS, Note, Page, Part, Table, Tree
+from rxhub.display.page import MAX_ROWS, Page, Part, Remark, Table, Tree
 from rxhub.expression.pretty import outline as expression_outline
 from rxhub.expression.pretty import redacted_subscription
 from rxhub.hub import EventHub
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _ORDER = ("priority", "subscription", "callback", "plugin", "calls", "stops", "errors", "last latency", "id")
-_RUN = ("", "priority", "subscription", "callback", "came of it", "latency")
+_RUN = ("", "priority", "subscription", "callback", "outcome", "latency")
 _MAX_ERROR_LENGTH = 2_000
 _NUMBERS = ("", "priority", "calls", "stops", "errors", "last latency", "latency")
 
@@ -60,9 +60,9 @@ def hub_page(hub: EventHub, tally: CallCounts | None = None) -> Page:
         kinds.append("no" if count is not None and count.errors else "")
     parts: list[Part] = [Table(_ORDER, rows, kinds, len(subscribers), _NUMBERS)]
     if not subscribers:
-        parts = [Note("nobody is subscribed")]
+        parts = [Remark("no subscribers")]
     elif tally is None:
-        parts.append(Note("Calls are counted while rxhub.jupyter.watch(hub) looks."))
+        parts.append(Remark("rxhub.jupyter.watch(hub) counts calls."))
     chips = [
         hub.get_server_url(),
         "connected" if hub.connected else "not connected",
@@ -122,9 +122,7 @@ def delivery_page(delivery: Delivery) -> Page:
         "" if delivery.completed else "still open",
     ]
     total = len(outcomes) + len(unreached)
-    parts: list[Part] = (
-        [Table(_RUN, rows, kinds, total, _NUMBERS)] if total else [Note("Nobody's subscription matched.")]
-    )
+    parts: list[Part] = [Table(_RUN, rows, kinds, total, _NUMBERS)] if total else [Remark("No subscription matched.")]
     return Page(topic_of(delivery.event), chips, parts)
 
 

@@ -15,9 +15,9 @@ from typing import NamedTuple, TypeAlias
 
 from rxhub.errors import ExpressionError
 from rxhub.expression.ast import And, Condition, Everything, Expression, Or
-from rxhub.expression.comparisons import Access, comparison_of
+from rxhub.expression.comparisons import AccessMethod, comparison_of
 
-__all__ = ["AccessPath", "Parts", "Plan", "Score", "access_to", "choose", "conjuncts", "indexable"]
+__all__ = ["AccessPath", "AccessPlan", "Parts", "Score", "access_to", "choose", "conjuncts", "indexable"]
 
 Parts: TypeAlias = tuple[Expression, ...]
 """A conjunction of expressions; an empty one holds for everything."""
@@ -34,14 +34,14 @@ class AccessPath(NamedTuple):
     residual: Parts
 
 
-class Plan(NamedTuple):
+class AccessPlan(NamedTuple):
     """The access paths of one subscription."""
 
     score: Score
     accesses: tuple[AccessPath, ...]
 
 
-def access_to(condition: Condition) -> Access:
+def access_to(condition: Condition) -> AccessMethod:
     """How the index can find a condition."""
     return comparison_of(condition.operator, condition.value, condition.dialect).access
 
@@ -61,20 +61,20 @@ def indexable(parts: Iterable[Expression]) -> Iterable[Condition]:
     """The indexable conditions, also those below `or`."""
     for part in parts:
         if isinstance(part, Condition):
-            if access_to(part) is not Access.SCAN:
+            if access_to(part) is not AccessMethod.SCAN:
                 yield part
         elif isinstance(part, (And, Or)):
             yield from indexable(part.children)
 
 
-def choose(parts: Parts, score: Callable[[Condition], Score | None]) -> Plan | None:
+def choose(parts: Parts, score: Callable[[Condition], Score | None]) -> AccessPlan | None:
     """The best access paths of a conjunction; None if no part is indexable.
 
     Args:
         parts: the conjunction.
         score: the cost of a condition; None if it is not indexable.
     """
-    best: Plan | None = None
+    best: AccessPlan | None = None
     chosen = 0
     for number, part in enumerate(parts):
         plan = _plan(part, score)
@@ -85,28 +85,28 @@ def choose(parts: Parts, score: Callable[[Condition], Score | None]) -> Plan | N
     others = (*parts[:chosen], *parts[chosen + 1 :])
     if len(best.accesses) > 1:
         others = _shared(others)
-    return Plan(
+    return AccessPlan(
         best.score,
         tuple(AccessPath(condition, (*rest, *others) if rest else others) for condition, rest in best.accesses),
     )
 
 
-def _plan(part: Expression, score: Callable[[Condition], Score | None]) -> Plan | None:
+def _plan(part: Expression, score: Callable[[Condition], Score | None]) -> AccessPlan | None:
     if isinstance(part, Condition):
         cost = score(part)
-        return None if cost is None else Plan(cost, (AccessPath(part, ()),))
+        return None if cost is None else AccessPlan(cost, (AccessPath(part, ()),))
     if isinstance(part, And):
         return choose(conjuncts((part,)), score)
     if not isinstance(part, Or):
         return None
-    plans: list[Plan] = []
+    plans: list[AccessPlan] = []
     for child in part.children:
         plan = _plan(child, score)
         if plan is None:
             return None
         plans.append(plan)
     ranks, sharing, places, rarities = zip(*(plan.score for plan in plans), strict=True)
-    return Plan(
+    return AccessPlan(
         (max(ranks), max(sharing), sum(places), max(rarities)),
         tuple(access for plan in plans for access in plan.accesses),
     )

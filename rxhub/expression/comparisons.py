@@ -23,7 +23,7 @@ __all__ = [
     "INTERPRETED",
     "MAX_CACHED_LENGTH",
     "OPERATORS",
-    "Access",
+    "AccessMethod",
     "Comparison",
     "Operand",
     "comparison_of",
@@ -47,7 +47,7 @@ _DIGITS_AT_ONCE = 500  # less than the lowest limit that sys.set_int_max_str_dig
 _SHORT_TO_SEARCH = 30_000
 
 
-class Access(IntEnum):
+class AccessMethod(IntEnum):
     """How the index finds the conditions that hold for a value, the most selective way first."""
 
     EQUALITY = 0
@@ -90,14 +90,14 @@ class Comparison(NamedTuple):
         examples: strings that it holds for; `{}` is the text.
         step: what to add to the number for a number that it holds for; None if there is none.
         operand: the part of the literal that values are compared with.
-        find: for `Access.RANGE`, the items of a sorted index whose literals a value meets.
+        find: for `AccessMethod.RANGE`, the items of a sorted index whose literals a value meets.
         negated: the condition holds if there are values, and `holds` is true for none of them.
         whole_lists: a list at the end of the path is one value; otherwise its items are the values.
     """
 
     holds: Callable[[Any, Operand], Any]
     templates: Mapping[str, str]
-    access: Access
+    access: AccessMethod
     examples: tuple[str, ...]
     step: int | None = None
     operand: slice = slice(None)
@@ -258,7 +258,7 @@ def _ordering(
         f"else v {token} {{0}} if t is str else {{other}}"
     )
     text = f"v {token} {{0}}{_IF_STRING}"
-    return Comparison(holds, {"text": text, "number": number}, Access.RANGE, (example,), step, find=find)
+    return Comparison(holds, {"text": text, "number": number}, AccessMethod.RANGE, (example,), step, find=find)
 
 
 OPERATORS: Final[Mapping[str, Comparison]] = {
@@ -272,7 +272,7 @@ OPERATORS: Final[Mapping[str, Comparison]] = {
                 for text, value in CONSTANTS.items()
             },
         },
-        Access.EQUALITY,
+        AccessMethod.EQUALITY,
         ("{}",),
         0,
     ),
@@ -288,7 +288,7 @@ OPERATORS: Final[Mapping[str, Comparison]] = {
                 for text, value in CONSTANTS.items()
             },
         },
-        Access.SCAN,
+        AccessMethod.SCAN,
         ("{}x", ""),
         1,
         negated=True,
@@ -302,21 +302,21 @@ OPERATORS: Final[Mapping[str, Comparison]] = {
 _PRESENT = Comparison(
     _is_present,
     {"text": "v is not None if type({value}) in atoms else {itself}"},
-    Access.SCAN,
+    AccessMethod.SCAN,
     ("x", ""),
 )
-_ANY_STRING = Comparison(_is_string, {"text": "type({value}) is str or {other}"}, Access.SCAN, ("x", ""))
+_ANY_STRING = Comparison(_is_string, {"text": "type({value}) is str or {other}"}, AccessMethod.SCAN, ("x", ""))
 _STARTS_WITH = Comparison(
     _starts_with,
     {"text": f"v.startswith({{0}}){_IF_STRING}"},
-    Access.PREFIX,
+    AccessMethod.PREFIX,
     ("{}x", "{}"),
     operand=slice(None, -1),
 )
 _ENDS_WITH = Comparison(
     _ends_with,
     {"text": f"v.endswith({{0}}){_IF_STRING}"},
-    Access.SCAN,
+    AccessMethod.SCAN,
     ("x{}", "{}"),
     operand=slice(1, None),
 )
@@ -324,14 +324,14 @@ _CONTAINS = Comparison(
     _contains,
     # A search in a long string is counted by the interpreter.
     {"text": f"({{0}} in v if len(v) <= 256 else {{itself}}){_IF_STRING}"},
-    Access.SCAN,
+    AccessMethod.SCAN,
     ("x{}x", "{}"),
     operand=slice(1, -1),
 )
 _CONTAINS_ITEM = Comparison(
     _contains_item,
     {"text": f"({{0}} in v if len(v) <= 256 else {{itself}}){_IF_STRING}"},
-    Access.SCAN,
+    AccessMethod.SCAN,
     ("x{}x", "{}"),
     operand=slice(None, -1),
     whole_lists=True,

@@ -16,7 +16,7 @@ from rxhub.expression.pretty import describe_node
 from rxhub.redaction.preview import is_secret_path, preview
 from rxhub.redaction.strings import LABELS, REDACTED
 from rxhub.text.displayable import Displayable
-from rxhub.text.layout import Line, format_tree
+from rxhub.text.layout import TreeLine, format_tree
 from rxhub.text.printable import printable
 from rxhub.text.safe_repr import safe_repr
 
@@ -120,7 +120,7 @@ class Explanation(Displayable):
             branches.append(branches[-1].add(label) if branches else Tree(label))
         return branches[0]
 
-    def outline(self) -> Iterator[Line]:
+    def outline(self) -> Iterator[TreeLine]:
         """The lines of a tree, at most 200; the conditions that decide the result of the root are decisive."""
         waiting: list[tuple[int, Explanation, bool]] = [(0, self, True)]
         for _ in range(_MAX_LINES):
@@ -128,10 +128,12 @@ class Explanation(Displayable):
                 return
             level, node, decides = waiting.pop()
             is_condition = isinstance(node.expression, Condition)
-            yield Line(level, describe_node(node.expression), node._detail(), node.matched, decides and is_condition)
+            yield TreeLine(
+                level, describe_node(node.expression), node._detail(), node.matched, decides and is_condition
+            )
             waiting += [(level + 1, child, decides and node._depends_on(child)) for child in reversed(node.children)]
         if waiting:
-            yield Line(0, "…", f"and {len(waiting)} or more parts that are not shown", False)
+            yield TreeLine(0, "…", f"and {len(waiting)} or more parts that are not shown", False)
 
     def _depends_on(self, child: Explanation) -> bool:
         """Whether the result of this node depends on the result of a child, or of all children like it."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, assert_never
 
-from rxhub.expression.comparisons import CONSTANTS, Access, Operand, comparison_of, operand_of
+from rxhub.expression.comparisons import CONSTANTS, AccessMethod, Operand, comparison_of, operand_of
 from rxhub.expression.evaluate import split_key, values_at
 from rxhub.expression.sorted_index import SortedIndex
 from rxhub.expression.step_budget import current_budget
@@ -229,13 +229,13 @@ class FieldIndex(Generic[B]):
         comparison = comparison_of(condition.operator, condition.value, condition.dialect)
         operand = operand_of(comparison, condition.value, condition.quoted)
         match comparison.access:
-            case Access.EQUALITY:
+            case AccessMethod.EQUALITY:
                 return self.texts if operand.form == "text" else self._constants, operand.text, operand
-            case Access.PREFIX:
+            case AccessMethod.PREFIX:
                 return self._prefixes, operand.text, operand
-            case Access.RANGE:
+            case AccessMethod.RANGE:
                 return self._ranges, (condition.operator, operand.text, operand.number is not None), operand
-            case Access.SCAN:
+            case AccessMethod.SCAN:
                 raise ValueError(f"No table finds {condition}.")
             case _:
                 assert_never(comparison.access)

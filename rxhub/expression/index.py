@@ -12,7 +12,7 @@ from rxhub.errors import NotFoundError
 from rxhub.event import Event
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
 from rxhub.expression.dialect import Dialect
-from rxhub.expression.index_tree import Bucket, Node, Row, Token, in_order, remove
+from rxhub.expression.index_tree import ConditionBucket, Node, Row, Token, in_order, remove
 from rxhub.expression.parser import parse
 from rxhub.expression.residual import Residuals
 from rxhub.expression.step_budget import current_budget
@@ -52,7 +52,7 @@ class Index(Generic[E]):
         self._root = Node(Residuals())
         self._topic = self._root.pin("topic")
         # The buckets of topics if the index has no others, else empty.
-        self._topics: dict[str, Bucket] = {}
+        self._topics: dict[str, ConditionBucket] = {}
         self._order = count()
         self._reads_id = False  # whether a subscription reads the id of events
         self._size = 0

@@ -23,8 +23,8 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from rxhub.expression.access_path import Parts, Plan, Score, access_to, choose, conjuncts, indexable
-from rxhub.expression.comparisons import Access
+from rxhub.expression.access_path import AccessPlan, Parts, Score, access_to, choose, conjuncts, indexable
+from rxhub.expression.comparisons import AccessMethod
 from rxhub.expression.field_index import FieldIndex
 from rxhub.expression.residual import Residual, Residuals, Test
 from rxhub.expression.step_budget import current_budget
@@ -32,7 +32,7 @@ from rxhub.expression.step_budget import current_budget
 if TYPE_CHECKING:
     from rxhub.expression.ast import Condition
 
-__all__ = ["Bucket", "Node", "Ranked", "Row", "Token", "in_order", "remove"]
+__all__ = ["ConditionBucket", "Node", "Ranked", "Row", "Token", "in_order", "remove"]
 
 Ranked: TypeAlias = tuple[float, int, Any]
 """Priority, order of adding, entry. The order is unique, so entries are never compared."""
@@ -71,7 +71,7 @@ class Place:
 
     __slots__ = ("bucket", "position", "residual", "token")
 
-    def __init__(self, token: Token, residual: Residual, bucket: Bucket, position: int) -> None:
+    def __init__(self, token: Token, residual: Residual, bucket: ConditionBucket, position: int) -> None:
         self.token = token
         self.residual = residual
         self.bucket = bucket
@@ -101,7 +101,7 @@ class BucketState:
         self.weight = 0
 
 
-class Bucket:
+class ConditionBucket:
     """The subscriptions that one condition finds; without a condition, the rest of a node."""
 
     __slots__ = ("condition", "home", "state")
@@ -215,7 +215,7 @@ class Bucket:
         if self.home.depth < _MAX_DEPTH and len({place.residual for place in places}) > _FEW_ROWS:
             self._move(places, HashSplit(self), [None] * len(places))
 
-    def _move(self, places: list[Place], node: Node | HashSplit, plans: Sequence[Plan | None]) -> None:
+    def _move(self, places: list[Place], node: Node | HashSplit, plans: Sequence[AccessPlan | None]) -> None:
         for place, plan in zip(places, plans, strict=True):
             token = place.token
             token.places = tuple(other for other in token.places if other is not place)
@@ -233,11 +233,13 @@ class HashSplit:
 
     __slots__ = ("bucket", "buckets", "depth", "residuals")
 
-    def __init__(self, bucket: Bucket) -> None:
-        self.bucket: Bucket | None = bucket
+    def __init__(self, bucket: ConditionBucket) -> None:
+        self.bucket: ConditionBucket | None = bucket
         self.residuals = bucket.home.residuals
         self.depth: int = bucket.home.depth + 1
-        self.buckets: tuple[Bucket, ...] = tuple([Bucket(self, bucket.condition) for _ in range(_HASH_BUCKETS)])
+        self.buckets: tuple[ConditionBucket, ...] = tuple(
+            [ConditionBucket(self, bucket.condition) for _ in range(_HASH_BUCKETS)]
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -249,12 +251,12 @@ class HashSplit:
         for bucket in self.buckets:
             bucket.search(candidate, hits)
 
-    def insert(self, token: Token, parts: Parts, _: Plan | None = None) -> None:
+    def insert(self, token: Token, parts: Parts, _: AccessPlan | None = None) -> None:
         """Add a subscription with its residual."""
         # A nested hash split uses other bits.
         self.buckets[(hash(parts) >> 6 * self.depth) % _HASH_BUCKETS].insert(token, parts)
 
-    def drop(self, bucket: Bucket, condition: Condition) -> None:
+    def drop(self, bucket: ConditionBucket, condition: Condition) -> None:
         """Keep an empty bucket: all are removed together."""
 
 
@@ -269,21 +271,21 @@ class Node:
 
     __slots__ = ("_fields", "_pinned", "bucket", "depth", "residuals", "rest", "scan")
 
-    def __init__(self, residuals: Residuals, bucket: Bucket | None = None, depth: int = 0) -> None:
+    def __init__(self, residuals: Residuals, bucket: ConditionBucket | None = None, depth: int = 0) -> None:
         self.residuals = residuals
         self.bucket = bucket
         self.depth = depth
-        self.rest = Bucket(self)
-        self.scan: tuple[FieldIndex[Bucket], ...] = ()
-        self._fields: dict[str, FieldIndex[Bucket]] = {}
-        self._pinned: FieldIndex[Bucket] | None = None
+        self.rest = ConditionBucket(self)
+        self.scan: tuple[FieldIndex[ConditionBucket], ...] = ()
+        self._fields: dict[str, FieldIndex[ConditionBucket]] = {}
+        self._pinned: FieldIndex[ConditionBucket] | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether it has no subscription."""
         return self.rest.is_empty and not any(self.scan)
 
-    def pin(self, key: str) -> FieldIndex[Bucket]:
+    def pin(self, key: str) -> FieldIndex[ConditionBucket]:
         """Create a field that is searched first, and kept when it is empty."""
         self._pinned = self._field(key)
         return self._pinned
@@ -299,7 +301,7 @@ class Node:
         if rest.places or rest.node is not None:
             self.rest.search(candidate, hits)
 
-    def insert(self, token: Token, parts: Parts, plan: Plan | None = None) -> None:
+    def insert(self, token: Token, parts: Parts, plan: AccessPlan | None = None) -> None:
         """Add a subscription, by the plan if there is one."""
         if plan is None:
             parts = conjuncts(parts)
@@ -311,11 +313,11 @@ class Node:
             field = self._field(condition.key)
             bucket = field.get(condition)
             if bucket is None:
-                bucket = Bucket(self, condition)
+                bucket = ConditionBucket(self, condition)
                 field.put(bucket, condition)
             bucket.insert(token, residual)
 
-    def drop(self, bucket: Bucket, condition: Condition) -> None:
+    def drop(self, bucket: ConditionBucket, condition: Condition) -> None:
         """Remove an empty bucket, and its field if that is then empty."""
         field = self._fields[condition.key]
         field.drop(bucket, condition)
@@ -323,12 +325,12 @@ class Node:
             del self._fields[condition.key]
             self.scan = tuple(self._fields.values())
 
-    def _would_have_too_many_fields(self, plan: Plan) -> bool:
+    def _would_have_too_many_fields(self, plan: AccessPlan) -> bool:
         """Whether a plan would exceed the limit of fields. Every event is looked up in each field."""
         keys = {access.condition.key for access in plan.accesses}
         return len(self._fields) + len(keys) > _MAX_FIELDS and len(self._fields.keys() | keys) > _MAX_FIELDS
 
-    def _field(self, key: str) -> FieldIndex[Bucket]:
+    def _field(self, key: str) -> FieldIndex[ConditionBucket]:
         field = self._fields.get(key)
         if field is None:
             field = self._fields[key] = FieldIndex(key)
@@ -338,7 +340,7 @@ class Node:
     def _score(self, condition: Condition) -> Score | None:
         """The cost of a condition. Large fields are preferred, since few fields are fast; large buckets are split."""
         access = access_to(condition)
-        if access is Access.SCAN:
+        if access is AccessMethod.SCAN:
             return None
         field = self._fields.get(condition.key)
         return _rank_of(condition, access), 0, 1, 0 if field is None else -len(field)
@@ -354,7 +356,7 @@ class _Statistics:
 
     def score(self, condition: Condition) -> Score | None:
         access = access_to(condition)
-        if access is Access.SCAN:
+        if access is AccessMethod.SCAN:
             return None
         sharing = self._sharing[condition].bit_length()
         return _rank_of(condition, access), sharing, 1, -self._keys[condition.key]
@@ -391,6 +393,6 @@ def in_order(hits: list[Row]) -> tuple[Any, ...]:
 _rank: Callable[[Place], Ranked] = attrgetter("token.ranked")
 
 
-def _rank_of(condition: Condition, access: Access) -> int:
+def _rank_of(condition: Condition, access: AccessMethod) -> int:
     """The topic comes first: it divides most subscriptions, and every event has one."""
-    return 0 if access is Access.EQUALITY and condition.key == "topic" else access + 1
+    return 0 if access is AccessMethod.EQUALITY and condition.key == "topic" else access + 1

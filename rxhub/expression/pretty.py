@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rxhub.expression.ast import And, Everything, Expression, Not, Or
 from rxhub.expression.parser import parse
-from rxhub.text.layout import Line
+from rxhub.text.layout import TreeLine
 from rxhub.text.safe_repr import one_line
 
 __all__ = ["describe_node", "outline", "redacted_subscription"]
@@ -13,16 +13,16 @@ _MAX_LINES = 200
 _MAX_CHARACTERS = 200  # of a condition
 
 
-def outline(expression: Expression) -> list[Line]:
+def outline(expression: Expression) -> list[TreeLine]:
     """The expression as the lines of a tree; the first 200."""
-    lines: list[Line] = []
+    lines: list[TreeLine] = []
     waiting: list[tuple[int, Expression]] = [(0, expression)]
     while waiting:
         if len(lines) == _MAX_LINES:
-            lines.append(Line(0, "…", f"and {len(waiting)} or more parts that are not shown"))
+            lines.append(TreeLine(0, "…", f"and {len(waiting)} or more parts that are not shown"))
             break
         level, node = waiting.pop()
-        lines.append(Line(level, describe_node(node)))
+        lines.append(TreeLine(level, describe_node(node)))
         waiting += [(level + 1, operand) for operand in reversed(_operands(node))]
     return lines
 

@@ -98,7 +98,7 @@ class Description:
         ]
 
     def unheard(self) -> list[str]:
-        """The names of the signals that nobody is connected to."""
+        """The names of the signals without receivers."""
         return [signal.name for signal in self.signals if not signal.connections]
 
     def __str__(self) -> str:
@@ -106,13 +106,13 @@ class Description:
         if self.subscribers:
             lines += _indented(format_table(SUBSCRIBERS, self.subscriber_rows()))
         else:
-            lines.append("  nobody is subscribed")
+            lines.append("  no subscribers")
         if self.signals:
             lines.append("signals of the process")
             if rows := self.receiver_rows():
                 lines += _indented(format_table(RECEIVERS, rows))
             if unheard := self.unheard():
-                lines.append(f"  nobody is connected to {_some(unheard)}")
+                lines.append(f"  no receivers of {_some(unheard)}")
         if self.plugins:
             # Only now: who has no plugins need not import what starts them.
             from rxhub.plugins import PluginReport

@@ -23,7 +23,7 @@ from reactivex import Observable
 from reactivex.disposable import SerialDisposable
 
 from rxhub.display.event import user_of
-from rxhub.display.page import Note, Page, Part, Table
+from rxhub.display.page import Page, Part, Remark, Table
 from rxhub.display.subscribers import error_summary
 from rxhub.jupyter.cells import Cells, current_cells
 from rxhub.jupyter.live_output import LiveOutput
@@ -119,10 +119,10 @@ class Live(Generic[T]):
         with self._lock:
             self._drawn = self.seen
             rows = [_row(item) for item in reversed(self._latest)]
-            parts: list[Part] = [Table(_HEADINGS, rows)] if rows else [Note("nothing came yet")]
+            parts: list[Part] = [Table(_HEADINGS, rows)] if rows else [Remark("no items yet")]
             chips = [
                 "" if self.status == "live" else self.status,
-                f"{self.seen} came",
+                f"{self.seen} received",
                 f"{self.skipped} skipped" if self.skipped else "",
             ]
         return Page("live", chips, parts)
@@ -148,7 +148,7 @@ class Live(Generic[T]):
         self.stop()
 
     def __repr__(self) -> str:
-        return f"<Live table, {self.status}, {self.seen} came, {self.skipped} skipped>"
+        return f"<Live table, {self.status}, {self.seen} received, {self.skipped} skipped>"
 
 
 def _row(item: Item) -> tuple[str, str, str, str]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rxhub.text.safe_repr import one_line
 
-__all__ = ["Line", "format_table", "format_tree", "without_empty_columns"]
+__all__ = ["TreeLine", "format_table", "format_tree", "without_empty_columns"]
 
 _MAX_CELL = 300  # characters
 _MARKS = {None: "", True: "[x] ", False: "[ ] "}
@@ -37,7 +37,7 @@ def _put(side: Callable[[str, int], str], cell: str, width: int) -> str:
     return side(cell, width)
 
 
-class Line(NamedTuple):
+class TreeLine(NamedTuple):
     """One line of a tree.
 
     Attributes:
@@ -55,7 +55,7 @@ class Line(NamedTuple):
     decisive: bool = False
 
 
-def format_tree(lines: Iterable[Line]) -> list[str]:
+def format_tree(lines: Iterable[TreeLine]) -> list[str]:
     """The lines of a tree, indented by level."""
     return [
         f"{'  ' * line.level}{_MARKS[line.mark]}{line.text}{'  ' if line.text and line.detail else ''}{line.detail}"

@@ -57,7 +57,7 @@ def test_it_shows_who_is_connected_and_which_plugin_did_it(tmp_path: Path) -> No
         "signals of the process",
         "  priority  signal    receiver                                 sender  where      plugin",
         "       100  approved  site_colour.bootstrap.<locals>.<lambda>  'bob'   version=1  colour",
-        "  nobody is connected to unheard",
+        "  no receivers of unheard",
         "1 plugin: 1 running",
         "     plugin  status   from               connections",
         "  1  colour  running  studio-colour 1.2  2",
@@ -91,7 +91,7 @@ def test_it_lists_without_running_anything(tmp_path: Path) -> None:
 def test_a_terminal_has_frames_and_colours_unless_plain_is_asked_for(tmp_path: Path, plain: bool) -> None:
     install(tmp_path, "studio", "1", {"[red]": "site_colour"}, {"site_colour": COLOUR})
     status, seen = on_a_terminal("plugins", *["--plain"] * plain, PYTHONPATH=path(tmp_path))
-    assert status == 0 and "[red]" in seen and "nobody is connected to unheard" in seen
+    assert status == 0 and "[red]" in seen and "no receivers of unheard" in seen
     assert ("│" in seen, "\x1b[" in seen) == (not plain, not plain)
     status, seen = on_a_terminal("plugins", "-l", *["--plain"] * plain, PYTHONPATH=path(tmp_path))
     assert status == 0 and "site_colour" in seen and ("│" in seen) == (not plain)

@@ -7,12 +7,12 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.display.page import Note, Page, Table, Tree
-from rxhub.text.layout import Line
+from rxhub.display.page import Page, Remark, Table, Tree
+from rxhub.text.layout import TreeLine
 
 texts = st.text(max_size=30) | st.sampled_from(["<script>alert(1)</script>", "</table>", "&", '"', "\ud800"])
 trees = st.lists(
-    st.builds(Line, st.integers(0, 5), texts, texts, st.none() | st.booleans(), st.booleans()), max_size=12
+    st.builds(TreeLine, st.integers(0, 5), texts, texts, st.none() | st.booleans(), st.booleans()), max_size=12
 )
 
 
@@ -46,7 +46,7 @@ def elements(html: str) -> set[str]:
 
 @given(texts, st.lists(texts), trees, st.lists(st.tuples(texts, texts)), st.booleans())
 def test_html_is_well_formed_and_has_no_elements_but_ours(title, chips, tree, rows, folds) -> None:
-    page = Page(title, chips, [Tree(tree, folds), Table(("a", "b"), rows, ["no"]), Note(title)])
+    page = Page(title, chips, [Tree(tree, folds), Table(("a", "b"), rows, ["no"]), Remark(title)])
     found = page.bundle()
     assert elements(found["text/html"]) <= {
         *("style", "div", "strong", "span", "details", "summary", "table", "thead", "tbody", "tr", "th", "td")

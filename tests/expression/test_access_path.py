@@ -9,31 +9,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub.expression import Condition, Dialect, Expression, parse
-from rxhub.expression.access_path import Plan, Score, access_to, choose, conjuncts, indexable
-from rxhub.expression.comparisons import Access
+from rxhub.expression.access_path import AccessPlan, Score, access_to, choose, conjuncts, indexable
+from rxhub.expression.comparisons import AccessMethod
 from tests.expression.subscriptions import candidates, trees
 
 
 @pytest.mark.parametrize(
     ("text", "ours", "ftracks"),
     [
-        ("a=x", Access.EQUALITY, Access.EQUALITY),
-        ("a='1'", Access.EQUALITY, Access.EQUALITY),
-        ("a=x*y", Access.EQUALITY, Access.EQUALITY),
-        ("a=x*", Access.PREFIX, Access.SCAN),
-        ("a='x*'", Access.PREFIX, Access.SCAN),
-        ("a=x**", Access.PREFIX, Access.SCAN),
-        ("a=*x", Access.SCAN, Access.EQUALITY),
-        ("a=*x*", Access.SCAN, Access.SCAN),
-        ("a=*", Access.SCAN, Access.SCAN),
-        ("a=**", Access.SCAN, Access.SCAN),
-        ("a >= 1", Access.RANGE, Access.RANGE),
-        ("a < x*", Access.RANGE, Access.RANGE),
-        ("a!=x", Access.SCAN, Access.SCAN),
-        ("a!=x*", Access.SCAN, Access.SCAN),
+        ("a=x", AccessMethod.EQUALITY, AccessMethod.EQUALITY),
+        ("a='1'", AccessMethod.EQUALITY, AccessMethod.EQUALITY),
+        ("a=x*y", AccessMethod.EQUALITY, AccessMethod.EQUALITY),
+        ("a=x*", AccessMethod.PREFIX, AccessMethod.SCAN),
+        ("a='x*'", AccessMethod.PREFIX, AccessMethod.SCAN),
+        ("a=x**", AccessMethod.PREFIX, AccessMethod.SCAN),
+        ("a=*x", AccessMethod.SCAN, AccessMethod.EQUALITY),
+        ("a=*x*", AccessMethod.SCAN, AccessMethod.SCAN),
+        ("a=*", AccessMethod.SCAN, AccessMethod.SCAN),
+        ("a=**", AccessMethod.SCAN, AccessMethod.SCAN),
+        ("a >= 1", AccessMethod.RANGE, AccessMethod.RANGE),
+        ("a < x*", AccessMethod.RANGE, AccessMethod.RANGE),
+        ("a!=x", AccessMethod.SCAN, AccessMethod.SCAN),
+        ("a!=x*", AccessMethod.SCAN, AccessMethod.SCAN),
     ],
 )
-def test_a_condition_serves_as_its_dialect_means_it(text: str, ours: Access, ftracks: Access) -> None:
+def test_a_condition_serves_as_its_dialect_means_it(text: str, ours: AccessMethod, ftracks: AccessMethod) -> None:
     assert [access_to(condition_of(text, dialect)) for dialect in (Dialect.RXHUB, Dialect.FTRACK)] == [ours, ftracks]
 
 
@@ -45,7 +45,7 @@ def condition_of(text: str, dialect: Dialect = Dialect.RXHUB) -> Condition:
 
 def score(condition: Condition) -> Score | None:
     access = access_to(condition)
-    return None if access is Access.SCAN else (access, 0, 1, 0)
+    return None if access is AccessMethod.SCAN else (access, 0, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_tree_holds_where_an_access_and_its_residual_hold(tree: Expression, ca
     chance = random.Random(seed)
 
     def any_score(condition: Condition) -> Score | None:
-        return None if access_to(condition) is Access.SCAN else (chance.randrange(5), 0, 1, 0)
+        return None if access_to(condition) is AccessMethod.SCAN else (chance.randrange(5), 0, 1, 0)
 
     plan = choose(conjuncts((tree,)), any_score)
     if plan is None:
@@ -98,6 +98,6 @@ def test_a_tree_holds_where_an_access_and_its_residual_hold(tree: Expression, ca
 @given(trees(Dialect.RXHUB))
 def test_places_are_at_most_as_many_as_conditions_that_serve(tree: Expression) -> None:
     parts = conjuncts((tree,))
-    plan: Plan | None = choose(parts, score)
+    plan: AccessPlan | None = choose(parts, score)
     if plan is not None:
         assert len(plan.accesses) <= len(list(indexable(parts)))

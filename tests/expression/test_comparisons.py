@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,3 +36,9 @@ def test_the_examples_of_a_comparison_meet_it(operator: str, literal: str, quote
 def test_every_operator_can_be_parsed_and_written(operator: str, text: str) -> None:
     tree = parse(text.format(operator))
     assert parse(str(tree)) == tree
+
+
+def test_the_language_page_names_every_operator() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "language.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith("| operator |")]
+    assert re.findall(r"`(.+?)`", row) == list(OPERATORS)

@@ -59,9 +59,9 @@ def test_signals_that_nobody_hears_are_named(hub: EventHub) -> None:
     description = Description("a hub", (), all_signals()[-len(signals) :])
     assert str(description).splitlines() == [
         "a hub",
-        "  nobody is subscribed",
+        "  no subscribers",
         "signals of the process",
-        f"  nobody is connected to {', '.join(f'unheard {number}' for number in range(8))}, and 4 more",
+        f"  no receivers of {', '.join(f'unheard {number}' for number in range(8))}, and 4 more",
     ]
 
 

@@ -139,7 +139,7 @@ def test_bad_options_are_refused(options: dict[str, Any], error: type[Exception]
 
 def test_it_describes_itself(hub: EventHub) -> None:
     assert repr(hub) == "<EventHub memory:// connected, 0 subscribers, not handled>"
-    assert str(hub.describe()).splitlines()[1] == "  nobody is subscribed"  # signals of other tests may follow
+    assert str(hub.describe()).splitlines()[1] == "  no subscribers"  # signals of other tests may follow
     hub.subscribe("topic=late", print, {"id": "x"}, priority=10**400)
     hub.subscribe("", fail, {"id": "y"}, priority=1.5)
     hub.on("topic=pipeline").subscribe()

@@ -38,13 +38,13 @@ def table(kernel: Kernel) -> str:
 
 def test_it_shows_the_latest_items_and_counts_those_that_it_skipped(kernel: Kernel) -> None:
     kernel.run("stream = Subject(); table = live(stream, rate=20, rows=3)", "a")
-    assert table(kernel) == "live  (0 came)\n  nothing came yet"
+    assert table(kernel) == "live  (0 received)\n  no items yet"
     kernel.run("for n in range(100): stream.on_next(n)", "b")
-    kernel.until(lambda: "100 came" in table(kernel))
-    assert table(kernel).splitlines()[0] == "live  (100 came, 97 skipped)"
+    kernel.until(lambda: "100 received" in table(kernel))
+    assert table(kernel).splitlines()[0] == "live  (100 received, 97 skipped)"
     assert [line.split()[-1] for line in table(kernel).splitlines()[2:]] == ["99", "98", "97"]
     kernel.run("table.stop()", "c")
-    assert table(kernel).startswith("live  (stopped, 100 came, 97 skipped)")
+    assert table(kernel).startswith("live  (stopped, 100 received, 97 skipped)")
     assert kernel.run("len(stream.observers), table.running") == "(0, False)"
     assert kernel.printed == []
 
@@ -58,7 +58,7 @@ def test_what_comes_in_another_thread_is_drawn_by_the_kernels(kernel: Kernel) ->
         "a",
     )
     kernel.run("for n in range(5): hub.publish(Event('a', data={'password': 'hunter2', 'n': n}))", "b")
-    kernel.until(lambda: "5 came" in table(kernel))
+    kernel.until(lambda: "5 received" in table(kernel))
     assert "'n': 4" in table(kernel)
     assert "hunter2" not in table(kernel)
     assert kernel.run("drawn_in == {threading.main_thread()}") == "True"
@@ -71,16 +71,18 @@ def test_it_is_drawn_while_a_cell_handles_the_hub(kernel: Kernel) -> None:
     kernel.run("hub = EventHub('memory://studio'); table = live(hub.events, rate=50)", "a")
     kernel.run("other = EventHub('memory://studio'); handling = other.start()", "b")
     waiting = kernel.begin("threading.Timer(0.5, lambda: other.publish(Event('a'))).start(); hub.wait(60)", "c")
-    kernel.until(lambda: "came)" in table(kernel) and "0 came" not in table(kernel))  # hub.wait has not returned
+    kernel.until(
+        lambda: "received)" in table(kernel) and "0 received" not in table(kernel)
+    )  # hub.wait has not returned
     kernel.manager.interrupt_kernel()
     kernel.end(waiting)
     kernel.run("table.stop(); hub.close(); other.close()", "d")
-    assert table(kernel).startswith(("live  (stopped, 1 came)", "live  (completed, 1 came)"))
+    assert table(kernel).startswith(("live  (stopped, 1 received)", "live  (completed, 1 received)"))
 
 
 def test_a_stream_that_fails_says_so(kernel: Kernel) -> None:
     kernel.run("stream = Subject(); table = live(stream); stream.on_error(ValueError('<gone>'))", "a")
-    assert table(kernel).startswith("live  (failed: ValueError: <gone>, 0 came)")
+    assert table(kernel).startswith("live  (failed: ValueError: <gone>, 0 received)")
 
 
 def test_running_its_cell_again_ends_it_and_begins_another(kernel: Kernel) -> None:
@@ -89,7 +91,7 @@ def test_running_its_cell_again_ends_it_and_begins_another(kernel: Kernel) -> No
     for _ in range(3):
         kernel.run("table = live(stream)", "a")
     states = [text.split("(")[1].split(",")[0] for text in kernel.shown.values()]
-    assert states == ["stopped", "stopped", "0 came)\n  nothing came yet"]
+    assert states == ["stopped", "stopped", "0 received)\n  no items yet"]
     assert kernel.run("len(stream.observers), others.running") == "(2, True)"
     kernel.run("table.stop(); others.stop()", "b")
 
@@ -101,7 +103,7 @@ def test_an_interrupt_of_a_running_cell_ends_it(kernel: Kernel) -> None:
     kernel.manager.interrupt_kernel()
     assert kernel.end(sleeping) == "KeyboardInterrupt"
     del kernel.shown["sleep"]
-    assert table(kernel).startswith("live  (stopped, 0 came)")
+    assert table(kernel).startswith("live  (stopped, 0 received)")
     assert kernel.run("len(stream.observers)") == "0"
 
 
@@ -109,7 +111,7 @@ def test_an_interrupt_of_an_idle_kernel_ends_it(kernel: Kernel) -> None:
     kernel.run("stream = Subject(); table = live(stream)", "a")
     # Something of the stream is drawn by the idle kernel; so it is idle, and takes interrupts soon.
     kernel.run("threading.Timer(0.5, stream.on_next, [1]).start()", "b")
-    kernel.until(lambda: "1 came" in table(kernel))
+    kernel.until(lambda: "1 received" in table(kernel))
     kernel.manager.interrupt_kernel()
     kernel.until(lambda: "stopped" in table(kernel))
     assert kernel.run("len(stream.observers)") == "0"

@@ -27,7 +27,7 @@ from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import EventError
 from rxhub.expression import And, Condition, Expression, Or
 from rxhub.expression.access_path import access_to
-from rxhub.expression.comparisons import Access
+from rxhub.expression.comparisons import AccessMethod
 from rxhub.transport.nats.subject_merge import SubjectTree
 from rxhub.transport.nats.subjects import REPLY, Subjects
 
@@ -196,13 +196,13 @@ def _of_condition(subjects: Subjects, condition: Condition) -> _Set:
     try:
         access = access_to(condition)
         match access:
-            case Access.EQUALITY:
+            case AccessMethod.EQUALITY:
                 return frozenset({subjects.event(condition.value)})
-            case Access.PREFIX:
+            case AccessMethod.PREFIX:
                 # The last token may go on, the ones before it are whole.
                 head, dot, _ = condition.value[:-1].rpartition(".")
                 return frozenset({f"{subjects.event(head)}.>" if dot else subjects.events})
-            case Access.RANGE | Access.SCAN:
+            case AccessMethod.RANGE | AccessMethod.SCAN:
                 return frozenset({subjects.events})
             case _:
                 assert_never(access)
