@@ -16,6 +16,7 @@ Any other character is a value. A number that is followed by letters is always a
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 __all__ = ["COMPLETED", "FAILED", "Moment", "SubscriptionSpan", "diagram_of", "parse_diagram", "parse_span"]
@@ -53,23 +54,15 @@ def parse_diagram(text: str, tick: float, hot: bool = False) -> tuple[list[Momen
         ValueError: if the diagram is invalid; the message shows the position.
     """
     moments: list[Moment] = []
-    seconds, place = 0.0, 0
+    seconds = 0.0
     zero: float | None = None
     group: float | None = None
     ended = False
-    while place < len(text):
-        character = text[place]
-        passing = _TIME.match(text, place)
-        if passing and group is not None:
+    for place, character, time in _tokens(text):
+        if group is not None and character in {"", "-"}:
             raise _error(text, place, "a group cannot contain time")
-        if passing:
-            seconds += float(passing[1]) * _SECONDS[passing[2]]
-            place = passing.end()
-            continue
-        if malformed := _LIKE_TIME.match(text, place):
-            raise _invalid_time(text, place, malformed[0])
-        place += 1
-        if character.isspace():
+        if not character:
+            seconds += time
             continue
         if character == "(" and group is None:
             group = seconds
@@ -79,16 +72,14 @@ def parse_diagram(text: str, tick: float, hot: bool = False) -> tuple[list[Momen
             zero = seconds
         elif character == "^":
             reason = "only one `^` is allowed, outside groups" if hot else "only marbles.hot(…) can contain `^`"
-            raise _error(text, place - 1, reason)
+            raise _error(text, place, reason)
         elif character in "()!":
-            raise _error(text, place - 1, f"{character!r} is not allowed here")
+            raise _error(text, place, f"{character!r} is not allowed here")
         elif character != "-":
             if ended:
-                raise _error(text, place - 1, "nothing can follow the end")
+                raise _error(text, place, "nothing can follow the end")
             ended = character in {COMPLETED, FAILED}
             moments.append(Moment(seconds if group is None else group, character))
-        elif group is not None:
-            raise _error(text, place - 1, "a group cannot contain time")
         seconds += tick
     if group is not None:
         raise _error(text, len(text), "the group lacks `)`")
@@ -104,25 +95,35 @@ def parse_span(text: str, tick: float) -> SubscriptionSpan:
     """
     begin: float | None = None
     end: float | None = None
-    seconds, place = 0.0, 0
-    while place < len(text):
-        if passing := _TIME.match(text, place):
-            seconds += float(passing[1]) * _SECONDS[passing[2]]
-            place = passing.end()
-            continue
-        if malformed := _LIKE_TIME.match(text, place):
-            raise _invalid_time(text, place, malformed[0])
-        character, place = text[place], place + 1
-        if character.isspace():
+    seconds = 0.0
+    for place, character, time in _tokens(text):
+        if not character:
+            seconds += time
             continue
         if character == "^" and begin is None and end is None:
             begin = _rounded(seconds)
         elif character == "!" and end is None:
             end = _rounded(seconds)
         elif character != "-":
-            raise _error(text, place - 1, f"a subscription consists of `-`, one `^` and one `!`, not {character!r}")
+            raise _error(text, place, f"a subscription consists of `-`, one `^` and one `!`, not {character!r}")
         seconds += tick
     return SubscriptionSpan(begin or 0.0, end)
+
+
+def _tokens(text: str) -> Iterator[tuple[int, str, float]]:
+    """Split a diagram into characters and times in seconds, each with its position; blanks are skipped."""
+    place = 0
+    while place < len(text):
+        if passing := _TIME.match(text, place):
+            yield place, "", float(passing[1]) * _SECONDS[passing[2]]
+            place = passing.end()
+            continue
+        if malformed := _LIKE_TIME.match(text, place):
+            reason = f"{malformed[0]!r} is not a valid time. Units are ms, s, m and h, as in ` 30m `"
+            raise _error(text, place, reason)
+        if not text[place].isspace():
+            yield place, text[place], 0.0
+        place += 1
 
 
 def diagram_of(moments: list[Moment], tick: float) -> str:
@@ -142,10 +143,6 @@ def diagram_of(moments: list[Moment], tick: float) -> str:
         text += shown
         now = _rounded(seconds + len(shown) * tick)
     return text.strip() or "-"
-
-
-def _invalid_time(text: str, place: int, word: str) -> ValueError:
-    return _error(text, place, f"{word!r} is not a valid time. Units are ms, s, m and h, as in ` 30m `")
 
 
 def _error(text: str, place: int, reason: str) -> ValueError:

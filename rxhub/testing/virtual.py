@@ -13,7 +13,7 @@ pipeline by `subscribe(…, scheduler=hub.scheduler)`. Awaitables such as `async
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from math import inf, isfinite
 from types import TracebackType
@@ -122,23 +122,11 @@ class VirtualHub(EventHub):
             AlreadyHandled: inside a callback; use `aadvance` on an event loop.
             HubClosed: if the hub is closed.
         """
-        end = self._until(seconds)
-        handled = self.drain()
-        while (due := self._next_due(end)) is not None:
-            self._clock.seconds = due
-            handled += self.drain()
-        self._clock.seconds = max(end, self._clock.seconds)
-        return handled
+        return sum(self.drain() for _ in self._steps(seconds))
 
     async def aadvance(self, seconds: float) -> int:
         """Same as `advance` on the running event loop, which awaits coroutine callbacks."""
-        end = self._until(seconds)
-        handled = await self._runner.drain_async("aadvance()")
-        while (due := self._next_due(end)) is not None:
-            self._clock.seconds = due
-            handled += await self._runner.drain_async("aadvance()")
-        self._clock.seconds = max(end, self._clock.seconds)
-        return handled
+        return sum([await self._runner.drain_async("aadvance()") for _ in self._steps(seconds)])
 
     def on(self, subscription: str, priority: float = 100) -> Subscribable:
         """Same as `EventHub.on`; `run()` of a pipeline advances the time until it completes."""
@@ -167,18 +155,16 @@ class VirtualHub(EventHub):
         Raises:
             NoReply: if no reply arrived within `timeout` seconds.
         """
-        end = self._until(timeout)
         replies: list[Event] = []
         errors: list[Exception] = []
         with self.request(event, timeout).subscribe(replies.append, errors.append):
-            await self._runner.drain_async("aadvance()")
-            while not replies and not errors and (due := self._next_due(end)) is not None:
-                self._clock.seconds = due
+            for _ in self._steps(timeout):
                 await self._runner.drain_async("aadvance()")
+                if replies or errors:
+                    break
         if errors:
             raise errors[0]
         if not replies:
-            self._clock.seconds = end
             raise NoReply(f"Nobody replied to {event.topic} within {timeout:g} s.")
         return replies[0]
 
@@ -218,7 +204,7 @@ class VirtualHub(EventHub):
         """Raise NotHandled inside a callback, which cannot wait for later events."""
         if self._runner.runs_here:
             raise NotHandled(
-                f"{what} would wait for ever inside a callback: this thread handles further events only when the "
+                f"{what} would wait forever inside a callback: this thread handles further events only when the "
                 "callback returns. Subscribe instead, or call it outside callbacks."
             )
 
@@ -251,12 +237,17 @@ class VirtualHub(EventHub):
         # Sums of fractions differ by rounding errors.
         return None if due is None or due > end + _RESOLUTION_S else due
 
-    def _until(self, seconds: float) -> float:
-        """The time after `seconds`."""
+    def _steps(self, seconds: float) -> Iterator[None]:
+        """Set the clock to now, to each timer within `seconds` in turn, and to the end."""
         if not isfinite(seconds) or seconds < 0:
             raise ValueError(f"The time advances by a finite number of seconds, at least 0, but {seconds!r} was given.")
         # Ten times 0.1 must be 1.
-        return round(self._clock.seconds + seconds, 9)
+        end = round(self._clock.seconds + seconds, 9)
+        yield
+        while (due := self._next_due(end)) is not None:
+            self._clock.seconds = due
+            yield
+        self._clock.seconds = max(end, self._clock.seconds)
 
 
 virtual_hub = VirtualHub

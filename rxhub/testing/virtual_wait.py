@@ -1,7 +1,7 @@
 """Wait on virtual time: `run()` advances the time until the observable completes.
 
 reactivex's `run()` blocks until another thread completes the observable. A virtual hub has one thread, which would wait
-for ever. The observables of a virtual hub, and the pipelines on them, are therefore a `VirtualObservable`. Its `run()`
+forever. The observables of a virtual hub, and the pipelines on them, are therefore a `VirtualObservable`. Its `run()`
 handles due events and advances the clock to the next timer until the observable completes.
 
 Other combinations, for example `reactivex.merge(…)`, have reactivex's `run()`. It is recognized by its scheduler or its
@@ -185,13 +185,13 @@ class VirtualSubject(VirtualObservable[T], ScopedSubject[T]):
 
 def _no_timer_left(clock: VirtualTime) -> str:
     return (
-        f"run() would wait for ever: at {clock.now:g} s, the virtual hub has no event or timer left to complete "
+        f"run() would wait forever: at {clock.now:g} s, the virtual hub has no event or timer left to complete "
         "the pipeline. Publish before or by hub.scheduler, or subscribe, publish, and call hub.advance(seconds)."
     )
 
 
 def check_not_blocking(scheduler: abc.SchedulerBase | None = None) -> None:
-    """Raise NotHandled if reactivex's own `run()` subscribes or schedules here: it would block for ever."""
+    """Raise NotHandled if reactivex's own `run()` subscribes or schedules here: it would block forever."""
     frame = None if scheduler is _RUN_SCHEDULER else currentframe()
     while frame is not None and frame.f_code is not _RUN_CODE:
         if frame.f_globals.get("__name__", "").partition(".")[0] not in {"reactivex", "rxhub"}:
@@ -200,7 +200,7 @@ def check_not_blocking(scheduler: abc.SchedulerBase | None = None) -> None:
         frame = frame.f_back
     if frame is not None or scheduler is _RUN_SCHEDULER:
         raise NotHandled(
-            "run() would block the only thread of this virtual hub for ever. Start the pipeline with an observable of "
+            "run() would block the only thread of this virtual hub forever. Start the pipeline with an observable of "
             "the hub, hub.on(…).pipe(ops.merge(…)).run(), or subscribe with scheduler=hub.scheduler and call "
             "hub.advance(seconds)."
         )

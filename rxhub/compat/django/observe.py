@@ -33,7 +33,7 @@ def observe(signal: Any, *, sender: Any = None) -> Observable[Emission]:
 
     Args:
         signal: `django.db.models.signals.post_save`, or any other `django.dispatch.Signal`.
-        sender: the sender; None for every sender.
+        sender: the sender; None forevery sender.
 
     Returns:
         A cold observable. `emission.sender` is the sender; `signal.name` is the signal's name in its module.

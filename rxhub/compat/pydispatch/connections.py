@@ -1,7 +1,7 @@
 """All connections, by sender and signal key.
 
 The table keeps the connections in the shape of PyDispatcher's `connections`. The signals refer to them weakly, so a
-connection that leaves the table is gone everywhere. A signal lives as long as it has a connection, or for ever once
+connection that leaves the table is gone everywhere. A signal lives as long as it has a connection, or forever once
 `signal_of` returned it.
 
 References to dead receivers and senders are appended to a queue without a lock, since the garbage collector can run at
@@ -245,7 +245,7 @@ class ConnectionTable:
                     self._dead.popleft()
 
     def _reference_to(self, sender: Any) -> _SenderKeyReference | None:
-        """A weak reference to a sender; None if it does not support one, or lives for ever."""
+        """A weak reference to a sender; None if it does not support one, or lives forever."""
         if sender is None or sender is ANY or sender is ANONYMOUS:
             return None
         try:

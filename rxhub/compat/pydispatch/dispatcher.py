@@ -60,8 +60,8 @@ def connect(receiver: _Anything, signal: _Anything = Any, sender: _Anything = An
 
     Args:
         receiver: a callable that can be hashed.
-        signal: any hashable object but None; `Any` for every signal.
-        sender: any object; `Any` for every sender, `Anonymous` for signals that are sent without one.
+        signal: any hashable object but None; `Any` forevery signal.
+        sender: any object; `Any` forevery sender, `Anonymous` for signals that are sent without one.
         weak: keep only a weak reference; bound methods live as long as their object.
 
     Raises:
