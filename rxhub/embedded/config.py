@@ -1,4 +1,4 @@
-"""The configuration of a private server: on loopback alone, with a password, and every write on the disk."""
+"""The configuration of a private server: loopback only, with a password, and synchronous writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOG: Final = "nats-server.log"
 CONFIGURATION: Final = "nats-server.json"
 
 MONITOR: Final = "rxhub-monitor"
-"""The user of the system account, which alone may ask for the server's health."""
+"""The user of the system account, which may read the server's health."""
 
 _LARGEST_MESSAGE = 8 * 1024 * 1024
 _MEMORY = 256 * 1024 * 1024
@@ -27,20 +27,20 @@ _OF_FREE = 0.75
 def configuration(
     directory: Path, user: str, password: str, monitor_password: str, port: int | None = None
 ) -> dict[str, object]:
-    """What the server reads; its language has JSON in it.
+    """The configuration of the server, as JSON, which its language includes.
 
     Args:
-        directory: where everything of it is.
-        user: who may connect.
-        password: the user's password.
+        directory: of its streams, logs and configuration.
+        user: the user who may connect.
+        password: of the user.
         monitor_password: the password of `MONITOR`.
-        port: where it listens; a free one if it is not given, which it tells in a file of its own.
+        port: to listen on. Default: a free one, which the server writes to a file.
     """
     return {
         "server_name": "rxhub",
         "listen": f"127.0.0.1:{-1 if port is None else port}",
         "ports_file_dir": str(directory),
-        # Users outside of `accounts` have the global account, where the streams are.
+        # Users outside `accounts` belong to the global account, which has the streams.
         "authorization": {"users": [{"user": user, "password": password}]},
         "accounts": {"$SYS": {"users": [{"user": MONITOR, "password": monitor_password}]}},
         "max_payload": _LARGEST_MESSAGE,
@@ -49,7 +49,7 @@ def configuration(
         "logfile_max_num": 3,
         "jetstream": {
             "store_dir": str(directory),
-            # One machine has no other copy: acknowledged means that it is on the disk, also when the power fails.
+            # There is no other copy: acknowledged events must survive a power failure.
             "sync_interval": "always",
             "max_memory_store": _MEMORY,
             "max_file_store": _room(directory),
@@ -58,10 +58,9 @@ def configuration(
 
 
 def write(directory: Path, settings: dict[str, object]) -> Path:
-    """Write a configuration that only its owner can read, whatever was at its path before.
+    """Write a configuration that only its owner can read.
 
-    The text goes into a new file that replaces the old one: a file that exists keeps its mode, and a link leads
-    elsewhere.
+    A new file replaces the old one, which may have another mode or be a link.
 
     Returns:
         The path of the configuration.
@@ -74,7 +73,7 @@ def write(directory: Path, settings: dict[str, object]) -> Path:
     fresh.unlink(missing_ok=True)
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  # a descriptor is no path
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  # a descriptor, not a path
             file.write(json.dumps(settings, indent=2, ensure_ascii=False))
         fresh.replace(path)
     except BaseException:
@@ -85,10 +84,10 @@ def write(directory: Path, settings: dict[str, object]) -> Path:
 
 
 def make_private(output: int, log: Path) -> None:
-    """Let only their owner read what the server writes: its output, and its log if there is one already."""
+    """Make the output and an existing log of the server readable for their owner only."""
     with suppress(PermissionError):
         os.fchmod(output, 0o600)
-    # Neither through a link, nor waiting for whoever is at the other end of a pipe.
+    # Neither follow a link nor wait for the reader of a pipe.
     with suppress(OSError):
         descriptor = os.open(log, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
@@ -99,7 +98,7 @@ def make_private(output: int, log: Path) -> None:
 
 
 def _room(directory: Path) -> int:
-    """Bytes that the store may have: what it has, and most of what is free, so that others find some too."""
-    # By itself the server counts what is free alone: after a restart, a store that has most of a disk would be full.
+    """The size limit of the store in bytes: its present size and most of the free space."""
+    # By default the server counts only free space, so a store that uses most of a disk would be full after a restart.
     used = sum(file.stat().st_size for file in (directory / "jetstream").rglob("*") if file.is_file())
     return used + int(shutil.disk_usage(directory).free * _OF_FREE)

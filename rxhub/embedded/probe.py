@@ -1,6 +1,6 @@
-"""Ask a NATS server on loopback whether it takes streams and stores messages, without a client library.
+"""Checks whether a NATS server on loopback accepts streams and stores messages.
 
-The store runs without nats-py, so these two requests speak the protocol themselves.
+Private servers do not need nats-py, so these two requests are sent without it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,7 @@ _STORAGE_FAULTS: Final = ("write error", "JetStream not enabled")
 
 
 class Account(NamedTuple):
-    """Where a server listens, and who asks.
-
-    Attributes:
-        port: on 127.0.0.1.
-        user: a user of the server.
-        password: the user's password.
-    """
+    """A user of a server on 127.0.0.1."""
 
     port: int
     user: str
@@ -34,7 +28,7 @@ def ask_for_streams(account: Account) -> None:
     """Check that JetStream accepts requests.
 
     Raises:
-        OSError: if it does not, or the server refuses the user.
+        OSError: if not, or the server refuses the user.
     """
     answer = _request(account, "$JS.API.INFO")
     if b'"error"' in answer:
@@ -44,17 +38,15 @@ def ask_for_streams(account: Account) -> None:
 def storage_error(account: Account) -> str:
     """Why the server cannot store messages.
 
-    Only failed writes and a JetStream that has shut itself down count: the health also complains of a stream that is
-    just being deleted.
-
-    After a failed write a stream without replicas accepts no message and answers no publisher until its server is
-    restarted. The server reports that in its health alone (nats-server: `setWriteErrLocked`, `/healthz`).
+    After a failed write, a stream without replicas accepts no message and answers no publisher until its server is
+    restarted. Only the server's health reports that (nats-server: `setWriteErrLocked`, `/healthz`). Failed writes and a
+    JetStream that has shut down count; the health also reports streams that are being deleted.
 
     Args:
         account: of the server's system account.
 
     Returns:
-        What the server reports; empty if it can store.
+        The reported error; empty if the server can store.
 
     Raises:
         OSError: if it does not answer.
@@ -64,7 +56,7 @@ def storage_error(account: Account) -> str:
         health = json.loads(answer)["data"]
         error = "" if health["status"] == "ok" else str(health.get("error"))
     except (ValueError, LookupError, TypeError, AttributeError):
-        raise OSError(f"the server's health is not readable: {answer[:200]!r}") from None
+        raise OSError(f"the server's health is invalid: {answer[:200]!r}") from None
     return error if any(fault in error for fault in _STORAGE_FAULTS) else ""
 
 
@@ -80,6 +72,6 @@ def _request(account: Account, subject: str) -> bytes:
                     raise OSError(line.decode(errors="replace").strip())
                 if line.startswith(b"MSG "):
                     return lines.read(int(line.split()[-1]))
-                if line.startswith(b"HMSG "):  # a status: nobody answers this subject
+                if line.startswith(b"HMSG "):  # a status: no responders
                     raise OSError(f"the server has no {subject}")
         raise OSError("the server closed the connection")

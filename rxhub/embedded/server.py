@@ -1,16 +1,16 @@
-"""The server's process: started, waited for, started again if it dies, and ended with the one that needs it.
+"""Runs the process of a private server: starts, monitors, restarts and stops it.
 
 Theory of operation.
 
-- One thread starts the process and waits for its end. It lives as long as the process does, and has to: the system
-  ends a child at the death of its parent when the *thread* dies that started it.
-- It has a session of its own: Ctrl-C at a terminal is for us, and we end the server when all has been sent to it.
-- A server that dies is started again at the same port, where its clients look for it.
-- After a failed write (a full disk) the server keeps running, but stores nothing more, not even when there is space
-  again. A second thread asks for its health, reports the fault as `trouble`, and restarts it once a trial write
-  succeeds: free bytes alone do not tell of used up inodes, a quota or a read-only file system. While the fault returns,
-  the restarts become rarer, as each one cuts its clients. It is never started where nothing can be written: a server
-  that cannot write while it recovers its streams may lose them.
+- One thread starts the process and waits for its end. It must live as long: the system stops a child when the *thread*
+  ends that started it.
+- The process has its own session, so that Ctrl-C at a terminal does not stop it before unsent events are stored.
+- A server that dies is restarted on the same port.
+- After a failed write (a full disk) the server runs on, but stores nothing until it is restarted. A second thread polls
+  its health, reports the fault as `trouble`, and restarts it when a trial write succeeds: free bytes alone do not show
+  exhausted inodes, a quota or a read-only file system. If the fault returns, restarts become rarer, since each
+  disconnects the clients. Without a successful trial write the server is never started: it may lose streams that it
+  recovers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _USER: Final = "rxhub"
 _OUTPUT: Final = "nats-server.out"
 _TRIAL: Final = "trial-write.tmp"
 
-# Seconds. A large store is looked through before its server listens.
+# The server reads a large store before it listens.
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
 _POLL_INTERVAL_S = 0.02
@@ -55,26 +55,26 @@ _FIRST_RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.5, 30.0
 _CHECK_INTERVAL_S = 1.0
 
 _MIN_FREE_BYTES: Final = 16 * 1024 * 1024
-"""Free space without which a server is not started: its logs and the index of a stream have to fit."""
+"""The free space needed to start: for logs and the index of a stream."""
 
 _TRIAL_BYTES: Final = 1024 * 1024
 
-_USUAL: Final = ("[INF]", "Plaintext passwords")
-_SHOWN_LINES = 12
-_SHOWN_BYTES = 8_192
+_NOT_COMPLAINTS: Final = ("[INF]", "Plaintext passwords")
+_MAX_LINES = 12
+_MAX_TAIL_BYTES = 8_192
 
 _logger = logging.getLogger("rxhub.embedded")
 
 
 class PrivateServer:
-    """A running NATS server with JetStream, for the user of this process alone.
+    """A running NATS server with JetStream, for the user of this process only.
 
     Attributes:
-        directory: where its streams and its log are.
-        url: where it listens, on loopback: `nats://127.0.0.1:…`.
-        user: who may connect.
-        password: with what; another one each time that the directory is opened.
-        trouble: why it cannot store events at present, such as a full disk; empty if it can.
+        directory: of its streams and its log.
+        url: `nats://127.0.0.1:…`.
+        user: the user who may connect.
+        password: of the user; a new one each time.
+        trouble: why it cannot store events, such as a full disk; empty if it can.
     """
 
     def __init__(self, directory: Path, lock: DirectoryLock, on_exit: Callable[[str], object] | None = None) -> None:
@@ -91,7 +91,7 @@ class PrivateServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._started: Future[None] = Future()
-        self._thread = threading.Thread(target=self._live, name="rxhub-store", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="rxhub-store", daemon=True)
         self._monitor = threading.Thread(target=self._check_health, name="rxhub-store-health", daemon=True)
 
     @property
@@ -101,17 +101,17 @@ class PrivateServer:
         return None if process is None or process.returncode is not None else process.pid
 
     def start(self) -> None:
-        """Start it, and wait until it takes streams.
+        """Start the server, and wait until it accepts streams.
 
         Raises:
-            StoreError: if it does not.
+            StoreError: if that fails.
         """
         self._thread.start()
         self._started.result()
         self._monitor.start()
 
     def stop(self) -> None:
-        """End it, and wait until it has; in a forked child, which has none, nothing happens."""
+        """Stop the server and wait for its end. Does nothing in a forked child."""
         if self._parent != os.getpid() or self._stopping.is_set():
             return
         self._stopping.set()
@@ -132,9 +132,9 @@ class PrivateServer:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         try:
-            self._begin()
+            self._start_process()
         except BaseException as error:
             self._started.set_exception(error)
             return
@@ -148,24 +148,26 @@ class PrivateServer:
             if time.monotonic() - began > _MAX_RETRY_DELAY_S:
                 backoff.reset()
             if not self.trouble:
-                self._tell(f"The NATS server of {self.directory} has ended ({_ending(process)}). {self._last_words()}")
+                self._report_exit(
+                    f"The NATS server of {self.directory} died ({_ending(process)}). {self._complaints()}"
+                )
             pause = backoff.delay()
             while not self._stopping.wait(pause):
                 if fault := _fault(self.directory):
                     pause = _CHECK_INTERVAL_S
-                    self._report(f"its NATS server has ended, and {fault}")
+                    self._report_trouble(f"its NATS server has ended, and {fault}")
                     continue
                 try:
-                    self._begin()
+                    self._start_process()
                 except (StoreError, OSError) as error:
                     pause = backoff.delay()
-                    _logger.error("%s It is tried again in %g s.", error, pause)
+                    _logger.error("%s Retrying in %g s.", error, pause)
                 else:
-                    _logger.warning("The NATS server of %s is there again.", self.directory)
+                    _logger.warning("Restarted the NATS server of %s.", self.directory)
                     break
 
     def _check_health(self) -> None:
-        """Report why the server cannot store, and restart it when something can be written again."""
+        """Report why the server cannot store, and restart it when a trial write succeeds."""
         pause, restarted = _CHECK_INTERVAL_S, float("-inf")
         while not self._stopping.wait(_CHECK_INTERVAL_S):
             process, port = self._process, self._port
@@ -173,7 +175,7 @@ class PrivateServer:
                 continue
             try:
                 found = storage_error(Account(port, MONITOR, self._monitor_password))
-            except OSError:  # it starts, ends, or hangs: its clients notice that themselves
+            except OSError:  # it starts, stops, or hangs, which its clients notice
                 continue
             if process is not self._process or self._stopping.is_set():
                 continue
@@ -181,36 +183,36 @@ class PrivateServer:
                 continue
             fault = _fault(self.directory)
             if found:
-                self._report(f"{found}; {fault}" if fault else found)
+                self._report_trouble(f"{found}; {fault}" if fault else found)
             elif not fault:
                 self.trouble = ""
             since = time.monotonic() - restarted
             if found and not fault and since >= pause:
-                # It has stored for a while, or the same fault is back.
+                # Longer if the same fault is back.
                 pause = _CHECK_INTERVAL_S if since > 2 * _MAX_RETRY_DELAY_S else min(2 * pause, _MAX_RETRY_DELAY_S)
                 restarted = time.monotonic()
-                _logger.warning("The NATS server of %s is restarted, since it can write again.", self.directory)
-                self._end(process)
+                _logger.warning("Restarting the NATS server of %s: it can write again.", self.directory)
+                self._stop_process(process)
 
-    def _report(self, found: str) -> None:
+    def _report_trouble(self, found: str) -> None:
         if not self.trouble:
             free = shutil.disk_usage(self.directory).free / 1_048_576
             self.trouble = f"The store {self.directory} cannot store events ({free:.1f} MiB are free): {found}."
-            _logger.error("%s Free up space, or whatever else is used up; it is restarted then.", self.trouble)
+            _logger.error("%s Free up space, or another exhausted resource. The server then restarts.", self.trouble)
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
+    def _stop_process(self, process: subprocess.Popen[bytes]) -> None:
         process.terminate()
         deadline = time.monotonic() + _STOP_TIMEOUT_S
         while process.returncode is None and time.monotonic() < deadline:
             time.sleep(_POLL_INTERVAL_S)
         process.kill()
 
-    def _begin(self) -> None:
-        """Start the process and wait until it takes streams; where that fails, there is none afterwards."""
+    def _start_process(self) -> None:
+        """Start the process and wait until it accepts streams; stop it if that fails."""
         if fault := _fault(self.directory):
             raise StoreError(
-                f"The NATS server of {self.directory} is not started, since {fault}. Free up space, or whatever else "
-                "is used up, or choose another directory."
+                f"The NATS server of {self.directory} was not started: {fault}. Free up space, or another exhausted "
+                "resource, or choose another directory."
             )
         for stale in self.directory.glob("*.ports"):
             stale.unlink(missing_ok=True)
@@ -218,7 +220,7 @@ class PrivateServer:
             self.directory,
             configuration(self.directory, self.user, self.password, self._monitor_password, self._port),
         )
-        # A link in its place could lead to any file of this user.
+        # A link could point to any file of this user.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         with open(os.open(self.directory / _OUTPUT, flags, 0o600), "wb") as output:  # noqa: PTH123
             make_private(output.fileno(), self.directory / LOG)
@@ -233,7 +235,7 @@ class PrivateServer:
             )
         self._process = process
         try:
-            self._lock.tell(process.pid)
+            self._lock.write_holder(process.pid)
             self._wait_until_ready(process)
         except BaseException:
             process.kill()
@@ -246,11 +248,11 @@ class PrivateServer:
         while True:
             if process.poll() is not None:
                 raise StoreError(
-                    f"The NATS server of {self.directory} ended at its start ({_ending(process)}). {self._last_words()}"
+                    f"The NATS server of {self.directory} ended at its start ({_ending(process)}). {self._complaints()}"
                 )
             if self._stopping.is_set():
-                raise StoreError(f"The NATS server of {self.directory} was stopped while it started.")
-            if (port := self._told_port(process.pid)) is not None:
+                raise StoreError(f"The NATS server of {self.directory} was stopped while starting.")
+            if (port := self._read_port(process.pid)) is not None:
                 try:
                     ask_for_streams(Account(port, self.user, self.password))
                 except OSError as error:
@@ -262,54 +264,54 @@ class PrivateServer:
             if time.monotonic() > deadline:
                 raise StoreError(
                     f"The NATS server of {self.directory} is not ready after {_START_TIMEOUT_S:g} s. {found} "
-                    f"{self._last_words()}"
+                    f"{self._complaints()}"
                 )
             time.sleep(_POLL_INTERVAL_S)
 
-    def _told_port(self, pid: int) -> int | None:
-        """Where the server says that it listens."""
+    def _read_port(self, pid: int) -> int | None:
+        """The port on which the server listens."""
         for path in self.directory.glob(f"*_{pid}.ports"):
-            with suppress(OSError, ValueError, LookupError):  # it is just being written
+            with suppress(OSError, ValueError, LookupError):  # being written
                 return int(json.loads(path.read_bytes())["nats"][0].rpartition(":")[2])
         return None
 
-    def _last_words(self) -> str:
-        """What it complained of: the end of its log, and what it wrote beside it, such as a panic."""
+    def _complaints(self) -> str:
+        """Its last complaints: the end of its log and of its output, such as a panic."""
         process = self._process
         mark = f"[{process.pid if process else ''}]"
         logged = [
             line
             for line in _tail(self.directory / LOG)
-            if line.startswith(mark) and not any(usual in line for usual in _USUAL)
+            if line.startswith(mark) and not any(usual in line for usual in _NOT_COMPLAINTS)
         ]
-        said = [*logged[-_SHOWN_LINES:], *_tail(self.directory / _OUTPUT)[-_SHOWN_LINES:]]
-        if not said:
-            return f"It complained of nothing; its log is {self.directory / LOG}."
-        return "".join([f"It said, in {self.directory / LOG}:", *(f"\n  {line}" for line in said)])
+        lines = [*logged[-_MAX_LINES:], *_tail(self.directory / _OUTPUT)[-_MAX_LINES:]]
+        if not lines:
+            return f"It logged no error in {self.directory / LOG}."
+        return "".join([f"It logged in {self.directory / LOG}:", *(f"\n  {line}" for line in lines)])
 
-    def _tell(self, message: str) -> None:
+    def _report_exit(self, message: str) -> None:
         _logger.error("%s", message)
         if self._on_exit is not None:
             try:
                 self._on_exit(message)
             except Exception:
-                _logger.exception("What was to be told of the end of the NATS server failed.")
+                _logger.exception("The on_exit callback of the NATS server failed.")
 
 
 @contextmanager
 def store(directory: Path | str, on_exit: Callable[[str], object] | None = None) -> Generator[PrivateServer]:
-    """Run the NATS server of a directory, as long as the `with` block lasts.
+    """Run the NATS server of a directory during a `with` block.
 
-    What was stored there is there again the next time. Acknowledged means that it is on the disk. The server ends with
-    this process, however that ends.
+    Streams are kept in the directory. Acknowledged events are on the disk. The server ends with this process, however
+    that ends.
 
     Args:
-        directory: where its streams and its log are; made if it is not there.
-        on_exit: called, in a thread of its own, with what is known when the server has died. It is logged on
-            `rxhub.embedded` in any case, and the server started again, at the same port.
+        directory: of its streams and its log; created if necessary.
+        on_exit: called with a description, in a thread, when the server has died. It is also logged on
+            `rxhub.embedded`, and the server restarts on the same port.
 
     Yields:
-        The server, which is ready: `EventHub(server.url, server.user, server.password)`.
+        The server, ready for `EventHub(server.url, server.user, server.password)`.
 
     Raises:
         StoreError: if the program is missing or too old, the directory cannot be used, is in use or has less than
@@ -322,11 +324,9 @@ def store(directory: Path | str, on_exit: Callable[[str], object] | None = None)
         _warn_if_shared(path)
         lock = DirectoryLock(path)
     except OSError as error:
-        raise StoreError(
-            f"The store {path} cannot be used: {error}. Choose a directory that can be written to."
-        ) from error
+        raise StoreError(f"The store {path} cannot be used: {error}. Choose a writable directory.") from error
     server = PrivateServer(path, lock, on_exit)
-    # Where the system does not end it with this process, and nobody leaves the block.
+    # For systems that do not stop it with this process.
     atexit.register(server.stop)
     try:
         try:
@@ -367,13 +367,13 @@ def _warn_if_shared(directory: Path) -> None:
 def _check_room(directory: Path) -> None:
     if (free := shutil.disk_usage(directory).free) < _MIN_FREE_BYTES:
         raise StoreError(
-            f"The NATS server of {directory} is not started, since only {free / 1_048_576:.1f} MiB are free there, and "
+            f"The NATS server of {directory} was not started: only {free / 1_048_576:.1f} MiB are free there, and "
             f"it needs {_MIN_FREE_BYTES // 1_048_576} MiB. Free up space, or choose another directory."
         )
 
 
 def _fault(directory: Path) -> str:
-    """Why a server could not store in a directory, as a trial write shows; empty if it could."""
+    """Why a server could not store in a directory, by a trial write; empty if it could."""
     try:
         if (free := shutil.disk_usage(directory).free) < _MIN_FREE_BYTES:
             return f"only {free / 1_048_576:.1f} MiB are free"
@@ -399,7 +399,7 @@ def _ending(process: subprocess.Popen[bytes]) -> str:
 def _tail(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _SHOWN_BYTES))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _MAX_TAIL_BYTES))
             return file.read().decode(errors="replace").splitlines()
     except OSError:
         return []
