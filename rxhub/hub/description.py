@@ -1,4 +1,4 @@
-"""What a hub looks like from outside: who is subscribed, who is connected to the signals, and by whom."""
+"""`hub.describe()`: the subscribers of a hub, the receivers of all signals, and the plugins that connected them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SignalState:
 
     Attributes:
         name: of the signal.
-        connections: who was connected, in order.
+        connections: its receivers, in order.
     """
 
     name: str
@@ -42,19 +42,19 @@ class SignalState:
 
 
 def all_signals() -> tuple[SignalState, ...]:
-    """Every living signal of the process, in the order of their making."""
+    """Every signal of the process, in the order of creation."""
     return tuple(SignalState(signal.name, signal.connections) for signal in signals())
 
 
 @dataclass(frozen=True)
 class Description:
-    """Who is connected at one moment; printed, a table of the subscribers, of the receivers, and of the plugins.
+    """The subscribers, receivers and plugins at one moment; printed, a table of each.
 
     Attributes:
-        hub: the hub in one line.
+        hub: its representation.
         subscribers: in dispatch order.
-        signals: every living signal of the process, with its receivers in order.
-        plugins: those that run in the order in which they were started, then the others.
+        signals: every signal of the process, with its receivers in order.
+        plugins: running ones in the order of starting, then the others.
     """
 
     hub: str
@@ -69,7 +69,7 @@ class Description:
         return len(self.subscribers)
 
     def subscriber_rows(self) -> list[tuple[str, ...]]:
-        """What a table shows of each subscriber, under `SUBSCRIBERS`."""
+        """The cells of each subscriber, under `SUBSCRIBERS`."""
         return [
             (
                 _number(s.priority),
@@ -82,7 +82,7 @@ class Description:
         ]
 
     def receiver_rows(self) -> list[tuple[str, ...]]:
-        """What a table shows of each receiver, under `RECEIVERS`."""
+        """The cells of each receiver, under `RECEIVERS`."""
         return [
             (
                 _number(connection.priority),
@@ -114,7 +114,7 @@ class Description:
             if unheard := self.unheard():
                 lines.append(f"  no receivers of {_some(unheard)}")
         if self.plugins:
-            # Only now: who has no plugins need not import what starts them.
+            # Imported only with plugins.
             from rxhub.plugins import PluginReport
 
             lines += str(PluginReport(self.plugins)).splitlines()

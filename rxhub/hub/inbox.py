@@ -1,8 +1,7 @@
-"""What waits to be handled: events, bounded, and the actions of the hub's scheduler.
+"""The queue of a hub: events, bounded, and the actions of the hub's scheduler.
 
-Anybody puts in, one handling context at a time takes out. Events and immediate actions keep their
-common order; an action with a time comes out when it is due, before what waits. The bound holds for
-events alone: an action is somebody's own and is never dropped.
+Any thread may add items; the handling context takes them. Events and immediate actions keep their common order. A timed
+action comes when it is due, before waiting items. Only events are bounded; actions are never dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ POLICIES = ("error", "drop-oldest", "drop-newest", "latest", "block")
 
 
 class Action:
-    """Something to run in the handling context; calling `cancel` before it ran makes it nothing."""
+    """A function to run in the handling context, unless it is cancelled before."""
 
     __slots__ = ("_run",)
 
@@ -39,7 +38,7 @@ class Action:
         return self._run is None
 
     def cancel(self) -> None:
-        # What it holds may go, though its own place in the queue is kept until it is due.
+        # Releases the function at once; the action stays in the queue until it is due.
         self._run = None
 
     def __call__(self) -> None:
@@ -48,7 +47,7 @@ class Action:
 
 
 class _Own:
-    """An event of the hub itself: outside the bound, and never dropped."""
+    """An event of the hub itself: not counted and never dropped."""
 
     __slots__ = ("event",)
 
@@ -98,7 +97,7 @@ class Inbox:
         self._rung = False
 
     def __len__(self) -> int:
-        """How many events wait."""
+        """The number of waiting events."""
         return self._events
 
     def put(self, event: Event) -> bool:
@@ -124,7 +123,7 @@ class Inbox:
         return True
 
     def put_all(self, events: Sequence[Event]) -> int:
-        """Add events that have come together; how many, where the policy is to wait for room, else all of them.
+        """Add events that arrived together; the number added if the policy is "block", else all of them.
 
         What is refused or dropped of them is so as by `put`.
         """
@@ -142,24 +141,24 @@ class Inbox:
             return len(events)
 
     def put_own(self, event: Event) -> None:
-        """Add an event of the hub's own: past the bound, and no policy drops it."""
+        """Add an event of the hub itself, whatever the capacity and the policy."""
         with self._changed:
             if self._open:
                 self._waiting.append(_Own(event))
                 self._ring()
 
     def withdraw_own(self) -> None:
-        """Take back the hub's own events that still wait."""
+        """Remove the hub's own events that still wait."""
         with self._changed:
             self._waiting = deque([item for item in (*self._waiting,) if not isinstance(item, _Own)])
 
     def retry(self) -> None:
-        """A refused event is not lost: its publisher waits for room and puts it again."""
+        """Do not count a refused event: its publisher adds it again."""
         with self._changed:
             self.dropped -= 1
 
     def call_soon(self, action: Action) -> None:
-        """Add an action behind what waits."""
+        """Add an action after the waiting items."""
         with self._changed:
             if self._open:
                 self._waiting.append(action)
@@ -170,7 +169,7 @@ class Inbox:
         with self._changed:
             if self._open:
                 if len(self._timers) >= self._many_timers:
-                    # A debounce cancels one for each event, long before it is due.
+                    # A debounce cancels an action for each event, long before it is due.
                     self._timers = [timer for timer in self._timers if not timer[2].cancelled]
                     heapify(self._timers)
                     self._many_timers = max(64, 2 * len(self._timers))
@@ -178,7 +177,7 @@ class Inbox:
                 self._ring()
 
     def put_back(self, delivery: Delivery) -> bool:
-        """Add a delivery that some of its subscribers have not got yet, before all that waits; False if closed."""
+        """Add an unfinished delivery before all waiting items; False if the inbox is closed."""
         with self._changed:
             if not self._open:
                 return False
@@ -187,12 +186,12 @@ class Inbox:
         return True
 
     def take_unfinished(self) -> Delivery | None:
-        """The delivery that was put back, or None."""
+        """Remove and return the unfinished delivery, or None."""
         delivery, self._unfinished = self._unfinished, None
         return delivery
 
     def take(self) -> Event | Action | Delivery | None:
-        """The next that is ready, or None."""
+        """Remove and return the next ready item, or None."""
         if not self._waiting and not self._timers and self._unfinished is None:
             return None
         with self._changed:
@@ -214,7 +213,7 @@ class Inbox:
             return item
 
     def wait(self, timeout: float | None) -> None:
-        """Sleep until something may be ready, the inbox is closed, or `timeout` seconds have passed."""
+        """Wait until an item may be ready, the inbox is closed, or `timeout` seconds have passed."""
         with self._changed:
             timeout = self._sleep(timeout)
             if timeout is None or timeout > 0:
@@ -223,7 +222,7 @@ class Inbox:
             self._rung = False
 
     async def wait_async(self, timeout: float | None = None) -> None:
-        """As `wait`, on the running loop."""
+        """`wait` on the running loop."""
         with self._changed:
             timeout = self._sleep(timeout)
             if timeout is not None and timeout <= 0:
@@ -236,7 +235,7 @@ class Inbox:
             self._rung = False
 
     def _sleep(self, timeout: float | None) -> float | None:
-        """For how many seconds one may sleep, at most `timeout`; None is without an end."""
+        """How long to wait, up to `timeout`; None is unlimited."""
         if self._waiting or self._rung or not self._open or self._unfinished is not None:
             return 0.0
         due = self.due_in()
@@ -246,11 +245,11 @@ class Inbox:
 
     @property
     def ready(self) -> bool:
-        """Whether `take` would give something."""
+        """Whether `take` would return an item."""
         return bool(self._waiting) or self._unfinished is not None or not self._open or self.due_in() == 0
 
     def ring(self) -> None:
-        """Wake whoever sleeps in `wait`."""
+        """Wake the thread or task in `wait`."""
         with self._changed:
             self._rung = True
             self._ring()
@@ -268,7 +267,7 @@ class Inbox:
         return None if due is None else max(0.0, due - self.now())
 
     def wait_for_room(self, handled: Callable[[], bool]) -> bool:
-        """Sleep until there is room or the inbox is closed (True), or nobody handles any more (False)."""
+        """Wait until there is room or the inbox is closed (True), or the hub is not running (False)."""
         with self._changed:
             while self._open and self._events >= self.capacity:
                 if not handled():
@@ -278,11 +277,11 @@ class Inbox:
 
     @property
     def open(self) -> bool:
-        """Whether it takes anything in."""
+        """Whether it accepts items."""
         return self._open
 
     def close(self) -> int:
-        """Take nothing new, drop what waits, wake everybody; how many events were dropped."""
+        """Accept nothing more and drop the waiting items; the number of dropped events."""
         with self._changed:
             self._open = False
             lost, self._events = self._events + (self._unfinished is not None), 0

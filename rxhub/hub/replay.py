@@ -1,13 +1,13 @@
-"""Stored events, once more: read from the stream, tested whole, and emitted where the hub is handled.
+"""Replays stored events: reads them from the stream, filters them, and emits them in the handling context.
 
-Theory of operation. The transport reads ahead in the network's thread, a bounded number of events; they wait in a
-queue. Each time that the queue is no longer empty, one action is put into the hub's inbox. It is handled between the
-live events, takes some dozens of the queue and puts itself behind what waits, so that neither holds up the other. Only
-what has been handled is `done` to the transport, which reads no further while the handlers are behind.
+Theory of operation. The transport reads ahead a bounded number of events in the I/O thread and queues them. When the
+queue is no longer empty, an action is added to the hub's inbox. It runs between live events, emits some dozens of the
+queue and adds itself again after the waiting items, so that neither blocks the other. Only emitted events count as
+`done`, so the transport does not read further while the handlers are behind.
 
-With a speed the action stops before an event that is not due yet, and comes again when it is. What the clock shows at
-the first event is the beginning; every other one is due as long after it as it was stored after it, divided by the
-speed. So a handler that took too long does not slow the rest down.
+With a speed, the action stops before an event that is not due yet, and runs again when it is. The first event is due at
+once, each other one as long after it as it was stored after it, divided by the speed. So a slow handler does not delay
+the rest.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from rxhub.transport.json_payload import read_stored
 __all__ = ["Moment", "Progress", "Replay", "ReplayOptions"]
 
 Moment: TypeAlias = datetime | timedelta | int
-"""A place in a stream: an aware time, how long ago, or a sequence."""
+"""A position in a stream: an aware time, how long ago, or a sequence."""
 
 _TURN = 64
 _NANOSECONDS = 1_000_000_000
@@ -51,15 +51,14 @@ logger = logging.getLogger("rxhub")
 
 
 class Progress(NamedTuple):
-    """How far a replay is.
+    """The progress of a replay.
 
     Attributes:
-        read: how many stored events have been looked at.
-        total: how many it will be: those whose topics the subscription may mean, when the replay began; None until
-            that is known.
-        emitted: how many of those that were looked at matched.
-        sequence: of the one that was looked at last; 0 before the first. A replay `since` the next goes on behind it.
-        time: when that one was stored; None before the first.
+        read: the number of stored events read.
+        total: the expected number: events with matching topics at the start of the replay; None until it is known.
+        emitted: how many of the read events matched.
+        sequence: of the event read last; 0 before the first. A replay `since` the next sequence continues after it.
+        time: when that event was stored; None before the first.
     """
 
     read: int = 0
@@ -70,7 +69,7 @@ class Progress(NamedTuple):
 
     @property
     def fraction(self) -> float:
-        """How much of it is done, from 0 to 1. Of a replay that follows, how much of its history."""
+        """The done part, from 0 to 1; of a replay that follows, the part of its history."""
         if self.total is None:
             return 0.0
         return min(1.0, self.read / self.total) if self.total else 1.0
@@ -100,7 +99,7 @@ class ReplayOptions:
 
 
 class Replay(Awaitable[Event], Observable[Event]):
-    """What a stream holds of a subscription, as `EventHub.replay` says. Each subscription replays on its own.
+    """The stored events of a subscription, see `EventHub.replay`. Each Rx subscription replays on its own.
 
     Args:
         expression: filters the events.
@@ -132,20 +131,18 @@ class Replay(Awaitable[Event], Observable[Event]):
 
     @property
     def progress(self) -> Progress:
-        """How far the subscription is that was made last."""
+        """The progress of the latest Rx subscription."""
         return Progress() if self._latest is None else self._latest.progress
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> Event:
-        """The last event, once the replay is over.
+        """Wait for the end; the last event.
 
         Raises:
-            NotHandled: in the thread that handles the hub, where nothing could be replayed meanwhile.
-            SequenceContainsNoElementsError: if there was none.
+            NotHandled: in the thread that runs the hub, which could not replay meanwhile.
+            SequenceContainsNoElementsError: if there was no event.
         """
         if self._runner.runs_here:
-            raise NotHandled(
-                "A replay is handled by this thread, which run() keeps waiting: subscribe to it, or await it."
-            )
+            raise NotHandled("A replay is handled by this thread, which run() blocks. Subscribe to it, or await it.")
         return super().run(scheduler)
 
     def __repr__(self) -> str:
@@ -156,13 +153,13 @@ class Replay(Awaitable[Event], Observable[Event]):
     ) -> abc.DisposableBase:
         self._runner.check_running("replay")
         if not self._connection.kept_up:
-            raise HubConnectionError("Nothing can be replayed, as the hub is not connected. Call connect() first.")
+            raise HubConnectionError("Cannot replay, as the hub is not connected. Call connect() first.")
         playing = _Playing(observer, self._inbox, self._matches, self._options)
         span = Span(self._options.since, self._options.until, self._options.follow)
         self._latest = playing
         playing.reading = reading = self._transport.read(self._expression, span, playing)
         reading.begin()
-        # A hub that was closed runs no action any more.
+        # A closed hub runs no actions.
         ending = self._connection.changes.subscribe(on_completed=playing.closed)
         playing_on = CompositeDisposable(Disposable(playing.dispose), ending)
         owner = current_scope()
@@ -170,15 +167,15 @@ class Replay(Awaitable[Event], Observable[Event]):
 
 
 class _End(NamedTuple):
-    """How a reading ended."""
+    """The end of a reading."""
 
     error: Exception | None
 
 
 class _Playing:
-    """One subscription: between the transport, which reads ahead, and an observer (`HistoryReader`).
+    """One Rx subscription: between the transport, which reads ahead, and an observer (`HistoryReader`).
 
-    It knows nothing of the hub, so that a hub that is dropped in the middle of a replay can go.
+    It does not refer to the hub, so that a hub dropped during a replay can be collected.
     """
 
     def __init__(
@@ -197,7 +194,7 @@ class _Playing:
         self._follow = options.follow
         self._context = copy_context()
         self._waiting: deque[Stored] = deque()
-        # The event at the head of those, once it was looked at and is not due yet.
+        # The first of those, if it was decoded and is not due yet.
         self._next: Event | None = None
         self._beginning: tuple[float, int] | None = None
         self._end: _End | None = None
@@ -217,7 +214,7 @@ class _Playing:
         time = _EPOCH + timedelta(microseconds=last.nanoseconds // 1_000)
         return Progress(self.read_so_far, self._total, self._emitted, last.sequence, time)
 
-    # In the network's thread
+    # In the I/O thread
 
     def measured(self, total: int) -> None:
         self._total = total
@@ -241,10 +238,10 @@ class _Playing:
             self._is_scheduled = True
         self._inbox.call_soon(Action(self._turn))
 
-    # Where the hub is handled
+    # In the handling context
 
     def _turn(self) -> None:
-        """Emit what waits: some of it, and then others have their turn."""
+        """Emit some of the waiting events, then let other items run."""
         done, self._timer = 0, None
         try:
             while self._waiting and done < _TURN and not self._is_over:
@@ -256,7 +253,7 @@ class _Playing:
                 done += 1
                 self._emit()
         except BaseException:
-            # Whoever raises has not ended the replay, unless he has disposed of it.
+            # An observer that raises does not end the replay.
             self._inbox.call_soon(Action(self._turn))
             raise
         finally:
@@ -266,7 +263,7 @@ class _Playing:
             self._rest()
 
     def _look(self) -> float:
-        """See whether the event at the head is to be emitted, and in how many seconds."""
+        """Decode the first event; in how many seconds it is due."""
         stored = self._waiting[0]
         if self._next is None:
             self._next = self._event(stored)
@@ -279,7 +276,7 @@ class _Playing:
         return start + (stored.nanoseconds - first) / _NANOSECONDS / self._speed - now
 
     def _emit(self) -> None:
-        """Take the event at the head; emit it if it matches."""
+        """Remove the first event; emit it if it matches."""
         event, self._next = self._next, None
         self._last = self._waiting.popleft()
         self.read_so_far += 1
@@ -292,7 +289,7 @@ class _Playing:
         try:
             event = read_stored(stored.data)
         except (ProtocolError, EventError) as error:
-            logger.error("What is stored as %d is no event, and is passed over: %s", stored.sequence, error)
+            logger.error("Skipped stored message %d, which is not an event: %s", stored.sequence, error)
             return None
         return event if self._matches(event) else None
 
@@ -305,7 +302,7 @@ class _Playing:
         if self._waiting:
             self._schedule()
         elif end is not None and end.error is not None and not self._inbox.open:
-            # The connection went with the hub.
+            # The connection ended with the hub.
             self.closed()
         elif end is not None:
             self._finish(end.error)
@@ -320,14 +317,14 @@ class _Playing:
         else:
             self._observer.on_error(error)
 
-    # Wherever
+    # In any thread
 
     def closed(self) -> None:
         """The hub was closed."""
         self._finish(None if self._follow else HubClosed("The hub was closed before the replay was over."))
 
     def dispose(self) -> None:
-        """Read no further."""
+        """Stop reading."""
         self._is_over = True
         timer = self._timer
         if timer is not None:
@@ -347,11 +344,11 @@ def _check_moment(name: str, moment: object) -> None:
     if isinstance(moment, datetime):
         if moment.utcoffset() is None:
             raise ValueError(
-                f"{name}={moment!r} is a naive time, which may mean any. Say whose: {name}.astimezone() takes it for "
-                "local time, .replace(tzinfo=UTC) for UTC."
+                f"{name}={moment!r} has no time zone. Use {name}.astimezone() for local time, "
+                ".replace(tzinfo=UTC) for UTC."
             )
     elif moment < timedelta() if isinstance(moment, timedelta) else moment < 0:
-        raise ValueError(f"{name} is a sequence or how long ago, and so not negative, but {moment!r} was given.")
+        raise ValueError(f"{name} is a sequence or how long ago, at least 0, but {moment!r} was given.")
 
 
 def _check_order(since: Moment | None, until: Moment | None) -> None:
@@ -363,7 +360,7 @@ def _check_order(since: Moment | None, until: Moment | None) -> None:
         case _:
             is_backwards = False
     if is_backwards:
-        raise ValueError(f"The end lies before the beginning: until {until}, since {since}.")
+        raise ValueError(f"The end is before the start: until {until}, since {since}.")
 
 
 def _check_speed(speed: object) -> None:

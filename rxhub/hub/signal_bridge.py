@@ -1,16 +1,14 @@
-"""`hub.bridge`: the emissions of a signal as events, and the events of other hubs as emissions.
+"""`hub.bridge`: publishes the emissions of a signal as events, and sends the events of other hubs as emissions.
 
-Theory of operation. A bridge is a pipeline on the signal and a subscriber of the hub, and three marks keep what one of
-them has brought from being taken back by the other:
+Theory of operation. A bridge is a pipeline on the signal and a subscriber of the hub. Three marks prevent loops:
 
-- An emission that a bridge made has an `origin`. No bridge publishes it, neither this one nor one on another topic.
-- An event with this hub's own `source.id` is not taken: the emission was made here.
-- An event names, in `source.signal`, the very signal whose emission it was. If hubs of one process have bridges on the
-  same signal, their events are not taken back to it.
+- An emission from a bridge has an `origin`. No bridge publishes it, on any topic.
+- An event with this hub's own `source.id` is ignored.
+- An event names in `source.signal` the signal object that it came from, which ignores it, too. So hubs of a process may
+  have bridges on the same signal.
 
-The pipeline stands late in the order, so that what a receiver vetoes or stops is not published, and gets nested
-emissions behind the one under way. What it publishes is redacted first and then made portable: another transport must
-not change what other hubs see.
+The pipeline is late in the order, so that vetoed or stopped emissions are not published. It receives nested emissions
+after the current one. Data are redacted and then made portable, so that they do not depend on the transport.
 """
 
 from __future__ import annotations
@@ -62,7 +60,7 @@ class BridgedHub(Protocol):
 
 
 class SignalBridge(abc.DisposableBase):
-    """Joins a signal and a topic; `dispose()`, or leaving its `with`, parts them.
+    """Connects a signal and a topic until `dispose()`, or the end of its `with` block.
 
     Args:
         hub: publishes and receives the events.
@@ -112,7 +110,7 @@ class SignalBridge(abc.DisposableBase):
             raise
 
     def dispose(self) -> None:
-        """Part the two; nothing happens if that was done before."""
+        """End the bridge."""
         if self.owner is not None:
             self.owner.discard(self.dispose)
         self._pipeline.dispose()
@@ -128,9 +126,9 @@ class SignalBridge(abc.DisposableBase):
         try:
             self._hub.publish(Event(self.topic, data=data, source={"signal": _mark(self.signal)}))
         except HubClosed:
-            pass  # it is on its way to dispose of this bridge
+            pass  # and disposes of this bridge
         except Exception as error:
-            # The sender's own receivers have had it; that others do not hear of it is no fault of theirs.
+            # The receivers of this process were called; a publishing error must not reach the sender.
             logger.error("An emission of %s was not published as %s: %s", self.signal.name, self.topic, error)
             self.signal.errors.on_next(error)
 
@@ -149,7 +147,7 @@ class SignalBridge(abc.DisposableBase):
         await self.signal.relay(emission)
 
     def _sender(self, name: object) -> object:
-        """The one class, function or module of this name that receivers are connected for; else the name itself."""
+        """The class, function or module of this name for which receivers are connected, if unique; else the name."""
         if not isinstance(name, str):
             return None
         senders = {id(c.sender): c.sender for c in self.signal.connections if sender_name(c.sender) == name}
@@ -157,7 +155,7 @@ class SignalBridge(abc.DisposableBase):
         return found[0] if len(found) == 1 else name
 
     def _odd(self, value: object) -> None:
-        """Say once for each type that it cannot be carried."""
+        """Warn once for each type that JSON cannot express."""
         kind = type(value)
         if kind not in self._told:
             self._told.add(kind)
@@ -174,14 +172,14 @@ class SignalBridge(abc.DisposableBase):
 
 
 def _mark(signal: Signal[...]) -> str:
-    """What tells a signal from all others, wherever they are; in a forked child it is another."""
+    """Identifies a signal object across processes."""
     return f"{_RUN}-{os.getpid()}-{id(signal)}"
 
 
 def _subscription(topic: str) -> str:
-    """What asks for this topic alone."""
+    """A subscription for exactly this topic."""
     if not isinstance(topic, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"A topic is text, but {type(topic).__name__} was given.")
+        raise TypeError(f"A topic is a string, but {type(topic).__name__} was given.")
     subscription = f'topic="{topic}"'
     try:
         expression = parse(subscription)

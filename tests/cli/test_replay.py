@@ -187,7 +187,7 @@ class TestReplay:
         [
             (["topic==a"], b"topic==a"),
             (["topic=a", "--since", "yesterday"], b"--since"),
-            (["topic=a", "--since", "5", "--until", "3"], b"lies before"),
+            (["topic=a", "--since", "5", "--until", "3"], b"is before the start"),
             (["topic=a", "--until", "5", "--follow"], b"follow"),
             (["topic=a", "--speed", "0"], b"greater than 0"),
             (["topic=a", "--stream", "a.b"], b"--stream"),

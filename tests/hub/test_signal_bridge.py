@@ -394,7 +394,7 @@ def test_it_may_be_any_text(topic: str) -> None:
 def test_wrong_types_are_told(here: Side) -> None:
     with pytest.raises(TypeError, match="joins an rxhub Signal to a topic, but object was given"):
         here.hub.bridge(object(), topic="a")
-    with pytest.raises(TypeError, match="topic is text"):
+    with pytest.raises(TypeError, match="topic is a string"):
         here.hub.bridge(Signal(), topic=7)
 
 
