@@ -101,13 +101,15 @@ def subscriber_page(subscriber: Subscriber) -> Page:
 
 
 def delivery_page(delivery: Delivery) -> Page:
-    """Render a delivery: the callbacks that ran, in order, their outcomes, and which one stopped the event."""
+    """Render a delivery: the callbacks in order, their outcomes, and which one stopped the event."""
     outcomes, unreached, stopper = delivery.outcomes, delivery.unreached, delivery.stopped_by
     rows: list[Sequence[str]] = []
     kinds: list[str] = []
     for order, outcome in enumerate(outcomes[:MAX_ROWS], start=1):
         is_stopper = outcome.subscriber is stopper
-        rows.append((str(order), *_who(outcome.subscriber), _came_of(outcome, is_stopper), duration(outcome.latency)))
+        rows.append(
+            (str(order), *_who(outcome.subscriber), _outcome_text(outcome, is_stopper), duration(outcome.latency))
+        )
         kinds.append("no" if outcome.error is not None else "stop" if is_stopper else "")
     for subscriber in unreached[: MAX_ROWS - len(rows)]:
         rows.append(("", *_who(subscriber), "not reached", ""))
@@ -135,7 +137,7 @@ def _who(subscriber: Subscriber) -> tuple[str, str, str]:
     return format_priority(subscriber.priority), subscription_text(subscriber), callback_name(subscriber.callback)
 
 
-def _came_of(outcome: Outcome, stopped: bool) -> str:
+def _outcome_text(outcome: Outcome, stopped: bool) -> str:
     if outcome.error is not None:
         return error_summary(outcome.error)
     parts = ["stopped it"] if stopped else []

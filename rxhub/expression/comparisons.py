@@ -72,9 +72,11 @@ class Operand(NamedTuple):
         """What it denotes: "number", "true", "false", "null" or "text"."""
         if self.number is not None:
             return "number"
-        return self.text if self.text in CONSTANTS and not self.quoted else "text"
+        return "text" if self.quoted or self.text not in CONSTANTS else self.text
 
 
+# Three times as fast as `Operand(…)`.
+_new_operand: Callable[[type[Operand], tuple[str, bool, int | float | None]], Operand] = cast("Any", tuple).__new__
 _Find: TypeAlias = Callable[[SortedIndex[Any], Any], list[Any]]
 
 
@@ -140,7 +142,8 @@ def _wildcard(literal: str) -> Comparison:
 
 def operand_of(comparison: Comparison, literal: str, quoted: bool) -> Operand:
     """What values are compared with."""
-    return Operand(literal[comparison.operand], quoted, None if quoted else parse_number(literal))
+    number = None if quoted else parse_number(literal)
+    return _new_operand(Operand, (literal[comparison.operand], quoted, number))
 
 
 def parse_number(text: str) -> int | float | None:
