@@ -16,13 +16,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
-from rxhub.server.sockets import Slot, Sockets
+from rxhub.server.sockets import Sockets, SocketSlot
 
 __all__ = ["Acceptor"]
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PAUSE_S = 0.05
-_BETWEEN_WARNINGS_S = 60.0
+_WARNING_INTERVAL_S = 60.0
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -42,7 +42,7 @@ class Acceptor:
         self,
         listener: socket.socket,
         sockets: Sockets,
-        protocol: Callable[[Slot], asyncio.Protocol],
+        protocol: Callable[[SocketSlot], asyncio.Protocol],
         context: ssl.SSLContext | None,
         timeout: float,
     ) -> None:
@@ -88,9 +88,9 @@ class Acceptor:
             if self._spare >= 0:
                 os.close(self._spare)
 
-    async def _open(self, accepted: socket.socket, slot: Slot) -> None:
+    async def _open(self, accepted: socket.socket, slot: SocketSlot) -> None:
         if self._context is not None:
-            self._sockets.waits(slot, cast("asyncio.Task[None]", asyncio.current_task()).cancel)
+            self._sockets.mark_waiting(slot, cast("asyncio.Task[None]", asyncio.current_task()).cancel)
         timeout = None if self._context is None else self._timeout
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
@@ -124,7 +124,7 @@ class Acceptor:
 
     def _warn(self, error: OSError | None) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._warned < _BETWEEN_WARNINGS_S:
+        if now - self._warned < _WARNING_INTERVAL_S:
             return
         self._warned = now
         _logger.warning(

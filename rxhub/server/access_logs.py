@@ -15,17 +15,17 @@ from urllib.parse import unquote
 
 from rxhub.redaction.strings import REDACTED
 
-__all__ = ["keep_keys_out_of_logs"]
+__all__ = ["install_log_filter"]
 
 _LOGGERS = ("uvicorn.access", "uvicorn.error", "uvicorn.asgi")
 _KEY = re.compile(r"(?i)api[\W_]*key|authorization|\b(?:https?|wss?):/+\S*socket\.io")
 # Not the colon behind a scheme, which uvicorn quotes.
 _END_OF_PATH = re.compile(r"(?i)[?;&#]|(?<!^http)(?<!^https)(?<!^ws)(?<!^wss)%")
 # `%25255F` is `_` for a program that decodes three times.
-_MOST_DECODINGS = 4
+_MAX_DECODINGS = 4
 
 
-def keep_keys_out_of_logs() -> None:
+def install_log_filter() -> None:
     """Remove API keys from what uvicorn logs in this process; a second call changes nothing."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_remove_keys)
@@ -61,7 +61,7 @@ def _has_key(argument: object) -> bool:
         return False
     # What `key_removal` has changed has nothing left to hide.
     text = str(argument).replace(f"api_key={REDACTED}", "")
-    for _ in range(_MOST_DECODINGS):
+    for _ in range(_MAX_DECODINGS):
         if _KEY.search(text):
             return True
         text = unquote(decoded := text)

@@ -15,9 +15,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from rxhub.errors import Refused, RxHubError
-from rxhub.server.access_logs import keep_keys_out_of_logs
+from rxhub.server.access_logs import install_log_filter
 from rxhub.server.authentication import NotAuthenticated, TooManyAttempts
-from rxhub.server.connection import Ending
+from rxhub.server.connection import CloseReason
 from rxhub.server.counters import prometheus
 from rxhub.server.event_server import EventServer
 from rxhub.server.forwarded import ForwardedHeaders, trusted_networks
@@ -36,11 +36,11 @@ from rxhub.transport.socketio.protocol import PATH
 if TYPE_CHECKING:
     from rxhub.server.backplane import Backplane
 
-__all__ = ["application", "routes"]
+__all__ = ["application", "create_app"]
 
 _logger = logging.getLogger("rxhub.server")
 
-_EXPOSED: Final = (
+_PLAIN_TEXT_REFUSED: Final = (
     "Keys and events would travel in plain text. Use https. A proxy that does must send X-Forwarded-Proto, and the "
     "server must trust it (--trusted-proxy, trusted_proxies=). If the network is to be trusted, start the server with "
     "--plain-text (plain_text=True)."
@@ -89,7 +89,7 @@ def application(
         The application. Its lifespan joins the backplane at the start and lets go of the clients in order at the end;
         where an application that mounts it runs no lifespan but its own, the first request joins.
     """
-    keep_keys_out_of_logs()
+    install_log_filter()
     server = EventServer(
         users,
         limits=limits,
@@ -98,10 +98,10 @@ def application(
         slow_consumer=slow_consumer,
         backplane=backplane,
     )
-    return routes(server, origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies)
+    return create_app(server, origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies)
 
 
-def routes(
+def create_app(
     server: EventServer,
     *,
     origins: Collection[str] = (),
@@ -109,7 +109,7 @@ def routes(
     trusted_proxies: Collection[str] = (),
 ) -> Starlette:
     """The application of a server that was made before."""
-    doors = _Doors(server, frozenset(origins), plain_text)
+    endpoints = _Endpoints(server, frozenset(origins), plain_text)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -121,11 +121,11 @@ def routes(
         lifespan=lifespan,
         middleware=[Middleware(KeyRemoval), Middleware(ForwardedHeaders, trusted_networks(trusted_proxies))],
         routes=[
-            *_routes(PATH, doors.handshake),
-            WebSocketRoute(f"{PATH}websocket/{{sid}}", _WebSocket(doors)),
-            *_routes("/health", doors.health),
-            *_routes("/stats", doors.stats),
-            *_routes("/metrics", doors.metrics),
+            *_get_routes(PATH, endpoints.handshake),
+            WebSocketRoute(f"{PATH}websocket/{{sid}}", _WebSocket(endpoints)),
+            *_get_routes("/health", endpoints.health),
+            *_get_routes("/stats", endpoints.stats),
+            *_get_routes("/metrics", endpoints.metrics),
         ],
     )
     # A redirection would repeat the query without the key.
@@ -133,13 +133,13 @@ def routes(
     return app
 
 
-def _routes(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> list[Route]:
+def _get_routes(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> list[Route]:
     """The endpoint with and without a slash at the end of its path."""
     bare = path.rstrip("/")
     return [Route(bare, endpoint, methods=["GET"]), Route(f"{bare}/", endpoint, methods=["GET"])]
 
 
-class _Doors:
+class _Endpoints:
     """The endpoints."""
 
     def __init__(self, server: EventServer, origins: frozenset[str], plain_text: bool) -> None:
@@ -147,10 +147,10 @@ class _Doors:
         self._origins = origins
         self._plain_text = plain_text
 
-    def objection(self, scope: Scope) -> str:
+    def refusal_reason(self, scope: Scope) -> str:
         """Why this request is refused whoever makes it; empty if it is not."""
         if not self._plain_text and is_exposed(scope):
-            return _EXPOSED
+            return _PLAIN_TEXT_REFUSED
         if not is_origin_allowed(scope, self._origins):
             return "Pages of this origin may not connect; start the server with it among its origins."
         return ""
@@ -160,14 +160,14 @@ class _Doors:
         scope = request.scope
         shown = shown_credentials(scope)
         server = self.server
-        headers = _cross_origin(scope)
+        headers = _cors_headers(scope)
         if server.is_closing:
             return PlainTextResponse("The server shuts down.", 503, {"retry-after": "5", **headers})
-        if objection := self.objection(scope):
+        if refusal_reason := self.refusal_reason(scope):
             server.counters.handshakes_refused += 1
-            server.refusals.warning("A handshake from %s was refused: %s", address(scope), objection)
-            return PlainTextResponse(objection, 403)
-        if await self._trouble():
+            server.refusals.warning("A handshake from %s was refused: %s", address(scope), refusal_reason)
+            return PlainTextResponse(refusal_reason, 403)
+        if await self._backplane_failed():
             return PlainTextResponse("The server's backplane cannot be reached.", 503, {"retry-after": "5", **headers})
         try:
             if shown is None:
@@ -175,7 +175,7 @@ class _Doors:
                     "Show a user and a key: headers ftrack-user and ftrack-api-key, or api_user and api_key in a query."
                 )
             user = await server.authenticate(shown, address(scope))
-            line = server.shake_hands(user)
+            line = server.handshake(user)
         except NotAuthenticated as error:
             server.counters.handshakes_refused += 1
             user_name = None if shown is None else shown.user[:100]
@@ -195,7 +195,7 @@ class _Doors:
             return JSONResponse({"status": "closing"}, 503)
         if self.server.backplane is None:
             return JSONResponse({"status": "ok"})
-        if await self._trouble() or not self.server.backplane.is_connected:
+        if await self._backplane_failed() or not self.server.backplane.is_connected:
             return JSONResponse({"status": "disconnected", "backplane": "disconnected"}, 503)
         if self.server.backplane.trouble:
             # The reason names a directory, and this request shows no credentials: it is in the log.
@@ -204,16 +204,16 @@ class _Doors:
 
     async def stats(self, request: Request) -> Response:
         """The statistics as JSON."""
-        return await self._refusal(request) or JSONResponse(self.server.stats())
+        return await self._check_access(request) or JSONResponse(self.server.stats())
 
     async def metrics(self, request: Request) -> Response:
         """The same for Prometheus."""
-        refusal = await self._refusal(request)
+        refusal = await self._check_access(request)
         return refusal or PlainTextResponse(
             prometheus(self.server.stats()), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
 
-    async def _trouble(self) -> bool:
+    async def _backplane_failed(self) -> bool:
         """Whether it is part of no backplane though it should be; that is tried again each time."""
         try:
             await self.server.start()
@@ -222,12 +222,12 @@ class _Doors:
             return True
         return False
 
-    async def _refusal(self, request: Request) -> Response | None:
+    async def _check_access(self, request: Request) -> Response | None:
         """What to answer instead to somebody who may not know; None if they may."""
         scope = request.scope
         shown = shown_credentials(scope) or shown_basic(scope)
-        if objection := self.objection(scope):
-            return PlainTextResponse(objection, 403)
+        if refusal_reason := self.refusal_reason(scope):
+            return PlainTextResponse(refusal_reason, 403)
         try:
             if shown is None:
                 raise NotAuthenticated("Show a user and a key.")
@@ -242,17 +242,17 @@ class _Doors:
 class _WebSocket:
     """The WebSocket's endpoint, as bare ASGI: nothing stands between a packet and its connection."""
 
-    def __init__(self, doors: _Doors) -> None:
-        self._doors = doors
+    def __init__(self, endpoints: _Endpoints) -> None:
+        self._endpoints = endpoints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        server = self._doors.server
+        server = self._endpoints.server
         shown = shown_credentials(scope)
         sid = session_id(scope)
         await receive()  # the request to connect
         try:
-            if objection := self._doors.objection(scope):
-                raise Refused(objection)
+            if refusal_reason := self._endpoints.refusal_reason(scope):
+                raise Refused(refusal_reason)
             connection = server.admit(sid, shown)
         except Refused as error:
             server.refusals.warning("A WebSocket from %s was refused: %s", address(scope), error)
@@ -260,16 +260,16 @@ class _WebSocket:
             return
         try:
             if (unread := scope.get("extensions", {}).get(UNREAD)) is not None:
-                unread.belongs_to(server.unread, connection.user)
+                unread.attach(server.unread, connection.user)
             await send({"type": "websocket.accept"})
             await server.serve(connection, receive, send)
         finally:
-            if connection.ending is None:
-                connection.ending = Ending.GONE
-            server.left(connection)
+            if connection.close_reason is None:
+                connection.close_reason = CloseReason.GONE
+            server.remove(connection)
 
 
-def _cross_origin(scope: Scope) -> dict[str, Any]:
+def _cors_headers(scope: Scope) -> dict[str, Any]:
     """What lets a page of an allowed origin read the answer; ftrack's JavaScript client asks with credentials."""
     origin = origin_of(scope)
     if origin is None:

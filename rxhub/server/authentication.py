@@ -1,7 +1,7 @@
 """Whether a key is its user's: checked in constant time, rarely enough that nobody can guess or exhaust.
 
 A check costs some tenths of a second of a processor and 16 MiB, for right keys and wrong ones, known users and
-unknown. Two at once run, in threads. A key that was checked before costs nothing (`User.knows`), so that a studio
+unknown. Two at once run, in threads. A key that was checked before costs nothing (`User.is_verified`), so that a studio
 reconnects in a moment.
 """
 
@@ -15,13 +15,13 @@ from os import urandom
 from rxhub.errors import RxHubError
 from rxhub.server.key_hash import Hash
 from rxhub.server.limits import Limits
-from rxhub.server.rate_limit import Buckets
+from rxhub.server.rate_limit import TokenBuckets
 from rxhub.server.users import User, Users
 
 __all__ = ["Authentication", "Credentials", "NotAuthenticated", "TooManyAttempts"]
 
-_AT_ONCE = 2
-_LONGEST_KEY = 1_024
+_CONCURRENT_CHECKS = 2
+_MAX_CHARACTERS = 1_024
 _ADDRESS_FACTOR = 10
 
 
@@ -53,7 +53,7 @@ class Credentials:
 
 
 # Nobody's key: what an unknown user's is checked against, so that the time it takes does not tell.
-_NOBODY = Hash(f"scrypt$16384$8$5${b64encode(urandom(16)).decode()}${b64encode(urandom(64)).decode()}")
+_DUMMY_HASH = Hash(f"scrypt$16384$8$5${b64encode(urandom(16)).decode()}${b64encode(urandom(64)).decode()}")
 
 
 class Authentication:
@@ -66,9 +66,11 @@ class Authentication:
 
     def __init__(self, users: Users, limits: Limits) -> None:
         self._users = users
-        self._of_name = Buckets(limits.failures, limits.failures_at_once)
-        self._of_address = Buckets(limits.failures * _ADDRESS_FACTOR, limits.failures_at_once * _ADDRESS_FACTOR)
-        self._checks = asyncio.Semaphore(_AT_ONCE)
+        self._failures_by_name = TokenBuckets(limits.failures, limits.failures_at_once)
+        self._failures_by_address = TokenBuckets(
+            limits.failures * _ADDRESS_FACTOR, limits.failures_at_once * _ADDRESS_FACTOR
+        )
+        self._checks = asyncio.Semaphore(_CONCURRENT_CHECKS)
         self._most_waiting = max(1, limits.pending // 2)
         self._waiting = 0
 
@@ -84,9 +86,9 @@ class Authentication:
             TooManyAttempts: if too many were nobody's lately, under this name or from this address.
         """
         user = self._users.get(shown.user)
-        if user is not None and user.knows(shown.key):
+        if user is not None and user.is_verified(shown.key):
             return user
-        if len(shown.key) > _LONGEST_KEY or len(shown.user) > _LONGEST_KEY:
+        if len(shown.key) > _MAX_CHARACTERS or len(shown.user) > _MAX_CHARACTERS:
             raise NotAuthenticated("The user or the key is wrong.", "The user or the key is too long.")
         if self._waiting >= self._most_waiting:
             raise TooManyAttempts("Too many keys wait to be checked.")
@@ -99,16 +101,16 @@ class Authentication:
 
     async def _checked(self, shown: Credentials, address: str) -> User:
         user = self._users.get(shown.user)
-        if user is not None and user.knows(shown.key):  # by now: somebody was before us in the queue
+        if user is not None and user.is_verified(shown.key):  # by now: somebody was before us in the queue
             return user
-        of_name, of_address = self._of_name[address, shown.user], self._of_address[address]
-        if not (of_name.is_ready and of_address.is_ready):
+        by_name, by_address = self._failures_by_name[address, shown.user], self._failures_by_address[address]
+        if not (by_name.is_ready and by_address.is_ready):
             raise TooManyAttempts("Too many attempts with a wrong key; wait some seconds.")
-        is_right = await asyncio.to_thread((user.hash if user is not None else _NOBODY).check, shown.key)
+        is_right = await asyncio.to_thread((user.hash if user is not None else _DUMMY_HASH).check, shown.key)
         if user is None or not is_right:
-            of_name.take()
-            of_address.take()
+            by_name.take()
+            by_address.take()
             reason = "There is no such user." if user is None else "It is not the key of this user."
             raise NotAuthenticated("The user or the key is wrong.", reason)
-        user.remember(shown.key)
+        user.mark_verified(shown.key)
         return user

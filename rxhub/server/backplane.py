@@ -26,14 +26,13 @@ from uuid import uuid4
 
 from rxhub.errors import HubConnectionError, Overflow, Refused
 from rxhub.server.envelope import Envelope
-from rxhub.server.loop_turns import Turns
+from rxhub.server.loop_turns import LoopTurns
 from rxhub.text.extras import missing_dependency
 from rxhub.transport.outbox import Outbox
 
 try:
-    from rxhub.server.id_leases import Claims
-    from rxhub.server.id_leases import configuration as claims
-    from rxhub.server.subscription_activation import Admission
+    from rxhub.server.id_leases import IdLeases, lease_stream
+    from rxhub.server.subscription_activation import SubscriptionActivator
     from rxhub.transport.nats.address import Address
     from rxhub.transport.nats.ordered_consumer import OrderedConsumer
     from rxhub.transport.nats.publishing import JetStreamPublisher, StoredPublish, resend_window
@@ -51,16 +50,16 @@ __all__ = ["STREAM", "Backplane"]
 STREAM = "events"
 """The name of the stream if there is no other; that of hubs on `nats://` as well."""
 
-_CAPACITY = 50_000
+_OUTBOX_EVENTS = 50_000
 # Seconds for which what nobody wants any more is read all the same: clients come back, and a change costs more.
-_LINGERING = 10.0
+_FILTER_UPDATE_DELAY_S = 10.0
 
 # When so many events are still to be read, and not to be heard at once.
-_CATCHING_UP = 512
-_BETWEEN_LOOKS = 64
+_LAGGING_EVENTS = 512
+_CONGESTION_CHECK_EVENTS = 64
 # Seconds between two looks whether clients have room, and for all of them until all is read.
-_BREATH = 0.02
-_PATIENCE = 30.0
+_CONGESTION_POLL_S = 0.02
+_CONGESTION_WAIT_S = 30.0
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -99,23 +98,23 @@ class Backplane:
     ) -> None:
         self._address = Address.parse(url, user, password)
         self._subjects = Subjects(stream)
-        self._outbox = Outbox(_CAPACITY)
+        self._outbox = Outbox(_OUTBOX_EVENTS)
         self._link: ReconnectingClient | None = None
         self._publishing: JetStreamPublisher | None = None
         self._store_trouble = store_trouble
         self._live: OrderedConsumer | None = None
-        self._admission: Admission | None = None
+        self._activator: SubscriptionActivator | None = None
         self._take: Callable[[int, bytes], None] = _nothing
-        self._lingering: asyncio.TimerHandle | None = None
+        self._filter_timer: asyncio.TimerHandle | None = None
         self._is_congested: Callable[[], bool] = lambda: False
         self._rewound: Callable[[int], object] = _nobody
-        self._turns = Turns(1)
+        self._turns = LoopTurns(1)
         # Events that were read and are still to be routed.
-        self._arrived: deque[Message] = deque()
-        self._draining: asyncio.Handle | None = None
-        self._held = 0
-        self._holding: asyncio.TimerHandle | None = None
-        self._patience = _PATIENCE
+        self._unrouted: deque[Message] = deque()
+        self._route_handle: asyncio.Handle | None = None
+        self._unacknowledged = 0
+        self._congestion_timer: asyncio.TimerHandle | None = None
+        self._wait_left = _CONGESTION_WAIT_S
         self._lag = 0
         self.stream = stream
         self.filters = SubjectFilters(self._subjects)
@@ -158,7 +157,7 @@ class Backplane:
         is_congested: Callable[[], bool],
         rewound: Callable[[int], object],
         ids_per_user: int,
-        turns: Turns,
+        turns: LoopTurns,
     ) -> None:
         """Connect, and read from now on.
 
@@ -176,10 +175,10 @@ class Backplane:
         """
         if self._link is not None:
             raise HubConnectionError(f"{self!r} joins another server already; each needs one of its own.")
-        link = ReconnectingClient(self._address, "rxhub server", self._told)
+        link = ReconnectingClient(self._address, "rxhub server", self._on_link_state)
         await link.start()
         try:
-            wanted = stream_config(self.stream, replicas=link.replicas), claims(self.stream, link.replicas)
+            wanted = stream_config(self.stream, replicas=link.replicas), lease_stream(self.stream, link.replicas)
             info, _ = [await ensure_stream(link, each) for each in wanted]
         except BaseException:
             await link.close()
@@ -190,13 +189,15 @@ class Backplane:
         self._turns = turns
         self._link = link
         self._live = OrderedConsumer(self.stream, self._receive, self._wanted, rewound=self._rewind)
-        self._admission = Admission(self.stream, self._live, self._wanted, Claims(self.stream, owner, ids_per_user))
+        self._activator = SubscriptionActivator(
+            self.stream, self._live, self._wanted, IdLeases(self.stream, owner, ids_per_user)
+        )
         self._outbox.open()
         publishing = self._publishing = JetStreamPublisher(
             self._outbox, resend_window(info["config"]), self._live, self.stream
         )
         # In this order: a reader that begins on a line holds up what is published there.
-        for part in (StreamRestorer(*wanted), self._live, self._admission, publishing):
+        for part in (StreamRestorer(*wanted), self._live, self._activator, publishing):
             link.attach(part)
 
     def publish(self, envelope: Envelope, argument: str) -> Future[None]:
@@ -231,36 +232,36 @@ class Backplane:
         return parcel.accepted
 
     def admit(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
-        """Have a subscriber, whose subscription is among the filters, let in; see `Admission.ask`."""
-        assert self._admission is not None, "it was started"
-        return self._admission.ask(id, user, enter)
+        """Have a subscriber, whose subscription is among the filters, let in; see `SubscriptionActivator.ask`."""
+        assert self._activator is not None, "it was started"
+        return self._activator.request(id, user, enter)
 
-    def look_at_filters(self) -> None:
+    def schedule_filter_update(self) -> None:
         """Read less, after a while, if somebody has left."""
-        if self._lingering is None and self._admission is not None:
-            self._lingering = asyncio.get_running_loop().call_later(_LINGERING, self._linger_no_more)
+        if self._filter_timer is None and self._activator is not None:
+            self._filter_timer = asyncio.get_running_loop().call_later(_FILTER_UPDATE_DELAY_S, self._update_filters)
 
-    async def flush(self, patience: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
+    async def flush(self, timeout: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
         """Wait until all that was published is stored, for some seconds at most."""
-        deadline = monotonic() + patience
+        deadline = monotonic() + timeout
         while len(self._outbox) and monotonic() < deadline and not is_hurried():
             await asyncio.sleep(0.01)
 
     async def close(self) -> None:
         """Hang up. What is not known to be stored is refused."""
         link, self._link = self._link, None
-        if self._lingering is not None:
-            self._lingering.cancel()
-            self._lingering = None
-        if self._holding is not None:
-            self._holding.cancel()
-            self._holding = None
-        if self._draining is not None:
-            self._draining.cancel()
-            self._draining = None
-        self._arrived.clear()
-        if self._admission is not None:
-            self._admission.give_up()
+        if self._filter_timer is not None:
+            self._filter_timer.cancel()
+            self._filter_timer = None
+        if self._congestion_timer is not None:
+            self._congestion_timer.cancel()
+            self._congestion_timer = None
+        if self._route_handle is not None:
+            self._route_handle.cancel()
+            self._route_handle = None
+        self._unrouted.clear()
+        if self._activator is not None:
+            self._activator.fail_all()
         left = len(self._outbox)
         if link is not None:
             await link.close()
@@ -273,25 +274,25 @@ class Backplane:
 
     def _rewind(self, last: int) -> None:
         # They have numbers of before.
-        while self._arrived:
-            self._route(self._arrived.popleft())
+        while self._unrouted:
+            self._route(self._unrouted.popleft())
         self._rewound(last)
-        if self._admission is not None:
-            self._admission.rewound()
+        if self._activator is not None:
+            self._activator.stream_rewound()
 
     def _receive(self, message: Message) -> None:
         # Many may come in one piece, and clients have their turn between them.
-        self._arrived.append(message)
-        if self._draining is None:
-            self._drain()
+        self._unrouted.append(message)
+        if self._route_handle is None:
+            self._route_some()
 
-    def _drain(self) -> None:
+    def _route_some(self) -> None:
         """Route what has arrived, as much as one round of the loop has room for."""
-        self._draining = None
-        while self._arrived and self._turns.is_free:
-            self._route(self._arrived.popleft())
-        if self._arrived:
-            self._draining = asyncio.get_running_loop().call_soon(self._drain)
+        self._route_handle = None
+        while self._unrouted and self._turns.is_free:
+            self._route(self._unrouted.popleft())
+        if self._unrouted:
+            self._route_handle = asyncio.get_running_loop().call_soon(self._route_some)
 
     def _route(self, message: Message) -> None:
         self.read += 1
@@ -300,32 +301,32 @@ class Backplane:
             self._take(message.sequence, message.data)
         except Exception as error:
             _logger.error("The event %d of %s was not routed: %s", message.sequence, self.stream, error, exc_info=error)
-        self._held += 1
+        self._unacknowledged += 1
         self._proceed()
 
     def _proceed(self) -> None:
-        if self._holding is None:
-            if self._lag > _CATCHING_UP:
-                if self.read % _BETWEEN_LOOKS == 0 and self._patience > 0 and self._is_congested():
-                    self._hold()
+        if self._congestion_timer is None:
+            if self._lag > _LAGGING_EVENTS:
+                if self.read % _CONGESTION_CHECK_EVENTS == 0 and self._wait_left > 0 and self._is_congested():
+                    self._pause()
                     return
             elif not self._lag:
-                self._patience = _PATIENCE
-            self._go_on()
+                self._wait_left = _CONGESTION_WAIT_S
+            self._acknowledge()
 
-    def _hold(self) -> None:
-        self._patience -= _BREATH
-        self._holding = asyncio.get_running_loop().call_later(_BREATH, self._look_again)
+    def _pause(self) -> None:
+        self._wait_left -= _CONGESTION_POLL_S
+        self._congestion_timer = asyncio.get_running_loop().call_later(_CONGESTION_POLL_S, self._check_congestion)
 
-    def _look_again(self) -> None:
-        self._holding = None
-        if self._patience > 0 and self._is_congested():
-            self._hold()
+    def _check_congestion(self) -> None:
+        self._congestion_timer = None
+        if self._wait_left > 0 and self._is_congested():
+            self._pause()
         else:
-            self._go_on()
+            self._acknowledge()
 
-    def _go_on(self) -> None:
-        held, self._held = self._held, 0
+    def _acknowledge(self) -> None:
+        held, self._unacknowledged = self._unacknowledged, 0
         if self._live is not None:
             self._live.done(held)
 
@@ -333,12 +334,12 @@ class Backplane:
         if outcome.exception() is None:
             self.stored += 1
 
-    def _linger_no_more(self) -> None:
-        self._lingering = None
-        if self._admission is not None:
-            self._admission.wake()
+    def _update_filters(self) -> None:
+        self._filter_timer = None
+        if self._activator is not None:
+            self._activator.wake()
 
-    def _told(self, connected: bool, reason: str, attempts: int) -> None:
+    def _on_link_state(self, connected: bool, reason: str, attempts: int) -> None:
         if connected and self._link is not None:
             self.reconnections += 1
 

@@ -18,14 +18,14 @@ import gc
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-__all__ = ["collect_when_quiet", "short_collections"]
+__all__ = ["collect_when_idle", "short_collections"]
 
 # Of the youngest objects, and how many collections of them make one of the second and third kind: at most 42,000
 # objects survive until the third.
 _THRESHOLDS = 700, 10, 5
-_BETWEEN_LOOKS_S = 10.0
-_SOME_CLIENTS = 1_000
-_MANY_CLIENTS = 50_000
+_CHECK_INTERVAL_S = 10.0
+_DISCONNECTS_WHEN_IDLE = 1_000
+_DISCONNECTS_WHEN_BUSY = 50_000
 
 
 @contextmanager
@@ -36,35 +36,35 @@ def short_collections() -> Generator[None]:
     gc.freeze()
     if thresholds[2]:
         gc.set_threshold(*_THRESHOLDS)
-    gc.callbacks.append(_freeze_what_survived)
+    gc.callbacks.append(_freeze_survivors)
     try:
         yield
     finally:
-        gc.callbacks.remove(_freeze_what_survived)
+        gc.callbacks.remove(_freeze_survivors)
         gc.set_threshold(*thresholds)
         gc.unfreeze()
 
 
-async def collect_when_quiet(
-    clients_left: Callable[[], int], events: Callable[[], int], between_looks: float = _BETWEEN_LOOKS_S
+async def collect_when_idle(
+    disconnects: Callable[[], int], events: Callable[[], int], interval: float = _CHECK_INTERVAL_S
 ) -> None:
     """Look at all objects now and then, until cancelled.
 
     Args:
-        clients_left: how many clients have left so far.
+        disconnects: how many clients have left so far.
         events: how many events came so far; the server is quiet if none comes between two looks.
-        between_looks: seconds between two looks.
+        interval: seconds between two looks.
     """
-    left, heard = clients_left(), events()
+    left, heard = disconnects(), events()
     while True:
-        await asyncio.sleep(between_looks)
+        await asyncio.sleep(interval)
         before, heard = heard, events()
-        if clients_left() - left >= (_SOME_CLIENTS if heard == before else _MANY_CLIENTS):
-            left = clients_left()
+        if disconnects() - left >= (_DISCONNECTS_WHEN_IDLE if heard == before else _DISCONNECTS_WHEN_BUSY):
+            left = disconnects()
             gc.unfreeze()
             gc.collect()
 
 
-def _freeze_what_survived(phase: str, info: dict[str, int]) -> None:
+def _freeze_survivors(phase: str, info: dict[str, int]) -> None:
     if phase == "stop" and info["generation"] == 2:
         gc.freeze()

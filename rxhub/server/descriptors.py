@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from rxhub.server.limits import Limits
 
-__all__ = ["fitted", "raise_soft_limit"]
+__all__ = ["limits_for_descriptors", "raise_soft_limit"]
 
-_RESERVE = 32
+_RESERVED_DESCRIPTORS = 32
 """Descriptors for the users file, the store, name resolution, and what else the process opens."""
 
 _PENDING_SHARE = 4
@@ -38,16 +38,16 @@ def raise_soft_limit() -> None:
         return
 
 
-def fitted(limits: Limits) -> Limits:
+def limits_for_descriptors(limits: Limits) -> Limits:
     """The limits, with as many connections at most as the process can open files."""
-    room = _room()
+    room = _available()
     if room is None or room >= limits.connections + limits.pending:
         return limits
     pending = max(1, min(limits.pending, room // _PENDING_SHARE))
     return replace(limits, pending=pending, connections=max(1, min(limits.connections, room - pending)))
 
 
-def _room() -> int | None:
+def _available() -> int | None:
     """Descriptors that are left for connections; None if there is no limit."""
     if sys.platform == "win32":
         return None
@@ -59,5 +59,5 @@ def _room() -> int | None:
     try:
         used = len(os.listdir("/dev/fd"))  # noqa: PTH208 - the number alone
     except OSError:
-        used = _RESERVE
-    return max(2, soft - used - min(_RESERVE, soft // 4))
+        used = _RESERVED_DESCRIPTORS
+    return max(2, soft - used - min(_RESERVED_DESCRIPTORS, soft // 4))

@@ -1,7 +1,7 @@
 r"""An event as a server reads it: what it routes by, and the text that it forwards as it came.
 
 Theory of operation. A server decodes the envelope alone; `data` stays the bytes that it is, unless a subscription
-asks for what stands in it (`everything`). What goes out to subscribers is the very text that came in, so
+asks for what stands in it (`decode_all`). What goes out to subscribers is the very text that came in, so
 nothing is encoded again either. Then a text must be refused here that some client could not read: ftrack's Python
 client stops reading for good, still "connected", when `json.loads` raises.
 
@@ -27,7 +27,7 @@ import msgspec
 from rxhub.errors import EventError
 from rxhub.transport.socketio.packet import EVENT_NAME
 
-__all__ = ["MAX_DEPTH", "Envelope", "argument", "everything", "payload", "read"]
+__all__ = ["MAX_DEPTH", "Envelope", "argument", "decode_all", "payload", "read"]
 
 MAX_DEPTH: Final = 64
 """Objects and lists within each other, the packet's own two included."""
@@ -83,12 +83,12 @@ _payload = msgspec.json.Decoder(_Payload).decode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _mapping = msgspec.json.Decoder(dict[str, Any]).decode
 
-_LARGEST_ENVELOPE: Final = 16 * 1024
-_MOST_DIGITS: Final = 4_300
-_LONG_NUMBER: Final = b"0" * _MOST_DIGITS
+_MAX_ENVELOPE_BYTES: Final = 16 * 1024
+_MAX_DIGITS: Final = 4_300
+_LONG_NUMBER: Final = b"0" * _MAX_DIGITS
 _ONE_DIGIT: Final = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _STRIDE: Final = 430
-_STRIDES: Final = re.compile(rf"[0-9]{{{_MOST_DIGITS // _STRIDE}}}")
+_STRIDES: Final = re.compile(rf"[0-9]{{{_MAX_DIGITS // _STRIDE}}}")
 _OUTSIDE_STRINGS: Final = slice(None, None, 2)
 _ONE_KIND: Final = bytes.maketrans(b"[]", b"{}")
 _REST: Final = bytes(set(range(256)) - set(b'{}[]"'))
@@ -122,7 +122,7 @@ def read(text: str) -> Envelope:
     return event.args[0]
 
 
-def everything(text: str) -> dict[str, Any]:
+def decode_all(text: str) -> dict[str, Any]:
     """All of an event that `read` has let pass, decoded, as subscriptions see it.
 
     Raises:
@@ -153,18 +153,18 @@ def _check(text: str) -> None:
     # Every so manyth character first: of a run that long, ten are met one after the other. Then a search for bytes,
     # whose time is linear; a pattern would try again from each digit of a run that is nearly long enough.
     if (
-        len(text) > _MOST_DIGITS
+        len(text) > _MAX_DIGITS
         and _STRIDES.search(text[::_STRIDE])
         and _LONG_NUMBER in text.encode().translate(_ONE_DIGIT)
     ):
         raise EventError(
-            f"An event has no run of {_MOST_DIGITS} digits, which Python's clients cannot read as a number."
+            f"An event has no run of {_MAX_DIGITS} digits, which Python's clients cannot read as a number."
         )
-    if len(text) > _LARGEST_ENVELOPE:
+    if len(text) > _MAX_ENVELOPE_BYTES:
         # It is decoded, and looked into, for each event, as data is not.
         fields = _fields(_payload(text).args[0])
-        if sum(len(memoryview(value)) for name, value in fields.items() if name != "data") > _LARGEST_ENVELOPE:
-            raise EventError(f"What stands around an event's data has {_LARGEST_ENVELOPE} bytes at most.")
+        if sum(len(memoryview(value)) for name, value in fields.items() if name != "data") > _MAX_ENVELOPE_BYTES:
+            raise EventError(f"What stands around an event's data has {_MAX_ENVELOPE_BYTES} bytes at most.")
     if text.count("{") + text.count("[") > MAX_DEPTH and _is_too_deep(text):
         raise _too_deep()
 

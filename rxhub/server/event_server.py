@@ -1,4 +1,4 @@
-"""The event server behind its doors: who is connected, what they subscribed to, what has been counted.
+"""The event server behind its endpoints: who is connected, what they subscribed to, what has been counted.
 
 Everything here runs on one asyncio loop, the one that serves the application.
 """
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 from rxhub.concurrency.supervise import failures, supervise
 from rxhub.errors import EventError, HubConnectionError, Refused, StreamError, UsersError
 from rxhub.server.authentication import Authentication, Credentials, TooManyAttempts
-from rxhub.server.connection import Connection, Ending, Receive, Send
+from rxhub.server.connection import CloseReason, Connection, Receive, Send
 from rxhub.server.counters import Counters
 from rxhub.server.envelope import Envelope, payload, read
 from rxhub.server.limited_log import LimitedLog
 from rxhub.server.limits import Limits, SlowConsumer
-from rxhub.server.loop_turns import Turns
-from rxhub.server.rate_limit import Bucket, Buckets
+from rxhub.server.loop_turns import LoopTurns
+from rxhub.server.rate_limit import TokenBucket, TokenBuckets
 from rxhub.server.receive_memory import UnreadBudget
 from rxhub.server.router import Router
-from rxhub.server.send_queue import sending
+from rxhub.server.send_queue import send_steps
 from rxhub.server.sessions import Sessions
 from rxhub.server.sockets import Sockets
 from rxhub.server.users import User, Users
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["EventServer"]
 
-_BETWEEN_LOOKS = 1.0
+_REFRESH_INTERVAL_S = 1.0
 # Steps of work in one round of the loop: about five milliseconds of reading, and as much of writing.
-_A_ROUND = 50_000
+_STEPS_PER_ROUND = 50_000
 # Subscriptions of clients that have left, which are removed in one round of the loop.
-_REMOVED_AT_ONCE = 100
+_REMOVALS_PER_ROUND = 100
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -91,14 +91,14 @@ class EventServer:
         self.slow_consumer = slow_consumer
         self.grace = grace
         self.backplane = backplane
-        self._events = Buckets(self.limits.events, self.limits.events_at_once)
+        self._events = TokenBuckets(self.limits.events, self.limits.events_at_once)
         self.router: Router[Connection] = Router(
             self.limits, None if backplane is None else backplane.filters, self._events
         )
         self.sessions: Sessions[User] = Sessions(self.limits.session_expiry, self.limits.sessions)
-        self.reading = Turns(_A_ROUND)
-        self.writing = Turns(_A_ROUND)
-        self._streaming = Turns(_A_ROUND)
+        self.reading = LoopTurns(_STEPS_PER_ROUND)
+        self.writing = LoopTurns(_STEPS_PER_ROUND)
+        self._streaming = LoopTurns(_STEPS_PER_ROUND)
         self.counters = Counters()
         self.sockets = Sockets(self.limits.connections + self.limits.pending, self.limits.pending, self.counters)
         self.unread = UnreadBudget(self.limits, self.counters)
@@ -108,12 +108,12 @@ class EventServer:
         self._authentication = Authentication(users, self.limits)
         self._connections: dict[Connection, None] = {}
         self._connections_of: Counter[str] = Counter()
-        self._handshakes = Buckets(self.limits.handshakes, self.limits.handshakes_at_once)
+        self._handshakes = TokenBuckets(self.limits.handshakes, self.limits.handshakes_at_once)
         # Clients that are gone, whose subscriptions are still to be removed; and whether enough were in this round.
-        self._leaving: deque[Connection] = deque()
+        self._closed: deque[Connection] = deque()
         self._is_removing = False
-        self._started = self._looked = monotonic()
-        self._starting: asyncio.Task[None] | None = None
+        self._started = self._refreshed = monotonic()
+        self._start_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Join the other servers, if there are any and it has not yet.
@@ -124,11 +124,11 @@ class EventServer:
         """
         if self.backplane is None:
             return
-        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
+        if self._start_task is None or (self._start_task.done() and self._start_task.exception() is not None):
             backplane = self.backplane
-            self._starting = supervise(
+            self._start_task = supervise(
                 lambda: backplane.start(
-                    self.arrived,
+                    self.route_stored,
                     self.router.owner,
                     self._is_congested,
                     self.router.rewind,
@@ -139,9 +139,9 @@ class EventServer:
                 expected=(HubConnectionError, StreamError),
             )
         # Whoever waits for it may go away.
-        await asyncio.shield(self._starting)
+        await asyncio.shield(self._start_task)
 
-    def bucket(self, user: str) -> Bucket:
+    def bucket(self, user: str) -> TokenBucket:
         """What limits the packets of a user, over all connections."""
         return self._events[user]
 
@@ -152,10 +152,10 @@ class EventServer:
             NotAuthenticated: if they are nobody's.
             TooManyAttempts: if too many were nobody's lately.
         """
-        self.look_at_users(at_once=True)
+        self.refresh_users(at_once=True)
         return await self._authentication.user(shown, address)
 
-    def shake_hands(self, user: User) -> str:
+    def handshake(self, user: User) -> str:
         """The answer to a handshake.
 
         Raises:
@@ -205,7 +205,9 @@ class EventServer:
     async def serve(self, connection: Connection, receive: Receive, send: Send) -> None:
         """Serve an admitted client until it or the server ends it."""
         await connection.run(receive, send)
-        _logger.info("A connection of %r ended: %s.", connection.user, connection.ending and connection.ending.value)
+        _logger.info(
+            "A connection of %r ended: %s.", connection.user, connection.close_reason and connection.close_reason.value
+        )
 
     def forward(self, envelope: Envelope, text: str, sequence: int = 0, publisher: str | None = None) -> None:
         """Put an event into the queues of all clients that get it.
@@ -230,9 +232,9 @@ class EventServer:
                 delivered += 1
         self.counters.events_delivered += delivered
         # Who sends it, later and one after the other, has no part in how many there are.
-        self.router.steps += delivered * sending(packet)
+        self.router.steps += delivered * send_steps(packet)
 
-    def arrived(self, sequence: int, stored: bytes) -> None:
+    def route_stored(self, sequence: int, stored: bytes) -> None:
         """Take an event from the backplane. It may have come from anywhere, so it is read as a client's is."""
         before = self.router.steps
         try:
@@ -245,52 +247,52 @@ class EventServer:
             self._streaming.spend(self.router.steps - before + len(stored) // 10)
 
     def _is_congested(self) -> bool:
-        return any(connection.is_filling for connection in self._connections)
+        return any(connection.is_congested for connection in self._connections)
 
-    def left(self, connection: Connection, dropped: int = 0) -> None:
+    def remove(self, connection: Connection, dropped: int = 0) -> None:
         """Forget a connection that has ended; a second time does nothing."""
         if connection not in self._connections:
             return
         del self._connections[connection]
-        self._leaving.append(connection)
+        self._closed.append(connection)
         if not self._is_removing:
             self._remove_subscriptions()
         self._connections_of[connection.user] -= 1
         if not self._connections_of[connection.user]:
             del self._connections_of[connection.user]
         self.counters.events_dropped += dropped
-        if connection.ending is Ending.SLOW:
+        if connection.close_reason is CloseReason.SLOW:
             self.counters.slow_consumers += 1
-        elif connection.ending is Ending.SILENT:
+        elif connection.close_reason is CloseReason.SILENT:
             self.counters.silent_clients += 1
-        elif connection.ending is Ending.MALFORMED:
+        elif connection.close_reason is CloseReason.MALFORMED:
             self.counters.packets_malformed += 1
 
     def _remove_subscriptions(self) -> None:
         """Remove some of what clients had that are gone, in this round of the loop; nothing is delivered to them."""
-        left = _REMOVED_AT_ONCE
-        while self._leaving and left > 0:
-            removed = self.router.leave(self._leaving[0], left)
+        left = _REMOVALS_PER_ROUND
+        while self._closed and left > 0:
+            removed = self.router.remove_peer(self._closed[0], left)
             if removed < left:
-                self._leaving.popleft()
+                self._closed.popleft()
             # A client without a subscription takes its time too.
             left -= max(1, removed)
         if self.backplane is not None:
-            self.backplane.look_at_filters()
+            self.backplane.schedule_filter_update()
         self._is_removing = True
         asyncio.get_running_loop().call_soon(self._remove_more)
 
     def _remove_more(self) -> None:
         self._is_removing = False
-        if self._leaving:
+        if self._closed:
             self._remove_subscriptions()
 
-    def look_at_users(self, at_once: bool = False) -> None:
+    def refresh_users(self, at_once: bool = False) -> None:
         """See whether the users have changed; whoever is no user any more, or has a new key, is cut off."""
         now = monotonic()
-        if not at_once and now - self._looked < _BETWEEN_LOOKS:
+        if not at_once and now - self._refreshed < _REFRESH_INTERVAL_S:
             return
-        self._looked = now
+        self._refreshed = now
         try:
             changed = self._users.refresh()
         except UsersError as error:
@@ -298,7 +300,7 @@ class EventServer:
             return
         if changed:
             for connection in list(self._connections):
-                connection.look_at_account(self._users.get(connection.user))
+                connection.update_user(self._users.get(connection.user))
 
     async def close(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
         """Let nobody in any more, read nothing more, send what is in the queues, and end all connections.
@@ -308,7 +310,7 @@ class EventServer:
         """
         self.is_closing = True
         for connection in list(self._connections):
-            connection.end(Ending.SHUTDOWN)
+            connection.end(CloseReason.SHUTDOWN)
         deadline = monotonic() + self.grace + 1.0
         while self._connections and monotonic() < deadline and not is_hurried():
             await asyncio.sleep(0.01)
@@ -317,7 +319,7 @@ class EventServer:
             await self.backplane.flush(deadline - monotonic(), is_hurried)
             await self.backplane.close()
 
-    def clients_left(self) -> int:
+    def disconnects(self) -> int:
         """How many clients have left so far."""
         return self.counters.connections_opened - len(self._connections)
 
@@ -332,7 +334,7 @@ class EventServer:
             "users_connected": len(self._connections_of),
             "sessions_waiting": len(self.sessions),
             "subscriptions": self.router.in_force,
-            "subscriptions_passed_over": self.router.passed_over.total,
+            "subscriptions_passed_over": self.router.skipped.total,
             "unread_bytes": self.unread.total,
             "messages_waiting": sum(connection.waiting for connection in self._connections),
             **counted,

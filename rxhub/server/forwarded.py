@@ -75,7 +75,7 @@ class ForwardedHeaders:
         if scope["type"] in {"http", "websocket"} and client:
             peer = _address(str(client[0]))
             if self._is_trusted(peer):
-                self._believe(scope)
+                self._apply_headers(scope)
             elif peer is not None and peer.is_loopback and not self._has_warned and _values(scope, b"x-forwarded-for"):
                 self._has_warned = True
                 _logger.warning(
@@ -91,7 +91,7 @@ class ForwardedHeaders:
     def _is_trusted(self, address: _Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
 
-    def _believe(self, scope: Scope) -> None:
+    def _apply_headers(self, scope: Scope) -> None:
         protocols = _values(scope, b"x-forwarded-proto")
         if protocols and (schemes := _SCHEMES.get(protocols[-1].strip().lower())):
             scope["scheme"] = schemes[scope["type"] == "websocket"]

@@ -33,22 +33,22 @@ from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.streams import NO_MESSAGE
 
-__all__ = ["Claims", "configuration"]
+__all__ = ["IdLeases", "lease_stream"]
 
-_EXPIRY = 24 * 3_600
-_RENEWED_AFTER = 6 * 3_600.0
-_AT_ONCE = 64
+_EXPIRY_S = 24 * 3_600
+_RENEW_AFTER_S = 6 * 3_600.0
+_BATCH_SIZE = 64
 _NANOSECONDS = 1_000_000_000
-_RELEASED_AFTER = 600.0
+_RELEASE_AFTER_S = 600.0
 
-_TAKEN: Final = 10_071
+_WRONG_LAST_SEQUENCE: Final = 10_071
 """JetStream's number for "wrong last sequence": there is a claim already."""
 
 _NO_SUCH_SEQUENCE: Final = (10043, 10057)
 """JetStream's numbers for "sequence not found" and for a message that cannot be deleted, since it is gone."""
 
 
-def configuration(stream: str, replicas: int) -> dict[str, Any]:
+def lease_stream(stream: str, replicas: int) -> dict[str, Any]:
     """The configuration of the stream of claims that belongs to a stream of events."""
     return {
         "name": f"{stream}-ids",
@@ -59,7 +59,7 @@ def configuration(stream: str, replicas: int) -> dict[str, Any]:
         "discard": "old",
         "num_replicas": replicas,
         "max_msgs_per_subject": 1,
-        "max_age": _EXPIRY * _NANOSECONDS,
+        "max_age": _EXPIRY_S * _NANOSECONDS,
         "duplicate_window": _NANOSECONDS,
     }
 
@@ -68,7 +68,7 @@ _logger = logging.getLogger("rxhub.server")
 
 
 @dataclass(slots=True)
-class _Claim:
+class _Lease:
     """One of ours.
 
     Attributes:
@@ -82,7 +82,7 @@ class _Claim:
     needed: float
 
 
-class Claims:
+class IdLeases:
     """The claims of the clients of one server.
 
     Args:
@@ -96,14 +96,14 @@ class Claims:
         self._owner = owner
         self._limit = limit
         # By id and user. An id is held here by one user at a time.
-        self._known: dict[tuple[str, str], _Claim] = {}
+        self._leases: dict[tuple[str, str], _Lease] = {}
         self._held: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """How many ids are held."""
-        return len(self._known)
+        return len(self._leases)
 
-    async def take(self, line: NatsConnection, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    async def acquire(self, line: NatsConnection, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Claim ids.
 
         Args:
@@ -122,8 +122,8 @@ class Claims:
         asked: Counter[str] = Counter()
         for pair in dict.fromkeys(wanted):
             id, user = pair
-            if pair in self._known:
-                self._known[pair].needed = monotonic()
+            if pair in self._leases:
+                self._leases[pair].needed = monotonic()
             elif self._held[user] + asked[user] >= self._limit:
                 refused[pair] = (
                     f"The id {id[:200]!r} cannot be subscribed: the user {user!r} has used {self._limit} ids on this "
@@ -133,15 +133,15 @@ class Claims:
             else:
                 asked[user] += 1
                 new.append(pair)
-        for start in range(0, len(new), _AT_ONCE):
-            some = new[start : start + _AT_ONCE]
-            found = await asyncio.gather(*[self._claimed(line, id, user) for id, user in some])
+        for start in range(0, len(new), _BATCH_SIZE):
+            some = new[start : start + _BATCH_SIZE]
+            found = await asyncio.gather(*[self._acquire(line, id, user) for id, user in some])
             now = monotonic()
             for pair, sequence in zip(some, found, strict=True):
                 if sequence is None:
                     refused[pair] = f"The id {pair[0][:200]!r} is subscribed by another user; make one of your own."
                 else:
-                    self._known[pair] = _Claim(sequence, now, now)
+                    self._leases[pair] = _Lease(sequence, now, now)
                     self._held[pair[1]] += 1
         return refused
 
@@ -155,36 +155,38 @@ class Claims:
         now = monotonic()
         old: list[tuple[str, str]] = []
         left: list[tuple[str, str]] = []
-        for pair, claim in self._known.items():
+        for pair, lease in self._leases.items():
             id, user = pair
             if self._owner(id) == user:
-                claim.needed = now
-                if claim.renewed < now - _RENEWED_AFTER:
+                lease.needed = now
+                if lease.renewed < now - _RENEW_AFTER_S:
                     old.append(pair)
-            elif claim.needed <= now - _RELEASED_AFTER:
+            elif lease.needed <= now - _RELEASE_AFTER_S:
                 left.append(pair)
-        for start in range(0, len(old), _AT_ONCE):
-            some = old[start : start + _AT_ONCE]
+        for start in range(0, len(old), _BATCH_SIZE):
+            some = old[start : start + _BATCH_SIZE]
             sequences = await asyncio.gather(*[self._store(line, id, user) for id, user in some])
             for pair, sequence in zip(some, sequences, strict=True):
-                self._known[pair].sequence, self._known[pair].renewed = sequence, monotonic()
-        for start in range(0, len(left), _AT_ONCE):
-            if not all(await asyncio.gather(*[self._release(line, *pair) for pair in left[start : start + _AT_ONCE]])):
+                self._leases[pair].sequence, self._leases[pair].renewed = sequence, monotonic()
+        for start in range(0, len(left), _BATCH_SIZE):
+            if not all(
+                await asyncio.gather(*[self._release(line, *pair) for pair in left[start : start + _BATCH_SIZE]])
+            ):
                 break
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """The stream may have lost them: the next `renew` renews all."""
-        for claim in self._known.values():
-            claim.renewed = -inf
+        for lease in self._leases.values():
+            lease.renewed = -inf
 
-    async def _claimed(self, line: NatsConnection, id: str, user: str) -> int | None:
-        """Claim an id; the sequence of the claim, or None if it is another user's."""
+    async def _acquire(self, line: NatsConnection, id: str, user: str) -> int | None:
+        """Claim an id; the sequence of the lease, or None if it is another user's."""
         expected = 0
         while True:
             try:
                 return await self._store(line, id, user, {"Nats-Expected-Last-Subject-Sequence": str(expected)})
             except StreamError as error:
-                if error.number != _TAKEN:
+                if error.number != _WRONG_LAST_SEQUENCE:
                     raise
             try:
                 found = await line.js_request(f"STREAM.MSG.GET.{self._stream}-ids", {"last_by_subj": self._subject(id)})
@@ -201,12 +203,12 @@ class Claims:
 
     async def _release(self, line: NatsConnection, id: str, user: str) -> bool:
         """Give an id back; whether the stream has answered. Without permission to delete, it expires by itself."""
-        claim = self._known.pop((id, user))
+        lease = self._leases.pop((id, user))
         self._held[user] -= 1
         if not self._held[user]:
             del self._held[user]
         try:
-            await line.js_request(f"STREAM.MSG.DELETE.{self._stream}-ids", {"seq": claim.sequence, "no_erase": True})
+            await line.js_request(f"STREAM.MSG.DELETE.{self._stream}-ids", {"seq": lease.sequence, "no_erase": True})
         except StreamError as error:
             # Renewed by another server, or expired: there is nothing to delete.
             return error.number in _NO_SUCH_SEQUENCE

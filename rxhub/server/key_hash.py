@@ -19,8 +19,8 @@ from rxhub.errors import UsersError
 __all__ = ["Hash", "hashed", "new_key"]
 
 _N, _R, _P = 2**14, 8, 5
-_MOST_MEMORY = 256 * 1024 * 1024
-_MOST_P = 64
+_MAX_MEMORY_BYTES = 256 * 1024 * 1024
+_MAX_P = 64
 
 
 def new_key() -> str:
@@ -31,7 +31,7 @@ def new_key() -> str:
 def hashed(key: str) -> str:
     """The salted hash of a key, as a users file holds it: `scrypt$N$r$p$salt$hash`."""
     salt = urandom(16)
-    digest = hashlib.scrypt(_bytes(key), salt=salt, n=_N, r=_R, p=_P, maxmem=_MOST_MEMORY)
+    digest = hashlib.scrypt(_bytes(key), salt=salt, n=_N, r=_R, p=_P, maxmem=_MAX_MEMORY_BYTES)
     return f"scrypt${_N}${_R}${_P}${b64encode(salt).decode()}${b64encode(digest).decode()}"
 
 
@@ -51,10 +51,10 @@ class Hash:
             self._n, self._r, self._p = int(n), int(r), int(p)
             self._salt, self._digest = b64decode(salt, validate=True), b64decode(digest, validate=True)
         except ValueError:
-            raise _no_hash() from None
-        costs = self._n > 1 and self._n & (self._n - 1) == 0 and self._r > 0 and 0 < self._p <= _MOST_P
-        if kind != "scrypt" or not costs or 128 * self._n * self._r * 2 > _MOST_MEMORY or len(self._digest) < 16:
-            raise _no_hash()
+            raise _invalid_hash() from None
+        costs = self._n > 1 and self._n & (self._n - 1) == 0 and self._r > 0 and 0 < self._p <= _MAX_P
+        if kind != "scrypt" or not costs or 128 * self._n * self._r * 2 > _MAX_MEMORY_BYTES or len(self._digest) < 16:
+            raise _invalid_hash()
 
     def check(self, key: str) -> bool:
         """Whether this is the hash of `key`; takes some tenths of a second, in which other threads run."""
@@ -64,7 +64,7 @@ class Hash:
             n=self._n,
             r=self._r,
             p=self._p,
-            maxmem=_MOST_MEMORY,
+            maxmem=_MAX_MEMORY_BYTES,
             dklen=len(self._digest),
         )
         return hmac.compare_digest(digest, self._digest)
@@ -74,5 +74,5 @@ def _bytes(key: str) -> bytes:
     return key.encode("utf-8", "surrogatepass")
 
 
-def _no_hash() -> UsersError:
+def _invalid_hash() -> UsersError:
     return UsersError("A user's key is stored as scrypt$N$r$p$salt$hash; make one with `rxhub user add NAME`.")

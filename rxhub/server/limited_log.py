@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from rxhub.server.rate_limit import Bucket
+from rxhub.server.rate_limit import TokenBucket
 
 __all__ = ["LimitedLog"]
 
-_RATE = 1.0
-_AT_ONCE = 100
+_WARNINGS_PER_S = 1.0
+_BURST = 100
 
 
 class LimitedLog:
@@ -21,15 +21,15 @@ class LimitedLog:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._bucket = Bucket(_RATE, _AT_ONCE)
-        self._left_out = 0
+        self._bucket = TokenBucket(_WARNINGS_PER_S, _BURST)
+        self._suppressed = 0
 
     def warning(self, message: str, *arguments: object) -> None:
         """Log a warning, or count it as left out; the next one that is logged says how many were."""
         if not self._bucket.take():
-            self._left_out += 1
+            self._suppressed += 1
             return
-        if self._left_out:
-            self._logger.warning("%d warnings about requests were left out.", self._left_out)
-            self._left_out = 0
+        if self._suppressed:
+            self._logger.warning("%d warnings about requests were left out.", self._suppressed)
+            self._suppressed = 0
         self._logger.warning(message, *arguments)

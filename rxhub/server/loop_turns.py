@@ -12,40 +12,40 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 
-__all__ = ["Turns"]
+__all__ = ["LoopTurns"]
 
-_LEAST = 200
+_MIN_STEPS = 200
 
 
-class Turns:
+class LoopTurns:
     """The rounds of the loop that is running.
 
     Args:
-        most: steps of work in one round, after which nobody begins; see `rxhub.server.limits.Limits.work`.
+        steps_per_round: steps of work in one round, after which nobody begins; see `rxhub.server.limits.Limits.work`.
     """
 
-    __slots__ = ("_done", "_is_in_round", "_most", "_waiting")
+    __slots__ = ("_done", "_is_scheduled", "_steps_per_round", "_waiting")
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, steps_per_round: int) -> None:
+        self._steps_per_round = steps_per_round
         self._done = 0
-        self._is_in_round = False
+        self._is_scheduled = False
         self._waiting: OrderedDict[str, deque[tuple[asyncio.Future[None], int]]] = OrderedDict()
 
     @property
     def is_free(self) -> bool:
         """Whether one may begin without waiting."""
-        return self._done < self._most and not self._waiting
+        return self._done < self._steps_per_round and not self._waiting
 
     def spend(self, steps: int) -> None:
         """Count what was done in this round; the least of things takes some steps too."""
-        self._done += max(steps, _LEAST)
-        if not self._is_in_round:
-            self._see_to_next_round()
+        self._done += max(steps, _MIN_STEPS)
+        if not self._is_scheduled:
+            self._schedule_next_round()
 
-    def _see_to_next_round(self) -> None:
-        if not self._is_in_round:
-            self._is_in_round = True
+    def _schedule_next_round(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._next_round)
 
     async def wait(self, user: str, steps: int | None = None) -> None:
@@ -58,21 +58,21 @@ class Turns:
         if self.is_free:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(user, deque()).append((turn, self._most if steps is None else steps))
-        self._see_to_next_round()
+        self._waiting.setdefault(user, deque()).append((turn, self._steps_per_round if steps is None else steps))
+        self._schedule_next_round()
         await turn
 
     def _next_round(self) -> None:
         self._done = 0
-        self._is_in_round = False
-        let_in = 0
-        while self._waiting and let_in < self._most:
+        self._is_scheduled = False
+        granted = 0
+        while self._waiting and granted < self._steps_per_round:
             user, queue = self._waiting.popitem(last=False)
             turn, steps = queue.popleft()
             if queue:
                 self._waiting[user] = queue
             if not turn.done():  # else whoever waited was cancelled
                 turn.set_result(None)
-                let_in += steps
+                granted += steps
         if self._waiting:
-            self._see_to_next_round()
+            self._schedule_next_round()

@@ -8,15 +8,15 @@ from typing import Final
 
 from rxhub.concurrency.bounded_dict import BoundedDict
 
-__all__ = ["STEPS", "Bucket", "Buckets"]
+__all__ = ["STEPS_PER_EVENT", "TokenBucket", "TokenBuckets"]
 
-STEPS: Final = 5_000
+STEPS_PER_EVENT: Final = 5_000
 """Steps of work for which a user's rate of events pays with one event, see `rxhub.server.limits.Limits.work`."""
 
-_MOST_BUCKETS = 10_000
+_MAX_BUCKETS = 10_000
 
 
-class Bucket:
+class TokenBucket:
     """One bucket. It fills by `rate` tokens a second up to `size`, and starts full.
 
     Args:
@@ -66,7 +66,7 @@ class Bucket:
         self._filled = now
 
 
-class Buckets:
+class TokenBuckets:
     """A bucket for each key, such as a user or an address.
 
     A stranger can think of any number of keys. So there are 10,000 buckets at most, and the one that was asked for
@@ -80,15 +80,15 @@ class Buckets:
         self._rate = rate
         self._size = size
         self._clock = clock
-        self._buckets = BoundedDict[Hashable, Bucket](_MOST_BUCKETS)
+        self._buckets = BoundedDict[Hashable, TokenBucket](_MAX_BUCKETS)
 
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def __getitem__(self, key: Hashable) -> Bucket:
+    def __getitem__(self, key: Hashable) -> TokenBucket:
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = Bucket(self._rate, self._size, self._clock)
+            bucket = self._buckets[key] = TokenBucket(self._rate, self._size, self._clock)
         else:
             self._buckets.move_to_end(key)
         return bucket

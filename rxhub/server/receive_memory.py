@@ -14,7 +14,7 @@ from collections.abc import Callable
 from rxhub.server.counters import Counters
 from rxhub.server.limits import Limits
 
-__all__ = ["UNREAD", "Unread", "UnreadBudget"]
+__all__ = ["UNREAD", "UnreadBudget", "UnreadBytes"]
 
 UNREAD = "rxhub.unread"
 """The ASGI extension by which a connection shows what it holds."""
@@ -39,9 +39,9 @@ class UnreadBudget:
         self._most_per_user = limits.unread_per_user
         self._counters = counters
         self._of_user: Counter[str] = Counter()
-        self._holding: dict[Unread, str] = {}
+        self._holding: dict[UnreadBytes, str] = {}
 
-    def changed(self, unread: Unread, user: str, change: int) -> None:
+    def update(self, unread: UnreadBytes, user: str, change: int) -> None:
         """A connection of a user holds so many bytes more or fewer."""
         self.total += change
         self._of_user[user] += change
@@ -72,33 +72,33 @@ class UnreadBudget:
             "all connections together" if user is None else "the connections of this user",
             self._most if user is None else self._most_per_user,
         )
-        largest.cut()
+        largest.abort()
 
 
-class Unread:
+class UnreadBytes:
     """What one connection holds.
 
     Args:
-        cut: closes the connection and gives up what it holds.
+        abort: closes the connection and gives up what it holds.
 
     Attributes:
         size: bytes that are held.
     """
 
-    __slots__ = ("_budget", "_cut", "_user", "size")
+    __slots__ = ("_abort", "_budget", "_user", "size")
 
-    def __init__(self, cut: Callable[[], object]) -> None:
+    def __init__(self, abort: Callable[[], object]) -> None:
         self.size = 0
-        self._cut: Callable[[], object] | None = cut
+        self._abort: Callable[[], object] | None = abort
         self._budget: UnreadBudget | None = None
         self._user = ""
 
-    def belongs_to(self, budget: UnreadBudget, user: str) -> None:
+    def attach(self, budget: UnreadBudget, user: str) -> None:
         """Count it for a user from now on."""
-        if self._cut is not None:  # else the connection has ended already
+        if self._abort is not None:  # else the connection has ended already
             self._budget, self._user = budget, user
             if self.size:
-                budget.changed(self, user, self.size)
+                budget.update(self, user, self.size)
 
     def set(self, size: int) -> None:
         """It holds so many bytes now."""
@@ -106,16 +106,16 @@ class Unread:
         if change:
             self.size = size
             if self._budget is not None:
-                self._budget.changed(self, self._user, change)
+                self._budget.update(self, self._user, change)
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Close the connection."""
-        cut = self._cut
+        abort = self._abort
         self.close()
-        if cut is not None:
-            cut()
+        if abort is not None:
+            abort()
 
     def close(self) -> None:
         """The connection has ended, and holds nothing."""
         self.set(0)
-        self._cut = self._budget = None
+        self._abort = self._budget = None

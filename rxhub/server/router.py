@@ -5,8 +5,8 @@ Theory of operation.
 - A connection gets an event once, however many of its subscriptions match: its own hub tells them apart.
 - `data` is decoded only for an event that some subscription looks into. Of each subscription that reads `data`, or a
   field that the envelope has not, the part that does not is kept, with everything else in it taken to be true
-  (`_widened`). An event that meets such a part is decoded, and no other. `topic=ftrack.action.launch and data.host=a`
-  costs the other topics nothing.
+  (`_envelope_part`). An event that meets such a part is decoded, and no other. A subscription to
+  `topic=ftrack.action.launch and data.host=a` costs the other topics nothing.
 - A target is an expression over the metadata of subscribers. Nearly all are `id=…`, the address of a reply, and every
   hub has subscribed to replies; so ids have a table of their own, and a reply to one of a thousand hubs is tested
   against that one.
@@ -16,8 +16,9 @@ Theory of operation.
 - An event is refused for what reading, decoding and its target take, never for what others subscribe to. The common
   index takes a quota of each user; further subscriptions stand in an index of the user's own, which has a share of the
   work of each event (`UserIndexes`). Where the tests in the common index exceed the limit all the same, all are tested
-  again, one by one, each user with a share (`share_out`), and what was expensive moves to the indexes of its users, so
-  that the next event is not tested twice. A user who exceeds the share does not get this event.
+  again, one by one, each user with a share (`match_by_user`), and what was expensive moves to the indexes of its
+  users, so that
+  the next event is not tested twice. A user who exceeds the share does not get this event.
 - A target is compared with the metadata of each user's subscribers within a share as well.
 - Where events come from a stream, a subscriber gets those behind the one that was the last when the subscription
   began to hold (`admit`), though earlier ones are still being read. One that replaces another has no such beginning:
@@ -45,14 +46,14 @@ from rxhub.expression import And, Condition, Everything, Expression, Index, Not,
 from rxhub.expression.residual import Residual, weight
 from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded, current_budget
 from rxhub.server.acl import Topics
-from rxhub.server.envelope import Envelope, everything
+from rxhub.server.envelope import Envelope, decode_all
 from rxhub.server.limits import Limits
-from rxhub.server.rate_limit import Buckets
-from rxhub.server.skipped_subscriptions import PassedOver
+from rxhub.server.rate_limit import TokenBuckets
+from rxhub.server.skipped_subscriptions import SkippedSubscriptions
 from rxhub.server.user_indexes import QUOTA, UserIndexes
-from rxhub.server.work_shares import share_out
+from rxhub.server.work_shares import match_by_user
 
-__all__ = ["Interests", "Peer", "Router"]
+__all__ = ["Peer", "Router", "SubscriptionListener"]
 
 _ENVELOPE: Final = frozenset({"topic", "id", "target", "source", "sent", "in_reply_to_event"})
 # Characters of a target that is remembered.
@@ -100,7 +101,7 @@ class _Target(NamedTuple):
     weight: int
 
 
-class Interests(Protocol):
+class SubscriptionListener(Protocol):
     """Who wants to know what all subscriptions of a router are about."""
 
     def add(self, id: object, expression: Expression, key: object = None) -> object:
@@ -132,6 +133,7 @@ class _Subscriber(Generic[P]):
         "begin",
         "conditions",
         "cost",
+        "envelope_part",
         "is_common",
         "metadata",
         "metadata_bytes",
@@ -141,7 +143,6 @@ class _Subscriber(Generic[P]):
         "topic",
         "tree",
         "weight",
-        "widened",
     )
 
     token: Any
@@ -154,7 +155,7 @@ class _Subscriber(Generic[P]):
         self.metadata = metadata
         self.text = text
         self._residual = Residual((tree,))
-        self.widened = _widened(tree) if _reads_beyond_envelope(tree) else None
+        self.envelope_part = _envelope_part(tree) if _needs_data(tree) else None
         self.token = None
         self.is_common = True
         self.topic = _topic(tree)
@@ -184,7 +185,7 @@ class Router(Generic[P]):
 
     Args:
         limits: how many a connection may have, and how large they may be.
-        interests: told of each subscription, where events come from a stream.
+        listener: told of each subscription, where events come from a stream.
         rates: the rates of users, which pay for testing what exceeds their quota of the common index.
 
     Attributes:
@@ -194,10 +195,13 @@ class Router(Generic[P]):
     """
 
     def __init__(
-        self, limits: Limits | None = None, interests: Interests | None = None, rates: Buckets | None = None
+        self,
+        limits: Limits | None = None,
+        listener: SubscriptionListener | None = None,
+        rates: TokenBuckets | None = None,
     ) -> None:
         self._limits = limits or Limits()
-        self._interests = interests
+        self._listener = listener
         self._index: Index[_Subscriber[P]] = Index()
         self._subscribers: dict[P, dict[str, _Subscriber[P]]] = {}
         self._by_id: dict[str, dict[P, _Subscriber[P]]] = {}
@@ -210,8 +214,8 @@ class Router(Generic[P]):
         self._remembered_target = lru_cache(maxsize=1_024)(self._parsed_target)
         # Steps of testing what stands in the common index, by user and topic.
         self._tested: Counter[tuple[str, str | None]] = Counter()
-        self.passed_over = PassedOver()
-        self._own: UserIndexes[_Subscriber[P]] = UserIndexes(self.passed_over, self._limits.work, rates)
+        self.skipped = SkippedSubscriptions()
+        self._own: UserIndexes[_Subscriber[P]] = UserIndexes(self.skipped, self._limits.work, rates)
         self.steps = 0
         self.steps_of_others = 0
         # What reads nested expressions is made on first use, and takes longer than any event may.
@@ -259,7 +263,7 @@ class Router(Generic[P]):
             narrowed = tree if topics is None else topics.narrow(tree)
             if narrowed is None:
                 raise Refused(f"The user {peer.user!r} may not receive what {subscription!r} asks for.")
-            begin = -1 if self._interests is None else maxsize if known is None else known.begin
+            begin = -1 if self._listener is None else maxsize if known is None else known.begin
             subscriber = _Subscriber(peer, metadata, subscription, narrowed, begin)
             self._check_sizes(subscriber, known)
             self._add(identifier, subscriber, known)
@@ -268,8 +272,8 @@ class Router(Generic[P]):
     def _add(self, identifier: str, subscriber: _Subscriber[P], known: _Subscriber[P] | None) -> None:
         """Put a subscriber into all tables, in place of the one that is known. It is never refused any more."""
         peer, narrowed = subscriber.peer, subscriber.tree
-        if self._interests is not None:
-            self._interests.add(identifier, narrowed, subscriber)
+        if self._listener is not None:
+            self._listener.add(identifier, narrowed, subscriber)
         if known is not None:
             self._remove(known)
         self._conditions_of[peer.user] += subscriber.conditions
@@ -304,7 +308,7 @@ class Router(Generic[P]):
             self._remove(subscriber)
             self.steps += _SUBSCRIBED
 
-    def leave(self, peer: P, most: int | None = None) -> int:
+    def remove_peer(self, peer: P, most: int | None = None) -> int:
         """Remove everything of a connection that is gone.
 
         Args:
@@ -374,7 +378,7 @@ class Router(Generic[P]):
         found = [*found, *own] if own else found
         if target:
             found = self._meant(target, found, publisher)
-        if self._interests is not None:
+        if self._listener is not None:
             found = [subscriber for subscriber in found if subscriber.begin < sequence]
         if len(found) == 1:
             return (found[0].peer,)
@@ -390,8 +394,8 @@ class Router(Generic[P]):
         else:
             # Of the others, nothing is tested: what they subscribe to is no burden on a reply that is not theirs.
             held = self._by_id.get(identifier, _NO_IDS).values()
-            looks_into_data = any(subscriber.widened is not None for subscriber in held)
-            candidate = self._decoded(text, work) if looks_into_data else envelope.candidate()
+            needs_data = any(subscriber.envelope_part is not None for subscriber in held)
+            candidate = self._decoded(text, work) if needs_data else envelope.candidate()
             work.spend(sum([subscriber.weight for subscriber in held]))
             found = [subscriber for subscriber in held if subscriber.matches(candidate)]
         # Each is looked at once more, and gets a place in a queue.
@@ -422,13 +426,13 @@ class Router(Generic[P]):
             ]
         with self._counting("event") as work:
             self._spend_reading(text, work)
-            if any(subscriber.widened is not None for subscriber in subscribers):
+            if any(subscriber.envelope_part is not None for subscriber in subscribers):
                 candidate = self._decoded(text, work)
-        shared = share_out(subscribers, candidate, self._limits.work // 4)
+        shared = match_by_user(subscribers, candidate, self._limits.work // 4)
         self.steps += shared.steps
         self.steps_of_others += shared.steps
         for user, own in shared.passed_over.items():
-            self.passed_over.add(user, len(own), self._limits.work)
+            self.skipped.add(user, len(own), self._limits.work)
         if identifier is None:
             most = self._limits.work // _EXPENSIVE
             expensive = [subscriber for subscriber in subscribers if subscriber.cost > most]
@@ -448,7 +452,7 @@ class Router(Generic[P]):
         """What matches of all that is in the indexes of users."""
         candidate = envelope.candidate()
         work = StepBudget(self._limits.work)
-        if self._own.looks_into_data(candidate.get("topic")):
+        if self._own.needs_data(candidate.get("topic")):
             try:
                 with work:
                     candidate = self._decoded(text, work)
@@ -483,7 +487,7 @@ class Router(Generic[P]):
             except StepBudgetExceeded:
                 if user == publisher:
                     raise self._too_much("event") from None
-                self.passed_over.add(user, len(own), self._limits.work)
+                self.skipped.add(user, len(own), self._limits.work)
             finally:
                 spent += work.steps
                 self.steps += work.steps
@@ -521,7 +525,7 @@ class Router(Generic[P]):
 
     def _decoded(self, text: str, work: StepBudget) -> dict[str, Any]:
         work.spend(len(text) // 8 + text.count(",") + 3 * (text.count("[") + text.count("{")))
-        return everything(text)
+        return decode_all(text)
 
     @contextmanager
     def _counting(self, what: str) -> Generator[StepBudget]:
@@ -596,8 +600,8 @@ class Router(Generic[P]):
             held[peer.user] -= size
             if not held[peer.user]:
                 del held[peer.user]
-        if self._interests is not None:
-            self._interests.remove(subscriber)
+        if self._listener is not None:
+            self._listener.remove(subscriber)
         self._remove_from_index(subscriber)
         own = self._subscribers[peer]
         del own[identifier]
@@ -609,22 +613,22 @@ class Router(Generic[P]):
             del self._by_id[identifier]
 
     def _decode_for(self, subscriber: _Subscriber[P]) -> None:
-        widened = subscriber.widened
-        if widened is None:
+        envelope_part = subscriber.envelope_part
+        if envelope_part is None:
             return
-        self._decoding_uses[widened] += 1
-        if widened not in self._decoding_tokens:
-            token = self._decoding_tokens[widened] = self._decoding.add(widened, widened)
+        self._decoding_uses[envelope_part] += 1
+        if envelope_part not in self._decoding_tokens:
+            token = self._decoding_tokens[envelope_part] = self._decoding.add(envelope_part, envelope_part)
             token.prepare()
 
     def _decode_no_more_for(self, subscriber: _Subscriber[P]) -> None:
-        widened = subscriber.widened
-        if widened is None:
+        envelope_part = subscriber.envelope_part
+        if envelope_part is None:
             return
-        self._decoding_uses[widened] -= 1
-        if not self._decoding_uses[widened]:
-            del self._decoding_uses[widened]
-            self._decoding.remove(self._decoding_tokens.pop(widened))
+        self._decoding_uses[envelope_part] -= 1
+        if not self._decoding_uses[envelope_part]:
+            del self._decoding_uses[envelope_part]
+            self._decoding.remove(self._decoding_tokens.pop(envelope_part))
 
 
 def _identifier(metadata: Mapping[str, Any]) -> str:
@@ -658,30 +662,30 @@ def _topic(tree: Expression) -> str | None:
     return None
 
 
-def _reads_beyond_envelope(tree: Expression) -> bool:
+def _needs_data(tree: Expression) -> bool:
     match tree:
         case And(children) | Or(children):
-            return any(map(_reads_beyond_envelope, children))
+            return any(map(_needs_data, children))
         case Not(child):
-            return _reads_beyond_envelope(child)
+            return _needs_data(child)
         case Condition(key):
             return key.partition(".")[0] not in _ENVELOPE
         case _:
             return False
 
 
-def _widened(tree: Expression) -> Expression:
+def _envelope_part(tree: Expression) -> Expression:
     """The same with everything true that reads beyond the envelope: it holds wherever the tree could hold."""
-    if not _reads_beyond_envelope(tree):
+    if not _needs_data(tree):
         return tree
     match tree:
         case And(children):
-            parts = [part for part in map(_widened, children) if not isinstance(part, Everything)]
+            parts = [part for part in map(_envelope_part, children) if not isinstance(part, Everything)]
             if len(parts) > 1:
                 return And(parts)
             return parts[0] if parts else Everything()
         case Or(children):
-            parts = list(map(_widened, children))
+            parts = list(map(_envelope_part, children))
             return Everything() if any(isinstance(part, Everything) for part in parts) else Or(parts)
         case _:
             return Everything()

@@ -11,17 +11,17 @@ from collections.abc import Awaitable, Callable
 
 from rxhub.concurrency.wakeup import Wakeup
 from rxhub.server.limits import SlowConsumer
-from rxhub.server.loop_turns import Turns
+from rxhub.server.loop_turns import LoopTurns
 
-__all__ = ["Outbox", "sending"]
+__all__ = ["SendQueue", "send_steps"]
 
 
-def sending(text: str) -> int:
+def send_steps(text: str) -> int:
     """The steps of work of sending a message, see `rxhub.server.limits.Limits.work`."""
     return 200 + len(text) // 100
 
 
-class Outbox:
+class SendQueue:
     """The queue of one connection.
 
     Args:
@@ -61,7 +61,7 @@ class Outbox:
         return len(self._queue)
 
     @property
-    def is_filling(self) -> bool:
+    def is_congested(self) -> bool:
         """Whether a quarter of it is full, and so what is under way to it should wait."""
         return len(self._queue) > self._most // 4 or self._characters > self._most_characters // 4
 
@@ -95,7 +95,7 @@ class Outbox:
         self._queue.clear()
         self._characters = 0
 
-    async def write(self, send: Callable[[str], Awaitable[None]], turns: Turns | None = None) -> None:
+    async def write(self, send: Callable[[str], Awaitable[None]], turns: LoopTurns | None = None) -> None:
         """Send what is there and what comes, in order; ends after `close` and on an overflow.
 
         Whatever `send` raises ends it as well.
@@ -108,7 +108,7 @@ class Outbox:
         while not self.overflowed:
             while queue and not self.overflowed:
                 if turns is not None:
-                    steps = sending(queue[0][0])
+                    steps = send_steps(queue[0][0])
                     if not turns.is_free:
                         await turns.wait("", steps)
                         if not queue:  # it has overflowed or was cleared meanwhile

@@ -18,9 +18,9 @@ import uvicorn
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server.acceptor import Acceptor
-from rxhub.server.asgi import routes
-from rxhub.server.collection import collect_when_quiet, short_collections
-from rxhub.server.descriptors import fitted, raise_soft_limit
+from rxhub.server.asgi import create_app
+from rxhub.server.collection import collect_when_idle, short_collections
+from rxhub.server.descriptors import limits_for_descriptors, raise_soft_limit
 from rxhub.server.event_server import EventServer
 from rxhub.server.forwarded import trusted_networks
 from rxhub.server.key_hash import new_key
@@ -40,7 +40,7 @@ PORT: Final = 8765
 LOCAL_USER: Final = "rxhub"
 """Who may connect to a server that was given no users."""
 
-_START = 15.0
+_START_TIMEOUT_S = 15.0
 _BACKLOG = 128
 
 _logger = logging.getLogger("rxhub.server")
@@ -101,9 +101,9 @@ def serve(
             "allow plain text on a trusted network (plain_text=True, --plain-text)."
         )
     if certificate is not None:
-        _try(certificate, private_key)
+        _check_certificate(certificate, private_key)
     raise_soft_limit()
-    wanted, limits = limits or Limits(), fitted(limits or Limits())
+    wanted, limits = limits or Limits(), limits_for_descriptors(limits or Limits())
     if limits.connections < wanted.connections:
         _logger.warning(
             "The limit of open files allows %d clients instead of %d. Raise it: LimitNOFILE= in a unit of systemd, or "
@@ -120,7 +120,7 @@ def serve(
         grace=grace,
         backplane=backplane,
     )
-    with _listening(host, port, heartbeat_timeout) as listener:
+    with _listening_socket(host, port, heartbeat_timeout) as listener:
         server = _Server(events, listener, origins, plain_text, certificate, private_key, trusted_proxies)
         server.collects_when_quiet = True
         if on_start is not None:
@@ -190,14 +190,14 @@ def running(
     key = new_key() if api_key is None else api_key
     events = EventServer(
         Users([*(users or ()), User.with_key(LOCAL_USER, key)]),
-        limits=fitted(limits or Limits()),
+        limits=limits_for_descriptors(limits or Limits()),
         heartbeat=heartbeat,
         heartbeat_timeout=heartbeat_timeout,
         slow_consumer=slow_consumer,
         grace=grace,
         backplane=backplane,
     )
-    with _listening("127.0.0.1", port, heartbeat_timeout) as listener:
+    with _listening_socket("127.0.0.1", port, heartbeat_timeout) as listener:
         server = _Server(events, listener)
         started: Future[None] = Future()
         server.on_start = lambda: started.set_result(None)
@@ -214,13 +214,13 @@ def running(
         thread.start()
         try:
             try:
-                started.result(_START)
+                started.result(_START_TIMEOUT_S)
             except TimeoutError:
-                raise HubConnectionError(f"The server did not start within {_START:g} s.") from None
+                raise HubConnectionError(f"The server did not start within {_START_TIMEOUT_S:g} s.") from None
             yield Running(server.url, LOCAL_USER, key, events)
         finally:
             server.should_exit = True
-            thread.join(grace + _START)
+            thread.join(grace + _START_TIMEOUT_S)
 
 
 class _Server(uvicorn.Server):
@@ -247,7 +247,7 @@ class _Server(uvicorn.Server):
         limits = events.limits
         super().__init__(
             uvicorn.Config(
-                routes(events, origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies),
+                create_app(events, origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies),
                 http=Http,
                 ws=WebSocket,
                 # More than is taken: at the end of the connection ftrack's Python client would learn nothing.
@@ -284,7 +284,7 @@ class _Server(uvicorn.Server):
             events = self._events
             self._tasks.append(
                 supervise(
-                    lambda: collect_when_quiet(events.clients_left, lambda: events.counters.events_received),
+                    lambda: collect_when_idle(events.disconnects, lambda: events.counters.events_received),
                     "collecting garbage",
                     restart=True,
                 )
@@ -301,7 +301,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _try(certificate: Path | str, private_key: Path | str | None) -> None:
+def _check_certificate(certificate: Path | str, private_key: Path | str | None) -> None:
     """Load a certificate as uvicorn will, to be able to say what is wrong with it."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, private_key)
@@ -311,7 +311,7 @@ def _try(certificate: Path | str, private_key: Path | str | None) -> None:
 
 
 @contextmanager
-def _listening(host: str, port: int, patience: float) -> Generator[socket.socket]:
+def _listening_socket(host: str, port: int, patience: float) -> Generator[socket.socket]:
     """A socket that listens.
 
     Args:

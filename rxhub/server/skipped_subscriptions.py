@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from time import monotonic
 
-__all__ = ["PassedOver"]
+__all__ = ["SkippedSubscriptions"]
 
 # Seconds between two warnings about one user.
-_PAUSE = 60.0
+_LOG_INTERVAL_S = 60.0
 
 _logger = logging.getLogger("rxhub.server")
 
 
-class PassedOver:
+class SkippedSubscriptions:
     """Counts them.
 
     Attributes:
@@ -34,9 +34,9 @@ class PassedOver:
         """
         self.total += count
         now = monotonic()
-        if now - self._logged.get(user, -_PAUSE) < _PAUSE:
+        if now - self._logged.get(user, -_LOG_INTERVAL_S) < _LOG_INTERVAL_S:
             return
-        self._logged = {name: then for name, then in self._logged.items() if now - then < _PAUSE}
+        self._logged = {name: then for name, then in self._logged.items() if now - then < _LOG_INTERVAL_S}
         self._logged[user] = now
         _logger.warning(
             "%d subscriptions of %r did not get an event: testing them takes more than this user's share of the "

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from rxhub.server.counters import Counters
 
-__all__ = ["Slot", "Sockets"]
+__all__ = ["SocketSlot", "Sockets"]
 
 
 class Sockets:
@@ -29,8 +29,8 @@ class Sockets:
         self.counters = counters
         self._most = most
         self._most_waiting = most_waiting
-        self._open: set[Slot] = set()
-        self._waiting: dict[Slot, Callable[[], object]] = {}  # in order of waiting
+        self._open: set[SocketSlot] = set()
+        self._waiting: dict[SocketSlot, Callable[[], object]] = {}  # in order of waiting
 
     def __len__(self) -> int:
         """How many are open."""
@@ -41,12 +41,12 @@ class Sockets:
         """How many wait for a complete request."""
         return len(self._waiting)
 
-    def take(self) -> Slot | None:
+    def take(self) -> SocketSlot | None:
         """A slot for a socket that was accepted; None if there is no room, and the socket has to be closed."""
         if (len(self._open) >= self._most or len(self._waiting) >= self._most_waiting) and not self.make_room():
             self.counters.connections_rejected += 1
             return None
-        slot = Slot(self)
+        slot = SocketSlot(self)
         self._open.add(slot)
         return slot
 
@@ -59,7 +59,7 @@ class Sockets:
             return True
         return False
 
-    def waits(self, slot: Slot, abort: Callable[[], object]) -> None:
+    def mark_waiting(self, slot: SocketSlot, abort: Callable[[], object]) -> None:
         """The socket of a slot waits for a complete request; `abort` closes it to make room.
 
         The place in the order is kept if it waited before.
@@ -67,17 +67,17 @@ class Sockets:
         if slot in self._open:
             self._waiting[slot] = abort
 
-    def works(self, slot: Slot) -> None:
+    def mark_active(self, slot: SocketSlot) -> None:
         """The request is complete, or the socket is a client's: it stays open."""
         self._waiting.pop(slot, None)
 
-    def release(self, slot: Slot) -> None:
+    def release(self, slot: SocketSlot) -> None:
         """The socket is closed. Calling it again does nothing."""
         self._waiting.pop(slot, None)
         self._open.discard(slot)
 
 
-class Slot:
+class SocketSlot:
     """The place of one socket.
 
     Attributes:

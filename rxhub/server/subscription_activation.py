@@ -9,7 +9,7 @@ the id with which it subscribes is another user's.
 Clients come in crowds, after a network was away. What arrives while the stream is asked waits for the next turn, and
 all of that is let in at once.
 
-Claims to ids are renewed at times that nobody moves: somebody comes or goes all the time.
+IdLeases to ids are renewed at times that nobody moves: somebody comes or goes all the time.
 """
 
 from __future__ import annotations
@@ -23,50 +23,50 @@ from time import monotonic
 from typing import NamedTuple
 
 from rxhub.errors import HubConnectionError, Refused
-from rxhub.server.id_leases import Claims
+from rxhub.server.id_leases import IdLeases
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.ordered_consumer import OrderedConsumer
 from rxhub.transport.nats.streams import last_sequence
 
-__all__ = ["Admission"]
+__all__ = ["SubscriptionActivator"]
 
 # Seconds. Each turn in which the subjects have changed costs the server another consumer.
-_BETWEEN_TURNS = 0.02
-_BETWEEN_RENEWALS = 600.0
+_BATCH_INTERVAL_S = 0.02
+_RENEWAL_INTERVAL_S = 600.0
 
 _logger = logging.getLogger("rxhub.server")
 
 
-class _Candidate(NamedTuple):
-    claim: tuple[str, str]
+class _PendingActivation(NamedTuple):
+    lease: tuple[str, str]
     enter: Callable[[int], object]
     admitted: Future[None]
 
 
-class Admission:
+class SubscriptionActivator:
     """Lets subscribers in; a part of a link (`rxhub.transport.nats.reconnecting.Part`).
 
     Args:
         stream: which is read.
         live: by whom.
         subjects: what should be read now; another list after a change.
-        claims: to the ids of subscribers.
+        leases: to the ids of subscribers.
     """
 
     def __init__(
-        self, stream: str, live: OrderedConsumer, subjects: Callable[[], Sequence[str]], claims: Claims
+        self, stream: str, live: OrderedConsumer, subjects: Callable[[], Sequence[str]], leases: IdLeases
     ) -> None:
         self._stream = stream
         self._live = live
-        self._claims = claims
+        self._leases = leases
         self._subjects = subjects
         self._announced: Sequence[str] | None = None
-        self._waiting: list[_Candidate] = []
+        self._waiting: list[_PendingActivation] = []
         self._wake = asyncio.Event()
         # When claims are renewed next.
-        self._renewal = monotonic() + _BETWEEN_RENEWALS
+        self._renewal = monotonic() + _RENEWAL_INTERVAL_S
 
-    def ask(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
+    def request(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
         """Ask to be let in.
 
         Args:
@@ -78,7 +78,7 @@ class Admission:
             Done after that; or holds `Refused`, if the id is another user's.
         """
         admitted: Future[None] = Future()
-        self._waiting.append(_Candidate((id, user), enter, admitted))
+        self._waiting.append(_PendingActivation((id, user), enter, admitted))
         self._wake.set()
         return admitted
 
@@ -86,13 +86,13 @@ class Admission:
         """See whether less should be read, though nobody asks."""
         self._wake.set()
 
-    def rewound(self) -> None:
+    def stream_rewound(self) -> None:
         """The stream was made anew or has lost its end, and claims may have been lost with it."""
-        self._claims.doubt()
+        self._leases.invalidate()
         self._renewal = monotonic()
         self._wake.set()
 
-    def give_up(self) -> None:
+    def fail_all(self) -> None:
         """Let nobody in any more."""
         waiting, self._waiting = self._waiting, []
         for candidate in waiting:
@@ -107,28 +107,28 @@ class Admission:
                         await self._wake.wait()
             self._wake.clear()
             if monotonic() >= (due := self._renewal):
-                await self._claims.renew(line)
+                await self._leases.renew(line)
                 # It may be due again: claims may have been lost meanwhile.
                 if self._renewal == due:
-                    self._renewal = monotonic() + _BETWEEN_RENEWALS
+                    self._renewal = monotonic() + _RENEWAL_INTERVAL_S
             count = len(self._waiting)
             if (subjects := self._subjects()) is not self._announced:
                 self._live.update_filters()
                 self._announced = subjects
             if count:
-                await self._let_in(line, count)
-            await asyncio.sleep(_BETWEEN_TURNS)
+                await self._activate(line, count)
+            await asyncio.sleep(_BATCH_INTERVAL_S)
 
-    async def _let_in(self, line: NatsConnection, count: int) -> None:
-        refused = await self._claims.take(line, [candidate.claim for candidate in self._waiting[:count]])
+    async def _activate(self, line: NatsConnection, count: int) -> None:
+        refused = await self._leases.acquire(line, [candidate.lease for candidate in self._waiting[:count]])
         await self._live.synced()
         last = await last_sequence(line, self._stream)
         candidates, self._waiting = self._waiting[:count], self._waiting[count:]
-        for claim, enter, admitted in candidates:
+        for lease, enter, admitted in candidates:
             # Whatever becomes of one, the others are in no list any more.
             try:
-                if claim in refused:
-                    raise Refused(refused[claim])
+                if lease in refused:
+                    raise Refused(refused[lease])
                 enter(last)
             except Refused as error:
                 admitted.set_exception(error)

@@ -6,8 +6,8 @@ where each user has a share of the work of an event. What exceeds the share is p
 goes on.
 
 The work done here is paid for by the user who subscribed, not by the publisher: it is taken from the rate at which the
-user's own events are read. If nothing is left of it, events of others get a minimal share (`_LEAST`), which is enough
-for subscriptions that a topic or an equality finds.
+user's own events are read. If nothing is left of it, events of others get a minimal share (`_MIN_SHARE`), which
+is enough for subscriptions that a topic or an equality finds.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from rxhub.expression import Expression, Index
 from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
-from rxhub.server.rate_limit import STEPS, Buckets
-from rxhub.server.skipped_subscriptions import PassedOver
+from rxhub.server.rate_limit import STEPS_PER_EVENT, TokenBuckets
+from rxhub.server.skipped_subscriptions import SkippedSubscriptions
 
 __all__ = ["QUOTA", "UserIndexes"]
 
 QUOTA = 2_500
 """Steps of testing all subscriptions of one user to one topic that the common index takes."""
 
-_LEAST = 500
-_HIT = 3
+_MIN_SHARE = 500
+_STEPS_PER_MATCH = 3
 # Times that a step is paid for, so that tests for others take a quarter of the processor at most.
-_PRICE = 2
+_RATE_FACTOR = 2
 
 
 class Subscribed(Protocol):
@@ -54,7 +54,7 @@ class Subscribed(Protocol):
         ...
 
     @property
-    def widened(self) -> Expression | None:
+    def envelope_part(self) -> Expression | None:
         """Its part outside of `data`; None if it does not look into `data`."""
         ...
 
@@ -92,7 +92,7 @@ class UserIndexes(Generic[S]):
 
     __slots__ = ("_indexes", "_limit", "_passed_over", "_rates")
 
-    def __init__(self, passed_over: PassedOver, limit: int, rates: Buckets | None) -> None:
+    def __init__(self, passed_over: SkippedSubscriptions, limit: int, rates: TokenBuckets | None) -> None:
         self._indexes: dict[str, _UserIndex[S]] = {}
         self._limit = limit
         self._passed_over = passed_over
@@ -111,21 +111,21 @@ class UserIndexes(Generic[S]):
             own = self._indexes[subscription.user] = _UserIndex()
         subscription.token = own.index.add(subscription.tree, subscription)
         own.topics[subscription.topic] += 1
-        if subscription.widened is not None:
+        if subscription.envelope_part is not None:
             own.decoding[subscription.topic] += 1
 
     def remove(self, subscription: S) -> None:
         """Remove a subscription that was added."""
         own = self._indexes[subscription.user]
         own.index.remove(subscription.token)
-        for counter in (own.topics, own.decoding) if subscription.widened is not None else (own.topics,):
+        for counter in (own.topics, own.decoding) if subscription.envelope_part is not None else (own.topics,):
             counter[subscription.topic] -= 1
             if not counter[subscription.topic]:
                 del counter[subscription.topic]
         if not own.topics:
             del self._indexes[subscription.user]
 
-    def looks_into_data(self, topic: object) -> bool:
+    def needs_data(self, topic: object) -> bool:
         """Whether a subscription may look into the data of an event with this topic."""
         return any(_count(own.decoding, topic) for own in self._indexes.values())
 
@@ -133,7 +133,7 @@ class UserIndexes(Generic[S]):
         """Test an event.
 
         Args:
-            candidate: the event, decoded if `looks_into_data`.
+            candidate: the event, decoded if `needs_data`.
             publisher: the user who has published it; None if it is not known.
             most: steps of work for all users.
 
@@ -151,7 +151,7 @@ class UserIndexes(Generic[S]):
             share = max(0, most - spent) // left
             rate = None if self._rates is None else self._rates[user]
             if rate is not None and user != publisher and not rate.is_ready:
-                share = min(share, _LEAST)
+                share = min(share, _MIN_SHARE)
             work = StepBudget(share)
             rows: list[tuple[Any, tuple[S, ...], Any]] = []
             try:
@@ -162,9 +162,9 @@ class UserIndexes(Generic[S]):
                 self._passed_over.add(user, max(1, missed), self._limit)
             before = len(found)
             found += chain.from_iterable([row[1] for row in rows])
-            own.steps = work.steps + _HIT * (len(found) - before)
+            own.steps = work.steps + _STEPS_PER_MATCH * (len(found) - before)
             if rate is not None:
-                rate.reserve(_PRICE * own.steps / STEPS)
+                rate.reserve(_RATE_FACTOR * own.steps / STEPS_PER_EVENT)
             spent += own.steps
             left -= 1
         return found, spent

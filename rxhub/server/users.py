@@ -46,34 +46,34 @@ class User:
         subscribe: topics that the user may receive.
     """
 
-    __slots__ = ("_known", "hash", "name", "publish", "subscribe")
+    __slots__ = ("_verified", "hash", "name", "publish", "subscribe")
 
     def __init__(self, name: str, hash: Hash, publish: Topics | None = None, subscribe: Topics | None = None) -> None:
         self.name = name
         self.hash = hash
         self.publish = publish or Topics()
         self.subscribe = subscribe or Topics()
-        self._known: bytes | None = None
+        self._verified: bytes | None = None
 
     @classmethod
     def with_key(cls, name: str, key: str) -> User:
         """A user who may do everything, for a server that lives as long as the key is remembered."""
         user = cls(name, Hash(hashed(key)))
-        user.remember(key)
+        user.mark_verified(key)
         return user
 
-    def knows(self, key: str) -> bool | None:
+    def is_verified(self, key: str) -> bool | None:
         """Whether this key has been checked before, in no time; None if it has to be checked.
 
         A studio's machines all reconnect at once after an outage; only the first of a user costs a hash.
         """
-        if self._known is not None and hmac.compare_digest(self._known, _mark(key)):
+        if self._verified is not None and hmac.compare_digest(self._verified, _fingerprint(key)):
             return True
         return None
 
-    def remember(self, key: str) -> None:
+    def mark_verified(self, key: str) -> None:
         """Note that `key` has been checked, by a mark that is worth nothing outside of this process."""
-        self._known = _mark(key)
+        self._verified = _fingerprint(key)
 
     def has_same_key(self, other: User) -> bool:
         """Whether both were given the same key."""
@@ -83,7 +83,7 @@ class User:
 _SECRET = token_bytes(32)
 
 
-def _mark(key: str) -> bytes:
+def _fingerprint(key: str) -> bytes:
     return hmac.digest(_SECRET, key.encode("utf-8", "surrogatepass"), "sha256")
 
 
@@ -139,7 +139,7 @@ class UsersFile(Users):
         for user in fresh.values():
             old = before.get(user.name)
             if old is not None and old.has_same_key(user):
-                user._known = old._known  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+                user._verified = old._verified  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._users = fresh
         return True
 

@@ -11,8 +11,8 @@ WebSocket: what never becomes a message is bounded, since neither a queue nor a 
 - A ping is answered at once, also when the peer does not read: the answers of a flood would pile up in the transport.
   While it is full they are left out but for the last ones, which RFC 6455 (5.5.3) allows.
 - A message in fragments may have any number of them: four million of one byte take a hundred times their length.
-- What is held of incomplete messages, and of messages that the application has not taken yet, is counted (`Unread`),
-  and freed when the connection ends.
+- What is held of incomplete messages, and of messages that the application has not taken yet, is counted
+  (`UnreadBytes`), and freed when the connection ends.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.http11 import Request
 
-from rxhub.server.receive_memory import UNREAD, Unread
-from rxhub.server.sockets import Slot
+from rxhub.server.receive_memory import UNREAD, UnreadBytes
+from rxhub.server.sockets import SocketSlot
 
 __all__ = ["Http", "WebSocket", "protocol_factory"]
 
-_MOST_REQUEST: Final = 64 * 1024
-_MOST_FRAGMENTS: Final = 4_096
-_UNCOUNTED: Final = 16 * 1024
+_MAX_REQUEST_BYTES: Final = 64 * 1024
+_MAX_FRAGMENTS: Final = 4_096
+_UNCOUNTED_BYTES: Final = 16 * 1024
 """Bytes that a connection may hold without being counted: as much as the head of a request."""
 
-_FRAGMENT_COST: Final = 64
+_FRAGMENT_OVERHEAD_BYTES: Final = 64
 """Bytes of memory that a fragment takes beside its content."""
 
 # uvicorn warns of every malformed request. Anyone can send them, so they are counted instead.
@@ -49,7 +49,7 @@ _logger = logging.getLogger("rxhub.server.http")
 _logger.setLevel(logging.ERROR)
 
 
-def protocol_factory(server: uvicorn.Server, timeout: float) -> Callable[[Slot], asyncio.Protocol]:
+def protocol_factory(server: uvicorn.Server, timeout: float) -> Callable[[SocketSlot], asyncio.Protocol]:
     """What makes the protocol of an accepted connection.
 
     Args:
@@ -57,7 +57,7 @@ def protocol_factory(server: uvicorn.Server, timeout: float) -> Callable[[Slot],
         timeout: seconds for a complete request.
     """
 
-    def make(slot: Slot) -> Http:
+    def make(slot: SocketSlot) -> Http:
         protocol = Http(config=server.config, server_state=server.server_state, app_state=server.lifespan.state)
         protocol.slot = slot
         protocol.timeout = timeout
@@ -74,7 +74,7 @@ class Http(H11Protocol):
         timeout: seconds for a complete request.
     """
 
-    slot: Slot
+    slot: SocketSlot
     timeout: float
     _deadline: asyncio.TimerHandle | None = None
     _received = 0
@@ -82,17 +82,17 @@ class Http(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
         self.logger = _logger
-        self.slot.sockets.waits(self.slot, transport.abort)
+        self.slot.sockets.mark_waiting(self.slot, transport.abort)
         self._deadline = self.loop.call_at(self.slot.accepted + self.timeout, self._expire)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_clock()
+        self._cancel_deadline()
         self.slot.sockets.release(self.slot)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
-        if self._received > _MOST_REQUEST:
+        if self._received > _MAX_REQUEST_BYTES:
             self.slot.sockets.counters.requests_refused += 1
             self.transport.abort()
             return
@@ -100,24 +100,24 @@ class Http(H11Protocol):
             self._deadline = self.loop.call_later(self.timeout, self._expire)
         super().data_received(data)
         if self._deadline is not None and not self._is_waiting():
-            self._stop_clock()
-            self.slot.sockets.works(self.slot)
+            self._cancel_deadline()
+            self.slot.sockets.mark_active(self.slot)
 
     def on_response_complete(self) -> None:
         self._received = 0
         super().on_response_complete()
         if self._is_waiting() and not self.transport.is_closing():
             # uvicorn closes it after some seconds without a byte.
-            self.slot.sockets.waits(self.slot, self.transport.abort)
+            self.slot.sockets.mark_waiting(self.slot, self.transport.abort)
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        self._stop_clock()
-        self.slot.sockets.works(self.slot)
+        self._cancel_deadline()
+        self.slot.sockets.mark_active(self.slot)
         super().handle_websocket_upgrade(event)
         cast("WebSocket", self.transport.get_protocol()).slot = self.slot
 
     def send_400_response(self, msg: str) -> None:
-        self._stop_clock()
+        self._cancel_deadline()
         self.slot.sockets.counters.requests_refused += 1
         super().send_400_response(msg)
 
@@ -125,7 +125,7 @@ class Http(H11Protocol):
         """Whether a request is not complete: it has not begun, or its body is missing."""
         return self.conn.their_state in {h11.IDLE, h11.SEND_BODY}
 
-    def _stop_clock(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -145,18 +145,18 @@ class WebSocket(WebSocketsSansIOProtocol):
             extensions of the scope.
     """
 
-    slot: Slot | None = None
+    slot: SocketSlot | None = None
     _pongs = b""
     _fragments = 0  # bytes
     _waiting = 0  # bytes
-    _taken = 0  # bytes of the message that the application works on
+    _processing = 0  # bytes of the message that the application works on
     _is_running = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         # Whatever the level of logging: a request has a key in it, and frames have events.
         self.conn.debug = False
-        self.unread = Unread(self._cut)
+        self.unread = UnreadBytes(self._abort)
         self._sizes: deque[int] = deque()
 
     def handle_connect(self, event: Request) -> None:
@@ -171,14 +171,14 @@ class WebSocket(WebSocketsSansIOProtocol):
             self._count()
 
     async def receive(self) -> Any:
-        if self._taken:
-            self._waiting -= self._taken
-            self._taken = 0
+        if self._processing:
+            self._waiting -= self._processing
+            self._processing = 0
             if self.unread.size:
                 self._count()
         message = await super().receive()
         if message["type"] == "websocket.receive" and self._sizes:
-            self._taken = self._sizes.popleft()
+            self._processing = self._sizes.popleft()
         return message
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -217,21 +217,21 @@ class WebSocket(WebSocketsSansIOProtocol):
     def handle_text(self, event: Frame) -> None:
         super().handle_text(event)
         if event.fin:
-            event.data = b""  # as in `_took`
+            event.data = b""  # as in `_release_frame`
         else:
-            self._took(event)
+            self._release_frame(event)
 
     def handle_bytes(self, event: Frame) -> None:
         super().handle_bytes(event)
-        self._took(event)
+        self._release_frame(event)
 
     def handle_cont(self, event: Frame) -> None:
         """Take a fragment, or end the connection."""
-        if len(self.frames) < _MOST_FRAGMENTS:
+        if len(self.frames) < _MAX_FRAGMENTS:
             super().handle_cont(event)
-            self._took(event)
+            self._release_frame(event)
         else:
-            self._cut()
+            self._abort()
 
     def send_receive_event_to_app(self) -> None:
         frames = self.frames
@@ -241,20 +241,20 @@ class WebSocket(WebSocketsSansIOProtocol):
             self._sizes.append(size)
             self._waiting += size
 
-    def _took(self, event: Frame) -> None:
-        self._fragments = 0 if event.fin else self._fragments + len(event.data) + _FRAGMENT_COST
+    def _release_frame(self, event: Frame) -> None:
+        self._fragments = 0 if event.fin else self._fragments + len(event.data) + _FRAGMENT_OVERHEAD_BYTES
         # The parser refers to the last frame until the next one comes.
         event.data = b""
 
     def _count(self) -> None:
         held = len(self.conn.reader.buffer) + self._fragments + self._waiting
         # The common path: a small message that came in one piece costs a comparison.
-        if held > _UNCOUNTED:
+        if held > _UNCOUNTED_BYTES:
             self.unread.set(held)
         elif self.unread.size:
             self.unread.set(0)
 
-    def _cut(self) -> None:
+    def _abort(self) -> None:
         """Close the connection at once, and forget what it holds."""
         self.transport.abort()
         self._drop_incomplete()
@@ -271,5 +271,5 @@ class WebSocket(WebSocketsSansIOProtocol):
         while not self.queue.empty():
             self.queue.get_nowait()
         self._sizes.clear()
-        self._waiting = self._taken = 0
+        self._waiting = self._processing = 0
         self.unread.close()

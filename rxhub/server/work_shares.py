@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from rxhub.expression import Expression
 from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 
-__all__ = ["Shared", "share_out"]
+__all__ = ["SharedMatches", "match_by_user"]
 
 _TESTED = 15
 
@@ -53,7 +53,7 @@ S = TypeVar("S", bound=Subscribed)
 
 
 @dataclass(slots=True)
-class Shared(Generic[S]):
+class SharedMatches(Generic[S]):
     """What came of it.
 
     Attributes:
@@ -67,7 +67,7 @@ class Shared(Generic[S]):
     steps: int = 0
 
 
-def share_out(subscriptions: Iterable[S], candidate: Mapping[str, Any], limit: int) -> Shared[S]:
+def match_by_user(subscriptions: Iterable[S], candidate: Mapping[str, Any], limit: int) -> SharedMatches[S]:
     """Test subscriptions against an event, and note in each what that cost.
 
     Args:
@@ -78,7 +78,7 @@ def share_out(subscriptions: Iterable[S], candidate: Mapping[str, Any], limit: i
     users: defaultdict[str, list[S]] = defaultdict(list)
     for subscription in subscriptions:
         users[subscription.user].append(subscription)
-    shared: Shared[S] = Shared()
+    shared: SharedMatches[S] = SharedMatches()
     # Equal subscriptions are tested once.
     known: dict[Expression, bool] = {}
     left = len(users)

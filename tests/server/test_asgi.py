@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 
 from rxhub.server import Limits, Running, Topics, User, Users, UsersFile, application, running
 from rxhub.server.authentication import Credentials
-from rxhub.server.connection import Connection, Ending
+from rxhub.server.connection import CloseReason, Connection
 from rxhub.server.event_server import EventServer
 from rxhub.server.key_hash import Hash, hashed
 from rxhub.transport.socketio.protocol import Handshake
@@ -332,8 +332,8 @@ def test_who_is_ended_before_the_connection_begins_is_not_served() -> None:
     async def main() -> Connection:
         server = EventServer(Users([User.with_key("me", "key")]))
         user = await server.authenticate(Credentials("me", "key"), "")
-        connection = server.admit(server.shake_hands(user).split(":")[0], None)
-        connection.look_at_account(None)
+        connection = server.admit(server.handshake(user).split(":")[0], None)
+        connection.update_user(None)
 
         async def receive() -> dict[str, Any]:
             return await asyncio.Future()
@@ -345,7 +345,7 @@ def test_who_is_ended_before_the_connection_begins_is_not_served() -> None:
             await connection.run(receive, send)
         return connection
 
-    assert asyncio.run(main()).ending is Ending.REMOVED
+    assert asyncio.run(main()).close_reason is CloseReason.REMOVED
 
 
 @contextmanager

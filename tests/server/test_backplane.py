@@ -27,7 +27,7 @@ from rxhub.server import Backplane, Limits, Running, Topics, User, Users, applic
 from rxhub.server import backplane as module
 from rxhub.server.envelope import Envelope
 from rxhub.server.key_hash import Hash, hashed
-from rxhub.server.loop_turns import Turns
+from rxhub.server.loop_turns import LoopTurns
 from rxhub.server.uvicorn_protocols import WebSocket
 from rxhub.testing import Nats
 from tests.proxy import Proxy
@@ -404,7 +404,7 @@ def test_while_nats_is_away_events_wait_and_each_is_stored_once(nats: Nats) -> N
 def test_a_server_without_nats_says_so_and_refuses_what_finds_no_room(
     nats: Nats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_CAPACITY", 10)
+    monkeypatch.setattr(module, "_OUTBOX_EVENTS", 10)
     with behind_a_proxy(nats) as (node, proxy), wire(node) as client:
         proxy.black_hole = True
         proxy.reset()
@@ -474,8 +474,8 @@ def test_what_many_have_missed_does_not_overflow_the_queues_of_those_who_read(na
 
 
 def test_who_does_not_read_is_not_waited_for_longer_than_a_while(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.1)
-    monkeypatch.setattr(module, "_CATCHING_UP", 64)
+    monkeypatch.setattr(module, "_CONGESTION_WAIT_S", 0.1)
+    monkeypatch.setattr(module, "_LAGGING_EVENTS", 64)
     count = 3_000
 
     async def read() -> None:
@@ -488,7 +488,7 @@ def test_who_does_not_read_is_not_waited_for_longer_than_a_while(nats: Nats, mon
                 everything.set()
 
         backplane = plane(nats)
-        await backplane.start(take, lambda id: None, lambda: True, lambda last: None, 1_000, Turns(1_000))
+        await backplane.start(take, lambda id: None, lambda: True, lambda last: None, 1_000, LoopTurns(1_000))
         try:
             backplane.filters.add("x", parse("topic=studio.*"))
             await asyncio.wrap_future(backplane.admit("x", "jane", lambda last: None))

@@ -9,7 +9,7 @@ import sys
 import weakref
 
 from rxhub.server import collection
-from rxhub.server.collection import collect_when_quiet, short_collections
+from rxhub.server.collection import collect_when_idle, short_collections
 
 
 class Cycle:
@@ -61,7 +61,7 @@ def test_what_was_frozen_and_dropped_is_found_when_clients_have_left_and_it_is_q
         gc.collect()
         del cycle
         left, events = [0], [0]
-        watching = asyncio.ensure_future(collect_when_quiet(lambda: left[0], lambda: events[0], between_looks=0.001))
+        watching = asyncio.ensure_future(collect_when_idle(lambda: left[0], lambda: events[0], interval=0.001))
         for _ in range(20):
             await asyncio.sleep(0.002)
         gc.collect()
@@ -89,10 +89,10 @@ def test_while_events_come_it_waits_until_very_many_have_left() -> None:
             looks[0] += 1
             return events[0]
 
-        watching = asyncio.ensure_future(collect_when_quiet(lambda: left[0], busy, between_looks=0.001))
+        watching = asyncio.ensure_future(collect_when_idle(lambda: left[0], busy, interval=0.001))
         while not looks[0]:
             await asyncio.sleep(0.001)
-        left[0] = collection._MANY_CLIENTS - 1
+        left[0] = collection._DISCONNECTS_WHEN_BUSY - 1
         while looks[0] < 40:
             await asyncio.sleep(0.001)
         assert dropped() is not None

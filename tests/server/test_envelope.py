@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rxhub.errors import EventError
 from rxhub.event import Event
-from rxhub.server.envelope import MAX_DEPTH, Envelope, everything, read
+from rxhub.server.envelope import MAX_DEPTH, Envelope, decode_all, read
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
@@ -57,7 +57,7 @@ def test_what_json_writes_is_read_and_subscriptions_see_it_as_in_a_hub(event: di
     seen = envelope.candidate()
     assert all(seen[key] == hub._fields[key] for key in seen)
     try:
-        whole = everything(text)
+        whole = decode_all(text)
     except EventError:  # an integer beyond what a double holds
         return
     assert whole == hub._fields
@@ -176,4 +176,4 @@ def test_a_number_that_is_out_of_range_is_refused_where_data_is_looked_into() ->
     text = with_data("1e400")
     read(text)
     with pytest.raises(EventError, match="range"):
-        everything(text)
+        decode_all(text)

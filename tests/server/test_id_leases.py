@@ -1,4 +1,4 @@
-"""Claims to ids: renewed while they are needed, forgotten when they are not."""
+"""IdLeases to ids: renewed while they are needed, forgotten when they are not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from rxhub.server import id_leases as module
-from rxhub.server.id_leases import Claims, configuration
+from rxhub.server.id_leases import IdLeases, lease_stream
 from rxhub.testing import Nats
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.connection import NatsConnection
@@ -19,7 +19,7 @@ def with_line(nats: Nats, use: Callable[[NatsConnection], Awaitable[None]]) -> N
     async def run() -> None:
         line = await NatsConnection.open(nats.url, Address.parse(nats.url, nats.user, nats.password), "test")
         try:
-            await ensure_stream(line, configuration(nats.stream, 1))
+            await ensure_stream(line, lease_stream(nats.stream, 1))
             await use(line)
         finally:
             await line.close()
@@ -35,37 +35,37 @@ async def stored(line: NatsConnection, nats: Nats) -> tuple[int, int]:
 
 def test_the_first_gets_an_id_and_so_do_all_servers_of_that_user(nats: Nats) -> None:
     async def use(line: NatsConnection) -> None:
-        here, there = [Claims(nats.stream, lambda id: None, 100) for _ in range(2)]
+        here, there = [IdLeases(nats.stream, lambda id: None, 100) for _ in range(2)]
         ids = ["a", "a" * 10_000, "ü \ud800 *", ""]
         hers = [(id, "jane") for id in ids]
-        assert await here.take(line, hers) == {}
-        assert (await there.take(line, [*hers, ("b", "joe"), ("a", "joe")])).keys() == {("a", "joe")}
-        assert (await here.take(line, [("b", "joe"), ("b", "jane")])).keys() == {("b", "jane")}
+        assert await here.acquire(line, hers) == {}
+        assert (await there.acquire(line, [*hers, ("b", "joe"), ("a", "joe")])).keys() == {("a", "joe")}
+        assert (await here.acquire(line, [("b", "joe"), ("b", "jane")])).keys() == {("b", "jane")}
         # What is known is not asked for again.
         made = await stored(line, nats)
         assert made[0] == 5
-        assert await here.take(line, [("b", "joe"), *hers]) == {}
+        assert await here.acquire(line, [("b", "joe"), *hers]) == {}
         assert await stored(line, nats) == made
 
     with_line(nats, use)
 
 
 def test_they_are_renewed_while_somebody_subscribes(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_RENEWED_AFTER", 0.0)
+    monkeypatch.setattr(module, "_RENEW_AFTER_S", 0.0)
 
     async def use(line: NatsConnection) -> None:
         owners = {"a": "jane"}
-        claims = Claims(nats.stream, owners.get, 100)
-        await claims.take(line, [("a", "jane"), ("b", "jane")])
-        await claims.renew(line)
+        leases = IdLeases(nats.stream, owners.get, 100)
+        await leases.acquire(line, [("a", "jane"), ("b", "jane")])
+        await leases.renew(line)
         assert await stored(line, nats) == (2, 3)
         owners.clear()
-        await claims.renew(line)
+        await leases.renew(line)
         assert await stored(line, nats) == (2, 3)
         # Another may have it when it was released or has expired; until then its user may.
-        assert (await claims.take(line, [("a", "joe"), ("a", "jane")])).keys() == {("a", "joe")}
+        assert (await leases.acquire(line, [("a", "joe"), ("a", "jane")])).keys() == {("a", "joe")}
         await line.js_request(f"STREAM.PURGE.{nats.stream}-ids")
-        assert await claims.take(line, [("a", "joe")]) == {}
+        assert await leases.acquire(line, [("a", "joe")]) == {}
 
     with_line(nats, use)
 
@@ -73,51 +73,51 @@ def test_they_are_renewed_while_somebody_subscribes(nats: Nats, monkeypatch: pyt
 def test_an_id_is_released_some_time_after_its_client_has_left(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(line: NatsConnection) -> None:
         owners = {"a": "jane", "b": "jane"}
-        claims = Claims(nats.stream, owners.get, 100)
-        await claims.take(line, [("a", "jane"), ("b", "jane")])
+        leases = IdLeases(nats.stream, owners.get, 100)
+        await leases.acquire(line, [("a", "jane"), ("b", "jane")])
         del owners["a"]
-        await claims.renew(line)
-        assert len(claims) == 2
-        monkeypatch.setattr(module, "_RELEASED_AFTER", -1.0)
-        await claims.renew(line)
-        assert len(claims) == 1
+        await leases.renew(line)
+        assert len(leases) == 2
+        monkeypatch.setattr(module, "_RELEASE_AFTER_S", -1.0)
+        await leases.renew(line)
+        assert len(leases) == 1
         assert (await stored(line, nats))[0] == 1
-        assert await claims.take(line, [("a", "joe")]) == {}
-        assert (await claims.take(line, [("b", "joe")])).keys() == {("b", "joe")}
+        assert await leases.acquire(line, [("a", "joe")]) == {}
+        assert (await leases.acquire(line, [("b", "joe")])).keys() == {("b", "joe")}
 
     with_line(nats, use)
 
 
 def test_an_id_that_is_used_on_another_server_is_not_released(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_RELEASED_AFTER", -1.0)
+    monkeypatch.setattr(module, "_RELEASE_AFTER_S", -1.0)
 
     async def use(line: NatsConnection) -> None:
-        here, there = Claims(nats.stream, lambda id: None, 100), Claims(nats.stream, {"a": "jane"}.get, 100)
-        assert await here.take(line, [("a", "jane")]) == {}
-        assert await there.take(line, [("a", "jane")]) == {}
+        here, there = IdLeases(nats.stream, lambda id: None, 100), IdLeases(nats.stream, {"a": "jane"}.get, 100)
+        assert await here.acquire(line, [("a", "jane")]) == {}
+        assert await there.acquire(line, [("a", "jane")]) == {}
         await here.renew(line)
         assert len(here) == 0
         assert (await stored(line, nats))[0] == 1
-        assert (await here.take(line, [("a", "joe")])).keys() == {("a", "joe")}
+        assert (await here.acquire(line, [("a", "joe")])).keys() == {("a", "joe")}
         # Now the other server lets it go.
-        there = Claims(nats.stream, lambda id: None, 100)
-        assert await there.take(line, [("a", "jane")]) == {}
+        there = IdLeases(nats.stream, lambda id: None, 100)
+        assert await there.acquire(line, [("a", "jane")]) == {}
         await there.renew(line)
-        assert await here.take(line, [("a", "joe")]) == {}
+        assert await here.acquire(line, [("a", "joe")]) == {}
 
     with_line(nats, use)
 
 
 def test_a_user_holds_so_many_ids_at_most(nats: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(line: NatsConnection) -> None:
-        claims = Claims(nats.stream, lambda id: None, 3)
-        assert await claims.take(line, [("a", "jane"), ("b", "jane")]) == {}
-        refused = await claims.take(line, [("c", "jane"), ("d", "jane"), ("e", "joe"), ("a", "jane")])
+        leases = IdLeases(nats.stream, lambda id: None, 3)
+        assert await leases.acquire(line, [("a", "jane"), ("b", "jane")]) == {}
+        refused = await leases.acquire(line, [("c", "jane"), ("d", "jane"), ("e", "joe"), ("a", "jane")])
         assert refused.keys() == {("d", "jane")}
         assert "ids_per_user" in refused["d", "jane"]
         assert (await stored(line, nats))[0] == 4
-        monkeypatch.setattr(module, "_RELEASED_AFTER", -1.0)
-        await claims.renew(line)
-        assert await claims.take(line, [("d", "jane")]) == {}
+        monkeypatch.setattr(module, "_RELEASE_AFTER_S", -1.0)
+        await leases.renew(line)
+        assert await leases.acquire(line, [("d", "jane")]) == {}
 
     with_line(nats, use)

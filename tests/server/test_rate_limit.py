@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub.server import rate_limit as rates
-from rxhub.server.rate_limit import Bucket, Buckets
+from rxhub.server.rate_limit import TokenBucket, TokenBuckets
 
 
 class Clock:
@@ -19,7 +19,7 @@ class Clock:
 @given(st.lists(st.floats(0, 3), max_size=60))
 def test_never_more_are_taken_than_its_size_and_what_has_flowed_in(pauses: list[float]) -> None:
     clock = Clock()
-    bucket = Bucket(rate=2, size=5, clock=clock)
+    bucket = TokenBucket(rate=2, size=5, clock=clock)
     taken = 0
     for pause in pauses:
         clock.now += pause
@@ -29,7 +29,7 @@ def test_never_more_are_taken_than_its_size_and_what_has_flowed_in(pauses: list[
 
 def test_it_starts_full_and_fills_up_again() -> None:
     clock = Clock()
-    bucket = Bucket(rate=2, size=3, clock=clock)
+    bucket = TokenBucket(rate=2, size=3, clock=clock)
     assert [bucket.take() for _ in range(4)] == [True, True, True, False]
     clock.now += 0.5
     assert [bucket.take() for _ in range(2)] == [True, False]
@@ -39,15 +39,15 @@ def test_it_starts_full_and_fills_up_again() -> None:
 
 def test_a_reservation_tells_how_long_to_wait_so_that_the_rate_is_kept() -> None:
     clock = Clock()
-    bucket = Bucket(rate=10, size=2, clock=clock)
+    bucket = TokenBucket(rate=10, size=2, clock=clock)
     assert [round(bucket.reserve(), 6) for _ in range(5)] == [0, 0, 0.1, 0.2, 0.3]
     clock.now += 0.3
     assert round(bucket.reserve(), 6) == 0.1
 
 
 def test_each_key_has_its_own_and_strangers_cannot_make_any_number(monkeypatch) -> None:
-    monkeypatch.setattr(rates, "_MOST_BUCKETS", 3)
-    buckets = Buckets(1, 1, Clock())
+    monkeypatch.setattr(rates, "_MAX_BUCKETS", 3)
+    buckets = TokenBuckets(1, 1, Clock())
     assert buckets["a"].take()
     assert not buckets["a"].take()
     assert buckets["b"].take()
@@ -59,7 +59,7 @@ def test_each_key_has_its_own_and_strangers_cannot_make_any_number(monkeypatch) 
 
 def test_what_costs_more_takes_more_and_whoever_comes_next_waits() -> None:
     now = [0.0]
-    bucket = Bucket(10, 20, lambda: now[0])
+    bucket = TokenBucket(10, 20, lambda: now[0])
     assert bucket.reserve(20) == 0
     assert bucket.reserve(5) == pytest.approx(0.5)
     now[0] += 0.5

@@ -17,7 +17,7 @@ from rxhub.server import Limits, Running, User, Users, running
 from rxhub.server.connection import Connection
 from rxhub.server.counters import Counters
 from rxhub.server.key_hash import Hash, hashed
-from rxhub.server.receive_memory import Unread, UnreadBudget
+from rxhub.server.receive_memory import UnreadBudget, UnreadBytes
 from rxhub.server.uvicorn_protocols import Http, WebSocket
 from tests.server.wire import answer, frame, opened, packet, wire
 from tests.threads import until
@@ -119,8 +119,8 @@ def test_whoever_holds_most_is_closed() -> None:
     budget = UnreadBudget(Limits(unread=100, unread_per_user=60), counters)
     held = {}
     for name, user in [("a", "jane"), ("b", "jane"), ("c", "bob")]:
-        held[name] = Unread(lambda name=name: closed.append(name))
-        held[name].belongs_to(budget, user)
+        held[name] = UnreadBytes(lambda name=name: closed.append(name))
+        held[name].attach(budget, user)
     held["a"].set(40)
     held["b"].set(20)
     held["c"].set(30)

@@ -11,24 +11,24 @@ import pytest
 
 from rxhub.embedded import PrivateServer
 from rxhub.errors import Refused
-from rxhub.server import id_leases as claims_module
+from rxhub.server import id_leases as leases_module
 from rxhub.server import subscription_activation as module
-from rxhub.server.id_leases import Claims, configuration
-from rxhub.server.subscription_activation import Admission
+from rxhub.server.id_leases import IdLeases, lease_stream
+from rxhub.server.subscription_activation import SubscriptionActivator
 from rxhub.transport.nats.streams import ensure_stream
 from tests.threads import LIMIT
 from tests.transport.nats.reading import Reader, Studio, studio
 
 
 @asynccontextmanager
-async def admission(
+async def activator(
     server: PrivateServer, owners: Mapping[str, str] | None = None
-) -> AsyncGenerator[tuple[Studio, Admission]]:
+) -> AsyncGenerator[tuple[Studio, SubscriptionActivator]]:
     """One that runs on a stream of its own, for a server whose ids belong to these users."""
     async with studio(server) as at:
-        await ensure_stream(at.peer, configuration(at.stream, 1))
+        await ensure_stream(at.peer, lease_stream(at.stream, 1))
         live = Reader(at, "a").ordered
-        made = Admission(at.stream, live, lambda: ["a"], Claims(at.stream, (owners or {}).get, 1_000))
+        made = SubscriptionActivator(at.stream, live, lambda: ["a"], IdLeases(at.stream, (owners or {}).get, 1_000))
         for part in (live, made):
             at.link.attach(part)
         yield at, made
@@ -46,15 +46,15 @@ async def let_in(future: Future[None]) -> None:
 
 def test_who_is_let_in_gets_what_is_stored_behind_that(nats_of_the_session: PrivateServer) -> None:
     async def run() -> None:
-        async with admission(nats_of_the_session) as (at, made):
+        async with activator(nats_of_the_session) as (at, made):
             await at.store("a", "b")
             begins: list[int] = []
-            await let_in(made.ask("x", "jane", begins.append))
+            await let_in(made.request("x", "jane", begins.append))
             await at.store("a")
-            await let_in(made.ask("y", "jane", begins.append))
+            await let_in(made.request("y", "jane", begins.append))
             assert begins == [2, 3]
             with pytest.raises(Refused, match="another user"):
-                await let_in(made.ask("x", "joe", begins.append))
+                await let_in(made.request("x", "joe", begins.append))
             assert begins == [2, 3]
 
     asyncio.run(run())
@@ -63,12 +63,12 @@ def test_who_is_let_in_gets_what_is_stored_behind_that(nats_of_the_session: Priv
 def test_claims_are_renewed_in_time_though_somebody_comes_or_goes_all_the_time(
     nats_of_the_session: PrivateServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BETWEEN_RENEWALS", 0.1)
-    monkeypatch.setattr(claims_module, "_RENEWED_AFTER", 0.0)
+    monkeypatch.setattr(module, "_RENEWAL_INTERVAL_S", 0.1)
+    monkeypatch.setattr(leases_module, "_RENEW_AFTER_S", 0.0)
 
     async def run() -> None:
-        async with admission(nats_of_the_session, {"x": "jane"}) as (at, made):
-            await let_in(made.ask("x", "jane", lambda last: None))
+        async with activator(nats_of_the_session, {"x": "jane"}) as (at, made):
+            await let_in(made.request("x", "jane", lambda last: None))
 
             async def come_and_go() -> None:
                 while True:
@@ -94,9 +94,9 @@ def test_one_who_cannot_be_let_in_is_told_and_the_others_are_let_in(
         raise ZeroDivisionError("who wrote this?")
 
     async def run() -> None:
-        async with admission(nats_of_the_session) as (_, made):
+        async with activator(nats_of_the_session) as (_, made):
             begins: list[int] = []
-            one, bad, other = [made.ask(id, "jane", enter) for id, enter in (
+            one, bad, other = [made.request(id, "jane", enter) for id, enter in (
                 ("x", begins.append), ("y", fail), ("z", begins.append),
             )]  # fmt: skip
             await let_in(one)
@@ -104,7 +104,7 @@ def test_one_who_cannot_be_let_in_is_told_and_the_others_are_let_in(
             with pytest.raises(Refused, match="has made a mistake"):
                 await let_in(bad)
             assert begins == [0, 0]
-            await let_in(made.ask("y", "jane", begins.append))
+            await let_in(made.request("y", "jane", begins.append))
 
     asyncio.run(run())
     assert "who wrote this?" in caplog.text

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from rxhub.server import Limits, Running, running
-from rxhub.server.descriptors import fitted, raise_soft_limit
+from rxhub.server.descriptors import limits_for_descriptors, raise_soft_limit
 from rxhub.server.key_hash import new_key
 from tests.server.wire import credentials, raw, request, wire
 from tests.threads import elsewhere, until
@@ -295,11 +295,11 @@ def test_limits_fit_the_descriptors() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
-        found = fitted(Limits())
+        found = limits_for_descriptors(Limits())
         assert 20 <= found.pending <= 64
         assert found.connections + found.pending < 256
         few = Limits(connections=10, pending=5)
-        assert fitted(few) == few
+        assert limits_for_descriptors(few) == few
         assert replace(found, connections=10_000, pending=1_000) == Limits()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -58,10 +58,10 @@ def test_what_is_no_hash_or_would_take_all_memory_is_refused(text: str) -> None:
 
 def test_a_key_that_was_checked_is_known_at_once_and_no_other() -> None:
     user = User("me", Hash(HASH))
-    assert user.knows("secret") is None
-    user.remember("secret")
-    assert user.knows("secret")
-    assert user.knows("other") is None
+    assert user.is_verified("secret") is None
+    user.mark_verified("secret")
+    assert user.is_verified("secret")
+    assert user.is_verified("other") is None
 
 
 def test_users_are_added_and_removed(tmp_path: Path) -> None:
@@ -162,14 +162,14 @@ def test_a_file_is_read_again_when_it_changes_and_a_broken_one_changes_nobody(tm
     users = UsersFile(path)
     jane = users.get("jane")
     assert jane is not None
-    jane.remember("secret")
+    jane.mark_verified("secret")
     assert not users.refresh()
     writer.add("bob")
     assert users.refresh()
     assert {user.name for user in users} == {"jane", "bob"}
     after = users.get("jane")
     assert after is not None
-    assert after.knows("secret")  # the key is the same
+    assert after.is_verified("secret")  # the key is the same
     path.write_text("[users")
     with pytest.raises(UsersError):
         users.refresh()

@@ -17,8 +17,8 @@ from rxhub.server import Backplane, Limits, Running, Topics, User, Users, runnin
 from rxhub.server.connection import Connection
 from rxhub.server.envelope import read
 from rxhub.server.key_hash import Hash, hashed
-from rxhub.server.loop_turns import Turns
-from rxhub.server.rate_limit import STEPS, Buckets
+from rxhub.server.loop_turns import LoopTurns
+from rxhub.server.rate_limit import STEPS_PER_EVENT, TokenBuckets
 from rxhub.server.router import Router
 from rxhub.testing import Nats
 from tests.server.test_router import Client
@@ -264,8 +264,8 @@ def test_subscriptions_of_those_who_left_go_little_by_little() -> None:
     a = Client("a")
     for number in range(700):
         router.subscribe(a, {"id": str(number)}, f"topic=a{number}")
-    assert [router.leave(a, 300) for _ in range(4)] == [300, 300, 100, 0]
-    assert len(router) == 0 == router.leave(a)
+    assert [router.remove_peer(a, 300) for _ in range(4)] == [300, 300, 100, 0]
+    assert len(router) == 0 == router.remove_peer(a)
 
 
 def test_a_crowd_that_leaves_takes_everything_with_it() -> None:
@@ -284,7 +284,7 @@ def test_users_take_turns_however_many_connections_each_has() -> None:
     order: list[str] = []
 
     async def main() -> None:
-        turns = Turns(1_000)
+        turns = LoopTurns(1_000)
 
         async def work(user: str) -> None:
             await turns.wait(user)
@@ -304,7 +304,7 @@ def test_users_take_turns_however_many_connections_each_has() -> None:
 
 def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
     async def main() -> None:
-        turns = Turns(1_000)
+        turns = LoopTurns(1_000)
         turns.spend(5_000)
         waiting = [asyncio.ensure_future(turns.wait("a")) for _ in range(3)]
         await asyncio.sleep(0)
@@ -319,7 +319,7 @@ def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
 
 def test_small_pieces_of_known_size_share_a_round() -> None:
     async def main() -> list[int]:
-        turns, loop, rounds = Turns(1_000), asyncio.get_running_loop(), [0]
+        turns, loop, rounds = LoopTurns(1_000), asyncio.get_running_loop(), [0]
         turns.spend(5_000)
         seen: list[int] = []
 
@@ -409,11 +409,11 @@ def test_subscriptions_that_are_tested_alone_are_removed_like_others() -> None:
     router.subscribe(eve, {"id": "1"}, "topic=studio.publish and data.versions.id=7")
     assert len(router) == 3
     assert {peer.name for peer in router.route(read(text), text)} == {"bob", "eve"}
-    router.leave(eve)
+    router.remove_peer(eve)
     assert len(router) == 1
-    passed_over = router.passed_over.total
+    passed_over = router.skipped.total
     assert [peer.name for peer in router.route(read(text), text)] == ["bob"]
-    assert router.passed_over.total == passed_over
+    assert router.skipped.total == passed_over
 
 
 def test_a_user_whose_subscriptions_are_passed_over_is_named_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -465,13 +465,13 @@ def test_what_publishers_pay_does_not_depend_on_how_much_others_subscribe_to(kin
         assert "ann" in [peer.name for peer in router.route(read(text), text, publisher="bob")]
         steps = router.steps - before
         assert steps < LIMIT + MARGIN
-        assert steps - (router.steps_of_others - of_others) < 3 * STEPS
+        assert steps - (router.steps_of_others - of_others) < 3 * STEPS_PER_EVENT
     # A target is compared with what the metadata of others allows.
     text = text.replace('"topic"', '"target": "a!=1 or not id=nobody", "topic"')
     before, of_others = router.steps, router.steps_of_others
     assert "ann" in [peer.name for peer in router.route(read(text), text, publisher="bob")]
     assert router.steps - before < 2 * LIMIT
-    assert router.steps - before - (router.steps_of_others - of_others) < 5 * STEPS
+    assert router.steps - before - (router.steps_of_others - of_others) < 5 * STEPS_PER_EVENT
 
 
 def test_subscriptions_beyond_the_quota_are_found_and_removed_like_others() -> None:
@@ -485,15 +485,15 @@ def test_subscriptions_beyond_the_quota_are_found_and_removed_like_others() -> N
         return {peer.name for peer in router.route(read(text), text, publisher="bob")}
 
     assert met() == {"hub7", "hub1007", "hub2007"}
-    router.leave(hubs[1_007])
+    router.remove_peer(hubs[1_007])
     router.subscribe(hubs[2_007], {"id": "hub2007"}, "topic=studio.publish and data.id=v8")
     router.subscribe(hubs[8], {"id": "hub8"}, "topic=studio.* and data.id=v7")
     assert met() == {"hub7", "hub8"}
     assert len(router) == 2_999
     for hub in hubs:
-        router.leave(hub)
+        router.remove_peer(hub)
     assert len(router) == 0 and met() == set()
-    assert router.passed_over.total == 0
+    assert router.skipped.total == 0
 
 
 def test_metadata_of_one_user_takes_no_targeted_event_from_another() -> None:
@@ -504,7 +504,7 @@ def test_metadata_of_one_user_takes_no_targeted_event_from_another() -> None:
         router.subscribe(eve, {"id": f"{number}", "applicationId": [0] * 8_000}, "topic=studio.*")
     text = json.dumps({"name": "ftrack.event", "args": [{"topic": "studio.publish", "target": "applicationId=nuke"}]})
     assert [peer.name for peer in router.route(read(text), text, publisher="bob")] == ["ann"]
-    assert router.passed_over.total == 400
+    assert router.skipped.total == 400
     nobody = text.replace("nuke", "maya")
     assert list(router.route(read(nobody), nobody, publisher="bob")) == []
     with pytest.raises(Refused, match=f"{LIMIT} steps of work"):
@@ -512,7 +512,7 @@ def test_metadata_of_one_user_takes_no_targeted_event_from_another() -> None:
 
 
 def test_who_subscribed_pays_for_what_exceeds_the_quota() -> None:
-    rates = Buckets(0.001, 40)
+    rates = TokenBuckets(0.001, 40)
     router: Router[Client] = Router(rates=rates)
     ann, eve = Client("ann", user="ann"), Client("eve", user="eve")
     router.subscribe(ann, {"id": "ann"}, "topic=studio.publish")
@@ -525,14 +525,14 @@ def test_who_subscribed_pays_for_what_exceeds_the_quota() -> None:
         assert len(router.route(read(text), text, publisher="bob")) == 5
     before = router.steps
     assert "ann" in [peer.name for peer in router.route(read(text), text, publisher="bob")]
-    assert router.steps - before < 3 * STEPS
+    assert router.steps - before < 3 * STEPS_PER_EVENT
     assert rates["bob"].is_ready and rates["ann"].is_ready
     # What a topic finds costs next to nothing, and her own events are hers to pay for.
     rare = text.replace("studio.publish", "studio.rare")
     assert [peer.name for peer in router.route(read(rare), rare, publisher="bob")] == ["eve"]
     before = router.steps
     router.route(read(text), text, publisher="eve")
-    assert router.steps - before > 3 * STEPS
+    assert router.steps - before > 3 * STEPS_PER_EVENT
 
 
 def test_a_publisher_is_not_read_more_slowly_for_what_others_subscribe_to() -> None:
