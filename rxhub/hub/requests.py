@@ -21,7 +21,7 @@ from rxhub.hub.publisher import Publisher, check_event
 from rxhub.hub.runner import Runner
 from rxhub.hub.scheduler import HubScheduler
 from rxhub.rx.awaitable import Awaitable, with_runner_status
-from rxhub.rx.runner_status import RunnerWatch, call_within, not_running
+from rxhub.rx.runner_status import call_within, not_running, watching
 from rxhub.rx.subject import Subject
 
 __all__ = ["Requests"]
@@ -130,7 +130,7 @@ class Requests:
         with (
             self._publisher.listen(event.id, reply, own_end=True),
             self._connection.changes.subscribe(on_completed=closed),
-            RunnerWatch(self._runner, loop, lambda: resolve(not_running("ask"))),
+            watching(self._runner, loop, lambda: resolve(not_running("ask"))),
         ):
             waiting = asyncio.timeout(timeout)
             try:

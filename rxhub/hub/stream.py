@@ -15,7 +15,7 @@ from reactivex.abc import DisposableBase
 from rxhub.concurrency.event_loop import check_asyncio
 from rxhub.concurrency.wakeup import Wakeup
 from rxhub.event import Event
-from rxhub.rx.runner_status import RunnerStatus, RunnerWatch, not_running
+from rxhub.rx.runner_status import RunnerStatus, not_running, watching
 
 __all__ = ["EventStream"]
 
@@ -87,7 +87,7 @@ class EventStream:
 
         self._is_awaited = True
         try:
-            with RunnerWatch(self._runner_status, asyncio.get_running_loop(), stopped):
+            with watching(self._runner_status, asyncio.get_running_loop(), stopped):
                 await self._wakeup.wait()
         finally:
             self._is_awaited = False

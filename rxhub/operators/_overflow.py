@@ -1,13 +1,13 @@
-"""Bounded waiting: what becomes of values that come faster than their observer takes them.
+"""Backpressure: a bounded queue for values that come faster than their observer takes them.
 
-Theory of operation. Each subscription is a *line*: a queue of at most `capacity` values before an observer. A line
-is *busy* while somebody serves it or is about to. Who finds it idle makes it busy and serves it until nobody waits
-any more: the producer itself, or, with a scheduler, an action there. So there is one server at a time, and whoever
-comes meanwhile, from another thread or from within the observer, queues. The end of the source is kept beside the
-queue and is told when the queue is empty.
+Each subscription has a queue of at most `capacity` values before its observer. The queue is *busy* while a thread
+serves it or is about to. A thread that finds it idle makes it busy and serves it until it is empty: the producer
+itself, or, with a scheduler, an action there. So one thread serves at a time, and values that come meanwhile, from
+another thread or from within the observer, are queued. The end of the source is kept apart and emitted when the queue
+is empty.
 
-One lock serves all lines of an operator, so that its counters agree; it is never held while observers, schedulers or
-sources run. (It is re-entrant because a value that is dropped under it may have a finalizer.)
+One lock serves all queues of an operator, so that its counters agree. It is never held while observers, schedulers or
+sources run. (It is reentrant because a value that is dropped under it may have a finalizer.)
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _T = TypeVar("_T")
 
 Strategy = Literal["drop-oldest", "drop-newest", "latest", "block", "error"]
 
-_FIRST_SERVICE = 5.0
-"""Seconds that a blocked producer waits for a scheduler that has never run anything yet."""
+_FIRST_ACTION_TIMEOUT_S = 5.0
+"""How long a blocked producer waits for a scheduler that has not run anything yet."""
 
 _logger = logging.getLogger("rxhub")
 
@@ -42,34 +42,34 @@ _logger = logging.getLogger("rxhub")
 def overflow(
     capacity: int, strategy: Strategy = "drop-oldest", *, scheduler: abc.SchedulerBase | None = None
 ) -> Overflowing:
-    """Let at most `capacity` values wait while the observer is busy.
+    """Queue at most `capacity` values while the observer is busy.
 
         temperatures.pipe(overflow(100, "latest"), ops.map(draw))
         pictures.pipe(overflow(1_000, "block", scheduler=EventLoopScheduler())).subscribe(upload)
 
-    Without a scheduler, whichever thread finds the observer idle serves it, also with what others bring meanwhile;
-    they return at once. What the observer raises reaches that thread when the queue is empty. With a scheduler
-    every value is handed over there, in order and one at a time, at most `capacity` in one action; what the
-    observer raises there is logged on the logger `rxhub`, since it would end the worker of most schedulers.
+    Without a scheduler, the thread that finds the observer idle calls it, also with values that other threads bring
+    meanwhile; those return at once. What the observer raises is raised in that thread when the queue is empty. With a
+    scheduler, the observer is called there, in order, with at most `capacity` values in one action; what it raises is
+    logged on the logger `rxhub`, since it would end the worker of most schedulers.
 
-    The completion or the error of the source comes after what waits.
+    The completion or the error of the source follows the queued values.
 
     Args:
-        capacity: how many values may wait, beside the one that the observer is busy with; 1 or more.
-        strategy: what becomes of one more.
-            `"drop-oldest"`: it takes the place of the one that waits longest.
-            `"drop-newest"`: it is dropped.
-            `"latest"`: only the newest waits, whatever the capacity.
-            `"block"`: its producer waits for room. A producer that is itself the thread that would have to
-            make room gets `Overflow` instead of waiting for ever.
-            `"error"`: it is dropped, and the observer gets `on_error(Overflow)` after what waits.
-        scheduler: where the observer is served; if not given, in the thread of a producer.
+        capacity: how many values may be queued, in addition to the one that the observer is busy with; at least 1.
+        strategy: what to do with a value when the queue is full.
+            `"drop-oldest"`: replace the oldest value.
+            `"drop-newest"`: drop it.
+            `"latest"`: keep only the newest value, regardless of the capacity.
+            `"block"`: let its producer wait for room. A producer that is itself the thread that would make room gets
+            `Overflow` instead of waiting forever.
+            `"error"`: drop it, and emit `on_error(Overflow)` after the queued values.
+        scheduler: where the observer is called. Default: in the thread of a producer.
 
     Returns:
         An operator; `.dropped` and `.waiting` count over all its subscriptions.
 
     Raises:
-        ValueError: if the capacity or the strategy is none.
+        ValueError: if the capacity or the strategy is not valid.
     """
     if not isinstance(capacity, int) or isinstance(capacity, bool) or capacity < 1:
         raise ValueError(
@@ -84,23 +84,23 @@ def overflow(
 
 
 class Overflowing:
-    """The operator that `overflow` makes: call it on an observable, or put it into a pipe."""
+    """The operator that `overflow` returns."""
 
     def __init__(self, capacity: int, strategy: Strategy, scheduler: abc.SchedulerBase | None) -> None:
         self.capacity = capacity
         self.strategy: Strategy = strategy
         self.scheduler = scheduler
-        self._tally = _Tally()
+        self._counters = _Counters()
 
     def __call__(self, source: Observable[_T]) -> Observable[_T]:
-        """The source, behind a bounded queue of its own for each subscription."""
+        """The source with a bounded queue for each subscription."""
 
         def subscribe(observer: abc.ObserverBase[_T], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-            line = _Line(observer, self, self._tally)
-            # The line closes first, so that a producer blocked in it lets go of what disposing may need.
-            subscription = CompositeDisposable(Disposable(line.close), line.upstream)
-            line.upstream.disposable = source.subscribe(
-                line.on_next, line.on_error, line.on_completed, scheduler=scheduler
+            queue = _Queue(observer, self, self._counters)
+            # The queue closes first, so that a blocked producer releases what disposing may need.
+            subscription = CompositeDisposable(Disposable(queue.close), queue.upstream)
+            queue.upstream.disposable = source.subscribe(
+                queue.on_next, queue.on_error, queue.on_completed, scheduler=scheduler
             )
             return subscription
 
@@ -108,57 +108,57 @@ class Overflowing:
 
     @property
     def dropped(self) -> int:
-        """How many values found no room so far, in all subscriptions."""
-        return self._tally.dropped
+        """The number of values dropped so far, in all subscriptions."""
+        return self._counters.dropped
 
     @property
     def waiting(self) -> int:
-        """How many values wait now, in all subscriptions."""
-        with self._tally.lock:
-            return sum(len(line.queue) for line in self._tally.lines)
+        """The number of queued values, in all subscriptions."""
+        with self._counters.lock:
+            return sum(len(queue.values) for queue in self._counters.queues)
 
     def __repr__(self) -> str:
         return f"<overflow({self.capacity}, {self.strategy!r}), {self.waiting} waiting, {self.dropped} dropped>"
 
 
-class _Tally:
-    """What the lines of an operator share."""
+class _Counters:
+    """What the queues of an operator share."""
 
     def __init__(self) -> None:
         self.lock = ForkSafeLock()
-        self.lines: set[_Line[Any]] = set()
+        self.queues: set[_Queue[Any]] = set()
         self.dropped = 0
 
 
-class _Line(Generic[_T]):
-    """One subscription: who waits, and who serves."""
+class _Queue(Generic[_T]):
+    """The queue of one subscription, and the thread that serves it."""
 
-    def __init__(self, observer: abc.ObserverBase[_T], operator: Overflowing, tally: _Tally) -> None:
+    def __init__(self, observer: abc.ObserverBase[_T], operator: Overflowing, counters: _Counters) -> None:
         self.upstream = SingleAssignmentDisposable()
-        self.queue: deque[_T] = deque()
+        self.values: deque[_T] = deque()
         self._observer = observer
         self._operator = operator
         self._limit = 1 if operator.strategy == "latest" else operator.capacity
         self._scheduler = operator.scheduler
-        # These start a thread for each action. Elsewhere the thread that served last is taken to be the one that
-        # will serve next, and must not wait for itself.
-        self._roams = isinstance(self._scheduler, NewThreadScheduler | TimeoutScheduler)
-        self._tally = tally
-        self._room = Condition(tally.lock)
+        # These start a thread for each action. Otherwise the thread that served last is expected to serve next, and
+        # must not wait for itself.
+        self._changes_threads = isinstance(self._scheduler, NewThreadScheduler | TimeoutScheduler)
+        self._counters = counters
+        self._room = Condition(counters.lock)
         self._busy = False
         self._over = False
         self._end: Callable[[], None] | None = None
         self._server: Thread | None = None
         self._ever_served = self._scheduler is None
-        with tally.lock:
-            tally.lines.add(self)
+        with counters.lock:
+            counters.queues.add(self)
 
     def on_next(self, value: _T) -> None:
-        with self._tally.lock:
+        with self._counters.lock:
             if self._over:
                 return
-            if not (self._busy and len(self.queue) >= self._limit) or self._make_room():
-                self.queue.append(value)
+            if not (self._busy and len(self.values) >= self._limit) or self._make_room():
+                self.values.append(value)
             overflowed = self._over and self._end is not None
             step = self._begin()
         if overflowed:
@@ -172,16 +172,16 @@ class _Line(Generic[_T]):
         self._finish(self._observer.on_completed)
 
     def close(self) -> None:
-        """Let all who wait go, blocked producers too."""
-        with self._tally.lock:
+        """Drop the queue, and release blocked producers."""
+        with self._counters.lock:
             self._over = True
             self._end = None
-            self.queue.clear()
-            self._tally.lines.discard(self)
+            self.values.clear()
+            self._counters.queues.discard(self)
             self._room.notify_all()
 
     def _finish(self, end: Callable[[], None]) -> None:
-        with self._tally.lock:
+        with self._counters.lock:
             if self._over:
                 return
             self._over = True
@@ -190,16 +190,14 @@ class _Line(Generic[_T]):
             step = self._begin()
         self._serve(step)
 
-    # Making room, under the lock
-
     def _make_room(self) -> bool:
-        """Do what the strategy says about one more; return whether it may queue."""
+        """Under the lock: apply the strategy to one more value; return whether to queue it."""
         strategy = self._operator.strategy
         if strategy == "block":
             return self._wait_for_room()
-        self._tally.dropped += 1
+        self._counters.dropped += 1
         if strategy in ("drop-oldest", "latest"):
-            self.queue.popleft()
+            self.values.popleft()
             return True
         if strategy == "error":
             self._over = True
@@ -207,58 +205,56 @@ class _Line(Generic[_T]):
         return False
 
     def _wait_for_room(self) -> bool:
-        while self._busy and len(self.queue) >= self._limit and not self._over:
+        while self._busy and len(self.values) >= self._limit and not self._over:
             if self._server is current_thread():
-                self._tally.dropped += 1
+                self._counters.dropped += 1
                 raise self._refusal("the thread that would have to make room is the one that brings one more")
-            in_time = self._room.wait(None if self._ever_served else _FIRST_SERVICE)
+            in_time = self._room.wait(None if self._ever_served else _FIRST_ACTION_TIMEOUT_S)
             if not (in_time or self._ever_served):
-                self._tally.dropped += 1
+                self._counters.dropped += 1
                 raise self._refusal(
-                    f"{self._scheduler!r} has run nothing for {_FIRST_SERVICE:g} s; does anybody run it?"
+                    f"{self._scheduler!r} has run nothing for {_FIRST_ACTION_TIMEOUT_S:g} s; is it running?"
                 )
         return not self._over
 
     def _refusal(self, found: str) -> Overflow:
         return Overflow(
             f"overflow({self._operator.capacity}, {self._operator.strategy!r}) has no room for one more value: "
-            f"{len(self.queue)} wait, and {found}. "
+            f"{len(self.values)} wait, and {found}. "
             'Use a larger capacity, or a strategy that drops: "drop-oldest", "drop-newest" or "latest".'
         )
 
-    # Serving
-
     def _begin(self) -> Callable[[], None] | None:
-        """Under the lock: if nobody serves, become who does, and return the first step."""
-        if self._busy or not (self.queue or self._end):
+        """Under the lock: if no thread serves, become the one that does, and return the first step."""
+        if self._busy or not (self.values or self._end):
             return None
         self._busy = True
         if self._scheduler is not None:
             return self._schedule
         self._server = current_thread()
-        # Taken at once, lest it be counted among those who wait.
+        # Taken at once, so that it is not counted as queued.
         return self._take()
 
     def _take(self) -> Callable[[], None] | None:
-        """The next thing to tell the observer; None if there is nothing, and the line is idle now."""
-        with self._tally.lock:
-            if self.queue:
+        """The next call of the observer; None if there is none, and the queue is idle now."""
+        with self._counters.lock:
+            if self.values:
                 self._room.notify()
-                return partial(self._observer.on_next, self.queue.popleft())
+                return partial(self._observer.on_next, self.values.popleft())
             end, self._end = self._end, None
             if end is None:
                 self._release()
             return end
 
     def _release(self) -> None:
-        with self._tally.lock:
+        with self._counters.lock:
             self._busy = False
-            self._step_back()
-            # Who is blocked would wait for a server, and there is none: it becomes one.
+            self._forget_server()
+            # No thread serves now: a blocked producer has to.
             self._room.notify_all()
 
     def _serve(self, step: Callable[[], None] | None) -> None:
-        """Serve in the producer's thread until nobody waits, or have it done on the scheduler."""
+        """Serve in this thread until the queue is empty, or on the scheduler."""
         if step is None:
             return
         if self._scheduler is not None:
@@ -293,14 +289,14 @@ class _Line(Generic[_T]):
         try:
             self._scheduler.schedule(act)
         except BaseException:
-            # What passes through from an action that ran at once has been seen to there.
+            # An action that ran at once has released it already.
             if not begun:
                 self._release()
             raise
 
     def _serve_scheduled(self) -> None:
-        """Tell as many as may wait, then let the scheduler do other things before the rest."""
-        with self._tally.lock:
+        """Emit as many values as may be queued, then let the scheduler do other work before the rest."""
+        with self._counters.lock:
             self._server = current_thread()
             self._ever_served = True
         try:
@@ -312,19 +308,19 @@ class _Line(Generic[_T]):
                     step()
                 except Exception as error:
                     self._report(error)
-            with self._tally.lock:
-                if not (self.queue or self._end):
+            with self._counters.lock:
+                if not (self.values or self._end):
                     self._release()
                     return
-                self._step_back()
+                self._forget_server()
         except BaseException:
             self._release()
             raise
         self._schedule()
 
-    def _step_back(self) -> None:
-        """Under the lock: forget who served, unless the same thread will serve next."""
-        if self._roams:
+    def _forget_server(self) -> None:
+        """Under the lock: forget which thread served, unless the same one will serve next."""
+        if self._changes_threads:
             self._server = None
 
     def _report(self, error: Exception) -> None:

@@ -1,8 +1,8 @@
 """Report an error in a pipeline and go on.
 
-Theory of operation: by the rule of Rx an error ends what it went through. So the operators stand behind
-a subject of their own, and when they have ended by an error, the same operators are put behind a new
-one. That must wait until they have unwound: they are in the middle of the value that failed.
+In Rx, an error ends the pipeline that it passes through. So the operators are put behind a subject of their own. When
+they have ended with an error, the same operators are put behind a new one, but only after they have unwound: they are
+in the middle of the value that failed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ logger = logging.getLogger("rxhub")
 def resume(*operators: Operator) -> Callable[[Observable[Any]], Observable[Any]]:
     """Apply operators so that an error in one of them does not end the pipeline.
 
-    The value that failed is left out, the error is reported (as the outcome of the callback, on
-    `hub.errors` and in the log; outside a hub in the log alone), the operators start afresh, and the
-    next value goes on. What stateful operators hold lives until an error.
+    The value that failed is dropped. The error is the outcome of the callback, and is emitted on `hub.errors` and
+    logged; outside a hub it is only logged. The operators are subscribed to anew, without the state that they had.
 
-    An error of the source itself still ends the pipeline, and so does one that the operators raise
-    when they are subscribed to, since they would raise it again.
+    An error of the source still ends the pipeline, and so does one that the operators raise when they are subscribed
+    to, since they would raise it again.
     """
 
     def operator(source: Observable[Any]) -> Observable[Any]:
@@ -88,11 +87,11 @@ class _Section:
 
     def _on_error(self, error: Exception) -> None:
         if self._fresh and not self._ending and not CurrentThreadScheduler.singleton().schedule_required():
-            # By being subscribed to: they would fail again, for ever.
+            # In the subscription itself: they would fail again, forever.
             self._observer.on_error(error)
             return
         self._failed = error
-        # While a value is under way, the operators must unwind first. Else it was a timer inside them.
+        # While a value is under way, the operators must unwind first. Otherwise it was a timer in them.
         if not self._busy:
             self._go_on()
 

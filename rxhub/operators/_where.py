@@ -16,11 +16,11 @@ M = TypeVar("M", bound=Mapping[str, Any])
 
 
 def where(subscription: str, dialect: Dialect = Dialect.RXHUB) -> Callable[[Observable[M]], Observable[M]]:
-    """Let through what matches `subscription`.
+    """Emit only values that match `subscription`.
 
     Args:
         subscription: compiled once, here.
-        dialect: how its wildcards are read.
+        dialect: of the subscription.
 
     Returns:
         An operator on events or any other mappings.

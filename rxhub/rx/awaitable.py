@@ -1,11 +1,10 @@
-"""Observables that can be awaited, although their values come from another thread.
+"""Observables that can be awaited although their values come from another thread.
 
 reactivex's own `await observable` sets its future in the thread of the value, which does not wake the waiting loop. An
-`Awaitable` wakes it. What `pipe` makes of an `Awaitable` is one, too: the operators return plain observables, so that
-`pipe` puts an `Awaitable` before the last of them. It hands subscriptions on as they come, and so costs no event
-anything.
+`Awaitable` wakes it, and so does what `pipe` makes of one: operators return plain observables, and `pipe` wraps the
+last of them. The wrapper passes subscriptions on, and adds no cost to events.
 
-`for x in observable` loops for ever in reactivex, since `observable[n]` is an operator that never raises IndexError. An
+`for x in observable` loops forever in reactivex, since `observable[n]` is an operator that never raises IndexError. An
 `Awaitable` raises TypeError.
 """
 
@@ -15,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from reactivex import ConnectableObservable, Observable, abc
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
@@ -26,137 +25,134 @@ from rxhub.concurrency.event_loop import check_asyncio
 from rxhub.concurrency.flag import Flag
 from rxhub.concurrency.wakeup import Wakeup
 from rxhub.errors import NotHandled
-from rxhub.rx.runner_status import Deadlines, RunnerStatus, RunnerWatch, not_running
+from rxhub.rx.runner_status import Deadlines, RunnerStatus, not_running, watching
 
 __all__ = ["Awaitable", "Composed", "with_runner_status"]
 
+_T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 
 _A = TypeVar("_A", bound="Awaitable[Any]")
 
 _NOTHING: Any = object()
-_NO_VIGIL = nullcontext()
 
 FIRST_CHECK_S = 0.1
-"""Seconds for what needs no handling: operators may bring it on a scheduler, such as what `merge` adds."""
+"""Seconds for values that do not need a running hub, such as those that `merge` adds on a scheduler."""
 
 
 def with_runner_status(observable: _A, runner_status: RunnerStatus) -> _A:
-    """Have those who wait for the observable, or for what is piped from it, told when nobody handles its hub."""
+    """Let those who wait for the observable, or for what is piped from it, know when its hub stops running."""
     observable._runner_status = runner_status  # pyright: ignore[reportPrivateUsage]
     return observable
 
 
+class _Ending(Generic[_T]):
+    """Observes an observable for code that waits for its last value.
+
+    Args:
+        wake: called at the end.
+    """
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self.is_over = False
+        self._wake = wake
+        self._last: Any = _NOTHING
+        self._error: Exception | None = None
+
+    def on_next(self, value: _T) -> None:
+        self._last = value
+
+    def on_error(self, error: Exception) -> None:
+        self._error = error
+        self.on_completed()
+
+    def on_completed(self) -> None:
+        self.is_over = True
+        self._wake()
+
+    def result(self) -> _T:
+        """The last value; raises the error, or SequenceContainsNoElementsError without a value."""
+        if self._error is not None:
+            raise self._error
+        if self._last is _NOTHING:
+            raise SequenceContainsNoElementsError
+        return self._last
+
+
 class Awaitable(Observable[_T_co]):
-    """An observable that any loop can await, as it can what is piped from it."""
+    """An observable that any loop can await, with all that is piped from it."""
 
     _runner_status: RunnerStatus | None = None
 
     def __await__(self) -> Generator[Any, None, _T_co]:
         """Wait for the end, on the running asyncio loop.
 
-        Subscribes when it is awaited, and unsubscribes when it ends or is cancelled. The loop's scheduler is handed to
-        the subscription as its default, as reactivex does.
+        Subscribes when it is awaited, and unsubscribes when it ends or is cancelled. The default scheduler of the
+        subscription is the loop's, as in reactivex.
 
         Returns:
             The last value before the completion.
 
         Raises:
             SequenceContainsNoElementsError: if it completes without a value.
-            NotHandled: if it is a hub's, and nobody handles the hub, or nobody does any more.
+            NotHandled: if it belongs to a hub that is not running, or stops running.
             WrongLoop: if no asyncio loop runs in this thread.
             Exception: the error that the observable ends with.
         """
         check_asyncio("await on an observable")
         loop = asyncio.get_running_loop()
-        ended = Wakeup()
-        is_over = False
-        last: Any = _NOTHING
-        failure: Exception | None = None
-
-        def keep(value: _T_co) -> None:
-            nonlocal last
-            last = value
-
-        def fail(error: Exception) -> None:
-            nonlocal failure
-            failure = error
-            complete()
-
-        def complete() -> None:
-            nonlocal is_over
-            is_over = True
-            ended.set()
+        wakeup = Wakeup()
+        ending: _Ending[_T_co] = _Ending(wakeup.set)
 
         def stopped() -> None:
-            if not is_over:
-                fail(not_running("await"))
+            if not ending.is_over:
+                ending.on_error(not_running("await"))
 
-        subscription = self.subscribe(keep, fail, complete, scheduler=AsyncIOThreadSafeScheduler(loop))
-        runner_status = self._runner_status
+        scheduler = AsyncIOThreadSafeScheduler(loop)
+        subscription = self.subscribe(ending.on_next, ending.on_error, ending.on_completed, scheduler=scheduler)
+        status = self._runner_status
         try:
-            with (
-                _NO_VIGIL
-                if runner_status is None or is_over
-                else RunnerWatch(runner_status, loop, stopped, FIRST_CHECK_S)
-            ):
-                yield from ended.wait().__await__()
+            if status is None or ending.is_over:
+                watch = nullcontext()
+            else:
+                watch = watching(status, loop, stopped, FIRST_CHECK_S)
+            with watch:
+                yield from wakeup.wait().__await__()
         finally:
             subscription.dispose()
-        if failure is not None:
-            raise failure
-        if last is _NOTHING:
-            raise SequenceContainsNoElementsError
-        return cast("_T_co", last)
+        return ending.result()
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> _T_co:
         """Wait for the end, in this thread.
 
         Args:
-            scheduler: for operators that have none; each timer is a thread of its own if it is not given.
+            scheduler: for operators that have none. Default: each timer is a thread of its own.
 
         Returns:
             The last value before the completion.
 
         Raises:
             SequenceContainsNoElementsError: if it completes without a value.
-            NotHandled: if it is a hub's, and nobody handles the hub, nobody does any more, or this thread does.
+            NotHandled: if it belongs to a hub that is not running, stops running, or is run by this thread.
             Exception: the error that the observable ends with.
         """
         runner_status = self._runner_status
         if runner_status is None:
             return super().run(scheduler)
         wakeup = Flag()
-        is_over = False
-        last: Any = _NOTHING
-        failure: Exception | None = None
-
-        def keep(value: _T_co) -> None:
-            nonlocal last
-            last = value
-
-        def fail(error: Exception) -> None:
-            nonlocal failure
-            failure = error
-            complete()
-
-        def complete() -> None:
-            nonlocal is_over
-            is_over = True
-            wakeup.set()
-
+        ending: _Ending[_T_co] = _Ending(wakeup.set)
         scheduler = scheduler or TimeoutScheduler.singleton()
         patient_until = monotonic() + FIRST_CHECK_S
         deadlines = Deadlines()
         with deadlines.collecting():
-            subscription = self.subscribe(keep, fail, complete, scheduler=scheduler)
+            subscription = self.subscribe(ending.on_next, ending.on_error, ending.on_completed, scheduler=scheduler)
         with subscription, runner_status.watch(wakeup.set):
             while True:
                 wakeup.clear()
-                due = deadlines.act()
+                due = deadlines.run_due()
                 left = runner_status.stops_in()
-                # Asked last: the end of the observable comes before that of the handling.
-                if is_over:
+                # Checked last: the observable ends before the context.
+                if ending.is_over:
                     break
                 if runner_status.runs_here:
                     raise NotHandled(
@@ -168,17 +164,13 @@ class Awaitable(Observable[_T_co]):
                     if left <= 0:
                         raise not_running("run()")
                 wakeup.wait(min((wait for wait in (left, due) if wait is not None), default=None))
-        if failure is not None:
-            raise failure
-        if last is _NOTHING:
-            raise SequenceContainsNoElementsError
-        return cast("_T_co", last)
+        return ending.result()
 
-    # Type checkers see reactivex's own, which know what each operator makes of its input.
+    # Type checkers see reactivex's own, which know the types of operators.
     if not TYPE_CHECKING:
 
         def pipe(self, *operators: Callable[[Any], Any]) -> Any:
-            """Compose operators, as reactivex's `pipe`; an observable that comes of it can be awaited as well."""
+            """Compose operators, as reactivex's `pipe`; the resulting observable can be awaited."""
             return self._awaitable(super().pipe(*operators))
 
         def __getitem__(self, key: slice | int) -> Observable[Any]:
@@ -192,9 +184,9 @@ class Awaitable(Observable[_T_co]):
         __iadd__ = __add__
 
     def _awaitable(self, made: Any) -> Any:
-        """What an operator has made of this, so that it can be awaited."""
+        """The result of an operator, made awaitable."""
         if isinstance(made, list):
-            # Such as partition makes.
+            # Of ops.partition.
             return [self._awaitable(part) for part in cast("list[Any]", made)]
         kind = cast("type[Any]", type(made))
         if kind is Observable or kind is Awaitable:
@@ -202,14 +194,14 @@ class Awaitable(Observable[_T_co]):
         return _Connectable(self, made) if kind is ConnectableObservable else made
 
     def _composed(self, source: Observable[Any]) -> Observable[Any]:
-        """The plain observable that operators have made of this."""
+        """The plain observable that operators have made of this one, made awaitable."""
         return Composed(source, self._runner_status)
 
     def __iter__(self) -> Iterator[Any]:
-        """Refuse at once, instead of looping for ever.
+        """Raise TypeError, instead of looping forever.
 
         Raises:
-            TypeError: always, unless a subclass has something to iterate over.
+            TypeError: always, unless a subclass overrides it.
         """
         raise TypeError(
             f"A {type(self).__name__} cannot be iterated over: its values have not come yet. "
@@ -218,11 +210,11 @@ class Awaitable(Observable[_T_co]):
 
 
 class Composed(Awaitable[_T_co]):
-    """Another observable, made awaitable. Its observers are the other's own.
+    """Another observable, made awaitable. Observers subscribe to the other one.
 
     Args:
         source: the other observable.
-        runner_status: of the hub whose events come through it, if it is a hub's.
+        runner_status: of the hub that it belongs to, if any.
     """
 
     def __init__(self, source: Observable[_T_co], runner_status: RunnerStatus | None = None) -> None:
@@ -246,13 +238,13 @@ class Composed(Awaitable[_T_co]):
 
 
 class _Connectable(Awaitable[Any], ConnectableObservable[Any]):
-    """What `ops.publish` and its like make of an awaitable observable."""
+    """The result of `ops.publish` and similar operators on an awaitable observable."""
 
     def __init__(self, origin: Awaitable[Any], source: ConnectableObservable[Any]) -> None:
         super().__init__(source.source, source.subject)
         self._composed = origin._composed
         self._runner_status = origin._runner_status
-        # Which of them is connected, the source alone knows.
+        # The source alone knows whether it is connected.
         self.connect = source.connect
 
     def auto_connect(self, subscriber_count: int = 1) -> Observable[Any]:
@@ -261,7 +253,7 @@ class _Connectable(Awaitable[Any], ConnectableObservable[Any]):
 
 
 def _keeps_awaitable(name: str) -> None:
-    """Mend a fluent operator that reactivex applies without `pipe`."""
+    """Patch a fluent operator that reactivex applies without `pipe`."""
     plain = getattr(Observable, name, None)
     if plain is not None:  # reactivex 5 has none
 

@@ -1,4 +1,4 @@
-"""Whoever waits for what a hub's handling brings is told when nobody handles the hub any more."""
+"""Code that waits for a hub gets an error when no context runs the hub any more."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from threading import local
 from time import monotonic
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from reactivex import abc
 from reactivex.disposable import Disposable
 
+from rxhub.concurrency.event_loop import running_loop
 from rxhub.errors import NotHandled
 
-__all__ = ["WAIT_GAP_S", "Deadlines", "RunnerStatus", "RunnerWatch", "call_within", "not_running"]
+__all__ = ["WAIT_GAP_S", "Deadlines", "RunnerStatus", "call_within", "not_running", "watching"]
 
 WAIT_GAP_S = 1.0
-"""Seconds within which the next `wait(duration)` or `drain()` is expected after the last one."""
+"""Seconds after `wait(duration)` or `drain()` within which the next such call is expected."""
 
 
 class RunnerStatus(Protocol):
-    """Who handles a hub, as far as it concerns those who wait."""
+    """Whether a hub is running, for code that waits for it."""
 
     @property
     def runs_here(self) -> bool:
-        """Whether this thread handles the hub."""
+        """Whether this thread runs the hub."""
         ...
 
     def stops_in(self) -> float | None:
-        """Seconds until the hub counts as handled by nobody; None while somebody handles it."""
+        """Seconds until the hub counts as not running; None while a context runs it."""
         ...
 
-    def watch(self, tell: Callable[[], object]) -> abc.DisposableBase:
-        """Have `tell` called, in any thread, whenever a handling context has ended."""
+    def watch(self, stopped: Callable[[], object], /) -> abc.DisposableBase:
+        """Call `stopped`, in any thread, whenever a context has ended."""
         ...
 
 
 def not_running(what: str) -> NotHandled:
-    """The error of `what`, which waits for handling."""
+    """The error of a call such as `run()` that waits for a hub."""
     return NotHandled(
         f"{what} would wait for ever, since nobody handles the hub: call hub.start(), use "
         "`async with hub`, or run hub.wait() or `await hub.run()` elsewhere."
@@ -47,114 +47,98 @@ def not_running(what: str) -> NotHandled:
 
 
 class Deadlines:
-    """What a thread that waits does when its time has come, since a hub that is busy or stuck does not."""
+    """Timeouts that a waiting thread runs itself, since those of a busy hub are late."""
 
     def __init__(self) -> None:
-        self._acts: dict[object, tuple[float, Callable[[], object]]] = {}
+        self._timeouts: dict[object, tuple[float, Callable[[], object]]] = {}
 
     @contextmanager
     def collecting(self) -> Generator[None]:
-        """Take what is given to `within` in this thread."""
+        """Collect the calls of `call_within` in this thread."""
         before, _waiting.deadlines = getattr(_waiting, "deadlines", None), self
         try:
             yield
         finally:
             _waiting.deadlines = before
 
-    def add(self, seconds: float, act: Callable[[], object]) -> Disposable:
-        """Call `act` in `seconds`, unless the result is disposed of before."""
+    def add(self, seconds: float, callback: Callable[[], object]) -> Disposable:
+        """Call `callback` in `seconds`, unless the result is disposed of before."""
         key = object()
-        self._acts[key] = monotonic() + seconds, act
+        self._timeouts[key] = monotonic() + seconds, callback
 
-        def leave() -> None:
-            self._acts.pop(key, None)
+        def cancel() -> None:
+            self._timeouts.pop(key, None)
 
-        return Disposable(leave)
+        return Disposable(cancel)
 
-    def act(self) -> float | None:
-        """Do what is due; seconds until the next is, or None."""
+    def run_due(self) -> float | None:
+        """Run the timeouts that are due; return the seconds until the next one, or None."""
         now = monotonic()
-        for key, (due, act) in (*self._acts.items(),):
+        for key, (due, callback) in (*self._timeouts.items(),):
             if due <= now:
-                self._acts.pop(key, None)
-                act()
-        return min((due - now for due, _ in (*self._acts.values(),)), default=None)
+                self._timeouts.pop(key, None)
+                callback()
+        return min((due - now for due, _ in (*self._timeouts.values(),)), default=None)
 
 
 _waiting = local()
 
 
-def call_within(seconds: float, act: Callable[[], object]) -> Disposable:
-    """Have `act` called in `seconds` by who subscribes here to wait: a thread in `run()`, or the running loop.
-
-    Nothing is called for a subscription that nobody waits for.
-    """
+def call_within(seconds: float, callback: Callable[[], object]) -> Disposable:
+    """Have the thread or loop that waits here call `callback` in `seconds`; nothing happens if none waits."""
     deadlines: Deadlines | None = getattr(_waiting, "deadlines", None)
     if deadlines is not None:
-        return deadlines.add(seconds, act)
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
+        return deadlines.add(seconds, callback)
+    if (loop := running_loop()) is None:
         return Disposable()
-    timer = loop.call_later(seconds, act)
+    timer = loop.call_later(seconds, callback)
 
     def cancel() -> None:
-        # A loop that was closed calls nothing.
-        with suppress(RuntimeError):
+        with suppress(RuntimeError):  # a closed loop calls nothing
             loop.call_soon_threadsafe(timer.cancel)
 
     return Disposable(cancel)
 
 
-class RunnerWatch:
-    """A `with` block that waits on a loop, and is told at once if that is in vain, or when it becomes so.
+@contextmanager
+def watching(
+    status: RunnerStatus, loop: asyncio.AbstractEventLoop, stopped: Callable[[], object], delay: float = 0.0
+) -> Generator[None]:
+    """Call `stopped` on the loop if the hub is not running, or when it stops; perhaps more than once.
 
     Args:
-        runner_status: of the hub that is waited for.
+        status: of the hub.
         loop: the running loop.
-        tell: called on the loop when nobody handles the hub; it may be called more than once.
-        patience: seconds before the first look.
+        stopped: called during the `with` block.
+        delay: seconds before the first check.
     """
+    timer: asyncio.TimerHandle | None = None
+    is_over = False
 
-    def __init__(
-        self,
-        runner_status: RunnerStatus,
-        loop: asyncio.AbstractEventLoop,
-        tell: Callable[[], object],
-        patience: float = 0.0,
-    ) -> None:
-        self._runner_status = runner_status
-        self._loop = loop
-        self._tell = tell
-        self._is_over = False
-        self._timer = loop.call_later(patience, self._look) if patience else None
-
-    def __enter__(self) -> Self:
-        self._watching = self._runner_status.watch(self._ended)
-        if self._timer is None:
-            self._look()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._is_over = True
-        self._watching.dispose()
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _ended(self) -> None:
-        # A loop that was closed has nobody left who waits.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._look)
-
-    def _look(self) -> None:
-        left = self._runner_status.stops_in()
-        if self._is_over or left is None:
+    def check() -> None:
+        nonlocal timer
+        left = status.stops_in()
+        if is_over or left is None:
             return
-        if self._timer is not None:
-            self._timer.cancel()
+        if timer is not None:
+            timer.cancel()
         if left > 0:
-            self._timer = self._loop.call_later(left, self._look)
+            timer = loop.call_later(left, check)
         else:
-            self._tell()
+            stopped()
+
+    def check_soon() -> None:
+        with suppress(RuntimeError):  # a closed loop has no waiting task
+            loop.call_soon_threadsafe(check)
+
+    if delay:
+        timer = loop.call_later(delay, check)
+    with status.watch(check_soon):
+        if not delay:
+            check()
+        try:
+            yield
+        finally:
+            is_over = True
+            if timer is not None:
+                timer.cancel()

@@ -1,18 +1,17 @@
-"""Who is registering: what is connected in somebody's name leaves with him.
+"""Scopes: what is registered in one is removed with it.
 
-Theory of operation. An `Scope` is made present by `with owner.registering():`. Whoever keeps registrations (a
-dispatcher, a signal) asks `current_scope()` when something is registered, holds it strongly if somebody is there, notes
-him as its owner, and tells him how it is undone::
+`with scope.registering():` makes a `Scope` current. Code that keeps registrations, such as a dispatcher or a signal,
+reads `current_scope()` when something is registered, and adds to it the function that undoes the registration::
 
-    owner = current_scope()
-    if owner is not None:
-        owner.add(connection.leave)
+    scope = current_scope()
+    if scope is not None:
+        scope.add(connection.leave)
 
-What is undone earlier is forgotten, so that who connects and disconnects for years keeps nothing. Both may be called
-from a finalizer and by any thread: there is no lock, only a dict whose single operations are atomic. `keep` puts in and
-then looks whether the owner has left; `leave` marks it as left and then takes out. So nothing falls between the two.
+What is undone earlier is discarded, so that connecting and disconnecting for years keeps nothing. Finalizers and any
+thread may call both: there is no lock, only a dictionary whose single operations are atomic. `add` inserts, then checks
+whether the scope is closed; `close` marks it as closed, then takes out. So nothing is lost between the two.
 
-Presence is a context variable: a coroutine or task that was started in it is in it too, a thread is not.
+The current scope is a context variable: coroutines and tasks that are started in it inherit it, threads do not.
 """
 
 from __future__ import annotations
@@ -31,21 +30,21 @@ logger = logging.getLogger("rxhub")
 
 Leave = Callable[[], object]
 
-_current: ContextVar[Scope | None] = ContextVar("rxhub_owner", default=None)
+_current: ContextVar[Scope | None] = ContextVar("rxhub_scope", default=None)
 
 current_scope: Callable[[], Scope | None] = _current.get
-"""Who is registering here and now, or None. Bound to the variable itself: every connect pays for it."""
+"""The current scope, or None. Bound to the variable's method, since every connect calls it."""
 
 
 class Scope:
-    """Somebody in whose name registrations are made, and with whom they leave.
+    """Owns registrations, such as those of a plugin, and undoes them when it is closed.
 
     Args:
-        name: for people.
+        name: for `repr` and messages.
 
     Attributes:
         name: as given.
-        is_closed: whether it has left; nothing can be registered in its name any more.
+        is_closed: whether it was closed; nothing can be registered in it any more.
     """
 
     __slots__ = ("__weakref__", "_kept", "is_closed", "name")
@@ -57,7 +56,7 @@ class Scope:
 
     @contextmanager
     def registering(self) -> Generator[Scope]:
-        """Be present for the time of a `with` block; who was present before is so again after it."""
+        """Make this scope the current one during a `with` block."""
         token = _current.set(self)
         try:
             yield self
@@ -72,7 +71,7 @@ class Scope:
                 will be given: a bound method is.
 
         Raises:
-            ScopeClosed: if the owner has left. The registration has been undone then.
+            ScopeClosed: if the scope is closed. The registration has been undone then.
         """
         self._kept[leave] = None
         if self.is_closed and self._take(leave):
@@ -83,11 +82,11 @@ class Scope:
             )
 
     def discard(self, leave: Leave) -> None:
-        """The registration was undone already; nothing happens if it is not known."""
+        """Forget a registration that was undone already."""
         self._kept.pop(leave, None)
 
     def close(self) -> None:
-        """Undo every registration, the latest first. What raises is logged, and the others are undone."""
+        """Undo all registrations, the latest first. Errors are logged."""
         self.is_closed = True
         while self._kept:
             try:

@@ -1,4 +1,4 @@
-"""A subject whose observers leave with who subscribed them: what hubs and signals show of themselves."""
+"""A subject whose observers are unsubscribed with the scope in which they were subscribed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 class ScopedSubject(Subject[_T]):
-    """A subject to which a plugin may subscribe without having to dispose of it."""
+    """A subject to which a plugin can subscribe without disposing of the subscription."""
 
     def subscribe(
         self,
@@ -26,14 +26,14 @@ class ScopedSubject(Subject[_T]):
         *,
         scheduler: abc.SchedulerBase | None = None,
     ) -> abc.DisposableBase:
-        """Subscribe an observer, or callbacks, in the name of who is present."""
+        """Subscribe an observer, or callbacks, in the current scope."""
         subscription = super().subscribe(on_next, on_error, on_completed, scheduler=scheduler)
         owner = current_scope()
         return subscription if owner is None else kept(owner, subscription)
 
 
 def kept(owner: Scope, subscription: abc.DisposableBase) -> Disposable:
-    """The subscription, which leaves with its owner if it is not disposed of before."""
+    """The subscription, which is disposed of with its scope if not before."""
     leave = subscription.dispose
 
     def dispose() -> None:

@@ -1,28 +1,28 @@
-"""The subject: reactivex's, but quick, keeping the order, and keeping its observers apart.
+"""The subject: reactivex's, but fast, keeping the order, and isolating its observers.
 
-Theory of operation. A subject is a dict of subscriptions and a tuple made of it, the *listeners*: pairs of an
-observer's gate and its bound callback. The gate is the `AutoDetachObserver` that `subscribe` puts before every
-observer; its `is_stopped` is looked at before each call, so that who leaves in the middle of an emission gets
-nothing further. A change only marks the tuple stale; it is made again when somebody emits (making it at each
-change would be quadratic).
+A subject is a dictionary of subscriptions and a tuple made of it, the *listeners*: pairs of an observer's gate and its
+bound callback. The gate is the `AutoDetachObserver` that `subscribe` puts before every observer. Its `is_stopped` is
+checked before each call, so that an observer that unsubscribes during an emission receives nothing further. A change
+marks the tuple stale; it is made again by the next emission (making it at each change would be quadratic).
 
-There are two ways through. The *quick way* is the loop in `on_next`. `_ready` is its gate:
+There are two paths. The *fast path* is the loop in `on_next`, guarded by `_ready`:
 
-    a tuple   the way is open, these are the listeners
-    ()        closed: nobody listens, the tuple is stale, the subject has ended, or it always goes with care
-    None      somebody is on it at this moment
+    a tuple   open: these are the listeners
+    ()        closed: no listeners, the tuple is stale, the subject has ended, or it always takes the slow path
+    None      an emission is on it at this moment
 
-The *careful way* is `_emit`, for everything else: it knows for each thread what is queued behind the emission that
-is under way there. What an observer emits in the middle of an emission is put into that queue, together with those who
-listened when it was emitted, and delivered by the outermost call when its own value has reached everybody. State
-(`is_stopped`, `exception`) changes at the call; only the delivery keeps its place.
+The *slow path* is `_emit`. It knows for each thread what is queued behind the emission under way there. What an
+observer emits during an emission is queued, with the listeners of that moment, and delivered by the outermost call when
+its own value has reached every listener. The state (`is_stopped`, `exception`) changes at once; only the delivery is
+queued.
 
-On the quick way nothing tells which thread is on it, since asking would cost a fifth of an emission. Whoever comes
-and finds None looks for it among the callers of its own thread (`_quick_below`).
+Nothing records which thread is on the fast path, since that would cost a fifth of an emission. A thread that finds None
+looks for the fast path among its own callers (`_fast_path_below`).
 
-Steps such as "test `_ready`, then set it" have no call between them, where alone CPython changes threads and runs
-signal handlers and finalizers, which may emit too. Without a GIL a rare meeting may cost the order of two values,
-nothing else.
+Steps such as "test `_ready`, then set it" contain no call, where alone CPython switches threads and runs signal
+handlers and finalizers, which may emit too. Without a GIL, a rare race may swap two values, nothing else.
+
+Longer than 400 lines: the two paths share their state, and `reactivex.Subject` prescribes most methods.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = ["OnObserverError", "Subject"]
 _T = TypeVar("_T")
 
 OnObserverError: TypeAlias = Literal["log", "raise", "group"] | Callable[[Exception, AutoDetachObserver[Any]], object]
-"""What becomes of an exception that an observer raises; see `Subject`."""
+"""What happens when an observer raises; see `Subject`."""
 
 _Listener: TypeAlias = tuple[AutoDetachObserver[Any], Callable[..., object]]
 _Listeners: TypeAlias = tuple[_Listener, ...]
@@ -58,24 +58,24 @@ _logger = logging.getLogger("rxhub")
 
 
 class Subject(Awaitable[_T], reactivex.Subject[_T]):
-    """A `reactivex.Subject` that is quick, keeps the order and keeps its observers apart.
+    """A fast `reactivex.Subject` that keeps the order and isolates its observers.
 
-    It differs from reactivex's in this: an observer that raises does not disturb the others; a value that is emitted
-    by an observer comes after the one under way, for everybody; leaving takes the same time among ten as among ten
-    thousand; it can be awaited from any thread.
+    It differs from reactivex's: an observer that raises does not disturb the others; a value that an observer emits
+    follows the one under way, for all observers; unsubscribing takes the same time among ten observers as among ten
+    thousand; any thread can await it.
 
     Args:
-        on_observer_error: what becomes of an exception that an observer raises.
-            `"log"`: it is logged on the logger `rxhub`, and the next observers run.
-            `"raise"`: as in reactivex, the first one stops the later observers and reaches the producer.
-            `"group"`: everybody runs, then the producer gets one `ExceptionGroup`.
-            A callable `(error, observer) -> None`: it is told, and the next observers run; `observer.dispose()`
-            lets the failing one leave. What it raises itself is logged.
-            With `"raise"` and `"group"` the values queued behind are delivered first. What is no `Exception`, such as
-            KeyboardInterrupt, always passes at once, and takes what the same thread had queued along.
-        serialize: let only one thread at a time call the observers: who comes first delivers, also what others
-            emit meanwhile; they return at once. No lock is held while observers run. An observer's exception, if it
-            is raised at all, then reaches the thread that delivers.
+        on_observer_error: what happens when an observer raises.
+            `"log"`: the error is logged on the logger `rxhub`, and the next observers run.
+            `"raise"`: as in reactivex, the first error is raised to the producer, and no later observer runs.
+            `"group"`: all observers run, then an `ExceptionGroup` is raised to the producer.
+            A callable `(error, observer) -> None`: it is called, and the next observers run; `observer.dispose()`
+            unsubscribes the failing one. What it raises itself is logged.
+            With `"raise"` and `"group"`, queued values are delivered first. What is not an `Exception`, such as
+            KeyboardInterrupt, is always raised at once, and what the same thread had queued is dropped.
+        serialize: let only one thread at a time call the observers. The first one delivers, also what others emit
+            meanwhile; they return at once. No lock is held while observers run. An error that is raised is raised in
+            the thread that delivers.
 
     Raises:
         ValueError: if `on_observer_error` is none of these.
@@ -91,10 +91,10 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         cls._joins_plainly = cls._subscribe_core is Subject[Any]._subscribe_core
 
     def __init__(self, *, on_observer_error: OnObserverError = "log", serialize: bool = False) -> None:
-        # Not super().__init__(): its three constructors make two locks and seven attributes that nobody reads.
+        # Not super().__init__(), which makes two locks and seven attributes that are never read.
         if on_observer_error not in ("log", "raise", "group") and not callable(on_observer_error):
             raise ValueError(
-                f"on_observer_error={on_observer_error!r} is no policy: "
+                f"on_observer_error={on_observer_error!r} is not valid: "
                 'use "log", "raise", "group" or a callable that takes the error and the observer.'
             )
         self.is_disposed = False
@@ -105,11 +105,12 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         self._subscriptions: dict[_Subscription, _Listener] = {}
         self._listeners: _Listeners = ()
         self._ready: _Listeners | None = ()
-        # By thread: what is queued behind the emission that is under way there.
+        # By thread: what is queued behind the emission under way there.
         self._queues: dict[int, _Queue] = {}
-        self._serial = _Serial() if serialize else None
+        self._serial_queue: _Queue | None = deque() if serialize else None
+        self._turn = allocate_lock()
 
-    # Joining and leaving
+    # Subscribing
 
     def subscribe(
         self,
@@ -119,9 +120,8 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         *,
         scheduler: abc.SchedulerBase | None = None,
     ) -> abc.DisposableBase:
-        """Subscribe an observer, or callbacks; `dispose()` of what is returned, or leaving its `with`, unsubscribes."""
-        # Nothing is emitted while joining a live subject, so that it can do without the trampoline, the
-        # greatest part of the cost. After the end there is something to replay.
+        """Subscribe an observer, or callbacks. `dispose()` of the result, or leaving its `with` block, unsubscribes."""
+        # Nothing is emitted while subscribing to a live subject, so it needs no trampoline, most of the cost.
         if self._joins_plainly and not self.is_stopped:
             if callable(getattr(on_next, "on_next", None)):
                 observer = cast("abc.ObserverBase[_T]", on_next)
@@ -153,8 +153,8 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         return Disposable()
 
     def _join(self, gate: AutoDetachObserver[_T], observer: abc.ObserverBase[_T]) -> _Subscription | None:
-        """Take the observer among the listeners, unless the subject has ended."""
-        # The gate's own on_next would only test is_stopped once more.
+        """Add the observer to the listeners; None if the subject has ended."""
+        # The gate's own on_next would only check is_stopped once more.
         listener = gate, getattr(gate, "_on_next", gate.on_next)
         subscription = _Subscription(self._leave, gate, observer)
         with self.lock:
@@ -174,29 +174,28 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         if self._ready:
             self._ready = ()
 
-    def _present(self) -> _Listeners:
-        """Those who listen now, as a new tuple."""
+    def _snapshot(self) -> _Listeners:
+        """The present listeners, as a new tuple."""
         if not self._subscriptions:
             return ()
         with self.lock:
-            # Not tuple(…): the garbage collector may run between its look at the size and the copying, and a
-            # finalizer that leaves would then make it fail.
+            # Not tuple(…): a finalizer that unsubscribes between its look at the size and the copying makes it fail.
             listeners = self._listeners = (*self._subscriptions.values(),)
         return listeners
 
     @property
     def observers(self) -> list[abc.ObserverBase[_T]]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Who is subscribed, in order: a new list."""
+        """The subscribed observers in order, as a new list."""
         return [subscription.observer for subscription in (*self._subscriptions,)]
 
     # Emitting
 
     def on_next(self, value: _T) -> None:
-        """Give the value to everybody who is subscribed now.
+        """Emit the value to all present observers.
 
         Raises:
             DisposedException: if the subject is disposed.
-            Exception: what observers raise, if `on_observer_error` says so.
+            Exception: raised by observers, see `on_observer_error`.
         """
         ready = self._ready
         if not ready:
@@ -223,18 +222,18 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
             raise
 
     def on_error(self, error: Exception) -> None:
-        """End with an error; later subscribers get it too.
+        """End with an error; later subscribers receive it too.
 
         Raises:
             DisposedException: if the subject is disposed.
-            Exception: what observers raise, if `on_observer_error` says so.
+            Exception: raised by observers, see `on_observer_error`.
         """
         with self.lock:
             self.check_disposed()
             if self.is_stopped:
                 return
             self.is_stopped = True
-            # Now, and not only in the hook: who subscribes meanwhile would be told of a completion.
+            # At once, and not only in the hook: a subscriber that comes meanwhile would be completed.
             self.exception = error
         self._on_error_core(error)
 
@@ -243,7 +242,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
 
         Raises:
             DisposedException: if the subject is disposed.
-            Exception: what observers raise, if `on_observer_error` says so.
+            Exception: raised by observers, see `on_observer_error`.
         """
         with self.lock:
             self.check_disposed()
@@ -253,7 +252,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         self._on_completed_core()
 
     def dispose(self) -> None:
-        """Let everybody go without a word; from now on emitting and subscribing raise DisposedException."""
+        """Drop all observers; from now on emitting and subscribing raise DisposedException."""
         with self.lock:
             self.is_disposed = True
             self.is_stopped = True
@@ -261,7 +260,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
             self._empty()
 
     def _on_next_core(self, value: _T) -> None:
-        if listeners := self._listeners or self._present():
+        if listeners := self._listeners or self._snapshot():
             self._emit(listeners, value)
 
     def _on_error_core(self, error: Exception) -> None:
@@ -282,23 +281,22 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         return gates
 
     def _emit(self, listeners: _Listeners, *arguments: Any) -> None:
-        """Call them, behind whatever this subject is delivering in this thread already."""
+        """Call them, after what this subject is delivering in this thread already."""
         failure: Exception | None = None
-        if (serial := self._serial) is not None:
-            queue = serial.queue
+        if (queue := self._serial_queue) is not None:
             queue.append((listeners, arguments))
-            # Looked at once more after each turn: who queued just before its end found it taken, and left.
-            while queue and serial.turn.acquire(False):
+            # Checked again after each turn: a thread that queued just before its end found the lock taken, and left.
+            while queue and self._turn.acquire(False):
                 try:
                     failure = self._deliver(queue, failure)
                 finally:
-                    serial.turn.release()
+                    self._turn.release()
             if failure is not None:
                 raise failure
             return
         me = get_ident()
         queue = self._queues.get(me)
-        if queue is None and self._ready is None and self._quick_below():
+        if queue is None and self._ready is None and self._fast_path_below():
             queue = self._queues[me] = deque()
         if queue is not None:
             queue.append((listeners, arguments))
@@ -316,31 +314,31 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         if failure is not None:
             raise failure
 
-    def _quick_below(self) -> bool:
-        """Whether it is this thread that is on the quick way."""
+    def _fast_path_below(self) -> bool:
+        """Whether this thread is on the fast path."""
         frame = currentframe()
         while frame is not None:
-            if frame.f_code is _QUICK_WAY:
+            if frame.f_code is _FAST_PATH:
                 seen = frame.f_locals
-                # The `on_next` that asks has found the way closed: its own `ready` is empty.
+                # The `on_next` that asks found the path closed: its own `ready` is empty.
                 if seen["self"] is self and seen["ready"]:
                     return True
             frame = frame.f_back
         return False
 
     def _catch_up(self) -> None:
-        """Deliver what this thread's observers have emitted on the quick way, and leave it."""
+        """Deliver what this thread's observers emitted on the fast path, and leave it."""
         me = get_ident()
         while me in self._queues:
             queue = self._queues[me]
             while queue:
-                # No failure comes back: policies that raise never take the quick way.
+                # No error is returned: policies that raise never take the fast path.
                 self._deliver(queue)
             del self._queues[me]
         self._ready = () if self._queues else self._listeners
 
     def _deliver(self, queue: _Queue, failure: Exception | None = None) -> Exception | None:
-        """Empty the queue; return the first failure that the producer is to get, having logged further ones."""
+        """Empty the queue; return the first error to raise, and log further ones."""
         while queue:
             listeners, arguments = queue.popleft()
             errors: list[Exception] = []
@@ -370,7 +368,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
             try:
                 self._policy(error, gate)
             except Exception:
-                _logger.exception("The on_observer_error of %r raised when it was told of %r.", self, error)
+                _logger.exception("The on_observer_error of %r raised for %r.", self, error)
             return
         who = getattr(gate, "_on_next", gate)
         _logger.error("An observer of %r raised, the others go on: %r", self, who, exc_info=error)
@@ -379,29 +377,26 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         """Forget what other threads deliver: they are not in the forked child."""
         me = get_ident()
         self._queues = {thread: queue for thread, queue in self._queues.items() if thread == me}
-        if self._serial is not None:
-            self._serial = _Serial()
-        if self._ready is None and not self._quick_below():
+        if self._serial_queue is not None:
+            self._serial_queue, self._turn = deque(), allocate_lock()
+        if self._ready is None and not self._fast_path_below():
             self._ready = ()
 
     def __repr__(self) -> str:
+        count = len(self._subscriptions)
+        state = f"with {count} observer{'' if count == 1 else 's'}"
+        if self.is_stopped:
+            state = "completed" if self.exception is None else f"failed with {reprlib.repr(self.exception)}"
         if self.is_disposed:
             state = "disposed"
-        elif self.exception is not None:
-            state = f"failed with {reprlib.repr(self.exception)}"
-        elif self.is_stopped:
-            state = "completed"
-        else:
-            count = len(self._subscriptions)
-            state = f"with {count} observer{'' if count == 1 else 's'}"
         return f"<{type(self).__name__} {state}>"
 
 
-_QUICK_WAY = Subject[Any].on_next.__code__
+_FAST_PATH = Subject[Any].on_next.__code__
 
 
 class _Subscription(abc.DisposableBase):
-    """One observer's place in a subject: the user's handle, and what the gate disposes of when it closes."""
+    """One observer's subscription: the user's handle, and what the gate disposes of when it closes."""
 
     __slots__ = ("_gate", "_leave", "observer")
 
@@ -417,11 +412,11 @@ class _Subscription(abc.DisposableBase):
 
     @property
     def is_disposed(self) -> bool:
-        """Whether the observer has left."""
+        """Whether the observer was unsubscribed."""
         return self._leave is None
 
     def dispose(self) -> None:
-        """Leave: nothing further arrives, not even what is under way."""
+        """Unsubscribe: the observer receives nothing further, not even what is under way."""
         leave, self._leave = self._leave, None
         if leave is not None:
             leave(self)
@@ -429,13 +424,3 @@ class _Subscription(abc.DisposableBase):
 
     def __repr__(self) -> str:
         return f"<subscription of {self.observer!r}{', disposed' if self.is_disposed else ''}>"
-
-
-class _Serial:
-    """Whose turn it is to deliver, and what waits for it."""
-
-    __slots__ = ("queue", "turn")
-
-    def __init__(self) -> None:
-        self.turn = allocate_lock()
-        self.queue: _Queue = deque()

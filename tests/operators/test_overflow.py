@@ -31,7 +31,7 @@ every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     # Not by its dotted name: under that, `rxhub` has the operator.
-    monkeypatch.setattr(import_module("rxhub.operators._overflow"), "_FIRST_SERVICE", 0.05)
+    monkeypatch.setattr(import_module("rxhub.operators._overflow"), "_FIRST_ACTION_TIMEOUT_S", 0.05)
 
 
 class ByHand(Scheduler):
@@ -280,7 +280,7 @@ def test_it_forgets_a_subscription_that_has_ended_or_could_not_be_made() -> None
     listen(reactivex.of(1, 2).pipe(operator))
     told, _ = listen(reactivex.create(refuse).pipe(operator))
     assert isinstance(told[0], ArithmeticError)
-    assert not operator._tally.lines
+    assert not operator._counters.queues
 
 
 def test_one_action_tells_at_most_as_many_as_may_wait_so_that_others_have_their_turn() -> None:
@@ -429,7 +429,7 @@ def test_a_scheduler_that_refuses_tells_the_producer_each_time() -> None:
 @pytest.fixture
 def much_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that begin to serve need their time."""
-    monkeypatch.setattr(import_module("rxhub.operators._overflow"), "_FIRST_SERVICE", LIMIT)
+    monkeypatch.setattr(import_module("rxhub.operators._overflow"), "_FIRST_ACTION_TIMEOUT_S", LIMIT)
 
 
 def in_threads(*targets: Callable[[], object]) -> list[threading.Thread]:

@@ -722,7 +722,7 @@ def test_an_interrupt_while_catching_up_leaves_the_subject_usable(before: int) -
 
 
 def test_an_unknown_policy_is_refused_with_advice() -> None:
-    with pytest.raises(ValueError, match="on_observer_error='ignore' is no policy: use \"log\""):
+    with pytest.raises(ValueError, match="on_observer_error='ignore' is not valid: use \"log\""):
         Subject[int](on_observer_error="ignore")  # type: ignore[arg-type]
 
 
@@ -795,8 +795,7 @@ def test_who_queues_at_the_very_end_of_a_turn_is_not_forgotten() -> None:
     subject = Subject[str](serialize=True)
     seen: list[str] = []
     subject.subscribe(seen.append)
-    assert subject._serial is not None
-    lock, late = subject._serial.turn, ["late"]
+    lock, late = subject._turn, ["late"]
 
     class Turn:
         def acquire(self, blocking: bool) -> bool:
@@ -807,7 +806,7 @@ def test_who_queues_at_the_very_end_of_a_turn_is_not_forgotten() -> None:
                 subject.on_next(late.pop())
             lock.release()
 
-    subject._serial.turn = Turn()  # type: ignore[assignment]
+    subject._turn = Turn()  # type: ignore[assignment]
     subject.on_next("a")
     assert seen == ["a", "late"]
 
