@@ -1,10 +1,10 @@
-"""Results of callbacks that are still to be awaited.
+"""Awaitable results of callbacks.
 
 Whatever `inspect.isawaitable` accepts is awaited: coroutines, tasks, futures, and objects with `__await__`. Observables
 have `__await__` too, but are values here: awaiting one that never completes would never end.
 
 Hubs also wait for a `concurrent.futures.Future`, such as an executor's `submit` returns: an event is handled when the
-work is done, and the reply is its result. To a signal it is a value, as to Django's: the sender gets it.
+work is done, and the reply is its result. Signals return such a future to the sender, as Django's do.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ __all__ = [
     "returns_awaitable",
 ]
 
-# What most callbacks return, asked first since it is cheap.
+# What most callbacks return; checked first since that is cheap.
 _VALUES = frozenset({bool, bytes, dict, float, int, list, set, str, tuple, type(None)})
-# Until Python 3.14, asyncio and `unittest.mock.AsyncMock` mark with this what they take for a coroutine function.
+# Until Python 3.14, asyncio and `unittest.mock.AsyncMock` mark coroutine functions with this.
 _MARK: object = getattr(asyncio.coroutines, "_is_coroutine", object())
 
 
@@ -46,15 +46,15 @@ def needs_await(result: object) -> TypeGuard[Awaitable[Any]]:
 
 
 def is_unfinished(result: object) -> TypeGuard[Awaitable[Any] | Future[Any]]:
-    """Whether a hub has to wait for the result of a callback: it is pending, or a future of an executor."""
+    """Whether a hub has to wait for the result of a callback: it is awaitable, or a future of an executor."""
     return type(result) not in _VALUES and (isinstance(result, Future) or needs_await(result))
 
 
 def check_was_run(result: object) -> None:
-    """Refuse a generator: a callback with a `yield` runs only when somebody iterates.
+    """Refuse a generator: a callback with a `yield` runs only when its result is iterated over.
 
     Raises:
-        TypeError: if it is one, or an asynchronous one.
+        TypeError: if it is a generator, or an asynchronous one.
     """
     if isinstance(result, (GeneratorType, AsyncGeneratorType)):
         raise TypeError(
@@ -64,7 +64,7 @@ def check_was_run(result: object) -> None:
 
 
 def returns_awaitable(function: Any) -> bool:
-    """Whether a callback says that it is a coroutine function.
+    """Whether a callback is declared as a coroutine function.
 
     True of coroutine functions and methods, objects whose `__call__` is one, `AsyncMock`, functions marked by
     `inspect.markcoroutinefunction`, and `functools.partial` of these.
@@ -79,7 +79,7 @@ def returns_awaitable(function: Any) -> bool:
 
 
 def is_generator_function(function: object) -> bool:
-    """Whether a call of a function runs nothing of it, since it is a generator function and no coroutine."""
+    """Whether a function is a generator function, so that a call runs nothing of it, and not a coroutine function."""
     while isinstance(function, partial):
         function = cast("partial[Any]", function).func
     if inspect.isasyncgenfunction(function):
@@ -89,21 +89,21 @@ def is_generator_function(function: object) -> bool:
 
 
 def as_coroutine(awaitable: Awaitable[Any] | Future[Any]) -> Coroutine[Any, Any, Any]:
-    """A coroutine that gives the result of the awaitable: itself, if it is one."""
+    """A coroutine that returns the result of the awaitable: the awaitable itself, if it is one."""
     return cast("Any", awaitable) if type(awaitable) is CoroutineType else await_(awaitable)
 
 
 def discard(awaitable: Awaitable[Any]) -> None:
-    """Do without the result of an awaitable: close a coroutine that has not begun. Tasks and futures go on."""
+    """Drop an awaitable: close a coroutine that has not begun. Tasks and futures go on."""
     if inspect.iscoroutine(awaitable) and inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED:
         awaitable.close()
 
 
 def ignore_error(future: asyncio.Future[Any]) -> None:
-    """Keep asyncio from reporting the error of a future whose result nobody asks for."""
+    """Keep asyncio from reporting the error of a future whose result is not read."""
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 async def await_(awaitable: Awaitable[Any] | Future[Any]) -> Any:
-    """A coroutine of its own that awaits: a task of it that ends before its first step leaves the awaitable alone."""
+    """Await it. A task of this coroutine that is cancelled before its first step does not touch the awaitable."""
     return await (asyncio.wrap_future(awaitable) if isinstance(awaitable, Future) else awaitable)

@@ -1,10 +1,11 @@
-"""Which event loop runs in this thread, if any, and what to say where it is the wrong one."""
+"""The event loop of the current thread, and errors where it is missing or the wrong one."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from asyncio.events import _get_running_loop  # pyright: ignore[reportPrivateUsage]  # None without a running loop
+from asyncio.events import _get_running_loop  # pyright: ignore[reportPrivateUsage]
+from collections.abc import Callable
 from typing import Any
 
 from rxhub.errors import BlockingCallWarning, HubConnectionError, WrongLoop
@@ -13,42 +14,35 @@ from rxhub.text.caller_warning import warn_caller
 __all__ = ["check_asyncio", "check_threads", "is_cancelling", "running_loop", "warn_if_blocking"]
 
 
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that runs in this thread; None if there is none."""
-    return _get_running_loop()
+running_loop: Callable[[], asyncio.AbstractEventLoop | None] = _get_running_loop
+"""Returns the event loop that runs in this thread, or None; `asyncio.get_running_loop` raises, which is slow."""
 
 
 def check_asyncio(what: str) -> None:
-    """Refuse a coroutine of rxhub's that is awaited without asyncio.
+    """Check that asyncio runs in this thread.
 
     Args:
         what: the call, such as `hub.run()`.
 
     Raises:
-        WrongLoop: if no asyncio loop runs in this thread; names what runs instead, and what to do.
+        WrongLoop: if no asyncio loop runs in this thread.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if running_loop() is None:
         name = "trio" if _trio_runs() else "no event loop"
         raise WrongLoop(
             f"{what} needs asyncio, but {name} runs in this thread. Handle the hub in a thread of its own by "
             "hub.start() and publish by hub.publish(), or use asyncio (with anyio: anyio.run(main, backend='asyncio'))."
-        ) from None
+        )
 
 
 def warn_if_blocking(what: str, instead: str) -> None:
-    """Warn that a call blocks the event loop that runs in this thread. In notebooks, cells block their loop anyway.
+    """Warn that a call blocks the event loop of this thread, except in notebooks, whose cells block it anyway.
 
     Args:
         what: the call, such as `hub.connect()`.
-        instead: what to write instead.
+        instead: the call to use instead.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    if not _is_interactive():
+    if running_loop() is not None and not _is_interactive():
         warn_caller(f"{what} blocks the event loop that runs in this thread. Use {instead}.", BlockingCallWarning)
 
 
@@ -57,13 +51,13 @@ def is_cancelling() -> bool:
 
     A function of its own: a task that its own traceback refers to would be freed by the garbage collector only.
     """
-    loop = _get_running_loop()
+    loop = running_loop()
     task = None if loop is None else asyncio.current_task(loop)
     return task is not None and task.cancelling() > 0
 
 
 def check_threads() -> None:
-    """Refuse to connect where threads are greenlets: the network's loop would block all of them.
+    """Check that threads are not greenlets, all of which the network's event loop would block.
 
     Raises:
         HubConnectionError: if gevent or eventlet has patched the standard library.
@@ -77,7 +71,7 @@ def check_threads() -> None:
 
 
 def _is_interactive() -> bool:
-    """Whether the code runs in IPython, whose notebooks run cells inside of a loop."""
+    """Whether the code runs in IPython, whose notebooks run cells on an event loop."""
     ipython: Any = sys.modules.get("IPython")
     return ipython is not None and ipython.get_ipython() is not None
 

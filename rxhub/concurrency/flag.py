@@ -1,4 +1,4 @@
-"""A flag that threads wait for, and that a signal handler may set at any point."""
+"""An event that threads wait for, and that a signal handler may set at any point."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Flag:
         return self._is_set
 
     def set(self) -> None:
-        """Set it, and wake who waits."""
+        """Set it, and wake all waiting threads."""
         with self._changed:
             self._is_set = True
             self._changed.notify_all()
@@ -37,10 +37,10 @@ class Flag:
         """Wait until it is set.
 
         Args:
-            timeout: seconds; None for no end.
+            timeout: seconds; None for no limit.
 
         Returns:
-            False if `timeout` has passed before.
+            Whether it was set in time.
         """
         with self._changed:
             return self._changed.wait_for(self.is_set, timeout)

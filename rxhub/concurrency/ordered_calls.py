@@ -1,10 +1,10 @@
 """Calls that are made in the order in which they were queued, by one thread at a time.
 
-Theory of operation. What happens under a lock (a subscriber joins, a receiver is disconnected) is reported to others
-outside of it, since they may take locks of their own. So that leaving is never reported before joining, the report is
-queued under the lock, and made by whichever thread comes first. A thread that comes while another one makes calls has
-two ways: it waits until its own call was made, or it leaves the call to the other thread, which looks again at its
-end. Only the second one is safe for a finalizer, or for calls into the program, which may wait for that thread.
+Changes that are made under a lock (a subscriber is added, a receiver is disconnected) are reported outside of it, since
+the code that is called may take other locks. To keep their order, calls are queued under the lock and made by the first
+thread that calls `run`. A thread that comes while another one makes calls either waits until its own call was made, or
+leaves it to the other thread, which checks the queue again at its end. Only the latter is safe in finalizers, and for
+calls into the program, which may wait for that thread.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class OrderedCalls(Generic[T]):
     """A queue of calls.
 
     Attributes:
-        add: queue a function and its argument; called under the lock that decides about the order. It is the
-            deque's own method: nothing is made there that the garbage collector could react to.
+        add: queues a function and its argument; called under the lock that decides the order. It is the method of the
+            deque: it allocates nothing that could trigger a garbage collection.
     """
 
     def __init__(self) -> None:
@@ -40,14 +40,14 @@ class OrderedCalls(Generic[T]):
         self._is_running = False
 
     def run(self, own: Call[T] | None = None, wait: bool = False) -> None:
-        """Make the calls that are queued.
+        """Make the queued calls.
 
-        Called by what is called here, it returns at once, and its calls come behind. An exception of `own` is
-        raised when all calls were made; those of others are logged.
+        A nested call returns at once, and its calls follow. An exception of `own` is raised when all calls were made;
+        other exceptions are logged.
 
         Args:
             own: what the caller has queued.
-            wait: wait while another thread makes calls; then `own` has been made on return.
+            wait: whether to wait while another thread makes calls, so that `own` has been made on return.
         """
         while self._turn.acquire(blocking=wait):
             try:
@@ -62,7 +62,7 @@ class OrderedCalls(Generic[T]):
                 self._turn.release()
             if not self._calls:
                 return
-            # Queued after the last look, by a thread that has left it to us.
+            # Queued after the last check, by a thread that left it to this one.
             wait = False
 
     def _run(self, own: Call[T] | None) -> None:

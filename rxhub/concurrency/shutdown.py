@@ -1,12 +1,12 @@
-"""Graceful shutdown: SIGTERM and SIGINT have work finished instead of ending the process at once.
+"""Graceful shutdown: SIGTERM and SIGINT let work finish instead of ending the process at once.
 
-Theory of operation. Python runs signal handlers in the main thread, between two steps of whatever that does, so a
-handler must take no lock. Ours only puts the signal into a `SimpleQueue`, which is reentrant; a thread that waits there
-does the rest while the main thread goes on. The handlers are installed when the first block is entered and put back
-when the last one is left, so blocks may be nested, one after the other or concurrent on an asyncio loop.
+Python runs signal handlers in the main thread, between two steps of its code, so a handler must take no lock. Ours only
+puts the signal into a `SimpleQueue`, which is reentrant; a thread that waits for it does the rest. Handlers are
+installed when the first block is entered and restored when the last one is left, so blocks may be nested, sequential,
+or concurrent on an asyncio loop.
 
-The first signal calls every block's `stop`, and the handler that the program had installed itself. The second one puts
-the former handlers back and raises the signal again: it does what it would have done without us.
+The first signal calls the `stop` of every block, and the handler that the program had installed. The second one
+restores the former handlers and raises the signal again, so that it has its original effect.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rxhub.concurrency.fork import run_after_fork
 __all__ = ["GRACE_S", "ShutdownWatch", "is_shutting_down", "on_shutdown_signal"]
 
 GRACE_S = 25.0
-"""Seconds for running work to finish after a signal. Service managers kill a program 30 to 90 seconds after SIGTERM."""
+"""Seconds for running work to finish after a signal. Service managers kill a process 30 to 90 seconds after SIGTERM."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -40,11 +40,11 @@ logger = logging.getLogger("rxhub")
 
 
 class ShutdownWatch:
-    """A block, and the thread that waits for a signal on its behalf.
+    """A block, and the thread that waits for a signal.
 
     Attributes:
-        signals: what has come; None ends the thread.
-        is_asked: whether a signal has come.
+        signals: the signals received; None ends the thread.
+        is_asked: whether a signal was received.
         finished: done when `stop` has returned, or will not be called any more.
     """
 
@@ -63,7 +63,9 @@ class ShutdownWatch:
         self.finished.set_result(None)
 
     def _shut_down(self, number: int) -> None:
-        logger.info("%s: finishing what runs. A second one ends the process at once.", signal.Signals(number).name)
+        logger.info(
+            "%s: finishing running work. A second signal ends the process at once.", signal.Signals(number).name
+        )
         try:
             self._stop()
         except BaseException as error:
@@ -72,17 +74,17 @@ class ShutdownWatch:
 
 @contextmanager
 def on_shutdown_signal(stop: Callable[[], object], *, waits: bool = True) -> Generator[ShutdownWatch | None]:
-    """Have SIGTERM and SIGINT call `stop`, in a thread of its own, while the block runs.
+    """Let SIGTERM and SIGINT call `stop`, in a thread of its own, while the block runs.
 
-    Signals that the program ignores stay ignored.
-    In other threads than the main one, which alone may install handlers, nothing changes.
+    Signals that the program ignores stay ignored. Nothing happens outside of the main thread, which alone may install
+    handlers.
 
     Args:
         stop: called after the first signal.
         waits: whether leaving the block waits until `stop` has returned, if it was called.
 
     Yields:
-        What tells of the signal; None in other threads.
+        Whether a signal was received; None outside of the main thread.
     """
     if current_thread() is not main_thread():
         yield None
@@ -94,7 +96,7 @@ def on_shutdown_signal(stop: Callable[[], object], *, waits: bool = True) -> Gen
     try:
         yield watch
     finally:
-        # Still handled here: a second signal, while `stop` runs, ends the waiting.
+        # Still installed: a second signal while `stop` runs ends the wait.
         try:
             watch.signals.put(None)
             if waits:
@@ -107,7 +109,7 @@ def on_shutdown_signal(stop: Callable[[], object], *, waits: bool = True) -> Gen
 
 
 def is_shutting_down() -> bool:
-    """Whether a signal has come for the blocks that are under way, even if their `stop` has not been called yet."""
+    """Whether a signal was received for the present blocks, even if their `stop` was not called yet."""
     return bool(_received and _watched)
 
 
@@ -117,7 +119,7 @@ def _install() -> None:
     _received.clear()
     for number in _SIGNALS:
         former = signal.getsignal(number)
-        # None is a handler that was not installed by Python, and could not be put back.
+        # None is a handler that was not installed by Python, and cannot be restored.
         if former is not signal.SIG_IGN and former is not None:
             _former[number] = former
             signal.signal(number, _handle)
@@ -125,7 +127,7 @@ def _install() -> None:
 
 def _restore() -> None:
     for number, former in list(_former.items()):
-        # The program may have installed another one meanwhile.
+        # The program may have installed another handler meanwhile.
         if signal.getsignal(number) is _handle:
             signal.signal(number, former)
     _former.clear()
@@ -133,7 +135,7 @@ def _restore() -> None:
 
 def _handle(number: int, frame: FrameType | None) -> None:
     former = _former.get(number)
-    # A second one; or a child process got it before it could put the former handlers back.
+    # A second one; or a child process received it before it could restore the former handlers.
     if _received or os.getpid() != _process:
         _forget()
         signal.raise_signal(number)
@@ -153,7 +155,7 @@ def _is_of_asyncio(handler: Any) -> bool:
 
 
 def _forget() -> None:
-    """Handle signals as before, whatever is under way; also for a child process, which lacks the threads that wait."""
+    """Restore the former handlers; also in a child process, which lacks the waiting threads."""
     _restore()
     _watched.clear()
 

@@ -1,10 +1,10 @@
-"""Long-lived tasks whose unexpected failures are logged, counted and acted upon.
+"""Long-lived tasks: unexpected errors are logged, counted, and acted upon.
 
-asyncio reports the error of a task only when the task is garbage-collected, and a task that is stored somewhere never
-is. `supervise` reports it when it happens, and then restarts the work or calls what depends on it. It also keeps the
-task alive: an event loop holds its tasks weakly.
+asyncio reports the error of a task only when the task is garbage-collected, which never happens to a task that is
+stored. `supervise` reports it at once, then restarts the work or calls what depends on it. It also keeps the task
+alive: event loops hold their tasks weakly.
 
-Tasks that their creator awaits at once need no supervision, since the creator gets the error.
+Tasks that their creator awaits at once need no supervision: the creator receives the error.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ def supervise(
 ) -> asyncio.Task[T]:
     """Run a coroutine function as a task, and report the error that ends it.
 
-    Awaiting the task raises the error too. A cancellation that nobody requested of the task counts as an error.
+    Awaiting the task raises the error too. A cancellation that was not requested of the task counts as an error.
 
     Args:
         work: the coroutine function.
         name: of the task, for the log and for `failures`.
-        loop: where it runs; None is the running loop.
+        loop: where it runs. Default: the running loop.
         expected: errors that the creator handles itself; they are neither reported nor retried.
-        failed: called with an unexpected error, to stop what depends on the task. Not called if `restart` is set.
-        restart: call `work` again after an unexpected error, with pauses that grow from 0.1 to 5 seconds.
+        failed: called with an unexpected error, to stop what depends on the task; not with `restart`.
+        restart: call `work` again after an unexpected error, with delays that grow from 0.1 to 5 seconds.
 
     Returns:
         The task.
@@ -73,7 +73,7 @@ def report(name: str, error: BaseException, about: str = "") -> None:
     Args:
         name: of the task.
         error: what was raised.
-        about: what it was working on, such as one event.
+        about: what it was working on, such as an event.
     """
     failures[name] += 1
     where = f"{name} ({about})" if about else name
@@ -113,6 +113,6 @@ async def _supervised(
 
 def _discard(task: asyncio.Task[Any]) -> None:
     _tasks.discard(task)
-    # The error was reported, or is the creator's; asyncio is not to report it again.
+    # The error was reported, or the creator handles it: keep asyncio from reporting it again.
     if not task.cancelled():
         task.exception()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio.events import _get_running_loop  # pyright: ignore[reportPrivateUsage]  # None without a running loop
 from contextlib import suppress
+
+from rxhub.concurrency.event_loop import running_loop
 
 __all__ = ["Wakeup"]
 
@@ -29,7 +30,7 @@ class Wakeup:
         if waiter is None:
             return
         loop = waiter.get_loop()
-        if _get_running_loop() is loop:
+        if running_loop() is loop:
             _resolve(waiter)
         else:
             with suppress(RuntimeError):

@@ -1,12 +1,11 @@
-"""Weak references whose callbacks are surely called.
+"""Weak references whose callbacks are certainly called.
 
 Since Python 3.14 the garbage collector clears a weak reference without calling its callback if a finalizer made it
-while that collection was under way, to an object which that collection frees. (gc.c: weak references that exist before
-the finalizers run are cleared, and called back, before them; all others are cleared silently after them.) A registry
-that relies on callbacks would keep such an entry forever, and a new object that gets the same id would be taken for the
-dead one.
+during that collection, to an object that the collection frees. (gc.c: weak references that exist before the finalizers
+run are cleared and called back first; all others are cleared silently.) A registry that relies on callbacks would keep
+such an entry forever, and take a new object with the same id for the dead one.
 
-So whoever makes a weak reference with a callback while `collector.running` is true passes it to `ensure_callback`.
+So code that makes a weak reference with a callback while `collector.running` is true passes it to `ensure_callback`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ __all__ = ["collector", "ensure_callback"]
 
 
 class _Collector:
-    """Whether the garbage collector runs, in whichever thread; finalizers that it calls see True since Python 3.14."""
+    """Whether the garbage collector is running, in any thread. Since Python 3.14, finalizers that it calls see True."""
 
     __slots__ = ("_doubtful", "running")
 
@@ -45,16 +44,16 @@ class _Collector:
 
 
 collector = _Collector()
-# Only where it is needed: Python ignores what a signal handler raises inside such a callback (KeyboardInterrupt).
+# Only where needed: Python ignores what a signal handler raises in such a callback, such as KeyboardInterrupt.
 if sys.version_info >= (3, 14):
     gc.callbacks.append(collector.changed)
 
 
 def ensure_callback(reference: Callable[[], Any], callback: Callable[[Any], object]) -> None:
-    """Call `callback(reference)` when the collection that is under way ends, if the reference is dead by then.
+    """Call `callback(reference)` at the end of the present collection, if the reference is dead by then.
 
     Args:
         reference: a weak reference that was made with this callback, or one to a bound method.
-        callback: must tolerate a second call, since Python may have called it already. It takes no lock.
+        callback: must tolerate a second call, since Python may have called it already, and take no lock.
     """
     collector.watch(reference, callback)

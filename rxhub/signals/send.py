@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from _thread import get_ident
-from asyncio.events import _get_running_loop  # pyright: ignore[reportPrivateUsage]  # None without a running loop
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
@@ -22,7 +21,7 @@ from itertools import count
 from typing import Any, Literal, TypeAlias
 
 from rxhub.concurrency.awaitables import as_coroutine, discard, needs_await
-from rxhub.concurrency.event_loop import is_cancelling
+from rxhub.concurrency.event_loop import is_cancelling, running_loop
 from rxhub.errors import AsyncReceiverError, CallbackInterrupted
 from rxhub.signals.connection import Connection
 from rxhub.signals.connections import CallOrder
@@ -265,7 +264,7 @@ def run_to_end(
     Raises:
         AsyncReceiverError: if an event loop runs in this thread, which would be blocked.
     """
-    if _get_running_loop() is None:
+    if running_loop() is None:
         # Not asyncio.run(), which removes the loop that the application has set for this thread.
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             return runner.run((within or as_coroutine)(value))
@@ -277,5 +276,5 @@ def run_to_end(
 
 
 def _thread_and_task() -> tuple[int, asyncio.Task[Any] | None]:
-    loop = _get_running_loop()
+    loop = running_loop()
     return get_ident(), None if loop is None else asyncio.current_task(loop)
