@@ -85,4 +85,4 @@ def test_what_a_finalizer_connects_in_pydispatcher_leaves_when_it_dies() -> None
     gc.collect()
     assert dispatcher.getReceivers(signal="a word") == []
     assert list(dispatcher.getAllReceivers(signal="a word")) == []
-    assert dispatcher.table.routes() == []
+    assert dispatcher.table.all_connections() == []
