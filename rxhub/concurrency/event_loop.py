@@ -30,7 +30,7 @@ def check_asyncio(what: str) -> None:
     if running_loop() is None:
         name = "trio" if _trio_runs() else "no event loop"
         raise WrongLoop(
-            f"{what} needs asyncio, but {name} runs in this thread. Handle the hub in a thread of its own by "
+            f"{what} needs asyncio, but {name} runs in this thread. Handle the hub in a separate thread by "
             "hub.start() and publish by hub.publish(), or use asyncio (with anyio: anyio.run(main, backend='asyncio'))."
         )
 
@@ -49,7 +49,7 @@ def warn_if_blocking(what: str, instead: str) -> None:
 def is_cancelling() -> bool:
     """Whether cancellation of the running task was requested; False without a task.
 
-    A function of its own: a task that its own traceback refers to would be freed by the garbage collector only.
+    Not inlined: a task that its own traceback refers to would be freed by the garbage collector only.
     """
     loop = running_loop()
     task = None if loop is None else asyncio.current_task(loop)

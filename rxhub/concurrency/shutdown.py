@@ -74,7 +74,7 @@ class ShutdownWatch:
 
 @contextmanager
 def on_shutdown_signal(stop: Callable[[], object], *, waits: bool = True) -> Generator[ShutdownWatch | None]:
-    """Let SIGTERM and SIGINT call `stop`, in a thread of its own, while the block runs.
+    """Let SIGTERM and SIGINT call `stop`, in a separate thread, while the block runs.
 
     Signals that the program ignores stay ignored. Nothing happens outside of the main thread, which alone may install
     handlers.
@@ -127,7 +127,7 @@ def _install() -> None:
 
 def _restore() -> None:
     for number, former in list(_former.items()):
-        # The program may have installed another handler meanwhile.
+        # The program may have installed another handler since.
         if signal.getsignal(number) is _handle:
             signal.signal(number, former)
     _former.clear()

@@ -1,1 +1,1 @@
-"""One event through its subscribers: the registry, the delivery, the dispatcher and the pipeline of operators."""
+"""One event through its subscribers: subscribers, delivery, dispatcher, and pipelines of operators."""

@@ -60,7 +60,7 @@ class Failed:
 
 
 NOT_CALLED: Any = object()
-"""The record of a subscriber that was removed meanwhile, or runs on a scheduler."""
+"""The record of a subscriber that was removed in the meantime, or runs on a scheduler."""
 
 
 class Delivery(Displayable, Awaitable[Outcome], Observable[Outcome]):

@@ -46,7 +46,7 @@ logger = logging.getLogger("rxhub")
 _awaited_by: ContextVar[Dispatcher | None] = ContextVar("rxhub_awaited_by", default=None)
 
 Run = Callable[[_Coroutine, Context], Any]
-"""Runs a coroutine in a context to its end, and returns its result."""
+"""Runs a coroutine in a context and returns its result."""
 
 
 def _refuse(coroutine: _Coroutine, _: Context) -> Any:
@@ -197,7 +197,7 @@ class Dispatcher(Subscribers):
                 result = subscriber.context.copy().run(subscriber.callback, event)
                 if result is not None:
                     if is_unfinished(result):
-                        # A task of its own gives the coroutine the subscriber's context.
+                        # A new task gives the coroutine the subscriber's context.
                         task = asyncio.create_task(await_(result), context=self._awaiting_context(subscriber))
                         try:
                             result = await task

@@ -1,7 +1,7 @@
 """Pipelines in the dispatch order: each Rx subscription is a subscriber.
 
 Subscribing to a `Subscribable` registers one callback, a `Pipeline`, which passes events to the observer. Rx swallows
-errors, so the pipeline finds out what became of an event:
+errors, so the pipeline detects how an event ended:
 
 - An operator that fails passes the error down the pipeline. The observer at the end, which reactivex puts before every
   observer (`AutoDetachObserver`), disposes of the pipeline at the end of its `on_error`. A dispose from there means

@@ -2,7 +2,7 @@
 
 Each subscription has a queue of at most `capacity` values before its observer. The queue is *busy* while a thread
 serves it or is about to. A thread that finds it idle makes it busy and serves it until it is empty: the producer
-itself, or, with a scheduler, an action there. So one thread serves at a time, and values that come meanwhile, from
+itself, or, with a scheduler, an action there. So one thread serves at a time, and values that come in that time, from
 another thread or from within the observer, are queued. The end of the source is kept apart and emitted when the queue
 is empty.
 
@@ -48,8 +48,8 @@ def overflow(
         pictures.pipe(overflow(1_000, "block", scheduler=EventLoopScheduler())).subscribe(upload)
 
     Without a scheduler, the thread that finds the observer idle calls it, also with values that other threads bring
-    meanwhile; those return at once. What the observer raises is raised in that thread when the queue is empty. With a
-    scheduler, the observer is called there, in order, with at most `capacity` values in one action; what it raises is
+    in that time; those return at once. What the observer raises is raised in that thread when the queue is empty. With
+    a scheduler, the observer is called there, in order, with at most `capacity` values in one action; what it raises is
     logged on the logger `rxhub`, since it would end the worker of most schedulers.
 
     The completion or the error of the source follows the queued values.
@@ -208,7 +208,7 @@ class _Queue(Generic[_T]):
         while self._busy and len(self.values) >= self._limit and not self._over:
             if self._server is current_thread():
                 self._counters.dropped += 1
-                raise self._refusal("the thread that would have to make room is the one that brings one more")
+                raise self._refusal("the thread that would have to make room is the producer itself")
             in_time = self._room.wait(None if self._ever_served else _FIRST_ACTION_TIMEOUT_S)
             if not (in_time or self._ever_served):
                 self._counters.dropped += 1

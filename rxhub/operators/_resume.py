@@ -1,6 +1,6 @@
 """Report an error in a pipeline and go on.
 
-In Rx, an error ends the pipeline that it passes through. So the operators are put behind a subject of their own. When
+In Rx, an error ends the pipeline that it passes through. So the operators are put behind a separate subject. When
 they have ended with an error, the same operators are put behind a new one, but only after they have unwound: they are
 in the middle of the value that failed.
 """
@@ -32,7 +32,7 @@ def resume(*operators: Operator) -> Callable[[Observable[Any]], Observable[Any]]
     The value that failed is dropped. The error is the outcome of the callback, and is emitted on `hub.errors` and
     logged; outside a hub it is only logged. The operators are subscribed to anew, without the state that they had.
 
-    An error of the source still ends the pipeline, and so does one that the operators raise when they are subscribed
+    An error of the source still ends the pipeline, as does one that the operators raise when they are subscribed
     to, since they would raise it again.
     """
 

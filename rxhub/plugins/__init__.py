@@ -1,4 +1,4 @@
-"""Plugins: what is installed beside a program, and connects itself to its hub.
+"""Plugins: installed packages that connect themselves to the hub of a program.
 
 - `Plugin`: what a plugin may have; `bootstrap(hub)` is all that it must.
 - `installed()`: the plugins that the installed distributions name in the entry-point group `rxhub.plugins`.

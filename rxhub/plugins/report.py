@@ -114,7 +114,7 @@ class PluginReport(Sequence[PluginState]):
             if plugin.name == index:
                 return plugin
         known = ", ".join(plugin.name for plugin in self._plugins) or "none"
-        raise KeyError(f"There is no plugin {index}. Known plugins: {known}.")
+        raise KeyError(f"Plugin {index} does not exist. Known plugins: {known}.")
 
     def __iter__(self) -> Iterator[PluginState]:
         return iter(self._plugins)

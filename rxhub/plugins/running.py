@@ -4,13 +4,13 @@
 
 1. *load*: import it, instantiate a class, read its attributes, check whether it is enabled. All plugins are loaded
    before the first is started, since requirements are known only then.
-2. *order*: a plugin that requires a missing one, or itself by way of others, cannot be started.
+2. *order*: a plugin that requires a missing one, or itself through others, cannot be started.
 3. *start*: call `bootstrap` of each, in order, if all plugins that it requires are running.
 
 What a plugin connects in these steps belongs to its scope, and is disconnected if it fails.
 
 No lock is held while a plugin runs. A plugin is entered in `_entries` before it is loaded, so that it is started once
-even if another thread, or a plugin, calls `bootstrap` meanwhile.
+even if another thread, or a plugin, calls `bootstrap` at the same time.
 """
 
 from __future__ import annotations

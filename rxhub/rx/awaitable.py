@@ -1,7 +1,7 @@
 """Observables that can be awaited although their values come from another thread.
 
 reactivex's own `await observable` sets its future in the thread of the value, which does not wake the waiting loop. An
-`Awaitable` wakes it, and so does what `pipe` makes of one: operators return plain observables, and `pipe` wraps the
+`Awaitable` and what `pipe` makes of one wake it: operators return plain observables, and `pipe` wraps the
 last of them. The wrapper passes subscriptions on, and adds no cost to events.
 
 `for x in observable` loops forever in reactivex, since `observable[n]` is an operator that never raises IndexError. An
@@ -41,7 +41,7 @@ FIRST_CHECK_S = 0.1
 
 
 def with_runner_status(observable: _A, runner_status: RunnerStatus) -> _A:
-    """Let those who wait for the observable, or for what is piped from it, know when its hub stops running."""
+    """Raise NotHandled in code that waits for the observable, or a pipeline on it, when its hub stops running."""
     observable._runner_status = runner_status  # pyright: ignore[reportPrivateUsage]
     return observable
 
@@ -126,7 +126,7 @@ class Awaitable(Observable[_T_co]):
         """Wait for the end, in this thread.
 
         Args:
-            scheduler: for operators that have none. Default: each timer is a thread of its own.
+            scheduler: for operators that have none. Default: each timer starts a thread.
 
         Returns:
             The last value before the completion.
@@ -156,7 +156,7 @@ class Awaitable(Observable[_T_co]):
                     break
                 if runner_status.runs_here:
                     raise NotHandled(
-                        "run() would wait for ever for what this thread handles: subscribe to the observable, "
+                        "run() would wait forever for what this thread handles: subscribe to the observable, "
                         "await it, or call run() in another thread."
                     )
                 if left is not None:

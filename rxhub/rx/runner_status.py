@@ -41,7 +41,7 @@ class RunnerStatus(Protocol):
 def not_running(what: str) -> NotHandled:
     """The error of a call such as `run()` that waits for a hub."""
     return NotHandled(
-        f"{what} would wait for ever, since nobody handles the hub: call hub.start(), use "
+        f"{what} would wait forever, since nobody handles the hub: call hub.start(), use "
         "`async with hub`, or run hub.wait() or `await hub.run()` elsewhere."
     )
 

@@ -8,8 +8,8 @@ reads `current_scope()` when something is registered, and adds to it the functio
         scope.add(connection.leave)
 
 What is undone earlier is discarded, so that connecting and disconnecting for years keeps nothing. Finalizers and any
-thread may call both: there is no lock, only a dictionary whose single operations are atomic. `add` inserts, then checks
-whether the scope is closed; `close` marks it as closed, then takes out. So nothing is lost between the two.
+thread may call both: instead of a lock there is a dictionary whose single operations are atomic. `add` inserts, then
+checks whether the scope is closed; `close` marks it as closed, then takes out. So nothing is lost between the two.
 
 The current scope is a context variable: coroutines and tasks that are started in it inherit it, threads do not.
 """
@@ -91,7 +91,7 @@ class Scope:
         while self._kept:
             try:
                 leave, _ = self._kept.popitem()
-            except KeyError:  # the last one was undone meanwhile
+            except KeyError:  # another thread was faster
                 break
             try:
                 leave()

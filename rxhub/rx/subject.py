@@ -3,7 +3,7 @@
 A subject is a dictionary of subscriptions and a tuple made of it, the *listeners*: pairs of an observer's gate and its
 bound callback. The gate is the `AutoDetachObserver` that `subscribe` puts before every observer. Its `is_stopped` is
 checked before each call, so that an observer that unsubscribes during an emission receives nothing further. A change
-marks the tuple stale; it is made again by the next emission (making it at each change would be quadratic).
+marks the tuple stale; the next emission makes a new one (making it at each change would be quadratic).
 
 There are two paths. The *fast path* is the loop in `on_next`, guarded by `_ready`:
 
@@ -73,8 +73,8 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
             unsubscribes the failing one. What it raises itself is logged.
             With `"raise"` and `"group"`, queued values are delivered first. What is not an `Exception`, such as
             KeyboardInterrupt, is always raised at once, and what the same thread had queued is dropped.
-        serialize: let only one thread at a time call the observers. The first one delivers, also what others emit
-            meanwhile; they return at once. No lock is held while observers run. An error that is raised is raised in
+        serialize: let only one thread at a time call the observers. The first one delivers, also what others emit in
+            the meantime; they return at once. No lock is held while observers run. An error that is raised is raised in
             the thread that delivers.
 
     Raises:
@@ -233,7 +233,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
             if self.is_stopped:
                 return
             self.is_stopped = True
-            # At once, and not only in the hook: a subscriber that comes meanwhile would be completed.
+            # At once, and not only in the hook: a new subscriber would be completed.
             self.exception = error
         self._on_error_core(error)
 

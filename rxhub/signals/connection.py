@@ -99,7 +99,7 @@ class Connection(ref[Any]):
 
 
 class _MethodConnection(Connection):
-    """Refers to the object of a bound method: the method is made anew at each access, and dies at once."""
+    """Refers to the object of a bound method: each access makes a new method, which dies at once."""
 
     __slots__ = ("function",)
 
@@ -146,7 +146,7 @@ class SenderSlot:
             try:
                 self.reference = SenderReference(sender, on_death)
             except TypeError:
-                pass  # it has no weak references, so it is kept, and its id with it
+                pass  # without weak references it is kept, and its id with it
             else:
                 self.reference.key = key
                 if collector.running and on_death is not None:
@@ -229,5 +229,5 @@ def _is_method(receiver: object) -> TypeGuard[MethodType]:
 
 
 def _is_builtin_method(receiver: object) -> TypeGuard[BuiltinMethodType]:
-    """Whether it is a method of a builtin's instance: made anew at each access, but not from a function."""
+    """Whether it is a method of a builtin's instance; each access makes a new one, but not from a function."""
     return type(receiver) is BuiltinMethodType and not isinstance(receiver.__self__, ModuleType)

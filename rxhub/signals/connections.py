@@ -287,7 +287,7 @@ class Connections:
                 if slot is not None and slot.reference is dead:
                     self._purge(*_copy(slot.members))
             with self.lock:
-                # Another thread, or a finalizer in this one, may have purged it meanwhile.
+                # Another thread, or a finalizer in this one, may have purged it already.
                 if self.dead and self.dead[0] is dead:
                     self.dead.popleft()
 
@@ -355,7 +355,7 @@ class Connections:
             plain = not self._slow and all(connection.spec.plain for connection in call_order)
             snapshot = call_order, plain
             with self.lock:
-                # A thread that changes something meanwhile deletes what is stale; storing this must not follow it.
+                # A thread that changed something has deleted what is stale; storing this must not follow it.
                 if version == self._version:
                     self._snapshots[key] = snapshot
                     if plain and key != ANYONE:

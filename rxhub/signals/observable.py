@@ -40,14 +40,14 @@ class EmissionSubject(Subject[Emission]):
         """Ignore that a source has completed."""
 
     def __await__(self) -> Generator[Any, None, Emission]:
-        """Wait for the next emission: there is no last one."""
+        """Wait for the next emission, since a signal never completes."""
         return _First(self).__await__()
 
 
 class SenderSubject(EmissionSubject):
     """The emissions of one sender; `on_next` sends in its name.
 
-    It keeps the sender alive, and so does a pipeline that is built on it; `Signal.on(sender=…)` does not.
+    It and the pipelines built on it keep the sender alive; `Signal.on(sender=…)` does not.
 
     Attributes:
         signal: the signal.
@@ -72,7 +72,7 @@ class SenderSubject(EmissionSubject):
         self._signal.send_robust(self.sender, **kwargs_of(value, self))
 
     def dispose(self) -> None:
-        """Do nothing: observers are subscribed to the signal, by subscriptions of their own."""
+        """Do nothing: observers are subscribed to the signal itself."""
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Emission], scheduler: abc.SchedulerBase | None = None

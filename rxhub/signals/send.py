@@ -1,7 +1,7 @@
 """The slow path of sending: one emission through receivers of which not all are plain functions.
 
 `deliver` is a coroutine, so that it is written once. `asend` awaits it. `send` steps through it, and it never suspends:
-coroutine receivers run to their end on an event loop of their own.
+it runs coroutine receivers on a separate event loop.
 
 A receiver that sends the same signal nests, since its `send` needs the results. Pipelines return nothing, so what is
 sent inside an emission reaches them after the one under way, in the order of sending. Otherwise, of two pipelines, the
@@ -163,7 +163,7 @@ class Sending:
         self._arguments, self._candidate = {}, None
 
     async def within(self, value: Awaitable[Any]) -> Any:
-        """Await a receiver's coroutine in a task of its own; this emission and those around it wait for the task."""
+        """Await a receiver's coroutine in a new task; this emission and those around it wait for the task."""
         here = _thread_and_task()
         around: list[tuple[Sending, object]] = []
         outer: Sending | None = self
@@ -224,7 +224,7 @@ class Sending:
             heappush(self._outermost._deferred, entry)
 
     def _deliver_deferred(self) -> None:
-        """Pass deferred emissions to pipelines, and what is deferred meanwhile."""
+        """Pass deferred emissions to pipelines, and what they defer in turn."""
         stopped: set[int] = set()
         while self._deferred:
             number, _, connection, emission = heappop(self._deferred)
@@ -253,7 +253,7 @@ def run_to_end(
     value: Awaitable[Any],
     within: Callable[[Awaitable[Any]], Coroutine[Any, Any, Any]] | None = None,
 ) -> Any:
-    """Await what a receiver returned, on an event loop of its own.
+    """Await what a receiver returned, on a new event loop.
 
     Args:
         signal: the signal that was sent.

@@ -3,7 +3,7 @@
 There are two ways to send. The *fast path* is the loop in `send` and in `send_robust`: it finds a plain call order in
 `Connections` and calls the receivers; a method call to find it would cost as much as a receiver does. The *slow path*,
 `Sending`, is for everything else: receivers with `where=`, coroutine functions, receivers that want the emission,
-pipelines, and grouped errors. Both use the call order as it is when they begin: a receiver that is connected meanwhile
+pipelines, and grouped errors. Both use the call order as it is when they begin: a receiver that is connected later
 does not receive the emission, and one that is disconnected is skipped.
 
 Longer than 400 lines: one class has the methods of Django's signals and of observables, and two loops are written out.
@@ -97,7 +97,7 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
     ) -> None:
         if on_receiver_error not in ("raise", "group"):
             raise ValueError(
-                f'on_receiver_error={on_receiver_error!r} is no policy: use "raise" (the first exception is raised) or '
+                f'on_receiver_error={on_receiver_error!r} is not valid: use "raise" (the first exception is raised) or '
                 '"group" (every receiver runs, then an ExceptionGroup is raised).'
             )
         super().__init__()
@@ -143,7 +143,7 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
                 integers are compared by equality, other senders by identity.
             weak: hold the receiver weakly; bound methods live as long as their object.
             dispatch_uid: identifies the receiver, if each import makes a new one.
-            where: a subscription over the kwargs, and over `sender` and `signal`, which stand for their names: a
+            where: a subscription over the kwargs, and over `sender` and `signal`, which are compared by name: a
                 class's qualified name, for an instance that of its class.
             priority: lower runs first; equal priorities run in order of connecting.
 
@@ -243,7 +243,7 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         def send(self, /, sender=None, **named):
             """Call the receivers of `sender`, in order.
 
-            Awaitables that receivers return are awaited on an event loop of their own.
+            Awaitables that receivers return are awaited on a new event loop.
 
             Returns:
                 `[(receiver, what it returned), …]`.

@@ -201,7 +201,7 @@ def test_disconnecting_unsubscribes_unless_told_not_to(hub: EventHub) -> None:
     hub.disconnect()
     assert len(hub.describe()) == 0
     hub.drain()
-    # An observer that was removed would wait for ever; what sees all events sees them after connecting again.
+    # An observer that was removed would wait forever; what sees all events sees them after connecting again.
     assert ended == ["on"]
 
 
@@ -976,7 +976,7 @@ def test_no_reply_in_time_is_an_error(hub: EventHub) -> None:
 
 
 def test_asking_a_hub_that_nobody_handles_does_not_wait(hub: EventHub) -> None:
-    with pytest.raises(NotHandled, match=r"ask would wait for ever.*hub.start\(\)"):
+    with pytest.raises(NotHandled, match=r"ask would wait forever.*hub.start\(\)"):
         asyncio.run(hub.ask(Event("a"), timeout=LIMIT))
     got: list[Any] = []
     hub.request(Event("a")).subscribe(got.append, lambda error: got.append(type(error)))
@@ -1159,9 +1159,9 @@ async def _publish_many(hub: EventHub) -> None:
 def test_block_does_not_wait_for_a_handling_that_nobody_does() -> None:
     with EventHub(inbox=1, overflow="block") as hub:
         hub.publish(Event("a"))
-        with pytest.raises(NotHandled, match="publish would wait for ever"):
+        with pytest.raises(NotHandled, match="publish would wait forever"):
             hub.publish(Event("a"))
-        with pytest.raises(NotHandled, match="apublish would wait for ever"):
+        with pytest.raises(NotHandled, match="apublish would wait forever"):
             asyncio.run(hub.apublish(Event("a")))
         hub.drain()
 

@@ -568,5 +568,5 @@ def test_the_report_is_a_table(hub: EventHub) -> None:
     ]
     assert repr(report) == str(report) and len(report) == 4 and report[0].name == "base" and report[-1:]
     assert [one.name for one in report.failed] == ["broken"]
-    with pytest.raises(KeyError, match="There is no plugin nobody. Known plugins: base, late, broken, off"):
+    with pytest.raises(KeyError, match="Plugin nobody does not exist. Known plugins: base, late, broken, off"):
         report["nobody"]

@@ -436,7 +436,7 @@ class TestErrors:
         assert [type(answer) for _, answer in signal.send_robust()] == [ValueError, KeyError, type(None)]
 
     def test_no_other_policy_is_known(self):
-        with pytest.raises(ValueError, match="on_receiver_error=\"ignore\" is no policy|'ignore' is no policy"):
+        with pytest.raises(ValueError, match="on_receiver_error=\"ignore\" is not valid|'ignore' is not valid"):
             Signal(on_receiver_error="ignore")
 
     @pytest.mark.parametrize("policy", ["raise", "group"])
