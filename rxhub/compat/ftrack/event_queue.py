@@ -13,12 +13,12 @@ from rxhub.event import Event as AnyEvent
 from rxhub.hub.inbox import Action, Inbox
 from rxhub.hub.runner import DISCONNECTED_TOPIC
 
-__all__ = ["EventQueue"]
+__all__ = ["FtrackEventQueue"]
 
 logger = logging.getLogger("rxhub")
 
 
-class EventQueue:
+class FtrackEventQueue:
     """Replaces the `queue.Queue` of ftrack's hub, which an overridden `wait` reads and writes.
 
     Items can be any object, for example pairs of an event and a job. `get` also runs due actions of the handling

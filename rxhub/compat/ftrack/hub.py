@@ -29,7 +29,7 @@ from rxhub import errors
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
 from rxhub.compat.ftrack.connecting import Connecting
-from rxhub.compat.ftrack.event_queue import EventQueue
+from rxhub.compat.ftrack.event_queue import FtrackEventQueue
 from rxhub.compat.ftrack.expression import Parser
 from rxhub.compat.ftrack.packets import ServerDetails, SocketIoSession
 from rxhub.compat.ftrack.shortened import Shortened
@@ -96,7 +96,7 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
         self._turn: TimeSlice | None = None
         Connecting.__init__(self)
         rxhub.hub.EventHub.__init__(self, server_url, api_user, api_key, overflow="drop-oldest")
-        self._event_queue = EventQueue(self._inbox)
+        self._event_queue = FtrackEventQueue(self._inbox)
         self._subscriber_list = SubscriberList(self._dispatcher)
 
     def _create_connection(self) -> HubConnection:

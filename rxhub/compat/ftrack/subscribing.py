@@ -13,7 +13,7 @@ from reactivex import abc
 from rxhub import errors
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
-from rxhub.compat.ftrack.sending import Publishing
+from rxhub.compat.ftrack.publishing import Publishing
 from rxhub.compat.ftrack.shortened import Shortened
 from rxhub.compat.ftrack.subscriber import Subscriber
 from rxhub.dispatching.delivery import Outcome

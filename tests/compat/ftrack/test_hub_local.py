@@ -225,7 +225,7 @@ def test_the_reactive_face_is_there_in_ftrack_s_dialect() -> None:
 
 
 def test_what_waits_for_the_connection_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxhub.compat.ftrack.sending._MAX_UNSENT", 2)
+    monkeypatch.setattr("rxhub.compat.ftrack.publishing._MAX_UNSENT", 2)
     hub = hub_of(OURS)
     hub.init_connection()
     assert [hub.publish(OURS.Event("a")) for _ in "ab"] == [True, True]

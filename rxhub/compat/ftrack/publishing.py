@@ -143,7 +143,11 @@ class Publishing(Packets):
         return True
 
     def _enqueue(self, item: _Outgoing) -> None:
-        self._check_size_before(item.event)
+        try:
+            data = self._encode({"name": self._event_namespace, "args": [item.event]})
+        except Exception:
+            data = ""  # logged when it is sent
+        self._check_size(data, item.event["topic"])
         try:
             self._event_send_queue.put_nowait(item)
         except queue.Full:
@@ -151,14 +155,6 @@ class Publishing(Packets):
                 f"{_MAX_UNSENT} events wait for the connection to {self.get_server_url()}, so {item.event['topic']} "
                 "was refused. Publish it again when the hub is connected."
             ) from None
-
-    def _check_size_before(self, event: Any) -> None:
-        """Raise EventSizeError now rather than when the event is sent; encoding errors are logged then."""
-        try:
-            data = self._encode({"name": self._event_namespace, "args": [event]})
-        except Exception:
-            return
-        self._check_size(data, event["topic"])
 
     def _flush(self) -> None:
         """Send waiting events. If another thread does so, return: that thread checks again before it ends."""
