@@ -22,7 +22,7 @@ from rxhub.text.layout import format_table
 from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
-    from rxhub.transport.durable import DeadLetters
+    from rxhub.transport.durable import DeadLetterQueue
     from rxhub.transport.nats.dead_letter import DeadLetter
 
 __all__ = ["group"]
@@ -163,7 +163,7 @@ def drop(
 
 
 @contextmanager
-def _letters(nats: str, stream: str, user: str | None, password: str | None) -> Generator[DeadLetters]:
+def _letters(nats: str, stream: str, user: str | None, password: str | None) -> Generator[DeadLetterQueue]:
     if not is_there(nats, user, password, stream):
         raise typer.Exit(Status.ERROR)
     try:

@@ -58,7 +58,7 @@ from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
 from rxhub.transport import durable
 from rxhub.transport.connection_state import ConnectionState
-from rxhub.transport.durable import DeadLetters, Handler, Processing, ProcessOptions, StreamState
+from rxhub.transport.durable import DeadLetterQueue, GroupProcessing, Handler, ProcessOptions, StreamState
 from rxhub.transport.finite_numbers import check_finite_metadata
 from rxhub.transport.io_thread import in_io_thread
 from rxhub.transport.registry import TransportConfig
@@ -551,14 +551,14 @@ class EventHub(Displayable):
     # Stored events
 
     @overload
-    def process(self, subscription: str, handler: Handler, **options: Unpack[ProcessOptions]) -> Processing: ...
+    def process(self, subscription: str, handler: Handler, **options: Unpack[ProcessOptions]) -> GroupProcessing: ...
     @overload
     def process(
         self, subscription: str, handler: None = None, **options: Unpack[ProcessOptions]
     ) -> Callable[[H], H]: ...
     def process(
         self, subscription: str, handler: Handler | None = None, **options: Unpack[ProcessOptions]
-    ) -> Processing | Callable[[H], H]:
+    ) -> GroupProcessing | Callable[[H], H]:
         """Handle the events that match `subscription`, each in one process of a group, until it succeeds.
 
         Starts immediately, on a connection of its own, whether or not the hub is connected or running. An event is
@@ -604,7 +604,7 @@ class EventHub(Displayable):
         return decorate
 
     @property
-    def dead_letters(self) -> DeadLetters:
+    def dead_letters(self) -> DeadLetterQueue:
         """The events that groups failed to handle: `list`, `get`, `retry` and `drop` them.
 
         Raises:

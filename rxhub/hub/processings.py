@@ -9,7 +9,7 @@ from threading import Lock, Thread
 from rxhub.concurrency.awaitables import is_generator_function
 from rxhub.errors import HubClosed
 from rxhub.rx.scope import current_scope
-from rxhub.transport.durable import Durable, Handler, Processing, ProcessOptions
+from rxhub.transport.durable import Durable, GroupProcessing, Handler, ProcessOptions
 
 __all__ = ["Processings"]
 
@@ -23,7 +23,7 @@ class Processings:
 
     def __init__(self, check_open: Callable[[], None]) -> None:
         self._check_open = check_open
-        self._running: set[Processing] = set()
+        self._running: set[GroupProcessing] = set()
         self._transport: Durable | None = None
         self._error: Exception | None = None
         self._on_error: Callable[[], object] | None = None
@@ -34,12 +34,12 @@ class Processings:
 
     def starter(
         self, transport: Durable, subscription: str, options: ProcessOptions
-    ) -> Callable[[Handler], Processing]:
+    ) -> Callable[[Handler], GroupProcessing]:
         """Check the options; the result starts a processing with a handler."""
         begin = transport.processor(subscription, options, self._ended)
         self._transport = transport
 
-        def start(handler: Handler) -> Processing:
+        def start(handler: Handler) -> GroupProcessing:
             if not callable(handler):
                 raise TypeError(f"A handler must be callable, but {type(handler).__name__} was given.")
             if is_generator_function(handler):
@@ -59,7 +59,7 @@ class Processings:
 
         return start
 
-    def begin_to_stop(self, timeout: float) -> list[Processing]:
+    def begin_to_stop(self, timeout: float) -> list[GroupProcessing]:
         """Stop all at the same time, without waiting; the stopping ones."""
         stopping = list(self._running)
         for processing in stopping:
@@ -102,7 +102,7 @@ class Processings:
             processing.forked()
         self._running.clear()
 
-    def _ended(self, processing: Processing) -> None:
+    def _ended(self, processing: GroupProcessing) -> None:
         self._running.discard(processing)
         if processing.error is not None:
             self._error = processing.error

@@ -166,12 +166,6 @@ class Replay(Awaitable[Event], Observable[Event]):
         return playing_on if owner is None else kept(owner, playing_on)
 
 
-class _End(NamedTuple):
-    """The end of a reading."""
-
-    error: Exception | None
-
-
 class _Playing:
     """One Rx subscription: between the transport, which reads ahead, and an observer (`HistoryReader`).
 
@@ -197,7 +191,7 @@ class _Playing:
         # The first of those, if it was decoded and is not due yet.
         self._next: Event | None = None
         self._beginning: tuple[float, int] | None = None
-        self._end: _End | None = None
+        self._end: tuple[Exception | None] | None = None
         self._total: int | None = None
         self._emitted = 0
         self._last: Stored | None = None
@@ -224,7 +218,7 @@ class _Playing:
         self._schedule()
 
     def ended(self, error: Exception | None) -> None:
-        self._end = _End(error)
+        self._end = (error,)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -301,11 +295,11 @@ class _Playing:
         # Checked after the reset, and the end before the queue, so that neither is missed.
         if self._waiting:
             self._schedule()
-        elif end is not None and end.error is not None and not self._inbox.open:
+        elif end is not None and end[0] is not None and not self._inbox.open:
             # The connection ended with the hub.
             self.closed()
         elif end is not None:
-            self._finish(end.error)
+            self._finish(end[0])
 
     def _finish(self, error: Exception | None) -> None:
         if self._is_over:

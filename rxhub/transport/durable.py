@@ -15,14 +15,14 @@ from rxhub.expression import Expression
 from rxhub.transport.protocols import Transport
 
 __all__ = [
-    "DeadLetters",
+    "DeadLetterQueue",
     "Durable",
+    "GroupProcessing",
     "GroupState",
     "Handler",
     "HistoryReader",
     "HistoryReading",
     "ProcessOptions",
-    "Processing",
     "Span",
     "Stored",
     "StreamState",
@@ -182,80 +182,40 @@ class ProcessOptions(TypedDict, total=False):
     replace: bool
 
 
-class Processing(Protocol):
-    """This process's part in a group, from `EventHub.process` to `stop`."""
+class GroupProcessing(Protocol):
+    """This process's part in a group; see `rxhub.transport.nats.processing.processing.Processing`."""
 
     group: str
     subscription: str
 
     @property
-    def is_active(self) -> bool:
-        """Whether events are handled."""
-        ...
-
+    def is_active(self) -> bool: ...
     @property
-    def error(self) -> Exception | None:
-        """The error that ended it, if any."""
-        ...
-
+    def error(self) -> Exception | None: ...
     @property
-    def counts(self) -> Any:
-        """The numbers of events: handled, failed, retried, dead, skipped and expired."""
-        ...
-
+    def counts(self) -> Any: ...
     @property
-    def failures(self) -> Observable[Any]:
-        """Emits each failed attempt: event, error, attempt and is_final."""
-        ...
-
-    def wait(self, timeout: float | None = None, *, grace: float = ...) -> bool:
-        """Wait until it has ended, by `stop`, an error or a signal; whether it has."""
-        ...
-
+    def failures(self) -> Observable[Any]: ...
+    def wait(self, timeout: float | None = None, *, grace: float = ...) -> bool: ...
     def __await__(self) -> Generator[Any, None, bool]: ...
-
-    def stop(self, timeout: float = ...) -> None:
-        """Receive no more events and wait for running handlers."""
-        ...
-
-    def begin_to_stop(self, timeout: float = ...) -> Future[None] | None:
-        """`stop` without waiting; done when it has ended, or None if it had before."""
-        ...
-
-    async def astop(self, timeout: float = ...) -> None:
-        """`stop` without blocking the running loop."""
-        ...
-
-    def forked(self) -> None:
-        """Have ended in a forked child."""
-        ...
-
+    def stop(self, timeout: float = ...) -> None: ...
+    def begin_to_stop(self, timeout: float = ...) -> Future[None] | None: ...
+    async def astop(self, timeout: float = ...) -> None: ...
+    def forked(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *_: object) -> None: ...
 
 
-class DeadLetters(Protocol):
-    """The events that groups failed to handle."""
+class DeadLetterQueue(Protocol):
+    """The events that groups failed to handle; see `rxhub.transport.nats.dead_letters.DeadLetters`."""
 
     def __len__(self) -> int: ...
-
-    def list(self, group: str | None = None) -> Iterator[Any]:
-        """The dead letters, oldest first."""
-        ...
-
-    def get(self, id: int) -> Any:
-        """The dead letter with this id."""
-        ...
-
-    def retry(self, id: int | Literal["all"], group: str | None = None) -> int:
-        """Give the group an event again, or all of them; the number of events."""
-        ...
-
-    def drop(self, id: int | Literal["all"], group: str | None = None) -> int:
-        """Delete a dead letter, or all of them; the number of deleted ones."""
-        ...
+    def list(self, group: str | None = None) -> Iterator[Any]: ...
+    def get(self, id: int) -> Any: ...
+    def retry(self, id: int | Literal["all"], group: str | None = None) -> int: ...
+    def drop(self, id: int | Literal["all"], group: str | None = None) -> int: ...
 
 
 @runtime_checkable
@@ -286,8 +246,8 @@ class Durable(Transport, Protocol):
         ...
 
     def processor(
-        self, subscription: str, options: ProcessOptions, ended: Callable[[Processing], object]
-    ) -> Callable[[Handler], Processing]:
+        self, subscription: str, options: ProcessOptions, ended: Callable[[GroupProcessing], object]
+    ) -> Callable[[Handler], GroupProcessing]:
         """Check the options; the result joins the group with a handler, and blocks until the server has answered.
 
         Args:
@@ -308,7 +268,7 @@ class Durable(Transport, Protocol):
         ...
 
     @property
-    def dead_letters(self) -> DeadLetters:
+    def dead_letters(self) -> DeadLetterQueue:
         """The events that groups failed to handle."""
         ...
 
