@@ -38,10 +38,9 @@ try:
     from rxhub.transport.nats.publishing import JetStreamPublisher, StoredPublish, resend_window
     from rxhub.transport.nats.pull_consumer import Message
     from rxhub.transport.nats.reconnecting import ReconnectingClient
-    from rxhub.transport.nats.streams import ensure_stream, stream_config
+    from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config
     from rxhub.transport.nats.subject_filters import SubjectFilters
     from rxhub.transport.nats.subjects import Subjects
-    from rxhub.transport.nats.upkeep import StreamRestorer
 except ModuleNotFoundError as error:
     raise missing_dependency(error, "A backplane", "nats") from None
 

@@ -120,7 +120,7 @@ class TestAServer:
             (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers does not speak NATS"),
             (b"SSH-2.0-OpenSSH_9.2\r\n", "what answers does not speak NATS"),
             (b"\x00\x1b[2J" * 100_000, "what answers does not speak NATS"),
-            (b"", "it takes connections, and does not say within 3 s what a NATS server says"),
+            (b"", "it accepts connections, but did not complete the NATS handshake within 3 s"),
         ],
     )
     def test_that_is_something_else_is_told_so(self, words: bytes, expected: str) -> None:

@@ -1,4 +1,4 @@
-"""Ending tasks for sure."""
+"""Cancel tasks and wait until they finish."""
 
 from __future__ import annotations
 

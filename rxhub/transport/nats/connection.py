@@ -1,8 +1,8 @@
 """One connection to one NATS server, from its handshake to its end. `reconnecting` opens the next one.
 
-nats-py could connect again by itself, but gives up for good at the first refusal, which a server that just starts may
-give, and does not tell which requests were on their way. And it hangs up politely: it waits until what it has to say is
-taken, by a peer that may never take anything. So whatever ends here is cut at last.
+nats-py's own reconnection is not used: it gives up at the first rejection, which a starting server may send, and does
+not report which requests were in flight. Its `close` waits until the peer has read everything, which a hung peer never
+does, so this module closes the socket after a timeout.
 """
 
 from __future__ import annotations
@@ -27,15 +27,12 @@ from rxhub.transport.nats.direct_client import MessageHandler, NatsClient
 
 __all__ = ["NatsConnection", "NatsUnreachable"]
 
-# Seconds for each step of the handshake.
+# For each step of the handshake.
 _CONNECT_TIMEOUT_S = 3
-# A server that was stopped, or whose cable was pulled, is noticed after that times two or three.
+# A silent server is noticed after two or three intervals.
 _PING_INTERVAL_S = 3
-# Seconds between two looks whether the client has closed itself.
 _CLOSED_POLL_S = 0.5
-# More than any window of ours keeps under way: nats-py drops what comes beyond it.
-
-# Longer than anybody waits for it.
+# Longer than any caller waits.
 _FLUSH_TIMEOUT_S = 60
 
 _DENIED = re.compile(r'permissions violation for publish to "([^"]+)"')
@@ -44,11 +41,11 @@ logger = logging.getLogger("rxhub")
 
 
 class NatsUnreachable(HubConnectionError):
-    """There is no connection to one server; its cause is what the network or the server said.
+    """A server cannot be reached or rejects the connection. The cause is the original error.
 
     Attributes:
         server: its URL, without credentials.
-        why: in words.
+        why: the reason.
     """
 
     def __init__(self, server: str, why: str) -> None:
@@ -61,13 +58,13 @@ class NatsUnreachable(HubConnectionError):
 
 
 class NatsConnection:
-    """A connection that stands.
+    """An open connection to one server.
 
     Attributes:
-        client: of nats-py.
+        client: the client of nats-py.
         server: its URL, without credentials.
-        gone: done when the connection has ended; its result says why.
-        denied: called with the subject, in small letters, of what we may not publish.
+        closed: done when the connection has ended; its result is the reason.
+        on_denied: called with a lower-case subject on which the server does not permit publishing.
     """
 
     def __init__(self, server: str) -> None:
@@ -84,17 +81,17 @@ class NatsConnection:
         """Connect to one of the servers of `address`.
 
         Args:
-            server: which.
-            address: tells who we are.
-            name: of the connection, as the server's statistics show it.
+            server: its URL.
+            address: has the credentials.
+            name: of the connection, shown in the server's statistics.
 
         Raises:
-            Unreachable: if it cannot be reached or does not let us in; says why.
+            Unreachable: if it cannot be reached, or rejects the credentials.
         """
         line = cls(server)
 
         def secret() -> str:
-            # Asked for when it is about to be sent, once it has been settled whether the line is encrypted.
+            # nats-py asks for it just before sending it, when the connection is already encrypted or not.
             if wants_tls and not line.is_encrypted:
                 raise nats.errors.SecureConnWantedError
             return address.password or ""
@@ -127,9 +124,9 @@ class NatsConnection:
                 if not line.client.is_connected:
                     raise nats.errors.ProtocolError
         except Exception as error:
-            # Any at all: what is no NATS server answers what its client does not expect.
+            # Of any type: a peer that is not a NATS server can make the client fail anywhere.
             await line.close()
-            # Of a first connection nats-py says only that there is no server, and tells the reason to its callback.
+            # nats-py raises only "no servers available", and passes the reason to its callback.
             cause = (
                 line._last_error
                 if isinstance(error, nats.errors.NoServersError) and line._last_error is not None
@@ -146,62 +143,62 @@ class NatsConnection:
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has ended, though `gone` may tell of it a moment later."""
+        """Whether it has ended; `closed` may be set a moment later."""
         return self.closed.done() or self.client.is_closed
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the server cannot be overheard by others."""
+        """Whether the connection uses TLS."""
         transport = cast("Any", self.client)._transport
         writer = getattr(transport, "_io_writer", None)
         return writer is not None and writer.get_extra_info("ssl_object") is not None
 
     @property
     def server_version(self) -> str:
-        """Of the server."""
+        """The version of the server."""
         return str(cast("Any", self.client)._server_info.get("version", ""))
 
     @property
     def requires_credentials(self) -> bool:
-        """Whether the server lets in only those it knows."""
+        """Whether the server requires credentials."""
         return bool(cast("Any", self.client)._server_info.get("auth_required"))
 
     @property
     def max_payload(self) -> int:
-        """How many bytes of payload the server takes in one message."""
+        """The largest payload that the server accepts, in bytes."""
         return self.client.max_payload
 
     async def js_request(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
-        """Ask JetStream for something.
+        """Send a request to the JetStream API.
 
         Args:
-            api: the subject of the request behind `$JS.API.`, such as `STREAM.INFO.studio`.
-            body: what to send as JSON.
+            api: the subject after `$JS.API.`, such as `STREAM.INFO.studio`.
+            body: sent as JSON.
             timeout: seconds.
 
         Returns:
-            The answer.
+            The response.
 
         Raises:
-            StreamError: if the answer is an error.
-            HubConnectionError: if there is no answer; JetStream may be off, or have no leader at the moment.
+            StreamError: if JetStream answers with an error.
+            HubConnectionError: if there is no answer. JetStream may be disabled, or have no leader at present.
         """
         payload = b"" if body is None else msgspec.json.encode(body)
         try:
             answer = await self.client.request(f"$JS.API.{api}", payload, timeout=timeout)
         except nats.errors.NoRespondersError:
             raise HubConnectionError(
-                f"Nobody answers {api} at {self.server}: JetStream is not enabled there, or has no leader at present."
+                f"{api} has no responders at {self.server}: JetStream is not enabled or has no leader at present."
             ) from None
         except (nats.errors.Error, OSError, TimeoutError) as error:
-            # A server that forbids something says so to the connection, and does not answer the request.
+            # A server reports a permission error to the connection, and does not answer the request.
             why = self._last_error_text if "permissions" in self._last_error_text else _error_text(error)
-            raise HubConnectionError(f"{api} was not answered by {self.server}: {why}") from error
+            raise HubConnectionError(f"{self.server} did not answer {api}: {why}") from error
         try:
             told = msgspec.json.decode(answer.data, type=dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise HubConnectionError(
-                f"{api} was answered by something else than JetStream at {self.server}."
+                f"The answer to {api} at {self.server} is not valid JSON; the responder is not JetStream."
             ) from error
         if error := told.get("error"):
             raise StreamError(
@@ -212,15 +209,15 @@ class NatsConnection:
     async def subscribe(
         self, subject: str, take: MessageHandler, is_drained: bool = False
     ) -> Callable[[], Awaitable[None]]:
-        """Have `take` called with what comes on a subject.
+        """Subscribe to a subject.
 
         Args:
-            subject: which.
-            take: called with each message, one after the other; it must not block.
-            is_drained: whether it is still called with what was on its way when it is ended.
+            subject: may have wildcards.
+            take: called with each message in order. It must not block.
+            is_drained: whether messages in flight are still delivered when the subscription ends.
 
         Returns:
-            What ends it.
+            A function that unsubscribes.
         """
         subscription = await self.client.subscribe_directly(subject, take)
 
@@ -236,20 +233,20 @@ class NatsConnection:
         return end
 
     async def flush(self) -> None:
-        """Wait until the server has read what was sent."""
-        # The first ping overtakes what the client was given and has not written yet.
+        """Wait until the server has processed everything that was sent."""
+        # Twice, since the first ping overtakes what the client has buffered.
         for _ in range(2):
-            # Not cancelled with whoever waits: nats-py ends the connection at an answer that is waited for no more.
+            # Shielded, since nats-py ends the connection when a pong arrives for a cancelled ping.
             flushing = asyncio.ensure_future(self.client.flush(_FLUSH_TIMEOUT_S))
             flushing.add_done_callback(_ignore_exception)
             await asyncio.shield(flushing)
 
     def inbox(self) -> str:
-        """A new subject of our own."""
+        """A new, unique subject for replies."""
         return self.client.new_inbox()
 
     async def close(self) -> None:
-        """Hang up: what was to be said is said, if the server takes it at once."""
+        """Disconnect. Buffered data is sent if the server reads it within the timeout."""
         if self.closed.done():
             await self._close_socket()
         self._end("it was closed")
@@ -261,20 +258,20 @@ class NatsConnection:
             await self._close_socket()
 
     def abandon(self) -> None:
-        """Close this process's copy of the socket without a word; for a child process."""
+        """Close this process's copy of the socket and send nothing; for a child process."""
         writer = getattr(cast("Any", self.client)._transport, "_bare_io_writer", None)
         socket = None if writer is None else getattr(writer.get_extra_info("socket"), "_sock", None)
         if socket is not None:
             socket.close()
 
     async def _close_socket(self) -> None:
-        """End the socket and what runs on it, for a client that waits for a peer that does not read."""
+        """Close the socket and cancel the client's tasks, which may wait for a peer that does not read."""
         client: Any = self.client
         for name in ("_bare_io_writer", "_io_writer"):
             writer = getattr(client._transport, name, None)
             if writer is not None:
                 cut(writer.transport)
-        # Who publishes much waits in there for what will not be sent any more.
+        # Publishers wait here for data that will never be sent.
         while client._flush_queue is not None and not client._flush_queue.empty():
             flushed = client._flush_queue.get_nowait()
             if not flushed.done():
@@ -289,24 +286,24 @@ class NatsConnection:
             if self.on_denied is not None and (found := _DENIED.search(self._last_error_text)):
                 self.on_denied(found[1])
         else:
-            logger.error("A mistake of rxhub's own: %s", self._last_error_text, exc_info=error)
+            logger.error("Internal error: %s", self._last_error_text, exc_info=error)
 
     def _reason(self, error: Exception) -> str:
-        """Why there is no connection."""
+        """Why the connection failed."""
         if isinstance(error, nats.errors.SecureConnWantedError):
-            return "it does not offer TLS, and nothing was said to it. Use nats:// if the network is trusted."
+            return "it does not offer TLS, so nothing was sent. Use nats:// if the network is trusted."
         if isinstance(error, nats.errors.NoServersError):
             why = self._last_error_text or _error_text(error)
         elif isinstance(error, TimeoutError):
-            why = f"it takes connections, and does not say within {_CONNECT_TIMEOUT_S} s what a NATS server says."
+            why = f"it accepts connections, but did not complete the NATS handshake within {_CONNECT_TIMEOUT_S} s."
         elif isinstance(error, (OSError, nats.errors.Error)):
             why = _error_text(error)
         else:
-            why = f"what it says is not what a NATS server says ({_error_text(error)})."
+            why = f"its response is not that of a NATS server ({_error_text(error)})."
         return why
 
     async def _watch(self) -> None:
-        """Notice that the client has closed itself, which it does not tell if an error came while it hung up."""
+        """Notice that the client has closed itself: it does not call back if an error occurs while it closes."""
         while not self.client.is_closed:
             await asyncio.sleep(_CLOSED_POLL_S)
         await self._on_closed()
@@ -340,11 +337,11 @@ _CREDENTIALS = (
 
 
 def _hint(why: str) -> str:
-    """What to do, as the end of the sentence."""
+    """What to do about a failed connection, as the end of the sentence."""
     if "authorization" in why.lower():
         return f". Give {_CREDENTIALS}."
     if "reset by peer" in why.lower():
-        # A server that refuses somebody says so and hangs up, and the second may be heard first.
+        # A server that rejects credentials reports it and disconnects; the disconnect may arrive first.
         return f". If the server runs, give {_CREDENTIALS}."
     if "refused" in why or "Connect call failed" in why:
         return ". Is the server running there? `nats-server -js` starts one, as does `rxhub serve --store DIRECTORY`."

@@ -1,4 +1,4 @@
-"""Short texts that are kept beside a stream of events, each under a key; the latest is what counts."""
+"""Short strings by key, stored next to a stream of events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 class KvTexts:
-    """The texts beside one stream.
+    """The strings of one stream.
 
     Args:
         link: to NATS.
@@ -25,25 +25,25 @@ class KvTexts:
 
     def __init__(self, link: ReconnectingClient, stream: str) -> None:
         self._bucket = KvBucket(link, f"{stream}-notes", "What rxhub's programs remember.")
-        # What is written later counts, so the first must not overtake it while it waits for the bucket to be made.
+        # Writes are serialized, since the first one may wait for the creation of the bucket.
         self._order = asyncio.Lock()
 
     async def put(self, key: str, text: str) -> None:
-        """Keep a text.
+        """Store a string, and replace the previous one.
 
         Args:
             key: letters, digits, `-` and `_`.
-            text: in the place of the one that was there.
+            text: the string.
 
         Raises:
-            ValueError: if there can be no such key.
-            TypeError: if it is no text.
-            StreamError: if it is refused.
+            ValueError: if the key is invalid.
+            TypeError: if `text` is not a string.
+            StreamError: if JetStream rejects it.
             HubConnectionError: if there is no answer.
         """
         key = _checked(key)
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"What is kept is a text, but {type(text).__name__} was given.")
+            raise TypeError(f"Only strings can be stored, not {type(text).__name__}.")
         try:
             async with asyncio.timeout(_PUT_TIMEOUT_S), self._order:
                 await self._bucket.put(key, text.encode())
@@ -51,11 +51,11 @@ class KvTexts:
             raise HubConnectionError(f"The note {key} was not acknowledged within {_PUT_TIMEOUT_S:g} s.") from None
 
     async def get(self, key: str) -> str | None:
-        """The text that is kept under a key, if there is one.
+        """The string stored under a key, or None.
 
         Raises:
-            ValueError: if there can be no such key.
-            StreamError: if it cannot be read.
+            ValueError: if the key is invalid.
+            StreamError: if JetStream rejects the request.
             HubConnectionError: if there is no answer.
         """
         text = await self._bucket.get(_checked(key))

@@ -1,26 +1,23 @@
-"""The events of a stream in order, each once: what hubs hear live, and what is replayed.
+"""The events of a stream in order, each exactly once: for live subscriptions and for replays.
 
-Theory of operation. The server is asked for a consumer that nobody acknowledges, in its memory, which numbers what it
-sends. A number that is missing, a consumer that is gone or a line that broke all lead to the same: another consumer
-is asked for, which begins behind the last event that was taken. So nothing is missed and nothing comes twice, whichever
-of them breaks, as long as the stream still holds it. In a cluster the consumer may live on a server that is behind the
-others, which then begins further back than it was asked to; what was taken before is passed over.
+The reader uses an ephemeral consumer without acknowledgements, which numbers its messages. A gap in these numbers, a
+lost consumer and a broken connection are handled alike: a new consumer continues after the last message that was
+handled. Nothing is missed or duplicated while the stream still holds it. In a cluster, the consumer may live on a
+server that lags behind and begin too early; messages that were handled before are skipped.
 
-That rests on sequences, and they begin anew with a stream that was made anew, and again behind the end that a server
-still has which has lost the rest. Reading then goes back, and whoever keeps sequences is told (`rewound`). A leader
-that is behind for longer than we wait looks the same: when it has caught up, what came between comes a second time.
-Going on would instead miss what is stored under those sequences if the rest is lost. Where so much was stored after a
-loss that the stream is as long again before we look, nothing tells of it; so nothing of ours is sent before that
-(`settled`).
+This relies on sequences. They restart when a stream is recreated, and after the end that remains when a server has lost
+the rest of its data. The reader then goes back and calls `rewound`. A leader that lags for longer than the checks wait
+looks the same: once it has caught up, the messages in between are delivered again. Continuing instead would miss
+messages stored under reused sequences. If the stream grows past its old end before the check, the loss cannot be
+detected; therefore publishing waits for the check (`is_synced`).
 
-The filters may change meanwhile. Then, too, another consumer goes on behind the last event that was taken. It would
-bring history with it: of what was stored before the change it passes on only what the filters of that time would have
-let through. The boundary is the stream's last sequence at the moment of the change; whoever asks for a change is
-told when it is known (`settled`), since from then on whatever is stored will come. That does not wait for the reader,
-who may be held up by somebody who waits for just that. A reader that begins at the place of another one takes over its
-filters too; for what others want there is no history before the first look.
+When the filters change, a new consumer also continues after the last message, and would deliver history that only the
+new filters match. So each change closes a *filter epoch*: the sequence at the end of the stream at that moment, and the
+filters until then. Messages of an epoch are delivered only if its filters match. A change is in force (`is_synced`) once
+its boundary is known, which does not wait for the handler: the handler may itself wait for a subscription. A reader that
+starts at the position of another one takes over its filters; other filters get no history from before its first check.
 
-What nobody wants any more may be left out, though it was stored while somebody did.
+Messages that no present filter matches may be skipped, even if a filter matched when they were stored.
 """
 
 from __future__ import annotations
@@ -47,34 +44,33 @@ from rxhub.transport.nats.subject_filters import covers, merge
 
 __all__ = ["FilterEpoch", "OrderedConsumer", "ReadPosition"]
 
-# Seconds for which a consumer is read at least, and how often the time that it takes to make one: else nothing would
-# come while filters change all the time, and each of many changes would have a consumer of its own.
+# How long a consumer is read at least: in seconds, and as a multiple of the time that its creation took. Otherwise nothing
+# would arrive while filters change continuously, and each of many changes would create a consumer.
 _MIN_CONSUMER_LIFE_S, _CONSUMER_LIFE_PER_SETUP = 0.02, 3
-# Boundaries that may lie before the reader. Beyond them, a little history may come.
+# Beyond this number, epochs are merged, and some history may be delivered.
 _MAX_EPOCHS = 64
-# That are deleted again, since a line broke before it was known that they are.
+# Consumers whose deletion is retried after a connection broke.
 _MAX_STALE_CONSUMERS = 8
-# A server that has just become the leader may not have caught up with what it knows to be stored.
+# A new leader may not have caught up yet.
 _STREAM_CHECKS, _STREAM_CHECK_INTERVAL_S = 3, 0.25
 
 logger = logging.getLogger("rxhub")
 
 
 class FilterEpoch(NamedTuple):
-    """The filters of the time before a change, and the last sequence of that time."""
+    """The filters before a change, and the last sequence for which they hold."""
 
     last: int
     filters: frozenset[str]
 
 
 class ReadPosition(NamedTuple):
-    """Where a reader is.
+    """The position of a reader.
 
     Attributes:
-        sequence: behind which it goes on.
-        stream: when its stream was made, by which one that was made anew is told.
-        filters: by which came whatever is stored; others bring nothing that is stored before they are in force. None is
-            not to know of any.
+        sequence: of the last message that was handled.
+        stream: when the stream was created, to recognize a recreated stream.
+        filters: in force at this position; None if unknown.
         eras: earlier filters, as far as they are needed from `sequence` on.
     """
 
@@ -85,22 +81,21 @@ class ReadPosition(NamedTuple):
 
 
 class OrderedConsumer:
-    """Reads a stream in order; a part of a link (`rxhub.transport.nats.reconnecting.Part`).
+    """Reads a stream in order (`rxhub.transport.nats.reconnecting.ConnectionTask`).
 
     Args:
-        stream: which.
-        take: called with each message. Whoever takes calls `done` when it may be followed by others.
-        filters: the subjects to read; nothing if it gives back none. Asked again after `change`.
-        start: the sequence to begin behind, the place where another reader was, or an aware time to begin at; None is
-            from now on.
-        ahead: how many messages may be under way.
-        rewound: called with a sequence if those behind it belong to other messages now than before.
-        troubled: called with the reason when what is wanted cannot be read, and with "" when it can be again.
+        stream: its name.
+        take: called with each message. The handler calls `done` to receive further ones.
+        filters: returns the subjects to read; none reads nothing. Called again after `update_filters`.
+        start: the sequence to continue after, the position of another reader, or an aware time; None is now.
+        ahead: how many messages may be in flight.
+        rewound: called with a sequence when the sequences after it belong to other messages than before.
+        troubled: called with the reason when the stream cannot be read, and with "" when it can be read again.
 
     Attributes:
-        position: the sequence of the last message that was taken; everything before it that matches was taken too.
-        trouble: why what is wanted cannot be read at present; empty if it can.
-        promised: the filters by which comes whatever is stored from now on; None before the first are in force.
+        position: the sequence of the last message that was delivered, after all earlier ones that match.
+        trouble: why the stream cannot be read at present; empty if it can.
+        filters_in_force: the filters that apply to all messages stored from now on; None before the first check.
     """
 
     def __init__(
@@ -128,7 +123,7 @@ class OrderedConsumer:
             self.position = start
         else:
             self._since = start
-        # The highest sequence that is known to have been in the stream.
+        # The highest sequence seen in the stream.
         self._highest_sequence: int = self.position if self._stream_created and self.position else 0
         self._stream = stream
         self._handler = take
@@ -137,15 +132,15 @@ class OrderedConsumer:
         self._on_rewind = rewound
         self._subjects: list[str] | None = None
         self._epochs: deque[FilterEpoch] = deque()
-        # That were over before all of their messages were dealt with.
+        # Epochs that ended before all of their messages were done.
         self._past_epochs: deque[FilterEpoch] = deque(maxlen=_MAX_EPOCHS)
         if isinstance(start, ReadPosition) and start.filters is not None:
             self._subjects = list(start.filters)
             self._epochs.extend(start.epochs)
         self._pulling: PullConsumer | None = None
-        # Up to where the present consumer may be read, once the filters have changed.
+        # The last sequence to take from the present consumer, once the filters have changed.
         self._limit: int | None = None
-        # Of us that may still be on the server, and whether they were there for sure.
+        # Our consumers that may still exist on the server, and whether their creation was confirmed.
         self._consumers: dict[str, bool] = {}
         self._held = 0
         self._last_delivery: int = 0
@@ -162,9 +157,9 @@ class OrderedConsumer:
 
     @property
     def read_position(self) -> ReadPosition | None:
-        """Where it is; None if it has not begun.
+        """The position; None before the first check.
 
-        Its eras hold also for who goes back to a message that is not dealt with.
+        Its epochs also cover messages that are not done yet.
         """
         if self.position is None:
             return None
@@ -172,15 +167,15 @@ class OrderedConsumer:
         return ReadPosition(self.position, self._stream_created, filters, (*self._past_epochs, *self._epochs))
 
     def done(self, count: int = 1) -> None:
-        """So many messages were dealt with."""
+        """Report that `count` messages were handled."""
         self._held -= count
         if self._pulling is not None:
             self._pulling.done(count)
 
     def update_filters(self) -> None:
-        """Have the filters asked for again, and read by them from now on; from any thread.
+        """Read by the filters as they are now. Thread-safe.
 
-        From its return on, it is not settled.
+        When this returns, `is_synced` is False until the change is in force.
         """
         with self._counting:
             self._changes += 1
@@ -190,24 +185,24 @@ class OrderedConsumer:
 
     @property
     def is_synced(self) -> bool:
-        """Whether what is stored from now on comes by the present filters."""
+        """Whether the present filters apply to all messages stored from now on."""
         return self._synced_changes >= self._changes and self.filters_in_force is not None and self._has_looked
 
     @property
     def is_consuming(self) -> bool:
-        """Whether there is a consumer for the present filters; nothing tells of one that is lost at this moment."""
+        """Whether a consumer for the present filters was created; one may be lost without notice."""
         subjects = self._subjects
         return subjects is not None and (not subjects or self._read_by is subjects)
 
     async def synced(self) -> None:
-        """Wait until all changes that were asked for hold for whatever is stored from then on."""
+        """Wait until all changes requested so far are in force."""
         wanted = self._changes
         while self._synced_changes < wanted or self.filters_in_force is None or not self._has_looked:
             self._filters_synced.clear()
             await self._filters_synced.wait()
 
     async def started(self) -> None:
-        """Wait until there is a consumer for the present filters, or it is known why there is none."""
+        """Wait until a consumer for the present filters exists or has failed."""
         while not (self.is_consuming or self.trouble):
             self._consumer_state_known.clear()
             await self._consumer_state_known.wait()
@@ -224,14 +219,14 @@ class OrderedConsumer:
         marking = asyncio.create_task(self._apply_filter_changes(line))
         going = asyncio.create_task(self._consume(line))
         try:
-            # Not by a TaskGroup, which cancels each task once; see `cancelled`.
+            # Not a TaskGroup, which cancels each task once only; see `cancel_and_wait`.
             done, _ = await asyncio.wait([marking, going], return_when=asyncio.FIRST_COMPLETED)
             done.pop().result()
         finally:
             await cancel_and_wait(marking, going)
 
     async def _check_stream(self, line: NatsConnection) -> int:
-        """The stream's last sequence; see whether it is still the stream that was read before."""
+        """Return the last sequence, and check whether the stream was recreated or truncated."""
         last, made, known = await self._stream_state(line)
         for _ in range(_STREAM_CHECKS):
             if last >= known or made != self._stream_created:
@@ -239,12 +234,12 @@ class OrderedConsumer:
             await asyncio.sleep(_STREAM_CHECK_INTERVAL_S)
             last, made, known = await self._stream_state(line)
         if self._stream_created and made != self._stream_created:
-            logger.warning("The stream %s was made anew, and is read from its beginning.", self._stream)
+            logger.warning("The stream %s was recreated; reading it from its beginning.", self._stream)
             self._rewind(0)
         elif last < known:
-            # What comes next has sequences that were there before.
+            # Sequences after it will be reused.
             logger.warning(
-                "The stream %s ends at %d, and %d was in it: its server has lost the rest.",
+                "The stream %s ends at %d although it contained %d: its server has lost data.",
                 self._stream,
                 last,
                 known,
@@ -256,16 +251,16 @@ class OrderedConsumer:
         return last
 
     async def _stream_state(self, line: NatsConnection) -> tuple[int, str, int]:
-        """The stream's last sequence, when it was made, and what was known before: more may come meanwhile."""
+        """The last sequence, the creation time, and the highest sequence seen before the request."""
         known = self._highest_sequence
         info = await line.js_request(f"STREAM.INFO.{self._stream}")
         return info["state"]["last_seq"], info["created"], known
 
     def _rewind(self, last: int) -> None:
-        """The sequences behind `last` are given to other messages."""
+        """Go back to `last`: later sequences are reused for other messages."""
         if self._pulling is not None:
-            # What it may still bring has sequences of before.
-            self._pulling.fail("the stream is another one, or shorter than it was")
+            # Its remaining messages have outdated sequences.
+            self._pulling.fail("the stream was recreated or truncated")
             self._pulling = None
         for eras in (self._past_epochs, self._epochs):
             shorter = [era._replace(last=min(era.last, last)) for era in eras]
@@ -277,7 +272,7 @@ class OrderedConsumer:
             self._on_rewind(last)
 
     async def _apply_filter_changes(self, line: NatsConnection) -> None:
-        """For each change, take the present end of the stream for the boundary."""
+        """For each change of the filters, close an epoch at the present end of the stream."""
         while True:
             await self._update_requested.wait()
             self._update_requested.clear()
@@ -295,7 +290,7 @@ class OrderedConsumer:
             self._filters_synced.set()
 
     def _close_epoch(self, boundary: int) -> None:
-        """The present filters are those of an era that ends with `boundary`."""
+        """Close the epoch of the present filters at `boundary`."""
         if self._subjects is None:
             if self.position is None and self._since is None:
                 self.position = boundary
@@ -306,7 +301,7 @@ class OrderedConsumer:
         if not eras or eras[-1].last < boundary:
             eras.append(FilterEpoch(boundary, frozenset(self._subjects)))
         while eras and not eras[0].filters:
-            # Nobody wanted anything up to there.
+            # No filter matched anything up to there.
             self.position = max(self.position or 0, eras[0].last)
             self._drop_epoch()
         if len(eras) > _MAX_EPOCHS:
@@ -326,11 +321,11 @@ class OrderedConsumer:
                     backoff.reset()
                 else:
                     await asyncio.sleep(backoff.delay())
-                # Its stream may be gone too, and another one there by its name.
+                # The stream may have been deleted and recreated too.
                 await self._check_stream(line)
 
     async def _consume_once(self, line: NatsConnection, subjects: list[str]) -> bool:
-        """Read by one consumer until the filters change; False if it is gone before."""
+        """Read by one consumer until the filters change. Returns False if the consumer is lost."""
         name = f"rxhub-{line.inbox().rpartition('.')[2]}"
         self._last_delivery = 0
         tasks: list[asyncio.Task[None]] = []
@@ -347,11 +342,11 @@ class OrderedConsumer:
             self._set_trouble("")
             self._consumers[name] = True
             for other in before:
-                # What was said before that was heard before it.
+                # The server has processed earlier deletions before this creation.
                 self._consumers.pop(other, None)
             pause = max(_MIN_CONSUMER_LIFE_S, _CONSUMER_LIFE_PER_SETUP * (monotonic() - began))
             self._pulling = pulling = PullConsumer(self._stream, name, self._on_message, ahead=self._ahead)
-            # What the last consumer brought and is not dealt with is under way still.
+            # Messages of the last consumer that are not done are still in flight.
             pulling.held = self._held
             reading = asyncio.create_task(pulling.run(line))
             tasks = [reading, asyncio.create_task(self._until_changed(pause))]
@@ -359,7 +354,7 @@ class OrderedConsumer:
             if reading.done():
                 reading.result()
         except ConsumerGone as error:
-            logger.info("The stream %s is read by another consumer: %s", self._stream, error)
+            logger.info("Reading the stream %s by a new consumer: %s", self._stream, error)
             return False
         except (HubConnectionError, StreamError) as error:
             self._read_by = None
@@ -379,7 +374,7 @@ class OrderedConsumer:
                 self._on_trouble(reason)
 
     async def _delete(self, line: NatsConnection) -> None:
-        """Delete the consumers; they would be forgotten by themselves, a minute later."""
+        """Delete the consumers. The server would delete them a minute later."""
         with suppress(nats.errors.Error, OSError):
             for name in list(self._consumers):
                 await line.client.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}")
@@ -401,7 +396,7 @@ class OrderedConsumer:
             pulling.done()
             return
         if self._limit is not None and sequence > self._limit:
-            # What has come between for the new filters, the next consumer brings, and this with it.
+            # The next consumer delivers it, together with messages that only the new filters match.
             pulling.done()
             return
         self.position = sequence

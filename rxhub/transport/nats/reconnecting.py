@@ -1,13 +1,12 @@
-"""A connection to a NATS system that is kept up: line after line, with what runs on each of them.
+"""A client of NATS servers that reconnects, and the tasks that run on each of its connections.
 
-Theory of operation. A link tries the servers of its address in random order until one lets it in. What is to run on
-the connection (publishing, consumers) is attached as a `Part`; each part runs as a task of its own on every line. When
-the line breaks the tasks are cancelled, and run again on the next line; so a part keeps in its attributes what is to
-outlive a line. A part that raises has not broken the line: it alone is tried again, after a pause that grows.
+The client tries the servers of its address in random order until one accepts it. Publishing and consumers are attached
+as `ConnectionTask`s. Each runs on every connection: when a connection breaks, its tasks are cancelled and run again on
+the next one, so a task keeps in its attributes what must outlive a connection. A task that raises is retried alone,
+with backoff.
 
-The first connection must succeed, or the link is over. After that it is tried for ever, with growing pauses.
-
-All of it runs on the asyncio loop in which it was started.
+The first connection must succeed. Later ones are retried without limit, with backoff. Everything runs on the asyncio
+loop on which the client was started.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from rxhub.transport.nats.connection import NatsConnection
 
 __all__ = ["ConnectionTask", "ReconnectingClient"]
 
-# A line that broke sooner has not held, and the pauses go on growing.
+# A connection that broke sooner does not reset the backoff.
 _STABLE_AFTER_S = 10.0
 _MAX_BACKOFF_S = 5.0
 
@@ -38,24 +37,25 @@ logger = logging.getLogger("rxhub")
 
 
 class ConnectionTask(Protocol):
-    """What runs on a connection, from line to line."""
+    """A task that runs on every connection in turn."""
 
     async def run(self, line: NatsConnection) -> None:
-        """Do it until cancelled; when it returns it is done for good."""
+        """Run until cancelled. A task that returns is not run again."""
         ...
 
 
 class ReconnectingClient:
-    """A connection that is made again whenever it breaks.
+    """Connects to NATS, and reconnects whenever the connection breaks.
 
     Args:
-        address: where to.
+        address: of the servers.
         name: of the connection, as the servers' statistics show it.
-        on_state: told whether there is a connection, why not, and the number of the attempt that begins, if one does.
+        on_state: called with whether there is a connection, the reason if not, and the number of the attempt that
+            begins (0 if none does).
 
     Attributes:
-        line: the present connection; None while there is none.
-        is_closed: whether it is over.
+        connection: the present connection, or None.
+        is_closed: whether `close` was called.
     """
 
     def __init__(
@@ -76,31 +76,31 @@ class ReconnectingClient:
         """Connect, and stay connected from now on.
 
         Raises:
-            HubConnectionError: if no server of the address can be reached or lets us in.
+            HubConnectionError: if no server of the address can be reached or accepts the credentials.
         """
         line = await self._connect()
         self._set_connection(line)
         self._reconnect_task = supervise(self._keep_connected, "reconnecting to NATS", restart=True)
 
     def attach(self, part: ConnectionTask) -> None:
-        """Run a part on this line and all further ones."""
+        """Run a task on this connection and all further ones."""
         if part not in self._tasks:
             self._tasks[part] = None
             if self.connection is not None:
                 self._start_task(part, self.connection)
 
     async def detach(self, part: ConnectionTask) -> None:
-        """End a part; returns when it has ended."""
+        """Cancel a task, and wait until it has ended."""
         await cancel_and_wait(self._tasks.pop(part, None))
 
     async def ready(self, timeout: float | None = None) -> NatsConnection:
-        """The line, once there is one.
+        """Wait for a connection.
 
         Args:
-            timeout: seconds to wait for it; None is as long as it takes.
+            timeout: seconds; None waits without limit.
 
         Raises:
-            HubConnectionError: if the link is closed, or there is no line within the time.
+            HubConnectionError: if the client is closed, or there is no connection within the time.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -113,16 +113,16 @@ class ReconnectingClient:
             raise HubConnectionError(f"There is no connection to NATS at {', '.join(self.address.servers)}.") from None
 
     async def js_request(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
-        """Ask JetStream for something, as `Line.ask`; waits for a connection no longer than for the answer.
+        """Send a JetStream API request, as `NatsConnection.js_request`. Waits up to `timeout` for a connection.
 
         Raises:
-            StreamError: if the answer is an error.
+            StreamError: if JetStream answers with an error.
             HubConnectionError: if there is no answer.
         """
         return await (await self.ready(timeout)).js_request(api, body, timeout)
 
     async def publish(self, subject: str, payload: bytes = b"") -> bool:
-        """Send something that nobody confirms, such as an acknowledgement; whether there was a line to send it by."""
+        """Send a message without confirmation, such as an acknowledgement. Returns whether there was a connection."""
         line = self.connection
         if line is None:
             return False
@@ -134,22 +134,22 @@ class ReconnectingClient:
 
     @property
     def replicas(self) -> int:
-        """On how many servers something new is stored unless somebody says otherwise: three, where there are three."""
+        """The default number of replicas of a new stream: 3 in a cluster of at least 3 servers, else 1."""
         line = self.connection
         known = 1 if line is None else len(line.client.servers)
         return 3 if max(known, len(self.address.servers)) >= 3 else 1
 
     def retry_now(self) -> None:
-        """Do not wait for the next attempt."""
+        """Retry at once."""
         self._retry_requested.set()
 
     def abandon(self) -> None:
-        """Let go of the socket; for a child process."""
+        """Close this process's copy of the socket; for a child process."""
         if self.connection is not None:
             self.connection.abandon()
 
     async def close(self) -> None:
-        """End all parts, hang up, and be over."""
+        """End all tasks and disconnect."""
         self.is_closed = True
         await cancel_and_wait(self._reconnect_task)
         for part in list(self._tasks):
@@ -179,24 +179,24 @@ class ReconnectingClient:
     async def _keep_connected(self) -> None:
         backoff = Backoff(0.1, _MAX_BACKOFF_S)
         while True:
-            # After an internal error this begins again, with a line that is gone: each step may be taken twice.
+            # `supervise` restarts this after an internal error, with a closed connection: each step may be taken twice.
             line = self._last_connection
-            assert line is not None, "it has been connected"
+            assert line is not None, "start() has connected"
             began = monotonic()
             reason = await asyncio.shield(line.closed)
             self.connection = None
             self._connected.clear()
-            # First: a part may be waiting for the dead line to take what it says.
+            # First, since a task may be waiting to write to the dead connection.
             await line.close()
             for part, task in list(self._tasks.items()):
                 await cancel_and_wait(task)
                 if part in self._tasks:
                     self._tasks[part] = None
-            logger.warning("The connection to NATS at %s ended, and is made again: %s.", line.server, reason)
+            logger.warning("Lost the connection to NATS at %s: %s. Reconnecting.", line.server, reason)
             if monotonic() - began > _STABLE_AFTER_S:
                 backoff.reset()
             line = await self._reconnect(reason, backoff)
-            logger.info("Connected to NATS at %s again.", line.server)
+            logger.info("Reconnected to NATS at %s.", line.server)
 
     async def _reconnect(self, reason: str, backoff: Backoff) -> NatsConnection:
         attempts = 0
@@ -212,7 +212,7 @@ class ReconnectingClient:
                 line = await self._connect()
             except HubConnectionError as error:
                 reason = str(error)
-                logger.log(logging.WARNING if attempts == 1 else logging.DEBUG, "Not connected again yet: %s", reason)
+                logger.log(logging.WARNING if attempts == 1 else logging.DEBUG, "Cannot reconnect yet: %s", reason)
             else:
                 self._set_connection(line)
                 return line
@@ -231,7 +231,7 @@ class ReconnectingClient:
             except (HubConnectionError, StreamError, nats.errors.Error, OSError) as error:
                 if line.is_closed:
                     return
-                logger.warning("%s, and is tried again.", str(error).rstrip("."))
+                logger.warning("%s. Retrying.", str(error).rstrip("."))
             except Exception as error:
                 if line.is_closed:
                     return
@@ -242,4 +242,4 @@ class ReconnectingClient:
 
 
 def _ignore_state(connected: bool, reason: str, attempts: int) -> None:
-    """Nobody wants to know."""
+    """The default for `on_state`."""

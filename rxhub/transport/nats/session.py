@@ -1,4 +1,4 @@
-"""From a hub's `open` to its `close` on `nats://`: one link on the background loop, and what runs on it."""
+"""The session of a hub on `nats://`, from `open` to `close`: its connection on the I/O loop, and what runs on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from concurrent.futures import Future
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rxhub.concurrency.supervise import report, supervise
 from rxhub.errors import EventError, HubConnectionError, ProtocolError, StreamError
@@ -15,36 +15,60 @@ from rxhub.event import Event
 from rxhub.transport import Sink
 from rxhub.transport.connection_state import ConnectionState, Phase
 from rxhub.transport.json_payload import read_stored
+from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancellation import cancel_and_wait
 from rxhub.transport.nats.kv import KvTexts
 from rxhub.transport.nats.ordered_consumer import OrderedConsumer, ReadPosition
 from rxhub.transport.nats.publishing import JetStreamPublisher, resend_window
 from rxhub.transport.nats.pull_consumer import Message
 from rxhub.transport.nats.reconnecting import ReconnectingClient
-from rxhub.transport.nats.streams import ensure_stream, stream_config
-from rxhub.transport.nats.upkeep import StreamRestorer
+from rxhub.transport.nats.stream_reader import StreamReaders
+from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config
+from rxhub.transport.nats.subject_filters import SubjectFilters
+from rxhub.transport.nats.subjects import Subjects
+from rxhub.transport.outbox import Outbox
 from rxhub.transport.server_transport import fail_future
 
-if TYPE_CHECKING:
-    from rxhub.transport.nats.client import NatsTransport
+__all__ = ["NatsSession", "SessionOwner"]
 
-__all__ = ["NatsSession"]
-
-# A filter that nobody needs any more is kept for that long: what it brings costs less than changing it.
+# How long an unused filter is kept: its messages cost less than changing the filters.
 _SHRINK_DELAY_S = 1.0
-# Seconds for JetStream to answer, after the server has let us in.
+# Time for JetStream to answer once the server has accepted the connection.
 _JETSTREAM_TIMEOUT_S = 10.0
-# Between two looks whether a hub that was full has room.
+# How often a full hub is offered its waiting events again.
 _FULL_HUB_POLL_S = 0.005
 
 logger = logging.getLogger("rxhub")
 
 
+class SessionOwner(Protocol):
+    """What a session uses of its transport (`rxhub.transport.nats.client.NatsTransport`)."""
+
+    address: Address
+    name: str
+    subjects: Subjects
+    filters: SubjectFilters
+    outbox: Outbox
+    playbacks: StreamReaders
+    read_position: ReadPosition | None
+
+    @property
+    def unsent(self) -> int: ...
+
+    async def wait_for_previous(self, last: NatsSession | None) -> None: ...
+
+    def session_ended(self, session: NatsSession) -> None: ...
+
+    def report_disconnected(self, sink: Sink, reason: str = "", attempts: int = 0) -> None: ...
+
+    def fail_unsent(self, ended: Future[None]) -> None: ...
+
+
 class NatsSession:
-    """From `open` to `close`. All but the constructor runs on the loop."""
+    """One session. All methods but the constructor and `update_filters` run on the loop."""
 
     def __init__(
-        self, transport: NatsTransport, sink: Sink, loop: asyncio.AbstractEventLoop, last: NatsSession | None
+        self, transport: SessionOwner, sink: Sink, loop: asyncio.AbstractEventLoop, last: NatsSession | None
     ) -> None:
         self.loop = loop
         self.link = ReconnectingClient(transport.address, transport.name, self._on_link_state)
@@ -55,14 +79,14 @@ class NatsSession:
         self._sink = sink
         self._live: OrderedConsumer | None = None
         self._is_up = False
-        # What the hub has not been given yet, with its sequence.
+        # Events that the hub has not accepted yet, with their sequences.
         self._waiting: deque[tuple[int, Event]] = deque()
         self._shrink_timer: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
 
     @property
     def is_synced(self) -> bool:
-        """Whether what is stored from now on comes to all who want it."""
+        """Whether all subscribers receive what is stored from now on."""
         return self._live is not None and self._live.is_synced and self._live.is_consuming
 
     def begin(self) -> None:
@@ -70,20 +94,20 @@ class NatsSession:
 
     @property
     def is_connected(self) -> bool:
-        """Whether it has been: parts can be attached to the link."""
+        """Whether it has connected: tasks can be attached to the link."""
         return self._live is not None
 
     def hurry(self) -> None:
         self.link.retry_now()
 
     def update_filters(self) -> None:
-        """There is a filter that is not read yet; from any thread, since nothing may be sent before that is known."""
+        """Read by the present filters. Thread-safe, since nothing may be sent before the reader knows them."""
         live = self._live
         if live is not None:
             live.update_filters()
 
     def shrink_filters_later(self) -> None:
-        """There may be a filter that nobody needs any more."""
+        """Read without unused filters, after a delay."""
         if self._live is not None and self._shrink_timer is None:
             self._shrink_timer = self.loop.call_later(_SHRINK_DELAY_S, self._shrink_filters)
 
@@ -104,12 +128,12 @@ class NatsSession:
             await self._connect()
         except Exception as error:
             if not isinstance(error, (HubConnectionError, StreamError)):
-                # A caller of `connect` that waits for the connection is told below.
+                # `connect` raises the error that is reported below.
                 report("connecting to NATS", error)
             transport.session_ended(self)
             await self.link.close()
             if transport.read_position is not None:
-                # The next attempt goes on where this one got to.
+                # The next attempt continues where this one ended.
                 transport.read_position = self._read_position()
                 self._waiting.clear()
             transport.report_disconnected(sink, str(error), 1)
@@ -141,7 +165,7 @@ class NatsSession:
         self._report_trouble(live.trouble)
 
     async def _wait_until_read(self, live: OrderedConsumer) -> None:
-        """Wait until the stream is read; who connects waits for it, and so not longer than the first line lasts."""
+        """Wait until the stream is read, no longer than the first connection lasts, since `connect` waits too."""
         line = await self.link.ready()
 
         async def settled() -> None:
@@ -164,7 +188,7 @@ class NatsSession:
             await cancel_and_wait(settling)
 
     def _on_link_state(self, connected: bool, reason: str, attempts: int) -> None:
-        # Of the first connection, and of the last, others tell.
+        # `_connect` reports the first connection, `_end` the last.
         if self._starting is None or not self._starting.done() or self.link.is_closed:
             return
         self._is_up = connected
@@ -176,10 +200,10 @@ class NatsSession:
             self._sink.on_state(ConnectionState(Phase.DISCONNECTED, reason))
 
     def _report_trouble(self, reason: str) -> None:
-        """Tell whether a hub that is connected gets what it has subscribed to."""
+        """Report whether a connected hub receives its subscriptions."""
         if self._is_up:
-            told = f"its subscribers get no events at present: {reason}" if reason else ""
-            self._sink.on_state(ConnectionState(Phase.CONNECTED, told))
+            detail = f"its subscribers get no events at present: {reason}" if reason else ""
+            self._sink.on_state(ConnectionState(Phase.CONNECTED, detail))
 
     def _shrink_filters(self) -> None:
         self._shrink_timer = None
@@ -191,7 +215,7 @@ class NatsSession:
             event = read_stored(message.data)
         except (ProtocolError, EventError) as error:
             logger.error(
-                "What is stored as %d in %s is no event, and is passed over: %s",
+                "Skipped message %d of the stream %s, which is not a valid event: %s",
                 message.sequence,
                 self._transport.subjects.stream,
                 error,
@@ -200,17 +224,17 @@ class NatsSession:
             return
         self._waiting.append((message.sequence, event))
         if len(self._waiting) == 1:
-            # What comes in one piece is handed over together: a hub that is woken by each event works against us.
+            # Events that arrive together are delivered together, so that the hub wakes up once.
             self.loop.call_soon(self._deliver)
 
     def _deliver(self) -> None:
-        """Give the hub what it has room for."""
+        """Deliver as many events as the hub has room for."""
         waiting = self._waiting
         try:
             count = self._sink.on_events([event for _, event in waiting])
         except Exception as error:
-            # They are handed over again: without this, the hub would get no event any more.
-            report("handing over events from NATS", error)
+            # They are delivered again: otherwise the hub would receive no further event.
+            report("delivering events from NATS", error)
             count = 0
         for _ in range(count):
             waiting.popleft()
@@ -248,9 +272,9 @@ class NatsSession:
                 transport.fail_unsent(ended)
 
     def _read_position(self) -> ReadPosition | None:
-        """Where the next life goes on: before what the hub had no room for."""
+        """Where the next session continues: before the events that the hub had no room for."""
         place = self._transport.read_position if self._live is None else self._live.read_position
         if place is not None and self._waiting:
-            # Of a stream that was made anew meanwhile, less has come than that.
+            # A recreated stream may have ended before that position.
             return place._replace(sequence=min(place.sequence, self._waiting[0][0] - 1))
         return place

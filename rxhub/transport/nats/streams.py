@@ -1,12 +1,14 @@
-"""The stream that holds a hub's events: how it is made, and what is asked of one that is there."""
+"""The stream that stores a hub's events: its configuration, creation and state."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 from rxhub.errors import HubConnectionError, StreamError
+from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.subject_filters import covers
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "NO_STREAM",
     "ConfigConflict",
     "JetStreamApi",
+    "StreamRestorer",
     "config_conflict",
     "dead_letter_config",
     "ensure_stream",
@@ -25,16 +28,16 @@ __all__ = [
 ]
 
 DUPLICATE_WINDOW = 20 * 60.0
-"""Seconds for which a stream knows the ids of its messages: a second one of the same id is not stored."""
+"""How long, in seconds, a stream detects duplicates by message id."""
 
 NO_STREAM = 10059
-"""JetStream's number for "stream not found"."""
+"""JetStream's error number for "stream not found"."""
 
 NO_CONSUMER = 10014
-"""JetStream's number for "consumer not found"."""
+"""JetStream's error number for "consumer not found"."""
 
 NO_MESSAGE = 10037
-"""JetStream's number for "no message found": there is none of this sequence or subject, or none any more."""
+"""JetStream's error number for "no message found"."""
 
 _NAME_IN_USE = 10058
 _NO_CLUSTER = 10074
@@ -42,10 +45,10 @@ _NANOSECONDS = 1_000_000_000
 
 
 class JetStreamApi(Protocol):
-    """A line or a link, by which JetStream can be asked for something."""
+    """Sends JetStream API requests: a `NatsConnection` or a `ReconnectingClient`."""
 
     async def js_request(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
-        """As `Line.ask`."""
+        """As `NatsConnection.js_request`."""
         ...
 
 
@@ -55,11 +58,11 @@ def stream_config(
     """The configuration of a stream of events, as JetStream takes it.
 
     Args:
-        name: of the stream, with which all its subjects begin.
-        replicas: on how many servers of a cluster each event is stored: 1, 3 or 5.
-        max_age: seconds after which an event goes; 0 is never.
-        max_bytes: how large the stream may become. A full one refuses events; none is dropped. -1 is no limit.
-        window: seconds for which ids are known.
+        name: of the stream, and the first token of all its subjects.
+        replicas: the number of servers of a cluster that store each event: 1, 3 or 5.
+        max_age: seconds after which an event is deleted; 0 keeps it.
+        max_bytes: the largest size. A full stream rejects new events and deletes none. -1 is unlimited.
+        window: how long duplicates are detected, in seconds.
     """
     return {
         "name": name,
@@ -86,11 +89,11 @@ def dead_letter_config(name: str, *, replicas: int = 1) -> dict[str, Any]:
 
 
 async def ensure_stream(asking: JetStreamApi, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The information about a stream, which is made if it is not there; one that is there stays as it is.
+    """The state of a stream, which is created if it does not exist. An existing stream is not changed.
 
     Args:
-        asking: whom.
-        wanted: the configuration. Of servers that are no cluster, each stores what it gets by itself.
+        asking: sends the requests.
+        wanted: the configuration. Servers that do not form a cluster store one replica.
 
     Returns:
         JetStream's information, with `config` and `state`.
@@ -112,18 +115,18 @@ async def ensure_stream(asking: JetStreamApi, wanted: Mapping[str, Any]) -> dict
 
 
 class ConfigConflict(NamedTuple):
-    """Why a stream cannot be used, and what to do; whole sentences."""
+    """Why an existing stream cannot be used, and what to do, in whole sentences."""
 
     found: str
     remedy: str
 
 
 def config_conflict(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> ConfigConflict | None:
-    """Why a stream that is there cannot stand for the one that is wanted; None if it can.
+    """Why an existing stream cannot be used in place of the wanted one; None if it can.
 
     Args:
-        config: how it was made, by whomever.
-        wanted: as `configuration` and its kin say.
+        config: of the existing stream.
+        wanted: from `stream_config` or `dead_letter_config`.
     """
     name = wanted["name"]
     stored = frozenset(config.get("subjects") or ())
@@ -167,3 +170,21 @@ def server_time(info: Mapping[str, Any]) -> datetime:
 async def last_sequence(asking: JetStreamApi, name: str) -> int:
     """The sequence of the latest event of a stream; 0 if there was none."""
     return (await asking.js_request(f"STREAM.INFO.{name}"))["state"]["last_seq"]
+
+
+class StreamRestorer:
+    """Recreates streams that a restarted server has lost (`rxhub.transport.nats.reconnecting.ConnectionTask`).
+
+    Args:
+        wanted: their configurations. An existing stream is not changed.
+    """
+
+    def __init__(self, *wanted: Mapping[str, Any]) -> None:
+        self._wanted = wanted
+
+    async def run(self, line: NatsConnection) -> None:
+        """Once for each connection: a stream that is deleted later is not recreated before the next one."""
+        for each in self._wanted:
+            await ensure_stream(line, each)
+        # A task that returns would not run on the next connection.
+        await asyncio.get_running_loop().create_future()

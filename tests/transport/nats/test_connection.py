@@ -108,10 +108,10 @@ def test_a_token() -> None:
         (b"", "does not say within"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "INFO"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "INFO"),
-        (b"\x00" * 100_000, "not what a NATS server says"),
-        (b"x" * 100_000 + b"\r\n", "not what a NATS server says"),
-        (b"INFO\r\n", "not what a NATS server says"),
-        (b"INFO []\r\n", "not what a NATS server says"),
+        (b"\x00" * 100_000, "not that of a NATS server"),
+        (b"x" * 100_000 + b"\r\n", "not that of a NATS server"),
+        (b"INFO\r\n", "not that of a NATS server"),
+        (b"INFO []\r\n", "not that of a NATS server"),
         (b'INFO {"a":\r\n', "json"),
         (b"INFO \xff\r\n", "json"),
         (INFO, "does not say within"),
@@ -335,7 +335,7 @@ def test_an_answer_that_is_none_of_jetstreams() -> None:
 
             await other.client.subscribe("$JS.API.>", cb=answer)
             await other.flush()
-            with pytest.raises(HubConnectionError, match="something else than JetStream"):
+            with pytest.raises(HubConnectionError, match="responder is not JetStream"):
                 await line.js_request("INFO")
             await line.close()
             await other.close()

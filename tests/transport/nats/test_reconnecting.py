@@ -122,7 +122,7 @@ def test_a_part_that_fails_is_tried_again_and_the_line_stays(nats: Nats, caplog:
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(run())
-    assert "busy" in caplog.text and "nobody, and is tried again" in caplog.text
+    assert "busy" in caplog.text and "nobody. Retrying" in caplog.text
     assert "Internal error in the task 'Runs on NATS': KeyError: 'mine'" in caplog.text
 
 

@@ -8,8 +8,7 @@ from rxhub.testing import Nats
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancellation import cancel_and_wait
 from rxhub.transport.nats.connection import NatsConnection
-from rxhub.transport.nats.streams import ensure_stream, stream_config
-from rxhub.transport.nats.upkeep import StreamRestorer
+from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config
 from tests.threads import LIMIT
 
 
