@@ -202,7 +202,7 @@ def test_connecting_to_what_is_no_server_for_us(nats: Nats) -> None:
     with started({}) as server, EventHub(server.url) as hub:
         assert "JetStream is not enabled" in refusal(hub)
     with speaking() as url, EventHub(url) as hub:
-        assert "does not say" in refusal(hub)
+        assert "did not complete the NATS handshake" in refusal(hub)
     with speaking(b"HTTP/1.1 400\r\n\r\n") as url, EventHub(url) as hub:
         assert "INFO" in refusal(hub)
     with speaking(b"\0" * 100_000) as url, EventHub(url) as hub:

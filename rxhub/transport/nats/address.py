@@ -1,4 +1,4 @@
-"""Where the servers of a NATS system are, and who we are to them."""
+"""The addresses and credentials of a NATS system."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Address(NamedTuple):
 
     Attributes:
         servers: URLs of one server each, `nats://host:port` or, with TLS, `tls://host:port`.
-        user: who we are; None for nobody, or if a token says it.
-        password: the user's, or a token if there is no user.
+        user: None without credentials or with a token.
+        password: of the user, or a token if there is no user.
     """
 
     servers: tuple[str, ...]
@@ -57,10 +57,10 @@ class Address(NamedTuple):
             credentials = credentials or found
             servers += [_server(scheme.lower(), host, url) for host in map(str.strip, hosts.split(",")) if host]
         if not servers:
-            raise ValueError(f"No host is named in {_shown(url)}; a NATS server is named nats://host:port.")
+            raise ValueError(f"{_shown(url)} has no host. Use nats://host:port.")
         name, _, secret = credentials.partition(":")
         if name and not secret:
-            # As NATS's own tools read it: what stands alone is a token.
+            # As in the tools of NATS: a single credential is a token.
             name, secret = "", name
         if not (user or password):
             user, password = unquote(name), unquote(secret)
@@ -72,7 +72,7 @@ class Address(NamedTuple):
 
 
 def hosts(url: str) -> str:
-    """The hosts that a URL names, with commas between them and without credentials: what may be shown."""
+    """The hosts of a URL, separated by commas and without credentials, for display."""
     return ",".join([found for _, _, found in _split(url)])
 
 
@@ -82,7 +82,7 @@ def without_credentials(url: str) -> str:
 
 
 def _split(url: str) -> Iterator[tuple[str, str, str]]:
-    """Scheme, credentials and hosts; several times, if each server is named by a URL of its own."""
+    """Scheme, credentials and hosts of each URL in a list."""
     for named in _BETWEEN_URLS.split(url):
         scheme, _, rest = named.strip().partition("://")
         credentials, _, hosts = rest.rpartition("@")
@@ -90,7 +90,7 @@ def _split(url: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _shown(url: str) -> str:
-    """A URL as messages may show it."""
+    """A URL without its secrets."""
     return repr(without_credentials(url))
 
 
@@ -100,9 +100,9 @@ def _server(scheme: str, host: str, url: str) -> str:
         port = parts.port or _PORT
         name = parts.hostname
     except ValueError as error:
-        raise ValueError(f"{host!r} in {_shown(url)} names no server: {error}.") from None
+        raise ValueError(f"{host!r} in {_shown(url)} is not a valid server address: {error}.") from None
     if not name or parts.path or parts.query or parts.fragment:
         raise ValueError(
-            f"{host!r} in {_shown(url)} names no server; a NATS server is named nats://host:port, and options are none."
+            f"{host!r} in {_shown(url)} is not a valid server address; use nats://host:port, and options are none."
         )
     return f"{scheme}://[{name}]:{port}" if ":" in name else f"{scheme}://{name}:{port}"

@@ -1,4 +1,4 @@
-"""What a dead letter holds: the event as it was stored, and in the message's headers what became of it.
+"""Dead letters: the stored event, with its failure in the headers of the message.
 
 Payload and topic are the original's, so that it can be sent again as it was. Texts in headers are JSON strings in
 ASCII: a traceback has line breaks, which would end a header.
@@ -40,17 +40,17 @@ class DeadLetter:
     """An event that a group could not handle.
 
     Attributes:
-        id: by which it is retried or dropped; the order in which letters died.
-        group: which could not.
+        id: identifies it, in order of failure.
+        group: that failed to handle it.
         topic: of the event.
-        reason: what the handler raised at last, or what else was found.
-        traceback: of that; empty if there was none, or no room for it.
-        attempts: how often it was tried.
+        reason: the last error of the handler, or another reason.
+        traceback: of the error; empty if there is none or no room for it.
+        attempts: the number of attempts.
         sequence: of the event in its stream.
         stored: when the event was stored.
-        died: when it was given up.
-        data: the event as it was stored.
-        subject: under which the letter is stored.
+        died: when it became a dead letter.
+        data: the stored event.
+        subject: of the dead letter.
     """
 
     id: int
@@ -67,7 +67,7 @@ class DeadLetter:
 
     @property
     def event(self) -> Event | None:
-        """The event; None if what is stored is none."""
+        """The event; None if the data is not a valid event."""
         try:
             return read_stored(self.data)
         except (ProtocolError, EventError):
@@ -75,7 +75,7 @@ class DeadLetter:
 
     @classmethod
     def read(cls, subjects: Subjects, message: Mapping[str, Any]) -> DeadLetter:
-        """Of what JetStream's `STREAM.MSG.GET` tells of a message; headers that others have spoilt are left out."""
+        """Read the response of `STREAM.MSG.GET`. Invalid headers are ignored."""
         headers = _read_headers(b64decode(message.get("hdrs") or b""))
         subject: str = message["subject"]
         died = datetime.fromisoformat(message["time"])
@@ -98,7 +98,7 @@ class DeadLetter:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as JSON has it; what is no event as text, in which bytes that are no UTF-8 are replaced."""
+        """All fields as JSON. Data that is not an event is a string, with invalid UTF-8 replaced."""
         event = self.event
         return {
             "id": self.id,
@@ -115,28 +115,28 @@ class DeadLetter:
 
 
 def subject_of(subjects: Subjects, group: str, message: Message) -> str:
-    """Where the letter of a message is stored, whatever the message holds."""
+    """The subject of the dead letter of a message."""
     return ".".join([subjects.stream, "dead", consumer_name(group), *tokens_of(message.subject)])
 
 
 def tokens_of(subject: str) -> list[str]:
-    """The part of a subject that stands for the topic."""
+    """The tokens of a subject that encode the topic."""
     tokens = subject.split(".")
     return tokens[3 if tokens[1] in ("retry", "dead") else 2 :]
 
 
 def headers_of(group: str, message: Message, reason: str, traceback: str, attempts: int, room: int) -> dict[str, str]:
-    """The headers of a letter; of one for which there is no room for more, its id alone.
+    """The headers of a dead letter, or only its id if there is no room for more.
 
     Args:
-        group: which could not handle the message.
+        group: that failed to handle the message.
         message: the original.
-        reason: why.
-        traceback: of that.
-        attempts: how often it was tried.
-        room: bytes that payload and headers may have together.
+        reason: of the failure.
+        traceback: of the failure.
+        attempts: the number of attempts.
+        room: the largest size of payload and headers together, in bytes.
     """
-    # A stream that was deleted and made again counts from 1 again.
+    # A recreated stream counts from 1 again.
     least = {MESSAGE_ID: f"{consumer_name(group)}:{message.nanoseconds}:{message.sequence}"}
     short = {
         **least,
@@ -146,7 +146,7 @@ def headers_of(group: str, message: Message, reason: str, traceback: str, attemp
         SEQUENCE: str(message.sequence),
         TIME: datetime.fromtimestamp(message.time, UTC).isoformat(),
     }
-    # The end of a traceback tells most.
+    # The end of a traceback is the most useful part.
     full = {**short, TRACEBACK: json.dumps(traceback[-_LONGEST_TRACEBACK:])} if traceback else short
     size = len(message.data) + sum(len(name) + len(value) + 4 for name, value in full.items()) + _OVERHEAD
     return full if size <= room else least

@@ -1,4 +1,4 @@
-"""`hub.dead_letters`: the events that groups could not handle, kept until somebody retries or drops them."""
+"""`hub.dead_letters`: events that groups failed to handle, stored until they are retried or dropped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class LinkOwner(Protocol):
-    """A connection, and what runs something on its loop."""
+    """A connection whose loop runs coroutines for other threads."""
 
     @property
     def link(self) -> ReconnectingClient:
@@ -33,7 +33,7 @@ class LinkOwner(Protocol):
         ...
 
     def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Run something on its loop, and wait for it."""
+        """Run a coroutine on the loop, and wait for its result."""
         ...
 
 
@@ -56,18 +56,18 @@ class DeadLetters:
         return f"<DeadLetters of the stream {self._subjects.stream}>"
 
     def __len__(self) -> int:
-        """How many there are, of all groups."""
+        """The number of dead letters of all groups."""
         return self._state()["messages"]
 
     def __bool__(self) -> bool:
-        """It is there, whether or not there are letters."""
+        """Always True, also without dead letters."""
         return True
 
     def list(self, group: str | None = None) -> Iterator[DeadLetter]:
-        """The letters from the oldest on, each read when it is asked for.
+        """Iterate over the dead letters, oldest first, each read on demand.
 
         Args:
-            group: whose; None is of all groups.
+            group: of which; None is all groups.
         """
         _check_group(group)
         next_id = 1
@@ -76,7 +76,7 @@ class DeadLetters:
             next_id = letter.id + 1
 
     def get(self, id: int) -> DeadLetter:
-        """One letter.
+        """One dead letter.
 
         Raises:
             NotFoundError: if there is none of this id.
@@ -87,14 +87,14 @@ class DeadLetters:
         return letter
 
     def retry(self, id: int | Literal["all"], group: str | None = None) -> int:
-        """Let a group handle an event again, whether or not its subscription would match it by now.
+        """Redeliver events to their groups, even if the subscription of a group does not match any more.
 
         No other group sees it. The letter goes when the event is stored for the group; who is interrupted between the
         two finds the letter still there, and may have the event handled twice.
 
         Args:
-            id: of a letter, or "all" for those that are there now.
-            group: whose letters, if all are meant; None is of all groups.
+            id: of a dead letter, or "all" for the present ones.
+            group: with "all", of which group; None is all groups.
 
         Returns:
             How many events will be handled again.
@@ -110,11 +110,11 @@ class DeadLetters:
         return count
 
     def drop(self, id: int | Literal["all"], group: str | None = None) -> int:
-        """Delete a letter for good.
+        """Delete dead letters.
 
         Args:
-            id: of a letter, or "all".
-            group: whose letters, if all are meant; None is of all groups.
+            id: of a dead letter, or "all".
+            group: with "all", of which group; None is all groups.
 
         Returns:
             How many were deleted.
@@ -128,14 +128,14 @@ class DeadLetters:
             return 1
         _, last = self._bounds()
         filter = self._subjects.dead_letters if group is None else self._subjects.dead_of(group)
-        # What dies from now on was not meant.
+        # Later dead letters are not included.
         return self._caller.call(self._purge({"filter": filter, "seq": last + 1})) if last else 0
 
     def _chosen(self, id: int | Literal["all"], group: str | None) -> Iterator[DeadLetter]:
         if id != ALL:
             yield self.get(id)
             return
-        # What fails again at once is a letter again, of a later id.
+        # An event that fails again at once gets a later id.
         _, last = self._bounds()
         for letter in self.list(group):
             if letter.id > last:
@@ -155,7 +155,7 @@ class DeadLetters:
             return {"messages": 0, "first_seq": 0, "last_seq": 0}
 
     async def _next(self, id: int, group: str | None) -> DeadLetter | None:
-        """The first letter from this id on."""
+        """The first dead letter from this id on."""
         filter = self._subjects.dead_letters if group is None else self._subjects.dead_of(group)
         try:
             found = await self._caller.link.js_request(
@@ -169,7 +169,7 @@ class DeadLetters:
 
     async def _retry(self, letter: DeadLetter, known: set[str]) -> None:
         link, subjects = self._caller.link, self._subjects
-        # As the subject has it: of a letter with no room for more headers, that is all that is known of its group.
+        # From the subject, since a dead letter without room for headers has no other.
         name = letter.subject.split(".")[2]
         if name not in known:
             try:
@@ -194,7 +194,7 @@ class DeadLetters:
         try:
             await self._caller.link.js_request(f"STREAM.MSG.DELETE.{self._stream}", {"seq": id})
         except StreamError as error:
-            # Somebody else was quicker.
+            # Another client was faster.
             if error.number not in (NO_MESSAGE, _NO_SUCH_SEQUENCE):
                 raise
 

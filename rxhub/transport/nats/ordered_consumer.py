@@ -13,9 +13,10 @@ detected; therefore publishing waits for the check (`is_synced`).
 
 When the filters change, a new consumer also continues after the last message, and would deliver history that only the
 new filters match. So each change closes a *filter epoch*: the sequence at the end of the stream at that moment, and the
-filters until then. Messages of an epoch are delivered only if its filters match. A change is in force (`is_synced`) once
-its boundary is known, which does not wait for the handler: the handler may itself wait for a subscription. A reader that
-starts at the position of another one takes over its filters; other filters get no history from before its first check.
+filters until then. Messages of an epoch are delivered only if its filters match. A change is in force (`is_synced`)
+once its boundary is known, which does not wait for the handler: the handler may itself wait for a subscription. A
+reader that starts at the position of another one takes over its filters; other filters get no history from before its
+first check.
 
 Messages that no present filter matches may be skipped, even if a filter matched when they were stored.
 """
@@ -44,8 +45,8 @@ from rxhub.transport.nats.subject_filters import covers, merge
 
 __all__ = ["FilterEpoch", "OrderedConsumer", "ReadPosition"]
 
-# How long a consumer is read at least: in seconds, and as a multiple of the time that its creation took. Otherwise nothing
-# would arrive while filters change continuously, and each of many changes would create a consumer.
+# How long a consumer is read at least: in seconds, and as a multiple of the time that its creation took. Otherwise
+# nothing would arrive while filters change continuously, and each of many changes would create a consumer.
 _MIN_CONSUMER_LIFE_S, _CONSUMER_LIFE_PER_SETUP = 0.02, 3
 # Beyond this number, epochs are merged, and some history may be delivered.
 _MAX_EPOCHS = 64

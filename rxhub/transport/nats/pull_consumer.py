@@ -1,12 +1,12 @@
-"""Messages from a pull consumer, asked for in time, never more than can be held.
+"""Messages from a pull consumer, requested ahead of time and bounded in number and bytes.
 
-Theory of operation. A pull asks the consumer for a number of messages, and stands until they have come or its time is
-over. The next pull is sent when half of what may be under way has been done with, so the server always knows of
-one. Idle heartbeats tell a consumer that has nothing from one that is gone: after two that are missing, it is asked
-again. The server ends a pull with a status, which tells how much of it will not come.
+A pull requests a number of messages, and is open until they have arrived or it expires. The next pull is sent when half
+of the messages in flight are done, so that one is always open. Idle heartbeats distinguish an idle consumer from a lost
+one: after two missing heartbeats the consumer is checked. The server closes a pull with a status, which states how many
+messages it will not send.
 
-What is under way is what was asked for and has not come, and what has come and is not done with. It is bounded by bytes
-too, for the sake of large messages: a pull ends after so many, and none is sent while half as many are held.
+In flight are messages that were requested and have not arrived, and those that arrived and are not done. Bytes are
+bounded too: a pull ends after a number of bytes, and none is sent while half as many are held.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
 __all__ = ["ConsumerGone", "Message", "PullConsumer", "PullRefused"]
 
 _PULL_EXPIRES_S = 30.0
-# A consumer of one copy dies with its server, and nothing but silence tells of that.
+# A consumer with one replica is lost with its server, which only silence reveals.
 _IDLE_HEARTBEAT_S = 1.0
 _INFO_TIMEOUT_S = 2.0
-# As many may be handled for minutes each.
+# Below this number, each message may take minutes, so a pull is sent for each.
 _PULL_SINGLY_BELOW = 32
 _NANOSECONDS = 1_000_000_000
-# Of one pull; with two of them under way and half as much held, a reader may have some 160 MiB.
+# With two pulls open and half as much held, a reader may hold about 160 MiB.
 _MAX_PULL_BYTES = 64 * 1024 * 1024
-# Of smaller ones, the number is bound enough.
+# Smaller messages are bounded by their number.
 _LARGE_MESSAGE_BYTES = 64 * 1024
-# How the server tells that a pull has brought as many messages, or as many bytes, as it was to bring.
+# Statuses of a pull that was filled, by messages or by bytes.
 _PULL_COMPLETED = ("Batch Completed", "Message Size Exceeds MaxBytes")
-# A pull that was refused for a moment's reason, such as an election, is sent again after that.
+# Until a pull is sent again that was rejected for a transient reason, such as an election.
 _REFUSED_PULL_DELAY_S = 0.25
 
 logger = logging.getLogger("rxhub")
 
 
 class ConsumerGone(StreamError):
-    """The consumer is there no more: it was deleted, or lost with its server."""
+    """The consumer does not exist any more: it was deleted, or lost with its server."""
 
     def __init__(self, consumer: str, why: str) -> None:
         super().__init__(404, NO_CONSUMER, why, f"a pull of {consumer}")
 
 
 class PullRefused(StreamError):
-    """The consumer is there, and does not take what is asked of it: it is another one than was thought."""
+    """The consumer rejects the pull: it is configured differently."""
 
     def __init__(self, consumer: str, why: str) -> None:
         super().__init__(400, 0, why, f"a pull of {consumer}")
 
 
 class Message:
-    """One message of a stream, as a consumer sends it.
+    """One message of a stream, as a consumer delivers it.
 
-    What it tells of itself stands in the subject of its acknowledgement (NATS's ADR-15):
+    Its metadata is in the subject of its acknowledgement (NATS ADR-15):
     `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<turn>.<time>.<pending>`; newer servers may put a domain and
     an account hash before the stream, and a token behind.
 
@@ -70,7 +70,7 @@ class Message:
         data: its payload.
         reply: where it is acknowledged.
         sequence: its place in the stream.
-        turn: its place among what this consumer has sent, 1 for the first.
+        consumer_sequence: its number among the deliveries of this consumer, from 1.
     """
 
     __slots__ = ("_at", "_headers", "_tokens", "consumer_sequence", "data", "reply", "sequence", "subject")
@@ -80,7 +80,7 @@ class Message:
         self.data = data
         self.reply = reply
         self._headers = headers
-        # Read at once is what every reader asks for.
+        # Every reader uses these; the rest is parsed on demand.
         self._tokens = tokens = reply.split(".")
         self._at = at = 4 if len(tokens) == 9 else 6
         self.sequence = int(tokens[at + 1])
@@ -93,12 +93,12 @@ class Message:
 
     @property
     def delivered(self) -> int:
-        """How often it has been sent, this time included."""
+        """The number of deliveries, including this one."""
         return int(self._split()[self._at])
 
     @property
     def pending(self) -> int:
-        """How many more there were for the consumer when it was sent."""
+        """The number of messages that the consumer still had when it was sent."""
         return int(self._split()[self._at + 4])
 
     @property
@@ -112,7 +112,7 @@ class Message:
         return self.nanoseconds / _NANOSECONDS
 
     def drop_data(self) -> None:
-        """Keep no more than is needed to acknowledge it, and to read it from the stream again."""
+        """Keep only what acknowledging and reading it again need."""
         self.data, self._headers, self._tokens = b"", b"", []
 
     def _split(self) -> list[str]:
@@ -123,21 +123,21 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 
 class PullConsumer:
-    """Pulls from a consumer that is there; a part of a link (`rxhub.transport.nats.reconnecting.Part`).
+    """Pulls from an existing consumer (`rxhub.transport.nats.reconnecting.ConnectionTask`).
 
     Args:
         stream: its stream.
         consumer: its name.
         take: called with each message, in order.
-        ahead: how many messages may be under way.
-        group: the priority group to pull in, where the consumer has one; see `pin`.
-        expires: seconds for which a pull stands.
-        is_drained: whether what is on its way is still taken at the end, instead of being lost until it comes again.
+        ahead: how many messages may be in flight.
+        group: the priority group of the pulls; see `pin`.
+        expires: seconds until a pull expires.
+        is_drained: whether messages in flight are still delivered at the end, instead of being redelivered later.
 
     Attributes:
-        ahead: as given; may be changed at any time.
-        held: how many messages have come that are not done with.
-        pin: what the server calls us in the priority group while we are the one that gets messages; empty if not.
+        ahead: as given; may change at any time.
+        held: the number of messages that arrived and are not done.
+        pin: the server's id for us while we are the pinned client of the priority group; otherwise empty.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class PullConsumer:
         self._expires = expires
         self._is_drained = is_drained
         self._requested = 0
-        # Of what is held and large, as far as that is known: of what is done with, only the number is told.
+        # An estimate of the large messages held, since `done` reports only a number.
         self._bytes = 0
         self._wake = asyncio.Event()
         self._gone = ""
@@ -171,7 +171,7 @@ class PullConsumer:
         self._is_finished = False
 
     def done(self, count: int = 1) -> None:
-        """So many messages less are held."""
+        """Report that `count` messages are done."""
         if self._bytes:
             self._bytes -= self._bytes * count // max(self.held, count, 1)
         self.held -= count
@@ -179,29 +179,29 @@ class PullConsumer:
             self._wake.set()
 
     def hold(self) -> None:
-        """One more message is held, which was done with before."""
+        """Count a message as held again that was done."""
         self.held += 1
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing is asked for since too much is held."""
+        """Whether no pull is open because too much is held."""
         return not self._has_room and not self._requested
 
     @property
     def _has_room(self) -> bool:
-        """Whether to ask for more: of many at a time, or, where there are few, of each that there is room for."""
+        """Whether to send a pull: for half of many messages, or for each of few."""
         ahead = self.ahead
         if self._bytes > _MAX_PULL_BYTES // 2:
             return False
         return self._requested + self.held <= (ahead // 2 if ahead > _PULL_SINGLY_BELOW else ahead - 1)
 
     def fail(self, why: str) -> None:
-        """Have `run` end as if the consumer were gone."""
+        """Make `run` raise `ConsumerGone`."""
         self._gone = why
         self._wake.set()
 
     def finish(self) -> None:
-        """Have `run` return."""
+        """Make `run` return."""
         self._is_finished = True
         self._wake.set()
 
@@ -209,15 +209,15 @@ class PullConsumer:
         """Pull until cancelled, or finished.
 
         Raises:
-            ConsumerGone: if it is there no more.
-            PullRefused: if it does not take such pulls.
+            ConsumerGone: if it does not exist any more.
+            PullRefused: if it rejects the pull.
         """
         inbox = line.inbox()
         self._requested, self._gone, self._refused, self._paused = 0, "", "", False
         end = await line.subscribe(inbox, self._receive, self._is_drained)
         try:
             while not self._is_finished:
-                # First: what happens while something below is awaited is looked at by the next turn.
+                # First, so that what happens during the awaits below is seen in the next iteration.
                 self._wake.clear()
                 self._heard = False
                 if self._gone:
@@ -235,7 +235,7 @@ class PullConsumer:
                         await self._wake.wait()
                 except TimeoutError:
                     if self._requested and not self._heard:
-                        logger.info("The consumer %s of %s is silent, and asked again.", self._consumer, self._stream)
+                        logger.info("The consumer %s of %s is silent; checking it.", self._consumer, self._stream)
                         self._requested = 0
                         await self._check(line)
         finally:
@@ -245,11 +245,11 @@ class PullConsumer:
         request: dict[str, Any] = {
             "batch": count,
             "expires": int(self._expires * _NANOSECONDS),
-            # The server refuses more than half of what it expires after.
+            # The server rejects more than half of the expiry.
             "idle_heartbeat": int(min(_IDLE_HEARTBEAT_S, 0.4 * self._expires) * _NANOSECONDS),
         }
         if count * line.max_payload > _MAX_PULL_BYTES:
-            # The server counts what is around a message too, and would never send one that is larger than that.
+            # The server counts the headers too, and never sends a message above this limit.
             request["max_bytes"] = max(_MAX_PULL_BYTES, 2 * line.max_payload)
         if self._group:
             request["group"] = self._group
@@ -271,7 +271,7 @@ class PullConsumer:
     def _receive(self, subject: str, reply: str, data: bytes, headers: bytes) -> None:
         self._heard = True
         if not reply.startswith("$JS.ACK."):
-            # What holds no data may still be a message; but no message is without a place to acknowledge it.
+            # A message may be empty, but it always has a reply subject for its acknowledgement.
             if headers and "Status" in (found := parse_headers(headers)):
                 self._status(found)
             return
@@ -289,7 +289,7 @@ class PullConsumer:
         if status == "100":
             return
         if status == "423":
-            # Another one gets the messages now.
+            # Another client is pinned now.
             self.pin = ""
         missing = headers.get("Nats-Pending-Messages", "")
         self._requested = max(0, self._requested - int(missing)) if missing.isdigit() else 0
@@ -298,6 +298,6 @@ class PullConsumer:
         elif status == "400":
             self._refused = description
         elif status not in ("404", "408", "423") and not description.startswith(_PULL_COMPLETED):
-            # No leader, an election, a server that goes down, a limit of the consumer's.
+            # No leader, an election, a server that shuts down, or a limit of the consumer.
             self._paused = True
         self._wake.set()

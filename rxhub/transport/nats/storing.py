@@ -1,4 +1,4 @@
-"""Storing messages and knowing that they are stored, and reading many at once; `publishing` is for many in order."""
+"""Publish single messages with confirmation, and read many messages by one request."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _PATIENCE = 5.0
 async def publish_and_wait(
     at: ReconnectingClient | NatsConnection, subject: str, payload: bytes, headers: Mapping[str, str] | None = None
 ) -> int:
-    """Publish into the stream that has a subject, and wait until it is stored.
+    """Publish a message, and wait until the stream has stored it.
 
     Args:
-        at: the connection; a link without one is waited for, for five seconds.
+        at: the connection; a reconnecting client is waited for up to five seconds.
         subject: of the message.
         payload: of the message.
         headers: of the message.
@@ -57,12 +57,12 @@ async def publish_and_wait(
 async def get_last_many(
     line: NatsConnection, subject: str, body: Mapping[str, Any]
 ) -> list[tuple[Mapping[str, str], bytes]] | None:
-    """Ask for many messages of a stream by one direct question (NATS's ADR-31).
+    """Read many messages of a stream by one direct request (NATS ADR-31).
 
     Args:
-        line: by which to ask.
-        subject: of the question.
-        body: of the question.
+        line: the connection.
+        subject: of the request.
+        body: of the request.
 
     Returns:
         The headers and the payload of each message; None if nobody answers such questions.
@@ -92,5 +92,5 @@ async def get_last_many(
         return None
     finally:
         await end()
-    # The end of the answers, or that there are none.
+    # 204 ends the batch; 404 means that nothing matched.
     return answers if code in ("204", "404") else None

@@ -1,4 +1,4 @@
-"""What streams there are in a NATS system, and who works on them."""
+"""The streams of a NATS system, and the groups that process them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NANOSECONDS = 1_000_000_000
 
 
 async def stream_states(asking: JetStreamApi) -> tuple[StreamState, ...]:
-    """The streams of events, in the order of their names; others that the system may hold are left out.
+    """The streams of events by name. Other streams of the system are left out.
 
     Raises:
         StreamError: if JetStream refuses to tell.
@@ -74,7 +74,7 @@ def _name(info: dict[str, Any]) -> str:
 
 
 async def _pages(asking: JetStreamApi, api: str, what: str) -> AsyncIterator[dict[str, Any]]:
-    """All entries of a list that JetStream gives in pages."""
+    """All entries of a paged JetStream list."""
     seen = 0
     while True:
         page = await asking.js_request(api, {"offset": seen})

@@ -54,12 +54,12 @@ class StreamReader:
     All but `begin`, `done` and `stop` runs on the loop.
 
     Args:
-        loop: where the link lives.
+        loop: the I/O loop.
         subjects: of the stream.
-        expression: whose topics are asked for. Replies are among them, whoever they were addressed to.
+        expression: selects the topics. Replies to any subscriber are included.
         span: what to read.
-        reader: who is told.
-        playbacks: where it is while it goes on.
+        reader: receives the events.
+        playbacks: holds it while it is reading.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class StreamReader:
         self._since: datetime | None = None
         self._start: int | datetime = 0
         self._until: int | datetime | None = None
-        # Nanoseconds of the first and the last event that may be emitted.
+        # Times in nanoseconds of the first and last event to emit.
         self._times = (0, 0)
         self._reader = reader
         self._playbacks = playbacks
@@ -99,13 +99,13 @@ class StreamReader:
         self._soon(self._finish)
 
     def lost(self, error: Exception) -> None:
-        """There is no connection any more, and there will be none."""
+        """End with an error: the connection was closed."""
         if not self._is_over:
             self._finish()
             self._reader.ended(error)
 
     async def run(self, line: NatsConnection) -> None:
-        """Read until it is over."""
+        """Read until the end of the span."""
         try:
             ordered = self._ordered or await self._begin(line)
             if ordered is None:
@@ -139,10 +139,10 @@ class StreamReader:
         return self._ordered
 
     def _resolve(self, now: datetime) -> None:
-        """Turn the span into sequences and times.
+        """Convert the span to sequences and times.
 
         Args:
-            now: by the server's clock, which has stamped the events.
+            now: by the clock of the server, which set the times of the events.
         """
         since, until = _resolved(self._span.since, now), _resolved(self._span.until, now)
         self._since = _within(since) if isinstance(since, datetime) else None
@@ -150,14 +150,14 @@ class StreamReader:
             max(0, _possible(since or 0) - 1) if not isinstance(since, datetime) else _within(_within(since) - _SKEW)
         )
         self._until = _within(until) if isinstance(until, datetime) else None if until is None else _possible(until)
-        # The last microsecond belongs to the span as a whole.
+        # The span includes its last microsecond.
         self._times = (
             _nanoseconds(self._since or _EPOCH),
             _nanoseconds((self._until if isinstance(self._until, datetime) else _DOOMSDAY) + _MICROSECOND) - 1,
         )
 
     async def _left(self, line: NatsConnection, start: int | datetime) -> int:
-        """How many messages there are behind a sequence, or from a time on."""
+        """The number of messages after a sequence, or from a time on."""
         if not self._filters:
             return 0
         name, count = await create_ephemeral_consumer(line, self._stream, self._filters, start)
@@ -165,7 +165,7 @@ class StreamReader:
         return count
 
     async def _watch(self, line: NatsConnection, ordered: OrderedConsumer) -> None:
-        """End it where the last messages are gone before they came."""
+        """End when the last messages were deleted before they arrived."""
         while not self._follow:
             heard = self._heard
             await asyncio.sleep(_SILENCE)
@@ -214,12 +214,12 @@ class StreamReader:
 
 
 class StreamReaders:
-    """What one hub reads of history at present. It goes on when the hub hangs up and connects again.
+    """The history reads of one hub, which continue when the hub reconnects.
 
     All of it runs on the loop.
 
     Args:
-        link: gives back the link, if the hub is connected.
+        link: returns the client if the hub is connected.
     """
 
     def __init__(self, link: Callable[[], ReconnectingClient | None]) -> None:
@@ -230,39 +230,39 @@ class StreamReaders:
         return len(self._every)
 
     def add(self, playback: StreamReader) -> None:
-        """Begin one."""
+        """Start a reader."""
         self._every.add(playback)
         link = self._link()
         if link is not None:
             link.attach(playback)
 
     def remove(self, playback: StreamReader) -> None:
-        """End one."""
+        """Stop a reader."""
         self._every.discard(playback)
         link = self._link()
         if link is not None:
             supervise(lambda: link.detach(playback), "ending a replay")
 
     def resume(self, link: ReconnectingClient) -> None:
-        """Go on with all of them; the hub has just connected."""
+        """Continue all readers after the hub has connected."""
         for playback in self._every:
             link.attach(playback)
 
     def fail_all(self) -> None:
-        """End all of them; the hub was disconnected for good."""
+        """Fail all readers: the hub was disconnected."""
         for playback in list(self._every):
             playback.lost(HubConnectionError("The hub was disconnected from NATS before everything had been read."))
 
 
 class _OneShotConsumer(OrderedConsumer):
-    """A reader that does not go on with another stream.
+    """A reader that fails when the stream is recreated.
 
     Args:
-        stream: which.
-        made: when it was made.
+        stream: its name.
+        made: when it was created.
         take: called with each message.
         filters: the subjects to read.
-        start: where to begin.
+        start: the first sequence or time.
     """
 
     def __init__(

@@ -45,10 +45,10 @@ class Subjects:
     Attributes:
         stream: as given.
         dead_stream: the name of the stream of its dead letters.
-        events: what matches all events that are no replies.
-        replies: what matches all replies.
-        retries: what matches all dead letters on their way back.
-        dead_letters: what matches all dead letters.
+        events: matches all events except replies.
+        replies: matches all replies.
+        retries: matches all retried dead letters.
+        dead_letters: matches all dead letters.
     """
 
     def __init__(self, stream: str) -> None:
@@ -86,7 +86,7 @@ class Subjects:
         return _checked(f"{self.stream}.reply.{_token(id)}", id)
 
     def retry(self, group: str, topic: str) -> str:
-        """The subject on which a group gets a dead letter again.
+        """The subject of a retried dead letter of a group.
 
         Raises:
             EventError: as `event` does.
@@ -94,7 +94,7 @@ class Subjects:
         return _checked(f"{self.stream}.retry.{consumer_name(group)}.{_tokens(topic)}", topic)
 
     def retries_of(self, group: str) -> str:
-        """What matches all that a group gets again."""
+        """Matches all retried dead letters of a group."""
         return f"{self.stream}.retry.{consumer_name(group)}.>"
 
     def dead(self, group: str, topic: str) -> str:
@@ -106,7 +106,7 @@ class Subjects:
         return _checked(f"{self.stream}.dead.{consumer_name(group)}.{_tokens(topic)}", topic)
 
     def dead_of(self, group: str) -> str:
-        """What matches all dead letters of a group."""
+        """Matches all dead letters of a group."""
         return f"{self.stream}.dead.{consumer_name(group)}.>"
 
     def of(self, event: Event) -> str:
@@ -121,7 +121,7 @@ class Subjects:
         return self.addressed(event.topic, event.target)
 
     def addressed(self, topic: str, target: Any) -> str:
-        """The same of what has been read of an event.
+        """The subject of an event whose topic and target were read.
 
         Raises:
             EventError: as `event` does.
@@ -133,7 +133,7 @@ class Subjects:
         return self.event(topic)
 
     def topic(self, subject: str) -> str:
-        """The topic of what was published on a subject.
+        """The topic of a subject.
 
         Raises:
             EventError: if no topic has this subject in this stream.
@@ -150,7 +150,7 @@ class Subjects:
                     pass
             case _:
                 pass
-        raise EventError(f"{subject!r} is no subject of the stream {self.stream!r} that stands for a topic.")
+        raise EventError(f"The subject {subject!r} of the stream {self.stream!r} does not encode a topic.")
 
 
 def consumer_name(group: str) -> str:
@@ -170,7 +170,7 @@ def consumer_name(group: str) -> str:
 
 def _tokens(topic: str) -> str:
     if not isinstance(topic, str):
-        raise EventError(f"An event's topic is a text, but {type(topic).__name__} was found.")
+        raise EventError(f"The topic of an event must be a string, not {type(topic).__name__}.")
     if _PLAIN_TOPIC.fullmatch(topic):
         return topic
     return ".".join([_token(token) for token in topic.split(".")])
@@ -178,7 +178,7 @@ def _tokens(topic: str) -> str:
 
 def _token(text: str) -> str:
     try:
-        # The dots that `quote` leaves are those of an id: a topic was split at its own.
+        # Dots that `quote` leaves belong to an id: a topic was split at its dots.
         return quote(text, safe="").replace(".", "%2E") or "%"
     except UnicodeEncodeError:
         raise EventError(
@@ -204,14 +204,14 @@ def _shown(text: str) -> str:
 
 
 def _addressee(target: Any) -> str | None:
-    """The id that a target asks for, if that is all that it asks for."""
+    """The id that a target compares with, if it has no other condition."""
     if not isinstance(target, str) or "id" not in target:
         return None
     try:
         tree = parse(target)
     except ExpressionError:
         return None
-    # A star is a wildcard in one dialect or another.
+    # A star is a wildcard in one of the dialects.
     if isinstance(tree, Condition) and (tree.key, tree.operator) == ("id", "=") and "*" not in tree.value:
         return tree.value
     return None

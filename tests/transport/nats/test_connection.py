@@ -105,7 +105,7 @@ def test_a_token() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (b"", "does not say within"),
+        (b"", "did not complete"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "INFO"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "INFO"),
         (b"\x00" * 100_000, "not that of a NATS server"),
@@ -114,7 +114,7 @@ def test_a_token() -> None:
         (b"INFO []\r\n", "not that of a NATS server"),
         (b'INFO {"a":\r\n', "json"),
         (b"INFO \xff\r\n", "json"),
-        (INFO, "does not say within"),
+        (INFO, "did not complete"),
         (INFO + b"-ERR 'no'\r\n", "no"),
         (INFO + b"SOMETHING\r\n", "protocol error"),
     ],
@@ -364,4 +364,4 @@ def test_a_mistake_in_what_takes_is_logged_and_the_next_message_comes(
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(run())
-    assert "A mistake of rxhub's own: 'a mistake'" in caplog.text
+    assert "A Internal error: 'a mistake'" in caplog.text
