@@ -103,6 +103,6 @@ def _server(scheme: str, host: str, url: str) -> str:
         raise ValueError(f"{host!r} in {_shown(url)} is not a valid server address: {error}.") from None
     if not name or parts.path or parts.query or parts.fragment:
         raise ValueError(
-            f"{host!r} in {_shown(url)} is not a valid server address; use nats://host:port, and options are none."
+            f"{host!r} in {_shown(url)} is not a valid server address. Use nats://host:port without path or options."
         )
     return f"{scheme}://[{name}]:{port}" if ":" in name else f"{scheme}://{name}:{port}"

@@ -108,7 +108,9 @@ class NatsTransport(ServerTransport[NatsSession]):
         """
         if in_io_thread():
             coroutine.close()
-            raise HubConnectionError("This waits for the network, and cannot be called in the network's own thread.")
+            raise HubConnectionError(
+                "This call waits for the network, so it cannot run in the I/O thread. Call it in another thread."
+            )
         try:
             loop = self.loop
         except BaseException:

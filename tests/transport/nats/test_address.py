@@ -42,8 +42,8 @@ def test_a_password_is_sent_with_no_other_user_than_its_own() -> None:
     [
         ("http://u:secret@a", "named nats://host:port"),
         ("nats:", "named nats://host:port"),
-        ("nats://", "No host"),
-        ("nats://u:secret@", "No host"),
+        ("nats://", "has no host"),
+        ("nats://u:secret@", "has no host"),
         ("nats://u:secret@a:b", "is not a valid server address"),
         ("nats://u:secret@a:99999", "is not a valid server address"),
         ("nats://u:secret@a/path", "is not a valid server address"),

@@ -364,4 +364,4 @@ def test_a_mistake_in_what_takes_is_logged_and_the_next_message_comes(
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(run())
-    assert "A Internal error: 'a mistake'" in caplog.text
+    assert "Internal error: 'a mistake'" in caplog.text
