@@ -23,6 +23,7 @@ from rxhub.server.ack_queue import AckQueue
 from rxhub.server.envelope import Envelope, argument, read
 from rxhub.server.rate_limit import STEPS_PER_EVENT
 from rxhub.server.send_queue import SendQueue
+from rxhub.server.user_quotas import metadata_too_large
 from rxhub.server.users import User
 from rxhub.transport.socketio.packet import HEARTBEAT, Code, Packet
 from rxhub.transport.socketio.protocol import ServerSession, SessionState
@@ -208,7 +209,7 @@ class Connection:
 
     async def _read(self, receive: Receive) -> CloseReason:
         loop = asyncio.get_running_loop()
-        router, turns = self._server.router, self._server.reading
+        meter, turns = self._server.router.meter, self._server.reading
         count = 0.0
         while True:
             self._is_waiting = True
@@ -229,13 +230,13 @@ class Connection:
                     await self._wait_for_acks(0)
                 if not turns.is_free:
                     await turns.wait(self.user)
-                before, of_others = router.steps, router.steps_of_others
+                before, of_others = meter.steps, meter.steps_of_others
                 self._take(packet)
-                steps = router.steps - before + len(packet.data) // 10
+                steps = meter.steps - before + len(packet.data) // 10
                 turns.spend(steps)
                 # A packet that takes more (it is large, its target is long, many clients get it) counts as several, so
                 # that the rate of a user bounds the user's share of the processor too. Not time: others take it too.
-                cost = max(1.0, (steps - router.steps_of_others + of_others) / STEPS_PER_EVENT)
+                cost = max(1.0, (steps - meter.steps_of_others + of_others) / STEPS_PER_EVENT)
             elif packet.code is Code.DISCONNECT:
                 return CloseReason.GONE
             elif packet.id is not None:
@@ -318,10 +319,7 @@ class Connection:
     def _subscribe(self, envelope: Envelope) -> Future[None] | None:
         limits = self._server.limits
         if len(memoryview(envelope.data)) > limits.metadata + 4 * limits.expression:
-            raise Refused(
-                f"A subscriber's metadata has {limits.metadata} bytes at most. Use less, or raise Limits.metadata of "
-                "the server (rxhub.server.Limits)."
-            )
+            raise metadata_too_large(limits)
         try:
             asked = _subscription(envelope.data)
         except (msgspec.DecodeError, RecursionError) as error:

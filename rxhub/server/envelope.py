@@ -27,7 +27,7 @@ import msgspec
 from rxhub.errors import EventError
 from rxhub.transport.socketio.packet import EVENT_NAME
 
-__all__ = ["MAX_DEPTH", "Envelope", "argument", "decode_all", "payload", "read"]
+__all__ = ["MAX_DEPTH", "Envelope", "argument", "decode_all", "decoding_steps", "payload", "read", "reading_steps"]
 
 MAX_DEPTH: Final = 64
 """Objects and lists within each other, the packet's own two included."""
@@ -83,6 +83,7 @@ _payload = msgspec.json.Decoder(_Payload).decode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _mapping = msgspec.json.Decoder(dict[str, Any]).decode
 
+_UNCHARGED_CHARACTERS: Final = 4_096
 _MAX_ENVELOPE_BYTES: Final = 16 * 1024
 _MAX_DIGITS: Final = 4_300
 _LONG_NUMBER: Final = b"0" * _MAX_DIGITS
@@ -137,6 +138,16 @@ def decode_all(text: str) -> dict[str, Any]:
         if fields.get(key) is None:
             fields[key] = absent
     return fields
+
+
+def reading_steps(text: str) -> int:
+    """The steps of work of `read`, see `rxhub.server.limits.Limits.work`. Small events are not charged."""
+    return len(text) // 16 + (text.count("[") + text.count("{")) // 4 if len(text) > _UNCHARGED_CHARACTERS else 0
+
+
+def decoding_steps(text: str) -> int:
+    """The steps of work of `decode_all`."""
+    return len(text) // 8 + text.count(",") + 3 * (text.count("[") + text.count("{"))
 
 
 def argument(text: str) -> str:

@@ -232,11 +232,11 @@ class EventServer:
                 delivered += 1
         self.counters.events_delivered += delivered
         # Who sends it, later and one after the other, has no part in how many there are.
-        self.router.steps += delivered * send_steps(packet)
+        self.router.meter.steps += delivered * send_steps(packet)
 
     def route_stored(self, sequence: int, stored: bytes) -> None:
         """Take an event from the backplane. It may have come from anywhere, so it is read as a client's is."""
-        before = self.router.steps
+        before = self.router.meter.steps
         try:
             text = payload(stored.decode())
             self.forward(read(text), text, sequence)
@@ -244,7 +244,7 @@ class EventServer:
             self.counters.events_unreadable += 1
             _logger.warning("The event %d of the stream is passed over: %s", sequence, error)
         finally:
-            self._streaming.spend(self.router.steps - before + len(stored) // 10)
+            self._streaming.spend(self.router.meter.steps - before + len(stored) // 10)
 
     def _is_congested(self) -> bool:
         return any(connection.is_congested for connection in self._connections)
@@ -333,7 +333,7 @@ class EventServer:
             "sockets_waiting": self.sockets.waiting,
             "users_connected": len(self._connections_of),
             "sessions_waiting": len(self.sessions),
-            "subscriptions": self.router.in_force,
+            "subscriptions": self.router.active,
             "subscriptions_passed_over": self.router.skipped.total,
             "unread_bytes": self.unread.total,
             "messages_waiting": sum(connection.waiting for connection in self._connections),

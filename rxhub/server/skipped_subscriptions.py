@@ -1,23 +1,24 @@
-"""Subscriptions that did not get an event since testing them takes too much work: counted, and logged now and then."""
+"""Counts and logs subscriptions that did not receive an event because their tests take too much work."""
 
 from __future__ import annotations
 
 import logging
 from time import monotonic
+from typing import Final
 
 __all__ = ["SkippedSubscriptions"]
 
-# Seconds between two warnings about one user.
-_LOG_INTERVAL_S = 60.0
+# Between two warnings about one user.
+_LOG_INTERVAL_S: Final = 60.0
 
 _logger = logging.getLogger("rxhub.server")
 
 
 class SkippedSubscriptions:
-    """Counts them.
+    """The count of skipped subscriptions.
 
     Attributes:
-        total: how many there were; one subscription counts once an event.
+        total: skipped tests so far; a subscription counts once for each event.
     """
 
     def __init__(self) -> None:
@@ -25,12 +26,12 @@ class SkippedSubscriptions:
         self._logged: dict[str, float] = {}
 
     def add(self, user: str, count: int, limit: float) -> None:
-        """Count subscriptions of a user, and log a warning if there was none about this user in the last minute.
+        """Count subscriptions, and log a warning at most once a minute for each user.
 
         Args:
-            user: whose they are.
-            count: how many.
-            limit: the steps of work that one event may take.
+            user: who subscribed.
+            count: number of subscriptions.
+            limit: steps of work of one event.
         """
         self.total += count
         now = monotonic()
@@ -39,7 +40,7 @@ class SkippedSubscriptions:
         self._logged = {name: then for name, then in self._logged.items() if now - then < _LOG_INTERVAL_S}
         self._logged[user] = now
         _logger.warning(
-            "%d subscriptions of %r did not get an event: testing them takes more than this user's share of the "
+            "%d subscriptions of %r did not receive an event: testing them takes more than this user's share of the "
             "server's limit work=%d. Use fewer conditions on lists in data, or more specific topics.",
             count,
             user,

@@ -103,8 +103,9 @@ def test_a_client_gets_an_event_once_if_any_of_its_subscriptions_matches(added, 
     for client, _ in list(plain):
         router.remove_peer(client)
     assert len(router) == 0
-    assert not any([router._subscribers, router._by_id, router._decoding_uses, router._decoding_tokens])
-    assert len(router._decoding) == 0
+    common = router._common
+    assert not any([router._subscriptions, router._by_id, common._decoding_uses, common._decoding_tokens])
+    assert len(common._decoding) == 0
 
 
 @given(

@@ -54,7 +54,7 @@ def client(server: Running, user: str) -> Generator[Wire]:
 
 
 def steps(server: Running) -> int:
-    return server._events.router.steps
+    return server._events.router.meter.steps
 
 
 def round_trip(artist: Wire, number: int) -> None:
@@ -118,9 +118,9 @@ def test_no_event_takes_more_than_the_limit(attack: str) -> None:
     router: Router[Client] = Router()
     guest = Client("guest", user="guest")
     for number, (subscription, metadata) in enumerate(subscribed):
-        before = router.steps
+        before = router.meter.steps
         router.subscribe(guest, {"id": str(number), **metadata}, subscription, Topics(()))
-        assert router.steps - before < LIMIT + MARGIN
+        assert router.meter.steps - before < LIMIT + MARGIN
     import sys
 
     sys.set_int_max_str_digits(5_000)
@@ -130,12 +130,12 @@ def test_no_event_takes_more_than_the_limit(attack: str) -> None:
         sys.set_int_max_str_digits(4_300)
     event = {"target": "not id=nobody", **event} if "target" not in event else event
     for _ in range(3):
-        before = router.steps
+        before = router.meter.steps
         try:
             router.route(read(text), text)
         except Refused as error:
             assert "steps of work" in str(error)
-        assert router.steps - before < MOST
+        assert router.meter.steps - before < MOST
 
 
 def test_what_is_long_to_read_is_refused_where_the_limits_on_its_length_are_raised() -> None:
@@ -147,7 +147,7 @@ def test_what_is_long_to_read_is_refused_where_the_limits_on_its_length_are_rais
     text = json.dumps({"name": "ftrack.event", "args": [{"topic": "a", "target": conditions("a!=1", 1_700)}]})
     with pytest.raises(Refused, match=f"{LIMIT} steps of work"):
         router.check(read(text))
-    assert router.steps < 3 * LIMIT
+    assert router.meter.steps < 3 * LIMIT
     assert len(router) == 0
     Router[Client](Limits(expression=131_072, conditions=2_000, work=10**6)).subscribe(Client("a"), {"id": "1"}, long)
 
@@ -157,9 +157,9 @@ def test_a_target_is_charged_when_it_is_read_and_cheap_when_it_is_known() -> Non
 
     def cost(target: str) -> int:
         text = json.dumps({"name": "ftrack.event", "args": [{"topic": "a", "target": target}]})
-        before = router.steps
+        before = router.meter.steps
         router.check(read(text))
-        return router.steps - before
+        return router.meter.steps - before
 
     assert cost("a=1 and b=2") > 300 > cost("a=1 and b=2") == 0
     assert all(cost(f"a=1 and b={number}") > 300 for number in range(3, 1_100))
@@ -193,9 +193,9 @@ def test_ordinary_events_take_a_small_part_of_the_limit() -> None:
     event = {"topic": "ftrack.update", "source": {"id": "hub7", "user": {"username": "user1"}}}
     for entities in (1, 10, 100):
         text = json.dumps({"name": "ftrack.event", "args": [{**event, "data": {"entities": [entity] * entities}}]})
-        before = router.steps
+        before = router.meter.steps
         assert len(router.route(read(text), text)) > 900
-        assert router.steps - before < LIMIT / 2
+        assert router.meter.steps - before < LIMIT / 2
 
 
 def test_a_user_is_charged_for_subscriptions_targets_and_refused_events(server: Running) -> None:
@@ -402,9 +402,9 @@ def test_subscriptions_that_are_tested_alone_are_removed_like_others() -> None:
     assert [peer.name for peer in router.route(read(text), text)] == ["bob"]
     assert len(router) == 4
     # Now the others are not tested a second time.
-    before = router.steps
+    before = router.meter.steps
     assert [peer.name for peer in router.route(read(text), text)] == ["bob"]
-    assert router.steps - before < LIMIT + MARGIN
+    assert router.meter.steps - before < LIMIT + MARGIN
     router.unsubscribe(eve, {"id": "0"})
     router.subscribe(eve, {"id": "1"}, "topic=studio.publish and data.versions.id=7")
     assert len(router) == 3
@@ -461,17 +461,17 @@ def test_what_publishers_pay_does_not_depend_on_how_much_others_subscribe_to(kin
         {"name": "ftrack.event", "args": [{"topic": "studio.publish", "data": {"a": "z", "b": 1}, "source": {"a": 1}}]}
     )
     for _ in range(4):
-        before, of_others = router.steps, router.steps_of_others
+        before, of_others = router.meter.steps, router.meter.steps_of_others
         assert "ann" in [peer.name for peer in router.route(read(text), text, publisher="bob")]
-        steps = router.steps - before
+        steps = router.meter.steps - before
         assert steps < LIMIT + MARGIN
-        assert steps - (router.steps_of_others - of_others) < 3 * STEPS_PER_EVENT
+        assert steps - (router.meter.steps_of_others - of_others) < 3 * STEPS_PER_EVENT
     # A target is compared with what the metadata of others allows.
     text = text.replace('"topic"', '"target": "a!=1 or not id=nobody", "topic"')
-    before, of_others = router.steps, router.steps_of_others
+    before, of_others = router.meter.steps, router.meter.steps_of_others
     assert "ann" in [peer.name for peer in router.route(read(text), text, publisher="bob")]
-    assert router.steps - before < 2 * LIMIT
-    assert router.steps - before - (router.steps_of_others - of_others) < 5 * STEPS_PER_EVENT
+    assert router.meter.steps - before < 2 * LIMIT
+    assert router.meter.steps - before - (router.meter.steps_of_others - of_others) < 5 * STEPS_PER_EVENT
 
 
 def test_subscriptions_beyond_the_quota_are_found_and_removed_like_others() -> None:
@@ -523,16 +523,16 @@ def test_who_subscribed_pays_for_what_exceeds_the_quota() -> None:
     text = json.dumps({"name": "ftrack.event", "args": [{"topic": "studio.publish", "data": {"a": "z"}}]})
     while rates["eve"].is_ready:
         assert len(router.route(read(text), text, publisher="bob")) == 5
-    before = router.steps
+    before = router.meter.steps
     assert "ann" in [peer.name for peer in router.route(read(text), text, publisher="bob")]
-    assert router.steps - before < 3 * STEPS_PER_EVENT
+    assert router.meter.steps - before < 3 * STEPS_PER_EVENT
     assert rates["bob"].is_ready and rates["ann"].is_ready
     # What a topic finds costs next to nothing, and her own events are hers to pay for.
     rare = text.replace("studio.publish", "studio.rare")
     assert [peer.name for peer in router.route(read(rare), rare, publisher="bob")] == ["eve"]
-    before = router.steps
+    before = router.meter.steps
     router.route(read(text), text, publisher="eve")
-    assert router.steps - before > 3 * STEPS_PER_EVENT
+    assert router.meter.steps - before > 3 * STEPS_PER_EVENT
 
 
 def test_a_publisher_is_not_read_more_slowly_for_what_others_subscribe_to() -> None:

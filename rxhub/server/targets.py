@@ -1,0 +1,122 @@
+"""Targets: expressions over the metadata of the subscribers that an event is meant for.
+
+Most targets are `id=…`, the address of a reply. The router looks up such ids directly. Other targets are compared with
+the metadata of all subscriptions that match the event. Each user has a share of the work of these comparisons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, Generic, NamedTuple
+
+from rxhub.expression import And, Condition, compile
+from rxhub.expression.residual import weight
+from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
+from rxhub.server.limits import Limits
+from rxhub.server.skipped_subscriptions import SkippedSubscriptions
+from rxhub.server.subscription import P, Subscription, parse_limited
+from rxhub.server.work_meter import WorkMeter
+
+__all__ = ["STEPS_PER_RECEIVER", "Target", "Targets"]
+
+STEPS_PER_RECEIVER: Final = 4
+_CACHED_TARGETS: Final = 1_024
+_MAX_CACHED_CHARACTERS: Final = 1_024
+# Comparisons with the subscribers of one user that the publisher pays for.
+_PAID_COMPARISONS: Final = 100
+
+
+class Target(NamedTuple):
+    """A compiled target.
+
+    Attributes:
+        identifier: the only id that it allows; None if there may be several.
+        test: whether it matches the metadata of a subscriber.
+        weight: estimated steps of the test.
+    """
+
+    identifier: str | None
+    test: Callable[[Mapping[str, Any]], bool]
+    weight: int
+
+
+class Targets(Generic[P]):
+    """Compiles targets, and selects the subscriptions that they allow.
+
+    Args:
+        limits: of the length and the conditions of a target.
+        meter: counts the work.
+        skipped: counts subscriptions that are not compared because of their users' shares.
+    """
+
+    def __init__(self, limits: Limits, meter: WorkMeter, skipped: SkippedSubscriptions) -> None:
+        self._limits = limits
+        self._meter = meter
+        self._skipped = skipped
+        self._cached = lru_cache(maxsize=_CACHED_TARGETS)(self._compile)
+
+    def __getitem__(self, target: str) -> Target:
+        """The compiled target, within the current step budget.
+
+        Raises:
+            Refused: if it is invalid.
+        """
+        return self._cached(target) if len(target) <= _MAX_CACHED_CHARACTERS else self._compile(target)
+
+    def select(
+        self, target: str, subscriptions: Sequence[Subscription[P]], publisher: str | None
+    ) -> list[Subscription[P]]:
+        """The subscriptions whose metadata a target matches.
+
+        The users with the least metadata come first, so that one user's metadata cannot use the shares of others.
+
+        Raises:
+            Refused: if the publisher's part of the work exceeds the limit.
+        """
+        _, test, weight = self[target]
+        meter = self._meter
+        steps = STEPS_PER_RECEIVER + weight
+        users: dict[str, list[Subscription[P]]] = {}
+        for subscription in subscriptions:
+            users.setdefault(subscription.user, []).append(subscription)
+        paid = steps * sum([min(len(own), _PAID_COMPARISONS) for own in users.values()])
+        if paid > meter.limit:
+            raise meter.exceeded("event")
+        limit = paid + meter.limit // 4
+        selected: list[Subscription[P]] = []
+        spent = 0
+        for left, (user, own) in zip(
+            range(len(users), 0, -1), sorted(users.items(), key=lambda item: _metadata_bytes(item[1])), strict=True
+        ):
+            work = StepBudget((limit - spent) // left)
+            try:
+                with work:
+                    work.spend(steps * len(own))
+                    selected += [subscription for subscription in own if test(subscription.metadata)]
+            except StepBudgetExceeded:
+                if user == publisher:
+                    raise meter.exceeded("event") from None
+                self._skipped.add(user, len(own), meter.limit)
+            finally:
+                spent += work.steps
+                meter.steps += work.steps
+                if user != publisher:
+                    meter.steps_of_others += max(0, work.steps - steps * _PAID_COMPARISONS)
+        return selected
+
+    def _compile(self, target: str) -> Target:
+        tree = parse_limited(target, "target", self._limits)
+        for part in tree.children if isinstance(tree, And) else (tree,):
+            if (
+                isinstance(part, Condition)
+                and part.key == "id"
+                and part.operator == "="
+                and "*" not in {part.value[:1], part.value[-1:]}
+            ):
+                return Target(part.value, compile(tree), weight(tree))
+        return Target(None, compile(tree), weight(tree))
+
+
+def _metadata_bytes(subscriptions: list[Subscription[Any]]) -> int:
+    return sum([subscription.metadata_bytes for subscription in subscriptions])
