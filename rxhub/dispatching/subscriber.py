@@ -23,7 +23,7 @@ OnResult = Callable[[Event, "Subscriber", Any], None]
 """Called with an event, a subscriber, and what its callback returned, unless that is None."""
 
 
-class EventQueue(Protocol):
+class SubscriberQueue(Protocol):
     """The events that wait for a subscriber's scheduler."""
 
     def put(self, delivery: Any, on_result: OnResult | None) -> None:
@@ -91,7 +91,7 @@ class Subscriber(Displayable):
         self.context = copy_context() or _EMPTY
         # Whether it is removed, or runs on a scheduler.
         self._needs_slow_path = scheduler is not None
-        self.queue: EventQueue | None = None
+        self.queue: SubscriberQueue | None = None
         self._token: Any = None
         self.owner: Scope | None = None
         self._leave: Callable[[], None] | None = None

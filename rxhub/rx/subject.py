@@ -102,7 +102,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         self.exception: Exception | None = None
         self._policy: OnObserverError = on_observer_error
         self._careful = serialize or self._hooked or on_observer_error in ("raise", "group")
-        self._subscriptions: dict[_Subscription, _Listener] = {}
+        self._subscriptions: dict[_SubjectSubscription, _Listener] = {}
         self._listeners: _Listeners = ()
         self._ready: _Listeners | None = ()
         # By thread: what is queued behind the emission under way there.
@@ -152,11 +152,11 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
             observer.on_completed()
         return Disposable()
 
-    def _join(self, gate: AutoDetachObserver[_T], observer: abc.ObserverBase[_T]) -> _Subscription | None:
+    def _join(self, gate: AutoDetachObserver[_T], observer: abc.ObserverBase[_T]) -> _SubjectSubscription | None:
         """Add the observer to the listeners; None if the subject has ended."""
         # The gate's own on_next would only check is_stopped once more.
         listener = gate, getattr(gate, "_on_next", gate.on_next)
-        subscription = _Subscription(self._leave, gate, observer)
+        subscription = _SubjectSubscription(self._leave, gate, observer)
         with self.lock:
             if self.is_stopped:
                 return None
@@ -164,7 +164,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
             self._changed()
         return subscription
 
-    def _leave(self, subscription: _Subscription) -> None:
+    def _leave(self, subscription: _SubjectSubscription) -> None:
         with self.lock:
             if self._subscriptions.pop(subscription, None):
                 self._changed()
@@ -395,18 +395,18 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
 _FAST_PATH = Subject[Any].on_next.__code__
 
 
-class _Subscription(abc.DisposableBase):
+class _SubjectSubscription(abc.DisposableBase):
     """One observer's subscription: the user's handle, and what the gate disposes of when it closes."""
 
     __slots__ = ("_gate", "_leave", "observer")
 
     def __init__(
         self,
-        leave: Callable[[_Subscription], None],
+        leave: Callable[[_SubjectSubscription], None],
         gate: AutoDetachObserver[Any],
         observer: abc.ObserverBase[Any],
     ) -> None:
-        self._leave: Callable[[_Subscription], None] | None = leave
+        self._leave: Callable[[_SubjectSubscription], None] | None = leave
         self._gate = gate
         self.observer = observer
 

@@ -99,6 +99,7 @@ class Connections:
         self.died = 0
         self.muted = 0
         self.notifications: OrderedCalls[Connection] | None = None
+        # Replaced by `watch`.
         self._joined: Callable[[Connection], object] = id
         self._left: Callable[[Connection], object] = id
         self._on_death: OnDeath = self.dead.append

@@ -80,7 +80,7 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
     """
 
     awaits_results = True
-    """Whether awaitables are awaited that receivers return which are not coroutine functions."""
+    """Whether the results of receivers are awaited that are not declared as coroutine functions."""
 
     # Made on first access.
     _errors: Subject[Exception] | None = None
@@ -357,7 +357,7 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         if self._errors is not None:
             self._errors.on_next(error)
 
-    # The reactive face
+    # As an observable
 
     @property
     def errors(self) -> Subject[Exception]:
@@ -402,11 +402,10 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
     @property
     def observers(self) -> list[abc.ObserverBase[Emission]]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The subscribed observers in order, as a new list."""
-        return [entrance.observer for entrance in self._entrances()]
-
-    def _entrances(self) -> list[PipelineEntry]:
-        puts = [connection() for connection in self._connections.all() if connection.spec.is_observer]
-        return [cast("PipelineEntry", cast("MethodType", put).__self__) for put in puts if put is not None]
+        puts = [
+            cast("MethodType", connection()) for connection in self._connections.all() if connection.spec.is_observer
+        ]
+        return [cast("PipelineEntry", put.__self__).observer for put in puts]
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Emission], scheduler: abc.SchedulerBase | None = None
@@ -467,7 +466,7 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
 
 
 def _notifier(signal: Signal[...], attribute: str) -> Callable[[Connection], object]:
-    """Sends one of the signals of a signal, which its connections must not keep."""
+    """Sends `connected` or `disconnected` of a signal, which its connections must not keep alive."""
     reference = ref(signal)
 
     def notify(connection: Connection) -> None:
