@@ -56,19 +56,20 @@ class _Own:
 
 
 class Inbox:
-    """A queue with a bound, a policy and timers.
+    """A queue with a capacity, an overflow policy and timers.
 
     Args:
-        capacity: how many events may wait.
-        policy: what happens to one more: "error" refuses it, "drop-oldest" and "drop-newest" drop one,
-            "latest" keeps only the newest, "block" refuses it too, but `wait_for_room` can be called before.
+        capacity: the maximum number of waiting events.
+        policy: what happens to one more: "error" refuses it, "drop-oldest" and "drop-newest" drop an event, "latest"
+            keeps only the newest, "block" refuses it, and its publisher calls `wait_for_room`.
+        clock: the time of timed actions. Default: real time.
 
     Attributes:
-        dropped: how many events were dropped or refused so far.
+        dropped: the number of events dropped or refused so far.
         own: whether the event taken last was the hub's own.
 
     Raises:
-        TypeError: if the capacity is no integer.
+        TypeError: if the capacity is not an integer.
         ValueError: if it is less than 1, or the policy is unknown.
     """
 

@@ -34,7 +34,7 @@ class Requests:
 
     Args:
         publisher: publishes them.
-        connection: tells when the hub is closed.
+        connection: completes its `changes` when the hub is closed.
         inbox: where errors of publishing are emitted from.
         runner: handles the replies.
         scheduler: times the end of a request.

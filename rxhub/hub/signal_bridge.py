@@ -193,7 +193,9 @@ def _subscription(topic: str) -> str:
 def _named(event: Event, signal: Signal[...]) -> dict[str, Any]:
     data: Any = event.get("data")
     if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in cast("Mapping[Any, Any]", data)):
-        raise EventError(f"Event {event.topic} cannot be taken as an emission of {signal.name}: its data is no object.")
+        raise EventError(
+            f"Event {event.topic} cannot be sent as an emission of {signal.name}: its data is not an object."
+        )
     if "signal" in data:
-        raise EventError(f'Event {event.topic} cannot be taken as an emission of {signal.name}: its data has "signal".')
+        raise EventError(f'Event {event.topic} cannot be sent as an emission of {signal.name}: its data has "signal".')
     return {**cast("Mapping[str, Any]", data)}

@@ -61,7 +61,7 @@ class EventStream:
 
         Raises:
             StopAsyncIteration: if the stream or the hub was closed, and nothing is left in the buffer.
-            NotHandled: if it would wait, but nobody handles the hub, or nobody does any more. The stream stays
+            NotHandled: if it would wait, but the hub is not running, or stops running. The stream stays
                 subscribed: it can be read on when the hub is handled again.
             RuntimeError: if another task already waits for the next event.
         """

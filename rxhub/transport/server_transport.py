@@ -1,8 +1,8 @@
 """The base of transports to a server: an outbox, and one session at a time, from `open` to `close`.
 
 The methods are called from any thread and return at once. A session runs on the I/O loop and reports its state to the
-hub's sink. The next one may be asked for before the last has ended, and begins when it has: two at once would
-share the outbox.
+hub's sink. The next one may be requested before the last has ended, and waits for its end, since they share the
+outbox.
 """
 
 from __future__ import annotations

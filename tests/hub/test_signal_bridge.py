@@ -336,7 +336,7 @@ def test_an_event_that_is_no_emission_is_an_error_of_its_subscriber(here: Side, 
     other.publish(Event(TOPIC, data={"sender": 5}, source="nonsense"))
     settle(here)
     assert [type(error) for error in errors] == [EventError]
-    assert "cannot be taken as an emission of item" in str(errors[0])
+    assert "cannot be sent as an emission of item" in str(errors[0])
     assert here.seen == [(None, {"n": 1}), (None, {})]
     other.close()
 

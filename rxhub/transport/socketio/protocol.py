@@ -259,9 +259,7 @@ class ServerSession(Session):
             ProtocolError: also if a client could not read it.
         """
         if packet.path or (packet.code is Code.EVENT and packet.id is not None):
-            raise ProtocolError(
-                "What a server sends has no path, and its events have no id: clients strip `5:::` only."
-            )
+            raise ProtocolError("Packets of a server have no path, and its events no id: clients strip only `5:::`.")
         if packet.code is Code.ACKNOWLEDGE:
             if packet.id not in self.owed:
                 raise ProtocolError(f"No acknowledgement is owed for {packet.id}.")
