@@ -1,21 +1,20 @@
-"""From the outbox into the stream: acknowledged, or sent again under the same message id.
+"""Publish from the outbox into the stream: wait for acknowledgements, and resend under the same message id.
 
-Theory of operation. A message goes out with a subject of ours to answer to, which ends in its number, and the server's
-answer (the PubAck) says that it is stored: on most servers of the cluster, if the stream has several replicas. Many are
-under way at a time. When the line breaks, when no answer has come for a while, or when the cluster has no leader, all
-that is under way is sent again; the stream knows the ids of what it has stored lately (its duplicate window) and
-stores none of them twice. Beyond that window nobody could tell, so what has been under way for three quarters of it is
-given up, and its publisher is told that it may or may not be stored.
+Each message has a reply subject that ends in its number. The server's answer (PubAck) confirms that it is stored, by a
+majority of the replicas. Many messages are in flight at a time. When the connection breaks, an answer is overdue, or
+the cluster has no leader, all messages in flight are sent again. The stream detects duplicates by message id within its
+duplicate window. After three quarters of that window a message is no longer resent, and its publisher gets an error
+that it may or may not be stored.
 
-What the stream refuses for a reason that stays (it is full, the message is too large, we may not) is not sent again.
+Permanent rejections (a full stream, a message that is too large, missing permissions) are not retried.
 
-A stream of one replica whose server failed to write, on a full disk, answers no publisher until the server is
-restarted, although it answers questions about itself (nats-server: `setWriteErrLocked`). So when no answer has come,
-the stream is asked for its last sequence, twice: if it answers promptly and that has not changed, it does not store,
-and all publishers get an error instead of waiting. A disk that is merely slow delays these answers too.
+If the server of a stream with one replica fails to write to a full disk, it acknowledges nothing until it is restarted,
+although it answers other requests (nats-server: `setWriteErrLocked`). So when an answer is overdue, the stream is asked
+twice for its last sequence. If both answers are prompt and equal, the stream does not store, and all publishers get an
+error. A disk that is merely slow delays these answers too.
 
-A copy keeps its number on a line, so that the answer to an earlier one counts: over a slow line it comes after the
-message was sent again, and would else never come in time.
+A message keeps its number when it is resent, so that a late answer to the first copy counts. On a slow connection,
+later copies would otherwise never be confirmed in time.
 """
 
 from __future__ import annotations
@@ -41,28 +40,26 @@ __all__ = ["MESSAGE_ID", "JetStreamPublisher", "StoredPublish", "Synced", "messa
 MESSAGE_ID = "Nats-Msg-Id"
 
 MAX_IN_FLIGHT = 512
-"""How many messages are under way at a time."""
+"""The largest number of messages in flight."""
 
 ACK_TIMEOUT_S = 5.0
-"""Seconds after which a message without an answer is sent again; longer each time that none has come meanwhile."""
+"""Seconds until an unanswered message is resent; doubled each time without any answer."""
 
 _MAX_ACK_TIMEOUT_S = 40.0
-# Seconds: the same while the stream is known not to store; between two looks at its last sequence; for one look.
+# The same while the stream does not store; the interval and timeout of the checks of its last sequence.
 _NOT_STORING_ACK_TIMEOUT_S = 2.0
 _STREAM_CHECK_INTERVAL_S = 1.0
 _STREAM_CHECK_TIMEOUT_S = 2.0
-# Seconds for which a refusal counts as the state of the stream.
+# How long a rejection counts as the state of the stream.
 _REFUSAL_VALID_S = 60.0
-# Of the time for which the stream knows ids: how long one of them is sent again.
+# The share of the duplicate window in which a message is resent.
 _RESEND_WINDOW_SHARE = 0.75
 _NANOSECONDS = 1_000_000_000
-# Codes and numbers of answers that will be others soon: the cluster has no leader, the server is busy, or another copy
-# of the message is on its way through it.
+# Transient errors: no leader, a busy server, or another copy of the message that is being stored.
 _TRANSIENT_CODES = (409, 429, 503)
-# And such as are not, though their code says so: the store is full, or may not grow.
+# Permanent errors with a transient code: the store is full, or may not grow.
 _STORE_FAILED, _NO_RESOURCES, _ACCOUNT_FULL = 10077, 10023, 10002
 _MAX_ID_LENGTH = 200
-# Bytes after which commands are written, instead of being gathered further.
 _WRITE_BATCH_BYTES = 64 * 1024
 _HASHED = "sha256:"
 
@@ -76,7 +73,7 @@ class StoredPublish(PendingPublish):
         topic: of the event, for messages.
         argument: the event as JSON text.
         subject: to store it under.
-        identifier: by which the stream tells a second copy.
+        identifier: detects duplicates.
     """
 
     __slots__ = ("headers", "number", "subject")
@@ -85,16 +82,16 @@ class StoredPublish(PendingPublish):
         super().__init__(topic, argument)
         self.subject = subject
         self.headers = f"NATS/1.0\r\n{MESSAGE_ID}: {message_id(identifier or argument)}\r\n\r\n".encode()
-        # By which its answer is known; 0 before it was written.
+        # Identifies its answer; 0 until it is first written.
         self.number = 0
 
 
 class Synced(Protocol):
-    """Who reads the stream (`rxhub.transport.nats.ordered_consumer.Ordered`)."""
+    """A reader of the stream (`rxhub.transport.nats.ordered_consumer.OrderedConsumer`)."""
 
     @property
     def is_synced(self) -> bool:
-        """Whether what is stored from now on comes to all who want it."""
+        """Whether all subscribers receive what is stored from now on."""
         ...
 
     async def synced(self) -> None:
@@ -109,14 +106,14 @@ class _PubError(msgspec.Struct):
 
 
 class _PubAck(msgspec.Struct):
-    """What the server answers; without an error, the message is stored."""
+    """The answer of the server; without an error, the message is stored."""
 
     error: _PubError | None = None
     duplicate: bool = False
 
 
 def message_id(identifier: str) -> str:
-    """An event's id as a header's value; of one that a header cannot carry, a hash."""
+    """The id of an event as a header value; a hash if the header cannot carry it."""
     if (
         identifier
         and len(identifier) <= _MAX_ID_LENGTH
@@ -129,18 +126,17 @@ def message_id(identifier: str) -> str:
 
 
 def resend_window(stream: Mapping[str, Any]) -> float:
-    """Seconds for which a message may be sent again into a stream of this configuration, and is not stored twice."""
+    """Seconds in which a message may be resent to a stream of this configuration without being stored twice."""
     return _RESEND_WINDOW_SHARE * stream["duplicate_window"] / _NANOSECONDS
 
 
 class JetStreamPublisher:
-    """Empties an outbox into JetStream; a part of a link (`rxhub.transport.nats.reconnecting.Part`).
+    """Publishes from an outbox to JetStream (`rxhub.transport.nats.reconnecting.ConnectionTask`).
 
     Args:
-        outbox: of parcels.
-        horizon: seconds after which what was sent, and may be stored, is not sent again.
-        reading: waited for before something is sent, so that our own subscribers see what is published after they came.
-        stream: the name of the stream, which is asked whether it stores when it does not answer.
+        outbox: of `StoredPublish`. horizon: seconds after which a message that may be stored is not resent. reading:
+        publishing waits until it is synced, so that our subscribers see what is published after they subscribed.
+        stream: its name, for checks whether it stores.
     """
 
     def __init__(
@@ -159,7 +155,7 @@ class JetStreamPublisher:
 
     @property
     def trouble(self) -> str:
-        """Why the stream does not store what is published, as far as is known; empty if it does."""
+        """Why the stream does not store events at present; empty if it does or that is unknown."""
         if self._full is not None and monotonic() - self._full[1] < _REFUSAL_VALID_S:
             return self._full[0]
         return self._not_storing
@@ -198,8 +194,7 @@ class JetStreamPublisher:
         now = monotonic()
         commands: list[bytes] = []
         size = 0
-        # Whether new filters are in force is asked when a letter is there, since who subscribes first and publishes
-        # then may do both in this moment.
+        # Checked when there is something to send: a caller may subscribe and then publish at this moment.
         while (
             self._in_flight < MAX_IN_FLIGHT
             and not self._retry_reason
@@ -227,7 +222,7 @@ class JetStreamPublisher:
             await write(commands)
 
     async def _wait(self, line: NatsConnection) -> None:
-        """Until there is something to do."""
+        """Wait until there is something to do."""
         eldest = self._outbox.oldest_in_flight
         patience = None if eldest is None else max(0.0, eldest.written + self._ack_timeout - monotonic())
         if not await self._outbox.wakeup.wait(patience):
@@ -243,7 +238,7 @@ class JetStreamPublisher:
                 self._fail_all()
 
     async def _is_storing(self, line: NatsConnection) -> bool:
-        """Whether the stream stores; True if that cannot be found out."""
+        """Whether the stream stores; True if unknown."""
         first = await self._last_sequence(line)
         if first is None:
             return True
@@ -251,14 +246,14 @@ class JetStreamPublisher:
         return await self._last_sequence(line) != first
 
     async def _last_sequence(self, line: NatsConnection) -> int | None:
-        """The last sequence of a stream with one replica; None if there is no prompt answer."""
+        """The last sequence of a stream with one replica; None without a prompt answer."""
         if self._stream is None:
             return None
         try:
             info = await line.js_request(f"STREAM.INFO.{self._stream}", timeout=_STREAM_CHECK_TIMEOUT_S)
         except (StreamError, HubConnectionError):
             return None
-        # With more replicas, the cluster replaces a leader that cannot write.
+        # A cluster replaces a leader that cannot write.
         return info["state"]["last_seq"] if info["config"]["num_replicas"] == 1 else None
 
     def _fail_all(self) -> None:
@@ -283,7 +278,7 @@ class JetStreamPublisher:
             try:
                 answer = _decoder.decode(data)
             except msgspec.MsgspecError as error:
-                logger.warning("Something else than JetStream answers what is published: %s", error)
+                logger.warning("A published message got an answer that is not from JetStream: %s", error)
                 return
         if answer.error is None:
             self._not_storing, self._full = "", None
@@ -301,11 +296,11 @@ class JetStreamPublisher:
         if letter is None:
             return
         stays = error.err_code == _NO_RESOURCES or (
-            # A store that is closed belongs to a server that ends.
+            # A closed store belongs to a server that shuts down.
             error.err_code == _STORE_FAILED and "closed" not in error.description
         )
         if error.code in _TRANSIENT_CODES and not stays:
-            # All that is under way will be sent again, in its order.
+            # All messages in flight are resent in order.
             self._retry_reason = error.description
             self._outbox.wakeup.set()
             return
@@ -315,7 +310,7 @@ class JetStreamPublisher:
         self._resolve(number, refused)
 
     def _on_denied(self, subject: str) -> None:
-        """The server forbids to publish under a subject, whose case it does not tell."""
+        """The server does not permit a subject, which it reports in lower case."""
         for letter in self._outbox.publishes_in_flight:
             assert isinstance(letter, StoredPublish)
             if letter.subject.lower() == subject:
@@ -326,7 +321,7 @@ class JetStreamPublisher:
 
     def _resolve(self, number: int, error: Exception | None) -> None:
         letter = self._outbox.acknowledged(number)
-        # What was taken back is not under way, though its answer may come all the same.
+        # A requeued message is not in flight, although its answer may still arrive.
         if letter is not None:
             self._in_flight -= 1
             letter.resolve(error)
@@ -338,22 +333,22 @@ class JetStreamPublisher:
 
     def _expired_error(self, letter: PendingPublish) -> HubConnectionError:
         error = HubConnectionError(
-            f"{letter.topic} was given up: no answer has come for {self.horizon:g} s, and the stream would no "
-            "longer tell a second copy of it. It may be stored, or may be not."
+            f"Gave up publishing {letter.topic}: it was not acknowledged within {self.horizon:g} s, after which "
+            "the stream no longer detects duplicates. It may or may not be stored."
         )
         logger.error("%s", error)
         return error
 
 
 _decoder = msgspec.json.Decoder(_PubAck)
-# The stream is gone, or JetStream.
+# Without responders, the stream or JetStream is missing.
 _NO_STREAM = _PubAck(_PubError(503, description="there is no stream for it"))
-# A letter may outlive the one who has written it first.
+# Global, since a message may be resent by a later publisher.
 _numbers = count(1)
 
 
 def _too_large(letter: PendingPublish, size: int, limit: int) -> EventError:
     return EventError(
-        f"The event {letter.topic} has {size} bytes, and the NATS server takes {limit} (its max_payload). Put the bulk "
-        "of it where receivers can fetch it, and send the address."
+        f"The event {letter.topic} has {size} bytes, but the NATS server accepts at most {limit} (its max_payload). "
+        "Store the large part where receivers can fetch it, and send its address."
     )

@@ -384,7 +384,7 @@ def test_what_answers_nonsense_is_not_believed(
     monkeypatch.setattr(module, "ACK_TIMEOUT_S", 0.02)
     accepted, line = outcome(b"\xff", b"[]", b"thanks")
     assert accepted.exception() is None and len(line.sent) == 4
-    assert "Something else than JetStream" in caplog.text
+    assert "an answer that is not from JetStream" in caplog.text
 
 
 def test_what_was_not_answered_for_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,7 +414,7 @@ def test_what_waited_too_long_to_be_sent_again_is_given_up(server: PrivateServer
             await asyncio.sleep(0.1)
             assert not first.accepted.done()
             gate.open()
-            assert "may be not" in str(await refusal(first))
+            assert "may not be stored" in str(await refusal(first))
             await accepted(second)
             assert await numbers(at) == [1]
 
