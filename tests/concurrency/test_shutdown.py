@@ -209,7 +209,7 @@ def test_repeated_shutdowns_make_no_dead_letter_of_a_long_job_in_a_thread(hub: E
     publish(hub, 600.0)
     body = """
 from rxhub.transport.nats.processing import group
-group.ACK_WAIT = 1.0
+group.ACK_WAIT_S = 1.0
 hub.process("topic=a", work, group="g", retries=1).wait(grace=0.1)
 """
     for _ in range(4):

@@ -28,7 +28,7 @@ from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.dead_letters import DeadLetters
 from rxhub.transport.nats.kv import KvTexts
 from rxhub.transport.nats.ordered_consumer import ReadPosition
-from rxhub.transport.nats.processing.options import made
+from rxhub.transport.nats.processing.options import parse_options
 from rxhub.transport.nats.processing.processing import Processing, stop_all
 from rxhub.transport.nats.publishing import StoredPublish
 from rxhub.transport.nats.reconnecting import ReconnectingClient
@@ -133,14 +133,12 @@ class NatsTransport(ServerTransport[NatsSession]):
     def processor(
         self, subscription: str, options: ProcessOptions, ended: Callable[[Processing], object]
     ) -> Callable[[Handler], Processing]:
-        given: dict[str, Any] = {**options}
-        since, replace = given.pop("since", None), given.pop("replace", False)
-        plan = made(subscription, **given)
+        checked = parse_options(subscription, **options)
 
         def begin(handler: Handler) -> Processing:
             # On a connection of its own: it neither waits for what is published, nor ends with `close`.
-            processing = Processing(self.address, self.subjects, self.name, plan)
-            processing.start(handler, since, replace, self.call, ended)
+            processing = Processing(self.address, self.subjects, self.name, checked)
+            processing.start(handler, self.call, ended)
             return processing
 
         return begin

@@ -229,7 +229,7 @@ def test_a_letter_that_cannot_be_stored_leaves_the_event_where_it_is(
         config = transport.call(transport.link.js_request(f"STREAM.INFO.{name}"))["config"]
         transport.call(transport.link.js_request(f"STREAM.UPDATE.{name}", config | {"max_bytes": 1}))
         publish(hub, "a", 1)
-        until(lambda: caplog.text.count("cannot be stored as a dead letter") >= 2)
+        until(lambda: caplog.text.count("as a dead letter after its last attempt; retrying") >= 2)
         assert processing.counts.dead == 0
         transport.call(transport.link.js_request(f"STREAM.UPDATE.{name}", config))
         until(lambda: processing.counts.dead == 1)

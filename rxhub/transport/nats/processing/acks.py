@@ -1,8 +1,8 @@
-"""What the server is told of the messages that a process was given; a part of a link.
+"""Acknowledgements of messages, sent in order.
 
-What cannot be sent, since there is no line, is sent by the next one: an acknowledgement counts for any delivery of its
-message. There are never more than messages that were taken. What was written into a line that broke may be lost; then
-the message comes again, and whoever took it remembers.
+Acknowledgements that cannot be sent wait for the next connection, because JetStream accepts one for any delivery of a
+message. At most as many wait as messages were received. If a connection breaks while it sends one, the message is
+redelivered, and `InFlight` acknowledges it again.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _NANOSECONDS = 1_000_000_000
 
 
 def nak_after(seconds: float) -> bytes:
-    """Not now, but after so many seconds."""
+    """A negative acknowledgement that requests redelivery after a delay."""
     return NAK + b" " + msgspec.json.encode({"delay": max(1, int(seconds * _NANOSECONDS))})
 
 
 class AckSender:
-    """Sends acknowledgements, in the order in which they were put."""
+    """Sends acknowledgements; a `ConnectionTask`."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[str, bytes]] = deque()
-        self._due = asyncio.Event()
+        self._has_waiting = asyncio.Event()
 
-    def put(self, reply: str, verb: bytes) -> None:
-        """Tell what became of a message, now or when there is a line."""
-        self._waiting.append((reply, verb))
-        self._due.set()
+    def put(self, reply: str, ack: bytes) -> None:
+        """Send an acknowledgement to a reply subject, now or after the next connect."""
+        self._waiting.append((reply, ack))
+        self._has_waiting.set()
 
     async def run(self, line: NatsConnection) -> None:
         """Send until cancelled."""
@@ -49,11 +49,11 @@ class AckSender:
             while waiting:
                 await publish(*waiting[0])
                 waiting.popleft()
-            self._due.clear()
-            await self._due.wait()
+            self._has_waiting.clear()
+            await self._has_waiting.wait()
 
     async def send_in_progress(self, line: NatsConnection, replies: list[str], timeout: float) -> bool:
-        """Tell that these are still being worked on; whether the server has heard it within so many seconds."""
+        """Report messages as in progress; whether the server has received it within `timeout` seconds."""
         with suppress(nats.errors.Error, OSError, TimeoutError):
             async with asyncio.timeout(timeout):
                 for reply in replies:
@@ -63,7 +63,7 @@ class AckSender:
         return False
 
     async def flush(self, line: NatsConnection | None, timeout: float) -> None:
-        """Wait until all is with the server, if it can be within so many seconds."""
+        """Wait until the server has received everything, for up to `timeout` seconds."""
         with suppress(TimeoutError, nats.errors.Error, OSError):
             async with asyncio.timeout(timeout):
                 while self._waiting:

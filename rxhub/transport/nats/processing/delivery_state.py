@@ -1,8 +1,8 @@
-"""The attempts that a group has made at events that were not handled at the first."""
+"""The recorded attempts of a group, in a key-value bucket."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,23 +12,19 @@ from rxhub.transport.nats.reconnecting import ReconnectingClient
 
 __all__ = ["AttemptEntry", "AttemptRecord", "AttemptStore"]
 
-_DAY = 24 * 3600.0
-
-# Notes that are looked at together.
 _BATCH = 256
+# An event may wait this long for its next attempt while no process of the group runs.
+_MAX_AGE_S = 30 * 24 * 3600.0
 
-_MONTH = 30 * _DAY
-"""An event may wait that long for its next attempt while no process of the group runs."""
 
-
-class AttemptRecord(NamedTuple):
-    """What is known of the attempts at an event.
+class AttemptRecord(msgspec.Struct, frozen=True):
+    """The attempts at one event.
 
     Attributes:
         attempts: how many there were.
-        delivered: how many deliveries it is known of what came of them.
+        delivered: the number of deliveries whose result is known.
         reason: how the last attempt ended.
-        name: of the event, for people.
+        name: of the event, for log messages.
     """
 
     attempts: int = 0
@@ -38,82 +34,80 @@ class AttemptRecord(NamedTuple):
 
 
 class AttemptEntry(NamedTuple):
-    """What is noted of a message.
+    """A stored record.
 
     Attributes:
-        key: which message.
         sequence: of the message in its stream.
-        revision: another one whenever the note is put.
-        tried: what is noted.
+        key: in the bucket.
+        revision: changes with every write.
+        record: the attempts.
     """
 
-    key: str
     sequence: int
+    key: str
     revision: int
-    tried: AttemptRecord
+    record: AttemptRecord
 
 
 class AttemptStore:
     """The attempts at events that were not handled at the first.
 
-    How often a message was delivered does not tell it: a process that stops hands back what it has not begun, and one
-    that is killed takes along what only waited in it.
+    The delivery count of JetStream is not the number of attempts. A process that stops returns messages that it has not
+    started, and a killed process loses messages that only waited.
+
+    All methods raise HubConnectionError if the server does not answer, and StreamError if it refuses.
 
     Args:
         link: to the servers.
         stream: of the events.
-        name: of the group in NATS.
-        replicas: on how many servers it is stored.
+        name: of the group's consumer.
+        replicas: the number of servers that store the records.
     """
 
     def __init__(self, link: ReconnectingClient, stream: str, name: str, replicas: int) -> None:
-        what = f"Attempts of {name} at events of {stream}."
-        self._bucket = KvBucket(link, f"{stream}-attempts-{name}", what, _MONTH, replicas)
+        description = f"Attempts of {name} at events of {stream}."
+        self._bucket = KvBucket(link, f"{stream}-attempts-{name}", description, _MAX_AGE_S, replicas)
 
     async def get(self, message: Message) -> AttemptRecord:
-        """What is known of a message's attempts. Raises what `Bucket.get` raises."""
+        """The record of a message; an empty one if there is none."""
         value = await self._bucket.get(_key(message))
-        if not value:
-            return AttemptRecord()
-        return _tried(value)
+        return _decode(value) if value else AttemptRecord()
 
-    async def put(self, message: Message, tried: AttemptRecord) -> None:
-        """Note an attempt. Raises what `Bucket.put` raises."""
-        await self._bucket.put(_key(message), msgspec.json.encode(tried._asdict()))
+    async def put(self, message: Message, record: AttemptRecord) -> None:
+        """Store the record of a message."""
+        await self._bucket.put(_key(message), msgspec.json.encode(record))
 
-    async def before(self, first: int) -> list[AttemptEntry]:
-        """The notes of messages before a sequence of the stream. Raises what `Bucket.entries` raises."""
-        keys = [key for key in await self._bucket.keys() if _sequence(key) < first]
-        notes: list[AttemptEntry] = []
-        for begin in range(0, len(keys), _BATCH):
-            entries = await self._bucket.entries(keys[begin : begin + _BATCH])
-            notes += [
-                AttemptEntry(each.key, _sequence(each.key), each.sequence, _tried(each.value))
-                for each in entries
-                if each.value
-            ]
-        return sorted(notes)
-
-    async def renew(self, note: AttemptEntry) -> None:
-        """Show other processes that the message is in our hands. Raises what `Bucket.put` raises."""
-        await self._bucket.put(note.key, msgspec.json.encode(note.tried._asdict()))
-
-    async def drop(self, note: AttemptEntry) -> None:
-        """The message is lost. Raises what `KvBucket.put` raises."""
-        await self._bucket.delete(note.key)
-
-    async def forget(self, message: Message) -> None:
-        """The message is done with. Raises what `Bucket.put` raises."""
+    async def delete(self, message: Message) -> None:
+        """Delete the record of a message."""
         await self._bucket.delete(_key(message))
 
+    async def before(self, sequence: int) -> list[AttemptEntry]:
+        """The records of messages before a sequence of the stream, oldest first."""
+        keys = [key for key in await self._bucket.keys() if _sequence(key) < sequence]
+        found: list[AttemptEntry] = []
+        for begin in range(0, len(keys), _BATCH):
+            found += [
+                AttemptEntry(_sequence(entry.key), entry.key, entry.sequence, _decode(entry.value))
+                for entry in await self._bucket.entries(keys[begin : begin + _BATCH])
+                if entry.value
+            ]
+        return sorted(found, key=lambda entry: entry.sequence)
 
-def _tried(value: bytes) -> AttemptRecord:
-    told: dict[str, Any] = msgspec.json.decode(value)
-    return AttemptRecord(told["attempts"], told["delivered"], told["reason"], told.get("name", ""))
+    async def renew(self, entry: AttemptEntry) -> None:
+        """Write a record again: its new revision shows other processes that this one holds the message."""
+        await self._bucket.put(entry.key, msgspec.json.encode(entry.record))
+
+    async def delete_entry(self, entry: AttemptEntry) -> None:
+        """Delete the record of a message that is lost."""
+        await self._bucket.delete(entry.key)
+
+
+def _decode(value: bytes) -> AttemptRecord:
+    return msgspec.json.decode(value, type=AttemptRecord)
 
 
 def _key(message: Message) -> str:
-    # A stream that was deleted and made again counts from 1 again.
+    # With the time, because a stream that was deleted and recreated uses the same sequences again.
     return f"{message.sequence}-{message.nanoseconds}"
 
 

@@ -1,11 +1,11 @@
-"""How a process lets go of what it holds, when nothing more comes.
+"""Graceful drain of in-flight messages.
 
-What runs may end in its time, and is interrupted after that, as far as it can be. All else is handed back, so that
-another process gets it at once. What still runs then is not: whoever got it at once would run beside it. It comes again
-when its time is over.
+Running handlers may finish until the deadline. Then they are cancelled, if that is possible. All other messages are
+returned to the server, so that another process receives them at once. Messages of handlers that still run are not
+returned: another process would handle them at the same time. The server redelivers them after `ACK_WAIT_S`.
 
-What is handed back comes at once, and what comes first runs first. So where there is an order, nothing is handed back
-before everything that may precede it has ended.
+Returned messages are redelivered at once. With ordering by key, nothing is therefore returned before everything that
+may precede it has finished.
 """
 
 from __future__ import annotations
@@ -21,44 +21,44 @@ from rxhub.transport.nats.processing.job import Job
 
 __all__ = ["drain"]
 
-_LOOK = 0.005
-# Seconds that an interrupted handler has for its own ending.
-_LAST_WORDS = 1.0
+_POLL_S = 0.005
+_CANCEL_TIMEOUT_S = 1.0
 
 
-async def drain(workers: Executor, holding: InFlight, deadline: float, in_order: bool) -> int:
-    """Hand back what has not begun, and what has when it has ended.
+async def drain(executor: Executor, in_flight: InFlight, deadline: float, in_order: bool) -> list[Job]:
+    """Return all messages to the server, running ones after their handlers have finished.
 
     Args:
-        workers: who have nothing any more that has not begun.
-        holding: what is held.
-        deadline: by the monotonic clock, until when what runs may end.
-        in_order: whether events wait for others.
+        executor: without pending jobs.
+        in_flight: the messages.
+        deadline: for running handlers, as `time.monotonic()` counts.
+        in_order: whether messages wait for others.
 
     Returns:
-        How many handlers still run, whose events are held.
+        The jobs whose handlers still run. Their messages are not returned.
     """
 
-    def is_busy() -> bool:
-        return workers.is_alive and any(job.is_begun for job in holding.jobs.values())
+    async def wait_for_handlers(until: float) -> bool:
+        """Whether all have finished."""
+        while executor.is_alive and any(job.is_started for job in in_flight.jobs.values()):
+            if monotonic() >= until:
+                return False
+            await asyncio.sleep(_POLL_S)
+        return True
 
     if not in_order:
-        _hand_back(holding, lambda job: not job.is_begun)
-    while is_busy() and monotonic() < deadline:
-        await asyncio.sleep(_LOOK)
-    if is_busy():
-        workers.cancel()
-        deadline = monotonic() + _LAST_WORDS
-        while is_busy() and monotonic() < deadline:
-            await asyncio.sleep(_LOOK)
-    is_alive = workers.is_alive
-    _hand_back(holding, lambda job: not (job.is_begun and is_alive))
-    return len(holding.jobs)
+        _return(in_flight, lambda job: not job.is_started)
+    if not await wait_for_handlers(deadline):
+        executor.cancel()
+        await wait_for_handlers(monotonic() + _CANCEL_TIMEOUT_S)
+    is_alive = executor.is_alive
+    _return(in_flight, lambda job: not (job.is_started and is_alive))
+    return list(in_flight.jobs.values())
 
 
-def _hand_back(holding: InFlight, which: Callable[[Job], bool]) -> None:
-    jobs = [job for job in holding.jobs.values() if which(job)]
+def _return(in_flight: InFlight, condition: Callable[[Job], bool]) -> None:
+    jobs = [job for job in in_flight.jobs.values() if condition(job)]
     for job in sorted(jobs, key=lambda job: job.message.sequence):
         if job.task is not None:
             job.task.cancel()
-        holding.settle(job, NAK)
+        in_flight.settle(job, NAK)

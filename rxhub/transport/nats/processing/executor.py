@@ -1,131 +1,74 @@
-"""Where handlers run: what all kinds of workers have in common, and how their results come back.
-
-A handler may take a microsecond or an hour. So a job costs a worker no more than taking it from a queue and putting
-its result into another, and the network's loop is woken once for many results: the first one wakes it at once, what
-follows within a millisecond is fetched together, or as soon as nothing more is to come.
-"""
+"""The protocol of executors, which call handlers in threads or tasks."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from rxhub.transport.nats.processing.job import Job
 
-__all__ = ["Callback", "Executor", "OnResult", "Result", "ResultQueue"]
+__all__ = ["Callback", "Executor", "OnResult", "Result"]
 
 Callback = Callable[[], object]
-"""What is to run where the handlers do, such as the observers of failures."""
-
-# Seconds for which results are gathered while others are still to come.
-_GATHERING = 0.001
+"""A function that runs where handlers run, such as the observers of failures."""
 
 
 class Result(NamedTuple):
-    """What came of a job.
+    """The result of a job.
 
     Attributes:
-        job: which.
-        run: which run of it, as `job.run` was when it was handed over.
-        error: what the handler raised; `Expired` if it was not called at all.
-        took: for how many seconds the handler ran.
+        job: the job.
+        run: `job.run` when the job was submitted.
+        error: the exception of the handler; `LeaseExpired` if it was not called.
+        seconds: the running time of the handler.
     """
 
     job: Job
     run: int
     error: BaseException | None
-    took: float
+    seconds: float
 
 
 OnResult = Callable[[Result], None]
-"""Takes what has ended, from any thread."""
+"""Receives results, in any thread."""
 
 
 class Executor(Protocol):
-    """What calls handlers. All methods are called on the network's loop, and return at once."""
+    """Calls handlers. All methods are called on the I/O loop and return at once."""
 
     @property
     def is_alive(self) -> bool:
-        """Whether a handler can be called: the loop that it runs on may have ended."""
+        """Whether handlers can be called; their event loop may have ended."""
         ...
 
     def start(self) -> None:
-        """Be ready."""
+        """Start; raises HubClosed if no thread can be started."""
         ...
 
-    def put(self, job: Job) -> None:
-        """Call the handler when there is somebody to do it."""
+    def submit(self, job: Job) -> None:
+        """Call the handler as soon as there is room."""
         ...
 
-    def tell(self, errand: Callback) -> None:
-        """Do it between two handlers."""
+    def call(self, callback: Callback) -> None:
+        """Run a callback between two handlers."""
         ...
 
-    def withdraw(self) -> list[Job]:
-        """Take back what has not been begun, in order."""
+    def take_pending(self) -> list[Job]:
+        """Remove and return the jobs that have not started, in order."""
         ...
 
     def overdue(self, timeout: float) -> list[Job]:
-        """Whose handlers have been running for more than so many seconds, and are not ended by the workers."""
+        """The jobs that have run for more than `timeout` seconds and that the executor cannot end itself."""
         ...
 
-    def give_up(self, job: Job) -> None:
-        """Its handler is waited for no more; another one takes its place."""
+    def abandon(self, job: Job) -> None:
+        """Stop waiting for a job; another one may run in its place."""
         ...
 
     def cancel(self) -> None:
-        """Interrupt what runs, as far as it can be."""
+        """Cancel running handlers, if that is possible."""
         ...
 
     def stop(self) -> None:
-        """Begin nothing any more; what runs may end by itself."""
+        """Start no further jobs. Running handlers may finish."""
         ...
-
-
-class ResultQueue:
-    """Brings what workers return to the network's loop.
-
-    Args:
-        loop: the network's.
-        take: called there with all that has ended, in order.
-        more_to_come: whether there is work left for the workers, so that further results may be waited for.
-        in_hand: how many jobs the workers have, those included that have been put here and not taken.
-    """
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        take: Callable[[list[Result]], None],
-        more_to_come: Callable[[], bool],
-        in_hand: Callable[[], int],
-    ) -> None:
-        self._loop = loop
-        self._take = take
-        self._more_to_come = more_to_come
-        self._in_hand = in_hand
-        self._waiting: deque[Result] = deque()
-        self._is_scheduled = False
-
-    def put(self, returned: Result) -> None:
-        """Take a result, from any thread."""
-        self._waiting.append(returned)
-        if not self._is_scheduled or len(self._waiting) == self._in_hand():
-            self._is_scheduled = True
-            # The loop of a process that ends.
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._collect)
-
-    def _collect(self) -> None:
-        # Reset before the look: what comes in between schedules another call.
-        self._is_scheduled = False
-        waiting = self._waiting
-        batch = [waiting.popleft() for _ in range(len(waiting))]
-        if not batch:
-            return
-        self._take(batch)
-        if self._more_to_come():
-            self._is_scheduled = True
-            self._loop.call_later(_GATHERING, self._collect)

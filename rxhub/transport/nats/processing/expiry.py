@@ -1,11 +1,11 @@
-"""Events that the stream deletes before they were handled: by its age or size limit, or by hand.
+"""Events that the stream deletes before they are handled: by its age or size limit, or by hand.
 
-The server does not tell that a message it should redeliver was deleted. So an event that will be gone at its next
-attempt becomes a dead letter at once, while its data is there. For events that are deleted while they wait, the notes
-of their attempts are compared with the beginning of the stream.
+The server does not report that a message to be redelivered was deleted. An event that will be deleted before its next
+attempt therefore becomes a dead letter at once, while its data exists. For events that are deleted while they wait,
+each process compares the attempt records with the first sequence of the stream.
 
-A process may still hold such an event, and handle it or try it again. It renews the note at each look, as long as it
-holds the event. So an event is lost if its message was deleted and its note was not renewed between three looks.
+A process may still hold such an event. At each check it renews the record, as long as it holds the event. An event is
+therefore lost if its message was deleted and its record did not change between three checks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.nats.processing import group as grouping
+from rxhub.transport.nats.processing import group as group_times
 from rxhub.transport.nats.processing.delivery_state import AttemptStore
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.pull_consumer import Message
@@ -26,24 +26,24 @@ from rxhub.transport.nats.streams import server_time
 __all__ = ["Expiry"]
 
 _NANOSECONDS = 1_000_000_000
-# Between the time when a message is due and the time when it is deleted.
+# The server may delete a message somewhat earlier or later than it is due.
 _MARGIN_S = 1.0
-# Looks at which a note has not changed, after the first one.
-_LOOKS = 2
+_CHECKS = 2
+"""Further checks in which a record has not changed before its event counts as lost."""
 
 logger = logging.getLogger("rxhub")
 
 
 class Expiry:
-    """What one process knows of the deletion of its group's events.
+    """Knows the limits of the stream, and reports lost events.
 
     Args:
         link: to the servers.
-        stream: which.
+        stream: its name.
         group: its name.
-        attempts: what the group knows of its events.
-        holding: what this process holds, by its sequence in the stream.
-        expired: called for each event that is gone.
+        attempts: the attempt records of the group.
+        jobs: the messages that this process holds, by sequence.
+        on_lost: called for each lost event.
     """
 
     def __init__(
@@ -52,72 +52,73 @@ class Expiry:
         stream: str,
         group: str,
         attempts: AttemptStore,
-        holding: Mapping[int, Job],
-        expired: Callable[[], object],
+        jobs: Mapping[int, Job],
+        on_lost: Callable[[], object],
     ) -> None:
         self._link = link
         self._stream = stream
         self._group = group
         self._attempts = attempts
-        self._holding = holding
-        self._expired = expired
-        self._max_age = 0.0
+        self._jobs = jobs
+        self._on_lost = on_lost
+        self._max_age_s = 0.0
         self._first = 0
-        # Notes of events that may be lost: how many looks ago they were found, by key and revision.
+        # Records of events that may be lost: the number of checks since then, by key and revision.
         self._suspects: dict[tuple[str, int], int] = {}
-        # The server's clock, by our monotonic one.
-        self._offset = 0.0
+        # Server time minus `monotonic()`.
+        self._clock_offset = 0.0
 
-    def is_gone_in(self, message: Message, seconds: float) -> bool:
-        """Whether the stream has deleted a message, or will have by then."""
+    def is_deleted_within(self, message: Message, seconds: float) -> bool:
+        """Whether the stream has deleted a message, or will within so many seconds."""
         if message.sequence < self._first:
             return True
-        if not self._max_age:
+        if not self._max_age_s:
             return False
-        return monotonic() + self._offset + seconds + _MARGIN_S >= message.time + self._max_age
+        return monotonic() + self._clock_offset + seconds + _MARGIN_S >= message.time + self._max_age_s
 
     async def watch(self) -> None:
-        """Look until cancelled, for the first time after a while."""
+        """Check repeatedly, until cancelled."""
         while True:
-            await asyncio.sleep(grouping.ACK_WAIT * grouping.CHECK_SHARE)
+            await asyncio.sleep(group_times.ACK_WAIT_S * group_times.CHECK_SHARE)
             try:
-                await self.look()
+                await self.check()
             except (HubConnectionError, StreamError) as error:
-                logger.debug("The beginning of the stream %s is not known at present: %s", self._stream, error)
+                logger.debug("Could not read the state of the stream %s: %s", self._stream, error)
 
-    async def look(self) -> None:
-        """Learn the stream's limits and beginning, and report events that are gone.
+    async def check(self) -> None:
+        """Read the limits and the first sequence of the stream, and report lost events.
 
         Raises:
-            StreamError: if JetStream does not tell.
-            HubConnectionError: if nobody answers.
+            StreamError: if JetStream refuses the request.
+            HubConnectionError: if the server does not answer.
         """
         info = await self._link.js_request(f"STREAM.INFO.{self._stream}")
-        self._max_age = info["config"].get("max_age", 0) / _NANOSECONDS
-        self._offset = server_time(info).timestamp() - monotonic()
+        self._max_age_s = info["config"].get("max_age", 0) / _NANOSECONDS
+        self._clock_offset = server_time(info).timestamp() - monotonic()
         before, self._first = self._first, info["state"]["first_seq"]
-        if self._first > before or self._suspects or any(map(self._is_deleted, self._holding.values())):
-            await self._look_at_notes()
+        if self._first > before or self._suspects or any(map(self._is_deleted, self._jobs.values())):
+            await self._check_records()
 
     def _is_deleted(self, job: Job) -> bool:
-        return job.is_noted and job.message.sequence < self._first
+        return job.has_record and job.message.sequence < self._first
 
-    async def _look_at_notes(self) -> None:
+    async def _check_records(self) -> None:
         suspects: dict[tuple[str, int], int] = {}
-        for note in await self._attempts.before(self._first):
-            looks = self._suspects.get((note.key, note.revision), 0)
-            if note.sequence in self._holding:
-                await self._attempts.renew(note)
-            elif looks < _LOOKS:
-                suspects[note.key, note.revision] = looks + 1
+        for entry in await self._attempts.before(self._first):
+            checks = self._suspects.get((entry.key, entry.revision), 0)
+            if entry.sequence in self._jobs:
+                await self._attempts.renew(entry)
+            elif checks < _CHECKS:
+                suspects[entry.key, entry.revision] = checks + 1
             else:
-                await self._attempts.drop(note)
+                await self._attempts.delete_entry(entry)
                 logger.error(
-                    "%s: the stream %s has deleted %s before its next attempt, and it is lost. It failed with: %s",
+                    "%s: the stream %s has deleted %s before its next attempt, and it is lost. The last attempt failed "
+                    "with: %s",
                     self._group,
                     self._stream,
-                    note.tried.name or f"the message {note.sequence}",
-                    note.tried.reason,
+                    entry.record.name or f"the message {entry.sequence}",
+                    entry.record.reason,
                 )
-                self._expired()
+                self._on_lost()
         self._suspects = suspects

@@ -1,4 +1,4 @@
-"""What is told of failures: to observers, and to the log, which a handler that always fails must not flood."""
+"""Failures of handlers, for observers and, limited in number, for the log."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from rxhub.event import Event
 
 __all__ = ["Failure", "FailureLog", "run_callback"]
 
-# So many failures a group are logged whole in such a time; of the others it is told how many there were.
-_MOST = 10
-_PERIOD = 60.0
+# Only this many failures of a group are logged with their traceback in each period. The others are counted.
+_MAX_LOGGED = 10
+_PERIOD_S = 60.0
 
 logger = logging.getLogger("rxhub")
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An event that was not handled.
+    """A failed attempt to handle an event.
 
     Attributes:
-        event: which; None if what the stream holds is no event.
-        error: what the handler raised, or what else was found. What is no `Exception`, as `SystemExit`, is the
-            cause of a `CallbackInterrupted`.
-        attempt: which attempt it was; 1 is the first.
-        is_final: whether there will be no further one, and the event is a dead letter.
+        event: the event; None if the stored message is not a valid event.
+        error: the exception of the handler, or another reason. An exception that is not an `Exception`, such as
+            `SystemExit`, is the cause of a `CallbackInterrupted`.
+        attempt: the number of the attempt, from 1.
+        is_final: whether the event is now a dead letter, without further attempts.
     """
 
     event: Event | None
@@ -42,58 +42,58 @@ class FailureLog:
 
     Args:
         group: its name.
-        retries: how many attempts may follow the first.
+        retries: the number of attempts after the first.
     """
 
     def __init__(self, group: str, retries: int) -> None:
         self._group = group
         self._attempts = retries + 1
         self._logged = 0
-        self._kept_back = 0
-        self._began = float("-inf")
+        self._unlogged = 0
+        self._period_start = float("-inf")
 
-    def failed(self, job_name: str, attempt: int, error: BaseException, then: str) -> None:
-        """Log a failure with its traceback, unless there were many of them lately.
+    def log(self, job_name: str, attempt: int, error: BaseException, consequence: str) -> None:
+        """Log a failure with its traceback, or count it if there were many in this period.
 
         Args:
-            job_name: what failed.
-            attempt: which attempt it was.
-            error: why.
-            then: what becomes of it.
+            job_name: the event.
+            attempt: the number of the attempt.
+            error: the exception.
+            consequence: what happens to the event, in the words of the log.
         """
         now = monotonic()
-        if now - self._began > _PERIOD:
-            self.rest()
-            self._began, self._logged = now, 0
-        if self._logged >= _MOST:
-            self._kept_back += 1
+        if now - self._period_start > _PERIOD_S:
+            self.flush()
+            self._period_start, self._logged = now, 0
+        if self._logged >= _MAX_LOGGED:
+            self._unlogged += 1
             return
         self._logged += 1
-        what = error_text(error) or type(error).__name__
         logger.error(
-            "%s: attempt %d of %d at %s failed, and %s: %s",
+            "%s: attempt %d of %d at %s failed; %s: %s",
             self._group,
             attempt,
             self._attempts,
             job_name,
-            then,
-            what,
+            consequence,
+            error_text(error) or type(error).__name__,
             exc_info=error,
         )
-        if self._logged == _MOST:
-            logger.error("%s: failures of the next %g s are counted only.", self._group, now + _PERIOD - self._began)
+        if self._logged == _MAX_LOGGED:
+            left = now + _PERIOD_S - self._period_start
+            logger.error("%s: failures of the next %g s are only counted.", self._group, left)
 
-    def rest(self) -> None:
-        """Log how many failures were not logged."""
-        if self._kept_back:
-            logger.error("%s: %d more attempts failed.", self._group, self._kept_back)
-            self._kept_back = 0
+    def flush(self) -> None:
+        """Log how many failures were only counted."""
+        if self._unlogged:
+            logger.error("%s: %d more attempts failed.", self._group, self._unlogged)
+            self._unlogged = 0
 
 
-def run_callback(errand: Callable[[], object]) -> None:
-    """Do what observers want to do, and log what they raise."""
+def run_callback(callback: Callable[[], object]) -> None:
+    """Run a callback of observers, and log its exception."""
     try:
-        errand()
+        callback()
     except BaseException as error:
         raised = as_exception(error)
-        logger.error("An observer of failures raised, which changes nothing: %s", raised, exc_info=raised)
+        logger.error("An observer of failures raised; this has no effect: %s", raised, exc_info=raised)

@@ -1,8 +1,9 @@
-"""Which messages are for the handler, and what becomes of the others.
+"""Selection of messages for the handler.
 
-The server sends more than the subscription matches. What is not for us is acknowledged unhandled, and nobody of the
-group will see it again. That must not be done by a process whose terms were replaced meanwhile, as the new ones may
-want it; so the terms are read again before, by one question for all that wait.
+The server delivers more messages than the subscription matches. The others are acknowledged without being handled, and
+no process of the group receives them again. A process whose settings were replaced must not do that, since the new
+settings may select these messages. It therefore reads the group's settings before, with one request for all waiting
+messages.
 """
 
 from __future__ import annotations
@@ -16,57 +17,54 @@ from rxhub.event import Event
 from rxhub.expression import compile, parse
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.job import Job
-from rxhub.transport.nats.processing.options import WorkerOptions
 from rxhub.transport.nats.pull_consumer import Message
 from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["MessageFilter"]
 
-# Between two questions whether the group has the terms that it had.
-_BREATH = 0.01
-_PAUSE = 1.0
+_CONFIRM_INTERVAL_S = 0.01
+_RETRY_DELAY_S = 1.0
 
 logger = logging.getLogger("rxhub")
 
 
 class MessageFilter:
-    """What is for the handler of one process.
+    """Selects the messages of one process.
 
     Args:
-        plan: of the process.
+        subscription: the expression.
         subjects: of the stream.
-        group: tells whether its terms are still ours.
-        passed_over: called with each job that is surely for nobody of the group.
+        group: its settings are confirmed.
+        on_skipped: called with each job that no process of the group handles.
     """
 
     def __init__(
-        self, plan: WorkerOptions, subjects: Subjects, group: Group, passed_over: Callable[[Job], object]
+        self, subscription: str, subjects: Subjects, group: Group, on_skipped: Callable[[Job], object]
     ) -> None:
-        self._name = plan.group
-        self._matches = compile(plan.terms.subscription)
-        self._retries = subjects.retries_of(plan.group).removesuffix(">")
+        self._matches = compile(subscription)
+        self._retry_prefix = subjects.retries_of(group.name).removesuffix(">")
         self._group = group
-        self._passed_over = passed_over
+        self._on_skipped = on_skipped
         self._waiting: list[Job] = []
 
-    def takes(self, message: Message, event: Event) -> bool:
-        """Whether the handler gets an event: what is retried always, others if subscription and target match."""
-        return self._wants(event) or self.is_retried(message)
+    def matches(self, message: Message, event: Event) -> bool:
+        """Whether the handler receives an event: a retried one always, others if subscription and target match."""
+        return self._is_selected(event) or self.is_retried(message)
 
     def is_retried(self, message: Message) -> bool:
-        """Whether a message is a dead letter that comes back."""
-        return message.subject.startswith(self._retries)
+        """Whether a message is a dead letter that a user retries."""
+        return message.subject.startswith(self._retry_prefix)
 
     def skip(self, job: Job) -> bool:
-        """Have a job wait for `confirm`; whether that has to be called for it."""
+        """Skip a job after `confirm`; whether that has to be called."""
         self._waiting.append(job)
         return len(self._waiting) == 1
 
     async def confirm(self) -> None:
-        """Let go of what waits.
+        """Confirm the group's settings, and skip the waiting jobs.
 
         Raises:
-            GroupError: if the group has other terms by now.
+            GroupError: if the group has other settings.
         """
         waiting = self._waiting
         while waiting:
@@ -74,23 +72,23 @@ class MessageFilter:
             try:
                 await self._group.confirm()
             except (HubConnectionError, StreamError) as error:
-                logger.debug("The terms of %s are not known at present: %s", self._name, error)
-                await asyncio.sleep(_PAUSE)
+                logger.debug("Could not read the settings of the group %s: %s", self._group.name, error)
+                await asyncio.sleep(_RETRY_DELAY_S)
                 continue
             jobs, waiting[:count] = waiting[:count], []
             for job in jobs:
-                self._passed_over(job)
+                self._on_skipped(job)
             if waiting:
-                await asyncio.sleep(_BREATH)
+                await asyncio.sleep(_CONFIRM_INTERVAL_S)
 
-    def _wants(self, event: Event) -> bool:
+    def _is_selected(self, event: Event) -> bool:
         if not self._matches(event.fields):
             return False
         target = event.get("target")
         if not target:
             return True
         try:
-            return parse(target).matches({"id": self._name})
+            return parse(target).matches({"id": self._group.name})
         except (ExpressionError, TypeError):
-            logger.warning("%s is handled by no group: its target cannot be read.", event.id)
+            logger.warning("No group handles %s, because its target is not a valid expression.", event.id)
             return False

@@ -1,126 +1,96 @@
-"""A group of processes that share the events of a subscription: one durable consumer, on whose terms all agree.
+"""A consumer group: one durable consumer, whose settings all processes share.
 
-A group begins when it is first joined: then its consumer is made, and from then on nothing is missed, whether a process
-of it runs or not. The terms stand in the consumer's metadata. Who comes with others is refused: two programs that take
-different events out of one group would each pass over what the other one wants.
+The first process creates the consumer. From then on the group misses nothing, whether or not a process runs. The
+settings are in the consumer's metadata, and a process with other settings is rejected: two programs that select
+different events would skip each other's events. `replace=True` replaces the settings while other processes may still
+use the old ones. Those processes notice it, because they read the settings before they skip an event
+(`Group.confirm`).
 
-Who is to replace the terms does so while others may still run on the old ones. They notice when they pass over an
-event: before one is acknowledged unhandled, the terms are read again (`Group.confirm`).
-
-A consumer can be lost: deleted by hand, or with the only server that had it. What it knew, which events are done with,
-is lost with it, and no process knows that of what others have done or of what waits for its next attempt. So whatever
-is read of the consumer, its floor is noted, behind which everything is done with; a new one begins there. What was
-done above it comes again, and nothing is missing.
+A consumer can be lost: deleted by hand, or with the only server that stored it. Its ack floor is therefore remembered
+with every response. A new consumer begins behind it. Events that were handled above the floor are delivered again, and
+none is missed.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
-from typing import Any, Literal, NamedTuple, TypeAlias
+from datetime import datetime, timedelta
+from typing import Any
 
 from rxhub.errors import GroupError, StreamError
 from rxhub.expression import parse
+from rxhub.transport.nats.processing.group_settings import (
+    GroupSettings,
+    Since,
+    differences,
+    metadata_of,
+    settings_name,
+    start_config,
+)
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import NO_CONSUMER, dead_letter_config, ensure_stream, server_time, stream_config
 from rxhub.transport.nats.subject_filters import merge, subjects_of
 from rxhub.transport.nats.subjects import Subjects, consumer_name
 
-__all__ = [
-    "ACK_WAIT",
-    "CHECK_SHARE",
-    "IN_PROGRESS_SHARE",
-    "MAX_WAITING",
-    "PINNED",
-    "PIN_TIMEOUT",
-    "Group",
-    "GroupSettings",
-    "Since",
-]
+__all__ = ["ACK_WAIT_S", "CHECK_SHARE", "IN_PROGRESS_SHARE", "MAX_WAITING", "PINNED", "PIN_TIMEOUT_S", "Group"]
 
-ACK_WAIT = 45.0
-"""Seconds after which the server redelivers a message that no process reports as in progress.
+ACK_WAIT_S = 45.0
+"""The server redelivers a message that no process has reported as in progress for this time.
 
-A handler that holds the GIL keeps its process from reporting anything. Reports are due every `IN_PROGRESS_SHARE` of
-this time, so a process may be silent for 40 seconds.
+A handler that holds the GIL keeps its process from reporting. Reports are due every `IN_PROGRESS_SHARE` of this time,
+so a process may be silent for 40 seconds.
 """
 
 IN_PROGRESS_SHARE = 1 / 9
-"""Share of `ACK_WAIT` between two reports that messages are in progress."""
+"""Share of `ACK_WAIT_S` between two reports that messages are in progress."""
 
 CHECK_SHARE = 2 / 9
-"""Share of `ACK_WAIT` between two looks at the group's terms and floor."""
+"""Share of `ACK_WAIT_S` between two checks of the group's settings and floor."""
 
-PIN_TIMEOUT = 10.0
-"""Seconds after which a process that orders by key and does not ask for events is followed by another one."""
+PIN_TIMEOUT_S = 10.0
+"""With ordering by key, another process takes over from one that has not pulled for this time."""
 
 PINNED = "ordered"
 """The priority group of processes that order by key."""
 
-Since: TypeAlias = datetime | timedelta | int | Literal["first"] | None
-"""Where a group begins: a moment, so long ago, a sequence of the stream, its first event; None is now."""
-
 MAX_WAITING = 100_000
-"""Default for how many events a group that orders by key may have under way, those that wait for others included.
+"""Default of `max_waiting`: the number of events in flight, waiting ones included, of a group that orders by key.
 
-Every one that waits costs the active process about 1 KB. Without a key nothing is limited: an event that waits for
-a retry costs the NATS server some 250 bytes, and the process nothing.
+Each waiting event uses about 1 KB in the active process. Groups without a key are not limited: an event that waits for
+a retry uses about 250 bytes in the NATS server, and nothing in the process.
 """
 
-# Messages that one process that orders by key may hold in memory.
-_AHEAD_BY_KEY = 1_024
+_PREFETCH_BY_KEY = 1_024
+_PREFETCH = 512
 _UNLIMITED = -1
 # Shares of the limit at which a group warns, and below which it may warn again.
-_NEAR, _FAR = 0.8, 0.5
-_LONGEST = 2_000
+_WARN_SHARE, _RESET_SHARE = 0.8, 0.5
 _CONSUMER_EXISTS = 10148
 _LIMIT_EXCEEDED = 10121
 _NANOSECONDS = 1_000_000_000
-_PREFIX = "rxhub."
 
 logger = logging.getLogger("rxhub")
 
 
-class GroupSettings(NamedTuple):
-    """What all processes of a group agree on.
-
-    Attributes:
-        subscription: which events.
-        sequential: whether one event at a time is handled.
-        key: the path whose values are handled in order; None if there is no such order.
-        once: whether handled ids are stored.
-    """
-
-    subscription: str
-    sequential: bool = False
-    key: str | None = None
-    once: bool = False
-
-    def to_metadata(self, group: str) -> dict[str, str]:
-        """As a consumer's metadata."""
-        order = "sequential" if self.sequential else f"key={self.key}" if self.key is not None else "none"
-        own = {"group": group, "subscription": self.subscription, "order": order, "once": str(self.once).lower()}
-        return {_PREFIX + name: _bounded(value) for name, value in own.items()}
-
-
 class Group:
-    """One group, as one process sees it.
+    """A group, as one process sees it.
+
+    Its methods raise StreamError if JetStream refuses a request, and HubConnectionError if the server does not answer.
 
     Args:
         link: to the servers.
         subjects: of the stream.
         name: of the group.
-        terms: what it agrees on.
-        max_waiting: how many messages may be under way if the group orders by key.
+        settings: of the group.
+        max_waiting: the limit of messages in flight if the group orders by key.
 
     Attributes:
         name: as given.
-        consumer: its name in NATS.
-        ahead: how many messages one process may hold at most.
-        replicas: on how many servers events are stored, once the streams are there.
-        floor: the sequence up to which the group is done with everything, as it was last heard.
+        consumer: the name of its consumer.
+        prefetch: how many messages one process may hold.
+        replicas: the number of servers that store each event, once the streams exist.
+        floor: all messages up to this sequence are acknowledged, according to the last response.
 
     Raises:
         ExpressionError: if the subscription does not parse.
@@ -131,130 +101,115 @@ class Group:
         link: ReconnectingClient,
         subjects: Subjects,
         name: str,
-        terms: GroupSettings,
+        settings: GroupSettings,
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self.name = name
         self.consumer = consumer_name(name)
-        self.ahead = 1 if terms.sequential else 512 if terms.key is None else _AHEAD_BY_KEY
+        self.prefetch = 1 if settings.sequential else _PREFETCH if settings.key is None else _PREFETCH_BY_KEY
         self.replicas = 1
         self.floor = 0
         self._link = link
         self._created = ""
         self._has_warned = False
         self._stream = subjects.stream
-        self._metadata = terms.to_metadata(name)
-        retries = subjects.retries_of(name)
-        wanted = merge([*subjects_of(subjects, parse(terms.subscription)), retries])
+        self._metadata = settings.to_metadata(name)
         self._config: dict[str, Any] = {
             "description": f"Processes of the group {name}."[:1000],
             "ack_policy": "explicit",
-            "ack_wait": int(ACK_WAIT * _NANOSECONDS),
+            "ack_wait": int(ACK_WAIT_S * _NANOSECONDS),
             "max_deliver": -1,
-            "max_ack_pending": 1 if terms.sequential else _UNLIMITED if terms.key is None else max_waiting,
-            "filter_subjects": wanted,
+            "max_ack_pending": 1 if settings.sequential else _UNLIMITED if settings.key is None else max_waiting,
+            "filter_subjects": merge([*subjects_of(subjects, parse(settings.subscription)), subjects.retries_of(name)]),
             "metadata": self._metadata,
         }
-        if terms.key is not None:
+        if settings.key is not None:
             self._config |= {
                 "priority_groups": [PINNED],
                 "priority_policy": "pinned_client",
-                "priority_timeout": int(PIN_TIMEOUT * _NANOSECONDS),
+                "priority_timeout": int(PIN_TIMEOUT_S * _NANOSECONDS),
             }
 
-    async def make_streams(self) -> bool:
-        """Make the streams that are missing; whether the events' is another one than the last time.
-
-        Raises:
-            StreamError: if JetStream refuses it.
-            HubConnectionError: if nobody answers.
-        """
+    async def create_streams(self) -> bool:
+        """Create missing streams; whether the stream of events was recreated since the last call."""
         link = self._link
         found = await ensure_stream(link, stream_config(self._stream, replicas=link.replicas))
         self.replicas = found["config"]["num_replicas"]
         await ensure_stream(link, dead_letter_config(self._stream, replicas=self.replicas))
         before, self._created = self._created, found["created"]
-        is_another = before not in ("", self._created)
-        if is_another:
+        is_new = before not in ("", self._created)
+        if is_new:
             self.floor = 0
-        return is_another
+        return is_new
 
     async def join(self, since: Since = None, replace: bool = False) -> None:
-        """Make the group if it is not there, or be one of it.
+        """Join the group, which is created if it does not exist.
 
         Args:
-            since: where a new group begins. One that is there goes on where it is.
-            replace: whether our terms replace those of a group that has others.
+            since: where a new group begins. An existing one continues where it is.
+            replace: whether our settings replace those of an existing group.
 
         Raises:
-            GroupError: if the group has other terms, or what is called so in NATS is no group of ours.
-            StreamError: if JetStream refuses it.
-            HubConnectionError: if nobody answers.
-            ValueError: if a group cannot begin there.
+            GroupError: if the group has other settings, or another program created the consumer.
+            ValueError: if `since` is not valid.
         """
-        beginning = _beginning(since, await self._now() if isinstance(since, timedelta) else None)
+        start = start_config(since, await self._now() if isinstance(since, timedelta) else None)
         try:
-            found = await self._info()
+            config = (await self._info())["config"]
         except StreamError as error:
             if error.number != NO_CONSUMER:
                 raise
-            if await self._create(beginning):
+            if await self._create(start):
                 return
-            found = await self._info()
-        config = found["config"]
+            config = (await self._info())["config"]
         self._check(config, replace)
-        if not _agrees(config, self._config):
+        if not _is_up_to_date(config, self._config):
             await self._update(config)
 
     async def restore(self) -> None:
-        """Make a group that was lost again, behind its floor, or be one of it if another process has.
+        """Recreate a lost consumer behind the floor, or join the group if another process has done so.
 
         Raises:
-            GroupError: if the other one has other terms.
-            StreamError: if JetStream refuses it.
-            HubConnectionError: if nobody answers.
+            GroupError: if the other process has other settings.
         """
-        if not await self._create(_beginning(self.floor + 1)):
+        if not await self._create(start_config(self.floor + 1)):
             await self.confirm()
 
     async def confirm(self) -> None:
-        """Learn how far the group is, and that it still has our terms.
+        """Read the floor of the group, and check that it has our settings.
 
         Raises:
-            GroupError: if it has others.
-            StreamError: if JetStream does not tell.
-            HubConnectionError: if nobody answers.
+            GroupError: if it has other settings.
         """
-        present = _own(await self._info())
+        present = metadata_of((await self._info())["config"])
         if present != self._metadata:
             raise GroupError(
-                f"The group {self.name} has other terms by now, so this process, which was on these, ends:\n"
-                f"{_differences(present, self._metadata)}"
+                f"This process leaves the group {self.name}, because the settings of the group were replaced. This "
+                f"process has:\n{differences(present, self._metadata)}"
             )
 
-    async def under_way(self) -> int:
-        """How many messages are with some process of the group and have not been acknowledged."""
+    async def ack_pending(self) -> int:
+        """The number of messages that were delivered to processes of the group and not acknowledged."""
         return (await self._info())["num_ack_pending"]
 
-    async def resign(self) -> None:
+    async def unpin(self) -> None:
         """Let another process order by key at once."""
         await self._link.js_request(f"CONSUMER.UNPIN.{self._stream}.{self.consumer}", {"group": PINNED})
 
     async def _now(self) -> datetime:
-        # The server's clock, which stamps the events.
+        # The server's clock, because the server timestamps the events.
         return server_time(await self._link.js_request(f"STREAM.INFO.{self._stream}"))
 
     async def _info(self) -> dict[str, Any]:
-        return self._noted(await self._link.js_request(f"CONSUMER.INFO.{self._stream}.{self.consumer}"))
+        return self._observe(await self._link.js_request(f"CONSUMER.INFO.{self._stream}.{self.consumer}"))
 
-    async def _create(self, beginning: Mapping[str, Any]) -> bool:
-        """Make the consumer; whether it was not there."""
-        config = {**self._config, **beginning, "durable_name": self.consumer, "replay_policy": "instant"}
+    async def _create(self, start: Mapping[str, Any]) -> bool:
+        """Create the consumer; False if it exists with other settings or another start."""
+        config = {**self._config, **start, "durable_name": self.consumer, "replay_policy": "instant"}
         try:
             await self._write(config, "create")
-        except StreamError as refused:
-            # Another process was quicker, with other terms or another beginning.
-            if refused.number != _CONSUMER_EXISTS:
+        except StreamError as error:
+            if error.number != _CONSUMER_EXISTS:
                 raise
             return False
         return True
@@ -262,121 +217,70 @@ class Group:
     async def _write(self, config: Mapping[str, Any], action: str) -> None:
         request = {"stream_name": self._stream, "config": config, "action": action}
         try:
-            self._noted(await self._link.js_request(f"CONSUMER.CREATE.{self._stream}.{self.consumer}", request))
-        except StreamError as refused:
-            most = refused.description.rpartition(" ")[2]
-            if refused.number != _LIMIT_EXCEEDED or not most.isdecimal() or config["max_ack_pending"] == int(most):
+            self._observe(await self._link.js_request(f"CONSUMER.CREATE.{self._stream}.{self.consumer}", request))
+        except StreamError as error:
+            # The limit that the operator of the server has set for the stream or the account.
+            limit = error.description.rpartition(" ")[2]
+            if error.number != _LIMIT_EXCEEDED or not limit.isdecimal() or config["max_ack_pending"] == int(limit):
                 raise
-            # Set by whoever runs the server, for the stream or the account.
-            self._config["max_ack_pending"] = int(most)
-            await self._write({**config, "max_ack_pending": int(most)}, action)
+            self._config["max_ack_pending"] = int(limit)
+            await self._write({**config, "max_ack_pending": int(limit)}, action)
 
-    def _noted(self, info: dict[str, Any]) -> dict[str, Any]:
-        # Not the highest ever: somebody may have made the consumer anew to have it begin earlier.
+    def _observe(self, info: dict[str, Any]) -> dict[str, Any]:
+        # Not the maximum: a user may have recreated the consumer with an earlier start.
         self.floor = info["ack_floor"]["stream_seq"]
-        self._warn(info)
-        return info
-
-    def _warn(self, info: Mapping[str, Any]) -> None:
         pending, limit = info.get("num_ack_pending", 0), info["config"].get("max_ack_pending", 0)
-        if limit <= 1 or pending < _FAR * limit:
+        if limit <= 1 or pending < _RESET_SHARE * limit:
             self._has_warned = False
-        elif pending >= _NEAR * limit and not self._has_warned:
+        elif pending >= _WARN_SHARE * limit and not self._has_warned:
             self._has_warned = True
             logger.warning(
-                "The group %s has %s of at most %s events under way, those that wait for a retry or for others of "
-                "their key included. At the limit it gets no further events. See why events wait, or raise "
+                "The group %s has %s of at most %s events in flight, including those that wait for a retry or for "
+                "others of their key. At the limit it receives no further events. Find out why events wait, or raise "
                 "max_waiting=… and the server's max_ack_pending.",
                 self.name,
                 f"{pending:,}",
                 f"{limit:,}",
             )
+        return info
 
     def _check(self, config: Mapping[str, Any], replace: bool) -> None:
-        present = _own({"config": config})
-        if present.get(f"{_PREFIX}group") != _bounded(self.name) or config.get("ack_policy") != "explicit":
+        present = metadata_of(config)
+        if present.get("rxhub.group") != settings_name(self.name) or config.get("ack_policy") != "explicit":
             raise GroupError(
-                f"The stream {self._stream} has a consumer {self.consumer} which is no group of rxhub's: it was made "
-                "by another program, with an acknowledgement policy or a beginning that cannot be changed. Choose "
-                "another group=…, or delete that consumer."
+                f"The consumer {self.consumer} of the stream {self._stream} is not a group of rxhub: another program "
+                "created it, with an acknowledgement policy or a start that cannot be changed. Choose another "
+                "group=…, or delete that consumer."
             )
         if present != self._metadata and not replace:
             raise GroupError(
-                f"The group {self.name} is there, but with other terms:\n{_differences(present, self._metadata)}\n"
-                "All processes of a group do the same. Choose another group=…, or, if these terms are to hold from "
-                "now on, give replace=True; processes on the old terms will end."
+                f"The group {self.name} exists with other settings:\n{differences(present, self._metadata)}\n"
+                "All processes of a group need the same settings. Choose another group=…, or pass replace=True to "
+                "replace the settings; processes with the old settings will stop."
             )
 
     async def _update(self, config: Mapping[str, Any]) -> None:
-        # What is not ours stays, the beginning above all, which cannot be changed.
+        # Fields that are not ours are kept, in particular the start, which cannot be changed.
         kept = {name: value for name, value in config.items() if not name.startswith(("priority_", "filter_subject"))}
-        others: Mapping[str, str] = config.get("metadata") or {}
-        metadata = {name: value for name, value in others.items() if not name.startswith(("_nats", _PREFIX))}
-        changed: dict[str, Any] = kept | self._config | {"metadata": metadata | self._metadata}
+        metadata = metadata_of(config, ours=False) | self._metadata
         try:
-            await self._write(changed, "update")
+            await self._write(kept | self._config | {"metadata": metadata}, "update")
         except StreamError as error:
             raise GroupError(
-                f"The group {self.name} cannot be changed: {error.description}. Choose another group=…, which begins "
-                f"where since=… says, or delete the consumer {self.consumer} of the stream {self._stream} when all "
-                "that is under way in it has been handled."
+                f"The settings of the group {self.name} cannot be changed: {error.description}. Choose another "
+                f"group=…, which begins at since=…, or delete the consumer {self.consumer} of the stream "
+                f"{self._stream} when all of its events in flight have been handled."
             ) from error
-        logger.info("The group %s has new terms: %s", self.name, _differences({}, self._metadata))
+        logger.info("The group %s has new settings: %s", self.name, differences({}, self._metadata))
 
 
-def _beginning(since: Since, now: datetime | None = None) -> dict[str, Any]:
-    """Where a consumer begins, as its configuration has it; `now` is the server's time."""
-    match since:
-        case None:
-            return {"deliver_policy": "new"}
-        case "first":
-            return {"deliver_policy": "all"}
-        case bool():
-            pass
-        case int() if since > 0:
-            return {"deliver_policy": "by_start_sequence", "opt_start_seq": since}
-        case timedelta():
-            try:
-                return _beginning((now or datetime.now(UTC)) - since)
-            except OverflowError:
-                return _beginning("first")
-        case datetime() if since.tzinfo is not None:
-            return {"deliver_policy": "by_start_time", "opt_start_time": since.astimezone(UTC).isoformat()}
-        case _:
-            pass
-    raise ValueError(
-        'since is an aware datetime, a timedelta (so long ago), a sequence of the stream from 1 on, or "first", but '
-        f"{since!r} was given."
-    )
-
-
-def _own(info: Mapping[str, Any]) -> dict[str, str]:
-    metadata: Mapping[str, str] = info["config"].get("metadata") or {}
-    return {name: value for name, value in metadata.items() if name.startswith(_PREFIX)}
-
-
-def _agrees(config: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """Whether a consumer is as it would be if we had made it now; it lacks what is empty."""
+def _is_up_to_date(config: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Whether a consumer's configuration has all of our values; the server omits empty ones."""
     found = dict(config)
     if single := found.get("filter_subject"):
         found["filter_subjects"] = [single]
-    found["metadata"] = _own({"config": config})
+    found["metadata"] = metadata_of(config)
     found["filter_subjects"] = sorted(found.get("filter_subjects") or ())
-    surplus = found.get("priority_policy", "none") != "none" and "priority_policy" not in ours
-    return not surplus and all(found.get(name) == value for name, value in ours.items())
-
-
-def _differences(present: Mapping[str, str], wanted: Mapping[str, str]) -> str:
-    lines: list[str] = []
-    for name, value in wanted.items():
-        was = present.get(name)
-        if was != value:
-            lines.append(f"  {name.removeprefix(_PREFIX)}: {value}" + (f" (the group has: {was})" if present else ""))
-    return "\n".join(lines)
-
-
-def _bounded(text: str) -> str:
-    """A text that differs whenever the whole one does."""
-    if len(text) <= _LONGEST:
-        return text
-    return f"{text[:_LONGEST]}… sha256:{sha256(text.encode(errors='surrogatepass')).hexdigest()}"
+    if found.get("priority_policy", "none") != "none" and "priority_policy" not in ours:
+        return False
+    return all(found.get(name) == value for name, value in ours.items())

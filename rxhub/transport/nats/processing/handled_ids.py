@@ -1,14 +1,13 @@
-"""Looking up and storing the ids of handled events, many at a time.
+"""Looks up and stores the ids of handled events, many at a time (`once=True`).
 
-Theory of operation. With `once`, an event costs two more messages: one that asks whether its id is stored, and one that
-stores it. Both wait for the server, so each is one message for all events that are there (`id_store`). An event is
-acknowledged when its id is stored.
+Each event needs two requests: one that reads whether its id is stored, and one that stores it. Both are sent for all
+waiting events at once (`id_store`). An event is acknowledged when its id is stored.
 
-If the process is killed before an id is stored, the event is handled again. So a further event begins in the place of
-one whose id is not stored yet only where handlers would otherwise wait for most of the time: as many as return while
-ids are stored, and `_MOST_UNSTORED` at most. Where one handler at a time takes longer than storing, that is none.
+If the process is killed before an id is stored, the event is handled again. Further events therefore start before the
+ids of earlier ones are stored only where handlers would otherwise be idle most of the time: as many as return while ids
+are being stored, up to `_MAX_UNSTORED`. If one handler takes longer than storing an id, that is none.
 
-What was delivered before, or failed, goes the long way (`care`), one at a time.
+Redelivered and failed events do not use this path. `Retries` handles them one by one.
 """
 
 from __future__ import annotations
@@ -16,154 +15,155 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from math import inf
 from time import monotonic
+from typing import TypeVar
 
 from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.processing.id_store import HandledIdStore
 from rxhub.transport.nats.processing.job import Job
-from rxhub.transport.nats.reconnecting import ReconnectingClient
 
 __all__ = ["HandledIds"]
 
-_MOST_UNSTORED = 64
-# A share of what storing took, by which the mean follows it.
-_SWAY = 0.2
-# Ids in one question, and that are stored together.
+_MAX_UNSTORED = 64
 _BATCH = 256
-_LONGEST_PAUSE_S = 5.0
+_MAX_BACKOFF_S = 5.0
+# Weight of a new value in the moving average.
+_SMOOTHING = 0.2
+
+T = TypeVar("T")
 
 logger = logging.getLogger("rxhub")
 
 
 class HandledIds:
-    """The events of one process that come for the first time, and those whose ids are to be stored.
+    """The first deliveries of one process.
 
     Args:
-        link: to the servers.
-        handled: the ids.
-        concurrency: how many handlers run at a time.
-        begin: has a job's handler called.
-        skip: called with a job whose event was handled before.
-        expire: called with a job that the server may have given to another process meanwhile.
-        stored: called with a job that was handled when its id is stored.
+        store: the ids.
+        concurrency: the number of handlers that run at a time.
+        submit: starts the handler of a job.
+        on_known: called with a job whose event was handled before.
+        on_expired: called with a job whose lease has expired.
+        on_stored: called with a handled job when its id is stored.
     """
 
     def __init__(
         self,
-        link: ReconnectingClient,
-        handled: HandledIdStore,
+        store: HandledIdStore,
         concurrency: int,
-        begin: Callable[[Job], object],
-        skip: Callable[[Job], object],
-        expire: Callable[[Job], object],
-        stored: Callable[[Job], object],
+        submit: Callable[[Job], object],
+        on_known: Callable[[Job], object],
+        on_expired: Callable[[Job], object],
+        on_stored: Callable[[Job], object],
     ) -> None:
-        self._link = link
-        self._handled = handled
+        self._store = store
         self._concurrency = concurrency
-        self._begin = begin
-        self._skip = skip
-        self._expire = expire
-        self._stored = stored
+        self._submit = submit
+        self._on_known = on_known
+        self._on_expired = on_expired
+        self._on_stored = on_stored
         self._unknown: deque[Job] = deque()
         self._ready: deque[Job] = deque()
         self._unstored: deque[Job] = deque()
-        self._under_way = 0
-        self._handler_takes = inf
-        self._storing_takes = 0.0
+        # Submitted and not stored.
+        self._pending = 0
+        self._handler_s = inf
+        self._storing_s = 0.0
         self._is_stopped = False
-        # Set while ids are to be looked up, and to be stored.
-        self._wants_ready = asyncio.Event()
+        self._must_look_up = asyncio.Event()
         self._has_unstored = asyncio.Event()
 
-    def enter(self, job: Job) -> None:
-        """Have a job begun, if its event was not handled before."""
+    def add(self, job: Job) -> None:
+        """Submit a job, unless its event was handled before."""
         self._unknown.append(job)
-        self._prompt()
+        self._schedule_look_up()
 
     def stop(self) -> None:
-        """Begin nothing any more; what has not begun is handed back."""
+        """Submit no further jobs."""
         self._is_stopped = True
 
-    def returned(self, job: Job, took: float) -> None:
-        """A handler has returned without an error: store its event's id.
+    def handled(self, job: Job, mean_s: float) -> None:
+        """Store the id of a job whose handler succeeded.
 
         Args:
-            job: which.
-            took: seconds that handlers take on average.
+            job: the job.
+            mean_s: the average running time of handlers, in seconds.
         """
-        self._handler_takes = took
+        self._handler_s = mean_s
         self._unstored.append(job)
         self._has_unstored.set()
 
-    def left(self) -> None:
-        """A job that was begun here will not be stored here."""
-        self._under_way -= 1
-        self._go_on()
+    def discard(self) -> None:
+        """A submitted job has failed, and its id is not to be stored."""
+        self._pending -= 1
+        self._submit_ready()
 
     async def look_up(self) -> None:
-        """Ask for ids until cancelled."""
+        """Look up ids until cancelled."""
         while True:
-            await self._wants_ready.wait()
-            jobs = _taken(self._unknown)
-            backoff = Backoff(0.1, _LONGEST_PAUSE_S)
-            known: set[bytes] | None = None
-            while known is None:
-                try:
-                    known = await self._handled.known([job.digest for job in jobs])
-                except (HubConnectionError, StreamError) as error:
-                    logger.debug("Ids cannot be looked up at present: %s", error)
-                    await asyncio.sleep(backoff.delay())
+            await self._must_look_up.wait()
+            jobs = _take(self._unknown)
+            digests = [job.id_digest for job in jobs]
+            known = await _retry(lambda digests=digests: self._store.known(digests))
             now = monotonic()
             for job in jobs:
-                if now > job.until:
-                    self._expire(job)
-                elif job.digest in known:
-                    self._skip(job)
+                if now > job.lease_until:
+                    self._on_expired(job)
+                elif job.id_digest in known:
+                    self._on_known(job)
                 else:
                     self._ready.append(job)
-            self._go_on()
+            self._submit_ready()
 
     async def store(self) -> None:
         """Store ids until cancelled."""
         while True:
             await self._has_unstored.wait()
-            jobs = _taken(self._unstored)
-            backoff = Backoff(0.1, _LONGEST_PAUSE_S)
-            while True:
-                began = monotonic()
-                try:
-                    await self._handled.mark([job.digest for job in jobs])
-                    break
-                except (HubConnectionError, StreamError) as error:
-                    logger.debug("Ids cannot be stored at present: %s", error)
-                    await asyncio.sleep(backoff.delay())
-            self._storing_takes += (monotonic() - began - self._storing_takes) * _SWAY
+            jobs = _take(self._unstored)
+            digests = [job.id_digest for job in jobs]
+            seconds = await _retry(lambda digests=digests: self._mark(digests))
+            self._storing_s += (seconds - self._storing_s) * _SMOOTHING
             if not self._unstored:
                 self._has_unstored.clear()
-            self._under_way -= len(jobs)
+            self._pending -= len(jobs)
             for job in jobs:
-                self._stored(job)
-            self._go_on()
+                self._on_stored(job)
+            self._submit_ready()
 
-    def _go_on(self) -> None:
-        unstored = self._concurrency * self._storing_takes / max(self._handler_takes, 1e-6)
-        most = self._concurrency + int(min(unstored, _MOST_UNSTORED))
-        while self._ready and self._under_way < most and not self._is_stopped:
-            self._under_way += 1
-            self._begin(self._ready.popleft())
-        self._prompt()
+    async def _mark(self, digests: list[bytes]) -> float:
+        began = monotonic()
+        await self._store.mark(digests)
+        return monotonic() - began
 
-    def _prompt(self) -> None:
-        """Have ids looked up, many at a time: not before those that are ready have become few."""
-        if self._unknown and len(self._ready) < self._concurrency + _MOST_UNSTORED:
-            self._wants_ready.set()
+    def _submit_ready(self) -> None:
+        unstored = self._concurrency * self._storing_s / max(self._handler_s, 1e-6)
+        limit = self._concurrency + int(min(unstored, _MAX_UNSTORED))
+        while self._ready and self._pending < limit and not self._is_stopped:
+            self._pending += 1
+            self._submit(self._ready.popleft())
+        self._schedule_look_up()
+
+    def _schedule_look_up(self) -> None:
+        # Only when few jobs are ready, so that each request looks up many ids.
+        if self._unknown and len(self._ready) < self._concurrency + _MAX_UNSTORED:
+            self._must_look_up.set()
         else:
-            self._wants_ready.clear()
+            self._must_look_up.clear()
 
 
-def _taken(waiting: deque[Job]) -> list[Job]:
+def _take(waiting: deque[Job]) -> list[Job]:
     return [waiting.popleft() for _ in range(min(len(waiting), _BATCH))]
+
+
+async def _retry(request: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a request until it succeeds."""
+    backoff = Backoff(0.1, _MAX_BACKOFF_S)
+    while True:
+        try:
+            return await request()
+        except (HubConnectionError, StreamError) as error:
+            logger.debug("Could not look up or store ids; retrying: %s", error)
+        await asyncio.sleep(backoff.delay())

@@ -1,13 +1,13 @@
-"""The ids of the events that a group has handled, for a week: stored by the server, looked up in memory.
+"""The ids of the events that a group has handled in the last week: stored by the server, looked up in memory.
 
-Theory of operation. One message for each id would cost one `fsync` for each event. So a process stores ids in *pages*:
-a page is one value of a key-value bucket, and holds a digest of 16 bytes for each id. A process writes its page again
-with the ids that were handled meanwhile, all by one write, until the page is full. An id is stored when the server has
-confirmed a page with it. While it is unknown whether a write was stored, its page is not written any more, since the
-server could apply the writes in another order; the next write begins a new page.
+A request per id would cost one `fsync` per event. A process therefore stores ids in *pages*: a page is one value of a
+key-value bucket, and contains a digest of 16 bytes for each id. Each write replaces the page by one that also contains
+the ids that were handled since the last write, until the page is full. An id is stored when the server has acknowledged
+a page with it. If the result of a write is unknown, the page is not written again, because the server could apply the
+two writes in either order. The next write then starts a new page.
 
-Every process knows the digests of all pages. Before it looks up ids, it asks the leader of the bucket for its last
-sequence and reads what it has not read yet. In this way an id that any process has stored is known, also after a crash.
+Every process keeps the digests of all pages in memory. Before it looks up ids, it asks the leader of the bucket for the
+last sequence and reads the new pages. It therefore knows every id that any process has stored, also after a crash.
 """
 
 from __future__ import annotations
@@ -27,17 +27,16 @@ from rxhub.transport.nats.streams import server_time
 __all__ = ["HandledIdStore", "digest_of"]
 
 _DAY_S = 24 * 3600
+# The stream itself rejects duplicates for 20 minutes. Later ones come from retries and replays.
 _DAYS = 7
-"""The stream itself keeps events from being stored twice for 20 minutes; what comes later was retried or replayed."""
 
 _DIGEST_BYTES = 16
-# A full page, which is written again only as often as it takes to fill it.
 _PAGE_BYTES = 256 * _DIGEST_BYTES
-# A page expires a week after its last write, and so do all of its ids.
+# All ids of a page expire a week after its last write, so a page is not written for longer than this.
 _PAGE_AGE_S = 3600.0
-# Pages that are read by one request, and together hold up the loop for some milliseconds.
+# Pages per request; adding them blocks the loop for a few milliseconds.
 _BATCH = 32
-# Pages that may come again; the digests of earlier ones would be kept twice.
+# The number of pages whose size is remembered. If an older page is read again, its digests are stored twice.
 _LATEST_PAGES = 4_096
 
 
@@ -48,44 +47,44 @@ class HandledIdStore:
         link: to the servers.
         stream: of the events.
         name: of the group in NATS.
-        replicas: on how many servers the ids are stored.
+        replicas: the number of servers that store the ids.
     """
 
     def __init__(self, link: ReconnectingClient, stream: str, name: str, replicas: int) -> None:
-        what = f"Digests of the ids of events of {stream} that {name} has handled."
-        self._bucket = KvBucket(link, f"{stream}-handled-{name}", what, _DAYS * _DAY_S, replicas)
+        description = f"Digests of the ids of events of {stream} that {name} has handled."
+        self._bucket = KvBucket(link, f"{stream}-handled-{name}", description, _DAYS * _DAY_S, replicas)
         self._digests = _DigestSet()
-        self._created: str = ""
-        # The sequence up to which pages were read, and how many bytes of the latest ones.
+        self._created = ""
+        # The last sequence that was read, and the number of bytes that were read of the latest pages.
         self._read = 0
         self._taken = BoundedDict[str, int](_LATEST_PAGES)
         self._reading = asyncio.Lock()
-        # The server's clock, by our monotonic one.
+        # Server time minus `monotonic()`.
         self._offset = 0.0
-        # Of the page that may be written again; no key if there is none.
+        # The page that may be written again; the key is empty if there is none.
         self._key, self._page, self._page_ends = "", b"", 0.0
         self._writing = asyncio.Lock()
 
-    async def make(self) -> None:
-        """Make the bucket; raises what `KvBucket.make` raises."""
+    async def create(self) -> None:
+        """Create the bucket; raises what `KvBucket.create` raises."""
         await self._bucket.create()
 
     async def known(self, digests: Iterable[bytes]) -> set[bytes]:
-        """Those of the digests that a process of the group has stored.
+        """The digests that any process of the group has stored.
 
         Raises:
-            StreamError: if JetStream refuses to tell.
-            HubConnectionError: if nobody answers.
+            StreamError: if JetStream refuses the request.
+            HubConnectionError: if the server does not answer.
         """
         await self._catch_up()
         return {each for each in digests if each in self._digests}
 
     async def mark(self, digests: Iterable[bytes]) -> None:
-        """Store digests by one write; they are stored when this returns.
+        """Store digests with one write.
 
         Raises:
-            StreamError: if JetStream refuses it.
-            HubConnectionError: if nobody answers; then they may be stored.
+            StreamError: if JetStream refuses the request.
+            HubConnectionError: if the server does not answer. The digests may be stored or not.
         """
         added = b"".join(digests)
         async with self._writing:
@@ -101,12 +100,12 @@ class HandledIdStore:
             self._read = sequence
 
     async def _catch_up(self) -> None:
-        """Read the pages that were written since the last time."""
+        """Read new pages."""
         async with self._reading:
             info = await self._bucket.create()
             self._offset = server_time(info).timestamp() - monotonic()
             if str(info["created"]) != self._created:
-                # Another bucket, which counts anew.
+                # The bucket was recreated, and its sequences start again.
                 self._created, self._read = str(info["created"]), 0
                 self._digests, self._key = _DigestSet(), ""
                 self._taken.clear()
@@ -118,23 +117,23 @@ class HandledIdStore:
                 self._read = max(self._read, pages[-1].sequence if pages else last)
 
     def _take(self, key: str, page: bytes, time: float) -> None:
-        """Remember what a page holds and did not when it was taken before."""
+        """Add the digests of a page that were not read before."""
         begin = self._taken.pop(key, 0)
         self._taken[key] = max(len(page), begin)
         self._digests.add(page, begin, int(time) // _DAY_S)
 
 
 class _DigestSet:
-    """Many digests, in little more memory than they have, for some days.
+    """Digests of some days, in little more memory than their size.
 
-    They are spread over 4,096 arrays a day, by their first 12 bits.
+    The digests of a day are in 4,096 arrays, by their first 12 bits.
     """
 
     def __init__(self) -> None:
         self._days: dict[int, dict[int, bytearray]] = {}
 
     def add(self, page: bytes, begin: int, day: int) -> None:
-        """Add the digests of a page from one on; days that are over are forgotten when a new one begins."""
+        """Add the digests of a page from an offset. The first one of a new day removes expired days."""
         if day not in self._days:
             self._days[day] = {}
             self._days = {each: arrays for each, arrays in self._days.items() if each >= max(self._days) - _DAYS}
@@ -149,13 +148,10 @@ class _DigestSet:
 
     def __contains__(self, digest: bytes) -> bool:
         number = digest[0] << 4 | digest[1] >> 4
-        for arrays in self._days.values():
-            # Random bytes do not contain a digest at another place than its own.
-            if number in arrays and digest in arrays[number]:
-                return True
-        return False
+        # A match at another place than the digest's own is as unlikely as a collision.
+        return any(number in arrays and digest in arrays[number] for arrays in self._days.values())
 
 
 def digest_of(id: str) -> bytes:
-    """What is stored of an id."""
+    """The digest that is stored for an id."""
     return blake2b(id.encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).digest()

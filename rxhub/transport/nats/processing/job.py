@@ -1,4 +1,4 @@
-"""A message that this process has been given and has not settled."""
+"""A message in flight, and the errors that are not failures of its handler."""
 
 from __future__ import annotations
 
@@ -15,92 +15,92 @@ __all__ = ["HandlerInterrupted", "HandlerTimeout", "Job", "LeaseExpired", "Messa
 
 
 class LeaseExpired(RxHubError):
-    """A job was not begun, since the server may have given it to somebody else by then."""
+    """A job was not started, because the server may have given its message to another process."""
 
 
 class HandlerInterrupted(RxHubError):
-    """A handler was cancelled since its process stops, or its loop ends; whatever it made of that is no failure."""
+    """A handler was cancelled because its process stops or its loop ends; this is not a failure."""
 
 
 class MessageDeleted(RxHubError):
-    """The stream does not hold a job's message any more: its age was up, or it was deleted."""
+    """The message of a job is not in the stream any more: it was too old, or was deleted."""
 
 
 class HandlerTimeout(RxHubError, TimeoutError):
-    """A handler took longer than it may."""
+    """A handler exceeded its timeout."""
 
 
 class Job:
-    """One message on its way through a process.
+    """One message and its state in this process.
 
     Attributes:
-        message: what came.
-        reply: where it is acknowledged: of the latest copy that came.
-        until: by the monotonic clock, how long nobody else gets it.
-        event: what the message holds; None as long as it was not read, or if it cannot be, or while it is parked.
-        digest: of its event's id, where ids of handled events are stored.
-        keys: what it shares with the events that it has to wait for.
+        message: the message.
+        reply: where the latest delivery is acknowledged.
+        lease_until: as `monotonic()` counts, the time until which no other process gets the message.
+        event: the event of the message; None before it is read, if it is not valid, and while the job is parked.
+        id_digest: of the event's id, if the ids of handled events are stored.
+        keys: the values that it shares with events for which it has to wait.
         is_parked: whether its data is in the stream only.
-        attempt: which attempt is due or under way; 1 is the first.
-        is_noted: whether the group has a note of its attempts.
-        run: how often it was handed to workers or taken from them again; a result of an earlier run is late.
-        is_new: whether its event's id is looked up and stored together with others.
-        is_begun: whether it was handed to workers, and is to be settled as its handler ends.
-        began: by the monotonic clock, when its handler was called.
-        task: what takes special care of it.
-        waiter: what waits for its handler.
+        attempt: the number of the next or running attempt, from 1.
+        has_record: whether the group has a record of its attempts.
+        run: changes when the job is submitted or taken back. Results of earlier runs are ignored.
+        is_batched: whether its id is looked up and stored together with others.
+        is_started: whether it was submitted to the executor, and is settled when its handler ends.
+        started_at: as `monotonic()` counts, when its handler was called; 0 before.
+        task: its task in `Retries`.
+        waiter: awaited by `HandlerRunner.run`.
     """
 
     __slots__ = (
         "attempt",
-        "began",
-        "digest",
         "event",
-        "is_begun",
-        "is_new",
-        "is_noted",
+        "has_record",
+        "id_digest",
+        "is_batched",
         "is_parked",
+        "is_started",
         "keys",
+        "lease_until",
         "message",
         "reply",
         "run",
+        "started_at",
         "task",
-        "until",
         "waiter",
     )
 
-    def __init__(self, message: Message, until: float) -> None:
+    def __init__(self, message: Message, lease_until: float) -> None:
         self.message = message
         self.reply = message.reply
-        self.until = until
+        self.lease_until = lease_until
         self.event: Event | None = None
-        self.digest = b""
+        self.id_digest = b""
         self.keys: tuple[Hashable, ...] = ()
         self.is_parked = False
         self.attempt = 1
-        self.is_noted = False
+        self.has_record = False
         self.run = 0
-        self.is_begun = False
-        self.is_new = False
-        self.began = 0.0
+        self.is_started = False
+        self.is_batched = False
+        self.started_at = 0.0
         self.task: asyncio.Task[Any] | None = None
         self.waiter: asyncio.Future[BaseException | None] | None = None
 
     def park(self) -> None:
-        """Drop what can be read from the stream again."""
+        """Drop the data, which can be read from the stream again."""
         self.is_parked = True
         self.event = None
         self.message.drop_data()
 
     def unpark(self, data: bytes) -> None:
-        """Have the data again; raises what `read_stored` raises."""
+        """Set the data again; raises what `read_stored` raises."""
         self.is_parked = False
         self.message.data = data
         self.event = read_stored(data)
 
     @property
     def name(self) -> str:
-        """What people know it by."""
+        """The event, for log messages."""
         event, message = self.event, self.message
         if event is None:
             return f"the message {message.sequence} ({message.subject})"

@@ -1,10 +1,9 @@
-"""Which events wait for which: those of one key run one after the other, all others at once.
+"""Order by key: events that share a value of the key run one after the other, others at the same time.
 
-Theory of operation. A lane is the queue of one value of the key. An event stands in the lane of each value that it has,
-and may run while it is the first in all of them. It enters all its lanes at once, so of two events that share lanes one
-is ahead of the other in every lane that they share: they cannot wait for each other, whatever else they stand in. It
-is known of each event in how many lanes it is not the first, so entering and leaving cost what its own lanes cost,
-however many events wait.
+Each value has a queue. An event is in the queue of each of its values, and may run when it is first in all of them. It
+enters all of its queues at once, so if two events share several queues, the same one is ahead in each of them. Events
+therefore cannot wait for each other. The number of queues in which an event is not first is stored, so adding and
+removing an event costs only as much as its own queues.
 """
 
 from __future__ import annotations
@@ -23,91 +22,86 @@ T = TypeVar("T", bound=Hashable)
 
 
 class KeyOrdering(Generic[T]):
-    """Who may run, of those who have entered and not left."""
+    """Items in the queues of their keys. Its length is the number of items that wait."""
 
     def __init__(self) -> None:
-        self._lanes: dict[Hashable, deque[T]] = {}
+        self._queues: dict[Hashable, deque[T]] = {}
         self._keys: dict[T, tuple[Hashable, ...]] = {}
+        # Of waiting items: the number of queues in which others are ahead, and their place in the order of arrival.
+        self._ahead: dict[T, int] = {}
         self._places: dict[T, int] = {}
         self._next_place = 0
-        self._behind: dict[T, int] = {}
 
     def __len__(self) -> int:
-        """How many wait for others."""
-        return len(self._behind)
+        return len(self._ahead)
 
-    def enter(self, item: T, keys: Iterable[Hashable]) -> bool:
-        """Stand behind all who have one of these keys; whether there is nobody, so that the item may run.
+    def __contains__(self, item: T) -> bool:
+        return item in self._keys
 
-        Without any key it may run at once, and nobody waits for it.
-        """
+    def add(self, item: T, keys: Iterable[Hashable]) -> bool:
+        """Add an item; whether it may run at once. An item without keys always may, and is not kept."""
         own = tuple(keys)
         if not own:
             return True
         if len(own) > 1:
             own = tuple(dict.fromkeys(own))
-        lanes, behind = self._lanes, 0
+        queues, ahead = self._queues, 0
         for key in own:
-            lane = lanes.get(key)
-            if lane is None:
-                lanes[key] = deque((item,))
+            queue = queues.get(key)
+            if queue is None:
+                queues[key] = deque((item,))
             else:
-                lane.append(item)
-                behind += 1
+                queue.append(item)
+                ahead += 1
         self._keys[item] = own
-        if behind:
-            self._behind[item] = behind
+        if ahead:
+            self._ahead[item] = ahead
             self._places[item] = self._next_place
             self._next_place += 1
-        return not behind
+        return not ahead
 
-    def __contains__(self, item: T) -> bool:
-        """Whether an item has entered and not left."""
-        return item in self._keys
-
-    def may_run(self, item: T) -> bool:
-        """Whether an item is the first in all of its lanes."""
-        return item not in self._behind
+    def is_first(self, item: T) -> bool:
+        """Whether an item is the first in all of its queues."""
+        return item not in self._ahead
 
     def following(self, item: T, most: int) -> Iterator[T]:
-        """Who is next to run behind an item that may run: so many of each of its lanes."""
+        """Up to `most` items of each queue behind an item that is the first."""
         for key in self._keys.get(item, ()):
-            yield from islice(self._lanes[key], 1, most + 1)
+            yield from islice(self._queues[key], 1, most + 1)
 
-    def leave(self, item: T) -> list[T]:
-        """Leave all lanes, whether it ran or not; those who may run from now on, in order of entering."""
+    def remove(self, item: T) -> list[T]:
+        """Remove an item, whether it ran or not; the items that may run now, in the order of arrival."""
         freed: list[T] = []
         for key in self._keys.pop(item, ()):
-            lane = self._lanes[key]
-            if lane[0] != item:
-                lane.remove(item)
+            queue = self._queues[key]
+            if queue[0] != item:
+                queue.remove(item)
                 continue
-            lane.popleft()
-            if not lane:
-                del self._lanes[key]
+            queue.popleft()
+            if not queue:
+                del self._queues[key]
                 continue
-            first = lane[0]
-            self._behind[first] -= 1
-            if not self._behind[first]:
-                del self._behind[first]
+            first = queue[0]
+            self._ahead[first] -= 1
+            if not self._ahead[first]:
+                del self._ahead[first]
                 freed.append(first)
-        self._behind.pop(item, None)
+        self._ahead.pop(item, None)
         self._places.pop(item, None)
         if len(freed) > 1:
-            # Lanes are left in the order of the item's keys, which is not the one in which others have entered.
+            # The queues are visited in the order of the item's keys.
             freed.sort(key=self._places.__getitem__)
         return freed
 
 
 def key_values(path: str) -> Callable[[Mapping[str, Any]], list[Hashable]]:
-    """A function that gives the values of an event at a dotted path, through lists, as subscriptions see them.
+    """A function that returns the values of an event at a dotted path, through lists, as subscriptions read them.
 
-    Null is no value: events without one wait for nobody.
+    None is not a value: events without a value wait for no others. Mappings and lists are compared by their JSON.
     """
     steps = split_key(path)
 
     def values(event: Mapping[str, Any]) -> list[Hashable]:
-        # A mapping at the end of the path is told from others by what it holds.
         return [
             value if isinstance(value, Hashable) else write_json(value)
             for value in values_at(event, steps)

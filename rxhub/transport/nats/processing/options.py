@@ -1,43 +1,67 @@
-"""What a process does in its group: the arguments of `hub.process`, checked."""
+"""The options of `hub.process`, checked."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from sys import float_info
-from typing import Any, NamedTuple
+from typing import Any
 
+from rxhub.concurrency.backoff import exponential_delay
 from rxhub.expression import parse
-from rxhub.transport.nats.processing.group import GroupSettings
-from rxhub.transport.nats.processing.retry_policy import RetryPolicy
+from rxhub.transport.nats.processing.group import MAX_WAITING
+from rxhub.transport.nats.processing.group_settings import GroupSettings, Since
 
-__all__ = ["WorkerOptions", "made"]
+__all__ = ["MAX_DELAY_S", "RetryPolicy", "WorkerOptions", "parse_options"]
 
+MAX_DELAY_S = 300.0
+"""Maximum delay between two attempts, unless `backoff` is longer."""
 
-# Each may have a thread of its own.
-_MOST_HANDLERS = 1_000
+# Each handler may have a thread.
+_MAX_CONCURRENCY = 1_000
 _FINITE = float_info.max
 
 
-class WorkerOptions(NamedTuple):
-    """The share of one process.
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How a process retries failed events.
 
     Attributes:
-        group: its name.
-        terms: what all processes of the group agree on.
-        retrying: how often this one tries.
-        timeout: seconds for which a handler may run; None is for ever.
-        concurrency: how many handlers may run at a time in this process.
-        max_waiting: how many events the group may have under way if it orders by key.
+        retries: the number of attempts after the first.
+        backoff: the maximum delay before the second attempt in seconds; it doubles with each attempt.
+    """
+
+    retries: int = 5
+    backoff: float = 1.0
+
+    def is_last(self, attempt: int) -> bool:
+        """Whether no attempt follows this one; the first is 1."""
+        return attempt > self.retries
+
+    def delay(self, attempt: int) -> float:
+        """Seconds to wait after a failed attempt, reduced at random by up to a half."""
+        return exponential_delay(self.backoff, max(MAX_DELAY_S, self.backoff), attempt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """What a process does in its group. See `rxhub.transport.durable.ProcessOptions` for the other attributes.
+
+    Attributes:
+        settings: the settings that all processes of the group share.
+        retry: how this process retries.
     """
 
     group: str
-    terms: GroupSettings
-    retrying: RetryPolicy
+    settings: GroupSettings
+    retry: RetryPolicy
     timeout: float | None
     concurrency: int
     max_waiting: int
+    since: Since
+    replace: bool
 
 
-def made(
+def parse_options(
     subscription: str,
     *,
     group: str,
@@ -48,52 +72,56 @@ def made(
     concurrency: int = 1,
     key: str | None = None,
     once: bool = False,
-    max_waiting: int = 100_000,
+    max_waiting: int = MAX_WAITING,
+    since: Since = None,
+    replace: bool = False,
 ) -> WorkerOptions:
-    """The plan of these arguments; see `hub.process`.
+    """Check the options of `hub.process`.
 
     Raises:
         ExpressionError: if the subscription does not parse.
-        ValueError: if one of them is out of range, or two exclude each other.
-        TypeError: if the name of the group or the key is no text.
+        ValueError: if an option is out of range, or two options exclude each other.
+        TypeError: if the subscription, the group or the key is not a string.
     """
     for name, text in (("subscription", subscription), ("group", group), ("key", "key" if key is None else key)):
         if not isinstance(text, str):
-            raise TypeError(f"{name} is a text, but {text!r} was given.")
+            raise TypeError(f"{name} must be a string, but {text!r} was given.")
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{name} has half of a character in it (a lone surrogate): {text!a}.") from None
+            raise ValueError(f"{name} contains half of a character (a lone surrogate): {text!a}.") from None
     if not group.strip():
-        raise ValueError("A group has a name, such as group='ingest': its processes share the events.")
+        raise ValueError("group must not be empty. Processes with the same group share events: group='ingest'.")
     if key is not None and not all(key.split(".")):
-        raise ValueError(f"A key is a dotted path such as data.entities.entityId, but {key!r} was given.")
+        raise ValueError(f"key must be a dotted path such as data.entities.entityId, but {key!r} was given.")
     _check_number("retries", retries, int, 0)
-    _check_number("concurrency", concurrency, int, 1, _MOST_HANDLERS)
+    _check_number("concurrency", concurrency, int, 1, _MAX_CONCURRENCY)
     _check_number("max_waiting", max_waiting, int, 1)
     _check_number("backoff", backoff, (int, float), 0)
     if timeout is not None:
         _check_number("timeout", timeout, (int, float), 0)
         if not timeout:
-            raise ValueError("timeout=0 would let no handler run; timeout=None is without an end.")
+            raise ValueError("timeout must be more than 0 seconds, or None for no limit.")
     if sequential and (key is not None or concurrency > 1):
         raise ValueError(
-            "sequential=True is one event at a time in the whole group, so it goes with neither key=… nor "
-            "concurrency=…. With key=… alone, events of different keys run at the same time."
+            "sequential=True handles one event at a time in the whole group, and excludes key=… and concurrency=…. To "
+            "handle events of different keys at the same time, use key=… without sequential=True."
         )
     return WorkerOptions(
-        group,
-        # Written as it is read, so that processes agree however they have written it.
-        GroupSettings(str(parse(subscription)), sequential, key, once),
-        RetryPolicy(retries, backoff),
-        timeout,
-        concurrency,
-        max_waiting,
+        group=group,
+        # Normalized, so that processes agree even if they write the subscription differently.
+        settings=GroupSettings(str(parse(subscription)), sequential, key, once),
+        retry=RetryPolicy(retries, backoff),
+        timeout=timeout,
+        concurrency=concurrency,
+        max_waiting=max_waiting,
+        since=since,
+        replace=replace,
     )
 
 
 def _check_number(name: str, value: Any, kinds: Any, least: float, most: float = _FINITE) -> None:
-    # Not a number is not at least anything.
+    # NaN fails both comparisons.
     if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
-        end = "on" if most == _FINITE else f"to {most:,}"
-        raise ValueError(f"{name} is a number from {least:g} {end}, but {value!r} was given.")
+        limits = f"of at least {least:g}" if most == _FINITE else f"from {least:g} to {most:,}"
+        raise ValueError(f"{name} must be a number {limits}, but {value!r} was given.")

@@ -1,115 +1,153 @@
-"""Messages that wait for others of their key, kept as a place in memory while their data stays in the stream.
+"""Messages that wait for others of their key and keep only their place in memory, while their data is in the stream.
 
-Theory of operation. A process that orders by key holds a bounded number of messages in memory. If all of them wait, for
-a failing event or a slow handler of their key, no event of another key can arrive. So the newest of them are *parked*:
-their data is dropped, they no longer count for the bound, and the process reads on. A parked message keeps its place in
-its lanes; when its turn comes, its data is read from the stream again.
+A process that orders by key holds a bounded number of messages in memory. If all of them wait for a failing event or a
+slow handler of their key, no event of another key can arrive. The newer half of them is then *parked*: their data is
+dropped, they no longer count for the bound, and the process continues to pull. A parked message keeps its place in its
+queues. Its data is read from the stream again when its turn comes.
 
-The server is told to redeliver a parked message only after `LEASE_SHARE` of `ACK_WAIT`. That is renewed in time, so
-nobody else gets the message as long as this process runs. After the process was killed, the messages come again to the
-next one like all others.
+The server is asked to redeliver a parked message after `_LEASE_SHARE` of `ACK_WAIT_S`. This lease is renewed in time,
+so no other process gets the message while this one runs. If the process is killed, the messages are redelivered to the
+next process like all others.
 """
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64decode
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from time import monotonic
+from typing import Any
 
-from rxhub.errors import StreamError
+from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.processing import group
 from rxhub.transport.nats.processing.acks import IN_PROGRESS, AckSender, nak_after
 from rxhub.transport.nats.processing.in_flight import SAFE_LEASE_SHARE
 from rxhub.transport.nats.processing.job import Job, LeaseExpired, MessageDeleted
+from rxhub.transport.nats.processing.key_ordering import KeyOrdering
 from rxhub.transport.nats.pull_consumer import PullConsumer
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import NO_MESSAGE
 
 __all__ = ["Parking"]
 
-LEASE_SHARE = 2.0
-# Of the lease: what is left when it is renewed.
-_RENEWED_AT = 0.6
+_LEASE_SHARE = 2.0
+# Share of a lease that is left when it is renewed.
+_RENEWAL_SHARE = 0.6
+_POLL_S = 0.05
+# The number of parked jobs of each queue whose data is read before their turn.
+_READ_AHEAD = 32
 
 
 class Parking:
-    """The messages of one process that wait for others.
+    """The waiting jobs of one process.
 
     Args:
         link: to the servers.
-        stream: which the messages are in.
-        pulling: where they come from.
-        acks: who tells the server to wait.
+        stream: of the messages.
+        pulling: their consumer.
+        acks: sends the leases.
+        order: the queues of the jobs.
+        spawn: runs a coroutine function as a task.
     """
 
-    def __init__(self, link: ReconnectingClient, stream: str, pulling: PullConsumer, acks: AckSender) -> None:
+    def __init__(
+        self,
+        link: ReconnectingClient,
+        stream: str,
+        pulling: PullConsumer,
+        acks: AckSender,
+        order: KeyOrdering[Job],
+        spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], object],
+    ) -> None:
         self._link = link
         self._stream = stream
         self._pulling = pulling
         self._acks = acks
-        # In memory, in the order in which they began to wait.
-        self._waiting: dict[Job, None] = {}
+        self._order = order
+        self._spawn = spawn
+        # In the order in which they began to wait.
+        self._in_memory: dict[Job, None] = {}
         self._parked: dict[Job, None] = {}
 
-    def __len__(self) -> int:
-        """How many are parked."""
-        return len(self._parked)
-
-    def wait(self, job: Job) -> None:
-        """Let a job be parked from now on, if it is not yet."""
+    def allow(self, job: Job) -> None:
+        """Allow to park a job, until `remove`."""
         if not job.is_parked:
-            self._waiting[job] = None
+            self._in_memory[job] = None
 
-    def leave(self, job: Job) -> None:
-        """Let a job be parked no more: it was settled, or its turn has come."""
-        self._waiting.pop(job, None)
+    def remove(self, job: Job) -> None:
+        """Do not park a job any more: it was settled, or its turn has come."""
+        self._in_memory.pop(job, None)
         self._parked.pop(job, None)
 
-    def make_room(self) -> None:
-        """Park the newer half of the jobs that wait."""
-        waiting = list(self._waiting)
-        for job in waiting[len(waiting) // 2 :]:
-            del self._waiting[job]
-            job.park()
-            self._parked[job] = None
-            self._lease(job)
-        self._pulling.done(len(waiting) - len(waiting) // 2)
+    async def keep_room(self, is_blocked: Callable[[], bool]) -> None:
+        """Park jobs while `is_blocked` returns that no event can arrive, because all jobs wait; until cancelled."""
+        while True:
+            await asyncio.sleep(_POLL_S)
+            if is_blocked():
+                self._make_room()
 
-    def renew(self) -> None:
-        """Tell the server to wait on, where it would not for much longer."""
-        due = monotonic() + _RENEWED_AT * SAFE_LEASE_SHARE * LEASE_SHARE * group.ACK_WAIT
+    def renew_leases(self) -> None:
+        """Renew the leases that expire soon."""
+        due = monotonic() + _RENEWAL_SHARE * SAFE_LEASE_SHARE * _LEASE_SHARE * group.ACK_WAIT_S
         for job in self._parked:
-            if job.until < due:
+            if job.lease_until < due:
                 self._lease(job)
 
+    def read_ahead(self, job: Job) -> None:
+        """Read the data of the parked jobs behind a job that runs now, if the next one is parked."""
+        following = list(self._order.following(job, _READ_AHEAD))
+        if following and following[0].is_parked:
+            for each in following:
+                if each.is_parked:
+                    self._spawn(lambda each=each: self._fetch_early(each))
+
     async def fetch(self, job: Job) -> None:
-        """Have a job in memory again, if it was parked.
+        """Read the data of a job, if it is parked.
 
         Raises:
-            Missing: if its message is in the stream no more.
-            Expired: if the server may have given it to another process.
-            StreamError: if JetStream refuses to tell.
-            HubConnectionError: if nobody answers.
+            MessageDeleted: if the message is not in the stream any more.
+            LeaseExpired: if the server may have given the message to another process.
+            StreamError: if JetStream refuses the request.
+            HubConnectionError: if the server does not answer.
         """
         if not job.is_parked:
             return
-        asked = monotonic()
-        if asked > job.until:
-            raise LeaseExpired(f"{job.name} is somebody else's by now.")
+        now = monotonic()
+        if now > job.lease_until:
+            raise LeaseExpired(f"The lease of {job.name} has expired.")
         self._acks.put(job.reply, IN_PROGRESS)
         try:
             found = await self._link.js_request(f"STREAM.MSG.GET.{self._stream}", {"seq": job.message.sequence})
         except StreamError as error:
             if error.number != NO_MESSAGE:
                 raise
-            raise MessageDeleted(f"{job.name} is in the stream no more.") from error
+            raise MessageDeleted(f"{job.name} is not in the stream any more.") from error
         if not job.is_parked:
-            return  # by another call, or it was settled meanwhile
+            return  # another call has read it, or it was settled
         self._parked.pop(job, None)
         job.unpark(b64decode(found["message"].get("data") or b""))
-        job.until = asked + SAFE_LEASE_SHARE * group.ACK_WAIT
+        job.lease_until = now + SAFE_LEASE_SHARE * group.ACK_WAIT_S
         self._pulling.hold()
 
+    async def _fetch_early(self, job: Job) -> None:
+        # If this fails, the data is read when the turn of the job comes.
+        with suppress(HubConnectionError, StreamError, MessageDeleted, LeaseExpired):
+            await self.fetch(job)
+            if job in self._order and not self._order.is_first(job):
+                self.allow(job)
+
+    def _make_room(self) -> None:
+        jobs = list(self._in_memory)
+        newer = jobs[len(jobs) // 2 :]
+        for job in newer:
+            del self._in_memory[job]
+            job.park()
+            self._parked[job] = None
+            self._lease(job)
+        self._pulling.done(len(newer))
+
     def _lease(self, job: Job) -> None:
-        seconds = LEASE_SHARE * group.ACK_WAIT
-        job.until = monotonic() + SAFE_LEASE_SHARE * seconds
+        seconds = _LEASE_SHARE * group.ACK_WAIT_S
+        job.lease_until = monotonic() + SAFE_LEASE_SHARE * seconds
         self._acks.put(job.reply, nak_after(seconds))

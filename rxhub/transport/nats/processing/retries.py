@@ -1,42 +1,44 @@
-"""A job that is not handled at once: delivered before, handled only once, failing, or dead.
+"""Retry and dead-letter handling: jobs that were delivered before, must be handled only once, or fail.
 
-How often a message was delivered does not tell how often it was tried: a process that stops hands back what it has not
-begun, and one that is killed takes along what only waited in it. So attempts are noted in the group's ledger: one that
-fails, when it has failed, and one of a message of which a delivery came to nothing, before it begins, since that may
-have ended its process. Of these one is run at a time: then it is known who did it.
+The delivery count is not the number of attempts (see `AttemptStore`). Attempts are therefore recorded: a failed one
+when it has failed, and one whose message had a delivery without a known result before it starts, because it may have
+ended its process. Such jobs run one at a time, so that the one that ends the process is known.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from traceback import format_exception
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rxhub.concurrency.backoff import Backoff
+from rxhub.concurrency.supervise import report
 from rxhub.errors import HubConnectionError, RxHubError, StreamError, as_exception, error_text
 from rxhub.transport.nats.dead_letter import headers_of, subject_of
 from rxhub.transport.nats.processing.acks import ACK, nak_after
 from rxhub.transport.nats.processing.delivery_state import AttemptRecord, AttemptStore
 from rxhub.transport.nats.processing.expiry import Expiry
 from rxhub.transport.nats.processing.failures import Failure, FailureLog
+from rxhub.transport.nats.processing.handler_runner import HandlerRunner
 from rxhub.transport.nats.processing.id_store import HandledIdStore
-from rxhub.transport.nats.processing.job import Job, LeaseExpired
-from rxhub.transport.nats.processing.retry_policy import RetryPolicy
+from rxhub.transport.nats.processing.job import Job, LeaseExpired, MessageDeleted
+from rxhub.transport.nats.processing.options import WorkerOptions
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["JobRunner", "PoisonMessage", "Retries"]
 
-# Seconds after which a letter that could not be stored is tried again.
+# A dead letter that the stream refuses is stored again after this time.
 _STORE_RETRY_S = 30.0
-_LONGEST_PAUSE = 5.0
-_ENDED = "its process ended, or was cut off, before it was known what came of it"
-
-_STOPPED = "its process was stopped before it was known what came of it"
+_MAX_BACKOFF_S = 5.0
+# A job is redelivered this long after an internal error.
+_INTERNAL_ERROR_DELAY_S = 5.0
+_NO_RESULT = "its process ended or lost its connection before the result was known"
+_STOPPED = "its process was stopped before the result was known"
 
 T = TypeVar("T")
 
@@ -44,171 +46,240 @@ logger = logging.getLogger("rxhub")
 
 
 class PoisonMessage(RxHubError):
-    """An event whose attempts all ended without a result: it may be what ends its process."""
+    """All attempts at an event ended without a result; the event may end its process."""
 
 
 class JobRunner(Protocol):
-    """What care is taken in: whoever holds the jobs, and has them run."""
+    """What `Retries` and `Interruptions` need from the worker."""
 
-    def rest(self, job: Job) -> None:
-        """Let its data be dropped from memory until `resume`."""
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no further jobs start."""
         ...
 
-    async def resume(self, job: Job) -> None:
-        """Have its data in memory, as it was stored; raises `Missing`, or what `Bucket.get` raises."""
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """Run a coroutine function as a task until the worker ends."""
         ...
 
-    def go_on(self, job: Job) -> None:
+    def start_job(self, job: Job) -> None:
         """Run a job whose turn has come."""
         ...
 
-    async def run_handler(self, job: Job) -> BaseException | None:
-        """Have the handler called; gives back what it raised."""
+    def allow_parking(self, job: Job) -> None:
+        """Allow to drop a job's data from memory until `restore`."""
         ...
 
-    def settle(self, job: Job, verb: bytes) -> None:
-        """Be done with it."""
+    async def restore(self, job: Job) -> None:
+        """Read the original data of a job; raises what `Parking.fetch` raises."""
         ...
 
-    def count(self, what: str) -> None:
-        """Count what became of a job: a name of `Counts`."""
+    def finish(self, job: Job, error: BaseException | None) -> None:
+        """Handle the end of an attempt."""
         ...
 
-    def tell(self, failure: Failure) -> None:
-        """Tell the observers of failures."""
+    def settle(self, job: Job, ack: bytes) -> None:
+        """Acknowledge a job and start those that waited for it."""
+        ...
+
+    def expire(self, job: Job) -> None:
+        """Release a job whose lease has expired."""
+        ...
+
+    def count(self, name: str) -> None:
+        """Increment a field of `Counts`."""
+        ...
+
+    def notify(self, failure: Failure) -> None:
+        """Notify the observers of failures."""
         ...
 
 
 class Retries:
-    """Takes care of jobs, each in a task of its own.
+    """Runs jobs that need more than one call of the handler, each in a task.
 
     Args:
-        ward: where they are.
+        worker: starts and settles jobs.
+        handlers: runs the handlers.
         link: to the servers.
         subjects: of the stream.
-        group: its name.
-        retrying: how often they are tried.
-        attempts: what the group knows of them.
-        expiry: what is known of their deletion.
-        handled: the ids of those that were handled, if they are stored.
-        keeps_place: whether a failing job stays with us, so that those behind it wait, instead of coming again later.
-        concurrency: how many handlers run at a time.
-        reporter: where failures are logged.
+        options: of the worker.
+        attempts: the attempt records of the group.
+        expiry: knows when messages are deleted.
+        handled: the ids of handled events, if they are stored.
+
+    Attributes:
+        failure_log: logs failures.
     """
 
     def __init__(
         self,
-        ward: JobRunner,
+        worker: JobRunner,
+        handlers: HandlerRunner,
         link: ReconnectingClient,
         subjects: Subjects,
-        group: str,
-        retrying: RetryPolicy,
+        options: WorkerOptions,
         attempts: AttemptStore,
         expiry: Expiry,
         handled: HandledIdStore | None,
-        keeps_place: bool,
-        concurrency: int,
-        reporter: FailureLog,
     ) -> None:
-        self._ward = ward
+        self._worker = worker
+        self._handlers = handlers
         self._link = link
         self._subjects = subjects
-        self._group = group
-        self._retrying = retrying
+        self._group = options.group
+        self._retry = options.retry
         self._attempts = attempts
         self._expiry = expiry
         self._handled = handled
-        self._keeps_place = keeps_place
-        self._reporter = reporter
-        self._alone = asyncio.Lock()
-        self._places = asyncio.Semaphore(concurrency)
+        # A failing job that keeps its place is retried here, and others wait. Otherwise it is redelivered later.
+        self._keeps_place = options.settings.key is not None
+        self.failure_log = FailureLog(options.group, options.retry.retries)
+        self._one_at_a_time = asyncio.Lock()
+        self._slots = asyncio.Semaphore(options.concurrency)
 
-    async def begin(self, job: Job) -> None:
-        """See a job through that has not been run yet, once it is known what the group knows of it.
+    # Tasks
 
-        Raises:
-            Expired: if that could not be learnt while it was ours.
-        """
-        ward, message = self._ward, job.message
-        handled = self._handled
-        if handled is not None and await self._surely(job, lambda: handled.known([job.digest])):
-            ward.count("skipped")
-            ward.settle(job, ACK)
+    def run(self, job: Job) -> None:
+        """Run a job that has not run in this process yet."""
+        self._spawn(job, lambda: self._run(job))
+
+    def recall(self, job: Job) -> None:
+        """Read the data of a parked job whose turn has come, and run the job."""
+        self._spawn(job, lambda: self._recall(job))
+
+    def handle_failure(self, job: Job, error: BaseException) -> None:
+        """Retry a job whose handler has raised, or store a dead letter."""
+        self._spawn(job, lambda: self._handle_result(job, error))
+
+    def reject(self, job: Job, error: Exception) -> None:
+        """Store a dead letter for a message that is not a valid event."""
+        self._spawn(job, lambda: self._dead_letter(job, error))
+
+    def handle_internal_error(self, job: Job, error: Exception) -> None:
+        """Have a job redelivered after an unexpected error, or store a dead letter."""
+        report(f"work of {self._group}", error, job.name)
+        # The deliveries, because the progress of the attempt is not known.
+        job.attempt = job.message.delivered
+        if self._retry.is_last(job.attempt):
+            job.task = self._worker.spawn(lambda: self._reject_after_internal_error(job, error))
+        else:
+            self._worker.settle(job, nak_after(_INTERNAL_ERROR_DELAY_S))
+
+    def _spawn(self, job: Job, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        job.task = self._worker.spawn(lambda: self._guard(job, step))
+
+    async def _guard(self, job: Job, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await step()
+        except LeaseExpired:
+            self._worker.expire(job)
+        except MessageDeleted as error:
+            logger.error("%s: an event was not handled and is lost: %s", self._group, error)
+            self._worker.count("expired")
+            self._worker.settle(job, ACK)
+            await self._delete_record(job)
+        except Exception as error:
+            self.handle_internal_error(job, error)
+        finally:
+            if job.task is asyncio.current_task():
+                job.task = None
+
+    async def _reject_after_internal_error(self, job: Job, error: Exception) -> None:
+        try:
+            await self._dead_letter(job, error)
+        except Exception as second:
+            report(f"work of {self._group}", second, job.name)
+            self._worker.settle(job, nak_after(_INTERNAL_ERROR_DELAY_S))
+
+    # Attempts
+
+    async def _run(self, job: Job) -> None:
+        worker, message, handled = self._worker, job.message, self._handled
+        if handled is not None and await self._request(job, lambda: handled.known([job.id_digest])):
+            worker.count("skipped")
+            worker.settle(job, ACK)
             return
         if message.delivered == 1:
-            await self.end(job, await self._run(job))
+            await self._handle_result(job, await self._attempt(job))
             return
-        tried = await self._surely(job, lambda: self._attempts.get(message))
-        job.attempt, job.is_noted = tried.attempts + 1, tried.delivered > 0 or tried.attempts > 0
-        if self._retrying.is_last(tried.attempts):
-            job.attempt = tried.attempts
-            await self.dead_letter(
-                job, PoisonMessage(f"It was tried {tried.attempts} times: {tried.reason or _ENDED}.")
-            )
-        elif message.delivered - 1 > tried.delivered:
-            async with self._alone:
-                await self._surely(job, lambda: self._note_beginning(job))
-                error = await self._run(job)
-            await self.end(job, error)
+        record = await self._request(job, lambda: self._attempts.get(message))
+        job.attempt, job.has_record = record.attempts + 1, record.delivered > 0 or record.attempts > 0
+        if self._retry.is_last(record.attempts):
+            job.attempt = record.attempts
+            reason = f"The event was tried {record.attempts} times: {record.reason or _NO_RESULT}."
+            await self._dead_letter(job, PoisonMessage(reason))
+        elif message.delivered - 1 > record.delivered:
+            async with self._one_at_a_time:
+                await self._request(job, lambda: self._record_start(job))
+                error = await self._attempt(job)
+            await self._handle_result(job, error)
         else:
-            await self.end(job, await self._run(job))
+            await self._handle_result(job, await self._attempt(job))
 
-    async def recall(self, job: Job) -> None:
-        """Run a job whose data is not in memory. Raises `Expired`, and `Missing` if the stream has it no more."""
-        await self._surely(job, lambda: self._ward.resume(job))
-        self._ward.go_on(job)
+    async def _recall(self, job: Job) -> None:
+        await self._request(job, lambda: self._worker.restore(job))
+        self._worker.start_job(job)
 
-    async def end(self, job: Job, error: BaseException | None) -> None:
-        """Do what is to be done when a handler has ended.
-
-        Raises:
-            Expired: if it was not begun.
-        """
-        ward = self._ward
+    async def _handle_result(self, job: Job, error: BaseException | None) -> None:
+        worker = self._worker
         while error is not None:
             if isinstance(error, LeaseExpired):
                 raise error
-            ward.count("failed")
-            if self._retrying.is_last(job.attempt):
-                await self.dead_letter(job, error)
+            worker.count("failed")
+            if self._retry.is_last(job.attempt):
+                await self._dead_letter(job, error)
                 return
-            delay = self._retrying.delay(job.attempt)
-            if self._expiry.is_gone_in(job.message, delay):
-                await self.dead_letter(job, error, "The stream deletes it before the next attempt.")
+            delay = self._retry.delay(job.attempt)
+            if self._expiry.is_deleted_within(job.message, delay):
+                await self._dead_letter(job, error, "The stream deletes the event before the next attempt.")
                 return
-            self._reporter.failed(job.name, job.attempt, error, f"is tried again in {delay:.3g} s")
-            ward.tell(Failure(job.event, as_exception(error), job.attempt, is_final=False))
-            ward.count("retried")
+            self.failure_log.log(job.name, job.attempt, error, f"the next attempt follows in {delay:.3g} s")
+            worker.notify(Failure(job.event, as_exception(error), job.attempt, is_final=False))
+            worker.count("retried")
             if not self._keeps_place:
-                await self._note_failure(job, error)
-                ward.settle(job, nak_after(delay))
+                await self._record_failure(job, error)
+                worker.settle(job, nak_after(delay))
                 return
-            job.is_begun = False
             await self._pause(job, delay)
             job.attempt += 1
-            await self._surely(job, lambda: self._note_beginning(job))
-            error = await self._run(job)
-        ward.count("handled")
-        ward.settle(job, ACK)
-        await self.forget(job)
+            await self._request(job, lambda: self._record_start(job))
+            error = await self._attempt(job)
+        worker.count("handled")
+        worker.settle(job, ACK)
+        await self._delete_record(job)
 
-    async def dead_letter(self, job: Job, error: BaseException, because: str = "") -> None:
-        """Store a dead letter, and be done with the job when that is stored.
+    async def _attempt(self, job: Job) -> BaseException | None:
+        """Call the handler, and store the id of a handled event."""
+        handled = self._handled
+        if handled is None:
+            return await self._handlers.run(job)
+        # No other job starts before the id is stored, because it could end the process.
+        async with self._slots:
+            error = await self._handlers.run(job)
+            if error is None:
+                await self._request(job, lambda: handled.mark([job.id_digest]), has_run=True)
+            return error
 
-        Args:
-            job: which.
-            error: how its last attempt ended.
-            because: why there are no further attempts, if not because that was the last one.
-        """
-        ward, message = self._ward, job.message
+    async def _pause(self, job: Job, seconds: float) -> None:
+        """Wait with a job that keeps its place."""
+        job.is_started = False
+        self._worker.allow_parking(job)
+        await asyncio.sleep(seconds)
+        await self._request(job, lambda: self._worker.restore(job))
+
+    # Dead letters
+
+    async def _dead_letter(self, job: Job, error: BaseException, remark: str = "") -> None:
+        """Store a dead letter, and acknowledge the job when it is stored."""
+        worker, message = self._worker, job.message
         trace = "".join(format_exception(error)) if error.__traceback__ is not None else ""
         trace = trace.encode(errors="backslashreplace").decode()
         reason = f"{type(error).__name__}: {error_text(error)}" if trace else error_text(error)
-        reason = f"{reason} {because}".rstrip()
+        reason = f"{reason} {remark}".rstrip()
         backoff = Backoff(0.5, _STORE_RETRY_S)
         while True:
             try:
-                line = await self._link.ready(_LONGEST_PAUSE)
+                line = await self._link.ready(_MAX_BACKOFF_S)
                 headers = headers_of(self._group, message, reason, trace, job.attempt, line.max_payload)
                 await publish_and_wait(
                     self._link, subject_of(self._subjects, self._group, message), message.data, headers
@@ -216,7 +287,7 @@ class Retries:
                 break
             except (HubConnectionError, StreamError) as failure:
                 logger.error(
-                    "%s: %s has failed for good, but cannot be stored as a dead letter, and is kept: %s",
+                    "%s: could not store %s as a dead letter after its last attempt; retrying: %s",
                     self._group,
                     job.name,
                     failure,
@@ -224,74 +295,56 @@ class Retries:
             if self._link.is_closed:
                 return
             if not self._keeps_place:
-                await self._note_failure(job, error)
-                ward.settle(job, nak_after(_STORE_RETRY_S))
+                await self._record_failure(job, error)
+                worker.settle(job, nak_after(_STORE_RETRY_S))
                 return
-            job.is_begun = False
             await self._pause(job, backoff.delay())
-        self._reporter.failed(job.name, job.attempt, error, "it is a dead letter now")
-        ward.tell(Failure(job.event, as_exception(error), job.attempt, is_final=True))
-        ward.count("dead")
-        ward.settle(job, ACK)
-        await self.forget(job)
+        self.failure_log.log(job.name, job.attempt, error, "the event is now a dead letter")
+        worker.notify(Failure(job.event, as_exception(error), job.attempt, is_final=True))
+        worker.count("dead")
+        worker.settle(job, ACK)
+        await self._delete_record(job)
 
-    async def _pause(self, job: Job, seconds: float) -> None:
-        """Wait with a job that keeps its place."""
-        self._ward.rest(job)
-        await asyncio.sleep(seconds)
-        await self._surely(job, lambda: self._ward.resume(job))
+    # Records
 
-    async def _run(self, job: Job) -> BaseException | None:
-        """Run the handler, and store that it has succeeded, before anything else is begun in its place."""
-        handled = self._handled
-        if handled is None:
-            return await self._ward.run_handler(job)
-        # Were the next one begun at once, it could end the process before the id of this one is stored.
-        async with self._places:
-            error = await self._ward.run_handler(job)
-            if error is None:
-                await self._surely(job, lambda: handled.mark([job.digest]), has_run=True)
-            return error
+    async def record_interruption(self, job: Job) -> None:
+        """Record that the running attempt was interrupted and does not count."""
+        await self._record(job, AttemptRecord(job.attempt - 1, job.message.delivered, _STOPPED, job.name))
 
-    async def _note_beginning(self, job: Job) -> None:
-        """Note an attempt of which nothing may be heard any more."""
-        await self._attempts.put(job.message, AttemptRecord(job.attempt, job.message.delivered - 1, _ENDED, job.name))
-        job.is_noted = True
-
-    async def _note_failure(self, job: Job, error: BaseException) -> None:
-        """Note an attempt that has failed; if that cannot be done, there will be one more."""
+    async def _record_failure(self, job: Job, error: BaseException) -> None:
         reason = f"{type(error).__name__}: {error_text(error)}"[:500]
-        try:
-            await self._attempts.put(job.message, AttemptRecord(job.attempt, job.message.delivered, reason, job.name))
-        except (HubConnectionError, StreamError) as failure:
-            logger.warning("%s: an attempt at %s could not be noted: %s", self._group, job.name, failure)
+        await self._record(job, AttemptRecord(job.attempt, job.message.delivered, reason, job.name))
 
-    async def interrupted(self, job: Job) -> None:
-        """Note that the attempt under way ends with this process, and does not count."""
+    async def _record(self, job: Job, record: AttemptRecord) -> None:
+        """Store a record if possible. Without it, there is one more attempt."""
         try:
-            await self._attempts.put(
-                job.message, AttemptRecord(job.attempt - 1, job.message.delivered, _STOPPED, job.name)
-            )
-        except (HubConnectionError, StreamError) as failure:
-            logger.debug("%s: the interruption of %s could not be noted: %s", self._group, job.name, failure)
+            await self._attempts.put(job.message, record)
+        except (HubConnectionError, StreamError) as error:
+            logger.warning("%s: could not record an attempt at %s: %s", self._group, job.name, error)
 
-    async def forget(self, job: Job) -> None:
-        """Remove the note of a job that is done with."""
-        if job.is_noted:
+    async def _record_start(self, job: Job) -> None:
+        """Record an attempt whose result may never be known."""
+        await self._attempts.put(
+            job.message, AttemptRecord(job.attempt, job.message.delivered - 1, _NO_RESULT, job.name)
+        )
+        job.has_record = True
+
+    async def _delete_record(self, job: Job) -> None:
+        if job.has_record:
             try:
-                await self._attempts.forget(job.message)
-            except (HubConnectionError, StreamError) as failure:
-                # It goes by itself in time.
-                logger.debug("The attempts at %s could not be forgotten: %s", job.name, failure)
+                await self._attempts.delete(job.message)
+            except (HubConnectionError, StreamError) as error:
+                # It expires.
+                logger.debug("%s: could not delete the attempts at %s: %s", self._group, job.name, error)
 
-    async def _surely(self, job: Job, ask: Callable[[], Awaitable[T]], has_run: bool = False) -> T:
-        """Ask until there is an answer; raise `Expired` if it comes too late to begin."""
-        backoff = Backoff(0.1, _LONGEST_PAUSE)
+    async def _request(self, job: Job, request: Callable[[], Awaitable[T]], has_run: bool = False) -> T:
+        """Repeat a request until it succeeds; raise LeaseExpired when it is too late to start the job."""
+        backoff = Backoff(0.1, _MAX_BACKOFF_S)
         while True:
             try:
-                return await ask()
+                return await request()
             except (HubConnectionError, StreamError) as error:
-                if self._link.is_closed or (not has_run and monotonic() > job.until):
-                    raise LeaseExpired(f"{job.name} is somebody else's by now.") from error
+                if self._link.is_closed or (not has_run and monotonic() > job.lease_until):
+                    raise LeaseExpired(f"The lease of {job.name} has expired.") from error
                 logger.debug("%s: %s waits: %s", self._group, job.name, error)
             await asyncio.sleep(backoff.delay())

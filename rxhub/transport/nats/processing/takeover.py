@@ -1,8 +1,9 @@
-"""A process that orders by key begins with the eldest of what is under way in its group.
+"""Order by key when a process takes over from another one.
 
-The server sends all messages to one process, and pins another one when that is gone. What was under way with the one
-before, or was on a line that broke, comes again only when its time is over; meanwhile later messages come. So these are
-gathered until the server has nothing under way that is not in our hands, and then begun in the order of the stream.
+The server delivers all messages of a group to one process, and pins another process when that one is gone. Messages
+that the previous process held, or that were lost with a connection, are redelivered only after `ACK_WAIT_S`, and later
+messages arrive before them. The new process therefore collects messages until it holds all that the server counts as
+in flight, and then starts them in the order of the stream.
 """
 
 from __future__ import annotations
@@ -19,81 +20,73 @@ from rxhub.transport.nats.processing.job import Job
 
 __all__ = ["Takeover"]
 
-_PIN = "Nats-Pin-Id"
+_PIN_HEADER = "Nats-Pin-Id"
 
 logger = logging.getLogger("rxhub")
 
 
 class Takeover:
-    """What has come and may not be begun yet.
+    """Collects jobs while earlier messages may be missing.
 
     Args:
-        group: tells how much is under way.
-        holding: all that is in our hands.
-        begin: called with each job in order, once nothing is missing.
-
-    Attributes:
-        jobs: what was gathered so far.
+        group: the group.
+        jobs: the messages in flight in this process, by sequence.
+        start: called with each collected job, in the order of the stream.
     """
 
-    def __init__(self, group: Group, holding: Mapping[int, Job], begin: Callable[[Job], object]) -> None:
-        self.jobs: list[Job] = []
+    def __init__(self, group: Group, jobs: Mapping[int, Job], start: Callable[[Job], object]) -> None:
         self._group = group
-        self._holding = holding
-        self._begin = begin
+        self._jobs = jobs
+        self._start = start
+        self._collected: list[Job] = []
         self._pin: str | None = None
-        self._losses = 0
+        self._gaps = 0
         self._task: asyncio.Task[None] | None = None
 
-    def lose(self) -> None:
-        """Something may be missing from now on."""
+    def on_gap(self) -> None:
+        """Messages may be missing from now on."""
         self._pin = None
-        self._losses += 1
+        self._gaps += 1
 
-    def takes(self, job: Job) -> bool:
-        """Whether a job that has come has to wait here."""
-        pin = job.message.headers.get(_PIN, "")
+    def collect(self, job: Job) -> bool:
+        """Collect a job if earlier messages may be missing; whether it was collected."""
+        pin = job.message.headers.get(_PIN_HEADER, "")
         if pin != self._pin:
-            # We are the one now, again or for the first time.
-            self._losses += 1
+            # This process was pinned now, again or for the first time.
+            self._gaps += 1
             self._pin = pin
-            self.jobs.append(job)
             if self._task is None:
-                self._task = supervise(self._gather, f"waiting for earlier events of {self._group.name}", restart=True)
-            return True
-        if self._task is not None:
-            self.jobs.append(job)
-            return True
-        return False
+                name = f"waiting for earlier events of {self._group.name}"
+                self._task = supervise(self._wait_for_missing, name, restart=True)
+        if self._task is None:
+            return False
+        self._collected.append(job)
+        return True
 
     def stop(self) -> None:
-        """Begin nothing any more."""
+        """Start no collected jobs."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _gather(self) -> None:
+    async def _wait_for_missing(self) -> None:
         backoff = Backoff(0.05, 1.0)
-        is_told = False
+        is_logged = False
         while True:
-            losses = self._losses
+            gaps = self._gaps
             try:
-                missing = await self._group.under_way() - len(self._holding)
+                missing = await self._group.ack_pending() - len(self._jobs)
             except (HubConnectionError, StreamError) as error:
-                logger.debug("What is under way in %s is not known yet: %s", self._group.name, error)
+                logger.debug("Could not read how many events of %s are in flight: %s", self._group.name, error)
             else:
-                if missing <= 0 and losses == self._losses:
+                if missing <= 0 and gaps == self._gaps:
                     break
-                if not is_told and missing > 0:
-                    is_told = True
-                    logger.info(
-                        "%s: %d events that were under way elsewhere are waited for, as they come first.",
-                        self._group.name,
-                        missing,
-                    )
+                if not is_logged and missing > 0:
+                    is_logged = True
+                    logger.info("%s: waiting for %d earlier events of other processes.", self._group.name, missing)
             await asyncio.sleep(backoff.delay())
         self._task = None
-        jobs, self.jobs = self.jobs, []
+        jobs, self._collected = self._collected, []
         for job in sorted(jobs, key=lambda job: job.message.sequence):
-            # It may have run out of time meanwhile, and will come again.
-            if self._holding.get(job.message.sequence) is job:
-                self._begin(job)
+            # A job whose lease has expired is redelivered.
+            if self._jobs.get(job.message.sequence) is job:
+                self._start(job)

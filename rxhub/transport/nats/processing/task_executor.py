@@ -1,4 +1,4 @@
-"""Coroutine functions as handlers: each call is a task on the caller's loop, or on a private one."""
+"""Runs coroutine handlers as tasks, on the caller's event loop or on a private one."""
 
 from __future__ import annotations
 
@@ -21,92 +21,91 @@ from rxhub.transport.nats.processing.job import HandlerInterrupted, HandlerTimeo
 
 __all__ = ["TaskExecutor"]
 
-# Seconds that a handler which was cancelled may take to end.
 _CANCEL_TIMEOUT_S = 5.0
+"""A cancelled handler is abandoned if it has not ended after this time."""
 
 
 class TaskExecutor:
-    """Awaits a handler in tasks.
+    """Runs each handler in a task.
 
     Args:
-        handler: awaited with each event, in a task of its own.
-        count: how many may run at a time.
-        timeout: seconds after which one is cancelled; None is never.
+        handler: awaited with each event.
+        concurrency: the number of tasks at a time.
+        timeout: seconds after which a handler is cancelled; None is unlimited.
         context: each task runs in a copy of it.
-        ended: told what came of each job.
-        name: of the thread, if there is a private loop.
-        loop: where the tasks run; None makes a loop in a thread of its own.
+        on_result: called with the result of each job.
+        name: of the thread of a private loop.
+        loop: where the tasks run; None creates a private loop in a thread.
     """
 
     def __init__(
         self,
         handler: Callable[[Event], object],
-        count: int,
+        concurrency: int,
         timeout: float | None,
         context: Context,
-        ended: OnResult,
+        on_result: OnResult,
         name: str,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         self._handler = handler
-        self._count = count
+        self._concurrency = concurrency
         self._timeout = timeout
         self._context = context
-        self._ended = ended
+        self._on_result = on_result
         self._name = name
-        self._own = loop is None
+        self._is_private = loop is None
         self._loop = loop or asyncio.new_event_loop()
-        self._waiting: deque[Job] = deque()
+        self._pending: deque[Job] = deque()
         self._running: dict[Job, asyncio.Task[BaseException | None]] = {}
-        # Sleeps while handlers run, and is cancelled by nobody but a loop that ends, which cancels all its tasks.
-        self._lookout: asyncio.Task[object] | None = None
+        # Sleeps while handlers run. Only an ending loop, which cancels all tasks, cancels it.
+        self._sentinel: asyncio.Task[object] | None = None
         self._is_scheduled = False
         self._is_cancelled = False
-        self._is_over = False
+        self._is_stopped = False
 
     def start(self) -> None:
-        """Start the private loop, if it is one.
+        """Start the private loop, if there is one.
 
         Raises:
-            HubClosed: if no thread can be started.
+            HubClosed: if its thread cannot be started.
         """
-        if not self._own:
+        if not self._is_private:
             return
         try:
-            Thread(target=_serve, args=(self._loop,), name=self._name, daemon=True).start()
+            Thread(target=_run_loop, args=(self._loop,), name=self._name, daemon=True).start()
         except RuntimeError as error:
             self._loop.close()
-            raise HubClosed(f"No thread can be started for handlers: {error}.") from error
+            raise HubClosed(f"Cannot start a thread for handlers: {error}.") from error
 
     @property
     def is_alive(self) -> bool:
-        return not self._loop.is_closed() and (bool(self._running) or not self._is_over)
+        return not self._loop.is_closed() and (bool(self._running) or not self._is_stopped)
 
-    def put(self, job: Job) -> None:
-        self._waiting.append(job)
+    def submit(self, job: Job) -> None:
+        self._pending.append(job)
         if not self._is_scheduled:
             self._is_scheduled = True
-            self._call(self._begin)
+            self._schedule(self._start_pending)
 
-    def tell(self, errand: Callback) -> None:
-        self._call(lambda: run_callback(errand))
+    def call(self, callback: Callback) -> None:
+        self._schedule(lambda: run_callback(callback))
 
-    def withdraw(self) -> list[Job]:
+    def take_pending(self) -> list[Job]:
         taken: list[Job] = []
-        while True:
-            try:
-                taken.append(self._waiting.popleft())
-            except IndexError:
-                return taken
+        with suppress(IndexError):  # the loop of the handlers takes jobs too
+            while True:
+                taken.append(self._pending.popleft())
+        return taken
 
     def overdue(self, timeout: float) -> list[Job]:
-        # They are cancelled on their own loop. Here it is about those who do not care, or block it.
+        # Handlers are cancelled after `timeout` on their own loop. These have ignored it, or block the loop.
         latest = monotonic() - timeout - _CANCEL_TIMEOUT_S
-        return [job for job in list(self._running) if job.began < latest]
+        return [job for job in list(self._running) if job.started_at < latest]
 
-    def give_up(self, job: Job) -> None:
+    def abandon(self, job: Job) -> None:
         self._running.pop(job, None)
-        self._call(self._begin)
+        self._schedule(self._start_pending)
 
     def cancel(self) -> None:
         def cancel() -> None:
@@ -114,31 +113,31 @@ class TaskExecutor:
             for task in list(self._running.values()):
                 task.cancel()
 
-        self._call(cancel)
+        self._schedule(cancel)
 
     def stop(self) -> None:
-        self._is_over = True
-        if self._own:
-            self._call(self._loop.stop)
+        self._is_stopped = True
+        if self._is_private:
+            self._schedule(self._loop.stop)
 
-    def _call(self, function: Callable[[], object]) -> None:
-        # Whoever looks after us asks whether the loop is still there.
+    def _schedule(self, function: Callable[[], object]) -> None:
+        # If the loop is closed, the worker notices it by `is_alive`.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function)
 
-    def _begin(self) -> None:
+    def _start_pending(self) -> None:
         self._is_scheduled = False
-        while len(self._running) < self._count and not self._is_over:
+        while len(self._running) < self._concurrency and not self._is_stopped:
             try:
-                job = self._waiting.popleft()
+                job = self._pending.popleft()
             except IndexError:
                 return
-            job.began = now = monotonic()
-            if now > job.until:
-                self._ended(Result(job, job.run, LeaseExpired(), 0.0))
+            job.started_at = now = monotonic()
+            if now > job.lease_until:
+                self._on_result(Result(job, job.run, LeaseExpired(), 0.0))
                 continue
-            if self._lookout is None:
-                self._lookout = self._loop.create_task(asyncio.Event().wait())
+            if self._sentinel is None:
+                self._sentinel = self._loop.create_task(asyncio.Event().wait())
             task = self._loop.create_task(self._run(job), context=self._context.copy())
             self._running[job] = task
             task.add_done_callback(partial(self._done, job, job.run, now))
@@ -152,32 +151,32 @@ class TaskExecutor:
                     result = await await_(result)
                 check_was_run(result)
         except BaseException as error:
-            # Given back, not raised: SystemExit would end the loop, and whoever runs on it.
+            # Returned, because a SystemExit in a task would end the loop.
             if isinstance(error, TimeoutError) and deadline.expired():
                 return HandlerTimeout(f"The handler was cancelled after {self._timeout:g} s.")
             return error
         return None
 
-    def _done(self, job: Job, run: int, began: float, task: asyncio.Task[BaseException | None]) -> None:
+    def _done(self, job: Job, run: int, started_at: float, task: asyncio.Task[BaseException | None]) -> None:
         if self._running.get(job) is task:
             del self._running[job]
         error = asyncio.CancelledError() if task.cancelled() else task.result()
-        lookout = self._lookout
-        # What an ending loop is given now, it would leave behind half done.
-        self._is_over = self._is_over or (lookout is not None and lookout.cancelling() > 0)
-        if task.cancelling() and (self._is_cancelled or self._is_over):
-            # By us, or with the loop. Not by its timeout, which takes its cancellation back.
+        sentinel = self._sentinel
+        # An ending loop would not finish further jobs.
+        self._is_stopped = self._is_stopped or (sentinel is not None and sentinel.cancelling() > 0)
+        if task.cancelling() and (self._is_cancelled or self._is_stopped):
+            # Cancelled by `cancel` or the end of the loop. A timeout undoes its own cancellation (`uncancel`).
             interrupted = HandlerInterrupted(f"The handler was cancelled, and ended with {error!r}.")
             interrupted.__cause__ = error
             error = interrupted
-        self._ended(Result(job, run, error, monotonic() - began))
-        self._begin()
-        if lookout is not None and not self._running:
-            lookout.cancel()
-            self._lookout = None
+        self._on_result(Result(job, run, error, monotonic() - started_at))
+        self._start_pending()
+        if sentinel is not None and not self._running:
+            sentinel.cancel()
+            self._sentinel = None
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
     with suppress(RuntimeError):

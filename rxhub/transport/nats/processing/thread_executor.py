@@ -1,7 +1,7 @@
-"""Plain functions as handlers: each runs in one of a few threads.
+"""Runs plain functions as handlers, in threads.
 
-A thread cannot be ended from outside. One whose handler is stuck is left to itself, and another takes its place; should
-the handler end one day, the thread ends with it. They are daemons, so that a stuck one holds up no exit.
+A thread cannot be ended from outside. A stuck one is abandoned and replaced; it ends when its handler returns. The
+threads are daemons, so that a stuck one does not prevent the exit of the program.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -25,50 +26,50 @@ from rxhub.transport.nats.processing.job import Job, LeaseExpired
 __all__ = ["ThreadExecutor"]
 
 
-class _Seat:
-    """A thread, what it runs, and whether it is to run anything else."""
+class _ThreadState:
+    """The running job of a thread, and whether the thread was abandoned."""
 
-    __slots__ = ("is_left", "job")
+    __slots__ = ("is_abandoned", "job")
 
     def __init__(self) -> None:
         self.job: Job | None = None
-        self.is_left = False
+        self.is_abandoned = False
 
 
 class ThreadExecutor:
-    """Calls a handler in threads of its own.
+    """Runs handlers in threads of its own.
 
     Args:
-        handler: called with each event. A coroutine that it returns is run to its end, in the same thread.
-        count: how many calls may run at a time.
+        handler: called with each event. If it returns a coroutine, the coroutine runs in the same thread.
+        concurrency: the number of threads.
         context: each call runs in a copy of it.
-        ended: told what came of each job.
+        on_result: called with the result of each job.
         name: of the threads.
     """
 
     def __init__(
-        self, handler: Callable[[Event], object], count: int, context: Context, ended: OnResult, name: str
+        self, handler: Callable[[Event], object], concurrency: int, context: Context, on_result: OnResult, name: str
     ) -> None:
         self._handler = handler
-        self._count = count
+        self._concurrency = concurrency
         self._context = context
-        self._ended = ended
+        self._on_result = on_result
         self._name = name
-        # Its `get` waits in C, and many jobs that are put at once wake a thread once.
-        self._waiting: SimpleQueue[Job | None] = SimpleQueue()
-        self._errands: deque[Callback] = deque()
-        self._seats: list[_Seat] = []
-        self._is_over = False
+        # Its `get` waits in C. None wakes a thread for callbacks, or to stop.
+        self._pending: SimpleQueue[Job | None] = SimpleQueue()
+        self._callbacks: deque[Callback] = deque()
+        self._threads: list[_ThreadState] = []
+        self._is_stopped = False
 
     def start(self) -> None:
         """Start the threads.
 
         Raises:
-            HubClosed: if no thread can be started.
+            HubClosed: if one cannot be started.
         """
         try:
-            for _ in range(self._count):
-                self._take_seat()
+            for _ in range(self._concurrency):
+                self._start_thread()
         except HubClosed:
             self.stop()
             raise
@@ -77,66 +78,64 @@ class ThreadExecutor:
     def is_alive(self) -> bool:
         return True
 
-    def put(self, job: Job) -> None:
-        self._waiting.put(job)
+    def submit(self, job: Job) -> None:
+        self._pending.put(job)
 
-    def tell(self, errand: Callback) -> None:
-        self._errands.append(errand)
-        self._waiting.put(None)
+    def call(self, callback: Callback) -> None:
+        self._callbacks.append(callback)
+        self._pending.put(None)
 
-    def withdraw(self) -> list[Job]:
+    def take_pending(self) -> list[Job]:
         taken: list[Job] = []
-        while True:
-            try:
-                job = self._waiting.get_nowait()
-            except Empty:
-                return taken
-            if job is not None:
-                taken.append(job)
+        with suppress(Empty):
+            while True:
+                job = self._pending.get_nowait()
+                if job is not None:
+                    taken.append(job)
+        return taken
 
     def overdue(self, timeout: float) -> list[Job]:
         latest = monotonic() - timeout
-        return [job for seat in self._seats if (job := seat.job) is not None and job.began < latest]
+        return [job for state in self._threads if (job := state.job) is not None and job.started_at < latest]
 
-    def give_up(self, job: Job) -> None:
-        for seat in self._seats:
-            if seat.job is job:
-                seat.is_left = True
-                self._seats.remove(seat)
-                self._take_seat()
+    def abandon(self, job: Job) -> None:
+        for state in self._threads:
+            if state.job is job:
+                state.is_abandoned = True
+                self._threads.remove(state)
+                self._start_thread()
                 return
 
     def cancel(self) -> None:
-        """Nothing can interrupt a thread."""
+        """Do nothing: threads cannot be cancelled."""
 
     def stop(self) -> None:
-        self._is_over = True
-        for _ in self._seats:
-            self._waiting.put(None)
+        self._is_stopped = True
+        for _ in self._threads:
+            self._pending.put(None)
 
-    def _take_seat(self) -> None:
-        seat = _Seat()
-        thread = Thread(target=self._serve, args=(seat,), name=self._name, daemon=True)
+    def _start_thread(self) -> None:
+        state = _ThreadState()
         try:
-            thread.start()
+            Thread(target=self._run, args=(state,), name=self._name, daemon=True).start()
         except RuntimeError as error:
-            raise HubClosed(f"No thread can be started for handlers: {error}.") from error
-        self._seats.append(seat)
+            raise HubClosed(f"Cannot start a thread for handlers: {error}.") from error
+        self._threads.append(state)
 
-    def _serve(self, seat: _Seat) -> None:
-        take, context, handler, ended = self._waiting.get, self._context, self._handler, self._ended
-        while not (self._is_over or seat.is_left):
+    def _run(self, state: _ThreadState) -> None:
+        take, context, handler, on_result = self._pending.get, self._context, self._handler, self._on_result
+        while not (self._is_stopped or state.is_abandoned):
             job = take()
-            while self._errands:
-                self._run_errand()
+            while self._callbacks:
+                self._run_callback()
             if job is None:
                 continue
             run, now = job.run, monotonic()
-            if now > job.until:
-                ended(Result(job, run, LeaseExpired(), 0.0))
+            if now > job.lease_until:
+                on_result(Result(job, run, LeaseExpired(), 0.0))
                 continue
-            job.began = now
-            seat.job = job
+            job.started_at = now
+            state.job = job
             failure: BaseException | None = None
             try:
                 result = context.copy().run(handler, cast("Event", job.event))
@@ -145,16 +144,16 @@ class ThreadExecutor:
                 else:
                     check_was_run(result)
             except BaseException as error:
-                # SystemExit too: the thread goes on, and whoever reads the failures learns of it.
+                # Including SystemExit, which must not end the thread.
                 failure = error
-            seat.job = None
-            ended(Result(job, run, failure, monotonic() - now))
-            # What a handler raised holds its frames, and all that is in them.
+            state.job = None
+            on_result(Result(job, run, failure, monotonic() - now))
+            # The exception would keep the frames of the handler alive.
             del failure
 
-    def _run_errand(self) -> None:
+    def _run_callback(self) -> None:
         try:
-            errand = self._errands.popleft()
+            callback = self._callbacks.popleft()
         except IndexError:
-            return  # another thread does it
-        run_callback(errand)
+            return  # another thread has taken it
+        run_callback(callback)

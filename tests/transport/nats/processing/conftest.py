@@ -21,5 +21,5 @@ def hub(nats: Nats) -> Generator[EventHub]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody vouches for comes again after a second, and who orders by key is followed after two."""
-    monkeypatch.setattr(group, "ACK_WAIT", 1.0)
-    monkeypatch.setattr(group, "PIN_TIMEOUT", 2.0)
+    monkeypatch.setattr(group, "ACK_WAIT_S", 1.0)
+    monkeypatch.setattr(group, "PIN_TIMEOUT_S", 2.0)

@@ -32,7 +32,7 @@ def test_an_event_that_would_be_too_old_for_its_next_attempt_is_a_dead_letter(hu
         until(lambda: processing.counts.dead == 1)
     (letter,) = hub.dead_letters.list()
     assert letter.attempts == 1
-    assert letter.reason == "OSError: away The stream deletes it before the next attempt."
+    assert letter.reason == "OSError: away The stream deletes the event before the next attempt."
 
 
 def test_an_event_that_is_young_enough_is_tried_again(hub: EventHub) -> None:
@@ -160,12 +160,12 @@ def test_an_event_that_was_deleted_when_it_fails_is_a_dead_letter(hub: EventHub,
         assert begun.wait(LIMIT)
         ask(hub, "STREAM.PURGE.{stream}")
         processor: Any = processing._worker
-        until(lambda: processor._care._expiry._first > 1)
+        until(lambda: processor._retries._expiry._first > 1)
         purged.set()
         until(lambda: processing.counts.dead == 1)
     (letter,) = hub.dead_letters.list()
     assert letter.event is not None and letter.event.data == {"value": 1}
-    assert letter.reason == "OSError: away The stream deletes it before the next attempt."
+    assert letter.reason == "OSError: away The stream deletes the event before the next attempt."
 
 
 @pytest.mark.usefixtures("impatient")

@@ -174,7 +174,7 @@ def test_an_event_that_kills_its_process_is_a_dead_letter_and_no_other_is(
         assert group.noted("begin")[1] == 3 == group.deaths
     (letter,) = hub.dead_letters.list()
     assert letter.event is not None and letter.event.data["value"] == 1
-    assert letter.reason.startswith("It was tried 2 times") and letter.attempts == 2
+    assert letter.reason.startswith("The event was tried 2 times") and letter.attempts == 2
 
 
 # Lines
@@ -261,13 +261,13 @@ def test_what_waited_in_a_process_that_is_cut_off_is_begun_elsewhere_and_not_the
     publish(hub, "a", *range(100, 104))
     cut_off.wait(51)
     # All of them, so that none is on its way when it is cut off.
-    until(lambda: len(processing._worker._holding.jobs) == 4)  # type: ignore[union-attr]
+    until(lambda: len(processing._worker._in_flight.jobs) == 4)  # type: ignore[union-attr]
     proxy.black_hole = True
     with hub.process("topic=a", elsewhere, group="g"):
         until(lambda: set(elsewhere) >= set(range(101, 104)))
         going.set()
         # It has found its time to be over before it gets anything new.
-        until(lambda: not processing._worker._holding.jobs)  # type: ignore[union-attr]
+        until(lambda: not processing._worker._in_flight.jobs)  # type: ignore[union-attr]
         proxy.black_hole = False
         until(lambda: is_idle(hub, "g"))
     assert cut_off[50:] == [100]
@@ -352,7 +352,7 @@ def test_an_internal_error_ends_neither_the_in_progress_acknowledgements_nor_oth
     async def handler(event: Event) -> None:
         seen.append(event.data["value"])
         # Longer than the server waits without a word of ours.
-        await asyncio.sleep(4 * group_module.ACK_WAIT)
+        await asyncio.sleep(4 * group_module.ACK_WAIT_S)
 
     with hub.process("topic=a", handler, group="g", timeout=LIMIT, retries=0):
         monkeypatch.setattr(owner, method, broken)

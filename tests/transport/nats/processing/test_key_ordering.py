@@ -42,12 +42,12 @@ def test_an_item_may_run_as_soon_as_nobody_before_it_has_one_of_its_keys(steps: 
             # Also who has not run: what was taken back, or may not be run any more.
             item, _ = model.inside.pop(step % len(model.inside))
             running.discard(item)
-            freed = lanes.leave(item)
+            freed = lanes.remove(item)
             assert freed == sorted(freed) and not running & set(freed)
             running |= set(freed)
         else:
             model.inside.append((number, set(step)))
-            if lanes.enter(number, step):
+            if lanes.add(number, step):
                 running.add(number)
         assert running == model.may_run()
         assert len(lanes) == len(model.inside) - len(running)
@@ -56,14 +56,14 @@ def test_an_item_may_run_as_soon_as_nobody_before_it_has_one_of_its_keys(steps: 
 @given(st.lists(KEYS, max_size=40), st.randoms())
 def test_the_events_of_a_key_run_one_after_the_other_in_order(events: list[list[str]], chance: Any) -> None:
     lanes: KeyOrdering[int] = KeyOrdering()
-    running = [number for number, keys in enumerate(events) if lanes.enter(number, keys)]
+    running = [number for number, keys in enumerate(events) if lanes.add(number, keys)]
     done: list[int] = []
     while running:
         busy = [key for item in running for key in set(events[item])]
         assert len(busy) == len(set(busy))
         item = running.pop(chance.randrange(len(running)))
         done.append(item)
-        running += lanes.leave(item)
+        running += lanes.remove(item)
     assert sorted(done) == list(range(len(events)))
     for key in "abcd":
         of_key = [item for item in done if key in events[item]]
@@ -73,8 +73,8 @@ def test_the_events_of_a_key_run_one_after_the_other_in_order(events: list[list[
 def test_lanes_that_nobody_stands_in_are_forgotten() -> None:
     lanes: KeyOrdering[str] = KeyOrdering()
     for number in range(1000):
-        lanes.enter("item", [f"key {number}", "shared"])
-        lanes.leave("item")
+        lanes.add("item", [f"key {number}", "shared"])
+        lanes.remove("item")
     assert not any(value for value in vars(lanes).values() if isinstance(value, dict))
 
 

@@ -120,7 +120,7 @@ def test_a_processing_tells_of_itself(hub: EventHub) -> None:
         raise ValueError
 
     with hub.process("topic=a", handle, group="g", retries=0) as processing:
-        assert repr(processing) == "<Processing 'topic=a' in the group g: nothing so far>"
+        assert repr(processing) == "<Processing 'topic=a' in the group g: no events yet>"
         publish(hub, "a", 1)
         until(lambda: processing.counts.dead)
         assert repr(processing) == "<Processing 'topic=a' in the group g: 1 failed, 1 dead>"

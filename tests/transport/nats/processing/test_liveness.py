@@ -22,7 +22,7 @@ import ctypes, sys, time
 from rxhub import EventHub
 from rxhub.transport.nats.processing import group
 
-group.ACK_WAIT = {ack_wait}
+group.ACK_WAIT_S = {ack_wait}
 url, user, password, stream = {nats!r}
 
 def handle(event):
@@ -41,7 +41,7 @@ hub.close()
 def test_a_process_that_holds_the_gil_for_two_thirds_of_the_time_keeps_its_event(
     hub: EventHub, nats: Nats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group, "ACK_WAIT", 9.0)
+    monkeypatch.setattr(group, "ACK_WAIT_S", 9.0)
     script = HOLDER.format(nats=(nats.url, nats.user, nats.password, nats.stream), ack_wait=9.0, seconds=6.0)
     hub.process("topic=a", print, group="g").stop()
     with subprocess.Popen(
@@ -61,7 +61,7 @@ def test_a_process_that_holds_the_gil_for_two_thirds_of_the_time_keeps_its_event
 
 
 def test_by_default_a_process_may_be_silent_for_more_than_thirty_seconds(hub: EventHub) -> None:
-    assert group.ACK_WAIT * (1 - group.IN_PROGRESS_SHARE) >= 40.0
+    assert group.ACK_WAIT_S * (1 - group.IN_PROGRESS_SHARE) >= 40.0
 
 
 @pytest.mark.parametrize("order", [{}, {"key": "data.value"}, {"sequential": True}])
@@ -86,7 +86,7 @@ def test_an_error_while_the_process_stops_is_no_failure(hub: EventHub, order: di
 def test_a_failure_just_before_the_process_is_told_to_stop_is_none(
     hub: EventHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rxhub.transport.nats.processing.worker._SIGNAL_DELAY_S", 600.0)
+    monkeypatch.setattr("rxhub.transport.nats.processing.interruptions._SIGNAL_DELAY_S", 600.0)
     begun: list[int] = []
 
     def handle(event: Event) -> None:

@@ -154,7 +154,7 @@ def test_who_takes_over_begins_with_what_was_under_way(hub: EventHub, nats: Nats
         # As if the process were gone: its line breaks, and it neither asks nor vouches for anything again.
         processor: Any = one._worker
         transport: Any = hub._link.transport
-        transport.loop.call_soon_threadsafe(processor._workers.withdraw)
+        transport.loop.call_soon_threadsafe(processor._handlers.executor.take_pending)
         transport.call(processor._link.close())
         other.process("topic=a", second, group="g", key="data.keys", concurrency=3)
         until(lambda: len(set(lost.done + second.done)) == 60)

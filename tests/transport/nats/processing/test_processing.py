@@ -18,7 +18,7 @@ from asgiref.sync import markcoroutinefunction
 from rxhub import Event, EventHub
 from rxhub.errors import ExpressionError, HubClosed, HubConnectionError, NotDurable
 from rxhub.testing import Nats
-from rxhub.transport.nats.processing import worker as processor
+from rxhub.transport.nats.processing import retries as retries_module
 from rxhub.transport.nats.processing.failures import Failure
 from rxhub.transport.nats.processing.filtering import MessageFilter
 from rxhub.transport.nats.processing.processing import Counts, Processing
@@ -303,7 +303,7 @@ def test_an_event_whose_id_is_no_text_is_handled_as_any_other(
 def test_a_mistake_of_rxhub_s_own_holds_up_no_other_event_and_ends_in_a_dead_letter(
     hub: EventHub, order: dict[str, Any], retries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    takes, tries = MessageFilter.takes, list[int]()
+    takes, tries = MessageFilter.matches, list[int]()
 
     def mistaken(self: MessageFilter, message: Message, event: Event) -> bool:
         if event.data["value"] == 1:
@@ -311,8 +311,8 @@ def test_a_mistake_of_rxhub_s_own_holds_up_no_other_event_and_ends_in_a_dead_let
             raise ZeroDivisionError("nobody has thought of this")
         return takes(self, message, event)
 
-    monkeypatch.setattr(MessageFilter, "takes", mistaken)
-    monkeypatch.setattr(processor, "_AFTER_MISTAKE", 0.05)
+    monkeypatch.setattr(MessageFilter, "matches", mistaken)
+    monkeypatch.setattr(retries_module, "_INTERNAL_ERROR_DELAY_S", 0.05)
     seen = Seen()
     with hub.process("topic=a", seen, group="g", retries=retries, **order) as processing:
         publish(hub, "a", 1, 2)
@@ -401,7 +401,7 @@ def test_a_thread_that_is_stuck_is_left_to_itself_and_its_late_result_ignored(
         until(lambda: processing.counts.dead)
         assert seen.wait(1) == [1]
         stuck.set()
-        until(lambda: "after nobody waited for it any more" in caplog.text)
+        until(lambda: "after its timeout" in caplog.text)
         assert processing.counts == Counts(1, 1, 0, 1, 0)
     assert next(hub.dead_letters.list()).reason == "The handler has not ended within 0.05 s."
 

@@ -50,7 +50,7 @@ def test_jobs_are_begun_in_order_and_returned_with_what_was_raised() -> None:
     results = Results()
     with tasks(handle, results) as workers:
         for number in (1, 2, 3):
-            workers.put(job(number))
+            workers.submit(job(number))
         results.wait(3)
     assert results.numbers == [1, 2, 3]
     assert [str(returned.error) for returned in results.all] == ["None", "two", "None"]
@@ -64,8 +64,8 @@ def test_what_would_end_the_loop_is_returned_and_the_loop_goes_on(interruption: 
 
     results = Results()
     with tasks(handle, results) as workers:
-        workers.put(job(1))
-        workers.put(job(2))
+        workers.submit(job(1))
+        workers.submit(job(2))
         results.wait(2)
     assert [type(returned.error) for returned in results.all] == [type(interruption), type(None)]
 
@@ -79,7 +79,7 @@ def test_as_many_run_at_a_time_as_may() -> None:
     results = Results()
     with tasks(handle, results, 3) as workers:
         for number in range(1, 7):
-            workers.put(job(number))
+            workers.submit(job(number))
         results.wait(6)
     assert all(returned.error is None for returned in results.all)
 
@@ -92,8 +92,8 @@ def test_a_handler_is_cancelled_after_the_timeout_and_its_own_timeouts_are_its_o
 
     results = Results()
     with tasks(handle, results, timeout=0.05) as workers:
-        workers.put(job(1))
-        workers.put(job(2))
+        workers.submit(job(1))
+        workers.submit(job(2))
         results.wait(2)
     first, second = (returned.error for returned in results.all)
     assert isinstance(first, HandlerTimeout) and "0.05 s" in str(first)
@@ -114,10 +114,10 @@ def test_a_handler_that_does_not_care_for_being_cancelled_can_be_given_up(monkey
     results = Results()
     with tasks(handle, results, timeout=0.02) as workers:
         first = job(1)
-        workers.put(first)
-        workers.put(job(2))
+        workers.submit(first)
+        workers.submit(job(2))
         until(lambda: workers.overdue(0.02) == [first])
-        workers.give_up(first)
+        workers.abandon(first)
         results.wait(1)
         ended.set()
         results.wait(2)
@@ -132,9 +132,9 @@ def test_what_was_not_begun_can_be_withdrawn_and_what_runs_be_cancelled() -> Non
     with tasks(handle, results) as workers:
         jobs = [job(number) for number in range(1, 4)]
         for one in jobs:
-            workers.put(one)
-        until(lambda: jobs[0].began)
-        assert workers.withdraw() == jobs[1:]
+            workers.submit(one)
+        until(lambda: jobs[0].started_at)
+        assert workers.take_pending() == jobs[1:]
         workers.cancel()
         results.wait(1)
     assert isinstance(results.all[0].error, HandlerInterrupted)
@@ -146,7 +146,7 @@ def test_a_job_that_is_somebody_elses_by_now_is_not_begun() -> None:
 
     results = Results()
     with tasks(handle, results) as workers:
-        workers.put(job(1, seconds=-1))
+        workers.submit(job(1, seconds=-1))
         assert isinstance(results.wait(1)[0].error, LeaseExpired)
 
 
@@ -160,7 +160,7 @@ def test_handlers_run_on_the_callers_loop() -> None:
         results = Results()
         workers = tasks_on(handle, results, asyncio.get_running_loop())
         workers.start()
-        await asyncio.to_thread(workers.put, job(1))
+        await asyncio.to_thread(workers.submit, job(1))
         while not results.all:
             await asyncio.sleep(0)
         assert seen == [asyncio.get_running_loop()]
@@ -180,7 +180,7 @@ def test_a_loop_that_ends_slowly_is_given_nothing_new() -> None:
     async def program() -> TaskExecutor:
         workers = tasks_on(handle, results, asyncio.get_running_loop())
         for number in (1, 2, 3):
-            workers.put(job(number))
+            workers.submit(job(number))
         while not begun:
             await asyncio.sleep(0)
         # The loop waits for this thread before it is closed, when all its tasks have been cancelled.
@@ -190,12 +190,12 @@ def test_a_loop_that_ends_slowly_is_given_nothing_new() -> None:
     def during(workers: TaskExecutor) -> None:
         results.wait(1)
         until(lambda: not workers.is_alive)
-        workers.put(job(4))
+        workers.submit(job(4))
         sleep(0.1)
 
     workers = asyncio.run(program())
     assert begun == [1] and isinstance(results.all[0].error, HandlerInterrupted)
-    assert [one.message.sequence for one in workers.withdraw()] == [2, 3, 4]
+    assert [one.message.sequence for one in workers.take_pending()] == [2, 3, 4]
 
 
 def test_a_handler_that_somebody_cancels_makes_room_for_the_next() -> None:
@@ -210,7 +210,7 @@ def test_a_handler_that_somebody_cancels_makes_room_for_the_next() -> None:
         results = Results()
         workers = tasks_on(handle, results, asyncio.get_running_loop())
         for number in (1, 2):
-            workers.put(job(number))
+            workers.submit(job(number))
         while len(results.all) < 2:
             await asyncio.sleep(0)
         assert workers.is_alive
@@ -233,7 +233,7 @@ def test_a_loop_that_is_closed_is_noticed_and_given_nothing_new() -> None:
         workers = tasks_on(handle, results, asyncio.get_running_loop())
         workers.start()
         for number in (1, 2, 3):
-            workers.put(job(number))
+            workers.submit(job(number))
         while not begun:
             await asyncio.sleep(0)
         assert workers.is_alive
@@ -241,6 +241,6 @@ def test_a_loop_that_is_closed_is_noticed_and_given_nothing_new() -> None:
 
     workers = asyncio.run(program())
     assert not workers.is_alive and begun == [1]
-    workers.put(job(4))
-    assert [one.message.sequence for one in workers.withdraw()] == [2, 3, 4]
+    workers.submit(job(4))
+    assert [one.message.sequence for one in workers.take_pending()] == [2, 3, 4]
     assert results.numbers == [1]

@@ -38,11 +38,11 @@ def test_jobs_are_begun_in_order_and_returned_with_what_was_raised() -> None:
     results = Results()
     with threads(handle, results) as workers:
         for number in (1, 2, 3):
-            workers.put(job(number))
+            workers.submit(job(number))
         results.wait(3)
     assert results.numbers == [1, 2, 3]
     assert [str(returned.error) for returned in results.all] == ["None", "two", "None"]
-    assert all(returned.took >= 0 for returned in results.all)
+    assert all(returned.seconds >= 0 for returned in results.all)
 
 
 @pytest.mark.parametrize("interruption", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
@@ -53,8 +53,8 @@ def test_what_would_end_a_thread_is_returned_and_the_thread_goes_on(interruption
 
     results = Results()
     with threads(handle, results) as workers:
-        workers.put(job(1))
-        workers.put(job(2))
+        workers.submit(job(1))
+        workers.submit(job(2))
         results.wait(2)
     assert [returned.error for returned in results.all] == [interruption, None]
 
@@ -74,7 +74,7 @@ def test_as_many_run_at_a_time_as_there_are_threads() -> None:
     results = Results()
     with threads(handle, results, 3) as workers:
         for number in range(1, 7):
-            workers.put(job(number))
+            workers.submit(job(number))
         results.wait(6)
     assert together.is_set()
 
@@ -90,17 +90,17 @@ def test_a_stuck_thread_is_replaced_and_ends_with_its_handler() -> None:
     results = Results()
     with threads(handle, results) as workers:
         first = job(1)
-        workers.put(first)
-        workers.put(job(2))
-        until(lambda: first.began)
+        workers.submit(first)
+        workers.submit(job(2))
+        until(lambda: first.started_at)
         assert workers.overdue(LIMIT) == []
         until(lambda: workers.overdue(0.0) == [first])
-        workers.give_up(first)
+        workers.abandon(first)
         results.wait(1)
         assert seen == [2]
         stuck.set()
         results.wait(2)
-        workers.put(job(3))
+        workers.submit(job(3))
         results.wait(3)
     assert results.numbers == [2, 1, 3]
 
@@ -111,9 +111,9 @@ def test_what_was_not_begun_can_be_withdrawn() -> None:
     with threads(lambda _: hold(running), results) as workers:
         jobs = [job(number) for number in range(1, 5)]
         for one in jobs:
-            workers.put(one)
-        until(lambda: jobs[0].began)
-        assert workers.withdraw() == jobs[1:]
+            workers.submit(one)
+        until(lambda: jobs[0].started_at)
+        assert workers.take_pending() == jobs[1:]
         running.set()
         results.wait(1)
     assert results.numbers == [1]
@@ -123,8 +123,8 @@ def test_a_job_that_is_somebody_elses_by_now_is_not_begun() -> None:
     seen: list[int] = []
     results = Results()
     with threads(lambda event: seen.append(event.data), results) as workers:
-        workers.put(job(1, seconds=-1))
-        workers.put(job(2))
+        workers.submit(job(1, seconds=-1))
+        workers.submit(job(2))
         results.wait(2)
     assert isinstance(results.all[0].error, LeaseExpired)
     assert seen == [2]
@@ -142,8 +142,8 @@ def test_each_call_runs_in_a_copy_of_the_context() -> None:
         variable.set(event.data)
 
     with threads(handle, results) as workers:
-        workers.put(job(1))
-        workers.put(job(2))
+        workers.submit(job(1))
+        workers.submit(job(2))
         results.wait(2)
     assert seen == [7, 7]
 
@@ -156,7 +156,7 @@ def test_a_coroutine_that_a_plain_function_returns_is_run() -> None:
 
     results = Results()
     with threads(lambda event: handle(event), results) as workers:
-        workers.put(job(5))
+        workers.submit(job(5))
         assert results.wait(1)[0].error is None
     assert seen == [5]
 
@@ -169,10 +169,10 @@ def test_errands_are_done_by_the_threads_though_nothing_is_to_be_handled(caplog:
         raise SystemExit("no")
 
     with threads(lambda _: None, results) as workers:
-        workers.tell(lambda: done.append(threading.current_thread().name))
+        workers.call(lambda: done.append(threading.current_thread().name))
         until(lambda: done)
-        workers.tell(fail)
-        workers.put(job(1))
+        workers.call(fail)
+        workers.submit(job(1))
         results.wait(1)
     assert done == ["test-handlers"]
     assert "An observer of failures raised" in caplog.text

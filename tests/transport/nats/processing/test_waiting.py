@@ -122,7 +122,7 @@ def test_an_event_that_the_stream_deletes_while_it_waits_behind_its_key_is_count
         failing.keys.clear()
         until(lambda: sum(processing.counts[:1]) + processing.counts.expired == 3_001)
         assert processing.counts.expired
-    assert "in the stream no more" in caplog.text
+    assert "not in the stream any more" in caplog.text
 
 
 def test_an_event_that_waits_for_a_retry_holds_up_no_other(hub: EventHub) -> None:
@@ -144,7 +144,7 @@ def test_a_group_warns_before_its_limit_is_reached(hub: EventHub, nats: Nats, ca
         store(hub, *(("bad", number) for number in range(9)))
         until(lambda: ask(hub, "CONSUMER.INFO.{stream}.g")["num_ack_pending"] == 9)
         # Each process learns at the latest within ten seconds how the group is.
-        until(lambda: "9 of at most 10 events under way" in caplog.text)
+        until(lambda: "9 of at most 10 events in flight" in caplog.text)
     (group,) = [group for stream in hub.streams() if stream.name == nats.stream for group in stream.groups]
     assert (group.pending, group.limit) == (9, 10)
 

@@ -25,7 +25,7 @@ ACK_WAIT = 1.0
 
 
 def main(options: dict[str, Any], notes: Path) -> None:
-    group.ACK_WAIT = ACK_WAIT
+    group.ACK_WAIT_S = ACK_WAIT
     out = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     to_die: list[bytes] = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.transport.nats.processing.retry_policy import MAX_DELAY_S, RetryPolicy
+from rxhub.transport.nats.processing.options import MAX_DELAY_S, RetryPolicy
 
 
 @given(st.floats(0, 1e300), st.integers(1, 10**6))
