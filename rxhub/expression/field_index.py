@@ -31,7 +31,6 @@ __all__ = ["FieldIndex"]
 _LOOKUP = 6  # steps for each value
 _MISSING: Any = object()
 _type: Callable[[object], type] = type
-_TEXT_ONLY: Any = object()
 
 
 class _Testable(Protocol):

@@ -1,8 +1,8 @@
-"""Which parts of a subscription no event met: what a search that found nothing can report.
+"""Report which parts of a subscription no event matched, for searches without results.
 
-Theory of operation: each node of the tree notes whether an event has met it. Once met, it is not looked at again, so
-that a common condition costs nothing. A condition that is not met notes which values, or which similar keys, the events
-had in its place. All notes are bounded.
+Each node of the tree records whether an event matched it. It is not tested again afterwards, so that common conditions
+are cheap. A condition that no event matched records the values, or the similar keys, of the events. All records are
+bounded.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from rxhub.text.safe_repr import safe_repr
 
 __all__ = ["Unmet"]
 
-_MOST_NODES = 50
-_MOST_LINES = 10
-_MOST_VALUES = 5
-_LONGEST = 200
+_MAX_NODES = 50
+_MAX_LINES = 10
+_MAX_VALUES = 5
+_MAX_TEXT_LENGTH = 200
 
 
 class Unmet:
-    """Looks at events, and tells which parts of a subscription none of them met.
+    """Finds the parts of a subscription that no event matched.
 
     Args:
-        expression: the subscription's tree.
+        expression: the tree of the subscription.
 
     Attributes:
-        seen: how many events were looked at.
+        seen: the number of events.
     """
 
     def __init__(self, expression: Expression) -> None:
         self.seen = 0
         self._expression = expression
-        self._root = _Part(expression, iter(range(_MOST_NODES)))
+        self._root = _Part(expression, iter(range(_MAX_NODES)))
 
     def add(self, event: Mapping[str, Any]) -> None:
-        """Look at an event."""
+        """Test an event."""
         self.seen += 1
         self._root.look(event)
 
     def lines(self) -> list[str]:
-        """Sentences for a person; none if an event met the subscription."""
+        """The report as sentences; empty if an event matched the subscription."""
         if not self.seen:
             return [misspelling_warning(self._expression) or "there was no event to examine"]
-        return [*islice(self._root.told(self.seen), _MOST_LINES)]
+        return [*islice(self._root.report(self.seen), _MAX_LINES)]
 
 
 class _Part:
     """One node of the tree.
 
     Args:
-        node: itself.
-        budget: has an item for each further node that may be looked at.
+        node: the node.
+        budget: has an item for each further node that may be tested.
     """
 
     def __init__(self, node: Expression, budget: Iterator[int]) -> None:
@@ -82,16 +82,16 @@ class _Part:
         for part in self._parts:
             part.look(event)
 
-    def told(self, seen: int) -> Iterator[str]:
-        """What no event met of this, if none met it as a whole."""
+    def report(self, seen: int) -> Iterator[str]:
+        """Sentences about the parts that no event matched."""
         if self.is_met:
             return
         none = "the event does not have" if seen == 1 else f"none of the {seen:,} events has"
         if self._place is not None:
-            yield self._place.told(none, describe_node(self.node))
+            yield self._place.report(none, describe_node(self.node))
         elif isinstance(self.node, Not):
             every = "the event matches" if seen == 1 else f"all {seen:,} events match"
-            text = safe_repr(str(self.node.child.without_secrets()), _LONGEST)
+            text = safe_repr(str(self.node.child.without_secrets()), _MAX_TEXT_LENGTH)
             yield f"{every} {text}, which the subscription excludes with `not`"
         elif isinstance(self.node, Or):
             yield from self._alternatives(none, seen)
@@ -99,44 +99,44 @@ class _Part:
             yield f"each condition matched some of the {seen:,} events, but no event matched all of them"
         else:
             for part in self._parts:
-                yield from part.told(seen)
+                yield from part.report(seen)
 
     def _alternatives(self, none: str, seen: int) -> Iterator[str]:
-        """All alternatives; those of one key, such as `topic in (a, b)`, in one sentence."""
+        """Sentences about the alternatives; one for those of one key, such as `topic in (a, b)`."""
         conditions: dict[str, list[_Part]] = {}
         for part in self._parts:
             if isinstance(part.node, Condition):
                 conditions.setdefault(part.node.key, []).append(part)
             else:
-                yield from part.told(seen)
+                yield from part.report(seen)
         for alike in conditions.values():
             place = alike[0]._place
-            assert place is not None, "only conditions are gathered"
-            texts = [describe_node(part.node) for part in alike[:_MOST_VALUES]]
-            more = " or …" if len(alike) > _MOST_VALUES or not self._is_whole else ""
-            yield place.told(none, f"{' or '.join(texts)}{more}")
+            assert place is not None, "only conditions are collected"
+            texts = [describe_node(part.node) for part in alike[:_MAX_VALUES]]
+            more = " or …" if len(alike) > _MAX_VALUES or not self._is_whole else ""
+            yield place.report(none, f"{' or '.join(texts)}{more}")
 
 
 class _Place:
-    """What events have at the path of a condition that they do not meet."""
+    """The values that events have at the path of a condition that none matched."""
 
     def __init__(self, path: tuple[str, ...]) -> None:
         self._path = path
         self._has_key = False
         self._keys: dict[str, None] = {}
         self._values: dict[str, None] = {}
-        self._known = 0  # how many steps of the path some event had
+        self._known = 0  # the number of steps of the path that some event had
 
     def look(self, event: Mapping[str, Any]) -> None:
-        values = tuple(islice(values_at(event, self._path), _MOST_VALUES))
+        values = tuple(islice(values_at(event, self._path), _MAX_VALUES))
         self._has_key = self._has_key or bool(values)
-        if len(self._values) <= _MOST_VALUES:
+        if len(self._values) <= _MAX_VALUES:
             for value in presentable(self._path, event, values):
                 self._values[safe_repr(value, 40)] = None
         if not self._has_key:
-            self._look_for_the_key(event)
+            self._find_key(event)
 
-    def _look_for_the_key(self, event: Mapping[str, Any]) -> None:
+    def _find_key(self, event: Mapping[str, Any]) -> None:
         steps = self._known
         while steps < len(self._path) - 1 and any(True for _ in values_at(event, self._path[: steps + 1], whole=True)):
             steps += 1
@@ -145,20 +145,20 @@ class _Place:
         if len(self._keys) < MAX_KEYS:
             self._keys |= known_keys(values_at(event, self._path[: self._known]) if self._known else [event])
 
-    def told(self, none: str, condition: str) -> str:
-        """A sentence.
+    def report(self, none: str, condition: str) -> str:
+        """The sentence.
 
         Args:
             none: its beginning, such as `none of the 7 events has`.
-            condition: as text.
+            condition: the text of the condition.
         """
         if self._has_key:
             values = [*self._values]
-            more = ", …" if len(values) > _MOST_VALUES else ""
-            known = f"; found {', '.join(values[:_MOST_VALUES])}{more}" if values else ""
+            more = ", …" if len(values) > _MAX_VALUES else ""
+            known = f"; found {', '.join(values[:_MAX_VALUES])}{more}" if values else ""
             return f"{none} {condition}{known}"
         above, step = self._path[: self._known], self._path[self._known]
         known_keys = self._keys if above or "topic" not in self._keys else self._keys | dict.fromkeys(ENVELOPE)
         meant = closest_name(step, known_keys)
-        told = f"{none} a key {'.'.join((*above, step))}"
-        return f"{told}; did you mean {'.'.join((*above, meant))}?" if meant else told
+        text = f"{none} a key {'.'.join((*above, step))}"
+        return f"{text}; did you mean {'.'.join((*above, meant))}?" if meant else text

@@ -11,21 +11,18 @@ table handles it instead.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
 from time import time
-from types import TracebackType
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from reactivex import Observable
-from reactivex.disposable import SerialDisposable
 
 from rxhub.display.event import user_of
 from rxhub.display.page import Page, Part, Remark, Table
 from rxhub.display.subscribers import error_summary
-from rxhub.jupyter.cells import Cells, current_cells
+from rxhub.jupyter.cells import Cells, LiveView, current_cells
 from rxhub.jupyter.live_output import LiveOutput
 from rxhub.redaction.preview import preview
 from rxhub.text.safe_repr import safe_repr
@@ -73,7 +70,7 @@ class Item(NamedTuple):
     value: Any
 
 
-class Live(Generic[T]):
+class Live(LiveView, Generic[T]):
     """A table that follows a stream.
 
     Attributes:
@@ -83,29 +80,13 @@ class Live(Generic[T]):
     """
 
     def __init__(self, observable: Observable[T], rate: float, rows: int, cells: Cells) -> None:
+        super().__init__(cells)
         self.seen = 0
         self.skipped = 0
-        self.status = "live"
-        self.cell = cells.current
         self._latest: deque[Item] = deque(maxlen=rows)
         self._drawn = 0  # the number of the last item that was drawn
-        self._lock = threading.Lock()
-        self._cells = cells
-        self._subscription = SerialDisposable()
         self._output = LiveOutput(self._page, rate, cells)
-        cells.add(self)
-        self._subscription.disposable = observable.subscribe(self._add, self._fail, lambda: self._end("completed"))
-
-    @property
-    def running(self) -> bool:
-        """Whether it follows the stream."""
-        return self.status == "live"
-
-    def stop(self) -> None:
-        """Unsubscribe; the last items remain visible."""
-        self._end("stopped")
-
-    dispose = stop
+        self._follow(lambda: observable.subscribe(self._add, self._fail, lambda: self._end("completed")))
 
     def _add(self, item: T) -> None:
         with self._lock:
@@ -130,22 +111,8 @@ class Live(Generic[T]):
     def _fail(self, error: Exception) -> None:
         self._end(f"failed: {error_summary(error)}")
 
-    def _end(self, status: str) -> None:
-        with self._lock:
-            if not self.running:
-                return
-            self.status = status
-        self._subscription.dispose()
-        self._cells.remove(self)
+    def _close(self) -> None:
         self._output.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def __repr__(self) -> str:
         return f"<Live table, {self.status}, {self.seen} received, {self.skipped} skipped>"

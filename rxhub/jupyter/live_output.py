@@ -58,8 +58,8 @@ class LiveOutput:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
             self._loop = None
-        self._drawn_at = monotonic()
         self._handle: Handle = cells.display(Snapshot(page()))
+        self._drawn_at = monotonic()
         self._poll_later()
 
     def invalidate(self) -> None:

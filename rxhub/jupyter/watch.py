@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from threading import Lock
-from types import TracebackType
-from typing import Self
-
-from reactivex.disposable import CompositeDisposable
-
 from rxhub.dispatching.delivery import Delivery
 from rxhub.display.call_counts import CallCounts, call_counts
 from rxhub.display.page import Page
 from rxhub.display.subscribers import hub_page, subscribers_of
 from rxhub.hub import EventHub
-from rxhub.jupyter.cells import Cells, running_cells
+from rxhub.jupyter.cells import Cells, LiveView, running_cells
 from rxhub.jupyter.live_output import LiveOutput
 
 __all__ = ["Watch", "watch"]
@@ -46,7 +40,7 @@ def watch(hub: EventHub, rate: float = 2) -> Watch:
     return Watch(hub, rate, running_cells())
 
 
-class Watch:
+class Watch(LiveView):
     """The watch of a hub.
 
     Attributes:
@@ -56,24 +50,14 @@ class Watch:
     """
 
     def __init__(self, hub: EventHub, rate: float, cells: Cells | None) -> None:
+        super().__init__(cells)
         self.hub = hub
         self.tally = call_counts[hub] = CallCounts()
-        self.status = "live"
-        self.cell = None if cells is None else cells.current
-        self._lock = Lock()
-        self._cells = cells
         self._shown: tuple[object, ...] = ()
         self._output: LiveOutput | None = None
         if cells is not None:
             self._output = LiveOutput(self._page, rate, cells, _POLL_INTERVAL_S, lambda: self._outline() != self._shown)
-            cells.add(self)
-        self._subscriptions = CompositeDisposable()
-        self._subscriptions.add(hub.deliveries.subscribe(self._add, on_completed=lambda: self._end("closed")))
-
-    @property
-    def running(self) -> bool:
-        """Whether it follows the hub."""
-        return self.status == "live"
+        self._follow(lambda: hub.deliveries.subscribe(self._add, on_completed=lambda: self._end("closed")))
 
     def _outline(self) -> tuple[object, ...]:
         """The state that may change without a delivery."""
@@ -106,32 +90,11 @@ class Watch:
         if self._output is not None:
             self._output.invalidate()
 
-    def stop(self) -> None:
-        """Stop counting. The last view stays below the cell; the hub is shown without counts."""
-        self._end("stopped")
-
-    def _end(self, status: str) -> None:
-        with self._lock:
-            if not self.running:
-                return
-            self.status = status
-        self._subscriptions.dispose()
+    def _close(self) -> None:
         if call_counts.get(self.hub) is self.tally:
             del call_counts[self.hub]
-        if self._cells is not None:
-            self._cells.remove(self)
         if self._output is not None:
             self._output.close()
-
-    dispose = stop
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def __repr__(self) -> str:
         where = "" if self._output is not None else "; counted but not shown outside of a notebook"
