@@ -21,8 +21,9 @@ from rxhub.server.connection import CloseReason
 from rxhub.server.counters import prometheus
 from rxhub.server.event_server import EventServer
 from rxhub.server.forwarded import ForwardedHeaders, trusted_networks
-from rxhub.server.key_removal import KeyRemoval, session_id, shown_basic, shown_credentials
+from rxhub.server.key_removal import KeyRemoval, basic_credentials_of, credentials_of, session_id
 from rxhub.server.limits import Limits, SlowConsumer
+from rxhub.server.options import AccessOptions, ServerOptions
 from rxhub.server.receive_memory import UNREAD
 from rxhub.server.request_auth import (
     address,
@@ -41,8 +42,8 @@ __all__ = ["application", "create_app"]
 _logger = logging.getLogger("rxhub.server")
 
 _PLAIN_TEXT_REFUSED: Final = (
-    "Keys and events would travel in plain text. Use https. A proxy that does must send X-Forwarded-Proto, and the "
-    "server must trust it (--trusted-proxy, trusted_proxies=). If the network is to be trusted, start the server with "
+    "Keys and events would be sent in plain text. Use https. A proxy that uses https must send X-Forwarded-Proto, and "
+    "the server must trust it (--trusted-proxy, trusted_proxies=). On a trusted network, start the server with "
     "--plain-text (plain_text=True)."
 )
 
@@ -59,57 +60,51 @@ def application(
     backplane: Backplane | None = None,
     trusted_proxies: Collection[str] = (),
 ) -> Starlette:
-    """An event server as an ASGI application, to be run by itself or mounted in another one.
+    """An event server as an ASGI application, to be run alone or mounted in another application.
 
-    API keys are removed from requests before they are logged, and from what uvicorn logs of requests that an
-    application around this one answers itself. Under another server, wrap the outermost application in
-    `rxhub.server.key_removal.KeyRemoval` for these.
+    API keys are removed from requests before they are logged, and from uvicorn's log of requests that an outer
+    application answers itself. With another server, wrap the outermost application in
+    `rxhub.server.key_removal.KeyRemoval` for these requests.
 
-    uvicorn's defaults are not made for it: run it by `rxhub serve`, or with
-    `ws="rxhub.server.uvicorn_protocols:WebSocket"`, `ws_per_message_deflate=False`, `ws_ping_interval=None` and
-    `ws_max_size` at your limit.
+    Do not run it with uvicorn's defaults. Use `rxhub serve`, or `ws="rxhub.server.uvicorn_protocols:WebSocket"`,
+    `ws_per_message_deflate=False`, `ws_ping_interval=None`, and `ws_max_size` at your limit.
 
     Args:
         users: who may connect.
-        limits: what they may do.
-        origins: web pages that may connect beside the server's own, as browsers name them: `https://studio.example`.
-        plain_text: also serve what does not come from this machine without TLS.
-        heartbeat: seconds between two heartbeats; ftrack's JavaScript client leaves after 15 seconds without one.
-        heartbeat_timeout: seconds after which a client that sends nothing is gone.
-        slow_consumer: what happens to a client that does not read.
-        backplane: what joins it with other servers; alone if it is not given.
-        trusted_proxies: addresses or networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are
-            believed; none if it is not given. It has no effect on what the web server itself believes: uvicorn
-            trusts 127.0.0.1 unless it is started with `proxy_headers=False` (`--no-proxy-headers`).
-
-    Raises:
-        ValueError: if a trusted proxy is not an address or a network.
+        limits: what users may do.
+        origins: web pages that may connect in addition to the server's own, in the form that browsers send:
+            `https://studio.example`.
+        plain_text: accept requests without TLS from other machines.
+        heartbeat: seconds between two heartbeats. ftrack's JavaScript client disconnects after 15 s without one.
+        heartbeat_timeout: seconds without a message after which a client counts as disconnected.
+        slow_consumer: what happens to a client that reads too slowly.
+        backplane: joins the server with others; None for a single server.
+        trusted_proxies: addresses or networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are used. This
+            does not affect the web server: uvicorn trusts 127.0.0.1 unless it is started with `proxy_headers=False`
+            (`--no-proxy-headers`).
 
     Returns:
-        The application. Its lifespan joins the backplane at the start and lets go of the clients in order at the end;
-        where an application that mounts it runs no lifespan but its own, the first request joins.
+        The application. Its lifespan connects the backplane, and closes the connections of clients during shutdown. If
+        an outer application does not run this lifespan, the first request connects the backplane.
+
+    Raises:
+        ValueError: if a trusted proxy is not an address or a network, or the heartbeat is not below its timeout.
     """
     install_log_filter()
-    server = EventServer(
-        users,
-        limits=limits,
+    options = ServerOptions(
+        limits=limits or Limits(),
         heartbeat=heartbeat,
         heartbeat_timeout=heartbeat_timeout,
         slow_consumer=slow_consumer,
         backplane=backplane,
     )
-    return create_app(server, origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies)
+    access = AccessOptions(origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies)
+    return create_app(EventServer(users, options), access)
 
 
-def create_app(
-    server: EventServer,
-    *,
-    origins: Collection[str] = (),
-    plain_text: bool = False,
-    trusted_proxies: Collection[str] = (),
-) -> Starlette:
-    """The application of a server that was made before."""
-    endpoints = _Endpoints(server, frozenset(origins), plain_text)
+def create_app(server: EventServer, access: AccessOptions) -> Starlette:
+    """The application of a server."""
+    endpoints = _Endpoints(server, frozenset(access.origins), access.plain_text)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -119,7 +114,7 @@ def create_app(
 
     app = Starlette(
         lifespan=lifespan,
-        middleware=[Middleware(KeyRemoval), Middleware(ForwardedHeaders, trusted_networks(trusted_proxies))],
+        middleware=[Middleware(KeyRemoval), Middleware(ForwardedHeaders, trusted_networks(access.trusted_proxies))],
         routes=[
             *_get_routes(PATH, endpoints.handshake),
             WebSocketRoute(f"{PATH}websocket/{{sid}}", _WebSocket(endpoints)),
@@ -128,13 +123,13 @@ def create_app(
             *_get_routes("/metrics", endpoints.metrics),
         ],
     )
-    # A redirection would repeat the query without the key.
+    # A redirect would repeat the query without the key.
     app.router.redirect_slashes = False
     return app
 
 
 def _get_routes(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> list[Route]:
-    """The endpoint with and without a slash at the end of its path."""
+    """The endpoint with and without a trailing slash."""
     bare = path.rstrip("/")
     return [Route(bare, endpoint, methods=["GET"]), Route(f"{bare}/", endpoint, methods=["GET"])]
 
@@ -148,57 +143,55 @@ class _Endpoints:
         self._plain_text = plain_text
 
     def refusal_reason(self, scope: Scope) -> str:
-        """Why this request is refused whoever makes it; empty if it is not."""
+        """Why a request is rejected regardless of its credentials; empty if it is not."""
         if not self._plain_text and is_exposed(scope):
             return _PLAIN_TEXT_REFUSED
         if not is_origin_allowed(scope, self._origins):
-            return "Pages of this origin may not connect; start the server with it among its origins."
+            return "Pages of this origin may not connect. Add the origin to the origins of the server."
         return ""
 
     async def handshake(self, request: Request) -> Response:
         """Answer `GET /socket.io/1/` with a session id."""
         scope = request.scope
-        shown = shown_credentials(scope)
+        credentials = credentials_of(scope)
         server = self.server
         headers = _cors_headers(scope)
         if server.is_closing:
-            return PlainTextResponse("The server shuts down.", 503, {"retry-after": "5", **headers})
+            return PlainTextResponse("The server is shutting down.", 503, {"retry-after": "5", **headers})
         if refusal_reason := self.refusal_reason(scope):
             server.counters.handshakes_refused += 1
-            server.refusals.warning("A handshake from %s was refused: %s", address(scope), refusal_reason)
+            server.rejections.warning("Rejected a handshake from %s: %s", address(scope), refusal_reason)
             return PlainTextResponse(refusal_reason, 403)
         if await self._backplane_failed():
             return PlainTextResponse("The server's backplane cannot be reached.", 503, {"retry-after": "5", **headers})
         try:
-            if shown is None:
+            if credentials is None:
                 raise NotAuthenticated(
-                    "Show a user and a key: headers ftrack-user and ftrack-api-key, or api_user and api_key in a query."
+                    "Send a user and key: headers ftrack-user and ftrack-api-key, or api_user and api_key in the query."
                 )
-            user = await server.authenticate(shown, address(scope))
+            user = await server.authenticate(credentials, address(scope))
             line = server.handshake(user)
         except NotAuthenticated as error:
             server.counters.handshakes_refused += 1
-            user_name = None if shown is None else shown.user[:100]
-            server.refusals.warning(
-                "A handshake from %s as %r was refused: %s", address(scope), user_name, error.reason
-            )
+            user_name = None if credentials is None else credentials.user[:100]
+            server.rejections.warning("Rejected a handshake from %s as %r: %s", address(scope), user_name, error.reason)
             return PlainTextResponse(str(error), 401, headers)
         except TooManyAttempts as error:
             server.counters.handshakes_refused += 1
-            server.refusals.warning("A handshake from %s was refused: %s", address(scope), error)
+            server.rejections.warning("Rejected a handshake from %s: %s", address(scope), error)
             return PlainTextResponse(str(error), 429, {"retry-after": "2", **headers})
         return PlainTextResponse(line, headers={"cache-control": "no-store", **headers})
 
     async def health(self, request: Request) -> Response:
-        """Whether clients are let in; for load balancers, without credentials."""
+        """The state of the server, for load balancers. Needs no credentials."""
         if self.server.is_closing:
             return JSONResponse({"status": "closing"}, 503)
-        if self.server.backplane is None:
+        if self.server.options.backplane is None:
             return JSONResponse({"status": "ok"})
-        if await self._backplane_failed() or not self.server.backplane.is_connected:
+        if await self._backplane_failed() or not self.server.options.backplane.is_connected:
             return JSONResponse({"status": "disconnected", "backplane": "disconnected"}, 503)
-        if self.server.backplane.trouble:
-            # The reason names a directory, and this request shows no credentials: it is in the log.
+        if self.server.options.backplane.trouble:
+            # The reason contains a directory, and this request has no credentials. The log contains the reason.
             return JSONResponse({"status": "not storing", "backplane": "connected"}, 503)
         return JSONResponse({"status": "ok", "backplane": "connected"})
 
@@ -207,14 +200,14 @@ class _Endpoints:
         return await self._check_access(request) or JSONResponse(self.server.stats())
 
     async def metrics(self, request: Request) -> Response:
-        """The same for Prometheus."""
+        """The statistics for Prometheus."""
         refusal = await self._check_access(request)
         return refusal or PlainTextResponse(
             prometheus(self.server.stats()), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
 
     async def _backplane_failed(self) -> bool:
-        """Whether it is part of no backplane though it should be; that is tried again each time."""
+        """Try to connect the backplane, if there is one. True if that failed."""
         try:
             await self.server.start()
         except RxHubError as error:
@@ -223,15 +216,15 @@ class _Endpoints:
         return False
 
     async def _check_access(self, request: Request) -> Response | None:
-        """What to answer instead to somebody who may not know; None if they may."""
+        """The response to a request without valid credentials; None if they are valid."""
         scope = request.scope
-        shown = shown_credentials(scope) or shown_basic(scope)
+        credentials = credentials_of(scope) or basic_credentials_of(scope)
         if refusal_reason := self.refusal_reason(scope):
             return PlainTextResponse(refusal_reason, 403)
         try:
-            if shown is None:
-                raise NotAuthenticated("Show a user and a key.")
-            await self.server.authenticate(shown, address(scope))
+            if credentials is None:
+                raise NotAuthenticated("Send a user and a key.")
+            await self.server.authenticate(credentials, address(scope))
         except NotAuthenticated as error:
             return PlainTextResponse(str(error), 401, {"www-authenticate": 'Basic realm="rxhub"'})
         except TooManyAttempts as error:
@@ -240,23 +233,23 @@ class _Endpoints:
 
 
 class _WebSocket:
-    """The WebSocket's endpoint, as bare ASGI: nothing stands between a packet and its connection."""
+    """The endpoint of WebSockets, as plain ASGI for speed."""
 
     def __init__(self, endpoints: _Endpoints) -> None:
         self._endpoints = endpoints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         server = self._endpoints.server
-        shown = shown_credentials(scope)
+        credentials = credentials_of(scope)
         sid = session_id(scope)
         await receive()  # the request to connect
         try:
             if refusal_reason := self._endpoints.refusal_reason(scope):
                 raise Refused(refusal_reason)
-            connection = server.admit(sid, shown)
+            connection = server.connect(sid, credentials)
         except Refused as error:
-            server.refusals.warning("A WebSocket from %s was refused: %s", address(scope), error)
-            await send({"type": "websocket.close", "code": 1008, "reason": ""})  # before it is accepted: HTTP 403
+            server.rejections.warning("Rejected a WebSocket from %s: %s", address(scope), error)
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})  # before accepting it: HTTP 403
             return
         try:
             if (unread := scope.get("extensions", {}).get(UNREAD)) is not None:
@@ -270,7 +263,7 @@ class _WebSocket:
 
 
 def _cors_headers(scope: Scope) -> dict[str, Any]:
-    """What lets a page of an allowed origin read the answer; ftrack's JavaScript client asks with credentials."""
+    """The headers that let a page read the response. ftrack's JavaScript client sends credentials."""
     origin = origin_of(scope)
     if origin is None:
         return {}

@@ -1,17 +1,16 @@
-"""Many servers as one: what their clients publish goes into one stream, and each reads from it what its own want.
+"""The backplane: a stream of NATS JetStream that joins several servers.
 
-Theory of operation. An event is on its way through a server twice. From its publisher it goes into the stream, and is
-acknowledged when it is stored there. From the stream it comes to every server whose clients may want it, the
-publisher's own included, and there through the router to them. So all clients of all servers see one order; and what
-an event costs a server depends on that server's own clients alone.
+An event passes through a server twice. The publisher's server stores it in the stream and acknowledges it. Every server
+whose clients may want the event, including the publisher's, then reads it from the stream and routes it. So clients of
+all servers see one order, and the events that a server reads depend on its own clients only.
 
-After an outage a server reads faster than its clients do, and their queues are bounded. So while many events are still
-to be read, it reads on only when the queues have room, though not for the sake of a client that takes too long.
+After an outage, a server reads faster than its clients do, and their queues are bounded. So while many events are
+unread, the server only reads if the queues have room. It does not wait for a client that takes too long.
 
-A stream holds what was acknowledged whatever becomes of a server. While the stream cannot be reached, events wait
-here, and when there are too many, further ones are refused; they are never dropped.
+While the stream cannot be reached, events wait in a bounded outbox. If the outbox is full, further events are rejected.
+They are never dropped.
 
-All of it runs on the loop of the server.
+All of it runs on the event loop of the server.
 """
 
 from __future__ import annotations
@@ -22,11 +21,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from time import monotonic
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from rxhub.errors import HubConnectionError, Overflow, Refused
 from rxhub.server.envelope import Envelope
 from rxhub.server.loop_turns import LoopTurns
+from rxhub.server.router import Router
 from rxhub.text.extras import missing_dependency
 from rxhub.transport.outbox import Outbox
 
@@ -44,47 +45,69 @@ try:
 except ModuleNotFoundError as error:
     raise missing_dependency(error, "A backplane", "nats") from None
 
-__all__ = ["STREAM", "Backplane"]
+__all__ = ["STREAM", "Backplane", "BackplaneHost"]
 
 STREAM = "events"
-"""The name of the stream if there is no other; that of hubs on `nats://` as well."""
+"""The default name of the stream, also for hubs on `nats://`."""
 
-_OUTBOX_EVENTS = 50_000
-# Seconds for which what nobody wants any more is read all the same: clients come back, and a change costs more.
-_FILTER_UPDATE_DELAY_S = 10.0
+_OUTBOX_EVENTS: Final = 50_000
+# Clients often reconnect, and a change of the filters costs more than reading some unwanted events.
+_FILTER_UPDATE_DELAY_S: Final = 10.0
 
-# When so many events are still to be read, and not to be heard at once.
-_LAGGING_EVENTS = 512
-_CONGESTION_CHECK_EVENTS = 64
-# Seconds between two looks whether clients have room, and for all of them until all is read.
-_CONGESTION_POLL_S = 0.02
-_CONGESTION_WAIT_S = 30.0
+# With more unread events, congested clients pause reading, for at most this long until everything is read.
+_LAGGING_EVENTS: Final = 512
+_CONGESTION_CHECK_EVENTS: Final = 64
+_CONGESTION_POLL_S: Final = 0.02
+_CONGESTION_WAIT_S: Final = 30.0
 
 _logger = logging.getLogger("rxhub.server")
 
 
+class BackplaneHost(Protocol):
+    """The server, as its backplane sees it.
+
+    Attributes:
+        router: all subscriptions.
+        streaming: turns for routing events of the stream. `route_stored` counts the work.
+    """
+
+    router: Router[Any]
+    streaming: LoopTurns
+
+    def route_stored(self, sequence: int, stored: bytes) -> None:
+        """Route an event of the stream."""
+        ...
+
+    def is_congested(self) -> bool:
+        """Whether the send queue of a client is filling up."""
+        ...
+
+
 class Backplane:
-    """A stream of NATS JetStream that joins servers. One server at a time uses it.
+    """A stream of NATS JetStream that joins servers. Each server needs an instance of its own.
 
     Args:
-        url: `nats://host:4222`, or several servers of a cluster with commas between them.
-        user: instead of the one in the URL.
-        password: instead of the one in the URL.
-        stream: the name of the stream, which is made if it is not there: on three servers, if a cluster has so many.
-        store_trouble: returns why the NATS server cannot store at present, where that is known before anything is
-            published: `PrivateServer.trouble`. Empty if it can.
+        url: `nats://host:4222`, or several servers of a cluster, separated by commas.
+        user: replaces the user in the URL.
+        password: replaces the password in the URL.
+        stream: name of the stream. It is created if it does not exist, with three replicas if the cluster has as many
+            servers.
+        store_trouble: returns why the NATS server cannot store events, if that is known before an event is published
+            (`PrivateServer.trouble`), or an empty string.
 
     Attributes:
         stream: as given.
-        filters: what the clients of this server want.
-        stored: events that were stored for clients of this server.
-        read: events that came from the stream.
-        reconnections: how often the connection was made again.
+        filters: the subjects that the clients of this server want.
+        stored: events of clients of this server that were stored.
+        read: events that were read from the stream.
+        reconnections: how often the connection was restored.
 
     Raises:
-        ValueError: if it is no such URL, or no stream can be called so.
+        ValueError: if the URL or the name of the stream is invalid.
         ModuleNotFoundError: if nats-py is not installed.
     """
+
+    _host: BackplaneHost  # set by `start`
 
     def __init__(
         self,
@@ -103,12 +126,8 @@ class Backplane:
         self._store_trouble = store_trouble
         self._live: OrderedConsumer | None = None
         self._activator: SubscriptionActivator | None = None
-        self._take: Callable[[int, bytes], None] = _nothing
         self._filter_timer: asyncio.TimerHandle | None = None
-        self._is_congested: Callable[[], bool] = lambda: False
-        self._rewound: Callable[[int], object] = _nobody
-        self._turns = LoopTurns(1)
-        # Events that were read and are still to be routed.
+        # Events that were read and are not routed yet.
         self._unrouted: deque[Message] = deque()
         self._route_handle: asyncio.Handle | None = None
         self._unacknowledged = 0
@@ -126,18 +145,18 @@ class Backplane:
 
     @property
     def is_connected(self) -> bool:
-        """Whether events can be stored and read now."""
+        """Whether there is a connection to NATS."""
         return self._link is not None and self._link.connection is not None
 
     @property
     def trouble(self) -> str:
-        """Why events are not stored although NATS is connected; empty if they are, as far as is known."""
+        """Why events cannot be stored although NATS is connected; empty if no reason is known."""
         if self._store_trouble is not None and (found := self._store_trouble()):
             return found
         return self._publishing.trouble if self._publishing is not None else ""
 
     def stats(self) -> dict[str, float]:
-        """What there is and what has been counted, by name."""
+        """Gauges and counters by name."""
         return {
             "backplane_storing": int(self.is_connected and not self.trouble),
             "backplane_connected": int(self.is_connected),
@@ -149,31 +168,19 @@ class Backplane:
             "backplane_reconnections": self.reconnections,
         }
 
-    async def start(
-        self,
-        take: Callable[[int, bytes], None],
-        owner: Callable[[str], str | None],
-        is_congested: Callable[[], bool],
-        rewound: Callable[[int], object],
-        ids_per_user: int,
-        turns: LoopTurns,
-    ) -> None:
-        """Connect, and read from now on.
+    async def start(self, host: BackplaneHost, ids_per_user: int) -> None:
+        """Connect, and route the events of the stream to a server.
 
         Args:
-            take: called with the number and the JSON of each event that a client may want.
-            owner: tells which user holds an id here; None if nobody does.
-            is_congested: tells whether the queue of a client is filling.
-            rewound: called with a number if those behind it are given to other events now than before.
-            ids_per_user: how many ids one user may hold here; see `Limits`.
-            turns: how much it may do in one round of the loop; `take` counts.
+            host: the server.
+            ids_per_user: maximum number of ids of one user on this server, see `Limits`.
 
         Raises:
-            HubConnectionError: if no server can be reached or lets us in.
-            StreamError: if the stream cannot be made.
+            HubConnectionError: if NATS cannot be reached or rejects the server.
+            StreamError: if a stream cannot be created.
         """
         if self._link is not None:
-            raise HubConnectionError(f"{self!r} joins another server already; each needs one of its own.")
+            raise HubConnectionError(f"{self!r} already belongs to another server. Create one for each server.")
         link = ReconnectingClient(self._address, "rxhub server", self._on_link_state)
         await link.start()
         try:
@@ -182,41 +189,38 @@ class Backplane:
         except BaseException:
             await link.close()
             raise
-        self._take = take
-        self._is_congested = is_congested
-        self._rewound = rewound
-        self._turns = turns
+        self._host = host
         self._link = link
         self._live = OrderedConsumer(self.stream, self._receive, self._wanted, rewound=self._rewind)
         self._activator = SubscriptionActivator(
-            self.stream, self._live, self._wanted, IdLeases(self.stream, owner, ids_per_user)
+            self.stream, self._live, self._wanted, IdLeases(self.stream, host.router.owner, ids_per_user)
         )
         self._outbox.open()
         publishing = self._publishing = JetStreamPublisher(
             self._outbox, resend_window(info["config"]), self._live, self.stream
         )
-        # In this order: a reader that begins on a line holds up what is published there.
+        # In this order: while the reader starts on a connection, it delays publishing there.
         for part in (StreamRestorer(*wanted), self._live, self._activator, publishing):
             link.attach(part)
 
     def publish(self, envelope: Envelope, argument: str) -> Future[None]:
-        """Have an event stored.
+        """Store an event.
 
         Args:
-            envelope: what was read of it.
-            argument: its JSON, as it came.
+            envelope: of the event.
+            argument: the event as JSON, as it was received.
 
         Returns:
-            Done when it is stored, or holds why it is not.
+            Completes when the event is stored, or holds the error.
 
         Raises:
-            EventError: if there is no place in a stream for such a topic.
-            Refused: if too many events wait already, or the store cannot take any.
+            EventError: if the topic has no valid subject.
+            Refused: if too many events wait already, or NATS cannot store events.
         """
         if self._store_trouble is not None and self._store_trouble():
             raise Refused(
-                f"{envelope.topic} was not stored: the server cannot store events at present, and its log names the "
-                "reason. Publish it again later."
+                f"{envelope.topic} was not stored: the server cannot store events now. Its log contains the reason. "
+                "Publish it again later."
             )
         subject = self._subjects.addressed(envelope.topic, envelope.target or "")
         parcel = StoredPublish(envelope.topic, argument, subject, envelope.id or uuid4().hex)
@@ -224,30 +228,30 @@ class Backplane:
             self._outbox.put(parcel)
         except (Overflow, HubConnectionError):
             raise Refused(
-                f"The event cannot be stored at present, and {len(self._outbox)} others wait for it already. Publish "
-                "it again later."
+                f"The event was not stored: {len(self._outbox)} events already wait for the backplane. Publish it "
+                "again later."
             ) from None
         parcel.accepted.add_done_callback(self._count)
         return parcel.accepted
 
-    def admit(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
-        """Have a subscriber, whose subscription is among the filters, let in; see `SubscriptionActivator.ask`."""
-        assert self._activator is not None, "it was started"
+    def activate(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
+        """Activate a subscription that was added to the filters, see `SubscriptionActivator.request`."""
+        assert self._activator is not None, "start() was called"
         return self._activator.request(id, user, enter)
 
     def schedule_filter_update(self) -> None:
-        """Read less, after a while, if somebody has left."""
+        """Remove unused filters after a delay."""
         if self._filter_timer is None and self._activator is not None:
             self._filter_timer = asyncio.get_running_loop().call_later(_FILTER_UPDATE_DELAY_S, self._update_filters)
 
     async def flush(self, timeout: float, is_hurried: Callable[[], bool] = lambda: False) -> None:
-        """Wait until all that was published is stored, for some seconds at most."""
+        """Wait until all published events are stored, at most `timeout` seconds."""
         deadline = monotonic() + timeout
         while len(self._outbox) and monotonic() < deadline and not is_hurried():
             await asyncio.sleep(0.01)
 
     async def close(self) -> None:
-        """Hang up. What is not known to be stored is refused."""
+        """Disconnect, and reject the events whose storage is not confirmed."""
         link, self._link = self._link, None
         if self._filter_timer is not None:
             self._filter_timer.cancel()
@@ -265,30 +269,30 @@ class Backplane:
         if link is not None:
             await link.close()
         if left:
-            _logger.error("%d events were not known to be stored when the server ended.", left)
-        self._outbox.close(HubConnectionError("The server ended before it knew whether the event was stored."))
+            _logger.error("The server stopped before NATS confirmed that %d events are stored.", left)
+        self._outbox.close(HubConnectionError("The server stopped before NATS confirmed that the event is stored."))
 
     def _wanted(self) -> list[str]:
         return self.filters.subjects
 
     def _rewind(self, last: int) -> None:
-        # They have numbers of before.
+        # The unrouted events have the old sequences.
         while self._unrouted:
             self._route(self._unrouted.popleft())
-        self._rewound(last)
+        self._host.router.rewind(last)
         if self._activator is not None:
             self._activator.stream_rewound()
 
     def _receive(self, message: Message) -> None:
-        # Many may come in one piece, and clients have their turn between them.
+        # Many messages can arrive in one segment. Clients need their turn between them.
         self._unrouted.append(message)
         if self._route_handle is None:
             self._route_some()
 
     def _route_some(self) -> None:
-        """Route what has arrived, as much as one round of the loop has room for."""
+        """Route messages until this round of the loop has no time left."""
         self._route_handle = None
-        while self._unrouted and self._turns.is_free:
+        while self._unrouted and self._host.streaming.is_free:
             self._route(self._unrouted.popleft())
         if self._unrouted:
             self._route_handle = asyncio.get_running_loop().call_soon(self._route_some)
@@ -297,16 +301,16 @@ class Backplane:
         self.read += 1
         self._lag = message.pending
         try:
-            self._take(message.sequence, message.data)
+            self._host.route_stored(message.sequence, message.data)
         except Exception as error:
-            _logger.error("The event %d of %s was not routed: %s", message.sequence, self.stream, error, exc_info=error)
+            _logger.error("Failed to route event %d of %s: %s", message.sequence, self.stream, error, exc_info=error)
         self._unacknowledged += 1
         self._proceed()
 
     def _proceed(self) -> None:
         if self._congestion_timer is None:
             if self._lag > _LAGGING_EVENTS:
-                if self.read % _CONGESTION_CHECK_EVENTS == 0 and self._wait_left > 0 and self._is_congested():
+                if self.read % _CONGESTION_CHECK_EVENTS == 0 and self._wait_left > 0 and self._host.is_congested():
                     self._pause()
                     return
             elif not self._lag:
@@ -319,7 +323,7 @@ class Backplane:
 
     def _check_congestion(self) -> None:
         self._congestion_timer = None
-        if self._wait_left > 0 and self._is_congested():
+        if self._wait_left > 0 and self._host.is_congested():
             self._pause()
         else:
             self._acknowledge()
@@ -341,11 +345,3 @@ class Backplane:
     def _on_link_state(self, connected: bool, reason: str, attempts: int) -> None:
         if connected and self._link is not None:
             self.reconnections += 1
-
-
-def _nothing(sequence: int, data: bytes) -> None:
-    """Nobody takes events yet."""
-
-
-def _nobody(last: int) -> None:
-    """Nobody keeps numbers yet."""

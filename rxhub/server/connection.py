@@ -1,9 +1,9 @@
-"""One client's WebSocket: reads packets, hands events to the router, sends what the router has for it.
+"""One client's WebSocket: reads packets, passes events to the server, and sends what the server has for the client.
 
-It ends without a closing frame, by the end of the stream, and that is on purpose: ftrack's Python client takes a
-closing frame for a packet that it does not know, and then neither reads nor reconnects (measured). At the end of the
-stream it connects again, and so do the JavaScript clients. A `0::` would do for Python, but socket.io 0.9's client
-takes it for a farewell.
+The server closes a connection by ending the stream, without a closing frame. ftrack's Python client treats a closing
+frame as an unknown packet, and then neither reads nor reconnects (measured). At the end of the stream, it reconnects,
+and so do JavaScript clients. The packet `0::` would work for Python, but socket.io 0.9's client does not reconnect
+after it.
 """
 
 from __future__ import annotations
@@ -13,78 +13,95 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Future
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import Any, Final, Protocol
 
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, ProtocolError, Refused
 from rxhub.server.ack_queue import AckQueue
+from rxhub.server.counters import Counters
 from rxhub.server.envelope import Envelope, argument, read
-from rxhub.server.rate_limit import STEPS_PER_EVENT
+from rxhub.server.loop_turns import LoopTurns
+from rxhub.server.options import ServerOptions
+from rxhub.server.rate_limit import STEPS_PER_EVENT, TokenBucket
+from rxhub.server.router import Router
 from rxhub.server.send_queue import SendQueue
-from rxhub.server.user_quotas import metadata_too_large
+from rxhub.server.subscribe_request import SUBSCRIBE, UNSUBSCRIBE, subscribe_request, unsubscribed
 from rxhub.server.users import User
 from rxhub.transport.socketio.packet import HEARTBEAT, Code, Packet
 from rxhub.transport.socketio.protocol import ServerSession, SessionState
 
-if TYPE_CHECKING:
-    from rxhub.server.event_server import EventServer
-
-__all__ = ["CloseReason", "Connection"]
+__all__ = ["CloseReason", "Connection", "ConnectionHost"]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-SUBSCRIBE: Final = "ftrack.meta.subscribe"
-UNSUBSCRIBE: Final = "ftrack.meta.unsubscribe"
-
-_PACKETS_PER_TURN = 16
-_CLOSE_TIMEOUT_S = 1.0
-# Of one client, as long as they are being stored: then it is read more slowly, so that nobody fills the backplane.
-_MAX_PENDING_ACKS = 512
-# Seconds for which it is not read at most, since its heartbeats are among what it sends.
-_ACK_WAIT_S = 5.0
-# Seconds at most between the look that finds a client silent and the one that ends it.
-_SILENCE_GRACE_S = 1.0
+_PACKETS_PER_TURN: Final = 16
+_CLOSE_TIMEOUT_S: Final = 1.0
+# If more events of a client wait to be stored, it is read more slowly, so that it cannot fill the backplane.
+_MAX_PENDING_ACKS: Final = 512
+# Reading pauses at most this long, because heartbeats arrive on the same connection.
+_ACK_WAIT_S: Final = 5.0
+# Between the check that finds a client silent and the check that closes the connection.
+_SILENCE_GRACE_S: Final = 1.0
 
 _logger = logging.getLogger("rxhub.server")
 
 
 class CloseReason(Enum):
-    """Why a connection ended."""
+    """Why a connection was closed."""
 
-    GONE = "the client left"
-    MALFORMED = "the client sent what is no packet"
-    SILENT = "the client answered no heartbeat"
-    SLOW = "the client did not read"
+    GONE = "the client disconnected"
+    MALFORMED = "the client sent an invalid packet"
+    SILENT = "the client did not answer heartbeats"
+    SLOW = "the client read too slowly"
     REMOVED = "the user was removed or changed"
     SHUTDOWN = "the server shuts down"
 
 
-class _Subscription(msgspec.Struct):
-    subscriber: dict[str, Any]
-    subscription: str
+class ConnectionHost(Protocol):
+    """The server, as its connections see it.
 
+    Attributes:
+        options: of the server.
+        router: all subscriptions.
+        counters: what has been counted.
+        reading: turns of the connections that read.
+        writing: turns of the connections that send.
+    """
 
-class _Unsubscription(msgspec.Struct):
-    subscriber: dict[str, Any]
+    options: ServerOptions
+    router: Router[Connection]
+    counters: Counters
+    reading: LoopTurns
+    writing: LoopTurns
 
+    def rate(self, user: str) -> TokenBucket:
+        """The event rate of a user."""
+        ...
 
-_subscription = msgspec.json.Decoder(_Subscription).decode
-_unsubscription = msgspec.json.Decoder(_Unsubscription).decode
+    def forward(self, envelope: Envelope, text: str, sequence: int = 0, publisher: str | None = None) -> None:
+        """Deliver an event to its subscribers."""
+        ...
+
+    def refresh_users(self) -> None:
+        """Apply changes of the users."""
+        ...
+
+    def remove(self, connection: Connection, dropped: int = 0) -> None:
+        """Remove a closed connection."""
+        ...
 
 
 class Connection:
     """One client.
 
     Args:
-        server: whose client it is.
-        account: the user who made the handshake.
+        host: the server.
+        account: the user of the handshake.
 
     Attributes:
-        user: the user's name.
-        ending: why it ended; None as long as it has not.
+        user: name of the user.
+        close_reason: why the connection was closed; None while it is open.
     """
 
     __slots__ = (
@@ -92,12 +109,12 @@ class Connection:
         "_account",
         "_acks",
         "_activation",
+        "_host",
         "_is_waiting",
         "_last_received",
         "_rate",
         "_reader",
         "_send_queue",
-        "_server",
         "_session",
         "_silence_check",
         "_timer",
@@ -105,102 +122,102 @@ class Connection:
         "user",
     )
 
-    def __init__(self, server: EventServer, account: User) -> None:
-        limits = server.limits
+    def __init__(self, host: ConnectionHost, account: User) -> None:
+        options = host.options
+        limits = options.limits
         self.user = account.name
         self.close_reason: CloseReason | None = None
-        self._server = server
+        self._host = host
         self._account = account
         self._session = ServerSession()
         self._acks = AckQueue(self._send_ack)
-        # The latest subscription that does not hold yet.
+        # The latest subscription that is not active yet.
         self._activation: Future[None] | None = None
-        self._send_queue = SendQueue(limits.queue, limits.queue_bytes, server.slow_consumer)
-        self._rate = server.bucket(account.name)
+        self._send_queue = SendQueue(limits.queue, limits.queue_bytes, options.slow_consumer)
+        self._rate = host.rate(account.name)
         self._reader: asyncio.Task[CloseReason] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last_received = 0.0
-        # Whether all that has arrived was read, and more is waited for.
+        # Whether everything that arrived has been read, and the reader waits for more.
         self._is_waiting = False
-        # When it was last heard at the look that found it silent, and when the next look is due.
+        # `_last_received` at the check that found the client silent, and when the next check is due.
         self._silence_check = (0.0, 0.0)
 
     @property
     def waiting(self) -> int:
-        """Messages that wait to be sent."""
+        """The number of messages in the send queue."""
         return len(self._send_queue)
 
     @property
     def is_congested(self) -> bool:
-        """Whether the client reads more slowly than it is sent to."""
+        """Whether the client reads more slowly than messages arrive for it."""
         return self._send_queue.is_congested
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Serve a WebSocket that was accepted, until it ends. The caller then ends the stream."""
+        """Serve an accepted WebSocket until it is closed. The caller then ends the stream."""
 
         async def send_text(text: str) -> None:
             await send({"type": "websocket.send", "text": text})
 
-        loop = asyncio.get_running_loop()
+        host, options, loop = self._host, self._host.options, asyncio.get_running_loop()
         self._last_received = loop.time()
         self._send_queue.put(self._session.open())
-        self._timer = loop.call_later(self._server.heartbeat, self._heartbeat)
-        # Sending raises OSError or RuntimeError when the client has gone, depending on the ASGI server.
+        self._timer = loop.call_later(options.heartbeat, self._heartbeat)
+        # When the client has disconnected, sending raises OSError or RuntimeError, depending on the ASGI server.
         writer = supervise(
-            lambda: self._send_queue.write(send_text, self._server.writing),
+            lambda: self._send_queue.write(send_text, host.writing),
             "writing to a client",
             expected=(OSError, RuntimeError),
         )
         reader = self._reader = supervise(lambda: self._read(receive), "reading from a client")
-        if self.close_reason is not None:  # before it began
+        if self.close_reason is not None:  # closed before it started
             reader.cancel()
         try:
             await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
             if self.close_reason is None:
-                self.close_reason = self._close_reason(reader)
+                self.close_reason = self._reason_of(reader)
             if self.close_reason not in {CloseReason.GONE, CloseReason.SLOW}:
-                deadline = loop.time() + (
-                    self._server.grace if self.close_reason is CloseReason.SHUTDOWN else _CLOSE_TIMEOUT_S
-                )
+                is_shutdown = self.close_reason is CloseReason.SHUTDOWN
+                deadline = loop.time() + (options.grace if is_shutdown else _CLOSE_TIMEOUT_S)
                 await self._acks.wait(0, deadline - loop.time())
                 self._send_queue.close()
                 await asyncio.wait({writer}, timeout=max(0.0, deadline - loop.time()))
         finally:
             self._timer.cancel()
             self._session.lost()
-            self._server.remove(self, dropped=self._send_queue.dropped)
+            host.remove(self, dropped=self._send_queue.dropped)
             reader.cancel()
             writer.cancel()
-            # Whatever they end with has been looked at, or comes of a peer that is gone.
+            # Their errors have been handled above, or are caused by the lost connection.
             await asyncio.gather(reader, writer, return_exceptions=True)
-            # Without the cycles of references, what it holds is freed now and not by the garbage collector.
+            # Break reference cycles, so that memory is freed now and not by the garbage collector.
             self._reader = None
             self._send_queue.clear()
             self._acks.close()
 
     def deliver(self, text: str) -> bool:
-        """Put an event packet into the queue; False if this client gets nothing any more."""
+        """Queue an event packet. False if the client cannot receive it any more."""
         return self._session.state is SessionState.OPEN and self._put(text, is_event=True)
 
     def end(self, reason: CloseReason) -> None:
-        """End it: what is in the queue is sent first, for as long as that may take; nothing more is read."""
+        """Stop reading, send the queued messages within the timeout, and close the connection."""
         if self.close_reason is None:
             self.close_reason = reason
         if self._reader is not None:
             self._reader.cancel()
 
     def update_user(self, account: User | None) -> None:
-        """Go on with the rules that the user has now; end it if there is no such user, or the key is another one."""
+        """Apply the current rules of the user. Close the connection if the user was removed or has another key."""
         if account is None or not account.has_same_key(self._account):
             self.end(CloseReason.REMOVED)
         elif account.subscribe.patterns != self._account.subscribe.patterns:
-            # What it subscribed to was narrowed by the old rules; it subscribes again when it is back.
+            # Its subscriptions are restricted by the old rules. The client reconnects and subscribes again.
             self.end(CloseReason.REMOVED)
         else:
             self._account = account
 
-    def _close_reason(self, reader: asyncio.Task[CloseReason]) -> CloseReason:
-        """What the first of the two tasks ended for; the reader, if both did."""
+    def _reason_of(self, reader: asyncio.Task[CloseReason]) -> CloseReason:
+        """The reason of the task that ended first, or of the reader if both did."""
         if self._send_queue.overflowed:
             return CloseReason.SLOW
         if not reader.done() or reader.cancelled():
@@ -209,7 +226,7 @@ class Connection:
 
     async def _read(self, receive: Receive) -> CloseReason:
         loop = asyncio.get_running_loop()
-        meter, turns = self._server.router.meter, self._server.reading
+        meter, turns = self._host.router.meter, self._host.reading
         count = 0.0
         while True:
             self._is_waiting = True
@@ -221,49 +238,49 @@ class Connection:
             try:
                 packet = self._session.receive(message.get("text"))  # pyright: ignore[reportArgumentType]  # it checks
             except ProtocolError as error:
-                _logger.warning("A client of %r is cut off: %s", self.user, error)
+                _logger.warning("Disconnecting a client of %r, which sent an invalid packet: %s", self.user, error)
                 return CloseReason.MALFORMED
-            self._server.counters.packets_received += 1
+            self._host.counters.packets_received += 1
             cost = 1.0
             if packet.code is Code.EVENT:
-                if self._activation is not None and self._is_publication(packet):
+                if self._activation is not None and self._must_wait_for_activation(packet):
                     await self._wait_for_acks(0)
                 if not turns.is_free:
                     await turns.wait(self.user)
                 before, of_others = meter.steps, meter.steps_of_others
-                self._take(packet)
+                self._handle(packet)
                 steps = meter.steps - before + len(packet.data) // 10
                 turns.spend(steps)
-                # A packet that takes more (it is large, its target is long, many clients get it) counts as several, so
-                # that the rate of a user bounds the user's share of the processor too. Not time: others take it too.
+                # An expensive packet (large, with a long target, or with many receivers) counts as several, so that the
+                # rate of a user limits the user's share of the processor. Elapsed time would include other work.
                 cost = max(1.0, (steps - meter.steps_of_others + of_others) / STEPS_PER_EVENT)
             elif packet.code is Code.DISCONNECT:
                 return CloseReason.GONE
             elif packet.id is not None:
-                self._put(self._session.refuse(packet.id, "Only events are taken here."))
-            # A client that is silent from now on is not to hold its last message in memory.
+                self._put(self._session.refuse(packet.id, "This server only accepts events."))
+            # Do not keep the last message in memory while waiting for the next one.
             del message, packet
             if len(self._acks) > _MAX_PENDING_ACKS:
                 await self._wait_for_acks(_MAX_PENDING_ACKS)
             delay = self._rate.reserve(cost)
             count += cost
             if delay > 0:
-                # Read no more for now. What the client sends waits in its own socket, and nothing is lost.
+                # What the client sends during the delay waits in its own socket, so nothing is lost.
                 await asyncio.sleep(delay)
             elif count >= _PACKETS_PER_TURN:
-                # Many packets may have come in one piece; without this, nobody else had a turn meanwhile.
+                # Many packets can arrive in one segment. Other connections need their turn between them.
                 count = 0.0
                 await asyncio.sleep(0)
 
-    def _take(self, packet: Packet) -> None:
-        """Do what an event packet asks for, and acknowledge it."""
-        counters = self._server.counters
-        counters.events_received += 1
+    def _handle(self, packet: Packet) -> None:
+        """Process and acknowledge an event packet."""
+        host, limits = self._host, self._host.options.limits
+        host.counters.events_received += 1
         try:
-            if len(packet.data) > self._server.limits.message:
+            if len(packet.data) > limits.message:
                 raise Refused(
-                    f"An event has {self._server.limits.message} characters at most; this has {len(packet.data)}. Send "
-                    "less, or raise Limits.message of the server (rxhub.server.Limits)."
+                    f"An event may have {limits.message} characters at most; this one has {len(packet.data)}. Send "
+                    "less data, or raise Limits.message of the server (rxhub.server.Limits)."
                 )
             envelope = read(packet.data)
             if envelope.topic == SUBSCRIBE:
@@ -282,14 +299,14 @@ class Connection:
 
     def _send_ack(self, number: int | None, error: BaseException | None) -> None:
         if error is not None:
-            self._server.counters.events_refused += 1
-            _logger.info("An event of %r was refused: %s", self.user, error)
+            self._host.counters.events_refused += 1
+            _logger.info("Rejected an event of %r: %s", self.user, error)
         if number is not None and self._session.state is SessionState.OPEN:
             session = self._session
             self._put(session.accept(number) if error is None else session.refuse(number, str(error)))
 
-    def _is_publication(self, packet: Packet) -> bool:
-        """Whether a packet is an event that the client's own subscriptions are to meet, which do not hold yet."""
+    def _must_wait_for_activation(self, packet: Packet) -> bool:
+        """Whether a packet publishes an event while a subscription of this client is not active yet."""
         if self._activation is None or self._activation.done():
             self._activation = None
             return False
@@ -298,78 +315,72 @@ class Connection:
         except EventError:
             return False
 
-    async def _wait_for_acks(self, most: int) -> None:
-        """Read nothing more until no more than so many answers are owed, as long as the backplane gets on."""
-        backplane = self._server.backplane
-        if backplane is not None and backplane.is_connected:
-            await self._acks.wait(most, min(_ACK_WAIT_S, self._server.heartbeat_timeout / 3))
+    async def _wait_for_acks(self, limit: int) -> None:
+        """Wait until at most `limit` acknowledgements are pending, while the backplane is connected."""
+        options = self._host.options
+        if options.backplane is not None and options.backplane.is_connected:
+            await self._acks.wait(limit, min(_ACK_WAIT_S, options.heartbeat_timeout / 3))
 
     def _publish(self, envelope: Envelope, text: str) -> Future[None] | None:
         if envelope.topic not in self._account.publish:
             raise Refused(f"The user {self.user!r} may not publish {envelope.topic[:200]!r}.")
-        backplane = self._server.backplane
+        host, backplane = self._host, self._host.options.backplane
         if backplane is None:
-            self._server.forward(envelope, text, publisher=self.user)
+            host.forward(envelope, text, publisher=self.user)
             return None
-        self._server.router.check(envelope)
-        if len(self._acks) >= self._server.limits.queue:
-            raise Refused(f"Nothing can be stored at present, and {len(self._acks)} packets of this client wait.")
+        host.router.check(envelope)
+        if len(self._acks) >= host.options.limits.queue:
+            raise Refused(
+                f"The event was not stored: {len(self._acks)} packets of this client already wait for the backplane. "
+                "Publish it again later."
+            )
         return backplane.publish(envelope, argument(text))
 
     def _subscribe(self, envelope: Envelope) -> Future[None] | None:
-        limits = self._server.limits
-        if len(memoryview(envelope.data)) > limits.metadata + 4 * limits.expression:
-            raise metadata_too_large(limits)
-        try:
-            asked = _subscription(envelope.data)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise Refused(
-                f"A subscription has a subscriber (an object) and a subscription (a text), but: {error}."
-            ) from None
-        server = self._server
+        host, limits = self._host, self._host.options.limits
+        request = subscribe_request(envelope, limits)
         if len(self._acks) >= limits.queue:
-            raise Refused(f"Nothing can be read at present, and {len(self._acks)} packets of this client wait.")
-        admit = server.router.subscribe(self, asked.subscriber, asked.subscription, self._account.subscribe)
-        if server.backplane is None:
+            raise Refused(
+                f"The subscription was not added: {len(self._acks)} packets of this client already wait for the "
+                "backplane. Subscribe again later."
+            )
+        activate = host.router.subscribe(self, request.subscriber, request.subscription, self._account.subscribe)
+        if host.options.backplane is None:
             return None
-        self._activation = admitted = server.backplane.admit(asked.subscriber["id"], self.user, admit)
-        admitted.add_done_callback(lambda outcome: outcome.exception() and self._unsubscribe(envelope))
-        return admitted
+        identifier = request.subscriber["id"]
+        self._activation = activated = host.options.backplane.activate(identifier, self.user, activate)
+        activated.add_done_callback(lambda outcome: outcome.exception() and self._unsubscribe(envelope))
+        return activated
 
     def _unsubscribe(self, envelope: Envelope) -> None:
-        try:
-            asked = _unsubscription(envelope.data)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise Refused(f"An end of a subscription has a subscriber (an object), but: {error}.") from None
-        self._server.router.unsubscribe(self, asked.subscriber)
-        if self._server.backplane is not None:
-            self._server.backplane.schedule_filter_update()
+        self._host.router.unsubscribe(self, unsubscribed(envelope))
+        if self._host.options.backplane is not None:
+            self._host.options.backplane.schedule_filter_update()
 
     def _put(self, text: str, is_event: bool = False) -> bool:
-        taken = self._send_queue.put(text, is_event)
-        if not taken and self._send_queue.overflowed and self.close_reason is None:
-            # The writer may be held up in a send for as long as the client does not read.
+        is_open = self._send_queue.put(text, is_event)
+        if not is_open and self._send_queue.overflowed and self.close_reason is None:
+            # The writer may be blocked in a send until the client reads.
             self.end(CloseReason.SLOW)
-        return taken
+        return is_open
 
     def _heartbeat(self) -> None:
-        """Ask whether the client is there, and end it if it has not answered for too long."""
+        """Send a heartbeat, or close the connection if the client has been silent for too long."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if self._is_waiting and now - self._last_received > self._server.heartbeat_timeout:
-            heard, due = self._silence_check
-            if heard == self._last_received and now - due < _SILENCE_GRACE_S:
+        options = self._host.options
+        if self._is_waiting and now - self._last_received > options.heartbeat_timeout:
+            received, due = self._silence_check
+            if received == self._last_received and now - due < _SILENCE_GRACE_S:
                 self.end(CloseReason.SILENT)
                 return
-            # What held this process up held up reading as well: what arrived meanwhile is read before the next look.
-            # It held up heartbeats too, so a client that answers them has had none to answer.
+            # If this process was blocked, packets may have arrived that were not read. They are read before the next
+            # check. Heartbeats were delayed too, so a client may have had none to answer.
             self._silence_check = self._last_received, now + _SILENCE_GRACE_S
             self._timer = loop.call_later(_SILENCE_GRACE_S, self._heartbeat)
-            if self._session.state is SessionState.OPEN:
-                self._put(self._session.send(HEARTBEAT))
-            return
-        # First: an error below must not end the heartbeats.
-        self._timer = loop.call_later(self._server.heartbeat, self._heartbeat)
-        self._server.refresh_users()
+        else:
+            # First: an error below must not end the heartbeats.
+            self._timer = loop.call_later(options.heartbeat, self._heartbeat)
+            self._host.refresh_users()
         if self._session.state is SessionState.OPEN:
             self._put(self._session.send(HEARTBEAT))

@@ -1,6 +1,6 @@
-"""The event server behind its endpoints: who is connected, what they subscribed to, what has been counted.
+"""The event server without its routes: its connections, their subscriptions, and counters.
 
-Everything here runs on one asyncio loop, the one that serves the application.
+All of it runs on the event loop that serves the application.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Final
 
 from rxhub.concurrency.supervise import failures, supervise
 from rxhub.errors import EventError, HubConnectionError, Refused, StreamError, UsersError
@@ -19,8 +19,8 @@ from rxhub.server.connection import CloseReason, Connection, Receive, Send
 from rxhub.server.counters import Counters
 from rxhub.server.envelope import Envelope, payload, read
 from rxhub.server.limited_log import LimitedLog
-from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.loop_turns import LoopTurns
+from rxhub.server.options import ServerOptions
 from rxhub.server.rate_limit import TokenBucket, TokenBuckets
 from rxhub.server.receive_memory import UnreadBudget
 from rxhub.server.router import Router
@@ -31,16 +31,13 @@ from rxhub.server.users import User, Users
 from rxhub.transport.socketio.packet import Code, Packet, encode
 from rxhub.transport.socketio.protocol import Handshake
 
-if TYPE_CHECKING:
-    from rxhub.server.backplane import Backplane
-
 __all__ = ["EventServer"]
 
-_REFRESH_INTERVAL_S = 1.0
-# Steps of work in one round of the loop: about five milliseconds of reading, and as much of writing.
-_STEPS_PER_ROUND = 50_000
-# Subscriptions of clients that have left, which are removed in one round of the loop.
-_REMOVALS_PER_ROUND = 100
+_REFRESH_INTERVAL_S: Final = 1.0
+# About five milliseconds of reading, and as much of writing.
+_STEPS_PER_ROUND: Final = 50_000
+# Subscriptions of disconnected clients that are removed in one round of the loop.
+_REMOVALS_PER_ROUND: Final = 100
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -50,151 +47,123 @@ class EventServer:
 
     Args:
         users: who may connect.
-        limits: what they may do.
-        heartbeat: seconds between two heartbeats. ftrack's JavaScript client leaves after 15 seconds without one.
-        heartbeat_timeout: seconds after which a client that sends nothing, not even an answer to a heartbeat, is gone.
-        slow_consumer: what happens to a client that does not read.
-        grace: seconds for which a shutdown waits until what is in the queues has been sent.
-        backplane: what joins it with other servers; alone if it is not given.
+        options: how it treats clients.
 
     Attributes:
+        options: as given.
         router: all subscriptions.
-        sessions: handshakes that wait for their WebSocket.
-        reading: the turns of those who read what clients send.
-        writing: the turns of those who send to clients.
+        sessions: handshakes that were not yet followed by a WebSocket.
+        reading: turns of the connections that read.
+        writing: turns of the connections that send.
+        streaming: turns for routing events of the stream.
         counters: what has been counted.
-        sockets: open sockets, if they are accepted by `rxhub.server.acceptor`.
-        unread: what messages may take that are incomplete or wait for their turn.
-        refusals: the log of refused requests.
-        is_closing: it lets nobody in any more.
+        sockets: open sockets, if `rxhub.server.acceptor` accepts them.
+        unread: the memory of received messages.
+        rejections: the log of rejected requests.
+        is_closing: whether it rejects new clients because it shuts down.
     """
 
-    def __init__(
-        self,
-        users: Users,
-        *,
-        limits: Limits | None = None,
-        heartbeat: float = 10.0,
-        heartbeat_timeout: float = 30.0,
-        slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT,
-        grace: float = 5.0,
-        backplane: Backplane | None = None,
-    ) -> None:
-        if not 0 < heartbeat < heartbeat_timeout:
-            raise ValueError(
-                f"A client needs more than one heartbeat's time to answer: heartbeat={heartbeat!r} must be above 0 and "
-                f"below heartbeat_timeout={heartbeat_timeout!r}."
-            )
-        self.limits = limits or Limits()
-        self.heartbeat = heartbeat
-        self.heartbeat_timeout = heartbeat_timeout
-        self.slow_consumer = slow_consumer
-        self.grace = grace
-        self.backplane = backplane
-        self._events = TokenBuckets(self.limits.events, self.limits.events_at_once)
-        self.router: Router[Connection] = Router(
-            self.limits, None if backplane is None else backplane.filters, self._events
-        )
-        self.sessions: Sessions[User] = Sessions(self.limits.session_expiry, self.limits.sessions)
+    def __init__(self, users: Users, options: ServerOptions | None = None) -> None:
+        options = options or ServerOptions()
+        limits = options.limits
+        self.options = options
+        self._rates = TokenBuckets(limits.events, limits.events_at_once)
+        filters = None if options.backplane is None else options.backplane.filters
+        self.router: Router[Connection] = Router(limits, filters, self._rates)
+        self.sessions: Sessions[User] = Sessions(limits.session_expiry, limits.sessions)
         self.reading = LoopTurns(_STEPS_PER_ROUND)
         self.writing = LoopTurns(_STEPS_PER_ROUND)
-        self._streaming = LoopTurns(_STEPS_PER_ROUND)
+        self.streaming = LoopTurns(_STEPS_PER_ROUND)
         self.counters = Counters()
-        self.sockets = Sockets(self.limits.connections + self.limits.pending, self.limits.pending, self.counters)
-        self.unread = UnreadBudget(self.limits, self.counters)
-        self.refusals = LimitedLog(_logger)
+        self.sockets = Sockets(limits.connections + limits.pending, limits.pending, self.counters)
+        self.unread = UnreadBudget(limits, self.counters)
+        self.rejections = LimitedLog(_logger)
         self.is_closing = False
         self._users = users
-        self._authentication = Authentication(users, self.limits)
+        self._authentication = Authentication(users, limits)
         self._connections: dict[Connection, None] = {}
         self._connections_of: Counter[str] = Counter()
-        self._handshakes = TokenBuckets(self.limits.handshakes, self.limits.handshakes_at_once)
-        # Clients that are gone, whose subscriptions are still to be removed; and whether enough were in this round.
+        self._handshakes = TokenBuckets(limits.handshakes, limits.handshakes_at_once)
+        # Closed connections whose subscriptions are not removed yet.
         self._closed: deque[Connection] = deque()
         self._is_removing = False
         self._started = self._refreshed = monotonic()
         self._start_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Join the other servers, if there are any and it has not yet.
+        """Connect the backplane, if there is one and it is not connected.
 
         Raises:
-            HubConnectionError: if the backplane cannot be reached or does not let us in; the next call tries again.
-            StreamError: if it has no place for a stream.
+            HubConnectionError: if the backplane cannot be reached or rejects the server; the next call tries again.
+            StreamError: if a stream cannot be created.
         """
-        if self.backplane is None:
+        backplane = self.options.backplane
+        if backplane is None:
             return
         if self._start_task is None or (self._start_task.done() and self._start_task.exception() is not None):
-            backplane = self.backplane
             self._start_task = supervise(
-                lambda: backplane.start(
-                    self.route_stored,
-                    self.router.owner,
-                    self._is_congested,
-                    self.router.rewind,
-                    self.limits.ids_per_user,
-                    self._streaming,
-                ),
+                lambda: backplane.start(self, self.options.limits.ids_per_user),
                 "joining the backplane",
                 expected=(HubConnectionError, StreamError),
             )
-        # Whoever waits for it may go away.
+        # The request that waits may be cancelled.
         await asyncio.shield(self._start_task)
 
-    def bucket(self, user: str) -> TokenBucket:
-        """What limits the packets of a user, over all connections."""
-        return self._events[user]
+    def rate(self, user: str) -> TokenBucket:
+        """The event rate of a user, over all connections."""
+        return self._rates[user]
 
-    async def authenticate(self, shown: Credentials, address: str) -> User:
-        """The user of some credentials.
+    async def authenticate(self, credentials: Credentials, address: str) -> User:
+        """The user with these credentials.
 
         Raises:
-            NotAuthenticated: if they are nobody's.
-            TooManyAttempts: if too many were nobody's lately.
+            NotAuthenticated: if they are wrong.
+            TooManyAttempts: if too many wrong credentials were used recently.
         """
-        self.refresh_users(at_once=True)
-        return await self._authentication.user(shown, address)
+        self.refresh_users(now=True)
+        return await self._authentication.user(credentials, address)
 
     def handshake(self, user: User) -> str:
-        """The answer to a handshake.
+        """The response to a handshake.
 
         Raises:
             TooManyAttempts: if the user makes too many.
         """
         if not self._handshakes[user.name].take():
-            raise TooManyAttempts(f"The user {user.name!r} connects too often; wait a second.")
-        # A client takes both for promises in whole seconds, the first for the longest silence it will hear.
-        seconds = max(1, round(self.heartbeat_timeout))
+            raise TooManyAttempts(f"The user {user.name!r} connects too often. Wait a second.")
+        # Clients expect whole seconds, and use the first number as the maximum time without a message.
+        seconds = max(1, round(self.options.heartbeat_timeout))
         self.counters.handshakes += 1
         return Handshake(self.sessions.issue(user), seconds, seconds).format()
 
-    def admit(self, sid: str, shown: Credentials | None) -> Connection:
-        """The connection of a session id, which is good no more then.
+    def connect(self, sid: str, credentials: Credentials | None) -> Connection:
+        """Create the connection of a session id, which cannot be used again.
 
         Args:
             sid: from a handshake.
-            shown: credentials, if the client shows any with its WebSocket; they must be of the same user.
+            credentials: the credentials of the WebSocket request, if any; they must belong to the same user.
 
         Raises:
-            Refused: if it is not good, or there are too many connections.
+            Refused: if the session id is invalid, or there are too many connections.
         """
-        then = self.sessions.redeem(sid)
-        user = None if then is None else self._users.get(then.name)
-        # The key may have been replaced since the handshake, to lock out whoever made it.
-        is_same = then is not None and user is not None and user.has_same_key(then)
-        if user is None or not is_same or (shown is not None and shown.user != user.name):
-            raise Refused("This session id is not, or no longer, good: begin with a handshake.")
+        session_user = self.sessions.redeem(sid)
+        user = None if session_user is None else self._users.get(session_user.name)
+        # The key may have been replaced since the handshake.
+        is_same = session_user is not None and user is not None and user.has_same_key(session_user)
+        if user is None or not is_same or (credentials is not None and credentials.user != user.name):
+            raise Refused("This session id is invalid or has expired. Start with a new handshake.")
         if self.is_closing:
-            raise Refused("The server shuts down.")
-        if len(self._connections) >= self.limits.connections:
+            raise Refused("The server is shutting down.")
+        limits = self.options.limits
+        if len(self._connections) >= limits.connections:
             raise Refused(
-                f"There are {self.limits.connections} clients at most. Raise Limits.connections of the server "
+                f"The server already has {limits.connections} clients. Raise Limits.connections of the server "
                 "(rxhub.server.Limits)."
             )
-        if self._connections_of[user.name] >= self.limits.connections_per_user:
+        if self._connections_of[user.name] >= limits.connections_per_user:
             raise Refused(
-                f"There are {self.limits.connections_per_user} clients of one user at most. Connect as several users, "
-                "or raise Limits.connections_per_user of the server (rxhub.server.Limits)."
+                f"The user already has {limits.connections_per_user} clients. Connect as several users, or raise "
+                "Limits.connections_per_user of the server (rxhub.server.Limits)."
             )
         connection = Connection(self, user)
         self._connections[connection] = None
@@ -203,24 +172,23 @@ class EventServer:
         return connection
 
     async def serve(self, connection: Connection, receive: Receive, send: Send) -> None:
-        """Serve an admitted client until it or the server ends it."""
+        """Serve a connection until it is closed."""
         await connection.run(receive, send)
-        _logger.info(
-            "A connection of %r ended: %s.", connection.user, connection.close_reason and connection.close_reason.value
-        )
+        reason = connection.close_reason
+        _logger.info("A connection of %r was closed: %s.", connection.user, reason and reason.value)
 
     def forward(self, envelope: Envelope, text: str, sequence: int = 0, publisher: str | None = None) -> None:
-        """Put an event into the queues of all clients that get it.
+        """Queue an event for all clients that receive it.
 
         Args:
-            envelope: what was read of it.
+            envelope: of the event.
             text: the payload of its packet.
-            sequence: its number in the stream, if it comes from one.
-            publisher: the user who has published it; None if that is not known.
+            sequence: of the event in the stream, if it comes from one.
+            publisher: the user who published it, if known.
 
         Raises:
-            Refused: if its target cannot be read, or reading it or its target takes more work than the limit allows.
-            EventError: if its data has to be decoded, and cannot be.
+            Refused: if the target is invalid, or reading, decoding or the target exceeds the limit of work.
+            EventError: if the data cannot be decoded.
         """
         peers = self.router.route(envelope, text, sequence, publisher)
         if not peers:
@@ -231,26 +199,28 @@ class EventServer:
             if peer.deliver(packet):
                 delivered += 1
         self.counters.events_delivered += delivered
-        # Who sends it, later and one after the other, has no part in how many there are.
+        # The writers send later, but the number of receivers is the publisher's choice.
         self.router.meter.steps += delivered * send_steps(packet)
 
     def route_stored(self, sequence: int, stored: bytes) -> None:
-        """Take an event from the backplane. It may have come from anywhere, so it is read as a client's is."""
-        before = self.router.meter.steps
+        """Route an event of the stream. Anyone may have stored it, so it is checked like an event of a client."""
+        meter = self.router.meter
+        before = meter.steps
         try:
             text = payload(stored.decode())
             self.forward(read(text), text, sequence)
         except (EventError, Refused, UnicodeDecodeError) as error:
             self.counters.events_unreadable += 1
-            _logger.warning("The event %d of the stream is passed over: %s", sequence, error)
+            _logger.warning("Skipping event %d of the stream: %s", sequence, error)
         finally:
-            self._streaming.spend(self.router.meter.steps - before + len(stored) // 10)
+            self.streaming.spend(meter.steps - before + len(stored) // 10)
 
-    def _is_congested(self) -> bool:
+    def is_congested(self) -> bool:
+        """Whether the send queue of a client is filling up."""
         return any(connection.is_congested for connection in self._connections)
 
     def remove(self, connection: Connection, dropped: int = 0) -> None:
-        """Forget a connection that has ended; a second time does nothing."""
+        """Remove a closed connection. A second call does nothing."""
         if connection not in self._connections:
             return
         del self._connections[connection]
@@ -269,16 +239,16 @@ class EventServer:
             self.counters.packets_malformed += 1
 
     def _remove_subscriptions(self) -> None:
-        """Remove some of what clients had that are gone, in this round of the loop; nothing is delivered to them."""
+        """Remove some subscriptions of closed connections in this round of the loop, and the others in the next."""
         left = _REMOVALS_PER_ROUND
         while self._closed and left > 0:
             removed = self.router.remove_peer(self._closed[0], left)
             if removed < left:
                 self._closed.popleft()
-            # A client without a subscription takes its time too.
+            # A client without subscriptions takes time too.
             left -= max(1, removed)
-        if self.backplane is not None:
-            self.backplane.schedule_filter_update()
+        if self.options.backplane is not None:
+            self.options.backplane.schedule_filter_update()
         self._is_removing = True
         asyncio.get_running_loop().call_soon(self._remove_more)
 
@@ -287,12 +257,15 @@ class EventServer:
         if self._closed:
             self._remove_subscriptions()
 
-    def refresh_users(self, at_once: bool = False) -> None:
-        """See whether the users have changed; whoever is no user any more, or has a new key, is cut off."""
-        now = monotonic()
-        if not at_once and now - self._refreshed < _REFRESH_INTERVAL_S:
+    def refresh_users(self, now: bool = False) -> None:
+        """Apply changes of the users, at most once a second unless `now` is set.
+
+        Closes the connections of users that were removed or have a new key.
+        """
+        time = monotonic()
+        if not now and time - self._refreshed < _REFRESH_INTERVAL_S:
             return
-        self._refreshed = now
+        self._refreshed = time
         try:
             changed = self._users.refresh()
         except UsersError as error:
@@ -303,29 +276,30 @@ class EventServer:
                 connection.update_user(self._users.get(connection.user))
 
     async def close(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
-        """Let nobody in any more, read nothing more, send what is in the queues, and end all connections.
+        """Reject new clients, stop reading, send the queued messages, and close all connections.
 
         Args:
-            is_hurried: whether what is in the queues is to be given up.
+            is_hurried: whether to discard the queued messages.
         """
         self.is_closing = True
         for connection in list(self._connections):
             connection.end(CloseReason.SHUTDOWN)
-        deadline = monotonic() + self.grace + 1.0
+        deadline = monotonic() + self.options.grace + 1.0
         while self._connections and monotonic() < deadline and not is_hurried():
             await asyncio.sleep(0.01)
-        if self.backplane is not None:
-            # Of clients that have left before they were answered.
-            await self.backplane.flush(deadline - monotonic(), is_hurried)
-            await self.backplane.close()
+        backplane = self.options.backplane
+        if backplane is not None:
+            # Events of clients that disconnected before the acknowledgement.
+            await backplane.flush(deadline - monotonic(), is_hurried)
+            await backplane.close()
 
     def disconnects(self) -> int:
-        """How many clients have left so far."""
+        """The number of clients that have disconnected so far."""
         return self.counters.connections_opened - len(self._connections)
 
     def stats(self) -> dict[str, float]:
-        """What there is and what has been counted, by name."""
-        counted = self.counters.as_dict()
+        """Gauges and counters by name."""
+        backplane = self.options.backplane
         return {
             "uptime_seconds": round(monotonic() - self._started, 3),
             "connections": len(self._connections),
@@ -337,7 +311,7 @@ class EventServer:
             "subscriptions_passed_over": self.router.skipped.total,
             "unread_bytes": self.unread.total,
             "messages_waiting": sum(connection.waiting for connection in self._connections),
-            **counted,
+            **self.counters.as_dict(),
             "task_failures": failures.total(),
-            **({} if self.backplane is None else self.backplane.stats()),
+            **({} if backplane is None else backplane.stats()),
         }

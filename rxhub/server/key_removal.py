@@ -18,7 +18,7 @@ from rxhub.redaction.strings import REDACTED
 from rxhub.server.authentication import Credentials
 from rxhub.server.request_auth import basic, credentials
 
-__all__ = ["KeyRemoval", "session_id", "shown_basic", "shown_credentials"]
+__all__ = ["KeyRemoval", "basic_credentials_of", "credentials_of", "session_id"]
 
 _CREDENTIALS = "rxhub.credentials"
 _BASIC = "rxhub.basic"
@@ -54,12 +54,12 @@ class KeyRemoval:
         await self._app(scope, receive, send)
 
 
-def shown_credentials(scope: Scope) -> Credentials | None:
+def credentials_of(scope: Scope) -> Credentials | None:
     """The credentials that the client showed as ftrack's clients do: in headers or in the query."""
     return scope.get(_CREDENTIALS)
 
 
-def shown_basic(scope: Scope) -> Credentials | None:
+def basic_credentials_of(scope: Scope) -> Credentials | None:
     """The credentials that the client showed by HTTP's basic authentication."""
     return scope.get(_BASIC)
 

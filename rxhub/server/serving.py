@@ -1,4 +1,4 @@
-"""A server in this process, run by uvicorn: in the foreground, or beside a notebook or a test."""
+"""Runs a server with uvicorn: in the foreground, or in a thread for a notebook or a test."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from rxhub.server.event_server import EventServer
 from rxhub.server.forwarded import trusted_networks
 from rxhub.server.key_hash import new_key
 from rxhub.server.limits import Limits, SlowConsumer
+from rxhub.server.options import AccessOptions, ServerOptions
 from rxhub.server.request_auth import is_loopback
 from rxhub.server.users import User, Users
 from rxhub.server.uvicorn_protocols import Http, WebSocket, protocol_factory
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
 __all__ = ["PORT", "Running", "running", "serve"]
 
 PORT: Final = 8765
-"""Where a server listens if it is not told otherwise."""
+"""The default port of a server."""
 
 LOCAL_USER: Final = "rxhub"
-"""Who may connect to a server that was given no users."""
+"""The user that `running` creates."""
 
-_START_TIMEOUT_S = 15.0
-_BACKLOG = 128
+_START_TIMEOUT_S: Final = 15.0
+_BACKLOG_CONNECTIONS: Final = 128
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -64,41 +65,41 @@ def serve(
     trusted_proxies: Collection[str] = (),
     on_start: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then let the queues run empty and end; a second SIGINT ends it at once.
+    """Serve until SIGINT or SIGTERM, then send the queued messages and return. A second SIGINT discards them.
 
-    It is meant to be all that its process does: the soft limit of file descriptors is raised, and the garbage collector
-    freezes what it has looked at (`gc.freeze`), so that no collection holds up the clients.
+    The process should do nothing else: `serve` raises the soft limit of file descriptors, and the garbage collector
+    freezes objects that survive (`gc.freeze`), so that collections do not delay clients.
 
     Args:
         users: who may connect.
-        host: the address to listen at. Anything but loopback needs a certificate, or `plain_text`.
-        port: where; 0 takes a free one.
-        certificate: a PEM file with the certificate and its chain, for https and wss.
-        private_key: a PEM file with its key, if that is not in the same file.
-        plain_text: serve without TLS on a network all the same.
-        origins: web pages that may connect beside the server's own.
+        host: address to listen on. Addresses other than loopback need a certificate, or `plain_text`.
+        port: port to listen on; 0 selects a free one.
+        certificate: PEM file with the certificate and its chain, for https and wss.
+        private_key: PEM file with its key, if that is in another file.
+        plain_text: accept requests without TLS from other machines.
+        origins: web pages that may connect in addition to the server's own.
         limits: what users may do.
         heartbeat: seconds between two heartbeats.
-        heartbeat_timeout: seconds after which a client that sends nothing is gone.
-        slow_consumer: what happens to a client that does not read.
-        grace: seconds for which the end waits until what is in the queues has been sent.
-        backplane: what joins it with other servers; alone if it is not given.
+        heartbeat_timeout: seconds without a message after which a client counts as disconnected.
+        slow_consumer: what happens to a client that reads too slowly.
+        grace: seconds to send queued messages during the shutdown.
+        backplane: joins the server with others; None for a single server.
         trusted_proxies: addresses (`10.0.0.10`) or networks (`10.0.0.0/24`) of the proxies whose `X-Forwarded-For` and
-            `X-Forwarded-Proto` are believed; none if it is not given, not even one on this machine.
-        on_start: called with the server's URL once it listens.
+            `X-Forwarded-Proto` are used. By default, no proxy is trusted, not even one on this machine.
+        on_start: called with the server's URL when it listens.
 
     Raises:
-        PlainTextRefused: if keys and events would travel over a network in plain text.
-        HubConnectionError: if nobody can listen there, the certificate cannot be used, or the backplane not be reached.
-        StreamError: if the backplane has no place for a stream.
-        ValueError: if a trusted proxy is not an address or a network.
+        PlainTextRefused: if keys and events would be sent over a network in plain text.
+        HubConnectionError: if the address or the certificate cannot be used, or the backplane cannot be reached.
+        StreamError: if a stream of the backplane cannot be created.
+        ValueError: if a trusted proxy is not an address or a network, or the heartbeat is not below its timeout.
     """
     trusted_networks(trusted_proxies)
     if not is_loopback(host) and certificate is None and not plain_text:
         raise PlainTextRefused(
-            f"Cannot serve at {host}: without TLS, keys and events would cross the network in plain text. Name a "
-            "certificate (certificate=…, --certificate FILE), listen on 127.0.0.1 behind a proxy that has one, or "
-            "allow plain text on a trusted network (plain_text=True, --plain-text)."
+            f"Cannot serve at {host}: without TLS, keys and events would be sent in plain text. Set a certificate "
+            "(certificate=…, --certificate FILE), listen on 127.0.0.1 behind a proxy that has one, or allow plain text "
+            "on a trusted network (plain_text=True, --plain-text)."
         )
     if certificate is not None:
         _check_certificate(certificate, private_key)
@@ -106,13 +107,12 @@ def serve(
     wanted, limits = limits or Limits(), limits_for_descriptors(limits or Limits())
     if limits.connections < wanted.connections:
         _logger.warning(
-            "The limit of open files allows %d clients instead of %d. Raise it: LimitNOFILE= in a unit of systemd, or "
-            "`ulimit -n`.",
+            "The limit of open files allows %d clients instead of %d. Raise it with LimitNOFILE= in a systemd unit, or "
+            "with `ulimit -n`.",
             limits.connections,
             wanted.connections,
         )
-    events = EventServer(
-        users,
+    options = ServerOptions(
         limits=limits,
         heartbeat=heartbeat,
         heartbeat_timeout=heartbeat_timeout,
@@ -120,9 +120,10 @@ def serve(
         grace=grace,
         backplane=backplane,
     )
+    access = AccessOptions(origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies)
     with _listening_socket(host, port, heartbeat_timeout) as listener:
-        server = _Server(events, listener, origins, plain_text, certificate, private_key, trusted_proxies)
-        server.collects_when_quiet = True
+        server = _Server(EventServer(users, options), listener, access, certificate, private_key)
+        server.collects_when_idle = True
         if on_start is not None:
             server.on_start = lambda: on_start(server.url)
         with short_collections():
@@ -133,8 +134,8 @@ class Running:
     """A server that runs in a thread of this process.
 
     Attributes:
-        url: where it is.
-        api_user: a user who may connect.
+        url: of the server.
+        api_user: name of a user who may connect.
         api_key: the user's key.
     """
 
@@ -146,7 +147,7 @@ class Running:
 
     @property
     def stats(self) -> dict[str, float]:
-        """What there is and what has been counted, by name."""
+        """Gauges and counters by name."""
         return self._events.stats()
 
     def __repr__(self) -> str:
@@ -166,30 +167,30 @@ def running(
     grace: float = 5.0,
     backplane: Backplane | None = None,
 ) -> Generator[Running]:
-    """Run a server on the loopback interface, for a notebook, a test or a demo, as long as the `with` block lasts.
+    """Run a server on the loopback interface while the `with` block runs, for a notebook, a test or a demo.
 
     Args:
-        users: who may connect beside the one whom it makes, and whose key it tells.
-        port: where; 0 takes a free one.
-        api_key: the key of the user whom it makes; a new one if it is not given. With it and the port, clients of a
-            server that was here before come back.
+        users: who may connect, in addition to the user that it creates.
+        port: port to listen on; 0 selects a free one.
+        api_key: key of the created user; None creates a new one. If you restart a server with the same key and port,
+            its clients reconnect.
         limits: what users may do.
         heartbeat: seconds between two heartbeats.
-        heartbeat_timeout: seconds after which a client that sends nothing is gone.
-        slow_consumer: what happens to a client that does not read.
-        grace: seconds for which the end waits until what is in the queues has been sent.
-        backplane: what joins it with other servers; alone if it is not given.
+        heartbeat_timeout: seconds without a message after which a client counts as disconnected.
+        slow_consumer: what happens to a client that reads too slowly.
+        grace: seconds to send queued messages during the shutdown.
+        backplane: joins the server with others; None for a single server.
 
     Yields:
         The server, with its `url`, `api_user` and `api_key`.
 
     Raises:
-        HubConnectionError: if nobody can listen there, or the backplane cannot be reached.
-        StreamError: if the backplane has no place for a stream.
+        HubConnectionError: if the port cannot be used, or the backplane cannot be reached.
+        StreamError: if a stream of the backplane cannot be created.
+        ValueError: if the heartbeat is not below its timeout.
     """
     key = new_key() if api_key is None else api_key
-    events = EventServer(
-        Users([*(users or ()), User.with_key(LOCAL_USER, key)]),
+    options = ServerOptions(
         limits=limits_for_descriptors(limits or Limits()),
         heartbeat=heartbeat,
         heartbeat_timeout=heartbeat_timeout,
@@ -197,8 +198,9 @@ def running(
         grace=grace,
         backplane=backplane,
     )
+    events = EventServer(Users([*(users or ()), User.with_key(LOCAL_USER, key)]), options)
     with _listening_socket("127.0.0.1", port, heartbeat_timeout) as listener:
-        server = _Server(events, listener)
+        server = _Server(events, listener, AccessOptions())
         started: Future[None] = Future()
         server.on_start = lambda: started.set_result(None)
 
@@ -224,45 +226,42 @@ def running(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with the settings that an event server needs."""
+    """uvicorn, with the settings of an event server."""
 
     def __init__(
         self,
         events: EventServer,
         listener: socket.socket,
-        origins: Collection[str] = (),
-        plain_text: bool = False,
+        access: AccessOptions,
         certificate: Path | str | None = None,
         private_key: Path | str | None = None,
-        trusted_proxies: Collection[str] = (),
     ) -> None:
         host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"{'http' if certificate is None else 'https'}://{shown}:{port}"
+        bracketed = f"[{host}]" if ":" in host else host
+        self.url = f"{'http' if certificate is None else 'https'}://{bracketed}:{port}"
         self.on_start: Callable[[], None] | None = None
+        self.collects_when_idle = False
         self._events = events
         self._listener = listener
         self._tasks: list[asyncio.Task[None]] = []
-        self.collects_when_quiet = False
-        limits = events.limits
         super().__init__(
             uvicorn.Config(
-                create_app(events, origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies),
+                create_app(events, access),
                 http=Http,
                 ws=WebSocket,
-                # More than is taken: at the end of the connection ftrack's Python client would learn nothing.
-                ws_max_size=4 * limits.message,
-                ws_per_message_deflate=False,  # a kilobyte costs more to deflate than to send
-                ws_ping_interval=None,  # Socket.IO has heartbeats of its own, which its clients wait for
+                # Above the limit of the server, which reports an error. uvicorn would close the connection.
+                ws_max_size=4 * events.options.limits.message,
+                ws_per_message_deflate=False,  # compressing a kilobyte costs more than sending it
+                ws_ping_interval=None,  # Socket.IO clients wait for its own heartbeats
                 lifespan="off",
-                # Logging is the program's own; `rxhub serve` sets it up.
+                # The program configures logging.
                 log_config=None,
                 log_level=None,
                 access_log=False,
                 server_header=False,
-                # It would trust loopback and FORWARDED_ALLOW_IPS; the application knows the proxies to trust.
+                # uvicorn would trust loopback. `ForwardedHeaders` trusts the configured proxies only.
                 proxy_headers=False,
-                timeout_graceful_shutdown=max(1, round(events.grace)),
+                timeout_graceful_shutdown=max(1, round(events.options.grace)),
                 ssl_certfile=certificate,
                 ssl_keyfile=private_key,
             )
@@ -270,8 +269,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self._events.start()
-        await super().startup([])  # it accepts nothing itself
-        limits = self._events.limits
+        await super().startup([])  # `Acceptor` accepts connections
+        limits = self._events.options.limits
         acceptor = Acceptor(
             self._listener,
             self._events.sockets,
@@ -280,7 +279,7 @@ class _Server(uvicorn.Server):
             limits.request_timeout,
         )
         self._tasks.append(supervise(acceptor.run, "accepting connections", restart=True))
-        if self.collects_when_quiet:
+        if self.collects_when_idle:
             events = self._events
             self._tasks.append(
                 supervise(
@@ -293,7 +292,7 @@ class _Server(uvicorn.Server):
             self.on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # First, since uvicorn says goodbye with a closing frame, after which ftrack's Python client never comes back.
+        # First: uvicorn would send a closing frame, after which ftrack's Python client does not reconnect.
         await self._events.close(lambda: self.force_exit)
         for task in self._tasks:
             task.cancel()
@@ -302,7 +301,7 @@ class _Server(uvicorn.Server):
 
 
 def _check_certificate(certificate: Path | str, private_key: Path | str | None) -> None:
-    """Load a certificate as uvicorn will, to be able to say what is wrong with it."""
+    """Load a certificate as uvicorn does, for a better error."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, private_key)
     except OSError as error:
@@ -311,13 +310,13 @@ def _check_certificate(certificate: Path | str, private_key: Path | str | None) 
 
 
 @contextmanager
-def _listening_socket(host: str, port: int, patience: float) -> Generator[socket.socket]:
-    """A socket that listens.
+def _listening_socket(host: str, port: int, timeout: float) -> Generator[socket.socket]:
+    """A listening socket.
 
     Args:
-        host: where.
-        port: where; 0 takes a free one.
-        patience: seconds for which a peer may take nothing of what is sent to it.
+        host: address.
+        port: 0 selects a free port.
+        timeout: seconds for which a peer may not acknowledge data.
     """
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
@@ -325,17 +324,23 @@ def _listening_socket(host: str, port: int, patience: float) -> Generator[socket
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise HubConnectionError(f"Cannot listen at {host}:{port}: {error}.") from error
+        raise _cannot_listen(host, port, error) from error
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         user_timeout: Any = getattr(socket, "TCP_USER_TIMEOUT", None)
         if user_timeout is not None:
-            # A connection that is closed here stays in the kernel, with all that was sent, until its peer has read it.
-            # Longer than the timeout of heartbeats, so that this comes first, and is counted.
-            listener.setsockopt(socket.IPPROTO_TCP, user_timeout, int(1.5 * patience * 1_000))
+            # The kernel keeps a closed connection, with its unsent data, until the peer has read it. Longer than the
+            # timeout of heartbeats, which comes first and is counted.
+            listener.setsockopt(socket.IPPROTO_TCP, user_timeout, int(1.5 * timeout * 1_000))
         try:
             listener.bind(where)
-            listener.listen(_BACKLOG)
+            listener.listen(_BACKLOG_CONNECTIONS)
         except OSError as error:
-            raise HubConnectionError(f"Cannot listen at {host}:{port}: {error}.") from error
+            raise _cannot_listen(host, port, error) from error
         yield listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> HubConnectionError:
+    return HubConnectionError(
+        f"Cannot listen on {host}:{port}: {error}. Choose another port (port=…, --port) or address (host=…, --host)."
+    )

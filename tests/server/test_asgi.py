@@ -75,7 +75,7 @@ def test_without_the_right_key_it_is_refused_and_which_part_is_wrong_is_not_told
     status, body, _ = request(server, "/socket.io/1/", headers)
     assert status == 401
     assert "nobody" not in body
-    assert "wrong." in body or "Show a user" in body
+    assert "wrong." in body or "Send a user and key" in body
 
 
 def test_a_session_is_good_for_one_websocket(server: Running) -> None:
@@ -247,7 +247,7 @@ def test_no_key_gets_into_a_log(server: Running, caplog: pytest.LogCaptureFixtur
     with connect(socket_url(server, sid, query), proxy=None) as connection:
         assert connection.recv(10) == "1::"
     request(server, "/socket.io/1/?api_user=rxhub&api_key=wrong-secret")
-    until(lambda: "refused" in caplog.text)
+    until(lambda: "Rejected" in caplog.text)
     ours = [record.getMessage() for record in caplog.records if record.name.partition(".")[0] in {"uvicorn", "rxhub"}]
     assert ours
     assert not [message for message in ours if server.api_key in message or "wrong-secret" in message]
@@ -332,7 +332,7 @@ def test_who_is_ended_before_the_connection_begins_is_not_served() -> None:
     async def main() -> Connection:
         server = EventServer(Users([User.with_key("me", "key")]))
         user = await server.authenticate(Credentials("me", "key"), "")
-        connection = server.admit(server.handshake(user).split(":")[0], None)
+        connection = server.connect(server.handshake(user).split(":")[0], None)
         connection.update_user(None)
 
         async def receive() -> dict[str, Any]:

@@ -28,6 +28,7 @@ from rxhub.server import backplane as module
 from rxhub.server.envelope import Envelope
 from rxhub.server.key_hash import Hash, hashed
 from rxhub.server.loop_turns import LoopTurns
+from rxhub.server.router import Router
 from rxhub.server.uvicorn_protocols import WebSocket
 from rxhub.testing import Nats
 from tests.proxy import Proxy
@@ -417,7 +418,7 @@ def test_a_server_without_nats_says_so_and_refuses_what_finds_no_room(
         proxy.black_hole = False
         told = [answer(client.receive()) for _ in range(12)]
         assert [each["success"] for _, each in told] == [True] * 10 + [False] * 2
-        assert "cannot be stored at present" in json.dumps(told[-1])
+        assert "was not stored" in json.dumps(told[-1])
         until(lambda: request(node, "/health")[0] == 200)
         assert client.do("studio.a", 12) == {"success": True}
     assert [event["data"] for event in stored(nats)] == [*range(10), 12]
@@ -482,16 +483,23 @@ def test_who_does_not_read_is_not_waited_for_longer_than_a_while(nats: Nats, mon
         taken: list[int] = []
         everything = asyncio.Event()
 
-        def take(sequence: int, data: bytes) -> None:
-            taken.append(sequence)
-            if len(taken) == count:
-                everything.set()
+        class Congested:
+            router: Router[Any] = Router()
+            streaming = LoopTurns(1_000)
+
+            def route_stored(self, sequence: int, stored: bytes) -> None:
+                taken.append(sequence)
+                if len(taken) == count:
+                    everything.set()
+
+            def is_congested(self) -> bool:
+                return True
 
         backplane = plane(nats)
-        await backplane.start(take, lambda id: None, lambda: True, lambda last: None, 1_000, LoopTurns(1_000))
+        await backplane.start(Congested(), 1_000)
         try:
             backplane.filters.add("x", parse("topic=studio.*"))
-            await asyncio.wrap_future(backplane.admit("x", "jane", lambda last: None))
+            await asyncio.wrap_future(backplane.activate("x", "jane", lambda last: None))
             for number in range(count):
                 text = f'{{"topic":"studio.a","id":"{number}"}}'
                 backplane.publish(Envelope("studio.a", str(number)), text)
@@ -539,7 +547,7 @@ def test_a_server_with_the_wrong_password_does_not_start(nats: Nats) -> None:
 def test_each_server_needs_a_backplane_of_its_own(nats: Nats) -> None:
     one = plane(nats)
     with running(backplane=one):
-        with pytest.raises(HubConnectionError, match="joins another server already"):
+        with pytest.raises(HubConnectionError, match="already belongs to another server"):
             with running(backplane=one):
                 pass
     with running(backplane=one) as again:

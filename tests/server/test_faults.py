@@ -255,7 +255,7 @@ def test_an_event_that_takes_much_work_counts_as_several() -> None:
             reader.subscribe(" and ".join(f"not data.x={number}" for number in range(1, 21)))
             publisher.send(packet("a", [{"x": 0}] * 500))
             reader.event()
-            assert not server._events.bucket("other").is_ready
+            assert not server._events.rate("other").is_ready
 
 
 def test_a_silent_wire_answers_heartbeats_only(server: Running) -> None:

@@ -65,7 +65,7 @@ def test_while_it_ends_nobody_is_let_in() -> None:
 def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(HubConnectionError, match=f"Cannot listen at 127.0.0.1:{port}"), running(port=port):
+        with pytest.raises(HubConnectionError, match=f"Cannot listen on 127.0.0.1:{port}"), running(port=port):
             pass
 
 

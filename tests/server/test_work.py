@@ -211,7 +211,7 @@ def test_a_user_is_charged_for_subscriptions_targets_and_refused_events(server: 
         with running(users=users, limits=Limits(events=0.001, events_at_once=3), grace=1) as small:
             with client(small, "guest") as guest:
                 guest.do(topic, data, **fields)
-                until(lambda small=small: not small._events.bucket("guest").is_ready)
+                until(lambda small=small: not small._events.rate("guest").is_ready)
 
 
 def test_the_queue_of_everybody_is_charged_to_the_publisher() -> None:
@@ -544,4 +544,4 @@ def test_a_publisher_is_not_read_more_slowly_for_what_others_subscribe_to() -> N
             for number in range(100):
                 assert bob.do("studio.publish", number, source={"a": "z"}) == {"success": True}
             assert server.stats["events_refused"] == 0
-            assert server._events.bucket("bob").is_ready
+            assert server._events.rate("bob").is_ready
