@@ -29,13 +29,13 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shlex import quote
 from typing import Final
 
 from rxhub.concurrency.backoff import Backoff
 from rxhub.embedded.binary import find
 from rxhub.embedded.child_process import command_bound_to_parent
 from rxhub.embedded.config import LOG, MONITOR, configuration, make_private, write
+from rxhub.embedded.disk import check_room, warn_if_shared, write_fault
 from rxhub.embedded.lockfile import DirectoryLock
 from rxhub.embedded.probe import Account, ask_for_streams, storage_error
 from rxhub.errors import StoreError
@@ -45,7 +45,6 @@ __all__ = ["PrivateServer", "store"]
 
 _USER: Final = "rxhub"
 _OUTPUT: Final = "nats-server.out"
-_TRIAL: Final = "trial-write.tmp"
 
 # The server reads a large store before it listens.
 _START_TIMEOUT_S = 60.0
@@ -53,11 +52,6 @@ _STOP_TIMEOUT_S = 10.0
 _POLL_INTERVAL_S = 0.02
 _FIRST_RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.5, 30.0
 _CHECK_INTERVAL_S = 1.0
-
-_MIN_FREE_BYTES: Final = 16 * 1024 * 1024
-"""The free space needed to start: for logs and the index of a stream."""
-
-_TRIAL_BYTES: Final = 1024 * 1024
 
 _NOT_COMPLAINTS: Final = ("[INF]", "Plaintext passwords")
 _MAX_LINES = 12
@@ -153,7 +147,7 @@ class PrivateServer:
                 )
             pause = backoff.delay()
             while not self._stopping.wait(pause):
-                if fault := _fault(self.directory):
+                if fault := write_fault(self.directory):
                     pause = _CHECK_INTERVAL_S
                     self._report_trouble(f"its NATS server has ended, and {fault}")
                     continue
@@ -181,7 +175,7 @@ class PrivateServer:
                 continue
             if not found and not self.trouble:
                 continue
-            fault = _fault(self.directory)
+            fault = write_fault(self.directory)
             if found:
                 self._report_trouble(f"{found}; {fault}" if fault else found)
             elif not fault:
@@ -209,7 +203,7 @@ class PrivateServer:
 
     def _start_process(self) -> None:
         """Start the process and wait until it accepts streams; stop it if that fails."""
-        if fault := _fault(self.directory):
+        if fault := write_fault(self.directory):
             raise StoreError(
                 f"The NATS server of {self.directory} was not started: {fault}. Free up space, or another exhausted "
                 "resource, or choose another directory."
@@ -320,8 +314,8 @@ def store(directory: Path | str, on_exit: Callable[[str], object] | None = None)
     path = Path(directory).absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_room(path)
-        _warn_if_shared(path)
+        check_room(path)
+        warn_if_shared(path)
         lock = DirectoryLock(path)
     except OSError as error:
         raise StoreError(f"The store {path} cannot be used: {error}. Choose a writable directory.") from error
@@ -337,58 +331,6 @@ def store(directory: Path | str, on_exit: Callable[[str], object] | None = None)
     finally:
         server.stop()
         atexit.unregister(server.stop)
-
-
-def _warn_if_shared(directory: Path) -> None:
-    """Warn of a directory in which other users can replace files: the server's configuration, password and events.
-
-    No error: in a container, volumes are often like this, and there are no other users.
-    """
-    if os.name != "posix":
-        return
-    found = directory.stat()
-    if found.st_uid not in {0, os.geteuid()}:
-        _logger.warning(
-            "The store %s belongs to another user (%d), who can read and change the events in it. Make it yours "
-            "(`chown`), or choose another directory.",
-            directory,
-            found.st_uid,
-        )
-    elif found.st_mode & 0o022:
-        _logger.warning(
-            "Other users can replace the files in the store %s (mode %04o), and so read and change events. Make it "
-            "private: `chmod 700 %s`.",
-            directory,
-            found.st_mode & 0o7777,
-            quote(str(directory)),
-        )
-
-
-def _check_room(directory: Path) -> None:
-    if (free := shutil.disk_usage(directory).free) < _MIN_FREE_BYTES:
-        raise StoreError(
-            f"The NATS server of {directory} was not started: only {free / 1_048_576:.1f} MiB are free there, and "
-            f"it needs {_MIN_FREE_BYTES // 1_048_576} MiB. Free up space, or choose another directory."
-        )
-
-
-def _fault(directory: Path) -> str:
-    """Why a server could not store in a directory, by a trial write; empty if it could."""
-    try:
-        if (free := shutil.disk_usage(directory).free) < _MIN_FREE_BYTES:
-            return f"only {free / 1_048_576:.1f} MiB are free"
-        path = directory / _TRIAL
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            with open(os.open(path, flags, 0o600), "wb") as file:  # noqa: PTH123
-                file.write(bytes(_TRIAL_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-        finally:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        return f"a trial write failed ({error})"
-    return ""
 
 
 def _ending(process: subprocess.Popen[bytes]) -> str:
