@@ -57,8 +57,13 @@ class LazyForkSafeLock:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        lock = ForkSafeLock(instance if hasattr(instance, "after_fork") else None)
-        return cast("dict[str, Any]", vars(instance)).setdefault("lock", lock)
+        # Not by vars(): in CPython, a materialised __dict__ makes all attributes of the object slower.
+        with _making:
+            lock = getattr(instance, "_lazy_lock", None)
+            if lock is None:
+                lock = ForkSafeLock(instance if hasattr(instance, "after_fork") else None)
+                instance._lazy_lock = instance.lock = lock
+        return lock
 
 
 def run_after_fork(reset: Callable[[], object]) -> None:
@@ -69,6 +74,7 @@ def run_after_fork(reset: Callable[[], object]) -> None:
 
 _locks: WeakSet[ForkSafeLock] = WeakSet()
 _conditions: WeakSet[ForkSafeCondition] = WeakSet()
+_making = ForkSafeLock()
 
 
 def _free_locks() -> None:
