@@ -2,13 +2,13 @@
 
 Each character takes one tick:
 
-| `-` | nothing happens |
-| `(ab)` | several values at once; takes as many ticks as it has characters |
-| `|`, `#` | completion, error |
-| `^` | the start of the run in a hot source; the start of a subscription |
-| `!` | the end of a subscription |
-| ` 9ms `, ` 3s `, ` 2m `, ` 1h ` | time, with a blank on each side |
-| blank | ignored |
+- `-`: nothing happens.
+- `(ab)`: several values at once; takes as many ticks as it has characters.
+- `|`, `#`: completion, error.
+- `^`: the start of the run in a hot source; the start of a subscription.
+- `!`: the end of a subscription.
+- `9ms`, `3s`, `2m`, `1h`: time, with a blank on each side.
+- A blank is ignored.
 
 Any other character is a value. A number that is followed by letters is always a time: write `5 x` for two values.
 """
