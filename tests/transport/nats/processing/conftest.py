@@ -1,4 +1,4 @@
-"""A hub on a stream of its own, and short times for what waits for somebody who is gone."""
+"""Fixtures: a hub on a separate stream, and short timeouts."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def hub(nats: Nats) -> Generator[EventHub]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody vouches for comes again after a second, and who orders by key is followed after two."""
+    """Messages are redelivered after one second, and another process takes over ordering by key after two."""
     monkeypatch.setattr(group, "ACK_WAIT_S", 1.0)
     monkeypatch.setattr(group, "PIN_TIMEOUT_S", 2.0)

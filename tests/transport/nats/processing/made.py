@@ -1,4 +1,4 @@
-"""Messages as the workers get them, without a server."""
+"""Jobs for executors, without a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Results", "hold", "job"]
 
 
 def job(number: int = 1, seconds: float = 1000.0) -> Job:
-    """A job of an event whose data is its number; ours for so many seconds."""
+    """A job of an event whose data is its number, with a lease of so many seconds."""
     reply = f"$JS.ACK.stream.consumer.1.{number}.{number}.0.0"
     made = Job(Message("stream.event.t", reply, b"", b""), monotonic() + seconds)
     made.event = Event("t", data=number)
@@ -24,7 +24,7 @@ def job(number: int = 1, seconds: float = 1000.0) -> Job:
 
 
 class Results:
-    """What workers have returned."""
+    """Collects the results of an executor."""
 
     def __init__(self) -> None:
         self.all: list[Result] = []

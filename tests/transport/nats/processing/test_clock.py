@@ -1,4 +1,4 @@
-"""How long ago something was is told by the server's clock, which stamps the events."""
+"""A relative `since` refers to the server's clock, which timestamps the events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.transport.nats.processing.working import Seen, publish
 
 @pytest.fixture(params=[timedelta(days=-3), timedelta(days=3)])
 def wrong_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This program's clock is wrong by days."""
+    """The clock of this program is wrong by days."""
 
     class Kind(type):
         def __instancecheck__(cls, instance: object) -> bool:

@@ -1,4 +1,4 @@
-"""An event that the stream deletes between two attempts is a dead letter, or is at least named and counted."""
+"""Events that the stream deletes between two attempts become dead letters, or are logged and counted."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def test_an_event_that_was_handled_in_the_end_is_not_counted(hub: EventHub) -> N
         assert processing.counts.expired == 0
 
 
-class AttemptStore:
-    """A handler that fails so often, and then waits in each attempt until it may go on."""
+class FailingFirst:
+    """A handler that fails so often, and then waits in each attempt for `may_end`."""
 
     def __init__(self, failures: int) -> None:
         self.begun = 0
@@ -101,8 +101,8 @@ class AttemptStore:
         assert self.may_end.wait(LIMIT)
 
 
-def notes(hub: EventHub, group: str = "g") -> int:
-    """How often notes of attempts were written."""
+def records(hub: EventHub, group: str = "g") -> int:
+    """The number of writes of attempt records."""
     return ask(hub, f"STREAM.INFO.KV_{{stream}}-attempts-{group}")["state"]["last_seq"]
 
 
@@ -111,16 +111,16 @@ def notes(hub: EventHub, group: str = "g") -> int:
 def test_an_event_that_is_deleted_while_it_is_tried_again_is_not_lost(
     hub: EventHub, nats: Nats, key: str | None
 ) -> None:
-    handle = AttemptStore(1)
+    handle = FailingFirst(1)
     options = {"group": "g", "key": key, "backoff": 0.01}
     with another(nats) as other, hub.process("topic=a", handle, **options) as one:
         publish(hub, "a", 1)
         until(lambda: handle.begun == 2)
         with other.process("topic=a", handle, **options) as two:
             ask(hub, "STREAM.PURGE.{stream}")
-            # Each look renews the note, and an event is lost after three.
-            written = notes(hub)
-            until(lambda: notes(hub) >= written + 6)
+            # Each check renews the record; an event is lost after three checks without a renewal.
+            written = records(hub)
+            until(lambda: records(hub) >= written + 6)
             handle.may_end.set()
             until(lambda: one.counts.handled + two.counts.handled == 1)
         counts = [one.counts, two.counts]
@@ -132,11 +132,11 @@ def test_an_event_that_is_deleted_while_it_is_tried_again_is_not_lost(
 def test_an_event_that_is_deleted_while_it_keeps_its_place_is_tried_again_and_not_lost(
     hub: EventHub, nats: Nats
 ) -> None:
-    handle = AttemptStore(2)
+    handle = FailingFirst(2)
     handle.may_end.set()
     with another(nats) as other, hub.process("topic=a", handle, group="g", key="data.value", backoff=2.0) as one:
         publish(hub, "a", 1)
-        # From the second attempt on there is a note.
+        # A record exists from the second attempt on.
         until(lambda: one.counts.retried == 2)
         ask(hub, "STREAM.PURGE.{stream}")
         with other.process("topic=a", handle, group="g", key="data.value", backoff=2.0) as two:
@@ -159,8 +159,8 @@ def test_an_event_that_was_deleted_when_it_fails_is_a_dead_letter(hub: EventHub,
         publish(hub, "a", 1)
         assert begun.wait(LIMIT)
         ask(hub, "STREAM.PURGE.{stream}")
-        processor: Any = processing._worker
-        until(lambda: processor._retries._expiry._first > 1)
+        worker: Any = processing._worker
+        until(lambda: worker._retries._expiry._first > 1)
         purged.set()
         until(lambda: processing.counts.dead == 1)
     (letter,) = hub.dead_letters.list()

@@ -1,4 +1,4 @@
-"""What becomes of events when processes, lines and servers break in the middle of it."""
+"""Failures of processes, connections and servers while events are handled."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.transport.nats.processing.working import Seen, is_idle, publish
 
 
 class Victims:
-    """Processes of one group, started again whenever one has died.
+    """Processes of one group, restarted when they die.
 
     Attributes:
         deaths: how many died by themselves.
@@ -56,13 +56,13 @@ class Victims:
         self._keeper.start()
 
     def kill(self) -> None:
-        """End the one that has run for longest, as a power cut does."""
+        """Kill the oldest process."""
         with self._lock:
             self._running[0].send_signal(SIGKILL)
             self._running.append(self._running.pop(0))
 
     def noted(self, what: str) -> Counter[int]:
-        """How often each event was begun, or done."""
+        """How often each event was started, or done."""
         if not self._notes.exists():
             return Counter()
         lines = [line.split() for line in self._notes.read_text().splitlines()]
@@ -101,7 +101,7 @@ def victims(nats: Nats, folder: Path, count: int = 1, **options: Any) -> Iterato
 
 
 def asked(hub: EventHub, **asked: int) -> None:
-    """Events that ask for something: `die_once=3` is the event 3."""
+    """Events with an instruction: `die_once=3` is the event 3."""
     for do, value in asked.items():
         future = hub.publish(Event("a", data={"value": value, "do": do.replace("_", " ")}))
         assert future is not None
@@ -120,7 +120,7 @@ def test_what_a_killed_process_had_in_hand_is_handled_by_others(hub: EventHub, n
         until(lambda: len(group.noted("done")) == 300)
         until(lambda: is_idle(hub, "g"))
         begun, done = group.noted("begin"), group.noted("done")
-    # Begun and not done, or done and not acknowledged: no more than ran in the moment of each kill, or just before.
+    # Started and not done, or done and not acknowledged: only those that ran when a process was killed.
     assert sum(done.values()) - 300 <= 3 * 2 * 2 and sum(begun.values()) - 300 <= 3 * 2 * 3
     assert len(hub.dead_letters) == 0
 
@@ -146,7 +146,7 @@ def test_an_event_that_is_stored_twice_is_handled_once_with_the_store(hub: Event
         transport: Any = hub._link.transport
         stream = transport.subjects.stream
         config = transport.call(transport.link.js_request(f"STREAM.INFO.{stream}"))["config"]
-        # As after the time for which the stream knows ids.
+        # As after the deduplication window of the stream.
         short = config | {"duplicate_window": 100_000_000}
         transport.call(transport.link.js_request(f"STREAM.UPDATE.{stream}", short))
         event = Event("a", id="the same id", data={"value": 1})
@@ -170,14 +170,14 @@ def test_an_event_that_kills_its_process_is_a_dead_letter_and_no_other_is(
         until(lambda: len(hub.dead_letters) == 1)
         until(lambda: is_idle(hub, "g"))
         assert set(group.noted("done")) == set(range(100, 140))
-        # Once before anybody knew, and then as often as any other.
+        # Once without a record, and then as often as any other.
         assert group.noted("begin")[1] == 3 == group.deaths
     (letter,) = hub.dead_letters.list()
     assert letter.event is not None and letter.event.data["value"] == 1
     assert letter.reason.startswith("The event was tried 2 times") and letter.attempts == 2
 
 
-# Lines
+# Connections
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def proxy(nats: Nats) -> Generator[Proxy]:
 
 @pytest.fixture
 def far(nats: Nats, proxy: Proxy) -> Generator[EventHub]:
-    """A hub behind the proxy."""
+    """A hub that connects through the proxy."""
     with EventHub(f"nats://127.0.0.1:{proxy.port}", nats.user, nats.password, stream=nats.stream) as made:
         yield made
 
@@ -208,10 +208,10 @@ def test_a_handler_that_runs_while_the_line_breaks_runs_once_and_is_acknowledged
     with far.process("topic=a", handle, group="g") as processing:
         publish(hub, "a", 1)
         seen.wait(1)
-        processor: Any = processing._worker
-        before = processor._link.connection
+        worker: Any = processing._worker
+        before = worker._link.connection
         proxy.reset()
-        until(lambda: processor._link.connection not in (None, before))
+        until(lambda: worker._link.connection not in (None, before))
         # Longer than the server waits for an acknowledgement.
         Flag().wait(1.5)
         going.set()
@@ -254,19 +254,19 @@ def test_what_waited_in_a_process_that_is_cut_off_is_begun_elsewhere_and_not_the
         hold(going)
 
     processing = far.process("topic=a", handle, group="g")
-    # So that it has learnt that handlers are quick, and takes several at a time.
+    # The worker measures that handlers are fast, and prefetches several events.
     publish(hub, "a", *range(50))
     cut_off.wait(50)
     going.clear()
     publish(hub, "a", *range(100, 104))
     cut_off.wait(51)
-    # All of them, so that none is on its way when it is cut off.
+    # All of them, so that none is on its way when the connection breaks.
     until(lambda: len(processing._worker._in_flight.jobs) == 4)  # type: ignore[union-attr]
     proxy.black_hole = True
     with hub.process("topic=a", elsewhere, group="g"):
         until(lambda: set(elsewhere) >= set(range(101, 104)))
         going.set()
-        # It has found its time to be over before it gets anything new.
+        # The leases have expired before new events arrive.
         until(lambda: not processing._worker._in_flight.jobs)  # type: ignore[union-attr]
         proxy.black_hole = False
         until(lambda: is_idle(hub, "g"))
@@ -302,7 +302,7 @@ def test_order_by_key_survives_lines_that_break(hub: EventHub, far: EventHub, pr
 
 
 def dead_letters(hub: EventHub) -> int | None:
-    """How many there are; None while their stream elects another leader."""
+    """The number of dead letters; None while their stream elects a leader."""
     try:
         return len(hub.dead_letters)
     except HubConnectionError:
@@ -321,7 +321,7 @@ def test_a_server_that_is_killed_while_events_are_handled_loses_none(cluster: Cl
             for future in futures:
                 assert future is not None
                 future.result(2 * LIMIT)
-            # On a busy machine the stream and the group take their time to elect other leaders, one after the other.
+            # On a busy machine, the elections of the stream and the group take long.
             until(lambda: set(seen) == set(range(150)), 3 * LIMIT)
         until(lambda: dead_letters(hub) == 0)
 
@@ -351,7 +351,7 @@ def test_an_internal_error_ends_neither_the_in_progress_acknowledgements_nor_oth
 
     async def handler(event: Event) -> None:
         seen.append(event.data["value"])
-        # Longer than the server waits without a word of ours.
+        # Longer than the server waits without a report.
         await asyncio.sleep(4 * group_module.ACK_WAIT_S)
 
     with hub.process("topic=a", handler, group="g", timeout=LIMIT, retries=0):

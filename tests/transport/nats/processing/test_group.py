@@ -1,4 +1,4 @@
-"""A group is joined on its terms, or not at all."""
+"""Joining a group requires its settings."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_terms_are_replaced_on_demand_and_those_on_the_old_ones_end(hub: EventHu
         publish(other, "a", 1)
         old.wait(1)
         after = other.process("topic=b", new, group="g", replace=True)
-        # Whichever of the two gets one, none is passed over.
+        # Whichever process receives an event, none is skipped.
         publish(other, "b", *range(100))
         assert sorted(new.wait(100)) == list(range(100))
         until(lambda: not before.is_active)

@@ -1,4 +1,4 @@
-"""A process keeps its place in a group whose consumer is lost with all it knew, and gives it up to other terms."""
+"""A process recreates a lost consumer of its group, and stops when the settings are replaced."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.transport.nats.processing.working import Seen, another, ask, config, 
 # As `nats consumer rm` does.
 DELETE = "CONSUMER.DELETE.{stream}.g"
 
-# A group that is lost
+# Lost consumers
 
 
 class Failing(Seen):
-    """A handler that raises at some values while it is told to.
+    """A handler that raises for the values in `failing`.
 
     Args:
-        values: at which.
+        values: the initial values of `failing`.
     """
 
     def __init__(self, *values: int) -> None:
@@ -39,16 +39,16 @@ class Failing(Seen):
 
 
 def floor(processing: Processing) -> int:
-    """Up to which sequence it knows everything to be done with."""
-    processor: Any = processing._worker
-    return processor._group.floor
+    """The ack floor that the process knows."""
+    worker: Any = processing._worker
+    return worker._group.floor
 
 
 def die(hub: EventHub, processing: Processing) -> None:
-    """As if its process were gone: it says nothing more to the server."""
-    processor: Any = processing._worker
+    """Disconnect, like a killed process."""
+    worker: Any = processing._worker
     transport: Any = hub._link.transport
-    transport.call(processor._link.close())
+    transport.call(worker._link.close())
 
 
 @pytest.mark.parametrize("order", [{}, {"key": "data.value"}, {"sequential": True}, {"once": True}])
@@ -76,7 +76,7 @@ def test_a_process_that_was_idle_while_others_worked_begins_behind_what_they_hav
         working = hub.process("topic=a", one, group="g", **order)
         publish(other, "a", 0)
         one.wait(1)
-        # It comes when the first is at work: by key it stands by, and without it is given something now and then.
+        # It joins while the first one works: with a key it is on standby, without one it receives some events.
         idle = other.process("topic=a", two, group="g", **order)
         publish(other, "a", *range(1, 20))
         until(lambda: len(one) + len(two) == 20)
@@ -91,15 +91,15 @@ def test_a_process_that_was_idle_while_others_worked_begins_behind_what_they_hav
 def test_what_waits_for_its_next_attempt_comes_again(hub: EventHub) -> None:
     handle = Failing(0)
     with hub.process("topic=a", handle, group="g", backoff=3) as processing:
-        processor: Any = processing._worker
+        worker: Any = processing._worker
         publish(hub, "a", 0, 1)
-        until(lambda: len(handle) == 2 and not processor._in_flight.jobs)
+        until(lambda: len(handle) == 2 and not worker._in_flight.jobs)
         handle.failing.clear()
         ask(hub, DELETE)
         assert handle.wait(3)[2] == 0
         publish(hub, "a", 2)
         until(lambda: processing.counts.handled == 3 and is_idle(hub, "g"))
-        # What was done by this very process is known to it.
+        # A process remembers what it has handled itself.
         assert sorted(handle) == [0, 0, 1, 2] and len(hub.dead_letters) == 0
 
 
@@ -142,7 +142,7 @@ def test_what_was_done_beyond_an_event_that_waits_may_be_done_again_and_is_not_w
         assert second.counts.skipped == (2 if once else 0)
 
 
-# Other terms
+# Other settings
 
 
 BY_KEY = {"key": "data.value"}
@@ -175,8 +175,8 @@ def test_who_finds_the_group_made_anew_on_other_terms_ends(hub: EventHub, nats: 
     new = Seen()
     with another(nats) as other:
         old = hub.process("topic=a", print, group="g")
-        anew = _terms(other, **after)
-        # The old one makes it again if it is quicker.
+        anew = _config_of(other, **after)
+        # The old process may recreate the group first.
         until(lambda: _replaced(hub, anew))
         other.process(**{"subscription": "topic=a", "handler": new, "group": "g", **after})
         with pytest.raises(GroupError, match="settings of the group were replaced"):
@@ -187,7 +187,7 @@ def test_who_finds_the_group_made_anew_on_other_terms_ends(hub: EventHub, nats: 
 
 
 def _replaced(hub: EventHub, config: dict[str, Any]) -> bool:
-    """Delete the group and make it of this, if nobody else does."""
+    """Delete the group and recreate it with this configuration; False if another process recreates it first."""
     ask(hub, DELETE)
     try:
         write(hub, config, "create")
@@ -196,8 +196,8 @@ def _replaced(hub: EventHub, config: dict[str, Any]) -> bool:
     return True
 
 
-def _terms(hub: EventHub, **options: Any) -> dict[str, Any]:
-    """What the consumer of a group of such terms is made of."""
+def _config_of(hub: EventHub, **options: Any) -> dict[str, Any]:
+    """The configuration of a consumer of a group with these options."""
     hub.process(**{"subscription": "topic=a", "handler": print, "group": "model", **options}).stop()
     made = config(hub, "model")
     metadata = made["metadata"] | {"rxhub.group": "g"}

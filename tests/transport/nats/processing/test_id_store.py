@@ -1,4 +1,4 @@
-"""What one process of a group stores as handled, others know, whatever happens in between."""
+"""Ids that one process has stored are known to the others, also after failures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Made = Callable[[], HandledIdStore]
 
 @pytest.fixture
 def run(nats: Nats) -> Callable[[Callable[[Made, ReconnectingClient], Awaitable[None]]], None]:
-    """Runs a test with what makes the handled ids of one more process."""
+    """Runs a test with a function that creates the store of another process."""
 
     async def connected(test: Callable[[Made, ReconnectingClient], Awaitable[None]]) -> None:
         link = ReconnectingClient(Address((nats.url,), nats.user, nats.password))
@@ -134,7 +134,7 @@ def test_a_write_that_may_have_been_stored_costs_no_id_that_was_confirmed(run, i
         process._bucket.put = put  # type: ignore[method-assign]
         await process.mark(ids(2, 3))
         if is_stored:
-            # The server gets to it after what was sent later.
+            # The server applies it after a later write.
             await put(*delayed[0])
         assert await made().known(ids(0, 10)) == set(ids(0, 3)) - (set() if is_stored else set(ids(1, 2)))
 

@@ -1,4 +1,4 @@
-"""Lanes against a plain model: a list of all who have entered, in order."""
+"""`KeyOrdering` against a model: a list of all items in order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEPS = st.lists(st.one_of(KEYS, st.integers(0, 100)), max_size=60)
 
 
 class Model:
-    """Who may run is whoever shares no key with anybody before him."""
+    """An item may run if it shares no key with an earlier one."""
 
     def __init__(self) -> None:
         self.inside: list[tuple[int, set[str]]] = []
@@ -39,7 +39,7 @@ def test_an_item_may_run_as_soon_as_nobody_before_it_has_one_of_its_keys(steps: 
         if isinstance(step, int):
             if not model.inside:
                 continue
-            # Also who has not run: what was taken back, or may not be run any more.
+            # Including items that have not run: returned ones, and those whose lease has expired.
             item, _ = model.inside.pop(step % len(model.inside))
             running.discard(item)
             freed = lanes.remove(item)

@@ -139,7 +139,7 @@ def test_what_was_handed_back_is_not_begun_when_the_last_handler_returns(hub: Ev
             assert may_end.wait(LIMIT)
 
     processing = hub.process("topic=a", handle, group="g", once=once)
-    # As handlers are quick, many events are fetched ahead.
+    # Handlers are fast, so many events are prefetched.
     publish(hub, "a", *range(100))
     until(lambda: processing.counts.handled == 100)
     publish(hub, "a", *range(100, 400))

@@ -1,4 +1,4 @@
-"""An event stays with its process as long as that lives, whatever it does."""
+"""An event stays with its process as long as the process lives."""
 
 from __future__ import annotations
 

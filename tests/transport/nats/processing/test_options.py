@@ -1,4 +1,4 @@
-"""How often, and after how long."""
+"""The retry policy."""
 
 from __future__ import annotations
 

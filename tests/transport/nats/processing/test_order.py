@@ -1,4 +1,4 @@
-"""Order across all processes of a group: one event at a time, or one at a time of each key."""
+"""Order across the processes of a group: one event at a time, or one at a time per key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.transport.nats.processing.working import Seen, another, is_idle, publ
 
 
 class Watched:
-    """A handler that knows who is inside, and notes two of one key who are at the same time.
+    """A handler that records when two events of one key run at the same time.
 
     Args:
         attempts: how often the event of each number fails before it succeeds.
@@ -151,11 +151,11 @@ def test_who_takes_over_begins_with_what_was_under_way(hub: EventHub, nats: Nats
         one = hub.process("topic=a", lost, group="g", key="data.keys", concurrency=3)
         events_of(other, [[f"k{n % 5}"] for n in range(60)])
         until(lambda: len(lost.done) > 10)
-        # As if the process were gone: its line breaks, and it neither asks nor vouches for anything again.
-        processor: Any = one._worker
+        # Like a killed process: disconnected, without pulls and reports.
+        worker: Any = one._worker
         transport: Any = hub._link.transport
-        transport.loop.call_soon_threadsafe(processor._handlers.executor.take_pending)
-        transport.call(processor._link.close())
+        transport.loop.call_soon_threadsafe(worker._handlers.executor.take_pending)
+        transport.call(worker._link.close())
         other.process("topic=a", second, group="g", key="data.keys", concurrency=3)
         until(lambda: len(set(lost.done + second.done)) == 60)
         one.stop(timeout=0)

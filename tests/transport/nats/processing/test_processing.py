@@ -1,12 +1,10 @@
-"""`hub.process` on a real server: each event is handled in one process of its group, until it is done."""
+"""`hub.process` on a real server: selection of events, failures and invalid arguments."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Event as Flag
@@ -16,16 +14,15 @@ import pytest
 from asgiref.sync import markcoroutinefunction
 
 from rxhub import Event, EventHub
-from rxhub.errors import ExpressionError, HubClosed, HubConnectionError, NotDurable
+from rxhub.errors import ExpressionError, HubConnectionError, NotDurable
 from rxhub.testing import Nats
 from rxhub.transport.nats.processing import retries as retries_module
 from rxhub.transport.nats.processing.failures import Failure
 from rxhub.transport.nats.processing.filtering import MessageFilter
-from rxhub.transport.nats.processing.processing import Counts, Processing
+from rxhub.transport.nats.processing.processing import Counts
 from rxhub.transport.nats.pull_consumer import Message
 from tests.concurrency.test_awaitables import ANYWHERE
 from tests.threads import LIMIT, until
-from tests.transport.nats.processing.made import hold
 from tests.transport.nats.processing.working import Seen, another, is_idle, publish, store
 
 # Which events
@@ -98,7 +95,7 @@ def test_a_new_group_may_begin_in_the_past(hub: EventHub, since: Any) -> None:
     publish(hub, "a", 1, 2)
     with hub.process("topic=a", seen, group="g", since=since):
         assert seen.wait(2) == [1, 2]
-    # One that is there goes on where it is.
+    # An existing group continues where it stopped.
     publish(hub, "a", 3)
     with hub.process("topic=a", seen, group="g", since=since):
         assert seen.wait(3) == [1, 2, 3]
@@ -131,7 +128,7 @@ def test_replies_are_for_nobody_but_the_asker(hub: EventHub) -> None:
     assert seen.wait(1) == [1]
 
 
-# Failing
+# Failures
 
 
 def test_a_failing_event_is_tried_again_and_every_failure_is_told(hub: EventHub) -> None:
@@ -185,7 +182,7 @@ def test_after_the_last_attempt_it_is_a_dead_letter(hub: EventHub, caplog: pytes
 
 
 class Mute(Exception):
-    """What a class of somebody else's may be like."""
+    """A class of another program."""
 
     def __init__(self, raises: BaseException) -> None:
         super().__init__()
@@ -256,7 +253,7 @@ def test_an_event_is_handled_when_the_future_of_an_executor_is_done(hub: EventHu
         def handle(event: Event) -> Any:
             return pool.submit(work, event.data["value"])
 
-        # Marked, it runs on the loop for coroutine functions.
+        # A marked function runs on the loop of coroutine functions.
         handler: Any = markcoroutinefunction(handle) if is_coroutine else handle
         with hub.process("topic=a", handler, group="g", retries=0, concurrency=2) as processing:
             publish(hub, "a", 1, 2)
@@ -383,249 +380,7 @@ def test_a_handler_may_change_its_event_and_the_next_attempt_gets_it_as_it_was(h
         assert seen == [1, 1]
 
 
-# Time
-
-
-def test_a_thread_that_is_stuck_is_left_to_itself_and_its_late_result_ignored(
-    hub: EventHub, caplog: pytest.LogCaptureFixture
-) -> None:
-    stuck, seen = Flag(), Seen()
-
-    def handle(event: Event) -> None:
-        if event.data["value"] == "stuck" and not stuck.is_set():
-            hold(stuck)
-        seen(event)
-
-    with hub.process("topic=a", handle, group="g", timeout=0.05, retries=0) as processing:
-        publish(hub, "a", "stuck", 1)
-        until(lambda: processing.counts.dead)
-        assert seen.wait(1) == [1]
-        stuck.set()
-        until(lambda: "after its timeout" in caplog.text)
-        assert processing.counts == Counts(1, 1, 0, 1, 0)
-    assert next(hub.dead_letters.list()).reason == "The handler has not ended within 0.05 s."
-
-
-def test_a_coroutine_is_cancelled_at_its_timeout(hub: EventHub) -> None:
-    cancelled = Flag()
-
-    async def handle(event: Event) -> None:
-        try:
-            await asyncio.sleep(1000)
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-
-    with hub.process("topic=a", handle, group="g", timeout=0.05, retries=0) as processing:
-        publish(hub, "a", 1)
-        until(lambda: processing.counts.dead)
-    assert cancelled.is_set()
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_handler_that_takes_longer_than_the_server_waits_runs_once(hub: EventHub) -> None:
-    seen = Seen()
-    enough = Flag()
-
-    def handle(event: Event) -> None:
-        seen(event)
-        enough.wait(1.5)
-
-    with hub.process("topic=a", handle, group="g") as processing:
-        # The second one waits all the time.
-        publish(hub, "a", 1, 2)
-        until(lambda: processing.counts.handled == 2)
-    assert seen == [1, 2]
-
-
-# Where handlers run
-
-
-def test_as_many_run_at_a_time_as_may(hub: EventHub) -> None:
-    barrier = threading.Barrier(4)
-    with hub.process("topic=a", lambda _: barrier.wait(LIMIT), group="g", concurrency=4) as processing:
-        publish(hub, "a", *range(8))
-        until(lambda: processing.counts.handled == 8)
-
-
-def test_coroutines_run_on_the_loop_of_the_caller_which_goes_on(nats: Nats) -> None:
-    async def program() -> None:
-        loop, seen = asyncio.get_running_loop(), list[Any]()
-
-        async def handle(event: Event) -> None:
-            assert asyncio.get_running_loop() is loop
-            seen.append(event.data["value"])
-
-        async with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as hub:
-            await asyncio.to_thread(hub.connect)
-            async with hub.process("topic=a", handle, group="g", concurrency=8) as processing:
-                for value in range(20):
-                    await hub.apublish(Event("a", data={"value": value}))
-                while processing.counts.handled < 20:
-                    await asyncio.sleep(0.005)
-            assert sorted(seen) == list(range(20)) and not processing.is_active
-
-    asyncio.run(asyncio.wait_for(program(), LIMIT))
-
-
-def test_a_loop_that_ends_is_told_and_its_events_come_again(hub: EventHub, nats: Nats) -> None:
-    begun = asyncio.Event()
-
-    async def handle(event: Event) -> None:
-        begun.set()
-        await asyncio.sleep(1000)
-
-    async def program() -> Processing:
-        processing = hub.process("topic=a", handle, group="g", backoff=0.01)
-        await asyncio.to_thread(publish, hub, "a", 1, 2)
-        await begun.wait()
-        return processing
-
-    processing = asyncio.run(program())
-    with pytest.raises(HubClosed, match="has ended"):
-        processing.wait(LIMIT)
-    seen = Seen()
-    hub.process("topic=a", seen, group="g")
-    assert sorted(seen.wait(2)) == [1, 2]
-
-
-def test_handlers_may_publish(hub: EventHub) -> None:
-    seen = Seen()
-    hub.process("topic=a", lambda event: publish(hub, "b", event.data["value"] + 1), group="g")
-    hub.process("topic=b", seen, group="h")
-    publish(hub, "a", 1)
-    assert seen.wait(1) == [2]
-
-
-# Stopping
-
-
-def test_stopping_lets_handlers_end_and_hands_back_what_has_not_begun(hub: EventHub) -> None:
-    going, seen = Flag(), Seen()
-
-    def handle(event: Event) -> None:
-        seen(event)
-        hold(going)
-
-    first = hub.process("topic=a", lambda _: None, group="g")
-    publish(hub, "a", *range(300))
-    until(lambda: first.counts.handled == 300)
-    first.stop()
-    processing = hub.process("topic=a", handle, group="g", concurrency=2)
-    publish(hub, "a", *range(10))
-    seen.wait(2)
-    stopping = threading.Thread(target=processing.stop, args=(LIMIT,))
-    stopping.start()
-    others = Seen()
-    with hub.process("topic=a", others, group="g"):
-        # At once, though two handlers still run.
-        others.wait(8)
-        going.set()
-        stopping.join(LIMIT)
-        until(lambda: is_idle(hub, "g"))
-    assert processing.counts.handled == 2 and sorted(seen + others) == list(range(10))
-    assert not processing.is_active and processing.wait(0)
-
-
-def test_stopping_gives_up_threads_and_cancels_coroutines_after_the_timeout(
-    hub: EventHub, caplog: pytest.LogCaptureFixture
-) -> None:
-    going, cancelled, begun = Flag(), Flag(), list[Event]()
-
-    def handle(event: Event) -> None:
-        begun.append(event)
-        hold(going)
-
-    async def handle_async(event: Event) -> None:
-        begun.append(event)
-        try:
-            await asyncio.sleep(1000)
-        finally:
-            cancelled.set()
-
-    stuck = hub.process("topic=a", handle, group="g")
-    sleeping = hub.process("topic=a", handle_async, group="h")
-    publish(hub, "a", 1)
-    until(lambda: len(begun) == 2)
-    stuck.stop(timeout=0.1)
-    sleeping.stop(timeout=0.1)
-    assert cancelled.is_set() and "g: 1 handlers still run" in caplog.text
-    assert sleeping.counts == Counts(0, 0, 0, 0, 0)
-    seen = Seen()
-    with hub.process("topic=a", seen, group="h"):
-        assert seen.wait(1) == [1]
-    going.set()
-
-
-def test_a_handler_may_stop_its_own_processing(hub: EventHub) -> None:
-    stopped: list[Processing] = []
-
-    def handle(event: Event) -> None:
-        processing.stop()
-        stopped.append(processing)
-
-    processing = hub.process("topic=a", handle, group="g")
-    publish(hub, "a", 1, 2)
-    assert processing.wait(LIMIT) and processing.counts.handled == 1
-    with hub.process("topic=a", seen := Seen(), group="g"):
-        assert seen.wait(1) == [2]
-
-
-def test_closing_the_hub_stops_its_processings_first(nats: Nats) -> None:
-    hub = EventHub(nats.url, nats.user, nats.password, stream=nats.stream)
-    hub.connect()
-    begun, published = Flag(), list[Future[None] | None]()
-
-    def handle(event: Event) -> None:
-        begun.set()
-        until(lambda: processing._worker._stopping is not None)  # type: ignore[union-attr]
-        published.append(hub.publish(Event("b")))
-
-    processing = hub.process("topic=a", handle, group="g")
-    completed: list[bool] = []
-    processing.failures.subscribe(on_completed=lambda: completed.append(True))
-    publish(hub, "a", 1)
-    assert begun.wait(LIMIT)
-    hub.close()
-    assert processing.counts.handled == 1 and not processing.is_active
-    assert published[0] is not None and published[0].result(0) is None
-    until(lambda: completed)
-    with pytest.raises(HubClosed):
-        hub.process("topic=a", print, group="g")
-
-
-def test_a_closed_hub_begins_nothing_by_a_decorator_that_it_gave_before(hub: EventHub) -> None:
-    decorate = hub.process("topic=a", group="g")
-    hub.close()
-    with pytest.raises(HubClosed):
-        decorate(print)
-
-
-def test_a_hub_that_is_closed_while_it_connects_for_a_group_stops_it(
-    hub: EventHub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[Processing] = []
-    start = Processing.start
-
-    def and_close(processing: Processing, *arguments: Any) -> None:
-        start(processing, *arguments)
-        begun.append(processing)
-        hub.close()
-
-    monkeypatch.setattr(Processing, "start", and_close)
-    with pytest.raises(HubClosed):
-        hub.process("topic=a", print, group="g")
-    assert begun[0].wait(LIMIT)
-
-
-def test_stopping_twice_or_with_the_server_gone_ends_in_time(hub: EventHub) -> None:
-    processing = hub.process("topic=a", print, group="g")
-    processing.stop()
-    processing.stop()
-    assert "has ended" in repr(processing)
-
-
-# Mistakes
+# Invalid arguments
 
 
 def test_other_transports_say_what_to_use() -> None:

@@ -1,4 +1,4 @@
-"""Coroutine functions as handlers: tasks on a loop of the caller's, or on a private one."""
+"""Coroutine handlers: tasks on the caller's loop, or on a private one."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_loop_that_ends_slowly_is_given_nothing_new() -> None:
             workers.submit(job(number))
         while not begun:
             await asyncio.sleep(0)
-        # The loop waits for this thread before it is closed, when all its tasks have been cancelled.
+        # The loop waits for this thread after it has cancelled all tasks.
         asyncio.get_running_loop().run_in_executor(None, during, workers)
         return workers
 

@@ -1,4 +1,4 @@
-"""Plain functions as handlers: in a few threads, none of which a handler can take away."""
+"""Plain functions as handlers, in threads that a handler cannot end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events that wait, for a retry or for others of their key, hold up no event that does not have to wait."""
+"""Events that wait for a retry, or for others of their key, do not delay other events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.transport.nats.processing.working import another, ask, config, is_idl
 
 
 def store(hub: EventHub, *events: tuple[str, int]) -> None:
-    """One event for each key and number, in this order; they are stored when this returns."""
+    """Publish and store one event for each key and number, in order."""
     futures = [hub.publish(Event("a", data={"key": key, "value": value})) for key, value in events]
     for future in futures:
         assert isinstance(future, Future)
@@ -25,7 +25,7 @@ def store(hub: EventHub, *events: tuple[str, int]) -> None:
 
 
 class Failing:
-    """A handler that fails for some keys until it is told not to."""
+    """A handler that fails for the keys in `keys`."""
 
     def __init__(self, *keys: str) -> None:
         self.keys = set(keys)
@@ -143,7 +143,7 @@ def test_a_group_warns_before_its_limit_is_reached(hub: EventHub, nats: Nats, ca
         hub.process("topic=a", failing, **options)
         store(hub, *(("bad", number) for number in range(9)))
         until(lambda: ask(hub, "CONSUMER.INFO.{stream}.g")["num_ack_pending"] == 9)
-        # Each process learns at the latest within ten seconds how the group is.
+        # Each process reads the state of the group at least every ten seconds.
         until(lambda: "9 of at most 10 events in flight" in caplog.text)
     (group,) = [group for stream in hub.streams() if stream.name == nats.stream for group in stream.groups]
     assert (group.pending, group.limit) == (9, 10)

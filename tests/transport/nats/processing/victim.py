@@ -1,8 +1,8 @@
 """A process of a group that can be killed: `python -m tests.transport.nats.processing.victim OPTIONS NOTES`.
 
-It notes in a file, in one write each, what it begins and what it has done. What an event's `do` asks for, it does:
-`die` ends the process in the middle of the handler, and `die once` unless somebody has noted that before; `die after`
-ends it once the id is stored, and before the event is acknowledged.
+It appends what it starts and what it has done to the file NOTES, with one write each. An event can contain an
+instruction in `do`: `die` ends the process in the middle of the handler, `die once` only if no process has started the
+event before, and `die after` when the id is stored and the event is not acknowledged yet.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rxhub.transport.nats.processing.id_store import HandledIdStore, digest_of
 
 __all__ = ["main"]
 
-ACK_WAIT = 1.0
+ACK_WAIT_S = 1.0
 
 
 def main(options: dict[str, Any], notes: Path) -> None:
-    group.ACK_WAIT_S = ACK_WAIT
+    group.ACK_WAIT_S = ACK_WAIT_S
     out = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     to_die: list[bytes] = []
 
@@ -54,7 +54,7 @@ def main(options: dict[str, Any], notes: Path) -> None:
     hub = EventHub(options["url"], options["user"], options["password"], stream=options["stream"])
     hub.process("topic=a", handle, group="g", **options["process"])
     print("ready", flush=True)
-    # Until whoever started it goes, too.
+    # Until the parent process ends.
     sys.stdin.read()
     hub.close()
 

@@ -1,4 +1,4 @@
-"""What tests of processing do again and again."""
+"""Functions that several tests of processing use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Seen", "another", "ask", "config", "is_idle", "publish", "store", "w
 
 
 def publish(hub: EventHub, topic: str, *values: Any, **fields: Any) -> None:
-    """One event for each value; they are stored when this returns."""
+    """Publish and store one event for each value."""
     futures = [hub.publish(Event(topic, data={"value": value}, **fields)) for value in values]
     for future in futures:
         assert isinstance(future, Future)
@@ -25,7 +25,7 @@ def publish(hub: EventHub, topic: str, *values: Any, **fields: Any) -> None:
 
 
 def store(hub: EventHub, topic: str, data: bytes) -> None:
-    """What another program has put where events are."""
+    """Store a message as another program does."""
     transport: Any = hub._link.transport
     transport.call(publish_and_wait(transport.link, f"{transport.subjects.stream}.event.{topic}", data))
 
@@ -42,24 +42,24 @@ class Seen(list[Any]):
 
 
 def is_idle(hub: EventHub, group: str) -> bool:
-    """Whether everything is acknowledged, as the server knows it."""
+    """Whether the server has delivered everything and received all acknowledgements."""
     info = ask(hub, f"CONSUMER.INFO.{{stream}}.{group}")
     return not info["num_pending"] and not info["num_ack_pending"]
 
 
 def ask(hub: EventHub, api: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What JetStream says to it; `{stream}` stands for the hub's."""
+    """The answer of JetStream to a request; `{stream}` is replaced by the hub's stream."""
     transport: Any = hub._link.transport
     return transport.call(transport.link.js_request(api.format(stream=transport.subjects.stream), body))
 
 
 def config(hub: EventHub, group: str) -> dict[str, Any]:
-    """Of the group's consumer."""
+    """The configuration of the group's consumer."""
     return ask(hub, f"CONSUMER.INFO.{{stream}}.{consumer_name(group)}")["config"]
 
 
 def write(hub: EventHub, config: dict[str, Any], action: str) -> None:
-    """Make or change the consumer of the group g, as another program does."""
+    """Create or update the consumer of the group g, as another program does."""
     transport: Any = hub._link.transport
     stream = transport.subjects.stream
     ask(hub, "CONSUMER.CREATE.{stream}.g", {"stream_name": stream, "config": config, "action": action})
@@ -67,7 +67,7 @@ def write(hub: EventHub, config: dict[str, Any], action: str) -> None:
 
 @contextmanager
 def another(nats: Nats) -> Iterator[EventHub]:
-    """One more hub on the stream."""
+    """Another hub on the stream."""
     with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as made:
         made.connect()
         yield made
