@@ -1,4 +1,4 @@
-"""`python -m rxhub` is `rxhub`."""
+"""`python -m rxhub` runs the command `rxhub`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from rxhub import Event, EventHub
 from rxhub.cli.demo.command import PACE, SAMPLES, play, studio
 from rxhub.cli.demo.tally import Tally
 from rxhub.cli.demo.view import View
-from rxhub.cli.jsonl import lines
+from rxhub.cli.jsonl import read_lines
 
 MOMENT = 115
 """Number of deliveries in the picture, which shows a stop, a failure and a reply."""
@@ -57,7 +57,7 @@ FORMAT = """\
 def played(moment: int) -> Tally:
     """Return the tally of the sample events after `moment` deliveries."""
     with SAMPLES.open("rb") as stream:
-        playlist = [line.candidate for line in lines(stream) if isinstance(line.candidate, Event)]
+        playlist = [line.candidate for line in read_lines(stream) if isinstance(line.candidate, Event)]
     tally = Tally(len(playlist))
     with EventHub() as hub:
         tally.watch(hub, studio(hub, hub.scheduler))

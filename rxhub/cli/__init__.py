@@ -1,7 +1,7 @@
 """The command `rxhub`.
 
-Only `main` lives here, and it imports nothing of the commands before it runs: `rxhub` is installed as a script with
-the bare library too, and then says what is missing.
+`main` imports the commands when it runs: a bare `pip install rxhub` also installs the script, which then reports the
+missing extra.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import sys
 
 __all__ = ["main"]
 
-_NEEDED = {"typer": "cli", "rich": "cli", "starlette": "server", "uvicorn": "server", "nats": "nats"}
-"""What a command imports beside the core, and the extra that brings it."""
+_EXTRAS = {"typer": "cli", "rich": "cli", "starlette": "server", "uvicorn": "server", "nats": "nats"}
+"""Modules that commands import, and the extras that install them."""
 
 
 def main() -> int:
     """Run the command line in `sys.argv`.
 
     Returns:
-        The exit status, where typer has not ended the process with one already.
+        The exit status, if typer has not ended the process already.
     """
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
-        # What a terminal's encoding lacks is shown by its number, instead of ending the command.
+        # Escape characters that the encoding of the terminal lacks, instead of failing.
         reconfigure(errors="backslashreplace")
     try:
         from rxhub.cli.app import app
@@ -30,9 +30,11 @@ def main() -> int:
         app(prog_name="rxhub")
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in _NEEDED:
+        if missing not in _EXTRAS:
             raise
-        print(f"rxhub: this needs {missing}: pip install 'rxhub[{_NEEDED[missing]}]'", file=sys.stderr)  # noqa: T201
+        print(  # noqa: T201
+            f"rxhub: missing dependency {missing}: pip install 'rxhub[{_EXTRAS[missing]}]'", file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt:
         return 130

@@ -1,4 +1,4 @@
-"""`python -m rxhub.cli` is `rxhub`."""
+"""`python -m rxhub.cli` runs the command `rxhub`."""
 
 from __future__ import annotations
 

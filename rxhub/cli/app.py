@@ -1,4 +1,4 @@
-"""The commands, gathered: each lives in the module of its name."""
+"""The command line: each command is in the module of its name."""
 
 from __future__ import annotations
 
@@ -28,29 +28,31 @@ __all__ = ["app"]
 
 app = Commands(
     name="rxhub",
-    help="A reactive event hub, at a terminal.",
+    help="Work with events, event servers and stored streams.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-app.command("demo")(demo)
-app.command("filter")(filter.command)
-app.command("explain")(explain.command)
-app.command("listen")(listen.command)
-app.command("publish")(publish.command)
-app.command("replay")(replay.command)
-app.command("plugins")(plugins.command)
-app.command("doctor")(doctor)
-app.command("serve")(serve.command)
-app.command("bridge")(bridge.command)
-app.add_typer(streams.group, name="streams")
-app.add_typer(user.group, name="user")
-app.add_typer(dead.group, name="dead")
+for _name, _command in (
+    ("demo", demo),
+    ("filter", filter.command),
+    ("explain", explain.command),
+    ("listen", listen.command),
+    ("publish", publish.command),
+    ("replay", replay.command),
+    ("plugins", plugins.command),
+    ("doctor", doctor),
+    ("serve", serve.command),
+    ("bridge", bridge.command),
+):
+    app.command(_name)(_command)
+for _name, _group in (("streams", streams.group), ("user", user.group), ("dead", dead.group)):
+    app.add_typer(_group, name=_name)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"rxhub {version('rxhub')}")
         raise typer.Exit
 
@@ -58,7 +60,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def rxhub(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """A reactive event hub, at a terminal."""
+    """Work with events, event servers and stored streams."""

@@ -1,4 +1,4 @@
-"""`rxhub bridge`: the events of an ftrack server into a stream of NATS JetStream."""
+"""`rxhub bridge`: store the events of an ftrack server in a stream of NATS JetStream."""
 
 from __future__ import annotations
 
@@ -14,39 +14,48 @@ import typer
 
 from rxhub import EventHub
 from rxhub.bridge import Bridge, Counts
-from rxhub.cli.credentials import credentials
-from rxhub.cli.exit_status import Status, complain, ending
-from rxhub.cli.nats_options import NATS_OPTIONS, NatsPassword, NatsUser
-from rxhub.cli.output import log_to_stderr
-from rxhub.cli.server_options import INTERRUPTED, Key, User
+from rxhub.cli.credentials import NATS_OPTIONS, credentials
+from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.options import Key, NatsPassword, NatsUser, Stream, User
+from rxhub.cli.output import log_to_stderr, print_error
 from rxhub.text.printable import inline
 
 __all__ = ["command"]
 
-_GRACE = 10.0
-_FAREWELL = 1.0
-_REPORT = 60.0
-_TICK = 0.25
-# What the server sends while the bridge is busy; then it is not read, for a moment.
-_INBOX = 10_000
-# The outbox has room for markers beside what the bridge lets wait.
-_MARKERS = 100
+_DRAIN_TIMEOUT_S = 10.0
+_CLOSE_TIMEOUT_S = 1.0
+_REPORT_INTERVAL_S = 60.0
+_POLL_INTERVAL_S = 0.25
+# Events that the server sends while the bridge is busy. If the inbox is full, the bridge reads no more for a moment.
+_INBOX_EVENTS = 10_000
+# Room in the outbox for gap markers, in addition to --buffer.
+_OUTBOX_MARKERS = 100
 
 logger = logging.getLogger("rxhub.bridge")
 
 
-@ending
+@exits_with_status
 def command(
     source: Annotated[
         str,
-        typer.Argument(metavar="SERVER", envvar="FTRACK_SERVER", show_default=False, help="https://studio.example"),
+        typer.Argument(
+            metavar="SERVER",
+            envvar="FTRACK_SERVER",
+            show_default=False,
+            help="Server, for example https://studio.example.",
+        ),
     ],
     target: Annotated[
         str,
-        typer.Argument(metavar="NATS", envvar="RXHUB_NATS", show_default=False, help="nats://host[:port][,host…]"),
+        typer.Argument(
+            metavar="NATS",
+            envvar="RXHUB_NATS",
+            show_default=False,
+            help="NATS servers, for example nats://host or nats://one,two,three.",
+        ),
     ],
-    stream: Annotated[str, typer.Option(metavar="NAME", help="Where to store; made if it is not there.")] = "events",
-    subscription: Annotated[str, typer.Option(metavar="SUBSCRIPTION", help="Which events.")] = "topic=*",
+    stream: Stream = "events",
+    subscription: Annotated[str, typer.Option(metavar="SUBSCRIPTION", help="Events to store.")] = "topic=*",
     user: User = None,
     key: Key = None,
     nats_user: NatsUser = None,
@@ -54,135 +63,129 @@ def command(
     name: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", show_default=False, help="Which bridge it is, in its markers; that of the machine."
+            metavar="NAME", show_default=False, help="Name of this bridge in gap markers. Default: the host name."
         ),
     ] = None,
     buffer: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many events may wait while NATS is away.")
+        int, typer.Option(min=1, metavar="N", help="Maximum number of events to buffer while NATS is unavailable.")
     ] = 50_000,
 ) -> Status:
-    """Store the events of a server in a stream, as they come, until Ctrl-C or SIGTERM.
+    """Store the events of a server in a stream, until Ctrl-C or SIGTERM. If the stream does not exist, create it.
 
-    Each event is stored once, however many bridges there are. Where events may be missing, since the bridge or the
-    server was away, the stream has a marker: an event of topic rxhub.bridge.gap. A lost connection is made again, to
-    either side.
+    Each event is stored once, even if several bridges run. Where events may be missing because the bridge or the server
+    was unavailable, the bridge stores a gap marker: an event with the topic rxhub.bridge.gap. After a lost connection
+    to either side, it reconnects.
 
-    Ends with 0 after SIGTERM and 130 after Ctrl-C, once what was read is stored; with 1 if after ten seconds some of it
-    is not; with 2 if one of the two cannot be reached at the start, or does not let us in.
+    Exit status: 0 after SIGTERM and 130 after Ctrl-C if all events were stored, 1 if some were not stored within ten
+    seconds, 2 if the server or NATS is unreachable at the start or rejects the credentials.
     """
     source_access = credentials(source, user, key)
     target_access = credentials(target, nats_user, nats_password, NATS_OPTIONS)
     try:
         bridge = Bridge(
-            EventHub(*source_access, overflow="block", inbox=_INBOX),
-            EventHub(*target_access, stream=stream, outbox=buffer + _MARKERS),
+            EventHub(*source_access, overflow="block", inbox=_INBOX_EVENTS),
+            EventHub(*target_access, stream=stream, outbox=buffer + _OUTBOX_MARKERS),
             subscription,
             name=name,
             buffer=buffer,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    try:
-        with bridge.target, bridge.source:
-            bridge.target.connect()
-            bridge.source.connect()
-            way = f"{bridge.source.get_server_url()} → {stream} at {bridge.target.get_server_url()}"
-            try:
-                counts, by = _run(bridge, way)
-            except BaseException:
-                bridge.target.close(0)
-                raise
-            bridge.target.close(_FAREWELL)
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
-    complain(f"ended: {bridge.counts}")
-    # Closing the hub has stored some more, perhaps.
+    with bridge.target, bridge.source:
+        bridge.target.connect()
+        bridge.source.connect()
+        title = f"{bridge.source.get_server_url()} → {stream} at {bridge.target.get_server_url()}"
+        try:
+            counts, signal_number = _run(bridge, title)
+        except BaseException:
+            bridge.target.close(0)
+            raise
+        bridge.target.close(_CLOSE_TIMEOUT_S)
+    print_error(f"ended: {bridge.counts}")
+    # Closing the hub may have stored more events.
     left = counts.waiting - (bridge.counts.stored - counts.stored)
     if left:
-        complain(
-            f"{left:,} events were read, and NATS has not confirmed in time that they are stored. The marker of the "
-            "next bridge that starts tells of the gap."
+        print_error(
+            f"NATS did not acknowledge {left:,} events in time, so they may be missing. The next bridge stores a gap "
+            "marker."
         )
         return Status.FAILED
-    if by == signal.SIGINT:
-        raise typer.Exit(INTERRUPTED)
-    return Status.MATCHED
+    return Status.INTERRUPTED if signal_number == signal.SIGINT else Status.MATCHED
 
 
-def _run(bridge: Bridge, way: str) -> tuple[Counts, int]:
-    """Bridge until a signal comes: what became of the events, and the signal."""
-    show = _in_a_line if sys.stderr.isatty() else _in_a_log
-    with _Signals() as signals, bridge.source.start(), show(bridge, way) as shown, bridge:
-        while not signals.came:
-            shown()
-            sleep(_TICK)
-        counts = bridge.close(_GRACE)
-        shown()
-    return counts, signals.came
+def _run(bridge: Bridge, title: str) -> tuple[Counts, int]:
+    """Bridge until a signal arrives; return the counts and the number of the signal."""
+    show = _status_line if sys.stderr.isatty() else _log_lines
+    with _Signals() as signals, bridge.source.start(), show(bridge, title) as update, bridge:
+        while not signals.received:
+            update()
+            sleep(_POLL_INTERVAL_S)
+        counts = bridge.close(_DRAIN_TIMEOUT_S)
+        update()
+    return counts, signals.received
 
 
 class _Signals:
-    """SIGINT and SIGTERM ask for the end; a second one does not wait for it.
+    """Record SIGINT and SIGTERM for a graceful exit. A second signal exits immediately.
 
     Attributes:
-        came: the first that came; 0 before.
+        received: the number of the first signal; 0 before.
     """
 
     def __init__(self) -> None:
-        self.came = 0
+        self.received = 0
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.signal(number, self._record) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, _: object) -> None:
-        # No more than this: what is interrupted may hold any lock.
-        self.came = number
+    def _record(self, number: int, _: object) -> None:
+        # Take no lock: the interrupted code may hold it.
+        self.received = number
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
-def _in_a_log(bridge: Bridge, way: str) -> Generator[Callable[[], None]]:
-    """Lines for a service's log: what happens, and how it stands once a minute if that has changed."""
+def _log_lines(bridge: Bridge, title: str) -> Generator[Callable[[], None]]:
+    """Log events of the bridge, and the counts once a minute if they changed."""
     log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
     logger.setLevel(logging.INFO)
-    logger.info("%s (%s)", way, bridge.subscription)
-    last, due = bridge.counts, monotonic() + _REPORT
+    logger.info("%s (%s)", title, bridge.subscription)
+    last, due = bridge.counts, monotonic() + _REPORT_INTERVAL_S
 
-    def shown() -> None:
+    def update() -> None:
         nonlocal last, due
         if monotonic() > due:
-            due = monotonic() + _REPORT
+            due = monotonic() + _REPORT_INTERVAL_S
             if (counts := bridge.counts) != last:
                 last = counts
                 logger.info("%s", counts)
 
-    yield shown
+    yield update
 
 
 @contextmanager
-def _in_a_line(bridge: Bridge, way: str) -> Generator[Callable[[], None]]:
-    """One line that changes, below what happens."""
+def _status_line(bridge: Bridge, title: str) -> Generator[Callable[[], None]]:
+    """Show one line with the current counts, below the log messages."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
     console = Console(stderr=True)
     with Live(console=console, auto_refresh=False) as live:
-        # Made here, where stderr is what makes room for the line.
+        # Here, because rich has replaced stderr to print messages above the line.
         log_to_stderr("%(asctime)s %(levelname)s: %(message)s")
         logger.setLevel(logging.INFO)
 
-        def shown() -> None:
-            away = [end for end, hub in (("server", bridge.source), ("NATS", bridge.target)) if not hub.connected]
-            state = f" · {' and '.join(away)} away, connecting again" if away else ""
-            live.update(
-                Text(inline(f"{way} · {bridge.counts}{state} · Ctrl-C ends"), overflow="ellipsis"), refresh=True
-            )
+        def update() -> None:
+            lost = [side for side, hub in (("server", bridge.source), ("NATS", bridge.target)) if not hub.connected]
+            state = f" · reconnecting to {' and '.join(lost)}" if lost else ""
+            text = inline(f"{title} · {bridge.counts}{state} · Ctrl-C to exit")
+            live.update(Text(text, overflow="ellipsis"), refresh=True)
 
-        yield shown
+        yield update

@@ -1,4 +1,4 @@
-"""Compressed inputs: gzip and Zstandard are recognized by their first bytes, also from a pipe."""
+"""Decompress gzip and Zstandard, detected by the first bytes, in files and pipes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, BinaryIO, cast
 
 from rxhub.errors import RxHubError
 
-__all__ = ["DAMAGED", "Unreadable", "decompressed", "why_damaged"]
+__all__ = ["UnsupportedFormat", "damage_reason", "decompress"]
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_LONGEST_MAGIC = 6
-# No JSON begins with the first byte of any of these, so that reading further for the rest of it delays no line.
+_MAGIC_BYTES = 6
+# JSON never starts with the first byte of these, so reading the rest of the magic number delays no line.
 _OTHERS = {
     b"BZh": "bzip2: bzip2 -dc",
     b"\xfd7zXZ\x00": "xz: xz -dc",
@@ -24,29 +24,26 @@ _OTHERS = {
     b"\xfe\xff": "UTF-16 text: iconv -f UTF-16 -t UTF-8",
 }
 
-DAMAGED: tuple[type[Exception], ...] = (EOFError, gzip.BadGzipFile, zlib.error)
-"""What reading damaged data raises; with Zstandard, also its own error, see `why_damaged`."""
+
+class UnsupportedFormat(RxHubError, ValueError):
+    """The format of an input cannot be read."""
 
 
-class Unreadable(RxHubError, ValueError):
-    """An input that holds no JSON lines as it is."""
-
-
-def decompressed(stream: BinaryIO) -> BinaryIO:
-    """The stream itself or, if it is compressed, what it holds.
+def decompress(stream: BinaryIO) -> BinaryIO:
+    """Return a stream of the decompressed bytes, or the stream itself if it is not compressed.
 
     Raises:
-        Unreadable: if its format cannot be read; the text begins with "is".
+        UnsupportedFormat: if its format cannot be read. The message starts with "is".
     """
     if not hasattr(stream, "peek"):
-        stream = cast("BinaryIO", io.BufferedReader(_Joined(b"", stream)))
-    # Of a pipe, only what has come so far.
-    head = cast("io.BufferedReader", stream).peek(_LONGEST_MAGIC)[:_LONGEST_MAGIC]
+        stream = cast("BinaryIO", io.BufferedReader(_WithHead(b"", stream)))
+    # For a pipe, this is only what has arrived so far.
+    head = cast("io.BufferedReader", stream).peek(_MAGIC_BYTES)[:_MAGIC_BYTES]
     if not head or not any(magic[:1] == head[:1] for magic in (_GZIP, _ZSTD, *_OTHERS)):
         return stream
-    if len(head) < _LONGEST_MAGIC:
-        head = stream.read(_LONGEST_MAGIC)
-        stream = cast("BinaryIO", io.BufferedReader(_Joined(head, stream)))
+    if len(head) < _MAGIC_BYTES:
+        head = stream.read(_MAGIC_BYTES)
+        stream = cast("BinaryIO", io.BufferedReader(_WithHead(head, stream)))
     if head.startswith(_GZIP):
         return cast("BinaryIO", gzip.GzipFile(fileobj=stream))
     if head.startswith(_ZSTD):
@@ -54,15 +51,17 @@ def decompressed(stream: BinaryIO) -> BinaryIO:
     for magic, name in _OTHERS.items():
         if head.startswith(magic):
             kind, _, command = name.partition(": ")
-            raise Unreadable(f"is {kind}, which is not read; decode it first: {command} FILE | rxhub filter …")
+            raise UnsupportedFormat(
+                f"is {kind}, which is not supported. Decode it first: {command} FILE | rxhub filter …"
+            )
     return stream
 
 
-def why_damaged(error: Exception) -> str:
-    """What to say of an error in reading compressed data; empty if it is of another kind."""
+def damage_reason(error: Exception) -> str:
+    """Return the message for an error of decompression; empty for other errors."""
     if isinstance(error, EOFError):
-        return "the compressed data is cut off"
-    if isinstance(error, DAMAGED) or type(error).__name__ == "ZstdError":
+        return "the compressed data is truncated"
+    if isinstance(error, (gzip.BadGzipFile, zlib.error)) or type(error).__name__ == "ZstdError":
         return f"the compressed data is damaged ({error})"
     return ""
 
@@ -74,14 +73,14 @@ def _zstd(stream: BinaryIO) -> BinaryIO:
         try:
             from backports.zstd import ZstdFile  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
         except ModuleNotFoundError:
-            raise Unreadable(
+            raise UnsupportedFormat(
                 "is compressed with Zstandard, which needs backports.zstd before Python 3.14: pip install 'rxhub[cli]'"
             ) from None
     return cast("BinaryIO", cast("Any", ZstdFile)(stream))
 
 
-class _Joined(io.RawIOBase):
-    """What was read already, and the rest."""
+class _WithHead(io.RawIOBase):
+    """Bytes that were read already, followed by the rest of the stream."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:
         self._head = head

@@ -1,7 +1,7 @@
-"""Who a command connects as: the user and the key always come from one source.
+"""The user and the key of a command. Both always come from the same source.
 
-The sources, in order: the command line (the options, and the URL if it was typed), a URL that a variable holds, the
-variables of the URL's scheme. The variables of ftrack hold an API key, which must not be sent to a NATS server.
+The sources, in order: the command line (the options, and the URL if it was typed), a URL in a variable, and the two
+variables for the scheme of the URL. ftrack's variables contain an API key, which is never sent to a NATS server.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import typer
 
 from rxhub.transport.nats.address import SCHEMES, Address, without_credentials
 
-__all__ = ["FTRACK", "NATS", "SERVER_OPTIONS", "Access", "Options", "credentials"]
+__all__ = ["NATS_OPTIONS", "SERVER_OPTIONS", "OptionNames", "ServerAccess", "credentials"]
 
-FTRACK = ("FTRACK_API_USER", "FTRACK_API_KEY")
-NATS = ("RXHUB_NATS_USER", "RXHUB_NATS_PASSWORD")
+_FTRACK = ("FTRACK_API_USER", "FTRACK_API_KEY")
+_NATS = ("RXHUB_NATS_USER", "RXHUB_NATS_PASSWORD")
 
 _URLS = ("FTRACK_SERVER", "RXHUB_NATS")
 _WEB = ("http", "https")
 _TYPED = "the command line"
 
 
-class Access(NamedTuple):
+class ServerAccess(NamedTuple):
     """A server, and who connects to it.
 
     Attributes:
         url: without a user and a key.
         user: None for nobody, or if a token says it.
-        secret: the key or password of the user, or a token of NATS if there is no user.
+        secret: the key or password of the user, or a token of _NATS if there is no user.
     """
 
     url: str
@@ -39,24 +39,25 @@ class Access(NamedTuple):
     secret: str | None = None
 
 
-class Options(NamedTuple):
+class OptionNames(NamedTuple):
     """The names of the two options, for error messages."""
 
     user: str = "--user"
     secret: str = "--key"
 
 
-SERVER_OPTIONS = Options()
+SERVER_OPTIONS = OptionNames()
+NATS_OPTIONS = OptionNames("--nats-user", "--nats-password")
 
 
 class _Source(NamedTuple):
-    """Where a user and a key may come from.
+    """A source of a user and a key.
 
     Attributes:
         name: for error messages.
-        user: None if this source has none.
-        secret: likewise.
-        is_token: whether the source itself says that the secret belongs to no user.
+        user: None if this source has no user.
+        secret: None if this source has no key.
+        is_token: whether the secret is a NATS token, which has no user.
     """
 
     name: str
@@ -65,22 +66,22 @@ class _Source(NamedTuple):
     is_token: bool = False
 
 
-def credentials(url: str, user: str | None, secret: str | None, options: Options = SERVER_OPTIONS) -> Access:
-    """The user and the key or password to connect with.
+def credentials(url: str, user: str | None, secret: str | None, options: OptionNames = SERVER_OPTIONS) -> ServerAccess:
+    """Return the server and the credentials to connect with.
 
     Args:
-        url: of the server, as it was typed or as a variable holds it.
-        user: by an option; None or empty if it was not given.
-        secret: likewise.
+        url: the URL of the server, from the command line or a variable.
+        user: the value of the option for the user; None or empty if it was not given.
+        secret: the value of the option for the key or password; None or empty if it was not given.
         options: the names of the two options.
 
     Raises:
-        typer.BadParameter: if what was typed contradicts itself, or if the first source has only one of the two and
-            another source has the other: they would belong to different users.
+        typer.BadParameter: if the options contradict a typed URL, or if the first source has a user or a key but not
+            both, and another source has the other: they could belong to different users.
     """
     scheme = url.partition("://")[0].strip().lower()
     if scheme not in (*SCHEMES, *_WEB):
-        return Access(url, user or None, secret or None)
+        return ServerAccess(url, user or None, secret or None)
     in_url, plain = _of_nats(url) if scheme in SCHEMES else _of_web(url)
     typed = _Source(_TYPED, user or None, secret or None)
     variable = next((name for name in _URLS if os.environ.get(name) == url), None)
@@ -88,14 +89,14 @@ def credentials(url: str, user: str | None, secret: str | None, options: Options
         sources = [_merged(typed, in_url, options)]
     else:
         sources = [typed, in_url._replace(name=f"the URL in {variable}")]
-    pair = FTRACK if scheme in _WEB else NATS
+    pair = _FTRACK if scheme in _WEB else _NATS
     sources.append(_Source(" and ".join(pair), _variable(pair[0]), _variable(pair[1])))
     found = _first(sources, options, scheme in SCHEMES)
-    return Access(plain, found.user, found.secret)
+    return ServerAccess(plain, found.user, found.secret)
 
 
-def _merged(typed: _Source, in_url: _Source, options: Options) -> _Source:
-    """The options and a typed URL, which are one source and must agree."""
+def _merged(typed: _Source, in_url: _Source, options: OptionNames) -> _Source:
+    """Merge the options and a typed URL, which are one source and must agree."""
     remedy = f"Give {options.user} and {options.secret} with a URL that has neither, or give only the URL."
     if in_url.is_token and (typed.user or typed.secret not in (None, in_url.secret)):
         raise typer.BadParameter(
@@ -107,12 +108,12 @@ def _merged(typed: _Source, in_url: _Source, options: Options) -> _Source:
         (options.secret, typed.secret, in_url.secret),
     ):
         if typed_one and in_url_one and typed_one != in_url_one:
-            raise typer.BadParameter(f"The URL has another one. {remedy}", param_hint=name)
+            raise typer.BadParameter(f"The URL has a different value. {remedy}", param_hint=name)
     return _Source(_TYPED, typed.user or in_url.user, typed.secret or in_url.secret, in_url.is_token)
 
 
-def _first(sources: Sequence[_Source], options: Options, has_tokens: bool) -> _Source:
-    """The first source that has something, complete or not to be completed."""
+def _first(sources: Sequence[_Source], options: OptionNames, has_tokens: bool) -> _Source:
+    """Return the first source with a user or a key, completed by a source with the same user."""
     place = next((place for place, source in enumerate(sources) if source.user or source.secret), None)
     if place is None:
         return sources[-1]
@@ -127,7 +128,7 @@ def _first(sources: Sequence[_Source], options: Options, has_tokens: bool) -> _S
     if other is None:
         return found
     has, lacks = ("user", "key") if found.user else ("key", "user")
-    token = " A token of NATS is written nats://TOKEN@host." if has_tokens and not found.user else ""
+    token = " Write a NATS token as nats://TOKEN@host." if has_tokens and not found.user else ""
     raise typer.BadParameter(
         f"{found.name} has a {has} but no {lacks}. The {lacks} of {other.name} may belong to another user and is not "
         f"used. Give both {options.user} and {options.secret}, or neither to use {other.name}.{token}",
@@ -149,7 +150,7 @@ def _of_nats(url: str) -> tuple[_Source, str]:
     try:
         address = Address.parse(url)
     except ValueError:
-        return _Source("the URL", None, None), url  # whoever connects reports it
+        return _Source("the URL", None, None), url  # connecting reports the error
     is_token = address.user is None and address.password is not None
     return _Source("the URL", address.user, address.password, is_token), without_credentials(url)
 

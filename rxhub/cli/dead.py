@@ -1,4 +1,4 @@
-"""`rxhub dead`: the events that groups could not handle."""
+"""`rxhub dead`: list, show, retry and drop dead letters."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rxhub.cli.exit_status import Status, complain, ending
+from rxhub.cli.connect import open_hub, stream_exists
+from rxhub.cli.credentials import NATS_OPTIONS, credentials
+from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
-from rxhub.cli.nats_options import NATS_OPTIONS, Nats, NatsPassword, NatsUser, Stream, is_there
-from rxhub.cli.output import say, say_json
-from rxhub.cli.server_options import INTERRUPTED, connected
-from rxhub.cli.units import moment
+from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, Stream
+from rxhub.cli.output import print_error, print_json, print_text
+from rxhub.cli.units import parse_time
 from rxhub.errors import NotFoundError
 from rxhub.text.layout import format_table
 from rxhub.text.printable import printable
@@ -27,26 +28,23 @@ if TYPE_CHECKING:
 
 __all__ = ["group"]
 
-group = Commands(help="The events that groups of processes could not handle.", no_args_is_help=True)
+group = Commands(help="Manage dead letters: events that a group of processes could not handle.", no_args_is_help=True)
 
 _HEADINGS = ("id", "group", "topic", "died", "attempts", "reason")
-# Lines of a table at most; who wants more has a pipe.
-_MOST = 1_000
-_LONG_AGO = timedelta(days=365_000)
+_MAX_TABLE_ROWS = 1_000
+_MAX_AGE = timedelta(days=365_000)
 
 _Group = Annotated[
     str | None,
-    typer.Option("--group", "-g", metavar="NAME", show_default=False, help="The letters of this group alone."),
+    typer.Option("--group", "-g", metavar="NAME", show_default=False, help="Only dead letters of this group."),
 ]
-_Ids = Annotated[
-    list[int] | None, typer.Argument(metavar="ID", show_default=False, help="Which letters, by their numbers.")
-]
-_All = Annotated[bool, typer.Option("--all", help="All of them, or all of --group.")]
+_Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", show_default=False, help="Numbers of dead letters.")]
+_All = Annotated[bool, typer.Option("--all", help="All dead letters, or all of --group.")]
 _DEFAULT = "events"
 
 
 @group.command("list")
-@ending
+@exits_with_status
 def list_(
     nats: Nats,
     stream: Stream = _DEFAULT,
@@ -54,142 +52,140 @@ def list_(
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="WHEN",
+            metavar="TIME",
             show_default=False,
-            help="Only letters that died since then: 2026-03-01T12:00, how long ago (2h, 3d), or a letter's number.",
+            help="Only dead letters since 2026-03-01T12:00, a duration before now (2h, 3d), or a number.",
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="JSON lines on a terminal too.")] = False,
+    json: JsonLines = False,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
 ) -> Status:
-    """Show the letters, the oldest first: a table on a terminal, JSON lines in a pipe.
+    """List the dead letters, oldest first: a table on a terminal, JSON lines in a pipe.
 
-    Exit status: 0 if there are letters, 1 if there are none, 2 after an error.
+    Exit status: 0 if there are dead letters, 1 if there are none, 2 after an error.
     """
-    begin = None if since is None else moment(since, "--since")
+    begin = None if since is None else parse_time(since, "--since")
     with _letters(nats, stream, nats_user, nats_password) as dead:
         found = (letter for letter in dead.list(group) if _is_since(letter, begin))
         shown = 0
         if json or not sys.stdout.isatty():
-            for shown, letter in enumerate(found, 1):  # noqa: B007 - the number is wanted
-                say_json(letter.to_json())
+            for shown, letter in enumerate(found, 1):  # noqa: B007 - used below
+                print_json(letter.to_json())
         else:
-            rows = [_row(letter) for letter in islice(found, _MOST)]
+            rows = [_row(letter) for letter in islice(found, _MAX_TABLE_ROWS)]
             shown = len(rows)
             for line in format_table(_HEADINGS, rows) if rows else ():
-                say(line)
-            if shown == _MOST:
-                say(f"there may be more than these {_MOST}; --json shows all")
+                print_text(line)
+            if shown == _MAX_TABLE_ROWS:
+                print_text(f"only the first {_MAX_TABLE_ROWS:,} are shown; --json shows all")
     if not shown:
-        complain(f"no dead letters{f' of {group}' if group else ''} in {stream}{f' since {since}' if since else ''}")
+        print_error(f"no dead letters{f' of {group}' if group else ''} in {stream}{f' since {since}' if since else ''}")
     return Status.MATCHED if shown else Status.NOT_MATCHED
 
 
 @group.command("show")
-@ending
+@exits_with_status
 def show(
     nats: Nats,
-    id: Annotated[int, typer.Argument(metavar="ID", help="Which letter, by its number.")],
+    id: Annotated[int, typer.Argument(metavar="ID", help="Number of the dead letter.")],
     stream: Stream = _DEFAULT,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
 ) -> Status:
-    """Show one letter: the event, and why it died. In a pipe it is a line of JSON."""
+    """Show one dead letter: the event and the traceback. In a pipe, print a line of JSON."""
     with _letters(nats, stream, nats_user, nats_password) as dead:
         letter = dead.get(id)
     if not sys.stdout.isatty():
-        say_json(letter.to_json())
+        print_json(letter.to_json())
         return Status.MATCHED
     for name, cell in zip(_HEADINGS, _row(letter), strict=True):
-        say(f"{name:>8}  {cell}")
-    say(f"  stored  {letter.stored.isoformat(' ', 'seconds')}, as {letter.sequence} in {stream}")
+        print_text(f"{name:>8}  {cell}")
+    print_text(f"  stored  {letter.stored.isoformat(' ', 'seconds')}, as {letter.sequence} in {stream}")
     event = letter.event
     if event is None:
-        say(letter.data.decode(errors="replace"))
+        print_text(letter.data.decode(errors="replace"))
     else:
-        say_json(event.to_wire())
-    say(letter.traceback)
+        print_json(event.to_wire())
+    print_text(letter.traceback)
     return Status.MATCHED
 
 
 @group.command("retry")
-@ending
+@exits_with_status
 def retry(
     nats: Nats,
     ids: _Ids = None,
-    every: _All = False,
+    all_: _All = False,
     stream: Stream = _DEFAULT,
     group: _Group = None,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
 ) -> Status:
-    """Let the groups handle letters again, as if they had just been published; no other group sees them.
+    """Deliver dead letters to their groups again, as new events. Other groups do not receive them.
 
-    Exit status: 0 if all were handed back, 1 if a letter does not exist or its group is gone, 2 after an error.
+    Exit status: 0 after success, 1 if a dead letter or its group does not exist, 2 after an error.
     """
-    _check(ids, every, group)
+    _check_arguments(ids, all_, group)
     with _letters(nats, stream, nats_user, nats_password) as dead:
-        return _each(ids, group, dead.retry, "to be handled again")
+        return _apply(ids, group, dead.retry, "delivered again")
 
 
 @group.command("drop")
-@ending
+@exits_with_status
 def drop(
     nats: Nats,
     ids: _Ids = None,
-    every: _All = False,
+    all_: _All = False,
     stream: Stream = _DEFAULT,
     group: _Group = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --all: delete without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --all: do not ask for confirmation.")] = False,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
 ) -> Status:
-    """Delete letters for good. --all asks first; where there is no terminal to ask, it needs --yes.
+    """Delete dead letters permanently. --all asks for confirmation; without a terminal, it requires --yes.
 
-    Exit status: 0 if they were deleted, 1 if a letter does not exist or you answered no, 2 after an error.
+    Exit status: 0 after success, 1 if a dead letter does not exist or you answered no, 2 after an error.
     """
-    _check(ids, every, group)
+    _check_arguments(ids, all_, group)
     can_ask = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison]
-    if every and not yes and not can_ask:
-        raise typer.BadParameter("Deleting all letters needs a confirmation: add --yes.", param_hint="--all")
+    if all_ and not yes and not can_ask:
+        raise typer.BadParameter("Deleting all dead letters requires a confirmation. Add --yes.", param_hint="--all")
     with _letters(nats, stream, nats_user, nats_password) as dead:
-        if every and not yes:
+        if all_ and not yes:
             whose = "of all groups" if group is None else f"of {group}"
             if not typer.confirm(printable(f"Delete all dead letters {whose} in {stream}?"), err=True):
-                complain("nothing was deleted")
+                print_error("nothing was deleted")
                 return Status.NOT_MATCHED
-        return _each(ids, group, dead.drop, "deleted")
+        return _apply(ids, group, dead.drop, "deleted")
 
 
 @contextmanager
 def _letters(nats: str, stream: str, user: str | None, password: str | None) -> Generator[DeadLetterQueue]:
-    if not is_there(nats, user, password, stream):
+    access = credentials(nats, user, password, NATS_OPTIONS)
+    if not stream_exists(access, stream):
         raise typer.Exit(Status.ERROR)
-    try:
-        with connected(nats, user, password, stream, "--nats", NATS_OPTIONS) as hub:
-            yield hub.dead_letters
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+    with open_hub(access, stream, "--nats") as hub:
+        yield hub.dead_letters
 
 
-def _check(ids: list[int] | None, every: bool, group: str | None) -> None:
-    if bool(ids) == every:
-        raise typer.BadParameter("Name letters by their numbers, or all of them by --all.")
+def _check_arguments(ids: list[int] | None, all_: bool, group: str | None) -> None:
+    if bool(ids) == all_:
+        raise typer.BadParameter("Specify the numbers of dead letters, or --all.")
     if ids and group is not None:
-        raise typer.BadParameter("--group goes with --all; a number says which letter it is.")
+        raise typer.BadParameter("--group requires --all. A number already identifies one dead letter.")
 
 
-def _each(ids: list[int] | None, group: str | None, act: Callable[..., int], done: str) -> Status:
-    """Do it to those that were named, or to all; tell how many it was, and which are not there."""
+def _apply(ids: list[int] | None, group: str | None, act: Callable[..., int], done: str) -> Status:
+    """Retry or drop the dead letters, and report the number and those that do not exist."""
     count, status = 0, Status.MATCHED
     for chosen in ids or ["all"]:
         try:
             count += act(chosen, group)
         except NotFoundError as error:
-            complain(str(error))
+            print_error(str(error))
             status = Status.NOT_MATCHED
-    say(f"{count} {done}")
+    print_text(f"{count} {done}")
     return status
 
 
@@ -205,6 +201,6 @@ def _is_since(letter: DeadLetter, begin: datetime | timedelta | int | None) -> b
         case int():
             return letter.id >= begin
         case timedelta():
-            return letter.died >= datetime.now(UTC) - min(begin, _LONG_AGO)
+            return letter.died >= datetime.now(UTC) - min(begin, _MAX_AGE)
         case _:
             return letter.died >= begin

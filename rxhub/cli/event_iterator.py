@@ -1,43 +1,34 @@
-"""Events on their way from a hub's handling to the command that shows them, and as lines of JSON."""
+"""Iterate over the events of an observable, and print them as JSON lines."""
 
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-import typer
 from reactivex import Observable
+from reactivex import operators as ops
 
 from rxhub import Event, EventHub
-from rxhub.cli.exit_status import complain
-from rxhub.cli.output import say_json
+from rxhub.cli.output import print_error, print_json
+from rxhub.hub.replay import Replay
 from rxhub.transport.connection_state import ConnectionState, Phase
 
-__all__ = ["Arrived", "WithPosition", "arriving", "print_lines"]
+__all__ = ["ReceivedEvent", "iterate_events", "print_events", "with_positions"]
 
-WithPosition = Annotated[
-    bool,
-    typer.Option(
-        "--with-position",
-        help="Add a field `position` with the sequence in the stream and the time, as JSON lines. Resume behind "
-        "it with rxhub replay --since SEQUENCE+1.",
-    ),
-]
-
-_AHEAD = 1_000
-_TICK = 0.25
+_QUEUE_SIZE = 1_000
+_POLL_INTERVAL_S = 0.25
 
 
-class Arrived(NamedTuple):
-    """An event and the time that is shown with it.
+class ReceivedEvent(NamedTuple):
+    """An event with its position.
 
     Attributes:
-        time: when the event was stored or, if no stream is read, when it came.
-        event: itself.
-        sequence: its number in the stream; None if no stream is read.
+        time: when the event was stored or, without a stream, when it arrived.
+        event: the event.
+        sequence: its number in the stream; None without a stream.
     """
 
     time: datetime
@@ -45,84 +36,87 @@ class Arrived(NamedTuple):
     sequence: int | None = None
 
 
-class _End(NamedTuple):
-    """What a source ended with."""
+def with_positions(replay: Replay) -> Observable[ReceivedEvent]:
+    """Return the events of a replay with their positions in the stream."""
 
+    def received(event: Event) -> ReceivedEvent:
+        progress = replay.progress
+        return ReceivedEvent(progress.time or datetime.now(UTC), event, progress.sequence)
+
+    return replay.pipe(ops.map(received))
+
+
+class _SourceEnd(NamedTuple):
     error: Exception | None = None
 
 
-def arriving(
-    hub: EventHub, source: Observable[Arrived], count: int | None = None, timeout: float | None = None
-) -> Iterator[Arrived | None]:
-    """What the source emits, with None now and then while nothing comes, until it ends, or is enough, or time is up.
+def iterate_events(
+    hub: EventHub, source: Observable[ReceivedEvent], count: int | None = None, timeout: float | None = None
+) -> Iterator[ReceivedEvent | None]:
+    """Yield the events of a source, and None four times a second while there are none.
 
     Args:
-        hub: who handles the source; what is not taken from here holds its handling up.
-        source: what to wait for.
-        count: how many are enough.
-        timeout: seconds.
+        hub: handles the source. Handling blocks while a full queue waits for the consumer of this iterator.
+        source: the events.
+        count: the number of events after which to end.
+        timeout: the time after which to end, in seconds.
 
     Raises:
-        Exception: what the source ends with.
+        Exception: the error of the source.
     """
-    waiting: queue.Queue[Arrived | _End] = queue.Queue(_AHEAD)
-    put = _putter(hub, waiting)
-    source.subscribe(put, lambda error: put(_End(error)), lambda: put(_End()))
+    received: queue.Queue[ReceivedEvent | _SourceEnd] = queue.Queue(_QUEUE_SIZE)
+
+    def put(item: ReceivedEvent | _SourceEnd) -> None:
+        # Blocks while the queue is full, but not after the hub has ended.
+        while hub.connected or not received.full():
+            try:
+                return received.put(item, timeout=_POLL_INTERVAL_S)
+            except queue.Full:
+                if not hub.is_running:
+                    return None
+        return None
+
+    source.subscribe(put, lambda error: put(_SourceEnd(error)), lambda: put(_SourceEnd()))
     end = None if timeout is None else monotonic() + timeout
     left = count
     while left is None or left:
-        patience = _TICK if end is None else min(_TICK, end - monotonic())
-        if patience <= 0:
+        wait = _POLL_INTERVAL_S if end is None else min(_POLL_INTERVAL_S, end - monotonic())
+        if wait <= 0:
             return
         try:
-            arrived = waiting.get(timeout=patience)
+            item = received.get(timeout=wait)
         except queue.Empty:
             yield None
             continue
-        if isinstance(arrived, _End):
-            if arrived.error is not None:
-                raise arrived.error
+        if isinstance(item, _SourceEnd):
+            if item.error is not None:
+                raise item.error
             return
-        yield arrived
+        yield item
         left = None if left is None else left - 1
 
 
-def _putter(hub: EventHub, waiting: queue.Queue[Arrived | _End]) -> Callable[[Arrived | _End], None]:
-    def put(arrived: Arrived | _End) -> None:
-        # A full queue holds the handling up, but not beyond the end.
-        while hub.connected or not waiting.full():
-            try:
-                waiting.put(arrived, timeout=_TICK)
-            except queue.Full:
-                if not hub.is_running:
-                    return
-            else:
-                return
-
-    return put
-
-
-def print_lines(hub: EventHub, events: Iterator[Arrived | None], with_position: bool = False) -> int:
-    """Write each event as a line of JSON; how many it was. A lost connection is reported on stderr.
+def print_events(hub: EventHub, events: Iterator[ReceivedEvent | None], with_position: bool = False) -> int:
+    """Print events as JSON lines, and lost connections of the hub on stderr; return the number of events.
 
     Args:
-        hub: they come from.
-        events: and None now and then while none comes.
-        with_position: whether each line tells the sequence and the time, in a further field `position`.
+        hub: the hub that receives the events.
+        events: the events, with None in between.
+        with_position: add the field `position` with the sequence and the time.
     """
 
-    def tell(state: ConnectionState) -> None:
+    def report(state: ConnectionState) -> None:
         if state.phase is Phase.DISCONNECTED and state.reason:
-            complain(f"{state.reason}; reconnecting")
+            print_error(f"{state.reason}; reconnecting")
 
-    hub.state.subscribe(tell)
-    seen = 0
-    for arrived in events:
-        if arrived is not None:
-            seen += 1
-            fields = arrived.event.to_wire()
+    hub.state.subscribe(report)
+    count = 0
+    for received in events:
+        if received is not None:
+            count += 1
+            fields = received.event.to_wire()
             if with_position:
-                time = arrived.time.astimezone(UTC).isoformat(timespec="microseconds")
-                fields["position"] = {"sequence": arrived.sequence, "time": time}
-            say_json(fields)
-    return seen
+                time = received.time.astimezone(UTC).isoformat(timespec="microseconds")
+                fields["position"] = {"sequence": received.sequence, "time": time}
+            print_json(fields)
+    return count

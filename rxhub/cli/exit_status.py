@@ -1,9 +1,4 @@
-"""How a command meets the terminal: where it reads, and how it ends.
-
-It ends with grep's exit statuses, after a sentence on stderr, never with a traceback.
-A reader that goes away (`rxhub filter … | head -1`) is no error, and Python would tell of it twice: when writing, and
-again when it flushes stdout at exit.
-"""
+"""Inputs and exit statuses, as in grep: a command ends with a status and a message on stderr, not with a traceback."""
 
 from __future__ import annotations
 
@@ -20,10 +15,10 @@ from typing import BinaryIO, ParamSpec
 
 import typer
 
+from rxhub.cli.output import print_error
 from rxhub.errors import RxHubError, SubscriptionWarning
-from rxhub.text.printable import printable
 
-__all__ = ["STDIN", "Status", "complain", "ending", "name_of", "open_input"]
+__all__ = ["STDIN", "Status", "exits_with_status", "input_name", "open_input"]
 
 STDIN = Path("-")
 _STDOUT = 1
@@ -32,19 +27,21 @@ P = ParamSpec("P")
 
 
 class Status(IntEnum):
-    """Exit statuses; the first three are grep's."""
+    """Exit statuses. The first three are grep's; the last two are 128 plus the number of the signal."""
 
     MATCHED = 0
     NOT_MATCHED = 1
     FAILED = 1
-    """What the command looks after is not well; the command itself is."""
+    """The command succeeded, and found a failure."""
     ERROR = 2
+    INTERRUPTED = 130
+    """SIGINT."""
     READER_GONE = 141
-    """What a shell reports of a program that SIGPIPE ended (128 + 13)."""
+    """SIGPIPE."""
 
 
 def open_input(path: Path) -> AbstractContextManager[BinaryIO]:
-    """Open a file, or stdin for `-`, to be read as bytes.
+    """Open a file for reading bytes; `-` is stdin.
 
     Raises:
         OSError: if it cannot be read.
@@ -52,23 +49,17 @@ def open_input(path: Path) -> AbstractContextManager[BinaryIO]:
     if path != STDIN:
         return path.open("rb")
     if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]  # closed by the shell: `<&-`
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF), name_of(path))
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), input_name(path))
     return nullcontext(sys.stdin.buffer)
 
 
-def name_of(path: Path) -> str:
-    """What a message calls an input."""
+def input_name(path: Path) -> str:
+    """Return the name of an input for messages."""
     return "(standard input)" if path == STDIN else str(path)
 
 
-def complain(message: str) -> None:
-    """Write a sentence to stderr, behind the program's name."""
-    # Looked up at each call: a progress bar puts itself in the place of stderr, to make room for what is written.
-    sys.stderr.write(f"rxhub: {printable(message, lines=True)}\n")
-
-
-def ending(run: Callable[P, Status]) -> Callable[P, None]:
-    """Let a function that returns its status be a typer command."""
+def exits_with_status(run: Callable[P, Status]) -> Callable[P, None]:
+    """Convert a function that returns its status to a typer command, and errors to messages and statuses."""
 
     @wraps(run)
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -76,45 +67,43 @@ def ending(run: Callable[P, Status]) -> Callable[P, None]:
             if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  # closed by the shell: `>&-`
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF), "(standard output)")
             with warnings.catch_warnings():
-                warnings.showwarning = _complain_of(warnings.showwarning)
+                warnings.showwarning = _print_warnings(warnings.showwarning)
                 status = run(*args, **kwargs)
             sys.stdout.flush()
+        except KeyboardInterrupt:
+            status = Status.INTERRUPTED
         except BrokenPipeError:
             status = Status.READER_GONE
         except OSError as error:
-            complain(_sentence(error))
+            reason = error.strerror or str(error)
+            print_error(f"{error.filename}: {reason}" if error.filename is not None else reason)
             status = Status.ERROR
         except RxHubError as error:
-            complain(str(error))
+            print_error(str(error))
             status = Status.ERROR
-        _let_go_of_stdout()
+        _flush_or_discard_stdout()
         raise typer.Exit(status)
 
     return command
 
 
-def _complain_of(others: Callable[..., object]) -> Callable[..., None]:
-    """Shows warnings about what was typed as sentences, without a place in the code."""
+def _print_warnings(others: Callable[..., object]) -> Callable[..., None]:
+    """Return a `showwarning` that prints warnings about subscriptions without a line of code."""
 
     def show(message: Warning | str, category: type[Warning], *place: object, **named: object) -> None:
         if issubclass(category, SubscriptionWarning):
-            complain(str(message))
+            print_error(str(message))
         else:
             others(message, category, *place, **named)
 
     return show
 
 
-def _let_go_of_stdout() -> None:
-    """Flush stdout, or drop what it still holds: Python would try once more at exit, and end with 120."""
+def _flush_or_discard_stdout() -> None:
+    """Flush stdout, or discard its buffer: Python flushes again at exit, and would exit with status 120."""
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
         return
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
-
-
-def _sentence(error: OSError) -> str:
-    reason = error.strerror or str(error)
-    return f"{error.filename}: {reason}" if error.filename is not None else reason

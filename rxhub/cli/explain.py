@@ -1,4 +1,4 @@
-"""`rxhub explain`: what a subscription means, and why an event matches it or does not."""
+"""`rxhub explain`: show the meaning of a subscription, and why an event does or does not match it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from rxhub.cli.compressed import Unreadable, decompressed, why_damaged
-from rxhub.cli.exit_status import Status, complain, ending, name_of, open_input
-from rxhub.cli.jsonl import Line, document, lines
-from rxhub.cli.output import say
+from rxhub.cli.compressed import UnsupportedFormat, damage_reason, decompress
+from rxhub.cli.exit_status import Status, exits_with_status, input_name, open_input
+from rxhub.cli.jsonl import JsonLine, read_document, read_lines
+from rxhub.cli.options import DialectOption, Plain, Subscription
+from rxhub.cli.output import print_error, print_text
 from rxhub.expression import And, Dialect, Everything, Expression, Not, Or, explain, parse
 from rxhub.expression.near_miss import misspelling_warning
 from rxhub.text.printable import printable
@@ -22,91 +23,86 @@ from rxhub.text.printable import printable
 __all__ = ["command"]
 
 
-@ending
+@exits_with_status
 def command(
-    subscription: Annotated[
-        str, typer.Argument(metavar="SUBSCRIPTION", show_default=False, help="What is to be explained.")
-    ],
+    subscription: Subscription,
     event: Annotated[
         Path | None,
         typer.Argument(
-            metavar="EVENT", show_default=False, help="A file with an event, or with one a line; - is stdin."
+            metavar="EVENT",
+            show_default=False,
+            help="File with one event, or with one JSON object per line. - is stdin.",
         ),
     ] = None,
     line: Annotated[
         int | None,
-        typer.Option("--line", "-n", min=1, metavar="N", show_default=False, help="Take the event on line N."),
+        typer.Option("--line", "-n", min=1, metavar="N", show_default=False, help="Use the event on line N."),
     ] = None,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="No colour and no branches; so it is where stdout is no terminal.")
-    ] = False,
-    dialect: Annotated[
-        Dialect, typer.Option(metavar="rxhub|ftrack", help="What a * means. ftrack: as in ftrack's client.")
-    ] = Dialect.RXHUB,
+    plain: Plain = False,
+    dialect: DialectOption = Dialect.RXHUB,
 ) -> Status:
-    """Print a subscription as a tree; with an event, what each condition found in it.
+    """Print a subscription as a tree. With an event, print the value and the result of each condition.
 
-    Without --line the event is the first line of the file, or the whole file if it spreads one event over many lines.
+    The event is the first line of the file, line N with --line, or the whole file if it contains one formatted event.
 
-    Ends with 0 if the event matches, with 1 if it does not, and with 2 after an error.
+    Exit status: 0 if the event matches, 1 if it does not, 2 after an error.
     """
     tree = parse(subscription, dialect)
     plain = plain or not sys.stdout.isatty()
     if event is None:
         if line is not None:
-            raise typer.BadParameter("It names a line of a file, but no file was given.", param_hint="--line")
-        _print_outline(tree, plain)
-        if said := misspelling_warning(tree):
-            complain(said)
+            raise typer.BadParameter("Specify the file as the argument EVENT.", param_hint="--line")
+        _print_tree(tree, plain)
+        if warning := misspelling_warning(tree):
+            print_error(warning)
         return Status.MATCHED
     with open_input(event) as stream:
         try:
-            opened = decompressed(stream)
-            found = document(opened) if line is None else _numbered(opened, line)
-        except Unreadable as error:
-            complain(f"{name_of(event)} {error}")
+            opened = decompress(stream)
+            found = read_document(opened) if line is None else _read_line(opened, line)
+        except UnsupportedFormat as error:
+            print_error(f"{input_name(event)} {error}")
             return Status.ERROR
         except Exception as error:
-            if not (why := why_damaged(error)):
+            if not (reason := damage_reason(error)):
                 raise
-            complain(f"{name_of(event)}: {why}")
+            print_error(f"{input_name(event)}: {reason}")
             return Status.ERROR
     if found.candidate is None:
-        complain(f"{name_of(event)}:{found.number}: {found.fault}")
+        print_error(f"{input_name(event)}:{found.number}: {found.fault}")
         return Status.ERROR
     explanation = explain(tree, found.candidate)
     verdict = "matches" if explanation.matched else "does not match"
-    say(f"{name_of(event)}:{found.number}: {verdict}")
+    print_text(f"{input_name(event)}:{found.number}: {verdict}")
     if plain:
-        say(str(explanation))
+        print_text(str(explanation))
     else:
         Console().print(explanation)
     return Status.MATCHED if explanation.matched else Status.NOT_MATCHED
 
 
-def _numbered(stream: BinaryIO, number: int) -> Line:
-    for line in lines(stream):
+def _read_line(stream: BinaryIO, number: int) -> JsonLine:
+    for line in read_lines(stream):
         if line.number >= number:
-            return line if line.number == number else Line(number, b"", None, "the line is blank")
-    return Line(number, b"", None, "the file has no such line")
+            return line if line.number == number else JsonLine(number, b"", None, "the line is blank")
+    return JsonLine(number, b"", None, "the file has no such line")
 
 
-def _print_outline(tree: Expression, plain: bool) -> None:
-    """Print what is joined and negated by what."""
+def _print_tree(tree: Expression, plain: bool) -> None:
     root = Tree("")
-    waiting = [(0, tree, root)]
-    while waiting:
-        level, node, above = waiting.pop()
-        words, parts = _outline(node)
+    pending = [(0, tree, root)]
+    while pending:
+        level, node, parent = pending.pop()
+        label, children = _label(node)
         if plain:
-            say(f"{'  ' * level}{words}")
-        branch = above.add(Text(words, style="bold" if parts else ""))
-        waiting += [(level + 1, part, branch) for part in reversed(parts)]
+            print_text(f"{'  ' * level}{label}")
+        branch = parent.add(Text(label, style="bold" if children else ""))
+        pending += [(level + 1, child, branch) for child in reversed(children)]
     if not plain:
         Console().print(root.children[0])
 
 
-def _outline(node: Expression) -> tuple[str, tuple[Expression, ...]]:
+def _label(node: Expression) -> tuple[str, tuple[Expression, ...]]:
     match node:
         case And(children):
             return "all of", children

@@ -1,7 +1,6 @@
-"""How `--help` names arguments and options.
+"""Typer commands whose help shows no Python types, and whose usage errors are safe to print.
 
-The display of typer shows Python types, such as `<bool>` and `<list[Path]>`. Its errors of usage quote arguments as
-they are, so that they are made printable here.
+Typer shows types such as `<bool>` and `<list[Path]>`, and its errors quote arguments unchanged.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from rxhub.text.printable import printable
 __all__ = ["Commands"]
 
 
-class _Plain:
-    """Shows an option that takes no value without a type, and an argument by its name; its errors are printable."""
+class _PlainHelp:
+    """Show flags without a type and arguments by their names, and escape control characters in errors."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         with _printable_errors():
@@ -33,7 +32,7 @@ class _Plain:
         params = cast("list[Any]", cast("Any", super()).get_params(ctx))
         for param in params:
             if param.param_type_name == "argument":
-                # Of this object alone: typer has no setting for it.
+                # Typer has no setting for this.
                 param.display_type_rich = _nothing
                 param.get_usage_pieces = _usage(param)
             elif param.metavar is None and getattr(param, "is_flag", False):
@@ -41,16 +40,16 @@ class _Plain:
         return params
 
 
-class _Command(_Plain, TyperCommand):
+class _Command(_PlainHelp, TyperCommand):
     pass
 
 
-class _Group(_Plain, TyperGroup):
+class _Group(_PlainHelp, TyperGroup):
     pass
 
 
 class Commands(typer.Typer):
-    """A group of commands whose help has no types of Python."""
+    """A group of commands whose help shows no Python types."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(cls=_Group, **options)
@@ -61,7 +60,7 @@ class Commands(typer.Typer):
 
 @contextmanager
 def _printable_errors() -> Generator[None]:
-    """Make the text of an error printable, if it is one that is shown as usage."""
+    """Escape control characters in the message of a usage error."""
     try:
         yield
     except Exception as error:
@@ -71,7 +70,7 @@ def _printable_errors() -> Generator[None]:
         raise
 
 
-def _nothing(ctx: Any) -> None:  # noqa: ARG001 - typer's signature
+def _nothing(ctx: Any) -> None:  # noqa: ARG001 - keyword of typer
     return None
 
 

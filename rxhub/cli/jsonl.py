@@ -1,7 +1,7 @@
-"""JSON lines as candidates: what a hub would test, and what is wrong with a line that gives none.
+"""Read JSON lines as candidates: what a hub would test, or why a line is invalid.
 
-A file of events is written by programs that crash and disks that fill up. One bad line is a `fault` and the next is
-read; nothing on a line, nor its length, ends the run.
+Programs crash and disks fill up, so files contain invalid lines. An invalid line becomes a `JsonLine` with a fault, and
+reading continues with the next one.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import msgspec
 
 from rxhub.event import Event
 
-__all__ = ["LONGEST", "Line", "candidate_of", "document", "lines"]
+__all__ = ["MAX_LINE_BYTES", "JsonLine", "parse_candidate", "read_document", "read_lines"]
 
-LONGEST = 4 * 1024 * 1024
-"""Bytes of a line at most, by default. Decoded, a hostile line takes some 25 times its bytes of memory."""
+MAX_LINE_BYTES = 4 * 1024 * 1024
+"""Default limit of a line. A hostile line needs about 25 times its size in memory after decoding."""
 
 _BOM = b"\xef\xbb\xbf"
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class Line(NamedTuple):
-    """One line: its number from 1 on, its bytes, and either its candidate or what is wrong with it."""
+class JsonLine(NamedTuple):
+    """One line: its number (from 1), its bytes, and its candidate or its fault."""
 
     number: int
     raw: bytes
@@ -31,47 +31,50 @@ class Line(NamedTuple):
     fault: str = ""
 
 
-def lines(stream: BinaryIO, longest: int = LONGEST) -> Iterator[Line]:
-    """Read the lines of a stream that are not blank."""
+def read_lines(stream: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> Iterator[JsonLine]:
+    """Yield the lines that are not blank."""
     number = 0
-    while raw := stream.readline(longest + 1):
+    while raw := stream.readline(max_bytes + 1):
         number += 1
-        if len(raw) > longest:
+        if len(raw) > max_bytes:
             while raw and not raw.endswith(b"\n"):
-                raw = stream.readline(longest)
-            yield Line(number, b"", None, f"longer than {longest} bytes")
+                raw = stream.readline(max_bytes)
+            yield JsonLine(number, b"", None, f"longer than {max_bytes} bytes")
         elif not raw.isspace():
-            yield Line(number, raw, *candidate_of(raw.removeprefix(_BOM) if number == 1 else raw))
+            yield JsonLine(number, raw, *parse_candidate(raw.removeprefix(_BOM) if number == 1 else raw))
 
 
-def document(stream: BinaryIO, longest: int = LONGEST) -> Line:
-    """Read one candidate: of the first line that is not blank or, if none stands there, of the whole stream.
+def read_document(stream: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> JsonLine:
+    """Read one candidate from a file of JSON lines, or from a file with one formatted object.
 
-    So an event is found in a file of JSON lines and in one that spreads a single event over many lines.
+    Returns:
+        The first line that is not blank. If it is not a JSON object, everything from there on.
     """
-    number, begin = 0, b""
-    while not begin.strip():
+    number, first = 0, b""
+    while not first.strip():
         number += 1
-        begin = stream.readline(longest + 1)
-        if not begin:
-            return Line(number, begin, None, "the input is empty")
-        begin = begin.removeprefix(_BOM)
-    candidate, _ = candidate_of(begin)
+        first = stream.readline(max_bytes + 1)
+        if not first:
+            return JsonLine(number, first, None, "the input is empty")
+        first = first.removeprefix(_BOM)
+    candidate, _ = parse_candidate(first)
     if candidate is not None:
-        return Line(number, begin, candidate)
-    whole = begin + stream.read(max(0, longest + 1 - len(begin)))
-    if len(whole) > longest:
-        return Line(number, b"", None, f"no event on this line, nor one of at most {longest} bytes that begins here")
-    return Line(number, whole, *candidate_of(whole))
+        return JsonLine(number, first, candidate)
+    whole = first + stream.read(max(0, max_bytes + 1 - len(first)))
+    if len(whole) > max_bytes:
+        return JsonLine(
+            number, b"", None, f"no event on this line, and no event of at most {max_bytes} bytes starts here"
+        )
+    return JsonLine(number, whole, *parse_candidate(whole))
 
 
-def candidate_of(raw: bytes) -> tuple[Mapping[str, Any] | None, str]:
+def parse_candidate(raw: bytes) -> tuple[Mapping[str, Any] | None, str]:
     """Decode one JSON object.
 
     Returns:
-        What a hub would test, and no fault: an `Event` if the object has a text as its topic, so that
-        `inReplyToEvent` is `in_reply_to_event` and an absent `target` is empty; any other object as it is. Or None,
-        and the fault.
+        The candidate and an empty string, or None and the fault. An object with a string `topic` becomes an `Event`, so
+        that `inReplyToEvent` becomes `in_reply_to_event` and a missing `target` is empty. Other objects stay as they
+        are.
     """
     try:
         payload = _decode(raw)
@@ -80,7 +83,7 @@ def candidate_of(raw: bytes) -> tuple[Mapping[str, Any] | None, str]:
     except RecursionError:
         return None, "nested too deeply"
     except msgspec.ValidationError as error:
-        return None, f"no event: {error}"
+        return None, f"not an event: {error}"
     except msgspec.DecodeError as error:
         return None, f"not JSON: {error}"
     if isinstance(payload.get("topic"), str):

@@ -1,9 +1,9 @@
-"""`rxhub listen`: the events of a server, as they come."""
+"""`rxhub listen`: show the events of a server as they arrive."""
 
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from sys import maxsize
 from typing import Annotated
 
@@ -12,103 +12,93 @@ from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.disposable import CompositeDisposable
 
-from rxhub import Event, EventHub
-from rxhub.cli.event_iterator import Arrived, WithPosition, arriving, print_lines
-from rxhub.cli.exit_status import Status, complain, ending
-from rxhub.cli.server_options import INTERRUPTED, Key, Server, Stream, User, connected
+from rxhub import EventHub
+from rxhub.cli.connect import open_hub
+from rxhub.cli.credentials import credentials
+from rxhub.cli.event_iterator import ReceivedEvent, iterate_events, print_events, with_positions
+from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.options import Key, Server, ServerStream, Subscription, User, WithPosition
+from rxhub.cli.output import print_error
 from rxhub.expression import parse
 from rxhub.expression.unmet import Unmet
-from rxhub.hub.replay import Replay
 from rxhub.transport.nats.address import SCHEMES
 
 __all__ = ["command"]
 
-_ALL = "topic=*"
-_MOST_OTHERS = 1_000
+_MAX_UNMATCHED_EVENTS = 1_000
 
 
-@ending
+@exits_with_status
 def command(
-    subscription: Annotated[
-        str, typer.Argument(metavar="SUBSCRIPTION", show_default=False, help="What to listen for: 'topic=ftrack.*'")
-    ],
+    subscription: Subscription,
     server: Server,
     user: User = None,
     key: Key = None,
-    stream: Stream = None,
+    stream: ServerStream = None,
     count: Annotated[
-        int | None, typer.Option("--count", "-n", min=1, metavar="N", show_default=False, help="End after N events.")
+        int | None, typer.Option("--count", "-n", min=1, metavar="N", show_default=False, help="Exit after N events.")
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option("--timeout", "-t", min=0, metavar="SECONDS", show_default=False, help="End after this time."),
+        typer.Option("--timeout", "-t", min=0, metavar="SECONDS", show_default=False, help="Exit after this time."),
     ] = None,
     with_position: WithPosition = False,
 ) -> Status:
     """Show the events of a server that match a subscription: a live table on a terminal, JSON lines in a pipe.
 
-    A lost connection is reported on stderr, and reconnected. If no event matched, a terminal shows which key or value
-    no event had; for this, other events are received too, 1,000 at most.
+    After a lost connection, the command reports it on stderr and reconnects. If no event matched, a terminal shows the
+    key or value that no event had. For this, the command also receives other events, at most 1,000.
 
-    Exit status: 0 if an event came, 1 if none came within --timeout, 2 after an error, 130 after Ctrl-C.
+    Exit status: 0 if an event arrived, 1 if none arrived within --timeout, 2 after an error, 130 after Ctrl-C.
     """
     seen = 0
-    if with_position and not _stores(server):
-        complain(
-            f"{server.partition('://')[0]}:// has no positions: `sequence` will be null, and `time` is when an event "
-            "arrived. To resume from a position, read the stream where it is stored: --server nats://host, or "
-            "rxhub replay --follow --with-position."
+    if with_position and not _has_sequences(server):
+        print_error(
+            f"{server.partition('://')[0]}:// has no positions: `sequence` will be null, and `time` is the time of "
+            "arrival. To resume from a position, read the stream: --server nats://host, or rxhub replay --follow "
+            "--with-position."
         )
     unmet = Unmet(parse(subscription)) if sys.stderr.isatty() else None
     try:
-        with connected(server, user, key, stream) as hub:
+        with open_hub(credentials(server, user, key), stream) as hub:
             others = CompositeDisposable()
             source = _source(hub, subscription, stream or "events", with_position)
-            events = arriving(hub, source.pipe(ops.do_action(lambda _: others.dispose())), count, timeout)
+            events = iterate_events(hub, source.pipe(ops.do_action(lambda _: others.dispose())), count, timeout)
             if unmet is not None:
-                # Servers send only what is subscribed to. Limited, because a busy server would send much for nothing.
-                others.add(hub.on(_ALL, priority=maxsize).pipe(ops.take(_MOST_OTHERS)).subscribe(unmet.add))
+                # A server sends only what a client subscribes to. The limit avoids traffic on a busy server.
+                everything = hub.on("topic=*", priority=maxsize)
+                others.add(everything.pipe(ops.take(_MAX_UNMATCHED_EVENTS)).subscribe(unmet.add))
             if sys.stdout.isatty() and not with_position:
                 from rxhub.cli.listen_view import show
 
                 seen = show(hub, subscription, events)
             else:
-                seen = print_lines(hub, events, with_position)
+                seen = print_events(hub, events, with_position)
     except KeyboardInterrupt:
         if not seen:
-            _report(unmet)
-        raise typer.Exit(INTERRUPTED) from None
+            _print_unmet(unmet)
+        raise
     if not seen:
-        complain(f"no event matched {subscription!r} within {timeout:g} s" if timeout is not None else "no event came")
-        _report(unmet)
+        limit = "" if timeout is None else f" within {timeout:g} s"
+        print_error(f"no event matched {subscription!r}{limit}")
+        _print_unmet(unmet)
     return Status.MATCHED if seen else Status.NOT_MATCHED
 
 
-def _report(unmet: Unmet | None) -> None:
-    # If there were no events, the warning about a misspelled key has been shown when it was subscribed to.
+def _print_unmet(unmet: Unmet | None) -> None:
+    # Without events, the warning about a misspelled key was printed when the hub subscribed.
     if unmet is not None and unmet.seen:
         for line in unmet.lines():
-            complain(line)
+            print_error(line)
 
 
-def _source(hub: EventHub, subscription: str, stream: str, with_position: bool) -> Observable[Arrived]:
-    """The events from now on; those of a stream with their sequences if asked for."""
-    if not (with_position and _stores(hub.get_server_url())):
-        return hub.on(subscription).pipe(ops.map(_arrived))
+def _source(hub: EventHub, subscription: str, stream: str, with_position: bool) -> Observable[ReceivedEvent]:
+    """Return the events from now on, with sequences if they are requested and the server has them."""
+    if not (with_position and _has_sequences(hub.get_server_url())):
+        return hub.on(subscription).pipe(ops.map(lambda event: ReceivedEvent(datetime.now().astimezone(), event)))
     last = next((state.last_sequence for state in hub.streams() if state.name == stream), 0)
-    replay = hub.replay(subscription, since=last + 1, follow=True)
-    return replay.pipe(ops.map(lambda event: _stored(replay, event)))
+    return with_positions(hub.replay(subscription, since=last + 1, follow=True))
 
 
-def _stores(server: str) -> bool:
-    """Whether events have sequences there."""
+def _has_sequences(server: str) -> bool:
     return server.partition("://")[0].strip().lower() in SCHEMES
-
-
-def _stored(replay: Replay, event: Event) -> Arrived:
-    progress = replay.progress
-    return Arrived(progress.time or datetime.now(UTC), event, progress.sequence)
-
-
-def _arrived(event: Event) -> Arrived:
-    return Arrived(datetime.now().astimezone(), event)

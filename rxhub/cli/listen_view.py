@@ -1,11 +1,11 @@
-"""What `rxhub listen` and `rxhub replay` show on a terminal: the latest events, and how it stands below."""
+"""The live table of `rxhub listen` and `rxhub replay`: the latest events, and the state of the hub."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
-from typing import Any, cast
+from typing import cast
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -14,48 +14,48 @@ from rich.table import Table
 from rich.text import Text
 
 from rxhub import Event, EventHub
-from rxhub.cli.event_iterator import Arrived
+from rxhub.cli.event_iterator import ReceivedEvent
 from rxhub.text.printable import inline
 from rxhub.transport.connection_state import ConnectionState
 from rxhub.transport.json_payload import write_json
 
 __all__ = ["show"]
 
-_MARGIN = 6
-_LONGEST = 2_000
-_PAUSE = 0.1
+_MARGIN_LINES = 6
+_MAX_DATA_CHARACTERS = 2_000
+_REFRESH_INTERVAL_S = 0.1
 _PADDING = 2
-_LEAST_DATA = 12
-_LEAST_SIGN = 2
-"""Columns that show that there is data."""
+_MIN_DATA_WIDTH = 12
+_MIN_DATA_HINT_WIDTH = 2
+"""Columns that still show that an event has data."""
 
 
 def show(
     hub: EventHub,
     subscription: str,
-    events: Iterator[Arrived | None],
-    so_far: Callable[[], str] = str,
-    time: str = "%H:%M:%S",
+    events: Iterator[ReceivedEvent | None],
+    progress: Callable[[], str] = str,
+    time_format: str = "%H:%M:%S",
 ) -> int:
-    """Show the events until there are no more; how many it was.
+    """Show events until the iterator ends, and return their number.
 
     Args:
-        hub: they come from; its state is shown.
-        subscription: they match.
-        events: and None now and then while none comes.
-        so_far: tells how far it is; nothing if there is nothing to tell.
-        time: how the times are written.
+        hub: its state is shown.
+        subscription: the title.
+        events: the events, with None in between.
+        progress: returns a text for the caption.
+        time_format: for `strftime`.
     """
     console = Console()
-    latest: deque[Sequence[str]] = deque(maxlen=max(1, console.height - _MARGIN))
+    latest: deque[Sequence[str]] = deque(maxlen=max(1, console.height - _MARGIN_LINES))
     states: list[ConnectionState] = []
     hub.state.subscribe(lambda state: states.__setitem__(slice(None), [state]))
-    seen, shown = 0, 0.0
+    seen, updated = 0, 0.0
 
     def table() -> Table:
         state = states[0] if states else "connecting"
-        caption = " · ".join(filter(None, (f"{seen:,} events", so_far(), str(state), "Ctrl-C ends")))
-        # Text, not markup: what strangers publish may hold brackets.
+        caption = " · ".join(filter(None, (f"{seen:,} events", progress(), str(state), "Ctrl-C to exit")))
+        # Text, not markup: events may contain brackets.
         table = Table(expand=True, box=None, caption=Text(inline(caption)), title=Text(inline(subscription)))
         for name, width in zip(("time", "topic", "by"), _widths(latest, console.width), strict=True):
             table.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
@@ -65,46 +65,43 @@ def show(
         return table
 
     with Live(table(), console=console, auto_refresh=False, transient=False) as live:
-        for arrived in events:
-            if arrived is not None:
+        for received in events:
+            if received is not None:
                 seen += 1
-                latest.append(_row(arrived, time))
-            if arrived is None or monotonic() - shown > _PAUSE:
+                latest.append(_row(received, time_format))
+            if received is None or monotonic() - updated > _REFRESH_INTERVAL_S:
                 live.update(table(), refresh=True)
-                shown = monotonic()
+                updated = monotonic()
         live.update(table(), refresh=True)
     return seen
 
 
-def _row(arrived: Arrived, time: str) -> Sequence[str]:
-    event = arrived.event
-    cells = (event.topic, _who(event), write_json(event.data)[:_LONGEST])
-    return [arrived.time.astimezone().strftime(time), *map(inline, cells)]
+def _row(received: ReceivedEvent, time_format: str) -> Sequence[str]:
+    event = received.event
+    cells = (event.topic, _user(event), write_json(event.data)[:_MAX_DATA_CHARACTERS])
+    return [received.time.astimezone().strftime(time_format), *map(inline, cells)]
 
 
 def _widths(rows: Iterable[Sequence[str]], width: int) -> list[int]:
-    """How wide time, topic and user are: as wide as what they hold while that leaves room for some data.
+    """Return the widths of time, topic and user: as wide as their cells, if this leaves room for data.
 
-    Topics are shown whole before anything else gets room, up to the width of the terminal.
+    Topics have priority over the other columns.
     """
     headings = ("time", "topic", "by")
-    time, topic, by = [max(cell_len(heading), 0) for heading in headings]
-    has_data = 0
+    time, topic, by = map(cell_len, headings)
+    data = 0
     for row in rows:
         time, topic, by = max(time, cell_len(row[0])), max(topic, cell_len(row[1])), max(by, cell_len(row[2]))
-        has_data = max(has_data, min(_LEAST_DATA, cell_len(row[3])))
+        data = max(data, min(_MIN_DATA_WIDTH, cell_len(row[3])))
     left = max(8, width - time - 4 * _PADDING)
     topic = min(topic, left)
-    by = max(1, min(by, left - topic - has_data, max(len(headings[2]), width // 4)))
-    topic = max(1, min(topic, left - by - min(has_data, _LEAST_SIGN)))
+    by = max(1, min(by, left - topic - data, max(len(headings[2]), width // 4)))
+    topic = max(1, min(topic, left - by - min(data, _MIN_DATA_HINT_WIDTH)))
     return [time, topic, by]
 
 
-def _who(event: Event) -> str:
-    user: Any = _step(event.get("source"), "user")
-    return str(_step(user, "username") or "")
-
-
-def _step(value: object, key: str) -> object:
-    """What stands below a key, of whatever a stranger has sent."""
-    return cast("dict[str, object]", value).get(key) if isinstance(value, dict) else None
+def _user(event: Event) -> str:
+    value: object = event.get("source")
+    for key in ("user", "username"):  # sources of other programs can have any type
+        value = cast("dict[str, object]", value).get(key) if isinstance(value, dict) else None
+    return str(value or "")

@@ -1,4 +1,4 @@
-"""`rxhub plugins`: which plugins are installed, whether they start, and what they connect."""
+"""`rxhub plugins`: show the installed plugins, whether they start, and what they connect."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rxhub.cli.exit_status import Status, ending
-from rxhub.cli.output import say
+from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.options import Plain
+from rxhub.cli.output import print_text
 from rxhub.hub import EventHub
 from rxhub.hub.description import RECEIVERS, SUBSCRIBERS, Description
 from rxhub.plugins import GROUP, Candidate, PluginReport, installed
@@ -26,20 +27,18 @@ _INSTALLED = ("plugin", "from", "source")
 _STYLES = {"running": "green", "failed": "red", "disabled": "yellow"}
 
 
-@ending
+@exits_with_status
 def command(
     only_list: Annotated[
-        bool, typer.Option("--list", "-l", help="Name what is installed, and run nothing of it.")
+        bool, typer.Option("--list", "-l", help="List the installed plugins without running them.")
     ] = False,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="No colour and no frames; so it is where stdout is no terminal.")
-    ] = False,
+    plain: Plain = False,
 ) -> Status:
-    """Start the installed plugins on a hub of this process alone, and show what they connect.
+    """Start the installed plugins on a temporary hub, and show what they connect.
 
-    What the plugins print goes to stderr, where failures are logged with their tracebacks.
+    Output of the plugins goes to stderr, as do tracebacks of failures.
 
-    Ends with 0 if all started or are disabled, with 1 if one failed, and with 2 after an error.
+    Exit status: 0 if all plugins started or are disabled, 1 if one failed, 2 after an error.
     """
     plain = plain or not sys.stdout.isatty()
     found = installed()
@@ -54,7 +53,7 @@ def command(
             report = hub.bootstrap()
         description = hub.describe()
         if plain:
-            say(str(description))
+            print_text(str(description))
         else:
             _print_tables(report, description)
         with redirect_stdout(sys.stderr):
@@ -71,13 +70,13 @@ def _print_tables(report: PluginReport, description: Description) -> None:
     _print_table("subscribers", SUBSCRIBERS, description.subscriber_rows(), plain=False)
     _print_table("receivers of signals", RECEIVERS, description.receiver_rows(), plain=False)
     if unheard := description.unheard():
-        say(f"no receivers of {', '.join(unheard)}")
+        print_text(f"no receivers of {', '.join(unheard)}")
 
 
 def _print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], plain: bool) -> None:
     if plain:
         for line in format_table(headings, rows):
-            say(line)
+            print_text(line)
         return
     headings, rows = without_empty_columns(headings, rows)
     if not rows:
@@ -86,6 +85,6 @@ def _print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[st
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        # As text: what stands in brackets in a plugin's message is no markup of ours.
+        # Text, not markup: messages of plugins may contain brackets.
         table.add_row(*(Text(inline(cell), style=_STYLES.get(cell, "")) for cell in row))
     Console().print(table)

@@ -1,33 +1,30 @@
-"""`rxhub serve`: an event server."""
+"""`rxhub serve`: run an event server."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rxhub.cli.credentials import credentials
-from rxhub.cli.exit_status import Status, ending
-from rxhub.cli.nats_options import NATS_OPTIONS, NatsPassword, NatsUser
-from rxhub.cli.output import log_to_stderr, say
+from rxhub.cli.credentials import NATS_OPTIONS, credentials
+from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.options import NatsPassword, NatsUser, OptionalNats, Stream
+from rxhub.cli.output import log_to_stderr, print_text
 from rxhub.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rxhub.embedded import PrivateServer
     from rxhub.server import Backplane
 
 __all__ = ["command"]
 
-_PORT = 8765
 
-
-@ending
+@exits_with_status
 def command(
     context: typer.Context,
     host: Annotated[
@@ -39,28 +36,30 @@ def command(
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65_535, metavar="PORT", help="Port to listen on. 0 selects a free port.")
-    ] = _PORT,
+    ] = 8765,
     users: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Who may connect, see `rxhub user`. Without it a key is made and printed."),
+        typer.Option(metavar="FILE", help="Users file, see `rxhub user`. Default: generate and print a temporary key."),
     ] = None,
-    certificate: Annotated[Path | None, typer.Option(metavar="PEM", help="Certificate chain, for https.")] = None,
+    certificate: Annotated[Path | None, typer.Option(metavar="PEM", help="Certificate chain for https.")] = None,
     private_key: Annotated[
-        Path | None, typer.Option(metavar="PEM", help="Its private key, if in a file of its own.")
+        Path | None, typer.Option(metavar="PEM", help="Private key, if it is not in the certificate file.")
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="A web page's origin that may connect: https://studio.example"),
+        typer.Option(
+            metavar="URL", help="Origin of web pages that may connect, for example https://studio.example. Repeatable."
+        ),
     ] = None,
     plain_text: Annotated[
-        bool, typer.Option("--plain-text", help="Send keys and events over a network without TLS.")
+        bool, typer.Option("--plain-text", help="Allow other machines to connect without TLS.")
     ] = False,
     trusted_proxy: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Proxy, or network of proxies, whose X-Forwarded-For and X-Forwarded-Proto are believed: 127.0.0.1. "
-            "Repeat it for several. Default: none.",
+            help="Address or network of a proxy whose X-Forwarded-For and X-Forwarded-Proto are trusted, for example "
+            "127.0.0.1. Repeatable.",
         ),
     ] = None,
     heartbeat: Annotated[
@@ -68,29 +67,23 @@ def command(
     ] = 10.0,
     drop: Annotated[
         bool,
-        typer.Option("--drop", help="Drop the oldest events of a client that does not read, instead of the client."),
+        typer.Option("--drop", help="Drop the oldest events of slow clients, instead of disconnecting them."),
     ] = False,
-    nats: Annotated[
-        str | None,
-        typer.Option(
-            "--nats",
-            metavar="URL",
-            envvar="RXHUB_NATS",
-            show_default=False,
-            help="Store events in NATS, and act as one server with all others that do: nats://host:4222,host2:4222",
-        ),
-    ] = None,
+    nats: OptionalNats = None,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
     store: Annotated[
         Path | None,
-        typer.Option("--store", metavar="DIR", help="Store events in a directory, by a NATS server of our own."),
+        typer.Option("--store", metavar="DIR", help="Store events in this directory, with a private NATS server."),
     ] = None,
-    stream: Annotated[str, typer.Option(metavar="NAME", help="The stream that events are stored in.")] = "events",
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every connection.")] = False,
+    stream: Stream = "events",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every connection.")] = False,
 ) -> Status:
-    """Serve events to ftrack's clients and to rxhub's, until Ctrl-C."""
-    # Loaded here: no other command waits for a web server to be imported.
+    """Run an event server for ftrack's clients and for hubs, until Ctrl-C.
+
+    With --nats or --store, events are stored. All servers with the same --nats and --stream act as one.
+    """
+    # Imported here, so that other commands do not import a web server.
     from rxhub.errors import UsersError
     from rxhub.server import SlowConsumer, User, Users, UsersFile, serve
     from rxhub.server.forwarded import trusted_networks
@@ -109,35 +102,37 @@ def command(
         key = new_key()
         known = Users([User.with_key("rxhub", key)])
         exports = {"FTRACK_API_USER": "rxhub", "FTRACK_API_KEY": key}
-        notes.append("This key is valid until the server stops. `rxhub user add` makes one that stays valid.")
+        notes.append("This key is valid until the server stops. `rxhub user add` creates a permanent one.")
     else:
         known = UsersFile(users)
         if not len(known):
-            raise UsersError(f"There are no users in {users}: `rxhub user add NAME --users {users}` makes one.")
+            raise UsersError(f"There are no users in {users}. Add one: rxhub user add NAME --users {users}")
 
-    def tell(url: str) -> None:
-        # A shell understands all lines: copied as they are, they configure rxhub and ftrack's own clients.
-        variables = {"FTRACK_SERVER": _reachable(url), **exports}
+    def print_start(url: str) -> None:
+        # Valid shell code: pasted unchanged, the lines configure rxhub and ftrack's clients.
+        variables = {"FTRACK_SERVER": _client_url(url), **exports}
         lines = [f"export {name}={quote(value)}" for name, value in variables.items()]
         lines.append(f"# Serving at {url} until Ctrl-C. To connect, paste the lines above into another shell.")
         if not exports:
-            lines.append(f"# Set FTRACK_API_USER and FTRACK_API_KEY to a user of {users} and the key of that user.")
-        say("\n".join([*lines, *(f"# {note}" for note in notes)]))
+            lines.append(f"# Set FTRACK_API_USER and FTRACK_API_KEY to a user in {users} and its key.")
+        print_text("\n".join([*lines, *(f"# {note}" for note in notes)]))
 
     with ExitStack() as stack:
         backplane: Backplane | None = None
         if store is not None:
-            # An environment may name the servers of a studio; who names a directory means that.
+            # --store overrides RXHUB_NATS, but contradicts --nats.
             source = context.get_parameter_source("nats")
             if source is not None and source.name == "COMMANDLINE":
                 raise typer.BadParameter(
-                    "give one of them: events are stored in one place.", param_hint="--nats, --store"
+                    "Events are stored in one place. Give only one of these options.", param_hint="--nats, --store"
                 )
-            server = stack.enter_context(_store(store))
+            from rxhub.embedded import store as private_server
+
+            server = stack.enter_context(private_server(store))
             backplane = _backplane(server.url, server.user, server.password, stream, lambda: server.trouble)
             if users is None:
                 exports["RXHUB_NATS"] = server.url.replace("://", f"://{server.user}:{server.password}@")
-                notes.append(f"RXHUB_NATS is for rxhub replay, streams and dead, with --stream {stream}.")
+                notes.append(f"RXHUB_NATS configures rxhub replay, streams and dead; use them with --stream {stream}.")
         elif nats is not None:
             backplane = _backplane(*credentials(nats, nats_user, nats_password, NATS_OPTIONS), stream)
         serve(
@@ -153,7 +148,7 @@ def command(
             slow_consumer=SlowConsumer.DROP if drop else SlowConsumer.DISCONNECT,
             backplane=backplane,
             trusted_proxies=trusted_proxy or (),
-            on_start=tell,
+            on_start=print_start,
         )
     return Status.MATCHED
 
@@ -175,12 +170,6 @@ def _backplane(
         raise typer.BadParameter(str(error), param_hint="--nats, --stream") from None
 
 
-def _reachable(url: str) -> str:
-    """The address for clients on this machine, where the server listens on all addresses."""
+def _client_url(url: str) -> str:
+    """Return the URL for clients on this machine if the server listens on all addresses."""
     return url.replace("://0.0.0.0", "://127.0.0.1").replace("://[::]", "://[::1]")
-
-
-def _store(directory: Path) -> AbstractContextManager[PrivateServer]:
-    from rxhub.embedded import store
-
-    return store(directory)

@@ -1,4 +1,4 @@
-"""`rxhub streams`: what streams of events there are, and making one."""
+"""`rxhub streams`: list the streams of events in a NATS system, and create one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Annotated, cast
 
 import typer
 
-from rxhub.cli.exit_status import Status, complain, ending
+from rxhub.cli.connect import query_nats
+from rxhub.cli.credentials import NATS_OPTIONS, ServerAccess, credentials
+from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
-from rxhub.cli.nats_options import Nats, NatsPassword, NatsUser, asked
-from rxhub.cli.output import say, say_json
-from rxhub.cli.units import duration, shown_size, size
+from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, OptionalNats
+from rxhub.cli.output import print_error, print_json, print_text
+from rxhub.cli.units import format_size, parse_duration, parse_size
 from rxhub.errors import StreamError
 from rxhub.text.layout import format_table
 from rxhub.transport.durable import StreamState
@@ -21,67 +23,55 @@ __all__ = ["group"]
 
 group = Commands(invoke_without_command=True)
 
-_STREAMS = ("stream", "events", "size", "from", "to", "kept for", "kept up to", "copies", "dead letters")
-_GROUPS = ("group", "of stream", "waiting", "pending", "repeated", "at most")
-_EXISTS = 10058
+_STREAM_HEADINGS = ("stream", "events", "size", "from", "to", "max age", "max size", "replicas", "dead letters")
+_GROUP_HEADINGS = ("group", "of stream", "waiting", "pending", "redelivered", "max pending")
+_STREAM_NAME_IN_USE = 10058
+"""JetStream's error code: the stream exists with a different configuration."""
 
 
 @group.callback()
 def list_(
     context: typer.Context,
-    nats: Annotated[
-        str | None,
-        typer.Option(
-            "--nats",
-            metavar="URL",
-            envvar="RXHUB_NATS",
-            show_default=False,
-            help="nats://host, or nats://one,two,three",
-        ),
-    ] = None,
+    nats: OptionalNats = None,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
-    json: Annotated[bool, typer.Option("--json", help="JSON lines on a terminal too.")] = False,
+    json: JsonLines = False,
 ) -> None:
-    """Show the streams of events in a NATS system, and the groups that work on them.
+    """List the streams of events in a NATS system, and their groups.
 
-    Tables on a terminal, in a pipe a line of JSON a stream. Ends with 0 if there is a stream, with 1 if there is none,
-    and with 2 after an error.
+    On a terminal, the output is tables; in a pipe, one line of JSON per stream.
+
+    Exit status: 0 if there is a stream, 1 if there is none, 2 after an error.
     """
     if context.invoked_subcommand is None:
         if nats is None:
-            raise typer.BadParameter("Where is NATS? Name it, or set RXHUB_NATS.", param_hint="--nats")
-        _list(nats, nats_user, nats_password, json or not sys.stdout.isatty())
+            raise typer.BadParameter("Specify the NATS servers, or set RXHUB_NATS.", param_hint="--nats")
+        _list(credentials(nats, nats_user, nats_password, NATS_OPTIONS), json or not sys.stdout.isatty())
 
 
-@ending
-def _list(nats: str, user: str | None, password: str | None, as_lines: bool) -> Status:
+@exits_with_status
+def _list(access: ServerAccess, as_lines: bool) -> Status:
     from rxhub.transport.nats.stream_info import stream_states
 
-    states = asked(nats, user, password, stream_states)
+    states = query_nats(access, stream_states)
+    if not states:
+        print_error("there are no streams of events; a hub creates its stream when it connects: rxhub streams add NAME")
+        return Status.NOT_MATCHED
     if as_lines:
         for state in states:
-            say_json(_plain(state))
-    elif states:
-        for line in format_table(_STREAMS, [_row(state) for state in states]):
-            say(line)
-        groups = [(state.name, group) for state in states for group in state.groups]
-        if groups:
-            say()
-        rows = [(group.name, name, *map(_shown, group[1:])) for name, group in groups]
-        for line in format_table(_GROUPS, rows) if rows else ():
-            say(line)
-    if not states:
-        complain("no streams of events: a hub makes its own when it connects, and `rxhub streams add` makes one")
-    return Status.MATCHED if states else Status.NOT_MATCHED
-
-
-def _shown(number: int | None) -> str:
-    return "-" if number is None else f"{number:,}"
+            groups = [group._asdict() for group in state.groups]
+            print_json(cast("dict[str, object]", {**state._asdict(), "groups": groups}))
+        return Status.MATCHED
+    for line in format_table(_STREAM_HEADINGS, [_row(state) for state in states]):
+        print_text(line)
+    rows = [(group.name, state.name, *map(_number, group[1:])) for state in states for group in state.groups]
+    for line in ("", *format_table(_GROUP_HEADINGS, rows)) if rows else ():
+        print_text(line)
+    return Status.MATCHED
 
 
 @group.command("add")
-@ending
+@exits_with_status
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="Letters, digits, - and _.")],
     nats: Nats,
@@ -92,7 +82,7 @@ def add(
             max=5,
             metavar="N",
             show_default=False,
-            help="Number of copies. Default: 3 if there are three servers, else 1.",
+            help="Number of copies. Default: 3 if there are three servers, otherwise 1.",
         ),
     ] = None,
     max_age: Annotated[
@@ -114,9 +104,9 @@ def add(
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
 ) -> Status:
-    """Make a stream of events; nothing changes if it is there as it should be.
+    """Create a stream of events. An existing stream is never changed.
 
-    Ends with 0 if there is such a stream then, and with 2 if not: one of this name may be there with other limits.
+    Exit status: 0 if the stream exists with these limits, 2 after an error or if it exists with other limits.
     """
     from rxhub.transport.nats.reconnecting import ReconnectingClient
     from rxhub.transport.nats.streams import stream_config
@@ -126,19 +116,19 @@ def add(
         stream = Subjects(name).stream
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="NAME") from None
-    age = 0.0 if max_age is None else duration(max_age, "--max-age").total_seconds()
-    most = -1 if max_bytes is None else size(max_bytes, "--max-bytes")
+    age = 0.0 if max_age is None else parse_duration(max_age, "--max-age").total_seconds()
+    size = -1 if max_bytes is None else parse_size(max_bytes, "--max-bytes")
 
-    async def make(link: ReconnectingClient) -> None:
-        wanted = stream_config(stream, replicas=replicas or link.replicas, max_age=age, max_bytes=most)
-        await link.js_request(f"STREAM.CREATE.{stream}", wanted, timeout=10.0)
+    async def create(client: ReconnectingClient) -> None:
+        config = stream_config(stream, replicas=replicas or client.replicas, max_age=age, max_bytes=size)
+        await client.js_request(f"STREAM.CREATE.{stream}", config, timeout=10.0)
 
     try:
-        asked(nats, nats_user, nats_password, make)
+        query_nats(credentials(nats, nats_user, nats_password, NATS_OPTIONS), create)
     except StreamError as error:
-        if error.number != _EXISTS:
+        if error.number != _STREAM_NAME_IN_USE:
             raise
-        complain(f"there is a stream {stream} already, with other limits; it stays as it is")
+        print_error(f"the stream {stream} exists already, with other limits; it was not changed")
         return Status.ERROR
     return Status.MATCHED
 
@@ -147,19 +137,18 @@ def _row(state: StreamState) -> tuple[str, ...]:
     return (
         state.name,
         f"{state.messages:,}",
-        shown_size(state.bytes),
+        format_size(state.bytes),
         _time(state.first),
         _time(state.last),
         _span(state.max_age) if state.max_age else "",
-        shown_size(state.max_bytes) if state.max_bytes >= 0 else "",
+        format_size(state.max_bytes) if state.max_bytes >= 0 else "",
         f"{state.replicas}",
         f"{state.dead:,}" if state.dead else "",
     )
 
 
-def _plain(state: StreamState) -> dict[str, object]:
-    told = {**state._asdict(), "groups": [group._asdict() for group in state.groups]}
-    return cast("dict[str, object]", told)
+def _number(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
 
 
 def _time(time: datetime | None) -> str:

@@ -1,4 +1,4 @@
-"""What people write at a terminal for a place in time, a time span and a size, and how they read a size."""
+"""Parse times, durations and sizes from the command line, and format sizes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import typer
 
-__all__ = ["duration", "moment", "shown_size", "size"]
+__all__ = ["format_size", "parse_duration", "parse_size", "parse_time"]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
@@ -16,56 +16,55 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE
 _BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def duration(text: str, option: str) -> timedelta:
-    """`90s`, `2h`, `1d12h`, `3w`.
+def parse_duration(text: str, option: str) -> timedelta:
+    """Parse `90s`, `2h`, `1d12h` or `3w`.
 
     Raises:
-        typer.BadParameter: if it is nothing of the kind.
+        typer.BadParameter: if the text is not a duration.
     """
-    found = _duration(text)
-    if found is None:
-        raise typer.BadParameter(f"{text!r} is no duration. Write it as 90s, 2h, 3d or 1d12h.", param_hint=option)
-    return found
+    duration = _duration(text)
+    if duration is None:
+        raise typer.BadParameter(f"{text!r} is not a valid duration. Examples: 90s, 2h, 3d, 1d12h.", param_hint=option)
+    return duration
 
 
-def moment(text: str, option: str) -> datetime | timedelta | int:
-    """An ISO time, how long ago, or a sequence. A time without an offset is local time, as it is meant at a terminal.
+def parse_time(text: str, option: str) -> datetime | timedelta | int:
+    """Parse an ISO time, a duration before now, or a sequence. A time without an offset is local time.
 
     Raises:
-        typer.BadParameter: if it is none of them.
+        typer.BadParameter: if the text is none of them.
     """
     if text.isascii() and text.isdigit():
         return int(text[:30])
-    ago = _duration(text)
-    if ago is not None:
-        return ago
+    duration = _duration(text)
+    if duration is not None:
+        return duration
     try:
         time = datetime.fromisoformat(text)
         return time if time.utcoffset() is not None else time.astimezone()
     except (ValueError, OverflowError):
         raise typer.BadParameter(
-            f"{text!r} is no time. Write 2026-03-01T12:00, how long ago (90s, 2h, 3d), or a sequence of the stream.",
+            f"{text!r} is not a valid time. Examples: 2026-03-01T12:00, a duration before now (90s, 2h, 3d), or a "
+            "sequence number.",
             param_hint=option,
         ) from None
 
 
-def size(text: str, option: str) -> int:
-    """`500M`, `10G`, `1.5TB`: bytes, in powers of 1,024.
+def parse_size(text: str, option: str) -> int:
+    """Parse `500M`, `10G` or `1.5TB` as bytes, with units of 1,024.
 
     Raises:
-        typer.BadParameter: if it is no size.
+        typer.BadParameter: if the text is not a size above 0.
     """
     found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        raise typer.BadParameter(f"{text!r} is no size. Write it as 500M or 10G.", param_hint=option)
-    count = int(float(found[1]) * _BYTES[found[2].upper()])
+    count = 0 if found is None else int(float(found[1]) * _BYTES[found[2].upper()])
     if not count:
-        raise typer.BadParameter(f"{text!r} is nothing at all.", param_hint=option)
+        raise typer.BadParameter(f"{text!r} is not a valid size above 0. Examples: 500M, 10G.", param_hint=option)
     return count
 
 
-def shown_size(count: float) -> str:
-    """Bytes as `512B`, `5.2M`, `10G`."""
+def format_size(count: float) -> str:
+    """Format bytes as `512B`, `5.2M` or `10G`."""
     for unit in ("B", "K", "M", "G"):
         if count < 1_024:
             return f"{count:.3g}{unit}"

@@ -1,4 +1,4 @@
-"""`rxhub user`: who may connect to a server."""
+"""`rxhub user`: manage the users of a server."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli.exit_status import Status, complain, ending
+from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
+from rxhub.cli.output import print_error
 from rxhub.text.printable import inline
 
 __all__ = ["group"]
 
-group = Commands(help="Who may connect to a server.", no_args_is_help=True)
+group = Commands(help="Manage the users of a server.", no_args_is_help=True)
 
-_File = Annotated[Path, typer.Option("--users", metavar="FILE", help="The users file.")]
-_Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="The user: api_user of a client.")]
+_File = Annotated[Path, typer.Option("--users", metavar="FILE", help="Users file.")]
+_Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="User name, the api_user of a client.")]
 _DEFAULT = Path("users.toml")
 
 
 @group.command("add")
-@ending
+@exits_with_status
 def add(
     name: _Name,
     users: _File = _DEFAULT,
     publish: Annotated[
-        list[str] | None, typer.Option(metavar="TOPIC", help="May publish this, or PREFIX*; all without it.")
+        list[str] | None,
+        typer.Option(metavar="TOPIC", help="Topic, or PREFIX*, that the user may publish. Repeatable. Default: all."),
     ] = None,
     subscribe: Annotated[
-        list[str] | None, typer.Option(metavar="TOPIC", help="May receive this, or PREFIX*; all without it.")
+        list[str] | None,
+        typer.Option(metavar="TOPIC", help="Topic, or PREFIX*, that the user may receive. Repeatable. Default: all."),
     ] = None,
-    ask: Annotated[bool, typer.Option("--ask", help="Ask for a key instead of making one.")] = False,
+    ask: Annotated[bool, typer.Option("--ask", help="Prompt for a key instead of generating one.")] = False,
 ) -> Status:
-    """Add a user, and print the key: it is stored as a salted hash and can be read nowhere afterwards."""
+    """Add a user and print the key. The file stores only a salted hash, so the key cannot be shown again."""
     from rxhub.server.users import UsersFile
 
     given: str | None = typer.prompt("Key", hide_input=True, confirmation_prompt=True) if ask else None
@@ -44,9 +47,9 @@ def add(
 
 
 @group.command("list")
-@ending
+@exits_with_status
 def list_(users: _File = _DEFAULT) -> Status:
-    """Print the users and what they may do; ends with 1 if there are none."""
+    """Print the users and their permissions. Exit status: 1 if there are none."""
     from rxhub.server.users import UsersFile
 
     known = UsersFile(users)
@@ -58,14 +61,14 @@ def list_(users: _File = _DEFAULT) -> Status:
         )
         typer.echo("\t".join(map(inline, cells)))
     if not len(known):
-        complain(f"no users in {users}; `rxhub user add NAME --users {users}` adds one")
+        print_error(f"no users in {users}; `rxhub user add NAME --users {users}` adds one")
     return Status.MATCHED if len(known) else Status.NOT_MATCHED
 
 
 @group.command("remove")
-@ending
+@exits_with_status
 def remove(name: _Name, users: _File = _DEFAULT) -> Status:
-    """Remove a user; a running server cuts the user off within a heartbeat."""
+    """Remove a user. A running server disconnects the user within one heartbeat."""
     from rxhub.server.users import UsersFile
 
     UsersFile(users).remove(name)

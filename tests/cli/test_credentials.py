@@ -79,10 +79,10 @@ def test_half_of_a_pair_is_taken_if_nothing_could_complete_it(
 @pytest.mark.parametrize(
     ("url", "user", "secret", "complaint"),
     [
-        ("http://joe:in-url@host", "jane", None, "another one"),
-        ("http://joe:in-url@host", None, "typed", "another one"),
-        ("nats://joe:in-url@host", "jane", "typed", "another one"),
-        ("nats://joe:in-url@one,two", "jane", None, "another one"),
+        ("http://joe:in-url@host", "jane", None, "a different value"),
+        ("http://joe:in-url@host", None, "typed", "a different value"),
+        ("nats://joe:in-url@host", "jane", "typed", "a different value"),
+        ("nats://joe:in-url@one,two", "jane", None, "a different value"),
         ("nats://joe@host", None, "typed", "a name without a password is a token"),
         ("nats://joe@host", "joe", "typed", "a name without a password is a token"),
     ],

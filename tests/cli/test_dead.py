@@ -72,14 +72,14 @@ def test_on_a_terminal_they_are_a_table_without_control_characters(filled: Nats)
 
 def test_a_retried_letter_is_handled_again(filled: Nats) -> None:
     ran = dead(filled, "retry", "1")
-    assert (ran.returncode, ran.stdout) == (0, b"1 to be handled again\n")
+    assert (ran.returncode, ran.stdout) == (0, b"1 delivered again\n")
     assert [one["id"] for one in lines(filled)] == [2, 3]
     seen: list[Any] = []
     with EventHub(filled.url, filled.user, filled.password, stream=filled.stream) as hub:
         hub.process("topic=g", lambda event: seen.append(event.data["value"]), group="g")
         until(lambda: seen == [1])
         ran = dead(filled, "retry", "--all", "--group", "g")
-        assert (ran.returncode, ran.stdout) == (0, b"1 to be handled again\n")
+        assert (ran.returncode, ran.stdout) == (0, b"1 delivered again\n")
         until(lambda: seen == [1, 2])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rxhub.cli.jsonl import candidate_of
+from rxhub.cli.jsonl import parse_candidate
 from rxhub.expression import explain
 from tests.cli.terminal import EVENTS, on_a_terminal, rxhub
 
@@ -17,7 +17,7 @@ ADDED = "topic=ftrack.update and data.entities.action=add"
 
 
 def explanation_of(subscription: str, line: bytes) -> str:
-    candidate, _ = candidate_of(line)
+    candidate, _ = parse_candidate(line)
     return str(explain(subscription, candidate))
 
 

@@ -170,7 +170,7 @@ def test_a_file_is_not_read_while_it_is_written(tmp_path: Path) -> None:
     with events.open("ab") as stdout:
         ran = rxhub("filter", "topic=*", events, capture_output=False, stdout=stdout, stderr=subprocess.PIPE)
     assert ran.returncode == 2
-    assert b"the output goes into this file" in ran.stderr
+    assert b"the file is also the output" in ran.stderr
     assert events.read_bytes() == UPDATE
 
 

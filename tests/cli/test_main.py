@@ -34,7 +34,7 @@ def test_without_its_dependencies_it_says_in_a_line_what_to_install(missing: str
     ran = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert ran.returncode == 2
     assert ran.stdout == ""
-    assert ran.stderr == f"rxhub: this needs {missing}: pip install 'rxhub[cli]'\n"
+    assert ran.stderr == f"rxhub: missing dependency {missing}: pip install 'rxhub[cli]'\n"
 
 
 def without(missing: Iterable[str], code: str) -> subprocess.CompletedProcess[str]:
@@ -59,7 +59,7 @@ COMMANDS = {
 def test_without_what_rxhub_itself_needs_it_says_in_a_line_what_to_install(missing: str) -> None:
     arguments = ["rxhub", *COMMANDS.get(missing, ["doctor"])]
     ran = without([missing], f"sys.argv = {arguments}; from _rxhub_command import main; sys.exit(main())")
-    assert ran.stderr == f"rxhub: this needs {missing}: pip install rxhub\n"
+    assert ran.stderr == f"rxhub: missing dependency {missing}: pip install rxhub\n"
     assert (ran.returncode, ran.stdout) == (2, "")
 
 
@@ -68,7 +68,7 @@ def test_without_what_rxhub_itself_needs_it_says_in_a_line_what_to_install(missi
 )
 def test_every_command_names_all_that_is_missing(command: list[str]) -> None:
     ran = without(CORE, f"sys.argv = {['rxhub', *command]}; from _rxhub_command import main; sys.exit(main())")
-    assert ran.stderr == "rxhub: this needs reactivex, lark, msgspec, websockets: pip install rxhub\n"
+    assert ran.stderr == "rxhub: missing dependency reactivex, lark, msgspec, websockets: pip install rxhub\n"
     assert (ran.returncode, ran.stdout) == (2, "")
 
 
@@ -87,7 +87,9 @@ from _rxhub_command import main
 sys.exit(main())
 """
     ran = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert re.fullmatch(r"rxhub: this needs websockets\.asyncio\S*: pip install --force-reinstall rxhub\n", ran.stderr)
+    assert re.fullmatch(
+        r"rxhub: missing dependency websockets\.asyncio\S*: pip install --force-reinstall rxhub\n", ran.stderr
+    )
     assert ran.returncode == 2
 
 

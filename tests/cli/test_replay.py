@@ -152,7 +152,7 @@ class TestReplay:
 
     def test_shows_a_table_on_a_terminal_with_the_time_at_which_each_event_was_stored(self, filled: Nats) -> None:
         status, seen = on_a_terminal("replay", "topic=studio.shot", "--stream", filled.stream, RXHUB_NATS=url(filled))
-        assert status == 0 and "5 events" in seen and "5 of 5 looked at" in seen and "studio.shot" in seen
+        assert status == 0 and "5 events" in seen and "5 of 5 examined" in seen and "studio.shot" in seen
         assert re.search(datetime.now().astimezone().strftime("%Y-"), seen)
 
     def test_prints_lines_on_a_terminal_if_asked_to(self, filled: Nats) -> None:
@@ -223,7 +223,7 @@ class TestStreams:
 
     def test_shows_a_table_on_a_terminal(self, filled: Nats) -> None:
         status, seen = on_a_terminal("streams", RXHUB_NATS=url(filled), COLUMNS="200")
-        assert status == 0 and re.search(rf"{filled.stream}\s+10 ", seen) and "copies" in seen
+        assert status == 0 and re.search(rf"{filled.stream}\s+10 ", seen) and "replicas" in seen
 
     def test_adds_one_with_its_limits(self, nats: Nats) -> None:
         limits = ["--max-age", "30d", "--max-bytes", "1.5G", "--replicas", "1"]
@@ -235,7 +235,7 @@ class TestStreams:
         again = rxhub("streams", "add", nats.stream, *limits, env=environment(nats))
         assert (again.returncode, again.stderr) == (0, b"")
         other = rxhub("streams", "add", nats.stream, "--max-age", "1d", env=environment(nats))
-        assert other.returncode == 2 and b"already, with other limits" in other.stderr
+        assert other.returncode == 2 and b"exists already, with other limits" in other.stderr
         with connected(nats) as hub:
             publish(hub, 1)
 

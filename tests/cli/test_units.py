@@ -11,7 +11,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.cli.units import duration, moment, size
+from rxhub.cli.units import parse_duration, parse_size, parse_time
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def in_oslo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [("90s", 90), ("2h", 7_200), ("1.5h", 5_400), ("3d", 259_200), ("1d12h", 129_600), ("2w", 1_209_600), ("0s", 0)],
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert duration(text, "--max-age") == moment(text, "--since") == timedelta(seconds=seconds)
+    assert parse_duration(text, "--max-age") == parse_time(text, "--since") == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -41,25 +41,25 @@ def test_durations(text: str, seconds: float) -> None:
     ],
 )
 def test_moments(text: str, expected: object) -> None:
-    assert moment(text, "--since") == expected
+    assert parse_time(text, "--since") == expected
 
 
 @pytest.mark.parametrize("text", ["2026-03-01T12:00", "2026-03-01"])
 def test_a_time_without_an_offset_is_local(text: str, in_oslo: None) -> None:
-    found = moment(text, "--since")
+    found = parse_time(text, "--since")
     assert isinstance(found, datetime) and found.utcoffset() == timedelta(hours=1)
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2 h", "2y", "-2h", "h", "1e5", "²", "12:00", "2026-13-01", "٣h"])
 def test_what_is_no_moment_is_told_how_to_write_one(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="is no time. Write 2026-03-01T12:00, how long ago"):
-        moment(text, "--since")
+    with pytest.raises(typer.BadParameter, match="is not a valid time. Examples: 2026-03-01T12:00, a duration"):
+        parse_time(text, "--since")
 
 
 @pytest.mark.parametrize("text", ["", "30", "d", "-1d", "30 days"])
 def test_what_is_no_duration_is_told_how_to_write_one(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="is no duration"):
-        duration(text, "--max-age")
+    with pytest.raises(typer.BadParameter, match="is not a valid duration"):
+        parse_duration(text, "--max-age")
 
 
 @pytest.mark.parametrize(
@@ -67,23 +67,23 @@ def test_what_is_no_duration_is_told_how_to_write_one(text: str) -> None:
     [("500", 500), ("10K", 10_240), ("1.5G", 3 * 2**29), ("2tb", 2**41), ("5MiB", 5 * 2**20), ("7B", 7)],
 )
 def test_sizes(text: str, expected: int) -> None:
-    assert size(text, "--max-bytes") == expected
+    assert parse_size(text, "--max-bytes") == expected
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1", "10X", "10 G", "1e9"])
 def test_what_is_no_size_is_told_how_to_write_one(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="is no size"):
-        size(text, "--max-bytes")
+    with pytest.raises(typer.BadParameter, match="is not a valid size"):
+        parse_size(text, "--max-bytes")
 
 
 def test_nothing_is_no_size() -> None:
-    with pytest.raises(typer.BadParameter, match="nothing at all"):
-        size("0G", "--max-bytes")
+    with pytest.raises(typer.BadParameter, match="above 0"):
+        parse_size("0G", "--max-bytes")
 
 
 @given(st.text(max_size=20) | st.from_regex(r"[0-9.]{1,400}[smhdw]?", fullmatch=True))
 def test_whatever_is_written_is_understood_or_refused(text: str) -> None:
-    for read in (duration, moment, size):
+    for read in (parse_duration, parse_time, parse_size):
         try:
             read(text, "--option")
         except typer.BadParameter:

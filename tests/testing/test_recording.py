@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reactivex import operators as ops
 
 from rxhub import Event
-from rxhub.cli.jsonl import lines
+from rxhub.cli.jsonl import read_lines
 from rxhub.errors import EventError
 from rxhub.testing import Recording, VirtualHub, record, virtual_hub
 from rxhub.testing.strategies import event_streams
@@ -96,7 +96,7 @@ def test_what_is_saved_is_loaded(tmp_path_factory: pytest.TempPathFactory, recor
         path.write_bytes(b"\n" + path.read_bytes())
     assert Recording.load(path) == recording
     with path.open("rb") as file:
-        assert all(line.fault == "" for line in lines(file))
+        assert all(line.fault == "" for line in read_lines(file))
 
 
 def test_rxhub_filter_reads_a_recording(tmp_path: Path) -> None:

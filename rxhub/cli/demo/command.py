@@ -25,8 +25,9 @@ from reactivex.scheduler import VirtualTimeScheduler
 from rxhub import Event, EventHub
 from rxhub.cli.demo.tally import Tally
 from rxhub.cli.demo.view import can_show, show, show_plain, summary
-from rxhub.cli.exit_status import Status, complain, ending
-from rxhub.cli.jsonl import lines
+from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.jsonl import read_lines
+from rxhub.cli.output import print_error
 from rxhub.errors import EventError
 from rxhub.expression import compile
 
@@ -105,7 +106,7 @@ _INTERRUPTED = 130
 """What a shell reports of a program that SIGINT ended (128 + 2)."""
 
 
-@ending
+@exits_with_status
 def command(
     events: Annotated[
         Path, typer.Option(metavar="FILE", help="Events, one JSON object a line.", show_default="160 shipped ones")
@@ -231,17 +232,17 @@ def _read(path: Path) -> tuple[list[Event], int]:
     playlist: list[Event] = []
     broken = 0
     with path.open("rb") as stream:
-        for number, _, candidate, fault in islice(lines(stream), MOST):
+        for number, _, candidate, fault in islice(read_lines(stream), MOST):
             if isinstance(candidate, Event):
                 playlist.append(candidate)
             else:
                 broken += 1
                 if broken <= _TOLD:
-                    complain(f"{path}:{number}: {fault or 'an event needs a text as its topic'}; skipped")
+                    print_error(f"{path}:{number}: {fault or 'an event needs a text as its topic'}; skipped")
         if broken > _TOLD:
-            complain(f"{path}: {broken - _TOLD:,} more broken lines were skipped")
+            print_error(f"{path}: {broken - _TOLD:,} more broken lines were skipped")
         if len(playlist) + broken == MOST and stream.read(1):
-            complain(f"{path}: only the first {MOST:,} lines are played")
+            print_error(f"{path}: only the first {MOST:,} lines are played")
     return playlist, broken
 
 

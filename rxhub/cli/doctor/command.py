@@ -7,14 +7,13 @@ from itertools import chain
 
 import typer
 
-from rxhub.cli.credentials import credentials
+from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.doctor.diagnosis import Finding, Verdict
 from rxhub.cli.doctor.environment import environment
 from rxhub.cli.doctor.nats import Credentials, system
 from rxhub.cli.doctor.server import server
-from rxhub.cli.exit_status import Status, ending
-from rxhub.cli.nats_options import NATS_OPTIONS, Nats, NatsPassword, NatsUser, Stream
-from rxhub.cli.server_options import Key, Server, User
+from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.options import Key, Nats, NatsPassword, NatsUser, Server, Stream, User
 from rxhub.text.printable import inline
 from rxhub.transport.nats.address import SCHEMES
 
@@ -27,7 +26,7 @@ _NOBODY = Finding(
 )
 
 
-@ending
+@exits_with_status
 def command(
     server: Server = "",
     user: User = None,

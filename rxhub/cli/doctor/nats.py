@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rxhub.cli.doctor.clock import clock
 from rxhub.cli.doctor.diagnosis import Finding, Verdict
-from rxhub.cli.units import shown_size
+from rxhub.cli.units import format_size
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.text.safe_repr import one_line, safe_repr
 
@@ -218,9 +218,9 @@ def _state(info: dict[str, Any], subjects: Subjects) -> Finding:
     config, state, name = info["config"], info["state"], subjects.stream
     if (reason := config_conflict(config, stream_config(name))) is not None:
         return Finding(Verdict.PROBLEM, reason.found.removesuffix("."), reason.remedy)
-    room = f" of {shown_size(config['max_bytes'])}" if config.get("max_bytes", -1) >= 0 else ""
+    room = f" of {format_size(config['max_bytes'])}" if config.get("max_bytes", -1) >= 0 else ""
     last = f", the last stored at {state['last_ts'][:19]}Z" if state["messages"] else ""
-    size = f"{state['messages']:,} events, {shown_size(state['bytes'])}{room}"
+    size = f"{state['messages']:,} events, {format_size(state['bytes'])}{room}"
     return Finding(Verdict.OK, f"the stream {name} is there: {size}{last}; copies: {config['num_replicas']}", _UNKNOWN)
 
 
