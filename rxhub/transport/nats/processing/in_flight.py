@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from time import monotonic
 
+from rxhub.concurrency.bounded_dict import BoundedDict
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.processing import group
 from rxhub.transport.nats.processing.acks import ACK, AckSender
@@ -19,8 +20,8 @@ __all__ = ["SAFE_LEASE_SHARE", "InFlight"]
 SAFE_LEASE_SHARE = 0.8
 """Share of a lease during which a job may start; the rest allows for the delays of the network."""
 
-# Each half remembers more messages than can be in flight when a connection breaks.
-_REMEMBERED = 10_000
+# More messages than can be in flight when a connection breaks.
+_REMEMBERED = 20_000
 
 
 class InFlight:
@@ -38,8 +39,7 @@ class InFlight:
         self.jobs: dict[int, Job] = {}
         self._pulling = pulling
         self._acks = acks
-        self._settled: set[int] = set()
-        self._settled_before: set[int] = set()
+        self._acknowledged = BoundedDict[int, None](_REMEMBERED)
 
     def add(self, message: Message) -> Job | None:
         """Hold a message; None if it is held already or was acknowledged."""
@@ -48,7 +48,7 @@ class InFlight:
         if job is not None:
             # A redelivery renews the lease.
             job.reply, job.lease_until = message.reply, lease_until
-        elif sequence in self._settled or sequence in self._settled_before:
+        elif sequence in self._acknowledged:
             self._acks.put(message.reply, ACK)
         else:
             self.jobs[sequence] = job = Job(message, lease_until)
@@ -60,7 +60,7 @@ class InFlight:
         """Acknowledge a job, positively or negatively, and release it."""
         if self.release(job):
             if ack is ACK:
-                self._remember(job.message.sequence)
+                self._acknowledged[job.message.sequence] = None
             self._acks.put(job.reply, ack)
 
     def release(self, job: Job) -> bool:
@@ -77,7 +77,7 @@ class InFlight:
         """Release and forget everything: the stream was recreated."""
         for job in list(self.jobs.values()):
             self.release(job)
-        self._settled, self._settled_before = set(), set()
+        self._acknowledged.clear()
 
     async def send_in_progress(self, line: NatsConnection | None) -> None:
         """Report all jobs as in progress; this renews their leases if the server has received it."""
@@ -88,8 +88,3 @@ class InFlight:
         if await self._acks.send_in_progress(line, [job.reply for job in jobs], group.ACK_WAIT_S / 4):
             for job in jobs:
                 job.lease_until = now + SAFE_LEASE_SHARE * group.ACK_WAIT_S
-
-    def _remember(self, sequence: int) -> None:
-        self._settled.add(sequence)
-        if len(self._settled) > _REMEMBERED:
-            self._settled, self._settled_before = set(), self._settled

@@ -1,4 +1,4 @@
-"""`hub.process` on a real server: selection of events, failures and invalid arguments."""
+"""`hub.process` on a real server: selection of events, and failures."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ import pytest
 from asgiref.sync import markcoroutinefunction
 
 from rxhub import Event, EventHub
-from rxhub.errors import ExpressionError, HubConnectionError, NotDurable
 from rxhub.testing import Nats
 from rxhub.transport.nats.processing import retries as retries_module
 from rxhub.transport.nats.processing.failures import Failure
 from rxhub.transport.nats.processing.filtering import MessageFilter
 from rxhub.transport.nats.processing.processing import Counts
 from rxhub.transport.nats.pull_consumer import Message
-from tests.concurrency.test_awaitables import ANYWHERE
 from tests.threads import LIMIT, until
 from tests.transport.nats.processing.working import Seen, another, is_idle, publish, store
 
@@ -378,70 +376,3 @@ def test_a_handler_may_change_its_event_and_the_next_attempt_gets_it_as_it_was(h
             publish(hub, "a", 1)
             until(lambda: len(seen) == 2)
         assert seen == [1, 1]
-
-
-# Invalid arguments
-
-
-def test_other_transports_say_what_to_use() -> None:
-    with EventHub() as hub:
-        with pytest.raises(NotDurable, match="nats://"):
-            hub.process("topic=a", print, group="g")
-        with pytest.raises(NotDurable, match="nats://"):
-            hub.dead_letters
-
-
-@pytest.mark.parametrize(
-    ("error", "arguments"),
-    [
-        (ExpressionError, {"subscription": "topic="}),
-        (TypeError, {"subscription": 1}),
-        (TypeError, {"handler": "text"}),
-        (TypeError, {"group": None}),
-        (ValueError, {"group": " "}),
-        (ValueError, {"group": "\ud800"}),
-        (ValueError, {"key": "data.\ud800"}),
-        (ValueError, {"retries": -1}),
-        (ValueError, {"retries": 1.5}),
-        (ValueError, {"retries": True}),
-        (ValueError, {"backoff": float("nan")}),
-        (ValueError, {"timeout": 0}),
-        (ValueError, {"concurrency": 0}),
-        (ValueError, {"concurrency": 1_001}),
-        (ValueError, {"key": "data..id"}),
-        (ValueError, {"sequential": True, "concurrency": 2}),
-        (ValueError, {"sequential": True, "key": "data.id"}),
-        (ValueError, {"since": "yesterday"}),
-        (ValueError, {"since": datetime(2026, 1, 1)}),  # noqa: DTZ001
-        (ValueError, {"since": 0}),
-    ],
-)
-def test_mistakes_are_told_at_once(hub: EventHub, error: type[Exception], arguments: dict[str, Any]) -> None:
-    given: dict[str, Any] = {"subscription": "topic=a", "handler": print, "group": "g", **arguments}
-    with pytest.raises(error):
-        hub.process(**given)
-    assert not hub._processings
-
-
-def test_a_server_that_is_not_there_is_told() -> None:
-    with EventHub("nats://127.0.0.1:9", stream="s") as hub, pytest.raises(HubConnectionError, match="127.0.0.1:9"):
-        hub.process("topic=a", print, group="g")
-
-
-@pytest.mark.parametrize("handler", ANYWHERE.values(), ids=ANYWHERE)
-def test_whatever_a_handler_returns_is_awaited_before_the_event_is_done(hub: EventHub, handler: Any) -> None:
-    order: list[str] = []
-
-    async def done(result: Any) -> None:
-        if not isinstance(result, int):
-            await result
-        order.append("awaited")
-
-    with hub.process("topic=a", lambda event: done(handler(event)), group="g") as processing:
-        publish(hub, "a", 1)
-        until(lambda: processing.counts.handled == 1)
-        assert order == ["awaited"]
-    with hub.process("topic=b", handler, group="h") as processing:
-        publish(hub, "b", 1)
-        until(lambda: processing.counts.handled == 1)
-        assert processing.counts.failed == 0
