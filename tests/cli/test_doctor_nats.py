@@ -14,7 +14,7 @@ import pytest
 from rxhub import Event, EventHub
 from rxhub.cli.doctor import nats as doctor_nats
 from rxhub.cli.doctor.diagnosis import Finding, Verdict
-from rxhub.cli.doctor.nats import Credentials, system
+from rxhub.cli.doctor.nats import NatsLogin, check_nats
 from rxhub.testing import Nats
 from tests.cli.terminal import COMMAND, DATA
 from tests.threads import LIMIT
@@ -23,12 +23,12 @@ from tests.transport.nats.servers import Admin, Started, speaking, started
 PASSWORD = "hunter2"
 CERTIFICATE = DATA / "tls" / "localhost.pem"
 OPTIONS = "--these and --those"
-CLOCK = "the clock here agrees with the server's"
-NO_TIME = "it does not tell its time, so the clocks cannot be compared"
+CLOCK = "the clock of this machine agrees with the server"
+NO_TIME = "the server sends no time, so the clocks cannot be compared"
 
 
 def asked(url: str, user: str | None = None, password: str | None = None, stream: str = "events") -> list[Finding]:
-    findings = list(system(url, Credentials(user, password, OPTIONS), stream))
+    findings = list(check_nats(url, NatsLogin(user, password, OPTIONS), stream))
     assert PASSWORD not in " ".join(finding.found + finding.remedy for finding in findings)
     return findings
 
@@ -69,10 +69,10 @@ class TestASystemThatIsWell:
         assert server.found.startswith(f"{nats.url} answers: nats-server 2.")
         assert server.found.endswith(", without TLS")
         assert letting.found == f"the password of {nats.user} is accepted"
-        assert jetstream.found == "JetStream is enabled, and answers"
-        assert stream.found.startswith(f"the stream {nats.stream} is there: 1 events, ")
+        assert jetstream.found == "JetStream is enabled and answers"
+        assert stream.found.startswith(f"the stream {nats.stream} exists: 1 events, ")
         assert "Not checked: whether its disk can be written to" in stream.remedy
-        assert stream.found.endswith("; copies: 1")
+        assert stream.found.endswith("; replicas: 1")
         assert clock.found == CLOCK
 
     def test_takes_user_and_password_in_its_address(self, well: Started) -> None:
@@ -83,7 +83,7 @@ class TestASystemThatIsWell:
         found = asked(well.url, "jane", PASSWORD)
         *_, stream, clock = found
         assert stream.verdict is Verdict.NOTE
-        assert stream.found == "there is no stream events yet; it may be made"
+        assert stream.found == "there is no stream events yet; it can be created"
         assert "`rxhub streams add events`" in stream.remedy
         assert clock.found == NO_TIME
         with Admin(well.url, "jane", PASSWORD) as admin:
@@ -93,12 +93,12 @@ class TestASystemThatIsWell:
         with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as hub:
             hub.connect()
         found = asked(nats.url, nats.user, nats.password, f"{nats.stream}-other")
-        assert nats.stream in found[-2].remedy.partition("There are: ")[2]
+        assert nats.stream in found[-2].remedy.partition("Existing streams: ")[2]
 
     def test_that_asks_for_no_password_proves_none(self) -> None:
         with started({"jetstream": {}}) as server:
-            assert "no user and password were given, and it asks for none" in told(asked(server.url))
-            assert "it lets in everybody: whether the password is right is not known" in told(
+            assert "no user and password were given, and the server requires none" in told(asked(server.url))
+            assert "the server requires no password, so the password was not checked" in told(
                 asked(server.url, "jane", PASSWORD)
             )
 
@@ -107,19 +107,19 @@ class TestAServer:
     def test_where_nobody_listens_cannot_be_reached(self) -> None:
         url = nobody()
         problem = the_problem(asked(url))
-        assert problem.found == f"{url} cannot be reached: nobody listens there"
+        assert problem.found == f"{url} cannot be reached: no server listens there"
         assert "`nats-server -js` starts one" in problem.remedy
 
     def test_of_an_unknown_name_cannot_be_reached(self) -> None:
         problem = the_problem(asked("nats://nowhere.invalid"))
-        assert problem.found == "nats://nowhere.invalid:4222 cannot be reached: no such host is known"
+        assert problem.found == "nats://nowhere.invalid:4222 cannot be reached: the host name is unknown"
 
     @pytest.mark.parametrize(
         ("words", "expected"),
         [
-            (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers does not speak NATS"),
-            (b"SSH-2.0-OpenSSH_9.2\r\n", "what answers does not speak NATS"),
-            (b"\x00\x1b[2J" * 100_000, "what answers does not speak NATS"),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the answer is not NATS"),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", "the answer is not NATS"),
+            (b"\x00\x1b[2J" * 100_000, "the answer is not NATS"),
             (b"", "it accepts connections, but did not complete the NATS handshake within 3 s"),
         ],
     )
@@ -136,22 +136,27 @@ class TestAServer:
     @pytest.mark.parametrize(
         ("name", "password", "expected", "remedy"),
         [
-            ("jane", "wrong", "the password of 'jane' is refused, or there is no such user", "Are both of this system"),
-            (None, None, "it asks for a user and a password", OPTIONS),
-            ("jane", None, "it asks 'jane' for a password", OPTIONS),
-            (None, "wrong", "the token is refused", OPTIONS),
+            (
+                "jane",
+                "wrong",
+                "the password of 'jane' is wrong, or the user does not exist",
+                "Check that both belong to this NATS system",
+            ),
+            (None, None, "the server requires a user and a password", OPTIONS),
+            ("jane", None, "the server requires a password for 'jane'", OPTIONS),
+            (None, "wrong", "the token is wrong", OPTIONS),
         ],
     )
     def test_refuses_who_has_not_the_right_password(
         self, well: Started, name: str | None, password: str | None, expected: str, remedy: str
     ) -> None:
         problem = the_problem(asked(well.url, name, password))
-        assert problem.found == f"{well.url} answers, but does not let us in: {expected}"
+        assert problem.found == f"{well.url} answers, but rejects the connection: {expected}"
         assert remedy in problem.remedy
 
     def test_without_tls_is_told_so_before_it_hears_a_password(self, well: Started) -> None:
         problem = the_problem(asked(well.url.replace("nats", "tls"), "jane", PASSWORD))
-        assert "it does not offer TLS, and nothing was said to it" in problem.found
+        assert "the server does not offer TLS; no credentials were sent" in problem.found
 
     def test_with_a_certificate_of_nobody_known_is_told_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
@@ -171,9 +176,9 @@ class TestAServer:
         away = nobody()
         found = asked(f"{away},{well.url}", "jane", PASSWORD)
         problem = the_problem(found)
-        assert problem.found == f"{away} cannot be reached: nobody listens there"
-        assert problem.remedy.endswith("Hubs use the others meanwhile.")
-        assert "JetStream is enabled, and answers" in told(found)
+        assert problem.found == f"{away} cannot be reached: no server listens there"
+        assert problem.remedy.endswith("Meanwhile, hubs use the other servers.")
+        assert "JetStream is enabled and answers" in told(found)
 
     def test_of_several_that_are_all_away_is_told_of_each(self) -> None:
         found = asked(f"{nobody()},{nobody()}")
@@ -185,7 +190,7 @@ class TestJetStream:
     def test_that_is_switched_off_is_a_problem(self) -> None:
         with started({}) as server:
             problem = the_problem(asked(server.url))
-        assert problem.found == "JetStream is not enabled, or has no leader at present"
+        assert problem.found == "JetStream is not enabled, or has no leader"
         assert "-js" in problem.remedy
 
     def test_that_the_account_lacks_is_a_problem(self) -> None:
@@ -197,10 +202,10 @@ class TestJetStream:
         account = {"jetstream": {"max_streams": 0}, "users": [user()]}
         with started({"jetstream": {}, "accounts": {"A": account}}) as server:
             problem = the_problem(asked(server.url, "jane", PASSWORD))
-        assert problem.found.startswith("there is no stream events, and its account may have no more than 0 streams")
+        assert problem.found.startswith("there is no stream events, and its account has reached its limit of 0 streams")
 
     def test_that_a_user_may_not_ask_or_not_make_a_stream(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor_nats, "_PATIENCE", 0.5)
+        monkeypatch.setattr(doctor_nats, "_TIMEOUT_S", 0.5)
         users = [
             user("stranger", permissions={"publish": ["nothing"]}),
             user("reader", permissions={"publish": ["$JS.API.STREAM.INFO.*"]}),
@@ -208,8 +213,8 @@ class TestJetStream:
         with started({"jetstream": {}, "authorization": {"users": users}}) as server:
             stranger = the_problem(asked(server.url, "stranger", PASSWORD))
             reader = the_problem(asked(server.url, "reader", PASSWORD))
-        assert stranger.found == "this user may not ask for the stream events"
-        assert reader.found == "there is no stream events, and this user may not make it"
+        assert stranger.found == "this user has no permission to read the stream events"
+        assert reader.found == "there is no stream events, and this user has no permission to create it"
 
 
 class TestAStream:
@@ -234,8 +239,8 @@ class TestAStream:
         here = doctor_nats.time
         monkeypatch.setattr(doctor_nats, "time", lambda: here() + 3600 * hours)
         problem = the_problem(asked(nats.url, nats.user, nats.password, nats.stream))
-        assert problem.found.startswith("the clock here is 3")
-        assert problem.found.endswith(f" s {way} the server's")
+        assert problem.found.startswith("the clock of this machine is 3")
+        assert problem.found.endswith(f" s {way} the server")
 
 
 def doctor(*arguments: str, without: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
@@ -264,28 +269,28 @@ class TestTheCommand:
         ran = doctor(**dict(zip(names, (well.url, "jane", PASSWORD), strict=True)))
         assert (ran.returncode, ran.stderr) == (0, "")
         assert "ok       the password of jane is accepted\n" in ran.stdout
-        assert "no server was looked for" not in ran.stdout
+        assert "no server was checked" not in ran.stdout
         assert PASSWORD not in ran.stdout
 
     def test_sends_no_key_of_ftrack_to_nats(self, well: Started) -> None:
         ran = doctor(FTRACK_SERVER=well.url, FTRACK_API_USER="jane", FTRACK_API_KEY=PASSWORD)
         assert ran.returncode == 1
-        assert "does not let us in: it asks for a user and a password\n" in ran.stdout
+        assert "rejects the connection: the server requires a user and a password\n" in ran.stdout
         assert PASSWORD not in ran.stdout
 
     @pytest.mark.parametrize("options", [("--server", "--user", "--key"), ("--nats", "--nats-user", "--nats-password")])
     def test_names_its_own_options_where_nothing_was_given(self, well: Started, options: tuple[str, ...]) -> None:
         ran = doctor(options[0], well.url)
         assert ran.returncode == 1
-        assert "does not let us in: it asks for a user and a password\n" in ran.stdout
-        assert f"Give them: {options[1]} and {options[2]}" in ran.stdout
+        assert "rejects the connection: the server requires a user and a password\n" in ran.stdout
+        assert f"Use {options[1]} and {options[2]}" in ran.stdout
         assert doctor(options[0], well.url, options[1], "jane", options[2], PASSWORD).returncode == 0
 
     def test_looks_at_both_kinds_of_server_in_one_go(self, well: Started) -> None:
         ran = doctor("--server", "http://127.0.0.1:1", "--nats", f"nats://jane:{PASSWORD}@127.0.0.1:{well.port}")
         assert ran.returncode == 1
         assert "http://127.0.0.1:1 cannot be reached" in ran.stdout
-        assert "ok       JetStream is enabled, and answers\n" in ran.stdout
+        assert "ok       JetStream is enabled and answers\n" in ran.stdout
 
     def test_says_what_to_install_where_the_client_of_nats_is_missing(self) -> None:
         ran = doctor("--nats", "nats://127.0.0.1:1", without="nats")

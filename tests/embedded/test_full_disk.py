@@ -20,7 +20,7 @@ from reactivex import operators as ops
 
 from rxhub import Event, EventHub
 from rxhub.cli.doctor.diagnosis import Verdict
-from rxhub.cli.doctor.server import server as examine
+from rxhub.cli.doctor.server import check_server as examine
 from rxhub.embedded import PrivateServer, store
 from rxhub.embedded.config import CONFIGURATION
 from rxhub.errors import EventError, Refused, StoreError

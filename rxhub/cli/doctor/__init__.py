@@ -1,1 +1,1 @@
-"""`rxhub doctor`: checks of the environment, of servers and of NATS systems."""
+"""`rxhub doctor`: check the environment and the servers."""

@@ -1,4 +1,4 @@
-"""`rxhub doctor`: whether all that rxhub needs is there, and what to do where it is not."""
+"""`rxhub doctor`: check the environment and the servers, and print a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import typer
 from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.doctor.diagnosis import Finding, Verdict
 from rxhub.cli.doctor.environment import environment
-from rxhub.cli.doctor.nats import Credentials, system
-from rxhub.cli.doctor.server import server
+from rxhub.cli.doctor.nats import NatsLogin, check_nats
+from rxhub.cli.doctor.server import check_server
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.options import Key, Nats, NatsPassword, NatsUser, Server, Stream, User
 from rxhub.text.printable import inline
@@ -21,9 +21,7 @@ __all__ = ["command"]
 
 _COLOURS = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.PROBLEM: "red"}
 _WIDTH = max(len(verdict.value) for verdict in Verdict)
-_NOBODY = Finding(
-    Verdict.NOTE, "no server was looked for", "Name one: --server, or FTRACK_SERVER; --nats, or RXHUB_NATS."
-)
+_NO_SERVER = Finding(Verdict.NOTE, "no server was checked", "Use --server or FTRACK_SERVER, --nats or RXHUB_NATS.")
 
 
 @exits_with_status
@@ -36,19 +34,18 @@ def command(
     nats_password: NatsPassword = None,
     stream: Stream = "events",
 ) -> Status:
-    """Check versions and extras; whether a server can be reached, takes the key, and has the same time; and NATS.
+    """Check versions and extras, and the connection, key and clock of a server or a NATS system.
 
-    Of a NATS system: whether each of its servers can be reached and lets us in, whether it has JetStream, and whether
-    the stream is there, or may be made. Nothing is made or changed.
+    For NATS, also check JetStream, and whether the stream exists or can be created. The checks change nothing.
 
-    Ends with 0 if there is no problem, with 1 if there is one, and with 2 after an error.
+    Exit status: 0 without problems, 1 if there is a problem, 2 after an error.
     """
     problems = 0
     for finding in chain(
         environment(),
         _server(server, user, key, stream),
         _nats(nats, nats_user, nats_password, stream),
-        () if server or nats else (_NOBODY,),
+        () if server or nats else (_NO_SERVER,),
     ):
         verdict = finding.verdict
         typer.echo(f"{typer.style(verdict.value.ljust(_WIDTH), fg=_COLOURS[verdict])}  {inline(finding.found)}")
@@ -62,13 +59,13 @@ def _server(url: str, user: str | None, key: str | None, stream: str) -> Iterato
     url, user, key = credentials(url, user, key)
     if url.partition("://")[0].lower() in SCHEMES:
         options = "--user and --key, or RXHUB_NATS_USER and RXHUB_NATS_PASSWORD"
-        yield from system(url, Credentials(user, key, options), stream)
+        yield from check_nats(url, NatsLogin(user, key, options), stream)
     elif url:
-        yield from server(url, user, key)
+        yield from check_server(url, user, key)
 
 
 def _nats(url: str, user: str | None, password: str | None, stream: str) -> Iterator[Finding]:
     if url:
         options = "--nats-user and --nats-password, RXHUB_NATS_USER and RXHUB_NATS_PASSWORD"
         url, user, password = credentials(url, user, password, NATS_OPTIONS)
-        yield from system(url, Credentials(user, password, options), stream)
+        yield from check_nats(url, NatsLogin(user, password, options), stream)

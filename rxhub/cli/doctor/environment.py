@@ -1,4 +1,4 @@
-"""Python, rxhub, and what is installed beside it: by what rxhub's own metadata ask for."""
+"""Check Python, rxhub and its dependencies, as the metadata of rxhub specify them."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _COMPARISON = re.compile(r"(>=|<=|==|!=|<|>)\s*([\d.]+)")
 
 
 def environment() -> Iterator[Finding]:
-    """Look at the versions and the extras."""
+    """Check the versions of Python, dependencies and extras."""
     yield Finding(Verdict.OK, f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     try:
         own = metadata("rxhub")
     except PackageNotFoundError:
         yield Finding(
             Verdict.PROBLEM,
-            "rxhub runs from a directory and is not installed, so nothing is known of what it needs",
-            "Install it: pip install rxhub, or pip install -e . in its sources.",
+            "rxhub is not installed, so its requirements are unknown",
+            "pip install rxhub, or pip install -e . in a clone.",
         )
         return
     python = str(own.json.get("requires_python", ""))
     if not satisfies(platform.python_version(), python):
-        remedy = f"Make a new environment; {sys.executable} does not fit."
+        remedy = f"Create a new environment with another Python than {sys.executable}."
         yield Finding(Verdict.PROBLEM, f"rxhub needs Python {python}", remedy)
     yield Finding(Verdict.OK, f"rxhub {own['Version']}")
     extras: dict[str, list[tuple[str, str]]] = {}
@@ -80,7 +80,7 @@ def _optional(extra: str, requirements: list[tuple[str, str]]) -> Finding:
     ]
     remedy = f"pip install 'rxhub[{extra}]'"
     if old:
-        return Finding(Verdict.PROBLEM, f"extra {extra}{purpose}: {', '.join(old)} does not fit", remedy)
+        return Finding(Verdict.PROBLEM, f"extra {extra}{purpose}: {', '.join(old)} is not supported", remedy)
     if missing:
         return Finding(Verdict.NOTE, f"extra {extra}{purpose}: not installed: {', '.join(missing)}", remedy)
     return Finding(
@@ -96,7 +96,7 @@ def _version(name: str) -> str:
 
 
 def satisfies(found: str, wanted: str) -> bool:
-    """Whether a version is within a range such as `>=5.1,<7`; only the numbers count."""
+    """Return whether a version is in a range such as `>=5.1,<7`. Only the numbers are compared."""
     for sign, bound in _COMPARISON.findall(wanted):
         pairs = list(zip_longest(_numbers(found), _numbers(bound), fillvalue=0))
         ours, theirs = [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
@@ -120,5 +120,5 @@ def _numbers(version: str) -> list[int]:
             break
         numbers.append(int(digits[0]))
         if digits[0] != part:
-            break  # of 6.0rc1 the rest is no number
+            break  # ignore suffixes, as in 6.0rc1
     return numbers

@@ -1,4 +1,4 @@
-"""Whether a NATS system can be reached, lets us in, has JetStream, and has or takes the stream; nothing is made."""
+"""Check a NATS system: servers, credentials, JetStream and the stream. The checks change nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from importlib.util import find_spec
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rxhub.cli.doctor.clock import clock
-from rxhub.cli.doctor.diagnosis import Finding, Verdict
+from rxhub.cli.doctor.diagnosis import Finding, Verdict, compare_clocks
 from rxhub.cli.units import format_size
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.text.safe_repr import one_line, safe_repr
@@ -22,21 +21,21 @@ if TYPE_CHECKING:
     from rxhub.transport.nats.connection import NatsConnection, NatsUnreachable
     from rxhub.transport.nats.subjects import Subjects
 
-__all__ = ["Credentials", "system"]
+__all__ = ["NatsLogin", "check_nats"]
 
-_PATIENCE = 3.0
-"""Seconds for an answer of JetStream; none comes to what we may not ask."""
+_TIMEOUT_S = 3.0
+"""JetStream does not answer requests without permission."""
 _NO_JETSTREAM = 10039
-"""JetStream's number for "JetStream not enabled for account"."""
+"""JetStream's error code for "JetStream not enabled for account"."""
 
 
-class Credentials(NamedTuple):
-    """Who asks.
+class NatsLogin(NamedTuple):
+    """Credentials for NATS.
 
     Attributes:
-        user: his name.
-        password: his; it is sent to the servers and told to nobody else.
-        options: by which options and variables the two are given.
+        user: the user name.
+        password: the password or token; sent to the servers, never printed.
+        options: the options and variables that contain them, for remedies.
     """
 
     user: str | None
@@ -44,72 +43,72 @@ class Credentials(NamedTuple):
     options: str
 
 
-def system(url: str, who: Credentials, stream: str = "events") -> Iterator[Finding]:
-    """Connect to each server of a NATS system, and ask one of those that let us in for the stream.
+def check_nats(url: str, login: NatsLogin, stream: str = "events") -> Iterator[Finding]:
+    """Check each server of a NATS system, and JetStream and the stream on the first that accepts the connection.
 
     Args:
-        url: `nats://` or `tls://`, of one server or of several.
-        who: asks.
+        url: `nats://` or `tls://`, with one or several servers.
+        login: the credentials.
         stream: the name of the stream.
     """
     from rxhub.transport.nats.address import Address
     from rxhub.transport.nats.subjects import Subjects
 
     try:
-        address = Address.parse(url, who.user, who.password)
+        address = Address.parse(url, login.user, login.password)
     except ValueError as error:
-        yield Finding(
-            Verdict.PROBLEM, _sentence(error), "Give the servers as nats://host:port, or nats://one,two,three."
-        )
+        yield Finding(Verdict.PROBLEM, _sentence(error), "Use nats://host:port, or nats://one,two,three.")
         return
     try:
         subjects = Subjects(stream)
     except ValueError as error:
-        yield Finding(Verdict.PROBLEM, _sentence(error), "Give the stream's name: --stream.")
+        yield Finding(Verdict.PROBLEM, _sentence(error), "Set the name of the stream with --stream.")
         return
     if find_spec("nats") is None:
-        told = f"{', '.join(address.servers)} cannot be looked for: nats-py is not installed"
-        yield Finding(Verdict.PROBLEM, told, "pip install 'rxhub[nats]'")
+        found = f"{', '.join(address.servers)} cannot be checked: nats-py is not installed"
+        yield Finding(Verdict.PROBLEM, found, "pip install 'rxhub[nats]'")
         return
-    yield from asyncio.run(_looked(address, who.options, subjects))
+    yield from asyncio.run(_check_servers(address, login.options, subjects))
 
 
-async def _looked(address: Address, options: str, subjects: Subjects) -> list[Finding]:
+async def _check_servers(address: Address, options: str, subjects: Subjects) -> list[Finding]:
     from rxhub.transport.nats.connection import NatsConnection, NatsUnreachable
 
-    tried = await asyncio.gather(
+    results = await asyncio.gather(
         *[NatsConnection.open(server, address, "rxhub doctor") for server in address.servers], return_exceptions=True
     )
-    lines = [line for line in tried if isinstance(line, NatsConnection)]
+    connections = [connection for connection in results if isinstance(connection, NatsConnection)]
     findings: list[Finding] = []
     try:
-        for each in tried:
-            if isinstance(each, NatsConnection):
-                findings += _let_in(each, address)
-            elif isinstance(each, NatsUnreachable):
-                found = _unreached(each, address, options)
+        for result in results:
+            if isinstance(result, NatsConnection):
+                findings += _accepted(result, address)
+            elif isinstance(result, NatsUnreachable):
+                found = _unreached(result, address, options)
                 findings.append(
-                    found._replace(remedy=f"{found.remedy} Hubs use the others meanwhile.") if lines else found
+                    found._replace(remedy=f"{found.remedy} Meanwhile, hubs use the other servers.")
+                    if connections
+                    else found
                 )
             else:
-                raise each
-        if lines:
-            findings += await _jetstream(lines[0], subjects)
+                raise result
+        if connections:
+            findings += await _jetstream(connections[0], subjects)
     finally:
-        await asyncio.gather(*[line.close() for line in lines])
+        await asyncio.gather(*[connection.close() for connection in connections])
     return findings
 
 
-def _let_in(line: NatsConnection, address: Address) -> Iterator[Finding]:
-    safely = "with" if line.is_encrypted else "without"
-    yield Finding(Verdict.OK, f"{line.server} answers: nats-server {line.server_version}, {safely} TLS")
+def _accepted(connection: NatsConnection, address: Address) -> Iterator[Finding]:
+    encryption = "with" if connection.is_encrypted else "without"
+    yield Finding(Verdict.OK, f"{connection.server} answers: nats-server {connection.server_version}, {encryption} TLS")
     given = address.user is not None or address.password is not None
-    if line.requires_credentials and given:
+    if connection.requires_credentials and given:
         yield Finding(Verdict.OK, f"the {_secret(address)} is accepted")
     elif given:
-        yield Finding(Verdict.NOTE, "it lets in everybody: whether the password is right is not known")
+        yield Finding(Verdict.NOTE, "the server requires no password, so the password was not checked")
     else:
-        yield Finding(Verdict.NOTE, "no user and password were given, and it asks for none")
+        yield Finding(Verdict.NOTE, "no user and password were given, and the server requires none")
 
 
 def _secret(address: Address) -> str:
@@ -117,83 +116,87 @@ def _secret(address: Address) -> str:
 
 
 def _unreached(error: NatsUnreachable, address: Address, options: str) -> Finding:
-    """Why there is no connection to a server, and what helps."""
+    """Return the reason of a failed connection, and its remedy."""
     from nats.errors import SecureConnWantedError
 
     if "authorization" in error.why.lower():
         return _refused(error.server, address, options)
     match error.__cause__:
         case ssl.SSLCertVerificationError() as cause:
-            told = f"its certificate is not trusted: {cause.verify_message}"
-            remedy = "Name the authority of your studio in SSL_CERT_FILE, or have the certificate renewed."
+            found = f"its certificate is not trusted: {cause.verify_message}"
+            remedy = "Set SSL_CERT_FILE to the certificate authority of your studio, or renew the certificate."
         case SecureConnWantedError():
-            told = "it does not offer TLS, and nothing was said to it"
-            remedy = "Write nats:// if the network is trusted, or let the server have a certificate."
+            found = "the server does not offer TLS; no credentials were sent"
+            remedy = "Use nats:// in a trusted network, or give the server a certificate."
         case ssl.SSLError() as cause:
-            told = f"TLS failed: {cause.reason or cause}"
-            remedy = "Is that the port of a NATS server, and no proxy before it?"
+            found = f"TLS failed: {cause.reason or cause}"
+            remedy = "Check that this is the port of a NATS server, without a proxy."
         case socket.gaierror() | UnicodeError():
-            told = "no such host is known"
-            remedy = "Look for a slip in the name; a studio's own names may need its VPN or DNS."
+            found = "the host name is unknown"
+            remedy = "Check the spelling. Internal names may require the VPN or DNS of your studio."
         case ConnectionRefusedError():
-            told = "nobody listens there"
-            remedy = "Is the server running, and the port right? `nats-server -js` starts one."
+            found = "no server listens there"
+            remedy = "Check that the server runs, and the port. `nats-server -js` starts one."
         case ConnectionResetError():
-            told = "it hangs up"
-            remedy = f"If it is a NATS server, it may refuse us: look at {options}, and into its log."
+            found = "the server closed the connection"
+            remedy = f"A NATS server may have rejected the credentials. Check {options}, and its log."
         case TimeoutError():
-            told = error.why.removesuffix(".")
-            remedy = "Is that the port of a NATS server? A firewall may swallow what is sent."
+            found = error.why.removesuffix(".")
+            remedy = "Check the port. A firewall may drop packets."
         case OSError():
-            told = error.why
-            remedy = "Is that the right address, and the server well?"
+            found = error.why
+            remedy = "Check the URL, and the log of the server."
         case _:
-            told = f"what answers does not speak NATS ({error.why.removesuffix('.')})"
-            remedy = "Is that the port for clients, which is 4222 if nobody says otherwise?"
-    return Finding(Verdict.PROBLEM, f"{error.server} cannot be reached: {one_line(told, 200)}", remedy)
+            found = f"the answer is not NATS ({error.why.removesuffix('.')})"
+            remedy = "Check the port for clients. Default: port 4222."
+    return Finding(Verdict.PROBLEM, f"{error.server} cannot be reached: {one_line(found, 200)}", remedy)
 
 
 def _refused(server: str, address: Address, options: str) -> Finding:
     if address.user is not None and address.password is not None:
-        told = f"the password of {safe_repr(address.user, 60)} is refused, or there is no such user"
-        remedy = "Are both of this system, and for this server? Its configuration names them, or the operator knows."
+        found = f"the password of {safe_repr(address.user, 60)} is wrong, or the user does not exist"
+        remedy = "Check that both belong to this NATS system. The configuration of the server lists its users."
     elif address.user is not None:
-        told, remedy = f"it asks {safe_repr(address.user, 60)} for a password", f"Give it: {options}."
+        found, remedy = f"the server requires a password for {safe_repr(address.user, 60)}", f"Use {options}."
     elif address.password is not None:
-        told, remedy = "the token is refused", f"Is it this server's? A user and a password are given by {options}."
+        found, remedy = "the token is wrong", f"Check the token. To use a user and a password: {options}."
     else:
-        told, remedy = "it asks for a user and a password", f"Give them: {options}."
-    return Finding(Verdict.PROBLEM, f"{server} answers, but does not let us in: {told}", remedy)
+        found, remedy = "the server requires a user and a password", f"Use {options}."
+    return Finding(Verdict.PROBLEM, f"{server} answers, but rejects the connection: {found}", remedy)
 
 
-async def _jetstream(line: NatsConnection, subjects: Subjects) -> list[Finding]:
-    """What JetStream says of the stream."""
+async def _jetstream(connection: NatsConnection, subjects: Subjects) -> list[Finding]:
+    """Check JetStream, the stream and the clock."""
     from rxhub.transport.nats.streams import NO_STREAM
 
-    asked = time()
+    before = time()
     try:
-        info = await line.js_request(f"STREAM.INFO.{subjects.stream}", timeout=_PATIENCE)
+        info = await connection.js_request(f"STREAM.INFO.{subjects.stream}", timeout=_TIMEOUT_S)
     except StreamError as error:
         if error.number == NO_STREAM:
-            return [_JETSTREAM, await _absent(line, subjects), clock(None, 0.0, asked, time())]
+            return [
+                _JETSTREAM,
+                await _check_missing_stream(connection, subjects),
+                compare_clocks(None, 0.0, before, time()),
+            ]
         if error.number == _NO_JETSTREAM:
-            remedy = "Switch it on for this account (`jetstream: enabled`), or connect as a user of another."
+            remedy = "Enable it for this account (`jetstream: enabled`), or connect as a user of another account."
             return [Finding(Verdict.PROBLEM, "JetStream is not enabled for the account of this user", remedy)]
-        told = f"JetStream is not well: {one_line(error.description, 200)} ({error.number})"
-        return [Finding(Verdict.PROBLEM, told, "Look into the log of the servers, and whether most of them run.")]
+        found = f"JetStream reports an error: {one_line(error.description, 200)} ({error.number})"
+        return [Finding(Verdict.PROBLEM, found, "Check the logs of the servers, and that most of them run.")]
     except HubConnectionError as error:
         return [_unanswered(error, subjects.stream)]
-    return [_JETSTREAM, _state(info, subjects), clock(_time(info), 0.0, asked, time())]
+    return [_JETSTREAM, _state(info, subjects), compare_clocks(_time(info), 0.0, before, time())]
 
 
-_JETSTREAM = Finding(Verdict.OK, "JetStream is enabled, and answers")
+_JETSTREAM = Finding(Verdict.OK, "JetStream is enabled and answers")
 
 
 # Measured with nats-server 2.15: after a failed write, it still answers STREAM.INFO as before, and it rejects a message
-# with a wrong expected sequence or a known id before it comes to the failure.
+# with a wrong expected sequence or a known id before it notices the failure.
 _UNKNOWN = (
-    "Not checked: whether its disk can be written to, because that would store an event. /healthz of nats-server tells "
-    "it, and `rxhub doctor --server` for a server of rxhub."
+    "Not checked: whether its disk can be written to, because that would store an event. Use /healthz of nats-server, "
+    "or `rxhub doctor --server` for a server of rxhub."
 )
 
 
@@ -201,61 +204,61 @@ def _unanswered(error: HubConnectionError, stream: str) -> Finding:
     from nats.errors import NoRespondersError
 
     if isinstance(error.__context__, NoRespondersError):  # hidden from tracebacks
-        told = "JetStream is not enabled, or has no leader at present"
-        remedy = "Start nats-server with -js or with `jetstream {}` in its configuration; of a cluster most must run."
+        found = "JetStream is not enabled, or has no leader"
+        remedy = "Start nats-server with -js or with `jetstream {}` in its configuration. Most of a cluster must run."
     elif "permissions" in str(error):
-        told = f"this user may not ask for the stream {stream}"
-        remedy = "Let the user publish what the page on clusters lists, for this stream; or name your stream: --stream."
+        found = f"this user has no permission to read the stream {stream}"
+        remedy = "Grant the permissions that the page on clusters lists, or select your stream with --stream."
     else:
-        told, remedy = f"JetStream does not answer: {one_line(str(error), 200)}", "Look into the log of the servers."
-    return Finding(Verdict.PROBLEM, told, remedy)
+        found, remedy = f"JetStream does not answer: {one_line(str(error), 200)}", "Check the logs of the servers."
+    return Finding(Verdict.PROBLEM, found, remedy)
 
 
 def _state(info: dict[str, Any], subjects: Subjects) -> Finding:
-    """How the stream is."""
+    """Check the configuration of the stream."""
     from rxhub.transport.nats.streams import config_conflict, stream_config
 
     config, state, name = info["config"], info["state"], subjects.stream
     if (reason := config_conflict(config, stream_config(name))) is not None:
         return Finding(Verdict.PROBLEM, reason.found.removesuffix("."), reason.remedy)
     room = f" of {format_size(config['max_bytes'])}" if config.get("max_bytes", -1) >= 0 else ""
-    last = f", the last stored at {state['last_ts'][:19]}Z" if state["messages"] else ""
+    last = f", last stored at {state['last_ts'][:19]}Z" if state["messages"] else ""
     size = f"{state['messages']:,} events, {format_size(state['bytes'])}{room}"
-    return Finding(Verdict.OK, f"the stream {name} is there: {size}{last}; copies: {config['num_replicas']}", _UNKNOWN)
+    return Finding(Verdict.OK, f"the stream {name} exists: {size}{last}; replicas: {config['num_replicas']}", _UNKNOWN)
 
 
-async def _absent(line: NatsConnection, subjects: Subjects) -> Finding:
-    """Whether a stream that is not there could be made."""
+async def _check_missing_stream(connection: NatsConnection, subjects: Subjects) -> Finding:
+    """Check whether the missing stream could be created."""
     from rxhub.transport.nats.stream_info import stream_states
 
     name = subjects.stream
     try:
-        # JetStream makes nothing of an empty request, and refuses it only to those who might make something.
-        await line.js_request(f"STREAM.CREATE.{name}", timeout=_PATIENCE)
+        # JetStream rejects an empty request as invalid if the user may create a stream.
+        await connection.js_request(f"STREAM.CREATE.{name}", timeout=_TIMEOUT_S)
     except StreamError:
         pass
     except HubConnectionError as error:
-        told = f"there is no stream {name}, and this user may not make it"
+        found = f"there is no stream {name}, and this user has no permission to create it"
         if "permissions" not in str(error):
-            told = f"there is no stream {name}, and whether it may be made is not answered"
-        remedy = "Let the operator make it, with `rxhub streams add`; or name one that is there: --stream."
-        return Finding(Verdict.PROBLEM, told, remedy)
+            found = f"there is no stream {name}, and JetStream did not answer whether it can be created"
+        remedy = "Ask the operator to create it with `rxhub streams add`, or select an existing stream with --stream."
+        return Finding(Verdict.PROBLEM, found, remedy)
     try:
-        account = await line.js_request("INFO", timeout=_PATIENCE)
-        there = [state.name for state in await stream_states(line)]
+        account = await connection.js_request("INFO", timeout=_TIMEOUT_S)
+        there = [state.name for state in await stream_states(connection)]
     except (StreamError, HubConnectionError):
-        account, there = {}, []  # hubs need neither
+        account, there = {}, []  # hubs need no permission for these
     most = account.get("limits", {}).get("max_streams", -1)
     if 0 <= most <= account.get("streams", 0):
-        told = f"there is no stream {name}, and its account may have no more than {most} streams, which are there"
-        return Finding(Verdict.PROBLEM, told, "Raise max_streams of the account, or name a stream that is there.")
-    others = f" There are: {', '.join(there)}." if there else ""
-    remedy = f"The first hub that connects makes it, as does `rxhub streams add {name}`.{others}"
-    return Finding(Verdict.NOTE, f"there is no stream {name} yet; it may be made", remedy)
+        found = f"there is no stream {name}, and its account has reached its limit of {most} streams"
+        return Finding(Verdict.PROBLEM, found, "Raise max_streams of the account, or select an existing stream.")
+    others = f" Existing streams: {', '.join(there)}." if there else ""
+    remedy = f"The first hub that connects creates it, as does `rxhub streams add {name}`.{others}"
+    return Finding(Verdict.NOTE, f"there is no stream {name} yet; it can be created", remedy)
 
 
 def _time(info: dict[str, Any]) -> float | None:
-    """When the server answered; servers before 2.10 do not tell."""
+    """Return the time of the answer. Servers before 2.10 do not send it."""
     try:
         return datetime.fromisoformat(str(info.get("ts"))).timestamp()
     except (ValueError, OverflowError):

@@ -1,7 +1,7 @@
-"""Whether a server can be reached, takes the key, and has the same time: by one Socket.IO handshake.
+"""Check an event server: reachability, key and clock, with one Socket.IO handshake.
 
-`GET /socket.io/1/` is answered with `session:heartbeat:close:transports` by ftrack's event server, and by ours. It
-begins a session that nobody connects to, and which the server drops after its timeout.
+ftrack's event server and rxhub's answer `GET /socket.io/1/` with `session:heartbeat:close:transports`. No client joins
+the session, and the server drops it after its timeout.
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ from time import time
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from rxhub.cli.doctor.clock import clock
-from rxhub.cli.doctor.diagnosis import Finding, Verdict
+from rxhub.cli.doctor.diagnosis import Finding, Verdict, compare_clocks
 from rxhub.text.safe_repr import one_line, safe_repr
 
-__all__ = ["server"]
+__all__ = ["check_server"]
 
-_PATIENCE = 10.0
-"""Seconds that the whole of it may take."""
-_CUT = 1.0
-"""Seconds: a header of HTTP tells the time in whole ones."""
+_TIMEOUT_S = 10.0
+"""Limit of one request."""
+_DATE_RESOLUTION_S = 1.0
 _HANDSHAKE = re.compile(r"[^:\s]+:\d*:\d*:[\w,-]+")
-_LONGEST = 1000  # bytes of an answer
+_MAX_BODY_BYTES = 1000
 
 
 class _Answer(NamedTuple):
@@ -42,14 +40,14 @@ class _Answer(NamedTuple):
     answered: float
 
 
-def server(url: str, user: str | None, key: str | None, patience: float = _PATIENCE) -> Iterator[Finding]:
-    """Shake hands with a server.
+def check_server(url: str, user: str | None, key: str | None, timeout: float = _TIMEOUT_S) -> Iterator[Finding]:
+    """Check a server with one handshake.
 
     Args:
-        url: its address, `http://` or `https://`.
-        user: who asks.
-        key: the user's key; it is sent to the server and told to nobody else.
-        patience: seconds that it may take.
+        url: `http://` or `https://`.
+        user: the user name.
+        key: the key; sent to the server, never printed.
+        timeout: limit of one request, in seconds.
     """
     parts = _parts(url)
     if isinstance(parts, Finding):
@@ -59,17 +57,17 @@ def server(url: str, user: str | None, key: str | None, patience: float = _PATIE
     headers = {name: value for name, value in (("ftrack-user", user), ("ftrack-api-key", key)) if value}
     for name, value in headers.items():
         if not (value.isascii() and value.isprintable()):
-            told = f"no request can carry what was given for {name}: it is not all plain letters"
-            yield Finding(Verdict.PROBLEM, told, "Copy it anew; often a line break or a quote came along.")
+            found = f"a header cannot contain the value of {name}: it has characters that are not printable ASCII"
+            yield Finding(Verdict.PROBLEM, found, "Copy it again, without line breaks and quotes.")
             return
     try:
-        answer = _ask(parts, headers, patience)
+        answer = _ask(parts, headers, timeout)
     except (OSError, HTTPException, UnicodeError) as error:
-        yield _unreached(place, error, patience)
+        yield _unreached(place, error, timeout)
         return
-    yield from _judged(place, answer, user, key)
-    yield from _health(parts, patience)
-    yield clock(_time(answer), _CUT, answer.asked, answer.answered)
+    yield from _check_answer(place, answer, user, key)
+    yield from _health(parts, timeout)
+    yield compare_clocks(_time(answer), _DATE_RESOLUTION_S, answer.asked, answer.answered)
 
 
 def _parts(url: str) -> SplitResult | Finding:
@@ -78,36 +76,36 @@ def _parts(url: str) -> SplitResult | Finding:
         _ = parts.port
     except ValueError as error:
         return Finding(
-            Verdict.PROBLEM, f"{safe_repr(url, 80)} is no address: {error}", "Give one such as https://studio.example."
+            Verdict.PROBLEM, f"{safe_repr(url, 80)} is not a URL: {error}", "Example: https://studio.example."
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        remedy = "Give the server as http://host:port or https://host, or a NATS server as nats://host:port."
-        return Finding(Verdict.PROBLEM, f"{safe_repr(url, 80)} is no address of a server", remedy)
+        remedy = "Use http://host:port, https://host, or nats://host:port for NATS."
+        return Finding(Verdict.PROBLEM, f"{safe_repr(url, 80)} is not a URL of a server", remedy)
     return parts
 
 
-def _health(parts: SplitResult, patience: float) -> Iterator[Finding]:
-    """What a server of rxhub says of its store; other servers have no such page."""
+def _health(parts: SplitResult, timeout: float) -> Iterator[Finding]:
+    """Check the store of a server of rxhub. Other servers do not have this page."""
     try:
-        answer = _ask(parts, {}, patience, "/health")
+        answer = _ask(parts, {}, timeout, "/health")
         status = json.loads(answer.body)["status"]
     except (OSError, HTTPException, ValueError, LookupError, TypeError):
         return
     if status == "not storing":
-        remedy = "Its disk is probably full: free up space. Its log names the directory and the reason."
-        yield Finding(Verdict.PROBLEM, "it stores no events: publishers get errors", remedy)
+        remedy = "The disk is probably full. The log of the server names the directory and the reason."
+        yield Finding(Verdict.PROBLEM, "the server cannot store events; publishers get errors", remedy)
     elif status == "disconnected":
-        remedy = "Start NATS again, or repair the network between them. Its log names the reason."
-        yield Finding(Verdict.PROBLEM, "it has no connection to the NATS server that stores its events", remedy)
+        remedy = "Start NATS, or repair the network. The log of the server names the reason."
+        yield Finding(Verdict.PROBLEM, "the server is not connected to the NATS server that stores its events", remedy)
 
 
-def _ask(parts: SplitResult, headers: dict[str, str], patience: float, path: str = "/socket.io/1/") -> _Answer:
+def _ask(parts: SplitResult, headers: dict[str, str], timeout: float, path: str = "/socket.io/1/") -> _Answer:
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    assert parts.hostname is not None, "the caller has looked"
-    connection = kind(parts.hostname, parts.port, timeout=patience)
-    # A server that sends a byte now and then keeps within every timeout of a socket.
+    assert parts.hostname is not None, "checked by the caller"
+    connection = kind(parts.hostname, parts.port, timeout=timeout)
+    # A timeout of the socket does not limit a server that sends single bytes.
     cut = Event()
-    end = Timer(patience, _hang_up, [connection, cut])
+    end = Timer(timeout, _hang_up, [connection, cut])
     end.daemon = True
     end.start()
     try:
@@ -115,15 +113,15 @@ def _ask(parts: SplitResult, headers: dict[str, str], patience: float, path: str
         connection.request("GET", f"{parts.path.rstrip('/')}{path}", headers=headers)
         response: HTTPResponse = connection.getresponse()
         answered = time()
-        body = response.read(_LONGEST).decode("utf-8", "replace")
+        body = response.read(_MAX_BODY_BYTES).decode("utf-8", "replace")
         if cut.is_set():
-            raise TimeoutError  # http.client takes what was cut off for the end
+            raise TimeoutError  # http.client takes the closed connection for the end of the body
         return _Answer(
             response.status, body, response.getheader("Date"), response.getheader("Location"), asked, answered
         )
     except (OSError, HTTPException) as error:
         if cut.is_set():
-            raise TimeoutError from error  # it sees only that the line was cut
+            raise TimeoutError from error  # http.client sees only the closed connection
         raise
     finally:
         end.cancel()
@@ -131,76 +129,78 @@ def _ask(parts: SplitResult, headers: dict[str, str], patience: float, path: str
 
 
 def _hang_up(connection: HTTPConnection, cut: Event) -> None:
-    cut.set()  # before the line is: who reads from it asks why it ended
+    cut.set()  # before closing the socket: the reader checks it
     if connection.sock is not None:
         with suppress(OSError):
             connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _unreached(place: str, error: Exception, patience: float) -> Finding:
-    """Why no answer came, and what helps."""
+def _unreached(place: str, error: Exception, timeout: float) -> Finding:
+    """Return the reason of a failed request, and its remedy."""
     match error:
         case ssl.SSLCertVerificationError():
-            told = f"its certificate is not trusted: {error.verify_message}"
-            remedy = "Name the authority of your studio in SSL_CERT_FILE, or have the certificate renewed."
+            found = f"its certificate is not trusted: {error.verify_message}"
+            remedy = "Set SSL_CERT_FILE to the certificate authority of your studio, or renew the certificate."
         case ssl.SSLError():
-            told = f"TLS failed: {error.reason or error}"
-            remedy = "If the server speaks plain HTTP, write http://; behind a proxy, ask its keeper."
+            found = f"TLS failed: {error.reason or error}"
+            remedy = (
+                "If the server has no TLS, use http://. Otherwise check the TLS settings of the server or its proxy."
+            )
         case socket.gaierror() | UnicodeError():
-            told = "no such host is known"
-            remedy = "Look for a slip in the name; a studio's own names may need its VPN or DNS."
+            found = "the host name is unknown"
+            remedy = "Check the spelling. Internal names may require the VPN or DNS of your studio."
         case ConnectionRefusedError():
-            told = "nobody listens there"
-            remedy = "Is the server running, and the port right? A firewall may refuse as well."
+            found = "no server listens there"
+            remedy = "Check that the server runs, and the port. A firewall may also reject connections."
         case TimeoutError():
-            told = f"no answer within {patience:g} s"
-            remedy = "A firewall may swallow what is sent; or the server is down, or very busy."
+            found = f"no answer within {timeout:g} s"
+            remedy = "A firewall may drop packets, or the server is down or overloaded."
         case HTTPException():
-            told = f"what answers does not speak HTTP ({type(error).__name__})"
-            remedy = "Is that the right port? With TLS the address begins with https://."
+            found = f"the answer is not HTTP ({type(error).__name__})"
+            remedy = "Check the port. With TLS, the URL starts with https://."
         case _:
-            told = str(error) or type(error).__name__
-            remedy = "Is that the right address, and the server well?"
-    return Finding(Verdict.PROBLEM, f"{place} cannot be reached: {one_line(told, 200)}", remedy)
+            found = str(error) or type(error).__name__
+            remedy = "Check the URL, and the log of the server."
+    return Finding(Verdict.PROBLEM, f"{place} cannot be reached: {one_line(found, 200)}", remedy)
 
 
-def _judged(place: str, answer: _Answer, user: str | None, key: str | None) -> Iterator[Finding]:
-    """What the server says of itself and of the key."""
+def _check_answer(place: str, answer: _Answer, user: str | None, key: str | None) -> Iterator[Finding]:
+    """Check the answer to the handshake."""
     status = answer.status
     if status in (401, 403):
         yield Finding(Verdict.OK, f"{place} answers")
         if user and key:
-            told = f"the key of {user} is refused ({status})"
-            remedy = "Is it this server's key, of this user, and neither revoked nor expired? Make a new one."
+            found = f"the key of {user} is rejected ({status})"
+            remedy = (
+                "Check that the key belongs to this server and this user, and has not been revoked. Create a new one."
+            )
         else:
-            told = f"it asks for {'a key' if user else 'a user' if key else 'a user and a key'} ({status})"
-            remedy = "Give --user and --key, or FTRACK_API_USER and FTRACK_API_KEY."
-        yield Finding(Verdict.PROBLEM, told, remedy)
+            found = f"the server requires {'a key' if user else 'a user' if key else 'a user and a key'} ({status})"
+            remedy = "Use --user and --key, or set FTRACK_API_USER and FTRACK_API_KEY."
+        yield Finding(Verdict.PROBLEM, found, remedy)
     elif 300 <= status < 400:
         target = one_line(answer.location or "nowhere", 100)
-        yield Finding(Verdict.PROBLEM, f"{place} sends elsewhere: to {target}", "Give that address itself.")
+        yield Finding(Verdict.PROBLEM, f"{place} redirects to {target}", "Use the URL of the server itself.")
     elif status == 404:
-        remedy = "Is that the address of the server itself, without a path? Is its event server switched on?"
-        yield Finding(Verdict.PROBLEM, f"{place} answers, but has no events (404)", remedy)
+        remedy = "Use the URL of the server without a path, and check that its event server is enabled."
+        yield Finding(Verdict.PROBLEM, f"{place} answers, but is not an event server (404)", remedy)
     elif status != 200:
-        yield Finding(
-            Verdict.PROBLEM, f"{place} answers with {status}", "Look into the server's log, or ask its keeper."
-        )
+        yield Finding(Verdict.PROBLEM, f"{place} answers with {status}", "Check the log of the server.")
     elif _HANDSHAKE.fullmatch(answer.body.strip()) is None:
-        told = f"{place} answers, but with no handshake: '{one_line(answer.body.strip(), 60)}'"
-        yield Finding(Verdict.PROBLEM, told, "Something else stands at this address, such as a login page or a proxy.")
+        found = f"{place} answers, but without a handshake: '{one_line(answer.body.strip(), 60)}'"
+        yield Finding(Verdict.PROBLEM, found, "The URL belongs to something else, such as a login page or a proxy.")
     else:
         _, heartbeat, close, transports = answer.body.strip().split(":")
         yield Finding(
             Verdict.OK, f"{place} answers: heartbeat {heartbeat or '-'} s, close {close or '-'} s, {transports}"
         )
         if "websocket" not in transports.split(","):
-            remedy = "rxhub needs them: let the server, or the proxy before it, allow them."
-            yield Finding(Verdict.PROBLEM, f"{place} offers no web sockets", remedy)
+            remedy = "Enable WebSockets on the server and its proxy. rxhub requires them."
+            yield Finding(Verdict.PROBLEM, f"{place} does not offer WebSockets", remedy)
         if user and key:
             yield Finding(Verdict.OK, f"the key of {user} is accepted")
         else:
-            yield Finding(Verdict.NOTE, "no user and key were given, and it asks for none")
+            yield Finding(Verdict.NOTE, "no user and key were given, and the server requires none")
 
 
 def _time(answer: _Answer) -> float | None:
