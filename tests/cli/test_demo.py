@@ -211,7 +211,7 @@ def test_a_broken_line_is_told_of_with_its_number_and_skipped(tmp_path: Path) ->
     ran = demo("--events", file)
     assert ran.exit_code == 2
     assert f"{file}:2: not JSON" in ran.stderr
-    assert f"{file}:4: an event needs a text as its topic; skipped" in ran.stderr
+    assert f"{file}:4: an event needs a string `topic`; skipped" in ran.stderr
     assert "2 of 2 events played" in ran.stdout
 
 
@@ -221,7 +221,7 @@ def test_of_many_broken_lines_only_the_first_are_told_of(tmp_path: Path) -> None
     ran = demo("--events", file)
     assert ran.exit_code == 2
     assert len(ran.stderr.splitlines()) == 11
-    assert "490 more broken lines" in ran.stderr
+    assert "490 more invalid lines" in ran.stderr
 
 
 def test_of_a_large_file_only_the_beginning_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""`rxhub demo`: a studio's events on a real hub."""
+"""`rxhub demo`: play the events of a studio on a hub."""

@@ -1,7 +1,7 @@
-"""`rxhub demo`: a studio's events on a real hub, to look at and to copy from.
+"""`rxhub demo`: play the events of a studio on a hub.
 
-`studio` is the example: callbacks and pipelines as an application would write them. Below it the
-events are played to them; `demo_tally` counts what comes of it, and `demo_view` shows that.
+`studio` is the example: callbacks and pipelines as an application would write them. `play` publishes events to it,
+`tally` counts the results, and `view` shows them.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ journal = logging.getLogger("studio.journal")
 
 
 def studio(hub: EventHub, clock: abc.SchedulerBase) -> dict[str, Observable[str]]:
-    """Subscribe a studio's callbacks, and give back its pipelines by name.
+    """Subscribe the callbacks of a studio, and return its pipelines by name.
 
-    Lower priorities run first. Who stops an event keeps it from all that come later, pipelines included.
+    Lower priorities run first. Later callbacks and pipelines do not receive a stopped event.
     """
 
     @hub.on("", priority=0)
-    def audit(event: Event) -> None:  # The empty subscription: everything.
+    def audit(event: Event) -> None:  # The empty subscription matches every event.
         journal.debug("%s by %s", event.topic, event.source["user"]["username"])
 
     @hub.on("topic=studio.farm.heartbeat", priority=10)
@@ -51,29 +51,29 @@ def studio(hub: EventHub, clock: abc.SchedulerBase) -> dict[str, Observable[str]
         event.stop()
 
     @hub.on("topic=*.failed and data.progress<0.5", priority=20)
-    def retry(event: Event) -> None:  # Little is lost: render again, and trouble nobody.
+    def retry(event: Event) -> None:  # Early failures are retried without a notification.
         hub.publish(Event("studio.render.started", data={"job": event.data["job"]}))
         event.stop()
 
     @hub.on("data.entities.changes.statusid.new=Approved", priority=20)
-    def render(event: Event) -> None:  # What a callback publishes waits until this event has gone its way.
+    def render(event: Event) -> None:  # Published events wait until this delivery is complete.
         shots = [entity["entityId"] for entity in event.data["entities"]]
         hub.publish(Event("studio.render.started", data={"shots": shots}))
 
     @hub.on("topic=ftrack.action.launch", priority=50)
-    def launch(event: Event) -> dict[str, Any]:  # What a callback returns is the reply to whoever published.
+    def launch(event: Event) -> dict[str, Any]:  # The return value is the reply to the publisher.
         return {"success": True, "message": f"{event.data['actionIdentifier']} was launched"}
 
     @hub.on("topic=studio.render.finished", priority=50)
-    def thumbnail(event: Event) -> None:  # Fails on a job without frames; the later ones get the event all the same.
+    def thumbnail(event: Event) -> None:  # Fails without frames; later callbacks still run.
         journal.debug("thumbnail of frame %d", median_low(event.data["frames"]))
 
     @hub.on("topic in (studio.render.*, studio.review.*)", priority=100)
-    async def notify(event: Event) -> None:  # Awaited in its turn.
-        await asyncio.sleep(0.002)  # Here a chat server would answer.
-        journal.debug("told of %s", event.topic)
+    async def notify(event: Event) -> None:  # Awaited in priority order.
+        await asyncio.sleep(0.002)  # Stands for a request to a chat server.
+        journal.debug("notified of %s", event.topic)
 
-    # All notes of a burst, once half a second has brought no further one.
+    # The notes of a burst, half a second after the last one.
     is_urgent = compile("data.tags=urgent")
     digest = hub.on("topic=studio.review.note").pipe(
         ops.publish(lambda notes: notes.pipe(ops.buffer(notes.pipe(ops.debounce(0.5, scheduler=clock))))),
@@ -81,61 +81,63 @@ def studio(hub: EventHub, clock: abc.SchedulerBase) -> dict[str, Observable[str]
         ops.map(lambda notes: f"{sum(map(is_urgent, notes))} of {len(notes)} notes urgent"),
     )
 
-    # How renders went, every two seconds.
+    # The numbers of renders by state, every two seconds.
     farm = hub.on("topic=studio.render.*").pipe(
         ops.map(lambda event: event.topic.rpartition(".")[2]),
         ops.buffer_with_time(2.0, scheduler=clock),
         ops.filter(bool),
-        ops.map(lambda fates: ", ".join(f"{count} {fate}" for fate, count in sorted(Counter(fates).items()))),
+        ops.map(lambda states: ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))),
     )
     return {"digest": digest, "farm": farm}
 
 
-# Playing events to it
-
 PACE = 0.06
-"""Seconds from one event to the next at `--speed 1`: the shipped events then take some 11 s."""
+"""Seconds between two events at `--speed 1`: the sample events take about 11 s."""
 LINGER = 1.0
-"""Seconds from the last event to the end, so that the pipelines' timers come to theirs."""
+"""Seconds from the last event to the end, so that the timers of the pipelines fire."""
 SLOWEST, FASTEST = 0.01, 1_000
 MOST = 10_000
-"""Lines that are read of a file at most; their events are held in memory."""
+"""Limit of lines that are read from a file, because their events are held in memory."""
 SAMPLES = Path(__file__).with_name("samples") / "events.jsonl"
-_TOLD = 10
-_INTERRUPTED = 130
-"""What a shell reports of a program that SIGINT ended (128 + 2)."""
+_MAX_REPORTED_LINES = 10
 
 
 @exits_with_status
 def command(
     events: Annotated[
-        Path, typer.Option(metavar="FILE", help="Events, one JSON object a line.", show_default="160 shipped ones")
+        Path, typer.Option(metavar="FILE", help="Events, one JSON object per line.", show_default="160 samples")
     ] = SAMPLES,
     speed: Annotated[
         float | None,
-        typer.Option(metavar="FACTOR", show_default="1, with --plain 0", help="0: as fast as possible."),
+        typer.Option(
+            metavar="FACTOR",
+            show_default="1, with --plain 0",
+            help="Multiple of the original pace. 0: as fast as possible.",
+        ),
     ] = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Plain lines, as they also come if stdout is no terminal.")
+        bool, typer.Option("--plain", help="Print plain lines. Default if stdout is not a terminal.")
     ] = False,
-    wire: Annotated[bool, typer.Option("--wire", help="By way of an event server, started for the occasion.")] = False,
+    wire: Annotated[bool, typer.Option("--wire", help="Play the events through a temporary event server.")] = False,
 ) -> Status:
-    """Play a studio's events to a real hub, and watch: who gets them in which order, and who stops them.
+    """Play events on a hub, and show which callbacks run, in which order, and which one stops an event.
 
-    Ends with 0, with 2 if a line of the file was broken, and with 130 after Ctrl-C; the summary comes in any case.
+    Exit status: 0, 2 if the file has an invalid line, 130 after Ctrl-C. The summary is always printed.
     """
     plain = plain or not can_show()
     speed = (0.0 if plain else 1.0) if speed is None else speed
     if speed and not SLOWEST <= speed <= FASTEST:
-        raise typer.BadParameter(f"{speed:g} is neither 0 nor from {SLOWEST:g} to {FASTEST:g}.", param_hint="--speed")
+        raise typer.BadParameter(
+            f"{speed:g} is out of range. Use 0, or {SLOWEST:g} to {FASTEST:g}.", param_hint="--speed"
+        )
     if events.exists() and not events.is_file():
-        # A device or a pipe need never end, and the events are read before they are played.
-        raise typer.BadParameter(f"{events} is no regular file.", param_hint="--events")
-    playlist, broken = _read(events)
+        # A device or a pipe may never end, and all events are read before the first is played.
+        raise typer.BadParameter(f"{events} is not a regular file.", param_hint="--events")
+    playlist, invalid = _read(events)
     interrupted = False
     tally = Tally(len(playlist))
     with _quiet_log(), _server_and_hub(wire) as hub:
-        # Plain output must come out the same each time: its pipelines live by a clock that the events move on.
+        # A virtual clock, which the events advance, makes plain output reproducible.
         clock = VirtualTimeScheduler() if plain else hub.scheduler
         tally.watch(hub, studio(hub, clock))
         play(hub, playlist, PACE / speed if speed else 0.0, clock, tally.published)
@@ -148,8 +150,8 @@ def command(
         pass
     summary(tally, plain=plain)
     if interrupted:
-        raise typer.Exit(_INTERRUPTED)
-    return Status.ERROR if broken else Status.MATCHED
+        return Status.INTERRUPTED
+    return Status.ERROR if invalid else Status.MATCHED
 
 
 def play(
@@ -159,13 +161,13 @@ def play(
     clock: abc.SchedulerBase,
     published: Callable[[], object] = lambda: None,
 ) -> None:
-    """Publish the events as soon as the hub is handled, one after another, and close the hub in the end.
+    """Publish the events one after another in the handling context of the hub, then close the hub.
 
     Args:
-        hub: whose handling context publishes.
-        events: what is published.
-        gap: seconds between two events; 0 publishes each when the one before has been handled.
-        clock: if it is virtual, each event moves it on as if it came after `PACE` seconds.
+        hub: the hub.
+        events: the events to publish.
+        gap: seconds between two events; 0 publishes an event when the previous one has been handled.
+        clock: each event advances a virtual clock by `PACE`.
         published: called after each event.
     """
     waiting = iter(events)
@@ -180,12 +182,12 @@ def play(
         event = next(waiting, None)
         if event is None:
             tick(LINGER)
-            # What callbacks have published may still be under way to a server and back.
+            # Events of callbacks may still be on their way through a server.
             scheduler.schedule_relative(LINGER if gap or remote else 0, end)
             return
         coming: abc.DisposableBase = Disposable()
         if remote and not event.target:
-            # It is handled when it has come back; only then the next one goes out.
+            # The next event is published when this one has come back from the server.
             came = hub.events.pipe(ops.filter(lambda other: other.id == event.id), ops.take(1))
             coming = came.subscribe(lambda _: next_step(scheduler))
         try:
@@ -198,13 +200,13 @@ def play(
             return
         published()
         if remote and event.target and accepted is not None:
-            # A server hands it to those whom it is for, and they are not here.
+            # A targeted event does not come back from the server.
             accepted.add_done_callback(lambda _: next_step(scheduler))
         elif not remote:
             next_step(scheduler)
 
     def next_step(scheduler: abc.SchedulerBase) -> None:
-        # Scheduled behind the event, so that events are handled one by one even if there is no gap.
+        # Scheduled after the event, so that events are handled one by one even without a gap.
         scheduler.schedule_relative(gap, step)
 
     def end(*_: object) -> None:
@@ -215,7 +217,7 @@ def play(
 
 @contextmanager
 def _server_and_hub(wire: bool) -> Generator[EventHub]:
-    """A hub within this process, or one that is connected to a server."""
+    """Yield a hub in memory, or one that is connected to a temporary server."""
     if not wire:
         with EventHub("memory://", api_user="studio") as hub:
             yield hub
@@ -228,28 +230,28 @@ def _server_and_hub(wire: bool) -> Generator[EventHub]:
 
 
 def _read(path: Path) -> tuple[list[Event], int]:
-    """The events of a file, and how many of its lines were broken; each is told of on stderr."""
+    """Return the events of a file and the number of invalid lines, which are reported on stderr."""
     playlist: list[Event] = []
-    broken = 0
+    invalid = 0
     with path.open("rb") as stream:
         for number, _, candidate, fault in islice(read_lines(stream), MOST):
             if isinstance(candidate, Event):
                 playlist.append(candidate)
             else:
-                broken += 1
-                if broken <= _TOLD:
-                    print_error(f"{path}:{number}: {fault or 'an event needs a text as its topic'}; skipped")
-        if broken > _TOLD:
-            print_error(f"{path}: {broken - _TOLD:,} more broken lines were skipped")
-        if len(playlist) + broken == MOST and stream.read(1):
+                invalid += 1
+                if invalid <= _MAX_REPORTED_LINES:
+                    print_error(f"{path}:{number}: {fault or 'an event needs a string `topic`'}; skipped")
+        if invalid > _MAX_REPORTED_LINES:
+            print_error(f"{path}: {invalid - _MAX_REPORTED_LINES:,} more invalid lines were skipped")
+        if len(playlist) + invalid == MOST and stream.read(1):
             print_error(f"{path}: only the first {MOST:,} lines are played")
-    return playlist, broken
+    return playlist, invalid
 
 
 @contextmanager
 def _quiet_log() -> Generator[None]:
-    """Keep logged errors of callbacks out of the picture, where they are shown anyway."""
-    # Without any handler, logging would write them to stderr, across the live view.
+    """Do not log errors of callbacks, because the demo shows them."""
+    # Without a handler, logging writes them to stderr, into the live view.
     handler = logging.NullHandler()
     logger = logging.getLogger("rxhub")
     logger.addHandler(handler)

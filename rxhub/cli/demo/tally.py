@@ -1,7 +1,7 @@
-"""What came of the demo's events, counted.
+"""Count the results of the demo.
 
-The hub is handled in one thread and shown by another. So the handling thread only puts what it sees
-into a queue, and whoever shows takes it out with `take`: counts change under nobody's eyes.
+One thread handles the hub and another shows the counts. The handling thread puts deliveries and values into a queue,
+and `take` counts them in the thread that shows them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from rxhub import Delivery, EventHub, Subscriber
 __all__ = ["News", "Row", "Run", "Step", "Tally"]
 
 _KEPT = 200
-"""How many of the latest runs, and of each pipeline's news, are held."""
+"""Number of deliveries, and of values of each pipeline, that are kept."""
 _RATE_OVER = 2.0
-"""Seconds over which the rate is taken."""
+"""Seconds over which the rate is measured."""
 
 
 @dataclass
 class Row:
-    """One subscriber, and what came of its calls.
+    """One subscriber and its counts.
 
     Attributes:
-        pipeline: whether it is an Rx pipeline, not a callback.
-        seconds: that its calls took together.
-        last_error: empty if there was none.
+        pipeline: whether it is an Rx pipeline instead of a callback.
+        seconds: the total time of its calls.
+        last_error: empty without an error.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Step:
-    """One callback of a run: who, and whether it replied or failed (then `error` says how)."""
+    """One call in a delivery. `error` is empty if the call succeeded."""
 
     name: str
     priority: float
@@ -59,7 +59,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """One event's way: its topic, its steps in order, and who stopped it, if anybody did."""
+    """One delivery: the topic, the calls in order, and the callback that stopped the event, if any."""
 
     number: int
     topic: str
@@ -69,26 +69,26 @@ class Run:
 
 @dataclass(frozen=True)
 class News:
-    """What a pipeline emitted."""
+    """A value of a pipeline."""
 
     pipeline: str
     text: str
 
 
 class Tally:
-    """Counts, and the latest of what was seen.
+    """Counts, and the latest deliveries and values of pipelines.
 
     Args:
-        total: how many events will be played.
+        total: the number of events to play.
 
     Attributes:
-        rows: the subscribers by id, in dispatch order.
-        latest: the latest runs and news, in the order in which they came.
-        news: the latest news of each pipeline.
-        emitted: how many news each pipeline has emitted.
-        played: how many of the `total` events were published.
-        deliveries: how many events were delivered, those published by callbacks included.
-        over: whether the hub is closed, so that nothing more will come.
+        rows: the subscribers by id, in priority order.
+        latest: the latest deliveries and values, in order.
+        news: the latest values of each pipeline.
+        emitted: the number of values of each pipeline.
+        played: the number of published events.
+        deliveries: the number of deliveries, including events of callbacks.
+        over: whether the hub is closed.
     """
 
     def __init__(self, total: int) -> None:
@@ -109,7 +109,7 @@ class Tally:
         for name, pipeline in pipelines.items():
             self.news[name] = deque(maxlen=_KEPT)
             pipeline.subscribe(lambda text, name=name: self._seen.put(News(name, text)))
-            # A pipeline has no name of its own: it is who has come by this.
+            # A pipeline has no name, but it is the subscriber that was just added.
             names = {subscriber.id: names.get(subscriber.id, name) for subscriber in hub.describe()}
         for subscriber in hub.describe():
             self.rows[subscriber.id] = Row(
@@ -118,17 +118,17 @@ class Tally:
         hub.deliveries.subscribe(self._seen.put, on_completed=lambda: self._seen.put(None))
 
     def published(self) -> None:
-        """One more of the played events was published; called by any thread."""
+        """Count one published event. Thread-safe."""
         self._seen.put(1)
 
     def take(self, timeout: float = 0.0) -> list[Run | News]:
-        """Count what was seen since the last call, and give it back.
+        """Count and return the deliveries and values since the last call.
 
         Args:
-            timeout: seconds to wait if there is nothing.
+            timeout: seconds to wait if there are none.
         """
         taken: list[Run | News] = []
-        # No more than are kept, so that whoever shows gets to it however fast the hub is.
+        # Limited, so that the view is refreshed even if the hub is fast.
         while not self.over and len(taken) < _KEPT:
             try:
                 seen = self._seen.get(timeout > 0 and not taken, timeout or None)
@@ -149,7 +149,7 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Deliveries a second, over the last two seconds."""
+        """Deliveries per second, over the last two seconds."""
         while self._times and self._times[0] < monotonic() - _RATE_OVER:
             self._times.popleft()
         return len(self._times) / _RATE_OVER

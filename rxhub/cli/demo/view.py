@@ -1,7 +1,7 @@
-"""The demo on a terminal: a live view, plain lines, and a summary.
+"""Show the demo on a terminal: a live view, plain lines and a summary.
 
-Every line is made once, as a rich `Text`; plain output is the same text without its styles. Colours
-are the terminal's own sixteen, without those that vanish on a dark or on a light ground.
+Each line is a rich `Text`. Plain output is the same text without styles. The colours are the sixteen of the terminal,
+without those that are invisible on a dark or light background.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["View", "can_show", "show", "show_plain", "summary"]
 
 FRAMES_A_SECOND = 15
 WIDE = 98
-"""Columns from which on subscriptions are shown as code."""
+"""Minimum columns to show subscriptions as code."""
 WIDER = 112
-"""Columns from which on there is room for times and long topics, too."""
+"""Minimum columns to show times and long topics."""
 AIRY = 30
-"""Lines from which on the parts stand apart."""
+"""Minimum lines to separate the parts."""
 
 _TOPICS = 22
 _TOPICS_WIDER = 36
@@ -49,7 +49,7 @@ def can_show() -> bool:
 
 
 def show(tally: Tally) -> None:
-    """Follow the tally in a live view until the hub is closed; the screen is then as it was before."""
+    """Show a live view until the hub is closed, then restore the screen."""
     with Live(View(tally), screen=True, auto_refresh=False) as live:
         while not tally.over:
             tally.take(1 / FRAMES_A_SECOND)
@@ -57,7 +57,7 @@ def show(tally: Tally) -> None:
 
 
 def show_plain(tally: Tally) -> None:
-    """Follow the tally in lines until the hub is closed."""
+    """Print lines until the hub is closed."""
     for row in tally.rows.values():
         _print(f"{row.name:<10} {code(row).plain}")
     _print("")
@@ -70,7 +70,7 @@ def show_plain(tally: Tally) -> None:
 
 
 def summary(tally: Tally, *, plain: bool) -> None:
-    """Print what came of it all."""
+    """Print the summary."""
     lines = _summary(tally)
     if plain:
         _print("")
@@ -103,15 +103,12 @@ def _summary(tally: Tally) -> list[Text]:
             lines.append(_line(row.name, f"✗ failed {row.errors} of {row.calls}: {_printable(row.last_error)}", "red"))
     for name, texts in tally.news.items():
         if texts:
-            lines.append(_line(name, f"⇝ {tally.emitted[name]} times, at last: {_printable(texts[-1])}", "cyan"))
+            lines.append(_line(name, f"⇝ {tally.emitted[name]} times, last: {_printable(texts[-1])}", "cyan"))
     return lines
 
 
 class View:
-    """The tally as a screenful: progress, subscribers, deliveries, pipelines.
-
-    Fills the height it is given, and fits 80 columns or more.
-    """
+    """The live view: progress, subscribers, deliveries, pipelines. It fills the height and needs 80 columns."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
@@ -161,7 +158,7 @@ def _rule(title: str, note: str, width: int) -> Text:
 
 
 def _table(rows: Iterable[Row], width: int) -> Table:
-    """The subscribers in dispatch order; as code where there is room."""
+    """Return the table of subscribers in priority order."""
     wide, wider = width >= WIDE, width >= WIDER
     table = Table(box=None, pad_edge=False, expand=True, header_style="dim", padding=(0, 2 if wider else 1, 0, 0))
     if not wide:
@@ -187,7 +184,7 @@ def _table(rows: Iterable[Row], width: int) -> Table:
 
 
 def code(row: Row) -> Text:
-    """The subscription as a program writes it."""
+    """Return the subscription as code."""
     return Text.assemble(
         ("hub.on(" if row.pipeline else "@hub.on(", "dim"),
         (f'"{_printable(row.subscription)}"', "green"),
@@ -200,11 +197,11 @@ def code(row: Row) -> Text:
 
 
 def run(seen: Run, topics: int = _TOPICS) -> Text:
-    """One event's way, as `topic → a(10) → b(50) ■ stopped by b`; topics take at least so many columns."""
+    """Return a delivery as `topic → a(10) → b(50) ■ stopped by b`. `topics` is the minimum width of topics."""
     topic = _printable(seen.topic)
     line = Text(topic + " " * max(0, topics - cell_len(topic)), no_wrap=True, overflow="ellipsis")
     if not seen.steps:
-        return line.append(" → nobody here", "dim")
+        return line.append(" → no subscribers", "dim")
     for step in seen.steps:
         line.append(" → ", "dim").append(_step(step))
     if seen.stopped_by:
@@ -225,7 +222,7 @@ def _step(step: Step) -> Text:
 
 
 def news(pipeline: str, text: str) -> Text:
-    """What a pipeline emitted."""
+    """Return a value of a pipeline as a line."""
     return Text.assemble((f"⇝ {pipeline:<10} ", "cyan"), _printable(text), no_wrap=True, overflow="ellipsis")
 
 
@@ -234,7 +231,7 @@ def _line(name: str, text: str, style: str) -> Text:
 
 
 def _printable(text: str, longest: int = 200) -> str:
-    """Nothing in an event may steer the terminal, or fill it."""
+    """Escape control characters, and shorten the text."""
     return one_line(text, longest)
 
 
