@@ -1,11 +1,11 @@
-"""An event server that ftrack's clients, in Python and JavaScript, take for one of their own.
+"""An event server for ftrack's clients in Python and JavaScript, and for rxhub's hubs.
 
-- `running`: a server for as long as a `with` block lasts.
-- `serve`: a server in the foreground; `rxhub serve` at a terminal.
+- `running`: runs a server during a `with` block.
+- `serve`: runs a server in the foreground, like `rxhub serve`.
 - `application`: the ASGI application, to be mounted in another one.
-- `Users`, `User`, `UsersFile`, `Topics`: who may connect, and do what.
-- `Limits`, `SlowConsumer`: how much of it.
-- `Backplane`: what joins several servers, and stores events; needs `rxhub[nats]`.
+- `Users`, `User`, `UsersFile`, `Topics`: who may connect, and which topics they may publish and receive.
+- `Limits`, `SlowConsumer`: limits of clients and users.
+- `Backplane`: joins several servers and stores events; needs `rxhub[nats]`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs NATS when it is asked for."""
+    """Import `Backplane`, which needs nats-py, on first use."""
     if name == "Backplane":
         from rxhub.server.backplane import Backplane
 

@@ -1,7 +1,7 @@
 """The accept loop.
 
-asyncio's own accepts as many connections as there are descriptors. Without descriptors it logs an error for each
-place in the backlog, again and again. This one counts what it rejects and logs it once a minute.
+Without free file descriptors, asyncio's accept loop logs an error for each connection in the backlog, repeatedly. This
+one counts the connections that it rejects, and logs them once a minute.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _logger = logging.getLogger("rxhub.server")
 
 
 class Acceptor:
-    """Accepts connections at a socket that listens.
+    """Accepts connections on a listening socket.
 
     Args:
         listener: the socket.
-        sockets: where each connection takes a slot, or is rejected.
-        protocol: makes the protocol of a connection. Its `connection_lost` releases the slot.
+        sockets: provides a slot for each connection, or rejects it.
+        protocol: creates the protocol of a connection. Its `connection_lost` releases the slot.
         context: for TLS; None for plain text.
-        timeout: seconds for which a TLS handshake, and the end of TLS, may take.
+        timeout: maximum seconds of a TLS handshake and of a TLS shutdown.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Acceptor:
         self._warned = float("-inf")
 
     async def run(self) -> None:
-        """Accept until it is cancelled."""
+        """Accept connections until cancelled."""
         loop = asyncio.get_running_loop()
         self._listener.setblocking(False)
         self._hold_spare()
@@ -66,7 +66,7 @@ class Acceptor:
                     accepted, _ = await loop.sock_accept(self._listener)
                 except OSError as error:
                     if error.errno not in _EXHAUSTED:
-                        continue  # the peer has gone meanwhile; accept(2) lists what else its network may report
+                        continue  # the peer has disconnected; accept(2) lists further errors of its network
                     self._warn(error)
                     if not self._sockets.make_room():
                         self._reject()
@@ -80,7 +80,7 @@ class Acceptor:
                     opening = loop.create_task(self._open(accepted, slot))
                     self._opening.add(opening)
                     opening.add_done_callback(self._opening.discard)
-                # While connections wait to be accepted, `sock_accept` lets nobody else have a turn.
+                # While connections wait, `sock_accept` returns without yielding to other tasks.
                 await asyncio.sleep(0)
         finally:
             for opening in self._opening:
@@ -100,7 +100,7 @@ class Acceptor:
                 ssl_handshake_timeout=timeout,
                 ssl_shutdown_timeout=timeout,
             )
-        except OSError:  # of the handshake: it took too long, or the peer does not speak TLS
+        except OSError:  # the handshake timed out, or the peer does not use TLS
             self._sockets.counters.requests_refused += 1
             self._sockets.release(slot)
         except BaseException:
@@ -108,7 +108,7 @@ class Acceptor:
             raise
 
     def _reject(self) -> None:
-        """Give up the spare descriptor for as long as it takes to close a connection that waits to be accepted."""
+        """Use the spare descriptor to accept and close one waiting connection."""
         self._sockets.counters.connections_rejected += 1
         if self._spare >= 0:
             os.close(self._spare)
@@ -128,9 +128,9 @@ class Acceptor:
             return
         self._warned = now
         _logger.warning(
-            "Connections are rejected: %s. %d are open, %d of which wait for a request. They are counted as "
-            "connections_rejected; this is logged once a minute.",
-            "there is no room for more" if error is None else error,
+            "Rejecting connections: %s. %d are open, and %d of them have not sent a complete request. The counter "
+            "connections_rejected includes them. This warning is logged once a minute.",
+            "the limit of connections is reached" if error is None else error,
             len(self._sockets),
             self._sockets.waiting,
         )

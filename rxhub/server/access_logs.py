@@ -1,9 +1,9 @@
-"""API keys are kept out of uvicorn's log for requests that do not reach the application.
+"""A log filter that removes API keys from requests that do not reach the application.
 
-Where an application is mounted in another one, that one answers whatever it does not pass on: another path, or a target
-in absolute form (`GET http://host/socket.io/1/?… HTTP/1.1`). `rxhub.server.key_removal` does not see such requests, but
-uvicorn logs them. So its loggers get a filter. It changes records that contain the name of an API key, or a handshake
-in absolute form, and no others.
+If an application is mounted in another one, the outer application answers some requests itself: other paths, and
+targets in absolute form (`GET http://host/socket.io/1/?… HTTP/1.1`). `rxhub.server.key_removal` does not process these
+requests, but uvicorn logs them. The filter changes records that contain the name of an API key, or a handshake in
+absolute form.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ __all__ = ["install_log_filter"]
 
 _LOGGERS = ("uvicorn.access", "uvicorn.error", "uvicorn.asgi")
 _KEY = re.compile(r"(?i)api[\W_]*key|authorization|\b(?:https?|wss?):/+\S*socket\.io")
-# Not the colon behind a scheme, which uvicorn quotes.
+# Except the colon after a scheme, which uvicorn quotes.
 _END_OF_PATH = re.compile(r"(?i)[?;&#]|(?<!^http)(?<!^https)(?<!^ws)(?<!^wss)%")
 # `%25255F` is `_` for a program that decodes three times.
 _MAX_DECODINGS = 4
 
 
 def install_log_filter() -> None:
-    """Remove API keys from what uvicorn logs in this process; a second call changes nothing."""
+    """Remove API keys from the log records of uvicorn in this process. A second call changes nothing."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_remove_keys)
 
@@ -40,7 +40,7 @@ def _remove_keys(record: logging.LogRecord) -> bool:
             is_value = False
             for argument in arguments:
                 changed.append(REDACTED if is_value else _without_key(argument))
-                # A header's name, which its value follows.
+                # The name of a header. Its value follows.
                 is_value = is_value or (isinstance(argument, str) and _has_key(argument) and _is_name(argument))
             record.args = tuple(changed)
     elif arguments and _has_key(arguments):
@@ -59,7 +59,7 @@ def _without_key(argument: object) -> object:
 def _has_key(argument: object) -> bool:
     if isinstance(argument, (int, float)):
         return False
-    # What `key_removal` has changed has nothing left to hide.
+    # `key_removal` has already removed this key.
     text = str(argument).replace(f"api_key={REDACTED}", "")
     for _ in range(_MAX_DECODINGS):
         if _KEY.search(text):
@@ -67,7 +67,7 @@ def _has_key(argument: object) -> bool:
         text = unquote(decoded := text)
         if text == decoded:
             return False
-    return True  # nobody writes a request like this but to hide something
+    return True  # only an attacker encodes a request this often
 
 
 def _is_name(text: str) -> bool:

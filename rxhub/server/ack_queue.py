@@ -1,7 +1,6 @@
-"""What a client is answered: in the order of its packets, though some answers are known later than others.
+"""Sends acknowledgements in the order of a client's packets, although some are known later than others.
 
-An event that is stored elsewhere is acknowledged when it is. What the client sends meanwhile is read, and its answers
-wait behind that one.
+An event with a backplane is acknowledged when it is stored. The acknowledgements of the client's later packets wait.
 """
 
 from __future__ import annotations
@@ -18,10 +17,11 @@ SendAck = Callable[[int | None, BaseException | None], object]
 
 
 class AckQueue:
-    """The answers that a connection owes. All futures are done on the loop of the server.
+    """The pending acknowledgements of a connection. All futures complete on the event loop of the server.
 
     Args:
-        give: called with a packet's number (None if it wants no answer) and the error, if it was refused.
+        send_ack: called with the number of a packet (None if it needs no acknowledgement) and the error, if it was
+            rejected.
     """
 
     __slots__ = ("_closed", "_pending", "_room", "_send_ack", "_wakeup")
@@ -34,35 +34,35 @@ class AckQueue:
         self._closed = False
 
     def __len__(self) -> int:
-        """How many are not known, or wait behind such."""
+        """The number of pending acknowledgements."""
         return len(self._pending)
 
     def add(self, number: int | None, error: BaseException | None = None) -> None:
-        """The answer to a packet is known."""
+        """Acknowledge a packet, or reject it with an error."""
         if self._pending:
             self._pending.append((number, None, error))
         else:
             self._send_ack(number, error)
 
     def add_pending(self, number: int | None, outcome: Future[None]) -> None:
-        """The answer to a packet is known when `outcome` is done; refused, if it holds an exception."""
+        """Acknowledge a packet when `outcome` is done, or reject it if `outcome` holds an exception."""
         self._pending.append((number, outcome, None))
         outcome.add_done_callback(self._proceed)
 
     def close(self) -> None:
-        """The connection has ended: once no answer is owed, it is not referred to any more."""
+        """The connection is closed. Drop the reference to it once nothing is pending."""
         self._closed = True
         if not self._pending:
-            self._send_ack = _to_nobody
+            self._send_ack = _discard
 
-    async def wait(self, most: int, timeout: float) -> None:
-        """Return when no more than so many are owed, or after `timeout` seconds.
+    async def wait(self, limit: int, timeout: float) -> None:
+        """Wait until at most `limit` acknowledgements are pending, or for `timeout` seconds.
 
-        One task at a time waits.
+        Only one task may wait.
         """
-        if len(self._pending) <= most:
+        if len(self._pending) <= limit:
             return
-        self._room = most
+        self._room = limit
         self._wakeup.clear()
         await self._wakeup.wait(timeout)
 
@@ -82,5 +82,5 @@ class AckQueue:
             self._wakeup.set()
 
 
-def _to_nobody(number: int | None, error: BaseException | None) -> None:
+def _discard(number: int | None, error: BaseException | None) -> None:
     pass

@@ -1,8 +1,8 @@
-"""Which topics a user may publish and subscribe to.
+"""The topics that a user may publish and receive.
 
-A rule is a topic, or a prefix of topics with a `*` behind it. What a user may subscribe to is joined to each of the
-user's subscriptions, and tested with it: a subscription to `topic=*` then gets what is allowed, and nothing else. One
-that could never get anything is refused, since nobody would understand its silence.
+A rule is a topic, or a prefix of topics followed by `*`. The topics that a user may receive are combined with each
+subscription of the user: a subscription to `topic=*` receives only the allowed topics. A subscription that cannot match
+any allowed topic is rejected, because it would never receive anything.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from rxhub.expression import And, Condition, Everything, Expression, Or
 __all__ = ["REPLY", "Topics"]
 
 REPLY: Final = "ftrack.meta.reply"
-"""The topic of replies. Whoever may take part at all may answer, and be answered."""
+"""The topic of replies. All users may publish and receive it."""
 
 
 class Topics:
-    """Some topics: each exact, or a prefix and `*`; `*` alone is all of them.
+    """A set of topics: exact topics, prefixes followed by `*`, or `*` for all topics.
 
     Args:
-        patterns: the rules, as they are written in a users file.
+        patterns: the rules, as in a users file.
     """
 
     __slots__ = ("_exact", "_prefixes", "patterns")
@@ -37,11 +37,11 @@ class Topics:
 
     @property
     def are_all(self) -> bool:
-        """Whether there is no topic that is not among them."""
+        """Whether the set contains all topics."""
         return "" in self._prefixes
 
     def narrow(self, subscription: Expression) -> Expression | None:
-        """What a subscription may get; None if that is nothing."""
+        """A subscription restricted to these topics; None if it cannot match any."""
         if self.are_all:
             return subscription
         if not self._overlap(subscription):
@@ -55,7 +55,7 @@ class Topics:
         return Or(conditions) if len(conditions) > 1 else conditions[0]
 
     def _overlap(self, subscription: Expression) -> bool:
-        """Whether some topic could be both here and there; the subscription's topic is only seen in plain places."""
+        """Whether a subscription can match a topic of the set. Only considers top-level conditions."""
         parts = subscription.children if isinstance(subscription, And) else (subscription,)
         return all(self._overlap_condition(part) for part in parts if isinstance(part, Condition))
 

@@ -1,8 +1,8 @@
-"""Whether a key is its user's: checked in constant time, rarely enough that nobody can guess or exhaust.
+"""Checks the keys of users, with limits against guessing and overload.
 
-A check costs some tenths of a second of a processor and 16 MiB, for right keys and wrong ones, known users and
-unknown. Two at once run, in threads. A key that was checked before costs nothing (`User.is_verified`), so that a studio
-reconnects in a moment.
+A check takes some tenths of a second of processor time and 16 MiB, for correct and wrong keys of known and unknown
+users. At most two run at once, in threads. A key that has been checked before takes no time (`User.is_verified`), so
+many clients can reconnect at once.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _ADDRESS_FACTOR = 10
 
 
 class NotAuthenticated(RxHubError):
-    """There is no such user, or this is not the user's key; which of both is not told to the client.
+    """The user does not exist, or the key is wrong. The client does not learn which.
 
     Attributes:
-        reason: which, for the log; without the key.
+        reason: which of both, for the log. Does not contain the key.
     """
 
     def __init__(self, message: str, reason: str = "") -> None:
@@ -38,12 +38,12 @@ class NotAuthenticated(RxHubError):
 
 
 class TooManyAttempts(RxHubError):
-    """An address, or a user, tries too often."""
+    """Too many failed attempts of an address or a user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client shows. It is not a tuple, so that what logs local variables shows its repr, without the key."""
+    """A user name and a key. Not a tuple, so that tools that log local variables use its repr, which hides the key."""
 
     user: str
     key: str
@@ -52,16 +52,16 @@ class Credentials:
         return f"Credentials(user={self.user!r}, key='***')"
 
 
-# Nobody's key: what an unknown user's is checked against, so that the time it takes does not tell.
+# Keys of unknown users are checked against this hash, so that the time does not reveal whether a user exists.
 _DUMMY_HASH = Hash(f"scrypt$16384$8$5${b64encode(urandom(16)).decode()}${b64encode(urandom(64)).decode()}")
 
 
 class Authentication:
-    """The check at the door of a server.
+    """Checks credentials.
 
     Args:
-        users: who may come in.
-        limits: how often one may try.
+        users: who may connect.
+        limits: of failed attempts.
     """
 
     def __init__(self, users: Users, limits: Limits) -> None:
@@ -74,43 +74,43 @@ class Authentication:
         self._most_waiting = max(1, limits.pending // 2)
         self._waiting = 0
 
-    async def user(self, shown: Credentials, address: str) -> User:
-        """The user that these credentials are of.
+    async def user(self, credentials: Credentials, address: str) -> User:
+        """The user with these credentials.
 
         Args:
-            shown: what the client shows.
-            address: where it comes from.
+            credentials: of the client.
+            address: of the client.
 
         Raises:
-            NotAuthenticated: if they are nobody's.
-            TooManyAttempts: if too many were nobody's lately, under this name or from this address.
+            NotAuthenticated: if they are wrong.
+            TooManyAttempts: if too many recent attempts with this name or from this address failed.
         """
-        user = self._users.get(shown.user)
-        if user is not None and user.is_verified(shown.key):
+        user = self._users.get(credentials.user)
+        if user is not None and user.is_verified(credentials.key):
             return user
-        if len(shown.key) > _MAX_CHARACTERS or len(shown.user) > _MAX_CHARACTERS:
+        if len(credentials.key) > _MAX_CHARACTERS or len(credentials.user) > _MAX_CHARACTERS:
             raise NotAuthenticated("The user or the key is wrong.", "The user or the key is too long.")
         if self._waiting >= self._most_waiting:
-            raise TooManyAttempts("Too many keys wait to be checked.")
+            raise TooManyAttempts("Too many keys are waiting to be checked. Try again later.")
         self._waiting += 1
         try:
             async with self._checks:
-                return await self._checked(shown, address)
+                return await self._checked(credentials, address)
         finally:
             self._waiting -= 1
 
-    async def _checked(self, shown: Credentials, address: str) -> User:
-        user = self._users.get(shown.user)
-        if user is not None and user.is_verified(shown.key):  # by now: somebody was before us in the queue
+    async def _checked(self, credentials: Credentials, address: str) -> User:
+        user = self._users.get(credentials.user)
+        if user is not None and user.is_verified(credentials.key):  # checked while this request waited
             return user
-        by_name, by_address = self._failures_by_name[address, shown.user], self._failures_by_address[address]
+        by_name, by_address = self._failures_by_name[address, credentials.user], self._failures_by_address[address]
         if not (by_name.is_ready and by_address.is_ready):
-            raise TooManyAttempts("Too many attempts with a wrong key; wait some seconds.")
-        is_right = await asyncio.to_thread((user.hash if user is not None else _DUMMY_HASH).check, shown.key)
+            raise TooManyAttempts("Too many attempts with a wrong key. Wait some seconds.")
+        is_right = await asyncio.to_thread((user.hash if user is not None else _DUMMY_HASH).check, credentials.key)
         if user is None or not is_right:
             by_name.take()
             by_address.take()
-            reason = "There is no such user." if user is None else "It is not the key of this user."
+            reason = "The user does not exist." if user is None else "The key is wrong."
             raise NotAuthenticated("The user or the key is wrong.", reason)
-        user.mark_verified(shown.key)
+        user.mark_verified(credentials.key)
         return user

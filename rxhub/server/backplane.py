@@ -24,6 +24,7 @@ from time import monotonic
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
+from rxhub.concurrency.supervise import report
 from rxhub.errors import HubConnectionError, Overflow, Refused
 from rxhub.server.envelope import Envelope
 from rxhub.server.loop_turns import LoopTurns
@@ -303,7 +304,7 @@ class Backplane:
         try:
             self._host.route_stored(message.sequence, message.data)
         except Exception as error:
-            _logger.error("Failed to route event %d of %s: %s", message.sequence, self.stream, error, exc_info=error)
+            report("routing events of the stream", error, about=f"event {message.sequence} of {self.stream}")
         self._unacknowledged += 1
         self._proceed()
 

@@ -1,14 +1,14 @@
-"""Garbage collections that take milliseconds, however much the process holds.
+"""Limits the duration of garbage collections, regardless of the number of objects.
 
-A full collection looks at all objects: 60 to 180 ms for 20,000 subscriptions, during which the loop stands still. So
-what has survived a full collection is frozen (`gc.freeze`), and the next one looks only at what was made since. Full
-collections come often enough that this is little. Reference counting frees frozen objects as ever.
+A full collection visits all objects: 60 to 180 ms for 20,000 subscriptions, during which the event loop is blocked. So
+objects that survive a full collection are frozen (`gc.freeze`), and the next one visits only newer objects. Reference
+counting still frees frozen objects.
 
-What is left are frozen objects that refer to each other and are dropped: about 2 KB for a client that leaves, most of
-it a transport of asyncio's. They are looked for when the server is quiet, or at last when there are very many of them.
+Frozen objects in reference cycles remain: about 2 KB for each client that disconnects, mostly a transport of asyncio.
+They are collected when the server is idle, or when there are very many.
 
-For a process that only serves: what is frozen concerns all of it. Where collections are incremental, which is known by
-a third threshold of 0, the interpreter bounds them itself, and only what there is at the start is frozen.
+Freezing affects the whole process, so only `serve` uses it. In Python versions with incremental collection, which have
+a third threshold of 0, only the objects that exist at the start are frozen.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from contextlib import contextmanager
 
 __all__ = ["collect_when_idle", "short_collections"]
 
-# Of the youngest objects, and how many collections of them make one of the second and third kind: at most 42,000
-# objects survive until the third.
+# For the three generations. At most 42,000 objects survive until a full collection.
 _THRESHOLDS = 700, 10, 5
 _CHECK_INTERVAL_S = 10.0
 _DISCONNECTS_WHEN_IDLE = 1_000
@@ -30,7 +29,7 @@ _DISCONNECTS_WHEN_BUSY = 50_000
 
 @contextmanager
 def short_collections() -> Generator[None]:
-    """Bound the time that the garbage collector takes at once, until the end of the `with` block."""
+    """Limit the duration of garbage collections during a `with` block."""
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
@@ -48,19 +47,19 @@ def short_collections() -> Generator[None]:
 async def collect_when_idle(
     disconnects: Callable[[], int], events: Callable[[], int], interval: float = _CHECK_INTERVAL_S
 ) -> None:
-    """Look at all objects now and then, until cancelled.
+    """Collect frozen objects periodically, until cancelled.
 
     Args:
-        disconnects: how many clients have left so far.
-        events: how many events came so far; the server is quiet if none comes between two looks.
-        interval: seconds between two looks.
+        disconnects: returns the number of clients that have disconnected so far.
+        events: returns the number of events so far. The server is idle if it does not change between two checks.
+        interval: seconds between two checks.
     """
-    left, heard = disconnects(), events()
+    collected_at, count = disconnects(), events()
     while True:
         await asyncio.sleep(interval)
-        before, heard = heard, events()
-        if disconnects() - left >= (_DISCONNECTS_WHEN_IDLE if heard == before else _DISCONNECTS_WHEN_BUSY):
-            left = disconnects()
+        before, count = count, events()
+        if disconnects() - collected_at >= (_DISCONNECTS_WHEN_IDLE if count == before else _DISCONNECTS_WHEN_BUSY):
+            collected_at = disconnects()
             gc.unfreeze()
             gc.collect()
 

@@ -1,7 +1,7 @@
-"""What a server has counted, as JSON and as Prometheus reads it.
+"""The counters of a server, as JSON and in Prometheus' text format.
 
-The text format of Prometheus is a name and a number a line. Its own client library brings a registry, locks and
-collectors for numbers that here are plain integers of one thread.
+The format has one name and one number per line. Prometheus' client library would add a registry, locks and collectors
+for integers that only one thread uses.
 """
 
 from __future__ import annotations
@@ -13,49 +13,49 @@ from typing import Final
 __all__ = ["Counters", "prometheus"]
 
 _COUNTERS: Final = {
-    "handshakes": "Handshakes that were answered with a session id.",
-    "handshakes_refused": "Handshakes refused for a key, an origin, plain text or a limit.",
-    "connections_opened": "WebSockets that were let in.",
-    "connections_rejected": "Connections closed before or while they sent a request, to make room for others.",
-    "requests_timed_out": "Connections closed because a request was not complete in time.",
-    "requests_refused": "Connections closed for a request that is malformed or too large, or a failed TLS handshake.",
+    "handshakes": "Successful handshakes.",
+    "handshakes_refused": "Handshakes rejected because of a key, an origin, plain text or a limit.",
+    "connections_opened": "WebSockets accepted.",
+    "connections_rejected": "Connections closed before their request was complete, to make room for others.",
+    "requests_timed_out": "Connections closed because their request was not complete in time.",
+    "requests_refused": "Connections closed because of an invalid request or a failed TLS handshake.",
     "packets_received": "Packets read from clients.",
-    "packets_malformed": "Connections ended for a packet that is none.",
-    "events_received": "Events from clients, subscriptions included.",
-    "events_refused": "Of these, refused.",
-    "events_delivered": "Events put into the queue of a client; one event counts once a client.",
-    "subscriptions_passed_over": "Subscriptions that did not get an event: testing them takes too much work.",
-    "events_dropped": "Events dropped because a client did not read.",
-    "unread_limit_reached": "Connections ended because messages that were not complete or not handled took too much.",
-    "slow_consumers": "Connections ended because a client did not read.",
-    "silent_clients": "Connections ended because a client answered no heartbeat.",
-    "task_failures": "Internal errors in long-lived tasks of the process; the log has the details.",
-    "events_unreadable": "Events in the backplane that clients could not read, or that take too much work to read.",
+    "packets_malformed": "Connections closed because of an invalid packet.",
+    "events_received": "Events from clients, including subscriptions.",
+    "events_refused": "Events from clients that were rejected.",
+    "events_delivered": "Events queued for clients. An event counts once for each client.",
+    "subscriptions_passed_over": "Subscriptions that did not receive an event because their tests take too much work.",
+    "events_dropped": "Events dropped because a client read too slowly.",
+    "unread_limit_reached": "Connections closed because incomplete and unhandled messages used too much memory.",
+    "slow_consumers": "Connections closed because a client read too slowly.",
+    "silent_clients": "Connections closed because a client did not answer heartbeats.",
+    "task_failures": "Internal errors in long-lived tasks of the process. The log has the details.",
+    "events_unreadable": "Events of the backplane skipped because they are invalid or take too much work.",
     "backplane_stored": "Events of clients that were stored.",
     "backplane_read": "Events read from the backplane.",
-    "backplane_refused": "Events refused because too many waited to be stored.",
-    "backplane_reconnections": "How often the connection to the backplane was made again.",
+    "backplane_refused": "Events rejected because too many waited to be stored.",
+    "backplane_reconnections": "Reconnections to the backplane.",
 }
 _GAUGES: Final = {
     "uptime_seconds": "Seconds since the start.",
-    "connections": "Clients connected.",
-    "sockets_open": "Open connections, those of clients included.",
-    "sockets_waiting": "Of these, connections that wait for a complete request.",
-    "users_connected": "Users with a client connected.",
+    "connections": "Connected clients.",
+    "sockets_open": "Open connections, including those of clients.",
+    "sockets_waiting": "Open connections without a complete request.",
+    "users_connected": "Users with a connected client.",
     "sessions_waiting": "Handshakes not yet followed by a WebSocket.",
-    "subscriptions": "Subscriptions of all clients that hold.",
-    "unread_bytes": "Bytes of messages that are incomplete or wait for their turn.",
-    "messages_waiting": "Messages in the queues of all clients.",
-    "backplane_connected": "Whether there is a connection to the backplane.",
-    "backplane_storing": "Whether the backplane stores events, as far as is known: 0 while its disk is full.",
+    "subscriptions": "Active subscriptions of all clients.",
+    "unread_bytes": "Bytes of incomplete and unhandled messages.",
+    "messages_waiting": "Messages in the send queues of all clients.",
+    "backplane_connected": "1 if the backplane is connected.",
+    "backplane_storing": "1 if the backplane can store events, as far as is known. 0 while its disk is full.",
     "backplane_waiting": "Events that wait to be stored.",
-    "backplane_lag": "Events in the backplane that are still to be read here.",
+    "backplane_lag": "Events in the backplane that this server has not read yet.",
 }
 
 
 @dataclass(slots=True)
 class Counters:
-    """Numbers that only grow."""
+    """Numbers that only increase."""
 
     handshakes: int = 0
     handshakes_refused: int = 0
@@ -85,7 +85,7 @@ def prometheus(stats: Mapping[str, float]) -> str:
     for kind, names, suffix in (("counter", _COUNTERS, "_total"), ("gauge", _GAUGES, "")):
         for name, meaning in names.items():
             if name not in stats:
-                continue  # there is no backplane
+                continue  # of a backplane
             full = f"rxhub_server_{name}{suffix}"
             lines += [f"# HELP {full} {meaning}", f"# TYPE {full} {kind}", f"{full} {stats[name]}"]
     return "\n".join(lines) + "\n"

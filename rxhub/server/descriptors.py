@@ -1,7 +1,7 @@
-"""How many sockets the process can have, and limits that fit it.
+"""Adapts the limits of a server to the number of file descriptors.
 
-A server that uses up its file descriptors cannot accept a health check, read its users file or reach its store. So
-fewer clients are let in than there are descriptors.
+A server without free file descriptors cannot accept a health check, read its users file or connect to NATS. So it
+accepts fewer clients than there are descriptors.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from rxhub.server.limits import Limits
 __all__ = ["limits_for_descriptors", "raise_soft_limit"]
 
 _RESERVED_DESCRIPTORS = 32
-"""Descriptors for the users file, the store, name resolution, and what else the process opens."""
+"""Descriptors for the users file, NATS, name resolution and other uses."""
 
 _PENDING_SHARE = 4
-"""One of so many descriptors is kept for connections that are not clients yet, health checks among them."""
+"""One in four descriptors is reserved for connections that are not clients yet, including health checks."""
 
 
 def raise_soft_limit() -> None:
-    """Raise the soft limit of open files to the hard limit, as far as the system allows."""
+    """Raise the soft limit of open files to the hard limit, if the system allows it."""
     if sys.platform == "win32":
         return
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS reports no hard limit, and refuses more than OPEN_MAX.
+    # macOS reports no hard limit, and rejects more than OPEN_MAX.
     for most in (hard, 10_240):
         if soft != resource.RLIM_INFINITY and (most == resource.RLIM_INFINITY or most > soft):
             try:
@@ -39,7 +39,7 @@ def raise_soft_limit() -> None:
 
 
 def limits_for_descriptors(limits: Limits) -> Limits:
-    """The limits, with as many connections at most as the process can open files."""
+    """The limits, with no more connections than the process can open files."""
     room = _available()
     if room is None or room >= limits.connections + limits.pending:
         return limits
@@ -48,7 +48,7 @@ def limits_for_descriptors(limits: Limits) -> Limits:
 
 
 def _available() -> int | None:
-    """Descriptors that are left for connections; None if there is no limit."""
+    """Free descriptors for connections; None if there is no limit."""
     if sys.platform == "win32":
         return None
     import resource

@@ -1,18 +1,17 @@
-r"""An event as a server reads it: what it routes by, and the text that it forwards as it came.
+r"""An event as the server reads it: the envelope for routing, and the received text for forwarding.
 
-Theory of operation. A server decodes the envelope alone; `data` stays the bytes that it is, unless a subscription
-asks for what stands in it (`decode_all`). What goes out to subscribers is the very text that came in, so
-nothing is encoded again either. Then a text must be refused here that some client could not read: ftrack's Python
-client stops reading for good, still "connected", when `json.loads` raises.
+The server decodes the envelope only. `data` stays undecoded unless a subscription reads it (`decode_all`), and
+subscribers receive the text that the publisher sent. So the server must reject text that a client cannot parse:
+ftrack's Python client stops reading, while still "connected", when `json.loads` raises.
 
-msgspec checks what it passes over as strictly as what it decodes: control characters, escapes, half surrogate pairs,
-NaN. It leaves two things to be looked at here:
+msgspec validates skipped values as strictly as decoded ones: control characters, escapes, surrogates, NaN. This module
+checks two more things:
 
-- Numbers. `json.loads` raises on an integer from 4,301 digits on. (`1e400`, which every client reads as infinity,
-  passes.)
-- Depth, which is measured only where there are enough brackets. The text is reduced to brackets and quotes, then to
-  brackets outside strings, all of one kind. Each is then a bit of one long number, whose bytes are eight brackets each:
-  two tables tell by how much such a byte goes down, and how deep it gets within.
+- Numbers. `json.loads` rejects integers with more than 4,300 digits. (`1e400` is accepted; clients read it as
+  infinity.)
+- Depth, measured only if there are enough brackets. The text is reduced to brackets and quotes, then to brackets
+  outside strings, all of one kind. Each bracket becomes a bit of a long integer. Two tables contain the change of
+  depth and the maximum depth of each byte, which is eight brackets.
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ from rxhub.transport.socketio.packet import EVENT_NAME
 __all__ = ["MAX_DEPTH", "Envelope", "argument", "decode_all", "decoding_steps", "payload", "read", "reading_steps"]
 
 MAX_DEPTH: Final = 64
-"""Objects and lists within each other, the packet's own two included."""
+"""Nested objects and lists, including the two of the packet."""
 
 
 class Envelope(msgspec.Struct, rename={"in_reply_to_event": "inReplyToEvent"}):
-    """What stands around an event's data.
+    """The fields of an event, except for the content of `data`.
 
     Attributes:
-        topic: dotted name of what happened.
-        id: the event's own; None if its publisher gave none.
-        target: an expression over the metadata of subscribers; empty or None if everybody is meant.
-        source: who published it, by their own account.
-        sent: when, as the publisher wrote it.
-        in_reply_to_event: id of the event that this one answers.
-        data: what happened, undecoded.
+        topic: dotted name.
+        id: of the event; None if the publisher did not set one.
+        target: an expression over the metadata of subscribers; empty or None for all subscribers.
+        source: the publisher, as it describes itself.
+        sent: time of publishing, as the publisher wrote it.
+        in_reply_to_event: id of the event that this one replies to.
+        data: undecoded.
     """
 
     topic: str
@@ -55,7 +54,7 @@ class Envelope(msgspec.Struct, rename={"in_reply_to_event": "inReplyToEvent"}):
     data: msgspec.Raw = msgspec.Raw(b"{}")
 
     def candidate(self) -> dict[str, Any]:
-        """What subscriptions are tested against, without `data`."""
+        """The fields that subscriptions are tested against, without `data`."""
         return {
             "topic": self.topic,
             "id": self.id,
@@ -94,7 +93,7 @@ _OUTSIDE_STRINGS: Final = slice(None, None, 2)
 _ONE_KIND: Final = bytes.maketrans(b"[]", b"{}")
 _REST: Final = bytes(set(range(256)) - set(b'{}[]"'))
 _AS_BITS: Final = bytes.maketrans(b"{}", b"10")
-# Of eight brackets, an opening one being a 1: the levels after each.
+# The depths after each of eight brackets, of which an opening one is a 1.
 _LEVELS: Final = [list(accumulate(1 if byte >> bit & 1 else -1 for bit in range(7, -1, -1))) for byte in range(256)]
 _CHANGES: Final = [levels[-1] for levels in _LEVELS]
 _DEEPEST: Final = [max(levels) for levels in _LEVELS]
@@ -104,27 +103,27 @@ def read(text: str) -> Envelope:
     """Read the payload of an event packet.
 
     Args:
-        text: `{"name":"ftrack.event","args":[{…}]}`, as text: of bytes, msgspec would take invalid UTF-8.
+        text: `{"name":"ftrack.event","args":[{…}]}` as a string. In bytes, msgspec would accept invalid UTF-8.
 
     Raises:
-        EventError: if it is none, or if there are clients that could not read it.
+        EventError: if it is invalid, or some clients could not parse it.
     """
     try:
         event = _decode(text)
     except msgspec.ValidationError as error:
-        raise EventError(f"An event packet was expected, but: {error}.") from None
+        raise EventError(f"The packet is not a valid event: {error}.") from None
     except msgspec.DecodeError as error:
-        raise EventError(f"An event packet is JSON, but: {error}.") from None
+        raise EventError(f"The event packet is not valid JSON: {error}.") from None
     except RecursionError:
         raise _too_deep() from None
     if event.name != EVENT_NAME:
-        raise EventError(f"Only events named {EVENT_NAME!r} are taken, but {event.name[:80]!r} was found.")
+        raise EventError(f"The server only accepts events named {EVENT_NAME!r}, not {event.name[:80]!r}.")
     _check(text)
     return event.args[0]
 
 
 def decode_all(text: str) -> dict[str, Any]:
-    """All of an event that `read` has let pass, decoded, as subscriptions see it.
+    """Decode all fields of an event that `read` has accepted, in the form that subscriptions are tested against.
 
     Raises:
         EventError: if a number in it is out of range.
@@ -132,7 +131,7 @@ def decode_all(text: str) -> dict[str, Any]:
     try:
         fields = _mapping(_payload(text).args[0])
     except msgspec.DecodeError as error:
-        raise EventError(f"An event that a subscription looks into is decoded, but: {error}.") from None
+        raise EventError(f"A subscription reads the data of this event, which cannot be decoded: {error}.") from None
     fields["in_reply_to_event"] = fields.pop("inReplyToEvent", None)
     for key, absent in _ABSENT.items():
         if fields.get(key) is None:
@@ -151,43 +150,43 @@ def decoding_steps(text: str) -> int:
 
 
 def argument(text: str) -> str:
-    """The event in the payload of a packet that `read` has let pass, as it came."""
+    """The received JSON of the event in a payload that `read` has accepted."""
     return bytes(_payload(text).args[0]).decode()
 
 
 def payload(argument: str) -> str:
-    """The payload of a packet with an event in it, for `read`."""
+    """The payload of a packet with this event, for `read`."""
     return f'{{"name":"{EVENT_NAME}","args":[{argument}]}}'
 
 
 def _check(text: str) -> None:
-    # Every so manyth character first: of a run that long, ten are met one after the other. Then a search for bytes,
-    # whose time is linear; a pattern would try again from each digit of a run that is nearly long enough.
+    # First sample characters at regular distances: a run that is too long contains ten samples. Then search bytes in
+    # linear time. A regular expression would start again at each digit of a run that is almost too long.
     if (
         len(text) > _MAX_DIGITS
         and _STRIDES.search(text[::_STRIDE])
         and _LONG_NUMBER in text.encode().translate(_ONE_DIGIT)
     ):
         raise EventError(
-            f"An event has no run of {_MAX_DIGITS} digits, which Python's clients cannot read as a number."
+            f"An event may not contain {_MAX_DIGITS} digits in a row, because Python clients cannot parse such numbers."
         )
     if len(text) > _MAX_ENVELOPE_BYTES:
-        # It is decoded, and looked into, for each event, as data is not.
+        # Unlike data, the envelope is decoded and tested for each event.
         fields = _fields(_payload(text).args[0])
         if sum(len(memoryview(value)) for name, value in fields.items() if name != "data") > _MAX_ENVELOPE_BYTES:
-            raise EventError(f"What stands around an event's data has {_MAX_ENVELOPE_BYTES} bytes at most.")
+            raise EventError(f"The fields of an event other than data may have {_MAX_ENVELOPE_BYTES} bytes at most.")
     if text.count("{") + text.count("[") > MAX_DEPTH and _is_too_deep(text):
         raise _too_deep()
 
 
 def _is_too_deep(text: str) -> bool:
     if "\\" in text:
-        # Backslashes stand in strings only, and there the first of a run escapes the second.
+        # Backslashes only occur in strings. The first of a run escapes the second.
         text = text.replace("\\\\", "").replace('\\"', "")
     brackets = text.encode().translate(_ONE_KIND, _REST).replace(b'""', b"")
     if b'"' in brackets:
         brackets = b"".join(brackets.split(b'"')[_OUTSIDE_STRINGS])
-    # JSON that was read is balanced, so the last brackets close, and closing ones may be added.
+    # Valid JSON is balanced and ends with closing brackets, so more of them do not change the result.
     brackets += b"}" * (-len(brackets) % 8)
     eights = int(brackets.translate(_AS_BITS), 2).to_bytes(len(brackets) // 8, "big")
     ends = accumulate(map(_CHANGES.__getitem__, eights), initial=0)
@@ -195,4 +194,4 @@ def _is_too_deep(text: str) -> bool:
 
 
 def _too_deep() -> EventError:
-    return EventError(f"An event is nested at most {MAX_DEPTH} levels deep; this one is deeper.")
+    return EventError(f"The event is nested too deeply. At most {MAX_DEPTH} levels are allowed.")

@@ -1,9 +1,8 @@
 """An exclusive lock on a file that is replaced as a whole, for a read-modify-write cycle.
 
-The lock is the operating system's, so it ends with the process that holds it, however that ends. Where possible it is
-taken on the file itself: whoever may change the file may then lock it, and nothing is left beside it. A file that was
-replaced while we waited is another file, so the lock is taken again until it is on the one that has the name now.
-Two threads of a process exclude each other like two processes, since each opens the file for itself.
+The lock belongs to the operating system, so it ends with its process. If possible, it is taken on the file itself, so
+that no lock file is needed, and everyone who may change the file can lock it. If the file was replaced while waiting,
+the lock is taken again on the new file. Threads of one process exclude each other too, because each opens the file.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ _BETWEEN_S = 0.01
 
 @contextmanager
 def locked(path: Path, timeout: float) -> Generator[None]:
-    """Hold the lock on a file for the length of a `with` block.
+    """Hold the lock on a file during a `with` block.
 
     Args:
-        path: the file, without symbolic links. If there is none, it is created empty and readable for its owner only;
-            if the block raises, it is removed again.
+        path: the file, without symbolic links. If it does not exist, it is created empty, readable for its owner only,
+            and removed again if the block raises.
         timeout: seconds to wait for another holder.
 
     Raises:
@@ -70,7 +69,7 @@ def _opened(path: Path) -> tuple[int, bool]:
 
 
 def _is_current(descriptor: int, path: Path) -> bool:
-    """Whether an open file is still the one of this name."""
+    """Whether an open file still has this name."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -81,7 +80,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock_path(path: Path) -> Path:
-        """A file beside it: Windows cannot replace an open file."""
+        """A separate file, because Windows cannot replace an open file."""
         return path.with_name(f".{path.name}.lock")
 
     def _try_lock(descriptor: int) -> bool:

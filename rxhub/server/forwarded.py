@@ -1,9 +1,9 @@
-"""Forwarded headers: the client's address and scheme, as a trusted proxy reports them.
+"""The client's address and scheme, as trusted proxies report them.
 
-Anyone can send `X-Forwarded-For` and `X-Forwarded-Proto`. A server that believes them from everywhere lets a client
-choose the address by which its wrong keys are counted. So they count only if the connection comes from a proxy that is
-named, and are ignored otherwise, loopback included. Each proxy appends the address that it was asked from, so the
-addresses are read from the right, and the first one that is not a trusted proxy is the client.
+Any client can send `X-Forwarded-For` and `X-Forwarded-Proto`. A server that trusts them lets a client choose the
+address by which its failed attempts are counted. So they are used only on connections from configured proxies, and
+otherwise ignored, also on loopback. Each proxy appends the address of its peer, so the addresses are read from the
+right. The first one that is not a trusted proxy is the client.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ def trusted_networks(proxies: Collection[str]) -> tuple[_Network, ...]:
         proxies: addresses (`10.0.0.10`) and networks (`10.0.0.0/24`), IPv4 or IPv6.
 
     Raises:
-        ValueError: if one of them is neither, or would trust every address.
+        ValueError: if one of them is neither, or contains all addresses.
         TypeError: if a single string is given.
     """
     if isinstance(proxies, str):
-        raise TypeError(f"Trusted proxies are a list of addresses, but the string {proxies!r} was given.")
+        raise TypeError(f"trusted_proxies must be a list of addresses, not the string {proxies!r}.")
     networks: list[_Network] = []
     for proxy in proxies:
         try:
             network = ip_network(proxy)
         except ValueError as error:
             raise ValueError(
-                f"A trusted proxy is an IP address or a network, such as 10.0.0.10 or 10.0.0.0/24, not {proxy!r}: "
+                f"A trusted proxy must be an IP address or a network, such as 10.0.0.10 or 10.0.0.0/24, not {proxy!r}: "
                 f"{error}."
             ) from None
         mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
@@ -50,19 +50,19 @@ def trusted_networks(proxies: Collection[str]) -> tuple[_Network, ...]:
             network = IPv4Network((mapped, network.prefixlen - _MAPPED_PREFIX))
         if network.prefixlen == 0:
             raise ValueError(
-                f"The network {proxy!r} contains every address, so any client could claim to be another one. Name the "
-                "proxies."
+                f"The network {proxy!r} contains every address, so any client could use another one's address. List "
+                "the proxies."
             )
         networks.append(network)
     return tuple(networks)
 
 
 class ForwardedHeaders:
-    """ASGI middleware that takes the client's address and scheme from a trusted proxy's headers.
+    """ASGI middleware that sets the client's address and scheme from the headers of trusted proxies.
 
     Args:
         app: the application.
-        trusted: networks of the proxies that are believed.
+        trusted: networks of the trusted proxies.
     """
 
     def __init__(self, app: ASGIApp, trusted: Collection[_Network] = ()) -> None:
@@ -79,8 +79,8 @@ class ForwardedHeaders:
             elif peer is not None and peer.is_loopback and not self._has_warned and _values(scope, b"x-forwarded-for"):
                 self._has_warned = True
                 _logger.warning(
-                    "A proxy at %s sends X-Forwarded-For, which is ignored: wrong keys are counted for all its clients "
-                    "together. If the proxy sets that header itself, name it with --trusted-proxy %s "
+                    "Ignoring X-Forwarded-For from a proxy at %s, so failed attempts of all its clients are counted "
+                    "together. If the proxy sets this header itself, trust it with --trusted-proxy %s "
                     "(trusted_proxies=[%r]).",
                     peer,
                     peer,
@@ -98,7 +98,7 @@ class ForwardedHeaders:
         for entry in reversed(",".join(_values(scope, b"x-forwarded-for")).split(",")):
             address = _address(entry.strip())
             if address is None:
-                # Whatever stands to the left of it was not written by a proxy that we know.
+                # Addresses to the left were not added by a trusted proxy.
                 return
             scope["client"] = (str(address), 0)
             if not self._is_trusted(address):
@@ -110,7 +110,7 @@ def _values(scope: Scope, name: bytes) -> list[str]:
 
 
 def _address(text: str) -> _Address | None:
-    """An address as proxies write it: bare, or with a port (`192.0.2.1:5000`, `[2001:db8::1]:5000`)."""
+    """Parse an address as proxies write it, with or without a port (`192.0.2.1:5000`, `[2001:db8::1]:5000`)."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

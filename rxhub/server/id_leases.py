@@ -1,18 +1,18 @@
-"""To which user an id belongs, among all servers of a backplane.
+"""Assigns the ids of subscribers to users, across all servers of a backplane.
 
-Replies go to ids, and ids are no secret: each event names its publisher's. So an id that one user has subscribed is
-refused to all others, whichever server they ask.
+Replies are addressed to ids, and every event contains its publisher's id. So an id that one user has subscribed is
+rejected for all other users, on every server.
 
-Theory of operation. A stream beside that of the events holds the latest claim to each id, under a subject of the id's
-own. To claim is to store the user's name there, on condition that nothing is there; the stream sees to it that of two
-who try at once, one succeeds. If there is a claim already, its user may go on, on any server, and nobody else.
+A second stream holds the latest lease of each id, under a subject of its own. A server acquires a lease by storing the
+user's name on the condition that the subject is empty. If two servers try at once, the stream accepts one. If there is
+a lease of the same user, the server renews it.
 
-A claim outlives its client for a while, since a client comes back, perhaps to another server. The server that stored
-the claim last releases it ten to twenty minutes after its last client has left: it deletes the message by its sequence,
-which is another one as soon as a second server has renewed the claim. What a server could not release, since it ended,
-expires a day after it was made or renewed; servers renew what is still subscribed.
+A lease outlives its client, because clients reconnect, possibly to another server. The server that stored the lease
+last releases it 10 to 20 minutes after the last client has disconnected. It deletes the message by its sequence, which
+changes when another server renews the lease. Leases of a server that stopped expire a day after the last renewal.
+Servers renew the leases of subscribed ids.
 
-A user holds so many ids at most on one server, so that nobody fills the stream with ids.
+The number of ids of a user on one server is limited, so that a user cannot fill the stream.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _NANOSECONDS = 1_000_000_000
 _RELEASE_AFTER_S = 600.0
 
 _WRONG_LAST_SEQUENCE: Final = 10_071
-"""JetStream's number for "wrong last sequence": there is a claim already."""
+"""JetStream's error code for "wrong last sequence": there already is a lease."""
 
 _NO_SUCH_SEQUENCE: Final = (10043, 10057)
-"""JetStream's numbers for "sequence not found" and for a message that cannot be deleted, since it is gone."""
+"""JetStream's error codes for "sequence not found" and for deleting a message that does not exist."""
 
 
 def lease_stream(stream: str, replicas: int) -> dict[str, Any]:
-    """The configuration of the stream of claims that belongs to a stream of events."""
+    """The configuration of the stream of leases for a stream of events."""
     return {
         "name": f"{stream}-ids",
-        "description": f"To whom ids belong in {stream}.",
+        "description": f"The users of the ids in {stream}.",
         "subjects": [f"{stream}.id.>"],
         "retention": "limits",
         "storage": "file",
@@ -69,12 +69,12 @@ _logger = logging.getLogger("rxhub.server")
 
 @dataclass(slots=True)
 class _Lease:
-    """One of ours.
+    """A lease of this server.
 
     Attributes:
         sequence: of its message in the stream.
-        renewed: seconds of the monotonic clock when that was stored.
-        needed: the same of when a client was last known to need it.
+        renewed: monotonic time in seconds when the message was stored.
+        needed: monotonic time in seconds when the id was last seen in use.
     """
 
     sequence: int
@@ -83,39 +83,39 @@ class _Lease:
 
 
 class IdLeases:
-    """The claims of the clients of one server.
+    """The leases of one server.
 
     Args:
         stream: of events.
-        owner: who holds an id here at present; None if nobody does.
-        limit: how many ids one user may hold on this server, the ids of clients that left lately included.
+        owner: returns the user who has subscribed with an id on this server, or None.
+        limit: maximum number of ids of one user on this server, including those of recently disconnected clients.
     """
 
     def __init__(self, stream: str, owner: Callable[[str], str | None], limit: int) -> None:
         self._stream = stream
         self._owner = owner
         self._limit = limit
-        # By id and user. An id is held here by one user at a time.
+        # By id and user.
         self._leases: dict[tuple[str, str], _Lease] = {}
         self._held: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        """How many ids are held."""
+        """The number of leases."""
         return len(self._leases)
 
     async def acquire(self, line: NatsConnection, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Claim ids.
+        """Acquire leases.
 
         Args:
             line: the connection.
-            wanted: pairs of an id and the user who wants it.
+            wanted: pairs of an id and a user.
 
         Returns:
-            Of these, those that were refused, each with the reason.
+            The rejected pairs, with the reasons.
 
         Raises:
-            StreamError: if the stream does not do it.
-            HubConnectionError: if there is no answer.
+            StreamError: if NATS rejects a request.
+            HubConnectionError: if NATS does not answer.
         """
         refused: dict[tuple[str, str], str] = {}
         new: list[tuple[str, str]] = []
@@ -126,9 +126,9 @@ class IdLeases:
                 self._leases[pair].needed = monotonic()
             elif self._held[user] + asked[user] >= self._limit:
                 refused[pair] = (
-                    f"The id {id[:200]!r} cannot be subscribed: the user {user!r} has used {self._limit} ids on this "
-                    "server, the most that Limits.ids_per_user allows. Use fewer ids, or wait: an id is released "
-                    "ten to twenty minutes after its last client has left."
+                    f"The id {id[:200]!r} cannot be subscribed: the user {user!r} already uses {self._limit} ids on "
+                    "this server, the maximum of Limits.ids_per_user. Use fewer ids, or wait: an id is released 10 to "
+                    "20 minutes after its last client has disconnected."
                 )
             else:
                 asked[user] += 1
@@ -139,18 +139,18 @@ class IdLeases:
             now = monotonic()
             for pair, sequence in zip(some, found, strict=True):
                 if sequence is None:
-                    refused[pair] = f"The id {pair[0][:200]!r} is subscribed by another user; make one of your own."
+                    refused[pair] = f"The id {pair[0][:200]!r} is subscribed by another user. Use a different id."
                 else:
                     self._leases[pair] = _Lease(sequence, now, now)
                     self._held[pair[1]] += 1
         return refused
 
     async def renew(self, line: NatsConnection) -> None:
-        """Renew the claims that are old and still needed, and release those that are not needed any more.
+        """Renew old leases that are in use, and release unused ones.
 
         Raises:
-            StreamError: if the stream does not do it.
-            HubConnectionError: if there is no answer.
+            StreamError: if NATS rejects a request.
+            HubConnectionError: if NATS does not answer.
         """
         now = monotonic()
         old: list[tuple[str, str]] = []
@@ -175,12 +175,12 @@ class IdLeases:
                 break
 
     def invalidate(self) -> None:
-        """The stream may have lost them: the next `renew` renews all."""
+        """Make the next `renew` renew all leases, because the stream may have lost them."""
         for lease in self._leases.values():
             lease.renewed = -inf
 
     async def _acquire(self, line: NatsConnection, id: str, user: str) -> int | None:
-        """Claim an id; the sequence of the lease, or None if it is another user's."""
+        """Acquire one lease. Returns its sequence, or None if another user has the id."""
         expected = 0
         while True:
             try:
@@ -193,16 +193,16 @@ class IdLeases:
             except StreamError as error:
                 if error.number != NO_MESSAGE:
                     raise
-                expected = 0  # it has just expired, or was released
+                expected = 0  # the lease has expired or was released
             else:
                 message = found["message"]
                 if base64.b64decode(message.get("data", "")).decode() != user:
                     return None
-                # Renewed, so that the server which stored it does not release it.
+                # Renew it, so that the server that stored it does not release it.
                 expected = message["seq"]
 
     async def _release(self, line: NatsConnection, id: str, user: str) -> bool:
-        """Give an id back; whether the stream has answered. Without permission to delete, it expires by itself."""
+        """Release a lease. False if NATS does not answer. Without permission to delete, the lease expires."""
         lease = self._leases.pop((id, user))
         self._held[user] -= 1
         if not self._held[user]:
@@ -210,12 +210,10 @@ class IdLeases:
         try:
             await line.js_request(f"STREAM.MSG.DELETE.{self._stream}-ids", {"seq": lease.sequence, "no_erase": True})
         except StreamError as error:
-            # Renewed by another server, or expired: there is nothing to delete.
+            # Another server has renewed it, or it has expired.
             return error.number in _NO_SUCH_SEQUENCE
         except HubConnectionError as error:
-            _logger.warning(
-                "The ids of clients that have left could not be released, and expire within a day: %s", error
-            )
+            _logger.warning("Could not release the ids of disconnected clients; they expire within a day: %s", error)
             return False
         return True
 
@@ -223,5 +221,5 @@ class IdLeases:
         return await publish_and_wait(line, self._subject(id), user.encode(), headers)
 
     def _subject(self, id: str) -> str:
-        # Ids may be of any length and have anything in them.
+        # Ids may have any length and contain any character.
         return f"{self._stream}.id.{sha256(id.encode(errors='surrogatepass')).hexdigest()}"

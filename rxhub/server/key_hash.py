@@ -1,9 +1,8 @@
-"""API keys: made, hashed with a salt, and checked in constant time.
+"""Creates API keys, hashes them with a salt, and checks them in constant time.
 
-The hash is scrypt of the standard library, with the cost that OWASP's password storage sheet names (N=2^14, r=8, p=5:
-16 MiB and some tenths of a second). A key that is made here could not be guessed behind any hash; the cost protects
-those that people think of. A hash carries its own parameters, so they can be raised without a change to the files
-that are there.
+The hash is the standard library's scrypt with the cost of OWASP's password storage cheat sheet (N=2^14, r=8, p=5: 16
+MiB and some tenths of a second). Keys that `new_key` creates cannot be guessed behind any hash. The cost protects keys
+that people choose. A hash contains its parameters, so they can be raised without changing existing files.
 """
 
 from __future__ import annotations
@@ -24,22 +23,22 @@ _MAX_P = 64
 
 
 def new_key() -> str:
-    """A key of 256 bits that nobody can guess."""
+    """A random key of 256 bits."""
     return token_urlsafe(32)
 
 
 def hashed(key: str) -> str:
-    """The salted hash of a key, as a users file holds it: `scrypt$N$r$p$salt$hash`."""
+    """The salted hash of a key, as in a users file: `scrypt$N$r$p$salt$hash`."""
     salt = urandom(16)
     digest = hashlib.scrypt(_bytes(key), salt=salt, n=_N, r=_R, p=_P, maxmem=_MAX_MEMORY_BYTES)
     return f"scrypt${_N}${_R}${_P}${b64encode(salt).decode()}${b64encode(digest).decode()}"
 
 
 class Hash:
-    """A salted hash, read.
+    """A parsed salted hash.
 
     Raises:
-        UsersError: if the text is none, or would take more than 256 MiB to check.
+        UsersError: if the text is invalid, or a check would need more than 256 MiB.
     """
 
     __slots__ = ("_digest", "_n", "_p", "_r", "_salt", "text")
@@ -57,7 +56,7 @@ class Hash:
             raise _invalid_hash()
 
     def check(self, key: str) -> bool:
-        """Whether this is the hash of `key`; takes some tenths of a second, in which other threads run."""
+        """Whether this is the hash of `key`. Takes some tenths of a second, without the GIL."""
         digest = hashlib.scrypt(
             _bytes(key),
             salt=self._salt,
@@ -75,4 +74,4 @@ def _bytes(key: str) -> bytes:
 
 
 def _invalid_hash() -> UsersError:
-    return UsersError("A user's key is stored as scrypt$N$r$p$salt$hash; make one with `rxhub user add NAME`.")
+    return UsersError("A user's key must have the form scrypt$N$r$p$salt$hash. Create one with `rxhub user add NAME`.")

@@ -1,9 +1,9 @@
-"""API keys are taken out of a request before anything can log it.
+"""Removes API keys from requests before they can be logged.
 
-An access log reads the ASGI scope when the response begins. So the credentials are read first, for the endpoints, and
-then the scope is rewritten in place: for every request that reaches the application, also one that no route accepts.
-Names in a query can be written in many ways (`API_KEY`, `api%5Fkey`, `api%255Fkey`, with `;` between parameters). So
-a query is not searched for secrets: only parameters that are known to be harmless are kept.
+An access log reads the ASGI scope when the response starts. So this middleware stores the credentials for the
+endpoints, and then changes the scope in place, for every request that reaches the application, also if no route
+matches. Names in a query can be written in many ways (`API_KEY`, `api%5Fkey`, `api%255Fkey`, with `;` between
+parameters). So it does not search for secrets, but keeps only parameters that are known to be harmless.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BASIC = "rxhub.basic"
 
 _HARMLESS = {b"api_user", b"eio", b"t", b"transport"}
 _PLAIN = re.compile(rb"[\w.@+-]{0,100}")
-# What may begin a query inside of a path, and names of keys as people write them.
+# Characters that may start a query in a path, and common names of keys.
 _SUSPICIOUS = re.compile(r"(?i)[?;&=%\x00-\x1f]|api[\W_]*key|password|secret|token")
 _URL_HEADER = re.compile(rb"(?i)refer|ur[il]|path|location")
 _SESSION = re.compile(r"/socket\.io/1/websocket/[^/]+")
@@ -34,7 +34,7 @@ _MASK = REDACTED.encode()
 
 
 class KeyRemoval:
-    """ASGI middleware that keeps credentials for the endpoints and takes them out of what others see.
+    """ASGI middleware that stores the credentials for the endpoints and removes them from the scope.
 
     Args:
         app: the application.
@@ -55,17 +55,17 @@ class KeyRemoval:
 
 
 def credentials_of(scope: Scope) -> Credentials | None:
-    """The credentials that the client showed as ftrack's clients do: in headers or in the query."""
+    """The credentials of ftrack's clients, in headers or in the query."""
     return scope.get(_CREDENTIALS)
 
 
 def basic_credentials_of(scope: Scope) -> Credentials | None:
-    """The credentials that the client showed by HTTP's basic authentication."""
+    """The credentials of HTTP basic authentication."""
     return scope.get(_BASIC)
 
 
 def session_id(scope: Scope) -> str:
-    """The session id in the path of a WebSocket, which lets its bearer in; it is taken out of the scope."""
+    """The session id in the path of a WebSocket. Removes it from the scope, because it grants access."""
     sid: str = scope["path_params"]["sid"]
     scope["path_params"] = {}
     _set_path(scope, scope["path"].removesuffix(sid) + REDACTED)
@@ -73,7 +73,7 @@ def session_id(scope: Scope) -> str:
 
 
 def _reduced(query: bytes) -> bytes:
-    """A query with the values of harmless parameters alone."""
+    """A query with the values of harmless parameters only."""
     return b"&".join(_parameter(part) for part in re.split(rb"[&;]", query) if part)
 
 
@@ -87,7 +87,7 @@ def _parameter(part: bytes) -> bytes:
 
 
 def _header(name: bytes, value: bytes) -> bytes:
-    """A header's value, without keys: its own, or those in a URL that it repeats (Referer, X-Original-URI)."""
+    """The value of a header without keys, also in URLs that it repeats (Referer, X-Original-URI)."""
     if secrets.names(name):
         return _MASK
     if _URL_HEADER.search(name) and (found := _SUSPICIOUS.search(value.decode("latin-1"))) is not None:

@@ -1,4 +1,4 @@
-"""A log that strangers cannot fill: so many warnings at once, so many over time."""
+"""A log with a limited rate, so that unauthenticated clients cannot fill it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LimitedLog:
     """Warnings about requests of clients that are not known.
 
     Args:
-        logger: where they go.
+        logger: for the warnings.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
@@ -25,11 +25,11 @@ class LimitedLog:
         self._suppressed = 0
 
     def warning(self, message: str, *arguments: object) -> None:
-        """Log a warning, or count it as left out; the next one that is logged says how many were."""
+        """Log a warning, or suppress it. Before the next one, the number of suppressed warnings is logged."""
         if not self._bucket.take():
             self._suppressed += 1
             return
         if self._suppressed:
-            self._logger.warning("%d warnings about requests were left out.", self._suppressed)
+            self._logger.warning("Suppressed %d warnings about requests.", self._suppressed)
             self._suppressed = 0
         self._logger.warning(message, *arguments)

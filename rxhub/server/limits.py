@@ -1,4 +1,4 @@
-"""What a server grants to strangers: every limit, its default, and what it holds off."""
+"""The limits of a server, their defaults, and what they protect."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["Limits", "SlowConsumer"]
 
 
 class SlowConsumer(Enum):
-    """What happens to a client that does not read what it subscribed to, once its queue is full.
+    """What happens to a client that reads too slowly, when its send queue is full.
 
     Attributes:
-        DISCONNECT: it is cut off. It connects again, as ftrack's clients do by themselves, and knows that it missed
+        DISCONNECT: the server disconnects it. ftrack's clients reconnect by themselves, and know that they missed
             events.
-        DROP: the oldest events in its queue are dropped and counted; acknowledgements and heartbeats are kept.
+        DROP: the server drops and counts the oldest events in its queue, and keeps acknowledgements and heartbeats.
     """
 
     DISCONNECT = "disconnect"
@@ -26,41 +26,41 @@ class Limits:
     """The limits of a server.
 
     Attributes:
-        message: characters of an event; the largest of pipelines have tens of thousands. A larger one is refused, and
-            what has more than four times as many bytes ends the connection.
-        queue: messages that wait for one client.
-        queue_bytes: characters that wait for one client.
-        connections: clients at once. `serve` and `running` let in fewer if there are not enough file descriptors.
-        pending: connections at once that are not clients yet, health checks included. Beyond, the one that has waited
-            longest for a complete request is closed. Half as many keys may wait to be checked.
-        request_timeout: seconds from accepting a connection to a complete request (nats-server allows 2 as well);
-            the same for TLS's handshake.
+        message: characters of an event. Large pipeline events have tens of thousands. A larger one is rejected; if it
+            has more than four times as many bytes, the connection is closed.
+        queue: messages in the send queue of a client.
+        queue_bytes: characters in the send queue of a client.
+        connections: clients at once. `serve` and `running` accept fewer if there are not enough file descriptors.
+        pending: connections at once that are not clients yet, including health checks. Above it, the one that has
+            waited longest for a complete request is closed. Half as many keys may wait to be checked.
+        request_timeout: seconds from accepting a connection to a complete request, and of a TLS handshake. nats-server
+            also allows 2.
         connections_per_user: clients of one user at once.
-        unread: bytes of all messages that are incomplete or wait for their turn. Beyond, the connection that holds most
-            of them is closed. The first 16 KiB of a connection do not count.
-        unread_per_user: of these, bytes of one user's messages.
+        unread: bytes of all incomplete and unhandled messages. Above it, the connection that holds most of them is
+            closed. The first 16 KiB of a connection do not count.
+        unread_per_user: bytes of the incomplete and unhandled messages of one user.
         sessions: handshakes at once that were not yet followed by a WebSocket.
-        session_expiry: seconds within which they must be.
+        session_expiry: seconds from a handshake to its WebSocket.
         subscriptions: subscriptions of one client.
         expression: characters of a subscription or a target.
         conditions: conditions of a subscription or a target.
         metadata: bytes of a subscriber's metadata.
-        conditions_per_user: conditions of all subscriptions of one user; an event may have to be tested for each.
-        work: steps of work that one event, subscription or target may take; a step is about a tenth of a microsecond.
-            Counted are the values that are visited, the conditions that are tested, the subscribers whose metadata is
-            compared, the characters that are decoded, searched and parsed. Whatever takes more is refused.
-            Subscriptions that take more to test do not get the event (see `rxhub.server.user_indexes`).
-        metadata_per_user: bytes of the metadata of all subscribers of one user; decoded it can take 25 times as much.
-        ids_per_user: ids under which one user has subscribed on this server, where servers share a backplane: each is
-            reserved for the user, until ten to twenty minutes after its last client has left.
-        events: events a second of one user, over time; beyond, its clients are read more slowly, and nothing is lost.
-            One that takes more than 5,000 steps counts as several. It also pays for testing those of the user's
-            subscriptions that exceed the quota of the common index, against the events of others.
-        events_at_once: events of one user in a moment.
-        handshakes: handshakes a second of one user, over time; beyond, they are refused.
-        handshakes_at_once: handshakes of one user in a moment; a studio's machines may share a user, and all reconnect.
-        failures: failed handshakes a second from one address under one name; ten times as many under all names.
-        failures_at_once: the same in a moment.
+        conditions_per_user: conditions of all subscriptions of one user. Each may have to be tested for an event.
+        work: steps of work of one event, subscription or target. A step takes about 0.1 µs. Visited values, tested
+            conditions, compared subscribers, and characters that are decoded, searched and parsed count. The server
+            rejects what takes more. Subscriptions whose tests take more do not receive the event (see
+            `rxhub.server.user_indexes`).
+        metadata_per_user: bytes of the metadata of all subscribers of one user. Decoded, it can take 25 times as much.
+        ids_per_user: ids with which one user has subscribed on this server, if it has a backplane. An id is reserved
+            until 10 to 20 minutes after its last client has disconnected.
+        events: events per second of one user, over time. Above it, the server reads the user's clients more slowly, and
+            nothing is lost. An event of more than 5,000 steps counts as several. The rate also pays for testing the
+            user's subscriptions beyond the quota of the common index against events of others.
+        events_at_once: events of one user in a burst.
+        handshakes: handshakes per second of one user, over time. Above it, they are rejected.
+        handshakes_at_once: handshakes of one user in a burst. Many machines may share a user and reconnect together.
+        failures: failed handshakes per second from one address with one name. Ten times as many with all names.
+        failures_at_once: failed handshakes in a burst.
     """
 
     message: int = 1024 * 1024
@@ -93,4 +93,4 @@ class Limits:
         for field in fields(self):
             value = getattr(self, field.name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-                raise ValueError(f"The limit {field.name!r} is a number above 0, but {value!r} was given.")
+                raise ValueError(f"The limit {field.name!r} must be a number above 0, not {value!r}.")

@@ -1,10 +1,9 @@
-"""Who works next, where everybody shares one loop: so many steps in one round of the loop, then the others' turn.
+"""Shares one event loop fairly: a limited number of steps in each round, and turns for the rest.
 
-Theory of operation. A loop runs whatever is ready before it looks at sockets and clocks again. Of a thousand readers
-that each have a packet, or a thousand writers that got the same event, each is quick, and all together would keep the
-loop for as long as they take. So each asks before it works. In a round that has seen enough work it has to wait: in a
-queue of its user's, and of these queues each lets in one after the other, so that a user with a thousand connections
-waits for a turn as long as one with a single one.
+An event loop runs everything that is ready before it checks sockets and timers again. A thousand readers with one
+packet each, or a thousand writers with the same event, would block it together, although each is fast. So each asks
+before it works. When a round has seen enough work, it waits in a queue of its user. The queues take turns, so a user
+with a thousand connections waits as long as a user with one.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ _MIN_STEPS = 200
 
 
 class LoopTurns:
-    """The rounds of the loop that is running.
+    """The rounds of the running event loop.
 
     Args:
-        steps_per_round: steps of work in one round, after which nobody begins; see `rxhub.server.limits.Limits.work`.
+        steps_per_round: steps of work after which no task starts in this round; see `Limits.work`.
     """
 
     __slots__ = ("_done", "_is_scheduled", "_steps_per_round", "_waiting")
@@ -34,11 +33,11 @@ class LoopTurns:
 
     @property
     def is_free(self) -> bool:
-        """Whether one may begin without waiting."""
+        """Whether a task may start without waiting."""
         return self._done < self._steps_per_round and not self._waiting
 
     def spend(self, steps: int) -> None:
-        """Count what was done in this round; the least of things takes some steps too."""
+        """Count work of this round, at least 200 steps."""
         self._done += max(steps, _MIN_STEPS)
         if not self._is_scheduled:
             self._schedule_next_round()
@@ -49,11 +48,11 @@ class LoopTurns:
             asyncio.get_running_loop().call_soon(self._next_round)
 
     async def wait(self, user: str, steps: int | None = None) -> None:
-        """Wait for one's turn; not if there was little work in this round, and nobody waits.
+        """Wait for a turn, unless `is_free`.
 
         Args:
-            user: who wants it.
-            steps: how many it will take; if that is not known, it has a round of its own.
+            user: whose turn it is.
+            steps: expected work; None takes a whole round.
         """
         if self.is_free:
             return
@@ -71,7 +70,7 @@ class LoopTurns:
             turn, steps = queue.popleft()
             if queue:
                 self._waiting[user] = queue
-            if not turn.done():  # else whoever waited was cancelled
+            if not turn.done():  # otherwise it was cancelled
                 turn.set_result(None)
                 granted += steps
         if self._waiting:

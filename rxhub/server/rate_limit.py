@@ -1,4 +1,4 @@
-"""Token buckets: so many at once, so many a second over time."""
+"""Token buckets: limited bursts, and a limited rate over time."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rxhub.concurrency.bounded_dict import BoundedDict
 __all__ = ["STEPS_PER_EVENT", "TokenBucket", "TokenBuckets"]
 
 STEPS_PER_EVENT: Final = 5_000
-"""Steps of work for which a user's rate of events pays with one event, see `rxhub.server.limits.Limits.work`."""
+"""Steps of work that count as one event of a user's rate, see `rxhub.server.limits.Limits.work`."""
 
 _MAX_BUCKETS = 10_000
 
 
 class TokenBucket:
-    """One bucket. It fills by `rate` tokens a second up to `size`, and starts full.
+    """One bucket. It starts full, and is refilled by `rate` tokens per second up to `size`.
 
     Args:
-        rate: tokens a second.
-        size: tokens at most.
-        clock: seconds that never go back.
+        rate: tokens per second.
+        size: maximum number of tokens.
+        clock: monotonic time in seconds.
     """
 
     __slots__ = ("_clock", "_filled", "_rate", "_size", "_tokens")
@@ -35,20 +35,20 @@ class TokenBucket:
         self._filled = clock()
 
     def take(self) -> bool:
-        """Take a token; False if there is none."""
+        """Take a token. False if there is none."""
         if not self.is_ready:
             return False
         self._tokens -= 1.0
         return True
 
     def reserve(self, tokens: float = 1.0) -> float:
-        """Take tokens even if they are not there yet.
+        """Take tokens, even if that makes their number negative.
 
         Args:
-            tokens: how many.
+            tokens: number of tokens.
 
         Returns:
-            The seconds to wait until they are there. Who does not wait for them takes from those that come later.
+            The seconds to wait until the number is not negative. A caller that does not wait delays later callers.
         """
         self._fill()
         self._tokens -= tokens
@@ -69,9 +69,8 @@ class TokenBucket:
 class TokenBuckets:
     """A bucket for each key, such as a user or an address.
 
-    A stranger can think of any number of keys. So there are 10,000 buckets at most, and the one that was asked for
-    longest ago makes room: by then it is full again, unless there are more strangers than a bucket each could hold
-    off.
+    Clients can use any number of keys, so there are at most 10,000 buckets. The least recently used one is dropped. By
+    then it is full again, unless there are more attackers than buckets can limit.
     """
 
     __slots__ = ("_buckets", "_clock", "_rate", "_size")

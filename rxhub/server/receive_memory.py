@@ -1,8 +1,8 @@
-"""How much memory the messages take that were received and are not handled yet.
+"""Limits the memory of messages that were received and are not handled yet.
 
-A message is held in memory from its first byte on, and a client may never send the last one. So every connection counts
-what it holds: an incomplete frame, fragments, and messages that wait for their turn. If a user holds too much, or all
-together do, the connection that holds most of it is closed, so that clients with ordinary messages are not affected.
+A message uses memory from its first byte, and a client may never send the last one. So each connection counts the bytes
+that it holds: incomplete frames, fragments, and messages that wait for their turn. If a user or all users together hold
+too much, the server closes the connection that holds most, so that clients with ordinary messages are not affected.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from rxhub.server.limits import Limits
 __all__ = ["UNREAD", "UnreadBudget", "UnreadBytes"]
 
 UNREAD = "rxhub.unread"
-"""The ASGI extension by which a connection shows what it holds."""
+"""The name of the ASGI extension that contains the `UnreadBytes` of a connection."""
 
 _logger = logging.getLogger("rxhub.server")
 
 
 class UnreadBudget:
-    """What all connections of a server may hold.
+    """The unhandled bytes of all connections of a server.
 
     Args:
-        limits: how much.
-        counters: what is counted.
+        limits: of one user and of all.
+        counters: count closed connections.
 
     Attributes:
-        total: bytes that are held.
+        total: bytes of all connections.
     """
 
     def __init__(self, limits: Limits, counters: Counters) -> None:
@@ -42,7 +42,7 @@ class UnreadBudget:
         self._holding: dict[UnreadBytes, str] = {}
 
     def update(self, unread: UnreadBytes, user: str, change: int) -> None:
-        """A connection of a user holds so many bytes more or fewer."""
+        """Add a change of the bytes of a connection."""
         self.total += change
         self._of_user[user] += change
         if unread.size:
@@ -58,15 +58,15 @@ class UnreadBudget:
                 self._close_largest(None)
 
     def _close_largest(self, user: str | None) -> None:
-        """Close the connection that holds most, of one user or of all."""
+        """Close the connection with the most bytes, of one user or of all."""
         largest = max(
             (unread for unread, holder in self._holding.items() if user is None or holder == user),
             key=lambda unread: unread.size,
         )
         self._counters.unread_limit_reached += 1
         _logger.warning(
-            "A connection of %r is closed: it holds %d bytes of messages that are incomplete or wait for their turn, "
-            "and %s hold more than %d.",
+            "Closing a connection of %r: it holds %d bytes of incomplete and unhandled messages, and %s hold more than "
+            "%d bytes.",
             self._holding[largest],
             largest.size,
             "all connections together" if user is None else "the connections of this user",
@@ -76,13 +76,13 @@ class UnreadBudget:
 
 
 class UnreadBytes:
-    """What one connection holds.
+    """The unhandled bytes of one connection.
 
     Args:
-        abort: closes the connection and gives up what it holds.
+        abort: closes the connection and discards its bytes.
 
     Attributes:
-        size: bytes that are held.
+        size: number of bytes.
     """
 
     __slots__ = ("_abort", "_budget", "_user", "size")
@@ -94,14 +94,14 @@ class UnreadBytes:
         self._user = ""
 
     def attach(self, budget: UnreadBudget, user: str) -> None:
-        """Count it for a user from now on."""
-        if self._abort is not None:  # else the connection has ended already
+        """Count the bytes for a user."""
+        if self._abort is not None:  # otherwise the connection is closed
             self._budget, self._user = budget, user
             if self.size:
                 budget.update(self, user, self.size)
 
     def set(self, size: int) -> None:
-        """It holds so many bytes now."""
+        """Set the number of bytes."""
         change = size - self.size
         if change:
             self.size = size
@@ -116,6 +116,6 @@ class UnreadBytes:
             abort()
 
     def close(self) -> None:
-        """The connection has ended, and holds nothing."""
+        """The connection is closed."""
         self.set(0)
         self._abort = self._budget = None

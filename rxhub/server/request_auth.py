@@ -1,4 +1,4 @@
-"""What a request says of itself before anybody is let in: credentials, origin, and whether strangers can listen."""
+"""Reads from a request its credentials, address and origin, and whether it is encrypted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _USUAL_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 
 
 def credentials(scope: Scope) -> Credentials | None:
-    """What a client shows: ftrack's headers as the Python client sends them, or the query of the JavaScript client."""
+    """The credentials in the headers of ftrack's Python client, or in the query of its JavaScript client."""
     user, key = _header(scope, b"ftrack-user"), _header(scope, b"ftrack-api-key")
     if user is not None and key is not None:
         return Credentials(user, key)
@@ -32,7 +32,7 @@ def credentials(scope: Scope) -> Credentials | None:
 
 
 def basic(scope: Scope) -> Credentials | None:
-    """The same by HTTP's basic authentication, which is what Prometheus and curl speak."""
+    """The credentials of HTTP basic authentication, which Prometheus and curl use."""
     kind, _, encoded = (_header(scope, b"authorization") or "").partition(" ")
     if kind.lower() != "basic":
         return None
@@ -44,9 +44,9 @@ def basic(scope: Scope) -> Credentials | None:
 
 
 def address(scope: Scope) -> str:
-    """Where a request comes from; of an IPv6 address its network, since one machine has 2**64 of them.
+    """The address of a client. Of IPv6, only the network, because one machine has 2**64 addresses.
 
-    IPv4 addresses that a socket for both shows as IPv6 are those of IPv4: they have one network for the whole world.
+    IPv4 addresses that are mapped to IPv6 are converted to IPv4, because they all have the same IPv6 network.
     """
     client = scope.get("client")
     if not client:
@@ -62,7 +62,7 @@ def address(scope: Scope) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent there never leaves this machine."""
+    """Whether an address is on this machine."""
     if host == "localhost":
         return True
     try:
@@ -74,21 +74,20 @@ def is_loopback(host: str) -> bool:
 
 
 def is_exposed(scope: Scope) -> bool:
-    """Whether this request went over a network in plain text."""
+    """Whether a request was sent over a network in plain text."""
     client = scope.get("client")
-    # Without an address it came through a Unix socket. A scheme that ASGI leaves out is a plain one.
+    # Requests through a Unix socket have no address. The default scheme of ASGI is http.
     return scope.get("scheme") not in {"https", "wss"} and bool(client) and not is_loopback(str(client[0]))
 
 
 def is_origin_allowed(scope: Scope, origins: Collection[str]) -> bool:
-    """Whether the page that made this request may use the server: one of the server's own, or one that is listed.
+    """Whether a page may use the server: a page of the server itself, or of a listed origin.
 
-    Programs send no origin. ftrack's Python client does with its WebSocket, always as `http://` and the server's own
-    host.
+    Programs send no origin, except ftrack's Python client with its WebSocket: `http://` and the host of the server.
     """
     origin = _header(scope, b"origin")
     host = _header(scope, b"host")
-    # Socket.IO 0.9's client on Node sends the bare host, which no browser does.
+    # Socket.IO 0.9's client on Node sends the host without a scheme. Browsers do not.
     if origin is None or origin in origins or origin == host:
         return True
     try:
@@ -101,7 +100,7 @@ def is_origin_allowed(scope: Scope, origins: Collection[str]) -> bool:
 
 
 def origin_of(scope: Scope) -> str | None:
-    """The origin of the page that made this request; None if no page did."""
+    """The origin of the page that made a request; None for programs."""
     return _header(scope, b"origin")
 
 

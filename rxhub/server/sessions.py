@@ -1,4 +1,4 @@
-"""Session ids: what a handshake hands out and a WebSocket hands in, once and soon."""
+"""Session ids, which connect a handshake with its WebSocket."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class _Session(NamedTuple, Generic[U]):
 
 
 class Sessions(Generic[U]):
-    """The handshakes that wait for their WebSocket.
+    """Handshakes that were not yet followed by a WebSocket.
 
-    ftrack's Python client shows no key with its WebSocket: the id alone lets it in, as the user who made the handshake.
-    So it is unguessable (256 bits), good for one WebSocket, and for some seconds only.
+    ftrack's Python client sends no key with its WebSocket. The session id alone authenticates it as the user of the
+    handshake, so it has 256 random bits, and is valid for one WebSocket and some seconds.
 
     Args:
-        expiry: seconds for which an id is good.
-        most: ids at once; the oldest makes room.
-        clock: seconds that never go back.
+        expiry: seconds for which an id is valid.
+        most: maximum number of ids. Above it, the oldest is dropped.
+        clock: monotonic time in seconds.
     """
 
     __slots__ = ("_clock", "_expiry", "_most", "_waiting")
@@ -43,7 +43,7 @@ class Sessions(Generic[U]):
         return len(self._waiting)
 
     def issue(self, user: U) -> str:
-        """A new id for a user; it has no character that a URL or a handshake would mind."""
+        """Create an id for a user. It contains only characters that need no quoting in a URL or a handshake."""
         self._forget_expired()
         while len(self._waiting) >= self._most:
             del self._waiting[next(iter(self._waiting))]
@@ -52,7 +52,7 @@ class Sessions(Generic[U]):
         return sid
 
     def redeem(self, sid: str) -> U | None:
-        """The user of an id, which is good no more then; None if it is not, or no longer, good."""
+        """The user of an id, which becomes invalid; None if it is not valid."""
         self._forget_expired()
         session = self._waiting.pop(sid, None)
         return None if session is None else session.user

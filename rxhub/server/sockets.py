@@ -1,9 +1,9 @@
-"""Which sockets are open, and which of them make room for new ones.
+"""The open sockets, and which of them may be closed to make room for new ones.
 
-A stranger can open any number of connections and say nothing. So a socket that waits for a complete request may be
-closed at any time: when a new connection comes and there is no room, the one that has waited longest makes room. A
-client that sends its request at once is not affected, since its socket waits for some milliseconds only. Sockets of
-clients, and those whose request is being answered, stay; if there are only such, the new one is closed.
+Anyone can open many connections and send nothing. So a socket without a complete request may be closed at any time: if
+there is no room for a new connection, the one that has waited longest is closed. Clients that send their request at
+once are not affected, because their sockets wait for milliseconds only. Sockets of clients, and sockets whose request
+is being answered, stay open. If there are no others, the new connection is closed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Sockets:
     """The sockets of a server.
 
     Args:
-        most: sockets at once.
-        most_waiting: of these, sockets that wait for a complete request.
-        counters: what is counted.
+        most: maximum number of sockets.
+        most_waiting: maximum number of sockets without a complete request.
+        counters: count closed connections.
     """
 
     def __init__(self, most: int, most_waiting: int, counters: Counters) -> None:
@@ -33,16 +33,16 @@ class Sockets:
         self._waiting: dict[SocketSlot, Callable[[], object]] = {}  # in order of waiting
 
     def __len__(self) -> int:
-        """How many are open."""
+        """The number of open sockets."""
         return len(self._open)
 
     @property
     def waiting(self) -> int:
-        """How many wait for a complete request."""
+        """The number of sockets without a complete request."""
         return len(self._waiting)
 
     def take(self) -> SocketSlot | None:
-        """A slot for a socket that was accepted; None if there is no room, and the socket has to be closed."""
+        """The slot of an accepted socket; None if there is no room, so that the socket must be closed."""
         if (len(self._open) >= self._most or len(self._waiting) >= self._most_waiting) and not self.make_room():
             self.counters.connections_rejected += 1
             return None
@@ -51,7 +51,7 @@ class Sockets:
         return slot
 
     def make_room(self) -> bool:
-        """Close the socket that has waited longest for a complete request; False if none waits."""
+        """Close the socket that has waited longest for a complete request. False if none waits."""
         for slot, abort in self._waiting.items():
             self.counters.connections_rejected += 1
             self.release(slot)
@@ -60,29 +60,29 @@ class Sockets:
         return False
 
     def mark_waiting(self, slot: SocketSlot, abort: Callable[[], object]) -> None:
-        """The socket of a slot waits for a complete request; `abort` closes it to make room.
+        """The socket waits for a complete request. `abort` closes it to make room.
 
-        The place in the order is kept if it waited before.
+        A socket that already waits keeps its position.
         """
         if slot in self._open:
             self._waiting[slot] = abort
 
     def mark_active(self, slot: SocketSlot) -> None:
-        """The request is complete, or the socket is a client's: it stays open."""
+        """The request is complete, or the socket is a client's. It stays open."""
         self._waiting.pop(slot, None)
 
     def release(self, slot: SocketSlot) -> None:
-        """The socket is closed. Calling it again does nothing."""
+        """The socket is closed. A second call does nothing."""
         self._waiting.pop(slot, None)
         self._open.discard(slot)
 
 
 class SocketSlot:
-    """The place of one socket.
+    """One open socket.
 
     Attributes:
         sockets: all sockets of the server.
-        accepted: when the socket was accepted, in the loop's time.
+        accepted: loop time in seconds when the socket was accepted.
     """
 
     __slots__ = ("accepted", "sockets")

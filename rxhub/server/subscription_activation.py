@@ -1,27 +1,27 @@
-"""When a subscriber may be told that the subscription holds: when whatever is stored from then on will come.
+"""Activates subscriptions on a server with a backplane.
 
-Theory of operation. Two things take time. The reader of the stream has to know of subjects that nobody here was
-interested in before (`Ordered.change`, `Ordered.settled`). And what was stored before the subscription may not have
-been read yet, if the reader lags: the subscriber must not get that. So, once the reader has settled, the stream is
-asked for the number of its last event; a subscriber gets what comes behind that one. Meanwhile it is found out whether
-the id with which it subscribes is another user's.
+A subscription is active, and acknowledged, when all events that are stored from then on will be delivered. Two things
+take time: the reader of the stream must apply new subjects (`change`, `settled`), and events stored before the
+subscription may still be unread. The subscriber must not receive those. So when the reader has settled, the server
+asks the stream for its last sequence. The subscriber receives events above it. The id of the subscriber is leased at
+the same time.
 
-Clients come in crowds, after a network was away. What arrives while the stream is asked waits for the next turn, and
-all of that is let in at once.
+After a network outage, many clients subscribe at once. Requests that arrive while the stream is asked wait for the
+next batch, and all of them are activated together.
 
-IdLeases to ids are renewed at times that nobody moves: somebody comes or goes all the time.
+Leases are renewed at fixed times, so that a steady arrival of clients cannot postpone renewals.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
+from rxhub.concurrency.supervise import report
 from rxhub.errors import HubConnectionError, Refused
 from rxhub.server.id_leases import IdLeases
 from rxhub.transport.nats.connection import NatsConnection
@@ -30,11 +30,9 @@ from rxhub.transport.nats.streams import last_sequence
 
 __all__ = ["SubscriptionActivator"]
 
-# Seconds. Each turn in which the subjects have changed costs the server another consumer.
+# Each batch with new subjects needs another consumer.
 _BATCH_INTERVAL_S = 0.02
 _RENEWAL_INTERVAL_S = 600.0
-
-_logger = logging.getLogger("rxhub.server")
 
 
 class _PendingActivation(NamedTuple):
@@ -44,12 +42,12 @@ class _PendingActivation(NamedTuple):
 
 
 class SubscriptionActivator:
-    """Lets subscribers in; a part of a link (`rxhub.transport.nats.reconnecting.Part`).
+    """Activates subscriptions; a link task (`rxhub.transport.nats.reconnecting.Part`).
 
     Args:
-        stream: which is read.
-        live: by whom.
-        subjects: what should be read now; another list after a change.
+        stream: name of the stream of events.
+        live: the reader of the stream.
+        subjects: returns the subjects to read; a new list after each change.
         leases: to the ids of subscribers.
     """
 
@@ -63,19 +61,19 @@ class SubscriptionActivator:
         self._announced: Sequence[str] | None = None
         self._waiting: list[_PendingActivation] = []
         self._wake = asyncio.Event()
-        # When claims are renewed next.
+        # When leases are renewed next.
         self._renewal = monotonic() + _RENEWAL_INTERVAL_S
 
     def request(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
-        """Ask to be let in.
+        """Request the activation of a subscription.
 
         Args:
             id: of the subscriber.
             user: who subscribes.
-            enter: called with the number of the event behind which the subscriber gets everything.
+            enter: called with the sequence above which the subscriber receives events.
 
         Returns:
-            Done after that; or holds `Refused`, if the id is another user's.
+            Completes after that, or holds `Refused` if another user has the id.
         """
         admitted: Future[None] = Future()
         self._waiting.append(_PendingActivation((id, user), enter, admitted))
@@ -83,23 +81,23 @@ class SubscriptionActivator:
         return admitted
 
     def wake(self) -> None:
-        """See whether less should be read, though nobody asks."""
+        """Apply removed subjects."""
         self._wake.set()
 
     def stream_rewound(self) -> None:
-        """The stream was made anew or has lost its end, and claims may have been lost with it."""
+        """The stream was recreated or lost its end. Renew all leases, which may be lost too."""
         self._leases.invalidate()
         self._renewal = monotonic()
         self._wake.set()
 
     def fail_all(self) -> None:
-        """Let nobody in any more."""
+        """Reject all waiting requests."""
         waiting, self._waiting = self._waiting, []
         for candidate in waiting:
-            candidate.admitted.set_exception(HubConnectionError("The server shuts down."))
+            candidate.admitted.set_exception(HubConnectionError("The server is shutting down."))
 
     async def run(self, line: NatsConnection) -> None:
-        """Let in whoever asks, until cancelled."""
+        """Activate subscriptions until cancelled."""
         while True:
             if not self._waiting:
                 with suppress(TimeoutError):
@@ -108,7 +106,7 @@ class SubscriptionActivator:
             self._wake.clear()
             if monotonic() >= (due := self._renewal):
                 await self._leases.renew(line)
-                # It may be due again: claims may have been lost meanwhile.
+                # `stream_rewound` may have made another renewal due.
                 if self._renewal == due:
                     self._renewal = monotonic() + _RENEWAL_INTERVAL_S
             count = len(self._waiting)
@@ -125,7 +123,7 @@ class SubscriptionActivator:
         last = await last_sequence(line, self._stream)
         candidates, self._waiting = self._waiting[:count], self._waiting[count:]
         for lease, enter, admitted in candidates:
-            # Whatever becomes of one, the others are in no list any more.
+            # An error of one must not lose the others, which are in no list any more.
             try:
                 if lease in refused:
                     raise Refused(refused[lease])
@@ -133,7 +131,7 @@ class SubscriptionActivator:
             except Refused as error:
                 admitted.set_exception(error)
             except Exception as error:
-                _logger.error("A subscriber was not let in, by a mistake of rxhub's own: %s", error, exc_info=error)
-                admitted.set_exception(Refused("The server has made a mistake; its log tells more. Subscribe again."))
+                report("activating subscriptions", error, about=f"subscriber {lease[0][:200]!r}")
+                admitted.set_exception(Refused("Internal error of the server, see its log. Subscribe again."))
             else:
                 admitted.set_result(None)

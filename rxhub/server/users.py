@@ -1,13 +1,13 @@
-"""Who may connect: the users file.
+"""The users of a server, and the users file.
 
     [users."jane.doe"]
     key = "scrypt$16384$8$5$…"
     publish = ["studio.*", "ftrack.action.launch"]
     subscribe = ["*"]
 
-`publish` and `subscribe` may be left out, and then allow all topics. People edit the rules by hand, so `add` and
-`remove` change their own lines alone and leave comments and order as they are. Both lock the file while they read,
-change and replace it, so that no change of another process or thread is lost.
+`publish` and `subscribe` are optional, and allow all topics by default. People edit the rules by hand, so `add` and
+`remove` change only their own lines, and keep comments and the order. Both lock the file while they read, change and
+replace it, so that no change of another process or thread is lost.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _LOCK_TIMEOUT_S = 10.0
 
 
 class User:
-    """One who may connect.
+    """A user who may connect.
 
     Attributes:
-        name: what the user is called, `api_user` to ftrack's clients.
+        name: of the user, `api_user` in ftrack's clients.
         hash: of the user's key.
         publish: topics that the user may publish.
         subscribe: topics that the user may receive.
@@ -57,26 +57,26 @@ class User:
 
     @classmethod
     def with_key(cls, name: str, key: str) -> User:
-        """A user who may do everything, for a server that lives as long as the key is remembered."""
+        """A user with this key, who may publish and receive all topics."""
         user = cls(name, Hash(hashed(key)))
         user.mark_verified(key)
         return user
 
     def is_verified(self, key: str) -> bool | None:
-        """Whether this key has been checked before, in no time; None if it has to be checked.
+        """True if this key has been checked before; None if it must be checked.
 
-        A studio's machines all reconnect at once after an outage; only the first of a user costs a hash.
+        After an outage, many clients reconnect at once. Only the first of a user needs a hash.
         """
         if self._verified is not None and hmac.compare_digest(self._verified, _fingerprint(key)):
             return True
         return None
 
     def mark_verified(self, key: str) -> None:
-        """Note that `key` has been checked, by a mark that is worth nothing outside of this process."""
+        """Remember that `key` is correct, by a fingerprint that is useless outside this process."""
         self._verified = _fingerprint(key)
 
     def has_same_key(self, other: User) -> bool:
-        """Whether both were given the same key."""
+        """Whether both have the same hash of a key."""
         return self.hash.text == other.hash.text
 
 
@@ -88,7 +88,7 @@ def _fingerprint(key: str) -> bytes:
 
 
 class Users:
-    """The users of a server, by name. This kind never changes; `UsersFile` does."""
+    """An unchanging set of users. `UsersFile` reads changes of a file."""
 
     def __init__(self, users: Iterable[User] = ()) -> None:
         self._users: Mapping[str, User] = {user.name: user for user in users}
@@ -100,39 +100,39 @@ class Users:
         return iter(self._users.values())
 
     def get(self, name: str) -> User | None:
-        """The user of this name."""
+        """The user with this name, or None."""
         return self._users.get(name)
 
     def refresh(self) -> bool:
-        """Look again who the users are; whether anything has changed."""
+        """Read changes of the users. Returns whether there were any."""
         return False
 
 
 class UsersFile(Users):
-    """The users in a TOML file, read again when it changes.
+    """The users in a TOML file, which is read again after changes.
 
     Raises:
-        UsersError: if the file cannot be read, or has something in it that is no user.
+        UsersError: if the file cannot be read, or its content is invalid.
     """
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
-        # Before the text: a change in between is then seen by `refresh`.
+        # Before reading, so that `refresh` detects a change in between.
         self._state = self._stat()
         super().__init__(_users_in(self._text()))
 
     def refresh(self) -> bool:
-        """Read the file if it has changed; what was read before stays where that fails.
+        """Read the file if it has changed. If that fails, the users stay as they are.
 
         Raises:
-            UsersError: if it has changed, and cannot be read.
+            UsersError: if it has changed and cannot be read.
         """
         state = self._stat()
         if state == self._state:
             return False
         if not state:
-            # An editor may be between two steps of saving it; and nobody means to lock everybody out like this.
-            raise UsersError(f"The users file {self._path} is gone; the users stay as they were.")
+            # An editor may be saving it. Deleting the file should not disconnect all users.
+            raise UsersError(f"The users file {self._path} does not exist. The users stay as they were.")
         self._state = state
         before = self._users
         fresh = {user.name: user for user in _users_in(self._text())}
@@ -151,28 +151,28 @@ class UsersFile(Users):
         publish: Iterable[str] | None = None,
         subscribe: Iterable[str] | None = None,
     ) -> str:
-        """Write a new user to the end of the file.
+        """Add a user to the end of the file.
 
         Args:
-            name: who may connect.
-            key: the key; one is made if none is given.
-            publish: topics that the user may publish; all if it is not given.
-            subscribe: topics that the user may receive; all if it is not given.
+            name: of the user.
+            key: of the user; None creates one.
+            publish: topics that the user may publish; None allows all.
+            subscribe: topics that the user may receive; None allows all.
 
         Returns:
-            The key, which can be read nowhere afterwards.
+            The key. The file contains only its hash.
 
         Raises:
-            UsersError: if there is such a user, or a name, key or rule is none.
+            UsersError: if the user exists, or the name, key or a rule is invalid.
         """
         if not _NAME.fullmatch(name):
             raise UsersError(
-                f"A user's name has 1 to 256 characters without blanks, quotes and backslashes, not {name!r}."
+                f"The name {name!r} is not valid. Use 1 to 256 characters without spaces, quotes and backslashes."
             )
         key = new_key() if key is None else key
         if not key:
             raise UsersError("A user's key cannot be empty.")
-        # Before the file is locked: it takes some tenths of a second.
+        # Before locking the file, because hashing takes some tenths of a second.
         lines = [f'[users."{name}"]', f'key = "{hashed(key)}"']
         for field, topics in (("publish", publish), ("subscribe", subscribe)):
             if topics is not None:
@@ -181,27 +181,25 @@ class UsersFile(Users):
             text = self._text()
             names = {user.name for user in _users_in(text)}
             if name in names:
-                raise UsersError(
-                    f"There is a user {name!r} already; remove that one first: `rxhub user remove {name}`."
-                )
+                raise UsersError(f"The user {name!r} already exists. Remove it first: `rxhub user remove {name}`.")
             gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
             self._write(text + gap + "\n".join(lines) + "\n", names | {name})
         self.refresh()
         return key
 
     def remove(self, name: str) -> None:
-        """Take a user's lines out of the file.
+        """Remove the lines of a user from the file.
 
         Raises:
-            UsersError: if there is no such user, or the file is not written as `add` writes it.
+            UsersError: if the user does not exist, or the file does not have the format of `add`.
         """
         if not self._stat():
-            raise UsersError(f"There is no user {name!r} in {self._path}.")
+            raise UsersError(f"The user {name!r} does not exist in {self._path}.")
         with self._locked():
             text = self._text()
             names = {user.name for user in _users_in(text)}
             if name not in names:
-                raise UsersError(f"There is no user {name!r} in {self._path}.")
+                raise UsersError(f"The user {name!r} does not exist in {self._path}.")
             kept: list[str] = []
             inside = False
             for line in text.splitlines(keepends=True):
@@ -214,7 +212,7 @@ class UsersFile(Users):
 
     @contextmanager
     def _locked(self) -> Generator[None]:
-        """Exclude other writers from reading the file until the change of this one is written."""
+        """Exclude other writers while this one reads, changes and replaces the file."""
         path = self._path.resolve()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,23 +220,22 @@ class UsersFile(Users):
                 yield
         except TimeoutError:
             raise UsersError(
-                f"The users file {self._path} was not changed: another process has been changing it for "
-                f"{_LOCK_TIMEOUT_S:g} s. Try again; if that does not help, look for a process that hangs: "
-                f"`fuser {self._path}`."
+                f"The users file {self._path} was not changed: another process has locked it for "
+                f"{_LOCK_TIMEOUT_S:g} s. Try again. If that fails, find the process with `fuser {self._path}`."
             ) from None
         except OSError as error:
             raise UsersError(f"The users file {self._path} cannot be changed: {error}.") from None
 
     def _write(self, text: str, names: set[str]) -> None:
-        """Replace the file, which is locked, with one that holds exactly these users."""
+        """Replace the locked file, after checking that the text contains exactly these users."""
         try:
             found = {user.name for user in _users_in(text)}
         except UsersError:
             found = None
         if found != names:
-            raise UsersError(f"{self._path} is written in a way that cannot be changed here; edit it by hand.")
-        # A server that reads meanwhile finds the old file or the new one, and nobody else may read the hashes. A link
-        # stays one, and a file that an administrator gave to the server's user or group stays theirs.
+            raise UsersError(f"The format of {self._path} cannot be changed automatically. Edit the file by hand.")
+        # A server reads either the old or the new file. Only the owner may read the hashes. A link stays a
+        # link, and the owner and group of the file stay the same.
         path = self._path.resolve()
         descriptor, temporary = mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -257,7 +254,7 @@ class UsersFile(Users):
                 Path(temporary).unlink()
             raise
         if os.name == "posix":
-            # Without it, a power cut may bring back a user who was removed.
+            # Otherwise, a power failure may restore a removed user.
             directory = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(directory)
@@ -277,7 +274,7 @@ class UsersFile(Users):
             found = self._path.stat()
         except OSError:
             return ()
-        # The last for permissions: a file that could not be read is tried again when they have changed.
+        # ctime, so that an unreadable file is read again when its permissions change.
         return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
 
 
@@ -285,39 +282,38 @@ def _users_in(text: str) -> list[User]:
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsersError(f"The users file is no TOML: {error}.") from None
+        raise UsersError(f"The users file is not valid TOML: {error}.") from None
     users = document.pop("users", {})
     if document or not isinstance(users, dict):
-        raise UsersError(
-            f'A users file has tables [users."NAME"] only, but {next(iter(document), "users")!r} was found.'
-        )
+        raise UsersError(f'A users file may only contain tables [users."NAME"], not {next(iter(document), "users")!r}.')
     return [_user(name, fields) for name, fields in cast("dict[str, Any]", users).items()]
 
 
 def _user(name: str, fields: object) -> User:
     if not isinstance(fields, dict) or not isinstance(cast("dict[str, Any]", fields).get("key"), str):
-        raise UsersError(f"The user {name!r} has no key; make one with `rxhub user add {name}`.")
+        raise UsersError(f"The user {name!r} has no key. Create one with `rxhub user add {name}`.")
     table = cast("dict[str, Any]", fields)
     if unknown := sorted(table.keys() - _FIELDS):
-        raise UsersError(f"The user {name!r} has {unknown[0]!r}; there are only key, publish and subscribe.")
+        raise UsersError(f"The user {name!r} has an unknown field {unknown[0]!r}. Use key, publish and subscribe.")
     return User(name, Hash(table["key"]), _topics(name, table, "publish"), _topics(name, table, "subscribe"))
 
 
 def _topics(name: str, fields: Mapping[str, Any], field: str) -> Topics:
     topics = fields.get(field, ["*"])
     if not isinstance(topics, list):
-        raise UsersError(f"What the user {name!r} may {field} is a list of topics, but {topics!r} was found.")
+        raise UsersError(f"The field {field} of the user {name!r} must be a list of topics, not {topics!r}.")
     for topic in cast("list[object]", topics):
         if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
             raise UsersError(
-                f"What the user {name!r} may {field} are topics, each exact or with one * at its end, not {topic!r}."
+                f"The field {field} of the user {name!r} contains {topic!r}. Use exact topics, or prefixes with one * "
+                "at the end."
             )
     return Topics(cast("list[str]", topics))
 
 
 def _quoted(topic: str) -> str:
     if not _TOPIC.fullmatch(topic):
-        raise UsersError(f"A rule is a topic, exact or with one * at its end, but {topic!r} was given.")
+        raise UsersError(f"The rule {topic!r} is not valid. Use an exact topic, or a prefix with one * at the end.")
     return f'"{topic}"'
 
 

@@ -1,18 +1,18 @@
-"""uvicorn's protocols for HTTP and WebSocket, with the deadlines and bounds that they do not have.
+"""uvicorn's protocols for HTTP and WebSocket, with additional deadlines and limits.
 
-The only module that uses attributes of uvicorn and websockets that are not documented. What it relies on is tested by
-`tests/server/test_uvicorn_protocols.py`, so that a new version cannot change it unnoticed.
+This is the only module that uses undocumented attributes of uvicorn and websockets. The contract test
+`tests/server/test_uvicorn_protocols.py` checks the ones that it uses.
 
-HTTP: a request must be complete within some seconds, counted from the moment in which the connection was accepted, or
-from its first byte if the connection was kept alive. It may be small only: the server's requests have no body.
+HTTP: a request must be complete within some seconds after the connection was accepted, or after its first byte on a
+connection that was kept alive. Its size is limited, because requests to this server have no body.
 
-WebSocket: what never becomes a message is bounded, since neither a queue nor a rate limit of ours gets to see it.
+WebSocket: limits for data that never becomes a message, which the server's queues and rate limits do not see.
 
-- A ping is answered at once, also when the peer does not read: the answers of a flood would pile up in the transport.
-  While it is full they are left out but for the last ones, which RFC 6455 (5.5.3) allows.
-- A message in fragments may have any number of them: four million of one byte take a hundred times their length.
-- What is held of incomplete messages, and of messages that the application has not taken yet, is counted
-  (`UnreadBytes`), and freed when the connection ends.
+- uvicorn answers pings immediately, even if the peer does not read, so the answers to a flood of pings would use
+  memory. While the transport is full, only the last ones are kept, as RFC 6455 (5.5.3) allows.
+- A message may have any number of fragments. Four million fragments of one byte need a hundred times their length.
+- The bytes of incomplete messages, and of messages that the application has not handled yet, are counted
+  (`UnreadBytes`), and freed when the connection is closed.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ __all__ = ["Http", "WebSocket", "protocol_factory"]
 _MAX_REQUEST_BYTES: Final = 64 * 1024
 _MAX_FRAGMENTS: Final = 4_096
 _UNCOUNTED_BYTES: Final = 16 * 1024
-"""Bytes that a connection may hold without being counted: as much as the head of a request."""
+"""Bytes of a connection that are not counted, as many as the head of a request may have."""
 
 _FRAGMENT_OVERHEAD_BYTES: Final = 64
-"""Bytes of memory that a fragment takes beside its content."""
+"""Bytes of memory of a fragment in addition to its content."""
 
-# uvicorn warns of every malformed request. Anyone can send them, so they are counted instead.
+# uvicorn logs a warning for every malformed request. Anyone can send them, so they are only counted.
 _logger = logging.getLogger("rxhub.server.http")
 _logger.setLevel(logging.ERROR)
 
 
 def protocol_factory(server: uvicorn.Server, timeout: float) -> Callable[[SocketSlot], asyncio.Protocol]:
-    """What makes the protocol of an accepted connection.
+    """Returns a function that creates the protocol of an accepted connection.
 
     Args:
-        server: it has started.
+        server: a server that has started.
         timeout: seconds for a complete request.
     """
 
@@ -70,7 +70,7 @@ class Http(H11Protocol):
     """One HTTP connection.
 
     Attributes:
-        slot: the place of its socket.
+        slot: of its socket.
         timeout: seconds for a complete request.
     """
 
@@ -107,7 +107,7 @@ class Http(H11Protocol):
         self._received = 0
         super().on_response_complete()
         if self._is_waiting() and not self.transport.is_closing():
-            # uvicorn closes it after some seconds without a byte.
+            # uvicorn closes idle connections after some seconds.
             self.slot.sockets.mark_waiting(self.slot, self.transport.abort)
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
@@ -122,7 +122,7 @@ class Http(H11Protocol):
         super().send_400_response(msg)
 
     def _is_waiting(self) -> bool:
-        """Whether a request is not complete: it has not begun, or its body is missing."""
+        """Whether no request has started, or its body is incomplete."""
         return self.conn.their_state in {h11.IDLE, h11.SEND_BODY}
 
     def _cancel_deadline(self) -> None:
@@ -140,21 +140,20 @@ class WebSocket(WebSocketsSansIOProtocol):
     """One WebSocket.
 
     Attributes:
-        slot: the place of its socket; None in another server than ours.
-        unread: what it holds of messages that are incomplete or wait for their turn. The application finds it among the
-            extensions of the scope.
+        slot: of its socket; None in a server that rxhub does not run.
+        unread: the bytes of incomplete and unhandled messages. The application finds it in the extensions of the scope.
     """
 
     slot: SocketSlot | None = None
     _pongs = b""
     _fragments = 0  # bytes
     _waiting = 0  # bytes
-    _processing = 0  # bytes of the message that the application works on
+    _processing = 0  # bytes of the message that the application handles
     _is_running = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # Whatever the level of logging: a request has a key in it, and frames have events.
+        # At any log level: requests contain keys, and frames contain events.
         self.conn.debug = False
         self.unread = UnreadBytes(self._abort)
         self._sizes: deque[int] = deque()
@@ -201,14 +200,14 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._drop_waiting()
 
     def handle_ping(self) -> None:
-        """Answer, or note the answer for when the peer has read what it was sent before."""
+        """Answer, or keep the answer until the transport has room."""
         if self.writable.is_set():
             super().handle_ping()
         elif pongs := b"".join(self.conn.data_to_send()):
             self._pongs = pongs
 
     def resume_writing(self) -> None:
-        """Send what was noted."""
+        """Send the answers that were kept."""
         super().resume_writing()
         pongs, self._pongs = self._pongs, b""
         if pongs and not self.transport.is_closing():
@@ -217,7 +216,7 @@ class WebSocket(WebSocketsSansIOProtocol):
     def handle_text(self, event: Frame) -> None:
         super().handle_text(event)
         if event.fin:
-            event.data = b""  # as in `_release_frame`
+            event.data = b""  # see `_release_frame`
         else:
             self._release_frame(event)
 
@@ -226,7 +225,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._release_frame(event)
 
     def handle_cont(self, event: Frame) -> None:
-        """Take a fragment, or end the connection."""
+        """Accept a fragment, or close the connection."""
         if len(self.frames) < _MAX_FRAGMENTS:
             super().handle_cont(event)
             self._release_frame(event)
@@ -237,25 +236,25 @@ class WebSocket(WebSocketsSansIOProtocol):
         frames = self.frames
         size = len(frames[0]) if len(frames) == 1 else sum(map(len, frames))
         super().send_receive_event_to_app()
-        if not self.close_sent:  # else it was discarded
+        if not self.close_sent:  # otherwise it was discarded
             self._sizes.append(size)
             self._waiting += size
 
     def _release_frame(self, event: Frame) -> None:
         self._fragments = 0 if event.fin else self._fragments + len(event.data) + _FRAGMENT_OVERHEAD_BYTES
-        # The parser refers to the last frame until the next one comes.
+        # The parser refers to the last frame until the next one arrives.
         event.data = b""
 
     def _count(self) -> None:
         held = len(self.conn.reader.buffer) + self._fragments + self._waiting
-        # The common path: a small message that came in one piece costs a comparison.
+        # Common path: a small complete message costs one comparison.
         if held > _UNCOUNTED_BYTES:
             self.unread.set(held)
         elif self.unread.size:
             self.unread.set(0)
 
     def _abort(self) -> None:
-        """Close the connection at once, and forget what it holds."""
+        """Close the connection immediately, and discard its messages."""
         self.transport.abort()
         self._drop_incomplete()
         self._drop_waiting()

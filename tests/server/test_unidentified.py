@@ -280,7 +280,7 @@ serve(Users""",
             process.send_signal(signal.SIGINT)
             process.wait(20)
     logged = (tmp_path / "stderr").read_text()
-    assert logged.count("Connections are rejected") == 1
+    assert logged.count("Rejecting connections") == 1
     assert len(logged) < 5_000, logged
 
 
@@ -373,5 +373,5 @@ def test_refused_websockets_fill_no_log(caplog: pytest.LogCaptureFixture) -> Non
                 head = f"GET /socket.io/1/websocket/x HTTP/1.1\r\nHost: x\r\n{UPGRADE}"
                 connection.sendall(f"{head}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode())
                 assert is_closed(connection)
-    refused = [record for record in caplog.records if "A WebSocket from" in record.getMessage()]
+    refused = [record for record in caplog.records if "Rejected a WebSocket from" in record.getMessage()]
     assert 0 < len(refused) < 250
