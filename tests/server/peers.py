@@ -1,4 +1,4 @@
-"""Real clients of the server, each with the same few methods: ftrack's in Python and JavaScript, and Socket.IO
+"""Real clients, with the same methods: ftrack's in Python and JavaScript, and Socket.IO
 0.9's."""
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class PythonClient:
 
 
 class NodeClient:
-    """A client in JavaScript, in a process of its own, which is told what to do a line at a time."""
+    """A JavaScript client in a separate process, controlled by one line per command."""
 
     script = ""
 
@@ -152,7 +152,7 @@ class NodeClient:
         self._do("disconnect")
 
     def kill(self) -> None:
-        """Let it vanish."""
+        """Drop the connection without closing it."""
         self._process.kill()
 
     def close(self) -> None:

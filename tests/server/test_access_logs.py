@@ -1,4 +1,4 @@
-"""No key is in uvicorn's log for requests that an outer application answers before the mounted one sees them."""
+"""uvicorn logs no keys of requests that an outer application answers itself."""
 
 from __future__ import annotations
 

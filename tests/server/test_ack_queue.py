@@ -1,4 +1,4 @@
-"""AckQueue in the order of the packets, whatever the order in which they are known."""
+"""Acknowledgements are sent in the order of the packets."""
 
 from __future__ import annotations
 

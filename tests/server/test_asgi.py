@@ -1,4 +1,4 @@
-"""What the server answers, over real sockets."""
+"""Responses of the server, over real sockets."""
 
 from __future__ import annotations
 

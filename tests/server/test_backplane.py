@@ -1,4 +1,4 @@
-"""Several servers on one stream are one server to their clients."""
+"""Several servers on one stream behave like one server."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def servers(nats: Nats, count: int = 2, **options: Any) -> Generator[list[Runnin
 
 
 def stored(nats: Nats) -> list[dict[str, Any]]:
-    """All that is in the stream."""
+    """All events of the stream."""
 
     async def read() -> list[dict[str, Any]]:
         import nats as client
@@ -67,7 +67,7 @@ def stored(nats: Nats) -> list[dict[str, Any]]:
 
 
 def publish_many(client: Wire, topic: str, count: int) -> None:
-    """Publish, many at a time; all must be accepted, and acknowledged in order."""
+    """Publish many events at once. All must be accepted, and acknowledged in order."""
     for number in range(count):
         client.send(packet(topic, number, number))
     for number in range(count):
@@ -372,7 +372,7 @@ def test_health_and_statistics_tell_of_it(nats: Nats) -> None:
 
 @contextmanager
 def behind_a_proxy(nats: Nats, **options: Any) -> Generator[tuple[Running, Proxy]]:
-    """A server whose way to NATS fails on demand."""
+    """A server whose connection to NATS fails on demand."""
     port = urlsplit(nats.url).port
     assert port is not None
     with Proxy(port) as proxy:
@@ -640,7 +640,7 @@ actions = st.lists(
 
 
 def play(nodes: list[Running], program: list[tuple[str, int, str, str]]) -> list[list[Any]]:
-    """What each of three clients gets."""
+    """The events that each of three clients receives."""
     with ExitStack() as stack:
         clients = [stack.enter_context(wire(node)) for node in nodes]
         got: list[list[Any]] = [[] for _ in clients]

@@ -63,7 +63,7 @@ def stored(url: str, user: str, password: str, stream: str) -> list[str]:
 
 @contextmanager
 def node(nats: Nats, users: Path) -> Generator[tuple[Running, subprocess.Popen[str]]]:
-    """`rxhub serve` as a process of its own."""
+    """`rxhub serve` in a separate process."""
     where = urlsplit(nats.url)
     environment = {**os.environ, "RXHUB_NATS": f"nats://{nats.user}:{nats.password}@{where.netloc}"}
     process = subprocess.Popen(
@@ -109,7 +109,7 @@ class Publishing:
 
 
 def told(reader: Wire) -> list[str]:
-    """The ids of all events up to the last one. They are read as they come: who reads nothing is cut off."""
+    """The ids of all events up to the last one. Reads them at once, because slow clients are disconnected."""
     ids: list[str] = []
     while ids[-1:] != [LAST]:
         ids.append(reader.event()["id"])

@@ -1,4 +1,4 @@
-"""A stream that is made anew, or has lost its end, numbers its events anew: what is acknowledged is delivered still."""
+"""Acknowledged events are delivered although a stream was recreated or lost its end, and reuses sequences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def publish(client: Wire, numbers: range, topic: str = "studio.a") -> None:
-    """Publish many at a time; all are acknowledged."""
+    """Publish many events at once. All are acknowledged."""
     for number in numbers:
         client.send(packet(topic, number, number))
     for number in numbers:

@@ -1,4 +1,4 @@
-"""The garbage collector stops a server for some milliseconds only, and finds what is dropped all the same."""
+"""Garbage collections take milliseconds, and free dropped objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server reads of an event, and what it refuses because a client could not read it."""
+"""The envelope of an event, and rejected events that a client could not parse."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Clients that vanish, never read, flood, or send what is no packet: the others do not notice, and memory is
-bounded."""
+"""Clients that disappear, do not read, flood, or send invalid packets do not affect others, and memory is bounded."""
 
 from __future__ import annotations
 
@@ -44,7 +43,7 @@ def python(server: Running) -> Iterator[PythonClient]:
 
 
 def never_reading(server: Running, subscription: str) -> socket.socket:
-    """A client that subscribes, with a small window, and reads no more."""
+    """A client with a small window that subscribes and then does not read."""
     sid = request(server, "/socket.io/1/", credentials(server))[1].split(":")[0]
     connection = raw(server, window=4_096)
     connection.sendall(

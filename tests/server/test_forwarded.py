@@ -1,4 +1,4 @@
-"""Whose word is taken for a client's address and scheme."""
+"""The client's address and scheme from headers of trusted proxies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.server.wire import request
 def seen(
     peer: Any, *headers: tuple[str, str], trusted: tuple[str, ...] = ("10.0.0.1", "10.1.0.0/16"), kind: str = "http"
 ) -> tuple[Any, str]:
-    """The client and the scheme that the application is told."""
+    """The client and the scheme that the application receives."""
     scope = {
         "type": kind,
         "client": peer,

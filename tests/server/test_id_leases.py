@@ -1,4 +1,4 @@
-"""IdLeases to ids: renewed while they are needed, forgotten when they are not."""
+"""Leases of ids are renewed while they are used, and released afterwards."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def with_line(nats: Nats, use: Callable[[NatsConnection], Awaitable[None]]) -> N
 
 
 async def stored(line: NatsConnection, nats: Nats) -> tuple[int, int]:
-    """How many claims there are, and how many were ever made or renewed."""
+    """The number of leases, and of all acquisitions and renewals."""
     state = (await line.js_request(f"STREAM.INFO.{nats.stream}-ids"))["state"]
     return state["messages"], state["last_seq"]
 

@@ -1,4 +1,4 @@
-"""No logger sees a key, whatever a client asks for."""
+"""No logger receives a key, for any request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEY = "Hf0mBq4OFw7Us6i0JmJcUeOmGZyfJzYQ1c8GmI3V3xo"
 
 
 def host() -> Starlette:
-    """An application that was there before, with a middleware of its own."""
+    """An outer application with its own middleware."""
 
     async def page(_: Any) -> Any:
         return PlainTextResponse("hello")
@@ -56,7 +56,7 @@ def server() -> Iterator[Any]:
 
 
 def sent(server: Any, *lines: str) -> str:
-    """The whole answer to a request that is written line by line."""
+    """The complete response to a request, given as lines."""
     with raw(server) as connection:
         connection.sendall("\r\n".join([*lines, "Host: x", "Connection: close", "", ""]).encode())
         answered = b""
@@ -105,7 +105,7 @@ PATHS = [
 
 
 def asked(caplog: pytest.LogCaptureFixture, server: Any, method: str, target: str, *headers: str) -> str:
-    """The answer, once the access log has told of it."""
+    """The response, after the access log contains the request."""
     caplog.clear()
     answered = sent(server, f"{method} {target} HTTP/1.1", *headers)
     until(lambda: any(record.name.startswith("uvicorn") for record in caplog.records))

@@ -1,4 +1,4 @@
-"""Existing clients, unmodified: what they do against ftrack's server they do against ours."""
+"""Unmodified existing clients work with this server as with ftrack's."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def server() -> Iterator[Running]:
 
 @pytest.fixture
 def make(server: Running, installed: Path) -> Iterator[Make]:
-    """Makes clients, connected, and ends them."""
+    """Creates connected clients and closes them."""
     with contextlib.ExitStack() as stack:
 
         def make(kind: str = "ftrack-python-api") -> Peer:

@@ -1,4 +1,4 @@
-"""Messages that are incomplete or wait for their turn: they are counted, bounded, and freed at once."""
+"""Incomplete and unhandled messages are counted, bounded, and freed immediately."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who gets an event: against the plain reading of every subscription."""
+"""Routing, compared with a test of every subscription."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from rxhub.server.send_queue import SendQueue
 
 
 async def written(queue: SendQueue) -> list[str]:
-    """What a writer sends of what is there."""
+    """The messages that a writer sends."""
     sent: list[str] = []
 
     async def send(text: str) -> None:

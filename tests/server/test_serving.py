@@ -1,4 +1,4 @@
-"""Servers that start and end: embedded, and as a process."""
+"""Start and shutdown of servers, embedded and as a process."""
 
 from __future__ import annotations
 

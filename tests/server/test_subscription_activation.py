@@ -1,4 +1,4 @@
-"""Letting subscribers in: each is answered, and claims to ids are kept up however busy it is."""
+"""Every activation completes, and leases are renewed under load."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.transport.nats.reading import Reader, Studio, studio
 async def activator(
     server: PrivateServer, owners: Mapping[str, str] | None = None
 ) -> AsyncGenerator[tuple[Studio, SubscriptionActivator]]:
-    """One that runs on a stream of its own, for a server whose ids belong to these users."""
+    """An activator on a new stream, for a server with these owners of ids."""
     async with studio(server) as at:
         await ensure_stream(at.peer, lease_stream(at.stream, 1))
         live = Reader(at, "a").ordered
@@ -35,7 +35,7 @@ async def activator(
 
 
 async def claimed(at: Studio) -> int:
-    """How often a claim has been made or renewed."""
+    """The number of acquisitions and renewals of leases."""
     return (await at.peer.js_request(f"STREAM.INFO.{at.stream}-ids"))["state"]["last_seq"]
 
 

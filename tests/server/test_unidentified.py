@@ -1,4 +1,4 @@
-"""Connections that say nothing, too little or too much: they neither stay nor keep others out."""
+"""Connections that send nothing, too little or too much are closed, and do not exclude others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UPGRADE = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 1
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the server has ended the connection; what it has sent is read."""
+    """Whether the server has closed the connection. Reads what it has sent."""
     try:
         while connection.recv(65_536):
             pass
@@ -41,7 +41,7 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 def is_well(connection: socket.socket) -> bool:
-    """Whether the server answers that it is well."""
+    """Whether the health check succeeds."""
     answered = b""
     while not answered.endswith(b"}") and (piece := connection.recv(65_536)):
         answered += piece
@@ -161,7 +161,7 @@ serve(Users([User.with_key("me", sys.argv[1])]), port=0, grace=1, on_start=lambd
 
 @contextmanager
 def limited(tmp_path: Path, soft: int, hard: int, script: str = SCRIPT) -> Iterator[Any]:
-    """A server in a process that may open so many files."""
+    """A server in a process with a limit of open files."""
     key = new_key()
     log = tmp_path / "stderr"
     with log.open("w") as stderr:

@@ -1,4 +1,4 @@
-"""What rxhub.server.uvicorn_protocols relies on in uvicorn and websockets, which do not document it."""
+"""Contract test: the undocumented attributes of uvicorn and websockets that rxhub.server.uvicorn_protocols uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 def made(kind: Any) -> Any:
-    """A protocol as uvicorn makes it."""
+    """A protocol as uvicorn creates it."""
     config = uvicorn.Config(app, http=Http, ws=WebSocket, log_config=None)
 
     async def make() -> Any:

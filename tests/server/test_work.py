@@ -1,4 +1,4 @@
-"""What one event, subscription or target may make the server do is bounded, and others go on meanwhile."""
+"""The work of one event, subscription or target is limited, and does not block others."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_the_queue_of_everybody_is_charged_to_the_publisher() -> None:
 
 
 def in_server(server: Running, function: Callable[[], object]) -> None:
-    """Have the server's loop run a function, as any event could make it do."""
+    """Run a function on the server's event loop."""
     (connection, *_) = server._events._connections
     assert isinstance(connection, Connection) and connection._reader is not None
     connection._reader.get_loop().call_soon_threadsafe(function)

@@ -1,4 +1,4 @@
-"""A client that does exactly what a test says: bare HTTP and a WebSocket, no hub."""
+"""A minimal client with HTTP and a WebSocket, controlled by the test."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def answer(text: str) -> tuple[int, dict[str, Any]]:
 
 
 class Wire:
-    """A WebSocket that was let in."""
+    """An accepted WebSocket."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -60,7 +60,7 @@ class Wire:
         self.connection.send(text)
 
     def receive(self, timeout: float = 20) -> str:
-        """The next packet that is no heartbeat."""
+        """The next packet except heartbeats."""
         end = monotonic() + timeout
         while True:
             # Heartbeats come all the time.
@@ -80,7 +80,7 @@ class Wire:
         return event
 
     def do(self, topic: str, data: Any = None, **fields: Any) -> dict[str, Any]:
-        """Publish, and wait for the acknowledgement; nothing else may come before it."""
+        """Publish, and wait for the acknowledgement, which must be the next packet."""
         self.send(packet(topic, data, **fields))
         return answer(self.receive())[1]
 
@@ -114,7 +114,7 @@ def raw(server: Running, window: int | None = None) -> socket.socket:
 
 
 def opened(server: Running, window: int | None = None) -> socket.socket:
-    """A WebSocket that was let in, frame by frame; the answers to its opening are still to be read."""
+    """An accepted WebSocket, frame by frame. The responses to its opening are not read yet."""
     sid = request(server, "/socket.io/1/", credentials(server))[1].split(":")[0]
     connection = raw(server, window)
     connection.sendall(
