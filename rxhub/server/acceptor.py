@@ -14,8 +14,10 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import cast
 
+from rxhub.concurrency.supervise import supervise
 from rxhub.server.sockets import Sockets, SocketSlot
 
 __all__ = ["Acceptor"]
@@ -77,7 +79,7 @@ class Acceptor:
                     self._warn(None)
                     accepted.close()
                 else:
-                    opening = loop.create_task(self._open(accepted, slot))
+                    opening = supervise(partial(self._open, accepted, slot), "opening a connection")
                     self._opening.add(opening)
                     opening.add_done_callback(self._opening.discard)
                 # While connections wait, `sock_accept` returns without yielding to other tasks.
