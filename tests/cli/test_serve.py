@@ -72,7 +72,7 @@ def test_users_of_a_file_may_connect(tmp_path: Path) -> None:
         (["serve", "--users", "missing.toml"], "rxhub user add"),
         (["serve", "--port", "0", "--certificate", "missing.pem"], "missing.pem"),
         (["serve", "--port", "0", "--nats", "nats://127.0.0.1:1"], "Is the server running there?"),
-        (["serve", "--port", "0", "--store", "/proc/rxhub"], "Choose a directory"),
+        (["serve", "--port", "0", "--store", "/proc/rxhub"], "Choose a writable directory"),
         (["user", "remove", "jane", "--users", "missing.toml"], "no user 'jane'"),
         (["user", "add", "a b", "--users", "missing.toml"], "name"),
     ],
