@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Generic
 
 from rxhub.expression import Expression, Index
-from rxhub.server.subscription import P, Subscription
+from rxhub.server.subscription import P, RoutedSubscription
 
 __all__ = ["CommonIndex"]
 
@@ -24,7 +24,7 @@ class CommonIndex(Generic[P]):
     """
 
     def __init__(self) -> None:
-        self._index: Index[Subscription[P]] = Index()
+        self._index: Index[RoutedSubscription[P]] = Index()
         # By user and topic.
         self._test_steps: Counter[tuple[str, str | None]] = Counter()
         self._decoding: Index[Expression] = Index()
@@ -34,7 +34,7 @@ class CommonIndex(Generic[P]):
     def __len__(self) -> int:
         return len(self._index)
 
-    def add(self, subscription: Subscription[P]) -> bool:
+    def add(self, subscription: RoutedSubscription[P]) -> bool:
         """Add a subscription, and set its token. False if it exceeds the quota of its user."""
         key = subscription.user, subscription.topic
         steps = self._test_steps[key] + _STEPS_PER_TEST + subscription.weight
@@ -50,7 +50,7 @@ class CommonIndex(Generic[P]):
                 token.prepare()
         return True
 
-    def remove(self, subscription: Subscription[P]) -> None:
+    def remove(self, subscription: RoutedSubscription[P]) -> None:
         """Remove a subscription that was added."""
         self._index.remove(subscription.token)
         key = subscription.user, subscription.topic
@@ -68,6 +68,6 @@ class CommonIndex(Generic[P]):
         """Whether a subscription may read the data of an event, of which `candidate` is the envelope."""
         return bool(self._decoding_uses) and bool(self._decoding.match(candidate))
 
-    def match(self, candidate: Mapping[str, Any]) -> Sequence[Subscription[P]]:
+    def match(self, candidate: Mapping[str, Any]) -> Sequence[RoutedSubscription[P]]:
         """The subscriptions that match an event."""
         return self._index.match(candidate)

@@ -30,7 +30,7 @@ from rxhub.server.users import User
 from rxhub.transport.socketio.packet import HEARTBEAT, Code, Packet
 from rxhub.transport.socketio.protocol import ServerSession, SessionState
 
-__all__ = ["CloseReason", "Connection", "ConnectionHost"]
+__all__ = ["ClientConnection", "CloseReason", "ConnectionHost"]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -70,7 +70,7 @@ class ConnectionHost(Protocol):
     """
 
     options: ServerOptions
-    router: Router[Connection]
+    router: Router[ClientConnection]
     counters: Counters
     reading: LoopTurns
     writing: LoopTurns
@@ -87,12 +87,12 @@ class ConnectionHost(Protocol):
         """Apply changes of the users."""
         ...
 
-    def remove(self, connection: Connection, dropped: int = 0) -> None:
+    def remove(self, connection: ClientConnection, dropped: int = 0) -> None:
         """Remove a closed connection."""
         ...
 
 
-class Connection:
+class ClientConnection:
     """One client.
 
     Args:

@@ -15,7 +15,7 @@ from typing import Final
 from rxhub.concurrency.supervise import failures, supervise
 from rxhub.errors import EventError, HubConnectionError, Refused, StreamError, UsersError
 from rxhub.server.authentication import Authentication, Credentials, TooManyAttempts
-from rxhub.server.connection import CloseReason, Connection, Receive, Send
+from rxhub.server.connection import ClientConnection, CloseReason, Receive, Send
 from rxhub.server.counters import Counters
 from rxhub.server.envelope import Envelope, payload, read
 from rxhub.server.limited_log import LimitedLog
@@ -69,7 +69,7 @@ class EventServer:
         self.options = options
         self._rates = TokenBuckets(limits.events, limits.events_at_once)
         filters = None if options.backplane is None else options.backplane.filters
-        self.router: Router[Connection] = Router(limits, filters, self._rates)
+        self.router: Router[ClientConnection] = Router(limits, filters, self._rates)
         self.sessions: Sessions[User] = Sessions(limits.session_expiry, limits.sessions)
         self.reading = LoopTurns(_STEPS_PER_ROUND)
         self.writing = LoopTurns(_STEPS_PER_ROUND)
@@ -81,11 +81,11 @@ class EventServer:
         self.is_closing = False
         self._users = users
         self._authentication = Authentication(users, limits)
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[ClientConnection, None] = {}
         self._connections_of: Counter[str] = Counter()
         self._handshakes = TokenBuckets(limits.handshakes, limits.handshakes_at_once)
         # Closed connections whose subscriptions are not removed yet.
-        self._closed: deque[Connection] = deque()
+        self._closed: deque[ClientConnection] = deque()
         self._is_removing = False
         self._started = self._refreshed = monotonic()
         self._start_task: asyncio.Task[None] | None = None
@@ -136,7 +136,7 @@ class EventServer:
         self.counters.handshakes += 1
         return Handshake(self.sessions.issue(user), seconds, seconds).format()
 
-    def connect(self, sid: str, credentials: Credentials | None) -> Connection:
+    def connect(self, sid: str, credentials: Credentials | None) -> ClientConnection:
         """Create the connection of a session id, which cannot be used again.
 
         Args:
@@ -165,13 +165,13 @@ class EventServer:
                 f"The user already has {limits.connections_per_user} clients. Connect as several users, or raise "
                 "Limits.connections_per_user of the server (rxhub.server.Limits)."
             )
-        connection = Connection(self, user)
+        connection = ClientConnection(self, user)
         self._connections[connection] = None
         self._connections_of[user.name] += 1
         self.counters.connections_opened += 1
         return connection
 
-    async def serve(self, connection: Connection, receive: Receive, send: Send) -> None:
+    async def serve(self, connection: ClientConnection, receive: Receive, send: Send) -> None:
         """Serve a connection until it is closed."""
         await connection.run(receive, send)
         reason = connection.close_reason
@@ -219,7 +219,7 @@ class EventServer:
         """Whether the send queue of a client is filling up."""
         return any(connection.is_congested for connection in self._connections)
 
-    def remove(self, connection: Connection, dropped: int = 0) -> None:
+    def remove(self, connection: ClientConnection, dropped: int = 0) -> None:
         """Remove a closed connection. A second call does nothing."""
         if connection not in self._connections:
             return

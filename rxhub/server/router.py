@@ -34,7 +34,7 @@ from rxhub.server.envelope import Envelope, decode_all, decoding_steps, reading_
 from rxhub.server.limits import Limits
 from rxhub.server.rate_limit import TokenBuckets
 from rxhub.server.skipped_subscriptions import SkippedSubscriptions
-from rxhub.server.subscription import P, Subscription, parse_limited
+from rxhub.server.subscription import P, RoutedSubscription, parse_limited
 from rxhub.server.targets import STEPS_PER_RECEIVER, Targets
 from rxhub.server.user_indexes import UserIndexes
 from rxhub.server.user_quotas import UserQuotas
@@ -84,8 +84,8 @@ class Router(Generic[P]):
     ) -> None:
         self._limits = limits or Limits()
         self._listener = listener
-        self._subscriptions: dict[P, dict[str, Subscription[P]]] = {}
-        self._by_id: dict[str, dict[P, Subscription[P]]] = {}
+        self._subscriptions: dict[P, dict[str, RoutedSubscription[P]]] = {}
+        self._by_id: dict[str, dict[P, RoutedSubscription[P]]] = {}
         self.meter = WorkMeter(self._limits.work)
         self.skipped = SkippedSubscriptions()
         self._quotas = UserQuotas(self._limits)
@@ -138,7 +138,7 @@ class Router(Generic[P]):
             if allowed is None:
                 raise Refused(f"The user {peer.user!r} may not receive any event that matches {text!r}.")
             begin = -1 if self._listener is None else maxsize if replaced is None else replaced.begin
-            subscription = Subscription(peer, metadata, text, allowed, begin)
+            subscription = RoutedSubscription(peer, metadata, text, allowed, begin)
             self._quotas.check(subscription, replaced)
             self._add(identifier, subscription, replaced)
         return subscription.activate
@@ -216,7 +216,7 @@ class Router(Generic[P]):
             found = None
         finally:
             self.meter.steps += work.steps
-        own: Sequence[Subscription[P]] = ()
+        own: Sequence[RoutedSubscription[P]] = ()
         if self._user_indexes and identifier is None:
             # Half of what the common index has left, but never nothing.
             share = max(self._limits.work // 8, (self._limits.work - work.steps) // 2)
@@ -235,7 +235,7 @@ class Router(Generic[P]):
 
     def _match(
         self, envelope: Envelope, text: str, work: StepBudget, identifier: str | None
-    ) -> Sequence[Subscription[P]]:
+    ) -> Sequence[RoutedSubscription[P]]:
         """The matches in the common index or, if the target allows one id, among the subscriptions of this id."""
         work.spend(reading_steps(text))
         candidate = envelope.candidate()
@@ -252,7 +252,7 @@ class Router(Generic[P]):
         work.spend(STEPS_PER_RECEIVER * len(found))
         return found
 
-    def _match_by_user(self, envelope: Envelope, text: str, identifier: str | None) -> Sequence[Subscription[P]]:
+    def _match_by_user(self, envelope: Envelope, text: str, identifier: str | None) -> Sequence[RoutedSubscription[P]]:
         """The matches in the common index when testing all of it exceeds the limit: each user has a share."""
         if envelope.target:
             # Parsing the target may be what exceeded the limit.
@@ -286,7 +286,7 @@ class Router(Generic[P]):
 
     def _match_user_indexes(
         self, envelope: Envelope, text: str, publisher: str | None, limit: int
-    ) -> Sequence[Subscription[P]]:
+    ) -> Sequence[RoutedSubscription[P]]:
         """The matches in the indexes of users."""
         candidate = envelope.candidate()
         if self._user_indexes.needs_data(candidate.get("topic")):
@@ -296,7 +296,7 @@ class Router(Generic[P]):
         self.meter.spend(steps, for_others=True)
         return found
 
-    def _move_to_user_indexes(self, subscriptions: Sequence[Subscription[P]]) -> None:
+    def _move_to_user_indexes(self, subscriptions: Sequence[RoutedSubscription[P]]) -> None:
         compiling = StepBudget(self._limits.work // 4)
         for subscription in subscriptions:
             if subscription.is_common:
@@ -308,7 +308,9 @@ class Router(Generic[P]):
                 subscription.token.prepare()
         self.meter.spend(compiling.steps, for_others=True)
 
-    def _add(self, identifier: str, subscription: Subscription[P], replaced: Subscription[P] | None) -> None:
+    def _add(
+        self, identifier: str, subscription: RoutedSubscription[P], replaced: RoutedSubscription[P] | None
+    ) -> None:
         peer = subscription.peer
         if self._listener is not None:
             self._listener.add(identifier, subscription.tree, subscription)
@@ -324,7 +326,7 @@ class Router(Generic[P]):
         subscription.token.prepare()
         self.meter.spend(_STEPS_PER_CHANGE + _STEPS_PER_CHANGED_CONDITION * subscription.conditions)
 
-    def _remove(self, subscription: Subscription[P]) -> None:
+    def _remove(self, subscription: RoutedSubscription[P]) -> None:
         peer, identifier = subscription.peer, subscription.metadata["id"]
         self._quotas.remove(subscription)
         if self._listener is not None:

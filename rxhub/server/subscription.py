@@ -13,7 +13,7 @@ from rxhub.expression.residual import Residual, weight
 from rxhub.expression.step_budget import current_budget
 from rxhub.server.limits import Limits
 
-__all__ = ["P", "Peer", "Subscription", "parse_limited"]
+__all__ = ["P", "Peer", "RoutedSubscription", "parse_limited"]
 
 _ENVELOPE: Final = frozenset({"topic", "id", "target", "source", "sent", "in_reply_to_event"})
 _STEPS_PER_CONDITION: Final = 150
@@ -31,7 +31,7 @@ class Peer(Protocol):
 P = TypeVar("P", bound=Peer)
 
 
-class Subscription(Generic[P]):
+class RoutedSubscription(Generic[P]):
     """One subscription of one connection.
 
     Args:

@@ -15,7 +15,7 @@ from rxhub.expression.residual import weight
 from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 from rxhub.server.limits import Limits
 from rxhub.server.skipped_subscriptions import SkippedSubscriptions
-from rxhub.server.subscription import P, Subscription, parse_limited
+from rxhub.server.subscription import P, RoutedSubscription, parse_limited
 from rxhub.server.work_meter import WorkMeter
 
 __all__ = ["STEPS_PER_RECEIVER", "Target", "Targets"]
@@ -65,8 +65,8 @@ class Targets(Generic[P]):
         return self._cached(target) if len(target) <= _MAX_CACHED_CHARACTERS else self._compile(target)
 
     def select(
-        self, target: str, subscriptions: Sequence[Subscription[P]], publisher: str | None
-    ) -> list[Subscription[P]]:
+        self, target: str, subscriptions: Sequence[RoutedSubscription[P]], publisher: str | None
+    ) -> list[RoutedSubscription[P]]:
         """The subscriptions whose metadata a target matches.
 
         The users with the least metadata come first, so that one user's metadata cannot use the shares of others.
@@ -77,14 +77,14 @@ class Targets(Generic[P]):
         _, test, weight = self[target]
         meter = self._meter
         steps = STEPS_PER_RECEIVER + weight
-        users: dict[str, list[Subscription[P]]] = {}
+        users: dict[str, list[RoutedSubscription[P]]] = {}
         for subscription in subscriptions:
             users.setdefault(subscription.user, []).append(subscription)
         paid = steps * sum([min(len(own), _PAID_COMPARISONS) for own in users.values()])
         if paid > meter.limit:
             raise meter.exceeded("event")
         limit = paid + meter.limit // 4
-        selected: list[Subscription[P]] = []
+        selected: list[RoutedSubscription[P]] = []
         spent = 0
         for left, (user, own) in zip(
             range(len(users), 0, -1), sorted(users.items(), key=lambda item: _metadata_bytes(item[1])), strict=True
@@ -118,5 +118,5 @@ class Targets(Generic[P]):
         return Target(None, compile(tree), weight(tree))
 
 
-def _metadata_bytes(subscriptions: list[Subscription[Any]]) -> int:
+def _metadata_bytes(subscriptions: list[RoutedSubscription[Any]]) -> int:
     return sum([subscription.metadata_bytes for subscription in subscriptions])

@@ -20,7 +20,7 @@ from rxhub.expression import Index
 from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 from rxhub.server.rate_limit import STEPS_PER_EVENT, TokenBuckets
 from rxhub.server.skipped_subscriptions import SkippedSubscriptions
-from rxhub.server.subscription import P, Subscription
+from rxhub.server.subscription import P, RoutedSubscription
 
 __all__ = ["UserIndexes"]
 
@@ -43,12 +43,12 @@ class _UserIndex(Generic[P]):
     __slots__ = ("decoding", "index", "steps", "topics")
 
     def __init__(self) -> None:
-        self.index: Index[Subscription[P]] = Index()
+        self.index: Index[RoutedSubscription[P]] = Index()
         self.topics: Counter[str | None] = Counter()
         self.decoding: Counter[str | None] = Counter()
         self.steps = 0
 
-    def counters(self, subscription: Subscription[P]) -> tuple[Counter[str | None], ...]:
+    def counters(self, subscription: RoutedSubscription[P]) -> tuple[Counter[str | None], ...]:
         """The counters that include a subscription."""
         return (self.topics,) if subscription.envelope_part is None else (self.topics, self.decoding)
 
@@ -76,7 +76,7 @@ class UserIndexes(Generic[P]):
     def __len__(self) -> int:
         return sum(len(own.index) for own in self._indexes.values())
 
-    def add(self, subscription: Subscription[P]) -> None:
+    def add(self, subscription: RoutedSubscription[P]) -> None:
         """Add a subscription, and set its token."""
         own = self._indexes.get(subscription.user)
         if own is None:
@@ -85,7 +85,7 @@ class UserIndexes(Generic[P]):
         for counter in own.counters(subscription):
             counter[subscription.topic] += 1
 
-    def remove(self, subscription: Subscription[P]) -> None:
+    def remove(self, subscription: RoutedSubscription[P]) -> None:
         """Remove a subscription that was added."""
         own = self._indexes[subscription.user]
         own.index.remove(subscription.token)
@@ -102,7 +102,7 @@ class UserIndexes(Generic[P]):
 
     def match(
         self, candidate: Mapping[str, Any], publisher: str | None, limit: int
-    ) -> tuple[list[Subscription[P]], int]:
+    ) -> tuple[list[RoutedSubscription[P]], int]:
         """Test an event.
 
         Args:
@@ -117,7 +117,7 @@ class UserIndexes(Generic[P]):
         concerned = [(user, own) for user, own in self._indexes.items() if _count(own.topics, topic)]
         # The cheapest users come first. What they do not use is left for the others.
         concerned.sort(key=lambda item: item[1].steps)
-        found: list[Subscription[P]] = []
+        found: list[RoutedSubscription[P]] = []
         spent = 0
         for left, (user, own) in zip(range(len(concerned), 0, -1), concerned, strict=True):
             share = max(0, limit - spent) // left
@@ -125,7 +125,7 @@ class UserIndexes(Generic[P]):
             if rate is not None and user != publisher and not rate.is_ready:
                 share = min(share, _MIN_SHARE_STEPS)
             work = StepBudget(share)
-            rows: list[tuple[Any, tuple[Subscription[P], ...], Any]] = []
+            rows: list[tuple[Any, tuple[RoutedSubscription[P], ...], Any]] = []
             try:
                 with work:
                     own.index.reach(candidate, rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rxhub.errors import Refused
 from rxhub.server.limits import Limits
-from rxhub.server.subscription import Subscription
+from rxhub.server.subscription import RoutedSubscription
 
 __all__ = ["UserQuotas", "metadata_too_large"]
 
@@ -24,7 +24,7 @@ class UserQuotas:
         self._conditions: Counter[str] = Counter()
         self._metadata: Counter[str] = Counter()
 
-    def check(self, new: Subscription[Any], replaced: Subscription[Any] | None) -> None:
+    def check(self, new: RoutedSubscription[Any], replaced: RoutedSubscription[Any] | None) -> None:
         """Check the limits for a subscription that replaces another one.
 
         Raises:
@@ -48,12 +48,12 @@ class UserQuotas:
                 "less, or raise Limits.metadata_per_user of the server (rxhub.server.Limits)."
             )
 
-    def add(self, subscription: Subscription[Any]) -> None:
+    def add(self, subscription: RoutedSubscription[Any]) -> None:
         """Count a subscription."""
         self._conditions[subscription.user] += subscription.conditions
         self._metadata[subscription.user] += subscription.metadata_bytes
 
-    def remove(self, subscription: Subscription[Any]) -> None:
+    def remove(self, subscription: RoutedSubscription[Any]) -> None:
         """Stop counting a subscription."""
         user = subscription.user
         self._conditions[user] -= subscription.conditions

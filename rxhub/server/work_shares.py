@@ -14,7 +14,7 @@ from typing import Any, Final, Generic
 
 from rxhub.expression import Expression
 from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
-from rxhub.server.subscription import P, Subscription
+from rxhub.server.subscription import P, RoutedSubscription
 
 __all__ = ["SharedMatches", "match_by_user"]
 
@@ -31,13 +31,13 @@ class SharedMatches(Generic[P]):
         steps: of work.
     """
 
-    found: list[Subscription[P]] = field(default_factory=list[Subscription[P]])
-    skipped: dict[str, list[Subscription[P]]] = field(default_factory=dict[str, list[Subscription[P]]])
+    found: list[RoutedSubscription[P]] = field(default_factory=list[RoutedSubscription[P]])
+    skipped: dict[str, list[RoutedSubscription[P]]] = field(default_factory=dict[str, list[RoutedSubscription[P]]])
     steps: int = 0
 
 
 def match_by_user(
-    subscriptions: Iterable[Subscription[P]], candidate: Mapping[str, Any], limit: int
+    subscriptions: Iterable[RoutedSubscription[P]], candidate: Mapping[str, Any], limit: int
 ) -> SharedMatches[P]:
     """Test subscriptions against an event, and store the cost of each test in the subscription.
 
@@ -46,7 +46,7 @@ def match_by_user(
         candidate: the event.
         limit: steps of work for all users.
     """
-    users: defaultdict[str, list[Subscription[P]]] = defaultdict(list)
+    users: defaultdict[str, list[RoutedSubscription[P]]] = defaultdict(list)
     for subscription in subscriptions:
         users[subscription.user].append(subscription)
     matches: SharedMatches[P] = SharedMatches()

@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 
 from rxhub.server import Limits, Running, Topics, User, Users, UsersFile, application, running
 from rxhub.server.authentication import Credentials
-from rxhub.server.connection import CloseReason, Connection
+from rxhub.server.connection import ClientConnection, CloseReason
 from rxhub.server.event_server import EventServer
 from rxhub.server.key_hash import Hash, hashed
 from rxhub.transport.socketio.protocol import Handshake
@@ -329,7 +329,7 @@ def test_a_session_of_a_key_that_was_replaced_lets_nobody_in(tmp_path: Path) -> 
 
 
 def test_who_is_ended_before_the_connection_begins_is_not_served() -> None:
-    async def main() -> Connection:
+    async def main() -> ClientConnection:
         server = EventServer(Users([User.with_key("me", "key")]))
         user = await server.authenticate(Credentials("me", "key"), "")
         connection = server.connect(server.handshake(user).split(":")[0], None)

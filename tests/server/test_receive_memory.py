@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rxhub.server import Limits, Running, User, Users, running
-from rxhub.server.connection import Connection
+from rxhub.server.connection import ClientConnection
 from rxhub.server.counters import Counters
 from rxhub.server.key_hash import Hash, hashed
 from rxhub.server.receive_memory import UnreadBudget, UnreadBytes
@@ -160,13 +160,13 @@ def test_nothing_of_a_connection_is_left_without_the_garbage_collector(server: R
     until(lambda: server.stats["sockets_open"] == 0)
     with opened(server) as client:
         until(lambda: server.stats["connections"] == 1)
-        left = [weakref.ref(thing) for thing in living(Connection, WebSocket, Http)]
+        left = [weakref.ref(thing) for thing in living(ClientConnection, WebSocket, Http)]
         assert len(left) >= 2
         with suppress(OSError):
             client.sendall(sent)
         until(lambda: server.stats["unread_bytes"] >= len(sent) - 14 or not server.stats["connections"])
     until(lambda: server.stats["connections"] == 0)
-    until(lambda: not any(isinstance(ref(), (Connection, WebSocket)) for ref in left))
+    until(lambda: not any(isinstance(ref(), (ClientConnection, WebSocket)) for ref in left))
 
 
 @pytest.mark.usefixtures("no_collection")

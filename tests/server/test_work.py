@@ -14,7 +14,7 @@ import pytest
 
 from rxhub.errors import Refused
 from rxhub.server import Backplane, Limits, Running, Topics, User, Users, running
-from rxhub.server.connection import Connection
+from rxhub.server.connection import ClientConnection
 from rxhub.server.envelope import read
 from rxhub.server.key_hash import Hash, hashed
 from rxhub.server.loop_turns import LoopTurns
@@ -228,7 +228,7 @@ def test_the_queue_of_everybody_is_charged_to_the_publisher() -> None:
 def in_server(server: Running, function: Callable[[], object]) -> None:
     """Run a function on the server's event loop."""
     (connection, *_) = server._events._connections
-    assert isinstance(connection, Connection) and connection._reader is not None
+    assert isinstance(connection, ClientConnection) and connection._reader is not None
     connection._reader.get_loop().call_soon_threadsafe(function)
 
 
