@@ -208,7 +208,8 @@ class TestReplay:
         variables = {"RXHUB_NATS": filled.url, "RXHUB_NATS_USER": filled.user, "RXHUB_NATS_PASSWORD": filled.password}
         for command in (["replay", "topic=studio.shot", "--stream", filled.stream], ["streams"]):
             assert rxhub(*command, env={**os.environ, **variables}).returncode == 0
-            ran = rxhub(*command, "--nats-password", "a wrong one", env={**os.environ, **variables})
+            who = ["--nats-user", filled.user, "--nats-password", "a wrong one"]
+            ran = rxhub(*command, *who, env={**os.environ, **variables})
             assert ran.returncode == 2 and b"user and password" in ran.stderr and b"a wrong one" not in ran.stderr
 
 
