@@ -14,9 +14,8 @@ made without the lock, from copies, and stored if the version has not changed. S
 the lock that could trigger a garbage collection: a finalizer that waits there for another lock could deadlock.
 
 References to what has died are in `dead` (see `connection`), and are purged by the next call. (References that
-finalizers make may die without this; `ensure_callback` makes up for it.) The id of a dead sender is used again only
-after its reference was appended, and that leaves `dead` only after its slot was emptied. So a new object with an old id
-never finds the slot of a dead one.
+finalizers make may die without this; `ensure_callback` handles them.) The id of a dead sender is reused only after its
+reference was appended, and that leaves `dead` only after its slot was emptied, so a new object never finds that slot.
 """
 
 from __future__ import annotations

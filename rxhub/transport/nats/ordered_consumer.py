@@ -30,7 +30,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from time import monotonic
-from typing import NamedTuple
 
 import nats.errors
 
@@ -41,9 +40,10 @@ from rxhub.transport.nats.cancellation import cancel_and_wait
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.ephemeral_consumer import create_ephemeral_consumer
 from rxhub.transport.nats.pull_consumer import ConsumerGone, Message, PullConsumer
+from rxhub.transport.nats.read_position import FilterEpoch, ReadPosition
 from rxhub.transport.nats.subject_filters import covers, merge
 
-__all__ = ["FilterEpoch", "OrderedConsumer", "ReadPosition"]
+__all__ = ["OrderedConsumer"]
 
 # How long a consumer is read at least: in seconds, and as a multiple of the time that its creation took. Otherwise
 # nothing would arrive while filters change continuously, and each of many changes would create a consumer.
@@ -56,29 +56,6 @@ _MAX_STALE_CONSUMERS = 8
 _STREAM_CHECKS, _STREAM_CHECK_INTERVAL_S = 3, 0.25
 
 logger = logging.getLogger("rxhub")
-
-
-class FilterEpoch(NamedTuple):
-    """The filters before a change, and the last sequence for which they hold."""
-
-    last: int
-    filters: frozenset[str]
-
-
-class ReadPosition(NamedTuple):
-    """The position of a reader.
-
-    Attributes:
-        sequence: of the last message that was handled.
-        stream: when the stream was created, to recognize a recreated stream.
-        filters: in force at this position; None if unknown.
-        eras: earlier filters, as far as they are needed from `sequence` on.
-    """
-
-    sequence: int
-    stream: str
-    filters: tuple[str, ...] | None = None
-    epochs: tuple[FilterEpoch, ...] = ()
 
 
 class OrderedConsumer:
@@ -263,10 +240,10 @@ class OrderedConsumer:
             # Its remaining messages have outdated sequences.
             self._pulling.fail("the stream was recreated or truncated")
             self._pulling = None
-        for eras in (self._past_epochs, self._epochs):
-            shorter = [era._replace(last=min(era.last, last)) for era in eras]
-            eras.clear()
-            eras.extend(shorter)
+        for epochs in (self._past_epochs, self._epochs):
+            shorter = [epoch._replace(last=min(epoch.last, last)) for epoch in epochs]
+            epochs.clear()
+            epochs.extend(shorter)
         if self.position is not None:
             self.position = min(self.position, last)
         if self._on_rewind is not None:
@@ -298,16 +275,16 @@ class OrderedConsumer:
             return
         if self._limit is None:
             self._limit = boundary
-        eras = self._epochs
-        if not eras or eras[-1].last < boundary:
-            eras.append(FilterEpoch(boundary, frozenset(self._subjects)))
-        while eras and not eras[0].filters:
+        epochs = self._epochs
+        if not epochs or epochs[-1].last < boundary:
+            epochs.append(FilterEpoch(boundary, frozenset(self._subjects)))
+        while epochs and not epochs[0].filters:
             # No filter matched anything up to there.
-            self.position = max(self.position or 0, eras[0].last)
+            self.position = max(self.position or 0, epochs[0].last)
             self._drop_epoch()
-        if len(eras) > _MAX_EPOCHS:
-            before, after = eras.popleft(), eras.popleft()
-            eras.appendleft(FilterEpoch(after.last, frozenset(merge(before.filters | after.filters))))
+        if len(epochs) > _MAX_EPOCHS:
+            before, after = epochs.popleft(), epochs.popleft()
+            epochs.appendleft(FilterEpoch(after.last, frozenset(merge(before.filters | after.filters))))
 
     async def _consume(self, line: NatsConnection) -> None:
         backoff = Backoff(0.02, 2.0)
@@ -392,7 +369,7 @@ class OrderedConsumer:
             pulling.fail(f"message {self._last_delivery + 1} was expected, and {message.consumer_sequence} came")
             return
         self._last_delivery = message.consumer_sequence
-        sequence, eras = message.sequence, self._epochs
+        sequence, epochs = message.sequence, self._epochs
         if self.position is not None and sequence <= self.position:
             pulling.done()
             return
@@ -402,10 +379,10 @@ class OrderedConsumer:
             return
         self.position = sequence
         self._highest_sequence = max(self._highest_sequence, sequence)
-        if eras:
-            while eras and eras[0].last < sequence:
+        if epochs:
+            while epochs and epochs[0].last < sequence:
                 self._drop_epoch()
-            if eras and not covers(eras[0].filters, message.subject):
+            if epochs and not covers(epochs[0].filters, message.subject):
                 pulling.done()
                 return
         self._held += 1

@@ -18,9 +18,10 @@ from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancellation import cancel_and_wait
 from rxhub.transport.nats.kv import KvTexts
-from rxhub.transport.nats.ordered_consumer import OrderedConsumer, ReadPosition
+from rxhub.transport.nats.ordered_consumer import OrderedConsumer
 from rxhub.transport.nats.publishing import JetStreamPublisher, resend_window
 from rxhub.transport.nats.pull_consumer import Message
+from rxhub.transport.nats.read_position import ReadPosition
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.stream_reader import StreamReaders
 from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config
