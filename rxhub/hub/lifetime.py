@@ -139,7 +139,7 @@ class Lifetime:
                 return None
             lost = self._inbox.close()
         self.closing.set()
-        # Those that started meanwhile.
+        # Contexts that started in the meantime.
         self._processings.begin_to_stop(timeout)
         if lost:
             logger.warning(UNHANDLED, lost)

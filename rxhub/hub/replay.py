@@ -77,7 +77,7 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """What `EventHub.replay` is given beside the subscription; see there.
+    """The options of `EventHub.replay`; see there.
 
     Raises:
         TypeError: if a moment or the speed has the wrong type.
@@ -138,7 +138,7 @@ class Replay(Awaitable[Event], Observable[Event]):
         """Wait for the end; the last event.
 
         Raises:
-            NotHandled: in the thread that runs the hub, which could not replay meanwhile.
+            NotHandled: in the thread that runs the hub, which would block itself.
             SequenceContainsNoElementsError: if there was no event.
         """
         if self._runner.runs_here:

@@ -1,4 +1,4 @@
-"""Passes replies to those who wait for them.
+"""Passes replies to their listeners.
 
 A reply names the event that it answers in `in_reply_to_event`. Listeners of `publish(on_reply=…)` have no end of their
 own. They expire after a time, and the oldest are removed when there are too many.

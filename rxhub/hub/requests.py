@@ -159,7 +159,7 @@ class _Replies(Awaitable[Event]):
         Raises:
             NoReply: if there was none.
             HubClosed: if the hub was closed.
-            NotHandled: in the thread that runs the hub, which could not handle replies meanwhile.
+            NotHandled: in the thread that runs the hub, which would block itself.
         """
         if self._runner.runs_here:
             raise NotHandled(

@@ -15,7 +15,7 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any] | None) -> None:
 
     Until Python 3.12 `asyncio.wait_for`, which nats-py uses, loses a cancellation that comes together with what it
     waits for. So the task is cancelled again if it does not end.
-    Who is cancelled while it waits here still waits, and ends after that.
+    A caller that is cancelled while it waits finishes waiting first.
     """
     own = asyncio.current_task()
     given = [task for task in tasks if task is not None and task is not own]

@@ -1,12 +1,11 @@
-"""`nats://`: a hub's place at a stream of NATS JetStream, kept until the hub hangs up.
+"""`nats://`: the transport of a hub on a stream of NATS JetStream, from connecting to disconnecting.
 
-Theory of operation. The methods of the transport are called from any thread and return at once; what they change is the
-outbox and the filters, which take locks. From `open` to `close` there is one link on the background loop, and on it two
-parts: publishing empties the outbox, and an ordered read brings what subscribers want, the hub's own events included.
-Nothing that is published goes out before the filters of the subscribers that were there are in force, so that a
-subscriber sees what its hub publishes after it came.
+The methods are thread-safe and return at once: they change the outbox and the filters, which take locks. A session runs
+one reconnecting client on the I/O loop with two tasks: a publisher that empties the outbox, and an ordered consumer
+that delivers what the subscribers want, including the hub's own events. Nothing is sent before the filters of the
+present subscribers are in force, so a subscriber receives what its hub publishes after it subscribed.
 
-A hub that cannot take more for the moment is not sent more: what waits, waits in the stream.
+A hub without room is not sent more events; they wait in the stream.
 """
 
 from __future__ import annotations

@@ -183,8 +183,8 @@ class DeadLetters:
                 ) from error
             known.add(name)
         subject = ".".join([subjects.stream, "retry", name, *tokens_of(letter.subject)])
-        # One id for each letter: who is interrupted and tries again soon has it stored once. Its number is not enough,
-        # since a stream that was deleted and made again counts from 1 again.
+        # The message id makes an interrupted retry safe to repeat. It includes the time, since a recreated stream
+        # counts from 1 again.
         await publish_and_wait(
             link, subject, letter.data, {MESSAGE_ID: f"retry:{name}:{letter.died.isoformat()}:{letter.id}"}
         )

@@ -31,7 +31,7 @@ async def create_ephemeral_consumer(
         Its name, and how many messages there are for it.
 
     Raises:
-        StreamError: if JetStream refuses it, as it does where there is no such stream.
+        StreamError: if JetStream rejects it, for example because the stream does not exist.
         HubConnectionError: if nobody answers.
     """
     name = name or f"rxhub-{line.inbox().rpartition('.')[2]}"

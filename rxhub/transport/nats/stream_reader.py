@@ -1,17 +1,16 @@
-"""What a stream has kept, read once from a beginning to an end, or on and on; a part of a link.
+"""Read the history of a stream once: from a start to an end, or following new events.
 
-Theory of operation. An ordered reader (`ordered_consumer`) brings the messages, whatever breaks meanwhile;
-this finds out where to begin and when it is over. History is over at the sequence that was the stream's last when
-reading began, so a publisher who never pauses does not keep a replay from ending. Most of the messages before that
-may have other subjects, so the end is also known by a message behind which none is left for our filters. Where even
-that one went before it came (its age was up, somebody purged the stream) the end would never be seen; so a reader that
-has heard nothing for a second, and owes nothing, asks whether anything is left.
+An ordered consumer delivers the messages; this module determines where to start and when to stop. History ends at the
+last sequence of the stream when reading began, so a continuous publisher does not prolong a replay. Most messages
+before it may have other subjects, so a message after which nothing matches our filters also ends it. If even that
+message was deleted before it arrived (by age or by a purge), the end would never be seen; so a reader that has received
+nothing for a second asks whether any message is left.
 
-Times are those of the servers, whose clocks are set now and then, and differ where another one leads. So a span between
-times is read from a second before to a second after, and each message is held to its own time.
+Times come from the servers, whose clocks may be adjusted and may differ after a change of leader. So a span of times is
+read from a second before to a second after, and each message is compared with its own time.
 
-A stream that is gone, or was made anew in the meantime, ends the reading with an error: what was read before and what
-would come now are no history together.
+A stream that was deleted or recreated ends the reading with an error, since the messages before and after do not form
+one history.
 """
 
 from __future__ import annotations
@@ -277,7 +276,7 @@ class _OneShotConsumer(OrderedConsumer):
         self._made = made
 
     def _rewind(self, last: int) -> None:
-        why = "the stream was deleted and made anew, or its server has lost the end of it"
+        why = "the stream was deleted and recreated, or its server has lost its end"
         raise StreamError(404, NO_STREAM, why, f"a replay of {self._stream}")
 
 

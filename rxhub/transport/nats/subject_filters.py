@@ -91,7 +91,7 @@ class SubjectFilters:
         self._topics = subjects
         self._most = most
         self._of: dict[object, _Set] = {}
-        # Who has left, and is still counted: a finalizer may say so while this thread is in the middle of a change.
+        # Removed subscribers that are still counted: a finalizer may add one while this thread changes the tree.
         self._gone: deque[object] = deque()
         self._tree = SubjectTree()
         self._merged: list[str] | None = []
@@ -138,9 +138,9 @@ class SubjectFilters:
             return self._present()
 
     def adopt(self) -> list[str]:
-        """The same, for the one who reads by them from now on.
+        """The merged filters, adopted by the reader.
 
-        Whoever adds a subscriber is told whether others are needed than those.
+        `add` returns whether a subscriber needs others than the adopted ones.
         """
         with self._lock:
             present = self._present()

@@ -1,18 +1,16 @@
-"""Few filters in the place of many, none of which overlaps another.
+"""Merge many filters into few that do not overlap.
 
-Theory of operation. Filters stand in a tree by their tokens. `head.>` marks the node of its head as wide: whatever
-stands below it is asked for already. A node without a mark, below which something stands, can be asked for by one
-filter, `head.>`, or be narrowed: then what is directly below it is asked for instead. Its cost is how many filters more
-that takes.
+Filters are in a tree by their tokens. `head.>` marks the node of its head as wide: everything below it is already
+selected. Any other node with children is either selected by one filter, `head.>`, or narrowed: then its children are
+selected instead. The cost of narrowing is the number of additional filters.
 
-We begin with one filter for each kind of subject and narrow as far as there is room: the widest first, and among
-equally wide ones the one of the least cost. What cannot be afforded stays wide. So a thousand topics
-`ftrack.update.…` become one `ftrack.update.>`, and a few others stay as they are. Replies are narrowed last: all of
-them together are few.
+The merge begins with one filter for each kind of subject and narrows while there is room: the widest filter first, and
+among equally wide ones the cheapest. What does not fit stays wide. So a thousand topics `ftrack.update.…` become one
+`ftrack.update.>`, and a few others stay as they are. Replies are narrowed last: all of them together are few.
 
-The tree is kept while filters come and go. A change touches as many nodes as the filter has tokens, and to choose
-looks at hardly more nodes than filters are chosen: ten thousand subscribers cost what a hundred do. What strangers
-write may have a thousand tokens; beyond the sixteenth they are not told apart.
+The tree is updated as filters come and go. A change touches as many nodes as the filter has tokens, and a merge visits
+few more nodes than it selects filters, so ten thousand subscribers cost the same as a hundred. Tokens after the
+sixteenth are not distinguished, since clients may send topics with thousands.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Topics as NATS subjects, and back.
+"""Map topics to NATS subjects, and back.
 
-A subject is dotted as a topic is, so each token of a topic becomes one token of the subject. NATS gives `*`, `>` and
-white space a meaning and refuses empty tokens; whatever is not surely plain is therefore written as `%` and two hex
-digits for each byte of its UTF-8, and an empty token as `%` alone. Different topics have different subjects, always.
+Each token of a topic becomes one token of the subject. NATS gives `*`, `>` and white space a meaning and rejects empty
+tokens, so any other than plain characters are written as `%` and two hex digits for each byte of their UTF-8, and an
+empty token as `%` alone. Different topics always have different subjects.
 
     studio.event.ftrack.update          an event
-    studio.reply.4f1c                   a reply to the subscriber with this id, and to nobody else
-    studio.retry.ingest.ftrack.update   a dead letter of the group `ingest`, on its way to that group again
+    studio.reply.4f1c                   a reply to the subscriber with this id
+    studio.retry.ingest.ftrack.update   a retried dead letter of the group `ingest`
     studio.dead.ingest.ftrack.update    a dead letter, in the stream `studio-dead`
 """
 

@@ -476,7 +476,7 @@ def test_a_stream_that_is_made_anew_meanwhile_is_another(nats: Nats, proxy: Prox
             proxy.black_hole = False
             watcher.go_on.set()
             until(lambda: watcher.errors)
-            assert "made anew" in str(watcher.errors[0])
+            assert "recreated" in str(watcher.errors[0])
             assert numbers(watcher.seen) == list(range(len(watcher.seen))) and not watcher.completed
 
 
