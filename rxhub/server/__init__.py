@@ -6,6 +6,17 @@
 - `Users`, `User`, `UsersFile`, `Topics`: who may connect, and which topics they may publish and receive.
 - `Limits`, `SlowConsumer`: limits of clients and users.
 - `Backplane`: joins several servers and stores events; needs `rxhub[nats]`.
+
+The modules, from the socket inwards:
+
+- sockets and deadlines: `acceptor`, `sockets`, `descriptors`, `uvicorn_protocols`, `receive_memory`, `limits`
+- requests: `asgi`, `request_auth`, `authentication`, `users`, `acl`, `key_hash`, `forwarded`, `key_removal`,
+  `access_logs`
+- clients: `sessions`, `connection`, `envelope`, `subscribe_request`, `ack_queue`, `send_queue`, `rate_limit`
+- routing: `event_server`, `router`, `subscription`, `targets`, `common_index`, `user_indexes`, `user_quotas`,
+  `work_shares`, `work_meter`, `skipped_subscriptions`
+- several servers: `backplane`, `subscription_activation`, `id_leases`
+- the process: `serving`, `options`, `collection`, `counters`, `loop_turns`
 """
 
 from typing import TYPE_CHECKING, Any
