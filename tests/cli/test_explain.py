@@ -71,7 +71,7 @@ def test_an_event_is_read_from_stdin(indent: int | None) -> None:
         (["a=1", "-", "--line", "2"], b'{"a":1}\n\n{"a":1}\n', "(standard input):2: the line is blank"),
         (["a=1", "-", "--line", "4"], b'{"a":1}\n\n{"a":1}\n', "(standard input):4: the file has no such line"),
         (["a=1", "/nowhere.json"], b"", "/nowhere.json: No such file or directory"),
-        (["a=1", "--line", "2"], b"", "no file was given"),
+        (["a=1", "--line", "2"], b"", "Specify the file as the argument EVENT"),
     ],
     ids=["no subscription", "empty", "cut off", "too deep", "blank line", "no such line", "no such file", "no file"],
 )

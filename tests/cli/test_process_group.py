@@ -48,7 +48,7 @@ def exports(server: Program) -> dict[str, str]:
     """The variables that `rxhub serve --store` prints, once it serves."""
     lines: list[str] = []
     assert server.stdout is not None
-    while not lines or "RXHUB_NATS is for" not in lines[-1]:
+    while not lines or "RXHUB_NATS configures" not in lines[-1]:
         lines.append(server.stdout.readline())
         assert lines[-1], "the server has ended"
     return dict(re.findall(r"export (\w+)='?([^'\n]*)'?", "".join(lines)))

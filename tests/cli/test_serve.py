@@ -73,7 +73,7 @@ def test_users_of_a_file_may_connect(tmp_path: Path) -> None:
         (["serve", "--port", "0", "--certificate", "missing.pem"], "missing.pem"),
         (["serve", "--port", "0", "--nats", "nats://127.0.0.1:1"], "Is the server running there?"),
         (["serve", "--port", "0", "--store", "/proc/rxhub"], "Choose a writable directory"),
-        (["user", "remove", "jane", "--users", "missing.toml"], "no user 'jane'"),
+        (["user", "remove", "jane", "--users", "missing.toml"], "The user 'jane' does not exist"),
         (["user", "add", "a b", "--users", "missing.toml"], "name"),
     ],
 )
@@ -151,7 +151,7 @@ def test_no_key_is_printed_that_was_not_made_just_now(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("user", "key", "reason"),
-    [("rxhub", "wrong-key", "It is not the key of this user."), ("nobody\x9b", "wrong-key", "There is no such user.")],
+    [("rxhub", "wrong-key", "The key is wrong."), ("nobody\x9b", "wrong-key", "The user does not exist.")],
 )
 def test_a_rejected_handshake_logs_the_reason_without_the_key(user: str, key: str, reason: str) -> None:
     with serving() as process:

@@ -189,7 +189,7 @@ def test_a_server_reports_a_full_disk_and_recovers(disk: Disk) -> None:
         until(lambda: health(front.url) == (503, "not storing"))
         assert front.stats["backplane_storing"] == 0
         findings = list(examine(front.url, front.api_user, front.api_key))
-        assert any(found.verdict is Verdict.PROBLEM and "stores no events" in found.found for found in findings)
+        assert any(found.verdict is Verdict.PROBLEM and "cannot store events" in found.found for found in findings)
         assert publish(hub, 5)[0] == []
         disk.free()
         until(lambda: health(front.url) == (200, "ok"))
