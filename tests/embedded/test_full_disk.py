@@ -170,7 +170,8 @@ def health(url: str) -> tuple[int, str]:
         with urllib.request.urlopen(f"{url}/health", timeout=LIMIT) as answer:
             return answer.status, json.load(answer)["status"]
     except urllib.error.HTTPError as error:
-        return error.code, json.load(error)["status"]
+        with error:
+            return error.code, json.load(error)["status"]
 
 
 def test_a_server_reports_a_full_disk_and_recovers(disk: Disk) -> None:
