@@ -30,7 +30,7 @@ class ServerAccess(NamedTuple):
 
     Attributes:
         url: without a user and a key.
-        user: None for nobody, or if a token says it.
+        user: None without credentials, or with a token.
         secret: the key or password of the user, or a token of _NATS if there is no user.
     """
 

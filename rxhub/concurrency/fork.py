@@ -43,7 +43,7 @@ class ForkSafeLock(RLock):  # pyright: ignore[reportGeneralTypeIssues]  # final 
 
 
 class ForkSafeCondition(Condition):
-    """A condition on a `ForkSafeLock`; in a forked child nobody waits for it."""
+    """A condition on a `ForkSafeLock`; a forked child has no waiters."""
 
     def __init__(self, owner: Resettable | None = None) -> None:
         self.lock = ForkSafeLock(owner)

@@ -1,6 +1,6 @@
 """One event's run through its subscribers, as an observable.
 
-Nearly every delivery is over when `dispatch` returns, and nobody looks at it. So the dispatcher stores the subscribers
+Nearly every delivery is over when `dispatch` returns, and is never examined. So the dispatcher stores the subscribers
 that matched, as the index returned them, and records only exceptions: a result that is not None, an error, a subscriber
 that was not called. Outcomes are made from these on demand, for the code that reads them. Callbacks that run on a
 scheduler keep a delivery open; `complete_pending` adds their outcomes. Each subscription reads the outcomes through a

@@ -198,7 +198,7 @@ class Subscribable(Awaitable[Event], Observable[Event]):
     ) -> abc.DisposableBase:
         pipeline = Pipeline(observer, self._dispatcher)
         pipeline.subscriber = self._dispatcher.subscribe(self._subscription, pipeline, priority=self._priority)
-        # Checked once it is registered: whoever completes the dispatcher from now on finds it.
+        # Checked once it is registered: a later completion of the dispatcher finds it.
         if self._dispatcher.completed:
             pipeline.complete()
         return Disposable(pipeline.dispose)
