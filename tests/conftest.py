@@ -8,6 +8,8 @@ from collections.abc import Generator, Iterator
 from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import none
 
 from tests.nats_server import Cluster, nats_cluster
 
@@ -16,9 +18,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def hypothesis_ready() -> None:
+    """Run Hypothesis once: it registers a random generator, and warns if only frozen objects refer to it."""
+
+    @given(none())
+    def run(_: None) -> None: ...
+
+    run()
+
+
 @pytest.fixture(scope="module", autouse=True)
-def old_objects() -> None:
-    """No collection of garbage in a test looks at what was there before its module: a million objects."""
+def old_objects(hypothesis_ready: None) -> None:
+    """Freeze the million objects that exist before a module, so that its tests' collections do not visit them."""
     gc.collect()
     gc.freeze()
 

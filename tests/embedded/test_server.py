@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
@@ -58,9 +59,9 @@ def published(server: PrivateServer, text: str) -> int:
 
 
 def test_what_was_stored_is_there_again(tmp_path: Path) -> None:
-    for count in (1, 2, 3):
+    for expected in (1, 2, 3):
         with store(tmp_path / "deep" / "store") as server:
-            assert published(server, "text") == count
+            assert published(server, "text") == expected
             pid = server.pid
             assert pid is not None and is_running(pid)
         assert not is_running(pid)
@@ -284,10 +285,13 @@ def test_a_server_whose_streams_come_and_go_is_not_restarted(tmp_path: Path) -> 
             client = await nats.connect(server.url, user=server.user, password=server.password)
             stream = client.jetstream()
             ended = asyncio.get_running_loop().time() + 3.0
-            while asyncio.get_running_loop().time() < ended:
-                await stream.add_stream(name="brief", subjects=["brief.>"])
-                await stream.publish("brief.event", b"text")
-                await stream.delete_stream("brief")
+            # nats-server removes the files after it has answered, so each stream has a name of its own.
+            for name in map("brief{}".format, count()):
+                if asyncio.get_running_loop().time() > ended:
+                    break
+                await stream.add_stream(name=name, subjects=[f"{name}.>"])
+                await stream.publish(f"{name}.event", b"text")
+                await stream.delete_stream(name)
             await client.close()
 
         asyncio.run(come_and_go())
