@@ -1,10 +1,11 @@
-"""The ASGI application: handshake, WebSocket, health, statistics, metrics."""
+"""The ASGI application: handshake, WebSocket, health, statistics, metrics, and the HTTP interface."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
@@ -25,12 +26,7 @@ from rxhub.server.key_removal import KeyRemoval, basic_credentials_of, credentia
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.options import AccessOptions, ServerOptions
 from rxhub.server.receive_memory import UNREAD
-from rxhub.server.request_auth import (
-    address,
-    is_exposed,
-    is_origin_allowed,
-    origin_of,
-)
+from rxhub.server.request_auth import address, origin_of
 from rxhub.server.users import Users
 from rxhub.transport.socketio.protocol import PATH
 
@@ -41,11 +37,8 @@ __all__ = ["application", "create_app"]
 
 _logger = logging.getLogger("rxhub.server")
 
-_PLAIN_TEXT_REFUSED: Final = (
-    "Keys and events would be sent in plain text. Use https. A proxy that uses https must send X-Forwarded-Proto, and "
-    "the server must trust it (--trusted-proxy, trusted_proxies=). On a trusted network, start the server with "
-    "--plain-text (plain_text=True)."
-)
+_WEB: Final = "rxhub.web.routes:routes"
+"""The routes of the HTTP interface, by name, because the package is above this one."""
 
 
 def application(
@@ -104,7 +97,9 @@ def application(
 
 def create_app(server: EventServer, access: AccessOptions) -> Starlette:
     """The application of a server."""
-    endpoints = _Endpoints(server, frozenset(access.origins), access.plain_text)
+    endpoints = _Endpoints(server, access)
+    module, _, name = _WEB.partition(":")
+    web_routes = getattr(import_module(module), name)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -121,6 +116,7 @@ def create_app(server: EventServer, access: AccessOptions) -> Starlette:
             *_get_routes("/health", endpoints.health),
             *_get_routes("/stats", endpoints.stats),
             *_get_routes("/metrics", endpoints.metrics),
+            *web_routes(server, access),
         ],
     )
     # A redirect would repeat the query without the key.
@@ -137,18 +133,9 @@ def _get_routes(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -
 class _Endpoints:
     """The endpoints."""
 
-    def __init__(self, server: EventServer, origins: frozenset[str], plain_text: bool) -> None:
+    def __init__(self, server: EventServer, access: AccessOptions) -> None:
         self.server = server
-        self._origins = origins
-        self._plain_text = plain_text
-
-    def refusal_reason(self, scope: Scope) -> str:
-        """Why a request is rejected regardless of its credentials; empty if it is not."""
-        if not self._plain_text and is_exposed(scope):
-            return _PLAIN_TEXT_REFUSED
-        if not is_origin_allowed(scope, self._origins):
-            return "Pages of this origin may not connect. Add the origin to the origins of the server."
-        return ""
+        self.access = access
 
     async def handshake(self, request: Request) -> Response:
         """Answer `GET /socket.io/1/` with a session id."""
@@ -158,7 +145,7 @@ class _Endpoints:
         headers = _cors_headers(scope)
         if server.is_closing:
             return PlainTextResponse("The server is shutting down.", 503, {"retry-after": "5", **headers})
-        if refusal_reason := self.refusal_reason(scope):
+        if refusal_reason := self.access.refusal_reason(scope):
             server.counters.handshakes_refused += 1
             server.rejections.warning("Rejected a handshake from %s: %s", address(scope), refusal_reason)
             return PlainTextResponse(refusal_reason, 403)
@@ -219,7 +206,7 @@ class _Endpoints:
         """The response to a request without valid credentials; None if they are valid."""
         scope = request.scope
         credentials = credentials_of(scope) or basic_credentials_of(scope)
-        if refusal_reason := self.refusal_reason(scope):
+        if refusal_reason := self.access.refusal_reason(scope):
             return PlainTextResponse(refusal_reason, 403)
         try:
             if credentials is None:
@@ -244,7 +231,7 @@ class _WebSocket:
         sid = session_id(scope)
         await receive()  # the request to connect
         try:
-            if refusal_reason := self._endpoints.refusal_reason(scope):
+            if refusal_reason := self._endpoints.access.refusal_reason(scope):
                 raise Refused(refusal_reason)
             connection = server.connect(sid, credentials)
         except Refused as error:

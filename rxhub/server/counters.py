@@ -15,6 +15,7 @@ __all__ = ["Counters", "prometheus"]
 _COUNTERS: Final = {
     "handshakes": "Successful handshakes.",
     "handshakes_refused": "Handshakes rejected because of a key, an origin, plain text or a limit.",
+    "http_requests_refused": "HTTP requests rejected because of a key, an origin, plain text or a limit.",
     "connections_opened": "WebSockets accepted.",
     "connections_rejected": "Connections closed before their request was complete, to make room for others.",
     "requests_timed_out": "Connections closed because their request was not complete in time.",
@@ -59,6 +60,7 @@ class Counters:
 
     handshakes: int = 0
     handshakes_refused: int = 0
+    http_requests_refused: int = 0
     connections_opened: int = 0
     connections_rejected: int = 0
     requests_timed_out: int = 0

@@ -1,6 +1,6 @@
 """Removes API keys from requests before they can be logged.
 
-An access log reads the ASGI scope when the response starts. So this middleware stores the credentials for the
+An access log reads the ASGI scope when the response starts. So this middleware stores the original for the
 endpoints, and then changes the scope in place, for every request that reaches the application, also if no route
 matches. Names in a query can be written in many ways (`API_KEY`, `api%5Fkey`, `api%255Fkey`, with `;` between
 parameters). So it does not search for secrets, but keeps only parameters that are known to be harmless.
@@ -11,30 +11,40 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote_to_bytes
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rxhub.redaction import secrets
 from rxhub.redaction.strings import REDACTED
 from rxhub.server.authentication import Credentials
-from rxhub.server.request_auth import basic, credentials
+from rxhub.server.request_auth import authorization, basic, credentials
 
-__all__ = ["KeyRemoval", "basic_credentials_of", "credentials_of", "session_id"]
+__all__ = [
+    "KeyRemoval",
+    "authorization_of",
+    "basic_credentials_of",
+    "credentials_of",
+    "headers_of",
+    "query_of",
+    "session_id",
+]
 
-_CREDENTIALS = "rxhub.credentials"
-_BASIC = "rxhub.basic"
+_ORIGINAL = "rxhub.original"
 
 _HARMLESS = {b"api_user", b"eio", b"t", b"transport"}
 _PLAIN = re.compile(rb"[\w.@+-]{0,100}")
 # Characters that may start a query in a path, and common names of keys.
 _SUSPICIOUS = re.compile(r"(?i)[?;&=%\x00-\x1f]|api[\W_]*key|password|secret|token")
 _URL_HEADER = re.compile(rb"(?i)refer|ur[il]|path|location")
+# Names in these paths, such as the webhook `token-refresh`, are not keys.
+_NAMED = re.compile(r"/(?:hooks|api/(?:streams|groups|dead-letters|subscribers))(?:/[\w.~@:+-]+)+")
 _SESSION = re.compile(r"/socket\.io/1/websocket/[^/]+")
 _AFTER_SOCKET_IO = re.compile(r"(/socket\.io/1/(?:websocket/)?)(.+)", re.DOTALL)
 _MASK = REDACTED.encode()
 
 
 class KeyRemoval:
-    """ASGI middleware that stores the credentials for the endpoints and removes them from the scope.
+    """ASGI middleware that stores the headers and the query for the endpoints, and removes keys from the scope.
 
     Args:
         app: the application.
@@ -45,8 +55,7 @@ class KeyRemoval:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in {"http", "websocket"}:
-            scope[_CREDENTIALS] = credentials(scope)
-            scope[_BASIC] = basic(scope)
+            scope[_ORIGINAL] = _Original(scope)
             if query := scope.get("query_string"):
                 scope["query_string"] = _reduced(query)
             scope["headers"] = [(name, _header(name, value)) for name, value in scope["headers"]]
@@ -54,14 +63,43 @@ class KeyRemoval:
         await self._app(scope, receive, send)
 
 
+class _Original:
+    """The headers and the query of a request. An object, so that tools that log local variables do not show them."""
+
+    __slots__ = ("scope",)
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = {"headers": scope["headers"], "query_string": scope.get("query_string", b"")}
+
+
 def credentials_of(scope: Scope) -> Credentials | None:
     """The credentials of ftrack's clients, in headers or in the query."""
-    return scope.get(_CREDENTIALS)
+    return credentials(_original(scope))
 
 
 def basic_credentials_of(scope: Scope) -> Credentials | None:
     """The credentials of HTTP basic authentication."""
-    return scope.get(_BASIC)
+    return basic(_original(scope))
+
+
+def authorization_of(scope: Scope) -> Credentials | None:
+    """The credentials of HTTP basic authentication or of a bearer token."""
+    return authorization(_original(scope))
+
+
+def headers_of(scope: Scope) -> Headers:
+    """The headers of a request, including those with keys and cookies."""
+    return Headers(scope=_original(scope))
+
+
+def query_of(scope: Scope) -> bytes:
+    """The query of a request, including keys."""
+    return _original(scope)["query_string"]
+
+
+def _original(scope: Scope) -> Scope:
+    original: _Original = scope[_ORIGINAL]
+    return original.scope
 
 
 def session_id(scope: Scope) -> str:
@@ -101,6 +139,8 @@ def _hide_in_path(scope: Scope) -> None:
     below = path.removeprefix(root)
     if scope["type"] == "websocket" and _SESSION.fullmatch(below):
         return  # the endpoint needs it first: `session_id`
+    if _NAMED.fullmatch(below):
+        return
     if (after := _AFTER_SOCKET_IO.fullmatch(below)) is not None:
         _set_path(scope, path.removesuffix(after[2]) + REDACTED)
     elif (found := _SUSPICIOUS.search(below)) is not None:

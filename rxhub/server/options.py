@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rxhub.server.limits import Limits, SlowConsumer
+from rxhub.server.request_auth import Scope, is_exposed, is_origin_allowed
 
 if TYPE_CHECKING:
     from rxhub.server.backplane import Backplane
 
 __all__ = ["AccessOptions", "ServerOptions"]
+
+_PLAIN_TEXT_REFUSED: Final = (
+    "Keys and events would be sent in plain text. Use https. A proxy that uses https must send X-Forwarded-Proto, and "
+    "the server must trust it (--trusted-proxy, trusted_proxies=). On a trusted network, start the server with "
+    "--plain-text (plain_text=True)."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,3 +65,11 @@ class AccessOptions:
     origins: Collection[str] = ()
     plain_text: bool = False
     trusted_proxies: Collection[str] = ()
+
+    def refusal_reason(self, scope: Scope) -> str:
+        """Why a request is rejected regardless of its credentials; empty if it is not."""
+        if not self.plain_text and is_exposed(scope):
+            return _PLAIN_TEXT_REFUSED
+        if not is_origin_allowed(scope, self.origins):
+            return "Pages of this origin may not connect. Add the origin to the origins of the server."
+        return ""

@@ -10,7 +10,17 @@ from urllib.parse import parse_qs, urlsplit
 
 from rxhub.server.authentication import Credentials
 
-__all__ = ["address", "basic", "credentials", "is_exposed", "is_loopback", "is_origin_allowed", "origin_of"]
+__all__ = [
+    "Scope",
+    "address",
+    "authorization",
+    "basic",
+    "credentials",
+    "is_exposed",
+    "is_loopback",
+    "is_origin_allowed",
+    "origin_of",
+]
 
 Scope = MutableMapping[str, Any]
 
@@ -40,6 +50,15 @@ def basic(scope: Scope) -> Credentials | None:
         user, colon, key = b64decode(encoded, validate=True).decode().partition(":")
     except ValueError:
         return None
+    return Credentials(user, key) if colon else None
+
+
+def authorization(scope: Scope) -> Credentials | None:
+    """The credentials of basic authentication, or of a bearer token `USER:KEY`."""
+    kind, _, token = (_header(scope, b"authorization") or "").partition(" ")
+    if kind.lower() != "bearer":
+        return basic(scope)
+    user, colon, key = token.strip().partition(":")
     return Credentials(user, key) if colon else None
 
 

@@ -1,0 +1,12 @@
+"""The server's HTTP interface, and the console that uses it in a browser.
+
+`rxhub.server.asgi` loads `routes` by name, so every server has them.
+
+- `routes`: all routes
+- `account`: the user of a request
+- `problems`, `authentication`, `parameters`, `site`: what all endpoints share
+"""
+
+from rxhub.web.routes import routes
+
+__all__ = ["routes"]

@@ -1,0 +1,48 @@
+"""Query parameters.
+
+`rxhub.server.key_removal` removes queries from the scope, because they can contain keys. So `request.query_params` is
+empty, and endpoints call `parameters`.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from rxhub.server.key_removal import query_of
+from rxhub.web.problems import Problem
+
+__all__ = ["parameters"]
+
+_MAX_FIELDS = 50
+
+
+def parameters(request: Request, *names: str) -> dict[str, str]:
+    """The query parameters of a request.
+
+    Args:
+        request: the request.
+        names: the parameters that the endpoint has. Parameters without a value are empty strings.
+
+    Raises:
+        Problem: if the query has others, or one twice, or is not valid UTF-8.
+    """
+    found: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(
+            query_of(request.scope).decode("ascii"),
+            keep_blank_values=True,
+            max_num_fields=_MAX_FIELDS,
+            errors="strict",
+        )
+    except ValueError as error:
+        raise Problem(400, f"The query of this request is not valid: {error}.") from None
+    for name, value in pairs:
+        if name not in names:
+            known = ", ".join(names) or "none"
+            raise Problem(400, f"{name[:80]!r} is not a parameter of this path. Its parameters are: {known}.")
+        if name in found:
+            raise Problem(400, f"The parameter {name!r} occurs twice. Send it once.")
+        found[name] = value
+    return found

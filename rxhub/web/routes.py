@@ -1,0 +1,48 @@
+"""The routes of the HTTP interface."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute, Mount, Route
+
+from rxhub.server.event_server import EventServer
+from rxhub.server.options import AccessOptions
+from rxhub.web.account import account_routes
+from rxhub.web.problems import exception_handlers
+from rxhub.web.site import Site
+
+__all__ = ["routes"]
+
+
+def routes(server: EventServer, access: AccessOptions) -> list[BaseRoute]:
+    """The routes of a server, to be placed after its own.
+
+    Args:
+        server: the users, clients and subscriptions.
+        access: which requests are accepted.
+    """
+    site = Site(server, access)
+    return [Mount("/api", _application(access, account_routes(site)))]
+
+
+def _application(access: AccessOptions, routes: list[Route]) -> Starlette:
+    """An application whose errors are problem details, and whose responses the pages of allowed origins may read."""
+    app = Starlette(
+        routes=routes,
+        exception_handlers=exception_handlers(),
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(access.origins),
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["authorization", "content-type", "last-event-id"],
+                allow_credentials=True,
+                expose_headers=["retry-after"],
+            )
+        ],
+    )
+    # A redirect would repeat the query without its values.
+    app.router.redirect_slashes = False
+    return app
