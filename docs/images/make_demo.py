@@ -13,11 +13,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from rxhub import Event, EventHub
-from rxhub.cli.demo.command import PACE, SAMPLES, play, studio
-from rxhub.cli.demo.tally import Tally
-from rxhub.cli.demo.view import View
-from rxhub.cli.jsonl import read_lines
+from rxhub import EventHub
+from rxhub.cli.demo.studio import PACE, play, read_events, studio
+from rxhub.cli.demo.view import Tally, View
 
 MOMENT = 115
 """Number of deliveries in the picture, which shows a stop, a failure and a reply."""
@@ -56,15 +54,12 @@ FORMAT = """\
 
 def played(moment: int) -> Tally:
     """Return the tally of the sample events after `moment` deliveries."""
-    with SAMPLES.open("rb") as stream:
-        playlist = [line.candidate for line in read_lines(stream) if isinstance(line.candidate, Event)]
-    tally = Tally(len(playlist))
+    events, _ = read_events()
     with EventHub() as hub:
-        tally.watch(hub, studio(hub, hub.scheduler))
-        play(hub, playlist, PACE, hub.scheduler, tally.published)
-        with hub.start():
-            while tally.deliveries < moment:
-                tally.take(PACE)
+        tally = Tally(hub, studio(hub, hub.scheduler), len(events))
+        for tally.played in play(hub, events, PACE, hub.scheduler):
+            if tally.deliveries >= moment:
+                break
     return tally
 
 

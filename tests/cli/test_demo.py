@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import typer
@@ -22,11 +22,10 @@ from reactivex.scheduler import VirtualTimeScheduler
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-import rxhub.cli.demo.command as demo_module
-from rxhub import Event, EventHub
-from rxhub.cli.demo.command import SAMPLES, command, play, studio
-from rxhub.cli.demo.tally import News, Run, Tally
-from rxhub.cli.demo.view import View, code, run
+from rxhub import Delivery, Event, EventHub
+from rxhub.cli.demo.command import command
+from rxhub.cli.demo.studio import SAMPLES, play, studio
+from rxhub.cli.demo.view import Tally, View
 from rxhub.expression import parse
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -46,25 +45,40 @@ def demo(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments)])
 
 
-def played(events: list[Event]) -> tuple[Tally, list[Run | News]]:
-    """Play the events as fast as possible: the tally, and all that was seen."""
-    tally, seen = Tally(len(events)), []
+def played(events: list[Event]) -> tuple[Tally, list[Run]]:
+    """Play the events as fast as possible: the tally, and all deliveries."""
+    seen: list[Delivery] = []
     with EventHub() as hub:
         clock = VirtualTimeScheduler()
-        tally.watch(hub, studio(hub, clock))
-        play(hub, events, 0, clock, tally.published)
-        with hub.start():
-            while not tally.over:
-                seen += tally.take(0.1)
-    return tally, seen
+        tally = Tally(hub, studio(hub, clock), len(events))
+        hub.deliveries.subscribe(seen.append)
+        for tally.played in play(hub, events, 0, clock):
+            pass
+    return tally, [run(tally, delivery) for delivery in seen]
 
 
-def runs(seen: list[Run | News]) -> list[Run]:
-    return [one for one in seen if isinstance(one, Run)]
+class Step(NamedTuple):
+    name: str
+    priority: float
+    error: BaseException | None
+
+
+class Run(NamedTuple):
+    topic: str
+    steps: list[Step]
+    stopped_by: str
+
+
+def run(tally: Tally, delivery: Delivery) -> Run:
+    steps = [
+        Step(tally.rows[outcome.subscriber.id].name, outcome.subscriber.priority, outcome.error) for outcome in delivery
+    ]
+    stopper = delivery.stopped_by
+    return Run(delivery.event.topic, steps, "" if stopper is None else tally.rows[stopper.id].name)
 
 
 @pytest.fixture(scope="module")
-def shipped() -> tuple[Tally, list[Run | News]]:
+def shipped() -> tuple[Tally, list[Run]]:
     return played(samples())
 
 
@@ -78,12 +92,12 @@ def test_the_shipped_events_are_many_and_varied() -> None:
 
 
 def test_each_event_goes_to_whom_the_plain_trees_say_until_one_stops_it(
-    shipped: tuple[Tally, list[Run | News]],
+    shipped: tuple[Tally, list[Run]],
 ) -> None:
     tally, seen = shipped
     ranked = [(row.name, parse(row.subscription)) for row in tally.rows.values()]
     # What callbacks publish is told from the played events by topic; replies go where their target says.
-    told = [one for one in runs(seen) if one.topic not in ("studio.render.started", "ftrack.meta.reply")]
+    told = [one for one in seen if one.topic not in ("studio.render.started", "ftrack.meta.reply")]
     sent = [event for event in samples() if event.topic != "ftrack.meta.reply"]
     assert [one.topic for one in told] == [event.topic for event in sent]
     for one, event in zip(told, sent, strict=True):
@@ -93,13 +107,13 @@ def test_each_event_goes_to_whom_the_plain_trees_say_until_one_stops_it(
         assert [step.name for step in one.steps] == matching
 
 
-def test_lower_priorities_come_first(shipped: tuple[Tally, list[Run | News]]) -> None:
-    for one in runs(shipped[1]):
+def test_lower_priorities_come_first(shipped: tuple[Tally, list[Run]]) -> None:
+    for one in shipped[1]:
         priorities = [step.priority for step in one.steps]
         assert priorities == sorted(priorities)
 
 
-def test_every_part_of_the_story_happens(shipped: tuple[Tally, list[Run | News]]) -> None:
+def test_every_part_of_the_story_happens(shipped: tuple[Tally, list[Run]]) -> None:
     rows = {row.name: row for row in shipped[0].rows.values()}
     assert rows["quarantine"].stops == rows["quarantine"].calls > 10
     assert rows["retry"].stops == rows["retry"].calls > 3
@@ -109,31 +123,31 @@ def test_every_part_of_the_story_happens(shipped: tuple[Tally, list[Run | News]]
     assert sum(row.errors for row in rows.values()) == rows["thumbnail"].errors
 
 
-def test_a_callback_that_fails_keeps_the_event_from_nobody(shipped: tuple[Tally, list[Run | News]]) -> None:
-    failed = [one for one in runs(shipped[1]) if any(step.error for step in one.steps)]
+def test_a_callback_that_fails_keeps_the_event_from_nobody(shipped: tuple[Tally, list[Run]]) -> None:
+    failed = [one for one in shipped[1] if any(step.error for step in one.steps)]
     assert failed
     for one in failed:
         assert [step.name for step in one.steps] == ["audit", "thumbnail", "notify", "farm"]
 
 
-def test_a_stopped_event_does_not_reach_the_pipelines_either(shipped: tuple[Tally, list[Run | News]]) -> None:
+def test_a_stopped_event_does_not_reach_the_pipelines_either(shipped: tuple[Tally, list[Run]]) -> None:
     tally, seen = shipped
     failed = sum(event.topic == "studio.render.failed" for event in samples())
-    retried = sum(one.stopped_by == "retry" for one in runs(seen))
-    counted = sum(int(n) for text in tally.news["farm"] for n in re.findall(r"(\d+) failed", text))
+    retried = sum(one.stopped_by == "retry" for one in seen)
+    counted = sum(int(n) for text in tally.values["farm"] for n in re.findall(r"(\d+) failed", text))
     assert counted == failed - retried
 
 
-def test_every_note_is_in_one_digest_and_every_burst_makes_one(shipped: tuple[Tally, list[Run | News]]) -> None:
-    sizes = [int(text.split()[2]) for text in shipped[0].news["digest"]]
+def test_every_note_is_in_one_digest_and_every_burst_makes_one(shipped: tuple[Tally, list[Run]]) -> None:
+    sizes = [int(text.split()[2]) for text in shipped[0].values["digest"]]
     assert sum(sizes) == sum(event.topic == "studio.review.note" for event in samples())
     assert len(sizes) >= 4
     assert min(sizes) > 1
 
 
-def test_a_callbacks_own_event_comes_after_the_one_under_way(shipped: tuple[Tally, list[Run | News]]) -> None:
-    topics = [one.topic for one in runs(shipped[1])]
-    retried = [n for n, one in enumerate(runs(shipped[1])) if one.stopped_by == "retry"]
+def test_a_callbacks_own_event_comes_after_the_one_under_way(shipped: tuple[Tally, list[Run]]) -> None:
+    topics = [one.topic for one in shipped[1]]
+    retried = [n for n, one in enumerate(shipped[1]) if one.stopped_by == "retry"]
     assert all("studio.render.started" in topics[n + 1 : n + 3] for n in retried)
 
 
@@ -161,7 +175,7 @@ def test_an_event_that_cannot_be_published_is_reported_and_the_next_is_played(
 ) -> None:
     tally, seen = played([refused, Event("b")])
     assert (tally.played, tally.deliveries) == (2, 1)
-    assert [run.topic for run in runs(seen)] == ["b"]
+    assert [one.topic for one in seen] == ["b"]
     assert "An event was not published" in capsys.readouterr().err
 
 
@@ -169,7 +183,7 @@ def test_an_event_that_cannot_be_published_is_reported_and_the_next_is_played(
 @given(st.lists(any_events, max_size=6))
 def test_any_events_are_played_to_the_end_and_shown(events: list[Event]) -> None:
     tally, seen = played(events)
-    assert tally.played == len(events) <= tally.deliveries == len(runs(seen))
+    assert tally.played == len(events) <= tally.deliveries == len(seen)
     assert len(screen(tally, 80, 24)) == 24
 
 
@@ -225,7 +239,7 @@ def test_of_many_broken_lines_only_the_first_are_told_of(tmp_path: Path) -> None
 
 
 def test_of_a_large_file_only_the_beginning_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_module, "MOST", 3)
+    monkeypatch.setattr("rxhub.cli.demo.studio._MAX_LINES", 3)
     file = tmp_path / "events.jsonl"
     file.write_text('{"topic": "a"}\n' * 5, encoding="utf-8")
     ran = demo("--events", file)
@@ -283,7 +297,7 @@ def screen(tally: Tally, width: int, height: int) -> list[str]:
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (120, 40), (200, 60)])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_the_view_fills_a_terminal_and_cuts_no_subscription(
-    width: int, height: int, when: str, shipped: tuple[Tally, list[Run | News]]
+    width: int, height: int, when: str, shipped: tuple[Tally, list[Run]]
 ) -> None:
     tally = shipped[0] if when == "after" else played([])[0]
     lines = screen(tally, width, height)
@@ -292,19 +306,19 @@ def test_the_view_fills_a_terminal_and_cuts_no_subscription(
     for row in tally.rows.values():
         assert sum(f'"{row.subscription}"' in line for line in lines) == 1
     if width >= 100:
-        assert all(any(code(row).plain in line for line in lines) for row in tally.rows.values())
+        assert all(any(row.code().plain in line for line in lines) for row in tally.rows.values())
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (20, 5), (40, 10), (79, 13)])
-def test_a_small_terminal_gets_what_fits(width: int, height: int, shipped: tuple[Tally, list[Run | News]]) -> None:
+def test_a_small_terminal_gets_what_fits(width: int, height: int, shipped: tuple[Tally, list[Run]]) -> None:
     screen(shipped[0], width, height)
 
 
-def test_the_view_ends_with_the_latest_deliveries(shipped: tuple[Tally, list[Run | News]]) -> None:
-    tally, seen = shipped
-    lines = [line.rstrip() for line in screen(tally, 200, 40)]
+def test_the_view_ends_with_the_latest_deliveries(shipped: tuple[Tally, list[Run]]) -> None:
+    told = [line[6:] for line in demo().stdout.splitlines() if re.match(r" *\d+  ", line)]
+    lines = [line.rstrip() for line in screen(shipped[0], 200, 40)]
     below = lines.index(next(line for line in lines if line.startswith("deliveries")))
-    assert lines[below + 1 :][:22] == [run(one, 36).plain for one in runs(seen)][-22:]
+    assert lines[below + 1 :][:24] == told[-24:]
 
 
 def on_a_terminal(*arguments: str, interrupted: bool = False, terminal: str = "xterm-256color") -> tuple[int, str]:

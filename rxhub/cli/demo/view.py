@@ -1,4 +1,4 @@
-"""Show the demo on a terminal: a live view, plain lines and a summary.
+"""Count the results of the demo, and show them: a live view, plain lines and a summary.
 
 Each line is a rich `Text`. Plain output is the same text without styles. The colours are the sixteen of the terminal,
 without those that are invisible on a dark or light background.
@@ -7,8 +7,12 @@ without those that are invisible on a dark or light background.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from time import monotonic
 
+from reactivex import Observable
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -16,25 +20,128 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rxhub.cli.demo.tally import Row, Run, Step, Tally
+from rxhub import Delivery, EventHub
 from rxhub.text.safe_repr import one_line
 
-__all__ = ["View", "can_show", "show", "show_plain", "summary"]
+__all__ = ["Row", "Tally", "View", "can_show", "print_summary", "show", "show_plain"]
 
-FRAMES_A_SECOND = 15
-WIDE = 98
+_WIDE = 98
 """Minimum columns to show subscriptions as code."""
-WIDER = 112
-"""Minimum columns to show times and long topics."""
-AIRY = 30
-"""Minimum lines to separate the parts."""
-
-_TOPICS = 22
-_TOPICS_WIDER = 36
-_EARLIER = 5
+_TOPIC_WIDTH = 22
+_KEPT = 200
+"""Number of deliveries, and of values of each pipeline, that are kept."""
+_REFRESH_INTERVAL_S = 1 / 15
 _ASCII = str.maketrans(
     {"→": ">", "■": "#", "✗": "!", "↩": "<", "⇝": "~", "…": ".", "·": "-", "µ": "u", "─": "-", "←": "<"}
 )
+
+
+@dataclass
+class Row:
+    """One subscriber and its counts."""
+
+    name: str
+    priority: float
+    subscription: str
+    pipeline: bool
+    calls: int = 0
+    stops: int = 0
+    replies: int = 0
+    errors: int = 0
+    last_error: str = ""
+
+    def code(self) -> Text:
+        """Return the subscription as code."""
+        return Text.assemble(
+            ("hub.on(" if self.pipeline else "@hub.on(", "dim"),
+            (f'"{_printable(self.subscription)}"', "green"),
+            (", priority=", "dim"),
+            f"{self.priority:g}",
+            (").pipe(…)" if self.pipeline else ")", "dim"),
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+
+
+class Tally:
+    """The counts of a hub's subscribers, and lines about its deliveries and the values of pipelines.
+
+    Args:
+        hub: the hub, with its callbacks.
+        pipelines: the pipelines by name, to which the tally subscribes.
+        total: the number of events to play.
+
+    Attributes:
+        rows: the subscribers by id, in priority order.
+        values: the latest values of each pipeline.
+        emitted: the number of values of each pipeline.
+        played: the number of published events.
+        deliveries: the number of deliveries, including events of callbacks.
+        latest: the lines of the latest deliveries.
+    """
+
+    def __init__(self, hub: EventHub, pipelines: Mapping[str, Observable[str]], total: int) -> None:
+        self.total = total
+        self.played = self.deliveries = 0
+        self.values: dict[str, deque[str]] = {name: deque(maxlen=_KEPT) for name in pipelines}
+        self.emitted: Counter[str] = Counter()
+        self.latest: deque[Text] = deque(maxlen=_KEPT)
+        self._new: list[str] = []
+        names = {subscriber.id: subscriber.callback.__name__ for subscriber in hub.describe()}
+        for name, pipeline in pipelines.items():
+            pipeline.subscribe(lambda value, name=name: self._add_value(name, value))
+        pipeline_names = iter(pipelines)
+        self.rows = {
+            each.id: Row(
+                names.get(each.id) or next(pipeline_names), each.priority, each.subscription, each.id not in names
+            )
+            for each in hub.describe()
+        }
+        hub.deliveries.subscribe(self._add)
+
+    def take(self) -> list[str]:
+        """Return the lines since the last call as plain text."""
+        taken, self._new = self._new, []
+        return taken
+
+    def _add(self, delivery: Delivery) -> None:
+        self.deliveries += 1
+        for outcome in delivery:
+            row = self.rows[outcome.subscriber.id]
+            row.calls += 1
+            row.replies += outcome.result is not None
+            if outcome.error is not None:
+                row.errors += 1
+                row.last_error = _error(outcome.error)
+        if delivery.stopped_by is not None:
+            self.rows[delivery.stopped_by.id].stops += 1
+        self.latest.append(self._line(delivery))
+        self._new.append(f"{self.deliveries:>4}  {self.latest[-1].plain}")
+
+    def _add_value(self, name: str, value: str) -> None:
+        self.values[name].append(value)
+        self.emitted[name] += 1
+        self._new.append(f"      {_value(name, value).plain}")
+
+    def _line(self, delivery: Delivery) -> Text:
+        """Return a delivery as `topic → a(10) → b(50) ■ stopped by b`."""
+        topic = _printable(delivery.event.topic)
+        line = Text(topic + " " * max(0, _TOPIC_WIDTH - cell_len(topic)), no_wrap=True, overflow="ellipsis")
+        if not delivery.outcomes:
+            return line.append(" → no subscribers", "dim")
+        for outcome in delivery:
+            row = self.rows[outcome.subscriber.id]
+            line.append(" → ", "dim").append(row.name, "cyan" if row.pipeline else "bold")
+            line.append(f"({row.priority:g})", "dim")
+            if outcome.error is not None:
+                line.append(" ✗", "red")
+            if outcome.result is not None:
+                line.append(" ↩ reply", "green")
+        if delivery.stopped_by is not None:
+            line.append(f" ■ stopped by {self.rows[delivery.stopped_by.id].name}", "magenta")
+        if delivery.errors:
+            line.append(f"  {_printable(_error(delivery.errors[-1]))}", "red")
+        return line
 
 
 def can_show() -> bool:
@@ -48,34 +155,33 @@ def can_show() -> bool:
     return True
 
 
-def show(tally: Tally) -> None:
-    """Show a live view until the hub is closed, then restore the screen."""
+def show(tally: Tally, playing: Iterable[int]) -> None:
+    """Show a live view while events are played, then restore the screen."""
+    shown = 0.0
     with Live(View(tally), screen=True, auto_refresh=False) as live:
-        while not tally.over:
-            tally.take(1 / FRAMES_A_SECOND)
-            live.refresh()
+        for tally.played in playing:
+            tally.take()
+            if monotonic() - shown >= _REFRESH_INTERVAL_S:
+                live.refresh()
+                shown = monotonic()
 
 
-def show_plain(tally: Tally) -> None:
-    """Print lines until the hub is closed."""
+def show_plain(tally: Tally, playing: Iterable[int]) -> None:
+    """Print lines while events are played."""
     for row in tally.rows.values():
-        _print(f"{row.name:<10} {code(row).plain}")
+        _print(f"{row.name:<10} {row.code().plain}")
     _print("")
-    while not tally.over:
-        for seen in tally.take(0.1):
-            if isinstance(seen, Run):
-                _print(f"{seen.number:>4}  {run(seen).plain}")
-            else:
-                _print(f"      {news(seen.pipeline, seen.text).plain}")
+    for tally.played in playing:
+        for line in tally.take():
+            _print(line)
 
 
-def summary(tally: Tally, *, plain: bool) -> None:
+def print_summary(tally: Tally, *, plain: bool) -> None:
     """Print the summary."""
     lines = _summary(tally)
     if plain:
-        _print("")
-        for line in lines:
-            _print(line.plain)
+        for line in ("", *(line.plain for line in lines)):
+            _print(line)
         return
     console = Console()
     console.print(
@@ -86,24 +192,22 @@ def summary(tally: Tally, *, plain: bool) -> None:
 def _summary(tally: Tally) -> list[Text]:
     rows = tally.rows.values()
     more = max(0, tally.deliveries - tally.played)
-    calls = sum(row.calls for row in rows)
-    lines = [
-        Text(
-            f"{tally.played} of {tally.total} events played, {more} more from callbacks; "
-            f"{tally.deliveries} delivered, {calls} calls",
-            "bold",
-        )
-    ]
+    counts = f"{tally.deliveries} delivered, {sum(row.calls for row in rows)} calls"
+    lines = [Text(f"{tally.played} of {tally.total} events played, {more} more from callbacks; {counts}", "bold")]
+
+    def add(name: str, text: str, style: str) -> None:
+        lines.append(Text.assemble((f"  {name:<10} ", "bold"), (text[:1], style), text[1:]))
+
     for row in rows:
         if row.stops:
-            lines.append(_line(row.name, f"■ stopped {row.stops} of {row.calls}", "magenta"))
+            add(row.name, f"■ stopped {row.stops} of {row.calls}", "magenta")
         if row.replies:
-            lines.append(_line(row.name, f"↩ replied to {row.replies} of {row.calls}", "green"))
+            add(row.name, f"↩ replied to {row.replies} of {row.calls}", "green")
         if row.errors:
-            lines.append(_line(row.name, f"✗ failed {row.errors} of {row.calls}: {_printable(row.last_error)}", "red"))
-    for name, texts in tally.news.items():
-        if texts:
-            lines.append(_line(name, f"⇝ {tally.emitted[name]} times, last: {_printable(texts[-1])}", "cyan"))
+            add(row.name, f"✗ failed {row.errors} of {row.calls}: {_printable(row.last_error)}", "red")
+    for name, values in tally.values.items():
+        if values:
+            add(name, f"⇝ {tally.emitted[name]} times, last: {_printable(values[-1])}", "cyan")
     return lines
 
 
@@ -116,27 +220,18 @@ class View:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the parts from top to bottom."""
         tally, width = self._tally, options.max_width
-        height = options.height or console.height
-        airy = height >= AIRY
         yield _header(tally)
         yield Text()
         yield _table(tally.rows.values(), width)
-        if airy:
-            yield Text()
         yield _rule("deliveries", "latest last", width)
-        room = max(0, height - (2 + 1 + len(tally.rows) + 1 + 1 + len(tally.news) + 2 * airy))
-        runs = [seen for seen in tally.latest if isinstance(seen, Run)]
-        latest = runs[max(0, len(runs) - room) :]
-        for one in latest:
-            yield run(one, _TOPICS_WIDER if width >= WIDER else _TOPICS)
-        for _ in range(room - len(latest)):
-            yield Text()
-        if airy:
-            yield Text()
+        room = max(0, (options.height or console.height) - (5 + len(tally.rows) + len(tally.values)))
+        latest = [*tally.latest][max(0, len(tally.latest) - room) :]
+        yield from latest
+        yield from [Text()] * (room - len(latest))
         yield _rule("pipelines", "Ctrl-C ends", width)
-        for name, texts in tally.news.items():
-            line = news(name, texts[-1] if texts else "…")
-            for earlier in reversed([*texts][-_EARLIER - 1 : -1]):
+        for name, values in tally.values.items():
+            line = _value(name, values[-1] if values else "…")
+            for earlier in [*values][-2::-1]:
                 line.append(" ← ", "cyan").append(_printable(earlier), "dim")
             yield line
 
@@ -146,9 +241,8 @@ def _header(tally: Tally) -> Table:
     grid.add_column()
     grid.add_column(ratio=1)
     grid.add_column(justify="right")
-    grid.add_column(justify="right", width=12)
     bar = ProgressBar(tally.total or 1, tally.played, complete_style="cyan", finished_style="cyan")
-    grid.add_row(Text("rxhub demo", "bold"), bar, f"{tally.played}/{tally.total}", f"{tally.rate:.0f} events/s")
+    grid.add_row(Text("rxhub demo", "bold"), bar, f"{tally.played}/{tally.total}")
     return grid
 
 
@@ -159,80 +253,31 @@ def _rule(title: str, note: str, width: int) -> Text:
 
 def _table(rows: Iterable[Row], width: int) -> Table:
     """Return the table of subscribers in priority order."""
-    wide, wider = width >= WIDE, width >= WIDER
-    table = Table(box=None, pad_edge=False, expand=True, header_style="dim", padding=(0, 2 if wider else 1, 0, 0))
-    if not wide:
-        table.add_column("prio", justify="right")
+    table = Table(box=None, pad_edge=False, expand=True, header_style="dim", padding=(0, 1, 0, 0))
     table.add_column("callback")
     table.add_column("subscription", ratio=1, no_wrap=True)
-    for heading in ("calls", "stops", "errors") + (("mean µs",) if wider else ()):
+    for heading in ("calls", "stops", "errors"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        cells = [
+        counts = ((row.calls, ""), (row.stops, "magenta"), (row.errors, "red"))
+        table.add_row(
             Text(row.name, "cyan" if row.pipeline else "bold"),
-            code(row) if wide else Text(f'"{_printable(row.subscription)}"', "green"),
-            Text(str(row.calls) if row.calls else "·", "" if row.calls else "dim"),
-            Text(str(row.stops) if row.stops else "·", "magenta" if row.stops else "dim"),
-            Text(str(row.errors) if row.errors else "·", "red" if row.errors else "dim"),
-        ]
-        if not wide:
-            cells.insert(0, Text(f"{row.priority:g}"))
-        if wider:
-            cells.append(Text(f"{row.seconds / row.calls * 1e6:,.0f}" if row.calls else "·", "dim"))
-        table.add_row(*cells)
+            row.code() if width >= _WIDE else Text(f'"{_printable(row.subscription)}"', "green"),
+            *(Text(str(count), style) if count else Text("·", "dim") for count, style in counts),
+        )
     return table
 
 
-def code(row: Row) -> Text:
-    """Return the subscription as code."""
-    return Text.assemble(
-        ("hub.on(" if row.pipeline else "@hub.on(", "dim"),
-        (f'"{_printable(row.subscription)}"', "green"),
-        (", priority=", "dim"),
-        f"{row.priority:g}",
-        (").pipe(…)" if row.pipeline else ")", "dim"),
-        no_wrap=True,
-        overflow="ellipsis",
-    )
+def _value(name: str, value: str) -> Text:
+    return Text.assemble((f"⇝ {name:<10} ", "cyan"), _printable(value), no_wrap=True, overflow="ellipsis")
 
 
-def run(seen: Run, topics: int = _TOPICS) -> Text:
-    """Return a delivery as `topic → a(10) → b(50) ■ stopped by b`. `topics` is the minimum width of topics."""
-    topic = _printable(seen.topic)
-    line = Text(topic + " " * max(0, topics - cell_len(topic)), no_wrap=True, overflow="ellipsis")
-    if not seen.steps:
-        return line.append(" → no subscribers", "dim")
-    for step in seen.steps:
-        line.append(" → ", "dim").append(_step(step))
-    if seen.stopped_by:
-        line.append(f" ■ stopped by {seen.stopped_by}", "magenta")
-    errors = [step.error for step in seen.steps if step.error]
-    if errors:
-        line.append(f"  {_printable(errors[-1])}", "red")
-    return line
+def _error(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
-def _step(step: Step) -> Text:
-    text = Text.assemble((step.name, "cyan" if step.pipeline else "bold"), (f"({step.priority:g})", "dim"))
-    if step.error:
-        text.append(" ✗", "red")
-    if step.replied:
-        text.append(" ↩ reply", "green")
-    return text
-
-
-def news(pipeline: str, text: str) -> Text:
-    """Return a value of a pipeline as a line."""
-    return Text.assemble((f"⇝ {pipeline:<10} ", "cyan"), _printable(text), no_wrap=True, overflow="ellipsis")
-
-
-def _line(name: str, text: str, style: str) -> Text:
-    return Text.assemble((f"  {name:<10} ", "bold"), (text[:1], style), text[1:])
-
-
-def _printable(text: str, longest: int = 200) -> str:
-    """Escape control characters, and shorten the text."""
-    return one_line(text, longest)
+def _printable(text: str) -> str:
+    return one_line(text, 200)
 
 
 def _print(line: str) -> None:
