@@ -100,7 +100,7 @@ def command(
     notes: list[str] = []
     if users is None:
         key = new_key()
-        known = Users([User.with_key("rxhub", key)])
+        known = Users([User.with_key("rxhub", key, is_admin=True)])
         exports = {"FTRACK_API_USER": "rxhub", "FTRACK_API_KEY": key}
         notes.append("This key is valid until the server stops. `rxhub user add` creates a permanent one.")
     else:

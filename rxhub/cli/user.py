@@ -34,13 +34,16 @@ def add(
         list[str] | None,
         typer.Option(metavar="TOPIC", help="Topic, or PREFIX*, that the user may receive. Repeatable. Default: all."),
     ] = None,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="Let the user see and disconnect all clients, and manage dead letters.")
+    ] = False,
     ask: Annotated[bool, typer.Option("--ask", help="Prompt for a key instead of generating one.")] = False,
 ) -> Status:
     """Add a user and print the key. The file stores only a salted hash, so the key cannot be shown again."""
     from rxhub.server.users import UsersFile
 
     given: str | None = typer.prompt("Key", hide_input=True, confirmation_prompt=True) if ask else None
-    key = UsersFile(users).add(name, key=given, publish=publish, subscribe=subscribe)
+    key = UsersFile(users).add(name, key=given, publish=publish, subscribe=subscribe, admin=admin)
     if given is None:
         typer.echo(key)
     return Status.MATCHED
@@ -58,6 +61,7 @@ def list_(users: _File = _DEFAULT) -> Status:
             user.name,
             f"publish {' '.join(user.publish.patterns)}",
             f"subscribe {' '.join(user.subscribe.patterns)}",
+            *(["admin"] if user.is_admin else []),
         )
         typer.echo("\t".join(map(inline, cells)))
     if not len(known):

@@ -5,17 +5,19 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
 from rxhub.expression.dialect import Dialect
 from rxhub.expression.evaluate import split_key, tested_values, values_at
 from rxhub.expression.near_miss import ENVELOPE, closest_name, known_keys
 from rxhub.expression.parser import as_tree
-from rxhub.expression.pretty import describe_node
-from rxhub.redaction.preview import is_secret_path, preview
+from rxhub.expression.pretty import describe_node, node_kind
+from rxhub.expression.step_budget import current_budget
+from rxhub.redaction.preview import CutBudget, More, is_secret_path, preview
 from rxhub.redaction.strings import LABELS, REDACTED
 from rxhub.text.displayable import Displayable
+from rxhub.text.jsonable import jsonable
 from rxhub.text.layout import TreeLine, format_tree
 from rxhub.text.printable import printable
 from rxhub.text.safe_repr import safe_repr
@@ -28,6 +30,8 @@ __all__ = ["Explanation", "explain", "presentable"]
 _MAX_VALUES = 10
 _MAX_HOLDERS = 1000
 _MAX_LINES = 200
+_MAX_UNITS = 2_000  # of the values that are shown for a condition
+_STEPS_PER_UNIT = 40
 
 
 def explain(expression: str | Expression, candidate: object, dialect: Dialect = Dialect.RXHUB) -> Explanation:
@@ -135,6 +139,28 @@ class Explanation(Displayable):
         if waiting:
             yield TreeLine(0, "…", f"and {len(waiting)} or more parts that are not shown", False)
 
+    def to_json(self) -> dict[str, Any]:
+        """The explanation as JSON types, without secrets.
+
+        Returns:
+            `kind` (all, any, not, condition or everything), `text`, `matched`, `decisive` (whether the result of the
+            root depends on it), `values` (the first ten at the path of a condition), `more`, `detail` (the same as
+            text) and `children`.
+        """
+        return self._to_json(True)
+
+    def _to_json(self, decisive: bool) -> dict[str, Any]:
+        return {
+            "kind": node_kind(self.expression),
+            "text": describe_node(self.expression),
+            "matched": self.matched,
+            "decisive": decisive,
+            "values": [jsonable(_without_marks(value)) for value in self._shown],
+            "more": self.more,
+            "detail": self._detail(),
+            "children": [child._to_json(decisive and self._depends_on(child)) for child in self.children],
+        }
+
     def _depends_on(self, child: Explanation) -> bool:
         """Whether the result of this node depends on the result of a child, or of all children like it."""
         return isinstance(self.expression, Not) or child.matched is self.matched
@@ -160,10 +186,24 @@ class _Secret:
 
 def presentable(path: tuple[str, ...], candidate: object, values: tuple[Any, ...]) -> tuple[Any, ...]:
     """The values at a path, as they are shown."""
-    holders = islice(values_at(candidate, path[:-1]), _MAX_HOLDERS)
-    if is_secret_path(path) or any(_is_secret(holder, path[-1]) for holder in holders):
+    if is_secret_path(path):
         return (_Secret(),) * len(values)
-    return tuple(map(preview, values))
+    budget = current_budget()
+    for holder in islice(values_at(candidate, path[:-1]), _MAX_HOLDERS):
+        if budget is not None:
+            budget.spend(_STEPS_PER_UNIT)
+        if _is_secret(holder, path[-1]):
+            return (_Secret(),) * len(values)
+    room = CutBudget(_MAX_UNITS)
+    return tuple([_preview(value, room) for value in values])
+
+
+def _preview(value: object, room: CutBudget) -> Any:
+    budget, before = current_budget(), room.units
+    shown = preview(value, room)
+    if budget is not None:
+        budget.spend(_STEPS_PER_UNIT * (before - room.units))
+    return shown
 
 
 def _is_secret(holder: Any, name: str) -> bool:
@@ -172,9 +212,20 @@ def _is_secret(holder: Any, name: str) -> bool:
         return False
     try:
         beside = {step: holder[step] for step in (*LABELS, name) if step in holder}
-        return REDACTED in safe_repr(preview(beside).get(name), 1000)
+        return REDACTED in safe_repr(_preview(beside, CutBudget(_MAX_UNITS)).get(name), 1000)
     except Exception:
         return False  # it cannot be read, so none of its values is shown
+
+
+def _without_marks(value: Any) -> Any:
+    """A preview with a string instead of each mark of what is not shown."""
+    if isinstance(value, (More, _Secret)):
+        return repr(value)
+    if isinstance(value, dict):
+        return {_without_marks(key): _without_marks(item) for key, item in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, list):
+        return [_without_marks(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def _suggestion(candidate: object, path: tuple[str, ...], present: int) -> str:

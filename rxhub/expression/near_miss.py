@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, cast
 
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
+from rxhub.expression.step_budget import current_budget
 
 __all__ = ["ENVELOPE", "MAX_KEYS", "closest_name", "known_keys", "misspelled_keys", "misspelling_warning"]
 
@@ -19,6 +20,7 @@ MAX_KEYS = 1_000
 _MAX_HOLDERS = 1_000
 # Names of at least this length may differ by two letters; shorter ones by one.
 _TWO_EDITS_LENGTH = 6
+_MAX_EDITS = 2
 _MIN_PREFIX_LENGTH = 4
 # Longer names are not compared: the time grows with the square of the length.
 _MAX_LENGTH = 100
@@ -84,9 +86,12 @@ def closest_name(name: str, known: Iterable[str]) -> str:
     if not 1 < len(plain) <= _MAX_LENGTH:
         return ""
     best, least, longer = "", 3, ""
+    budget = current_budget()
     for each in known:
         other = _plain(each)
-        most = 2 if min(len(plain), len(other)) >= _TWO_EDITS_LENGTH else 1
+        if budget is not None:
+            budget.spend(10 + (3 * len(plain) * len(other) if abs(len(plain) - len(other)) <= _MAX_EDITS else 0))
+        most = _MAX_EDITS if min(len(plain), len(other)) >= _TWO_EDITS_LENGTH else 1
         if abs(len(plain) - len(other)) <= most and (distance := _distance(plain, other)) <= most and distance < least:
             best, least = each, distance
         elif (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rxhub.expression.ast import And, Everything, Expression, Not, Or
 from rxhub.expression.parser import parse
 from rxhub.text.layout import TreeLine
 from rxhub.text.safe_repr import one_line
 
-__all__ = ["describe_node", "outline", "redacted_subscription"]
+__all__ = ["describe_node", "node_kind", "outline", "redacted_subscription", "tree_json"]
 
 _MAX_LINES = 200
 _MAX_CHARACTERS = 200  # of a condition
@@ -40,6 +42,21 @@ def describe_node(node: Expression) -> str:
             return "everything"
         case _:
             return one_line(str(node.without_secrets()), _MAX_CHARACTERS)
+
+
+def node_kind(node: Expression) -> str:
+    """The kind of a node in JSON: all, any, not, everything or condition."""
+    kinds: dict[type[Expression], str] = {And: "all", Or: "any", Not: "not", Everything: "everything"}
+    return kinds.get(type(node), "condition")
+
+
+def tree_json(node: Expression) -> dict[str, Any]:
+    """An expression as JSON types, without secrets: `kind`, `text` and `children`."""
+    return {
+        "kind": node_kind(node),
+        "text": describe_node(node),
+        "children": [tree_json(operand) for operand in _operands(node)],
+    }
 
 
 def _operands(node: Expression) -> tuple[Expression, ...]:

@@ -233,7 +233,7 @@ class _WebSocket:
         try:
             if refusal_reason := self._endpoints.access.refusal_reason(scope):
                 raise Refused(refusal_reason)
-            connection = server.connect(sid, credentials)
+            connection = server.connect(sid, credentials, address(scope))
         except Refused as error:
             server.rejections.warning("Rejected a WebSocket from %s: %s", address(scope), error)
             await send({"type": "websocket.close", "code": 1008, "reason": ""})  # before accepting it: HTTP 403

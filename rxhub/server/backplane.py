@@ -30,16 +30,19 @@ from rxhub.server.envelope import Envelope
 from rxhub.server.loop_turns import LoopTurns
 from rxhub.server.router import Router
 from rxhub.text.extras import missing_dependency
+from rxhub.transport.durable import StreamState
 from rxhub.transport.outbox import Outbox
 
 try:
     from rxhub.server.id_leases import IdLeases, lease_stream
     from rxhub.server.subscription_activation import SubscriptionActivator
     from rxhub.transport.nats.address import Address
+    from rxhub.transport.nats.dead_letters import StoredDeadLetters
     from rxhub.transport.nats.ordered_consumer import OrderedConsumer
     from rxhub.transport.nats.publishing import JetStreamPublisher, StoredPublish, resend_window
     from rxhub.transport.nats.pull_consumer import Message
     from rxhub.transport.nats.reconnecting import ReconnectingClient
+    from rxhub.transport.nats.stream_info import stream_states
     from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config
     from rxhub.transport.nats.subject_filters import SubjectFilters
     from rxhub.transport.nats.subjects import Subjects
@@ -234,6 +237,29 @@ class Backplane:
             ) from None
         parcel.accepted.add_done_callback(self._count)
         return parcel.accepted
+
+    async def streams(self) -> tuple[StreamState, ...]:
+        """The streams of events in this NATS system.
+
+        Raises:
+            HubConnectionError: if NATS cannot be reached.
+            StreamError: if JetStream rejects the request.
+        """
+        return await stream_states(self._client())
+
+    @property
+    def dead_letters(self) -> StoredDeadLetters:
+        """The dead letters of the stream, for the event loop of the server.
+
+        Raises:
+            HubConnectionError: if the backplane is not started.
+        """
+        return StoredDeadLetters(self._client(), self._subjects)
+
+    def _client(self) -> ReconnectingClient:
+        if self._link is None:
+            raise HubConnectionError(f"{self!r} is not connected.")
+        return self._link
 
     def activate(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
         """Activate a subscription that was added to the filters, see `SubscriptionActivator.request`."""

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, Protocol
 
@@ -54,6 +55,7 @@ class CloseReason(Enum):
     MALFORMED = "the client sent an invalid packet"
     SILENT = "the client did not answer heartbeats"
     SLOW = "the client read too slowly"
+    DISCONNECTED = "an administrator disconnected the client"
     REMOVED = "the user was removed or changed"
     SHUTDOWN = "the server shuts down"
 
@@ -98,9 +100,14 @@ class ClientConnection:
     Args:
         host: the server.
         account: the user of the handshake.
+        id: number of the connection on this server.
+        address: of the client.
 
     Attributes:
         user: name of the user.
+        id: as given.
+        address: as given.
+        connected: when the client connected.
         close_reason: why the connection was closed; None while it is open.
     """
 
@@ -118,14 +125,22 @@ class ClientConnection:
         "_session",
         "_silence_check",
         "_timer",
+        "address",
         "close_reason",
+        "connected",
+        "id",
         "user",
     )
 
-    def __init__(self, host: ConnectionHost, account: User) -> None:
+    protocol: Final = "websocket"
+
+    def __init__(self, host: ConnectionHost, account: User, id: int = 0, address: str = "") -> None:
         options = host.options
         limits = options.limits
         self.user = account.name
+        self.id = id
+        self.address = address
+        self.connected = datetime.now(UTC)
         self.close_reason: CloseReason | None = None
         self._host = host
         self._account = account
@@ -147,6 +162,16 @@ class ClientConnection:
     def waiting(self) -> int:
         """The number of messages in the send queue."""
         return len(self._send_queue)
+
+    @property
+    def sent(self) -> int:
+        """The number of events that were sent."""
+        return self._send_queue.sent
+
+    @property
+    def dropped(self) -> int:
+        """The number of events that were dropped because the client read too slowly."""
+        return self._send_queue.dropped
 
     @property
     def is_congested(self) -> bool:

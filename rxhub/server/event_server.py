@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import count
 from time import monotonic
 from typing import Final
 
@@ -81,7 +82,8 @@ class EventServer:
         self.is_closing = False
         self._users = users
         self._authentication = Authentication(users, limits)
-        self._connections: dict[ClientConnection, None] = {}
+        self._ids = count(1)
+        self._connections: dict[ClientConnection, None] = {}  # in the order of their ids
         self._connections_of: Counter[str] = Counter()
         self._handshakes = TokenBuckets(limits.handshakes, limits.handshakes_at_once)
         # Closed connections whose subscriptions are not removed yet.
@@ -136,12 +138,13 @@ class EventServer:
         self.counters.handshakes += 1
         return Handshake(self.sessions.issue(user), seconds, seconds).format()
 
-    def connect(self, sid: str, credentials: Credentials | None) -> ClientConnection:
+    def connect(self, sid: str, credentials: Credentials | None, address: str = "") -> ClientConnection:
         """Create the connection of a session id, which cannot be used again.
 
         Args:
             sid: from a handshake.
             credentials: the credentials of the WebSocket request, if any; they must belong to the same user.
+            address: of the client.
 
         Raises:
             Refused: if the session id is invalid, or there are too many connections.
@@ -165,7 +168,7 @@ class EventServer:
                 f"The user already has {limits.connections_per_user} clients. Connect as several users, or raise "
                 "Limits.connections_per_user of the server (rxhub.server.Limits)."
             )
-        connection = ClientConnection(self, user)
+        connection = ClientConnection(self, user, next(self._ids), address)
         self._connections[connection] = None
         self._connections_of[user.name] += 1
         self.counters.connections_opened += 1
@@ -292,6 +295,11 @@ class EventServer:
             # Events of clients that disconnected before the acknowledgement.
             await backplane.flush(deadline - monotonic(), is_hurried)
             await backplane.close()
+
+    @property
+    def connections(self) -> Collection[ClientConnection]:
+        """The connected clients, in the order of their ids."""
+        return self._connections.keys()
 
     def disconnects(self) -> int:
         """The number of clients that have disconnected so far."""

@@ -143,6 +143,10 @@ class Router(Generic[P]):
             self._add(identifier, subscription, replaced)
         return subscription.activate
 
+    def subscriptions_of(self, peer: P) -> Collection[RoutedSubscription[P]]:
+        """The subscriptions of a connection."""
+        return self._subscriptions.get(peer, {}).values()
+
     def owner(self, identifier: str) -> str | None:
         """The user who has subscribed with an id, or None."""
         holders = self._by_id.get(identifier)
@@ -204,6 +208,15 @@ class Router(Generic[P]):
             Refused: if the target is invalid, or reading, decoding or the target exceeds the limit.
             EventError: if the data cannot be decoded.
         """
+        found = self.match(envelope, text, sequence, publisher)
+        if len(found) == 1:
+            return (found[0].peer,)
+        return {subscription.peer: None for subscription in found}.keys()
+
+    def match(
+        self, envelope: Envelope, text: str, sequence: int = maxsize, publisher: str | None = None
+    ) -> Sequence[RoutedSubscription[P]]:
+        """The subscriptions that an event matches, in the order in which it is delivered. See `route`."""
         # Like `WorkMeter.limited`, without the cost of a generator per event.
         work = StepBudget(self._limits.work)
         target = envelope.target
@@ -229,9 +242,7 @@ class Router(Generic[P]):
             found = self._targets.select(target, found, publisher)
         if self._listener is not None:
             found = [subscription for subscription in found if subscription.begin < sequence]
-        if len(found) == 1:
-            return (found[0].peer,)
-        return {subscription.peer: None for subscription in found}.keys()
+        return found
 
     def _match(
         self, envelope: Envelope, text: str, work: StepBudget, identifier: str | None

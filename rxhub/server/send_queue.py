@@ -29,6 +29,7 @@ class SendQueue:
         policy: what happens when the queue is full.
 
     Attributes:
+        sent: number of events that were sent.
         dropped: number of events dropped because the queue was full.
         overflowed: whether the queue was full and accepts no more messages.
     """
@@ -43,6 +44,7 @@ class SendQueue:
         "_wakeup",
         "dropped",
         "overflowed",
+        "sent",
     )
 
     def __init__(self, max_messages: int, max_characters: int, policy: SlowConsumer = SlowConsumer.DISCONNECT) -> None:
@@ -53,6 +55,7 @@ class SendQueue:
         self._characters = 0
         self._wakeup = Wakeup()
         self._closed = False
+        self.sent = 0
         self.dropped = 0
         self.overflowed = False
 
@@ -111,9 +114,10 @@ class SendQueue:
                         if not queue:  # it has overflowed or was cleared
                             break
                     turns.spend(steps)
-                text, _ = queue.popleft()
+                text, is_event = queue.popleft()
                 self._characters -= len(text)
                 await send(text)
+                self.sent += is_event
             if self._closed or self.overflowed:
                 return
             await self._wakeup.wait()

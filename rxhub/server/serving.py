@@ -198,7 +198,7 @@ def running(
         grace=grace,
         backplane=backplane,
     )
-    events = EventServer(Users([*(users or ()), User.with_key(LOCAL_USER, key)]), options)
+    events = EventServer(Users([*(users or ()), User.with_key(LOCAL_USER, key, is_admin=True)]), options)
     with _listening_socket("127.0.0.1", port, heartbeat_timeout) as listener:
         server = _Server(events, listener, AccessOptions())
         started: Future[None] = Future()

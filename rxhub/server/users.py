@@ -4,10 +4,11 @@
     key = "scrypt$16384$8$5$…"
     publish = ["studio.*", "ftrack.action.launch"]
     subscribe = ["*"]
+    admin = true
 
-`publish` and `subscribe` are optional, and allow all topics by default. People edit the rules by hand, so `add` and
-`remove` change only their own lines, and keep comments and the order. Both lock the file while they read, change and
-replace it, so that no change of another process or thread is lost.
+`publish` and `subscribe` are optional, and allow all topics by default. `admin` is optional, and false by default.
+People edit the rules by hand, so `add` and `remove` change only their own lines, and keep comments and the order. Both
+lock the file while they read, change and replace it, so that no change of another process or thread is lost.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ["User", "Users", "UsersFile"]
 
 _NAME = re.compile(r"[^\x00-\x20\x7f\"\\\ud800-\udfff]{1,256}")
 _TOPIC = re.compile(r"[^\x00-\x20\x7f\"'\\*\ud800-\udfff]{1,256}\*?|\*")
-_FIELDS = {"key", "publish", "subscribe"}
+_FIELDS = ("key", "publish", "subscribe", "admin")
 _LOCK_TIMEOUT_S = 10.0
 
 
@@ -44,21 +45,31 @@ class User:
         hash: of the user's key.
         publish: topics that the user may publish.
         subscribe: topics that the user may receive.
+        is_admin: whether the user may see all clients, disconnect them, and retry and drop dead letters.
     """
 
-    __slots__ = ("_verified", "hash", "name", "publish", "subscribe")
+    __slots__ = ("_verified", "hash", "is_admin", "name", "publish", "subscribe")
 
-    def __init__(self, name: str, hash: Hash, publish: Topics | None = None, subscribe: Topics | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        hash: Hash,
+        publish: Topics | None = None,
+        subscribe: Topics | None = None,
+        *,
+        is_admin: bool = False,
+    ) -> None:
         self.name = name
+        self.is_admin = is_admin
         self.hash = hash
         self.publish = publish or Topics()
         self.subscribe = subscribe or Topics()
         self._verified: bytes | None = None
 
     @classmethod
-    def with_key(cls, name: str, key: str) -> User:
+    def with_key(cls, name: str, key: str, *, is_admin: bool = False) -> User:
         """A user with this key, who may publish and receive all topics."""
-        user = cls(name, Hash(hashed(key)))
+        user = cls(name, Hash(hashed(key)), is_admin=is_admin)
         user.mark_verified(key)
         return user
 
@@ -150,6 +161,7 @@ class UsersFile(Users):
         key: str | None = None,
         publish: Iterable[str] | None = None,
         subscribe: Iterable[str] | None = None,
+        admin: bool = False,
     ) -> str:
         """Add a user to the end of the file.
 
@@ -158,6 +170,7 @@ class UsersFile(Users):
             key: of the user; None creates one.
             publish: topics that the user may publish; None allows all.
             subscribe: topics that the user may receive; None allows all.
+            admin: whether the user is an administrator.
 
         Returns:
             The key. The file contains only its hash.
@@ -177,6 +190,8 @@ class UsersFile(Users):
         for field, topics in (("publish", publish), ("subscribe", subscribe)):
             if topics is not None:
                 lines.append(f"{field} = [{', '.join(_quoted(topic) for topic in topics)}]")
+        if admin:
+            lines.append("admin = true")
         with self._locked():
             text = self._text()
             names = {user.name for user in _users_in(text)}
@@ -293,9 +308,12 @@ def _user(name: str, fields: object) -> User:
     if not isinstance(fields, dict) or not isinstance(cast("dict[str, Any]", fields).get("key"), str):
         raise UsersError(f"The user {name!r} has no key. Create one with `rxhub user add {name}`.")
     table = cast("dict[str, Any]", fields)
-    if unknown := sorted(table.keys() - _FIELDS):
-        raise UsersError(f"The user {name!r} has an unknown field {unknown[0]!r}. Use key, publish and subscribe.")
-    return User(name, Hash(table["key"]), _topics(name, table, "publish"), _topics(name, table, "subscribe"))
+    if unknown := sorted(table.keys() - set(_FIELDS)):
+        raise UsersError(f"The user {name!r} has an unknown field {unknown[0]!r}. Use {', '.join(_FIELDS)}.")
+    if not isinstance(is_admin := table.get("admin", False), bool):
+        raise UsersError(f"The field admin of the user {name!r} must be true or false, not {is_admin!r}.")
+    rules = _topics(name, table, "publish"), _topics(name, table, "subscribe")
+    return User(name, Hash(table["key"]), *rules, is_admin=is_admin)
 
 
 def _topics(name: str, fields: Mapping[str, Any], field: str) -> Topics:

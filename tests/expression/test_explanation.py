@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from rich.console import Console
@@ -7,6 +9,7 @@ from rich.console import Console
 from rxhub.errors import ExpressionError
 from rxhub.event import Event
 from rxhub.expression import Dialect, Explanation, explain, parse
+from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 from tests.expression.strategies import ODDITIES, Hostile, HostileClass, any_candidates, any_trees
 
 UPDATE = {
@@ -35,6 +38,49 @@ class TestAnExplanation:
             assert node.matched is node.expression.matches(candidate)
             waiting += node.children
         assert everything_of(explanation)
+
+    def test_as_json_has_the_values_and_says_what_decides(self):
+        told = explain("topic=ftrack.* and (data.entities.type=task or data.cuont=1)", UPDATE).to_json()
+
+        assert (told["kind"], told["matched"], told["decisive"]) == ("all", False, True)
+        topic, either = told["children"]
+        assert topic == {
+            "kind": "condition",
+            "text": "topic=ftrack.*",
+            "matched": True,
+            "decisive": False,
+            "values": ["ftrack.update"],
+            "more": False,
+            "detail": "found 'ftrack.update'",
+            "children": [],
+        }
+        assert either["decisive"]
+        assert either["children"][0]["values"] == ["show", "<b>"]
+        assert "did you mean 'data.count'" in either["children"][1]["detail"]
+
+    def test_as_json_shows_no_secrets_and_only_the_first_values(self):
+        candidate = {"data": {"password": "hunter2", "many": list(range(50))}, "wide": {"in": list(range(50))}}
+        told = explain("data.password=x and data.many=1 and wide=*", candidate).to_json()
+
+        assert "hunter2" not in json.dumps(told)
+        assert told["children"][0]["values"] == ["***"]
+        assert told["children"][1]["values"] == list(range(10)) and told["children"][1]["more"]
+        assert "… 30 more" in json.dumps(told["children"][2]["values"], ensure_ascii=False)
+
+    @pytest.mark.parametrize(
+        ("text", "candidate"),
+        [
+            ("data=*", {"data": {f"{i}": {f"{j}": ["a=b://c:d@e " * 80] * 20 for j in range(20)} for i in range(20)}}),
+            (" and ".join(f"{'z' * 97}{i}=1" for i in range(50)), {f"{'k' * 96}{i:03}": 1 for i in range(1000)}),
+            ("data.a.name.x=*", {"data": {"a": [{"name": {"x": "password=1", "type": "a"}}] * 9000}}),
+            (" and ".join(f"data.a!={i}" for i in range(200)), {"data": {"a": list(range(5000))}}),
+        ],
+    )
+    def test_never_does_more_work_than_a_step_budget_allows(self, text, candidate):
+        budget = StepBudget(20_000)
+        with pytest.raises(StepBudgetExceeded), budget:
+            for _ in range(20):
+                explain(text, candidate).to_json()
 
     def test_shows_what_was_found_and_where_a_path_broke_off(self):
         text = (

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxhub.display.outline import outline
-from rxhub.redaction.preview import preview, preview_line
+from rxhub.redaction.preview import CutBudget, preview, preview_line
 from tests.expression.strategies import any_candidates
 
 SECRET = "hunter2"
@@ -41,6 +41,12 @@ def test_a_secret_is_shown_nowhere_whatever_stands_around_it(ways: list[str], na
         wrapped = {"list": [beside, value], "dict": {"in": value}, "pair": [(name, SECRET), value]}
         value = wrapped.get(way, {"key": name, "value": SECRET, "in": value})
     assert SECRET not in f"{outline(value)}{preview_line(value, 10_000)}"
+
+
+@given(st.integers(1, 40), values)
+def test_a_secret_is_not_shown_if_its_label_is_beyond_the_budget(units: int, beside: Any) -> None:
+    labelled = {"value": SECRET, "many": beside, **{str(n): n for n in range(30)}, "name": "password"}
+    assert SECRET not in repr(preview([labelled, ("password", SECRET)], CutBudget(units)))
 
 
 @given(any_candidates)

@@ -64,6 +64,16 @@ def test_a_key_that_was_checked_is_known_at_once_and_no_other() -> None:
     assert user.is_verified("other") is None
 
 
+def test_an_administrator_is_marked_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "users.toml"
+    UsersFile(path).add("root", admin=True)
+    UsersFile(path).add("jane")
+    assert {user.name: user.is_admin for user in UsersFile(path)} == {"root": True, "jane": False}
+    path.write_text(path.read_text().replace("admin = true", 'admin = "yes"'))
+    with pytest.raises(UsersError, match="must be true or false"):
+        UsersFile(path)
+
+
 def test_users_are_added_and_removed(tmp_path: Path) -> None:
     path = tmp_path / "users.toml"
     users = UsersFile(path)
@@ -142,7 +152,7 @@ def test_a_file_that_cannot_be_changed_safely_is_left_alone(tmp_path: Path) -> N
         ("[users.jane]", "no key"),
         ("[users.jane]\nkey = 5", "no key"),
         ("[users.jane]\nkey = 'secret'", "must have the form"),
-        ("[users.jane]\nkey = 'HASH'\nadmin = true", "'admin'"),
+        ("[users.jane]\nkey = 'HASH'\nrole = 1", "'role'"),
         ("[users.jane]\nkey = 'HASH'\npublish = 'a'", "list"),
         ("[users.jane]\nkey = 'HASH'\npublish = ['*a']", "exact"),
         ("[users.jane]\nkey = 'HASH'\nsubscribe = [5]", "exact"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Literal, Protocol, TypeVar
 
 from rxhub.errors import NotFoundError, StreamError
@@ -13,7 +13,7 @@ from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.streams import NO_CONSUMER, NO_MESSAGE, NO_STREAM
 from rxhub.transport.nats.subjects import Subjects
 
-__all__ = ["ALL", "DeadLetters"]
+__all__ = ["ALL", "DeadLetters", "StoredDeadLetters"]
 
 ALL = "all"
 
@@ -50,14 +50,13 @@ class DeadLetters:
     def __init__(self, caller: LinkOwner, subjects: Subjects) -> None:
         self._caller = caller
         self._subjects = subjects
-        self._stream = subjects.dead_stream
 
     def __repr__(self) -> str:
         return f"<DeadLetters of the stream {self._subjects.stream}>"
 
     def __len__(self) -> int:
         """The number of dead letters of all groups."""
-        return self._state()["messages"]
+        return self._call(lambda stored: stored.count())
 
     def __bool__(self) -> bool:
         """Always True, also without dead letters."""
@@ -71,7 +70,7 @@ class DeadLetters:
         """
         _check_group(group)
         next_id = 1
-        while (letter := self._caller.call(self._next(next_id, group))) is not None:
+        while (letter := self._next(next_id, group)) is not None:
             yield letter
             next_id = letter.id + 1
 
@@ -81,10 +80,7 @@ class DeadLetters:
         Raises:
             NotFoundError: if there is none of this id.
         """
-        letter = self._caller.call(self._next(min(_checked(id), _MOST_LETTERS), None))
-        if letter is None or letter.id != id:
-            raise NotFoundError(f"There is no dead letter {id} in {self._stream}; it may have been retried or dropped.")
-        return letter
+        return self._call(lambda stored: stored.get(id))
 
     def retry(self, id: int | Literal["all"], group: str | None = None) -> int:
         """Redeliver events to their groups, even if the subscription of a group does not match any more.
@@ -102,12 +98,7 @@ class DeadLetters:
         Raises:
             NotFoundError: if there is no letter of this id, or its group is gone.
         """
-        known: set[str] = set()
-        count = 0
-        for letter in self._chosen(id, group):
-            self._caller.call(self._retry(letter, known))
-            count += 1
-        return count
+        return self._call(lambda stored: stored.retry(id, group))
 
     def drop(self, id: int | Literal["all"], group: str | None = None) -> int:
         """Delete dead letters.
@@ -122,53 +113,90 @@ class DeadLetters:
         Raises:
             NotFoundError: if there is none of this id.
         """
-        _check_group(group)
-        if id != ALL:
-            self._caller.call(self._delete(self.get(id).id))
-            return 1
-        _, last = self._bounds()
-        filter = self._subjects.dead_letters if group is None else self._subjects.dead_of(group)
-        # Later dead letters are not included.
-        return self._caller.call(self._purge({"filter": filter, "seq": last + 1})) if last else 0
+        return self._call(lambda stored: stored.drop(id, group))
 
-    def _chosen(self, id: int | Literal["all"], group: str | None) -> Iterator[DeadLetter]:
-        if id != ALL:
-            yield self.get(id)
-            return
-        # An event that fails again at once gets a later id.
-        _, last = self._bounds()
-        for letter in self.list(group):
-            if letter.id > last:
-                return
-            yield letter
+    def _next(self, id: int, group: str | None) -> DeadLetter | None:
+        return self._call(lambda stored: stored.next(id, group))
 
-    def _bounds(self) -> tuple[int, int]:
-        state = self._state()
-        return state["first_seq"], state["last_seq"]
+    def _call(self, ask: Callable[[StoredDeadLetters], Coroutine[Any, Any, T]]) -> T:
+        return self._caller.call(ask(StoredDeadLetters(self._caller.link, self._subjects)))
 
-    def _state(self) -> dict[str, Any]:
-        try:
-            return self._caller.call(self._caller.link.js_request(f"STREAM.INFO.{self._stream}"))["state"]
-        except StreamError as error:
-            if error.number != NO_STREAM:
-                raise
-            return {"messages": 0, "first_seq": 0, "last_seq": 0}
 
-    async def _next(self, id: int, group: str | None) -> DeadLetter | None:
-        """The first dead letter from this id on."""
+class StoredDeadLetters:
+    """The same for the event loop of the connection; `DeadLetters` documents the methods.
+
+    Args:
+        link: the connection.
+        subjects: of the stream.
+    """
+
+    def __init__(self, link: ReconnectingClient, subjects: Subjects) -> None:
+        self._link = link
+        self._subjects = subjects
+        self._stream = subjects.dead_stream
+
+    async def count(self) -> int:
+        """The number of dead letters of all groups."""
+        return (await self._state())["messages"]
+
+    async def next(self, id: int, group: str | None = None) -> DeadLetter | None:
+        """The first dead letter with this id or a later one; None if there is none."""
         filter = self._subjects.dead_letters if group is None else self._subjects.dead_of(group)
         try:
-            found = await self._caller.link.js_request(
-                f"STREAM.MSG.GET.{self._stream}", {"seq": id, "next_by_subj": filter}
-            )
+            found = await self._link.js_request(f"STREAM.MSG.GET.{self._stream}", {"seq": id, "next_by_subj": filter})
         except StreamError as error:
             if error.number in (NO_STREAM, NO_MESSAGE):
                 return None
             raise
         return DeadLetter.read(self._subjects, found["message"])
 
+    async def get(self, id: int) -> DeadLetter:
+        """One dead letter."""
+        letter = await self.next(min(_checked(id), _MOST_LETTERS))
+        if letter is None or letter.id != id:
+            raise NotFoundError(f"There is no dead letter {id} in {self._stream}; it may have been retried or dropped.")
+        return letter
+
+    async def retry(self, id: int | Literal["all"], group: str | None = None) -> int:
+        """Redeliver events to their groups."""
+        _check_group(group)
+        known: set[str] = set()
+        if id != ALL:
+            await self._retry(await self.get(id), known)
+            return 1
+        # An event that fails again at once gets a later id.
+        last, count = (await self._state())["last_seq"], 0
+        next_id = 1
+        while (letter := await self.next(next_id, group)) is not None and letter.id <= last:
+            await self._retry(letter, known)
+            count += 1
+            next_id = letter.id + 1
+        return count
+
+    async def drop(self, id: int | Literal["all"], group: str | None = None) -> int:
+        """Delete dead letters."""
+        _check_group(group)
+        if id != ALL:
+            await self._delete((await self.get(id)).id)
+            return 1
+        last = (await self._state())["last_seq"]
+        if not last:
+            return 0
+        filter = self._subjects.dead_letters if group is None else self._subjects.dead_of(group)
+        # Later dead letters are not included.
+        body = {"filter": filter, "seq": last + 1}
+        return (await self._link.js_request(f"STREAM.PURGE.{self._stream}", body))["purged"]
+
+    async def _state(self) -> dict[str, Any]:
+        try:
+            return (await self._link.js_request(f"STREAM.INFO.{self._stream}"))["state"]
+        except StreamError as error:
+            if error.number != NO_STREAM:
+                raise
+            return {"messages": 0, "first_seq": 0, "last_seq": 0}
+
     async def _retry(self, letter: DeadLetter, known: set[str]) -> None:
-        link, subjects = self._caller.link, self._subjects
+        link, subjects = self._link, self._subjects
         # From the subject, since a dead letter without room for headers has no other.
         name = letter.subject.split(".")[2]
         if name not in known:
@@ -192,14 +220,11 @@ class DeadLetters:
 
     async def _delete(self, id: int) -> None:
         try:
-            await self._caller.link.js_request(f"STREAM.MSG.DELETE.{self._stream}", {"seq": id})
+            await self._link.js_request(f"STREAM.MSG.DELETE.{self._stream}", {"seq": id})
         except StreamError as error:
             # Another client was faster.
             if error.number not in (NO_MESSAGE, _NO_SUCH_SEQUENCE):
                 raise
-
-    async def _purge(self, body: dict[str, Any]) -> int:
-        return (await self._caller.link.js_request(f"STREAM.PURGE.{self._stream}", body))["purged"]
 
 
 def _check_group(group: object) -> None:

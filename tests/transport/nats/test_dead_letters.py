@@ -15,7 +15,7 @@ from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError, NotFoundError
 from rxhub.testing import Nats
 from rxhub.transport.nats.dead_letter import DeadLetter, headers_of, subject_of, tokens_of
-from rxhub.transport.nats.dead_letters import DeadLetters
+from rxhub.transport.nats.dead_letters import StoredDeadLetters
 from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.subjects import Subjects
 from tests.threads import until
@@ -113,7 +113,7 @@ def test_who_is_interrupted_while_retrying_loses_nothing(hub: EventHub, monkeypa
         raise HubConnectionError("cut off")
 
     seen = Seen()
-    monkeypatch.setattr(DeadLetters, "_delete", cut_off)
+    monkeypatch.setattr(StoredDeadLetters, "_delete", cut_off)
     with pytest.raises(HubConnectionError, match="cut off"):
         hub.dead_letters.retry(1)
     monkeypatch.undo()
