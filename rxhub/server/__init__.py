@@ -12,7 +12,8 @@ The modules, from the socket inwards:
 - sockets and deadlines: `acceptor`, `sockets`, `descriptors`, `uvicorn_protocols`, `receive_memory`, `limits`
 - requests: `asgi`, `request_auth`, `authentication`, `users`, `acl`, `key_hash`, `forwarded`, `key_removal`,
   `access_logs`
-- clients: `sessions`, `connection`, `envelope`, `subscribe_request`, `ack_queue`, `send_queue`, `rate_limit`
+- clients: `sessions`, `client`, `connection`, `outgoing_event`, `envelope`, `subscribe_request`, `ack_queue`,
+  `send_queue`, `rate_limit`
 - routing: `event_server`, `router`, `subscription`, `targets`, `common_index`, `user_indexes`, `user_quotas`,
   `work_shares`, `work_meter`, `skipped_subscriptions`
 - several servers: `backplane`, `subscription_activation`, `id_leases`

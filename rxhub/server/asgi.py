@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from rxhub.errors import Refused, RxHubError
 from rxhub.server.access_logs import install_log_filter
 from rxhub.server.authentication import NotAuthenticated, TooManyAttempts
-from rxhub.server.connection import CloseReason
+from rxhub.server.client import CloseReason
 from rxhub.server.counters import prometheus
 from rxhub.server.event_server import EventServer
 from rxhub.server.forwarded import ForwardedHeaders, trusted_networks

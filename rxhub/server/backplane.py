@@ -207,12 +207,13 @@ class Backplane:
         for part in (StreamRestorer(*wanted), self._live, self._activator, publishing):
             link.attach(part)
 
-    def publish(self, envelope: Envelope, argument: str) -> Future[None]:
+    def publish(self, envelope: Envelope, argument: str, message_id: str | None = None) -> Future[None]:
         """Store an event.
 
         Args:
             envelope: of the event.
             argument: the event as JSON, as it was received.
+            message_id: by which the stream recognizes a repeated event; None is the id of the event.
 
         Returns:
             Completes when the event is stored, or holds the error.
@@ -227,7 +228,7 @@ class Backplane:
                 "Publish it again later."
             )
         subject = self._subjects.addressed(envelope.topic, envelope.target or "")
-        parcel = StoredPublish(envelope.topic, argument, subject, envelope.id or uuid4().hex)
+        parcel = StoredPublish(envelope.topic, argument, subject, message_id or envelope.id or uuid4().hex)
         try:
             self._outbox.put(parcel)
         except (Overflow, HubConnectionError):

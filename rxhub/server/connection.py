@@ -12,26 +12,25 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Future
-from datetime import UTC, datetime
-from enum import Enum
 from typing import Any, Final, Protocol
 
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, ProtocolError, Refused
 from rxhub.server.ack_queue import AckQueue
+from rxhub.server.client import Client, CloseReason
 from rxhub.server.counters import Counters
-from rxhub.server.envelope import Envelope, argument, read
+from rxhub.server.envelope import Envelope, read
 from rxhub.server.loop_turns import LoopTurns
 from rxhub.server.options import ServerOptions
+from rxhub.server.outgoing_event import OutgoingEvent
 from rxhub.server.rate_limit import STEPS_PER_EVENT, TokenBucket
 from rxhub.server.router import Router
-from rxhub.server.send_queue import SendQueue
 from rxhub.server.subscribe_request import SUBSCRIBE, UNSUBSCRIBE, subscribe_request, unsubscribed
 from rxhub.server.users import User
 from rxhub.transport.socketio.packet import HEARTBEAT, Code, Packet
 from rxhub.transport.socketio.protocol import ServerSession, SessionState
 
-__all__ = ["ClientConnection", "CloseReason", "ConnectionHost"]
+__all__ = ["ClientConnection", "ConnectionHost"]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -48,18 +47,6 @@ _SILENCE_GRACE_S: Final = 1.0
 _logger = logging.getLogger("rxhub.server")
 
 
-class CloseReason(Enum):
-    """Why a connection was closed."""
-
-    GONE = "the client disconnected"
-    MALFORMED = "the client sent an invalid packet"
-    SILENT = "the client did not answer heartbeats"
-    SLOW = "the client read too slowly"
-    DISCONNECTED = "an administrator disconnected the client"
-    REMOVED = "the user was removed or changed"
-    SHUTDOWN = "the server shuts down"
-
-
 class ConnectionHost(Protocol):
     """The server, as its connections see it.
 
@@ -72,7 +59,7 @@ class ConnectionHost(Protocol):
     """
 
     options: ServerOptions
-    router: Router[ClientConnection]
+    router: Router[Client[Any]]
     counters: Counters
     reading: LoopTurns
     writing: LoopTurns
@@ -81,39 +68,29 @@ class ConnectionHost(Protocol):
         """The event rate of a user."""
         ...
 
-    def forward(self, envelope: Envelope, text: str, sequence: int = 0, publisher: str | None = None) -> None:
-        """Deliver an event to its subscribers."""
+    def publish(self, envelope: Envelope, text: str, account: User) -> Future[None] | None:
+        """Deliver or store an event of a user."""
         ...
 
     def refresh_users(self) -> None:
         """Apply changes of the users."""
         ...
 
-    def remove(self, connection: ClientConnection, dropped: int = 0) -> None:
+    def remove(self, connection: Client[Any], dropped: int = 0) -> None:
         """Remove a closed connection."""
         ...
 
 
-class ClientConnection:
+class ClientConnection(Client[str]):
     """One client.
 
     Args:
         host: the server.
         account: the user of the handshake.
-        id: number of the connection on this server.
         address: of the client.
-
-    Attributes:
-        user: name of the user.
-        id: as given.
-        address: as given.
-        connected: when the client connected.
-        close_reason: why the connection was closed; None while it is open.
     """
 
     __slots__ = (
-        "__weakref__",
-        "_account",
         "_acks",
         "_activation",
         "_host",
@@ -121,34 +98,20 @@ class ClientConnection:
         "_last_received",
         "_rate",
         "_reader",
-        "_send_queue",
         "_session",
         "_silence_check",
         "_timer",
-        "address",
-        "close_reason",
-        "connected",
-        "id",
-        "user",
     )
 
-    protocol: Final = "websocket"
+    protocol = "websocket"
 
-    def __init__(self, host: ConnectionHost, account: User, id: int = 0, address: str = "") -> None:
-        options = host.options
-        limits = options.limits
-        self.user = account.name
-        self.id = id
-        self.address = address
-        self.connected = datetime.now(UTC)
-        self.close_reason: CloseReason | None = None
+    def __init__(self, host: ConnectionHost, account: User, address: str = "") -> None:
+        super().__init__(host.options, account, address)
         self._host = host
-        self._account = account
         self._session = ServerSession()
         self._acks = AckQueue(self._send_ack)
         # The latest subscription that is not active yet.
         self._activation: Future[None] | None = None
-        self._send_queue = SendQueue(limits.queue, limits.queue_bytes, options.slow_consumer)
         self._rate = host.rate(account.name)
         self._reader: asyncio.Task[CloseReason] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -157,26 +120,6 @@ class ClientConnection:
         self._is_waiting = False
         # `_last_received` at the check that found the client silent, and when the next check is due.
         self._silence_check = (0.0, 0.0)
-
-    @property
-    def waiting(self) -> int:
-        """The number of messages in the send queue."""
-        return len(self._send_queue)
-
-    @property
-    def sent(self) -> int:
-        """The number of events that were sent."""
-        return self._send_queue.sent
-
-    @property
-    def dropped(self) -> int:
-        """The number of events that were dropped because the client read too slowly."""
-        return self._send_queue.dropped
-
-    @property
-    def is_congested(self) -> bool:
-        """Whether the client reads more slowly than messages arrive for it."""
-        return self._send_queue.is_congested
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Serve an accepted WebSocket until it is closed. The caller then ends the stream."""
@@ -220,9 +163,8 @@ class ClientConnection:
             self._send_queue.clear()
             self._acks.close()
 
-    def deliver(self, text: str) -> bool:
-        """Queue an event packet. False if the client cannot receive it any more."""
-        return self._session.state is SessionState.OPEN and self._put(text, is_event=True)
+    def deliver(self, event: OutgoingEvent) -> bool:
+        return self._session.state is SessionState.OPEN and self._put(event.packet, is_event=True)
 
     def end(self, reason: CloseReason) -> None:
         """Stop reading, send the queued messages within the timeout, and close the connection."""
@@ -230,16 +172,6 @@ class ClientConnection:
             self.close_reason = reason
         if self._reader is not None:
             self._reader.cancel()
-
-    def update_user(self, account: User | None) -> None:
-        """Apply the current rules of the user. Close the connection if the user was removed or has another key."""
-        if account is None or not account.has_same_key(self._account):
-            self.end(CloseReason.REMOVED)
-        elif account.subscribe.patterns != self._account.subscribe.patterns:
-            # Its subscriptions are restricted by the old rules. The client reconnects and subscribes again.
-            self.end(CloseReason.REMOVED)
-        else:
-            self._account = account
 
     def _reason_of(self, reader: asyncio.Task[CloseReason]) -> CloseReason:
         """The reason of the task that ended first, or of the reader if both did."""
@@ -347,19 +279,13 @@ class ClientConnection:
             await self._acks.wait(limit, min(_ACK_WAIT_S, options.heartbeat_timeout / 3))
 
     def _publish(self, envelope: Envelope, text: str) -> Future[None] | None:
-        if envelope.topic not in self._account.publish:
-            raise Refused(f"The user {self.user!r} may not publish {envelope.topic[:200]!r}.")
-        host, backplane = self._host, self._host.options.backplane
-        if backplane is None:
-            host.forward(envelope, text, publisher=self.user)
-            return None
-        host.router.check(envelope)
-        if len(self._acks) >= host.options.limits.queue:
+        options = self._host.options
+        if options.backplane is not None and len(self._acks) >= options.limits.queue:
             raise Refused(
                 f"The event was not stored: {len(self._acks)} packets of this client already wait for the backplane. "
                 "Publish it again later."
             )
-        return backplane.publish(envelope, argument(text))
+        return self._host.publish(envelope, text, self._account)
 
     def _subscribe(self, envelope: Envelope) -> Future[None] | None:
         host, limits = self._host, self._host.options.limits
@@ -381,13 +307,6 @@ class ClientConnection:
         self._host.router.unsubscribe(self, unsubscribed(envelope))
         if self._host.options.backplane is not None:
             self._host.options.backplane.schedule_filter_update()
-
-    def _put(self, text: str, is_event: bool = False) -> bool:
-        is_open = self._send_queue.put(text, is_event)
-        if not is_open and self._send_queue.overflowed and self.close_reason is None:
-            # The writer may be blocked in a send until the client reads.
-            self.end(CloseReason.SLOW)
-        return is_open
 
     def _heartbeat(self) -> None:
         """Send a heartbeat, or close the connection if the client has been silent for too long."""

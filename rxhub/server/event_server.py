@@ -8,20 +8,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from itertools import count
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from rxhub.concurrency.supervise import failures, supervise
 from rxhub.errors import EventError, HubConnectionError, Refused, StreamError, UsersError
 from rxhub.server.authentication import Authentication, Credentials, TooManyAttempts
-from rxhub.server.connection import ClientConnection, CloseReason, Receive, Send
+from rxhub.server.client import Client, CloseReason
+from rxhub.server.connection import ClientConnection, Receive, Send
 from rxhub.server.counters import Counters
-from rxhub.server.envelope import Envelope, payload, read
+from rxhub.server.envelope import Envelope, argument, payload, read
 from rxhub.server.limited_log import LimitedLog
 from rxhub.server.loop_turns import LoopTurns
 from rxhub.server.options import ServerOptions
+from rxhub.server.outgoing_event import OutgoingEvent
 from rxhub.server.rate_limit import TokenBucket, TokenBuckets
 from rxhub.server.receive_memory import UnreadBudget
 from rxhub.server.router import Router
@@ -29,7 +33,6 @@ from rxhub.server.send_queue import send_steps
 from rxhub.server.sessions import Sessions
 from rxhub.server.sockets import Sockets
 from rxhub.server.users import User, Users
-from rxhub.transport.socketio.packet import Code, Packet, encode
 from rxhub.transport.socketio.protocol import Handshake
 
 __all__ = ["EventServer"]
@@ -70,7 +73,7 @@ class EventServer:
         self.options = options
         self._rates = TokenBuckets(limits.events, limits.events_at_once)
         filters = None if options.backplane is None else options.backplane.filters
-        self.router: Router[ClientConnection] = Router(limits, filters, self._rates)
+        self.router: Router[Client[Any]] = Router(limits, filters, self._rates)
         self.sessions: Sessions[User] = Sessions(limits.session_expiry, limits.sessions)
         self.reading = LoopTurns(_STEPS_PER_ROUND)
         self.writing = LoopTurns(_STEPS_PER_ROUND)
@@ -83,11 +86,11 @@ class EventServer:
         self._users = users
         self._authentication = Authentication(users, limits)
         self._ids = count(1)
-        self._connections: dict[ClientConnection, None] = {}  # in the order of their ids
+        self._connections: dict[Client[Any], None] = {}  # in the order of their ids
         self._connections_of: Counter[str] = Counter()
         self._handshakes = TokenBuckets(limits.handshakes, limits.handshakes_at_once)
         # Closed connections whose subscriptions are not removed yet.
-        self._closed: deque[ClientConnection] = deque()
+        self._closed: deque[Client[Any]] = deque()
         self._is_removing = False
         self._started = self._refreshed = monotonic()
         self._start_task: asyncio.Task[None] | None = None
@@ -155,6 +158,28 @@ class EventServer:
         is_same = session_user is not None and user is not None and user.has_same_key(session_user)
         if user is None or not is_same or (credentials is not None and credentials.user != user.name):
             raise Refused("This session id is invalid or has expired. Start with a new handshake.")
+        connection = ClientConnection(self, user, address)
+        self.add(connection)
+        return connection
+
+    def add(self, client: Client[Any]) -> None:
+        """Add a new client.
+
+        Raises:
+            Refused: if there are too many, or the server is shutting down.
+        """
+        self.check_room(client.user)
+        client.id = next(self._ids)
+        self._connections[client] = None
+        self._connections_of[client.user] += 1
+        self.counters.connections_opened += 1
+
+    def check_room(self, user: str) -> None:
+        """Check that the server accepts another client of a user.
+
+        Raises:
+            Refused: if it does not.
+        """
         if self.is_closing:
             raise Refused("The server is shutting down.")
         limits = self.options.limits
@@ -163,22 +188,58 @@ class EventServer:
                 f"The server already has {limits.connections} clients. Raise Limits.connections of the server "
                 "(rxhub.server.Limits)."
             )
-        if self._connections_of[user.name] >= limits.connections_per_user:
+        if self._connections_of[user] >= limits.connections_per_user:
             raise Refused(
                 f"The user already has {limits.connections_per_user} clients. Connect as several users, or raise "
                 "Limits.connections_per_user of the server (rxhub.server.Limits)."
             )
-        connection = ClientConnection(self, user, next(self._ids), address)
-        self._connections[connection] = None
-        self._connections_of[user.name] += 1
-        self.counters.connections_opened += 1
-        return connection
+
+    @contextmanager
+    def request_of(self, user: str) -> Generator[None]:
+        """Count a request of a user as a client during a `with` block.
+
+        Raises:
+            Refused: if there are too many clients, or the server is shutting down.
+        """
+        self.check_room(user)
+        self._connections_of[user] += 1
+        try:
+            yield
+        finally:
+            self._release(user)
 
     async def serve(self, connection: ClientConnection, receive: Receive, send: Send) -> None:
         """Serve a connection until it is closed."""
         await connection.run(receive, send)
         reason = connection.close_reason
         _logger.info("A connection of %r was closed: %s.", connection.user, reason and reason.value)
+
+    def publish(
+        self, envelope: Envelope, text: str, account: User, message_id: str | None = None
+    ) -> Future[None] | None:
+        """Deliver an event of a user to its subscribers or, with a backplane, store it.
+
+        Args:
+            envelope: of the event.
+            text: the payload of its packet.
+            account: the user.
+            message_id: the stream stores only one of several events with this id; None is the id of the event.
+
+        Returns:
+            Completes when the event is stored, or holds the error; None without a backplane.
+
+        Raises:
+            Refused: if the user may not publish the topic, the target is invalid, or the work exceeds the limit.
+            EventError: if the data cannot be decoded, or the topic cannot be stored.
+        """
+        if envelope.topic not in account.publish:
+            raise Refused(f"The user {account.name!r} may not publish {envelope.topic[:200]!r}.")
+        backplane = self.options.backplane
+        if backplane is None:
+            self.forward(envelope, text, publisher=account.name)
+            return None
+        self.router.check(envelope)
+        return backplane.publish(envelope, argument(text), message_id)
 
     def forward(self, envelope: Envelope, text: str, sequence: int = 0, publisher: str | None = None) -> None:
         """Queue an event for all clients that receive it.
@@ -196,14 +257,14 @@ class EventServer:
         peers = self.router.route(envelope, text, sequence, publisher)
         if not peers:
             return
-        packet = encode(Packet(Code.EVENT, data=text))
+        event = OutgoingEvent(envelope, text, sequence)
         delivered = 0
         for peer in peers:
-            if peer.deliver(packet):
+            if peer.deliver(event):
                 delivered += 1
         self.counters.events_delivered += delivered
         # The writers send later, but the number of receivers is the publisher's choice.
-        self.router.meter.steps += delivered * send_steps(packet)
+        self.router.meter.steps += delivered * send_steps(text)
 
     def route_stored(self, sequence: int, stored: bytes) -> None:
         """Route an event of the stream. Anyone may have stored it, so it is checked like an event of a client."""
@@ -222,7 +283,7 @@ class EventServer:
         """Whether the send queue of a client is filling up."""
         return any(connection.is_congested for connection in self._connections)
 
-    def remove(self, connection: ClientConnection, dropped: int = 0) -> None:
+    def remove(self, connection: Client[Any], dropped: int = 0) -> None:
         """Remove a closed connection. A second call does nothing."""
         if connection not in self._connections:
             return
@@ -230,9 +291,7 @@ class EventServer:
         self._closed.append(connection)
         if not self._is_removing:
             self._remove_subscriptions()
-        self._connections_of[connection.user] -= 1
-        if not self._connections_of[connection.user]:
-            del self._connections_of[connection.user]
+        self._release(connection.user)
         self.counters.events_dropped += dropped
         if connection.close_reason is CloseReason.SLOW:
             self.counters.slow_consumers += 1
@@ -240,6 +299,11 @@ class EventServer:
             self.counters.silent_clients += 1
         elif connection.close_reason is CloseReason.MALFORMED:
             self.counters.packets_malformed += 1
+
+    def _release(self, user: str) -> None:
+        self._connections_of[user] -= 1
+        if not self._connections_of[user]:
+            del self._connections_of[user]
 
     def _remove_subscriptions(self) -> None:
         """Remove some subscriptions of closed connections in this round of the loop, and the others in the next."""
@@ -297,7 +361,7 @@ class EventServer:
             await backplane.close()
 
     @property
-    def connections(self) -> Collection[ClientConnection]:
+    def connections(self) -> Collection[Client[Any]]:
         """The connected clients, in the order of their ids."""
         return self._connections.keys()
 

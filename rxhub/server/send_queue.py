@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 from rxhub.concurrency.wakeup import Wakeup
 from rxhub.server.limits import SlowConsumer
 from rxhub.server.loop_turns import LoopTurns
 
-__all__ = ["SendQueue", "send_steps"]
+__all__ = ["SendQueue", "T", "send_steps"]
 
 
-def send_steps(text: str) -> int:
+T = TypeVar("T", str, bytes)
+
+
+def send_steps(text: str | bytes) -> int:
     """The steps of work to send a message, see `rxhub.server.limits.Limits.work`."""
     return 200 + len(text) // 100
 
 
-class SendQueue:
+class SendQueue(Generic[T]):
     """The queue of one connection.
 
     Args:
@@ -51,7 +55,7 @@ class SendQueue:
         self._max_messages = max_messages
         self._max_characters = max_characters
         self._policy = policy
-        self._queue: deque[tuple[str, bool]] = deque()
+        self._queue: deque[tuple[T, bool]] = deque()
         self._characters = 0
         self._wakeup = Wakeup()
         self._closed = False
@@ -67,11 +71,11 @@ class SendQueue:
         """Whether more than a quarter is used, so that the sender should slow down."""
         return len(self._queue) > self._max_messages // 4 or self._characters > self._max_characters // 4
 
-    def put(self, text: str, is_event: bool = False) -> bool:
+    def put(self, text: T, is_event: bool = False) -> bool:
         """Add a message.
 
         Args:
-            text: the packet.
+            text: the message.
             is_event: whether the policy `DROP` may drop it.
 
         Returns:
@@ -97,7 +101,7 @@ class SendQueue:
         self._queue.clear()
         self._characters = 0
 
-    async def write(self, send: Callable[[str], Awaitable[None]], turns: LoopTurns | None = None) -> None:
+    async def write(self, send: Callable[[T], Awaitable[None]], turns: LoopTurns | None = None) -> None:
         """Send messages in order, until `close` or an overflow. Raises the errors of `send`.
 
         Args:
@@ -135,7 +139,7 @@ class SendQueue:
     def _drop_events(self) -> None:
         """Drop the oldest events until a quarter is free, so that the next ones need no search."""
         max_messages, max_characters = self._max_messages * 3 // 4, self._max_characters * 3 // 4
-        kept: deque[tuple[str, bool]] = deque()
+        kept: deque[tuple[T, bool]] = deque()
         left, characters = len(self._queue), self._characters
         for text, is_event in self._queue:
             if is_event and left > 1 and (left > max_messages or characters > max_characters):

@@ -4,7 +4,8 @@ This is the only module that uses undocumented attributes of uvicorn and websock
 `tests/server/test_uvicorn_protocols.py` checks the ones that it uses.
 
 HTTP: a request must be complete within some seconds after the connection was accepted, or after its first byte on a
-connection that was kept alive. Its size is limited, because requests to this server have no body.
+connection that was kept alive. Its size is limited. An endpoint that has authenticated the user of a request allows it
+a larger body and more time (`Http.allow_body`).
 
 WebSocket: limits for data that never becomes a message, which the server's queues and rate limits do not see.
 
@@ -34,7 +35,13 @@ from websockets.http11 import Request
 from rxhub.server.receive_memory import UNREAD, UnreadBytes
 from rxhub.server.sockets import SocketSlot
 
-__all__ = ["Http", "WebSocket", "protocol_factory"]
+__all__ = ["ABORT", "ALLOW_BODY", "Http", "WebSocket", "protocol_factory"]
+
+ABORT: Final = "rxhub.abort"
+"""The name of the ASGI extension that closes the connection and discards what the client has not read."""
+
+ALLOW_BODY: Final = "rxhub.allow_body"
+"""The name of the ASGI extension that contains `Http.allow_body`."""
 
 _MAX_REQUEST_BYTES: Final = 64 * 1024
 _MAX_FRAGMENTS: Final = 4_096
@@ -78,6 +85,7 @@ class Http(H11Protocol):
     timeout: float
     _deadline: asyncio.TimerHandle | None = None
     _received = 0
+    _most = _MAX_REQUEST_BYTES
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
@@ -89,10 +97,13 @@ class Http(H11Protocol):
         self._cancel_deadline()
         self.slot.sockets.release(self.slot)
         super().connection_lost(exc)
+        if self.cycle:
+            # It refers to this object.
+            cast("dict[str, Any]", self.cycle.scope).pop("extensions", None)
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
-        if self._received > _MAX_REQUEST_BYTES:
+        if self._received > self._most:
             self.slot.sockets.counters.requests_refused += 1
             self.transport.abort()
             return
@@ -103,8 +114,28 @@ class Http(H11Protocol):
             self._cancel_deadline()
             self.slot.sockets.mark_active(self.slot)
 
+    def handle_events(self) -> None:
+        super().handle_events()
+        scope = cast("dict[str, Any]", self.scope)
+        if self.cycle and self.cycle.scope is scope and "extensions" not in scope:
+            scope["extensions"] = {ALLOW_BODY: self.allow_body, ABORT: self.transport.abort}
+
+    def allow_body(self, most: int, seconds: float) -> None:
+        """Allow the present request a larger body.
+
+        Args:
+            most: bytes of the body.
+            seconds: from now to the end of the body.
+        """
+        self._most = most + _MAX_REQUEST_BYTES
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = self.loop.call_later(seconds, self._expire)
+            self.slot.sockets.mark_active(self.slot)
+
     def on_response_complete(self) -> None:
         self._received = 0
+        self._most = _MAX_REQUEST_BYTES
         super().on_response_complete()
         if self._is_waiting() and not self.transport.is_closing():
             # uvicorn closes idle connections after some seconds.

@@ -23,7 +23,8 @@ from websockets.sync.client import connect
 
 from rxhub.server import Limits, Running, Topics, User, Users, UsersFile, application, running
 from rxhub.server.authentication import Credentials
-from rxhub.server.connection import ClientConnection, CloseReason
+from rxhub.server.client import CloseReason
+from rxhub.server.connection import ClientConnection
 from rxhub.server.event_server import EventServer
 from rxhub.server.key_hash import Hash, hashed
 from rxhub.transport.socketio.protocol import Handshake
