@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 
 from rxhub.redaction.secret_names import secrets
 
-__all__ = ["LABELS", "REDACTED", "is_value_key", "redacted_text"]
+__all__ = ["LABELS", "REDACTED", "VALUE_KEYS", "is_value_key", "redacted_text"]
 
 REDACTED = "***"
 """Replaces a secret."""
@@ -19,8 +19,7 @@ LABELS = frozenset(case(word) for word in _LABEL_WORDS.split() for case in (str.
 """Keys whose value names the value beside it, as in `{"name": "password", "value": "…"}`."""
 
 _VALUE_WORDS = "value values val old new before after previous current default initial content text raw data"
-# Compared in lower case without separators.
-_VALUES = frozenset(
+VALUE_KEYS = frozenset(
     (*_VALUE_WORDS.split(), *(f"{which}value" for which in ("old", "new", "default", "previous", "current", "initial")))
 )
 
@@ -95,4 +94,4 @@ def _without_labelled(text: str, is_secret: Callable[[object], bool]) -> str:
 
 def is_value_key(key: object) -> bool:
     """Whether a key holds the value that another key names, such as `value` and `new_value`."""
-    return isinstance(key, str) and len(key) <= _MAX_KEY_LENGTH and re.sub(r"[_\- ]", "", key).lower() in _VALUES
+    return isinstance(key, str) and len(key) <= _MAX_KEY_LENGTH and re.sub(r"[_\- ]", "", key).lower() in VALUE_KEYS

@@ -55,6 +55,7 @@ class EventServer:
 
     Attributes:
         options: as given.
+        users: as given.
         router: all subscriptions.
         sessions: handshakes that were not yet followed by a WebSocket.
         reading: turns of the connections that read.
@@ -83,7 +84,7 @@ class EventServer:
         self.unread = UnreadBudget(limits, self.counters)
         self.rejections = LimitedLog(_logger)
         self.is_closing = False
-        self._users = users
+        self.users = users
         self._authentication = Authentication(users, limits)
         self._ids = count(1)
         self._connections: dict[Client[Any], None] = {}  # in the order of their ids
@@ -153,7 +154,7 @@ class EventServer:
             Refused: if the session id is invalid, or there are too many connections.
         """
         session_user = self.sessions.redeem(sid)
-        user = None if session_user is None else self._users.get(session_user.name)
+        user = None if session_user is None else self.users.get(session_user.name)
         # The key may have been replaced since the handshake.
         is_same = session_user is not None and user is not None and user.has_same_key(session_user)
         if user is None or not is_same or (credentials is not None and credentials.user != user.name):
@@ -334,13 +335,13 @@ class EventServer:
             return
         self._refreshed = time
         try:
-            changed = self._users.refresh()
+            changed = self.users.refresh()
         except UsersError as error:
             _logger.error("%s", error)
             return
         if changed:
             for connection in list(self._connections):
-                connection.update_user(self._users.get(connection.user))
+                connection.update_user(self.users.get(connection.user))
 
     async def close(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
         """Reject new clients, stop reading, send the queued messages, and close all connections.

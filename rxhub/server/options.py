@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from rxhub.server.authentication import Credentials
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.request_auth import Scope, is_exposed, is_origin_allowed
 
@@ -60,11 +61,13 @@ class AccessOptions:
         origins: web pages that may connect, in addition to the server's own.
         plain_text: accept requests without TLS from other machines.
         trusted_proxies: addresses and networks of proxies whose forwarded headers are used.
+        sign_in: a user, and as the key a token that signs one browser in to the console as this user.
     """
 
     origins: Collection[str] = ()
     plain_text: bool = False
     trusted_proxies: Collection[str] = ()
+    sign_in: Credentials | None = None
 
     def refusal_reason(self, scope: Scope) -> str:
         """Why a request is rejected regardless of its credentials; empty if it is not."""

@@ -122,12 +122,15 @@ class Users:
 class UsersFile(Users):
     """The users in a TOML file, which is read again after changes.
 
+    Attributes:
+        path: of the file.
+
     Raises:
         UsersError: if the file cannot be read, or its content is invalid.
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._path = Path(path)
+        self.path = Path(path)
         # Before reading, so that `refresh` detects a change in between.
         self._state = self._stat()
         super().__init__(_users_in(self._text()))
@@ -143,7 +146,7 @@ class UsersFile(Users):
             return False
         if not state:
             # An editor may be saving it. Deleting the file should not disconnect all users.
-            raise UsersError(f"The users file {self._path} does not exist. The users stay as they were.")
+            raise UsersError(f"The users file {self.path} does not exist. The users stay as they were.")
         self._state = state
         before = self._users
         fresh = {user.name: user for user in _users_in(self._text())}
@@ -209,12 +212,12 @@ class UsersFile(Users):
             UsersError: if the user does not exist, or the file does not have the format of `add`.
         """
         if not self._stat():
-            raise UsersError(f"The user {name!r} does not exist in {self._path}.")
+            raise UsersError(f"The user {name!r} does not exist in {self.path}.")
         with self._locked():
             text = self._text()
             names = {user.name for user in _users_in(text)}
             if name not in names:
-                raise UsersError(f"The user {name!r} does not exist in {self._path}.")
+                raise UsersError(f"The user {name!r} does not exist in {self.path}.")
             kept: list[str] = []
             inside = False
             for line in text.splitlines(keepends=True):
@@ -228,18 +231,18 @@ class UsersFile(Users):
     @contextmanager
     def _locked(self) -> Generator[None]:
         """Exclude other writers while this one reads, changes and replaces the file."""
-        path = self._path.resolve()
+        path = self.path.resolve()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with locked(path, _LOCK_TIMEOUT_S):
                 yield
         except TimeoutError:
             raise UsersError(
-                f"The users file {self._path} was not changed: another process has locked it for "
-                f"{_LOCK_TIMEOUT_S:g} s. Try again. If that fails, find the process with `fuser {self._path}`."
+                f"The users file {self.path} was not changed: another process has locked it for "
+                f"{_LOCK_TIMEOUT_S:g} s. Try again. If that fails, find the process with `fuser {self.path}`."
             ) from None
         except OSError as error:
-            raise UsersError(f"The users file {self._path} cannot be changed: {error}.") from None
+            raise UsersError(f"The users file {self.path} cannot be changed: {error}.") from None
 
     def _write(self, text: str, names: set[str]) -> None:
         """Replace the locked file, after checking that the text contains exactly these users."""
@@ -248,10 +251,10 @@ class UsersFile(Users):
         except UsersError:
             found = None
         if found != names:
-            raise UsersError(f"The format of {self._path} cannot be changed automatically. Edit the file by hand.")
+            raise UsersError(f"The format of {self.path} cannot be changed automatically. Edit the file by hand.")
         # A server reads either the old or the new file. Only the owner may read the hashes. A link stays a
         # link, and the owner and group of the file stay the same.
-        path = self._path.resolve()
+        path = self.path.resolve()
         descriptor, temporary = mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
@@ -278,15 +281,15 @@ class UsersFile(Users):
 
     def _text(self) -> str:
         try:
-            return self._path.read_text(encoding="utf-8")
+            return self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
         except (OSError, UnicodeDecodeError) as error:
-            raise UsersError(f"The users file {self._path} cannot be read: {error}.") from None
+            raise UsersError(f"The users file {self.path} cannot be read: {error}.") from None
 
     def _stat(self) -> tuple[int, ...]:
         try:
-            found = self._path.stat()
+            found = self.path.stat()
         except OSError:
             return ()
         # ctime, so that an unreadable file is read again when its permissions change.

@@ -4,6 +4,7 @@
 
 - `routes`: all routes
 - `account`: the user of a request
+- `sessions`, `signing_in`: the sessions of the console
 - `problems`, `authentication`, `parameters`, `site`: what all endpoints share
 """
 

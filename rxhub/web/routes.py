@@ -11,6 +11,7 @@ from rxhub.server.event_server import EventServer
 from rxhub.server.options import AccessOptions
 from rxhub.web.account import account_routes
 from rxhub.web.problems import exception_handlers
+from rxhub.web.signing_in import session_routes
 from rxhub.web.site import Site
 
 __all__ = ["routes"]
@@ -24,7 +25,7 @@ def routes(server: EventServer, access: AccessOptions) -> list[BaseRoute]:
         access: which requests are accepted.
     """
     site = Site(server, access)
-    return [Mount("/api", _application(access, account_routes(site)))]
+    return [Mount("/api", _application(access, [*account_routes(site), *session_routes(site)]))]
 
 
 def _application(access: AccessOptions, routes: list[Route]) -> Starlette:
