@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rxhub.server import Backplane, Running, Topics, User, Users, application, running
+from rxhub.server import Backplane, Limits, Running, Topics, User, Users, application, running
 from rxhub.server.key_hash import Hash, hashed
 
 LIMITED = User("zoë", Hash(hashed("a:key")), publish=Topics(["studio.*"]), subscribe=Topics(["studio.*", "log"]))
@@ -20,7 +20,7 @@ CREDENTIALS = "zoë:a:key"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    with running(users=Users([LIMITED]), grace=1) as server:
+    with running(users=Users([LIMITED]), limits=Limits(failures=0.01), grace=1) as server:
         yield server
 
 
