@@ -202,14 +202,15 @@ def reason(act: Callable[[NatsConnection, Any], Any], at: Nats, url: str = "", p
 
         await line.subscribe("nobody", hear)
         talking = asyncio.create_task(talk())
-        await asyncio.sleep(0.05)
-        act(line, peer)
         async with asyncio.timeout(LIMIT):
+            while not came:
+                await asyncio.sleep(0.01)
+            act(line, peer)
             told = await line.closed
         await line.close()
         await asyncio.wait([talking], timeout=LIMIT)
         assert talking.exception() is not None
-        assert len(asyncio.all_tasks()) == 1 and came
+        assert len(asyncio.all_tasks()) == 1
         return told
 
     return asyncio.run(run())
