@@ -241,13 +241,7 @@ _UNEQUAL: Final = "v != {0} if type({value}) is str else "
 _IF_STRING: Final = " if type({value}) is str else {other}"
 
 
-def _ordering(
-    token: str,
-    order: Callable[[Any, Any], Any],
-    find: _Find,
-    example: str,
-    step: int,
-) -> Comparison:
+def _ordering(token: str, order: Callable[[Any, Any], Any], find: _Find, example: str, step: int) -> Comparison:
     def holds(value: object, operand: Operand) -> Any:
         kind = type(value)
         if value is None or kind is bool:
@@ -303,10 +297,7 @@ OPERATORS: Final[Mapping[str, Comparison]] = {
 }
 
 _PRESENT = Comparison(
-    _is_present,
-    {"text": "v is not None if type({value}) in atoms else {itself}"},
-    AccessMethod.SCAN,
-    ("x", ""),
+    _is_present, {"text": "v is not None if type({value}) in atoms else {itself}"}, AccessMethod.SCAN, ("x", "")
 )
 _ANY_STRING = Comparison(_is_string, {"text": "type({value}) is str or {other}"}, AccessMethod.SCAN, ("x", ""))
 _STARTS_WITH = Comparison(
@@ -317,11 +308,7 @@ _STARTS_WITH = Comparison(
     operand=slice(None, -1),
 )
 _ENDS_WITH = Comparison(
-    _ends_with,
-    {"text": f"v.endswith({{0}}){_IF_STRING}"},
-    AccessMethod.SCAN,
-    ("x{}", "{}"),
-    operand=slice(1, None),
+    _ends_with, {"text": f"v.endswith({{0}}){_IF_STRING}"}, AccessMethod.SCAN, ("x{}", "{}"), operand=slice(1, None)
 )
 _CONTAINS = Comparison(
     _contains,

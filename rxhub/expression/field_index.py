@@ -216,12 +216,7 @@ class FieldIndex(Generic[B]):
         return list(found)
 
     def _buckets(self) -> list[B]:
-        return [
-            *self.texts.values(),
-            *self._constants.values(),
-            *self._prefixes.values(),
-            *self._ranges.values(),
-        ]
+        return [*self.texts.values(), *self._constants.values(), *self._prefixes.values(), *self._ranges.values()]
 
     def _slot(self, condition: Condition) -> tuple[dict[Any, B], Any, Operand]:
         """The table of the bucket of a condition, its key there, and the operand of the condition."""

@@ -15,10 +15,8 @@ class HubAddress:
     """Where a hub's events come from.
 
     Attributes:
-        scheme: of the URL, in lower case.
         location: the host and port, or the name, without credentials.
         sources: identifies what the events are read from; hubs that share an element receive the same events.
-        type: the kind of transport.
     """
 
     scheme: str
@@ -29,12 +27,6 @@ class HubAddress:
 
     @classmethod
     def parse(cls, config: TransportConfig) -> HubAddress:
-        """Read the URL of a hub.
-
-        Raises:
-            TypeError: if the URL is not a string.
-            ValueError: if it has no known scheme, or a stream is given for a transport without streams.
-        """
         url = config.url
         if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A server URL is a string, but {type(url).__name__} was given.")
@@ -61,5 +53,4 @@ class HubAddress:
         return f"{self.scheme}://{self.location}"
 
     def create_transport(self) -> Transport:
-        """The transport of one hub."""
         return self.type.create(self.config)

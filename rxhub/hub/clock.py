@@ -28,11 +28,7 @@ class Clock(Protocol):
         ...
 
     def check_scheduling(self) -> None:
-        """Called before something is scheduled.
-
-        Raises:
-            NotHandled: if the caller then sleeps, so that the time never comes.
-        """
+        """Called before something is scheduled. Raises NotHandled if the caller would sleep until it is due."""
         ...
 
 

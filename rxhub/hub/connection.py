@@ -36,8 +36,6 @@ logger = logging.getLogger("rxhub")
 
 
 class _Change(NamedTuple):
-    """A state, and its number."""
-
     number: int
     state: ConnectionState
 
@@ -45,15 +43,7 @@ class _Change(NamedTuple):
 class HubConnection:
     """Opens and closes a transport, and puts what it receives into the inbox (`rxhub.transport.Sink`).
 
-    Args:
-        transport: moves the events.
-        inbox: receives events, and the changes of the state: observers are called in the handling context.
-        source: the source of the hub's events.
-        is_remote: whether there is a server, so connecting takes time and can fail.
-
     Attributes:
-        transport: as given.
-        is_remote: as given.
         changes: emits each new state with its number, in the handling context.
     """
 
@@ -77,7 +67,6 @@ class HubConnection:
 
     @property
     def state(self) -> ConnectionState:
-        """The current state."""
         return self._latest.state
 
     @property
@@ -107,11 +96,7 @@ class HubConnection:
             self._initialised = True
 
     def connect(self) -> None:
-        """Connect for the user; returns when connected.
-
-        Raises:
-            HubConnectionError: if an earlier call connected, or the server cannot be reached or refuses the hub.
-        """
+        """Connect for the user; returns when connected."""
         outcome = self._begin_to_connect()
         if outcome is not None:
             try:
@@ -221,7 +206,6 @@ class HubConnection:
         return Awaitable(subscribe)
 
     def on_event(self, event: Event) -> bool:
-        """See `rxhub.transport.Sink`, as for the following."""
         return self._inbox.put(event)
 
     def on_events(self, events: Sequence[Event]) -> int:

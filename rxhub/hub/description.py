@@ -30,12 +30,7 @@ RECEIVERS = ("priority", "signal", "receiver", "sender", "where", "plugin")
 
 @dataclass(frozen=True)
 class SignalState:
-    """A signal of the process at one moment.
-
-    Attributes:
-        name: of the signal.
-        connections: its receivers, in order.
-    """
+    """A signal of the process at one moment, with its receivers in order."""
 
     name: str
     connections: tuple[Connection, ...]

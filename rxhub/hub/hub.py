@@ -82,6 +82,11 @@ logger = logging.getLogger("rxhub")
 class EventHub(Displayable):
     """Routes events to subscribers in order of priority, and lets them stop, reply and compose.
 
+    Errors that apply to all methods are listed here only. A method raises `HubClosed` if it needs an open hub and this
+    one is closed, `ExpressionError` if its subscription does not parse, `NotDurable` if it needs stored events and the
+    hub is not on `nats://`, and `AlreadyHandled` if it starts handling while another context handles the hub. A
+    subscription with a key such as `topc`, similar to one of the seven of an event, causes a `SubscriptionWarning`.
+
     Args:
         server_url: the scheme selects the transport. `memory://` is a hub of its own; all hubs of the process on
             `memory://name` see each other's events. `http://` and `https://` connect to an event server such as
@@ -234,9 +239,7 @@ class EventHub(Displayable):
         notebooks.
 
         Raises:
-            HubConnectionError: if an earlier call connected the hub, or the server cannot be reached or refuses the
-                hub.
-            HubClosed: if the hub is closed.
+            HubConnectionError: if an earlier call connected the hub, or the server cannot be reached or refuses it.
         """
         self._publisher.check_open()
         if self._link.is_remote:
@@ -246,13 +249,7 @@ class EventHub(Displayable):
         self._link.connect()
 
     async def aconnect(self) -> None:
-        """`connect` without blocking the event loop. Cancelling it stops connecting.
-
-        Raises:
-            HubConnectionError: see `connect`.
-            HubClosed: if the hub is closed.
-            WrongLoop: if no asyncio loop runs in this thread.
-        """
+        """`connect` without blocking the event loop. Cancelling it stops connecting."""
         await self._aconnect()
 
     async def _aconnect(self, implicitly: bool = False) -> None:
@@ -265,15 +262,13 @@ class EventHub(Displayable):
     def disconnect(self, unsubscribe: bool = True, reconnect: bool = False) -> None:
         """Disconnect from the server; `wait` returns after it has handled `ftrack.meta.disconnected`.
 
-        Waits up to five seconds until published events are sent.
+        Waits up to five seconds until published events are sent. Raises `HubConnectionError` if the hub is neither
+        connected nor reconnecting.
 
         Args:
             unsubscribe: remove all subscribers too.
             reconnect: the hub connects again soon: `ftrack.meta.disconnected` is not published, and published events
                 wait for the next connection.
-
-        Raises:
-            HubConnectionError: if the hub is neither connected nor reconnecting.
         """
         if not self._link.kept_up:
             raise HubConnectionError("Not currently connected.")
@@ -288,14 +283,9 @@ class EventHub(Displayable):
             self._inbox.put_own(event)
 
     def reconnect(self, attempts: int = 10, delay: float = 5) -> None:
-        """Disconnect, keeping the subscribers, and connect again.
+        """Disconnect, keeping the subscribers, and connect again: up to `attempts` times, `delay` seconds apart.
 
-        Args:
-            attempts: the number of attempts.
-            delay: seconds between two attempts.
-
-        Raises:
-            HubConnectionError: if every attempt failed.
+        Raises `HubConnectionError` if every attempt failed.
         """
         # Serialized: concurrent calls would disconnect each other.
         with self._reconnecting:
@@ -350,13 +340,8 @@ class EventHub(Displayable):
             The subscriber's id, for `unsubscribe`.
 
         Raises:
-            ExpressionError: if the subscription does not parse.
             NotUniqueError: if a subscriber with this id exists.
             EventError: if the metadata contains NaN or infinity.
-            HubClosed: if the hub is closed.
-
-        Warns:
-            SubscriptionWarning: if a key is similar to one of the seven of an event, such as `topc`.
         """
         self._publisher.check_open()
         if isinstance(subscriber, Mapping):
@@ -368,8 +353,7 @@ class EventHub(Displayable):
     def unsubscribe(self, subscriber_identifier: str) -> None:
         """Remove a subscriber. It is not called any more, not even for an event being dispatched.
 
-        Raises:
-            NotFoundError: if no subscriber has this id.
+        Raises `NotFoundError` if no subscriber has this id.
         """
         self._dispatcher.unsubscribe(subscriber_identifier)
 
@@ -395,10 +379,6 @@ class EventHub(Displayable):
 
         Each Rx subscription is a subscriber in the dispatch order: priorities and `stop()` apply across pipelines and
         callbacks.
-
-        Raises:
-            ExpressionError: if the subscription does not parse.
-            HubClosed: if the hub is closed.
         """
         self._publisher.check_open()
         events = Subscribable(self._dispatcher, subscription, priority)
@@ -408,10 +388,7 @@ class EventHub(Displayable):
     def stream(self, subscription: str, capacity: int = 1000, priority: float = 100) -> EventStream:
         """The events that match `subscription` as an async iterator, from now on.
 
-        Args:
-            subscription: see `subscribe`.
-            capacity: how many events wait for a slow consumer; then the oldest are dropped and counted.
-            priority: the position in the dispatch order.
+        `capacity` events wait for a slow consumer; then the oldest are dropped and counted.
         """
         from rxhub.hub.stream import EventStream
 
@@ -467,7 +444,6 @@ class EventHub(Displayable):
 
         Raises:
             HubConnectionError: if the hub is not connected.
-            HubClosed: if the hub is closed.
             EventError: if the event contains NaN or infinity (unless synchronous), or cannot be written as JSON where
                 it leaves the process.
             Overflow: if the inbox (or, over the network, the outbox) is full and its policy is "error".
@@ -499,15 +475,9 @@ class EventHub(Displayable):
         return self._publisher.forward(event)
 
     def publish_reply(self, source_event: Event, data: Any, source: Mapping[str, Any] | None = None) -> None:
-        """Publish a reply to `source_event`, for the hub that published it.
+        """Publish `data` as a reply to `source_event`, for the hub that published it.
 
-        Args:
-            source_event: the event to answer.
-            data: the answer.
-            source: who answers; missing fields are set.
-
-        Raises:
-            EventError: if the event has no source id.
+        `source` says who answers; its missing fields are set. Raises `EventError` if the event has no source id.
         """
         self._publisher.reply(source_event, data, source)
 
@@ -520,21 +490,17 @@ class EventHub(Displayable):
 
         Replies are emitted one after the other in the handling context, whatever the scheduler of the subscription. The
         first subscription publishes the event itself, others a copy with a new id. `request(…).run()` waits for the end
-        and returns the last reply.
+        and returns the last reply, or raises `NoReply`.
 
-        Errors that the observable emits, and `run()` raises:
-            NotHandled: the hub is not running. `run()` also raises it in the thread that runs the hub.
-            NoReply: (`run()` only) there was no reply.
-            HubClosed: the hub was closed before the timeout.
+        The observable fails with `NotHandled` if the hub is not running (`run()` also in the thread that runs the hub),
+        and with `HubClosed` if the hub was closed before the timeout.
         """
         return self._requests.request(event, timeout)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
         """Publish `event` and return the first reply.
 
-        Raises:
-            NoReply: if there was none within `timeout` seconds.
-            NotHandled: if the hub is not running, so that no reply could be received.
+        Raises `NoReply` if there was none within `timeout` seconds, and `NotHandled` if the hub is not running.
         """
         return await self._requests.ask(event, timeout)
 
@@ -582,12 +548,9 @@ class EventHub(Displayable):
             decorator, which returns the function.
 
         Raises:
-            NotDurable: if the hub is not on `nats://`.
-            ExpressionError: if the subscription does not parse.
             GroupError: if the group exists with another subscription or order.
             HubConnectionError: if NATS cannot be reached.
             StreamError: if JetStream refuses a request.
-            HubClosed: if the hub is closed.
             ValueError: if an option is out of range, or options exclude each other.
             TypeError: if the handler is not callable, or is a generator function.
         """
@@ -605,11 +568,7 @@ class EventHub(Displayable):
 
     @property
     def dead_letters(self) -> DeadLetterQueue:
-        """The events that groups failed to handle: `list`, `get`, `retry` and `drop` them.
-
-        Raises:
-            NotDurable: if the hub is not on `nats://`.
-        """
+        """The events that groups failed to handle: `list`, `get`, `retry` and `drop` them."""
         return durable(self._link.transport, "hub.dead_letters").dead_letters
 
     def replay(
@@ -628,8 +587,7 @@ class EventHub(Displayable):
 
         Args:
             subscription: the server filters by topic, the hub by the rest.
-            since: the start, included: an aware datetime, a timedelta (how long ago) or a sequence. Default: the
-                beginning.
+            since: the start, included: an aware datetime, a timedelta (how long ago) or a sequence. Default: the first.
             until: the end, included, in the same format. Default: the last event when the replay starts.
             speed: 1.0 is the original pace, 10 ten times as fast. Default: as fast as the events are handled.
             follow: continue with new events, without a gap or duplicates.
@@ -640,14 +598,8 @@ class EventHub(Displayable):
             the stream is deleted, and `HubClosed` if the hub is closed.
 
         Raises:
-            NotDurable: if the transport stores no events.
-            ExpressionError: if the subscription does not parse.
             ValueError: if a time is naive, a number is out of range, the end is before the start, or `until` is given
                 with `follow`.
-            HubClosed: if the hub is closed.
-
-        Warns:
-            SubscriptionWarning: if a key is similar to one of the seven of an event, such as `topc`.
         """
         from rxhub.hub.replay import Replay, ReplayOptions
 
@@ -662,13 +614,8 @@ class EventHub(Displayable):
     def streams(self) -> tuple[StreamState, ...]:
         """The streams of the server, what they store, and their groups.
 
-        Blocks; in coroutines use `await asyncio.to_thread(hub.streams)`.
-
-        Raises:
-            NotDurable: if the transport stores no events.
-            HubConnectionError: if the hub is not connected, or the server does not answer.
-            StreamError: if the server refuses the request.
-            HubClosed: if the hub is closed.
+        Blocks; in coroutines use `await asyncio.to_thread(hub.streams)`. Raises `HubConnectionError` if the hub is not
+        connected or the server does not answer, and `StreamError` if the server refuses the request.
         """
         self._publisher.check_open()
         return durable(self._link.transport, "hub.streams").streams()
@@ -676,16 +623,8 @@ class EventHub(Displayable):
     def kv_put(self, key: str, text: str) -> Future[None]:
         """Store a short text beside the stream, such as the progress of a program.
 
-        Args:
-            key: letters, digits, `-` and `_`.
-            text: replaces the text stored under this key.
-
-        Returns:
-            A future that is done when the text is stored, or holds the error, within some seconds.
-
-        Raises:
-            NotDurable: if the transport stores nothing.
-            HubClosed: if the hub is closed.
+        The key consists of letters, digits, `-` and `_`. Returns a future that is done when the text is stored, or
+        holds the error, within some seconds.
         """
         self._publisher.check_open()
         return durable(self._link.transport, "hub.kv_put").kv_put(key, text)
@@ -710,7 +649,7 @@ class EventHub(Displayable):
         Args:
             signal: a signal of this process.
             topic: of the events.
-            secrets: names of arguments and nested keys that are not published, in addition to
+            secrets: names of arguments and nested keys that are not published, beside those in
                 `rxhub.redaction.secrets`.
             priority: the position among receivers and subscribers; late, so that stopped emissions are not published.
 
@@ -721,7 +660,6 @@ class EventHub(Displayable):
             NotUniqueError: if this hub already bridges the signal and the topic.
             ValueError: if the topic is empty, or contains a wildcard or a quote.
             TypeError: if the signal is not an rxhub Signal.
-            HubClosed: if the hub is closed.
         """
         from rxhub.hub.signal_bridge import SignalBridge
         from rxhub.redaction import Secrets
@@ -750,10 +688,6 @@ class EventHub(Displayable):
 
         Returns:
             Which plugins run, in which order, and why the others do not. Failures are logged, not raised.
-
-        Raises:
-            TypeError: if the plugins are not in a list.
-            HubClosed: if the hub is closed.
         """
         from rxhub.plugins import given, installed
 
@@ -764,16 +698,8 @@ class EventHub(Displayable):
     def teardown(self, plugins: Iterable[str] | None = None) -> PluginReport:
         """Tear plugins down, the last started first: call their `teardown`, and undo what they connected.
 
-        `close()` does so for all of them.
-
-        Args:
-            plugins: names; plugins that require them are torn down before them. Default: all.
-
-        Returns:
-            The state of all plugins of this hub.
-
-        Raises:
-            PluginError: if no plugin of such a name is running.
+        `close()` does so for all of them. Plugins that require the named `plugins` (default: all) are torn down before
+        them. Returns the state of all plugins of this hub; raises `PluginError` if no plugin of such a name is running.
         """
         return self._own_plugins().teardown(self, plugins)
 
@@ -797,24 +723,15 @@ class EventHub(Displayable):
 
         Returns:
             Dispose of it, or leave its `with` block, to end handling after the current event.
-
-        Raises:
-            AlreadyHandled: if another context handles the hub.
         """
         self._warn_if_not_connected("start()")
         return self._runner.start(invoke)
 
     def wait(self, duration: float | None = None) -> None:
-        """Handle events in this thread as they come.
+        """Handle events in this thread for `duration` seconds, or until the hub is disconnected or closed.
 
-        Warns (`BlockingCallWarning`) if an event loop runs in this thread, except in notebooks.
-
-        Args:
-            duration: seconds. Default: until the hub is disconnected or closed, or Ctrl-C.
-
-        Raises:
-            AlreadyHandled: if another context handles the hub.
-            HubConnectionError: if the hub is not connected and no event waits.
+        Warns (`BlockingCallWarning`) if an event loop runs in this thread, except in notebooks. Raises
+        `HubConnectionError` if the hub is not connected and no event waits.
         """
         if not self._link.accepts and not self._inbox.ready:
             raise HubConnectionError(f"No event can arrive, as {self._link.why_not} first.")
@@ -822,21 +739,13 @@ class EventHub(Displayable):
         self._runner.wait(duration)
 
     def drain(self) -> int:
-        """Handle all waiting events, and those that result from them; the number of events.
-
-        Raises:
-            AlreadyHandled: if another context handles the hub.
-        """
+        """Handle all waiting events, and those that result from them; the number of events."""
         return self._runner.drain()
 
     async def run(self) -> None:
         """Handle events on the running loop until cancelled or closed.
 
-        Warns (`NotConnectedWarning`) if the hub is not connected.
-
-        Raises:
-            AlreadyHandled: if another context handles the hub.
-            WrongLoop: if no asyncio loop runs in this thread.
+        Warns (`NotConnectedWarning`) if the hub is not connected. Raises `WrongLoop` without an asyncio loop.
         """
         check_asyncio("hub.run()")
         self._warn_if_not_connected("run()")
@@ -850,12 +759,7 @@ class EventHub(Displayable):
         returned to the group, and the hub is closed. A second signal ends the program at once. Signal handlers that the
         program has installed are called too, and restored afterwards. Outside the main thread only `close()` ends it.
 
-        Args:
-            grace: seconds that running handlers of `process` have after a signal.
-
-        Raises:
-            HubClosed: if the hub is closed.
-            GroupError: if a processing ended because its group was changed. The others are stopped first.
+        Raises `GroupError` if a processing ended because its group was changed. The others are stopped first.
         """
         warn_if_blocking("hub.serve_forever()", "`await hub.aserve_forever()`")
         if not self._processings:  # they have their own connections
@@ -863,15 +767,7 @@ class EventHub(Displayable):
         self._lifetime.serve(self.close, grace)
 
     async def aserve_forever(self, *, grace: float = GRACE_S) -> None:
-        """`serve_forever` on the running loop, where events are handled as by `run()`.
-
-        Args:
-            grace: seconds that running handlers of `process` have after a signal.
-
-        Raises:
-            HubClosed: if the hub is closed.
-            GroupError: if a processing ended because its group was changed. The others are stopped first.
-        """
+        """`serve_forever` on the running loop, where events are handled as by `run()`."""
         check_asyncio("hub.aserve_forever()")
         if not self._processings:
             self._warn_if_not_connected("aserve_forever()")
@@ -922,10 +818,7 @@ class EventHub(Displayable):
     async def __aenter__(self) -> Self:
         """Handle the hub on the running loop, and connect it unless it is connected. Leaving closes the hub.
 
-        Raises:
-            HubConnectionError: if it cannot be connected. Then it is not handled either, and can be entered again.
-            AlreadyHandled: if another context handles the hub.
-            WrongLoop: if no asyncio loop runs in this thread.
+        If it cannot be connected, it is not handled either, and can be entered again.
         """
         check_asyncio("async with hub")
         await self._lifetime.enter(lambda: self._aconnect(implicitly=True))

@@ -58,19 +58,12 @@ class _Own:
 class Inbox:
     """A queue with a capacity, an overflow policy and timers.
 
-    Args:
-        capacity: the maximum number of waiting events.
-        policy: what happens to one more: "error" refuses it, "drop-oldest" and "drop-newest" drop an event, "latest"
-            keeps only the newest, "block" refuses it, and its publisher calls `wait_for_room`.
-        clock: the time of timed actions. Default: real time.
+    "error" refuses one more event, "drop-oldest" and "drop-newest" drop an event, "latest" keeps only the newest,
+    "block" refuses it, and its publisher calls `wait_for_room`.
 
     Attributes:
         dropped: the number of events dropped or refused so far.
         own: whether the event taken last was the hub's own.
-
-    Raises:
-        TypeError: if the capacity is not an integer.
-        ValueError: if it is less than 1, or the policy is unknown.
     """
 
     def __init__(self, capacity: int, policy: str, clock: Clock | None = None) -> None:
@@ -98,7 +91,6 @@ class Inbox:
         self._rung = False
 
     def __len__(self) -> int:
-        """The number of waiting events."""
         return self._events
 
     def put(self, event: Event) -> bool:
@@ -124,10 +116,7 @@ class Inbox:
         return True
 
     def put_all(self, events: Sequence[Event]) -> int:
-        """Add events that arrived together; the number added if the policy is "block", else all of them.
-
-        What is refused or dropped of them is so as by `put`.
-        """
+        """Add events that arrived together, each as by `put`; the number added if the policy is "block", else all."""
         with self._changed:
             room = self.capacity - self._events
             if self._open and len(events) <= room:
@@ -187,7 +176,6 @@ class Inbox:
         return True
 
     def take_unfinished(self) -> Delivery | None:
-        """Remove and return the unfinished delivery, or None."""
         delivery, self._unfinished = self._unfinished, None
         return delivery
 
@@ -223,7 +211,6 @@ class Inbox:
             self._rung = False
 
     async def wait_async(self, timeout: float | None = None) -> None:
-        """`wait` on the running loop."""
         with self._changed:
             timeout = self._sleep(timeout)
             if timeout is not None and timeout <= 0:
@@ -278,7 +265,6 @@ class Inbox:
 
     @property
     def open(self) -> bool:
-        """Whether it accepts items."""
         return self._open
 
     def close(self) -> int:

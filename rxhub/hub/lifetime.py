@@ -37,12 +37,8 @@ logger = logging.getLogger("rxhub")
 class Lifetime:
     """Closes the parts of a hub in order, once.
 
-    Args:
-        inbox: closed first.
-        runner: waited for: the event being handled is finished.
-        connection: closed when unsent events are sent.
-        processings: stopped before everything else, so that their handlers can still publish.
-        complete: called once when the hub is closed and nothing runs any more; completes the observables.
+    Processings are stopped first, so that their handlers can still publish; then the inbox is closed, the current event
+    is finished, and unsent events are sent. `complete` is called when nothing runs any more.
 
     Attributes:
         closing: set when the hub starts to close.
@@ -69,8 +65,6 @@ class Lifetime:
     # Serving
 
     def serve(self, close: Callable[[], None], grace: float) -> None:
-        """`EventHub.serve_forever`."""
-
         def shut_down() -> None:
             self._shut_down(close, grace)
 
@@ -86,8 +80,6 @@ class Lifetime:
         self._processings.raise_error()
 
     async def aserve(self, close: Callable[[], None], grace: float) -> None:
-        """`EventHub.aserve_forever`."""
-
         def shut_down() -> None:
             self._shut_down(close, grace)
 
@@ -115,7 +107,6 @@ class Lifetime:
     # Closing
 
     def close(self, timeout: float) -> None:
-        """`EventHub.close`."""
         end = monotonic() + timeout
         for processing in self._processings.begin_to_stop(timeout):
             processing.stop(max(0.0, end - monotonic()))
@@ -162,7 +153,6 @@ class Lifetime:
     # async with
 
     async def enter(self, connect: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """`EventHub.__aenter__`."""
         task = supervise(self._runner.run, "running a hub", expected=(AlreadyHandled, HubClosed))
         try:
             await asyncio.sleep(0)
@@ -176,7 +166,7 @@ class Lifetime:
         self._task = task
 
     async def exit(self, error: BaseException | None) -> None:
-        """`EventHub.__aexit__`: as `close`, without blocking the loop."""
+        """As `close`, without blocking the loop."""
         task, self._task = self._task, None
         for processing in self._processings.begin_to_stop(CLOSE_TIMEOUT_S):
             await processing.astop(CLOSE_TIMEOUT_S)
@@ -197,5 +187,4 @@ class Lifetime:
             task.result()
 
     def forked(self) -> None:
-        """Not be closing in a forked child."""
         self.closing = Flag()

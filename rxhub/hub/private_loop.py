@@ -34,7 +34,6 @@ class PrivateLoop:
 
     @property
     def made(self) -> bool:
-        """Whether the loop exists."""
         return self._loop is not None
 
     @property
@@ -72,7 +71,6 @@ class PrivateLoop:
             loop.close()
 
     def forked(self) -> None:
-        """Forget the loop in a forked child."""
         if self._loop is not None:
             _of_the_parent.append(self._loop)
             self._loop = None

@@ -18,13 +18,9 @@ logger = logging.getLogger("rxhub")
 class Living(Protocol):
     """A hub."""
 
-    def close(self, timeout: float = 5) -> None:
-        """Close."""
-        ...
+    def close(self, timeout: float = 5) -> None: ...
 
-    def forked(self) -> None:
-        """Reset in a forked child."""
-        ...
+    def forked(self) -> None: ...
 
 
 _living: WeakSet[Living] = WeakSet()

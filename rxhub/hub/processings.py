@@ -15,11 +15,7 @@ __all__ = ["Processings"]
 
 
 class Processings:
-    """The processings of one hub.
-
-    Args:
-        check_open: raises HubClosed if the hub is closed.
-    """
+    """The processings of one hub. `check_open` raises HubClosed if the hub is closed."""
 
     def __init__(self, check_open: Callable[[], None]) -> None:
         self._check_open = check_open
@@ -29,7 +25,6 @@ class Processings:
         self._on_error: Callable[[], object] | None = None
 
     def __bool__(self) -> bool:
-        """Whether one is running."""
         return bool(self._running)
 
     def starter(
@@ -92,12 +87,10 @@ class Processings:
             self._on_error = None
 
     def raise_error(self) -> None:
-        """Raise the error that ended a processing, if there is one."""
         if self._error is not None:
             raise self._error
 
     def forked(self) -> None:
-        """Have none in a forked child."""
         for processing in list(self._running):
             processing.forked()
         self._running.clear()

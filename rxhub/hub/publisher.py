@@ -18,14 +18,7 @@ from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.event_loop import check_asyncio
 from rxhub.dispatching.dispatcher import Dispatcher
 from rxhub.dispatching.subscriber import Subscriber
-from rxhub.errors import (
-    EventError,
-    HubClosed,
-    HubConnectionError,
-    NotHandledWarning,
-    NotUniqueError,
-    Overflow,
-)
+from rxhub.errors import EventError, HubClosed, HubConnectionError, NotHandledWarning, NotUniqueError, Overflow
 from rxhub.event import Event
 from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Inbox
@@ -45,19 +38,9 @@ logger = logging.getLogger("rxhub")
 
 
 class Publisher:
-    """Sends a hub's events.
+    """Sends a hub's events, and passes replies to their listeners (`replies`).
 
-    Args:
-        hub_id: becomes the source id of events, to which replies are addressed.
-        api_user: becomes the user name of their source.
-        connection: sends them.
-        inbox: the inbox of the hub; its policy applies to the outbox too.
-        runner: handles replies.
-        dispatcher: gets a subscriber to replies on first use.
-
-    Attributes:
-        hub_id: as given.
-        replies: the listeners.
+    The policy of the inbox applies to the outbox too. The dispatcher gets a subscriber to replies on first use.
     """
 
     def __init__(
@@ -81,7 +64,6 @@ class Publisher:
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     def publish(self, event: Event, on_reply: Callable[[Event], object] | None = None) -> Future[None]:
-        """See `EventHub.publish`."""
         self._check(event)
         if on_reply is None:
             return self._send(event)
@@ -93,17 +75,14 @@ class Publisher:
             raise
 
     async def apublish(self, event: Event) -> None:
-        """See `EventHub.apublish`."""
         check_asyncio("hub.apublish()")
         await asyncio.wrap_future(await self.offer(event))
 
     def forward(self, event: Event) -> Future[None]:
-        """See `EventHub.forward`."""
         self._check(event, own=False)
         return self._send(event)
 
     def reply(self, source_event: Event, data: Any, source: Mapping[str, Any] | None = None) -> None:
-        """See `EventHub.publish_reply`."""
         if is_unfinished(data):
             raise EventError(
                 f"Cannot reply to {source_event.topic} with {type(data).__name__}, whose result is still to come. "
@@ -118,11 +97,7 @@ class Publisher:
         self.publish(reply)
 
     def answer(self, event: Event, subscriber: Subscriber, result: Any) -> None:
-        """Publish a callback's result as a reply; errors are logged.
-
-        Raises:
-            TypeError: if the callback is a generator function, so that it was not run.
-        """
+        """Publish a callback's result as a reply; errors are logged. A generator, which was not run, is a TypeError."""
         check_was_run(result)
         try:
             try:
@@ -143,12 +118,10 @@ class Publisher:
             source.setdefault(key, value)
 
     def check_open(self) -> None:
-        """Raise HubClosed if the hub is closed."""
         if not self._inbox.open:
             raise HubClosed("The hub was closed. Create a new one.")
 
     def forked(self) -> None:
-        """Warn again in a forked child."""
         self._warned = False
 
     def _check(self, event: Event, own: bool = True) -> None:
@@ -224,7 +197,6 @@ class Publisher:
                 self._dispatcher.subscribe(f"topic={REPLY}", self.replies.handle, {"id": self.hub_id})
 
     def listen(self, event_id: str, listener: Callable[[Event], object], own_end: bool = False) -> Disposable:
-        """See `Replies.listen`."""
         self.hear_replies()
         return self.replies.listen(event_id, listener, own_end)
 
@@ -236,7 +208,7 @@ _HOST = socket.gethostname()
 
 
 def hub_source(hub_id: str, api_user: str | None) -> dict[str, Any]:
-    """The source of a hub's events."""
+    """The source of events of a hub."""
     return {"id": hub_id, "user": {"username": api_user}, "host": _HOST}
 
 

@@ -1,13 +1,12 @@
 """Replays stored events: reads them from the stream, filters them, and emits them in the handling context.
 
-Theory of operation. The transport reads ahead a bounded number of events in the I/O thread and queues them. When the
-queue is no longer empty, an action is added to the hub's inbox. It runs between live events, emits some dozens of the
-queue and adds itself again after the waiting items, so that neither blocks the other. Only emitted events count as
-`done`, so the transport does not read further while the handlers are behind.
+The transport reads ahead a bounded number of events in the I/O thread and queues them. When the queue is no longer
+empty, an action is added to the hub's inbox. It emits some dozens of the queue and adds itself again after the waiting
+items, so that live events and the replay do not block each other. Only emitted events count as `done`, so the transport
+does not read further while the handlers are behind.
 
 With a speed, the action stops before an event that is not due yet, and runs again when it is. The first event is due at
-once, each other one as long after it as it was stored after it, divided by the speed. So a slow handler does not delay
-the rest.
+once, each other one as long after it as it was stored after it, divided by the speed.
 """
 
 from __future__ import annotations
@@ -77,12 +76,7 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """The options of `EventHub.replay`; see there.
-
-    Raises:
-        TypeError: if a moment or the speed has the wrong type.
-        ValueError: if a time is naive, a number is out of range, or the end is before the start.
-    """
+    """The options of `EventHub.replay`; see there."""
 
     since: Moment | None = None
     until: Moment | None = None
@@ -99,16 +93,7 @@ class ReplayOptions:
 
 
 class Replay(Awaitable[Event], Observable[Event]):
-    """The stored events of a subscription, see `EventHub.replay`. Each Rx subscription replays on its own.
-
-    Args:
-        expression: filters the events.
-        options: the span and the speed.
-        transport: stores the events.
-        connection: of the hub.
-        inbox: of the hub.
-        runner: of the hub.
-    """
+    """The stored events of a subscription, see `EventHub.replay`. Each Rx subscription replays on its own."""
 
     def __init__(
         self,
@@ -135,12 +120,7 @@ class Replay(Awaitable[Event], Observable[Event]):
         return Progress() if self._latest is None else self._latest.progress
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> Event:
-        """Wait for the end; the last event.
-
-        Raises:
-            NotHandled: in the thread that runs the hub, which would block itself.
-            SequenceContainsNoElementsError: if there was no event.
-        """
+        """Wait for the end; the last event."""
         if self._runner.runs_here:
             raise NotHandled("A replay is handled by this thread, which run() blocks. Subscribe to it, or await it.")
         return super().run(scheduler)
@@ -270,7 +250,6 @@ class _Playing:
         return start + (stored.nanoseconds - first) / _NANOSECONDS / self._speed - now
 
     def _emit(self) -> None:
-        """Remove the first event; emit it if it matches."""
         event, self._next = self._next, None
         self._last = self._waiting.popleft()
         self.read_so_far += 1
@@ -314,11 +293,9 @@ class _Playing:
     # In any thread
 
     def closed(self) -> None:
-        """The hub was closed."""
         self._finish(None if self._follow else HubClosed("The hub was closed before the replay was over."))
 
     def dispose(self) -> None:
-        """Stop reading."""
         self._is_over = True
         timer = self._timer
         if timer is not None:

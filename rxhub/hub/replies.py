@@ -33,8 +33,7 @@ _BARE = re.compile(r"[A-Za-z0-9_.-]+")
 def address(asker: object) -> str:
     """The target of a reply, which only the subscriber with this id matches: `id=<asker>`, as ftrack writes it.
 
-    Raises:
-        EventError: if no target expression matches exactly the id.
+    Raises EventError if no target expression matches exactly the id.
     """
     text = str(asker)
     if _BARE.fullmatch(text):
@@ -48,13 +47,7 @@ def address(asker: object) -> str:
 
 
 class Replies:
-    """Listeners by the id of the published event.
-
-    Args:
-        lifetime: seconds after which a listener expires.
-        capacity: the maximum number of listeners.
-        now: the clock of the lifetime.
-    """
+    """Listeners by the id of the published event; after `lifetime` seconds of the clock `now` they expire."""
 
     def __init__(self, lifetime: float = 600.0, capacity: int = 10_000, now: Callable[[], float] = monotonic) -> None:
         self._lifetime = lifetime
@@ -73,12 +66,9 @@ class Replies:
             return sum(map(len, (*self._listeners.values(),)))
 
     def listen(self, event_id: Hashable, listener: Listener, own_end: bool = False) -> Disposable:
-        """Call `listener` with each reply to this event, until disposed or expired.
+        """Call `listener` with each reply to this event, in a copy of the current context, until disposed or expired.
 
-        Args:
-            event_id: of the event.
-            listener: called in a copy of the current context; may be a coroutine function.
-            own_end: the listener never expires, since it is always disposed of, such as that of a request.
+        With `own_end` it never expires, since it is always disposed of, such as that of a request.
         """
         key = (event_id, next(self._numbers))
         now = self._now()
@@ -100,11 +90,8 @@ class Replies:
     def handle(self, event: Event) -> Coroutine[Any, Any, None] | None:
         """Pass a reply to its listeners; the callback of the hub's own subscriber.
 
-        Returns:
-            A coroutine that awaits the results of coroutine functions, if there are any.
-
-        Raises:
-            Exception: of a listener, after all were called; several as a group.
+        Returns a coroutine that awaits the results of coroutine functions, if there are any. Raises the error of a
+        listener, after all were called; several as a group.
         """
         asked = event.get("in_reply_to_event")
         with self._lock:

@@ -30,15 +30,7 @@ _LATE_S = 0.5
 
 
 class Requests:
-    """Publishes events and waits for the replies.
-
-    Args:
-        publisher: publishes them.
-        connection: completes its `changes` when the hub is closed.
-        inbox: where errors of publishing are emitted from.
-        runner: handles the replies.
-        scheduler: times the end of a request.
-    """
+    """Publishes events and waits for the replies."""
 
     def __init__(
         self, publisher: Publisher, connection: HubConnection, inbox: Inbox, runner: Runner, scheduler: HubScheduler
@@ -50,7 +42,6 @@ class Requests:
         self._scheduler = scheduler
 
     def request(self, event: Event, timeout: float = 10.0) -> Observable[Event]:
-        """See `EventHub.request`."""
         check_event(event)
         _check_timeout(timeout)
         first = True
@@ -97,7 +88,6 @@ class Requests:
         return with_runner_status(_Replies(subscribe, event.topic, timeout, self._runner), self._runner)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
-        """See `EventHub.ask`."""
         check_asyncio("hub.ask()")
         check_event(event)
         _check_timeout(timeout)
@@ -154,13 +144,6 @@ class _Replies(Awaitable[Event]):
         self._runner = runner
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> Event:
-        """Wait for the timeout; the last reply.
-
-        Raises:
-            NoReply: if there was none.
-            HubClosed: if the hub was closed.
-            NotHandled: in the thread that runs the hub, which would block itself.
-        """
         if self._runner.runs_here:
             raise NotHandled(
                 f"A reply to {self._topic} would be handled by this thread, which run() blocks. "
@@ -173,7 +156,6 @@ class _Replies(Awaitable[Event]):
 
 
 def _with_new_id(event: Event) -> Event:
-    """A copy of the event with a new id."""
     twin = event.envelope()
     twin["id"] = None
     return twin

@@ -2,13 +2,9 @@
 
 Each context is a loop over the inbox: `wait` in the calling thread, `drain` for the waiting events, `start` in a thread
 of its own (or, batch by batch, wherever `invoke` runs it), `run` on the running asyncio loop. A context claims the hub
-first and releases it at its end, so there is never more than one.
-
-Coroutine callbacks run on the loop of `run`. The other contexts create a private loop for the first one, run it while
-they wait, and close it at their end (`private_loop`).
-
-An event that a context cannot finish (it is cancelled, interrupted, or its time slice is over) is put back into the
-inbox and continues at the next subscriber before anything else (`rxhub.dispatching.time_slice`).
+first and releases it at its end. Coroutine callbacks run on the loop of `run`; the other contexts have a private one
+(`private_loop`). An event that a context cannot finish (it is cancelled, interrupted, or its time slice is over) is put
+back into the inbox and continues at the next subscriber before anything else (`rxhub.dispatching.time_slice`).
 """
 
 from __future__ import annotations
@@ -55,25 +51,15 @@ logger = logging.getLogger("rxhub")
 
 
 class Handler(Protocol):
-    """Handles an event, or the rest of a delivery that was handed back."""
+    """Handles an event, or the rest of a delivery that was handed back; `run` runs a coroutine."""
 
-    def handle(self, item: Event | Delivery, run: Run, turn: TimeSlice) -> None:
-        """Handle it; `run` runs a coroutine."""
-        ...
+    def handle(self, item: Event | Delivery, run: Run, turn: TimeSlice) -> None: ...
 
-    async def handle_async(self, item: Event | Delivery, turn: TimeSlice) -> None:
-        """Handle it on the running loop."""
-        ...
+    async def handle_async(self, item: Event | Delivery, turn: TimeSlice) -> None: ...
 
 
 class Runner:
-    """Runs the handlers of one hub.
-
-    Args:
-        inbox: the events to handle.
-        handler: handles each.
-        idle: called when a context has ended.
-    """
+    """Runs the handlers of one hub, and calls `idle` when a context has ended."""
 
     def __init__(self, inbox: Inbox, handler: Handler, idle: Callable[[], None]) -> None:
         self._inbox = inbox
@@ -122,11 +108,9 @@ class Runner:
         return Disposable(leave)
 
     def wait(self, duration: float | None, tick: float = 0.0) -> None:
-        """Handle events until `duration` seconds have passed, or the hub is disconnected or closed.
+        """Handle events until `duration` seconds (None: no limit) have passed, or the hub is disconnected or closed.
 
-        Args:
-            duration: seconds; None is unlimited.
-            tick: seconds to wait for an event before checking `duration`; 0 to check when it has passed.
+        With `tick`, the duration is checked only every `tick` seconds without an event, as ftrack's hub does.
         """
         if not (duration is None or duration > float("-inf")):
             raise ValueError(f"A duration is a number of seconds, but {duration!r} was given.")
@@ -280,7 +264,6 @@ class Runner:
                     tell()
 
     def _serve(self, stopped: Flag) -> None:
-        """Handle in this thread until stopped."""
         while self._inbox.open and not stopped.is_set():
             item = self._inbox.take()
             if item is None:

@@ -1,14 +1,11 @@
 """`hub.bridge`: publishes the emissions of a signal as events, and sends the events of other hubs as emissions.
 
-Theory of operation. A bridge is a pipeline on the signal and a subscriber of the hub. Three marks prevent loops:
+A bridge is a pipeline on the signal and a subscriber of the hub. Three marks prevent loops:
 
 - An emission from a bridge has an `origin`. No bridge publishes it, on any topic.
 - An event with this hub's own `source.id` is ignored.
 - An event names in `source.signal` the signal object that it came from, which ignores it, too. So hubs of a process may
   have bridges on the same signal.
-
-The pipeline is late in the order, so that vetoed or stopped emissions are not published. It receives nested emissions
-after the current one. Data are redacted and then made portable, so that they do not depend on the transport.
 """
 
 from __future__ import annotations
@@ -44,40 +41,20 @@ class BridgedHub(Protocol):
 
     id: str
 
-    def publish(self, event: Event) -> object:
-        """Publish an event."""
-        ...
+    def publish(self, event: Event) -> object: ...
 
     def subscribe(
         self, subscription: str, callback: Callback, subscriber: MutableMapping[str, Any] | None, priority: float, /
-    ) -> str:
-        """Register a callback; its subscriber's id."""
-        ...
+    ) -> str: ...
 
-    def unsubscribe(self, subscriber_identifier: str) -> None:
-        """Remove a subscriber."""
-        ...
+    def unsubscribe(self, subscriber_identifier: str) -> None: ...
 
 
 class SignalBridge(abc.DisposableBase):
-    """Connects a signal and a topic until `dispose()`, or the end of its `with` block.
-
-    Args:
-        hub: publishes and receives the events.
-        signal: sends and receives the emissions.
-        topic: of the events.
-        secrets: names that are secret in these emissions, beside those that are so in the process.
-        priority: its place in the order, both among the receivers and among the subscribers.
-        parted: called with the bridge when it has been disposed of.
+    """Connects a signal and a topic until `dispose()`, or the end of its `with` block; see `EventHub.bridge`.
 
     Attributes:
-        signal: as given.
-        topic: as given.
         owner: who made it, such as a plugin.
-
-    Raises:
-        ValueError: if a subscription cannot ask for the topic alone.
-        TypeError: if the signal is none.
     """
 
     def __init__(

@@ -27,14 +27,6 @@ class EventStream:
 
     A consumer that is too slow loses the oldest ones; `dropped` counts them. Leaving the `async for` loop early keeps
     the subscription until the stream is closed or collected: use `async with`, or call `close`.
-
-    Args:
-        source: the events.
-        capacity: the maximum number of waiting events.
-        runner_status: who handles the hub.
-
-    Attributes:
-        dropped: the number of events dropped from the full buffer so far.
     """
 
     def __init__(self, source: Observable[Event], capacity: int, runner_status: RunnerStatus) -> None:
@@ -59,11 +51,8 @@ class EventStream:
     async def __anext__(self) -> Event:
         """The next event.
 
-        Raises:
-            StopAsyncIteration: if the stream or the hub was closed, and nothing is left in the buffer.
-            NotHandled: if it would wait, but the hub is not running, or stops running. The stream stays
-                subscribed: it can be read on when the hub is handled again.
-            RuntimeError: if another task already waits for the next event.
+        Raises NotHandled if it would wait, but the hub is not running, or stops running. The stream stays subscribed:
+        it can be read on when the hub is handled again.
         """
         while not self._buffer:
             if self._error is not None:
@@ -77,7 +66,6 @@ class EventStream:
         return self._buffer.popleft()
 
     async def _wait(self) -> None:
-        """Wait for an event, or for the end of the stream."""
         has_stopped = False
 
         def stopped() -> None:

@@ -134,9 +134,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         return super().subscribe(on_next, on_error, on_completed, scheduler=scheduler)
 
     def _subscribe_core(
-        self,
-        observer: abc.ObserverBase[_T],
-        scheduler: abc.SchedulerBase | None = None,
+        self, observer: abc.ObserverBase[_T], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
         gate: AutoDetachObserver[_T]
         if type(cast("object", observer)) is AutoDetachObserver:

@@ -96,11 +96,7 @@ class HubStateMachine(RuleBasedStateMachine):
     def delivered(self, event: Event, names: list[str]) -> None:
         """Called after each event with the names of its expected receivers, in order; for checks of a subclass."""
 
-    @rule(
-        target=seats,
-        data=st.data(),
-        behaviour=st.sampled_from(("looks", "looks", "stops", "fails", "leaves")),
-    )
+    @rule(target=seats, data=st.data(), behaviour=st.sampled_from(("looks", "looks", "stops", "fails", "leaves")))
     def subscribe(self, data: st.DataObject, behaviour: str) -> Member:
         """Subscribe a callback."""
         member = self._member(data, behaviour)

@@ -30,15 +30,7 @@ from rxhub.testing.matching import MatchingEvents
 from rxhub.testing.recording import Recording
 from rxhub.text.safe_repr import safe_repr
 
-__all__ = [
-    "candidates",
-    "event_streams",
-    "events",
-    "events_matching",
-    "expressions",
-    "expressions_matching",
-    "topics",
-]
+__all__ = ["candidates", "event_streams", "events", "events_matching", "expressions", "expressions_matching", "topics"]
 
 _OPERATORS = tuple(OPERATORS)
 _MAX_LEAVES = 200
