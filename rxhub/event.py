@@ -65,9 +65,6 @@ class Event(MutableMapping[str, Any], Displayable):
         source: the publisher; the hub adds `id`, `user` and `host` when it publishes the event.
         target: an expression over the metadata of subscribers; only subscribers that match receive the event.
         in_reply_to_event: id of the event that this one answers.
-
-    Raises:
-        TypeError: if the id is not a string, for example because data was passed by position.
     """
 
     __slots__ = ("__weakref__", "_fields", "_stopped")
@@ -121,11 +118,7 @@ class Event(MutableMapping[str, Any], Displayable):
 
     @classmethod
     def adopt(cls, payload: dict[str, Any]) -> Event:
-        """As `from_wire`, but the event uses the given dict without copying it.
-
-        Raises:
-            EventError: if the topic is not a string.
-        """
+        """As `from_wire`, but the event uses the given dict without copying it."""
         topic = payload.get("topic")
         if not isinstance(topic, str):
             found = "none" if topic is None else f"a {type(topic).__name__}"

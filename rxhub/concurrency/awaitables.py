@@ -1,10 +1,8 @@
 """Awaitable results of callbacks.
 
-Whatever `inspect.isawaitable` accepts is awaited: coroutines, tasks, futures, and objects with `__await__`. Observables
-have `__await__` too, but are values here: awaiting one that never completes would never end.
-
-Hubs also wait for a `concurrent.futures.Future`, such as an executor's `submit` returns: an event is handled when the
-work is done, and the reply is its result. Signals return such a future to the sender, as Django's do.
+Whatever `inspect.isawaitable` accepts is awaited, except observables, which are values here: awaiting one that never
+completes would never end. Hubs also wait for a `concurrent.futures.Future`, such as an executor's `submit` returns: an
+event is handled when the work is done. Signals return such a future to the sender, as Django's do.
 """
 
 from __future__ import annotations
@@ -51,11 +49,7 @@ def is_unfinished(result: object) -> TypeGuard[Awaitable[Any] | Future[Any]]:
 
 
 def check_was_run(result: object) -> None:
-    """Refuse a generator: a callback with a `yield` runs only when its result is iterated over.
-
-    Raises:
-        TypeError: if it is a generator, or an asynchronous one.
-    """
+    """Refuse a generator: a callback with a `yield` runs only when its result is iterated over."""
     if isinstance(result, (GeneratorType, AsyncGeneratorType)):
         raise TypeError(
             f"The callback returned a generator ({result.__qualname__}), of which nothing was run: a function with a "

@@ -15,15 +15,10 @@ _random = SystemRandom()
 
 
 def exponential_delay(first: float, longest: float, attempt: int) -> float:
-    """Seconds to wait after a failed attempt.
+    """Seconds to wait after a failed attempt (numbered from 1): a random number between half of a bound and the bound.
 
-    Args:
-        first: upper bound after the first attempt; doubled for each further one.
-        longest: upper bound of every delay.
-        attempt: the number of the attempt, from 1.
-
-    Returns:
-        A random number between half the bound and the bound, so that a thousand clients do not retry together.
+    The bound is `first` after the first attempt, doubled for each further one, up to `longest`. It is random so that a
+    thousand clients do not retry together.
     """
     # Larger exponents have no float.
     bound = min(longest, first * 2.0 ** min(attempt - 1, 1000))
@@ -31,12 +26,7 @@ def exponential_delay(first: float, longest: float, attempt: int) -> float:
 
 
 class Backoff:
-    """The delays between consecutive attempts.
-
-    Args:
-        first: seconds, upper bound of the first delay.
-        longest: seconds, upper bound of every delay.
-    """
+    """The delays between consecutive attempts, in seconds."""
 
     def __init__(self, first: float = 0.5, longest: float = 30.0) -> None:
         self._first = first

@@ -13,11 +13,7 @@ V = TypeVar("V")
 
 
 class BoundedDict(OrderedDict[K, V]):
-    """Drops its oldest entry when it grows beyond its size. With `move_to_end` after each use: an LRU cache.
-
-    Args:
-        size: the number of entries it holds at most.
-    """
+    """Drops its oldest entry when it grows beyond its size. With `move_to_end` after each use: an LRU cache."""
 
     def __init__(self, size: int) -> None:
         super().__init__()

@@ -19,14 +19,7 @@ running_loop: Callable[[], asyncio.AbstractEventLoop | None] = _get_running_loop
 
 
 def check_asyncio(what: str) -> None:
-    """Check that asyncio runs in this thread.
-
-    Args:
-        what: the call, such as `hub.run()`.
-
-    Raises:
-        WrongLoop: if no asyncio loop runs in this thread.
-    """
+    """Raise WrongLoop if no asyncio loop runs in this thread; `what` is the call, such as `hub.run()`."""
     if running_loop() is None:
         name = "trio" if _trio_runs() else "no event loop"
         raise WrongLoop(
@@ -36,12 +29,7 @@ def check_asyncio(what: str) -> None:
 
 
 def warn_if_blocking(what: str, instead: str) -> None:
-    """Warn that a call blocks the event loop of this thread, except in notebooks, whose cells block it anyway.
-
-    Args:
-        what: the call, such as `hub.connect()`.
-        instead: the call to use instead.
-    """
+    """Warn that a call blocks the event loop of this thread, except in notebooks, whose cells block it anyway."""
     if running_loop() is not None and not _is_interactive():
         warn_caller(f"{what} blocks the event loop that runs in this thread. Use {instead}.", BlockingCallWarning)
 
@@ -57,10 +45,9 @@ def is_cancelling() -> bool:
 
 
 def check_threads() -> None:
-    """Check that threads are not greenlets, all of which the network's event loop would block.
+    """Raise HubConnectionError if gevent or eventlet has patched the standard library.
 
-    Raises:
-        HubConnectionError: if gevent or eventlet has patched the standard library.
+    All greenlets of the thread would be blocked by the network's event loop.
     """
     for name, is_patched in (("gevent", _gevent_patches), ("eventlet", _eventlet_patches)):
         if is_patched():

@@ -19,28 +19,18 @@ class Flag:
         self._is_set = False
 
     def is_set(self) -> bool:
-        """Whether it is set."""
         return self._is_set
 
     def set(self) -> None:
-        """Set it, and wake all waiting threads."""
         with self._changed:
             self._is_set = True
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """Reset it."""
         with self._changed:
             self._is_set = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set.
-
-        Args:
-            timeout: seconds; None for no limit.
-
-        Returns:
-            Whether it was set in time.
-        """
+        """Wait until it is set; False after `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(self.is_set, timeout)

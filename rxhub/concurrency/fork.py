@@ -18,18 +18,15 @@ __all__ = ["ForkSafeCondition", "ForkSafeLock", "LazyForkSafeLock", "run_after_f
 
 
 class Resettable(Protocol):
-    """An object whose state depends on threads."""
+    """An object whose state depends on threads. `after_fork` is called in a forked child, when every lock is free."""
 
-    def after_fork(self) -> None:
-        """Reset the state; called in a forked child, when every lock is free."""
-        ...
+    def after_fork(self) -> None: ...
 
 
 class ForkSafeLock(RLock):  # pyright: ignore[reportGeneralTypeIssues]  # final in typeshed only
     """A reentrant lock that is free in a forked child, unless the forking thread itself holds it.
 
-    Args:
-        owner: its `after_fork` is called in the child; held weakly.
+    The `after_fork` of its owner, which is held weakly, is called in the child.
     """
 
     __slots__ = ("owner",)

@@ -3,8 +3,6 @@
 asyncio reports the error of a task only when the task is garbage-collected, which never happens to a task that is
 stored. `supervise` reports it at once, then restarts the work or calls what depends on it. It also keeps the task
 alive: event loops hold their tasks weakly.
-
-Tasks that their creator awaits at once need no supervision: the creator receives the error.
 """
 
 from __future__ import annotations
@@ -68,13 +66,7 @@ def supervise(
 
 
 def report(name: str, error: BaseException, about: str = "") -> None:
-    """Log and count an unexpected error of a long-lived task.
-
-    Args:
-        name: of the task.
-        error: what was raised.
-        about: what it was working on, such as an event.
-    """
+    """Log and count an unexpected error of a long-lived task; `about` is what it was working on, such as an event."""
     failures[name] += 1
     where = f"{name} ({about})" if about else name
     logger.error("Internal error in the task %r: %s: %s", where, type(error).__name__, error, exc_info=error)

@@ -37,18 +37,10 @@ class Wakeup:
                 loop.call_soon_threadsafe(_resolve, waiter)
 
     def clear(self) -> None:
-        """Forget that it was set."""
         self._is_set = False
 
     async def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, and clear it.
-
-        Args:
-            timeout: seconds; None for no limit.
-
-        Returns:
-            Whether it was set in time.
-        """
+        """Wait until it is set, and clear it; False after `timeout` seconds."""
         if not self._is_set:
             loop = asyncio.get_running_loop()
             waiter = self._waiter = loop.create_future()

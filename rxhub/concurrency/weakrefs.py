@@ -1,11 +1,9 @@
 """Weak references whose callbacks are certainly called.
 
 Since Python 3.14 the garbage collector clears a weak reference without calling its callback if a finalizer made it
-during that collection, to an object that the collection frees. (gc.c: weak references that exist before the finalizers
-run are cleared and called back first; all others are cleared silently.) A registry that relies on callbacks would keep
-such an entry forever, and take a new object with the same id for the dead one.
-
-So code that makes a weak reference with a callback while `collector.running` is true passes it to `ensure_callback`.
+during that collection, to an object that the collection frees (gc.c). A registry that relies on callbacks would keep
+such an entry forever, and take a new object with the same id for the dead one. So code that makes a weak reference with
+a callback while `collector.running` is true passes it to `ensure_callback`.
 """
 
 from __future__ import annotations
@@ -52,8 +50,6 @@ if sys.version_info >= (3, 14):
 def ensure_callback(reference: Callable[[], Any], callback: Callable[[Any], object]) -> None:
     """Call `callback(reference)` at the end of the present collection, if the reference is dead by then.
 
-    Args:
-        reference: a weak reference that was made with this callback, or one to a bound method.
-        callback: must tolerate a second call, since Python may have called it already, and take no lock.
+    The callback must tolerate a second call, since Python may have called it already, and take no lock.
     """
     collector.watch(reference, callback)

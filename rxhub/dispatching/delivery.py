@@ -1,11 +1,10 @@
 """One event's run through its subscribers, as an observable.
 
 Nearly every delivery is over when `dispatch` returns, and is never examined. So the dispatcher stores the subscribers
-that matched, as the index returned them, and records only exceptions: a result that is not None, an error, a subscriber
-that was not called. Outcomes are made from these on demand, for the code that reads them. Callbacks that run on a
-scheduler keep a delivery open; `complete_pending` adds their outcomes. Each subscription reads the outcomes through a
-cursor. One thread at a time advances a cursor; another one that finds it busy returns, because the busy one checks
-again before it leaves.
+that matched, and records only exceptions: a result that is not None, an error, a subscriber that was not called.
+Outcomes are made from these on demand. Callbacks that run on a scheduler keep a delivery open; `complete_pending` adds
+their outcomes. One thread at a time advances the cursor of a subscription; another one that finds it busy returns,
+because the busy one checks again before it leaves.
 """
 
 from __future__ import annotations
@@ -159,11 +158,9 @@ class Delivery(Displayable, Awaitable[Outcome], Observable[Outcome]):
         self._records[subscriber] = what
 
     def start_clock(self) -> None:
-        """Measure the latency of the callback that starts now."""
         self._started = perf_counter()
 
     def stop_clock(self, subscriber: Subscriber) -> None:
-        """The callback that started last has ended."""
         if self._latencies is None:
             self._latencies = {}
         self._latencies[subscriber] = perf_counter() - self._started
@@ -220,7 +217,6 @@ class _Cursor:
                 return
 
     def leave(self) -> None:
-        """Emit nothing further."""
         self._left = True
         with _lock:
             self._delivery._cursors = tuple(c for c in self._delivery._cursors if c is not self)  # pyright: ignore[reportPrivateUsage]

@@ -1,13 +1,9 @@
 """Run events through their subscribers: in order of priority, until one stops the event, each apart from the others.
 
-The `Index` returns the subscribers that match, in order, as a snapshot that never changes. The loops below iterate over
-it. Whatever is not a live subscriber with a plain callback is marked by one flag, `_needs_slow_path`, so that the
-common path stays short. There are two loops: `dispatch_async` awaits what a callback returns if it is awaitable;
-`dispatch` has it run by `run`, or records an error. Both record only exceptions; a `Delivery` makes outcomes of the
-records on demand.
-
-Each callback runs in a copy of the context in which it was subscribed: one copy for each call, since a context cannot
-be entered twice.
+The `Index` returns the subscribers that match, in order, as a snapshot. Whatever is not a live subscriber with a plain
+callback is marked by one flag, `_needs_slow_path`. There are two loops: `dispatch_async` awaits what a callback returns
+if it is awaitable; `dispatch` has it run by `run`, or records an error. Each callback runs in a copy of the context in
+which it was subscribed: one copy for each call, since a context cannot be entered twice.
 """
 
 # The private attributes of event, subscriber and delivery belong to this file: properties would be too slow.
@@ -66,7 +62,6 @@ class Dispatcher(Subscribers):
         dialect: how subscriptions and targets are read.
 
     Attributes:
-        dialect: as given.
         deliveries: emits each delivery when its run is over.
         errors: emits the outcome of each callback that failed.
     """
@@ -85,11 +80,7 @@ class Dispatcher(Subscribers):
         self._watchers = self.deliveries._subscriptions
 
     def add(self, member: Subscriber) -> Subscriber:
-        """Register a subscriber and return it.
-
-        Raises:
-            NotUniqueError: if one with its id is registered.
-        """
+        """Register a subscriber and return it. Raises NotUniqueError if one with its id is registered."""
         if member.scheduler is not None:
             member.queue = ScheduledSubscriber(member, member.scheduler, self._on_outcome)
         return super().add(member)
@@ -108,8 +99,8 @@ class Dispatcher(Subscribers):
             event: what is delivered; an earlier `stop()` is forgotten.
             on_result: called with (event, subscriber, result) for each result that is not None.
             run: runs a coroutine in a context and returns its result; without it, a coroutine callback is an error.
-            time_slice: of the context that handles the event. It takes back a delivery when it ends, and one that is
-                interrupted by what is not an `Exception`, such as KeyboardInterrupt.
+            time_slice: takes back a delivery when it ends, and one that is interrupted by what is not an `Exception`,
+                such as KeyboardInterrupt.
             unfinished: the delivery of the event that was handed back; it goes on at the next subscriber.
 
         Returns:
@@ -302,7 +293,6 @@ class Dispatcher(Subscribers):
         error: Exception | None,
         on_result: OnResult | None,
     ) -> None:
-        """Record that a callback on a scheduler has ended."""
         if error is None and on_result is not None and result is not None:
             try:
                 on_result(delivery.event, subscriber, result)
@@ -336,7 +326,6 @@ class Dispatcher(Subscribers):
 
     @property
     def completed(self) -> bool:
-        """Whether `complete` was called."""
         return self.deliveries.is_stopped
 
     def complete(self) -> None:

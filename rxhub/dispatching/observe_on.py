@@ -57,12 +57,7 @@ def unstoppable(event: Event) -> Event:
 
 
 class ScheduledSubscriber:
-    """The queue of one subscriber.
-
-    Args:
-        subscriber: its callback runs on its scheduler.
-        on_outcome: called when a callback has ended.
-    """
+    """The queue of one subscriber."""
 
     def __init__(self, subscriber: Subscriber, scheduler: abc.SchedulerBase, on_outcome: OnOutcome) -> None:
         self._scheduler = scheduler
@@ -73,7 +68,6 @@ class ScheduledSubscriber:
         self._is_running = False
 
     def put(self, delivery: Delivery, on_result: OnResult | None) -> None:
-        """Queue the event; the callback runs when the scheduler gets to it."""
         delivery.add_pending()
         self._queue.append((unstoppable(delivery.event), delivery, on_result))
         with self._lock:

@@ -1,17 +1,13 @@
 """Pipelines in the dispatch order: each Rx subscription is a subscriber.
 
 Subscribing to a `Subscribable` registers one callback, a `Pipeline`, which passes events to the observer. Rx swallows
-errors, so the pipeline detects how an event ended:
+errors, so the pipeline detects how an event ended. An operator that fails passes the error down to the
+`AutoDetachObserver` at the end, which disposes of the pipeline at the end of its `on_error`: a dispose from there means
+that the pipeline ended by that error. `resume` reports an error that the pipeline survived to the pipeline that runs in
+this thread. In both cases the callback raises, and the dispatcher records an outcome as for any other callback.
 
-- An operator that fails passes the error down the pipeline. The observer at the end, which reactivex puts before every
-  observer (`AutoDetachObserver`), disposes of the pipeline at the end of its `on_error`. A dispose from there means
-  that the pipeline ended by that error; any other one is an ordinary end, by `take` or by the user.
-- `resume` reports an error that the pipeline survived to the pipeline that runs in this thread.
-
-In both cases the callback raises, and the dispatcher records an outcome as for any other callback.
-
-Rx forbids calling an observer while it is busy. Synchronous publishing, by two threads or from inside a pipeline, would
-do that: the event then waits in the queue of the pipeline, for the thread that is busy with the observer.
+Rx forbids calling an observer while it is busy, as synchronous publishing would do: the event then waits in the queue
+of the pipeline, for the thread that is busy with the observer.
 """
 
 from __future__ import annotations

@@ -26,9 +26,7 @@ OnResult = Callable[[Event, "Subscriber", Any], None]
 class SubscriberQueue(Protocol):
     """The events that wait for a subscriber's scheduler."""
 
-    def put(self, delivery: Any, on_result: OnResult | None) -> None:
-        """Queue the event of a delivery."""
-        ...
+    def put(self, delivery: Any, on_result: OnResult | None) -> None: ...
 
 
 # Most programs have no context variables; their subscribers share this.
@@ -47,8 +45,6 @@ class Subscriber(Displayable):
         callback: called with the event.
         metadata: what event targets are tested against; has at least an `id`.
         scheduler: where the callback runs; None for the thread that dispatches.
-        queue: what waits for the scheduler.
-        context: each call runs in a copy of it; taken when subscribing.
         owner: the scope that it belongs to, such as a plugin's; it is removed when that is closed.
     """
 

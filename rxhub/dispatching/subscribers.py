@@ -1,8 +1,8 @@
 """The registered subscribers: in dispatch order, and found by event.
 
-The order is by priority, then by time of registration. Removing is O(1): the subscriber is marked dead, and whoever
-iterates over an older snapshot skips it. A snapshot is a sorted tuple, made when it is next asked for after a change,
-so that a burst of changes costs one sort.
+The order is by priority, then by time of registration. A removed subscriber is marked dead, and whoever iterates over
+an older snapshot skips it. A snapshot is a sorted tuple, made when it is next asked for after a change, so that a burst
+of changes costs one sort.
 """
 
 # pyright: reportPrivateUsage=false
@@ -30,10 +30,7 @@ __all__ = ["Subscribers"]
 class Subscribers:
     """Subscribers by id, iterated over in order.
 
-    Args:
-        joined: called with each new subscriber.
-        left: called with each subscriber that was removed.
-        dialect: how subscriptions are read.
+    `joined` is called with each new subscriber, and `left` with each that was removed, in the order of what happened.
     """
 
     def __init__(
@@ -97,11 +94,6 @@ class Subscribers:
         return self.add(Subscriber(subscription, tree, callback, metadata, priority, scheduler))
 
     def add(self, member: Subscriber) -> Subscriber:
-        """Register a subscriber and return it.
-
-        Raises:
-            NotUniqueError: if one with its id is registered.
-        """
         call = None if self._joined is None else (self._joined, member)
         # The index orders equal priorities by time, too: both must see the same order.
         with self._lock:
@@ -133,7 +125,6 @@ class Subscribers:
         self._notifications.run(call, wait=True)
 
     def _leave(self, member: Subscriber) -> None:
-        """The scope of `member` is closed."""
         if self._members.get(member.id) is member:
             try:
                 self.unsubscribe(member.id)
@@ -143,8 +134,7 @@ class Subscribers:
     def unsubscribe(self, identifier: str) -> Subscriber:
         """Remove and return the subscriber with this id. It is not called any more, not even for an event under way.
 
-        Raises:
-            NotFoundError: if there is none.
+        Raises NotFoundError if there is none.
         """
         with self._lock:
             member = self._members.pop(identifier, None)

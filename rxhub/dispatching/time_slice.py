@@ -24,15 +24,10 @@ _LOOP_TURNS = 3
 
 
 class TimeSlice:
-    """The time slice of one handling context.
+    """The time slice of one handling context; `hand_back` takes a delivery that was not finished in it.
 
-    Args:
-        hand_back: takes a delivery that some of its subscribers have not received yet.
-        cancelling: how many cancellation requests of the context's task are not meant for the context.
-
-    Attributes:
-        limited: whether it ends.
-        end: when it ends, in seconds of `time.monotonic`.
+    `cancelling` is the number of cancellation requests of the context's task that are not meant for the context. `end`
+    is in seconds of `time.monotonic`, if it is `limited`.
     """
 
     __slots__ = ("_cancelling", "end", "hand_back", "limited")

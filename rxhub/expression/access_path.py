@@ -1,11 +1,9 @@
 """Choose the conditions by which the index finds a subscription, and the residual that is tested afterwards.
 
-A condition is indexable if a table finds it for every candidate for which it holds: an equality, a prefix, a range. A
-condition that was found holds, so it is removed from the tree; the rest of the conjunction is the residual. An `or` is
-indexable if all its children are; its subscription then has several places. Nothing below a `not` is indexable, nor are
-`!=`, presence, suffixes and containment, which hold for nearly every value.
-
-Expressions are not multiplied out: a subscription has at most as many places as conditions.
+A condition is indexable if a table finds it for every candidate for which it holds: an equality, a prefix, a range. It
+is then removed from the tree; the rest of the conjunction is the residual. An `or` is indexable if all its children
+are; its subscription then has several places, at most as many as conditions. Nothing below a `not` is indexable, nor
+are `!=`, presence, suffixes and containment, which hold for nearly every value.
 """
 
 from __future__ import annotations
@@ -68,12 +66,7 @@ def indexable(parts: Iterable[Expression]) -> Iterable[Condition]:
 
 
 def choose(parts: Parts, score: Callable[[Condition], Score | None]) -> AccessPlan | None:
-    """The best access paths of a conjunction; None if no part is indexable.
-
-    Args:
-        parts: the conjunction.
-        score: the cost of a condition; None if it is not indexable.
-    """
+    """The best access paths of a conjunction; None if no part is indexable (`score` returns None)."""
     best: AccessPlan | None = None
     chosen = 0
     for number, part in enumerate(parts):

@@ -49,11 +49,7 @@ class Expression(Displayable):
         raise NotImplementedError
 
     def without_secrets(self) -> Expression:
-        """The expression with `***` for literals that are compared with secrets (see `rxhub.redaction.secrets`).
-
-        Returns:
-            The expression itself if it names no secret.
-        """
+        """The expression with `***` for literals compared with secrets (`rxhub.redaction.secrets`), if there are any."""
         return self
 
     # Frozen by hand: creating four dataclasses would take a tenth of the import time of rxhub.
@@ -217,11 +213,7 @@ class _Junction(Expression):
 
 @final
 class And(_Junction):
-    """Holds if all children hold.
-
-    Raises:
-        ExpressionError: if there are fewer than two children, or no text denotes them together.
-    """
+    """Holds if all of its children, at least two, hold."""
 
     __slots__ = ()
 
@@ -237,11 +229,7 @@ class And(_Junction):
 
 @final
 class Or(_Junction):
-    """Holds if any child holds. `key in (a, b)` is `key=a or key=b`.
-
-    Raises:
-        ExpressionError: if there are fewer than two children, or no text denotes them together.
-    """
+    """Holds if any of its children, at least two, holds. `key in (a, b)` is `key=a or key=b`."""
 
     __slots__ = ()
 
@@ -273,11 +261,7 @@ class Or(_Junction):
 
 @final
 class Not(Expression):
-    """Holds if its child does not.
-
-    Raises:
-        ExpressionError: if no text denotes it.
-    """
+    """Holds if its child does not."""
 
     __slots__ = ("_depth", "child")
     __match_args__ = ("child",)
@@ -344,11 +328,7 @@ def _dialect(node: Expression) -> Dialect:
 
 
 def _quotes(value: str) -> str:
-    """The kind of quotes that a value can be written in.
-
-    Raises:
-        ExpressionError: if there is none.
-    """
+    """The kind of quotes that a value can be written in; raises ExpressionError if there is none."""
     for quote in ('"', "'"):
         if _pattern(QUOTED).fullmatch(f"{quote}{value}{quote}"):
             return quote

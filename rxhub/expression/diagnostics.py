@@ -1,7 +1,6 @@
 """Error messages for invalid subscriptions: what was found, what was expected, and how to fix the usual mistakes.
 
-Each function takes the text and the position after the last token, and returns the error to raise. Valid texts never
-get here.
+Each function takes the text and the position after the last token, and returns the error to raise.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
 - The candidate is not trusted. Its `==`, `<`, `in` and `[]` may raise, or return an object without a truth value.
 - Strings, numbers and lists are recognized by their type. Only for mappings is the `__class__` of a proxy believed.
 - Nothing recurses: a candidate may contain itself, or be ten thousand levels deep.
-
-RecursionError is an `Exception`, too. If there is room on the stack after it, the comparison caused it; otherwise it is
-passed on to the caller, so that no `not` turns a full stack into a match.
+- After a RecursionError with room on the stack, the comparison caused it. Otherwise it is passed on to the caller, so
+  that no `not` turns a full stack into a match.
 """
 
 from __future__ import annotations
@@ -57,12 +56,8 @@ def _path(key: str) -> tuple[str, ...]:
 def values_at(candidate: object, path: tuple[str, ...], whole: bool = False) -> Iterator[Any]:
     """The values at a path, in the order of the candidate.
 
-    Lists and tuples on the path are searched; each is visited once per position on the path.
-
-    Args:
-        candidate: what the expression is tested against.
-        path: the steps, each the key of a mapping.
-        whole: yield a list at the end of the path as one value.
+    Lists and tuples on the path are searched, each once per position on the path. A list at the end of the path is one
+    value if `whole`.
     """
     end = len(path)
     budget = current_budget()

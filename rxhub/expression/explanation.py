@@ -35,11 +35,11 @@ _STEPS_PER_UNIT = 40
 
 
 def explain(expression: str | Expression, candidate: object, dialect: Dialect = Dialect.RXHUB) -> Explanation:
-    """Explain why a candidate matches or not.
+    """Explain why a candidate matches or not; its contents cannot make this raise.
 
     Args:
         expression: a subscription, or its tree.
-        candidate: what it is tested against. Its contents cannot make this raise.
+        candidate: what it is tested against.
         dialect: what a `*` in the text means; a tree has its own.
 
     Returns:

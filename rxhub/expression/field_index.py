@@ -1,16 +1,13 @@
 """The tables of one key: they map the values of a candidate to the buckets whose condition holds.
 
-A bucket belongs to one condition. The tables only speed up what testing one condition after the other would find, and
-that is what happens for values with a comparison of their own: a subclass of `str`, a `Decimal`, a version object. Only
-values whose exact type is `str`, `int`, `float`, `bool` or `NoneType` are looked up.
+Values with a comparison of their own (a subclass of `str`, a `Decimal`, a version object) are tested by one condition
+after the other. Only values whose exact type is `str`, `int`, `float`, `bool` or `NoneType` are looked up: strings by
+the text of a literal, others by what it denotes besides. Bools have keys of their own, since `{1: …}[True]` finds an
+entry.
 
-A literal may denote more than its text: a bare `10` denotes "10" and the number 10, a bare `true` the text and the
-bool. Strings are looked up by the text, other values by what the literal denotes. Bools have keys of their own, since
-`{1: …}[True]` finds an entry.
-
-Readers do not lock. A reader does single look-ups in dictionaries whose keys are compared without running Python
-code, and takes tuples and copies that C code makes in one step; a writer changes one of these at a time. So a reader
-sees every bucket that stays, and a bucket that is being added or removed either before or after the change.
+Readers do not lock. They do single look-ups in dictionaries whose keys are compared without running Python code, and
+take tuples and copies that C code makes in one step; a writer changes one of these at a time. So a reader sees every
+bucket that stays, and a bucket that is being added or removed either before or after the change.
 """
 
 from __future__ import annotations

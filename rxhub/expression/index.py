@@ -32,7 +32,7 @@ class Index(Generic[E]):
     `not`, `!=`, `*` or containment are tested one after the other, at about 100 ns each.
 
     A lock serializes `add` and `remove`. `match` takes no lock and never waits: it sees the subscriptions that existed
-    when it began. Any number of threads may call it, also while callbacks subscribe and unsubscribe.
+    when it began.
     """
 
     __slots__ = (
@@ -69,16 +69,13 @@ class Index(Generic[E]):
     def add(
         self, expression: Expression | str, entry: E, priority: float = 100, *, dialect: Dialect = Dialect.RXHUB
     ) -> Token:
-        """Add an entry.
+        """Add an entry, which is never compared or hashed; returns the token for `remove`.
 
         Args:
             expression: the subscription, as a tree or a string.
-            entry: what `match` returns. It is never compared or hashed.
+            entry: what `match` returns.
             priority: the lowest comes first.
             dialect: the dialect of an expression that is a string.
-
-        Returns:
-            The token for `remove`.
 
         Raises:
             ExpressionError: if the string is not a valid subscription.
@@ -94,11 +91,7 @@ class Index(Generic[E]):
         return token
 
     def remove(self, token: Token) -> None:
-        """Remove the subscription of a token.
-
-        Raises:
-            NotFoundError: if it has been removed, or belongs to another index.
-        """
+        """Remove the subscription of a token. Raises NotFoundError if it was removed, or belongs to another index."""
         with self._lock:
             if not isinstance(token, Token) or token.index is not self:
                 raise NotFoundError(f"{token!r} is not in this index of {self._size} subscriptions.")
@@ -108,11 +101,7 @@ class Index(Generic[E]):
     def match(self, candidate: Any) -> Sequence[E]:
         """The entries of the subscriptions that match, by priority, then in the order of adding. Never raises.
 
-        Args:
-            candidate: usually an `Event` or a dict; anything that `Expression.matches` accepts.
-
-        Returns:
-            An immutable snapshot.
+        The candidate is usually an `Event` or a dict. The result is a snapshot that never changes.
         """
         kind = _type(candidate)
         if kind is not dict:
@@ -150,9 +139,7 @@ class Index(Generic[E]):
     def reach(self, candidate: object, rows: list[Row]) -> None:
         """Add the rows that match to a list, in no order; some are there as well if the work that is counted ends it.
 
-        Args:
-            candidate: a dict, or anything else but an `Event` that `match` takes.
-            rows: tests that hold, the entries that match, and the same ranked. An entry may be in several rows.
+        The candidate is not an `Event`. An entry may be in several rows.
         """
         self._root.search(candidate, rows)
 
@@ -169,8 +156,7 @@ class Index(Generic[E]):
         """Make one change at a time.
 
         A finalizer or a signal handler may run in the middle of a change and make another one in the same thread. It
-        cannot wait for the lock, and the tables are inconsistent. So it only queues its change, which the loop of the
-        outer call makes next.
+        cannot wait for the lock, so it only queues its change, which the loop of the outer call makes next.
         """
         self._changes.append((change, arguments))
         with self._lock:

@@ -3,17 +3,12 @@
 A *node* holds a set of subscriptions. Each is in the *bucket* of an indexable condition, in the field index of its key;
 subscriptions without one are in the bucket `rest`. A bucket is first a flat list of *places*, each with the residual of
 its subscription. Places with the same residual form a *row*, which is tested once. A bucket with many rows is split
-into a node if its residuals have indexable conditions. A bucket with thousands of places that cannot be split is
-replaced by a *hash split*: smaller buckets with their own rows.
+into a node if its residuals have indexable conditions, or else, with thousands of places, into a *hash split*.
 
 Readers neither lock nor wait, and never see half a change. There is one writer at a time (`Index` ensures that). A
-reader uses only look-ups that C code does in one step (see `field_index`) and the `state` of a bucket:
-
-- A writer first changes the places of a bucket, then gives the bucket a new state without rows. A reader takes the
-  state before it reads places, and stores the rows that it creates in that state. If a writer came in between, the
-  bucket has another state, and the rows, which may be outdated, are not used again.
-- A split builds the new node first and publishes it with one store of a new state; the old state keeps its places.
-- Rows are immutable, so a reader may continue while callbacks subscribe and unsubscribe.
+writer first changes the places of a bucket, then gives it a new state without rows. A reader takes the state before it
+reads places, and stores the rows that it creates in that state, so outdated rows are not used again. A split builds the
+new node first and publishes it with one store of a new state. Rows are immutable.
 """
 
 from __future__ import annotations
@@ -113,11 +108,9 @@ class ConditionBucket:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no subscription."""
         return not self.state.places if self.state.node is None else self.state.node.is_empty
 
     def holds(self, candidate: object) -> bool:
-        """Whether the condition holds for a candidate."""
         return self.condition is None or self.condition.matches(candidate)
 
     def search(self, candidate: object, hits: list[Row]) -> None:
@@ -135,7 +128,6 @@ class ConditionBucket:
                 hits.append(row)
 
     def _make_rows(self, state: BucketState) -> tuple[Row, ...]:
-        """Create the rows of a state."""
         # Copied in one step. A place that a writer is moving may be in the copy twice, but is never missing.
         places = state.places.copy()
         if len(places) > 1:
@@ -170,7 +162,6 @@ class ConditionBucket:
         return rows
 
     def insert(self, token: Token, parts: Parts) -> None:
-        """Add a subscription with its residual."""
         state = self.state
         if state.node is not None:
             state.node.insert(token, parts)
@@ -189,7 +180,6 @@ class ConditionBucket:
                 self._split_by_hash(places)
 
     def remove(self, place: Place) -> None:
-        """Remove a place."""
         places = self.state.places
         last = places[-1]
         # In this order: a reader that copies in between finds the last place twice rather than never.
@@ -243,16 +233,13 @@ class HashSplit:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no subscription."""
         return all(bucket.is_empty for bucket in self.buckets)
 
     def search(self, candidate: object, hits: list[Row]) -> None:
-        """Add the rows that match to `hits`."""
         for bucket in self.buckets:
             bucket.search(candidate, hits)
 
     def insert(self, token: Token, parts: Parts, _: AccessPlan | None = None) -> None:
-        """Add a subscription with its residual."""
         # A nested hash split uses other bits.
         self.buckets[(hash(parts) >> 6 * self.depth) % _HASH_BUCKETS].insert(token, parts)
 
@@ -282,7 +269,6 @@ class Node:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no subscription."""
         return self.rest.is_empty and not any(self.scan)
 
     def pin(self, key: str) -> FieldIndex[ConditionBucket]:
@@ -291,7 +277,6 @@ class Node:
         return self._pinned
 
     def search(self, candidate: object, hits: list[Row]) -> None:
-        """Add the rows that match to `hits`."""
         if (budget := current_budget()) is not None:
             budget.spend(_FIELD * len(self.scan))
         for field in self.scan:

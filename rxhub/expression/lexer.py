@@ -1,8 +1,7 @@
 """Split a subscription into tokens: conditions, `and`, `or`, `not` and parentheses.
 
-The lexer has two states: before an operand (a condition, with `not`s and opening parentheses before it) and after one.
-Each state has one pattern; `diagnostics` explains texts that do not match. The lexer enforces the limits, so that a
-text that exceeds one is rejected early.
+The lexer has two states, each with one pattern: before an operand (a condition, with `not`s and opening parentheses
+before it) and after one. `diagnostics` explains texts that do not match.
 """
 
 from __future__ import annotations
@@ -36,16 +35,7 @@ class ParseLimits(NamedTuple):
 
 
 class Lexer:
-    """Splits one text, once.
-
-    Args:
-        text: the subscription.
-        dialect: what a `*` in its conditions means.
-        limits: the limits of the text.
-
-    Raises:
-        ExpressionError: if the text is too long.
-    """
+    """Splits one text, once. Raises ExpressionError if it is invalid or exceeds a limit."""
 
     __slots__ = ("_conditions", "_dialect", "_limits", "_open", "_position", "_text")
 
@@ -66,9 +56,6 @@ class Lexer:
         """The tokens in order: the name of a terminal of the grammar and, for a condition, its tree.
 
         Parentheses are balanced.
-
-        Raises:
-            ExpressionError: if the text is not a valid subscription, or exceeds a limit.
         """
         while True:
             match, kind = self._next(_BEFORE, not_an_operand)

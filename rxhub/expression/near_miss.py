@@ -34,15 +34,7 @@ def misspelling_warning(expression: Expression) -> str:
 
 
 def misspelled_keys(expression: Expression, known: Iterable[str]) -> list[tuple[str, str]]:
-    """The keys whose first step is not a known name, but similar to one.
-
-    Args:
-        expression: the subscription.
-        known: the names that a candidate usually has.
-
-    Returns:
-        Each such key once, and a suggestion: `[("date.x", "data.x")]`.
-    """
+    """The keys whose first step is similar to a known name, with a suggestion: `[("date.x", "data.x")]`."""
     names = tuple(known)
     keys: dict[str, str] = {}
     pending = [expression]

@@ -70,12 +70,7 @@ def _operands(node: Expression) -> tuple[Expression, ...]:
 
 
 def redacted_subscription(text: str, tree: Expression | None = None) -> str:
-    """A subscription as it was written; if it names a secret, the text of its tree without the secret.
-
-    Args:
-        text: the subscription.
-        tree: its expression, if it has been parsed.
-    """
+    """A subscription as it was written; if it names a secret, the text of its tree without the secret."""
     if tree is None:
         tree = parse(text)
     clean = tree.without_secrets()

@@ -38,7 +38,6 @@ class Residual:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether it is compiled."""
         return self._test is not None
 
     @property
@@ -80,7 +79,6 @@ class Residuals:
         return len(self._all)
 
     def take(self, parts: Parts) -> Residual:
-        """The residual of a conjunction, for one more place."""
         residual = self._all.get(parts)
         if residual is None:
             residual = self._all[parts] = Residual(parts)
@@ -88,7 +86,6 @@ class Residuals:
         return residual
 
     def release(self, residual: Residual) -> None:
-        """Release the residual of a removed place."""
         residual.uses -= 1
         if not residual.uses:
             del self._all[residual.parts]

@@ -1,8 +1,7 @@
 """Items in the order of their bounds: finding those on one side of a value takes two bisections and a slice.
 
-Readers do not lock. The state is one tuple of immutable runs, which a writer replaces with a single store; a reader
-works on the tuple that it took. Runs are short, so that adding to a hundred thousand bounds copies a few hundred
-pointers.
+Readers do not lock: the state is one tuple of immutable runs, which a writer replaces with a single store. Runs are
+short, so that adding to a hundred thousand bounds copies a few hundred pointers.
 """
 
 from __future__ import annotations
@@ -20,10 +19,7 @@ _LONGEST_RUN = 512
 
 
 class SortedIndex(Generic[T]):
-    """Items by bound. The bounds are all strings or all finite numbers; several items may have the same bound.
-
-    Only one thread at a time may add or remove; any number may read meanwhile.
-    """
+    """Items by bound. The bounds are all strings or all finite numbers; several items may have the same bound."""
 
     __slots__ = ("_runs",)
 
@@ -35,7 +31,6 @@ class SortedIndex(Generic[T]):
         return bool(self._runs[0])
 
     def add(self, bound: Any, item: T) -> None:
-        """Add an item."""
         lasts, runs = self._runs
         if not runs:
             self._runs = (bound,), (((bound,), (item,)),)
@@ -59,19 +54,15 @@ class SortedIndex(Generic[T]):
                     return
 
     def at_most(self, value: Any) -> list[T]:
-        """The items whose bounds are at most a value."""
         return self._lower(value, bisect_right)
 
     def below(self, value: Any) -> list[T]:
-        """The items whose bounds are below a value."""
         return self._lower(value, bisect_left)
 
     def at_least(self, value: Any) -> list[T]:
-        """The items whose bounds are at least a value."""
         return self._upper(value, bisect_left)
 
     def above(self, value: Any) -> list[T]:
-        """The items whose bounds are above a value."""
         return self._upper(value, bisect_right)
 
     def _lower(self, value: Any, bisect: _Bisect) -> list[T]:

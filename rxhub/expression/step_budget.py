@@ -1,9 +1,8 @@
 """A limit on the cost of matching, counted in steps, so that a server can bound the work of one request.
 
-A step takes about 0.1 µs on a machine of 2024. Steps are counted only inside `with StepBudget(limit):`, and only for
-the thread (more exactly, the context) that entered it. The counted operations are those whose number depends on the
-input: values visited, conditions tested, index buckets reached, characters compared. `StepBudgetExceeded` is not an
-`Exception`, because matching catches the exceptions that values raise.
+A step takes about 0.1 µs on a machine of 2024. Steps are counted only in the context that entered
+`with StepBudget(limit):`. `StepBudgetExceeded` is not an `Exception`, because matching catches the exceptions that
+values raise.
 """
 
 from __future__ import annotations
@@ -27,14 +26,7 @@ class StepBudgetExceeded(BaseException):
 
 
 class StepBudget:
-    """Counts the steps of a `with` block.
-
-    Args:
-        limit: the maximum number of steps.
-
-    Attributes:
-        steps: the number of steps so far.
-    """
+    """Counts the `steps` of a `with` block, up to a limit."""
 
     __slots__ = ("_compiling", "_limit", "_token", "steps")
 
@@ -53,11 +45,7 @@ class StepBudget:
             _current.reset(self._token)
 
     def spend(self, steps: int) -> None:
-        """Count steps before they are done.
-
-        Raises:
-            StepBudgetExceeded: if they would exceed the limit. They are not counted then, and must not be done.
-        """
+        """Count steps before they are done. If they would exceed the limit, raises StepBudgetExceeded instead."""
         if self.steps + steps > self._limit:
             raise StepBudgetExceeded
         self.steps += steps
@@ -73,7 +61,6 @@ class StepBudget:
 
     @property
     def may_compile(self) -> bool:
-        """Whether more expressions may be compiled."""
         return self._compiling < _COMPILING and self.steps < self._limit / 2
 
 

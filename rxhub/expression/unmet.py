@@ -1,8 +1,7 @@
 """Report which parts of a subscription no event matched, for searches without results.
 
-Each node of the tree records whether an event matched it. It is not tested again afterwards, so that common conditions
-are cheap. A condition that no event matched records the values, or the similar keys, of the events. All records are
-bounded.
+Each node of the tree records whether an event matched it, and is not tested again then. A condition that no event
+matched records the values, or the similar keys, of the events. All records are bounded.
 """
 
 from __future__ import annotations
@@ -30,9 +29,6 @@ _MAX_TEXT_LENGTH = 200
 class Unmet:
     """Finds the parts of a subscription that no event matched.
 
-    Args:
-        expression: the tree of the subscription.
-
     Attributes:
         seen: the number of events.
     """
@@ -43,7 +39,6 @@ class Unmet:
         self._root = _Part(expression, iter(range(_MAX_NODES)))
 
     def add(self, event: Mapping[str, Any]) -> None:
-        """Test an event."""
         self.seen += 1
         self._root.look(event)
 
@@ -55,12 +50,7 @@ class Unmet:
 
 
 class _Part:
-    """One node of the tree.
-
-    Args:
-        node: the node.
-        budget: has an item for each further node that may be tested.
-    """
+    """One node of the tree; `budget` has an item for each further node that may be tested."""
 
     def __init__(self, node: Expression, budget: Iterator[int]) -> None:
         self.node = node
@@ -83,7 +73,6 @@ class _Part:
             part.look(event)
 
     def report(self, seen: int) -> Iterator[str]:
-        """Sentences about the parts that no event matched."""
         if self.is_met:
             return
         none = "the event does not have" if seen == 1 else f"none of the {seen:,} events has"
@@ -146,12 +135,7 @@ class _Place:
             self._keys |= known_keys(values_at(event, self._path[: self._known]) if self._known else [event])
 
     def report(self, none: str, condition: str) -> str:
-        """The sentence.
-
-        Args:
-            none: its beginning, such as `none of the 7 events has`.
-            condition: the text of the condition.
-        """
+        """The sentence; `none` is its beginning, such as `none of the 7 events has`."""
         if self._has_key:
             values = [*self._values]
             more = ", …" if len(values) > _MAX_VALUES else ""

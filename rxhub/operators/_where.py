@@ -16,17 +16,9 @@ M = TypeVar("M", bound=Mapping[str, Any])
 
 
 def where(subscription: str, dialect: Dialect = Dialect.RXHUB) -> Callable[[Observable[M]], Observable[M]]:
-    """Emit only values that match `subscription`.
+    """Emit only events, or any other mappings, that match `subscription`, which is compiled once, here.
 
-    Args:
-        subscription: compiled once, here.
-        dialect: of the subscription.
-
-    Returns:
-        An operator on events or any other mappings.
-
-    Raises:
-        ExpressionError: if the subscription does not parse.
+    Raises ExpressionError if the subscription does not parse.
     """
     matches = compile(subscription, dialect)
 

@@ -45,17 +45,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
 
 
 class Secrets(MutableSet[str]):
-    """A set of names of secrets, in any spelling.
-
-    Thread-safe for readers while one thread changes it.
-
-    Args:
-        names: the first names.
-
-    Raises:
-        TypeError: if a name is not a string.
-        ValueError: if a name has no letter.
-    """
+    """A set of names of secrets, in any spelling. Thread-safe for readers while one thread changes it."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         if isinstance(names, str):
@@ -94,8 +84,6 @@ class Secrets(MutableSet[str]):
 
 
 class _IsSecret:
-    """Decides whether a name is secret, by a fixed set of names."""
-
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
         self._ends = tuple(name for name in names if len(name) >= _MIN_SUFFIX_LENGTH or name in _SHORT_SUFFIXES)

@@ -2,11 +2,9 @@
 
 A value is secret if its *name* is secret: the key of a mapping, the first item of a pair (as headers are listed), the
 `key`, `name`, `type` or `header` beside a `value`, an `old` or a `new`, a field of a dataclass, a parameter in a
-string. `secret_names` decides which names are secret; `strings` searches strings.
-
-Containers are copied with the secrets replaced by `***`; other values are returned unchanged. Each container is
-visited once, so that neither a cycle nor a value shared a thousand times costs more than its size. Values deeper than
-64 levels, or inside themselves, become `…`, since they are not searched.
+string. Containers are copied with the secrets replaced by `***`. Each container is visited once, so that neither a
+cycle nor a value shared a thousand times costs more than its size. Values deeper than 64 levels, or inside themselves,
+become `…`, since they are not searched.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
 """Observables that can be awaited although their values come from another thread.
 
 reactivex's own `await observable` sets its future in the thread of the value, which does not wake the waiting loop. An
-`Awaitable` and what `pipe` makes of one wake it: operators return plain observables, and `pipe` wraps the
-last of them. The wrapper passes subscriptions on, and adds no cost to events.
-
-`for x in observable` loops forever in reactivex, since `observable[n]` is an operator that never raises IndexError. An
-`Awaitable` raises TypeError.
+`Awaitable` wakes it, and so does what `pipe` makes of one: `pipe` wraps the last of the plain observables that
+operators return, at no cost to events.
 """
 
 from __future__ import annotations
@@ -47,11 +44,7 @@ def with_runner_status(observable: _A, runner_status: RunnerStatus) -> _A:
 
 
 class _Ending(Generic[_T]):
-    """Observes an observable for code that waits for its last value.
-
-    Args:
-        wake: called at the end.
-    """
+    """Observes an observable for code that waits for its last value; `wake` is called at the end."""
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self.is_over = False
@@ -85,19 +78,15 @@ class Awaitable(Observable[_T_co]):
     _runner_status: RunnerStatus | None = None
 
     def __await__(self) -> Generator[Any, None, _T_co]:
-        """Wait for the end, on the running asyncio loop.
+        """Wait for the end, on the running asyncio loop, and return the last value.
 
         Subscribes when it is awaited, and unsubscribes when it ends or is cancelled. The default scheduler of the
-        subscription is the loop's, as in reactivex.
-
-        Returns:
-            The last value before the completion.
+        subscription is the loop's, as in reactivex. Raises the error that the observable ends with.
 
         Raises:
             SequenceContainsNoElementsError: if it completes without a value.
             NotHandled: if it belongs to a hub that is not running, or stops running.
             WrongLoop: if no asyncio loop runs in this thread.
-            Exception: the error that the observable ends with.
         """
         check_asyncio("await on an observable")
         loop = asyncio.get_running_loop()
@@ -123,18 +112,11 @@ class Awaitable(Observable[_T_co]):
         return ending.result()
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> _T_co:
-        """Wait for the end, in this thread.
+        """Wait for the end, in this thread, and return the last value.
 
-        Args:
-            scheduler: for operators that have none. Default: each timer starts a thread.
-
-        Returns:
-            The last value before the completion.
-
-        Raises:
-            SequenceContainsNoElementsError: if it completes without a value.
-            NotHandled: if it belongs to a hub that is not running, stops running, or is run by this thread.
-            Exception: the error that the observable ends with.
+        Operators without a `scheduler` start a thread for each timer. Raises the error that the observable ends with,
+        `SequenceContainsNoElementsError` if there is no value, and `NotHandled` if it belongs to a hub that is not
+        running, stops running, or is run by this thread.
         """
         runner_status = self._runner_status
         if runner_status is None:
@@ -198,11 +180,7 @@ class Awaitable(Observable[_T_co]):
         return Composed(source, self._runner_status)
 
     def __iter__(self) -> Iterator[Any]:
-        """Raise TypeError, instead of looping forever.
-
-        Raises:
-            TypeError: always, unless a subclass overrides it.
-        """
+        """Raise TypeError. In reactivex, `observable[n]` is an operator, so that a loop would never end."""
         raise TypeError(
             f"A {type(self).__name__} cannot be iterated over: its values have not come yet. "
             "Subscribe to it, await it for its last value, or pipe it through ops.to_list() for all of them."
@@ -210,12 +188,7 @@ class Awaitable(Observable[_T_co]):
 
 
 class Composed(Awaitable[_T_co]):
-    """Another observable, made awaitable. Observers subscribe to the other one.
-
-    Args:
-        source: the other observable.
-        runner_status: of the hub that it belongs to, if any.
-    """
+    """Another observable, made awaitable. Observers subscribe to the other one."""
 
     def __init__(self, source: Observable[_T_co], runner_status: RunnerStatus | None = None) -> None:
         super().__init__()

@@ -106,11 +106,7 @@ def watching(
 ) -> Generator[None]:
     """Call `stopped` on the loop if the hub is not running, or when it stops; perhaps more than once.
 
-    Args:
-        status: of the hub.
-        loop: the running loop.
-        stopped: called during the `with` block.
-        delay: seconds before the first check.
+    The first check is after `delay` seconds.
     """
     timer: asyncio.TimerHandle | None = None
     is_over = False

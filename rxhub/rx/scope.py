@@ -1,15 +1,10 @@
 """Scopes: what is registered in one is removed with it.
 
-`with scope.registering():` makes a `Scope` current. Code that keeps registrations, such as a dispatcher or a signal,
-reads `current_scope()` when something is registered, and adds to it the function that undoes the registration::
+`with scope.registering():` makes a `Scope` current. Code that keeps registrations reads `current_scope()` when
+something is registered, and adds to it the function that undoes the registration. What is undone earlier is discarded.
 
-    scope = current_scope()
-    if scope is not None:
-        scope.add(connection.leave)
-
-What is undone earlier is discarded, so that connecting and disconnecting for years keeps nothing. Finalizers and any
-thread may call both: instead of a lock there is a dictionary whose single operations are atomic. `add` inserts, then
-checks whether the scope is closed; `close` marks it as closed, then takes out. So nothing is lost between the two.
+Finalizers and any thread may do both: instead of a lock there is a dictionary whose single operations are atomic. `add`
+inserts, then checks whether the scope is closed; `close` marks it as closed, then takes out. So nothing is lost.
 
 The current scope is a context variable: coroutines and tasks that are started in it inherit it, threads do not.
 """
@@ -37,15 +32,7 @@ current_scope: Callable[[], Scope | None] = _current.get
 
 
 class Scope:
-    """Owns registrations, such as those of a plugin, and undoes them when it is closed.
-
-    Args:
-        name: for `repr` and messages.
-
-    Attributes:
-        name: as given.
-        is_closed: whether it was closed; nothing can be registered in it any more.
-    """
+    """Owns registrations, such as those of a plugin, and undoes them when it is closed."""
 
     __slots__ = ("__weakref__", "_kept", "is_closed", "name")
 
@@ -64,14 +51,9 @@ class Scope:
             _current.reset(token)
 
     def add(self, leave: Leave) -> None:
-        """Note how a registration is undone.
+        """Note how a registration is undone: `leave` is hashable, and called once at most.
 
-        Args:
-            leave: undoes it; called once at most, without arguments. It must be hashable, and equal to what `forget`
-                will be given: a bound method is.
-
-        Raises:
-            ScopeClosed: if the scope is closed. The registration has been undone then.
+        Raises ScopeClosed if the scope is closed. The registration has been undone then.
         """
         self._kept[leave] = None
         if self.is_closed and self._take(leave):

@@ -1,28 +1,23 @@
 """The subject: reactivex's, but fast, keeping the order, and isolating its observers.
 
-A subject is a dictionary of subscriptions and a tuple made of it, the *listeners*: pairs of an observer's gate and its
-bound callback. The gate is the `AutoDetachObserver` that `subscribe` puts before every observer. Its `is_stopped` is
-checked before each call, so that an observer that unsubscribes during an emission receives nothing further. A change
-marks the tuple stale; the next emission makes a new one (making it at each change would be quadratic).
+A subject is a dictionary of subscriptions and a tuple made of it, the *listeners*: pairs of an observer's gate (the
+`AutoDetachObserver` that `subscribe` puts before it, whose `is_stopped` is checked before each call) and its bound
+callback. A change marks the tuple stale; the next emission makes a new one.
 
-There are two paths. The *fast path* is the loop in `on_next`, guarded by `_ready`:
+The *fast path* is the loop in `on_next`, guarded by `_ready`:
 
     a tuple   open: these are the listeners
     ()        closed: no listeners, the tuple is stale, the subject has ended, or it always takes the slow path
     None      an emission is on it at this moment
 
-The *slow path* is `_emit`. It knows for each thread what is queued behind the emission under way there. What an
-observer emits during an emission is queued, with the listeners of that moment, and delivered by the outermost call when
-its own value has reached every listener. The state (`is_stopped`, `exception`) changes at once; only the delivery is
-queued.
-
-Nothing records which thread is on the fast path, since that would cost a fifth of an emission. A thread that finds None
-looks for the fast path among its own callers (`_fast_path_below`).
+The *slow path* is `_emit`. It knows for each thread what is queued behind the emission under way there: what an
+observer emits during an emission is queued with the listeners of that moment, and delivered by the outermost call when
+its own value has reached every listener. The state (`is_stopped`, `exception`) changes at once. Nothing records which
+thread is on the fast path, since that would cost a fifth of an emission: a thread that finds None looks for the fast
+path among its own callers.
 
 Steps such as "test `_ready`, then set it" contain no call, where alone CPython switches threads and runs signal
 handlers and finalizers, which may emit too. Without a GIL, a rare race may swap two values, nothing else.
-
-Longer than 400 lines: the two paths share their state, and `reactivex.Subject` prescribes most methods.
 """
 
 from __future__ import annotations
@@ -151,7 +146,6 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         return Disposable()
 
     def _join(self, gate: AutoDetachObserver[_T], observer: abc.ObserverBase[_T]) -> _SubjectSubscription | None:
-        """Add the observer to the listeners; None if the subject has ended."""
         # The gate's own on_next would only check is_stopped once more.
         listener = gate, getattr(gate, "_on_next", gate.on_next)
         subscription = _SubjectSubscription(self._leave, gate, observer)
@@ -173,7 +167,6 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
             self._ready = ()
 
     def _snapshot(self) -> _Listeners:
-        """The present listeners, as a new tuple."""
         if not self._subscriptions:
             return ()
         with self.lock:
@@ -191,9 +184,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
     def on_next(self, value: _T) -> None:
         """Emit the value to all present observers.
 
-        Raises:
-            DisposedException: if the subject is disposed.
-            Exception: raised by observers, see `on_observer_error`.
+        Raises DisposedException if the subject is disposed, and errors of observers according to `on_observer_error`.
         """
         ready = self._ready
         if not ready:
@@ -220,12 +211,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
             raise
 
     def on_error(self, error: Exception) -> None:
-        """End with an error; later subscribers receive it too.
-
-        Raises:
-            DisposedException: if the subject is disposed.
-            Exception: raised by observers, see `on_observer_error`.
-        """
+        """End with an error; later subscribers receive it too. Raises as `on_next`."""
         with self.lock:
             self.check_disposed()
             if self.is_stopped:
@@ -236,12 +222,7 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         self._on_error_core(error)
 
     def on_completed(self) -> None:
-        """End; later subscribers are completed at once.
-
-        Raises:
-            DisposedException: if the subject is disposed.
-            Exception: raised by observers, see `on_observer_error`.
-        """
+        """End; later subscribers are completed at once. Raises as `on_next`."""
         with self.lock:
             self.check_disposed()
             if self.is_stopped:
@@ -410,7 +391,6 @@ class _SubjectSubscription(abc.DisposableBase):
 
     @property
     def is_disposed(self) -> bool:
-        """Whether the observer was unsubscribed."""
         return self._leave is None
 
     def dispose(self) -> None:

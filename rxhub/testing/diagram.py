@@ -43,15 +43,9 @@ class SubscriptionSpan(NamedTuple):
 
 
 def parse_diagram(text: str, tick: float, hot: bool = False) -> tuple[list[Moment], float]:
-    """Parse a diagram into its moments and its length in seconds.
+    """Parse a diagram into its moments and its length in seconds; `^` is allowed if it is `hot`.
 
-    Args:
-        text: the diagram.
-        tick: seconds per character.
-        hot: whether `^` is allowed.
-
-    Raises:
-        ValueError: if the diagram is invalid; the message shows the position.
+    Raises a ValueError that shows the position if the diagram is invalid.
     """
     moments: list[Moment] = []
     seconds = 0.0
@@ -88,11 +82,7 @@ def parse_diagram(text: str, tick: float, hot: bool = False) -> tuple[list[Momen
 
 
 def parse_span(text: str, tick: float) -> SubscriptionSpan:
-    """Parse a subscription diagram: `^` and `!`, or one of them.
-
-    Raises:
-        ValueError: if it is invalid.
-    """
+    """Parse a subscription diagram: `^` and `!`, or one of them. Raises as `parse_diagram`."""
     begin: float | None = None
     end: float | None = None
     seconds = 0.0

@@ -59,14 +59,7 @@ def _is(wanted: Any, value: Any) -> bool:
 
 
 def describe_difference(wanted: Sequence[Frame], found: Sequence[Frame], values: Mapping[str, Any], tick: float) -> str:
-    """Show both streams as diagrams, their differences by time, and the values of the characters.
-
-    Args:
-        wanted: the expected stream, with the characters of its diagram as marks.
-        found: the actual stream, with `next` as the mark of each value.
-        values: the values of the characters.
-        tick: seconds per character.
-    """
+    """Show both streams as diagrams, their differences by time, and the values of the characters."""
     letters = _Letters(values)
     lettered = [f._replace(mark=letters.of(f.value)) if f.mark == "next" else f for f in found]
     rows, used = _differences_by_time(wanted, lettered)

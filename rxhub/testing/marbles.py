@@ -73,10 +73,10 @@ class Expectation:
         self.expected: tuple[str, Mapping[str, Any], Exception | None] | None = None
 
     def to_be(self, diagram: str, values: Mapping[str, Any] | None = None, error: Exception | None = None) -> None:
-        """Expect the values of a diagram.
+        """Expect the values of a diagram, see `rxhub.testing.diagram`.
 
         Args:
-            diagram: see `rxhub.testing.diagram`.
+            diagram: the expected emissions.
             values: the values of its characters. For an observable of events, other characters stand for the events
                 that were published under them; otherwise for themselves.
             error: the error of `#`, compared by type and message. Default: any error.
@@ -86,7 +86,6 @@ class Expectation:
         self._marbles._extend_to(length)  # pyright: ignore[reportPrivateUsage]
 
     def differences(self) -> str:
-        """A description of the differences; empty if there are none."""
         tick = self._marbles.tick
         if self.expected is None:
             return (
@@ -109,11 +108,7 @@ class Expectation:
 
 
 class Marbles:
-    """Marble diagrams on one hub.
-
-    Args:
-        hub: a virtual hub. Default: a new one.
-        tick: seconds per character of a diagram.
+    """Marble diagrams on one virtual hub; `tick` is the number of seconds per character.
 
     Attributes:
         hub: the hub that publishes the events and keeps the time.
@@ -181,11 +176,7 @@ class Marbles:
     def expect(self, observable: Observable[Any], subscription: str = "^") -> Expectation:
         """Subscribe to an observable from `^` to `!`, with all its operators on virtual time.
 
-        Returns:
-            An expectation, which fails without `to_be(diagram)`.
-
-        Raises:
-            TypeError: if it is not an observable.
+        The returned expectation fails without `to_be(diagram)`.
         """
         if not isinstance(observable, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
@@ -231,11 +222,7 @@ class Marbles:
         self._spans.append((source, diagrams))
 
     def run(self) -> None:
-        """Publish, advance the time, and compare.
-
-        Raises:
-            AssertionError: if an expectation failed; the message shows the differences.
-        """
+        """Publish, advance the time, and compare. Raises an AssertionError that shows the differences."""
         start, self._start_actions = self._start_actions, []
         for schedule in start:
             schedule()

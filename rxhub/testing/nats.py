@@ -12,13 +12,9 @@ __all__ = ["Nats"]
 
 
 class Nats(NamedTuple):
-    """A NATS server and a stream: `EventHub(nats.url, nats.user, nats.password, stream=nats.stream)`.
+    """A NATS server and a stream that does not exist yet.
 
-    Attributes:
-        url: the server on the loopback interface.
-        user: the user.
-        password: the user's password.
-        stream: the name of a stream that does not exist yet.
+    Use it as `EventHub(nats.url, nats.user, nats.password, stream=nats.stream)`.
     """
 
     url: str

@@ -43,15 +43,7 @@ class Recorded(NamedTuple):
 
 
 class Recording(Displayable):
-    """Events and their times.
-
-    Args:
-        entries: events with their seconds, in order.
-        capacity: the number of kept events; older ones are dropped and counted.
-
-    Attributes:
-        dropped: the number of dropped events.
-    """
+    """Events and their times. Of more than `capacity` events, the older ones are dropped and counted."""
 
     def __init__(self, entries: Iterable[tuple[float, Event]] = (), capacity: int = 100_000) -> None:
         if capacity < 1:
@@ -94,14 +86,10 @@ class Recording(Displayable):
         return f"<Recording of {len(self)} events in {self.duration:g} s{lost}>"
 
     def replay(self, scheduler: abc.SchedulerBase | None = None) -> Observable[Event]:
-        """The events in new envelopes, to publish or to feed to a pipeline.
+        """The events in new envelopes, to publish or to feed to a pipeline: a cold observable that completes.
 
-        Args:
-            scheduler: keeps the time, for example `hub.scheduler`; can also be passed to `subscribe`. Without one, all
-                events are emitted at once.
-
-        Returns:
-            A cold observable that completes after the last event.
+        The scheduler, given here or to `subscribe`, keeps the time, for example `hub.scheduler`. Without one, all
+        events are emitted at once.
         """
 
         def subscribe(
@@ -148,9 +136,7 @@ class Recording(Displayable):
     def load(cls, path: Path | str) -> Recording:
         """Read JSON lines; a line without `recorded` has the time of the previous line.
 
-        Raises:
-            EventError: if a line is not an event or its time is not a number; the message names the line.
-            OSError: if the file cannot be read.
+        Raises an EventError that names the line if it is not an event, or its time is not a number.
         """
         entries: list[tuple[float, Event]] = []
         seconds = 0.0
@@ -199,9 +185,6 @@ def record(hub: EventHub, subscription: str = "", capacity: int = 100_000) -> Ge
         hub: the hub; its `scheduler` keeps the time.
         subscription: selects events; empty for all.
         capacity: the number of kept events; older ones are dropped and counted in `dropped`.
-
-    Raises:
-        ExpressionError: if the subscription does not parse.
     """
     recording = Recording(capacity=capacity)
     begin = hub.scheduler.now

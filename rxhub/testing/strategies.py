@@ -59,11 +59,7 @@ def topics() -> st.SearchStrategy[str]:
 def events(topic: st.SearchStrategy[str] | str | None = None) -> st.SearchStrategy[Event]:
     """Events with the topics and data of ftrack and a studio.
 
-    Args:
-        topic: a topic or a strategy for topics, which determines the data. Default: the known topics.
-
-    Raises:
-        TypeError: if the topic is neither.
+    `topic` is a topic or a strategy for topics, which determines the data. Default: the known topics.
     """
     if topic is not None and not isinstance(topic, (str, st.SearchStrategy)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
@@ -134,11 +130,7 @@ def _memberships(dialect: Dialect) -> st.SearchStrategy[Expression]:
 
 
 def expressions(dialect: Dialect = Dialect.RXHUB) -> st.SearchStrategy[Expression]:
-    """Subscriptions over the fields of real events, including contradictory ones.
-
-    Args:
-        dialect: determines the meaning of `*`.
-    """
+    """Subscriptions over the fields of real events, including contradictory ones."""
 
     def joined(nodes: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
         children = st.lists(nodes, min_size=2, max_size=3)
@@ -151,14 +143,7 @@ def events_matching(expression: Expression | str) -> st.SearchStrategy[Event]:
     """Events that match a subscription; fields that it does not mention have realistic values.
 
     They are events as received; a hub that publishes one fills in missing `source.id`, `source.user` and `source.host`.
-
-    Args:
-        expression: a subscription; a string is parsed in rxhub's dialect.
-
-    Raises:
-        Undecided: at once, if no event was found; the message names the conditions that no value meets.
-        ExpressionError: if the string does not parse.
-        TypeError: if it is neither a string nor an expression.
+    Raises `Undecided` at once if no event was found; the message names the conditions that no value meets.
     """
     if not isinstance(expression, (str, Expression)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
@@ -182,12 +167,7 @@ def events_matching(expression: Expression | str) -> st.SearchStrategy[Event]:
 def expressions_matching(
     candidate: Mapping[str, Any], dialect: Dialect = Dialect.RXHUB
 ) -> st.SearchStrategy[Expression]:
-    """Subscriptions that match a candidate.
-
-    Args:
-        candidate: an event or any nested mapping.
-        dialect: determines the meaning of `*`.
-    """
+    """Subscriptions that match a candidate, an event or any nested mapping."""
     leaves = list(_leaves(candidate))
     about = st.sampled_from(leaves).flatmap(lambda leaf: _about(leaf, dialect)) if leaves else _conditions(dialect)
 
@@ -267,13 +247,7 @@ def _about(leaf: tuple[str, str, bool], dialect: Dialect) -> st.SearchStrategy[E
 def event_streams(
     of: st.SearchStrategy[Event] | None = None, min_size: int = 0, max_size: int = 20
 ) -> st.SearchStrategy[Recording]:
-    """Recordings with bursts, pauses and replies to earlier events.
-
-    Args:
-        of: a strategy for the events. Default: `events()`.
-        min_size: the least number of events.
-        max_size: the largest number of events.
-    """
+    """Recordings with bursts, pauses and replies to earlier events; `of` generates the events."""
     gaps = st.sampled_from((0.0, 0.001, 0.05, 1.0)) | st.integers(0, 3_600).map(float)
 
     @st.composite

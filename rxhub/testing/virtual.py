@@ -3,9 +3,7 @@
 All time of a hub comes from its clock: timers in the inbox, and the time that its scheduler shows. `advance(3600)`
 handles what is ready, sets the clock to the next timer, handles that, and so on until the hour is over. Nothing sleeps
 and no thread runs. Actions that are due at the same time run in the order in which they were scheduled, so a test
-always gives the same result.
-
-`hub.request(…).run()` and `await hub.ask(…)` advance the clock until the result is there (`virtual_wait`).
+always gives the same result. `hub.request(…).run()` and `await hub.ask(…)` advance the clock until the result is there.
 
 Only actions on `hub.scheduler` use virtual time: pass it to operators by `scheduler=`, or to all operators of a
 pipeline by `subscribe(…, scheduler=hub.scheduler)`. Awaitables such as `asyncio.sleep` take real time.
@@ -68,17 +66,8 @@ class VirtualHub(EventHub):
     It counts as running, so publishing does not warn and requests work. Published events wait for `advance`, `aadvance`
     or `drain`. `start()` does nothing, and `wait(seconds)` is `advance`.
 
-    Args:
-        server_url: `memory://`, with or without a name. Each hub has its own clock.
-        api_user: as in `EventHub`.
-        api_key: as in `EventHub`.
-        headers: as in `EventHub`.
-        cookies: as in `EventHub`.
-        inbox: as in `EventHub`.
-        overflow: any policy except "block".
-
-    Raises:
-        ValueError: for the URL of a server, and for the policy "block", which would deadlock the only thread.
+    The arguments are those of `EventHub`. Each hub has its own clock, also on one `memory://name`. Raises ValueError
+    for the URL of a server, and for the policy "block", which would deadlock the only thread.
     """
 
     def __init__(
@@ -109,18 +98,9 @@ class VirtualHub(EventHub):
         return round(self._clock.seconds, 9)
 
     def advance(self, seconds: float) -> int:
-        """Advance the time, and handle events and timers at their time.
+        """Advance the time by `seconds`, and handle events and timers at their time; the number of handled events.
 
-        Args:
-            seconds: how far; 0 handles what is ready.
-
-        Returns:
-            The number of handled events.
-
-        Raises:
-            ValueError: if `seconds` is negative or not finite.
-            AlreadyHandled: inside a callback; use `aadvance` on an event loop.
-            HubClosed: if the hub is closed.
+        0 handles what is ready. Inside a callback it raises AlreadyHandled, on an event loop use `aadvance`.
         """
         return sum(self.drain() for _ in self._steps(seconds))
 
@@ -150,11 +130,7 @@ class VirtualHub(EventHub):
         return VirtualReplies(super().request(event, timeout), self, event.topic, timeout)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
-        """Same as `EventHub.ask`; advances the time until the first reply.
-
-        Raises:
-            NoReply: if no reply arrived within `timeout` seconds.
-        """
+        """Same as `EventHub.ask`; advances the time until the first reply."""
         replies: list[Event] = []
         errors: list[Exception] = []
         with self.request(event, timeout).subscribe(replies.append, errors.append):
@@ -169,11 +145,7 @@ class VirtualHub(EventHub):
         return replies[0]
 
     def wait(self, duration: float | None = None) -> None:
-        """Same as `advance`.
-
-        Raises:
-            ValueError: if there is no duration.
-        """
+        """Same as `advance`; there must be a duration."""
         if duration is None:
             raise ValueError("On a virtual hub, wait() needs a duration, since nothing else would end it.")
         self.advance(duration)
@@ -183,11 +155,7 @@ class VirtualHub(EventHub):
         return Disposable()
 
     async def run(self) -> None:
-        """Not supported: a test advances the time.
-
-        Raises:
-            AlreadyHandled: always.
-        """
+        """Not supported, raises AlreadyHandled: a test advances the time."""
         raise AlreadyHandled("run() does not work on a virtual hub. Use `await hub.aadvance(seconds)`.")
 
     async def __aenter__(self) -> Self:
@@ -217,7 +185,6 @@ class VirtualHub(EventHub):
         return ended()
 
     async def aadvance_to_next(self, ended: Callable[[], bool]) -> bool:
-        """Same as `advance_to_next` on the running event loop."""
         await self._runner.drain_async("aadvance()")
         if self._step(ended):
             await self._runner.drain_async("aadvance()")

@@ -1,11 +1,9 @@
 """Wait on virtual time: `run()` advances the time until the observable completes.
 
-reactivex's `run()` blocks until another thread completes the observable. A virtual hub has one thread, which would wait
-forever. The observables of a virtual hub, and the pipelines on them, are therefore a `VirtualObservable`. Its `run()`
-handles due events and advances the clock to the next timer until the observable completes.
-
-Other combinations, for example `reactivex.merge(…)`, have reactivex's `run()`. It is recognized by its scheduler or its
-stack frame when it subscribes to the hub or schedules on it, and raises. reactivex offers no other sign.
+reactivex's `run()` blocks until another thread completes the observable, and a virtual hub has one thread. So the
+observables of a virtual hub, and the pipelines on them, are a `VirtualObservable`. Other combinations, for example
+`reactivex.merge(…)`, have reactivex's `run()`. It is recognized by its scheduler or its stack frame when it subscribes
+to the hub or schedules on it, and raises. reactivex offers no other sign.
 """
 
 from __future__ import annotations
@@ -44,31 +42,19 @@ class VirtualTime(Protocol):
     """A virtual hub, as far as waiting needs it."""
 
     @property
-    def now(self) -> float:
-        """The virtual time in seconds."""
-        ...
+    def now(self) -> float: ...
 
     @property
-    def scheduler(self) -> abc.SchedulerBase:
-        """The scheduler of the virtual time."""
-        ...
+    def scheduler(self) -> abc.SchedulerBase: ...
 
-    def check_not_inside(self, what: str) -> None:
-        """Raise NotHandled inside a callback, which cannot wait for later events."""
-        ...
+    def check_not_inside(self, what: str) -> None: ...
 
-    def advance_to_next(self, ended: Callable[[], bool]) -> bool:
-        """Handle what is ready and, unless `ended`, the next timer; return False if nothing is left."""
-        ...
+    def advance_to_next(self, ended: Callable[[], bool]) -> bool: ...
 
-    async def aadvance_to_next(self, ended: Callable[[], bool]) -> bool:
-        """Same as `advance_to_next` on the running event loop."""
-        ...
+    async def aadvance_to_next(self, ended: Callable[[], bool]) -> bool: ...
 
 
 class _LastValue(abc.ObserverBase[Any]):
-    """Keeps the last value."""
-
     def __init__(self) -> None:
         self.reached = False
         self._last: list[Any] = []
@@ -106,13 +92,8 @@ class VirtualObservable(Awaitable[T]):
     def run(self, scheduler: abc.SchedulerBase | None = None) -> T:
         """Advance the time until the observable completes, and return the last value.
 
-        Args:
-            scheduler: for operators without one. Default: the hub's.
-
-        Raises:
-            SequenceContainsNoElementsError: if it completes without a value.
-            NotHandled: if it never completes, since no timer is left on the hub; and inside a callback.
-            Exception: the error of the observable.
+        Raises SequenceContainsNoElementsError if it completes without a value, and NotHandled if it never completes,
+        since no timer is left on the hub, and inside a callback.
         """
         self.clock.check_not_inside("run()")
         end = _LastValue()
@@ -147,12 +128,7 @@ class VirtualReplies(VirtualPipeline[Event]):
         self._no_reply = f"Nobody replied to {topic} within {timeout:g} s."
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> Event:
-        """Advance the time by the timeout, and return the last reply.
-
-        Raises:
-            NoReply: if there is none.
-            NotHandled: inside a callback.
-        """
+        """Advance the time by the timeout, and return the last reply. Raises NoReply if there is none."""
         try:
             return super().run(scheduler)
         except SequenceContainsNoElementsError:

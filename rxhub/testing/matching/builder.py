@@ -33,11 +33,7 @@ _MAX_BRANCHES = 1_000
 
 
 class MatchingEvents:
-    """Builds the fields of events that an expression matches.
-
-    Raises:
-        Undecided: if none was found.
-    """
+    """Builds the fields of events that an expression matches. Raises Undecided if none was found."""
 
     def __init__(self, expression: Expression) -> None:
         self._expression = expression
@@ -54,11 +50,7 @@ class MatchingEvents:
         raise Undecided(f"No event was found that matches `{one_line(str(expression), 200)}`: {reason}.")
 
     def demands(self, turn: int) -> Demands:
-        """What an event must meet.
-
-        Args:
-            turn: selects among the alternatives of the expression.
-        """
+        """What an event must meet; `turn` selects among the alternatives of the expression."""
         try:
             return next(Search(self._expression, _MAX_TESTS_PER_EVENT).branches(turn), self._demands)
         except Undecided:
@@ -70,13 +62,7 @@ class MatchingEvents:
         return demand is None or fits({"topic": topic}, demand.constraints)
 
     def fields(self, base: Mapping[str, Any], demands: Demands, pick: Pick) -> dict[str, Any]:
-        """The fields of an event that matches.
-
-        Args:
-            base: the fields of another event; they are kept where the demands allow it.
-            demands: what the event must meet.
-            pick: chooses between values.
-        """
+        """The fields of an event that matches: those of `base`, where the demands allow it."""
         plain = {key: base[key] for key in _PLAIN}
         for start, wanted, choose in (
             (base, demands, pick),

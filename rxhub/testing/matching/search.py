@@ -116,11 +116,7 @@ def keys_below(path: Path, demands: Demands) -> dict[str, Any]:
 
 
 class Search:
-    """The search for values that one expression accepts.
-
-    Args:
-        expression: what must hold.
-        max_tests: how many conditions the search may test before it raises Undecided.
+    """The search for values that one expression accepts; raises Undecided after `max_tests` conditions.
 
     Attributes:
         conflict: the last contradiction.
@@ -136,8 +132,7 @@ class Search:
     def branches(self, turn: int = 0) -> Iterator[Demands]:
         """Yield the demands of each choice of alternatives in which no path contradicts itself.
 
-        Args:
-            turn: selects which alternatives come first.
+        `turn` selects which alternatives come first.
         """
         failures: Counter[int] = Counter()
         stack: list[tuple[Demands, list[_Clause], int, Iterator[_Option]]] = [({}, [], 0, iter([self._whole]))]
@@ -187,11 +182,7 @@ class Search:
         return self._read[key]
 
     def _joined(self, demands: Demands, constraints: Iterable[Constraint]) -> Demands:
-        """The demands with further constraints.
-
-        Raises:
-            Conflict: if no value meets the constraints on a path.
-        """
+        """The demands with further constraints."""
         demands = dict(demands)
         for constraint in constraints:
             path = split_key(constraint[0].key)
@@ -221,20 +212,9 @@ class Search:
         return known
 
     def value(self, path: Path, constraints: Sequence[Constraint], keys: Mapping[str, Any], pick: Pick) -> Any:
-        """Find a value for a path.
+        """Find a JSON value, a Fork, or ABSENT for a path. Raises Conflict if there is none.
 
-        Args:
-            path: where the value is placed.
-            constraints: what it must meet.
-            keys: if any, a mapping with these keys must be part of the value.
-            pick: chooses between values.
-
-        Returns:
-            A JSON value, a Fork, or ABSENT.
-
-        Raises:
-            Conflict: if none was found.
-            Undecided: if the search reached its limit.
+        If there are `keys`, a mapping with them must be part of the value.
         """
         if not keys and path not in ENVELOPE and self._accepts(path, ABSENT, constraints):
             return ABSENT
@@ -269,7 +249,6 @@ class Search:
             yield fork
 
     def _accepts(self, path: Path, value: Any, constraints: Sequence[Constraint]) -> bool:
-        """Whether a value at a path meets constraints."""
         self._spend(len(constraints))
         return fits(nested(path, value), constraints)
 
