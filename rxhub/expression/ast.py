@@ -49,7 +49,7 @@ class Expression(Displayable):
         raise NotImplementedError
 
     def without_secrets(self) -> Expression:
-        """The expression with `***` for literals compared with secrets (`rxhub.redaction.secrets`), if there are any."""
+        """The expression with `***` for literals that are compared with secrets (`rxhub.redaction.secrets`)."""
         return self
 
     # Frozen by hand: creating four dataclasses would take a tenth of the import time of rxhub.
