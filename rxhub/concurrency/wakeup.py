@@ -1,13 +1,14 @@
-"""Waking a task, from any thread."""
+"""Waking a task from any thread, and threads from a signal handler."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from threading import Condition
 
 from rxhub.concurrency.event_loop import running_loop
 
-__all__ = ["Wakeup"]
+__all__ = ["Flag", "Wakeup"]
 
 
 class Wakeup:
@@ -61,3 +62,32 @@ class Wakeup:
 def _resolve(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
+
+
+class Flag:
+    """As `threading.Event`, but reentrant.
+
+    A signal handler runs inside whatever its thread is doing. If that is `set`, `clear` or `wait`, setting a
+    `threading.Event` there waits for a lock that its own thread holds.
+    """
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        with self._changed:
+            self._is_set = True
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        with self._changed:
+            self._is_set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set; False after `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(self.is_set, timeout)

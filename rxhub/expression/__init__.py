@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rxhub.expression.ast import And, Condition, Everything, Expression, Not, Or
+from rxhub.expression.comparisons import Dialect
 from rxhub.expression.compiler import compile
-from rxhub.expression.dialect import Dialect
 from rxhub.expression.index import Index
 from rxhub.expression.parser import parse
 

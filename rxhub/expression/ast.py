@@ -16,8 +16,7 @@ from sys import intern
 from typing import Any, Self, cast, final
 
 from rxhub.errors import ExpressionError
-from rxhub.expression.comparisons import OPERATORS
-from rxhub.expression.dialect import Dialect
+from rxhub.expression.comparisons import OPERATORS, Dialect
 from rxhub.expression.evaluate import holds, split_key
 from rxhub.expression.tokens import BARE, ITEM, KEY, QUOTED
 from rxhub.redaction.preview import is_secret_path

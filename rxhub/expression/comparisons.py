@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from enum import IntEnum
+from enum import Enum, IntEnum
 from functools import lru_cache
 from math import isfinite
 from numbers import Complex, Number, Real
 from operator import ge, gt, le, lt
 from typing import Any, Final, NamedTuple, TypeAlias, assert_never, cast
 
-from rxhub.expression.dialect import Dialect
 from rxhub.expression.sorted_index import SortedIndex
 from rxhub.expression.step_budget import current_budget
 
@@ -25,6 +24,7 @@ __all__ = [
     "OPERATORS",
     "AccessMethod",
     "Comparison",
+    "Dialect",
     "Operand",
     "comparison_of",
     "operand_of",
@@ -45,6 +45,23 @@ _MAX_DIGITS = 4_000
 _DIGITS_AT_ONCE = 500  # less than the lowest limit that sys.set_int_max_str_digits() accepts
 # Python searches these strings in time that may grow with the product of both lengths.
 _SHORT_TO_SEARCH = 30_000
+
+
+class Dialect(Enum):
+    """What a `*` means; the rest of the language is the same in both dialects.
+
+    Attributes:
+        RXHUB: `a*` starts with, `*a` ends with, `*a*` contains, `*` is present and not null, `**` is any string.
+        FTRACK: as in ftrack's Python client, a trailing `*` means containment, and any other `*` is literal.
+    """
+
+    RXHUB = "rxhub"
+    FTRACK = "ftrack"
+
+    __hash__ = object.__hash__  # members are unique, and the hash of Enum is slow Python code
+
+    def __repr__(self) -> str:
+        return f"Dialect.{self.name}"
 
 
 class AccessMethod(IntEnum):

@@ -23,8 +23,7 @@ from typing import Any, TypeAlias, cast
 
 from rxhub.event import Event
 from rxhub.expression.ast import And, Condition, Everything, Expression, Not, Or
-from rxhub.expression.comparisons import comparison_of, operand_of
-from rxhub.expression.dialect import Dialect
+from rxhub.expression.comparisons import Dialect, comparison_of, operand_of
 from rxhub.expression.evaluate import split_key
 from rxhub.expression.parser import as_tree
 

@@ -14,8 +14,7 @@ from functools import lru_cache, partial
 from typing import Any, Protocol, cast
 
 from rxhub.event import Event
-from rxhub.expression.comparisons import MAX_CACHED_LENGTH, Comparison, Operand, comparison_of, operand_of
-from rxhub.expression.dialect import Dialect
+from rxhub.expression.comparisons import MAX_CACHED_LENGTH, Comparison, Dialect, Operand, comparison_of, operand_of
 from rxhub.expression.step_budget import INTERPRETED, VALUE, current_budget
 
 __all__ = ["holds", "split_key", "tested_values", "values_at"]

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
-from rxhub.expression.dialect import Dialect
+from rxhub.expression.comparisons import Dialect
 from rxhub.expression.evaluate import split_key, tested_values, values_at
 from rxhub.expression.near_miss import ENVELOPE, closest_name, known_keys
 from rxhub.expression.parser import as_tree

@@ -11,7 +11,7 @@ from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import NotFoundError
 from rxhub.event import Event
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
-from rxhub.expression.dialect import Dialect
+from rxhub.expression.comparisons import Dialect
 from rxhub.expression.index_tree import ConditionBucket, Node, Row, Token, in_order, remove
 from rxhub.expression.parser import parse
 from rxhub.expression.residual import Residuals

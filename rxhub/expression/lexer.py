@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from rxhub.errors import ExpressionError
 from rxhub.expression.ast import Condition, Expression, Or, condition_as_read
+from rxhub.expression.comparisons import Dialect
 from rxhub.expression.diagnostics import not_a_continuation, not_an_item, not_an_operand, unclosed
-from rxhub.expression.dialect import Dialect
 from rxhub.expression.tokens import AND, BARE, IN, ITEM, KEY, NOT, OPERATOR, OR, QUOTED
 
 __all__ = ["Lexer", "ParseLimits"]

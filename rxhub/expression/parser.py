@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rxhub.errors import ExpressionError
 from rxhub.expression.ast import And, Everything, Expression, Not, Or
-from rxhub.expression.dialect import Dialect
+from rxhub.expression.comparisons import Dialect
 
 if TYPE_CHECKING:
     from lark import Lark, Token

@@ -40,17 +40,16 @@ from rxhub.event import Event
 from rxhub.expression import Expression, parse
 from rxhub.expression.near_miss import misspelling_warning
 from rxhub.hub.address import HubAddress
-from rxhub.hub.clock import Clock
 from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Action, Inbox
-from rxhub.hub.lifetime import Lifetime
-from rxhub.hub.process_hooks import watch
+from rxhub.hub.lifetime import Lifetime, hubs
 from rxhub.hub.processings import Processings
 from rxhub.hub.publisher import Publisher, hub_source
 from rxhub.hub.requests import Requests
 from rxhub.hub.runner import CLOSE_TIMEOUT_S, DISCONNECTED_TOPIC, Invoke, Runner
 from rxhub.hub.scheduler import HubScheduler
 from rxhub.rx.awaitable import with_runner_status
+from rxhub.rx.clock import Clock
 from rxhub.rx.scope import current_scope
 from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.text.caller_warning import warn_caller
@@ -170,7 +169,7 @@ class EventHub(Displayable):
         self.events = with_runner_status(ScopedSubject[Event](serialize=True), self._runner)
         for observable in (self._dispatcher.deliveries, self._dispatcher.errors):
             with_runner_status(observable, self._runner)
-        watch(self)
+        hubs.add(self)
 
     def _create_connection(self) -> HubConnection:
         address = self._address

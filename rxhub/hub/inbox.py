@@ -16,7 +16,7 @@ from rxhub.concurrency.fork import ForkSafeCondition
 from rxhub.concurrency.wakeup import Wakeup
 from rxhub.dispatching.delivery import Delivery
 from rxhub.event import Event
-from rxhub.hub.clock import Clock, SystemClock
+from rxhub.rx.clock import Clock, SystemClock
 
 __all__ = ["POLICIES", "Action", "Inbox"]
 

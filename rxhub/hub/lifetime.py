@@ -1,28 +1,33 @@
-"""The life of a hub: serving until a signal, closing, and the `async with` block."""
+"""The life of a hub: serving until a signal, closing, and the `async with` block.
+
+All hubs are closed when the interpreter exits, and reset in forked children.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 from rxhub.concurrency.awaitables import ignore_error
-from rxhub.concurrency.flag import Flag
-from rxhub.concurrency.fork import ForkSafeLock
+from rxhub.concurrency.fork import ForkSafeLock, run_after_fork
 from rxhub.concurrency.shutdown import on_shutdown_signal
 from rxhub.concurrency.supervise import supervise
+from rxhub.concurrency.wakeup import Flag
 from rxhub.errors import AlreadyHandled, HubClosed, HubConnectionError
 from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Inbox
 from rxhub.hub.processings import Processings
 from rxhub.hub.runner import CLOSE_TIMEOUT_S, Runner
-from rxhub.transport.io_thread import in_io_thread
+from rxhub.transport.io_thread import in_io_thread, refuse_new_threads
 
-__all__ = ["UNHANDLED", "Lifetime"]
+__all__ = ["UNHANDLED", "Lifetime", "hubs"]
 
 UNHANDLED = "%d events were waiting unhandled when the hub was closed."
 """Logged as a warning, with their number."""
@@ -188,3 +193,25 @@ class Lifetime:
 
     def forked(self) -> None:
         self.closing = Flag()
+
+
+hubs: WeakSet[Any] = WeakSet()
+"""The hubs of this process; each is added when it has been created."""
+
+
+def _close_all() -> None:
+    refuse_new_threads()
+    for hub in list(hubs):
+        try:
+            hub.close(timeout=1)
+        except Exception as error:
+            logger.error("%r could not be closed: %s", hub, error, exc_info=error)
+
+
+def _fork_all() -> None:
+    for hub in list(hubs):
+        hub.forked()
+
+
+atexit.register(_close_all)
+run_after_fork(_fork_all)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import cast
 
 from reactivex import Observable, abc
-from reactivex.disposable import CompositeDisposable
+from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
 
 from rxhub.concurrency.awaitables import ignore_error
@@ -73,7 +73,7 @@ class Requests:
                 # Whatever the scheduler of the subscription: the end comes where the replies do.
                 self._scheduler.schedule_relative(timeout, complete),
                 # A busy hub runs no timers, for example in a callback that awaits this request.
-                call_within(timeout + _LATE_S, replies.on_completed),
+                Disposable() if self._runner.clock.driven_by else call_within(timeout + _LATE_S, replies.on_completed),
                 # A closed hub runs neither timers nor replies.
                 self._connection.changes.subscribe(on_completed=closed),
             )

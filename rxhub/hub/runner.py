@@ -62,6 +62,7 @@ class Runner:
     """Runs the handlers of one hub, and calls `idle` when a context has ended."""
 
     def __init__(self, inbox: Inbox, handler: Handler, idle: Callable[[], None]) -> None:
+        self.clock = inbox.clock
         self._inbox = inbox
         self._handler = handler
         self._idle = idle
@@ -78,7 +79,7 @@ class Runner:
     @property
     def claimed_by(self) -> str:
         """The call that handles the hub; empty if it is not running."""
-        return self._claimed_by or (self._inbox.clock.driven_by if self._inbox.open else "")
+        return self._claimed_by or (self.clock.driven_by if self._inbox.open else "")
 
     @property
     def runs_here(self) -> bool:

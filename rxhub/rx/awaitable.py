@@ -19,12 +19,11 @@ from reactivex.scheduler import TimeoutScheduler
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from rxhub.concurrency.event_loop import check_asyncio
-from rxhub.concurrency.flag import Flag
-from rxhub.concurrency.wakeup import Wakeup
+from rxhub.concurrency.wakeup import Flag, Wakeup
 from rxhub.errors import NotHandled
 from rxhub.rx.runner_status import Deadlines, RunnerStatus, not_running, watching
 
-__all__ = ["Awaitable", "Composed", "with_runner_status"]
+__all__ = ["Awaitable", "Composed", "Ending", "with_runner_status"]
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -43,7 +42,7 @@ def with_runner_status(observable: _A, runner_status: RunnerStatus) -> _A:
     return observable
 
 
-class _Ending(Generic[_T]):
+class Ending(Generic[_T]):
     """Observes an observable for code that waits for its last value; `wake` is called at the end."""
 
     def __init__(self, wake: Callable[[], object]) -> None:
@@ -91,7 +90,7 @@ class Awaitable(Observable[_T_co]):
         check_asyncio("await on an observable")
         loop = asyncio.get_running_loop()
         wakeup = Wakeup()
-        ending: _Ending[_T_co] = _Ending(wakeup.set)
+        ending: Ending[_T_co] = Ending(wakeup.set)
 
         def stopped() -> None:
             if not ending.is_over:
@@ -122,8 +121,8 @@ class Awaitable(Observable[_T_co]):
         if runner_status is None:
             return super().run(scheduler)
         wakeup = Flag()
-        ending: _Ending[_T_co] = _Ending(wakeup.set)
-        scheduler = scheduler or TimeoutScheduler.singleton()
+        ending: Ending[_T_co] = Ending(wakeup.set)
+        scheduler = scheduler or runner_status.clock.scheduler or TimeoutScheduler.singleton()
         patient_until = monotonic() + FIRST_CHECK_S
         deadlines = Deadlines()
         with deadlines.collecting():
@@ -145,7 +144,8 @@ class Awaitable(Observable[_T_co]):
                     left = max(left, patient_until - monotonic())
                     if left <= 0:
                         raise not_running("run()")
-                wakeup.wait(min((wait for wait in (left, due) if wait is not None), default=None))
+                timeout = min((wait for wait in (left, due) if wait is not None), default=None)
+                runner_status.clock.wait(wakeup, timeout, lambda: ending.is_over)
         return ending.result()
 
     # Type checkers see reactivex's own, which know the types of operators.

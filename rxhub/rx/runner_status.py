@@ -14,6 +14,7 @@ from reactivex.disposable import Disposable
 
 from rxhub.concurrency.event_loop import running_loop
 from rxhub.errors import NotHandled
+from rxhub.rx.clock import Clock
 
 __all__ = ["WAIT_GAP_S", "Deadlines", "RunnerStatus", "call_within", "not_running", "watching"]
 
@@ -27,6 +28,11 @@ class RunnerStatus(Protocol):
     @property
     def runs_here(self) -> bool:
         """Whether this thread runs the hub."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The time of the hub."""
         ...
 
     def stops_in(self) -> float | None:

@@ -267,7 +267,7 @@ WAITING: dict[str, Callable[[VirtualHub], Any]] = {
 
 @pytest.mark.parametrize("wait", WAITING.values(), ids=WAITING)
 def test_nobody_waits_for_ever(wait: Callable[[VirtualHub], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxhub.testing.virtual_wait._MAX_STEPS", 1_000)
+    monkeypatch.setattr("rxhub.testing.virtual._MAX_STEPS", 1_000)
     with virtual_hub() as hub, pytest.raises(NotHandled, match=r"hub\.advance"):
         wait(hub)
 

@@ -69,10 +69,10 @@ def late():
     except HubClosed as error:
         print(error)
 atexit.register(lambda: None)
-import rxhub.hub.process_hooks
-atexit.unregister(rxhub.hub.process_hooks._close_all)
+import rxhub.hub.lifetime
+atexit.unregister(rxhub.hub.lifetime._close_all)
 atexit.register(late)
-atexit.register(rxhub.hub.process_hooks._close_all)
+atexit.register(rxhub.hub.lifetime._close_all)
 """).startswith("Cannot connect: the interpreter is exiting")
 
 

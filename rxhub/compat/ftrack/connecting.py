@@ -17,7 +17,7 @@ from rxhub.compat.ftrack.trust import WEBSOCKET_VARIABLES, trust
 from rxhub.compat.ftrack.websocket import ThreadedWebSocket
 from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.event_loop import check_asyncio
-from rxhub.concurrency.flag import Flag
+from rxhub.concurrency.wakeup import Flag
 from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Inbox
 from rxhub.hub.publisher import REPLY

@@ -20,7 +20,7 @@ from rxhub.compat.ftrack.base import Event
 from rxhub.compat.ftrack.shortened import Shortened
 from rxhub.compat.ftrack.trust import HANDSHAKE_VARIABLES, trust
 from rxhub.compat.ftrack.websocket import CONNECT_TIMEOUT_S
-from rxhub.concurrency.flag import Flag
+from rxhub.concurrency.wakeup import Flag
 from rxhub.errors import ProtocolError, RxHubError
 from rxhub.text.safe_repr import safe_repr
 from rxhub.transport.json_payload import check_depth

@@ -1,4 +1,4 @@
-"""Filter by a subscription."""
+"""Filter events by a subscription, and run them through a dispatcher."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 
+from rxhub.dispatching.delivery import Delivery
+from rxhub.dispatching.dispatcher import Dispatcher
+from rxhub.event import Event
 from rxhub.expression import Dialect, compile
 from rxhub.rx.awaitable import Awaitable
 
-__all__ = ["where"]
+__all__ = ["dispatch", "where"]
 
 M = TypeVar("M", bound=Mapping[str, Any])
 
@@ -29,6 +32,23 @@ def where(subscription: str, dialect: Dialect = Dialect.RXHUB) -> Callable[[Obse
             def on_next(value: M) -> None:
                 if matches(value):
                     emit(value)
+
+            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+        return Awaitable(subscribe)
+
+    return operator
+
+
+def dispatch(dispatcher: Dispatcher) -> Callable[[Observable[Event]], Observable[Delivery]]:
+    """Run each event through the dispatcher's subscribers and emit its `Delivery`."""
+
+    def operator(source: Observable[Event]) -> Observable[Delivery]:
+        def subscribe(
+            observer: abc.ObserverBase[Delivery], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            def on_next(event: Event) -> None:
+                observer.on_next(dispatcher.dispatch(event))
 
             return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
