@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -59,8 +59,7 @@ def _list(access: ServerAccess, as_lines: bool) -> Status:
         return Status.NOT_MATCHED
     if as_lines:
         for state in states:
-            groups = [group._asdict() for group in state.groups]
-            print_json(cast("dict[str, object]", {**state._asdict(), "groups": groups}))
+            print_json(state.to_json())
         return Status.MATCHED
     for line in format_table(_STREAM_HEADINGS, [_row(state) for state in states]):
         print_text(line)

@@ -26,7 +26,17 @@ import msgspec
 from rxhub.errors import EventError
 from rxhub.transport.socketio.packet import EVENT_NAME
 
-__all__ = ["MAX_DEPTH", "Envelope", "argument", "decode_all", "decoding_steps", "payload", "read", "reading_steps"]
+__all__ = [
+    "MAX_DEPTH",
+    "Envelope",
+    "argument",
+    "candidate_of",
+    "decode_all",
+    "decoding_steps",
+    "payload",
+    "read",
+    "reading_steps",
+]
 
 MAX_DEPTH: Final = 64
 """Nested objects and lists, including the two of the packet."""
@@ -132,6 +142,11 @@ def decode_all(text: str) -> dict[str, Any]:
         fields = _mapping(_payload(text).args[0])
     except msgspec.DecodeError as error:
         raise EventError(f"A subscription reads the data of this event, which cannot be decoded: {error}.") from None
+    return candidate_of(fields)
+
+
+def candidate_of(fields: dict[str, Any]) -> dict[str, Any]:
+    """The decoded fields of an event in the form that subscriptions are tested against. Changes the dictionary."""
     fields["in_reply_to_event"] = fields.pop("inReplyToEvent", None)
     for key, absent in _ABSENT.items():
         if fields.get(key) is None:

@@ -103,7 +103,7 @@ class Http(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
-        if self._received > self._most:
+        if self._received > self._most and not self._may_allow_body(len(data)):
             self.slot.sockets.counters.requests_refused += 1
             self.transport.abort()
             return
@@ -119,6 +119,15 @@ class Http(H11Protocol):
         scope = cast("dict[str, Any]", self.scope)
         if self.cycle and self.cycle.scope is scope and "extensions" not in scope:
             scope["extensions"] = {ALLOW_BODY: self.allow_body, ABORT: self.transport.abort}
+
+    def _may_allow_body(self, size: int) -> bool:
+        """Whether the endpoint of the present request may still allow a larger body.
+
+        Until it does, uvicorn buffers 64 KiB and then stops reading. The first segment can contain a whole body.
+        """
+        if self._received == size:
+            return True
+        return self._most == _MAX_REQUEST_BYTES and bool(self.cycle) and not self.cycle.response_complete
 
     def allow_body(self, most: int, seconds: float) -> None:
         """Allow the present request a larger body.

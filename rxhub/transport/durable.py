@@ -142,6 +142,10 @@ class StreamState(NamedTuple):
     dead: int
     groups: tuple[GroupState, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        """All fields by name, for JSON; times stay `datetime`."""
+        return {**self._asdict(), "groups": [group._asdict() for group in self.groups]}
+
 
 class ProcessOptions(TypedDict, total=False):
     """Keyword arguments of `EventHub.process`.

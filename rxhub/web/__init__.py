@@ -5,7 +5,8 @@
 - `routes`: all routes
 - `account`: the user of a request
 - `sessions`, `signing_in`: the sessions of the console
-- `problems`, `authentication`, `parameters`, `site`: what all endpoints share
+- `explaining`, `clients`, `stored`: subscriptions, connected clients, streams and dead letters
+- `problems`, `authentication`, `parameters`, `body`, `pace`, `site`: what all endpoints share
 """
 
 from rxhub.web.routes import routes

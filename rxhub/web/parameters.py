@@ -6,6 +6,7 @@ empty, and endpoints call `parameters`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from rxhub.server.key_removal import query_of
 from rxhub.web.problems import Problem
 
-__all__ = ["parameters"]
+__all__ = ["integer", "parameters"]
 
 _MAX_FIELDS = 50
 
@@ -46,3 +47,17 @@ def parameters(request: Request, *names: str) -> dict[str, str]:
             raise Problem(400, f"The parameter {name!r} occurs twice. Send it once.")
         found[name] = value
     return found
+
+
+def integer(given: Mapping[str, str], name: str, default: int, least: int = 0, most: int = 2**63 - 1) -> int:
+    """A parameter as a whole number.
+
+    Raises:
+        Problem: if it is not a number within the range.
+    """
+    text = given.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
+        raise Problem(400, f"The parameter {name!r} must be a whole number from {least} to {most}.")
+    return int(text)

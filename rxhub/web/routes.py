@@ -10,9 +10,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from rxhub.server.event_server import EventServer
 from rxhub.server.options import AccessOptions
 from rxhub.web.account import account_routes
+from rxhub.web.clients import client_routes
+from rxhub.web.explaining import explain_routes
 from rxhub.web.problems import exception_handlers
 from rxhub.web.signing_in import session_routes
 from rxhub.web.site import Site
+from rxhub.web.stored import stored_routes
 
 __all__ = ["routes"]
 
@@ -25,7 +28,8 @@ def routes(server: EventServer, access: AccessOptions) -> list[BaseRoute]:
         access: which requests are accepted.
     """
     site = Site(server, access)
-    return [Mount("/api", _application(access, [*account_routes(site), *session_routes(site)]))]
+    parts = (account_routes, session_routes, client_routes, explain_routes, stored_routes)
+    return [Mount("/api", _application(access, [route for part in parts for route in part(site)]))]
 
 
 def _application(access: AccessOptions, routes: list[Route]) -> Starlette:

@@ -1,0 +1,212 @@
+"""`/api/streams`, `/api/groups` and `/api/dead-letters`: what the server's backplane stores.
+
+Administrators see all streams of the NATS system and all dead letters, and retry and drop these. Other users see the
+stream of this server, and the dead letters with topics that they may receive.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from rxhub.errors import HubConnectionError, NotFoundError, StreamError
+from rxhub.server.users import User
+from rxhub.transport.durable import StreamState
+from rxhub.web.authentication import authenticate
+from rxhub.web.body import json_response
+from rxhub.web.clients import require_admin
+from rxhub.web.pace import check_rate
+from rxhub.web.parameters import integer, parameters
+from rxhub.web.problems import Problem
+from rxhub.web.site import Site
+
+if TYPE_CHECKING:
+    from rxhub.server.backplane import Backplane
+    from rxhub.transport.nats.dead_letter import DeadLetter
+    from rxhub.transport.nats.dead_letters import StoredDeadLetters
+
+__all__ = ["stored_routes"]
+
+_DEFAULT_LETTERS: Final = 100
+_MAX_LETTERS: Final = 1_000
+"""Dead letters that one request reads, retries or drops one by one."""
+
+_MAX_BYTES: Final = 1024 * 1024
+# A request to NATS counts as this many events of a user's rate.
+_REQUEST_COST: Final = 10
+
+_logger = logging.getLogger("rxhub.server")
+
+
+def stored_routes(site: Site) -> list[Route]:
+    """The routes of streams, groups and dead letters."""
+    stored = _Stored(site)
+    return [
+        Route("/streams", stored.streams, methods=["GET"]),
+        Route("/groups", stored.groups, methods=["GET"]),
+        Route("/dead-letters", stored.list, methods=["GET"]),
+        Route("/dead-letters", stored.drop, methods=["DELETE"]),
+        Route("/dead-letters/retry", stored.retry, methods=["POST"]),
+        Route("/dead-letters/{id:int}", stored.show, methods=["GET"]),
+        Route("/dead-letters/{id:int}", stored.drop_one, methods=["DELETE"]),
+        Route("/dead-letters/{id:int}/retry", stored.retry_one, methods=["POST"]),
+    ]
+
+
+class _Stored:
+    """The endpoints."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def streams(self, request: Request) -> Response:
+        """The streams, by name."""
+        _, states = await self._states(request)
+        return json_response({"streams": [state.to_json() for state in states]})
+
+    async def groups(self, request: Request) -> Response:
+        """The groups of all streams."""
+        _, states = await self._states(request)
+        groups = [{"stream": state.name, **group._asdict()} for state in states for group in state.groups]
+        return json_response({"groups": groups})
+
+    async def list(self, request: Request) -> Response:
+        """The dead letters, oldest first."""
+        user, given = await self._begin(request, "group", "after", "limit")
+        limit = integer(given, "limit", _DEFAULT_LETTERS, 1, _MAX_LETTERS)
+        last = integer(given, "after", 0)
+        letters: list[msgspec.Raw] = []
+        size = read = 0
+        is_complete = False
+        with _problems(self._site) as backplane:
+            dead = backplane.dead_letters
+            # Letters that the user may not see count as read, because reading them takes as long.
+            while len(letters) < limit and size < _MAX_BYTES and read < _MAX_LETTERS:
+                letter = await dead.next(last + 1, given.get("group"))
+                if letter is None:
+                    is_complete = True
+                    break
+                last, read = letter.id, read + 1
+                if _may_see(user, letter):
+                    letters.append(msgspec.Raw(msgspec.json.encode(letter.to_json())))
+                    size += len(memoryview(letters[-1]))
+        return json_response({"dead_letters": letters, "next": None if is_complete else last})
+
+    async def show(self, request: Request) -> Response:
+        """One dead letter."""
+        user, _ = await self._begin(request)
+        with _problems(self._site) as backplane:
+            letter = await backplane.dead_letters.get(request.path_params["id"])
+        if not _may_see(user, letter):
+            raise Problem(404, f"There is no dead letter {letter.id} that the user {user.name!r} may see.")
+        return json_response(letter.to_json())
+
+    async def retry_one(self, request: Request) -> Response:
+        """Deliver a dead letter to its group again."""
+        await self._begin_change(request)
+        with _problems(self._site) as backplane:
+            await backplane.dead_letters.retry(request.path_params["id"])
+        return Response(status_code=204)
+
+    async def drop_one(self, request: Request) -> Response:
+        """Delete a dead letter."""
+        await self._begin_change(request)
+        with _problems(self._site) as backplane:
+            await backplane.dead_letters.drop(request.path_params["id"])
+        return Response(status_code=204)
+
+    async def retry(self, request: Request) -> Response:
+        """Deliver many dead letters to their groups again."""
+        chosen, group = await self._begin_many(request)
+        with _problems(self._site) as backplane:
+            dead = backplane.dead_letters
+            ids = chosen or [letter.id async for letter in _first(dead, group)]
+            done, missing = await _each(dead.retry, ids)
+        return json_response({"retried": done, "missing": missing, "more": not chosen and len(ids) == _MAX_LETTERS})
+
+    async def drop(self, request: Request) -> Response:
+        """Delete many dead letters."""
+        chosen, group = await self._begin_many(request)
+        with _problems(self._site) as backplane:
+            if not chosen:
+                return json_response({"dropped": await backplane.dead_letters.drop("all", group), "missing": []})
+            done, missing = await _each(backplane.dead_letters.drop, chosen)
+        return json_response({"dropped": done, "missing": missing})
+
+    async def _states(self, request: Request) -> tuple[User, tuple[StreamState, ...]]:
+        user, _ = await self._begin(request)
+        with _problems(self._site) as backplane:
+            states = await backplane.streams()
+            return user, tuple([each for each in states if user.is_admin or each.name == backplane.stream])
+
+    async def _begin(self, request: Request, *names: str) -> tuple[User, dict[str, str]]:
+        user = await authenticate(self._site, request)
+        given = parameters(request, *names)
+        check_rate(self._site, user, _REQUEST_COST)
+        return user, given
+
+    async def _begin_change(self, request: Request, *names: str) -> dict[str, str]:
+        user, given = await self._begin(request, *names)
+        require_admin(user)
+        return given
+
+    async def _begin_many(self, request: Request) -> tuple[list[int], str | None]:
+        """The numbers of dead letters; none for all, or all of a group."""
+        given = await self._begin_change(request, "ids", "all", "group")
+        if ("ids" in given) == (given.get("all") == "true") or ("ids" in given and "group" in given):
+            raise Problem(400, "Send either `ids=1,2,3`, or `all=true`, with `group=NAME` for one group.")
+        ids = given["ids"].split(",") if "ids" in given else []
+        if len(ids) > _MAX_LETTERS:
+            raise Problem(400, f"Send {_MAX_LETTERS} numbers of dead letters at most.")
+        return [integer({"ids": id}, "ids", 0, 1) for id in ids], given.get("group")
+
+
+async def _first(dead: StoredDeadLetters, group: str | None) -> AsyncIterator[DeadLetter]:
+    """The dead letters that one request retries."""
+    next_id = 1
+    for _ in range(_MAX_LETTERS):
+        if (letter := await dead.next(next_id, group)) is None:
+            return
+        yield letter
+        next_id = letter.id + 1
+
+
+async def _each(change: Callable[[int], Awaitable[int]], ids: list[int]) -> tuple[int, list[int]]:
+    """Change dead letters one by one; returns the number of changes, and the letters that do not exist."""
+    done = 0
+    missing: list[int] = []
+    for id in ids:
+        try:
+            done += await change(id)
+        except NotFoundError:
+            missing.append(id)
+    return done, missing
+
+
+def _may_see(user: User, letter: DeadLetter) -> bool:
+    return user.is_admin or letter.topic in user.subscribe
+
+
+@contextmanager
+def _problems(site: Site) -> Generator[Backplane]:
+    """The backplane, whose errors become problems."""
+    backplane = site.server.options.backplane
+    if backplane is None:
+        raise Problem(
+            404,
+            "This server does not store events. Start it with `rxhub serve --store DIR` or `--nats URL` (backplane=).",
+        )
+    try:
+        yield backplane
+    except NotFoundError as error:
+        raise Problem(404, str(error)) from None
+    except (HubConnectionError, StreamError) as error:
+        _logger.warning("Cannot answer a request about stored events: %s", error)
+        raise Problem(503, "NATS cannot be reached or rejected the request.", {"retry-after": "5"}) from None
