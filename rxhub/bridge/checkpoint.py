@@ -44,9 +44,6 @@ class Checkpoint:
 
     Args:
         target: stores it beside its stream; nothing is stored without one.
-        server: of the source.
-        subscription: of the bridges.
-        bridge: the name of the bridge.
     """
 
     def __init__(self, target: EventHub, server: str, subscription: str, bridge: str) -> None:
@@ -81,12 +78,8 @@ class Checkpoint:
     def save(self, position: Position, at_once: bool = False) -> Future[None] | None:
         """Store a position every few seconds.
 
-        Args:
-            position: the position before which all missing events are covered by markers.
-            at_once: store it now.
-
-        Returns:
-            A future that is done when it is stored; None if it is not.
+        `position`: the position before which all missing events are covered by markers. Returns a future that is done
+        when it is stored; None if it is not.
         """
         floor = position.floor
         # An event may have the time of the marker before it.

@@ -63,13 +63,7 @@ class GapChange(Enum):
 
 
 class GapNotice(NamedTuple):
-    """A change of a gap, to be logged.
-
-    Attributes:
-        outcome: the change.
-        gap: the gap.
-        told: the text of the marker, or the error.
-    """
+    """A change of a gap, to be logged."""
 
     outcome: GapChange
     gap: Gap
@@ -86,11 +80,7 @@ class _Forwarded(NamedTuple):
 
 
 class BridgeTracker:
-    """The events of one bridge. A gap is open at the start, for the events that were published before.
-
-    Args:
-        buffer: the maximum number of events in flight.
-    """
+    """The events of one bridge. A gap is open at the start, for the events that were published before."""
 
     def __init__(self, buffer: int) -> None:
         self._buffer = buffer
@@ -138,13 +128,7 @@ class BridgeTracker:
         return not known
 
     def add(self, identifier: str, floor: datetime, sent: Future[None]) -> None:
-        """Add a forwarded event.
-
-        Args:
-            identifier: its id.
-            floor: a time before its arrival.
-            sent: done when the target has accepted it.
-        """
+        """Add a forwarded event."""
         with self._changed:
             # The marker before it covers what was lost until its time.
             floor = max(floor, self._latest.floor or floor)
@@ -154,12 +138,7 @@ class BridgeTracker:
     def add_marker(self, identifier: str, until: datetime, sent: Future[None], gap: Gap, told: Gap) -> None:
         """Add the marker of a gap, which closes it, unless more was lost meanwhile.
 
-        Args:
-            identifier: the id of the marker.
-            until: the end of the gap.
-            sent: done when the target has accepted it.
-            gap: the open gap.
-            told: the part that the marker covers; open again if the marker is refused.
+        `told`: the part that the marker covers; open again if the marker is refused.
         """
         with self._changed:
             self._room = None
@@ -172,11 +151,7 @@ class BridgeTracker:
     def open_gap(self, why: str, reason: str = "", lost: int = 0, room: bool = True) -> bool:
         """Open a gap after the last forwarded event, or extend the open one; whether it is a new one.
 
-        Args:
-            why: see `Gap`.
-            reason: as text.
-            lost: the number of events known to be missing.
-            room: False if the target has no room: nothing is forwarded until it has.
+        `room`: False if the target has no room: nothing is forwarded until it has.
         """
         with self._changed:
             counts = self._counts

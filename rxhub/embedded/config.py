@@ -29,12 +29,7 @@ def configuration(
 ) -> dict[str, object]:
     """The configuration of the server, as JSON, which its language includes.
 
-    Args:
-        directory: of its streams, logs and configuration.
-        user: the user who may connect.
-        password: of the user.
-        monitor_password: the password of `MONITOR`.
-        port: to listen on. Default: a free one, which the server writes to a file.
+    `port`: to listen on. Default: a free one, which the server writes to a file.
     """
     return {
         "server_name": "rxhub",
@@ -62,11 +57,7 @@ def write(directory: Path, settings: dict[str, object]) -> Path:
 
     A new file replaces the old one, which may have another mode or be a link.
 
-    Returns:
-        The path of the configuration.
-
-    Raises:
-        OSError: if it cannot be written.
+    Raises OSError if it cannot be written.
     """
     path = directory / CONFIGURATION
     fresh = directory / f".{CONFIGURATION}.{os.getpid()}"

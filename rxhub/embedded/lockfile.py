@@ -34,12 +34,7 @@ _POLL_INTERVAL_S = 0.05
 class DirectoryLock:
     """The lock of a directory, until `release`.
 
-    Args:
-        directory: an existing one.
-
-    Raises:
-        StoreError: if another process holds the lock; names it.
-        OSError: if the directory cannot be written to.
+    Raises StoreError if another process holds the lock; names it, OSError if the directory cannot be written to.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -55,11 +50,7 @@ class DirectoryLock:
             raise
 
     def write_holder(self, server: int | None = None) -> None:
-        """Write the holder to the file.
-
-        Args:
-            server: the process id of the server, if it runs.
-        """
+        """Write the holder to the file."""
         content = {
             "pid": os.getpid(),
             "host": socket.gethostname(),

@@ -25,11 +25,7 @@ class Account(NamedTuple):
 
 
 def ask_for_streams(account: Account) -> None:
-    """Check that JetStream accepts requests.
-
-    Raises:
-        OSError: if not, or the server refuses the user.
-    """
+    """Check that JetStream accepts requests. Raises OSError if not, or the server refuses the user."""
     answer = _request(account, "$JS.API.INFO")
     if b'"error"' in answer:
         raise OSError(answer.decode(errors="replace").strip())
@@ -42,14 +38,7 @@ def storage_error(account: Account) -> str:
     restarted. Only the server's health reports that (nats-server: `setWriteErrLocked`, `/healthz`). Failed writes and a
     JetStream that has shut down count; the health also reports streams that are being deleted.
 
-    Args:
-        account: of the server's system account.
-
-    Returns:
-        The reported error; empty if the server can store.
-
-    Raises:
-        OSError: if it does not answer.
+    Returns the reported error; empty if the server can store. Raises OSError if it does not answer.
     """
     answer = _request(account, "$SYS.REQ.SERVER.PING.HEALTHZ")
     try:

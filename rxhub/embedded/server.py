@@ -95,11 +95,7 @@ class PrivateServer:
         return None if process is None or process.returncode is not None else process.pid
 
     def start(self) -> None:
-        """Start the server, and wait until it accepts streams.
-
-        Raises:
-            StoreError: if that fails.
-        """
+        """Start the server, and wait until it accepts streams. Raises StoreError if that fails."""
         self._thread.start()
         self._started.result()
         self._monitor.start()
@@ -308,8 +304,8 @@ def store(directory: Path | str, on_exit: Callable[[str], object] | None = None)
         The server, ready for `EventHub(server.url, server.user, server.password)`.
 
     Raises:
-        StoreError: if the program is missing or too old, the directory cannot be used, is in use or has less than
-            16 MiB of free space, or the server does not start.
+        StoreError: if the program is missing or too old, the directory cannot be used, is in use or has less than 16
+            MiB of free space, or the server does not start.
     """
     path = Path(directory).absolute()
     try:

@@ -155,8 +155,8 @@ class ProcessOptions(TypedDict, total=False):
         retries: the number of attempts after the first. Default: 5.
         backoff: the maximum delay before the second attempt in seconds; it doubles with each attempt, up to five
             minutes. Default: 1.
-        timeout: seconds for which a handler may run. Then a coroutine is cancelled; a thread is abandoned and
-            replaced, and its result is logged. Default: None, unlimited.
+        timeout: seconds for which a handler may run. Then a coroutine is cancelled; a thread is abandoned and replaced,
+            and its result is logged. Default: None, unlimited.
         sequential: handle one event at a time in the whole group, in the order of publishing. A failing event holds up
             the others. Default: False.
         concurrency: the number of handlers that run at a time in this process, up to 1,000. Default: 1.
@@ -169,8 +169,8 @@ class ProcessOptions(TypedDict, total=False):
             behind others of their key included. Each uses about 1 KB in the active process. Default: 100,000.
         since: where a new group begins: an aware datetime, a timedelta (how long ago, by the server's clock), a
             sequence of the stream, or "first". Default: None, now.
-        replace: give an existing group this subscription, order and `once`. Processes that use the old ones stop at
-            the next event. Default: False.
+        replace: give an existing group this subscription, order and `once`. Processes that use the old ones stop at the
+            next event. Default: False.
     """
 
     group: Required[str]
@@ -234,11 +234,7 @@ class Durable(Transport, Protocol):
         ...
 
     def streams(self) -> tuple[StreamState, ...]:
-        """All streams, sorted by name. Blocks.
-
-        Raises:
-            HubConnectionError: if the server does not answer.
-        """
+        """All streams, sorted by name. Blocks."""
         ...
 
     def kv_put(self, key: str, text: str) -> Future[None]:
@@ -254,16 +250,9 @@ class Durable(Transport, Protocol):
     ) -> Callable[[Handler], GroupProcessing]:
         """Check the options; the result joins the group with a handler, and blocks until the server has answered.
 
-        Args:
-            subscription: which events.
-            options: see there.
-            ended: called on the I/O loop when the processing has ended.
-
-        Raises:
-            ValueError: if an option is out of range, or options exclude each other.
-            HubConnectionError: (the result) if no server can be reached.
-            StreamError: (the result) if the server refuses a request.
-            GroupError: (the result) if the group has another subscription or order.
+        `ended`: called on the I/O loop when the processing has ended. Raises ValueError if an option is out of range,
+        or options exclude each other, HubConnectionError (the result) if no server can be reached, StreamError (the
+        result) if the server refuses a request, GroupError (the result) if the group has another subscription or order.
         """
         ...
 
@@ -278,15 +267,7 @@ class Durable(Transport, Protocol):
 
 
 def durable(transport: Transport, what: str) -> Durable:
-    """The transport, if it stores events.
-
-    Args:
-        transport: of a hub.
-        what: the call that needs it, such as `hub.replay`.
-
-    Raises:
-        NotDurable: if it stores none.
-    """
+    """The transport, if it stores events. Raises NotDurable if it stores none."""
     if isinstance(transport, Durable):
         return transport
     raise NotDurable(

@@ -31,11 +31,7 @@ _SEQUENCES = (list, tuple, set, frozenset, deque)
 def check_finite(fields: Mapping[str, Any]) -> None:
     """Refuse an event that contains NaN or infinity.
 
-    Args:
-        fields: of the event.
-
-    Raises:
-        EventError: if it does; the message has the path of the value, such as `data.frames[3]`.
+    Raises EventError if it does; the message has the path of the value, such as `data.frames[3]`.
     """
     found = non_finite(fields)
     if found:
@@ -48,8 +44,7 @@ def check_finite(fields: Mapping[str, Any]) -> None:
 def check_finite_metadata(metadata: Mapping[str, Any]) -> None:
     """Refuse a subscriber's metadata that contains NaN or infinity: servers and replies carry it.
 
-    Raises:
-        EventError: if it does; names the path of the value, such as `versions[0]`.
+    Raises EventError if it does; names the path of the value, such as `versions[0]`.
     """
     found = non_finite(metadata if isinstance(metadata, dict) else {**metadata})
     if found:

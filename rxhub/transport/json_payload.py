@@ -38,12 +38,7 @@ T = TypeVar("T")
 
 
 class Payload(msgspec.Struct, Generic[T]):
-    """The data of an event packet; a server reads `Payload[its own envelope]`.
-
-    Attributes:
-        name: `ftrack.event`.
-        args: one event.
-    """
+    """The data of an event packet; a server reads `Payload[its own envelope]`."""
 
     name: str
     args: list[T] = []
@@ -52,8 +47,7 @@ class Payload(msgspec.Struct, Generic[T]):
 def check_depth(text: str, limit: int = MAX_DEPTH) -> None:
     """Refuse JSON that nests deeper than `limit`; cheap unless it has that many brackets.
 
-    Raises:
-        ProtocolError: if it does.
+    Raises ProtocolError if it does.
     """
     if text.count("[") + text.count("{") <= limit:
         return
@@ -76,9 +70,7 @@ def _structure() -> re.Pattern[str]:
 def read_event(data: str) -> Event | None:
     """The event in the data of an event packet; None if there is not exactly one.
 
-    Raises:
-        ProtocolError: if the data is not valid JSON of an event packet.
-        EventError: if the content is not an event.
+    Raises ProtocolError if the data is not valid JSON of an event packet, EventError if the content is not an event.
     """
     payload = _read(data, _payload_decoder())
     if len(payload.args) != 1 or not isinstance(payload.args[0], dict):
@@ -89,9 +81,7 @@ def read_event(data: str) -> Event | None:
 def read_stored(data: bytes) -> Event:
     """The event that `write_event` has written.
 
-    Raises:
-        ProtocolError: if the data is not valid JSON.
-        EventError: if the content is not an event.
+    Raises ProtocolError if the data is not valid JSON, EventError if the content is not an event.
     """
     try:
         text = data.decode()
@@ -104,8 +94,7 @@ def read_stored(data: bytes) -> Event:
 def read_answer(data: str) -> Mapping[str, Any]:
     """The object in the data of an acknowledgement; empty if there is none.
 
-    Raises:
-        ProtocolError: if the data is not valid JSON.
+    Raises ProtocolError if the data is not valid JSON.
     """
     if not data:
         return {}
@@ -118,11 +107,7 @@ def read_answer(data: str) -> Mapping[str, Any]:
 
 
 def write_event(event: Event) -> str:
-    """An event as JSON.
-
-    Raises:
-        EventError: if a value cannot be written as JSON.
-    """
+    """An event as JSON. Raises EventError if a value cannot be written as JSON."""
     try:
         return write_json(event.to_wire())
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -144,10 +129,8 @@ def resent(argument: str) -> str:
 def write_json(value: object) -> str:
     """A value as JSON; mappings of any class are written as objects.
 
-    Raises:
-        TypeError: if it contains a value that JSON cannot express.
-        ValueError: if it contains a lone surrogate, or NaN or infinity in a mapping other than a dict.
-        RecursionError: if it nests too deeply.
+    Raises TypeError if it contains a value that JSON cannot express, ValueError if it contains a lone surrogate, or NaN
+    or infinity in a mapping other than a dict, RecursionError if it nests too deeply.
     """
     return _encoder().encode(value).decode()
 

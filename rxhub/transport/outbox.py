@@ -49,8 +49,6 @@ class PendingPublish:
     """An event to send.
 
     Attributes:
-        topic: of the event, for messages.
-        argument: the event as JSON.
         accepted: done when the server has accepted the event, or holds the error; cannot be cancelled.
         breaks: at how many disconnects in a row it was the first in flight.
         resent: an earlier copy may have reached the server.
@@ -85,15 +83,9 @@ class PendingPublish:
 class Outbox:
     """The pending events of one transport, initially closed.
 
-    Args:
-        capacity: the maximum number of events, waiting and in flight.
-
     Attributes:
         refused: the number of events refused with `Overflow` so far.
         wakeup: set when there may be something to send.
-
-    Raises:
-        ValueError: if the capacity is less than 1.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -143,12 +135,7 @@ class Outbox:
         self._closed = False
 
     def put(self, publish: PendingPublish) -> None:
-        """Add an event.
-
-        Raises:
-            Overflow: if there is no room.
-            HubConnectionError: if the outbox is closed.
-        """
+        """Add an event. Raises Overflow if there is no room, HubConnectionError if the outbox is closed."""
         size = len(publish.argument)
         with self._changed:
             if self._closed:
@@ -202,11 +189,8 @@ class Outbox:
     def requeue_after_disconnect(self, too_large: bool = False) -> PendingPublish | None:
         """Send the events in flight again, except for the one that caused the disconnect.
 
-        Args:
-            too_large: the server has disconnected since a message was too large.
-
-        Returns:
-            The removed event, if there is one.
+        `too_large`: the server has disconnected since a message was too large. Returns the removed event, if there is
+        one.
         """
         publishes = self._take_in_flight()
         if not publishes:

@@ -55,11 +55,7 @@ class ServerTransport(ABC, Generic[L]):
     """A transport to a server.
 
     Args:
-        outbox: the maximum number of events that the server has not accepted.
         left: the predicate of unsent events in the error of `close`, such as "were not stored".
-
-    Raises:
-        ValueError: if the outbox has no capacity.
     """
 
     def __init__(self, outbox: int, left: str) -> None:
@@ -87,9 +83,8 @@ class ServerTransport(ABC, Generic[L]):
     def open(self, sink: Sink) -> None:
         """Connect; if it is reconnecting, try at once.
 
-        Raises:
-            HubClosed: if the interpreter is exiting.
-            HubConnectionError: in the I/O thread, which would wait for itself.
+        Raises HubClosed if the interpreter is exiting, HubConnectionError in the I/O thread, which would wait for
+        itself.
         """
         loop = io_loop()
         if in_io_thread():

@@ -33,14 +33,8 @@ class Address(NamedTuple):
     def parse(cls, url: str, user: str | None = None, password: str | None = None) -> Address:
         """Read `nats://host`, `nats://user:password@host:4222,other:4222`, `nats://host,nats://other` or `tls://…`.
 
-        Args:
-            url: of one server, or of several with commas between them.
-            user: if this or `password` is given, neither a user nor a password is taken from the URL: a password is
-                sent with no other user than its own.
-            password: see `user`. Without a user it is a token.
-
-        Raises:
-            ValueError: if it is no such URL.
+        `user`: if this or `password` is given, neither a user nor a password is taken from the URL: a password is sent
+        with no other user than its own. Raises ValueError if it is no such URL.
         """
         servers: list[str] = []
         credentials = ""

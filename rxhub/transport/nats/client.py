@@ -50,18 +50,10 @@ class NatsTransport(ServerTransport[NatsSession]):
     """Publishes into a stream, and reads from it what the hub's subscribers want.
 
     Args:
-        address: of the NATS servers.
-        stream: the name of the stream, which is made if it is not there.
         name: of the connection, as the servers' statistics show it.
-        outbox: how many events may wait for being stored.
 
     Attributes:
-        name: as given.
-        subjects: how topics are named in NATS.
         place: where the next `open` goes on reading; None is from then on.
-
-    Raises:
-        ValueError: if a stream cannot be called so, or the outbox has no room at all.
     """
 
     def __init__(self, address: Address, stream: str, name: str = "rxhub", outbox: int = 100_000) -> None:
@@ -80,11 +72,7 @@ class NatsTransport(ServerTransport[NatsSession]):
 
     @property
     def link(self) -> ReconnectingClient:
-        """The connection.
-
-        Raises:
-            HubConnectionError: if there is none; it must be opened before.
-        """
+        """The connection. Raises HubConnectionError if there is none; it must be opened before."""
         session = self._session
         if session is None:
             raise HubConnectionError("The hub is not connected to NATS; call connect() first.")
@@ -98,12 +86,7 @@ class NatsTransport(ServerTransport[NatsSession]):
     def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run something on the connection's loop, and wait for it.
 
-        Args:
-            coroutine: what to run.
-            timeout: seconds, after which it is cancelled.
-
-        Raises:
-            HubConnectionError: if it is called on that loop, where it would wait for itself, or the time is over.
+        Raises HubConnectionError if it is called on that loop, where it would wait for itself, or the time is over.
         """
         if in_io_thread():
             coroutine.close()

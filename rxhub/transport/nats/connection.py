@@ -41,12 +41,7 @@ logger = logging.getLogger("rxhub")
 
 
 class NatsUnreachable(HubConnectionError):
-    """A server cannot be reached or rejects the connection. The cause is the original error.
-
-    Attributes:
-        server: its URL, without credentials.
-        why: the reason.
-    """
+    """A server cannot be reached or rejects the connection. The cause is the original error."""
 
     def __init__(self, server: str, why: str) -> None:
         super().__init__(server, why)
@@ -61,8 +56,6 @@ class NatsConnection:
     """An open connection to one server.
 
     Attributes:
-        client: the client of nats-py.
-        server: its URL, without credentials.
         closed: done when the connection has ended; its result is the reason.
         on_denied: called with a lower-case subject on which the server does not permit publishing.
     """
@@ -80,13 +73,7 @@ class NatsConnection:
     async def open(cls, server: str, address: Address, name: str) -> NatsConnection:
         """Connect to one of the servers of `address`.
 
-        Args:
-            server: its URL.
-            address: has the credentials.
-            name: of the connection, shown in the server's statistics.
-
-        Raises:
-            Unreachable: if it cannot be reached, or rejects the credentials.
+        Raises Unreachable if it cannot be reached, or rejects the credentials.
         """
         line = cls(server)
 
@@ -171,17 +158,8 @@ class NatsConnection:
     async def js_request(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
         """Send a request to the JetStream API.
 
-        Args:
-            api: the subject after `$JS.API.`, such as `STREAM.INFO.studio`.
-            body: sent as JSON.
-            timeout: seconds.
-
-        Returns:
-            The response.
-
-        Raises:
-            StreamError: if JetStream answers with an error.
-            HubConnectionError: if there is no answer. JetStream may be disabled, or have no leader at present.
+        `api`: the subject after `$JS.API.`, such as `STREAM.INFO.studio`. Raises StreamError if JetStream answers with
+        an error, HubConnectionError if there is no answer. JetStream may be disabled, or have no leader at present.
         """
         payload = b"" if body is None else msgspec.json.encode(body)
         try:
@@ -211,13 +189,8 @@ class NatsConnection:
     ) -> Callable[[], Awaitable[None]]:
         """Subscribe to a subject.
 
-        Args:
-            subject: may have wildcards.
-            take: called with each message in order. It must not block.
-            is_drained: whether messages in flight are still delivered when the subscription ends.
-
-        Returns:
-            A function that unsubscribes.
+        `take`: called with each message in order. It must not block. `is_drained`: whether messages in flight are still
+        delivered when the subscription ends. Returns a function that unsubscribes.
         """
         subscription = await self.client.subscribe_directly(subject, take)
 

@@ -128,13 +128,7 @@ def tokens_of(subject: str) -> list[str]:
 def headers_of(group: str, message: Message, reason: str, traceback: str, attempts: int, room: int) -> dict[str, str]:
     """The headers of a dead letter, or only its id if there is no room for more.
 
-    Args:
-        group: that failed to handle the message.
-        message: the original.
-        reason: of the failure.
-        traceback: of the failure.
-        attempts: the number of attempts.
-        room: the largest size of payload and headers together, in bytes.
+    `room`: the largest size of payload and headers together, in bytes.
     """
     # A recreated stream counts from 1 again.
     least = {MESSAGE_ID: f"{consumer_name(group)}:{message.nanoseconds}:{message.sequence}"}

@@ -41,10 +41,6 @@ class DeadLetters:
     """The dead letters of a stream, of all groups. Every method waits for the server.
 
     Each raises `HubConnectionError` if the hub is not connected, or nobody answers.
-
-    Args:
-        caller: the connection.
-        subjects: of the stream.
     """
 
     def __init__(self, caller: LinkOwner, subjects: Subjects) -> None:

@@ -72,11 +72,7 @@ def _number(subscription: Subscription) -> int:
 def encode_publish(subject: str, reply: str, headers: bytes, payload: bytes) -> bytes:
     """The command that publishes a message (NATS client protocol: HPUB).
 
-    Args:
-        subject: to publish it under; without white space.
-        reply: where it is answered.
-        headers: with the version line and the empty line at the end.
-        payload: of the message.
+    `headers`: with the version line and the empty line at the end.
     """
     return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (
         subject.encode(),

@@ -16,12 +16,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 class KvTexts:
-    """The strings of one stream.
-
-    Args:
-        link: to NATS.
-        stream: whose.
-    """
+    """The strings of one stream."""
 
     def __init__(self, link: ReconnectingClient, stream: str) -> None:
         self._bucket = KvBucket(link, f"{stream}-notes", "What rxhub's programs remember.")
@@ -31,15 +26,7 @@ class KvTexts:
     async def put(self, key: str, text: str) -> None:
         """Store a string, and replace the previous one.
 
-        Args:
-            key: letters, digits, `-` and `_`.
-            text: the string.
-
-        Raises:
-            ValueError: if the key is invalid.
-            TypeError: if `text` is not a string.
-            StreamError: if JetStream rejects it.
-            HubConnectionError: if there is no answer.
+        Raises ValueError if the key is invalid, TypeError if `text` is not a string.
         """
         key = _checked(key)
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -51,13 +38,7 @@ class KvTexts:
             raise HubConnectionError(f"The note {key} was not acknowledged within {_PUT_TIMEOUT_S:g} s.") from None
 
     async def get(self, key: str) -> str | None:
-        """The string stored under a key, or None.
-
-        Raises:
-            ValueError: if the key is invalid.
-            StreamError: if JetStream rejects the request.
-            HubConnectionError: if there is no answer.
-        """
+        """The string stored under a key, or None."""
         text = await self._bucket.get(_checked(key))
         return None if text is None else text.decode()
 

@@ -51,11 +51,7 @@ class KvBucket:
     """One bucket; it is made when it is first written to, or by `make`.
 
     Args:
-        link: to the servers.
-        name: of the bucket: letters, digits, `-` and `_`.
-        description: of it, for people.
         ttl: seconds after which a value is forgotten; 0 is never.
-        replicas: on how many servers each is stored; None is as many as there should be of anything.
     """
 
     def __init__(
@@ -70,22 +66,12 @@ class KvBucket:
         self._replicas = replicas
 
     async def get(self, key: str) -> bytes | None:
-        """The value of a key; None if it has none.
-
-        Raises:
-            StreamError: if JetStream refuses to tell.
-            HubConnectionError: if nobody answers.
-        """
+        """The value of a key; None if it has none."""
         found = await self._message({"last_by_subj": self._subject(key)})
         return None if found is None else found.value
 
     async def put(self, key: str, value: bytes) -> int:
-        """Give a key a value; its sequence when it is stored.
-
-        Raises:
-            StreamError: if JetStream refuses it.
-            HubConnectionError: if nobody answers.
-        """
+        """Give a key a value; its sequence when it is stored."""
         try:
             return await publish_and_wait(self._link, self._subject(key), value)
         except StreamError as error:
@@ -95,12 +81,7 @@ class KvBucket:
             return await publish_and_wait(self._link, self._subject(key), value)
 
     async def entries(self, keys: Iterable[str]) -> list[KvEntry]:
-        """The latest entries of keys, where they have one, by one request, which any copy may answer.
-
-        Raises:
-            StreamError: if JetStream refuses to tell.
-            HubConnectionError: if nobody answers.
-        """
+        """The latest entries of keys, where they have one, by one request, which any copy may answer."""
         subjects = list(map(self._subject, keys))
         found = await self._messages({"multi_last": subjects, "batch": len(subjects)})
         if found is None:
@@ -109,12 +90,7 @@ class KvBucket:
         return found
 
     async def following(self, sequence: int, most: int) -> list[KvEntry]:
-        """Entries from a sequence on, in order; none if there is none by then, as the leader knows it.
-
-        Raises:
-            StreamError: if JetStream refuses to tell.
-            HubConnectionError: if nobody answers.
-        """
+        """Entries from a sequence on, in order; none if there is none by then, as the leader knows it."""
         question = {"seq": sequence, "next_by_subj": f"{self._prefix}>"}
         found = await self._messages({**question, "batch": most})
         if not found:
@@ -124,12 +100,7 @@ class KvBucket:
         return found
 
     async def keys(self) -> list[str]:
-        """The keys that have a value or had one lately, as they are stored; 100,000 at most.
-
-        Raises:
-            StreamError: if JetStream refuses to tell.
-            HubConnectionError: if nobody answers.
-        """
+        """The keys that have a value or had one lately, as they are stored; 100,000 at most."""
         try:
             info = await self._link.js_request(f"STREAM.INFO.{self._stream}", {"subjects_filter": f"{self._prefix}>"})
         except StreamError as error:
@@ -148,12 +119,7 @@ class KvBucket:
         return self._prefix + plain
 
     async def create(self) -> dict[str, Any]:
-        """Make the bucket, if it is not there; the leader's information about its stream.
-
-        Raises:
-            StreamError: if JetStream refuses it.
-            HubConnectionError: if nobody answers.
-        """
+        """Make the bucket, if it is not there; the leader's information about its stream."""
         ttl = int(self._ttl * _NANOSECONDS)
         return await ensure_stream(
             self._link,

@@ -62,7 +62,6 @@ class OrderedConsumer:
     """Reads a stream in order (`rxhub.transport.nats.reconnecting.ConnectionTask`).
 
     Args:
-        stream: its name.
         take: called with each message. The handler calls `done` to receive further ones.
         filters: returns the subjects to read; none reads nothing. Called again after `update_filters`.
         start: the sequence to continue after, the position of another reader, or an aware time; None is now.

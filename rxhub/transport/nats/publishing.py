@@ -67,14 +67,7 @@ logger = logging.getLogger("rxhub")
 
 
 class StoredPublish(PendingPublish):
-    """An event on its way into a stream.
-
-    Args:
-        topic: of the event, for messages.
-        argument: the event as JSON text.
-        subject: to store it under.
-        identifier: detects duplicates.
-    """
+    """An event on its way into a stream."""
 
     __slots__ = ("headers", "number", "subject")
 
@@ -131,13 +124,7 @@ def resend_window(stream: Mapping[str, Any]) -> float:
 
 
 class JetStreamPublisher:
-    """Publishes from an outbox to JetStream (`rxhub.transport.nats.reconnecting.ConnectionTask`).
-
-    Args:
-        outbox: of `StoredPublish`. horizon: seconds after which a message that may be stored is not resent. reading:
-        publishing waits until it is synced, so that our subscribers see what is published after they subscribed.
-        stream: its name, for checks whether it stores.
-    """
+    """Publishes from an outbox to JetStream (`rxhub.transport.nats.reconnecting.ConnectionTask`)."""
 
     def __init__(
         self, outbox: Outbox, horizon: float, reading: Synced | None = None, stream: str | None = None

@@ -66,8 +66,6 @@ class Message:
     an account hash before the stream, and a token behind.
 
     Attributes:
-        subject: under which it is stored.
-        data: its payload.
         reply: where it is acknowledged.
         sequence: its place in the stream.
         consumer_sequence: its number among the deliveries of this consumer, from 1.
@@ -126,10 +124,6 @@ class PullConsumer:
     """Pulls from an existing consumer (`rxhub.transport.nats.reconnecting.ConnectionTask`).
 
     Args:
-        stream: its stream.
-        consumer: its name.
-        take: called with each message, in order.
-        ahead: how many messages may be in flight.
         group: the priority group of the pulls; see `pin`.
         expires: seconds until a pull expires.
         is_drained: whether messages in flight are still delivered at the end, instead of being redelivered later.
@@ -208,9 +202,7 @@ class PullConsumer:
     async def run(self, line: NatsConnection) -> None:
         """Pull until cancelled, or finished.
 
-        Raises:
-            ConsumerGone: if it does not exist any more.
-            PullRefused: if it rejects the pull.
+        Raises ConsumerGone if it does not exist any more, PullRefused if it rejects the pull.
         """
         inbox = line.inbox()
         self._requested, self._gone, self._refused, self._paused = 0, "", "", False

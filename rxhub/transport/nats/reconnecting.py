@@ -48,14 +48,8 @@ class ReconnectingClient:
     """Connects to NATS, and reconnects whenever the connection breaks.
 
     Args:
-        address: of the servers.
-        name: of the connection, as the servers' statistics show it.
         on_state: called with whether there is a connection, the reason if not, and the number of the attempt that
             begins (0 if none does).
-
-    Attributes:
-        connection: the present connection, or None.
-        is_closed: whether `close` was called.
     """
 
     def __init__(
@@ -75,8 +69,7 @@ class ReconnectingClient:
     async def start(self) -> None:
         """Connect, and stay connected from now on.
 
-        Raises:
-            HubConnectionError: if no server of the address can be reached or accepts the credentials.
+        Raises HubConnectionError if no server of the address can be reached or accepts the credentials.
         """
         line = await self._connect()
         self._set_connection(line)
@@ -96,11 +89,8 @@ class ReconnectingClient:
     async def ready(self, timeout: float | None = None) -> NatsConnection:
         """Wait for a connection.
 
-        Args:
-            timeout: seconds; None waits without limit.
-
-        Raises:
-            HubConnectionError: if the client is closed, or there is no connection within the time.
+        `timeout`: seconds; None waits without limit. Raises HubConnectionError if the client is closed, or there is no
+        connection within the time.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -113,12 +103,7 @@ class ReconnectingClient:
             raise HubConnectionError(f"There is no connection to NATS at {', '.join(self.address.servers)}.") from None
 
     async def js_request(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
-        """Send a JetStream API request, as `NatsConnection.js_request`. Waits up to `timeout` for a connection.
-
-        Raises:
-            StreamError: if JetStream answers with an error.
-            HubConnectionError: if there is no answer.
-        """
+        """Send a JetStream API request, as `NatsConnection.js_request`. Waits up to `timeout` for a connection."""
         return await (await self.ready(timeout)).js_request(api, body, timeout)
 
     async def publish(self, subject: str, payload: bytes = b"") -> bool:

@@ -24,18 +24,8 @@ async def publish_and_wait(
 ) -> int:
     """Publish a message, and wait until the stream has stored it.
 
-    Args:
-        at: the connection; a reconnecting client is waited for up to five seconds.
-        subject: of the message.
-        payload: of the message.
-        headers: of the message.
-
-    Returns:
-        Its sequence; of the first copy, if the stream has one of the same message id.
-
-    Raises:
-        StreamError: if the stream refuses it, or there is none.
-        HubConnectionError: if there is no connection, or no answer within five seconds.
+    Returns its sequence; of the first copy, if the stream has one of the same message id. Raises StreamError if the
+    stream refuses it, or there is none, HubConnectionError if there is no connection, or no answer within five seconds.
     """
     line = at if isinstance(at, NatsConnection) else await at.ready(_PATIENCE)
     try:
@@ -59,16 +49,8 @@ async def get_last_many(
 ) -> list[tuple[Mapping[str, str], bytes]] | None:
     """Read many messages of a stream by one direct request (NATS ADR-31).
 
-    Args:
-        line: the connection.
-        subject: of the request.
-        body: of the request.
-
-    Returns:
-        The headers and the payload of each message; None if nobody answers such questions.
-
-    Raises:
-        HubConnectionError: if the connection ends meanwhile.
+    Returns the headers and the payload of each message; None if nobody answers such questions. Raises
+    HubConnectionError if the connection ends meanwhile.
     """
     answers: list[tuple[Mapping[str, str], bytes]] = []
     status: asyncio.Future[str] = asyncio.get_running_loop().create_future()

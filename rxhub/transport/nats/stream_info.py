@@ -16,12 +16,7 @@ _NANOSECONDS = 1_000_000_000
 
 
 async def stream_states(asking: JetStreamApi) -> tuple[StreamState, ...]:
-    """The streams of events by name. Other streams of the system are left out.
-
-    Raises:
-        StreamError: if JetStream refuses to tell.
-        HubConnectionError: if nobody answers.
-    """
+    """The streams of events by name. Other streams of the system are left out."""
     every = {info["config"]["name"]: info async for info in _pages(asking, "STREAM.LIST", "streams")}
     ours = sorted(name for name, info in every.items() if f"{name}.event.>" in (info["config"].get("subjects") or ()))
     return tuple([_state(every[name], every.get(f"{name}-dead"), await _groups(asking, name)) for name in ours])

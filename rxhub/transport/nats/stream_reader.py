@@ -53,12 +53,7 @@ class StreamReader:
     All but `begin`, `done` and `stop` runs on the loop.
 
     Args:
-        loop: the I/O loop.
-        subjects: of the stream.
         expression: selects the topics. Replies to any subscriber are included.
-        span: what to read.
-        reader: receives the events.
-        playbacks: holds it while it is reading.
     """
 
     def __init__(
@@ -138,11 +133,7 @@ class StreamReader:
         return self._ordered
 
     def _resolve(self, now: datetime) -> None:
-        """Convert the span to sequences and times.
-
-        Args:
-            now: by the clock of the server, which set the times of the events.
-        """
+        """Convert the span to sequences and times."""
         since, until = _resolved(self._span.since, now), _resolved(self._span.until, now)
         self._since = _within(since) if isinstance(since, datetime) else None
         self._start = (
@@ -216,9 +207,6 @@ class StreamReaders:
     """The history reads of one hub, which continue when the hub reconnects.
 
     All of it runs on the loop.
-
-    Args:
-        link: returns the client if the hub is connected.
     """
 
     def __init__(self, link: Callable[[], ReconnectingClient | None]) -> None:
@@ -254,15 +242,7 @@ class StreamReaders:
 
 
 class _OneShotConsumer(OrderedConsumer):
-    """A reader that fails when the stream is recreated.
-
-    Args:
-        stream: its name.
-        made: when it was created.
-        take: called with each message.
-        filters: the subjects to read.
-        start: the first sequence or time.
-    """
+    """A reader that fails when the stream is recreated."""
 
     def __init__(
         self,

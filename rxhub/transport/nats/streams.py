@@ -91,16 +91,9 @@ def dead_letter_config(name: str, *, replicas: int = 1) -> dict[str, Any]:
 async def ensure_stream(asking: JetStreamApi, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """The state of a stream, which is created if it does not exist. An existing stream is not changed.
 
-    Args:
-        asking: sends the requests.
-        wanted: the configuration. Servers that do not form a cluster store one replica.
-
-    Returns:
-        JetStream's information, with `config` and `state`.
-
-    Raises:
-        StreamError: if it cannot be made, or another stream has its subjects.
-        HubConnectionError: if nobody answers, or the stream that is there cannot be used.
+    `wanted`: the configuration. Servers that do not form a cluster store one replica. Returns JetStream's information,
+    with `config` and `state`. Raises StreamError if it cannot be made, or another stream has its subjects,
+    HubConnectionError if nobody answers, or the stream that is there cannot be used.
     """
     name = wanted["name"]
     try:
@@ -122,12 +115,7 @@ class ConfigConflict(NamedTuple):
 
 
 def config_conflict(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> ConfigConflict | None:
-    """Why an existing stream cannot be used in place of the wanted one; None if it can.
-
-    Args:
-        config: of the existing stream.
-        wanted: from `stream_config` or `dead_letter_config`.
-    """
+    """Why an existing stream cannot be used in place of the wanted one; None if it can."""
     name = wanted["name"]
     stored = frozenset(config.get("subjects") or ())
     missing = [subject for subject in wanted["subjects"] if not covers(stored, subject)]
@@ -158,11 +146,7 @@ async def _create(asking: JetStreamApi, name: str, wanted: Mapping[str, Any]) ->
 
 
 def server_time(info: Mapping[str, Any]) -> datetime:
-    """The server's clock, as it answered; this machine's where the server is older than 2.10 and does not say.
-
-    Args:
-        info: JetStream's information about a stream or a consumer, just received.
-    """
+    """The server's clock, as it answered; this machine's where the server is older than 2.10 and does not say."""
     said = info.get("ts")
     return datetime.now(UTC) if said is None else datetime.fromisoformat(said)
 
@@ -173,11 +157,7 @@ async def last_sequence(asking: JetStreamApi, name: str) -> int:
 
 
 class StreamRestorer:
-    """Recreates streams that a restarted server has lost (`rxhub.transport.nats.reconnecting.ConnectionTask`).
-
-    Args:
-        wanted: their configurations. An existing stream is not changed.
-    """
+    """Recreates streams that a restarted server has lost (`rxhub.transport.nats.reconnecting.ConnectionTask`)."""
 
     def __init__(self, *wanted: Mapping[str, Any]) -> None:
         self._wanted = wanted

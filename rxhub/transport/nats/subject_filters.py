@@ -42,14 +42,9 @@ _Set: TypeAlias = frozenset[str]
 def subjects_of(subjects: Subjects, expression: Expression, replies: str | None = None) -> frozenset[str]:
     """The subjects of all events that can match an expression, and perhaps of more.
 
-    Args:
-        subjects: of the stream.
-        expression: a subscription.
-        replies: which subjects of replies are meant, if the subscription lets replies through: those to one
-            subscriber, `subjects.reply(id)`, or all, `subjects.replies`. None is none.
-
-    Returns:
-        Subjects and `head.>`, none of which lies in another; none at all if no event can match.
+    `replies`: which subjects of replies are meant, if the subscription lets replies through: those to one subscriber,
+    `subjects.reply(id)`, or all, `subjects.replies`. None is none. Returns subjects and `head.>`, none of which lies in
+    another; none at all if no event can match.
     """
     found = _outer(_topics(subjects, expression))
     if replies is not None and covers(found, subjects.event(REPLY)):
@@ -60,13 +55,9 @@ def subjects_of(subjects: Subjects, expression: Expression, replies: str | None 
 def merge(filters: Iterable[str], most: int = MAX_FILTERS) -> list[str]:
     """The same subjects, and perhaps more, by few filters that do not overlap, as a consumer may have them.
 
-    Args:
-        filters: each one subject or `head.>`; of one stream.
-        most: how many are wanted; each kind of subject (events, replies, retries) keeps one in any case.
-
-    Returns:
-        Filters in the order of the alphabet. To a server an empty list means everything, but here it means nothing:
-        whoever gets one makes no consumer.
+    `most`: how many are wanted; each kind of subject (events, replies, retries) keeps one in any case. Returns filters
+    in the order of the alphabet. To a server an empty list means everything, but here it means nothing: whoever gets
+    one makes no consumer.
     """
     tree = SubjectTree()
     for filter in filters:
@@ -80,12 +71,7 @@ def covers(filters: AbstractSet[str], subject: str) -> bool:
 
 
 class SubjectFilters:
-    """The filters of subscribers who come and go. Thread-safe.
-
-    Args:
-        subjects: of the stream.
-        most: how many filters are wanted, see `merged`.
-    """
+    """The filters of subscribers who come and go. Thread-safe."""
 
     def __init__(self, subjects: Subjects, most: int = MAX_FILTERS) -> None:
         self._topics = subjects
@@ -107,13 +93,8 @@ class SubjectFilters:
     def add(self, id: object, expression: Expression, key: object = None) -> bool:
         """There is a subscriber; one with the same key is replaced.
 
-        Args:
-            id: which replies are addressed to.
-            expression: what it wants.
-            key: by which it is removed, where several may have the same id; the id if it is not given.
-
-        Returns:
-            Whether it wants what the adopted filters do not let through.
+        `key`: by which it is removed, where several may have the same id; the id if it is not given. Returns whether it
+        wants what the adopted filters do not let through.
         """
         wanted = subjects_of(self._topics, expression, self._replies_to(id))
         key = id if key is None else key

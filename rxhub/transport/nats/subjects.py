@@ -34,22 +34,7 @@ _LONGEST = 3_000
 
 
 class Subjects:
-    """The subjects of one stream.
-
-    Args:
-        stream: its name.
-
-    Raises:
-        ValueError: if no stream of ours may be called so.
-
-    Attributes:
-        stream: as given.
-        dead_stream: the name of the stream of its dead letters.
-        events: matches all events except replies.
-        replies: matches all replies.
-        retries: matches all retried dead letters.
-        dead_letters: matches all dead letters.
-    """
+    """The subjects of one stream."""
 
     def __init__(self, stream: str) -> None:
         if not isinstance(stream, str) or _STREAM.fullmatch(stream) is None:
@@ -70,27 +55,15 @@ class Subjects:
         return f"Subjects({self.stream!r})"
 
     def event(self, topic: str) -> str:
-        """The subject of an event.
-
-        Raises:
-            EventError: if the topic is no text, has a lone surrogate in it, or makes more than 3,000 characters.
-        """
+        """The subject of an event."""
         return _checked(f"{self.stream}.event.{_tokens(topic)}", topic)
 
     def reply(self, id: str) -> str:
-        """The subject of replies to the subscriber with this id.
-
-        Raises:
-            EventError: as `event` does.
-        """
+        """The subject of replies to the subscriber with this id."""
         return _checked(f"{self.stream}.reply.{_token(id)}", id)
 
     def retry(self, group: str, topic: str) -> str:
-        """The subject of a retried dead letter of a group.
-
-        Raises:
-            EventError: as `event` does.
-        """
+        """The subject of a retried dead letter of a group."""
         return _checked(f"{self.stream}.retry.{consumer_name(group)}.{_tokens(topic)}", topic)
 
     def retries_of(self, group: str) -> str:
@@ -98,11 +71,7 @@ class Subjects:
         return f"{self.stream}.retry.{consumer_name(group)}.>"
 
     def dead(self, group: str, topic: str) -> str:
-        """The subject of a dead letter of a group.
-
-        Raises:
-            EventError: as `event` does.
-        """
+        """The subject of a dead letter of a group."""
         return _checked(f"{self.stream}.dead.{consumer_name(group)}.{_tokens(topic)}", topic)
 
     def dead_of(self, group: str) -> str:
@@ -114,18 +83,11 @@ class Subjects:
 
         A reply to one subscriber, known by his id, has a subject of his own, so that nobody else reads it. A reply with
         any other target is an event like others.
-
-        Raises:
-            EventError: as `event` does.
         """
         return self.addressed(event.topic, event.target)
 
     def addressed(self, topic: str, target: Any) -> str:
-        """The subject of an event whose topic and target were read.
-
-        Raises:
-            EventError: as `event` does.
-        """
+        """The subject of an event whose topic and target were read."""
         if topic == REPLY:
             asker = _addressee(target)
             if asker is not None:
@@ -133,11 +95,7 @@ class Subjects:
         return self.event(topic)
 
     def topic(self, subject: str) -> str:
-        """The topic of a subject.
-
-        Raises:
-            EventError: if no topic has this subject in this stream.
-        """
+        """The topic of a subject. Raises EventError if no topic has this subject in this stream."""
         match subject.split("."):
             case [self.stream, "reply", token] if token:
                 return REPLY
@@ -159,8 +117,7 @@ def consumer_name(group: str) -> str:
     A group that is called by at most 100 letters, digits, `_` and single `-` keeps its name. Any other gets what can
     be kept of it and a digest, with `--` between, which no kept name has in it: two groups never share a name.
 
-    Returns:
-        At most 128 letters, digits, `-` and `_`.
+    Returns at most 128 letters, digits, `-` and `_`.
     """
     if _PLAIN_GROUP.fullmatch(group):
         return group

@@ -47,16 +47,7 @@ logger = logging.getLogger("rxhub")
 
 
 class SocketIOTransport(ServerTransport["_SocketIOSession"]):
-    """Speaks Socket.IO 0.9 as ftrack's event server does.
-
-    Args:
-        endpoint: the server.
-        source: the source of the events that announce subscribers.
-        outbox: the maximum number of events that the server has not accepted.
-
-    Raises:
-        ValueError: if the outbox has no capacity.
-    """
+    """Speaks Socket.IO 0.9 as ftrack's event server does."""
 
     def __init__(self, endpoint: Endpoint, source: Mapping[str, Any], outbox: int = 100_000) -> None:
         super().__init__(outbox, "had not been accepted by the server")

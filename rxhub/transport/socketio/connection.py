@@ -67,8 +67,7 @@ class SocketIOConnection:
     async def open(cls, endpoint: Endpoint) -> Self:
         """Connect: the handshake, the WebSocket, and the server's first packet.
 
-        Raises:
-            ServerUnreachable: if that fails; with the reason and the remedy.
+        Raises ServerUnreachable if that fails; with the reason and the remedy.
         """
         handshake = await shake_hands(endpoint, CONNECT_TIMEOUT_S)
         session, packet = ClientSession(), None
@@ -116,15 +115,7 @@ class SocketIOConnection:
     async def run(
         self, source: Mapping[str, Any], subscriptions: SubscriptionSync, outbox: Outbox, recent: RecentIds, sink: Sink
     ) -> str:
-        """Subscribe, write, read and answer until the connection ends; the reason, as text.
-
-        Args:
-            source: of the events that announce subscribers.
-            subscriptions: what the server is to be told of.
-            outbox: the events to send.
-            recent: recognises duplicates.
-            sink: receives the events.
-        """
+        """Subscribe, write, read and answer until the connection ends; the reason, as text."""
         subscriptions.renew()
         self._subscriptions = subscriptions
         lost = (ConnectionClosed, OSError)

@@ -15,11 +15,7 @@ __all__ = ["RecentIds"]
 
 
 class RecentIds:
-    """The ids of the latest events.
-
-    Args:
-        size: how many are remembered; about 100 bytes each.
-    """
+    """The ids of the latest events."""
 
     def __init__(self, size: int = 4096) -> None:
         self._ids = BoundedDict[str, bool](size)

@@ -17,17 +17,12 @@ _FIELD_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 class Endpoint:
     """The URLs of a server, and the headers of requests to it.
 
+    Raises ValueError if the URL has no host, or a header has an invalid name or value, TypeError if a header or cookie
+    is not a string.
+
     Args:
         config: the user and the key are sent as `ftrack-user` and `ftrack-api-key` with the handshake alone; headers
             and cookies with both requests. A path in the URL is the prefix under which the server is mounted.
-
-    Attributes:
-        url: of the server, for messages.
-        secure: whether the connection uses TLS.
-
-    Raises:
-        ValueError: if the URL has no host, or a header has an invalid name or value.
-        TypeError: if a header or cookie is not a string.
     """
 
     def __init__(self, config: TransportConfig) -> None:

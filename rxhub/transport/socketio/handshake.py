@@ -44,15 +44,7 @@ class ServerUnreachable(HubConnectionError):
 
 
 async def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:
-    """Request a session.
-
-    Args:
-        endpoint: the server.
-        timeout: seconds.
-
-    Raises:
-        ServerUnreachable: if that fails; with the reason and the remedy.
-    """
+    """Request a session. Raises ServerUnreachable if that fails; with the reason and the remedy."""
     answer: Future[str] = Future()
     # After a timeout, the thread still sets it.
     answer.set_running_or_notify_cancel()
@@ -139,13 +131,7 @@ class _Refusing(HTTPRedirectHandler):
 
 
 def request_line(endpoint: Endpoint, timeout: float, trust: ssl.SSLContext | None = None) -> str:
-    """Request a session; blocks. `explained` describes its errors.
-
-    Args:
-        endpoint: the server.
-        timeout: seconds.
-        trust: the accepted certificates. Default: those of the system.
-    """
+    """Request a session; blocks. `explained` describes its errors."""
     request = Request(endpoint.handshake_url, headers=endpoint.handshake_headers)
     try:
         opened = build_opener(_Refusing(), HTTPSHandler(context=trust)).open(request, timeout=timeout)

@@ -19,8 +19,6 @@ class HeartbeatMonitor:
 
     Args:
         patience: seconds of silence after which the peer counts as gone; None is unlimited.
-        monotonic: seconds of the monotonic clock now.
-        wall: seconds of the wall clock now.
     """
 
     def __init__(self, patience: float | None, monotonic: float, wall: float) -> None:

@@ -63,7 +63,6 @@ class Packet(msgspec.Struct, frozen=True):
     """One packet.
 
     Attributes:
-        code: its type.
         id: to acknowledge it by; of an acknowledgement, the acknowledged id.
         wants_data: the id is followed by `+`: the sender waits for data in the acknowledgement.
         path: the endpoint; always empty with ftrack.
@@ -86,11 +85,7 @@ class Reason(IntEnum):
 
 
 def decode(text: str) -> Packet:
-    """Read one packet.
-
-    Raises:
-        ProtocolError: if `text` is not a packet, or longer than MAX_PACKET characters.
-    """
+    """Read one packet. Raises ProtocolError if `text` is not a packet, or longer than MAX_PACKET characters."""
     if not isinstance(text, str):
         raise ProtocolError(f"A packet is a text frame, but {type(text).__name__} was received.")
     if len(text) > MAX_PACKET:
@@ -125,8 +120,7 @@ def decode(text: str) -> Packet:
 def encode(packet: Packet) -> str:
     """Write one packet, so that `decode(encode(packet)) == packet`.
 
-    Raises:
-        ProtocolError: if the packet is inconsistent.
+    Raises ProtocolError if the packet is inconsistent.
     """
     code, number, path, data = packet.code, packet.id, packet.path, packet.data
     if ":" in path or len(path) > _MAX_PATH:
@@ -161,9 +155,8 @@ HEARTBEAT: Final = Packet(Code.HEARTBEAT)
 def event(argument: str, id: int | None = None) -> Packet:
     """An event packet.
 
-    Args:
-        argument: the event as JSON text; it must be valid.
-        id: for a client, which waits for an acknowledgement; None for a server.
+    `argument`: the event as JSON text; it must be valid. `id`: for a client, which waits for an acknowledgement; None
+    for a server.
     """
     return Packet(Code.EVENT, id, id is not None, "", f'{{"name":"{EVENT_NAME}","args":[{argument}]}}')
 

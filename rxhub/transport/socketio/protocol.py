@@ -58,10 +58,8 @@ class Handshake(msgspec.Struct, frozen=True):
     """The response that starts a session.
 
     Attributes:
-        sid: the session's id, part of a URL.
         heartbeat: seconds within which a live peer sends something; None without heartbeats.
         close: seconds for which the server keeps a lost connection; None if not given.
-        transports: those of the server.
     """
 
     sid: str
@@ -71,11 +69,7 @@ class Handshake(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        """Read the line.
-
-        Raises:
-            ProtocolError: if it is not a handshake.
-        """
+        """Read the line. Raises ProtocolError if it is not a handshake."""
         match = _LINE.fullmatch(line) if len(line) <= _MAX_HANDSHAKE else None
         if match is None:
             raise ProtocolError(
@@ -86,11 +80,7 @@ class Handshake(msgspec.Struct, frozen=True):
         return cls(sid, _seconds(heartbeat), _seconds(close), tuple(transports.split(",")))
 
     def format(self) -> str:
-        """The line.
-
-        Raises:
-            ProtocolError: if the handshake cannot be written.
-        """
+        """The line. Raises ProtocolError if the handshake cannot be written."""
         line = f"{self.sid}:{self.heartbeat or ''}:{self.close or ''}:{','.join(self.transports)}"
         if type(self).parse(line) != self:
             raise ProtocolError(f"{self!r} cannot be written as a handshake.")
@@ -168,9 +158,8 @@ class Session:
     def receive(self, text: str) -> Packet:
         """Read a frame and advance the state.
 
-        Raises:
-            ProtocolError: if it is malformed or not allowed in this state, which then stays. A server closes the
-                connection.
+        Raises ProtocolError if it is malformed or not allowed in this state, which then stays. A server closes the
+        connection.
         """
         packet = decode(text)
         state = self._receives[self.state].get(packet.code)
@@ -186,8 +175,7 @@ class Session:
     def send(self, packet: Packet) -> str:
         """The frame of `packet`; advances the state.
 
-        Raises:
-            ProtocolError: if this end must not send it in this state.
+        Raises ProtocolError if this end must not send it in this state.
         """
         state = self._sends[self.state].get(packet.code)
         if state is None:
@@ -217,8 +205,7 @@ class ClientSession(Session):
     def emit(self, argument: str) -> tuple[int, str]:
         """The frame of an event (given as JSON), and the id by which the server acknowledges it.
 
-        Raises:
-            ProtocolError: if the session is not open.
+        Raises ProtocolError if the session is not open.
         """
         text = self.send(event(argument, self._last_id + 1))
         self._last_id += 1
@@ -255,8 +242,7 @@ class ServerSession(Session):
     def send(self, packet: Packet) -> str:
         """See `Session.send`. An event has no id and no path; an acknowledgement is owed and contains an object.
 
-        Raises:
-            ProtocolError: also if a client could not read it.
+        Raises ProtocolError also if a client could not read it.
         """
         if packet.path or (packet.code is Code.EVENT and packet.id is not None):
             raise ProtocolError("Packets of a server have no path, and its events no id: clients strip only `5:::`.")

@@ -24,7 +24,6 @@ class ServerSubscription(NamedTuple):
     """A subscriber, as the server knows it.
 
     Attributes:
-        subscription: the expression.
         metadata: as JSON; the server tests targets against it.
     """
 
@@ -33,13 +32,7 @@ class ServerSubscription(NamedTuple):
 
 
 class SubscriptionChange(NamedTuple):
-    """An event that tells the server of a subscriber.
-
-    Attributes:
-        id: of the subscriber.
-        topic: SUBSCRIBE or UNSUBSCRIBE.
-        data: of the event.
-    """
+    """An event that tells the server of a subscriber."""
 
     id: str
     topic: str

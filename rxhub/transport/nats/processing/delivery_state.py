@@ -37,10 +37,7 @@ class AttemptEntry(NamedTuple):
     """A stored record.
 
     Attributes:
-        sequence: of the message in its stream.
-        key: in the bucket.
         revision: changes with every write.
-        record: the attempts.
     """
 
     sequence: int
@@ -56,12 +53,6 @@ class AttemptStore:
     started, and a killed process loses messages that only waited.
 
     All methods raise HubConnectionError if the server does not answer, and StreamError if it refuses.
-
-    Args:
-        link: to the servers.
-        stream: of the events.
-        name: of the group's consumer.
-        replicas: the number of servers that store the records.
     """
 
     def __init__(self, link: ReconnectingClient, stream: str, name: str, replicas: int) -> None:

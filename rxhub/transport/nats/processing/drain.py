@@ -28,14 +28,8 @@ _CANCEL_TIMEOUT_S = 1.0
 async def drain(executor: Executor, in_flight: InFlight, deadline: float, in_order: bool) -> list[Job]:
     """Return all messages to the server, running ones after their handlers have finished.
 
-    Args:
-        executor: without pending jobs.
-        in_flight: the messages.
-        deadline: for running handlers, as `time.monotonic()` counts.
-        in_order: whether messages wait for others.
-
-    Returns:
-        The jobs whose handlers still run. Their messages are not returned.
+    `deadline`: for running handlers, as `time.monotonic()` counts. Returns the jobs whose handlers still run. Their
+    messages are not returned.
     """
 
     async def wait_for_handlers(until: float) -> bool:

@@ -17,7 +17,6 @@ class Result(NamedTuple):
     """The result of a job.
 
     Attributes:
-        job: the job.
         run: `job.run` when the job was submitted.
         error: the exception of the handler; `LeaseExpired` if it was not called.
         seconds: the running time of the handler.

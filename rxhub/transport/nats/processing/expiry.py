@@ -35,16 +35,7 @@ logger = logging.getLogger("rxhub")
 
 
 class Expiry:
-    """Knows the limits of the stream, and reports lost events.
-
-    Args:
-        link: to the servers.
-        stream: its name.
-        group: its name.
-        attempts: the attempt records of the group.
-        jobs: the messages that this process holds, by sequence.
-        on_lost: called for each lost event.
-    """
+    """Knows the limits of the stream, and reports lost events."""
 
     def __init__(
         self,
@@ -86,12 +77,7 @@ class Expiry:
                 logger.debug("Could not read the state of the stream %s: %s", self._stream, error)
 
     async def check(self) -> None:
-        """Read the limits and the first sequence of the stream, and report lost events.
-
-        Raises:
-            StreamError: if JetStream refuses the request.
-            HubConnectionError: if the server does not answer.
-        """
+        """Read the limits and the first sequence of the stream, and report lost events."""
         info = await self._link.js_request(f"STREAM.INFO.{self._stream}")
         self._max_age_s = info["config"].get("max_age", 0) / _NANOSECONDS
         self._clock_offset = server_time(info).timestamp() - monotonic()

@@ -38,12 +38,7 @@ class Failure:
 
 
 class FailureLog:
-    """Logs the failures of one group.
-
-    Args:
-        group: its name.
-        retries: the number of attempts after the first.
-    """
+    """Logs the failures of one group."""
 
     def __init__(self, group: str, retries: int) -> None:
         self._group = group
@@ -55,11 +50,7 @@ class FailureLog:
     def log(self, job_name: str, attempt: int, error: BaseException, consequence: str) -> None:
         """Log a failure with its traceback, or count it if there were many in this period.
 
-        Args:
-            job_name: the event.
-            attempt: the number of the attempt.
-            error: the exception.
-            consequence: what happens to the event, in the words of the log.
+        `consequence`: what happens to the event, in the words of the log.
         """
         now = monotonic()
         if now - self._period_start > _PERIOD_S:

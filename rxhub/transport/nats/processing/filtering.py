@@ -29,14 +29,7 @@ logger = logging.getLogger("rxhub")
 
 
 class MessageFilter:
-    """Selects the messages of one process.
-
-    Args:
-        subscription: the expression.
-        subjects: of the stream.
-        group: its settings are confirmed.
-        on_skipped: called with each job that no process of the group handles.
-    """
+    """Selects the messages of one process."""
 
     def __init__(
         self, subscription: str, subjects: Subjects, group: Group, on_skipped: Callable[[Job], object]
@@ -63,8 +56,7 @@ class MessageFilter:
     async def confirm(self) -> None:
         """Confirm the group's settings, and skip the waiting jobs.
 
-        Raises:
-            GroupError: if the group has other settings.
+        Raises GroupError if the group has other settings.
         """
         waiting = self._waiting
         while waiting:

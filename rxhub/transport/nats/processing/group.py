@@ -78,22 +78,10 @@ class Group:
 
     Its methods raise StreamError if JetStream refuses a request, and HubConnectionError if the server does not answer.
 
-    Args:
-        link: to the servers.
-        subjects: of the stream.
-        name: of the group.
-        settings: of the group.
-        max_waiting: the limit of messages in flight if the group orders by key.
-
     Attributes:
-        name: as given.
-        consumer: the name of its consumer.
         prefetch: how many messages one process may hold.
         replicas: the number of servers that store each event, once the streams exist.
         floor: all messages up to this sequence are acknowledged, according to the last response.
-
-    Raises:
-        ExpressionError: if the subscription does not parse.
     """
 
     def __init__(
@@ -145,13 +133,8 @@ class Group:
     async def join(self, since: Since = None, replace: bool = False) -> None:
         """Join the group, which is created if it does not exist.
 
-        Args:
-            since: where a new group begins. An existing one continues where it is.
-            replace: whether our settings replace those of an existing group.
-
-        Raises:
-            GroupError: if the group has other settings, or another program created the consumer.
-            ValueError: if `since` is not valid.
+        Raises GroupError if the group has other settings, or another program created the consumer, ValueError if
+        `since` is not valid.
         """
         start = start_config(since, await self._now() if isinstance(since, timedelta) else None)
         try:
@@ -169,8 +152,7 @@ class Group:
     async def restore(self) -> None:
         """Recreate a lost consumer behind the floor, or join the group if another process has done so.
 
-        Raises:
-            GroupError: if the other process has other settings.
+        Raises GroupError if the other process has other settings.
         """
         if not await self._create(start_config(self.floor + 1)):
             await self.confirm()
@@ -178,8 +160,7 @@ class Group:
     async def confirm(self) -> None:
         """Read the floor of the group, and check that it has our settings.
 
-        Raises:
-            GroupError: if it has other settings.
+        Raises GroupError if it has other settings.
         """
         present = metadata_of((await self._info())["config"])
         if present != self._metadata:

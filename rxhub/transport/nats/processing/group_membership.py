@@ -34,10 +34,6 @@ class GroupMembership:
     """Pulls messages of a group; a `ConnectionTask`.
 
     Args:
-        link: to the servers.
-        group: the group.
-        pulling: its pull consumer.
-        in_flight: the messages from there.
         on_gap: called when messages in flight may be redelivered after later ones.
         on_excluded: called when the group has other settings.
     """

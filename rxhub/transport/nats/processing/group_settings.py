@@ -17,14 +17,7 @@ _MAX_VALUE_LENGTH = 2_000
 
 
 class GroupSettings(NamedTuple):
-    """The settings of a group.
-
-    Attributes:
-        subscription: its events.
-        sequential: whether the group handles one event at a time.
-        key: the path whose values are handled in order; None if there is no such order.
-        once: whether the ids of handled events are stored.
-    """
+    """The settings of a group."""
 
     subscription: str
     sequential: bool = False
@@ -69,12 +62,7 @@ def settings_name(text: str) -> str:
 def start_config(since: Since, now: datetime | None = None) -> dict[str, Any]:
     """The fields of a consumer's configuration that say where it begins.
 
-    Args:
-        since: where.
-        now: the server's time; needed for a timedelta.
-
-    Raises:
-        ValueError: if `since` is not valid.
+    `now`: the server's time; needed for a timedelta. Raises ValueError if `since` is not valid.
     """
     match since:
         case None:

@@ -42,8 +42,6 @@ class HandledIds:
     """The first deliveries of one process.
 
     Args:
-        store: the ids.
-        concurrency: the number of handlers that run at a time.
         submit: starts the handler of a job.
         on_known: called with a job whose event was handled before.
         on_expired: called with a job whose lease has expired.
@@ -86,12 +84,7 @@ class HandledIds:
         self._is_stopped = True
 
     def handled(self, job: Job, mean_s: float) -> None:
-        """Store the id of a job whose handler succeeded.
-
-        Args:
-            job: the job.
-            mean_s: the average running time of handlers, in seconds.
-        """
+        """Store the id of a job whose handler succeeded."""
         self._handler_s = mean_s
         self._unstored.append(job)
         self._has_unstored.set()

@@ -30,13 +30,9 @@ class HandlerRunner:
     """Runs the handlers of one worker. All methods run on the I/O loop.
 
     Args:
-        group: the name of the group.
-        make_executor: creates the executor, which passes its results to the argument.
-        on_results: called with the results, in order.
         expects_results: whether results of running handlers are worth waiting for, because no other job waits for them.
 
     Attributes:
-        executor: calls the handlers.
         running: the number of submitted jobs without a result.
         mean_s: the moving average of the running time of handlers in seconds; 0 before the first result.
     """

@@ -41,14 +41,7 @@ _LATEST_PAGES = 4_096
 
 
 class HandledIdStore:
-    """The handled ids of one group, as one process knows them.
-
-    Args:
-        link: to the servers.
-        stream: of the events.
-        name: of the group in NATS.
-        replicas: the number of servers that store the ids.
-    """
+    """The handled ids of one group, as one process knows them."""
 
     def __init__(self, link: ReconnectingClient, stream: str, name: str, replicas: int) -> None:
         description = f"Digests of the ids of events of {stream} that {name} has handled."
@@ -70,21 +63,14 @@ class HandledIdStore:
         await self._bucket.create()
 
     async def known(self, digests: Iterable[bytes]) -> set[bytes]:
-        """The digests that any process of the group has stored.
-
-        Raises:
-            StreamError: if JetStream refuses the request.
-            HubConnectionError: if the server does not answer.
-        """
+        """The digests that any process of the group has stored."""
         await self._catch_up()
         return {each for each in digests if each in self._digests}
 
     async def mark(self, digests: Iterable[bytes]) -> None:
         """Store digests with one write.
 
-        Raises:
-            StreamError: if JetStream refuses the request.
-            HubConnectionError: if the server does not answer. The digests may be stored or not.
+        Raises HubConnectionError if the server does not answer. The digests may be stored or not.
         """
         added = b"".join(digests)
         async with self._writing:

@@ -27,10 +27,6 @@ _REMEMBERED = 20_000
 class InFlight:
     """Messages that this process holds, and the sequences of those that it has acknowledged.
 
-    Args:
-        pulling: their consumer.
-        acks: sends the acknowledgements.
-
     Attributes:
         jobs: by sequence in the stream, in the order of arrival.
     """

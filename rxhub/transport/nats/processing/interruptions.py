@@ -32,14 +32,7 @@ logger = logging.getLogger("rxhub")
 
 
 class Interruptions:
-    """Returns interrupted jobs to the server.
-
-    Args:
-        worker: runs the jobs.
-        in_flight: the jobs.
-        retries: records interrupted attempts.
-        options: of the worker.
-    """
+    """Returns interrupted jobs to the server."""
 
     def __init__(self, worker: JobRunner, in_flight: InFlight, retries: Retries, options: WorkerOptions) -> None:
         self._worker = worker

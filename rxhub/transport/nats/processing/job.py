@@ -34,7 +34,6 @@ class Job:
     """One message and its state in this process.
 
     Attributes:
-        message: the message.
         reply: where the latest delivery is acknowledged.
         lease_until: as `monotonic()` counts, the time until which no other process gets the message.
         event: the event of the message; None before it is read, if it is not valid, and while the job is parked.

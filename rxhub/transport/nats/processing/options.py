@@ -23,12 +23,7 @@ _FINITE = float_info.max
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How a process retries failed events.
-
-    Attributes:
-        retries: the number of attempts after the first.
-        backoff: the maximum delay before the second attempt in seconds; it doubles with each attempt.
-    """
+    """How a process retries failed events."""
 
     retries: int = 5
     backoff: float = 1.0
@@ -44,12 +39,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """What a process does in its group. See `rxhub.transport.durable.ProcessOptions` for the other attributes.
-
-    Attributes:
-        settings: the settings that all processes of the group share.
-        retry: how this process retries.
-    """
+    """What a process does in its group. See `rxhub.transport.durable.ProcessOptions` for the other attributes."""
 
     group: str
     settings: GroupSettings
@@ -78,10 +68,8 @@ def parse_options(
 ) -> WorkerOptions:
     """Check the options of `hub.process`.
 
-    Raises:
-        ExpressionError: if the subscription does not parse.
-        ValueError: if an option is out of range, or two options exclude each other.
-        TypeError: if the subscription, the group or the key is not a string.
+    Raises ExpressionError if the subscription does not parse, ValueError if an option is out of range, or two options
+    exclude each other, TypeError if the subscription, the group or the key is not a string.
     """
     for name, text in (("subscription", subscription), ("group", group), ("key", "key" if key is None else key)):
         if not isinstance(text, str):

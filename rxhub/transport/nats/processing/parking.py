@@ -40,16 +40,7 @@ _READ_AHEAD = 32
 
 
 class Parking:
-    """The waiting jobs of one process.
-
-    Args:
-        link: to the servers.
-        stream: of the messages.
-        pulling: their consumer.
-        acks: sends the leases.
-        order: the queues of the jobs.
-        spawn: runs a coroutine function as a task.
-    """
+    """The waiting jobs of one process."""
 
     def __init__(
         self,
@@ -105,11 +96,8 @@ class Parking:
     async def fetch(self, job: Job) -> None:
         """Read the data of a job, if it is parked.
 
-        Raises:
-            MessageDeleted: if the message is not in the stream any more.
-            LeaseExpired: if the server may have given the message to another process.
-            StreamError: if JetStream refuses the request.
-            HubConnectionError: if the server does not answer.
+        Raises MessageDeleted if the message is not in the stream any more, LeaseExpired if the server may have given
+        the message to another process.
         """
         if not job.is_parked:
             return

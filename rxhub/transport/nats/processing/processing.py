@@ -109,18 +109,7 @@ class Processing:
         call: Callable[[Coroutine[Any, Any, None]], None],
         on_ended: Callable[[Processing], object],
     ) -> None:
-        """Start; `hub.process` calls this once.
-
-        Args:
-            handler: called with each event.
-            call: runs a coroutine on the I/O loop and waits for it.
-            on_ended: called when the processing has ended.
-
-        Raises:
-            HubConnectionError: if no server can be reached.
-            StreamError: if JetStream refuses a request.
-            GroupError: if the group has other settings.
-        """
+        """Start; `hub.process` calls this once."""
         self._on_ended.append(on_ended)
         context = copy_context()
         context.run(_current.set, self)
@@ -311,8 +300,7 @@ class Processing:
 def stop_all(grace: float) -> None:
     """Stop all processings of the program at the same time, and wait until they have ended.
 
-    Args:
-        grace: seconds for running handlers to finish.
+    `grace`: seconds for running handlers to finish.
     """
     deadline = monotonic() + grace + _CLOSE_TIMEOUT_S
     for ended in [each.begin_to_stop(grace) for each in list(_running)]:

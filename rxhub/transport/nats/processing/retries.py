@@ -95,21 +95,7 @@ class JobRunner(Protocol):
 
 
 class Retries:
-    """Runs jobs that need more than one call of the handler, each in a task.
-
-    Args:
-        worker: starts and settles jobs.
-        handlers: runs the handlers.
-        link: to the servers.
-        subjects: of the stream.
-        options: of the worker.
-        attempts: the attempt records of the group.
-        expiry: knows when messages are deleted.
-        handled: the ids of handled events, if they are stored.
-
-    Attributes:
-        failure_log: logs failures.
-    """
+    """Runs jobs that need more than one call of the handler, each in a task."""
 
     def __init__(
         self,

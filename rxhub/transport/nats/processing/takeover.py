@@ -26,13 +26,7 @@ logger = logging.getLogger("rxhub")
 
 
 class Takeover:
-    """Collects jobs while earlier messages may be missing.
-
-    Args:
-        group: the group.
-        jobs: the messages in flight in this process, by sequence.
-        start: called with each collected job, in the order of the stream.
-    """
+    """Collects jobs while earlier messages may be missing."""
 
     def __init__(self, group: Group, jobs: Mapping[int, Job], start: Callable[[Job], object]) -> None:
         self._group = group

@@ -29,12 +29,6 @@ class TaskExecutor:
     """Runs each handler in a task.
 
     Args:
-        handler: awaited with each event.
-        concurrency: the number of tasks at a time.
-        timeout: seconds after which a handler is cancelled; None is unlimited.
-        context: each task runs in a copy of it.
-        on_result: called with the result of each job.
-        name: of the thread of a private loop.
         loop: where the tasks run; None creates a private loop in a thread.
     """
 
@@ -65,11 +59,7 @@ class TaskExecutor:
         self._is_stopped = False
 
     def start(self) -> None:
-        """Start the private loop, if there is one.
-
-        Raises:
-            HubClosed: if its thread cannot be started.
-        """
+        """Start the private loop, if there is one."""
         if not self._is_private:
             return
         try:

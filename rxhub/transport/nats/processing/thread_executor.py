@@ -41,10 +41,6 @@ class ThreadExecutor:
 
     Args:
         handler: called with each event. If it returns a coroutine, the coroutine runs in the same thread.
-        concurrency: the number of threads.
-        context: each call runs in a copy of it.
-        on_result: called with the result of each job.
-        name: of the threads.
     """
 
     def __init__(
@@ -62,11 +58,7 @@ class ThreadExecutor:
         self._is_stopped = False
 
     def start(self) -> None:
-        """Start the threads.
-
-        Raises:
-            HubClosed: if one cannot be started.
-        """
+        """Start the threads."""
         try:
             for _ in range(self._concurrency):
                 self._start_thread()

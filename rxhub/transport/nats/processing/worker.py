@@ -65,15 +65,6 @@ logger = logging.getLogger("rxhub")
 class Worker:
     """One process in a group; `Worker.start` creates one. All methods run on the I/O loop.
 
-    Args:
-        link: to the servers.
-        subjects: of the stream.
-        options: of the process.
-        group: the group that the process has joined.
-        make_executor: creates the executor, which passes its results to the argument.
-        on_failure: called with each failure.
-        on_ended: called when the worker has ended, with the error if there was one.
-
     Attributes:
         counts: the numbers of events, by the fields of `Counts`.
     """
@@ -140,14 +131,7 @@ class Worker:
         on_failure: Callable[[Executor, Failure], object],
         on_ended: Callable[[Executor, Exception | None], object],
     ) -> Self:
-        """Connect, join the group and start.
-
-        Raises:
-            HubConnectionError: if no server can be reached.
-            StreamError: if JetStream refuses a request.
-            GroupError: if the group has other settings.
-            HubClosed: if no thread can be started.
-        """
+        """Connect, join the group and start."""
         await link.start()
         group = Group(link, subjects, options.group, options.settings, options.max_waiting)
         await group.create_streams()
