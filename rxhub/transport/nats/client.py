@@ -26,7 +26,7 @@ from rxhub.transport.json_payload import check_depth, write_event
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.dead_letters import DeadLetters
 from rxhub.transport.nats.kv import KvTexts
-from rxhub.transport.nats.processing.options import parse_options
+from rxhub.transport.nats.processing.options import WorkerOptions
 from rxhub.transport.nats.processing.processing import Processing, stop_all
 from rxhub.transport.nats.publishing import StoredPublish
 from rxhub.transport.nats.read_position import ReadPosition
@@ -115,7 +115,7 @@ class NatsTransport(ServerTransport[NatsSession]):
     def processor(
         self, subscription: str, options: ProcessOptions, ended: Callable[[Processing], object]
     ) -> Callable[[Handler], Processing]:
-        checked = parse_options(subscription, **options)
+        checked = WorkerOptions(subscription=subscription, **options)
 
         def begin(handler: Handler) -> Processing:
             # On a connection of its own: it neither waits for what is published, nor ends with `close`.

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import msgspec
 
 from rxhub.transport.nats.kv_bucket import KvBucket
+from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.reconnecting import ReconnectingClient
 
 __all__ = ["AttemptEntry", "AttemptRecord", "AttemptStore"]
 
@@ -18,31 +18,20 @@ _MAX_AGE_S = 30 * 24 * 3600.0
 
 
 class AttemptRecord(msgspec.Struct, frozen=True):
-    """The attempts at one event.
-
-    Attributes:
-        attempts: how many there were.
-        delivered: the number of deliveries whose result is known.
-        reason: how the last attempt ended.
-        name: of the event, for log messages.
-    """
+    """The attempts at one event."""
 
     attempts: int = 0
-    delivered: int = 0
-    reason: str = ""
-    name: str = ""
+    delivered: int = 0  # the number of deliveries whose result is known
+    reason: str = ""  # how the last attempt ended
+    name: str = ""  # of the event, for log messages
 
 
 class AttemptEntry(NamedTuple):
-    """A stored record.
-
-    Attributes:
-        revision: changes with every write.
-    """
+    """A stored record, by the sequence of its message and its key in the bucket."""
 
     sequence: int
     key: str
-    revision: int
+    revision: int  # changes with every write
     record: AttemptRecord
 
 
@@ -55,9 +44,10 @@ class AttemptStore:
     All methods raise HubConnectionError if the server does not answer, and StreamError if it refuses.
     """
 
-    def __init__(self, link: ReconnectingClient, stream: str, name: str, replicas: int) -> None:
-        description = f"Attempts of {name} at events of {stream}."
-        self._bucket = KvBucket(link, f"{stream}-attempts-{name}", description, _MAX_AGE_S, replicas)
+    def __init__(self, group: Group) -> None:
+        description = f"Attempts of {group.consumer} at events of {group.stream}."
+        name = f"{group.stream}-attempts-{group.consumer}"
+        self._bucket = KvBucket(group.link, name, description, _MAX_AGE_S, group.replicas)
 
     async def get(self, message: Message) -> AttemptRecord:
         """The record of a message; an empty one if there is none."""

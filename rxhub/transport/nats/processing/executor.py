@@ -1,73 +1,194 @@
-"""The protocol of executors, which call handlers in threads or tasks."""
+"""Runs handlers in an executor, which calls them in threads or tasks, and collects their results.
+
+A handler may take a microsecond or an hour. A job therefore costs an executor one read from a queue and one write to
+another, and the I/O loop is woken once for many results: at once for the first one, then after a millisecond or when no
+further result is expected.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from contextlib import suppress
+from contextvars import Context
+from typing import NamedTuple
 
-from rxhub.transport.nats.processing.job import Job
+from rxhub.event import Event
+from rxhub.transport.nats.processing.job import HandlerTimeout, Job, LeaseExpired
 
-__all__ = ["Callback", "Executor", "OnResult", "Result"]
+__all__ = ["Executor", "HandlerRunner", "Result"]
 
-Callback = Callable[[], object]
-"""A function that runs where handlers run, such as the observers of failures."""
+_BATCH_DELAY_S = 0.001
+_MAX_CHECK_INTERVAL_S = 1.0
+# Weight of a new value in the moving average.
+_SMOOTHING = 0.2
+
+logger = logging.getLogger("rxhub")
 
 
 class Result(NamedTuple):
-    """The result of a job.
-
-    Attributes:
-        run: `job.run` when the job was submitted.
-        error: the exception of the handler; `LeaseExpired` if it was not called.
-        seconds: the running time of the handler.
-    """
+    """The result of a job."""
 
     job: Job
-    run: int
-    error: BaseException | None
+    run: int  # `job.run` when the job was submitted
+    error: BaseException | None  # `LeaseExpired` if the handler was not called
     seconds: float
 
 
-OnResult = Callable[[Result], None]
-"""Receives results, in any thread."""
+class Executor(ABC):
+    """Calls handlers, each in a copy of `context`. All methods are called on the I/O loop and return at once."""
 
-
-class Executor(Protocol):
-    """Calls handlers. All methods are called on the I/O loop and return at once."""
+    def __init__(self, handler: Callable[[Event], object], concurrency: int, context: Context, name: str) -> None:
+        self._handler = handler
+        self._concurrency = concurrency
+        self._context = context
+        self._name = name
+        self._is_stopped = False
 
     @property
     def is_alive(self) -> bool:
         """Whether handlers can be called; their event loop may have ended."""
-        ...
+        return True
 
-    def start(self) -> None:
-        """Start; raises HubClosed if no thread can be started."""
-        ...
+    @abstractmethod
+    def start(self, on_result: Callable[[Result], None]) -> None:
+        """Start; `on_result` receives results, in any thread. Raises HubClosed if no thread can be started."""
 
+    @abstractmethod
     def submit(self, job: Job) -> None:
         """Call the handler as soon as there is room."""
-        ...
 
-    def call(self, callback: Callback) -> None:
-        """Run a callback between two handlers."""
-        ...
+    @abstractmethod
+    def call(self, callback: Callable[[], object]) -> None:
+        """Run a callback, such as an observer of failures, between two handlers."""
 
+    @abstractmethod
     def take_pending(self) -> list[Job]:
         """Remove and return the jobs that have not started, in order."""
-        ...
 
+    @abstractmethod
     def overdue(self, timeout: float) -> list[Job]:
         """The jobs that have run for more than `timeout` seconds and that the executor cannot end itself."""
-        ...
 
+    @abstractmethod
     def abandon(self, job: Job) -> None:
         """Stop waiting for a job; another one may run in its place."""
-        ...
 
+    @abstractmethod
     def cancel(self) -> None:
         """Cancel running handlers, if that is possible."""
-        ...
 
+    @abstractmethod
     def stop(self) -> None:
         """Start no further jobs. Running handlers may finish."""
-        ...
+
+
+class HandlerRunner:
+    """Runs the handlers of one worker. All methods run on the I/O loop.
+
+    Args:
+        group: the name of the group.
+        executor: calls the handlers.
+        on_results: called with the results, in order.
+        expects_results: whether results of running handlers are worth waiting for, because no other job waits for them.
+
+    Attributes:
+        running: the number of submitted jobs without a result.
+        mean_s: the moving average of the running time of handlers in seconds; 0 before the first result.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        executor: Executor,
+        on_results: Callable[[list[Result]], object],
+        expects_results: Callable[[], bool],
+    ) -> None:
+        self.executor = executor
+        self.running = 0
+        self.mean_s = 0.0
+        self._group = group
+        self._on_results = on_results
+        self._expects_results = expects_results
+        self._loop = asyncio.get_running_loop()
+        self._results: deque[Result] = deque()
+        self._is_scheduled = False
+
+    def start(self) -> None:
+        """Start the executor; raises HubClosed if no thread can be started."""
+        self.executor.start(self._put)
+
+    def submit(self, job: Job) -> None:
+        """Call the handler; `on_results` receives the result."""
+        job.run += 1
+        job.is_started = True
+        self.running += 1
+        self.executor.submit(job)
+
+    async def run(self, job: Job) -> BaseException | None:
+        """Call the handler; return its error. `on_results` has to pass the result to `job.waiter`."""
+        job.waiter = waiter = self._loop.create_future()
+        self.submit(job)
+        try:
+            return await waiter
+        finally:
+            job.waiter = None
+
+    def take_back_pending(self) -> None:
+        """Take back the jobs whose handlers have not started."""
+        for job in self.executor.take_pending():
+            job.is_started = False
+            self.running -= 1
+
+    async def abandon_overdue(self, timeout: float) -> None:
+        """Abandon handlers that the executor cannot end after `timeout` seconds; until cancelled."""
+        while True:
+            await asyncio.sleep(min(_MAX_CHECK_INTERVAL_S, timeout / 10))
+            for job in self.executor.overdue(timeout):
+                self.executor.abandon(job)
+                # The result of the handler will be late.
+                job.run += 1
+                error = HandlerTimeout(f"The handler has not ended within {timeout:g} s.")
+                self._take([Result(job, job.run, error, timeout)])
+
+    def _put(self, result: Result) -> None:
+        """Receive a result, in any thread."""
+        self._results.append(result)
+        if not self._is_scheduled or len(self._results) == self.running:
+            self._is_scheduled = True
+            with suppress(RuntimeError):  # the loop is closed, at exit
+                self._loop.call_soon_threadsafe(self._collect)
+
+    def _collect(self) -> None:
+        # First, because a result that is added from now on must schedule another call.
+        self._is_scheduled = False
+        results = self._results
+        batch = [results.popleft() for _ in range(len(results))]
+        if not batch:
+            return
+        self._take(batch)
+        if self.running and self._expects_results():
+            self._is_scheduled = True
+            self._loop.call_later(_BATCH_DELAY_S, self._collect)
+
+    def _take(self, batch: list[Result]) -> None:
+        results: list[Result] = []
+        for result in batch:
+            if result.run == result.job.run:
+                results.append(result)
+            else:
+                self._warn_of_late(result)
+        self.running -= len(results)
+        seconds = [result.seconds for result in results if not isinstance(result.error, LeaseExpired)]
+        if seconds:
+            mean_s = sum(seconds) / len(seconds)
+            self.mean_s += (mean_s - self.mean_s) * (_SMOOTHING if self.mean_s else 1.0)
+        self._on_results(results)
+
+    def _warn_of_late(self, result: Result) -> None:
+        error = result.error
+        how = "without an error" if error is None else f"with {type(error).__name__}: {error}"
+        logger.warning("%s: the handler of %s ended %s after its timeout.", self._group, result.job.name, how)

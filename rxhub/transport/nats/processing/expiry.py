@@ -18,9 +18,9 @@ from time import monotonic
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.processing import group as group_times
 from rxhub.transport.nats.processing.delivery_state import AttemptStore
+from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import server_time
 
 __all__ = ["Expiry"]
@@ -38,16 +38,8 @@ class Expiry:
     """Knows the limits of the stream, and reports lost events."""
 
     def __init__(
-        self,
-        link: ReconnectingClient,
-        stream: str,
-        group: str,
-        attempts: AttemptStore,
-        jobs: Mapping[int, Job],
-        on_lost: Callable[[], object],
+        self, group: Group, attempts: AttemptStore, jobs: Mapping[int, Job], on_lost: Callable[[], object]
     ) -> None:
-        self._link = link
-        self._stream = stream
         self._group = group
         self._attempts = attempts
         self._jobs = jobs
@@ -74,11 +66,11 @@ class Expiry:
             try:
                 await self.check()
             except (HubConnectionError, StreamError) as error:
-                logger.debug("Could not read the state of the stream %s: %s", self._stream, error)
+                logger.debug("Could not read the state of the stream %s: %s", self._group.stream, error)
 
     async def check(self) -> None:
         """Read the limits and the first sequence of the stream, and report lost events."""
-        info = await self._link.js_request(f"STREAM.INFO.{self._stream}")
+        info = await self._group.link.js_request(f"STREAM.INFO.{self._group.stream}")
         self._max_age_s = info["config"].get("max_age", 0) / _NANOSECONDS
         self._clock_offset = server_time(info).timestamp() - monotonic()
         before, self._first = self._first, info["state"]["first_seq"]
@@ -101,8 +93,8 @@ class Expiry:
                 logger.error(
                     "%s: the stream %s has deleted %s before its next attempt, and it is lost. The last attempt failed "
                     "with: %s",
-                    self._group,
-                    self._stream,
+                    self._group.name,
+                    self._group.stream,
                     entry.record.name or f"the message {entry.sequence}",
                     entry.record.reason,
                 )

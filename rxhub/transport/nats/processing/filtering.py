@@ -18,7 +18,6 @@ from rxhub.expression import compile, parse
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["MessageFilter"]
 
@@ -31,11 +30,9 @@ logger = logging.getLogger("rxhub")
 class MessageFilter:
     """Selects the messages of one process."""
 
-    def __init__(
-        self, subscription: str, subjects: Subjects, group: Group, on_skipped: Callable[[Job], object]
-    ) -> None:
-        self._matches = compile(subscription)
-        self._retry_prefix = subjects.retries_of(group.name).removesuffix(">")
+    def __init__(self, group: Group, on_skipped: Callable[[Job], object]) -> None:
+        self._matches = compile(group.options.subscription)
+        self._retry_prefix = group.subjects.retries_of(group.name).removesuffix(">")
         self._group = group
         self._on_skipped = on_skipped
         self._waiting: list[Job] = []

@@ -15,25 +15,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from rxhub.errors import GroupError, StreamError
 from rxhub.expression import parse
-from rxhub.transport.nats.processing.group_settings import (
-    GroupSettings,
-    Since,
-    differences,
-    metadata_of,
-    settings_name,
-    start_config,
-)
+from rxhub.transport.nats.processing.options import Since, WorkerOptions
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import NO_CONSUMER, dead_letter_config, ensure_stream, server_time, stream_config
 from rxhub.transport.nats.subject_filters import merge, subjects_of
 from rxhub.transport.nats.subjects import Subjects, consumer_name
 
-__all__ = ["ACK_WAIT_S", "CHECK_SHARE", "IN_PROGRESS_SHARE", "MAX_WAITING", "PINNED", "PIN_TIMEOUT_S", "Group"]
+__all__ = ["ACK_WAIT_S", "CHECK_SHARE", "IN_PROGRESS_SHARE", "PINNED", "PIN_TIMEOUT_S", "Group"]
 
 ACK_WAIT_S = 45.0
 """The server redelivers a message that no process has reported as in progress for this time.
@@ -54,13 +48,6 @@ PIN_TIMEOUT_S = 10.0
 PINNED = "ordered"
 """The priority group of processes that order by key."""
 
-MAX_WAITING = 100_000
-"""Default of `max_waiting`: the number of events in flight, waiting ones included, of a group that orders by key.
-
-Each waiting event uses about 1 KB in the active process. Groups without a key are not limited: an event that waits for
-a retry uses about 250 bytes in the NATS server, and nothing in the process.
-"""
-
 _PREFETCH_BY_KEY = 1_024
 _PREFETCH = 512
 _UNLIMITED = -1
@@ -69,6 +56,9 @@ _WARN_SHARE, _RESET_SHARE = 0.8, 0.5
 _CONSUMER_EXISTS = 10148
 _LIMIT_EXCEEDED = 10121
 _NANOSECONDS = 1_000_000_000
+# Of our settings in the consumer's metadata.
+_PREFIX = "rxhub."
+_MAX_VALUE_LENGTH = 2_000
 
 logger = logging.getLogger("rxhub")
 
@@ -79,39 +69,36 @@ class Group:
     Its methods raise StreamError if JetStream refuses a request, and HubConnectionError if the server does not answer.
 
     Attributes:
+        consumer: the name of its consumer.
         prefetch: how many messages one process may hold.
         replicas: the number of servers that store each event, once the streams exist.
         floor: all messages up to this sequence are acknowledged, according to the last response.
     """
 
-    def __init__(
-        self,
-        link: ReconnectingClient,
-        subjects: Subjects,
-        name: str,
-        settings: GroupSettings,
-        max_waiting: int = MAX_WAITING,
-    ) -> None:
-        self.name = name
+    def __init__(self, link: ReconnectingClient, subjects: Subjects, options: WorkerOptions) -> None:
+        self.link = link
+        self.subjects = subjects
+        self.stream = subjects.stream
+        self.options = options
+        self.name = name = options.group
         self.consumer = consumer_name(name)
-        self.prefetch = 1 if settings.sequential else _PREFETCH if settings.key is None else _PREFETCH_BY_KEY
+        by_key, sequential = options.key is not None, options.sequential
+        self.prefetch = 1 if sequential else _PREFETCH_BY_KEY if by_key else _PREFETCH
         self.replicas = 1
         self.floor = 0
-        self._link = link
         self._created = ""
         self._has_warned = False
-        self._stream = subjects.stream
-        self._metadata = settings.to_metadata(name)
+        self._metadata = _settings(options)
         self._config: dict[str, Any] = {
             "description": f"Processes of the group {name}."[:1000],
             "ack_policy": "explicit",
             "ack_wait": int(ACK_WAIT_S * _NANOSECONDS),
             "max_deliver": -1,
-            "max_ack_pending": 1 if settings.sequential else _UNLIMITED if settings.key is None else max_waiting,
-            "filter_subjects": merge([*subjects_of(subjects, parse(settings.subscription)), subjects.retries_of(name)]),
+            "max_ack_pending": 1 if sequential else options.max_waiting if by_key else _UNLIMITED,
+            "filter_subjects": merge([*subjects_of(subjects, parse(options.subscription)), subjects.retries_of(name)]),
             "metadata": self._metadata,
         }
-        if settings.key is not None:
+        if by_key:
             self._config |= {
                 "priority_groups": [PINNED],
                 "priority_policy": "pinned_client",
@@ -120,23 +107,24 @@ class Group:
 
     async def create_streams(self) -> bool:
         """Create missing streams; whether the stream of events was recreated since the last call."""
-        link = self._link
-        found = await ensure_stream(link, stream_config(self._stream, replicas=link.replicas))
+        link = self.link
+        found = await ensure_stream(link, stream_config(self.stream, replicas=link.replicas))
         self.replicas = found["config"]["num_replicas"]
-        await ensure_stream(link, dead_letter_config(self._stream, replicas=self.replicas))
+        await ensure_stream(link, dead_letter_config(self.stream, replicas=self.replicas))
         before, self._created = self._created, found["created"]
         is_new = before not in ("", self._created)
         if is_new:
             self.floor = 0
         return is_new
 
-    async def join(self, since: Since = None, replace: bool = False) -> None:
-        """Join the group, which is created if it does not exist.
+    async def join(self) -> None:
+        """Join the group, which is created if it does not exist; an existing one continues where it is.
 
-        Raises GroupError if the group has other settings, or another program created the consumer, ValueError if
-        `since` is not valid.
+        Raises GroupError if the group has other settings, which `replace` does not allow to replace, or another program
+        created the consumer, ValueError if `since` is not valid.
         """
-        start = start_config(since, await self._now() if isinstance(since, timedelta) else None)
+        since = self.options.since
+        start = _start_config(since, await self._now() if isinstance(since, timedelta) else None)
         try:
             config = (await self._info())["config"]
         except StreamError as error:
@@ -145,7 +133,7 @@ class Group:
             if await self._create(start):
                 return
             config = (await self._info())["config"]
-        self._check(config, replace)
+        self._check(config)
         if not _is_up_to_date(config, self._config):
             await self._update(config)
 
@@ -154,7 +142,7 @@ class Group:
 
         Raises GroupError if the other process has other settings.
         """
-        if not await self._create(start_config(self.floor + 1)):
+        if not await self._create(_start_config(self.floor + 1)):
             await self.confirm()
 
     async def confirm(self) -> None:
@@ -162,11 +150,11 @@ class Group:
 
         Raises GroupError if it has other settings.
         """
-        present = metadata_of((await self._info())["config"])
+        present = _metadata_of((await self._info())["config"])
         if present != self._metadata:
             raise GroupError(
                 f"This process leaves the group {self.name}, because the settings of the group were replaced. This "
-                f"process has:\n{differences(present, self._metadata)}"
+                f"process has:\n{_differences(present, self._metadata)}"
             )
 
     async def ack_pending(self) -> int:
@@ -175,14 +163,14 @@ class Group:
 
     async def unpin(self) -> None:
         """Let another process order by key at once."""
-        await self._link.js_request(f"CONSUMER.UNPIN.{self._stream}.{self.consumer}", {"group": PINNED})
+        await self.link.js_request(f"CONSUMER.UNPIN.{self.stream}.{self.consumer}", {"group": PINNED})
 
     async def _now(self) -> datetime:
         # The server's clock, because the server timestamps the events.
-        return server_time(await self._link.js_request(f"STREAM.INFO.{self._stream}"))
+        return server_time(await self.link.js_request(f"STREAM.INFO.{self.stream}"))
 
     async def _info(self) -> dict[str, Any]:
-        return self._observe(await self._link.js_request(f"CONSUMER.INFO.{self._stream}.{self.consumer}"))
+        return self._observe(await self.link.js_request(f"CONSUMER.INFO.{self.stream}.{self.consumer}"))
 
     async def _create(self, start: Mapping[str, Any]) -> bool:
         """Create the consumer; False if it exists with other settings or another start."""
@@ -196,9 +184,9 @@ class Group:
         return True
 
     async def _write(self, config: Mapping[str, Any], action: str) -> None:
-        request = {"stream_name": self._stream, "config": config, "action": action}
+        request = {"stream_name": self.stream, "config": config, "action": action}
         try:
-            self._observe(await self._link.js_request(f"CONSUMER.CREATE.{self._stream}.{self.consumer}", request))
+            self._observe(await self.link.js_request(f"CONSUMER.CREATE.{self.stream}.{self.consumer}", request))
         except StreamError as error:
             # The limit that the operator of the server has set for the stream or the account.
             limit = error.description.rpartition(" ")[2]
@@ -225,17 +213,17 @@ class Group:
             )
         return info
 
-    def _check(self, config: Mapping[str, Any], replace: bool) -> None:
-        present = metadata_of(config)
-        if present.get("rxhub.group") != settings_name(self.name) or config.get("ack_policy") != "explicit":
+    def _check(self, config: Mapping[str, Any]) -> None:
+        present = _metadata_of(config)
+        if present.get("rxhub.group") != _bounded(self.name) or config.get("ack_policy") != "explicit":
             raise GroupError(
-                f"The consumer {self.consumer} of the stream {self._stream} is not a group of rxhub: another program "
+                f"The consumer {self.consumer} of the stream {self.stream} is not a group of rxhub: another program "
                 "created it, with an acknowledgement policy or a start that cannot be changed. Choose another "
                 "group=…, or delete that consumer."
             )
-        if present != self._metadata and not replace:
+        if present != self._metadata and not self.options.replace:
             raise GroupError(
-                f"The group {self.name} exists with other settings:\n{differences(present, self._metadata)}\n"
+                f"The group {self.name} exists with other settings:\n{_differences(present, self._metadata)}\n"
                 "All processes of a group need the same settings. Choose another group=…, or pass replace=True to "
                 "replace the settings; processes with the old settings will stop."
             )
@@ -243,16 +231,16 @@ class Group:
     async def _update(self, config: Mapping[str, Any]) -> None:
         # Fields that are not ours are kept, in particular the start, which cannot be changed.
         kept = {name: value for name, value in config.items() if not name.startswith(("priority_", "filter_subject"))}
-        metadata = metadata_of(config, ours=False) | self._metadata
+        metadata = _metadata_of(config, ours=False) | self._metadata
         try:
             await self._write(kept | self._config | {"metadata": metadata}, "update")
         except StreamError as error:
             raise GroupError(
                 f"The settings of the group {self.name} cannot be changed: {error.description}. Choose another "
                 f"group=…, which begins at since=…, or delete the consumer {self.consumer} of the stream "
-                f"{self._stream} when all of its events in flight have been handled."
+                f"{self.stream} when all of its events in flight have been handled."
             ) from error
-        logger.info("The group %s has new settings: %s", self.name, differences({}, self._metadata))
+        logger.info("The group %s has new settings: %s", self.name, _differences({}, self._metadata))
 
 
 def _is_up_to_date(config: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
@@ -260,8 +248,66 @@ def _is_up_to_date(config: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
     found = dict(config)
     if single := found.get("filter_subject"):
         found["filter_subjects"] = [single]
-    found["metadata"] = metadata_of(config)
+    found["metadata"] = _metadata_of(config)
     found["filter_subjects"] = sorted(found.get("filter_subjects") or ())
     if found.get("priority_policy", "none") != "none" and "priority_policy" not in ours:
         return False
     return all(found.get(name) == value for name, value in ours.items())
+
+
+def _settings(options: WorkerOptions) -> dict[str, str]:
+    """The settings on which all processes of a group agree, as metadata of its consumer."""
+    order = "sequential" if options.sequential else f"key={options.key}" if options.key is not None else "none"
+    return {
+        f"{_PREFIX}group": _bounded(options.group),
+        f"{_PREFIX}subscription": _bounded(options.subscription),
+        f"{_PREFIX}order": _bounded(order),
+        f"{_PREFIX}once": str(options.once).lower(),
+    }
+
+
+def _metadata_of(config: Mapping[str, Any], *, ours: bool = True) -> dict[str, str]:
+    """The metadata of a consumer: rxhub's settings, or with `ours=False` those of other programs."""
+    metadata: Mapping[str, str] = config.get("metadata") or {}
+    if ours:
+        return {name: value for name, value in metadata.items() if name.startswith(_PREFIX)}
+    return {name: value for name, value in metadata.items() if not name.startswith(("_nats", _PREFIX))}
+
+
+def _differences(present: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    """The settings in `wanted` that differ from those in `present`, one per line."""
+    return "\n".join(
+        f"  {name.removeprefix(_PREFIX)}: {value}" + (f" (the group has: {present.get(name)})" if present else "")
+        for name, value in wanted.items()
+        if present.get(name) != value
+    )
+
+
+def _bounded(text: str) -> str:
+    """A text of bounded length that is unique for each text."""
+    if len(text) <= _MAX_VALUE_LENGTH:
+        return text
+    return f"{text[:_MAX_VALUE_LENGTH]}… sha256:{sha256(text.encode(errors='surrogatepass')).hexdigest()}"
+
+
+def _start_config(since: Since, now: datetime | None = None) -> dict[str, Any]:
+    """Where a consumer begins, in its configuration; a timedelta needs `now`, the server's time."""
+    match since:
+        case None:
+            return {"deliver_policy": "new"}
+        case "first":
+            return {"deliver_policy": "all"}
+        case int() if since > 0 and not isinstance(since, bool):
+            return {"deliver_policy": "by_start_sequence", "opt_start_seq": since}
+        case timedelta():
+            try:
+                return _start_config((now or datetime.now(UTC)) - since)
+            except OverflowError:
+                return _start_config("first")
+        case datetime() if since.tzinfo is not None:
+            return {"deliver_policy": "by_start_time", "opt_start_time": since.astimezone(UTC).isoformat()}
+        case _:
+            raise ValueError(
+                "since must be an aware datetime, a timedelta (how long ago), a sequence of the stream from 1, or "
+                f'"first", but {since!r} was given.'
+            )

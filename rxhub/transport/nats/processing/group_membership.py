@@ -18,7 +18,6 @@ from rxhub.transport.nats.processing import group as group_times
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.in_flight import InFlight
 from rxhub.transport.nats.pull_consumer import ConsumerGone, PullConsumer, PullRefused
-from rxhub.transport.nats.reconnecting import ReconnectingClient
 
 __all__ = ["GroupMembership"]
 
@@ -40,15 +39,14 @@ class GroupMembership:
 
     def __init__(
         self,
-        link: ReconnectingClient,
         group: Group,
         pulling: PullConsumer,
         in_flight: InFlight,
         on_gap: Callable[[], object],
         on_excluded: Callable[[GroupError], object],
     ) -> None:
-        self._link = link
         self._group = group
+        self._link = group.link
         self._pulling = pulling
         self._in_flight = in_flight
         self._on_gap = on_gap

@@ -16,12 +16,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from math import inf
 from time import monotonic
 from typing import TypeVar
 
 from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import HubConnectionError, StreamError
+from rxhub.transport.nats.processing.executor import HandlerRunner
 from rxhub.transport.nats.processing.id_store import HandledIdStore
 from rxhub.transport.nats.processing.job import Job
 
@@ -42,7 +42,6 @@ class HandledIds:
     """The first deliveries of one process.
 
     Args:
-        submit: starts the handler of a job.
         on_known: called with a job whose event was handled before.
         on_expired: called with a job whose lease has expired.
         on_stored: called with a handled job when its id is stored.
@@ -51,15 +50,15 @@ class HandledIds:
     def __init__(
         self,
         store: HandledIdStore,
+        handlers: HandlerRunner,
         concurrency: int,
-        submit: Callable[[Job], object],
         on_known: Callable[[Job], object],
         on_expired: Callable[[Job], object],
         on_stored: Callable[[Job], object],
     ) -> None:
         self._store = store
+        self._handlers = handlers
         self._concurrency = concurrency
-        self._submit = submit
         self._on_known = on_known
         self._on_expired = on_expired
         self._on_stored = on_stored
@@ -68,7 +67,6 @@ class HandledIds:
         self._unstored: deque[Job] = deque()
         # Submitted and not stored.
         self._pending = 0
-        self._handler_s = inf
         self._storing_s = 0.0
         self._is_stopped = False
         self._must_look_up = asyncio.Event()
@@ -83,9 +81,8 @@ class HandledIds:
         """Submit no further jobs."""
         self._is_stopped = True
 
-    def handled(self, job: Job, mean_s: float) -> None:
+    def handled(self, job: Job) -> None:
         """Store the id of a job whose handler succeeded."""
-        self._handler_s = mean_s
         self._unstored.append(job)
         self._has_unstored.set()
 
@@ -132,11 +129,11 @@ class HandledIds:
         return monotonic() - began
 
     def _submit_ready(self) -> None:
-        unstored = self._concurrency * self._storing_s / max(self._handler_s, 1e-6)
+        unstored = self._concurrency * self._storing_s / max(self._handlers.mean_s, 1e-6)
         limit = self._concurrency + int(min(unstored, _MAX_UNSTORED))
         while self._ready and self._pending < limit and not self._is_stopped:
             self._pending += 1
-            self._submit(self._ready.popleft())
+            self._handlers.submit(self._ready.popleft())
         self._schedule_look_up()
 
     def _schedule_look_up(self) -> None:

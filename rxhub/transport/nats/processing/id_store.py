@@ -43,9 +43,9 @@ _LATEST_PAGES = 4_096
 class HandledIdStore:
     """The handled ids of one group, as one process knows them."""
 
-    def __init__(self, link: ReconnectingClient, stream: str, name: str, replicas: int) -> None:
-        description = f"Digests of the ids of events of {stream} that {name} has handled."
-        self._bucket = KvBucket(link, f"{stream}-handled-{name}", description, _DAYS * _DAY_S, replicas)
+    def __init__(self, link: ReconnectingClient, stream: str, group: str, replicas: int) -> None:
+        description = f"Digests of the ids of events of {stream} that {group} has handled."
+        self._bucket = KvBucket(link, f"{stream}-handled-{group}", description, _DAYS * _DAY_S, replicas)
         self._digests = _DigestSet()
         self._created = ""
         # The last sequence that was read, and the number of bytes that were read of the latest pages.

@@ -15,8 +15,7 @@ from time import monotonic
 
 from rxhub.concurrency.shutdown import is_shutting_down
 from rxhub.errors import error_text
-from rxhub.transport.nats.processing.acks import NAK
-from rxhub.transport.nats.processing.in_flight import InFlight
+from rxhub.transport.nats.processing.in_flight import NAK, InFlight
 from rxhub.transport.nats.processing.job import HandlerInterrupted, Job, LeaseExpired
 from rxhub.transport.nats.processing.options import WorkerOptions
 from rxhub.transport.nats.processing.retries import JobRunner, Retries

@@ -20,13 +20,12 @@ from time import monotonic
 from typing import Any
 
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.nats.processing import group
-from rxhub.transport.nats.processing.acks import IN_PROGRESS, AckSender, nak_after
-from rxhub.transport.nats.processing.in_flight import SAFE_LEASE_SHARE
+from rxhub.transport.nats.processing import group as group_times
+from rxhub.transport.nats.processing.group import Group
+from rxhub.transport.nats.processing.in_flight import IN_PROGRESS, SAFE_LEASE_SHARE, InFlight, nak_after
 from rxhub.transport.nats.processing.job import Job, LeaseExpired, MessageDeleted
 from rxhub.transport.nats.processing.key_ordering import KeyOrdering
 from rxhub.transport.nats.pull_consumer import PullConsumer
-from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import NO_MESSAGE
 
 __all__ = ["Parking"]
@@ -44,17 +43,15 @@ class Parking:
 
     def __init__(
         self,
-        link: ReconnectingClient,
-        stream: str,
+        group: Group,
         pulling: PullConsumer,
-        acks: AckSender,
+        in_flight: InFlight,
         order: KeyOrdering[Job],
         spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], object],
     ) -> None:
-        self._link = link
-        self._stream = stream
+        self._group = group
         self._pulling = pulling
-        self._acks = acks
+        self._in_flight = in_flight
         self._order = order
         self._spawn = spawn
         # In the order in which they began to wait.
@@ -80,7 +77,7 @@ class Parking:
 
     def renew_leases(self) -> None:
         """Renew the leases that expire soon."""
-        due = monotonic() + _RENEWAL_SHARE * SAFE_LEASE_SHARE * _LEASE_SHARE * group.ACK_WAIT_S
+        due = monotonic() + _RENEWAL_SHARE * SAFE_LEASE_SHARE * _LEASE_SHARE * group_times.ACK_WAIT_S
         for job in self._parked:
             if job.lease_until < due:
                 self._lease(job)
@@ -104,9 +101,11 @@ class Parking:
         now = monotonic()
         if now > job.lease_until:
             raise LeaseExpired(f"The lease of {job.name} has expired.")
-        self._acks.put(job.reply, IN_PROGRESS)
+        self._in_flight.send_ack(job.reply, IN_PROGRESS)
         try:
-            found = await self._link.js_request(f"STREAM.MSG.GET.{self._stream}", {"seq": job.message.sequence})
+            found = await self._group.link.js_request(
+                f"STREAM.MSG.GET.{self._group.stream}", {"seq": job.message.sequence}
+            )
         except StreamError as error:
             if error.number != NO_MESSAGE:
                 raise
@@ -115,7 +114,7 @@ class Parking:
             return  # another call has read it, or it was settled
         self._parked.pop(job, None)
         job.unpark(b64decode(found["message"].get("data") or b""))
-        job.lease_until = now + SAFE_LEASE_SHARE * group.ACK_WAIT_S
+        job.lease_until = now + SAFE_LEASE_SHARE * group_times.ACK_WAIT_S
         self._pulling.hold()
 
     async def _fetch_early(self, job: Job) -> None:
@@ -136,6 +135,6 @@ class Parking:
         self._pulling.done(len(newer))
 
     def _lease(self, job: Job) -> None:
-        seconds = _LEASE_SHARE * group.ACK_WAIT_S
+        seconds = _LEASE_SHARE * group_times.ACK_WAIT_S
         job.lease_until = monotonic() + SAFE_LEASE_SHARE * seconds
-        self._acks.put(job.reply, nak_after(seconds))
+        self._in_flight.send_ack(job.reply, nak_after(seconds))

@@ -24,7 +24,7 @@ from rxhub.rx.subject import Subject
 from rxhub.text.printable import printable
 from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.processing.executor import Executor, OnResult
+from rxhub.transport.nats.processing.executor import Executor
 from rxhub.transport.nats.processing.failures import Failure
 from rxhub.transport.nats.processing.options import WorkerOptions
 from rxhub.transport.nats.processing.task_executor import TaskExecutor
@@ -85,7 +85,7 @@ class Processing:
 
     def __init__(self, address: Address, subjects: Subjects, name: str, options: WorkerOptions) -> None:
         self.group = options.group
-        self.subscription = options.settings.subscription
+        self.subscription = options.subscription
         self.failures: Subject[Failure] = ScopedSubject(serialize=True)
         self._address = address
         self._subjects = subjects
@@ -93,6 +93,7 @@ class Processing:
         self._options = options
         self._link: ReconnectingClient | None = None
         self._worker: Worker | None = None
+        self._executor: Executor | None = None
         self._handlers_loop: asyncio.AbstractEventLoop | None = None
         self._over = Flag()
         self._error: Exception | None = None
@@ -119,13 +120,12 @@ class Processing:
             with suppress(RuntimeError):  # none is running
                 self._handlers_loop = asyncio.get_running_loop()
 
-        def make_executor(on_result: OnResult) -> Executor:
-            if is_coroutine:
-                loop = self._handlers_loop
-                return TaskExecutor(handler, options.concurrency, options.timeout, context, on_result, thread, loop)
-            return ThreadExecutor(handler, options.concurrency, context, on_result, thread)
-
-        call(self._start(make_executor))
+        if is_coroutine:
+            loop = self._handlers_loop
+            self._executor = TaskExecutor(handler, options.concurrency, context, thread, options.timeout, loop)
+        else:
+            self._executor = ThreadExecutor(handler, options.concurrency, context, thread)
+        call(self._start(self._executor))
 
     @property
     def is_active(self) -> bool:
@@ -263,12 +263,10 @@ class Processing:
         self._over = Flag()
         self._over.set()
 
-    async def _start(self, make_executor: Callable[[OnResult], Executor]) -> None:
+    async def _start(self, executor: Executor) -> None:
         self._link = link = ReconnectingClient(self._address, self._name)
         try:
-            self._worker = await Worker.start(
-                link, self._subjects, self._options, make_executor, self._notify, self._end
-            )
+            self._worker = await Worker.start(link, self._subjects, self._options, executor, self._notify, self._end)
         except BaseException:
             await link.close()
             raise
@@ -283,15 +281,15 @@ class Processing:
         except RuntimeError:
             return False
 
-    def _notify(self, executor: Executor, failure: Failure) -> None:
+    def _notify(self, failure: Failure) -> None:
         failures = self.failures
-        if failures.observers:
-            executor.call(lambda: failures.on_next(failure))
+        if failures.observers and self._executor is not None:
+            self._executor.call(lambda: failures.on_next(failure))
 
-    def _end(self, executor: Executor, error: Exception | None) -> None:
+    def _end(self, error: Exception | None) -> None:
         self._error = error
-        if self.failures.observers:
-            executor.call(self.failures.on_completed)
+        if self.failures.observers and self._executor is not None:
+            self._executor.call(self.failures.on_completed)
         self._over.set()
         for on_ended in self._on_ended[::-1]:
             on_ended(self)

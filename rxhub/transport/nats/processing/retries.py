@@ -18,17 +18,15 @@ from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.supervise import report
 from rxhub.errors import HubConnectionError, RxHubError, StreamError, as_exception, error_text
 from rxhub.transport.nats.dead_letter import headers_of, subject_of
-from rxhub.transport.nats.processing.acks import ACK, nak_after
 from rxhub.transport.nats.processing.delivery_state import AttemptRecord, AttemptStore
+from rxhub.transport.nats.processing.executor import HandlerRunner
 from rxhub.transport.nats.processing.expiry import Expiry
 from rxhub.transport.nats.processing.failures import Failure, FailureLog
-from rxhub.transport.nats.processing.handler_runner import HandlerRunner
+from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.id_store import HandledIdStore
+from rxhub.transport.nats.processing.in_flight import ACK, nak_after
 from rxhub.transport.nats.processing.job import Job, LeaseExpired, MessageDeleted
-from rxhub.transport.nats.processing.options import WorkerOptions
-from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.storing import publish_and_wait
-from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["JobRunner", "PoisonMessage", "Retries"]
 
@@ -50,48 +48,22 @@ class PoisonMessage(RxHubError):
 
 
 class JobRunner(Protocol):
-    """What `Retries` and `Interruptions` need from the worker."""
+    """What `Retries` and `Interruptions` need from the worker; see `Worker`."""
 
     @property
     def is_stopping(self) -> bool:
         """Whether no further jobs start."""
         ...
 
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        """Run a coroutine function as a task until the worker ends."""
-        ...
-
-    def start_job(self, job: Job) -> None:
-        """Run a job whose turn has come."""
-        ...
-
-    def allow_parking(self, job: Job) -> None:
-        """Allow to drop a job's data from memory until `restore`."""
-        ...
-
-    async def restore(self, job: Job) -> None:
-        """Read the original data of a job; raises what `Parking.fetch` raises."""
-        ...
-
-    def finish(self, job: Job, error: BaseException | None) -> None:
-        """Handle the end of an attempt."""
-        ...
-
-    def settle(self, job: Job, ack: bytes) -> None:
-        """Acknowledge a job and start those that waited for it."""
-        ...
-
-    def expire(self, job: Job) -> None:
-        """Release a job whose lease has expired."""
-        ...
-
-    def count(self, name: str) -> None:
-        """Increment a field of `Counts`."""
-        ...
-
-    def notify(self, failure: Failure) -> None:
-        """Notify the observers of failures."""
-        ...
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]: ...
+    def start_job(self, job: Job) -> None: ...
+    def allow_parking(self, job: Job) -> None: ...
+    async def restore(self, job: Job) -> None: ...
+    def finish(self, job: Job, error: BaseException | None) -> None: ...
+    def settle(self, job: Job, ack: bytes) -> None: ...
+    def expire(self, job: Job) -> None: ...
+    def count(self, name: str) -> None: ...
+    def notify(self, failure: Failure) -> None: ...
 
 
 class Retries:
@@ -100,26 +72,25 @@ class Retries:
     def __init__(
         self,
         worker: JobRunner,
+        group: Group,
         handlers: HandlerRunner,
-        link: ReconnectingClient,
-        subjects: Subjects,
-        options: WorkerOptions,
         attempts: AttemptStore,
         expiry: Expiry,
         handled: HandledIdStore | None,
     ) -> None:
+        options = group.options
         self._worker = worker
         self._handlers = handlers
-        self._link = link
-        self._subjects = subjects
-        self._group = options.group
+        self._link = group.link
+        self._subjects = group.subjects
+        self._group = group.name
         self._retry = options.retry
         self._attempts = attempts
         self._expiry = expiry
         self._handled = handled
         # A failing job that keeps its place is retried here, and others wait. Otherwise it is redelivered later.
-        self._keeps_place = options.settings.key is not None
-        self.failure_log = FailureLog(options.group, options.retry.retries)
+        self._keeps_place = options.key is not None
+        self.failure_log = FailureLog(group.name, options.retries)
         self._one_at_a_time = asyncio.Lock()
         self._slots = asyncio.Semaphore(options.concurrency)
 

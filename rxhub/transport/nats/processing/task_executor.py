@@ -15,7 +15,7 @@ from typing import cast
 from rxhub.concurrency.awaitables import await_, check_was_run, is_unfinished
 from rxhub.errors import HubClosed
 from rxhub.event import Event
-from rxhub.transport.nats.processing.executor import Callback, OnResult, Result
+from rxhub.transport.nats.processing.executor import Executor, Result
 from rxhub.transport.nats.processing.failures import run_callback
 from rxhub.transport.nats.processing.job import HandlerInterrupted, HandlerTimeout, Job, LeaseExpired
 
@@ -25,43 +25,39 @@ _CANCEL_TIMEOUT_S = 5.0
 """A cancelled handler is abandoned if it has not ended after this time."""
 
 
-class TaskExecutor:
-    """Runs each handler in a task.
+class TaskExecutor(Executor):
+    """Runs each handler in a task, which is cancelled after `timeout` seconds.
 
     Args:
-        loop: where the tasks run; None creates a private loop in a thread.
+        loop: where the tasks run; None starts a private loop in a thread.
     """
 
     def __init__(
         self,
         handler: Callable[[Event], object],
         concurrency: int,
-        timeout: float | None,
         context: Context,
-        on_result: OnResult,
         name: str,
+        timeout: float | None,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
-        self._handler = handler
-        self._concurrency = concurrency
+        super().__init__(handler, concurrency, context, name)
         self._timeout = timeout
-        self._context = context
-        self._on_result = on_result
-        self._name = name
         self._is_private = loop is None
-        self._loop = loop or asyncio.new_event_loop()
+        if loop is not None:
+            self._loop = loop
         self._pending: deque[Job] = deque()
         self._running: dict[Job, asyncio.Task[BaseException | None]] = {}
         # Sleeps while handlers run. Only an ending loop, which cancels all tasks, cancels it.
         self._sentinel: asyncio.Task[object] | None = None
         self._is_scheduled = False
         self._is_cancelled = False
-        self._is_stopped = False
 
-    def start(self) -> None:
-        """Start the private loop, if there is one."""
+    def start(self, on_result: Callable[[Result], None]) -> None:
+        self._on_result = on_result
         if not self._is_private:
             return
+        self._loop = asyncio.new_event_loop()
         try:
             Thread(target=_run_loop, args=(self._loop,), name=self._name, daemon=True).start()
         except RuntimeError as error:
@@ -78,7 +74,7 @@ class TaskExecutor:
             self._is_scheduled = True
             self._schedule(self._start_pending)
 
-    def call(self, callback: Callback) -> None:
+    def call(self, callback: Callable[[], object]) -> None:
         self._schedule(lambda: run_callback(callback))
 
     def take_pending(self) -> list[Job]:

@@ -19,7 +19,7 @@ from typing import cast
 from rxhub.concurrency.awaitables import as_coroutine, check_was_run, is_unfinished
 from rxhub.errors import HubClosed
 from rxhub.event import Event
-from rxhub.transport.nats.processing.executor import Callback, OnResult, Result
+from rxhub.transport.nats.processing.executor import Executor, Result
 from rxhub.transport.nats.processing.failures import run_callback
 from rxhub.transport.nats.processing.job import Job, LeaseExpired
 
@@ -36,29 +36,18 @@ class _ThreadState:
         self.is_abandoned = False
 
 
-class ThreadExecutor:
-    """Runs handlers in threads of its own.
+class ThreadExecutor(Executor):
+    """Runs handlers in threads of its own. A coroutine that a handler returns runs in the same thread."""
 
-    Args:
-        handler: called with each event. If it returns a coroutine, the coroutine runs in the same thread.
-    """
-
-    def __init__(
-        self, handler: Callable[[Event], object], concurrency: int, context: Context, on_result: OnResult, name: str
-    ) -> None:
-        self._handler = handler
-        self._concurrency = concurrency
-        self._context = context
-        self._on_result = on_result
-        self._name = name
+    def __init__(self, handler: Callable[[Event], object], concurrency: int, context: Context, name: str) -> None:
+        super().__init__(handler, concurrency, context, name)
         # Its `get` waits in C. None wakes a thread for callbacks, or to stop.
         self._pending: SimpleQueue[Job | None] = SimpleQueue()
-        self._callbacks: deque[Callback] = deque()
+        self._callbacks: deque[Callable[[], object]] = deque()
         self._threads: list[_ThreadState] = []
-        self._is_stopped = False
 
-    def start(self) -> None:
-        """Start the threads."""
+    def start(self, on_result: Callable[[Result], None]) -> None:
+        self._on_result = on_result
         try:
             for _ in range(self._concurrency):
                 self._start_thread()
@@ -66,14 +55,10 @@ class ThreadExecutor:
             self.stop()
             raise
 
-    @property
-    def is_alive(self) -> bool:
-        return True
-
     def submit(self, job: Job) -> None:
         self._pending.put(job)
 
-    def call(self, callback: Callback) -> None:
+    def call(self, callback: Callable[[], object]) -> None:
         self._callbacks.append(callback)
         self._pending.put(None)
 

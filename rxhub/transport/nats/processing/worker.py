@@ -28,19 +28,16 @@ from rxhub.errors import EventError, GroupError, HubClosed, ProtocolError
 from rxhub.event import Event
 from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.processing import group as group_times
-from rxhub.transport.nats.processing.acks import ACK, NAK, AckSender
 from rxhub.transport.nats.processing.delivery_state import AttemptStore
-from rxhub.transport.nats.processing.drain import drain
-from rxhub.transport.nats.processing.executor import Executor, OnResult, Result
+from rxhub.transport.nats.processing.executor import Executor, HandlerRunner, Result
 from rxhub.transport.nats.processing.expiry import Expiry
 from rxhub.transport.nats.processing.failures import Failure
 from rxhub.transport.nats.processing.filtering import MessageFilter
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.group_membership import GroupMembership
 from rxhub.transport.nats.processing.handled_ids import HandledIds
-from rxhub.transport.nats.processing.handler_runner import HandlerRunner
 from rxhub.transport.nats.processing.id_store import HandledIdStore, digest_of
-from rxhub.transport.nats.processing.in_flight import InFlight
+from rxhub.transport.nats.processing.in_flight import ACK, NAK, InFlight
 from rxhub.transport.nats.processing.interruptions import Interruptions
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.processing.key_ordering import KeyOrdering, key_values
@@ -71,28 +68,25 @@ class Worker:
 
     def __init__(
         self,
-        link: ReconnectingClient,
-        subjects: Subjects,
-        options: WorkerOptions,
         group: Group,
-        make_executor: Callable[[OnResult], Executor],
-        on_failure: Callable[[Executor, Failure], object],
-        on_ended: Callable[[Executor, Exception | None], object],
+        executor: Executor,
+        on_failure: Callable[[Failure], object],
+        on_ended: Callable[[Exception | None], object],
     ) -> None:
-        settings, stream = options.settings, subjects.stream
+        options = group.options
         self.counts: Counter[str] = Counter()
-        self._link = link
+        self._link = group.link
         self._options = options
         self._group = group
-        self._on_failure = on_failure
+        self._executor = executor
         self._on_ended = on_ended
+        self._on_failure = on_failure
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping: asyncio.Task[None] | None = None
-        by_key = self._by_key = settings.key is not None
-        self._key_values = key_values(settings.key or "")
-        self._acks = AckSender()
+        by_key = self._by_key = options.key is not None
+        self._key_values = key_values(options.key or "")
         self._pulling = PullConsumer(
-            stream,
+            group.stream,
             group.consumer,
             self._receive,
             ahead=group.prefetch if by_key else options.concurrency,
@@ -101,24 +95,23 @@ class Worker:
             expires=group_times.PIN_TIMEOUT_S / 3 if by_key else 30.0,
             is_drained=True,
         )
-        self._in_flight = InFlight(self._pulling, self._acks)
-        self._filter = MessageFilter(settings.subscription, subjects, group, self._skip)
+        self._in_flight = InFlight(self._pulling)
+        self._filter = MessageFilter(group, self._skip)
         self._order: KeyOrdering[Job] = KeyOrdering()
-        self._parking = Parking(link, stream, self._pulling, self._acks, self._order, self.spawn)
+        self._parking = Parking(group, self._pulling, self._in_flight, self._order, self.spawn)
         self._takeover = Takeover(group, self._in_flight.jobs, self._enqueue)
-        self._membership = GroupMembership(
-            link, group, self._pulling, self._in_flight, self._takeover.on_gap, self._fail
-        )
-        self._handlers = HandlerRunner(group.name, make_executor, self._take_results, lambda: not self._order)
-        attempts = AttemptStore(link, stream, group.consumer, group.replicas)
-        self._expiry = Expiry(link, stream, group.name, attempts, self._in_flight.jobs, lambda: self.count("expired"))
-        self._id_store = HandledIdStore(link, stream, group.consumer, group.replicas) if settings.once else None
+        self._membership = GroupMembership(group, self._pulling, self._in_flight, self._takeover.on_gap, self._fail)
+        self._handlers = HandlerRunner(group.name, executor, self._take_results, lambda: not self._order)
+        attempts = AttemptStore(group)
+        self._expiry = Expiry(group, attempts, self._in_flight.jobs, lambda: self.count("expired"))
+        self._id_store: HandledIdStore | None = None
         self._handled_ids: HandledIds | None = None
-        if self._id_store is not None:
+        if options.once:
+            self._id_store = HandledIdStore(group.link, group.stream, group.consumer, group.replicas)
             self._handled_ids = HandledIds(
-                self._id_store, options.concurrency, self._handlers.submit, self._skip, self.expire, self._succeed
+                self._id_store, self._handlers, options.concurrency, self._skip, self.expire, self._succeed
             )
-        self._retries = Retries(self, self._handlers, link, subjects, options, attempts, self._expiry, self._id_store)
+        self._retries = Retries(self, group, self._handlers, attempts, self._expiry, self._id_store)
         self._interruptions = Interruptions(self, self._in_flight, self._retries, options)
 
     @classmethod
@@ -127,16 +120,16 @@ class Worker:
         link: ReconnectingClient,
         subjects: Subjects,
         options: WorkerOptions,
-        make_executor: Callable[[OnResult], Executor],
-        on_failure: Callable[[Executor, Failure], object],
-        on_ended: Callable[[Executor, Exception | None], object],
+        executor: Executor,
+        on_failure: Callable[[Failure], object],
+        on_ended: Callable[[Exception | None], object],
     ) -> Self:
         """Connect, join the group and start."""
         await link.start()
-        group = Group(link, subjects, options.group, options.settings, options.max_waiting)
+        group = Group(link, subjects, options)
         await group.create_streams()
-        await group.join(options.since, options.replace)
-        worker = cls(link, subjects, options, group, make_executor, on_failure, on_ended)
+        await group.join()
+        worker = cls(group, executor, on_failure, on_ended)
         await worker._start()
         return worker
 
@@ -208,7 +201,7 @@ class Worker:
         self.counts[name] += 1
 
     def notify(self, failure: Failure) -> None:
-        self._on_failure(self._handlers.executor, failure)
+        self._on_failure(failure)
 
     # From the message to the executor
 
@@ -272,7 +265,7 @@ class Worker:
     def _take_result(self, job: Job, error: BaseException | None) -> None:
         if job.is_batched and self._handled_ids is not None:
             if error is None:
-                self._handled_ids.handled(job, self._handlers.mean_s)
+                self._handled_ids.handled(job)
                 return
             job.is_batched = False
             self._handled_ids.discard()
@@ -300,7 +293,7 @@ class Worker:
         await self._expiry.check()
         if self._id_store is not None:
             await self._id_store.create()
-        self._handlers.executor.start()
+        self._handlers.start()
         self._supervise(self._maintain, "in-progress acknowledgements")
         self._supervise(self._membership.check_settings, "membership")
         self._supervise(self._expiry.watch, "expiry")
@@ -311,7 +304,7 @@ class Worker:
             self._supervise(lambda: self._parking.keep_room(self._is_blocked), "parking")
         if (timeout := self._options.timeout) is not None:
             self._supervise(lambda: self._handlers.abandon_overdue(timeout), "timeouts")
-        self._link.attach(self._acks)
+        self._link.attach(self._in_flight)
         self._link.attach(self._membership)
 
     def _supervise(
@@ -335,7 +328,7 @@ class Worker:
         while True:
             period = group_times.ACK_WAIT_S * group_times.IN_PROGRESS_SHARE
             await asyncio.sleep(min(_TICK_S, period))
-            if not self._handlers.executor.is_alive:
+            if not self._executor.is_alive:
                 self._fail(HubClosed(f"The event loop that ran the handlers of {self._group.name} has ended."))
                 return
             if monotonic() - sent >= period - _TICK_S / 2:
@@ -363,14 +356,14 @@ class Worker:
             if self._handled_ids is not None:
                 self._handled_ids.stop()
             self._handlers.take_back_pending()
-            running = await drain(self._handlers.executor, self._in_flight, deadline, self._by_key)
+            running = await self._in_flight.drain(self._executor, deadline, self._by_key)
             if running:
                 logger.warning(
                     "%s: %d handlers still run; their events will be redelivered.", self._group.name, len(running)
                 )
                 await asyncio.gather(*map(self._interruptions.record, running))
             await self._interruptions.wait()
-            await self._acks.flush(self._link.connection, _FLUSH_TIMEOUT_S)
+            await self._in_flight.flush(self._link.connection, _FLUSH_TIMEOUT_S)
             await self._membership.unpin()
         finally:
             self._retries.failure_log.flush()
@@ -379,5 +372,5 @@ class Worker:
             try:
                 await self._link.close()
             finally:
-                self._on_ended(self._handlers.executor, error)
-                self._handlers.executor.stop()
+                self._on_ended(error)
+                self._executor.stop()

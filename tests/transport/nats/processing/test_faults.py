@@ -24,7 +24,6 @@ from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.processing import group as group_module
-from rxhub.transport.nats.processing.acks import AckSender
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.in_flight import InFlight
 from rxhub.transport.nats.processing.processing import Counts
@@ -332,7 +331,7 @@ def test_a_server_that_is_killed_while_events_are_handled_loses_none(cluster: Cl
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("owner", "method"),
-    [(InFlight, "send_in_progress"), (AckSender, "send_in_progress"), (Group, "confirm"), (TaskExecutor, "overdue")],
+    [(InFlight, "send_in_progress"), (Group, "confirm"), (TaskExecutor, "overdue")],
 )
 def test_an_internal_error_ends_neither_the_in_progress_acknowledgements_nor_other_routines(
     hub: EventHub, monkeypatch: pytest.MonkeyPatch, owner: type, method: str

@@ -27,13 +27,13 @@ def tasks_on(
     count: int = 1,
     timeout: float | None = None,
 ) -> TaskExecutor:
-    return TaskExecutor(handler, count, timeout, results.context, results.take, "test-loop", loop)
+    return TaskExecutor(handler, count, results.context, "test-loop", timeout, loop)
 
 
 @contextmanager
 def tasks(handler: Handler, results: Results, count: int = 1, timeout: float | None = None) -> Iterator[TaskExecutor]:
     workers = tasks_on(handler, results, None, count, timeout)
-    workers.start()
+    workers.start(results.take)
     try:
         yield workers
     finally:
@@ -159,7 +159,7 @@ def test_handlers_run_on_the_callers_loop() -> None:
     async def program() -> None:
         results = Results()
         workers = tasks_on(handle, results, asyncio.get_running_loop())
-        workers.start()
+        workers.start(results.take)
         await asyncio.to_thread(workers.submit, job(1))
         while not results.all:
             await asyncio.sleep(0)
@@ -179,6 +179,7 @@ def test_a_loop_that_ends_slowly_is_given_nothing_new() -> None:
 
     async def program() -> TaskExecutor:
         workers = tasks_on(handle, results, asyncio.get_running_loop())
+        workers.start(results.take)
         for number in (1, 2, 3):
             workers.submit(job(number))
         while not begun:
@@ -209,6 +210,7 @@ def test_a_handler_that_somebody_cancels_makes_room_for_the_next() -> None:
     async def program() -> Results:
         results = Results()
         workers = tasks_on(handle, results, asyncio.get_running_loop())
+        workers.start(results.take)
         for number in (1, 2):
             workers.submit(job(number))
         while len(results.all) < 2:
@@ -231,7 +233,7 @@ def test_a_loop_that_is_closed_is_noticed_and_given_nothing_new() -> None:
 
     async def program() -> TaskExecutor:
         workers = tasks_on(handle, results, asyncio.get_running_loop())
-        workers.start()
+        workers.start(results.take)
         for number in (1, 2, 3):
             workers.submit(job(number))
         while not begun:

@@ -20,8 +20,8 @@ from tests.transport.nats.processing.made import Results, hold, job
 
 @contextmanager
 def threads(handler: Callable[[Event], Any], results: Results, count: int = 1) -> Iterator[ThreadExecutor]:
-    workers = ThreadExecutor(handler, count, results.context, results.take, "test-handlers")
-    workers.start()
+    workers = ThreadExecutor(handler, count, results.context, "test-handlers")
+    workers.start(results.take)
     try:
         yield workers
     finally:
