@@ -237,11 +237,7 @@ class Bridge:
             return
         until = datetime.now(UTC)
         told = gap.after(known, until)
-        about = {
-            "bridge": self.name,
-            "server": self.source.get_server_url(),
-            "subscription": self.subscription,
-        }
+        about = {"bridge": self.name, "server": self.source.get_server_url(), "subscription": self.subscription}
         marker = Event(GAP, data={**about, **told.data(until)})
         try:
             sent = self.target.publish(marker)

@@ -103,8 +103,7 @@ def stream_exists(access: ServerAccess, stream: str) -> bool:
 
 async def _other_streams(client: JetStreamApi, stream: str) -> list[str] | None:
     """Return None if the stream exists, otherwise the names of all streams."""
-    from rxhub.transport.nats.stream_info import stream_states
-    from rxhub.transport.nats.streams import NO_STREAM
+    from rxhub.transport.nats.streams import NO_STREAM, stream_states
     from rxhub.transport.nats.subjects import Subjects
 
     try:

@@ -51,7 +51,7 @@ def list_(
 
 @exits_with_status
 def _list(access: ServerAccess, as_lines: bool) -> Status:
-    from rxhub.transport.nats.stream_info import stream_states
+    from rxhub.transport.nats.streams import stream_states
 
     states = query_nats(access, stream_states)
     if not states:

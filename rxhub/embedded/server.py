@@ -207,8 +207,7 @@ class PrivateServer:
         for stale in self.directory.glob("*.ports"):
             stale.unlink(missing_ok=True)
         settings = write(
-            self.directory,
-            configuration(self.directory, self.user, self.password, self._monitor_password, self._port),
+            self.directory, configuration(self.directory, self.user, self.password, self._monitor_password, self._port)
         )
         # A link could point to any file of this user.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -30,7 +30,6 @@ from typing import Any, Final
 
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.connection import NatsConnection
-from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.streams import NO_MESSAGE
 
 __all__ = ["IdLeases", "lease_stream"]
@@ -218,7 +217,7 @@ class IdLeases:
         return True
 
     async def _store(self, line: NatsConnection, id: str, user: str, headers: dict[str, str] | None = None) -> int:
-        return await publish_and_wait(line, self._subject(id), user.encode(), headers)
+        return await line.publish_and_wait(self._subject(id), user.encode(), headers)
 
     def _subject(self, id: str) -> str:
         # Ids may have any length and contain any character.

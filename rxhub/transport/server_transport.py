@@ -10,45 +10,112 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
-from typing import Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from rxhub.concurrency.fork import ForkSafeLock
+from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError
 from rxhub.transport import Sink
 from rxhub.transport.connection_state import ConnectionState, Phase
 from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.outbox import Outbox
 
-__all__ = ["ServerTransport", "TransportSession", "fail_future", "refused"]
+__all__ = ["ServerTransport", "SessionHost", "TransportSession", "refused"]
 
 
-class TransportSession(Protocol):
-    """From `open` to `close`. All methods are called on the I/O loop."""
+class SessionHost(Protocol):
+    """What a session needs of its transport; see `ServerTransport`."""
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The I/O loop."""
-        ...
+    outbox: Outbox
 
-    @property
-    def ending(self) -> asyncio.Task[None] | None:
-        """The task that ends it, after `end`."""
-        ...
+    def session_ended(self, session: Any) -> None: ...
+    def report_disconnected(self, sink: Sink, reason: str = "", attempts: int = 0) -> None: ...
+    def fail_unsent(self, ended: Future[None]) -> None: ...
 
-    def begin(self) -> None:
-        """Connect."""
-        ...
 
+H = TypeVar("H", bound=SessionHost)
+
+
+class TransportSession(ABC, Generic[H]):
+    """From `open` to `close`. Everything but the constructor runs on the I/O loop.
+
+    Attributes:
+        server: the kind of server, for the log.
+        task: connects, and may go on while connected; None before it has begun.
+        ending: ends the session; None before.
+    """
+
+    server: ClassVar[str]
+
+    def __init__(self, transport: H, sink: Sink, loop: asyncio.AbstractEventLoop, last: TransportSession[Any] | None) -> None:
+        self.loop = loop
+        self.task: asyncio.Task[None] | None = None
+        self.ending: asyncio.Task[None] | None = None
+        self._transport = transport
+        self._sink = sink
+        self._last = last
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Connect, and report the state to the sink."""
+
+    @abstractmethod
+    async def disconnect(self, timeout: float) -> None:
+        """Send what is unsent, within `timeout` seconds, and disconnect."""
+
+    @abstractmethod
     def hurry(self) -> None:
         """If it is reconnecting, try at once."""
-        ...
+
+    def on_end(self, reconnecting: bool) -> None:
+        """Clean up when it has ended; with `reconnecting`, the next one continues."""
+
+    def begin(self) -> None:
+        """Connect, unless `close`, which takes no lock, was called meanwhile."""
+        if self.ending is None:
+            self.task = supervise(self._run, f"connection to {self.server}", loop=self.loop, failed=self._failed)
 
     def end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
         """Disconnect; see `Transport.close`."""
-        ...
+
+        def failed(error: Exception) -> None:
+            if not ended.done():
+                ended.set_exception(HubConnectionError(f"Disconnecting failed: {type(error).__name__}: {error}"))
+
+        name = f"disconnecting from {self.server}"
+        self.ending = supervise(lambda: self._end(timeout, reconnecting, ended), name, loop=self.loop, failed=failed)
+
+    async def _run(self) -> None:
+        await self._wait_for_previous()
+        self._last = None
+        await self.run()
+
+    def _failed(self, error: Exception) -> None:
+        """Report an internal error, also to a waiting `connect`."""
+        self._transport.session_ended(self)
+        self._transport.report_disconnected(self._sink, f"{type(error).__name__}: {error}", 1)
+
+    async def _end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
+        await self._wait_for_previous()
+        try:
+            await self.disconnect(timeout)
+        finally:
+            self.on_end(reconnecting)
+            self._transport.report_disconnected(self._sink)
+            if reconnecting:
+                ended.set_result(None)
+            else:
+                self._transport.fail_unsent(ended)
+
+    async def _wait_for_previous(self) -> None:
+        """Wait until the last session has ended; before the outbox is used or closed."""
+        last = self._last
+        if last is not None and last.ending is not None:
+            await asyncio.wait([last.ending])
+            self._transport.outbox.open()
 
 
-L = TypeVar("L", bound=TransportSession)
+L = TypeVar("L", bound=TransportSession[Any])
 
 
 class ServerTransport(ABC, Generic[L]):
@@ -102,7 +169,7 @@ class ServerTransport(ABC, Generic[L]):
                 session = self._session
                 if session is None:
                     self._session = new
-                    loop.call_soon_threadsafe(_begin, new)
+                    loop.call_soon_threadsafe(new.begin)
                     return
             loop.call_soon_threadsafe(session.hurry)
 
@@ -124,12 +191,6 @@ class ServerTransport(ABC, Generic[L]):
     def forked(self) -> None:
         self._session = self._last = None
 
-    async def wait_for_previous(self, last: L | None) -> None:
-        """Wait until the last session has ended; before the outbox is used or closed."""
-        if last is not None and last.ending is not None:
-            await asyncio.wait([last.ending])
-            self.outbox.open()
-
     def session_ended(self, session: L) -> None:
         """A session ended by itself."""
         if self._session is session:
@@ -149,18 +210,6 @@ class ServerTransport(ABC, Generic[L]):
             ended.set_exception(error)
         else:
             ended.set_result(None)
-
-
-def _begin(session: TransportSession) -> None:
-    # `close` takes no lock, and may have been called meanwhile.
-    if session.ending is None:
-        session.begin()
-
-
-def fail_future(ended: Future[None], error: Exception) -> None:
-    """Complete the future of `close` with an error, unless it is done."""
-    if not ended.done():
-        ended.set_exception(HubConnectionError(f"Disconnecting failed: {type(error).__name__}: {error}"))
 
 
 def refused(error: Exception) -> Future[None]:

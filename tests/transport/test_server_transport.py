@@ -8,35 +8,35 @@ from typing import Any
 
 from rxhub.transport.connection_state import ConnectionState, Phase
 from rxhub.transport.outbox import PendingPublish
-from rxhub.transport.server_transport import ServerTransport
+from rxhub.transport.server_transport import ServerTransport, TransportSession
 from tests.threads import LIMIT, until
 
 
-class Noted:
+class Noted(TransportSession[Any]):
     """A life that notes what is asked of it, and ends when it is let."""
 
-    def __init__(self, transport: Transport, loop: asyncio.AbstractEventLoop, last: Noted | None) -> None:
-        self.loop = loop
-        self.ending: asyncio.Task[None] | None = None
+    server = "a server"
+
+    def __init__(self, transport: Transport, sink: Any, loop: asyncio.AbstractEventLoop, last: Noted | None) -> None:
+        super().__init__(transport, sink, loop, last)
         self.told: list[str] = []
-        self._transport = transport
-        self._last = last
 
     def begin(self) -> None:
-        self.told.append("begin")
+        if self.ending is None:
+            self.told.append("begin")
+
+    async def run(self) -> None: ...
 
     def hurry(self) -> None:
         self.told.append("hurry")
 
     def end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
         self.told.append("end")
-        self.ending = self.loop.create_task(self._end(ended))
+        super().end(timeout, reconnecting, ended)
 
-    async def _end(self, ended: Future[None]) -> None:
-        await self._transport.wait_for_previous(self._last)
+    async def disconnect(self, timeout: float) -> None:
         while not self._transport.may_end:
             await asyncio.sleep(0.001)
-        self._transport.fail_unsent(ended)
 
 
 class Transport(ServerTransport[Noted]):
@@ -46,7 +46,7 @@ class Transport(ServerTransport[Noted]):
         self.lives: list[Noted] = []
 
     def _new_session(self, sink: Any, loop: asyncio.AbstractEventLoop, last: Noted | None) -> Noted:
-        self.lives.append(Noted(self, loop, last))
+        self.lives.append(Noted(self, sink, loop, last))
         return self.lives[-1]
 
 

@@ -229,7 +229,7 @@ def _state(info: dict[str, Any], subjects: Subjects) -> Finding:
 
 async def _check_missing_stream(connection: NatsConnection, subjects: Subjects) -> Finding:
     """Check whether the missing stream could be created."""
-    from rxhub.transport.nats.stream_info import stream_states
+    from rxhub.transport.nats.streams import stream_states
 
     name = subjects.stream
     try:

@@ -25,15 +25,15 @@ from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.json_payload import check_depth, write_event
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.dead_letters import DeadLetters
-from rxhub.transport.nats.kv import KvTexts
+from rxhub.transport.nats.kv_bucket import KvTexts
+from rxhub.transport.nats.ordered_consumer import ReadPosition
 from rxhub.transport.nats.processing.options import WorkerOptions
 from rxhub.transport.nats.processing.processing import Processing, stop_all
 from rxhub.transport.nats.publishing import StoredPublish
-from rxhub.transport.nats.read_position import ReadPosition
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.session import NatsSession
-from rxhub.transport.nats.stream_info import stream_states
 from rxhub.transport.nats.stream_reader import StreamReader, StreamReaders
+from rxhub.transport.nats.streams import stream_states
 from rxhub.transport.nats.subject_filters import SubjectFilters
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.server_transport import ServerTransport, refused

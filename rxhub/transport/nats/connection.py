@@ -34,6 +34,7 @@ _PING_INTERVAL_S = 3
 _CLOSED_POLL_S = 0.5
 # Longer than any caller waits.
 _FLUSH_TIMEOUT_S = 60
+_STORE_TIMEOUT_S = 5.0
 
 _DENIED = re.compile(r'permissions violation for publish to "([^"]+)"')
 
@@ -172,16 +173,34 @@ class NatsConnection:
             # A server reports a permission error to the connection, and does not answer the request.
             why = self._last_error_text if "permissions" in self._last_error_text else _error_text(error)
             raise HubConnectionError(f"{self.server} did not answer {api}: {why}") from error
+        return self._read_answer(answer.data, api)
+
+    async def publish_and_wait(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> int:
+        """Publish a message, and wait until the stream has stored it.
+
+        Returns its sequence; of the first copy, if the stream has one of the same message id. Raises StreamError if the
+        stream refuses it, or there is none, HubConnectionError if no answer comes within five seconds.
+        """
         try:
-            told = msgspec.json.decode(answer.data, type=dict[str, Any])
+            answer = await self.client.request(
+                subject, payload, timeout=_STORE_TIMEOUT_S, headers=None if headers is None else dict(headers)
+            )
+        except nats.errors.NoRespondersError:
+            raise StreamError(503, 0, "no stream takes it at present", f"a message on {subject}") from None
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise HubConnectionError(f"A message on {subject} was not acknowledged: {error or 'no answer'}.") from error
+        return self._read_answer(answer.data, subject)["seq"]
+
+    def _read_answer(self, data: bytes, about: str) -> dict[str, Any]:
+        try:
+            told = msgspec.json.decode(data, type=dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise HubConnectionError(
-                f"The answer to {api} at {self.server} is not valid JSON; the responder is not JetStream."
+                f"The answer to {about} at {self.server} is not valid JSON; the responder is not JetStream."
             ) from error
         if error := told.get("error"):
-            raise StreamError(
-                error.get("code", 0), error.get("err_code", 0), str(error.get("description", "unknown error")), api
-            )
+            reason = str(error.get("description", "unknown error"))
+            raise StreamError(error.get("code", 0), error.get("err_code", 0), reason, about)
         return told
 
     async def subscribe(

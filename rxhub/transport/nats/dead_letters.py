@@ -9,7 +9,6 @@ from rxhub.errors import NotFoundError, StreamError
 from rxhub.transport.nats.dead_letter import DeadLetter, tokens_of
 from rxhub.transport.nats.publishing import MESSAGE_ID
 from rxhub.transport.nats.reconnecting import ReconnectingClient
-from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.streams import NO_CONSUMER, NO_MESSAGE, NO_STREAM
 from rxhub.transport.nats.subjects import Subjects
 
@@ -209,9 +208,8 @@ class StoredDeadLetters:
         subject = ".".join([subjects.stream, "retry", name, *tokens_of(letter.subject)])
         # The message id makes an interrupted retry safe to repeat. It includes the time, since a recreated stream
         # counts from 1 again.
-        await publish_and_wait(
-            link, subject, letter.data, {MESSAGE_ID: f"retry:{name}:{letter.died.isoformat()}:{letter.id}"}
-        )
+        identifier = f"retry:{name}:{letter.died.isoformat()}:{letter.id}"
+        await link.publish_and_wait(subject, letter.data, {MESSAGE_ID: identifier})
         await self._delete(letter.id)
 
     async def _delete(self, id: int) -> None:

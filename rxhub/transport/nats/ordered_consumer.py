@@ -2,23 +2,19 @@
 
 The reader uses an ephemeral consumer without acknowledgements, which numbers its messages. A gap in these numbers, a
 lost consumer and a broken connection are handled alike: a new consumer continues after the last message that was
-handled. Nothing is missed or duplicated while the stream still holds it. In a cluster, the consumer may live on a
-server that lags behind and begin too early; messages that were handled before are skipped.
+handled. In a cluster, the consumer may live on a server that lags behind and begin too early; messages that were
+handled before are skipped.
 
-This relies on sequences. They restart when a stream is recreated, and after the end that remains when a server has lost
-the rest of its data. The reader then goes back and calls `rewound`. A leader that lags for longer than the checks wait
-looks the same: once it has caught up, the messages in between are delivered again. Continuing instead would miss
-messages stored under reused sequences. If the stream grows past its old end before the check, the loss cannot be
-detected; therefore publishing waits for the check (`is_synced`).
+Sequences restart when a stream is recreated, and after the end that remains when a server has lost the rest of its
+data. The reader then goes back and calls `rewound`. A leader that lags for longer than the checks wait looks the same:
+messages are delivered again, while continuing would miss those stored under reused sequences. If the stream grows past
+its old end before the check, the loss cannot be detected; therefore publishing waits for the check (`is_synced`).
 
-When the filters change, a new consumer also continues after the last message, and would deliver history that only the
-new filters match. So each change closes a *filter epoch*: the sequence at the end of the stream at that moment, and the
-filters until then. Messages of an epoch are delivered only if its filters match. A change is in force (`is_synced`)
-once its boundary is known, which does not wait for the handler: the handler may itself wait for a subscription. A
-reader that starts at the position of another one takes over its filters; other filters get no history from before its
-first check.
-
-Messages that no present filter matches may be skipped, even if a filter matched when they were stored.
+A new consumer for other filters also continues after the last message, and would deliver history that only the new
+filters match. So each change closes a *filter epoch*: the end of the stream at that moment, and the filters until then.
+Messages of an epoch are delivered only if its filters match. A change is in force once its boundary is known, which
+does not wait for the handler: the handler may itself wait for a subscription. Messages that no present filter matches
+may be skipped, even if a filter matched when they were stored.
 """
 
 from __future__ import annotations
@@ -30,6 +26,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from time import monotonic
+from typing import NamedTuple
 
 import nats.errors
 
@@ -38,12 +35,10 @@ from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.transport.nats.cancellation import cancel_and_wait
 from rxhub.transport.nats.connection import NatsConnection
-from rxhub.transport.nats.ephemeral_consumer import create_ephemeral_consumer
-from rxhub.transport.nats.pull_consumer import ConsumerGone, Message, PullConsumer
-from rxhub.transport.nats.read_position import FilterEpoch, ReadPosition
+from rxhub.transport.nats.pull_consumer import ConsumerGone, Message, PullConsumer, create_ephemeral_consumer
 from rxhub.transport.nats.subject_filters import covers, merge
 
-__all__ = ["OrderedConsumer"]
+__all__ = ["OrderedConsumer", "ReadPosition"]
 
 # How long a consumer is read at least: in seconds, and as a multiple of the time that its creation took. Otherwise
 # nothing would arrive while filters change continuously, and each of many changes would create a consumer.
@@ -56,6 +51,29 @@ _MAX_STALE_CONSUMERS = 8
 _STREAM_CHECKS, _STREAM_CHECK_INTERVAL_S = 3, 0.25
 
 logger = logging.getLogger("rxhub")
+
+
+class FilterEpoch(NamedTuple):
+    """The filters before a change, and the last sequence for which they hold."""
+
+    last: int
+    filters: frozenset[str]
+
+
+class ReadPosition(NamedTuple):
+    """The position of a reader.
+
+    Attributes:
+        sequence: of the last message that was handled.
+        stream: when the stream was created, to recognize a recreated stream.
+        filters: in force at this position; None if unknown.
+        epochs: earlier filters, as far as they are needed from `sequence` on.
+    """
+
+    sequence: int
+    stream: str
+    filters: tuple[str, ...] | None = None
+    epochs: tuple[FilterEpoch, ...] = ()
 
 
 class OrderedConsumer:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -23,12 +24,14 @@ from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.direct_client import parse_headers
 from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
 
-__all__ = ["ConsumerGone", "Message", "PullConsumer", "PullRefused"]
+__all__ = ["ConsumerGone", "Message", "PullConsumer", "PullRefused", "create_ephemeral_consumer"]
 
 _PULL_EXPIRES_S = 30.0
 # A consumer with one replica is lost with its server, which only silence reveals.
 _IDLE_HEARTBEAT_S = 1.0
 _INFO_TIMEOUT_S = 2.0
+# The server deletes an ephemeral consumer of a reader that is gone.
+_FORGOTTEN_AFTER_S = 60
 # Below this number, each message may take minutes, so a pull is sent for each.
 _PULL_SINGLY_BELOW = 32
 _NANOSECONDS = 1_000_000_000
@@ -118,6 +121,40 @@ class Message:
 
 
 _NO_HEADERS: Mapping[str, str] = {}
+
+
+async def create_ephemeral_consumer(
+    line: NatsConnection, stream: str, subjects: Sequence[str], start: int | datetime | None = None, name: str = ""
+) -> tuple[str, int]:
+    """Create an ephemeral consumer without acknowledgements. The server deletes it a minute after its last pull.
+
+    `subjects`: filters that do not overlap; empty reads everything. `start`: the sequence to continue after, or an
+    aware time; None is now. Returns its name, and how many messages there are for it. Raises StreamError if JetStream
+    rejects it, for example because the stream does not exist.
+    """
+    name = name or f"rxhub-{line.inbox().rpartition('.')[2]}"
+    config: dict[str, Any] = {
+        "name": name,
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "inactive_threshold": _FORGOTTEN_AFTER_S * _NANOSECONDS,
+    }
+    if len(subjects) == 1:
+        config["filter_subject"] = subjects[0]
+    else:
+        config["filter_subjects"] = list(subjects)
+    if isinstance(start, int):
+        config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": start + 1}
+    elif start is not None:
+        time = start.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        config |= {"deliver_policy": "by_start_time", "opt_start_time": time}
+    else:
+        config["deliver_policy"] = "new"
+    told = await line.js_request(
+        f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config, "action": "create"}
+    )
+    return name, told["num_pending"]
 
 
 class PullConsumer:

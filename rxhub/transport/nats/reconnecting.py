@@ -32,6 +32,7 @@ __all__ = ["ConnectionTask", "ReconnectingClient"]
 # A connection that broke sooner does not reset the backoff.
 _STABLE_AFTER_S = 10.0
 _MAX_BACKOFF_S = 5.0
+_PUBLISH_TIMEOUT_S = 5.0
 
 logger = logging.getLogger("rxhub")
 
@@ -105,6 +106,10 @@ class ReconnectingClient:
     async def js_request(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
         """Send a JetStream API request, as `NatsConnection.js_request`. Waits up to `timeout` for a connection."""
         return await (await self.ready(timeout)).js_request(api, body, timeout)
+
+    async def publish_and_wait(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> int:
+        """As `NatsConnection.publish_and_wait`. Waits up to five seconds for a connection."""
+        return await (await self.ready(_PUBLISH_TIMEOUT_S)).publish_and_wait(subject, payload, headers)
 
     async def publish(self, subject: str, payload: bytes = b"") -> bool:
         """Send a message without confirmation, such as an acknowledgement. Returns whether there was a connection."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from concurrent.futures import Future
 from time import monotonic
 from typing import Protocol
 
@@ -17,18 +16,16 @@ from rxhub.transport.connection_state import ConnectionState, Phase
 from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancellation import cancel_and_wait
-from rxhub.transport.nats.kv import KvTexts
-from rxhub.transport.nats.ordered_consumer import OrderedConsumer
+from rxhub.transport.nats.kv_bucket import KvTexts
+from rxhub.transport.nats.ordered_consumer import OrderedConsumer, ReadPosition
 from rxhub.transport.nats.publishing import JetStreamPublisher, resend_window
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.read_position import ReadPosition
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.stream_reader import StreamReaders
 from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config
 from rxhub.transport.nats.subject_filters import SubjectFilters
 from rxhub.transport.nats.subjects import Subjects
-from rxhub.transport.outbox import Outbox
-from rxhub.transport.server_transport import fail_future
+from rxhub.transport.server_transport import SessionHost, TransportSession
 
 __all__ = ["NatsSession", "SessionOwner"]
 
@@ -42,56 +39,38 @@ _FULL_HUB_POLL_S = 0.005
 logger = logging.getLogger("rxhub")
 
 
-class SessionOwner(Protocol):
+class SessionOwner(SessionHost, Protocol):
     """What a session uses of its transport (`rxhub.transport.nats.client.NatsTransport`)."""
 
     address: Address
     name: str
     subjects: Subjects
     filters: SubjectFilters
-    outbox: Outbox
     playbacks: StreamReaders
     read_position: ReadPosition | None
 
-    @property
-    def unsent(self) -> int: ...
 
-    async def wait_for_previous(self, last: NatsSession | None) -> None: ...
+class NatsSession(TransportSession[SessionOwner]):
+    """One session on a stream. All methods but the constructor and `update_filters` run on the loop."""
 
-    def session_ended(self, session: NatsSession) -> None: ...
-
-    def report_disconnected(self, sink: Sink, reason: str = "", attempts: int = 0) -> None: ...
-
-    def fail_unsent(self, ended: Future[None]) -> None: ...
-
-
-class NatsSession:
-    """One session. All methods but the constructor and `update_filters` run on the loop."""
+    server = "NATS"
 
     def __init__(
         self, transport: SessionOwner, sink: Sink, loop: asyncio.AbstractEventLoop, last: NatsSession | None
     ) -> None:
-        self.loop = loop
+        super().__init__(transport, sink, loop, last)
         self.link = ReconnectingClient(transport.address, transport.name, self._on_link_state)
         self.kv = KvTexts(self.link, transport.subjects.stream)
-        self.ending: asyncio.Task[None] | None = None
-        self._last = last
-        self._transport = transport
-        self._sink = sink
         self._live: OrderedConsumer | None = None
         self._is_up = False
         # Events that the hub has not accepted yet, with their sequences.
         self._waiting: deque[tuple[int, Event]] = deque()
         self._shrink_timer: asyncio.TimerHandle | None = None
-        self._starting: asyncio.Task[None] | None = None
 
     @property
     def is_synced(self) -> bool:
         """Whether all subscribers receive what is stored from now on."""
         return self._live is not None and self._live.is_synced and self._live.is_consuming
-
-    def begin(self) -> None:
-        self._starting = supervise(self._run, "connecting to NATS", loop=self.loop, failed=self._failed)
 
     @property
     def is_connected(self) -> bool:
@@ -112,18 +91,8 @@ class NatsSession:
         if self._live is not None and self._shrink_timer is None:
             self._shrink_timer = self.loop.call_later(_SHRINK_DELAY_S, self._shrink_filters)
 
-    def end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
-        def failed(error: Exception) -> None:
-            fail_future(ended, error)
-
-        self.ending = supervise(
-            lambda: self._end(timeout, reconnecting, ended), "disconnecting from NATS", loop=self.loop, failed=failed
-        )
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
         transport, sink = self._transport, self._sink
-        await transport.wait_for_previous(self._last)
-        self._last = None
         sink.on_state(ConnectionState(Phase.CONNECTING, "", 1))
         try:
             await self._connect()
@@ -138,10 +107,6 @@ class NatsSession:
                 transport.read_position = self._read_position()
                 self._waiting.clear()
             transport.report_disconnected(sink, str(error), 1)
-
-    def _failed(self, error: Exception) -> None:
-        self._transport.session_ended(self)
-        self._transport.report_disconnected(self._sink, f"{type(error).__name__}: {error}", 1)
 
     async def _connect(self) -> None:
         transport, link = self._transport, self.link
@@ -190,7 +155,7 @@ class NatsSession:
 
     def _on_link_state(self, connected: bool, reason: str, attempts: int) -> None:
         # `_connect` reports the first connection, `_end` the last.
-        if self._starting is None or not self._starting.done() or self.link.is_closed:
+        if self.task is None or not self.task.done() or self.link.is_closed:
             return
         self._is_up = connected
         if connected:
@@ -247,30 +212,24 @@ class NatsSession:
         if self._live is not None:
             self._live.done(count)
 
-    async def _end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
+    async def disconnect(self, timeout: float) -> None:
+        deadline = monotonic() + timeout
+        if self.task is not None and not self.task.done():
+            if self._live is not None:
+                await asyncio.wait([self.task], timeout=timeout)
+            await cancel_and_wait(self.task)
+        while self._transport.outbox and self._live is not None and monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        await self.link.close()
+
+    def on_end(self, reconnecting: bool) -> None:
         transport = self._transport
-        await transport.wait_for_previous(self._last)
-        try:
-            deadline = monotonic() + timeout
-            if self._starting is not None and not self._starting.done():
-                if self._live is not None:
-                    await asyncio.wait([self._starting], timeout=timeout)
-                await cancel_and_wait(self._starting)
-            while transport.unsent and self._live is not None and monotonic() < deadline:
-                await asyncio.sleep(0.01)
-            await self.link.close()
-        finally:
-            place = self._read_position()
-            self._waiting.clear()
-            if self._shrink_timer is not None:
-                self._shrink_timer.cancel()
-            transport.report_disconnected(self._sink)
-            transport.read_position = place if reconnecting else None
-            if reconnecting:
-                transport.outbox.requeue_in_flight(0.0)
-                ended.set_result(None)
-            else:
-                transport.fail_unsent(ended)
+        transport.read_position = self._read_position() if reconnecting else None
+        self._waiting.clear()
+        if self._shrink_timer is not None:
+            self._shrink_timer.cancel()
+        if reconnecting:
+            transport.outbox.requeue_in_flight(0.0)
 
     def _read_position(self) -> ReadPosition | None:
         """Where the next session continues: before the events that the hub had no room for."""

@@ -26,9 +26,8 @@ from rxhub.expression import Expression
 from rxhub.transport.durable import HistoryReader, Span, Stored
 from rxhub.transport.nats.cancellation import cancel_and_wait
 from rxhub.transport.nats.connection import NatsConnection
-from rxhub.transport.nats.ephemeral_consumer import create_ephemeral_consumer
 from rxhub.transport.nats.ordered_consumer import OrderedConsumer
-from rxhub.transport.nats.pull_consumer import Message
+from rxhub.transport.nats.pull_consumer import Message, create_ephemeral_consumer
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import NO_STREAM, server_time
 from rxhub.transport.nats.subject_filters import merge, subjects_of
@@ -129,7 +128,9 @@ class StreamReader:
         if not left and not self._follow:
             self._end()
             return None
-        self._ordered = _OneShotConsumer(self._stream, info["created"], self._take, self._filters, self._start)
+        self._ordered = OrderedConsumer(
+            self._stream, self._take, lambda: self._filters, start=self._start, ahead=_AHEAD, rewound=self._on_rewound
+        )
         return self._ordered
 
     def _resolve(self, now: datetime) -> None:
@@ -183,6 +184,10 @@ class StreamReader:
             self._done(1)
         if not self._follow and (message.sequence == self._last or not message.pending):
             self._end()
+
+    def _on_rewound(self, _: int) -> None:
+        why = "the stream was deleted and recreated, or its server has lost its end"
+        raise StreamError(404, NO_STREAM, why, f"a replay of {self._stream}")
 
     def _done(self, count: int) -> None:
         self._held -= count
@@ -239,25 +244,6 @@ class StreamReaders:
         """Fail all readers: the hub was disconnected."""
         for playback in list(self._every):
             playback.lost(HubConnectionError("The hub was disconnected from NATS before everything had been read."))
-
-
-class _OneShotConsumer(OrderedConsumer):
-    """A reader that fails when the stream is recreated."""
-
-    def __init__(
-        self,
-        stream: str,
-        made: str,
-        take: Callable[[Message], object],
-        filters: list[str],
-        start: int | datetime,
-    ) -> None:
-        super().__init__(stream, take, lambda: filters, start=start, ahead=_AHEAD)
-        self._made = made
-
-    def _rewind(self, last: int) -> None:
-        why = "the stream was deleted and recreated, or its server has lost its end"
-        raise StreamError(404, NO_STREAM, why, f"a replay of {self._stream}")
 
 
 def _resolved(moment: int | datetime | timedelta | None, now: datetime) -> int | datetime | None:

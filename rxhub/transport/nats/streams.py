@@ -1,13 +1,14 @@
-"""The stream that stores a hub's events: its configuration, creation and state."""
+"""The streams that store events: their configuration, creation and state."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 from rxhub.errors import HubConnectionError, StreamError
+from rxhub.transport.durable import GroupState, StreamState
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.subject_filters import covers
 
@@ -25,6 +26,7 @@ __all__ = [
     "last_sequence",
     "server_time",
     "stream_config",
+    "stream_states",
 ]
 
 DUPLICATE_WINDOW = 20 * 60.0
@@ -168,3 +170,62 @@ class StreamRestorer:
             await ensure_stream(line, each)
         # A task that returns would not run on the next connection.
         await asyncio.get_running_loop().create_future()
+
+
+async def stream_states(asking: JetStreamApi) -> tuple[StreamState, ...]:
+    """The streams of events by name. Other streams of the system are left out."""
+    every = {info["config"]["name"]: info async for info in _pages(asking, "STREAM.LIST", "streams")}
+    ours = sorted(name for name, info in every.items() if f"{name}.event.>" in (info["config"].get("subjects") or ()))
+    return tuple([_state(every[name], every.get(f"{name}-dead"), await _groups(asking, name)) for name in ours])
+
+
+def _state(info: dict[str, Any], dead: dict[str, Any] | None, groups: tuple[GroupState, ...]) -> StreamState:
+    config, state = info["config"], info["state"]
+    is_empty = not state["messages"]
+    return StreamState(
+        config["name"],
+        state["messages"],
+        state["bytes"],
+        None if is_empty else datetime.fromisoformat(state["first_ts"]),
+        None if is_empty else datetime.fromisoformat(state["last_ts"]),
+        state["first_seq"],
+        state["last_seq"],
+        config["num_replicas"],
+        config["max_age"] / _NANOSECONDS,
+        config["max_bytes"],
+        0 if dead is None else dead["state"]["messages"],
+        groups,
+    )
+
+
+async def _groups(asking: JetStreamApi, stream: str) -> tuple[GroupState, ...]:
+    try:
+        found = [info async for info in _pages(asking, f"CONSUMER.LIST.{stream}", "consumers")]
+    except StreamError as error:
+        if error.number != NO_STREAM:
+            raise
+        return ()  # it was deleted since
+    return tuple(sorted(_group_state(info) for info in found if info["config"].get("durable_name")))
+
+
+def _group_state(info: dict[str, Any]) -> GroupState:
+    config = info["config"]
+    metadata: dict[str, str] = config.get("metadata") or {}
+    name = metadata.get("rxhub.group") or config["durable_name"]
+    limit: int = config.get("max_ack_pending", 0)
+    return GroupState(
+        name, info["num_pending"], info["num_ack_pending"], info["num_redelivered"], limit if limit > 0 else None
+    )
+
+
+async def _pages(asking: JetStreamApi, api: str, what: str) -> AsyncIterator[dict[str, Any]]:
+    """All entries of a paged JetStream list."""
+    seen = 0
+    while True:
+        page = await asking.js_request(api, {"offset": seen})
+        entries: list[dict[str, Any]] = page.get(what) or []
+        for entry in entries:
+            yield entry
+        seen += len(entries)
+        if not entries or seen >= page["total"]:
+            return

@@ -19,7 +19,6 @@ from time import monotonic
 from typing import Any
 
 from rxhub.concurrency.backoff import Backoff
-from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, HubConnectionError, Overflow
 from rxhub.event import Event
 from rxhub.expression import Expression
@@ -27,7 +26,7 @@ from rxhub.transport import Sink
 from rxhub.transport.connection_state import ConnectionState, Phase
 from rxhub.transport.json_payload import write_event, write_json
 from rxhub.transport.outbox import PendingPublish
-from rxhub.transport.server_transport import ServerTransport, fail_future, refused
+from rxhub.transport.server_transport import ServerTransport, TransportSession, refused
 from rxhub.transport.socketio.connection import SocketIOConnection
 from rxhub.transport.socketio.deduplication import RecentIds
 from rxhub.transport.socketio.endpoint import Endpoint
@@ -106,45 +105,24 @@ class SocketIOTransport(ServerTransport["_SocketIOSession"]):
         return _SocketIOSession(self, sink, loop, last)
 
 
-class _SocketIOSession:
-    """From `open` to `close`; runs on the I/O loop, except for the constructor."""
+class _SocketIOSession(TransportSession[SocketIOTransport]):
+    """Its task runs one connection after the other."""
+
+    server = "an event server"
 
     def __init__(
         self, transport: SocketIOTransport, sink: Sink, loop: asyncio.AbstractEventLoop, last: _SocketIOSession | None
     ) -> None:
-        self.loop = loop
-        self._last = last
+        super().__init__(transport, sink, loop, last)
         self.connection: SocketIOConnection | None = None
-        self._transport = transport
-        self._sink = sink
         self._hurry = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self.ending: asyncio.Task[None] | None = None
-
-    def begin(self) -> None:
-        self._task = supervise(self._run, "connection to an event server", loop=self.loop, failed=self._failed)
 
     def hurry(self) -> None:
         self._hurry.set()
 
-    def end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
-        def failed(error: Exception) -> None:
-            fail_future(ended, error)
-
-        self.ending = supervise(
-            lambda: self._end(timeout, reconnecting, ended), "disconnecting", loop=self.loop, failed=failed
-        )
-
-    def _failed(self, error: Exception) -> None:
-        """Report an internal error, also to a waiting `connect`."""
-        self._transport.session_ended(self)
-        self._sink.on_state(ConnectionState(Phase.DISCONNECTED, f"{type(error).__name__}: {error}"))
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
         transport, sink = self._transport, self._sink
         url = transport.endpoint.url
-        await transport.wait_for_previous(self._last)
-        self._last = None
         backoff = Backoff()
         reason, attempts, first = "", 0, True
         while True:
@@ -194,28 +172,19 @@ class _SocketIOSession:
             async with asyncio.timeout(seconds):
                 await self._hurry.wait()
 
-    async def _end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
-        transport = self._transport
-        await transport.wait_for_previous(self._last)
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    await self._flush()
-            if self._task is not None:
-                self._task.cancel()
-                await asyncio.wait([self._task])
-        finally:
-            transport.report_disconnected(self._sink)
-            if reconnecting:
-                ended.set_result(None)
-            else:
-                transport.fail_unsent(ended)
+    async def disconnect(self, timeout: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._flush()
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.wait([self.task])
 
     async def _flush(self) -> None:
         """Wait until the server has accepted all events. Polls, since it runs once in a session."""
         outbox, subscriptions = self._transport.outbox, self._transport.subscriptions
         began = monotonic()
-        while self._task is not None and not self._task.done():
+        while self.task is not None and not self.task.done():
             connection = self.connection
             if not outbox.waiting:
                 late = connection is not None and not connection.answers and monotonic() - began > _SILENT_SERVER_S

@@ -13,9 +13,8 @@ from uuid import uuid4
 from rxhub.embedded import PrivateServer
 from rxhub.errors import StreamError
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.ordered_consumer import OrderedConsumer
+from rxhub.transport.nats.ordered_consumer import OrderedConsumer, ReadPosition
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.read_position import ReadPosition
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import ensure_stream, stream_config
 from tests.threads import LIMIT

@@ -16,7 +16,6 @@ from rxhub.errors import HubConnectionError, NotFoundError
 from rxhub.testing import Nats
 from rxhub.transport.nats.dead_letter import DeadLetter, headers_of, subject_of, tokens_of
 from rxhub.transport.nats.dead_letters import StoredDeadLetters
-from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.subjects import Subjects
 from tests.threads import until
 from tests.transport.nats.processing.made import job
@@ -190,7 +189,7 @@ def test_a_letter_without_any_headers_can_be_read_and_retried(hub: EventHub) -> 
     bury(hub, "g", 1)
     transport: Any = hub._link.transport
     subjects: Subjects = transport.subjects
-    transport.call(publish_and_wait(transport.link, f"{subjects.stream}.dead.g.a", b'{"topic":"a","data":{"value":7}}'))
+    transport.call(transport.link.publish_and_wait(f"{subjects.stream}.dead.g.a", b'{"topic":"a","data":{"value":7}}'))
     letter = hub.dead_letters.get(2)
     assert (letter.group, letter.topic, letter.reason, letter.attempts) == ("g", "a", "unknown", 0)
     seen = Seen()
@@ -207,7 +206,7 @@ def test_a_letter_without_room_for_its_groups_name_is_retried_by_the_group(hub: 
     with hub.process("topic=a", seen := Seen(), group=name):
         subject = subject_of(transport.subjects, name, message)
         transport.call(
-            publish_and_wait(transport.link, subject.rpartition(".")[0] + ".a", b'{"topic":"a","data":{"value":7}}')
+            transport.link.publish_and_wait(subject.rpartition(".")[0] + ".a", b'{"topic":"a","data":{"value":7}}')
         )
         assert len(headers) == 1 and hub.dead_letters.retry(1) == 1
         assert seen.wait(1) == [7]

@@ -13,7 +13,7 @@ import pytest
 from rxhub import Event, EventHub
 from rxhub.errors import HubClosed, HubConnectionError, NotDurable
 from rxhub.testing import Nats
-from rxhub.transport.nats import kv as notes
+from rxhub.transport.nats import kv_bucket as notes
 from tests.threads import LIMIT, suspend, until
 from tests.transport.nats.servers import started
 
@@ -56,7 +56,7 @@ def test_notes_are_no_events(hub: EventHub, nats: Nats) -> None:
 
 
 def test_notes_that_find_no_server_are_told_so_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notes, "_PUT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(notes, "_TIMEOUT_S", 0.5)
     with started({"jetstream": {}}) as server, EventHub(server.url) as hub:
         hub.connect()
         hub.kv_put("a", "text").result(LIMIT)

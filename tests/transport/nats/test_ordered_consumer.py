@@ -16,9 +16,8 @@ from rxhub.embedded import PrivateServer
 from rxhub.errors import StreamError
 from rxhub.transport.nats import ordered_consumer as module
 from rxhub.transport.nats import reconnecting as link_module
-from rxhub.transport.nats.ordered_consumer import OrderedConsumer
+from rxhub.transport.nats.ordered_consumer import OrderedConsumer, ReadPosition
 from rxhub.transport.nats.pull_consumer import Message
-from rxhub.transport.nats.read_position import ReadPosition
 from rxhub.transport.nats.subject_filters import covers
 from tests.proxy import Proxy
 from tests.threads import LIMIT

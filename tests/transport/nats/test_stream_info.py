@@ -13,8 +13,7 @@ from rxhub import Event, EventHub
 from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
 from rxhub.transport.durable import GroupState, StreamState
-from rxhub.transport.nats.stream_info import stream_states
-from rxhub.transport.nats.streams import dead_letter_config, stream_config
+from rxhub.transport.nats.streams import dead_letter_config, stream_config, stream_states
 from tests.threads import LIMIT
 from tests.transport.nats.peer import Peer
 

@@ -26,7 +26,6 @@ from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.id_store import HandledIdStore
 from rxhub.transport.nats.processing.in_flight import ACK, nak_after
 from rxhub.transport.nats.processing.job import Job, LeaseExpired, MessageDeleted
-from rxhub.transport.nats.storing import publish_and_wait
 
 __all__ = ["JobRunner", "PoisonMessage", "Retries"]
 
@@ -238,8 +237,8 @@ class Retries:
             try:
                 line = await self._link.ready(_MAX_BACKOFF_S)
                 headers = headers_of(self._group, message, reason, trace, job.attempt, line.max_payload)
-                await publish_and_wait(
-                    self._link, subject_of(self._subjects, self._group, message), message.data, headers
+                await self._link.publish_and_wait(
+                    subject_of(self._subjects, self._group, message), message.data, headers
                 )
                 break
             except (HubConnectionError, StreamError) as failure:

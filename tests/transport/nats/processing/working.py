@@ -9,7 +9,6 @@ from typing import Any
 
 from rxhub import Event, EventHub
 from rxhub.testing import Nats
-from rxhub.transport.nats.storing import publish_and_wait
 from rxhub.transport.nats.subjects import consumer_name
 from tests.threads import LIMIT, until
 
@@ -27,7 +26,7 @@ def publish(hub: EventHub, topic: str, *values: Any, **fields: Any) -> None:
 def store(hub: EventHub, topic: str, data: bytes) -> None:
     """Store a message as another program does."""
     transport: Any = hub._link.transport
-    transport.call(publish_and_wait(transport.link, f"{transport.subjects.stream}.event.{topic}", data))
+    transport.call(transport.link.publish_and_wait(f"{transport.subjects.stream}.event.{topic}", data))
 
 
 class Seen(list[Any]):
