@@ -42,8 +42,7 @@ try:
     from rxhub.transport.nats.publishing import JetStreamPublisher, StoredPublish, resend_window
     from rxhub.transport.nats.pull_consumer import Message
     from rxhub.transport.nats.reconnecting import ReconnectingClient
-    from rxhub.transport.nats.stream_info import stream_states
-    from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config
+    from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config, stream_states
     from rxhub.transport.nats.subject_filters import SubjectFilters
     from rxhub.transport.nats.subjects import Subjects
 except ModuleNotFoundError as error:

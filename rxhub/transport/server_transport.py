@@ -47,7 +47,9 @@ class TransportSession(ABC, Generic[H]):
 
     server: ClassVar[str]
 
-    def __init__(self, transport: H, sink: Sink, loop: asyncio.AbstractEventLoop, last: TransportSession[Any] | None) -> None:
+    def __init__(
+        self, transport: H, sink: Sink, loop: asyncio.AbstractEventLoop, last: TransportSession[Any] | None
+    ) -> None:
         self.loop = loop
         self.task: asyncio.Task[None] | None = None
         self.ending: asyncio.Task[None] | None = None
