@@ -42,13 +42,7 @@ def installed() -> list[Candidate]:
 
 
 def given(plugins: Iterable[object]) -> list[Candidate]:
-    """The plugins of a list.
-
-    The name of each is its attribute `name`, or else that of its module, class or function.
-
-    Raises:
-        TypeError: if it is not a list.
-    """
+    """The plugins of a list, named by their attribute `name`, or else by their module, class or function."""
     if isinstance(plugins, (str, bytes)) or not isinstance(plugins, Iterable):
         raise TypeError(
             f"Plugins are passed in a list, but {type(plugins).__name__} was given: hub.bootstrap([plugin, …])."
@@ -72,14 +66,8 @@ def _of_entry_point(entry_point: EntryPoint) -> Candidate:
             importer.close()
             raise
 
-    return Candidate(
-        name,
-        load,
-        (name, entry_point.value, "" if distribution is None else distribution.name),
-        entry_point.value,
-        "" if distribution is None else distribution.name,
-        "" if distribution is None else distribution.version,
-    )
+    source, origin = entry_point.value, ("", "") if distribution is None else (distribution.name, distribution.version)
+    return Candidate(name, load, (name, source, origin[0]), source, *origin)
 
 
 class _Same:

@@ -3,50 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from heapq import heapify, heappop, heappush
+from contextlib import suppress
+from graphlib import CycleError, TopologicalSorter
+from heapq import heappop, heappush
 
 __all__ = ["cycle", "ordered"]
 
 
 def ordered(requires: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:
-    """Order names by what each requires.
+    """The names in order, and those that are on a cycle or require one that is.
 
-    Args:
-        requires: what each name requires, in the given order. Names that are not keys are ignored.
-
-    Returns:
-        The names in order, and those that cannot be ordered: they are on a cycle, or require one that is.
+    `requires` has what each name requires; those that are not keys are ignored.
     """
-    names = list(requires)
-    place = {name: number for number, name in enumerate(names)}
-    lacking = [sum(required in place for required in requires[name]) for name in names]
-    behind: dict[str, list[int]] = {name: [] for name in names}
-    for number, name in enumerate(names):
-        for required in requires[name]:
-            if required in place:
-                behind[required].append(number)
-    ready = [number for number, count in enumerate(lacking) if not count]
-    heapify(ready)
+    place = {name: number for number, name in enumerate(requires)}
+    sorter = TopologicalSorter({name: [each for each in requires[name] if each in place] for name in place})
+    with suppress(CycleError):  # the sorter still returns what does not depend on the cycle
+        sorter.prepare()
+    ready: list[tuple[int, str]] = []
     order: list[str] = []
-    while ready:
-        name = names[heappop(ready)]
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heappush(ready, (place[name], name))
+        _, name = heappop(ready)
         order.append(name)
-        for number in behind[name]:
-            lacking[number] -= 1
-            if not lacking[number]:
-                heappush(ready, number)
-    return order, [name for name, count in zip(names, lacking, strict=True) if count]
+        sorter.done(name)
+        del place[name]
+    return order, list(place)
 
 
 def cycle(name: str, requires: Mapping[str, Sequence[str]]) -> list[str]:
-    """The cycle because of which `name` could not be ordered.
+    """The cycle because of which `name` could not be ordered: each requires the next, and the last the first.
 
-    Args:
-        name: one that could not be ordered.
-        requires: what each name that could not be ordered requires.
-
-    Returns:
-        Names of which each requires the next, and the last the first. `name` may not be among them.
+    `requires` has what each name that could not be ordered requires. `name` itself may not be on the cycle.
     """
     way: dict[str, int] = {}
     while name not in way:

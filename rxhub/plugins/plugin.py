@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from inspect import iscoroutine
 from typing import Any, Protocol, cast
 
@@ -30,14 +30,7 @@ class Plugin(Protocol):
 
 
 class Resolved:
-    """A plugin whose attributes have been read.
-
-    Args:
-        name: for messages.
-        plugin: a module, class, instance or function.
-
-    Attributes:
-        requires: the names of plugins that must be running before it, each once.
+    """A plugin (module, class, instance or function) whose attributes have been read; `name` is for messages.
 
     Raises:
         PluginError: if it is not a plugin, or `requires` is not a list of names.
@@ -57,7 +50,11 @@ class Resolved:
                 "A plugin is a module, a class or an instance with a function of that name, or a function itself."
             )
         self._bootstrap: Callable[[Any], object] = bootstrap
-        self.requires: tuple[str, ...] = tuple(dict.fromkeys(_names(name, getattr(plugin, "requires", ()))))
+        requires: Any = getattr(plugin, "requires", ())
+        names = [None] if isinstance(requires, str) or not hasattr(requires, "__iter__") else [*requires]
+        if not all(isinstance(required, str) for required in names):
+            raise PluginError(f"`requires` of {name} is a list of plugins' names, but {safe_repr(requires)} was found.")
+        self.requires = tuple(dict.fromkeys(cast("list[str]", names)))
 
     def enabled(self, hub: Any) -> bool:
         """Whether the plugin may be started."""
@@ -65,11 +62,7 @@ class Resolved:
         return bool(enabled(hub) if callable(enabled) else enabled)
 
     def bootstrap(self, hub: Any) -> None:
-        """Start it.
-
-        Raises:
-            PluginError: if `bootstrap` is a coroutine function.
-        """
+        """Start it; raises PluginError if `bootstrap` is a coroutine function."""
         _check_done(f"bootstrap of {self._name}", self._bootstrap(hub))
 
     def teardown(self, hub: Any) -> None:
@@ -77,16 +70,6 @@ class Resolved:
         teardown: Callable[[Any], object] | None = getattr(self._plugin, "teardown", None)
         if teardown is not None:
             _check_done(f"teardown of {self._name}", teardown(hub))
-
-
-def _names(name: str, requires: object) -> Iterable[str]:
-    fault = f"`requires` of {name} is a list of plugins' names, but {safe_repr(requires)} was found."
-    if isinstance(requires, str) or not isinstance(requires, Iterable):
-        raise PluginError(fault)
-    for required in cast("Iterable[object]", requires):
-        if not isinstance(required, str):
-            raise PluginError(fault)
-        yield required
 
 
 def _check_done(what: str, result: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -69,18 +70,6 @@ class PluginState:
         kind = "" if isinstance(self.error, PluginError) else f"{type(self.error).__name__}: "
         return f"{kind}{self.error}" if str(self.error) else type(self.error).__name__
 
-    def cells(self, order: str) -> tuple[str, ...]:
-        """The cells of its row, under `PluginReport.HEADINGS`; `order` is its number in the order of starting."""
-        return (
-            order,
-            self.name,
-            str(self.status),
-            f"{self.distribution} {self.version}".strip() or self.source,
-            str(self.connections) if self.running else "",
-            ", ".join(self.requires),
-            self.reason,
-        )
-
 
 class PluginReport(Sequence[PluginState]):
     """The plugins of a hub: those that run, in the order in which they were started, then the others.
@@ -110,9 +99,8 @@ class PluginReport(Sequence[PluginState]):
     def __getitem__(self, index: int | str | slice) -> PluginState | Sequence[PluginState]:
         if not isinstance(index, str):
             return self._plugins[index]
-        for plugin in self._plugins:
-            if plugin.name == index:
-                return plugin
+        if found := next((plugin for plugin in self._plugins if plugin.name == index), None):
+            return found
         known = ", ".join(plugin.name for plugin in self._plugins) or "none"
         raise KeyError(f"Plugin {index} does not exist. Known plugins: {known}.")
 
@@ -125,22 +113,26 @@ class PluginReport(Sequence[PluginState]):
     def rows(self) -> list[tuple[str, ...]]:
         """The rows of a table under `HEADINGS`."""
         return [
-            plugin.cells(str(number) if plugin.running else "") for number, plugin in enumerate(self._plugins, start=1)
+            (
+                str(number) if each.running else "",
+                each.name,
+                str(each.status),
+                f"{each.distribution} {each.version}".strip() or each.source,
+                str(each.connections) if each.running else "",
+                ", ".join(each.requires),
+                each.reason,
+            )
+            for number, each in enumerate(self._plugins, start=1)
         ]
 
     def summary(self) -> str:
         """The number of plugins in each state."""
-        if not self._plugins:
-            return "no plugins"
-        counts = {status: sum(plugin.status is status for plugin in self._plugins) for status in Status}
-        number = len(self._plugins)
-        told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        return f"{number} plugin{'s' if number > 1 else ''}: {told}"
+        number, counts = len(self._plugins), Counter(plugin.status for plugin in self._plugins)
+        told = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
+        return f"{number} plugin{'s' if number > 1 else ''}: {told}" if number else "no plugins"
 
     def __str__(self) -> str:
-        if not self._plugins:
-            return self.summary()
-        text = "\n".join([self.summary(), *(f"  {line}" for line in format_table(self.HEADINGS, self.rows()))])
-        return printable(text, lines=True)
+        table = format_table(self.HEADINGS, self.rows()) if self._plugins else []
+        return printable("\n".join([self.summary(), *(f"  {line}" for line in table)]), lines=True)
 
     __repr__ = __str__

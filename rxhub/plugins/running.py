@@ -1,23 +1,16 @@
 """The plugins of one hub: started in order, isolated from each other, torn down in reverse.
 
-`bootstrap` has three steps; a plugin that fails in one takes no part in the next:
-
-1. *load*: import it, instantiate a class, read its attributes, check whether it is enabled. All plugins are loaded
-   before the first is started, since requirements are known only then.
-2. *order*: a plugin that requires a missing one, or itself through others, cannot be started.
-3. *start*: call `bootstrap` of each, in order, if all plugins that it requires are running.
-
-What a plugin connects in these steps belongs to its scope, and is disconnected if it fails.
-
-No lock is held while a plugin runs. A plugin is entered in `_entries` before it is loaded, so that it is started once
-even if another thread, or a plugin, calls `bootstrap` at the same time.
+All plugins are loaded (which makes their requirements known), then ordered, then started. A plugin that fails in one
+step takes no part in the next, and what it has connected is disconnected. No lock is held while a plugin runs. A plugin
+is entered in `_entries` before it is loaded, so that it is started once even if another thread, or a plugin, calls
+`bootstrap` at the same time.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import PluginError, as_exception
@@ -30,6 +23,14 @@ from rxhub.rx.scope import Scope
 __all__ = ["Plugins"]
 
 logger = logging.getLogger("rxhub")
+
+_WHY_NOT = {
+    Status.WAITING: "is being started just now",
+    Status.RUNNING: "failed",  # and was started again just now
+    Status.DISABLED: "is disabled",
+    Status.FAILED: "failed",
+    Status.STOPPED: "was torn down",
+}
 
 
 class _Entry:
@@ -50,18 +51,9 @@ class _Entry:
         return () if self.plugin is None else self.plugin.requires
 
     def state(self) -> PluginState:
-        """Its present state."""
         found = self.candidate
-        return PluginState(
-            self.name,
-            self.status,
-            self.requires,
-            self.error,
-            found.source,
-            found.distribution,
-            found.version,
-            len(self.owner),
-        )
+        origin = found.source, found.distribution, found.version
+        return PluginState(self.name, self.status, self.requires, self.error, *origin, len(self.owner))
 
 
 class Plugins:
@@ -74,15 +66,7 @@ class Plugins:
         self._ended = False
 
     def bootstrap(self, hub: Any, candidates: Iterable[Candidate]) -> PluginReport:
-        """Start plugins that are not running; those that failed, are disabled or were torn down are tried again.
-
-        Args:
-            hub: passed to the plugins.
-            candidates: the plugins.
-
-        Returns:
-            The states of all plugins of this hub.
-        """
+        """Start plugins that are not running; those that failed, are disabled or were torn down are tried again."""
         batch = self._enter(candidates)
         try:
             loaded = [entry for entry in batch if entry.status is Status.WAITING and self._load(entry, hub)]
@@ -93,18 +77,10 @@ class Plugins:
         return self.report()
 
     def teardown(self, hub: Any, names: Iterable[str] | None = None) -> PluginReport:
-        """Tear down plugins, the latest started first, after those that require them.
-
-        Args:
-            hub: passed to the plugins.
-            names: of the plugins; None for all.
-
-        Returns:
-            The states of all plugins of this hub.
+        """Tear down these plugins or all, the latest started first, after those that require them.
 
         Raises:
             PluginError: if a plugin is not running.
-            TypeError: if `names` is a string.
         """
         if isinstance(names, str):
             raise TypeError(f"Names of plugins are passed in a list: hub.teardown([{names!r}]).")
@@ -169,13 +145,11 @@ class Plugins:
         unordered = {name: requires[name] for name in rest}
         for name in rest:
             ring = cycle(name, unordered)
-            told = " → ".join([*ring, ring[0]])
+            fault = "requires plugins that require each other"
             if name in ring:
-                turned = ring[ring.index(name) :] + ring[: ring.index(name)]
-                told = " → ".join([*turned, name])
-                self._fail(entries[name], PluginError(f"requires itself: {told}"))
-            else:
-                self._fail(entries[name], PluginError(f"requires plugins that require each other: {told}"))
+                place, fault = ring.index(name), "requires itself"
+                ring = ring[place:] + ring[:place]
+            self._fail(entries[name], PluginError(f"{fault}: {' → '.join([*ring, ring[0]])}"))
         return [entries[name] for name in order]
 
     def _start(self, entry: _Entry, hub: Any) -> None:
@@ -184,11 +158,8 @@ class Plugins:
             self._fail(entry, PluginError(f"requires {'; and '.join(lacking)}"))
             return
 
-        def start() -> None:
-            assert entry.plugin is not None
-            entry.plugin.bootstrap(hub)
-
-        if self._attempt(entry, start):
+        plugin = cast("Resolved", entry.plugin)
+        if self._attempt(entry, lambda: plugin.bootstrap(hub)):
             with self._lock:
                 entry.status = Status.RUNNING
                 self._started.append(entry)
@@ -220,13 +191,7 @@ class Plugins:
         """The state of a requirement that is not running."""
         with self._lock:
             statuses = [entry.status for entry in self._entries if entry.name == name]
-        if not statuses:
-            return "is not installed"
-        return {
-            Status.WAITING: "is being started just now",
-            Status.DISABLED: "is disabled",
-            Status.STOPPED: "was torn down",
-        }.get(statuses[0], "failed")
+        return _WHY_NOT[statuses[0]] if statuses else "is not installed"
 
     # Tearing down
 
@@ -249,10 +214,10 @@ class Plugins:
                 return  # another thread was faster
             self._started.remove(entry)
             entry.status = Status.STOPPED
-        assert entry.plugin is not None
+        plugin = cast("Resolved", entry.plugin)
         try:
             with entry.owner.registering():
-                entry.plugin.teardown(hub)
+                plugin.teardown(hub)
         except KeyboardInterrupt:
             raise
         except BaseException as raised:  # noqa: BLE001  # as when it is started

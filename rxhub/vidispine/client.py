@@ -1,15 +1,10 @@
-"""Requests to Vidispine's REST API.
-
-A `Client` quotes each segment of a path, so that an id cannot select another resource, and limits the size and the time
-of a response. `configure` sets the client of helpers that are created without one, like Portal's.
-"""
+"""Requests to Vidispine's REST API. `configure` sets the client of helpers that are created without one."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
 from time import monotonic
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 from xml.etree.ElementTree import Element
@@ -34,9 +29,7 @@ _configured: Client | None = None
 def path(*segments: str) -> str:
     """The path of a resource below `/API`, such as `/item/VX-1/metadata`.
 
-    Raises:
-        TypeError: if a segment is not a string.
-        ValueError: if a segment is empty, `.` or `..`.
+    Segments are quoted, so that an id cannot select another resource; ValueError if one is empty, `.` or `..`.
     """
     for segment in segments:
         if not isinstance(segment, str):
@@ -80,13 +73,10 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
         self._http.close()
 
     def get(self, resource: str, *, query: Mapping[str, str] | None = None, runas: str | None = None) -> Any:
@@ -132,57 +122,41 @@ class Client:
         if body is not None:
             headers["Content-Type"] = "application/xml"
             content = body.encode() if isinstance(body, str) else serialize(body)
+        place, end = PREFIX + resource, monotonic() + self._timeout
+        answer = bytearray()
         try:
-            status, kind, answer, whole = self._exchange(method, resource, query, content, headers)
+            with self._http.stream(
+                method, self.url + place, params=query, content=content, headers=headers
+            ) as response:
+                for chunk in response.iter_raw():
+                    answer += chunk
+                    if len(answer) > MAX_BODY_BYTES:
+                        break
+                    # The timeout of httpx limits each read only.
+                    if monotonic() > end:
+                        raise httpx.ReadTimeout(f"the response was incomplete after {self._timeout:g} s")
         except httpx.HTTPError as error:
             # The text of the error does not include the request, which contains the password.
             raise Unreachable(
-                f"{method} {PREFIX}{resource} got no response from {self.url}: {error or type(error).__name__}"
+                f"{method} {place} got no response from {self.url}: {error or type(error).__name__}"
             ) from error
-        if 200 <= status < 300 and whole:
-            return self._decoded(method, resource, status, kind, answer, secrets)
-        failure = NotFound if status == 404 else RequestFailed
-        reason = "" if whole else f" and a response larger than {MAX_BODY_BYTES} bytes"
-        raise failure(method, PREFIX + resource, status, self._excerpt(answer, secrets), reason)
-
-    def _exchange(
-        self,
-        method: str,
-        resource: str,
-        query: Mapping[str, str | list[str]] | None,
-        content: bytes | None,
-        headers: dict[str, str],
-    ) -> tuple[int, str, bytes, bool]:
-        """The status, the content type, the body, and whether the body is complete."""
-        end = monotonic() + self._timeout
-        with self._http.stream(
-            method, self.url + PREFIX + resource, params=query, content=content, headers=headers
-        ) as response:
-            kind = response.headers.get("Content-Type", "")
-            body = bytearray()
-            for chunk in response.iter_raw():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    return response.status_code, kind, bytes(body), False
-                # The timeout of httpx limits each read only.
-                if monotonic() > end:
-                    raise httpx.ReadTimeout(f"the response was incomplete after {self._timeout:g} s")
-            return response.status_code, kind, bytes(body), True
-
-    def _decoded(
-        self, method: str, resource: str, status: int, kind: str, answer: bytes, secrets: Collection[str]
-    ) -> Any:
-        if not answer.strip():
+        if len(answer) > MAX_BODY_BYTES:
+            reason = f" and a response larger than {MAX_BODY_BYTES} bytes"
+        elif not response.is_success:
+            reason = ""
+        elif not answer.strip():
             return None
-        if "json" not in kind:
+        elif "json" not in response.headers.get("Content-Type", ""):
             return answer.decode(errors="replace")
-        try:
-            return msgspec.json.decode(answer)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            excerpt = self._excerpt(answer, secrets)
-            raise RequestFailed(method, PREFIX + resource, status, excerpt, f" and invalid JSON ({error})") from None
+        else:
+            try:
+                return msgspec.json.decode(answer)
+            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+                reason = f" and invalid JSON ({error})"
+        failure = NotFound if response.status_code == 404 else RequestFailed
+        raise failure(method, place, response.status_code, self._excerpt(answer, secrets), reason)
 
-    def _excerpt(self, answer: bytes, secrets: Collection[str]) -> str:
+    def _excerpt(self, answer: bytearray, secrets: Collection[str]) -> str:
         text = answer[: 64 * 1024].decode(errors="replace")
         for secret in filter(None, (self._password, *secrets)):
             # Plain, and as XML and JSON escape it.
@@ -212,13 +186,9 @@ def _base_url(url: str) -> str:
 
 
 def configure(url: str, username: str, password: str, *, timeout: float = 30.0) -> Client:
-    """Set the Vidispine server of helpers that are created without a client.
+    """Set the Vidispine server of helpers that are created without a client. An earlier client stays open.
 
-    Returns:
-        The client. An earlier client stays open.
-
-    Raises:
-        ValueError: if the URL is not an http(s) URL.
+    Arguments and errors are those of `Client`.
     """
     global _configured
     _configured = Client(url, username, password, timeout=timeout)
@@ -226,14 +196,9 @@ def configure(url: str, username: str, password: str, *, timeout: float = 30.0) 
 
 
 def configured() -> Client:
-    """The client of `configure` or of the environment variables.
-
-    Raises:
-        NotConfigured: if there is neither.
-    """
-    client = _configured
-    if client is not None:
-        return client
+    """The client of `configure` or of the environment variables; raises NotConfigured if there is neither."""
+    if _configured is not None:
+        return _configured
     names = ("VIDISPINE_URL", "VIDISPINE_USERNAME", "VIDISPINE_PASSWORD")
     missing = [name for name in names if not os.environ.get(name)]
     if missing:

@@ -1,7 +1,7 @@
 """The XML documents that are sent to Vidispine.
 
-ElementTree escapes the values. It would also write characters that XML 1.0 does not allow, such as NUL and lone
-surrogates, so they are rejected here.
+ElementTree escapes the values, but would also write characters that XML 1.0 does not allow, such as NUL and lone
+surrogates. For these, the functions raise ValueError.
 """
 
 from __future__ import annotations
@@ -25,11 +25,7 @@ def serialize(document: Element) -> bytes:
 
 
 def user_document(name: str, real_name: str, password: str) -> Element:
-    """A `UserDocument`, for `POST /user`.
-
-    Raises:
-        ValueError: if a value has a character that XML does not allow. The password is not shown.
-    """
+    """A `UserDocument`, for `POST /user`. Errors do not show the password."""
     document = _element("UserDocument")
     _text(document, "userName", name)
     _text(document, "realName", real_name)
@@ -38,10 +34,7 @@ def user_document(name: str, real_name: str, password: str) -> Element:
 
 
 def metadata_document(fields: Mapping[str, str | Iterable[str]]) -> Element:
-    """A `MetadataDocument` that sets `fields` for the whole duration of an item.
-
-    Args:
-        fields: the value or values of each field.
+    """A `MetadataDocument` that sets `fields` (the value or values of each) for the whole duration of an item.
 
     Raises:
         ValueError: if a name or value has a character that XML does not allow.
@@ -59,30 +52,14 @@ def metadata_document(fields: Mapping[str, str | Iterable[str]]) -> Element:
 def notification_document(
     trigger: str, url: str, *, method: str, content_type: str, retry: int, timeout: int, synchronous: bool
 ) -> Element:
-    """A `NotificationDocument`: Vidispine calls `url` for each `trigger`.
-
-    Args:
-        trigger: the elements below `<trigger>`, joined by slashes: `job/stop`, `metadata/modify`.
-        url: where Vidispine sends the notification.
-        method: POST or PUT.
-        content_type: `application/json` or `application/xml`.
-        retry: the number of retries.
-        timeout: seconds until an attempt fails.
-        synchronous: whether Vidispine waits for the response before it continues.
-
-    Raises:
-        ValueError: if the trigger is not such a path, or the URL has a character that XML does not allow.
-    """
+    """A `NotificationDocument`: Vidispine calls `url` for each `trigger`; arguments as in `register_notification`."""
     document = _element("NotificationDocument")
     action = SubElement(SubElement(document, "action"), "http", synchronous=str(synchronous).lower())
-    for name, value in (
-        ("retry", str(retry)),
-        ("contentType", content_type),
-        ("url", url),
-        ("method", method),
-        ("timeout", str(timeout)),
-    ):
-        _text(action, name, value, secret=name == "url")
+    _text(action, "retry", str(retry))
+    _text(action, "contentType", content_type)
+    _text(action, "url", url, secret=True)
+    _text(action, "method", method)
+    _text(action, "timeout", str(timeout))
     place = SubElement(document, "trigger")
     for name in trigger.split("/"):
         if not _NAME.fullmatch(name):

@@ -36,11 +36,7 @@ class RequestFailed(VidispineError):
 
     def __init__(self, method: str, path: str, status: int, body: str, reason: str = "") -> None:
         super().__init__(method, path, status, body, reason)
-        self.method = method
-        self.path = path
-        self.status = status
-        self.body = body
-        self.reason = reason
+        self.method, self.path, self.status, self.body, self.reason = method, path, status, body, reason
 
     def __str__(self) -> str:
         body = f": {self.body}" if self.body else " and an empty body"

@@ -7,15 +7,15 @@
 - `sender` is the class of the helper, `instance` an id or name, `method` the name of the method. The other arguments
   are those of Portal's documentation.
 
-The names of methods and arguments are Portal's, hence the mixed case. Methods return the decoded JSON of Vidispine,
-where Portal returns objects.
+Names of methods and arguments are Portal's. Methods return the decoded JSON of Vidispine, where Portal returns objects.
+They raise NotFound if the object does not exist, and other errors as `Client.request` does.
 """
 
 # ruff: noqa: N802, N803
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -24,8 +24,6 @@ from rxhub.vidispine.documents import user_document
 from rxhub.vidispine.signals import CREATE, DELETE, GET, INGEST, MODIFY, Pair, vidispine_get_item_ntfcn
 
 __all__ = ["CollectionHelper", "GroupHelper", "IngestHelper", "ItemHelper", "UserHelper"]
-
-_NOTHING: Mapping[str, Any] = {}
 
 
 class _Helper:
@@ -44,11 +42,7 @@ class _Helper:
 
     @property
     def client(self) -> Client:
-        """The client of the requests.
-
-        Raises:
-            NotConfigured: if there is none.
-        """
+        """The client of the requests; raises NotConfigured if there is none."""
         return self._client or configured()
 
     def _between(
@@ -56,99 +50,59 @@ class _Helper:
         signals: Pair,
         instance: str,
         method: str,
-        request: Callable[[Client], Any],
+        request: tuple[str, str],
         *,
-        before: Mapping[str, Any] = _NOTHING,
+        query: Mapping[str, str | list[str]] | None = None,
+        body: Element | str | None = None,
+        before: Mapping[str, Any] | None = None,
         **named: Any,
     ) -> Any:
-        """Send a request between two signals; `before` are further arguments of the first signal."""
-        client = self.client
-        sender = type(self)
-        signals.pre.send(sender=sender, instance=instance, method=method, **before, **named)
-        response = request(client)
-        signals.post.send_robust(sender=sender, instance=instance, method=method, **named)
+        """Send a request (verb, resource) between two signals; only the first one carries `before`."""
+        client, before = self.client, before or {}
+        named.update(sender=type(self), instance=instance, method=method)
+        signals.pre.send(**before, **named)
+        secrets = (before["newPassword"],) if "newPassword" in before else ()
+        response = client.request(*request, query=query, body=body, runas=self.runas, secrets=secrets)
+        signals.post.send_robust(**named)
         return response
-
-    def _get(self, instance: str, method: str, resource: str) -> Any:
-        return self._between(GET, instance, method, lambda client: client.get(resource, runas=self.runas))
 
 
 class UserHelper(_Helper):
     """Vidispine's users."""
 
     def createUser(self, newUserName: str, newRealName: str, newPassword: str) -> Any:
-        """Create a user.
+        """Create a user; RequestFailed has status 409 if the name is taken.
 
         Only the `pre` signal carries `newRealName` and `newPassword`.
-
-        Returns:
-            The response of Vidispine, the new user if it returns one.
-
-        Raises:
-            RequestFailed: with status 409 if the name is taken.
         """
         path(newUserName)
         document = user_document(newUserName, newRealName, newPassword)
+        before = {"newRealName": newRealName, "newPassword": newPassword}
+        query: dict[str, str | list[str]] = {"passwordType": "raw"}
         return self._between(
-            CREATE,
-            newUserName,
-            "createUser",
-            lambda client: client.request(
-                "POST",
-                "/user",
-                query={"passwordType": "raw"},
-                body=document,
-                runas=self.runas,
-                secrets=(newPassword,),
-            ),
-            before={"newRealName": newRealName, "newPassword": newPassword},
+            CREATE, newUserName, "createUser", ("POST", "/user"), query=query, body=document, before=before
         )
 
     def addUserToGroup(self, user_name: str, group_name: str) -> None:
         """Add a user to a group; both signals carry `group_name`."""
-        resource = path("group", group_name, "user", user_name)
-        self._between(
-            MODIFY,
-            user_name,
-            "addUserToGroup",
-            lambda client: client.request("PUT", resource, runas=self.runas),
-            group_name=group_name,
-        )
+        request = "PUT", path("group", group_name, "user", user_name)
+        self._between(MODIFY, user_name, "addUserToGroup", request, group_name=group_name)
 
     def getUser(self, user_name: str) -> Any:
-        """The user of this name.
-
-        Raises:
-            NotFound: if there is none.
-        """
-        return self._get(user_name, "getUser", path("user", user_name))
+        """The user of this name."""
+        return self._between(GET, user_name, "getUser", ("GET", path("user", user_name)))
 
 
 class GroupHelper(_Helper):
     """Vidispine's groups."""
 
     def createGroup(self, group_name: str, group_document: Element | str | None = None) -> None:
-        """Create a group.
-
-        Args:
-            group_name: its name.
-            group_document: a `GroupDocument` with its parents, children and users.
-        """
-        resource = path("group", group_name)
-        self._between(
-            CREATE,
-            group_name,
-            "createGroup",
-            lambda client: client.request("PUT", resource, body=group_document, runas=self.runas),
-        )
+        """Create a group; a `GroupDocument` can have its parents, children and users."""
+        self._between(CREATE, group_name, "createGroup", ("PUT", path("group", group_name)), body=group_document)
 
     def getGroup(self, group_name: str) -> Any:
-        """The group of this name.
-
-        Raises:
-            NotFound: if there is none.
-        """
-        return self._get(group_name, "getGroup", path("group", group_name))
+        """The group of this name."""
+        return self._between(GET, group_name, "getGroup", ("GET", path("group", group_name)))
 
 
 class ItemHelper(_Helper):
@@ -160,88 +114,49 @@ class ItemHelper(_Helper):
         Args:
             item_id: the item.
             content: what to include, by parameters of Vidispine. Default: `{"content": ["metadata"]}`.
-
-        Raises:
-            NotFound: if there is none.
         """
-        resource = path("item", item_id)
+        request = "GET", path("item", item_id)
         wanted = {"content": "metadata"} if content is None else content
         query = {name: each if isinstance(each, str) else ",".join(each) for name, each in wanted.items()}
-        response = self._between(
-            GET, item_id, "getItem", lambda client: client.get(resource, query=query, runas=self.runas)
-        )
+        response = self._between(GET, item_id, "getItem", request, query={**query})
         vidispine_get_item_ntfcn.send_robust(sender=type(self), instance=item_id, method="getItem")
         return response
 
     def getItemMetadata(self, item_id: str) -> Any:
-        """The metadata of the item of this id.
-
-        Raises:
-            NotFound: if there is none.
-        """
-        return self._get(item_id, "getItemMetadata", path("item", item_id, "metadata"))
+        """The metadata of the item of this id."""
+        return self._between(GET, item_id, "getItemMetadata", ("GET", path("item", item_id, "metadata")))
 
     def setItemMetadata(self, item_id: str, metadata_document: Element | str) -> Any:
-        """Change metadata of an item; both signals carry `metadata_document`.
+        """Change metadata of an item by a `MetadataDocument`, see `rxhub.vidispine.metadata_document`.
 
-        Args:
-            item_id: the item.
-            metadata_document: a `MetadataDocument`, see `rxhub.vidispine.metadata_document`.
-
-        Returns:
-            The response of Vidispine: the metadata.
+        Both signals carry `metadata_document`. Returns the metadata.
         """
-        resource = path("item", item_id, "metadata")
-        return self._between(
-            MODIFY,
-            item_id,
-            "setItemMetadata",
-            lambda client: client.request("PUT", resource, body=metadata_document, runas=self.runas),
-            metadata_document=metadata_document,
-        )
+        request = "PUT", path("item", item_id, "metadata")
+        carried: dict[str, Any] = {"body": metadata_document, "metadata_document": metadata_document}
+        return self._between(MODIFY, item_id, "setItemMetadata", request, **carried)
 
     def removeItem(self, item_id: str) -> None:
         """Delete an item."""
-        resource = path("item", item_id)
-        self._between(
-            DELETE, item_id, "removeItem", lambda client: client.request("DELETE", resource, runas=self.runas)
-        )
+        self._between(DELETE, item_id, "removeItem", ("DELETE", path("item", item_id)))
 
 
 class CollectionHelper(_Helper):
     """Vidispine's collections."""
 
     def createCollection(self, collection_name: str) -> Any:
-        """Create a collection; `instance` of the signals is its name.
-
-        Returns:
-            The response of Vidispine, with the `id` of the new collection.
-        """
+        """Create a collection; `instance` of the signals is its name. The response has the `id` of the new one."""
         path(collection_name)
-        return self._between(
-            CREATE,
-            collection_name,
-            "createCollection",
-            lambda client: client.request("POST", "/collection", query={"name": collection_name}, runas=self.runas),
-        )
+        query: dict[str, str | list[str]] = {"name": collection_name}
+        return self._between(CREATE, collection_name, "createCollection", ("POST", "/collection"), query=query)
 
     def getCollection(self, collection_id: str) -> Any:
-        """The collection of this id.
-
-        Raises:
-            NotFound: if there is none.
-        """
-        return self._get(collection_id, "getCollection", path("collection", collection_id))
+        """The collection of this id."""
+        return self._between(GET, collection_id, "getCollection", ("GET", path("collection", collection_id)))
 
     def addCollectionToCollection(self, collection_id: str, add_collection_id: str) -> Any:
         """Add a collection to another one; `instance` of the signals is the outer one."""
-        resource = path("collection", collection_id, add_collection_id)
-        return self._between(
-            MODIFY,
-            collection_id,
-            "addCollectionToCollection",
-            lambda client: client.request("PUT", resource, query={"type": "collection"}, runas=self.runas),
-        )
+        request = "PUT", path("collection", collection_id, add_collection_id)
+        return self._between(MODIFY, collection_id, "addCollectionToCollection", request, query={"type": "collection"})
 
 
 class IngestHelper(_Helper):
@@ -250,7 +165,7 @@ class IngestHelper(_Helper):
     def importFileToPlaceholder(
         self, item_id: str, uri: str | None = None, file_id: str | None = None, tags: str | Iterable[str] | None = None
     ) -> Any:
-        """Start the import of a file into a placeholder item.
+        """Start the import of a file into a placeholder item. The response has the `jobId` of the import.
 
         Only the `pre` signal carries `query`, the query of the request.
 
@@ -259,9 +174,6 @@ class IngestHelper(_Helper):
             uri: the URI of the file, or
             file_id: the id of a file in a storage.
             tags: the shapes to transcode to.
-
-        Returns:
-            The response of Vidispine, with the `jobId` of the import.
 
         Raises:
             ValueError: if not exactly one of `uri` and `file_id` is given.
@@ -273,11 +185,5 @@ class IngestHelper(_Helper):
         query: dict[str, str | list[str]] = {"uri": uri} if uri is not None else {"fileId": str(file_id)}
         if tags:
             query["tag"] = [tags] if isinstance(tags, str) else list(tags)
-        resource = path("import", "placeholder", item_id, "container")
-        return self._between(
-            INGEST,
-            item_id,
-            "importFileToPlaceholder",
-            lambda client: client.request("POST", resource, query=query, runas=self.runas),
-            before={"query": query},
-        )
+        request = "POST", path("import", "placeholder", item_id, "container")
+        return self._between(INGEST, item_id, "importFileToPlaceholder", request, query=query, before={"query": query})

@@ -1,14 +1,11 @@
 """An ASGI endpoint that receives notifications of Vidispine and sends them as signals.
 
-- Vidispine sends POST or PUT to `/<resource>`, with the secret as the password of HTTP authentication (see
-  `register_notification`). The secret is checked before the body is read.
+- Vidispine sends POST or PUT to `/<resource>`, with the secret as the password (see `register_notification`).
 - A valid notification is put into a bounded queue and answered with 200 at once. One thread with its own event loop
-  sends the signals in the order of arrival; coroutine receivers are awaited. No receiver runs in the loop of the
-  server.
-- If the queue is full, the response is 503, and Vidispine retries as registered. So slow receivers cannot exhaust the
-  memory.
-- Errors of receivers are logged and reported by the signal, not to Vidispine: a retry would run the other receivers
-  again.
+  sends the signals in the order of arrival; coroutine receivers are awaited.
+- If the queue is full, the response is 503, and Vidispine retries as registered.
+- Errors of receivers are logged and reported by the signal, not to Vidispine, whose retry would run the other
+  receivers again.
 - A notification that was answered with 200 is lost only if the process dies; `close` waits for the queue.
 """
 
@@ -47,6 +44,7 @@ READ_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 10.0
 
 _ASSETS = frozenset({"collection", "document", "file", "item"})
+_SIGNALS = (vidispine_notification,), (vidispine_notification, vidispine_auto_import_ntfcn)  # of others; of assets
 _PARSERS: Mapping[str, Callable[[bytes], Fields]] = {
     "application/json": parse_json,
     "application/xml": parse_xml,
@@ -118,9 +116,7 @@ class Notifications:
         with self._lock:
             self._closed = True
             worker, self._worker = self._worker, None
-        if worker is None:
-            return
-        if not worker.end(timeout):
+        if worker is not None and not worker.end(timeout):
             logger.warning(
                 "A receiver is still running %g s after the endpoint was closed; %d notifications are lost.",
                 timeout,
@@ -146,17 +142,19 @@ class Notifications:
         parse = _PARSERS.get(kind)
         if parse is None:
             return PlainTextResponse(f"The content type must be {' or '.join(_PARSERS)}.", 415)
+        body = bytearray()
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
-                body = await self._body(request)
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self._max_body:
+                        return PlainTextResponse(f"A notification must not exceed {self._max_body} bytes.", 413)
         except TimeoutError:
             return PlainTextResponse(f"The notification was incomplete after {READ_TIMEOUT_S:g} s.", 408)
         except ClientDisconnect:
             return Response(status_code=400)
-        if body is None:
-            return PlainTextResponse(f"A notification must not exceed {self._max_body} bytes.", 413)
         try:
-            fields = parse(body)
+            fields = parse(bytes(body))
         except NotificationError as error:
             logger.warning("Rejected a notification on %s: %s", resource, error)
             return PlainTextResponse(str(error), 400)
@@ -170,24 +168,13 @@ class Notifications:
 
     def _knows_secret(self, authorization: str) -> bool:
         scheme, _, credentials = authorization.partition(" ")
-        given = b""
-        if scheme.lower() == "bearer":
-            given = credentials.strip().encode("latin-1")  # Starlette decodes headers as Latin-1
-        elif scheme.lower() == "basic":
+        given = credentials.strip().encode("latin-1")  # Starlette decodes headers as Latin-1
+        if scheme.lower() == "basic":
             try:
-                given = b64decode(credentials.strip(), validate=True).partition(b":")[2]
+                given = b64decode(given, validate=True).partition(b":")[2]
             except ValueError:
-                given = b""
-        return compare_digest(given, self._secret)
-
-    async def _body(self, request: Request) -> bytes | None:
-        """The body; None if it exceeds the limit."""
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._max_body:
-                return None
-        return bytes(body)
+                return False
+        return scheme.lower() in ("basic", "bearer") and compare_digest(given, self._secret)
 
     def _enqueue(self, notification: Notification) -> bool:
         with self._lock:
@@ -232,19 +219,14 @@ class _Worker:
     async def _work(self) -> None:
         while (notification := await self._queue.get()) is not None:
             try:
-                await _announce(notification)
+                for signal in _SIGNALS[notification.resource in _ASSETS]:
+                    await signal.asend_robust(
+                        sender=notification.resource,
+                        instance=notification.instance,
+                        method=notification.method,
+                        notification=notification.fields,
+                    )
             except BaseException:  # noqa: BLE001 -- SystemExit of a receiver must not end the thread
                 logger.exception("Sending the signals of a notification on %s failed.", notification.resource)
             finally:
                 self._done()
-
-
-async def _announce(notification: Notification) -> None:
-    resource, fields = notification
-    signals = [vidispine_notification]
-    if resource in _ASSETS:
-        signals.append(vidispine_auto_import_ntfcn)
-    for signal in signals:
-        await signal.asend_robust(
-            sender=resource, instance=notification.instance, method=notification.method, notification=fields
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 from rxhub.vidispine.client import Client, configured
@@ -63,27 +63,15 @@ def register_notification(
     address = parts._replace(
         netloc=f"vidispine:{quote(secret, safe='')}@{parts.netloc}", path=f"{parts.path.rstrip('/')}/{resource}"
     )
-    document = notification_document(
-        trigger,
-        address.geturl(),
-        method=method,
-        content_type=content_type,
-        retry=retry,
-        timeout=timeout,
-        synchronous=synchronous,
-    )
+    options: dict[str, Any] = {"method": method, "content_type": content_type, "retry": retry, "timeout": timeout}
+    document = notification_document(trigger, address.geturl(), synchronous=synchronous, **options)
     # Older versions have the notifications on files only below storages.
     place = "storage/file" if resource == "file" else resource
     response = (client or configured()).request(
         "POST", f"/{place}/notification", body=document, secrets=(secret, quote(secret, safe=""))
     )
-    return _identifier(response)
-
-
-def _identifier(response: object) -> str:
-    """The id from a `URIListDocument` or from plain text, which may be a whole URL."""
     match response:
-        case {"uri": [str(found)]} | str(found):
+        case {"uri": [str(found)]} | str(found):  # a URIListDocument, or plain text; either may have a whole URL
             return found.strip().rstrip("/").rpartition("/")[2]
         case _:
             return ""

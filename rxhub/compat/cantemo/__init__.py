@@ -1,18 +1,12 @@
-"""Run plugins of Cantemo Portal outside Portal.
+"""Run plugins of Cantemo Portal outside Portal; needs the extra `vidispine`.
 
-- `install`: makes `import portal…` import rxhub's signals and helpers under Portal's names.
-- `bootstrap`: runs new plugins; `bootstrapped` lists all plugins that ran.
-- `teardown`: removes the plugins and their registrations; `uninstall` also removes Portal's modules.
-
-The module of a plugin then runs unchanged:
+The module of a plugin runs unchanged:
 
     from rxhub.compat import cantemo
 
     cantemo.install()
     import my_plugin
     cantemo.bootstrap()
-
-Needs the extra `vidispine`.
 """
 
 from __future__ import annotations
@@ -64,13 +58,9 @@ _bootstrapped: list[Bootstrapped] = []
 
 
 def install(*directories: str | os.PathLike[str]) -> None:
-    """Provide Portal's modules for import. Calling it again changes nothing.
+    """Make `import portal…` import rxhub's signals and helpers under Portal's names; PortalPresent if Portal is there.
 
-    Args:
-        directories: plugin directories, whose packages and modules appear in `portal.plugins`.
-
-    Raises:
-        PortalPresent: if another package `portal` is installed.
+    The packages and modules of the directories appear in `portal.plugins`.
     """
     with _lock:
         present = sys.modules.get("portal")
@@ -95,10 +85,7 @@ def _present(place: str) -> PortalPresent:
 
 
 def uninstall() -> None:
-    """Remove Portal's modules, the plugins and their registrations.
-
-    Modules of the real Portal stay.
-    """
+    """Remove Portal's modules, the plugins and their registrations. Modules of the real Portal stay."""
     with _lock:
         if ours(sys.modules.get("portal")):
             for name in [name for name in sys.modules if name == "portal" or name.startswith("portal.")]:
@@ -107,11 +94,7 @@ def uninstall() -> None:
 
 
 def teardown(hub: object = None, /) -> None:  # noqa: ARG001 -- the signature of a plugin
-    """Remove the plugins and their registrations, the latest first; Portal's modules stay.
-
-    Args:
-        hub: ignored, see `bootstrap`.
-    """
+    """Remove the plugins and their registrations, the latest first; Portal's modules stay. `hub` is ignored."""
     with _lock:
         removed = _bootstrapped[::-1]
         _bootstrapped.clear()
@@ -127,19 +110,17 @@ def bootstrap(hub: object = None, /) -> list[Bootstrapped]:  # noqa: ARG001 -- t
     Registrations of a plugin are referenced strongly, listed under its name, and removed by `teardown`. Exceptions are
     logged and returned, and the next plugin runs. Plugins that are created meanwhile run too.
 
-    Args:
-        hub: ignored; makes this module usable as a plugin of a hub.
-
-    Returns:
-        The results of the plugins that this call ran.
+    `hub` is ignored; it makes this module usable as a plugin of a hub.
     """
     results: list[Bootstrapped] = []
-    while (plugin := _next()) is not None:
-        # Without the lock: a plugin can import, start threads and call these functions.
-        result = _run(plugin)
-        results.append(result)
+    while made:
         with _lock:
-            _bootstrapped.append(result)
+            plugin = made.pop(0) if made else None
+        if plugin is not None:
+            # Without the lock: a plugin can import, start threads and call these functions.
+            results.append(_run(plugin))
+            with _lock:
+                _bootstrapped.append(results[-1])
     return results
 
 
@@ -149,16 +130,10 @@ def bootstrapped() -> tuple[Bootstrapped, ...]:
         return tuple(_bootstrapped)
 
 
-def _next() -> Plugin | None:
-    with _lock:
-        return made.pop(0) if made else None
-
-
 def _run(plugin: Plugin) -> Bootstrapped:
     if not implemented(plugin, IPluginBootstrap):
         return Bootstrapped(plugin)
-    kind = type(plugin)
-    owner = Scope(f"{kind.__module__}.{kind.__qualname__}")
+    owner = Scope(Bootstrapped(plugin).name)
     run: Callable[[], object] | None = getattr(plugin, "bootstrap", None)
     try:
         if run is None:

@@ -20,12 +20,7 @@ def performVSAPICall(
     args: Mapping[str, Any] | Sequence[Any] = (),
     vsapierror_templateorcode: object = None,  # noqa: ARG001 -- Portal's signature
 ) -> dict[str, Any]:
-    """Call a helper's method as Portal's views do.
-
-    Args:
-        func: a helper's bound method.
-        args: its arguments, by name or by position.
-        vsapierror_templateorcode: Portal's error page; ignored.
+    """Call a helper's method with arguments by name or by position, as Portal's views do.
 
     Returns:
         `{"success": True, "response": …}`, or `{"success": False, "exception": {"error": …, "status": …}}` if the

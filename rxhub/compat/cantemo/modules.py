@@ -1,8 +1,4 @@
-"""The modules of Portal that plugins import.
-
-They contain the names that public plugins and the vendor's documentation import. Other modules of Portal do not exist:
-`No module named 'portal.search'`.
-"""
+"""The modules of Portal, with the names that public plugins and the vendor's documentation import."""
 
 from __future__ import annotations
 
@@ -34,11 +30,7 @@ def is_app_enabled(app_id: str) -> bool:  # noqa: ARG001 -- Portal's signature
 
 
 def portal(directories: list[str]) -> dict[str, ModuleType]:
-    """Portal's modules by name, parents first.
-
-    Args:
-        directories: the search path of `portal.plugins`.
-    """
+    """Portal's modules by name, parents first; `directories` is the search path of `portal.plugins`."""
     contents: dict[str, dict[str, Any]] = {
         "portal": {},
         "portal.authentication": {},

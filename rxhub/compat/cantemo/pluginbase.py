@@ -1,10 +1,7 @@
 """Portal's plugins: `portal.pluginbase.core` and `portal.generic.plugin_interfaces`.
 
-A plugin is an instance that its module creates: `class X(Plugin): implements(IPluginBootstrap)`, then `X()`. `made`
-keeps it alive. The metaclass adds it after `__init__`, since plugins seldom call `Plugin.__init__`.
-
-Only `IPluginBootstrap` has a meaning outside Portal. Plugins with other interfaces, for Portal's pages, archives and
-dashboards, can be imported, and are not called.
+A plugin is an instance that its module creates: `class X(Plugin): implements(IPluginBootstrap)`, then `X()`. Plugins
+with other interfaces, for Portal's pages, archives and dashboards, can be imported, and are not called.
 """
 
 from __future__ import annotations
@@ -59,6 +56,7 @@ class PluginError(Exception):
 
 
 class _RegisteringMeta(type):
+    # Not Plugin.__init__, which plugins seldom call.
     def __call__(cls, *arguments: Any, **named: Any) -> Any:
         plugin = super().__call__(*arguments, **named)
         made.append(plugin)
@@ -72,11 +70,7 @@ class Plugin(metaclass=_RegisteringMeta):
 
 
 def implements(*interfaces: type) -> None:
-    """Declare the interfaces of a plugin; called in the body of its class.
-
-    Raises:
-        TypeError: if called elsewhere.
-    """
+    """Declare the interfaces of a plugin; TypeError if not called in the body of its class."""
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # as Portal and Trac do
     body = frame.f_locals
     # The f_locals of a class body is the writable namespace; PEP 667 changed only those of functions.
