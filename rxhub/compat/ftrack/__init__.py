@@ -24,14 +24,10 @@ def install() -> None:
 
     Classes that other modules imported by name are replaced there too. Existing subclasses and objects remain ftrack's,
     so call it before you define subclasses and create hubs or sessions.
-
-    Raises:
-        ModuleNotFoundError: if `ftrack_api` is not installed.
     """
     if _replaced:
         return
     theirs_exception = importlib.import_module("ftrack_api.exception")
-
     from rxhub.compat.ftrack import exception
 
     swaps: dict[int, tuple[Any, Any]] = {}

@@ -13,10 +13,9 @@ __all__ = ["Event"]
 
 
 class Event(rxhub.event.Event):
-    """A mapping of seven keys, with `stop()`; unlike in ftrack, each key is also an attribute.
+    """A mapping of seven keys, which are also attributes, with the arguments of `rxhub.Event`.
 
-    The arguments are those of `rxhub.Event`. As in ftrack, a false `data`, `source` or `id` counts as missing, and
-    programs can set further attributes.
+    As in ftrack, a false `data`, `source` or `id` counts as missing, and programs can set further attributes.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -67,11 +68,7 @@ class Connecting(Subscribing):
         return self._connection is not None and bool(self._connection.connected)
 
     def connect(self) -> None:
-        """Connect, announce the subscribers and send queued events.
-
-        Raises:
-            EventHubConnectionError: if the hub is connected already or cannot connect.
-        """
+        """Connect, announce the subscribers and send queued events; or raise EventHubConnectionError."""
         self._publisher.check_open()
         if not self._connection_initialised:
             self.init_connection()
@@ -114,35 +111,27 @@ class Connecting(Subscribing):
         self._publisher.check_open()
         if implicitly and (self.connected or self._connecting):
             return
-        given_up = threading.Event()
         connecting: Future[None] = Future()
 
         def connect() -> None:
             try:
                 self.connect()
+                connecting.set_result(None)
             except BaseException as error:
                 connecting.set_exception(error)
-                return
-            if given_up.is_set():
-                self._disconnect_if_connected()
-            connecting.set_result(None)
+
+        def disconnect(_: object) -> None:
+            with suppress(exception.EventHubConnectionError):  # not connected, or another thread disconnected it
+                self.disconnect(unsubscribe=False)
 
         threading.Thread(target=connect, name="rxhub-connect", daemon=True).start()
         try:
             await asyncio.shield(asyncio.wrap_future(connecting))
             self._is_implicit = implicitly
         except asyncio.CancelledError:
-            given_up.set()
             self._stop_reconnecting.set()
-            if connecting.done():
-                self._disconnect_if_connected()
+            connecting.add_done_callback(disconnect)  # calls it, also if it is done
             raise
-
-    def _disconnect_if_connected(self) -> None:
-        try:
-            self.disconnect(unsubscribe=False)
-        except exception.EventHubConnectionError:
-            pass  # not connected, or another thread disconnected it
 
     def _open_websocket(self) -> ThreadedWebSocket:
         session = self._get_socket_io_session()
@@ -150,9 +139,8 @@ class Connecting(Subscribing):
             raise ValueError("Server does not support websocket sessions.")
         server_timeout = float(session.heartbeatTimeout) if session.heartbeatTimeout else None
         endpoint = self._endpoint()
-        return ThreadedWebSocket(
-            endpoint, session.id, server_timeout, trust(WEBSOCKET_VARIABLES) if endpoint.secure else None
-        )
+        trusted = trust(WEBSOCKET_VARIABLES) if endpoint.secure else None
+        return ThreadedWebSocket(endpoint, session.id, server_timeout, trusted)
 
     def _connected(self, websocket: ThreadedWebSocket) -> None:
         if not self._inbox.open:
@@ -168,10 +156,8 @@ class Connecting(Subscribing):
         # Last: it can find the connection broken at once and report that.
         self._processor_thread = ProcessorThread(self)
         self._processor_thread.start()
-        try:
+        with suppress(exception.NotUniqueError):
             self._add_subscriber(f"topic={REPLY}", self._handle_reply, subscriber={"id": self.id})
-        except exception.NotUniqueError:
-            pass
         for subscriber in self._subscribers[:]:
             # In order: a subscriber that another thread removes must not be announced afterwards.
             self._dispatcher.report_in_order(self._notify_server_about_subscriber, subscriber)
@@ -179,14 +165,11 @@ class Connecting(Subscribing):
         self._flush()
 
     def disconnect(self, unsubscribe: bool = True, reconnect: bool = False) -> None:
-        """Disconnect.
+        """Disconnect, or raise EventHubConnectionError. Automatic reconnecting ends in any case.
 
         Args:
             unsubscribe: remove all subscribers first.
             reconnect: the hub will connect again soon: published events wait, and no disconnect event is sent.
-
-        Raises:
-            EventHubConnectionError: if the hub is not connected. Automatic reconnecting ends all the same.
         """
         if not reconnect:
             self._stop_reconnecting.set()
@@ -199,10 +182,8 @@ class Connecting(Subscribing):
             self._connection_initialised = False
         if unsubscribe:
             for subscriber in self._subscribers[:]:
-                try:
+                with suppress(exception.NotFoundError):  # another thread removed it
                     self.unsubscribe(subscriber.metadata["id"])
-                except exception.NotFoundError:
-                    pass  # another thread removed it
         processor = self._processor_thread
         if processor is not None:
             processor.cancel(silent=reconnect)
@@ -225,10 +206,8 @@ class Connecting(Subscribing):
         Raises:
             EventHubConnectionError: if all attempts failed, or `disconnect` was called.
         """
-        try:
+        with suppress(exception.EventHubConnectionError):
             self.disconnect(unsubscribe=False, reconnect=True)
-        except exception.EventHubConnectionError:
-            pass
         pauses = Backoff(min(0.5, delay), delay)
         until = monotonic() + attempts * delay
         for attempt in count():

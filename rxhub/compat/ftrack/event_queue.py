@@ -31,37 +31,28 @@ class FtrackEventQueue:
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Append an item. Never waits: a full inbox drops its oldest event and counts it."""
         if isinstance(item, Mapping):
-            if not isinstance(item, AnyEvent):
-                item = Event.of(cast("Mapping[str, Any]", item))
+            item = Event.of(cast("Mapping[str, Any]", item))
             if item.get("topic") == DISCONNECTED_TOPIC:
                 # Programs end `wait` with it.
                 self.put_own(item)
                 return
         self.put_received(item)
 
+    put_nowait = put
+
     def put_received(self, item: Any) -> None:
         """Append an event of the server, which cannot end `wait`."""
         dropped = self._inbox.dropped
         self._inbox.put(item)
-        if not dropped < self._inbox.dropped:
-            return
-        if not dropped:
+        if not dropped and self._inbox.dropped:
             logger.warning("More than %d events wait to be handled; the oldest are dropped.", self._inbox.capacity)
-
-    def put_nowait(self, item: Any) -> None:
-        """Same as `put`."""
-        self.put(item)
 
     def put_own(self, event: AnyEvent) -> None:
         """Append an event of the hub itself, which is neither counted nor dropped."""
         self._inbox.put_own(event)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Take the first item.
-
-        Raises:
-            queue.Empty: if no item arrived within `timeout` seconds, or the hub is closed.
-        """
+        """Take the first item; raises queue.Empty if none arrives within `timeout` seconds, or the hub is closed."""
         end = None if timeout is None else monotonic() + timeout
         while True:
             item: Any = self._inbox.take()
@@ -79,15 +70,12 @@ class FtrackEventQueue:
             self._inbox.wait(left)
 
     def get_nowait(self) -> Any:
-        """Same as `get` without waiting."""
         return self.get(block=False)
 
     def qsize(self) -> int:
-        """How many events wait."""
         return len(self._inbox)
 
     def empty(self) -> bool:
-        """Whether none waits."""
         return not len(self._inbox)
 
     def full(self) -> bool:
@@ -95,4 +83,4 @@ class FtrackEventQueue:
         return len(self._inbox) >= self._inbox.capacity
 
     def task_done(self) -> None:
-        """Nothing; a queue has it."""
+        """Does nothing."""

@@ -1,9 +1,6 @@
 """`ftrack_api.exception`: the errors of the event hub, which also inherit from rxhub's errors.
 
 Other names are looked up in `ftrack_api.exception` itself.
-
-`except` compares by inheritance, and a program can have imported ftrack's classes before `install()`. `inherit_from`
-therefore makes these classes inherit from ftrack's.
 """
 
 from __future__ import annotations
@@ -109,7 +106,10 @@ _OURS = (Error, NotFoundError, NotUniqueError, ParseError, EventHubError, EventH
 
 
 def inherit_from(theirs: ModuleType | None) -> None:
-    """Make the errors inherit from those of the same name in a module; None ends it."""
+    """Make the errors inherit from those of the same name in a module; None ends it.
+
+    `except` compares by inheritance, and a program can have imported ftrack's classes before `install()`.
+    """
     for ours in _OURS:
         bases = [base for base in ours.__bases__ if base.__module__ != "ftrack_api.exception"]
         if theirs is not None:

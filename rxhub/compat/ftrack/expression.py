@@ -1,7 +1,6 @@
 """`ftrack_api.event.expression`: ftrack's expression classes over rxhub's parser.
 
-`Parser` wraps rxhub's syntax tree of ftrack's dialect. Nodes that a program builds itself, for example with values that
-no text denotes, match as in ftrack's client, except that they never raise.
+Nodes that a program builds itself match as in ftrack's client, except that they never raise.
 """
 
 from __future__ import annotations
@@ -34,23 +33,14 @@ class Parser:
         self._operators = _OPERATORS
 
     def parse(self, expression: str) -> Expression:
-        """Parse an expression; the empty string matches everything.
-
-        Raises:
-            ParseError: if it is invalid.
-        """
+        """Parse an expression, or raise ParseError; the empty string matches everything."""
         try:
             return _wrapped(parse(expression, Dialect.FTRACK))
         except ExpressionError as error:
-            raise parse_error(expression, error) from error
-
-
-def parse_error(expression: str, error: ExpressionError) -> exception.ParseError:
-    """Ftrack's error for an invalid subscription, with rxhub's explanation."""
-    failure = exception.ParseError(f"Failed to parse: {expression}. {error}")
-    failure.text, failure.position = error.text, error.position
-    failure.expected, failure.hint = error.expected, error.hint
-    return failure
+            failure = exception.ParseError(f"Failed to parse: {expression}. {error}")
+            failure.text, failure.position = error.text, error.position
+            failure.expected, failure.hint = error.expected, error.hint
+            raise failure from error
 
 
 class Expression:
@@ -66,27 +56,23 @@ class Expression:
         return True
 
 
-class All(Expression):
-    """Matches if all expressions match."""
-
+class _Group(Expression):
     def __init__(self, expressions: Iterable[Expression] | None = None) -> None:
         self._expressions = list(expressions or [])
 
     def __str__(self) -> str:
         return f"<{type(self).__name__} [{' '.join(map(str, self._expressions))}]>"
+
+
+class All(_Group):
+    """Matches if all expressions match."""
 
     def match(self, candidate: Anything) -> bool:
         return all(expression.match(candidate) for expression in self._expressions)
 
 
-class Any(Expression):
+class Any(_Group):
     """Matches if any expression matches."""
-
-    def __init__(self, expressions: Iterable[Expression] | None = None) -> None:
-        self._expressions = list(expressions or [])
-
-    def __str__(self) -> str:
-        return f"<{type(self).__name__} [{' '.join(map(str, self._expressions))}]>"
 
     def match(self, candidate: Anything) -> bool:
         return any(expression.match(candidate) for expression in self._expressions)
@@ -106,12 +92,9 @@ class Not(Expression):
 
 
 class Condition(Expression):
-    """Compares the value at a dotted key with a literal.
+    """Compares the value at a dotted key with a literal, by a function of the module `operator`.
 
-    Args:
-        key: the path.
-        operator: a function of the module `operator`.
-        value: the literal. With `operator.eq`, a string that ends with `*` means containment.
+    With `operator.eq`, a string that ends with `*` means containment.
     """
 
     _parsed: tree.Condition | None = None

@@ -22,8 +22,6 @@ from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import rxhub.dispatching.subscriber
-import rxhub.event
 import rxhub.hub
 from rxhub import errors
 from rxhub.compat.ftrack import exception
@@ -39,7 +37,9 @@ from rxhub.compat.ftrack.subscribing import FtrackDispatcher
 from rxhub.compat.ftrack.transport_adapter import TransportAdapter
 from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.dispatcher import Run
+from rxhub.dispatching.subscriber import Subscriber as AnySubscriber
 from rxhub.dispatching.time_slice import TimeSlice
+from rxhub.event import Event as AnyEvent
 from rxhub.expression import Dialect
 from rxhub.expression.parser import as_tree
 from rxhub.hub.connection import HubConnection
@@ -55,20 +55,8 @@ _TICK_S = 0.1
 class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
     """ftrack's hub: events from and to a server, routed to subscribers by priority.
 
-    Args:
-        server_url: the event server.
-        api_user: the user who connects and publishes.
-        api_key: the user's key.
-        headers: additional HTTP headers.
-        cookies: additional cookies.
-
-    Attributes:
-        logger: has the name of ftrack's logger, so that its configuration applies.
-        server: scheme, host and port.
-
-    Raises:
-        ValueError: if the URL has no scheme or no host.
-        TypeError: if headers or cookies are not mappings.
+    The arguments are the event server, the user who connects and publishes, the user's key, and additional HTTP headers
+    and cookies. `logger` has the name of ftrack's logger, so that its configuration applies.
     """
 
     def __init__(
@@ -87,8 +75,7 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
             raise ValueError("Could not determine hostname from server url.")
         self.server = ServerDetails(url.scheme, url.hostname, url.port)
         self._server_url = server_url
-        self._api_user = api_user
-        self._api_key = api_key
+        self._api_user, self._api_key = api_user, api_key
         self._cookies = _mapping(cookies or {})
         self._headers = _mapping(headers or {})
         self._expression_parser = Parser()
@@ -107,7 +94,7 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
 
     @property
     def id(self) -> str:
-        """The id of the hub, which becomes the source id of the events that it publishes."""
+        """The source id of the events that the hub publishes."""
         return self._id
 
     @id.setter
@@ -148,11 +135,7 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
     def wait(self, duration: float | None = None) -> None:
         """Handle events for `duration` seconds, or until the hub is disconnected.
 
-        As in ftrack's hub, it waits at least 0.1 s for an event, and handles a waiting event even if the duration
-        is 0.
-
-        Raises:
-            EventHubConnectionError: if neither `connect` nor `init_connection` was called.
+        As in ftrack's hub, it waits at least 0.1 s for an event, and handles a waiting event even if the duration is 0.
         """
         if not self._connection_initialised and not self._inbox.ready:
             raise exception.EventHubConnectionError(
@@ -177,8 +160,8 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
             if end is not None and monotonic() > end:
                 return
 
-    def handle(self, item: rxhub.event.Event | Delivery, run: Run, turn: TimeSlice) -> None:
-        if not isinstance(item, rxhub.event.Event):
+    def handle(self, item: AnyEvent | Delivery, run: Run, turn: TimeSlice) -> None:
+        if not isinstance(item, AnyEvent):
             self._dispatcher.dispatch(item.event, self._answer, run, turn, item)
             return
         before, self._run, self._turn = (self._run, self._turn), run, turn
@@ -187,8 +170,8 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
         finally:
             self._run, self._turn = before
 
-    async def handle_async(self, item: rxhub.event.Event | Delivery, turn: TimeSlice) -> None:
-        if not isinstance(item, rxhub.event.Event):
+    async def handle_async(self, item: AnyEvent | Delivery, turn: TimeSlice) -> None:
+        if not isinstance(item, AnyEvent):
             await self._dispatcher.dispatch_async(item.event, self._answer, turn, item)
             return
         if type(self)._handle is not EventHub._handle:
@@ -198,11 +181,7 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
         await self._dispatcher.dispatch_async(item, self._answer, turn)
 
     def _handle(self, event: Any, synchronous: bool = False) -> list[Any] | None:
-        """Dispatch an event to the subscribers; if `synchronous`, without replies.
-
-        Returns:
-            The results of the callbacks that succeeded; None if the target cannot be parsed.
-        """
+        """Dispatch an event; return the results of callbacks that succeeded, None if the target cannot be parsed."""
         ours = Event.of(event)
         target = ours.get("target")
         if target:
@@ -217,40 +196,31 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
         self.events.on_next(ours)
         delivery = self._dispatcher.dispatch(ours, None if synchronous else self._answer, self._run, turn)
         if delivery.stopped_by is not None:
-            self.logger.debug(
-                "Subscriber %s stopped event %s. Will not process subsequent subscriber callbacks for this event.",
-                Shortened(delivery.stopped_by),
-                Shortened(event),
-            )
+            message = "Subscriber %s stopped event %s. Will not process subsequent subscriber callbacks for this event."
+            self.logger.debug(message, Shortened(delivery.stopped_by), Shortened(event))
             if ours is not event:
                 event.stop()
         return delivery.results
 
-    def _answer(
-        self, event: rxhub.event.Event, subscriber: rxhub.dispatching.subscriber.Subscriber, result: Any
-    ) -> None:
+    def _answer(self, event: AnyEvent, subscriber: AnySubscriber, result: Any) -> None:
         try:
             self.publish_reply(event, data=result, source=subscriber.metadata)
         except Exception:
-            self.logger.exception(
-                "Error publishing response %s from subscriber %s for event %s.",
-                Shortened(result),
-                Shortened(subscriber),
-                Shortened(event),
-            )
+            message = "Error publishing response %s from subscriber %s for event %s."
+            self.logger.exception(message, Shortened(result), Shortened(subscriber), Shortened(event))
 
-    def _handle_reply(self, event: rxhub.event.Event) -> Any:
+    def _handle_reply(self, event: AnyEvent) -> Any:
         return self._publisher.replies.handle(event)
 
     # Callbacks of the dispatcher
 
-    def _subscriber_added(self, subscriber: rxhub.dispatching.subscriber.Subscriber) -> None:
+    def _subscriber_added(self, subscriber: AnySubscriber) -> None:
         self._subscriber_list.on_added(subscriber, first=subscriber.id == self.id)
         if not isinstance(subscriber, Subscriber):
             # A pipeline of hub.on(): subscribe() did not announce it.
             self._notify_server_about_subscriber(subscriber)
 
-    def _subscriber_removed(self, subscriber: rxhub.dispatching.subscriber.Subscriber) -> None:
+    def _subscriber_removed(self, subscriber: AnySubscriber) -> None:
         self._subscriber_list.on_removed(subscriber)
         super()._subscriber_removed(subscriber)
         if isinstance(subscriber, Subscriber):

@@ -1,8 +1,7 @@
 """The Socket.IO part of ftrack's hub: packets, under the names that subclasses override and call.
 
 The methods are called as in ftrack's client, in the same order and with the same arguments. A thread passes each
-received packet through `_receive_packet` and `_handle_packet`; `_send_packet` runs in the thread of its caller. Unlike
-in ftrack's client, no packet ends the thread.
+received packet through `_receive_packet` and `_handle_packet`; `_send_packet` runs in the thread of its caller.
 """
 
 from __future__ import annotations
@@ -67,10 +66,7 @@ class _Connection(Protocol):
 
 
 class Packets:
-    """The methods of ftrack's hub that send and receive packets.
-
-    The subclasses set these attributes before they connect.
-    """
+    """The methods of ftrack's hub that send and receive packets. The subclasses set these attributes."""
 
     logger: logging.Logger
     server: ServerDetails
@@ -103,11 +99,7 @@ class Packets:
     # Socket.IO
 
     def _get_socket_io_session(self) -> SocketIoSession:
-        """Request a session from the server.
-
-        Raises:
-            EventHubConnectionError: if the server does not grant one.
-        """
+        """Request a session from the server, or raise EventHubConnectionError."""
         endpoint = self._endpoint()
         try:
             context = trust(HANDSHAKE_VARIABLES) if endpoint.secure else None
@@ -126,16 +118,8 @@ class Packets:
         return SocketIoSession(answer.sid, str(answer.heartbeat or ""), list(answer.transports))
 
     def _endpoint(self) -> Endpoint:
-        where = self.server.hostname if self.server.port is None else f"{self.server.hostname}:{self.server.port}"
-        return Endpoint(
-            TransportConfig(
-                url=f"{self.server.scheme}://{where}",
-                user=self._api_user,
-                key=self._api_key,
-                headers=self._headers,
-                cookies=self._cookies,
-            )
-        )
+        url, user, key = self.get_server_url(), self._api_user, self._api_key
+        return Endpoint(TransportConfig(url=url, user=user, key=key, headers=self._headers, cookies=self._cookies))
 
     def _add_packet_callback(self, callback: Callable[[Mapping[str, Any]], object]) -> str:
         """Store the callback for the acknowledgement of a packet; return the packet's id in wire form."""
@@ -151,13 +135,11 @@ class Packets:
         return self._packet_callbacks.pop(packet_identifier)
 
     def _emit_event_packet(self, namespace: str, event: Any, callback: Callable[..., object] | None) -> None:
-        """Send an event."""
         data = self._encode({"name": namespace, "args": [event]})
         self._check_size(data, event["topic"])
         self._send_packet(self._code_name_mapping["event"], data=data, callback=callback)
 
     def _acknowledge_packet(self, packet_identifier: str, *args: Any) -> None:
-        """Acknowledge a packet of the server."""
         data = packet_identifier.rstrip("+")
         if args:
             data += f"+{self._encode(args)}"
@@ -182,8 +164,7 @@ class Packets:
         self.logger.debug("Sent packet: %s", Shortened(packet))
 
     def _check_size(self, data: str, topic: object = None) -> None:
-        """Raise EventSizeError for data that would make a server close the connection."""
-        if len(data) > MAX_DATA:
+        if len(data) > MAX_DATA:  # a server would close the connection
             what = "The packet" if topic is None else f"The event {safe_repr(topic)}"
             raise exception.EventSizeError(
                 f"{what} has {len(data)} characters; at most {MAX_DATA} can be sent. Store the data where "
@@ -191,12 +172,7 @@ class Packets:
             )
 
     def _receive_packet(self) -> tuple[str, str | None, str | None, str | None]:
-        """Wait for a packet; return its code, id, path and data.
-
-        Raises:
-            EventHubConnectionError: if the connection is lost.
-            EventHubPacketError: if the packet is invalid.
-        """
+        """Wait for a packet; return its code, id, path and data."""
         connection = self._connection
         try:
             if connection is None:
@@ -212,7 +188,6 @@ class Packets:
         return cast("str", code), packet_identifier, path, data
 
     def _handle_packet(self, code: str, packet_identifier: str | None, path: str | None, data: str | None) -> None:
-        """Handle a packet from the server."""
         code_name = self._code_name_mapping.get(code)
         if code_name == "connect":
             self.logger.debug("Connected to event server.")
@@ -281,7 +256,6 @@ class Packets:
         return json.dumps(data, default=self._encode_object_hook, ensure_ascii=False, allow_nan=False)
 
     def _encode_object_hook(self, item: Any) -> Any:
-        """Convert an object that JSON does not support."""
         if not isinstance(item, Mapping):
             raise TypeError(f"{safe_repr(item, 200)} is not JSON serializable")
         written: dict[str, Any] = dict(cast("Mapping[str, Any]", item))
@@ -308,11 +282,7 @@ def _list(value: Any) -> list[Any]:
 
 
 class ProcessorThread(threading.Thread):
-    """Receives and handles packets from the server until the connection ends.
-
-    Args:
-        client: the hub.
-    """
+    """Receives and handles packets from the server until the connection ends."""
 
     def __init__(self, client: Packets) -> None:
         super().__init__(name="rxhub.ftrack", daemon=True)
@@ -321,7 +291,7 @@ class ProcessorThread(threading.Thread):
         self.silent = False
 
     def run(self) -> None:
-        """Handle packets; errors are logged and do not end the thread."""
+        """Handle packets; unlike in ftrack's client, none ends the thread."""
         client = self.client
         while not self.done.is_set():
             try:

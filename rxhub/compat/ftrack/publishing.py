@@ -1,8 +1,8 @@
 """The publishing part of ftrack's hub.
 
 Events that are published without a connection wait in `_event_send_queue`. Sent events stay in `_unacknowledged` until
-the server acknowledges them. A new connection announces all subscribers, then sends the unacknowledged and the waiting
-events in order with the same ids. An event can therefore arrive twice, but is not lost.
+the server acknowledges them. A new connection sends the unacknowledged and the waiting events in order with the same
+ids. An event can therefore arrive twice, but is not lost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reactivex.disposable import Disposable
 
@@ -49,7 +49,8 @@ class Publishing(Packets):
         self._reset_unsent()
 
     def _reset_unsent(self) -> None:
-        self._event_send_queue: queue.Queue[_Outgoing] = _ReentrantQueue(_MAX_UNSENT)
+        # Unlike a Queue, it can be used by a signal handler that interrupts its user.
+        self._event_send_queue: queue.SimpleQueue[_Outgoing] = queue.SimpleQueue()
         self._unacknowledged = BoundedDict[int, _Outgoing](_MAX_UNACKNOWLEDGED)
         self._flushing = threading.Lock()
 
@@ -61,7 +62,6 @@ class Publishing(Packets):
 
     @property
     def unsent(self) -> int:
-        """The number of published events that the server has not acknowledged yet."""
         return len(self._unacknowledged) + self._event_send_queue.qsize()
 
     def publish(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -71,10 +71,10 @@ class Publishing(Packets):
         on_reply: Callable[[Any], object] | None = None,
         on_error: str = "raise",
     ) -> Any:
-        """Publish an event.
+        """Publish an event; the hub fills in its source.
 
         Args:
-            event: the event; the hub fills in its source.
+            event: the event.
             synchronous: call the subscribers of this hub in this thread, and send nothing.
             on_reply: called with each reply in the handling context.
             on_error: "ignore" suppresses errors.
@@ -124,7 +124,7 @@ class Publishing(Packets):
         self._prepare_event(event)
         if synchronous:
             return self._handle(event, synchronous=synchronous)
-        item = _Outgoing(event, synchronous, callback, on_reply)
+        item = _Outgoing(event, callback, on_reply)
         if self.connected:
             if event["topic"] in _META or not self._event_send_queue.qsize():
                 self._emit(item, raises=True)
@@ -148,16 +148,15 @@ class Publishing(Packets):
         except Exception:
             data = ""  # logged when it is sent
         self._check_size(data, item.event["topic"])
-        try:
-            self._event_send_queue.put_nowait(item)
-        except queue.Full:
+        if self._event_send_queue.qsize() >= _MAX_UNSENT:
             raise errors.Overflow(
                 f"{_MAX_UNSENT} events wait for the connection to {self.get_server_url()}, so {item.event['topic']} "
                 "was refused. Publish it again when the hub is connected."
-            ) from None
+            )
+        self._event_send_queue.put(item)
 
     def _flush(self) -> None:
-        """Send waiting events. If another thread does so, return: that thread checks again before it ends."""
+        """Send waiting events. A thread that does so already checks again before it ends."""
         while self.connected and self._event_send_queue.qsize() and self._flushing.acquire(blocking=False):
             try:
                 while self.connected:
@@ -216,29 +215,14 @@ class Publishing(Packets):
 
     def _on_published(self, event: Any, response: Mapping[str, Any]) -> None:
         if response.get("success", False) is False:
-            self.logger.error(
-                "Server responded with error while publishing event %s. Error was: %s",
-                Shortened(event),
-                Shortened(response.get("message")),
-            )
-
-
-class _ReentrantQueue(queue.Queue["_Outgoing"]):
-    """A queue that a signal handler may use while its thread uses it."""
-
-    def __init__(self, maxsize: int) -> None:
-        super().__init__(maxsize)
-        self.mutex = cast("threading.Lock", threading.RLock())
-        self.not_empty = threading.Condition(self.mutex)
-        self.not_full = threading.Condition(self.mutex)
-        self.all_tasks_done = threading.Condition(self.mutex)
+            message = "Server responded with error while publishing event %s. Error was: %s"
+            self.logger.error(message, Shortened(event), Shortened(response.get("message")))
 
 
 class _Outgoing(NamedTuple):
     """An unsent or unacknowledged event, with the arguments of `_publish`."""
 
     event: Any
-    synchronous: bool
     callback: Callable[..., object] | None
     on_reply: Callable[[Any], object] | None
     breaks: int = 0

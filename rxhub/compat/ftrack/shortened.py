@@ -17,12 +17,7 @@ class Shortened:
     """A value as log records show it, formatted only if the record is written.
 
     An event is shown by topic, id and target, any other value by its first 200 characters and its length.
-
-    Args:
-        value: an event, a string, or any other object.
     """
-
-    __slots__ = ("_value",)
 
     def __init__(self, value: object) -> None:
         self._value = value

@@ -16,17 +16,7 @@ __all__ = ["Subscriber"]
 
 
 class Subscriber(rxhub.dispatching.subscriber.Subscriber):
-    """One registration.
-
-    Args:
-        subscription: the subscription as text.
-        callback: called with each matching event; not checked before.
-        metadata: describes the subscriber; the dict itself is kept.
-        priority: lower runs first.
-
-    Attributes:
-        subscription: a `Subscription`.
-    """
+    """One registration. The dict `metadata` itself is kept; `subscription` becomes a `Subscription`."""
 
     subscription: Subscription  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -39,10 +29,8 @@ class Subscriber(rxhub.dispatching.subscriber.Subscriber):
         scheduler: abc.SchedulerBase | None = None,
     ) -> None:
         parsed = Subscription(subscription)
-        # parse() caches short texts, so this does not parse twice.
-        tree = parse(subscription, Dialect.FTRACK)
-        identified = metadata if "id" in metadata else {**metadata, "id": None}
-        super().__init__(subscription, tree, callback, identified, priority, scheduler)
+        tree = parse(subscription, Dialect.FTRACK)  # cached
+        super().__init__(subscription, tree, callback, {"id": None, **metadata}, priority, scheduler)
         self.metadata = metadata
         self.subscription = parsed
 

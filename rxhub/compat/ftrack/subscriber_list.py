@@ -14,8 +14,7 @@ __all__ = ["SubscriberList"]
 class SubscriberList(list[Any]):
     """In order of subscribing, with the hub's own reply subscriber first.
 
-    The dispatcher owns the subscribers. It reports changes by `on_added` and `on_removed`; changes to the list are
-    applied to the dispatcher.
+    The dispatcher owns the subscribers and reports its changes; changes to the list are applied to the dispatcher.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -23,11 +22,9 @@ class SubscriberList(list[Any]):
         self._dispatcher = dispatcher
 
     def on_added(self, member: Subscriber, first: bool) -> None:
-        """The dispatcher added a subscriber."""
         super().insert(0 if first else len(self), member)
 
     def on_removed(self, member: Subscriber) -> None:
-        """The dispatcher removed a subscriber."""
         for place, other in enumerate(self):
             if other is member:
                 super().__delitem__(place)

@@ -27,13 +27,7 @@ __all__ = ["FtrackDispatcher", "Subscribing"]
 
 
 class FtrackDispatcher(Dispatcher):
-    """Dispatches in ftrack's dialect, and logs failed callbacks in the words of ftrack's client.
-
-    Args:
-        joined: called with each new subscriber.
-        left: called with each removed subscriber.
-        logger: the hub's logger.
-    """
+    """Dispatches in ftrack's dialect, and logs failed callbacks in the words of ftrack's client."""
 
     def __init__(
         self, joined: Callable[[AnySubscriber], None], left: Callable[[AnySubscriber], None], logger: Logger
@@ -67,10 +61,7 @@ class Subscribing(Publishing):
         """Register `callback` for the events that match `subscription`; announce it to the server if connected.
 
         Logs a warning for a key that resembles one of the seven keys of an event, such as `topc`. The arguments are
-        those of `rxhub.EventHub.subscribe`.
-
-        Returns:
-            The subscriber's id.
+        those of `rxhub.EventHub.subscribe`. Returns the subscriber's id.
 
         Raises:
             ParseError: if the subscription does not parse.
@@ -83,9 +74,8 @@ class Subscribing(Publishing):
         try:
             self._dispatcher.report_in_order(self._notify_server_about_subscriber, member)
         except exception.EventHubConnectionError:
-            self.logger.debug(
-                "Failed to notify server about new subscriber %s as server not currently reachable.", member.id
-            )
+            message = "Failed to notify server about new subscriber %s as server not currently reachable."
+            self.logger.debug(message, member.id)
         return member.metadata["id"]
 
     def _add_subscriber(
@@ -107,11 +97,7 @@ class Subscribing(Publishing):
         return member
 
     def unsubscribe(self, subscriber_identifier: str) -> None:
-        """Remove a subscriber; announce that to the server if connected.
-
-        Raises:
-            NotFoundError: if there is no subscriber with this id.
-        """
+        """Remove a subscriber, or raise NotFoundError; announce that to the server if connected."""
         try:
             self._dispatcher.unsubscribe(subscriber_identifier)
         except errors.NotFoundError:
@@ -131,11 +117,8 @@ class Subscribing(Publishing):
 
     def _on_subscribed(self, subscriber: AnySubscriber, response: Mapping[str, Any]) -> None:
         if response.get("success") is False:
-            self.logger.warning(
-                "Server failed to subscribe subscriber %s: %s",
-                subscriber.metadata["id"],
-                Shortened(response.get("message")),
-            )
+            why = Shortened(response.get("message"))
+            self.logger.warning("Server failed to subscribe subscriber %s: %s", subscriber.metadata["id"], why)
 
     def _notify_server_of_leave(self, subscriber: AnySubscriber) -> None:
         self._announced_ids.discard(subscriber.id)
@@ -145,14 +128,10 @@ class Subscribing(Publishing):
         try:
             self._publish(event, callback=partial(self._on_unsubscribed, subscriber))
         except exception.EventHubConnectionError:
-            self.logger.debug(
-                "Failed to notify server to unsubscribe subscriber %s as server not currently reachable.", subscriber.id
-            )
+            message = "Failed to notify server to unsubscribe subscriber %s as server not currently reachable."
+            self.logger.debug(message, subscriber.id)
 
     def _on_unsubscribed(self, subscriber: AnySubscriber, response: Mapping[str, Any]) -> None:
         if response.get("success") is not True:
-            self.logger.warning(
-                "Server failed to unsubscribe subscriber %s: %s",
-                subscriber.metadata["id"],
-                Shortened(response.get("message")),
-            )
+            why = Shortened(response.get("message"))
+            self.logger.warning("Server failed to unsubscribe subscriber %s: %s", subscriber.metadata["id"], why)

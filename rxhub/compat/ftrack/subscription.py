@@ -10,14 +10,7 @@ __all__ = ["Subscription"]
 
 
 class Subscription:
-    """A subscription.
-
-    Args:
-        subscription: its text, which `str()` returns unchanged.
-
-    Raises:
-        ParseError: if the text does not parse.
-    """
+    """A subscription, whose text `str()` returns unchanged; raises ParseError if it does not parse."""
 
     parser = Parser()
 

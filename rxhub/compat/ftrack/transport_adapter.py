@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Protocol
 from weakref import ref
 
@@ -26,11 +27,7 @@ class _FtrackHub(Protocol):
 
 
 class TransportAdapter:
-    """Passes everything to the methods of ftrack's hub, which subclasses can override.
-
-    Args:
-        hub: the hub, which is referenced weakly.
-    """
+    """Passes everything to the methods of ftrack's hub, which subclasses can override; refers to it weakly."""
 
     def __init__(self, hub: _FtrackHub) -> None:
         self._hub = ref(hub)
@@ -47,11 +44,14 @@ class TransportAdapter:
         hub = self._hub()
         return hub is not None and hub.connected
 
-    def buffer_before_connect(self) -> None:
-        """Does nothing: `init_connection` enables buffering."""
+    # The methods that do nothing: ftrack's hub connects, reports its state, and announces each subscription as it was
+    # written; `init_connection` enables buffering.
 
-    def open(self, sink: Sink) -> None:
-        """Does nothing: ftrack's hub connects and reports its state."""
+    def buffer_before_connect(self) -> None: ...
+    def open(self, sink: Sink) -> None: ...
+    def add_subscription(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None: ...
+    def remove_subscription(self, id: str) -> None: ...
+    def forked(self) -> None: ...
 
     def send(self, event: Event) -> Future[None]:
         sent: Future[None] = Future()
@@ -79,12 +79,6 @@ class TransportAdapter:
             sent.set_exception(error)
         return sent
 
-    def add_subscription(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
-        """Does nothing: ftrack's hub announces the subscription as it was written."""
-
-    def remove_subscription(self, id: str) -> None:
-        """Does nothing, like `add_subscription`."""
-
     def wait_for_room(self, timeout: float) -> bool:
         return True
 
@@ -92,12 +86,7 @@ class TransportAdapter:
         closed: Future[None] = Future()
         hub = self._hub()
         if hub is not None and hub.connected:
-            try:
+            with suppress(HubConnectionError):  # another thread disconnected it
                 hub.disconnect(unsubscribe=False, reconnect=True)
-            except HubConnectionError:
-                pass  # another thread disconnected it
         closed.set_result(None)
         return closed
-
-    def forked(self) -> None:
-        """Does nothing: the hub drops its connection."""

@@ -1,8 +1,7 @@
 """Trusted certificate authorities, from the environment variables that ftrack's client reads.
 
-ftrack's client uses `requests` for the handshake and `websocket-client` for the WebSocket, which read different
-variables: https://requests.readthedocs.io/en/latest/user/advanced/#ssl-cert-verification and the source of
-websocket-client 0.59, `_http.py`.
+`requests` (for the handshake) and websocket-client 0.59 (`_http.py`) read different ones:
+https://requests.readthedocs.io/en/latest/user/advanced/#ssl-cert-verification.
 """
 
 from __future__ import annotations
@@ -21,13 +20,7 @@ WEBSOCKET_VARIABLES = ("WEBSOCKET_CLIENT_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL
 
 
 def trust(variables: tuple[str, ...]) -> ssl.SSLContext | None:
-    """A context that trusts the authorities in the file or directory of a variable, and in SSL_CERT_FILE.
-
-    Args:
-        variables: names of environment variables; the first that is set counts.
-
-    Returns:
-        None if none is set, for the default.
+    """A context that trusts the authorities of the first variable that is set, and of SSL_CERT_FILE; None if none is.
 
     Raises:
         OSError: if the file does not exist or contains no certificate; the message names the variable.
@@ -38,10 +31,7 @@ def trust(variables: tuple[str, ...]) -> ssl.SSLContext | None:
     where = os.environ[name]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        if Path(where).is_dir():
-            context.load_verify_locations(capath=where)
-        else:
-            context.load_verify_locations(cafile=where)
+        context.load_verify_locations(**{"capath" if Path(where).is_dir() else "cafile": where})
     except (OSError, ssl.SSLError) as error:
         raise OSError(
             f"Could not read the certificates of {name} from {where}: {error}. Set it to a file or a directory of "

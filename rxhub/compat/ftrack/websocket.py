@@ -41,17 +41,15 @@ class ThreadedWebSocket:
         session: the id of the session.
         server_timeout: seconds without a packet after which the server counts as dead; None if it sends no heartbeats.
         trust: the accepted certificate authorities; None for the default.
-
-    Raises:
-        OSError: if the server cannot be reached.
-        websockets.exceptions.WebSocketException: if the server refuses the connection.
     """
 
     def __init__(
         self, endpoint: Endpoint, session: str, server_timeout: float | None, trust: ssl.SSLContext | None = None
     ) -> None:
+        from websockets.exceptions import ConnectionClosed
         from websockets.sync.client import connect
 
+        self._closed = ConnectionClosed
         # Later versions of websockets connect only in __enter__.
         self._socket: Any = connect(
             endpoint.socket_url(session),
@@ -84,10 +82,7 @@ class ThreadedWebSocket:
     def send(self, packet: str) -> None:
         """Send one packet; if a signal handler interrupted this thread while it sends, after that.
 
-        Raises:
-            OSError: if the connection is broken or closed.
-            TypeError: if the packet is not a string.
-            UnicodeEncodeError: if UTF-8 cannot carry it.
+        Raises OSError if the connection is broken or closed.
         """
         if not isinstance(packet, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"A packet is a string, but {type(packet).__name__} was given.")
@@ -105,8 +100,6 @@ class ThreadedWebSocket:
         The lock of websockets is not reentrant, so a signal handler that interrupts its holder would deadlock. This
         lock is reentrant: the handler finds that its thread is writing, and leaves its packet to that thread.
         """
-        from websockets.exceptions import ConnectionClosed
-
         with self._mutex:
             self._outgoing.append(encoded)
             while self._outgoing and not self._writing:
@@ -117,19 +110,13 @@ class ThreadedWebSocket:
                         self._socket.close()
                     else:
                         self._socket.send(first, text=True)
-                except ConnectionClosed as error:
+                except self._closed as error:
                     raise ConnectionError(str(error)) from error
                 finally:
                     self._writing = False
 
     def recv(self) -> str | bytes:
-        """Wait for one packet.
-
-        Raises:
-            OSError: if the connection is broken or closed, the server is silent, or the computer was suspended.
-        """
-        from websockets.exceptions import ConnectionClosed
-
+        """Wait for one packet; raises OSError if the connection ended, or the server is silent."""
         while True:
             try:
                 packet: str | bytes = self._socket.recv(timeout=self._heartbeat.interval)
@@ -139,7 +126,7 @@ class ThreadedWebSocket:
                     # A silent server does not answer a closing handshake.
                     self.abort()
                     raise ConnectionError(why) from None
-            except ConnectionClosed as error:
+            except self._closed as error:
                 raise ConnectionError(str(error)) from error
             else:
                 self._heartbeat.heard(monotonic())
