@@ -128,13 +128,7 @@ class SenderReference(ref[Any]):
 
 
 class SenderSlot:
-    """The connections for one sender, which is held weakly.
-
-    Args:
-        key: identifies the sender.
-        sender: the sender.
-        on_death: called with the reference to the sender when that has died.
-    """
+    """The connections for one sender, which is held weakly; its reference is passed to `on_death`."""
 
     __slots__ = ("key", "members", "reference")
 
@@ -176,22 +170,14 @@ def key_of(sender: Any) -> SenderKey:
 
 
 def checked_priority(priority: float) -> float:
-    """The priority itself.
-
-    Raises:
-        TypeError: if it is not a number that can be compared.
-    """
+    """The priority itself; TypeError if it is not a number that can be compared."""
     if not isinstance(priority, (int, float)) or priority != priority:
         raise TypeError(f"A priority is a number, lower first, but {priority!r} was given.")
     return priority
 
 
 def receiver_key(receiver: Receiver, dispatch_uid: Hashable) -> Hashable:
-    """Identify a receiver among those of a sender.
-
-    Raises:
-        TypeError: if `dispatch_uid` is not hashable.
-    """
+    """Identify a receiver among those of a sender."""
     if dispatch_uid is not None:
         hash(dispatch_uid)
         return None, dispatch_uid

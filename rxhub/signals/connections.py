@@ -31,7 +31,6 @@ from weakref import ref
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.concurrency.ordered_calls import Call, OrderedCalls
 from rxhub.concurrency.weakrefs import collector, ensure_callback
-from rxhub.expression import compile
 from rxhub.rx.scope import current_scope
 from rxhub.signals.connection import (
     ANYONE,
@@ -120,48 +119,30 @@ class Connections:
         dispatch_uid: Hashable,
         priority: float,
         spec: ReceiverSpec,
-        where: str | None = None,
     ) -> Connection | None:
-        """Connect a receiver, with a subscription and in the current scope, if there are any; then notify.
+        """Connect a receiver in the current scope, if there is one, then notify; None if it is connected already."""
+        priority, scope = checked_priority(priority), current_scope()
+        if scope is None:
+            connection = self.join(receiver, sender, weak, dispatch_uid, priority, spec)
+        else:
 
-        Returns:
-            None if the receiver is connected already.
+            def leave() -> None:
+                if connection is not None:
+                    self.remove(connection)
 
-        Raises:
-            ExpressionError: if `where` does not parse.
-            ScopeClosed: if the current scope is closed.
-            TypeError: if the priority is not a number.
-        """
-        priority = checked_priority(priority)
-        made: list[Connection] = []
-
-        def leave() -> None:
-            for connection in made:
-                self.remove(connection)
-
-        scope = current_scope()
-        if where is not None or scope is not None:
-            matches = None if where is None else compile(where)
-            spec = replace(spec, where=where, matches=matches, owner=scope, leave=scope and leave)
-        # A scope holds its receivers strongly.
-        connection = self.join(receiver, sender, weak and scope is None, dispatch_uid, priority, spec)
-        if connection is not None and scope is not None:
-            made.append(connection)
-            scope.add(leave)
-            if not connection.alive:  # another thread disconnected it before the scope knew it
-                scope.discard(leave)
+            # A scope holds its receivers strongly.
+            spec = replace(spec, owner=scope, leave=leave)
+            connection = self.join(receiver, sender, False, dispatch_uid, priority, spec)
+            if connection is not None:
+                scope.add(leave)
+                if not connection.alive:  # another thread disconnected it before the scope knew it
+                    scope.discard(leave)
         if self.notifications is not None:
             self.notifications.run()
         return connection
 
     def join(
-        self,
-        receiver: Receiver,
-        sender: Any,
-        weak: bool,
-        dispatch_uid: Hashable,
-        priority: float,
-        spec: ReceiverSpec,
+        self, receiver: Receiver, sender: Any, weak: bool, dispatch_uid: Hashable, priority: float, spec: ReceiverSpec
     ) -> Connection | None:
         """Connect a receiver, and nothing else; None if it is connected already."""
         if self.dead:
@@ -184,19 +165,13 @@ class Connections:
         return connection if self._enter(connection, key, sender, call) else None
 
     def reconnect(self, connection: Connection) -> bool:
-        """Connect again, after the other connections of the same priority.
-
-        Returns:
-            False if it is connected, another one has its key, or its receiver or sender has died.
-        """
-        key, sender = connection.slot.key, connection.slot.sender
-        if connection.alive or connection() is None or connection.slot.is_orphaned:
+        """Connect again, as the latest; False if it or its key is connected, or its receiver or sender has died."""
+        slot = connection.slot
+        if connection.alive or connection() is None or slot.is_orphaned:
             return False
         connection.alive = True
-        if self._enter(connection, key, sender):
-            return True
-        connection.alive = False
-        return False
+        connection.alive = self._enter(connection, slot.key, slot.sender)
+        return connection.alive
 
     def _enter(self, connection: Connection, key: SenderKey, sender: Any, call: Call[Connection] | None = None) -> bool:
         while True:
@@ -227,10 +202,8 @@ class Connections:
         """Disconnect a receiver; whether it was connected."""
         if self.dead:
             self.purge_dead()
-        if receiver is None and dispatch_uid is None:
-            return False
         slot = self.slots.get(ANYONE if sender is None else key_of(sender))
-        if slot is None:
+        if slot is None or (receiver is None and dispatch_uid is None):
             return False
         if type(receiver) is FunctionType and dispatch_uid is None:
             connection = slot.members.get(id(receiver))
@@ -239,17 +212,8 @@ class Connections:
         return connection is not None and self.remove(connection)
 
     def remove(self, connection: Connection, silently: bool = False) -> bool:
-        """Disconnect this connection.
-
-        Args:
-            connection: one of this signal.
-            silently: do not notify.
-
-        Returns:
-            False if it is not connected.
-        """
-        slot = connection.slot
-        members = slot.members
+        """Disconnect this connection, and notify unless `silently`; False if it is not connected."""
+        slot, members = connection.slot, connection.slot.members
         call = None if silently or self.notifications is None else (self._left, connection)
         try:
             with self.lock:
@@ -300,15 +264,10 @@ class Connections:
     # Notifying
 
     def watch(self, joined: Callable[[Connection], object], left: Callable[[Connection], object]) -> None:
-        """Call `joined` with each new connection, and `left` with each one that was removed, unless it has died.
-
-        Nothing happens the second time.
-        """
-        notifications: OrderedCalls[Connection] = OrderedCalls()
+        """Call `joined` with each new connection, and `left` with each one that was removed, unless it has died."""
         with self.lock:
             if self.notifications is None:
-                self._joined, self._left = joined, left
-                self.notifications = notifications
+                self._joined, self._left, self.notifications = joined, left, OrderedCalls()
 
     # Call orders
 
@@ -344,8 +303,7 @@ class Connections:
         """The call order of a sender, and whether it is plain; made if it is stale."""
         if self.dead:
             self.purge_dead()
-        version = self._version
-        key = key_of(sender)
+        version, key = self._version, key_of(sender)
         if key not in self.slots:
             key = ANYONE
         snapshot = self._snapshots.get(key)

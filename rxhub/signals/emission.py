@@ -21,32 +21,14 @@ class Emitter(Protocol):
     awaits_results: bool
 
     @property
-    def name(self) -> str:
-        """See `Signal`."""
-        ...
-
+    def name(self) -> str: ...
     @property
-    def errors(self) -> Subject[Exception]:
-        """See `Signal.errors`."""
-        ...
-
-    def send_robust(self, sender: Any = None, **named: Any) -> list[tuple[Any, Any]]:
-        """See `Signal.send_robust`."""
-        ...
-
-    def report(self, receiver: Any, error: Exception) -> None:
-        """Log and emit what a receiver raised."""
-        ...
-
+    def errors(self) -> Subject[Exception]: ...
+    def send_robust(self, sender: Any = None, **named: Any) -> list[tuple[Any, Any]]: ...
+    def report(self, receiver: Any, error: Exception) -> None: ...
     def observe(
-        self,
-        observer: abc.ObserverBase[Emission],
-        where: str | None = None,
-        sender: Any = None,
-        priority: float = 100,
-    ) -> abc.DisposableBase:
-        """Connect an observer."""
-        ...
+        self, observer: abc.ObserverBase[Emission], where: str | None = None, sender: Any = None, priority: float = 100
+    ) -> abc.DisposableBase: ...
 
 
 class Emission(Mapping[str, Any]):

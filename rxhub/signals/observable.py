@@ -48,10 +48,6 @@ class SenderSubject(EmissionSubject):
     """The emissions of one sender; `on_next` sends in its name.
 
     It and the pipelines built on it keep the sender alive; `Signal.on(sender=…)` does not.
-
-    Attributes:
-        signal: the signal.
-        sender: the sender.
     """
 
     def __init__(self, signal: Any, sender: Any) -> None:
@@ -64,11 +60,7 @@ class SenderSubject(EmissionSubject):
         return self.signal
 
     def on_next(self, value: Mapping[str, Any]) -> None:
-        """Send a mapping of kwargs in the name of the sender, as `send_robust` does.
-
-        Raises:
-            TypeError: if the value is not a mapping with names as keys.
-        """
+        """Send a mapping of kwargs in the name of the sender, as `send_robust` does."""
         self._signal.send_robust(self.sender, **kwargs_of(value, self))
 
     def dispose(self) -> None:
@@ -134,7 +126,6 @@ class PipelineEntry:
         self._subject.subscribe(observer)
 
     def put(self, emission: Emission) -> None:
-        """Pass on an emission."""
         self._subject.on_next(emission)
 
     def _report(self, error: Exception, _: object) -> None:
@@ -143,11 +134,7 @@ class PipelineEntry:
 
 
 def kwargs_of(value: object, subject: EmissionSubject) -> Mapping[str, Any]:
-    """The value as kwargs of `send`.
-
-    Raises:
-        TypeError: if it is not a mapping with names as keys, or has a key `sender` or `signal`.
-    """
+    """The value as kwargs of `send`; TypeError if it is not a mapping of names, or has a key `sender` or `signal`."""
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in cast("Mapping[Any, Any]", value)):
         named = cast("Mapping[str, Any]", value)
         if taken := {"sender", "signal"} & {*named}:

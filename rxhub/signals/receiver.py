@@ -56,11 +56,7 @@ _WANTING_EMISSION, _ASYNC, _ASYNC_WANTING_EMISSION = (
 
 
 def spec_of(receiver: Receiver) -> ReceiverSpec:
-    """Read how a receiver is called.
-
-    Raises:
-        TypeError: if it cannot be called, or takes neither `**kwargs` nor `signal` and `sender`.
-    """
+    """How a receiver is called; TypeError if it cannot be, or takes neither `**kwargs` nor `signal` and `sender`."""
     if type(receiver) is FunctionType:
         code = receiver.__code__
         if (

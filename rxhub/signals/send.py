@@ -1,7 +1,7 @@
-"""The slow path of sending: one emission through receivers of which not all are plain functions.
+"""The fast path of sending, in which all receivers are plain functions, and the slow path.
 
-`deliver` is a coroutine, so that it is written once. `asend` awaits it. `send` steps through it, and it never suspends:
-it runs coroutine receivers on a separate event loop.
+`Sending.deliver` is a coroutine, so that it is written once. `asend` awaits it. `send` steps through it, and it never
+suspends: it runs coroutine receivers on a separate event loop.
 
 A receiver that sends the same signal nests, since its `send` needs the results. Pipelines return nothing, so what is
 sent inside an emission reaches them after the one under way, in the order of sending. Otherwise, of two pipelines, the
@@ -18,7 +18,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rxhub.concurrency.awaitables import as_coroutine, discard, needs_await
 from rxhub.concurrency.event_loop import is_cancelling, running_loop
@@ -28,7 +28,16 @@ from rxhub.signals.connections import CallOrder
 from rxhub.signals.emission import Emission, Emitter, sender_name
 from rxhub.signals.receiver import PLAIN, Receiver, ReceiverSpec
 
-__all__ = ["ErrorPolicy", "Responses", "Sending", "await_result", "run_result", "run_to_end"]
+__all__ = [
+    "ErrorPolicy",
+    "Responses",
+    "Sending",
+    "await_result",
+    "fast_send",
+    "run_result",
+    "run_to_end",
+    "run_unsuspended",
+]
 
 Responses: TypeAlias = list[tuple[Receiver, Any]]
 
@@ -45,14 +54,7 @@ _under_way: ContextVar[Sending | None] = ContextVar("_under_way", default=None)
 
 
 class Sending:
-    """An emission that is being sent.
-
-    Args:
-        signal: the signal.
-        sender: the sender.
-        named: the kwargs.
-        origin: where the emission came from, if a bridge brought it.
-    """
+    """An emission that is being sent; `origin` is where it came from, if a bridge brought it."""
 
     __slots__ = (
         "_arguments",
@@ -93,10 +95,7 @@ class Sending:
     async def deliver(self, call_order: CallOrder, policy: ErrorPolicy, finish: _Finish) -> Responses:
         """Call the receivers in order, until one stops the emission.
 
-        Args:
-            call_order: the connections.
-            policy: what happens to errors.
-            finish: returns the result of an awaitable that a receiver returned.
+        `finish` returns the result of an awaitable that a receiver returned.
         """
         responses: Responses = []
         errors: list[Exception] = []
@@ -164,13 +163,11 @@ class Sending:
 
     async def within(self, value: Awaitable[Any]) -> Any:
         """Await a receiver's coroutine in a new task; this emission and those around it wait for the task."""
-        here = _thread_and_task()
-        around: list[tuple[Sending, object]] = []
+        here, around = _thread_and_task(), list[tuple[Sending, Any]]()
         outer: Sending | None = self
         while outer is not None:
             around.append((outer, outer._running_in))
-            outer._running_in = here
-            outer = outer._outer
+            outer._running_in, outer = here, outer._outer
         try:
             return await value
         finally:
@@ -183,18 +180,14 @@ class Sending:
         sending = _under_way.get()
         if sending is None or sending._signal is not signal or sending._is_over:
             return None
-        if sending._running_in != _thread_and_task():
-            return None
-        sent = sending._arguments
+        sent = sending._arguments if sending._running_in == _thread_and_task() else {}
         same = arguments.keys() == sent.keys() and all(arguments[name] is sent[name] for name in sent)
         return sending if same else None
 
     def call(self, connection: Connection, absent: Any) -> Any:
         """Call one receiver, for code that sends in its own way while `deliver` runs.
 
-        Returns:
-            What the receiver returned, a coroutine if it is a coroutine function. `absent` if it is disconnected, its
-            subscription does not match, or it is a pipeline.
+        Returns `absent` if it is disconnected, its subscription does not match, or it is a pipeline.
         """
         spec, call = connection.spec, connection()
         if not connection.alive or call is None or not self._matches(spec):
@@ -216,7 +209,6 @@ class Sending:
         return spec.matches(self._candidate)
 
     def _pass_to_pipeline(self, connection: Connection, call: Receiver) -> None:
-        """Pass the emission to a pipeline: now, or after the emission under way."""
         if self._outermost is None:
             call(self._emission)
         else:
@@ -236,6 +228,62 @@ class Sending:
                 stopped.add(number)
 
 
+if TYPE_CHECKING:
+
+    def fast_send(name: str, robust: bool, doc: str) -> Callable[..., Responses]: ...  # noqa: D103
+
+else:
+
+    def fast_send(name, robust, doc):
+        """The method `send` or `send_robust`: a call order of plain receivers is called here, others by `_send`.
+
+        Written out, since a method call in it would cost as much as a receiver does.
+        """
+
+        def send(self, /, sender=None, **named):
+            connections = self._connections
+            if not connections.slots:
+                return []
+            if connections.dead:
+                connections.purge_dead()
+            key = id(sender)
+            call_order = connections.call_orders.get(key) if key in connections.slots else connections.rest
+            if call_order is None and (call_order := connections.plain(sender)) is None:
+                return self._send(sender, named, "collect" if robust else self._on_receiver_error)
+            if not call_order:
+                return []
+            if "signal" in named:
+                raise self._reserved()
+            named["signal"] = self
+            named["sender"] = sender
+            responses = []
+            for connection in call_order:
+                if connection.alive and (call := connection()) is not None:
+                    try:
+                        value = call(**named)
+                        if value is not None and needs_await(value) and self.awaits_results:
+                            value = run_to_end(self, call, value)
+                        responses.append((call, value))
+                    except Exception as error:
+                        if not robust:
+                            raise
+                        self.report(call, error)
+                        responses.append((call, error))
+            return responses
+
+        send.__name__, send.__qualname__, send.__doc__ = name, f"Signal.{name}", doc
+        return send
+
+
+def run_unsuspended(steps: Coroutine[Any, Any, Responses]) -> Responses:
+    """The result of a coroutine that never suspends."""
+    try:
+        steps.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("a sending that does not await was suspended")
+
+
 async def await_result(_: Emitter, __: Receiver, value: Awaitable[Any]) -> Any:
     """Await what a receiver returned."""
     return await value
@@ -253,17 +301,7 @@ def run_to_end(
     value: Awaitable[Any],
     within: Callable[[Awaitable[Any]], Coroutine[Any, Any, Any]] | None = None,
 ) -> Any:
-    """Await what a receiver returned, on a new event loop.
-
-    Args:
-        signal: the signal that was sent.
-        receiver: the receiver.
-        value: the awaitable.
-        within: makes a coroutine that awaits it.
-
-    Raises:
-        AsyncReceiverError: if an event loop runs in this thread, which would be blocked.
-    """
+    """Await what a receiver returned, on a new event loop; `within` makes a coroutine that awaits it."""
     if running_loop() is None:
         # Not asyncio.run(), which removes the loop that the application has set for this thread.
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:

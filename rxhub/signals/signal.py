@@ -1,12 +1,9 @@
 """The signal: senders, receivers, and a subject of emissions.
 
-There are two ways to send. The *fast path* is the loop in `send` and in `send_robust`: it finds a plain call order in
-`Connections` and calls the receivers; a method call to find it would cost as much as a receiver does. The *slow path*,
-`Sending`, is for everything else: receivers with `where=`, coroutine functions, receivers that want the emission,
-pipelines, and grouped errors. Both use the call order as it is when they begin: a receiver that is connected later
-does not receive the emission, and one that is disconnected is skipped.
-
-Longer than 400 lines: one class has the methods of Django's signals and of observables, and two loops are written out.
+There are two ways to send. The *fast path* is the loop in `fast_send`: it finds a plain call order in `Connections` and
+calls the receivers. The *slow path*, `Sending`, is for everything else: receivers with `where=`, coroutine functions,
+receivers that want the emission, pipelines, and grouped errors. Both use the call order as it is when they begin: a
+receiver that is connected later does not receive the emission, and one that is disconnected is skipped.
 """
 
 from __future__ import annotations
@@ -14,17 +11,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Hashable, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
-from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from weakref import WeakValueDictionary, ref
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
-from rxhub.concurrency.awaitables import needs_await
 from rxhub.errors import SubscriptionWarning
-from rxhub.expression import parse
+from rxhub.expression import compile, parse
 from rxhub.expression.near_miss import misspelled_keys
 from rxhub.rx.scope import current_scope
 from rxhub.rx.scoped_subject import ScopedSubject
@@ -33,7 +29,7 @@ from rxhub.signals.connections import CallOrder, Connection, Connections
 from rxhub.signals.emission import Emission
 from rxhub.signals.observable import Emissions, EmissionSubject, PipelineEntry, SenderSubject, kwargs_of
 from rxhub.signals.receiver import OBSERVER, Receiver, ReceiverSpec, spec_of
-from rxhub.signals.send import ErrorPolicy, Responses, Sending, await_result, run_result, run_to_end
+from rxhub.signals.send import ErrorPolicy, Responses, Sending, await_result, fast_send, run_result, run_unsuspended
 from rxhub.signals.signature import mismatch, payload_class, payload_names
 from rxhub.text.caller_warning import warn_caller
 from rxhub.text.displayable import Displayable
@@ -54,6 +50,17 @@ _R = TypeVar("_R", bound=Receiver)
 
 logger = logging.getLogger("rxhub")
 
+_SEND = """Call the receivers of `sender`, in order, and return `[(receiver, what it returned), …]`.
+
+Awaitables that receivers return are awaited on a new event loop.
+
+Raises:
+    Exception: what a receiver raises; the later ones are then not called. If `on_receiver_error` is "group", an
+        ExceptionGroup of what they raised, when all were called.
+    AsyncReceiverError: if a receiver returns an awaitable while an event loop runs in this thread.
+"""
+_SEND_ROBUST = "Call all receivers of `sender`; what one raises is logged and returned in place of its result."
+
 
 class Signal(EmissionSubject, Displayable, Generic[P]):
     """Sends to its receivers, in order of priority; a `Subject[Emission]` to Rx.
@@ -71,12 +78,7 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
             neither one of the names nor `**kwargs`, or requires another name.
 
     Attributes:
-        name: as given, or generated.
         number: the number of the signal in this process, by time of creation.
-        payload: as given.
-
-    Raises:
-        ValueError: if `on_receiver_error` is neither.
     """
 
     awaits_results = True
@@ -101,8 +103,8 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
                 '"group" (every receiver runs, then an ExceptionGroup is raised).'
             )
         super().__init__()
-        number = self.number = next(_numbers)
-        self.name = name if name is not None else f"signal {number}"
+        self.number = next(_numbers)
+        self.name = f"signal {self.number}" if name is None else name
         self._named = name is not None
         self.payload = payload
         self._on_receiver_error: ErrorPolicy = on_receiver_error
@@ -110,7 +112,7 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         self._check_receivers = check_receivers
         if payload is not None:
             self.__class__ = payload_class(type(self), payload)
-        _living[number] = self
+        _living[self.number] = self
 
     @property
     def _signal(self) -> Signal[...]:
@@ -163,15 +165,11 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
             # The same as below, in a third of the time.
             connections.join(receiver, sender, weak, dispatch_uid, priority, spec)
         else:
-            self._connect(receiver, sender, weak, dispatch_uid, priority, where, spec)
+            connections.connect(receiver, sender, weak, dispatch_uid, priority, self._filtered(spec, where))
         return receiver
 
     def disconnect(self, receiver: Receiver | None = None, sender: Any = None, dispatch_uid: Hashable = None) -> bool:
-        """Undo `connect` with the same arguments; the receiver is not called for an emission under way either.
-
-        Returns:
-            Whether it was connected.
-        """
+        """Undo `connect` with the same arguments, also for an emission under way; whether it was connected."""
         return self._connections.disconnect(receiver, sender, dispatch_uid)
 
     @contextmanager
@@ -184,7 +182,8 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         priority: float = 100,
     ) -> Generator[Signal[P]]:
         """Connect `receiver`, strongly, during a `with` block, unless it is connected already."""
-        connection = self._connect(receiver, sender, False, None, priority, where, spec_of(receiver))
+        spec = self._filtered(spec_of(receiver), where)
+        connection = self._connections.connect(receiver, sender, False, None, priority, spec)
         try:
             yield self
         finally:
@@ -224,7 +223,6 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         return self._disconnected or self._watched("_disconnected")
 
     def _watched(self, attribute: str) -> Signal[...]:
-        """A signal that is sent for each connection from now on."""
         signal = vars(self).setdefault(attribute, Signal(f"{self.name}.{attribute[1:]}"))
         self._connections.watch(_notifier(self, "_connected"), _notifier(self, "_disconnected"))
         return signal
@@ -239,77 +237,8 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         async def asend_robust(self, sender: Any = None, *payload: P.args, **named: P.kwargs) -> Responses: ...
 
     else:
-
-        def send(self, /, sender=None, **named):
-            """Call the receivers of `sender`, in order.
-
-            Awaitables that receivers return are awaited on a new event loop.
-
-            Returns:
-                `[(receiver, what it returned), …]`.
-
-            Raises:
-                Exception: what a receiver raises; the later ones are then not called. If `on_receiver_error` is
-                    "group", an ExceptionGroup of what they raised, when all were called.
-                AsyncReceiverError: if a receiver returns an awaitable while an event loop runs in this thread.
-            """
-            connections = self._connections
-            if not connections.slots:
-                return []
-            if connections.dead:
-                connections.purge_dead()
-            key = id(sender)
-            call_order = connections.call_orders.get(key) if key in connections.slots else connections.rest
-            if call_order is None and (call_order := connections.plain(sender)) is None:
-                return self._send(sender, named, self._on_receiver_error)
-            if not call_order:
-                return []
-            if "signal" in named:
-                raise self._reserved()
-            named["signal"] = self
-            named["sender"] = sender
-            responses = []
-            for connection in call_order:
-                if connection.alive and (call := connection()) is not None:
-                    value = call(**named)
-                    if value is not None and needs_await(value) and self.awaits_results:
-                        value = run_to_end(self, call, value)
-                    responses.append((call, value))
-            return responses
-
-        def send_robust(self, /, sender=None, **named):
-            """Call all receivers of `sender`; what one raises is logged and returned in place of its result.
-
-            Returns:
-                `[(receiver, what it returned or raised), …]`.
-            """
-            connections = self._connections
-            if not connections.slots:
-                return []
-            if connections.dead:
-                connections.purge_dead()
-            key = id(sender)
-            call_order = connections.call_orders.get(key) if key in connections.slots else connections.rest
-            if call_order is None and (call_order := connections.plain(sender)) is None:
-                return self._send(sender, named, "collect")
-            if not call_order:
-                return []
-            if "signal" in named:
-                raise self._reserved()
-            named["signal"] = self
-            named["sender"] = sender
-            responses = []
-            for connection in call_order:
-                if connection.alive and (call := connection()) is not None:
-                    try:
-                        value = call(**named)
-                        if value is not None and needs_await(value) and self.awaits_results:
-                            value = run_to_end(self, call, value)
-                        responses.append((call, value))
-                    except Exception as error:
-                        self.report(call, error)
-                        responses.append((call, error))
-            return responses
+        send = fast_send("send", False, _SEND)
+        send_robust = fast_send("send_robust", True, _SEND_ROBUST)
 
         async def asend(self, /, sender=None, **named):
             """As `send`, but await what each receiver returns before the next is called."""
@@ -323,20 +252,15 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         call_order = self._call_order(sender, named)
         if not call_order:
             return []
-        steps = Sending(self, sender, named, origin).deliver(call_order, policy, run_result)
-        try:
-            steps.send(None)
-        except StopIteration as end:
-            return end.value
-        raise AssertionError("a sending that does not await was suspended")
+        return run_unsuspended(Sending(self, sender, named, origin).deliver(call_order, policy, run_result))
 
     async def _asend(
         self, sender: Any, named: dict[str, Any], policy: ErrorPolicy, origin: str | None = None
     ) -> Responses:
         call_order = self._call_order(sender, named)
-        return (
-            await Sending(self, sender, named, origin).deliver(call_order, policy, await_result) if call_order else []
-        )
+        if not call_order:
+            return []
+        return await Sending(self, sender, named, origin).deliver(call_order, policy, await_result)
 
     async def relay(self, emission: Emission) -> Responses:
         """Send an emission of another process, as `asend_robust` does; it keeps its `origin`."""
@@ -375,22 +299,12 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         another thread, and what is sent within an emission of this signal, reaches it later, when the later receivers
         were called and `stop()` has no effect any more. To veto emissions, connect a receiver.
 
-        Args:
-            where: a subscription, as in `connect`.
-            sender: as in `connect`.
-            priority: the place of each Rx subscription among the receivers.
-
-        Raises:
-            ExpressionError: if `where` does not parse.
+        The arguments are those of `connect`; each Rx subscription has a place of this priority among the receivers.
         """
         return Emissions(self, where, sender, priority)
 
     def on_next(self, value: Mapping[str, Any]) -> None:
-        """Send an emission, or any mapping of kwargs, as `send_robust` does.
-
-        Raises:
-            TypeError: if the value is not a mapping with names as keys.
-        """
+        """Send an emission, or any mapping of kwargs, as `send_robust` does."""
         sender, origin = (value.sender, value.origin) if isinstance(value, Emission) else (None, None)
         self._send(sender, {**kwargs_of(value, self)}, "collect", origin)
 
@@ -402,10 +316,8 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
     @property
     def observers(self) -> list[abc.ObserverBase[Emission]]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The subscribed observers in order, as a new list."""
-        puts = [
-            cast("MethodType", connection()) for connection in self._connections.all() if connection.spec.is_observer
-        ]
-        return [cast("PipelineEntry", put.__self__).observer for put in puts]
+        puts: list[Any] = [connection() for connection in self._connections.all() if connection.spec.is_observer]
+        return [put.__self__.observer for put in puts]
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Emission], scheduler: abc.SchedulerBase | None = None
@@ -419,8 +331,8 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         sender: Any = None,
         priority: float = 100,
     ) -> abc.DisposableBase:
-        """Connect an observer; `on(…).subscribe` does so for pipelines."""
-        connection = self._connect(PipelineEntry(self, observer).put, sender, False, None, priority, where, OBSERVER)
+        entry, spec = PipelineEntry(self, observer).put, self._filtered(OBSERVER, where)
+        connection = self._connections.connect(entry, sender, False, None, priority, spec)
         assert connection is not None, "a method of a new object cannot be connected already"
 
         def leave() -> None:
@@ -430,30 +342,22 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
 
     # Housekeeping
 
-    def _connect(
-        self,
-        receiver: Receiver,
-        sender: Any,
-        weak: bool,
-        dispatch_uid: Hashable,
-        priority: float,
-        where: str | None,
-        spec: ReceiverSpec,
-    ) -> Connection | None:
-        if where is not None and self.payload is not None and (names := payload_names(self.payload)) is not None:
+    def _filtered(self, spec: ReceiverSpec, where: str | None) -> ReceiverSpec:
+        """The spec with a subscription; warns of keys that the payload does not have."""
+        if where is None:
+            return spec
+        if self.payload is not None and (names := payload_names(self.payload)) is not None:
             for key, meant in misspelled_keys(parse(where), [*names, "sender", "signal"]):
                 warn_caller(
                     f"{self!r} sends no {key!r}, which where={where!r} asks for: did you mean {meant!r}?",
                     SubscriptionWarning,
                 )
-        return self._connections.connect(receiver, sender, weak, dispatch_uid, priority, spec, where)
+        return replace(spec, where=where, matches=compile(where))
 
-    def __copy__(self) -> Signal[P]:
-        """The signal itself: receivers are connected to it."""
-        return self
+    def __copy__(self, memo: object = None) -> Signal[P]:
+        return self  # receivers are connected to it
 
-    def __deepcopy__(self, memo: object) -> Signal[P]:
-        return self
+    __deepcopy__ = __copy__
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         raise TypeError(f"{self!r} cannot be pickled: import the same signal where it is needed.")

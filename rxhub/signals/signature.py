@@ -11,15 +11,7 @@ __all__ = ["mismatch", "payload_class", "payload_names", "with_payload"]
 
 
 def with_payload(method: Callable[..., Any], payload: Callable[..., object]) -> Callable[..., Any]:
-    """The same method with the parameters of `payload` as its signature, in place of `**named`.
-
-    Args:
-        method: a function of a class, or a bound method.
-        payload: what is sent.
-
-    Raises:
-        TypeError: if `payload` has no signature.
-    """
+    """The same function or bound method with the parameters of `payload` as its signature, in place of `**named`."""
     plain = method.__func__ if isinstance(method, MethodType) else method
     if not isinstance(plain, FunctionType):
         raise TypeError(f"{plain!r} is not a method written in Python.")
@@ -52,13 +44,9 @@ def payload_class(kind: type[Any], payload: Callable[..., object]) -> type[Any]:
 def _parameters(payload: Callable[..., object]) -> list[inspect.Parameter]:
     if is_typeddict(payload):
         required: frozenset[str] = vars(payload)["__required_keys__"]
+        keyword, empty = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
         return [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                annotation=kind,
-                default=inspect.Parameter.empty if name in required else ...,
-            )
+            inspect.Parameter(name, keyword, annotation=kind, default=empty if name in required else ...)
             for name, kind in get_type_hints(payload).items()
         ]
     try:

@@ -29,10 +29,6 @@ class DatabaseSignals(Mapping[str, Signal[...]]):
     """The signals of some models, by name: `signals["auth.user.post_save"]`.
 
     They are sent with `send_robust`, so no receiver can break a save. The sender is the model.
-
-    Args:
-        models: the models.
-        prefix: the prefix of the signal names.
     """
 
     def __init__(self, models: Iterable[Any], prefix: str) -> None:
@@ -111,7 +107,6 @@ def database_signals(*models: Any, prefix: str = "django") -> DatabaseSignals:
 
     Raises:
         django.core.exceptions.AppRegistryNotReady: before `django.setup()`; `AppConfig.ready` is the place to call it.
-        LookupError: if a model does not exist.
     """
     return DatabaseSignals(models_of(models), prefix)
 
@@ -119,10 +114,8 @@ def database_signals(*models: Any, prefix: str = "django") -> DatabaseSignals:
 def models_of(models: Iterable[Any]) -> list[Any]:
     """Look up models; default: users, groups and roles."""
     apps = import_module("django.apps").apps
-    named: list[Any] = list(models)
-    if not named:
-        auth: Any = import_module("django.contrib.auth")
-        named = [auth.get_user_model(), "auth.Group", "auth.Permission"]
+    users = import_module("django.contrib.auth").get_user_model
+    named = list(models) or [users(), "auth.Group", "auth.Permission"]
     return [apps.get_model(model) if isinstance(model, str) else model for model in named]
 
 
@@ -143,39 +136,28 @@ def _on_changed(ours: Signal[...], model: Any, *, sender: Any, instance: Any, us
     )
 
 
-def _on_m2m_changed(
-    ours: Signal[...],
-    owner: Any,
-    field: Any,
-    *,
-    sender: Any,
-    instance: Any,
-    action: str,
-    reverse: bool,
-    pk_set: set[Any] | None,
-    using: str,
-    **_: Any,
-) -> None:
+def _on_m2m_changed(ours: Signal[...], owner: Any, field: Any, *, sender: Any, instance: Any, **named: Any) -> None:
     if not ours.has_listeners(owner):
         return
-    if pk_set is None:
-        others = _cleared(sender, field, instance, action, reverse, using)
+    data = {name: named[name] for name in ("action", "reverse", "using")}
+    if named["pk_set"] is None:
+        others = _cleared(sender, field, instance, **data)
     else:
-        others = sorted(map(_json_value, pk_set), key=str)
+        others = sorted(map(_json_value, named["pk_set"]), key=str)
     if not others:
         return
-    this = [_json_value(instance.pk)]
+    objects, related = [_json_value(instance.pk)], others
+    if named["reverse"]:
+        objects, related = related, objects
     ours.send_robust(
         owner,
         model=owner._meta.label_lower,
         field=field.name,
-        action=action,
-        objects=others if reverse else this,
+        objects=objects,
         related_model=field.related_model._meta.label_lower,
-        related=this if reverse else others,
+        related=related,
         key=_key(instance),
-        reverse=reverse,
-        using=using,
+        **data,
     )
 
 

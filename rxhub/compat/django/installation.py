@@ -24,7 +24,6 @@ def install() -> None:
 
     Raises:
         RxHubError: if a module has imported Django's signal class already.
-        ImportError: if Django is not installed.
     """
     dispatcher = import_module(_PLACES[1])
     if dispatcher.Signal is Signal:

@@ -31,12 +31,7 @@ def observe(signal: Any, *, sender: Any = None) -> Observable[Emission]:
     the pipeline is delivered by that thread, afterwards and outside the sender's transaction. Use a plain receiver and
     Django's own `connect` for work that must happen inside the transaction.
 
-    Args:
-        signal: `django.db.models.signals.post_save`, or any other `django.dispatch.Signal`.
-        sender: the sender; None forevery sender.
-
-    Returns:
-        A cold observable. `emission.sender` is the sender; `signal.name` is the signal's name in its module.
+    `emission.sender` is the sender; `signal.name` is the signal's name in its module.
     """
     if isinstance(signal, Signal):
         return signal.on(sender=sender)

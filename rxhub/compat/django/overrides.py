@@ -1,12 +1,12 @@
 """Detect overrides of `Signal._live_receivers` without a cost per send.
 
-Tracing tools replace this method of Django's signals to wrap each receiver: sentry-sdk sets it on the class, others
-override it in a subclass or set it on an instance. A check at each send would cost as much as calling a receiver, so
-this metaclass and `Signal.__setattr__` detect the assignment, and the signal then takes the slow path.
+Tracing tools replace this method to wrap each receiver: sentry-sdk on the class, others in a subclass or on an
+instance. This metaclass and `Signal.__setattr__` detect it, and the signal then takes the slow path.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from rxhub.signals import signal as rxhub_signal
@@ -25,7 +25,7 @@ class _Overridable(Protocol):
 
 
 class SignalType(type(rxhub_signal.Signal)):
-    """The metaclass of signals, which detects replaced `_live_receivers`."""
+    """The metaclass of signals."""
 
     def __setattr__(cls, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -42,26 +42,19 @@ class SignalType(type(rxhub_signal.Signal)):
                     cast("_Overridable", signal).notice_override()
 
 
+@dataclass(frozen=True, slots=True)
 class _Substitute:
     """Replaces a connection in a call order by a callable that an override of `_live_receivers` returned."""
 
-    __slots__ = ("_call", "spec")
-
+    call: Receiver
+    spec: ReceiverSpec
     alive = True
 
-    def __init__(self, call: Receiver, spec: ReceiverSpec) -> None:
-        self._call = call
-        self.spec = spec
-
     def __call__(self) -> Receiver:
-        return self._call
+        return self.call
 
 
 def substitutes(live: tuple[list[Receiver], list[Receiver]]) -> CallOrder:
     """The call order of the callables that an override of `_live_receivers` returned."""
-    synchronous, asynchronous = live
-    call_order = (
-        *[_Substitute(call, PLAIN) for call in synchronous],
-        *[_Substitute(call, ASYNC) for call in asynchronous],
-    )
-    return cast("CallOrder", call_order)
+    call_order = (_Substitute(call, spec) for calls, spec in zip(live, (PLAIN, ASYNC), strict=True) for call in calls)
+    return cast("CallOrder", (*call_order,))

@@ -24,18 +24,7 @@ __all__ = ["publish_database_signals"]
 
 
 class Publication(DatabaseSignals):
-    """Publishes the signals of models to a hub until the hub is closed.
-
-    Args:
-        hub: the hub.
-        models: the models.
-        prefix: the prefix of the topics.
-        on_commit: publish when the transaction commits.
-
-    Attributes:
-        hub: the hub.
-        is_over: whether it was disposed of.
-    """
+    """Publishes the signals of models to a hub until the hub is closed."""
 
     def __init__(self, hub: EventHub, models: Iterable[Any], prefix: str, on_commit: bool) -> None:
         super().__init__(models, prefix)
@@ -81,8 +70,7 @@ class Publication(DatabaseSignals):
             self._transaction.on_commit(publish_event, using=data["using"], robust=True)
 
 
-_publications: dict[tuple[object, ...], Publication] = {}
-"""The publications by their arguments."""
+_publications: dict[tuple[object, ...], Publication] = {}  # by their arguments
 
 
 def publish_database_signals(
@@ -105,9 +93,7 @@ def publish_database_signals(
         The signals; `dispose()` ends the publishing too. Until then, the same call returns the same signals.
 
     Raises:
-        HubClosed: if the hub was closed.
-        django.core.exceptions.AppRegistryNotReady: before `django.setup()`; `AppConfig.ready` is the place to call it.
-        LookupError: if a model does not exist.
+        HubClosed: if the hub was closed; other errors as of `database_signals`.
     """
     chosen = models_of(models)
     key = (hub, prefix, on_commit, frozenset(chosen))

@@ -2,9 +2,8 @@
 
 Programs read and write this list: tests assign `[]` and restore the old list, others append, sort or filter. Changes to
 the list are therefore applied to the signal. Each row is the tuple of the installed Django, and refers to its
-connection, so that restoring the row restores sender, priority and subscription.
-
-A program can also insert its own rows, for example with wrapped receivers. Such a row becomes an `InsertedConnection`.
+connection, so that restoring the row restores sender, priority and subscription. A program can also insert its own
+rows, for example with wrapped receivers. Such a row becomes an `InsertedConnection`.
 """
 
 from __future__ import annotations
@@ -33,11 +32,7 @@ class ReceiverRow(tuple[Any, ...]):  # noqa: SLOT001 - a tuple's slots hold noth
 
 
 class InsertedConnection(Connection):
-    """The connection of a row that a program inserted into `receivers`.
-
-    Attributes:
-        row: the inserted row.
-    """
+    """The connection of a row that a program inserted into `receivers`."""
 
     __slots__ = ("row",)
 
@@ -52,16 +47,13 @@ class _SignalWithReceivers(Protocol):
 
 
 class Receivers(list[ReceiverRow]):
-    """The rows of a signal; changes are applied to the signal.
-
-    Attributes:
-        signal: the signal; None once the signal has another list.
-        shown: whether the list was read. Until then it is empty, and connecting does not update it.
-    """
+    """The rows of a signal; changes are applied to the signal."""
 
     def __init__(self, signal: _SignalWithReceivers) -> None:
         super().__init__()
+        # None once the signal has another list.
         self.signal: _SignalWithReceivers | None = signal
+        # Until it is read, the list is empty, and connecting does not update it.
         self.shown = False
 
     def show(self, connections: Iterable[Connection]) -> None:
@@ -83,32 +75,12 @@ def _notifying(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in (
-    "__delitem__",
-    "__iadd__",
-    "__imul__",
-    "__setitem__",
-    "append",
-    "clear",
-    "extend",
-    "insert",
-    "pop",
-    "remove",
-    "reverse",
-    "sort",
-):
+for _name in {*dir(list)} - {*dir(tuple)} - {"copy", "__reversed__"}:  # all that change a list
     setattr(Receivers, _name, _notifying(_name))
 
 
 def connection_of(row: tuple[Any, ...], connected: Iterable[Connection], connections: Connections) -> Connection | None:
-    """The connection of a row or of a copied row; a new connection for a new row.
-
-    Returns:
-        None if the receiver or the sender of a new row is dead.
-
-    Raises:
-        ValueError: if the row is invalid for Django too.
-    """
+    """The connection of a row or of a copied row; a new one for a new row, None if its receiver or sender is dead."""
     if isinstance(row, ReceiverRow):
         return row.connection
     if not isinstance(row, tuple):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -124,13 +96,7 @@ def connection_of(row: tuple[Any, ...], connected: Iterable[Connection], connect
 
 
 def _inserted(row: tuple[Any, ...], replaced: Connection | None, connections: Connections) -> InsertedConnection | None:
-    """A new connection for a row of a program.
-
-    Args:
-        row: a row in Django's format.
-        replaced: the connection of the row with the same key, whose priority and subscription are kept.
-        connections: the connections of the signal.
-    """
+    """A new connection for a row of a program; it keeps the priority and subscription of the one with its key."""
     try:
         (_, sender_key), receiver, *sender_reference, is_async = row
         hash(sender_key)

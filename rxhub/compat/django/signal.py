@@ -3,14 +3,9 @@
 If all receivers are plain functions, `send` and `send_robust` are rxhub's own. Otherwise `_send` calls them in Django's
 order: the synchronous receivers one after the other, then the asynchronous ones concurrently. The first part is an
 ordinary send whose coroutines are deferred; `asend` runs it in a thread by `sync_to_async` where Django does. The
-deferred coroutines are awaited by the function that the installed Django uses, so cancellation and contextvars behave
-as in Django.
+deferred coroutines are awaited by the function that the installed Django uses.
 
-`receivers` is a view of the connections, see `Receivers`.
-
-If `_live_receivers` is overridden (see `overrides`), every send calls it and uses its result instead of the
-connections. The default returns plain receivers themselves, and `_call` for receivers with `where=`, `emission` or
-pipelines; it joins the current send, so these work below a wrapper too.
+If `_live_receivers` is overridden (see `overrides`), every send calls it instead of reading the connections.
 """
 
 from __future__ import annotations
@@ -31,7 +26,7 @@ from rxhub.signals import signal as rxhub_signal
 from rxhub.signals.connection import Connection
 from rxhub.signals.connections import CallOrder
 from rxhub.signals.receiver import PLAIN, Receiver, ReceiverSpec, spec_of
-from rxhub.signals.send import ErrorPolicy, Responses, Sending
+from rxhub.signals.send import ErrorPolicy, Responses, Sending, run_unsuspended
 
 __all__ = ["Signal", "name_in_module", "receiver"]
 
@@ -53,10 +48,6 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
     Args:
         use_caching: stored as an attribute without effect.
         name: for logs, and for `signal=` in subscriptions. Default: its name in a module called `signals`.
-
-    Attributes:
-        sender_receivers_cache: always empty; for code that clears it after writing to `receivers`.
-        lock: held while receivers are connected or disconnected; reentrant, unlike Django's.
     """
 
     _overridden = False
@@ -66,6 +57,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
     def __init__(self, use_caching: bool = False, *, name: str | None = None) -> None:
         super().__init__(name)
         self.use_caching = use_caching
+        # Always empty; for code that clears it after writing to `receivers`.
         self.sender_receivers_cache: MutableMapping[Any, Any] = weakref.WeakKeyDictionary() if use_caching else {}
         self.lock = self._connections.lock
         # `mock.patch.object(signal, "receivers", [])` looks here for the value to restore.
@@ -92,7 +84,6 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The name in logs and subscriptions."""
         if not self._named:
             # Looked up once: subscriptions read it at each send.
             self._named, self._name = True, name_in_module(self) or self._name
@@ -119,10 +110,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
     ) -> _R:
         """Connect as in Django; `where` and `priority` as in rxhub.
 
-        Raises:
-            TypeError: if `weak` and the receiver does not support weak references, or with DEBUG if it is not callable.
-            ValueError: with DEBUG, if the receiver does not accept `**kwargs`.
-            ExpressionError: if `where` does not parse.
+        Raises TypeError if `weak` and the receiver does not support weak references.
         """
         settings = import_module("django.conf").settings
         if settings.configured and settings.DEBUG:
@@ -135,7 +123,8 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
             weakref.ref(getattr(receiver, "__self__", receiver) if hasattr(receiver, "__func__") else receiver)
         self._clear_dead_receivers()
         if self._inserted(receiver, sender, dispatch_uid) is None:
-            self._connect(receiver, sender, weak, dispatch_uid or None, priority, where, _spec(receiver))
+            spec = self._filtered(_spec(receiver), where)
+            self._connections.connect(receiver, sender, weak, dispatch_uid or None, priority, spec)
         self._refresh()
         return receiver
 
@@ -143,7 +132,6 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
     connect.__module__ = "django.dispatch.dispatcher"
 
     def disconnect(self, receiver: Receiver | None = None, sender: Any = None, dispatch_uid: Hashable = None) -> bool:
-        """Undo `connect` with the same arguments; return whether it was connected."""
         self._clear_dead_receivers()
         disconnected = super().disconnect(receiver, sender, dispatch_uid or None)
         if not disconnected and (inserted := self._inserted(receiver, sender, dispatch_uid)) is not None:
@@ -160,7 +148,6 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         return next((c for c in self._connections.all() if isinstance(c, InsertedConnection) and c.row[0] == key), None)
 
     def has_listeners(self, sender: Any = None) -> bool:
-        """Whether a sender has receivers, regardless of muting and `where=`."""
         return any(self._live_receivers(sender)) if self._overridden else super().has_listeners(sender)
 
     @property
@@ -202,7 +189,6 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
 
     @property
     def _dead_receivers(self) -> bool:
-        """Whether connections of dead receivers or senders must be removed."""
         return self._flagged_dead or bool(self._connections.dead)
 
     @_dead_receivers.setter
@@ -210,22 +196,18 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         self._flagged_dead = value
 
     def _clear_dead_receivers(self) -> None:
-        """Remove the connections of dead receivers and senders."""
         if self._dead_receivers:
             self._flagged_dead = False
             self._connections.purge_dead()
             self._refresh()
 
-    def _remove_receiver(self, receiver: object = None) -> None:
-        """Report a dead receiver; in Django 5, its finalizer."""
-        self._dead_receivers = True
-
     def _flag_dead_receivers(self, reference: object = None) -> None:
         """Report a dead receiver or sender; in Django 6.1, the callback of weak references."""
         self._dead_receivers = True
 
+    _remove_receiver = _flag_dead_receivers  # in Django 5, the finalizer of a receiver
+
     def _log_robust_failure(self, receiver: Receiver, err: Exception) -> None:
-        """Log the exception of a receiver in `send_robust`."""
         name = getattr(receiver, "__qualname__", None) or repr(receiver)
         logger.error("Error calling %s in Signal.send_robust() (%s)", name, err, exc_info=err)
 
@@ -279,25 +261,19 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
             deferred.append((receiver, coroutine))
             return _DEFERRED
 
-        steps = Sending(self, sender, named, origin).deliver(call_order, policy, defer)
         try:
-            steps.send(None)
-        except StopIteration as end:
-            responses: Responses = end.value
-            return [answer for answer in responses if answer[1] is not _DEFERRED and answer[1] is not _ABSENT], deferred
+            responses = run_unsuspended(Sending(self, sender, named, origin).deliver(call_order, policy, defer))
         except BaseException:
             _close(deferred)
             raise
-        raise AssertionError("a synchronous send was suspended")
+        return [answer for answer in responses if answer[1] is not _DEFERRED and answer[1] is not _ABSENT], deferred
 
     async def _await_receivers(self, deferred: _Deferred, policy: ErrorPolicy) -> Responses:
         # Django 5.2 uses asyncio.gather.
         run_parallel: Any = getattr(import_module("django.dispatch.dispatcher"), "_run_parallel", asyncio.gather)
         finish = self._collected if policy == "collect" else _awaited
         values = await run_parallel(*[finish(receiver, coroutine) for receiver, coroutine in deferred])
-        return [
-            (receiver, value) for (receiver, _), value in zip(deferred, values, strict=True) if value is not _ABSENT
-        ]
+        return [(call, value) for (call, _), value in zip(deferred, values, strict=True) if value is not _ABSENT]
 
     async def _collected(self, receiver: Receiver, coroutine: Coroutine[Any, Any, Any]) -> Any:
         try:
@@ -315,7 +291,8 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
     def _live_receivers(self, sender: Any) -> tuple[list[Receiver], list[Receiver]]:
         """The synchronous and the asynchronous receivers of a sender.
 
-        Sending calls it only if it is overridden.
+        Sending calls it only if it is overridden. Receivers with `where=`, `emission` or pipelines are replaced by
+        `_call`, which joins the current send, so these work below a wrapper too.
         """
         self._clear_dead_receivers()
         synchronous: list[Receiver] = []
@@ -332,10 +309,10 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         sending = Sending.under_way(self, {**named, "signal": signal, "sender": sender})
         if sending is not None:
             value = sending.call(connection, _ABSENT)
-            return _absent() if value is _ABSENT and connection.spec.is_async else value
+            return _result(_ABSENT) if value is _ABSENT and connection.spec.is_async else value
         responses, deferred = self._run_sync_receivers((connection,), sender, named, "raise")
         if connection.spec.is_async:
-            return deferred[0][1] if deferred else _nothing()
+            return deferred[0][1] if deferred else _result(None)
         return responses[0][1] if responses else None
 
 
@@ -379,12 +356,8 @@ async def _awaited(_: Receiver, coroutine: Coroutine[Any, Any, Any]) -> Any:
     return await coroutine
 
 
-async def _nothing() -> None:
-    pass
-
-
-async def _absent() -> object:
-    return _ABSENT
+async def _result(value: object) -> object:
+    return value
 
 
 def _close(deferred: _Deferred) -> None:
