@@ -158,6 +158,12 @@ class Subscribers:
             self._notifications.run(call)
         return member
 
+    @property
+    def members(self) -> list[Subscriber]:
+        """All subscribers in the order of registration."""
+        with self._lock:
+            return [*self._members.values()]
+
     def get(self, identifier: str) -> Subscriber | None:
         """The subscriber with this id, or None."""
         return self._members.get(identifier)

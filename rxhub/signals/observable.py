@@ -6,7 +6,7 @@ import logging
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from reactivex import Observable, abc
+from reactivex import abc
 from reactivex import operators as ops
 from reactivex.disposable import Disposable
 
@@ -41,7 +41,7 @@ class EmissionSubject(Subject[Emission]):
 
     def __await__(self) -> Generator[Any, None, Emission]:
         """Wait for the next emission, since a signal never completes."""
-        return _First(self).__await__()
+        return self.pipe(ops.take(1)).__await__()
 
 
 class SenderSubject(EmissionSubject):
@@ -88,32 +88,16 @@ class Emissions(Awaitable[Emission]):
         self._signal = signal
         self._where = where
         self._slot = SenderSlot(key_of(sender), sender)
-        self._every_sender = sender is None
         self._priority = checked_priority(priority)
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Emission], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        sender = self._slot.sender
-        if sender is None and not self._every_sender:
+        if self._slot.is_orphaned:
             return Disposable()  # the sender has died, and sends nothing any more
-        return self._signal.observe(observer, self._where, sender, self._priority)
+        return self._signal.observe(observer, self._where, self._slot.sender, self._priority)
 
-    def __await__(self) -> Generator[Any, None, Emission]:
-        return _First(self).__await__()
-
-
-class _First(Awaitable[Emission]):
-    """Completes with the first emission, so that it can be awaited."""
-
-    def __init__(self, source: Observable[Emission]) -> None:
-        super().__init__()
-        self._source = source
-
-    def _subscribe_core(
-        self, observer: abc.ObserverBase[Emission], scheduler: abc.SchedulerBase | None = None
-    ) -> abc.DisposableBase:
-        return self._source.pipe(ops.take(1)).subscribe(observer, scheduler=scheduler)
+    __await__ = EmissionSubject.__await__
 
 
 class PipelineEntry:

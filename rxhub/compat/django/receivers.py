@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import wraps
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from weakref import ref
 
+from rxhub.compat.observed_list import ObservedList
 from rxhub.signals.connection import Connection, SenderSlot, key_of
 from rxhub.signals.connections import Connections
 from rxhub.signals.receiver import PLAIN
@@ -42,41 +42,15 @@ class InsertedConnection(Connection):
         return _target(self.row[1])
 
 
-class _SignalWithReceivers(Protocol):
-    def adopt(self, rows: Receivers, /) -> None: ...
+class Receivers(ObservedList):
+    """The rows of a signal. Until it is read, the list is empty, and connecting does not update it."""
 
-
-class Receivers(list[ReceiverRow]):
-    """The rows of a signal; changes are applied to the signal."""
-
-    def __init__(self, signal: _SignalWithReceivers) -> None:
-        super().__init__()
-        # None once the signal has another list.
-        self.signal: _SignalWithReceivers | None = signal
-        # Until it is read, the list is empty, and connecting does not update it.
-        self.shown = False
+    shown = False
 
     def show(self, connections: Iterable[Connection]) -> None:
         """Fill in the rows of connections, and keep them up to date from now on."""
         self.shown = True
-        super().__setitem__(slice(None), [*map(_row, connections)])
-
-
-def _notifying(name: str) -> Callable[..., Any]:
-    change = cast("Callable[..., Any]", getattr(list, name))
-
-    @wraps(change)
-    def method(self: Receivers, *arguments: Any, **keywords: Any) -> Any:
-        result = change(self, *arguments, **keywords)
-        if self.signal is not None:
-            self.signal.adopt(self)
-        return result
-
-    return method
-
-
-for _name in {*dir(list)} - {*dir(tuple)} - {"copy", "__reversed__"}:  # all that change a list
-    setattr(Receivers, _name, _notifying(_name))
+        cast("Any", list).__setitem__(self, slice(None), [*map(_row, connections)])
 
 
 def connection_of(row: tuple[Any, ...], connected: Iterable[Connection], connections: Connections) -> Connection | None:

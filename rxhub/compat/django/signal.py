@@ -61,7 +61,7 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         self.sender_receivers_cache: MutableMapping[Any, Any] = weakref.WeakKeyDictionary() if use_caching else {}
         self.lock = self._connections.lock
         # `mock.patch.object(signal, "receivers", [])` looks here for the value to restore.
-        vars(self)["receivers"] = Receivers(self)
+        vars(self)["receivers"] = Receivers((), self.adopt)
         self.notice_override()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -162,8 +162,8 @@ class Signal(rxhub_signal.Signal[...], metaclass=SignalType):
         receivers = self.receivers
         if rows is not receivers:
             # The old list keeps its rows.
-            receivers.signal = None
-            vars(self)["receivers"] = Receivers(self)
+            receivers.on_change = None
+            vars(self)["receivers"] = Receivers((), self.adopt)
         self.adopt(rows)
 
     def adopt(self, rows: Iterable[tuple[Any, ...]]) -> None:

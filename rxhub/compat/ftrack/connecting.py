@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.packets import ProcessorThread
-from rxhub.compat.ftrack.subscriber_list import SubscriberList
 from rxhub.compat.ftrack.subscribing import Subscribing
 from rxhub.compat.ftrack.trust import WEBSOCKET_VARIABLES, trust
 from rxhub.compat.ftrack.websocket import ThreadedWebSocket
@@ -55,7 +54,7 @@ class Connecting(Subscribing):
     if TYPE_CHECKING:  # defined by the hub
 
         @property
-        def _subscribers(self) -> SubscriberList: ...
+        def _subscribers(self) -> list[Any]: ...
         def _handle_reply(self, event: Any) -> Any: ...
 
     def init_connection(self) -> None:

@@ -32,9 +32,9 @@ from rxhub.compat.ftrack.expression import Parser
 from rxhub.compat.ftrack.packets import ServerDetails, SocketIoSession
 from rxhub.compat.ftrack.shortened import Shortened
 from rxhub.compat.ftrack.subscriber import Subscriber
-from rxhub.compat.ftrack.subscriber_list import SubscriberList
 from rxhub.compat.ftrack.subscribing import FtrackDispatcher
 from rxhub.compat.ftrack.transport_adapter import TransportAdapter
+from rxhub.compat.observed_list import ObservedList
 from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.dispatcher import Run
 from rxhub.dispatching.subscriber import Subscriber as AnySubscriber
@@ -84,7 +84,6 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
         Connecting.__init__(self)
         rxhub.hub.EventHub.__init__(self, server_url, api_user, api_key, overflow="drop-oldest")
         self._event_queue = FtrackEventQueue(self._inbox)
-        self._subscriber_list = SubscriberList(self._dispatcher)
 
     def _create_connection(self) -> HubConnection:
         return HubConnection(TransportAdapter(self), self._inbox, {})
@@ -104,12 +103,19 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
             self._publisher.hub_id = value
 
     @property
-    def _subscribers(self) -> SubscriberList:
-        return self._subscriber_list
+    def _subscribers(self) -> list[Any]:
+        """The subscribers in order of subscribing, the hub's own first; changes of the list are applied."""
+        members = sorted(self._dispatcher.members, key=lambda member: member.id != self.id)
+        return ObservedList(members, partial(type(self)._subscribers.__set__, self))
 
     @_subscribers.setter
     def _subscribers(self, members: Iterable[Any]) -> None:
-        self._subscriber_list.replace(members)
+        wanted = {id(member): member for member in members}
+        for member in self._dispatcher.members:
+            if wanted.pop(id(member), None) is None:
+                self._dispatcher.unsubscribe(member.id)
+        for member in wanted.values():
+            self._dispatcher.add(member)
 
     def get_server_url(self) -> str:
         return f"{self.server.scheme}://{self.get_network_location()}"
@@ -215,13 +221,11 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
     # Callbacks of the dispatcher
 
     def _subscriber_added(self, subscriber: AnySubscriber) -> None:
-        self._subscriber_list.on_added(subscriber, first=subscriber.id == self.id)
         if not isinstance(subscriber, Subscriber):
             # A pipeline of hub.on(): subscribe() did not announce it.
             self._notify_server_about_subscriber(subscriber)
 
     def _subscriber_removed(self, subscriber: AnySubscriber) -> None:
-        self._subscriber_list.on_removed(subscriber)
         super()._subscriber_removed(subscriber)
         if isinstance(subscriber, Subscriber):
             self._notify_server_of_leave(subscriber)

@@ -1,7 +1,4 @@
-"""PyDispatcher over rxhub: import from `rxhub.compat.pydispatch` what you imported from `pydispatch`.
-
-`install()` makes `import pydispatch` import these modules, for code that you cannot change.
-"""
+"""PyDispatcher over rxhub: import from `rxhub.compat.pydispatch` what you imported from `pydispatch`."""
 
 from __future__ import annotations
 
@@ -13,8 +10,7 @@ from rxhub.compat.pydispatch.dispatcher import signal_of
 
 __all__ = ["dispatcher", "errors", "install", "robust", "robustapply", "saferef", "signal_of", "uninstall"]
 
-__version__ = "2.0.7"
-"""The version of PyDispatcher that these modules behave like."""
+__version__ = "2.0.7"  # of PyDispatcher
 
 _NAMES = ("dispatcher", "errors", "robust", "robustapply", "saferef")
 _displaced: dict[str, ModuleType] = {}

@@ -12,6 +12,7 @@ called by the first; the others find that one in the lists before their own, and
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from inspect import CO_VARKEYWORDS
 from types import FunctionType, MethodType
 from typing import Any
@@ -23,14 +24,9 @@ from rxhub.signals.signal import Signal
 
 __all__ = ["ANONYMOUS", "ANY", "FIRST", "POSITIONAL", "WEAKREF_TYPES", "KeyConnection", "KeySignal", "Parameter"]
 
-FIRST = 100
-"""The priority of connections with rank 0."""
-
-POSITIONAL = "*"
-"""The emission key that holds the positional arguments, if any."""
-
-WEAKREF_TYPES: tuple[type[Any], ...] = (ReferenceType, BoundMethodWeakref)
-"""The types of weak references to receivers."""
+FIRST = 100  # the priority of connections with rank 0
+POSITIONAL = "*"  # the emission key that holds the positional arguments, if any
+WEAKREF_TYPES: tuple[type[Any], ...] = (ReferenceType, BoundMethodWeakref)  # of receivers
 
 
 class Parameter:
@@ -49,16 +45,9 @@ _SKIPPED = Parameter("skipped")
 
 
 class KeyConnection:
-    """One connection, as a receiver of a `KeySignal`.
-
-    Args:
-        receiver: the receiver; its signature is inspected once.
-        has_earlier: whether an earlier connection of the same receiver matches a sender and a key.
+    """One connection, as a receiver of a `KeySignal`, which it keeps alive.
 
     Attributes:
-        key_signal: the signal of the key; the connection keeps it alive.
-        key: the signal's key, or `ANY`.
-        senderkey: the id of the sender, or of `ANY`.
         only: the sender, if the connection compares it by identity; else `ANY`. rxhub compares strings and numbers by
             equality, and None means every sender.
         rank: the index of its list among PyDispatcher's four.
@@ -66,20 +55,6 @@ class KeyConnection:
         held: the receiver, if the scope that connected it keeps it alive.
         on_removed: removes the connection from that scope.
     """
-
-    __slots__ = (
-        "__weakref__",
-        "_accepted",
-        "_has_earlier",
-        "held",
-        "key",
-        "key_signal",
-        "on_removed",
-        "only",
-        "rank",
-        "reference",
-        "senderkey",
-    )
 
     def __init__(
         self,
@@ -103,7 +78,6 @@ class KeyConnection:
 
     @property
     def receiver(self) -> Any:
-        """The receiver, or None once it was garbage-collected."""
         reference = self.reference
         return reference() if isinstance(reference, WEAKREF_TYPES) else reference
 
@@ -138,21 +112,15 @@ _UNKNOWN = ("(unknown)",)
 
 def _accepted_by(receiver: Any) -> tuple[str, ...] | None:
     """The argument names that `robustApply` would pass; None for all, `_UNKNOWN` if it must inspect each call."""
-    if type(receiver) not in (FunctionType, MethodType):
-        return _UNKNOWN
-    try:
-        _, code, bound = function(receiver)
-    except (AttributeError, ValueError):
-        return _UNKNOWN
-    return None if code.co_flags & CO_VARKEYWORDS else code.co_varnames[bound : code.co_argcount]
+    if type(receiver) in (FunctionType, MethodType):
+        with suppress(AttributeError, ValueError):
+            _, code, bound = function(receiver)
+            return None if code.co_flags & CO_VARKEYWORDS else code.co_varnames[bound : code.co_argcount]
+    return _UNKNOWN
 
 
 class KeySignal(Signal[...]):
-    """The signal of one PyDispatcher key. Receivers get the key as `signal`.
-
-    Attributes:
-        key: any hashable object.
-    """
+    """The signal of one PyDispatcher key. Receivers get the key as `signal`."""
 
     def __init__(self, key: Hashable) -> None:
         super().__init__(key if isinstance(key, str) else repr(key))

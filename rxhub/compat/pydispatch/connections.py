@@ -1,14 +1,11 @@
-"""All connections, by sender and signal key.
+"""All connections, by sender and signal key, in the shape of PyDispatcher's `connections`.
 
-The table keeps the connections in the shape of PyDispatcher's `connections`. The signals refer to them weakly, so a
-connection that leaves the table is gone everywhere. A signal lives as long as it has a connection, or forever once
-`signal_of` returned it.
+The signals refer to the connections weakly, so one that leaves the table is gone everywhere. A signal lives as long as
+it has a connection, or forever once `signal_of` returned it.
 
 References to dead receivers and senders are appended to a queue without a lock, since the garbage collector can run at
-any time. The next operation purges them. An entry leaves the queue only after its connections were removed, so a new
-object with a reused id never meets the connections of a dead one.
-
-Signals are connected outside the lock, since observers of `Signal.connected` are user code.
+any time. The next operation purges them, and then removes them from the queue, so a new object with a reused id never
+meets the connections of a dead one.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ from collections import deque
 from collections.abc import Hashable
 from contextvars import Context
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from weakref import WeakValueDictionary, ref
 
 from rxhub.compat.pydispatch.connection import ANONYMOUS, ANY, FIRST, KeyConnection, KeySignal
@@ -26,16 +23,11 @@ from rxhub.compat.pydispatch.saferef import safeRef
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.concurrency.weakrefs import collector, ensure_callback
 from rxhub.rx.scope import current_scope
+from rxhub.signals.connection import SenderReference, SenderSlot
 
 __all__ = ["ConnectionTable", "table"]
 
 _ANY_ID = id(ANY)
-
-
-class _SenderKeyReference(ref[Any]):
-    __slots__ = ("key",)
-
-    key: int
 
 
 class ConnectionTable:
@@ -44,7 +36,7 @@ class ConnectionTable:
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
         self._connections: dict[int, dict[Hashable, dict[Any, KeyConnection]]] = {}
-        self._senders: dict[int, _SenderKeyReference] = {}
+        self._senders: dict[int, SenderReference] = {}
         # Weak connections, by the id of their reference.
         self._by_reference: dict[int, KeyConnection] = {}
         self._dead: deque[Any] = deque()
@@ -101,12 +93,7 @@ class ConnectionTable:
     # Connecting
 
     def connect(self, receiver: Any, key: Hashable, sender: Any, weak: bool) -> None:
-        """Add a connection, or move it to the last place.
-
-        Raises:
-            DispatcherTypeError: if the receiver cannot be hashed.
-            TypeError: if `weak` and the receiver does not support weak references.
-        """
+        """Add a connection, or move it to the last place."""
         if self._dead:
             self.purge_dead()
         # Before the lock is taken: the garbage collector may react to it.
@@ -120,8 +107,10 @@ class ConnectionTable:
             ) from error
         if weak and collector.running:
             ensure_callback(reference, self._dead.append)
-        if self._is_last(reference, id(sender), key):
-            return
+        with self._lock:
+            present = self._list(id(sender), key)
+            if present and next(reversed(present)) == reference:
+                return  # a connection that is being called must not be replaced
         sender_reference = self._reference_to(sender)
         only = ANY if sender is ANY or sender_reference is not None else sender
         connection = KeyConnection(self.signal(key), id(sender), only, reference, receiver, self.has_earlier)
@@ -138,18 +127,13 @@ class ConnectionTable:
             if sender_reference is not None:
                 self._senders.setdefault(id(sender), sender_reference)
             signals = self._signals_of(connection)
+        # Without the lock: observers of `Signal.connected` are user code.
         for key_signal in signals:
             key_signal.connect(connection, None if sender is ANY else sender, priority=FIRST + connection.rank)
         if before is not None:
             self._release(before)
             for key_signal in signals:
                 key_signal.disconnect(before, None if sender is ANY else sender)
-
-    def _is_last(self, reference: Any, senderkey: int, key: Hashable) -> bool:
-        """Whether connecting changes nothing; a connection that is being called must not be replaced."""
-        with self._lock:
-            connections = self._list(senderkey, key)
-            return bool(connections) and next(reversed(connections)) == reference
 
     def _put(self, connection: KeyConnection) -> KeyConnection | None:
         """Append a connection to its list; return the one that it replaces."""
@@ -162,11 +146,7 @@ class ConnectionTable:
                 return before
 
     def disconnect(self, receiver: Any, key: Hashable, sender: Any, weak: bool) -> None:
-        """Remove a connection, if the list contains it.
-
-        Raises:
-            DispatcherKeyError: if the signal and the sender have no connections.
-        """
+        """Remove a connection; DispatcherKeyError if the signal and the sender have none at all."""
         if self._dead:
             self.purge_dead()
         reference = safeRef(receiver) if weak else receiver
@@ -226,14 +206,10 @@ class ConnectionTable:
             while self._dead:
                 dead = self._dead[0]
                 removed.append(dead)
-                if isinstance(dead, _SenderKeyReference):
-                    if self._senders.get(dead.key) is dead:
-                        del self._senders[dead.key]
-                        orphans = [
-                            r
-                            for connections in (*self._connections.get(dead.key, {}).values(),)
-                            for r in (*connections.values(),)
-                        ]
+                if isinstance(dead, SenderReference):
+                    if self._senders.get(cast("int", dead.key)) is dead:
+                        del self._senders[cast("int", dead.key)]
+                        orphans = self._of_senders(self._connections.get(cast("int", dead.key), {}))
                         removed.extend(orphans)
                         for connection in orphans:
                             self._remove(connection)
@@ -244,18 +220,12 @@ class ConnectionTable:
                 if self._dead and self._dead[0] is dead:
                     self._dead.popleft()
 
-    def _reference_to(self, sender: Any) -> _SenderKeyReference | None:
+    def _reference_to(self, sender: Any) -> SenderReference | None:
         """A weak reference to a sender; None if it does not support one, or lives forever."""
-        if sender is None or sender is ANY or sender is ANONYMOUS:
+        if sender is ANY or sender is ANONYMOUS:
             return None
-        try:
-            reference = _SenderKeyReference(sender, self._dead.append)
-        except TypeError:
-            return None
-        reference.key = id(sender)
-        if collector.running:
-            ensure_callback(reference, self._dead.append)
-        return reference
+        reference = SenderSlot(id(sender), sender, self._dead.append).reference
+        return None if isinstance(reference, tuple) else reference
 
     # Lookup
 
@@ -287,12 +257,12 @@ class ConnectionTable:
         if self._dead:
             self.purge_dead()
         with self._lock:
-            return [
-                connection
-                for by_key in (*self._connections.values(),)
-                for connections in (*by_key.values(),)
-                for connection in (*connections.values(),)
-            ]
+            return self._of_senders(*self._connections.values())
+
+    @staticmethod
+    def _of_senders(*senders: dict[Hashable, dict[Any, KeyConnection]]) -> list[KeyConnection]:
+        # Tuples: finalizers in this thread may change the dictionaries.
+        return [each for by_key in senders for found in (*by_key.values(),) for each in (*found.values(),)]
 
     def connections(self) -> dict[int, dict[Hashable, list[Any]]]:
         """`{id of the sender: {signal: [references]}}`."""

@@ -3,13 +3,8 @@
 Each signal key has an `rxhub.Signal`, `signal_of(key)`, for pipelines. Pipelines receive what is sent here, and
 receivers that are connected here receive what the signal sends.
 
-Attributes:
-    connections: `{id of the sender: {signal: [references to receivers]}}`.
-    senders: `{id of the sender: weak reference to it}`.
-    sendersBack: `{id of the reference to a receiver: [ids of senders]}`.
-
-These three are views, computed at each access. `connections.clear()` and `dispatcher.connections = {}` remove all
-connections; the other two views follow.
+`connections`, `senders` and `sendersBack` are views in PyDispatcher's format, computed at each access.
+`connections.clear()` and `dispatcher.connections = {}` remove all connections; the other two views follow.
 """
 
 from __future__ import annotations
@@ -60,8 +55,8 @@ def connect(receiver: _Anything, signal: _Anything = Any, sender: _Anything = An
 
     Args:
         receiver: a callable that can be hashed.
-        signal: any hashable object but None; `Any` forevery signal.
-        sender: any object; `Any` forevery sender, `Anonymous` for signals that are sent without one.
+        signal: any hashable object but None; `Any` for every signal.
+        sender: any object; `Any` for every sender, `Anonymous` for signals that are sent without one.
         weak: keep only a weak reference; bound methods live as long as their object.
 
     Raises:
@@ -74,7 +69,6 @@ def disconnect(receiver: _Anything, signal: _Anything = Any, sender: _Anything =
     """Undo `connect` with the same arguments.
 
     Raises:
-        DispatcherTypeError: if the signal is None.
         DispatcherKeyError: if the signal and the sender have no connections at all, as in PyDispatcher.
     """
     table.disconnect(receiver, _checked(signal, receiver, sender), sender, weak)
@@ -85,36 +79,19 @@ def send(
 ) -> list[tuple[_Anything, _Anything]]:
     """Call the receivers of (`signal`, `sender`), then (`Any`, `sender`), (`signal`, `Any`) and (`Any`, `Any`).
 
-    Each receiver is called once.
-
-    Args:
-        signal: the signal.
-        sender: the sender; `Any` reaches only receivers of every sender.
-        arguments: passed to every receiver.
-        named: each receiver gets the ones that it accepts.
-
-    Returns:
-        `[(receiver, response), …]`.
-
-    Raises:
-        Exception: if a receiver raises it; later receivers are not called.
+    Each receiver is called once. It gets all positional arguments, and the named ones that it accepts. What it raises
+    is raised, and later receivers are not called. The result is `[(receiver, response), …]`.
     """
-    key_signal = table.signal_with_receivers(signal)
-    if key_signal is None:
-        return []
     if arguments:
         named[POSITIONAL] = arguments
-    return key_signal.send(sender, **named)
+    key_signal = table.signal_with_receivers(signal)
+    return [] if key_signal is None else key_signal.send(sender, **named)
 
 
 def sendExact(  # noqa: N802 - PyDispatcher's name, as those below
     signal: _Anything = Any, sender: _Anything = Anonymous, *arguments: _Anything, **named: _Anything
 ) -> list[tuple[_Anything, _Anything]]:
-    """Call the receivers of exactly this signal and this sender; pipelines do not receive it.
-
-    Returns:
-        `[(receiver, response), …]`.
-    """
+    """Call the receivers of exactly this signal and this sender; pipelines do not receive it."""
     return [
         (receiver, robustapply.robustApply(receiver, *arguments, **named, signal=signal, sender=sender))
         for receiver in liveReceivers(getReceivers(sender, signal))
@@ -149,9 +126,6 @@ def signal_of(key: Hashable) -> KeySignal:
     """The rxhub signal of a key, for pipelines and rxhub's receivers.
 
     The receivers of `connect` have the priorities 100 to 103 there.
-
-    Raises:
-        DispatcherTypeError: if the key is None or `Any`.
     """
     if key is None or key is Any:
         raise errors.DispatcherTypeError(f"{key!r} has no signal. Pass a signal key, or connect a receiver to Any.")

@@ -15,14 +15,8 @@ __all__ = ["sendRobust"]
 def sendRobust(  # noqa: N802 - PyDispatcher's name
     signal: Any = Anything, sender: Any = Anonymous, *arguments: Any, **named: Any
 ) -> list[tuple[Any, Any]]:
-    """Call the receivers as `send` does; log exceptions and go on.
-
-    Returns:
-        `[(receiver, response or exception), …]`.
-    """
-    key_signal = table.signal_with_receivers(signal)
-    if key_signal is None:
-        return []
+    """Call the receivers as `send` does; log exceptions, and return them as responses."""
     if arguments:
         named[POSITIONAL] = arguments
-    return key_signal.send_robust(sender, **named)
+    key_signal = table.signal_with_receivers(signal)
+    return [] if key_signal is None else key_signal.send_robust(sender, **named)

@@ -15,11 +15,7 @@ __all__ = ["function", "robustApply"]
 
 
 def function(receiver: Any) -> tuple[Callable[..., Any], CodeType, int]:
-    """The called function, its code, and 1 if its first argument is bound, else 0.
-
-    Raises:
-        ValueError: if it has no code object, like a `functools.partial` or a builtin.
-    """
+    """The called function, its code, and 1 if its first argument is bound, else 0; ValueError if it has no code."""
     if hasattr(receiver, "__call__"):  # noqa: B004 - the attribute itself is what is called
         inner = receiver.__call__
         if hasattr(inner, "__func__") or hasattr(inner, "__code__"):
@@ -36,9 +32,6 @@ def function(receiver: Any) -> tuple[Callable[..., Any], CodeType, int]:
 
 def robustApply(receiver: Any, /, *arguments: Any, **named: Any) -> Any:  # noqa: N802 - PyDispatcher's name
     """Call `receiver` with the positional arguments and the named arguments that it accepts.
-
-    Returns:
-        What the receiver returns.
 
     Raises:
         TypeError: if an argument is given by position and by name, or a required one is missing.

@@ -1,8 +1,4 @@
-"""Weak references to receivers, bound methods included.
-
-Python creates a bound method at each access, so a plain weak reference to it dies at once. `BoundMethodWeakref` refers
-to the object and to the function. Two of them are equal while they refer to the same method.
-"""
+"""Weak references to receivers, bound methods included."""
 
 from __future__ import annotations
 
@@ -22,11 +18,7 @@ def safeRef(  # noqa: N802 - PyDispatcher's name
     target: Any,
     onDelete: Callable[[Any], object] | None = None,  # noqa: N803 - likewise
 ) -> ReferenceType[Any] | BoundMethodWeakref:
-    """A weak reference to a callable, bound methods included.
-
-    Args:
-        target: the callable.
-        onDelete: called with the reference when the target was garbage-collected.
+    """A weak reference to a callable, bound methods included; `onDelete` is called with it when the target has died.
 
     Raises:
         TypeError: if the target does not support weak references; a `DispatcherTypeError` for methods written in C.
@@ -42,15 +34,10 @@ def safeRef(  # noqa: N802 - PyDispatcher's name
 
 
 class BoundMethodWeakref:
-    """A weak reference to a bound method.
+    """A weak reference to a bound method's object and function, since each access makes a new method.
 
-    Attributes:
-        key: the ids of the object and of the function.
-        deletionMethods: called once with this reference when the object or the function is gone.
-        weakSelf: refers to the object.
-        weakFunc: refers to the function.
-        selfName: the name of the object's class.
-        funcName: the name of the function.
+    Two are equal while they refer to the same method. `deletionMethods` are called once with this reference when the
+    object or the function is gone. `selfName` is the name of the object's class.
     """
 
     __slots__ = ("__weakref__", "deletionMethods", "funcName", "key", "selfName", "weakFunc", "weakSelf")
@@ -74,7 +61,6 @@ class BoundMethodWeakref:
 
     @classmethod
     def calculateKey(cls, target: Any) -> tuple[int, int]:  # noqa: N802
-        """The identity of a method while it lives."""
         return id(target.__self__), id(target.__func__)
 
     def _delete(self) -> None:
