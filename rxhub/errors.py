@@ -34,6 +34,7 @@ __all__ = [
     "SubscriptionWarning",
     "TooLate",
     "UsersError",
+    "WebhookError",
     "WrongLoop",
     "as_exception",
     "error_text",
@@ -208,6 +209,10 @@ class PlainTextRefused(RxHubError, ValueError):
 
 class UsersError(RxHubError, ValueError):
     """The users of a server cannot be read or changed."""
+
+
+class WebhookError(RxHubError, ValueError):
+    """The incoming webhooks of a server cannot be used."""
 
 
 class StoreError(RxHubError, RuntimeError):

@@ -27,7 +27,7 @@ REFERENCE = "".join(page.read_text() for page in sorted((ROOT / "docs" / "refere
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 # docs/reference/cli.md documents the commands.
-NOT_FOR_PROGRAMS = ("rxhub.cli",)
+NOT_FOR_PROGRAMS = ("rxhub.cli", "rxhub.web")
 # Their packages re-export what users import.
 INTERNAL = ("rxhub.testing.", "rxhub.transport.")
 

@@ -62,6 +62,9 @@ def command(
             "127.0.0.1. Repeatable.",
         ),
     ] = None,
+    webhooks: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML file with incoming webhooks, for POST /hooks/NAME.")
+    ] = None,
     heartbeat: Annotated[
         float, typer.Option(min=0.1, max=3_600, metavar="SECONDS", help="Time between heartbeats.")
     ] = 10.0,
@@ -148,6 +151,7 @@ def command(
             slow_consumer=SlowConsumer.DROP if drop else SlowConsumer.DISCONNECT,
             backplane=backplane,
             trusted_proxies=trusted_proxy or (),
+            webhooks=webhooks,
             on_start=print_start,
         )
     return Status.MATCHED

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
@@ -52,6 +53,7 @@ def application(
     slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT,
     backplane: Backplane | None = None,
     trusted_proxies: Collection[str] = (),
+    webhooks: Path | str | None = None,
 ) -> Starlette:
     """An event server as an ASGI application, to be run alone or mounted in another application.
 
@@ -75,6 +77,7 @@ def application(
         trusted_proxies: addresses or networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are used. This
             does not affect the web server: uvicorn trusts 127.0.0.1 unless it is started with `proxy_headers=False`
             (`--no-proxy-headers`).
+        webhooks: file with the incoming webhooks; see "Over HTTP" in the documentation.
 
     Returns:
         The application. Its lifespan connects the backplane, and closes the connections of clients during shutdown. If
@@ -82,6 +85,7 @@ def application(
 
     Raises:
         ValueError: if a trusted proxy is not an address or a network, or the heartbeat is not below its timeout.
+        WebhookError: if the webhooks cannot be used.
     """
     install_log_filter()
     options = ServerOptions(
@@ -91,7 +95,7 @@ def application(
         slow_consumer=slow_consumer,
         backplane=backplane,
     )
-    access = AccessOptions(origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies)
+    access = AccessOptions(origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies, webhooks=webhooks)
     return create_app(EventServer(users, options), access)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rxhub.server.authentication import Credentials
@@ -61,12 +62,14 @@ class AccessOptions:
         origins: web pages that may connect, in addition to the server's own.
         plain_text: accept requests without TLS from other machines.
         trusted_proxies: addresses and networks of proxies whose forwarded headers are used.
+        webhooks: file with the incoming webhooks, see `rxhub.web.webhook_options`; None for none.
         sign_in: a user, and as the key a token that signs one browser in to the console as this user.
     """
 
     origins: Collection[str] = ()
     plain_text: bool = False
     trusted_proxies: Collection[str] = ()
+    webhooks: Path | str | None = None
     sign_in: Credentials | None = None
 
     def refusal_reason(self, scope: Scope) -> str:

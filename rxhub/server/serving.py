@@ -63,6 +63,7 @@ def serve(
     grace: float = 5.0,
     backplane: Backplane | None = None,
     trusted_proxies: Collection[str] = (),
+    webhooks: Path | str | None = None,
     on_start: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then send the queued messages and return. A second SIGINT discards them.
@@ -86,6 +87,7 @@ def serve(
         backplane: joins the server with others; None for a single server.
         trusted_proxies: addresses (`10.0.0.10`) or networks (`10.0.0.0/24`) of the proxies whose `X-Forwarded-For` and
             `X-Forwarded-Proto` are used. By default, no proxy is trusted, not even one on this machine.
+        webhooks: file with the incoming webhooks; see "Over HTTP" in the documentation.
         on_start: called with the server's URL when it listens.
 
     Raises:
@@ -93,6 +95,7 @@ def serve(
         HubConnectionError: if the address or the certificate cannot be used, or the backplane cannot be reached.
         StreamError: if a stream of the backplane cannot be created.
         ValueError: if a trusted proxy is not an address or a network, or the heartbeat is not below its timeout.
+        WebhookError: if the webhooks cannot be used.
     """
     trusted_networks(trusted_proxies)
     if not is_loopback(host) and certificate is None and not plain_text:
@@ -120,7 +123,7 @@ def serve(
         grace=grace,
         backplane=backplane,
     )
-    access = AccessOptions(origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies)
+    access = AccessOptions(origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies, webhooks=webhooks)
     with _listening_socket(host, port, heartbeat_timeout) as listener:
         server = _Server(EventServer(users, options), listener, access, certificate, private_key)
         server.collects_when_idle = True
@@ -166,6 +169,7 @@ def running(
     slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT,
     grace: float = 5.0,
     backplane: Backplane | None = None,
+    webhooks: Path | str | None = None,
 ) -> Generator[Running]:
     """Run a server on the loopback interface while the `with` block runs, for a notebook, a test or a demo.
 
@@ -180,6 +184,7 @@ def running(
         slow_consumer: what happens to a client that reads too slowly.
         grace: seconds to send queued messages during the shutdown.
         backplane: joins the server with others; None for a single server.
+        webhooks: file with the incoming webhooks; see "Over HTTP" in the documentation.
 
     Yields:
         The server, with its `url`, `api_user` and `api_key`.
@@ -188,6 +193,7 @@ def running(
         HubConnectionError: if the port cannot be used, or the backplane cannot be reached.
         StreamError: if a stream of the backplane cannot be created.
         ValueError: if the heartbeat is not below its timeout.
+        WebhookError: if the webhooks cannot be used.
     """
     key = new_key() if api_key is None else api_key
     options = ServerOptions(
@@ -200,7 +206,7 @@ def running(
     )
     events = EventServer(Users([*(users or ()), User.with_key(LOCAL_USER, key, is_admin=True)]), options)
     with _listening_socket("127.0.0.1", port, heartbeat_timeout) as listener:
-        server = _Server(events, listener, AccessOptions())
+        server = _Server(events, listener, AccessOptions(webhooks=webhooks))
         started: Future[None] = Future()
         server.on_start = lambda: started.set_result(None)
 

@@ -16,6 +16,7 @@ from rxhub.web.problems import exception_handlers
 from rxhub.web.signing_in import session_routes
 from rxhub.web.site import Site
 from rxhub.web.stored import stored_routes
+from rxhub.web.webhooks import webhook_routes
 
 __all__ = ["routes"]
 
@@ -29,7 +30,10 @@ def routes(server: EventServer, access: AccessOptions) -> list[BaseRoute]:
     """
     site = Site(server, access)
     parts = (account_routes, session_routes, client_routes, explain_routes, stored_routes)
-    return [Mount("/api", _application(access, [route for part in parts for route in part(site)]))]
+    return [
+        Mount("/api", _application(access, [route for part in parts for route in part(site)])),
+        Mount("/hooks", _application(access, webhook_routes(site))),
+    ]
 
 
 def _application(access: AccessOptions, routes: list[Route]) -> Starlette:
