@@ -10,7 +10,14 @@ import sys
 
 __all__ = ["main"]
 
-_EXTRAS = {"typer": "cli", "rich": "cli", "starlette": "server", "uvicorn": "server", "nats": "nats"}
+_EXTRAS = {
+    "typer": "cli",
+    "rich": "cli",
+    "packaging": "cli",
+    "starlette": "server",
+    "uvicorn": "server",
+    "nats": "nats",
+}
 """Modules that commands import, and the extras that install them."""
 
 

@@ -41,8 +41,7 @@ def command(
         typer.Argument(
             metavar="SERVER",
             envvar="FTRACK_SERVER",
-            show_default=False,
-            help="Server, for example https://studio.example.",
+            help="Server, for example https://studio.example."
         ),
     ],
     target: Annotated[
@@ -50,8 +49,7 @@ def command(
         typer.Argument(
             metavar="NATS",
             envvar="RXHUB_NATS",
-            show_default=False,
-            help="NATS servers, for example nats://host or nats://one,two,three.",
+            help="NATS servers, for example nats://host or nats://one,two,three."
         ),
     ],
     stream: Stream = "events",
@@ -63,7 +61,7 @@ def command(
     name: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", show_default=False, help="Name of this bridge in gap markers. Default: the host name."
+            metavar="NAME", help="Name of this bridge in gap markers. Default: the host name."
         ),
     ] = None,
     buffer: Annotated[

@@ -30,13 +30,12 @@ def command(
         Path | None,
         typer.Argument(
             metavar="EVENT",
-            show_default=False,
-            help="File with one event, or with one JSON object per line. - is stdin.",
+            help="File with one event, or with one JSON object per line. - is stdin."
         ),
     ] = None,
     line: Annotated[
         int | None,
-        typer.Option("--line", "-n", min=1, metavar="N", show_default=False, help="Use the event on line N."),
+        typer.Option("--line", "-n", min=1, metavar="N", help="Use the event on line N."),
     ] = None,
     plain: Plain = False,
     dialect: DialectOption = Dialect.RXHUB,

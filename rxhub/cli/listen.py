@@ -36,11 +36,11 @@ def command(
     key: Key = None,
     stream: ServerStream = None,
     count: Annotated[
-        int | None, typer.Option("--count", "-n", min=1, metavar="N", show_default=False, help="Exit after N events.")
+        int | None, typer.Option("--count", "-n", min=1, metavar="N", help="Exit after N events.")
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option("--timeout", "-t", min=0, metavar="SECONDS", show_default=False, help="Exit after this time."),
+        typer.Option("--timeout", "-t", min=0, metavar="SECONDS", help="Exit after this time."),
     ] = None,
     with_position: WithPosition = False,
 ) -> Status:

@@ -29,13 +29,12 @@ _NATS = typer.Option(
     "--nats",
     metavar="URL",
     envvar="RXHUB_NATS",
-    show_default=False,
     help="NATS servers, for example nats://host or nats://one,two,three.",
 )
 
 Subscription = Annotated[
     str,
-    typer.Argument(metavar="SUBSCRIPTION", show_default=False, help="Subscription, for example 'topic=ftrack.*'."),
+    typer.Argument(metavar="SUBSCRIPTION", help="Subscription, for example 'topic=ftrack.*'."),
 ]
 Server = Annotated[
     str,
@@ -44,8 +43,7 @@ Server = Annotated[
         "-s",
         metavar="URL",
         envvar="FTRACK_SERVER",
-        show_default=False,
-        help="Server, for example https://studio.example or nats://one,two,three.",
+        help="Server, for example https://studio.example or nats://one,two,three."
     ),
 ]
 User = Annotated[
@@ -54,9 +52,8 @@ User = Annotated[
         "--user",
         "-u",
         metavar="NAME",
-        show_default=False,
         help="User name. Requires --key. Default: the user in the URL, otherwise FTRACK_API_USER and FTRACK_API_KEY "
-        "for http(s), RXHUB_NATS_USER and RXHUB_NATS_PASSWORD for nats.",
+        "for http(s), RXHUB_NATS_USER and RXHUB_NATS_PASSWORD for nats."
     ),
 ]
 Key = Annotated[
@@ -64,13 +61,12 @@ Key = Annotated[
     typer.Option(
         "--key",
         metavar="KEY",
-        show_default=False,
-        help="API key or password of --user. Other users can see a command line; prefer the variables.",
+        help="API key or password of --user. Other users can see a command line; prefer the variables."
     ),
 ]
 ServerStream = Annotated[
     str | None,
-    typer.Option("--stream", metavar="NAME", show_default=False, help="Stream, for nats:// only. Default: events."),
+    typer.Option("--stream", metavar="NAME", help="Stream, for nats:// only. Default: events."),
 ]
 Nats = Annotated[str, _NATS]
 OptionalNats = Annotated[str | None, _NATS]
@@ -79,9 +75,8 @@ NatsUser = Annotated[
     typer.Option(
         "--nats-user",
         metavar="NAME",
-        show_default=False,
         help="NATS user name. Requires --nats-password. Default: the user in the URL, otherwise RXHUB_NATS_USER and "
-        "RXHUB_NATS_PASSWORD.",
+        "RXHUB_NATS_PASSWORD."
     ),
 ]
 NatsPassword = Annotated[
@@ -89,8 +84,7 @@ NatsPassword = Annotated[
     typer.Option(
         "--nats-password",
         metavar="PASSWORD",
-        show_default=False,
-        help="Password of --nats-user. Other users can see a command line; prefer the variables.",
+        help="Password of --nats-user. Other users can see a command line; prefer the variables."
     ),
 ]
 Stream = Annotated[str, typer.Option("--stream", metavar="NAME", help="Stream that stores the events.")]
@@ -107,6 +101,6 @@ WithPosition = Annotated[
     typer.Option(
         "--with-position",
         help="Print JSON lines with a field `position`: the sequence in the stream, and the time. To resume: "
-        "rxhub replay --since SEQUENCE+1.",
+        "rxhub replay --since SEQUENCE+1."
     ),
 ]

@@ -24,17 +24,17 @@ _ACK_TIMEOUT_S = 10.0
 
 @exits_with_status
 def command(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", show_default=False, help="Topic, for example studio.hello.")],
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Topic, for example studio.hello.")],
     server: Server,
     data: Annotated[
-        str, typer.Argument(metavar="DATA", show_default=False, help="Data of the event, as JSON. - is stdin.")
+        str, typer.Argument(metavar="DATA", help="Data of the event, as JSON. - is stdin.")
     ] = "{}",
     user: User = None,
     key: Key = None,
     stream: ServerStream = None,
     wait: Annotated[
         float | None,
-        typer.Option("--wait", "-w", min=0, metavar="SECONDS", show_default=False, help="Wait this time for a reply."),
+        typer.Option("--wait", "-w", min=0, metavar="SECONDS", help="Wait this time for a reply."),
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, metavar="N", help="Number of replies to wait for.")] = 1,
 ) -> Status:

@@ -31,7 +31,7 @@ def command(
         str,
         typer.Option(
             metavar="ADDRESS",
-            help="Address to listen on. Other machines can connect only with --certificate or --plain-text.",
+            help="Address to listen on. Other machines can connect only with --certificate or --plain-text."
         ),
     ] = "127.0.0.1",
     port: Annotated[
@@ -59,7 +59,7 @@ def command(
         typer.Option(
             metavar="ADDRESS",
             help="Address or network of a proxy whose X-Forwarded-For and X-Forwarded-Proto are trusted, for example "
-            "127.0.0.1. Repeatable.",
+            "127.0.0.1. Repeatable."
         ),
     ] = None,
     webhooks: Annotated[

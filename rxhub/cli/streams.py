@@ -72,7 +72,7 @@ def _list(access: ServerAccess, as_lines: bool) -> Status:
 @group.command("add")
 @exits_with_status
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="Letters, digits, - and _.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, - and _.")],
     nats: Nats,
     replicas: Annotated[
         int | None,
@@ -80,24 +80,21 @@ def add(
             min=1,
             max=5,
             metavar="N",
-            show_default=False,
-            help="Number of copies. Default: 3 if there are three servers, otherwise 1.",
+            help="Number of copies. Default: 3 if there are three servers, otherwise 1."
         ),
     ] = None,
     max_age: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
-            show_default=False,
-            help="Delete events after this time, for example 30d or 12h. Default: never.",
+            help="Delete events after this time, for example 30d or 12h. Default: never."
         ),
     ] = None,
     max_bytes: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            show_default=False,
-            help="Reject new events above this size, for example 10G. Default: unlimited.",
+            help="Reject new events above this size, for example 10G. Default: unlimited."
         ),
     ] = None,
     nats_user: NatsUser = None,

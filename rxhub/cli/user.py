@@ -17,7 +17,7 @@ __all__ = ["group"]
 group = Commands(help="Manage the users of a server.", no_args_is_help=True)
 
 _File = Annotated[Path, typer.Option("--users", metavar="FILE", help="Users file.")]
-_Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="User name, the api_user of a client.")]
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="User name, the api_user of a client.")]
 _DEFAULT = Path("users.toml")
 
 

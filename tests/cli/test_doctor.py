@@ -7,17 +7,17 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from time import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from packaging.specifiers import SpecifierSet
 
 from rxhub.cli.doctor.diagnosis import Finding, Verdict
-from rxhub.cli.doctor.environment import environment, satisfies
+from rxhub.cli.doctor.environment import environment
 from rxhub.cli.doctor.server import check_server
 from rxhub.server import User, Users, running
 from tests.cli.terminal import COMMAND
@@ -192,14 +192,41 @@ def test_our_own_server_is_told_to_be_well() -> None:
 
 
 class TestVersions:
-    @given(st.lists(st.integers(0, 50), min_size=1, max_size=4), st.lists(st.integers(0, 50), min_size=1, max_size=4))
-    def test_are_compared_by_their_numbers(self, ours: list[int], theirs: list[int]) -> None:
-        width = max(len(ours), len(theirs))
-        one, other = ([*numbers, *[0] * (width - len(numbers))] for numbers in (ours, theirs))
-        found, bound = ".".join(map(str, ours)), ".".join(map(str, theirs))
-        assert satisfies(found, f">={bound}") == (one >= other)
-        assert satisfies(found, f"<{bound}") == (one < other)
-        assert satisfies(found, f">={bound},<{bound}") is False
+    @pytest.mark.parametrize(
+        ("wanted", "is_problem"),
+        [
+            (">=1.9", False),
+            (">=1.10.0", False),
+            (">=1.11", True),
+            (">=1,<1.10", True),
+            (">=1.10rc1", False),
+            ("<2", False),
+        ],
+    )
+    def test_are_compared_by_their_numbers(
+        self, wanted: str, is_problem: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own = Message()
+        for name, value in (("Version", "1"), ("Requires-Python", ">=3"), ("Provides-Extra", "more")):
+            own[name] = value
+        own["Requires-Dist"] = f"thing{wanted}"
+        own["Requires-Dist"] = f"other{wanted}; extra == 'more'"
+        monkeypatch.setattr("rxhub.cli.doctor.environment.metadata", lambda name: own)
+        monkeypatch.setattr("rxhub.cli.doctor.environment.version", lambda name: "1.10")
+        found = problems(list(environment()))
+        texts = [f"thing 1.10, but rxhub needs {SpecifierSet(wanted)}", "extra more: other 1.10 is not supported"]
+        assert found == (texts if is_problem else [])
+
+    def test_of_a_python_and_of_packages_that_are_missing_are_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        own = Message()
+        for name, value in (("Version", "1"), ("Requires-Python", ">=4"), ("Provides-Extra", "more")):
+            own[name] = value
+        own["Requires-Dist"] = "no-such-thing>=1"
+        own["Requires-Dist"] = "no-such-other; extra == 'more'"
+        monkeypatch.setattr("rxhub.cli.doctor.environment.metadata", lambda name: own)
+        found = list(environment())
+        assert problems(found) == ["rxhub needs Python >=4", "no-such-thing is not installed"]
+        assert found[-1] == (Verdict.NOTE, "extra more: not installed: no-such-other", "pip install 'rxhub[more]'")
 
     def test_of_the_environment_are_told(self) -> None:
         found = [finding.found for finding in environment()]

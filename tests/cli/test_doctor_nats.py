@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from rxhub import Event, EventHub
+from rxhub.cli.credentials import ServerAccess
 from rxhub.cli.doctor import nats as doctor_nats
 from rxhub.cli.doctor.diagnosis import Finding, Verdict
-from rxhub.cli.doctor.nats import NatsLogin, check_nats
+from rxhub.cli.doctor.nats import check_nats
 from rxhub.testing import Nats
 from tests.cli.terminal import COMMAND, DATA
 from tests.threads import LIMIT
@@ -28,7 +29,7 @@ NO_TIME = "the server sends no time, so the clocks cannot be compared"
 
 
 def asked(url: str, user: str | None = None, password: str | None = None, stream: str = "events") -> list[Finding]:
-    findings = list(check_nats(url, NatsLogin(user, password, OPTIONS), stream))
+    findings = list(check_nats(ServerAccess(url, user, password), OPTIONS, stream))
     assert PASSWORD not in " ".join(finding.found + finding.remedy for finding in findings)
     return findings
 

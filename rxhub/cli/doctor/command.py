@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 
 import typer
 
 from rxhub.cli.credentials import NATS_OPTIONS, credentials
-from rxhub.cli.doctor.diagnosis import Finding, Verdict
+from rxhub.cli.doctor.diagnosis import Verdict, note
 from rxhub.cli.doctor.environment import environment
-from rxhub.cli.doctor.nats import NatsLogin, check_nats
+from rxhub.cli.doctor.nats import check_nats
 from rxhub.cli.doctor.server import check_server
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.options import Key, Nats, NatsPassword, NatsUser, Server, Stream, User
@@ -20,8 +19,7 @@ from rxhub.transport.nats.address import SCHEMES
 __all__ = ["command"]
 
 _COLOURS = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.PROBLEM: "red"}
-_WIDTH = max(len(verdict.value) for verdict in Verdict)
-_NO_SERVER = Finding(Verdict.NOTE, "no server was checked", "Use --server or FTRACK_SERVER, --nats or RXHUB_NATS.")
+_WIDTH = len(Verdict.PROBLEM.value)
 
 
 @exits_with_status
@@ -40,32 +38,21 @@ def command(
 
     Exit status: 0 without problems, 1 if there is a problem, 2 after an error.
     """
+    access = credentials(server, user, key)
+    checks = [environment()]
+    if access.url.partition("://")[0].lower() in SCHEMES:
+        checks.append(check_nats(access, "--user and --key, or RXHUB_NATS_USER and RXHUB_NATS_PASSWORD", stream))
+    elif server:
+        checks.append(check_server(*access))
+    if nats:
+        options = "--nats-user and --nats-password, or RXHUB_NATS_USER and RXHUB_NATS_PASSWORD"
+        checks.append(check_nats(credentials(nats, nats_user, nats_password, NATS_OPTIONS), options, stream))
+    if not (server or nats):
+        checks.append(iter([note("no server was checked", "Use --server or FTRACK_SERVER, --nats or RXHUB_NATS.")]))
     problems = 0
-    for finding in chain(
-        environment(),
-        _server(server, user, key, stream),
-        _nats(nats, nats_user, nats_password, stream),
-        () if server or nats else (_NO_SERVER,),
-    ):
-        verdict = finding.verdict
-        typer.echo(f"{typer.style(verdict.value.ljust(_WIDTH), fg=_COLOURS[verdict])}  {inline(finding.found)}")
-        if finding.remedy:
-            typer.echo(f"{' ' * _WIDTH}  {inline(finding.remedy)}")
+    for verdict, found, remedy in chain.from_iterable(checks):
+        typer.echo(f"{typer.style(verdict.value.ljust(_WIDTH), fg=_COLOURS[verdict])}  {inline(found)}")
+        if remedy:
+            typer.echo(f"{' ' * _WIDTH}  {inline(remedy)}")
         problems += verdict is Verdict.PROBLEM
     return Status.FAILED if problems else Status.MATCHED
-
-
-def _server(url: str, user: str | None, key: str | None, stream: str) -> Iterator[Finding]:
-    url, user, key = credentials(url, user, key)
-    if url.partition("://")[0].lower() in SCHEMES:
-        options = "--user and --key, or RXHUB_NATS_USER and RXHUB_NATS_PASSWORD"
-        yield from check_nats(url, NatsLogin(user, key, options), stream)
-    elif url:
-        yield from check_server(url, user, key)
-
-
-def _nats(url: str, user: str | None, password: str | None, stream: str) -> Iterator[Finding]:
-    if url:
-        options = "--nats-user and --nats-password, RXHUB_NATS_USER and RXHUB_NATS_PASSWORD"
-        url, user, password = credentials(url, user, password, NATS_OPTIONS)
-        yield from check_nats(url, NatsLogin(user, password, options), stream)

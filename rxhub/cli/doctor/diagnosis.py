@@ -1,11 +1,15 @@
-"""The findings of `rxhub doctor`, and the findings about clocks, which all servers share."""
+"""The findings of `rxhub doctor`, and the findings about networks and clocks, which all servers share."""
 
 from __future__ import annotations
 
+import socket
+import ssl
 from enum import Enum
 from typing import NamedTuple
 
-__all__ = ["Finding", "Verdict", "compare_clocks"]
+from rxhub.text.safe_repr import one_line
+
+__all__ = ["Finding", "Verdict", "compare_clocks", "note", "ok", "problem", "unreachable"]
 
 _MAX_DIFFERENCE_S = 10.0
 
@@ -27,6 +31,51 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
+def ok(found: str, remedy: str = "") -> Finding:
+    """Return that a check succeeded."""
+    return Finding(Verdict.OK, found, remedy)
+
+
+def note(found: str, remedy: str = "") -> Finding:
+    """Return that something is unavailable or was not checked."""
+    return Finding(Verdict.NOTE, found, remedy)
+
+
+def problem(found: str, remedy: str) -> Finding:
+    """Return that a check failed."""
+    return Finding(Verdict.PROBLEM, found, remedy)
+
+
+def unreachable(place: str, error: BaseException | None, found: str, remedy: str, hint: str = "") -> Finding:
+    """Return why a server cannot be reached.
+
+    Args:
+        place: the server.
+        error: the error of the connection.
+        found: the reason, if the error is not one that all servers share.
+        remedy: what to do in this case.
+        hint: how to start a server.
+    """
+    match error:
+        case ssl.SSLCertVerificationError():
+            found = f"its certificate is not trusted: {error.verify_message}"
+            remedy = "Set SSL_CERT_FILE to the certificate authority of your studio, or renew the certificate."
+        case ssl.SSLError():
+            found = f"TLS failed: {error.reason or error}"
+            remedy = (
+                "Check the port. If the server has no TLS, use http:// or nats://. Otherwise check its TLS settings."
+            )
+        case socket.gaierror() | UnicodeError():
+            found = "the host name is unknown"
+            remedy = "Check the spelling. Internal names may require the VPN or DNS of your studio."
+        case ConnectionRefusedError():
+            found = "no server listens there"
+            remedy = f"Check that the server runs, and the port. A firewall may also reject connections.{hint}"
+        case _:
+            pass
+    return problem(f"{place} cannot be reached: {one_line(found, 200)}", remedy)
+
+
 def compare_clocks(server_time: float | None, resolution: float, before: float, after: float) -> Finding:
     """Compare the clock of this machine with that of a server, which sent its time between two moments.
 
@@ -37,13 +86,11 @@ def compare_clocks(server_time: float | None, resolution: float, before: float, 
         after: the time here after the answer.
     """
     if server_time is None:
-        return Finding(Verdict.NOTE, "the server sends no time, so the clocks cannot be compared")
+        return note("the server sends no time, so the clocks cannot be compared")
     ahead = max(0.0, before - (server_time + resolution)) - max(0.0, server_time - after)
     if abs(ahead) <= _MAX_DIFFERENCE_S:
-        return Finding(Verdict.OK, "the clock of this machine agrees with the server")
-    direction = "ahead of" if ahead > 0 else "behind"
-    return Finding(
-        Verdict.PROBLEM,
-        f"the clock of this machine is {abs(ahead):.0f} s {direction} the server",
+        return ok("the clock of this machine agrees with the server")
+    return problem(
+        f"the clock of this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server",
         "Synchronize both with NTP. Otherwise times of events are not comparable, and tokens expire early or late.",
     )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import platform
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, metadata, version
-from itertools import zip_longest
+from typing import TYPE_CHECKING
 
-from rxhub.cli.doctor.diagnosis import Finding, Verdict
+from rxhub.cli.doctor.diagnosis import Finding, note, ok, problem
 
-__all__ = ["environment", "satisfies"]
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+__all__ = ["environment"]
 
 _PURPOSES = {
     "cli": "the command rxhub",
@@ -23,69 +25,55 @@ _PURPOSES = {
     "testing": "rxhub.testing: strategies, virtual time, marbles",
 }
 _FOR_DEVELOPERS = {"all", "bench", "dev", "docs", "test"}
-_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[^]]*\])?\s*\(?(?P<range>[^;)]*)\)?\s*(?:;(?P<marker>.*))?")
-_EXTRA = re.compile(r"""extra\s*==\s*['"]([\w-]+)['"]""")
-_COMPARISON = re.compile(r"(>=|<=|==|!=|<|>)\s*([\d.]+)")
 
 
 def environment() -> Iterator[Finding]:
     """Check the versions of Python, dependencies and extras."""
-    yield Finding(Verdict.OK, f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+
+    yield ok(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     try:
         own = metadata("rxhub")
     except PackageNotFoundError:
-        yield Finding(
-            Verdict.PROBLEM,
-            "rxhub is not installed, so its requirements are unknown",
-            "pip install rxhub, or pip install -e . in a clone.",
-        )
+        found = "rxhub is not installed, so its requirements are unknown"
+        yield problem(found, "pip install rxhub, or pip install -e . in a clone.")
         return
-    python = str(own.json.get("requires_python", ""))
-    if not satisfies(platform.python_version(), python):
+    if not SpecifierSet(own["Requires-Python"]).contains(platform.python_version(), prereleases=True):
         remedy = f"Create a new environment with another Python than {sys.executable}."
-        yield Finding(Verdict.PROBLEM, f"rxhub needs Python {python}", remedy)
-    yield Finding(Verdict.OK, f"rxhub {own['Version']}")
-    extras: dict[str, list[tuple[str, str]]] = {}
-    for text in own.get_all("Requires-Dist") or []:
-        if (requirement := _REQUIREMENT.match(text)) is None:
-            continue
-        name, wanted, marker = requirement["name"], requirement["range"].strip(), requirement["marker"] or ""
-        extra = _EXTRA.search(marker)
-        if extra is not None:
-            extras.setdefault(extra[1], []).append((name, wanted))
-        elif not marker:
-            yield _needed(name, wanted)
-    for extra, requirements in sorted(extras.items()):
-        if extra not in _FOR_DEVELOPERS:
-            yield _optional(extra, requirements)
+        yield problem(f"rxhub needs Python {own['Requires-Python']}", remedy)
+    yield ok(f"rxhub {own['Version']}")
+    all_requirements = [Requirement(text) for text in own.get_all("Requires-Dist") or []]
+    core = [each for each in all_requirements if each.marker is None or each.marker.evaluate({"extra": ""})]
+    for requirement in core:
+        yield _needed(requirement)
+    others = [each for each in all_requirements if each not in core and each.name != "rxhub"]
+    for extra in sorted({*(own.get_all("Provides-Extra") or [])} - _FOR_DEVELOPERS):
+        yield _optional(extra, [each for each in others if each.marker and each.marker.evaluate({"extra": extra})])
 
 
-def _needed(name: str, wanted: str) -> Finding:
-    found = _version(name)
+def _needed(requirement: Requirement) -> Finding:
+    name, found, wanted = requirement.name, _version(requirement.name), requirement.specifier
+    remedy = f"pip install '{name}{wanted}'"
     if not found:
-        return Finding(Verdict.PROBLEM, f"{name} is not installed", f"pip install '{name}{wanted}'")
-    if not satisfies(found, wanted):
-        return Finding(Verdict.PROBLEM, f"{name} {found}, but rxhub needs {wanted}", f"pip install '{name}{wanted}'")
-    return Finding(Verdict.OK, f"{name} {found}")
+        return problem(f"{name} is not installed", remedy)
+    if not wanted.contains(found, prereleases=True):
+        return problem(f"{name} {found}, but rxhub needs {wanted}", remedy)
+    return ok(f"{name} {found}")
 
 
-def _optional(extra: str, requirements: list[tuple[str, str]]) -> Finding:
-    purpose = f" ({_PURPOSES[extra]})" if extra in _PURPOSES else ""
-    found = {name: _version(name) for name, _ in requirements if name != "rxhub"}
-    missing = [name for name, number in found.items() if not number]
-    old = [
-        f"{name} {found[name]}"
-        for name, wanted in requirements
-        if found.get(name) and not satisfies(found[name], wanted)
-    ]
+def _optional(extra: str, requirements: Sequence[Requirement]) -> Finding:
+    title = f"extra {extra} ({_PURPOSES[extra]})" if extra in _PURPOSES else f"extra {extra}"
     remedy = f"pip install 'rxhub[{extra}]'"
-    if old:
-        return Finding(Verdict.PROBLEM, f"extra {extra}{purpose}: {', '.join(old)} is not supported", remedy)
-    if missing:
-        return Finding(Verdict.NOTE, f"extra {extra}{purpose}: not installed: {', '.join(missing)}", remedy)
-    return Finding(
-        Verdict.OK, f"extra {extra}{purpose}: {', '.join(f'{name} {number}' for name, number in found.items())}"
-    )
+    found = {each.name: _version(each.name) for each in requirements}
+    is_old = {
+        each.name: not each.specifier.contains(found[each.name] or "0", prereleases=True) for each in requirements
+    }
+    if old := [f"{name} {number}" for name, number in found.items() if number and is_old[name]]:
+        return problem(f"{title}: {', '.join(old)} is not supported", remedy)
+    if missing := [name for name, number in found.items() if not number]:
+        return note(f"{title}: not installed: {', '.join(missing)}", remedy)
+    return ok(f"{title}: {', '.join(f'{name} {number}' for name, number in found.items())}")
 
 
 def _version(name: str) -> str:
@@ -93,32 +81,3 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return ""
-
-
-def satisfies(found: str, wanted: str) -> bool:
-    """Return whether a version is in a range such as `>=5.1,<7`. Only the numbers are compared."""
-    for sign, bound in _COMPARISON.findall(wanted):
-        pairs = list(zip_longest(_numbers(found), _numbers(bound), fillvalue=0))
-        ours, theirs = [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
-        if not {
-            ">=": ours >= theirs,
-            "<=": ours <= theirs,
-            ">": ours > theirs,
-            "<": ours < theirs,
-            "==": ours == theirs,
-            "!=": ours != theirs,
-        }[sign]:
-            return False
-    return True
-
-
-def _numbers(version: str) -> list[int]:
-    numbers: list[int] = []
-    for part in version.split("."):
-        digits = re.match(r"\d+", part)
-        if digits is None:
-            break
-        numbers.append(int(digits[0]))
-        if digits[0] != part:
-            break  # ignore suffixes, as in 6.0rc1
-    return numbers

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 from collections.abc import Iterator
 from datetime import datetime
 from importlib.util import find_spec
 from time import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from rxhub.cli.doctor.diagnosis import Finding, Verdict, compare_clocks
+from rxhub.cli.credentials import ServerAccess
+from rxhub.cli.doctor.diagnosis import Finding, compare_clocks, note, ok, problem, unreachable
 from rxhub.cli.units import format_size
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.text.safe_repr import one_line, safe_repr
+from rxhub.transport.nats.address import Address
 
 if TYPE_CHECKING:
-    from rxhub.transport.nats.address import Address
     from rxhub.transport.nats.connection import NatsConnection, NatsUnreachable
     from rxhub.transport.nats.subjects import Subjects
 
-__all__ = ["NatsLogin", "check_nats"]
+__all__ = ["check_nats"]
 
 _TIMEOUT_S = 3.0
 """JetStream does not answer requests without permission."""
@@ -29,46 +28,31 @@ _NO_JETSTREAM = 10039
 """JetStream's error code for "JetStream not enabled for account"."""
 
 
-class NatsLogin(NamedTuple):
-    """Credentials for NATS.
-
-    Attributes:
-        user: the user name.
-        password: the password or token; sent to the servers, never printed.
-        options: the options and variables that contain them, for remedies.
-    """
-
-    user: str | None
-    password: str | None
-    options: str
-
-
-def check_nats(url: str, login: NatsLogin, stream: str = "events") -> Iterator[Finding]:
+def check_nats(access: ServerAccess, options: str, stream: str = "events") -> Iterator[Finding]:
     """Check each server of a NATS system, and JetStream and the stream on the first that accepts the connection.
 
     Args:
-        url: `nats://` or `tls://`, with one or several servers.
-        login: the credentials.
+        access: the servers and the credentials. The password or token is sent to the servers, and never printed.
+        options: the options and variables that contain the credentials, for remedies.
         stream: the name of the stream.
     """
-    from rxhub.transport.nats.address import Address
     from rxhub.transport.nats.subjects import Subjects
 
     try:
-        address = Address.parse(url, login.user, login.password)
+        address = Address.parse(*access)
     except ValueError as error:
-        yield Finding(Verdict.PROBLEM, _sentence(error), "Use nats://host:port, or nats://one,two,three.")
+        yield problem(_sentence(error), "Use nats://host:port, or nats://one,two,three.")
         return
     try:
         subjects = Subjects(stream)
     except ValueError as error:
-        yield Finding(Verdict.PROBLEM, _sentence(error), "Set the name of the stream with --stream.")
+        yield problem(_sentence(error), "Set the name of the stream with --stream.")
         return
     if find_spec("nats") is None:
         found = f"{', '.join(address.servers)} cannot be checked: nats-py is not installed"
-        yield Finding(Verdict.PROBLEM, found, "pip install 'rxhub[nats]'")
+        yield problem(found, "pip install 'rxhub[nats]'")
         return
-    yield from asyncio.run(_check_servers(address, login.options, subjects))
+    yield from asyncio.run(_check_servers(address, options, subjects))
 
 
 async def _check_servers(address: Address, options: str, subjects: Subjects) -> list[Finding]:
@@ -85,15 +69,12 @@ async def _check_servers(address: Address, options: str, subjects: Subjects) -> 
                 findings += _accepted(result, address)
             elif isinstance(result, NatsUnreachable):
                 found = _unreached(result, address, options)
-                findings.append(
-                    found._replace(remedy=f"{found.remedy} Meanwhile, hubs use the other servers.")
-                    if connections
-                    else found
-                )
+                meanwhile = " Meanwhile, hubs use the other servers." if connections else ""
+                findings.append(found._replace(remedy=found.remedy + meanwhile))
             else:
                 raise result
         if connections:
-            findings += await _jetstream(connections[0], subjects)
+            findings += await _check_jetstream(connections[0], subjects)
     finally:
         await asyncio.gather(*[connection.close() for connection in connections])
     return findings
@@ -101,18 +82,14 @@ async def _check_servers(address: Address, options: str, subjects: Subjects) -> 
 
 def _accepted(connection: NatsConnection, address: Address) -> Iterator[Finding]:
     encryption = "with" if connection.is_encrypted else "without"
-    yield Finding(Verdict.OK, f"{connection.server} answers: nats-server {connection.server_version}, {encryption} TLS")
+    yield ok(f"{connection.server} answers: nats-server {connection.server_version}, {encryption} TLS")
     given = address.user is not None or address.password is not None
     if connection.requires_credentials and given:
-        yield Finding(Verdict.OK, f"the {_secret(address)} is accepted")
+        yield ok(f"the {'token' if address.user is None else f'password of {address.user}'} is accepted")
     elif given:
-        yield Finding(Verdict.NOTE, "the server requires no password, so the password was not checked")
+        yield note("the server requires no password, so the password was not checked")
     else:
-        yield Finding(Verdict.NOTE, "no user and password were given, and the server requires none")
-
-
-def _secret(address: Address) -> str:
-    return "token" if address.user is None else f"password of {address.user}"
+        yield note("no user and password were given, and the server requires none")
 
 
 def _unreached(error: NatsUnreachable, address: Address, options: str) -> Finding:
@@ -121,75 +98,59 @@ def _unreached(error: NatsUnreachable, address: Address, options: str) -> Findin
 
     if "authorization" in error.why.lower():
         return _refused(error.server, address, options)
+    why = error.why.removesuffix(".")
     match error.__cause__:
-        case ssl.SSLCertVerificationError() as cause:
-            found = f"its certificate is not trusted: {cause.verify_message}"
-            remedy = "Set SSL_CERT_FILE to the certificate authority of your studio, or renew the certificate."
         case SecureConnWantedError():
             found = "the server does not offer TLS; no credentials were sent"
             remedy = "Use nats:// in a trusted network, or give the server a certificate."
-        case ssl.SSLError() as cause:
-            found = f"TLS failed: {cause.reason or cause}"
-            remedy = "Check that this is the port of a NATS server, without a proxy."
-        case socket.gaierror() | UnicodeError():
-            found = "the host name is unknown"
-            remedy = "Check the spelling. Internal names may require the VPN or DNS of your studio."
-        case ConnectionRefusedError():
-            found = "no server listens there"
-            remedy = "Check that the server runs, and the port. `nats-server -js` starts one."
         case ConnectionResetError():
             found = "the server closed the connection"
             remedy = f"A NATS server may have rejected the credentials. Check {options}, and its log."
         case TimeoutError():
-            found = error.why.removesuffix(".")
-            remedy = "Check the port. A firewall may drop packets."
+            found, remedy = why, "Check the port. A firewall may drop packets."
         case OSError():
-            found = error.why
-            remedy = "Check the URL, and the log of the server."
+            found, remedy = error.why, "Check the URL, and the log of the server."
         case _:
-            found = f"the answer is not NATS ({error.why.removesuffix('.')})"
-            remedy = "Check the port for clients. Default: port 4222."
-    return Finding(Verdict.PROBLEM, f"{error.server} cannot be reached: {one_line(found, 200)}", remedy)
+            found, remedy = f"the answer is not NATS ({why})", "Check the port for clients. Default: port 4222."
+    return unreachable(error.server, error.__cause__, found, remedy, " `nats-server -js` starts one.")
 
 
 def _refused(server: str, address: Address, options: str) -> Finding:
-    if address.user is not None and address.password is not None:
-        found = f"the password of {safe_repr(address.user, 60)} is wrong, or the user does not exist"
-        remedy = "Check that both belong to this NATS system. The configuration of the server lists its users."
-    elif address.user is not None:
-        found, remedy = f"the server requires a password for {safe_repr(address.user, 60)}", f"Use {options}."
-    elif address.password is not None:
-        found, remedy = "the token is wrong", f"Check the token. To use a user and a password: {options}."
-    else:
-        found, remedy = "the server requires a user and a password", f"Use {options}."
-    return Finding(Verdict.PROBLEM, f"{server} answers, but rejects the connection: {found}", remedy)
+    user, remedy = safe_repr(address.user, 60), f"Use {options}."
+    match address.user, address.password:
+        case str(), str():
+            found = f"the password of {user} is wrong, or the user does not exist"
+            remedy = "Check that both belong to this NATS system. The configuration of the server lists its users."
+        case str(), None:
+            found = f"the server requires a password for {user}"
+        case None, str():
+            found = "the token is wrong"
+            remedy = f"Check the token. To use a user and a password: {options}."
+        case _:
+            found = "the server requires a user and a password"
+    return problem(f"{server} answers, but rejects the connection: {found}", remedy)
 
 
-async def _jetstream(connection: NatsConnection, subjects: Subjects) -> list[Finding]:
+async def _check_jetstream(connection: NatsConnection, subjects: Subjects) -> list[Finding]:
     """Check JetStream, the stream and the clock."""
     from rxhub.transport.nats.streams import NO_STREAM
 
+    jetstream = ok("JetStream is enabled and answers")
     before = time()
     try:
         info = await connection.js_request(f"STREAM.INFO.{subjects.stream}", timeout=_TIMEOUT_S)
     except StreamError as error:
         if error.number == NO_STREAM:
-            return [
-                _JETSTREAM,
-                await _check_missing_stream(connection, subjects),
-                compare_clocks(None, 0.0, before, time()),
-            ]
+            clock = compare_clocks(None, 0.0, before, time())
+            return [jetstream, await _check_missing_stream(connection, subjects.stream), clock]
         if error.number == _NO_JETSTREAM:
             remedy = "Enable it for this account (`jetstream: enabled`), or connect as a user of another account."
-            return [Finding(Verdict.PROBLEM, "JetStream is not enabled for the account of this user", remedy)]
+            return [problem("JetStream is not enabled for the account of this user", remedy)]
         found = f"JetStream reports an error: {one_line(error.description, 200)} ({error.number})"
-        return [Finding(Verdict.PROBLEM, found, "Check the logs of the servers, and that most of them run.")]
+        return [problem(found, "Check the logs of the servers, and that most of them run.")]
     except HubConnectionError as error:
         return [_unanswered(error, subjects.stream)]
-    return [_JETSTREAM, _state(info, subjects), compare_clocks(_time(info), 0.0, before, time())]
-
-
-_JETSTREAM = Finding(Verdict.OK, "JetStream is enabled and answers")
+    return [jetstream, _check_stream(info, subjects.stream), compare_clocks(_time(info), 0.0, before, time())]
 
 
 # Measured with nats-server 2.15: after a failed write, it still answers STREAM.INFO as before, and it rejects a message
@@ -204,57 +165,58 @@ def _unanswered(error: HubConnectionError, stream: str) -> Finding:
     from nats.errors import NoRespondersError
 
     if isinstance(error.__context__, NoRespondersError):  # hidden from tracebacks
-        found = "JetStream is not enabled, or has no leader"
         remedy = "Start nats-server with -js or with `jetstream {}` in its configuration. Most of a cluster must run."
-    elif "permissions" in str(error):
-        found = f"this user has no permission to read the stream {stream}"
+        return problem("JetStream is not enabled, or has no leader", remedy)
+    if "permissions" in str(error):
         remedy = "Grant the permissions that the page on clusters lists, or select your stream with --stream."
-    else:
-        found, remedy = f"JetStream does not answer: {one_line(str(error), 200)}", "Check the logs of the servers."
-    return Finding(Verdict.PROBLEM, found, remedy)
+        return problem(f"this user has no permission to read the stream {stream}", remedy)
+    return problem(f"JetStream does not answer: {one_line(str(error), 200)}", "Check the logs of the servers.")
 
 
-def _state(info: dict[str, Any], subjects: Subjects) -> Finding:
+def _check_stream(info: dict[str, Any], name: str) -> Finding:
     """Check the configuration of the stream."""
     from rxhub.transport.nats.streams import config_conflict, stream_config
 
-    config, state, name = info["config"], info["state"], subjects.stream
+    config, state = info["config"], info["state"]
     if (reason := config_conflict(config, stream_config(name))) is not None:
-        return Finding(Verdict.PROBLEM, reason.found.removesuffix("."), reason.remedy)
+        return problem(reason.found.removesuffix("."), reason.remedy)
     room = f" of {format_size(config['max_bytes'])}" if config.get("max_bytes", -1) >= 0 else ""
     last = f", last stored at {state['last_ts'][:19]}Z" if state["messages"] else ""
     size = f"{state['messages']:,} events, {format_size(state['bytes'])}{room}"
-    return Finding(Verdict.OK, f"the stream {name} exists: {size}{last}; replicas: {config['num_replicas']}", _UNKNOWN)
+    return ok(f"the stream {name} exists: {size}{last}; replicas: {config['num_replicas']}", _UNKNOWN)
 
 
-async def _check_missing_stream(connection: NatsConnection, subjects: Subjects) -> Finding:
+async def _check_missing_stream(connection: NatsConnection, name: str) -> Finding:
     """Check whether the missing stream could be created."""
     from rxhub.transport.nats.streams import stream_states
 
-    name = subjects.stream
+    missing = f"there is no stream {name}"
     try:
         # JetStream rejects an empty request as invalid if the user may create a stream.
         await connection.js_request(f"STREAM.CREATE.{name}", timeout=_TIMEOUT_S)
     except StreamError:
         pass
     except HubConnectionError as error:
-        found = f"there is no stream {name}, and this user has no permission to create it"
-        if "permissions" not in str(error):
-            found = f"there is no stream {name}, and JetStream did not answer whether it can be created"
+        denied = "permissions" in str(error)
+        reason = (
+            "this user has no permission to create it"
+            if denied
+            else "JetStream did not answer whether it can be created"
+        )
         remedy = "Ask the operator to create it with `rxhub streams add`, or select an existing stream with --stream."
-        return Finding(Verdict.PROBLEM, found, remedy)
+        return problem(f"{missing}, and {reason}", remedy)
     try:
         account = await connection.js_request("INFO", timeout=_TIMEOUT_S)
-        there = [state.name for state in await stream_states(connection)]
+        names = [state.name for state in await stream_states(connection)]
     except (StreamError, HubConnectionError):
-        account, there = {}, []  # hubs need no permission for these
+        account, names = {}, []  # hubs need no permission for these
     most = account.get("limits", {}).get("max_streams", -1)
     if 0 <= most <= account.get("streams", 0):
-        found = f"there is no stream {name}, and its account has reached its limit of {most} streams"
-        return Finding(Verdict.PROBLEM, found, "Raise max_streams of the account, or select an existing stream.")
-    others = f" Existing streams: {', '.join(there)}." if there else ""
+        found = f"{missing}, and its account has reached its limit of {most} streams"
+        return problem(found, "Raise max_streams of the account, or select an existing stream.")
+    others = f" Existing streams: {', '.join(names)}." if names else ""
     remedy = f"The first hub that connects creates it, as does `rxhub streams add {name}`.{others}"
-    return Finding(Verdict.NOTE, f"there is no stream {name} yet; it can be created", remedy)
+    return note(f"{missing} yet; it can be created", remedy)
 
 
 def _time(info: dict[str, Any]) -> float | None:
