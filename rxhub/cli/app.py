@@ -7,19 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import (
-    bridge,
-    dead,
-    explain,
-    filter,
-    listen,
-    plugins,
-    publish,
-    replay,
-    serve,
-    streams,
-    user,
-)
+from rxhub.cli import bridge, dead, explain, filter, listen, plugins, publish, replay, serve, streams, user
 from rxhub.cli.demo.command import command as demo
 from rxhub.cli.doctor.command import command as doctor
 from rxhub.cli.help import Commands

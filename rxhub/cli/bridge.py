@@ -38,18 +38,12 @@ logger = logging.getLogger("rxhub.bridge")
 def command(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="SERVER",
-            envvar="FTRACK_SERVER",
-            help="Server, for example https://studio.example."
-        ),
+        typer.Argument(metavar="SERVER", envvar="FTRACK_SERVER", help="Server, for example https://studio.example."),
     ],
     target: Annotated[
         str,
         typer.Argument(
-            metavar="NATS",
-            envvar="RXHUB_NATS",
-            help="NATS servers, for example nats://host or nats://one,two,three."
+            metavar="NATS", envvar="RXHUB_NATS", help="NATS servers, for example nats://host or nats://one,two,three."
         ),
     ],
     stream: Stream = "events",
@@ -59,10 +53,7 @@ def command(
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
     name: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Name of this bridge in gap markers. Default: the host name."
-        ),
+        str | None, typer.Option(metavar="NAME", help="Name of this bridge in gap markers. Default: the host name.")
     ] = None,
     buffer: Annotated[
         int, typer.Option(min=1, metavar="N", help="Maximum number of events to buffer while NATS is unavailable.")

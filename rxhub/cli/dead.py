@@ -34,10 +34,7 @@ _HEADINGS = ("id", "group", "topic", "died", "attempts", "reason")
 _MAX_TABLE_ROWS = 1_000
 _MAX_AGE = timedelta(days=365_000)
 
-_Group = Annotated[
-    str | None,
-    typer.Option("--group", "-g", metavar="NAME", help="Only dead letters of this group."),
-]
+_Group = Annotated[str | None, typer.Option("--group", "-g", metavar="NAME", help="Only dead letters of this group.")]
 _Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Numbers of dead letters.")]
 _All = Annotated[bool, typer.Option("--all", help="All dead letters, or all of --group.")]
 _DEFAULT = "events"
@@ -53,7 +50,7 @@ def list_(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Only dead letters since 2026-03-01T12:00, a duration before now (2h, 3d), or a number."
+            help="Only dead letters since 2026-03-01T12:00, a duration before now (2h, 3d), or a number.",
         ),
     ] = None,
     json: JsonLines = False,

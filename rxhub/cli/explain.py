@@ -28,14 +28,10 @@ def command(
     subscription: Subscription,
     event: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="EVENT",
-            help="File with one event, or with one JSON object per line. - is stdin."
-        ),
+        typer.Argument(metavar="EVENT", help="File with one event, or with one JSON object per line. - is stdin."),
     ] = None,
     line: Annotated[
-        int | None,
-        typer.Option("--line", "-n", min=1, metavar="N", help="Use the event on line N."),
+        int | None, typer.Option("--line", "-n", min=1, metavar="N", help="Use the event on line N.")
     ] = None,
     plain: Plain = False,
     dialect: DialectOption = Dialect.RXHUB,

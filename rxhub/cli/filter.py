@@ -32,8 +32,7 @@ _MAX_REPORTED_LINES = 10
 def command(
     subscription: Subscription,
     files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="FILE", help="Events, one JSON object per line. - is stdin."),
+        list[Path] | None, typer.Argument(metavar="FILE", help="Events, one JSON object per line. - is stdin.")
     ] = None,
     count: Annotated[bool, typer.Option("--count", "-c", help="Print only the number of selected lines.")] = False,
     invert: Annotated[bool, typer.Option("--invert", "-v", help="Select the events that do not match.")] = False,

@@ -35,12 +35,9 @@ def command(
     user: User = None,
     key: Key = None,
     stream: ServerStream = None,
-    count: Annotated[
-        int | None, typer.Option("--count", "-n", min=1, metavar="N", help="Exit after N events.")
-    ] = None,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, metavar="N", help="Exit after N events.")] = None,
     timeout: Annotated[
-        float | None,
-        typer.Option("--timeout", "-t", min=0, metavar="SECONDS", help="Exit after this time."),
+        float | None, typer.Option("--timeout", "-t", min=0, metavar="SECONDS", help="Exit after this time.")
     ] = None,
     with_position: WithPosition = False,
 ) -> Status:

@@ -26,15 +26,11 @@ __all__ = [
 ]
 
 _NATS = typer.Option(
-    "--nats",
-    metavar="URL",
-    envvar="RXHUB_NATS",
-    help="NATS servers, for example nats://host or nats://one,two,three.",
+    "--nats", metavar="URL", envvar="RXHUB_NATS", help="NATS servers, for example nats://host or nats://one,two,three."
 )
 
 Subscription = Annotated[
-    str,
-    typer.Argument(metavar="SUBSCRIPTION", help="Subscription, for example 'topic=ftrack.*'."),
+    str, typer.Argument(metavar="SUBSCRIPTION", help="Subscription, for example 'topic=ftrack.*'.")
 ]
 Server = Annotated[
     str,
@@ -43,7 +39,7 @@ Server = Annotated[
         "-s",
         metavar="URL",
         envvar="FTRACK_SERVER",
-        help="Server, for example https://studio.example or nats://one,two,three."
+        help="Server, for example https://studio.example or nats://one,two,three.",
     ),
 ]
 User = Annotated[
@@ -53,7 +49,7 @@ User = Annotated[
         "-u",
         metavar="NAME",
         help="User name. Requires --key. Default: the user in the URL, otherwise FTRACK_API_USER and FTRACK_API_KEY "
-        "for http(s), RXHUB_NATS_USER and RXHUB_NATS_PASSWORD for nats."
+        "for http(s), RXHUB_NATS_USER and RXHUB_NATS_PASSWORD for nats.",
     ),
 ]
 Key = Annotated[
@@ -61,12 +57,11 @@ Key = Annotated[
     typer.Option(
         "--key",
         metavar="KEY",
-        help="API key or password of --user. Other users can see a command line; prefer the variables."
+        help="API key or password of --user. Other users can see a command line; prefer the variables.",
     ),
 ]
 ServerStream = Annotated[
-    str | None,
-    typer.Option("--stream", metavar="NAME", help="Stream, for nats:// only. Default: events."),
+    str | None, typer.Option("--stream", metavar="NAME", help="Stream, for nats:// only. Default: events.")
 ]
 Nats = Annotated[str, _NATS]
 OptionalNats = Annotated[str | None, _NATS]
@@ -76,7 +71,7 @@ NatsUser = Annotated[
         "--nats-user",
         metavar="NAME",
         help="NATS user name. Requires --nats-password. Default: the user in the URL, otherwise RXHUB_NATS_USER and "
-        "RXHUB_NATS_PASSWORD."
+        "RXHUB_NATS_PASSWORD.",
     ),
 ]
 NatsPassword = Annotated[
@@ -84,7 +79,7 @@ NatsPassword = Annotated[
     typer.Option(
         "--nats-password",
         metavar="PASSWORD",
-        help="Password of --nats-user. Other users can see a command line; prefer the variables."
+        help="Password of --nats-user. Other users can see a command line; prefer the variables.",
     ),
 ]
 Stream = Annotated[str, typer.Option("--stream", metavar="NAME", help="Stream that stores the events.")]
@@ -101,6 +96,6 @@ WithPosition = Annotated[
     typer.Option(
         "--with-position",
         help="Print JSON lines with a field `position`: the sequence in the stream, and the time. To resume: "
-        "rxhub replay --since SEQUENCE+1."
+        "rxhub replay --since SEQUENCE+1.",
     ),
 ]

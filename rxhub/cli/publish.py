@@ -27,14 +27,13 @@ def command(
     topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Topic, for example studio.hello.")],
     server: Server,
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Data of the event, as JSON. - is stdin.")
+        str, typer.Argument(metavar="DATA", show_default=False, help="Data of the event, as JSON. - is stdin.")
     ] = "{}",
     user: User = None,
     key: Key = None,
     stream: ServerStream = None,
     wait: Annotated[
-        float | None,
-        typer.Option("--wait", "-w", min=0, metavar="SECONDS", help="Wait this time for a reply."),
+        float | None, typer.Option("--wait", "-w", min=0, metavar="SECONDS", help="Wait this time for a reply.")
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, metavar="N", help="Number of replies to wait for.")] = 1,
 ) -> Status:

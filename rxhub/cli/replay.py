@@ -35,17 +35,15 @@ def command(
         typer.Option(
             metavar="TIME",
             help="First event: 2026-03-01T12:00, a duration before now (2h, 3d), or a sequence of the stream. "
-            "Default: the oldest event."
+            "Default: the oldest event.",
         ),
     ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Same format as --since. Default: now.")
-    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Same format as --since. Default: now.")] = None,
     speed: Annotated[
         float | None,
         typer.Option(
             metavar="FACTOR",
-            help="Replay at the original pace (1), or at a multiple of it. Default: as fast as possible."
+            help="Replay at the original pace (1), or at a multiple of it. Default: as fast as possible.",
         ),
     ] = None,
     follow: Annotated[

@@ -31,7 +31,7 @@ def command(
         str,
         typer.Option(
             metavar="ADDRESS",
-            help="Address to listen on. Other machines can connect only with --certificate or --plain-text."
+            help="Address to listen on. Other machines can connect only with --certificate or --plain-text.",
         ),
     ] = "127.0.0.1",
     port: Annotated[
@@ -59,7 +59,7 @@ def command(
         typer.Option(
             metavar="ADDRESS",
             help="Address or network of a proxy whose X-Forwarded-For and X-Forwarded-Proto are trusted, for example "
-            "127.0.0.1. Repeatable."
+            "127.0.0.1. Repeatable.",
         ),
     ] = None,
     webhooks: Annotated[
@@ -69,8 +69,7 @@ def command(
         float, typer.Option(min=0.1, max=3_600, metavar="SECONDS", help="Time between heartbeats.")
     ] = 10.0,
     drop: Annotated[
-        bool,
-        typer.Option("--drop", help="Drop the oldest events of slow clients, instead of disconnecting them."),
+        bool, typer.Option("--drop", help="Drop the oldest events of slow clients, instead of disconnecting them.")
     ] = False,
     nats: OptionalNats = None,
     nats_user: NatsUser = None,
@@ -158,11 +157,7 @@ def command(
 
 
 def _backplane(
-    url: str,
-    user: str | None,
-    password: str | None,
-    stream: str,
-    store_trouble: Callable[[], str] | None = None,
+    url: str, user: str | None, password: str | None, stream: str, store_trouble: Callable[[], str] | None = None
 ) -> Backplane:
     try:
         from rxhub.server import Backplane

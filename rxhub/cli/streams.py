@@ -77,25 +77,16 @@ def add(
     replicas: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            max=5,
-            metavar="N",
-            help="Number of copies. Default: 3 if there are three servers, otherwise 1."
+            min=1, max=5, metavar="N", help="Number of copies. Default: 3 if there are three servers, otherwise 1."
         ),
     ] = None,
     max_age: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Delete events after this time, for example 30d or 12h. Default: never."
-        ),
+        typer.Option(metavar="TIME", help="Delete events after this time, for example 30d or 12h. Default: never."),
     ] = None,
     max_bytes: Annotated[
         str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Reject new events above this size, for example 10G. Default: unlimited."
-        ),
+        typer.Option(metavar="SIZE", help="Reject new events above this size, for example 10G. Default: unlimited."),
     ] = None,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
