@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from time import monotonic
 from typing import NamedTuple
 
 from reactivex import Observable
 from reactivex import operators as ops
+from reactivex.notification import Notification, OnError, OnNext
 
 from rxhub import Event, EventHub
 from rxhub.cli.output import print_error, print_json
@@ -23,13 +24,7 @@ _POLL_INTERVAL_S = 0.25
 
 
 class ReceivedEvent(NamedTuple):
-    """An event with its position.
-
-    Attributes:
-        time: when the event was stored or, without a stream, when it arrived.
-        event: the event.
-        sequence: its number in the stream; None without a stream.
-    """
+    """An event, when it was stored or (without a stream) arrived, and its number in the stream."""
 
     time: datetime
     event: Event
@@ -46,27 +41,20 @@ def with_positions(replay: Replay) -> Observable[ReceivedEvent]:
     return replay.pipe(ops.map(received))
 
 
-class _SourceEnd(NamedTuple):
-    error: Exception | None = None
-
-
 def iterate_events(
     hub: EventHub, source: Observable[ReceivedEvent], count: int | None = None, timeout: float | None = None
 ) -> Iterator[ReceivedEvent | None]:
-    """Yield the events of a source, and None four times a second while there are none.
+    """Yield the events of a source, and None four times a second while there are none; raise the error of the source.
 
     Args:
         hub: handles the source. Handling blocks while a full queue waits for the consumer of this iterator.
         source: the events.
         count: the number of events after which to end.
-        timeout: the time after which to end, in seconds.
-
-    Raises:
-        Exception: the error of the source.
+        timeout: seconds after which to end.
     """
-    received: queue.Queue[ReceivedEvent | _SourceEnd] = queue.Queue(_QUEUE_SIZE)
+    received: queue.Queue[Notification[ReceivedEvent]] = queue.Queue(_QUEUE_SIZE)
 
-    def put(item: ReceivedEvent | _SourceEnd) -> None:
+    def put(item: Notification[ReceivedEvent]) -> None:
         # Blocks while the queue is full, but not after the hub has ended.
         while hub.connected or not received.full():
             try:
@@ -76,33 +64,30 @@ def iterate_events(
                     return None
         return None
 
-    source.subscribe(put, lambda error: put(_SourceEnd(error)), lambda: put(_SourceEnd()))
+    source.pipe(ops.materialize()).subscribe(put)
     end = None if timeout is None else monotonic() + timeout
-    left = count
-    while left is None or left:
+    seen = 0
+    while count is None or seen < count:
         wait = _POLL_INTERVAL_S if end is None else min(_POLL_INTERVAL_S, end - monotonic())
         if wait <= 0:
             return
         try:
-            item = received.get(timeout=wait)
+            match received.get(timeout=wait):
+                case OnNext(value=event):
+                    seen += 1
+                    yield event
+                case OnError(exception=error):
+                    raise error
+                case _:
+                    return
         except queue.Empty:
             yield None
-            continue
-        if isinstance(item, _SourceEnd):
-            if item.error is not None:
-                raise item.error
-            return
-        yield item
-        left = None if left is None else left - 1
 
 
-def print_events(hub: EventHub, events: Iterator[ReceivedEvent | None], with_position: bool = False) -> int:
+def print_events(hub: EventHub, events: Iterable[ReceivedEvent | None], with_position: bool = False) -> int:
     """Print events as JSON lines, and lost connections of the hub on stderr; return the number of events.
 
-    Args:
-        hub: the hub that receives the events.
-        events: the events, with None in between.
-        with_position: add the field `position` with the sequence and the time.
+    `with_position` adds the field `position` with the sequence and the time.
     """
 
     def report(state: ConnectionState) -> None:

@@ -1,4 +1,4 @@
-"""Inputs and exit statuses, as in grep: a command ends with a status and a message on stderr, not with a traceback."""
+"""Exit statuses, as in grep: a command ends with a status and a message on stderr, not with a traceback."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from enum import IntEnum
 from functools import wraps
-from pathlib import Path
-from typing import BinaryIO, ParamSpec
+from typing import ParamSpec
 
 import typer
 
 from rxhub.cli.output import print_error
 from rxhub.errors import RxHubError, SubscriptionWarning
 
-__all__ = ["STDIN", "Status", "exits_with_status", "input_name", "open_input"]
+__all__ = ["Status", "exits_with_status"]
 
-STDIN = Path("-")
 _STDOUT = 1
 
 P = ParamSpec("P")
@@ -38,24 +35,6 @@ class Status(IntEnum):
     """SIGINT."""
     READER_GONE = 141
     """SIGPIPE."""
-
-
-def open_input(path: Path) -> AbstractContextManager[BinaryIO]:
-    """Open a file for reading bytes; `-` is stdin.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    if path != STDIN:
-        return path.open("rb")
-    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]  # closed by the shell: `<&-`
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF), input_name(path))
-    return nullcontext(sys.stdin.buffer)
-
-
-def input_name(path: Path) -> str:
-    """Return the name of an input for messages."""
-    return "(standard input)" if path == STDIN else str(path)
 
 
 def exits_with_status(run: Callable[P, Status]) -> Callable[P, None]:
@@ -76,12 +55,17 @@ def exits_with_status(run: Callable[P, Status]) -> Callable[P, None]:
             status = Status.READER_GONE
         except OSError as error:
             reason = error.strerror or str(error)
-            print_error(f"{error.filename}: {reason}" if error.filename is not None else reason)
+            print_error(reason if error.filename is None else f"{error.filename}: {reason}")
             status = Status.ERROR
         except RxHubError as error:
             print_error(str(error))
             status = Status.ERROR
-        _flush_or_discard_stdout()
+        try:
+            if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
+                sys.stdout.flush()
+        except OSError:
+            # Discard the buffer. Python flushes again at exit, and would exit with status 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
         raise typer.Exit(status)
 
     return command
@@ -97,13 +81,3 @@ def _print_warnings(others: Callable[..., object]) -> Callable[..., None]:
             others(message, category, *place, **named)
 
     return show
-
-
-def _flush_or_discard_stdout() -> None:
-    """Flush stdout, or discard its buffer: Python flushes again at exit, and would exit with status 120."""
-    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
-        return
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -11,14 +12,15 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from rxhub.cli.compressed import UnsupportedFormat, damage_reason, decompress
-from rxhub.cli.exit_status import Status, exits_with_status, input_name, open_input
+from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.inputs import decompressed, input_name, open_input
 from rxhub.cli.jsonl import JsonLine, read_document, read_lines
 from rxhub.cli.options import DialectOption, Plain, Subscription
 from rxhub.cli.output import print_error, print_text
-from rxhub.expression import And, Dialect, Everything, Expression, Not, Or, explain, parse
+from rxhub.expression import Dialect, explain, parse
 from rxhub.expression.near_miss import misspelling_warning
-from rxhub.text.printable import printable
+from rxhub.expression.pretty import outline
+from rxhub.text.layout import TreeLine, format_tree
 
 __all__ = ["command"]
 
@@ -47,28 +49,18 @@ def command(
     if event is None:
         if line is not None:
             raise typer.BadParameter("Specify the file as the argument EVENT.", param_hint="--line")
-        _print_tree(tree, plain)
+        _print_tree(outline(tree), plain)
         if warning := misspelling_warning(tree):
             print_error(warning)
         return Status.MATCHED
-    with open_input(event) as stream:
-        try:
-            opened = decompress(stream)
-            found = read_document(opened) if line is None else _read_line(opened, line)
-        except UnsupportedFormat as error:
-            print_error(f"{input_name(event)} {error}")
-            return Status.ERROR
-        except Exception as error:
-            if not (reason := damage_reason(error)):
-                raise
-            print_error(f"{input_name(event)}: {reason}")
-            return Status.ERROR
+    name = input_name(event)
+    with open_input(event) as stream, decompressed(stream, name) as text:
+        found = read_document(text) if line is None else _read_line(text, line)
     if found.candidate is None:
-        print_error(f"{input_name(event)}:{found.number}: {found.fault}")
+        print_error(f"{name}:{found.number}: {found.fault}")
         return Status.ERROR
     explanation = explain(tree, found.candidate)
-    verdict = "matches" if explanation.matched else "does not match"
-    print_text(f"{input_name(event)}:{found.number}: {verdict}")
+    print_text(f"{name}:{found.number}: {'matches' if explanation.matched else 'does not match'}")
     if plain:
         print_text(str(explanation))
     else:
@@ -83,29 +75,13 @@ def _read_line(stream: BinaryIO, number: int) -> JsonLine:
     return JsonLine(number, b"", None, "the file has no such line")
 
 
-def _print_tree(tree: Expression, plain: bool) -> None:
-    root = Tree("")
-    pending = [(0, tree, root)]
-    while pending:
-        level, node, parent = pending.pop()
-        label, children = _label(node)
-        if plain:
-            print_text(f"{'  ' * level}{label}")
-        branch = parent.add(Text(label, style="bold" if children else ""))
-        pending += [(level + 1, child, branch) for child in reversed(children)]
-    if not plain:
-        Console().print(root.children[0])
-
-
-def _label(node: Expression) -> tuple[str, tuple[Expression, ...]]:
-    match node:
-        case And(children):
-            return "all of", children
-        case Or(children):
-            return "any of", children
-        case Not(child):
-            return "not", (child,)
-        case Everything():
-            return "everything", ()
-        case _:
-            return printable(str(node)), ()
+def _print_tree(lines: Sequence[TreeLine], plain: bool) -> None:
+    if plain:
+        print_text("\n".join(format_tree(lines)))
+        return
+    branches: list[Tree] = []
+    for line in lines:
+        label = Text(f"{line.text}  {line.detail}".rstrip())
+        del branches[line.level :]
+        branches.append(branches[-1].add(label) if branches else Tree(label))
+    Console().print(branches[0])

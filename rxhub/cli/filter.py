@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from rxhub.cli.compressed import UnsupportedFormat, damage_reason, decompress
-from rxhub.cli.exit_status import STDIN, Status, exits_with_status, input_name, open_input
-from rxhub.cli.jsonl import MAX_LINE_BYTES, JsonLine, read_lines
+from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.inputs import STDIN, UnreadableInput, decompressed, input_name, open_input
+from rxhub.cli.jsonl import MAX_LINE_BYTES, read_lines
 from rxhub.cli.options import DialectOption, Subscription
-from rxhub.cli.output import print_error
+from rxhub.cli.output import print_error, progress_bar
 from rxhub.expression import Dialect, compile, parse
 from rxhub.expression.unmet import Unmet
 from rxhub.text.printable import printable_json
@@ -49,14 +49,16 @@ def command(
     unmatched = Unmet(tree) if sys.stderr.isatty() and not invert else None
     search = _Search(compile(tree), invert, not count, max_line, unmatched)
     paths = files or [STDIN]
-    with _progress(paths, beside_output=not count) as advance:
+    # Not if the selected lines are printed on the same terminal.
+    is_shown = sys.stderr.isatty() and (count or not sys.stdout.isatty()) and all(path.is_file() for path in paths)
+    with progress_bar(is_shown, in_bytes=True) as bar:
+        task = bar.add_task("filter", total=sum(path.stat().st_size for path in paths) if is_shown else None)
         for path in paths:
-            search.through(path, advance)
+            search.through(path, partial(bar.advance, task))
     if count:
         typer.echo(search.selected)
     if unmatched is not None and not search.selected:
-        for line in unmatched.lines():
-            print_error(line)
+        print_error(*unmatched.lines())
     if search.failed:
         return Status.ERROR
     return Status.MATCHED if search.selected else Status.NOT_MATCHED
@@ -64,6 +66,8 @@ def command(
 
 @dataclass
 class _Search:
+    """A search through files, which reports their errors and continues."""
+
     matches: Callable[[Mapping[str, Any]], bool]
     invert: bool
     printing: bool
@@ -73,47 +77,40 @@ class _Search:
     failed: bool = False
     _unfinished: bool = False
 
-    def through(self, path: Path, advance: Callable[[int], None]) -> None:
-        """Search one file, and report its errors."""
+    def through(self, path: Path, advance: Callable[[float], object]) -> None:
+        """Search one file; `advance` is called with numbers of bytes."""
+        name = input_name(path)
         try:
             opened = open_input(path)
         except OSError as error:
-            self._fail(f"{input_name(path)}: {error.strerror}")
+            self._fail(f"{name}: {error.strerror}")
             return
+        number = invalid = position = 0
         with opened as stream:
             regular = _is_regular(stream)
-            invalid = 0
             if regular and self.printing and _is_output(stream):
                 self._fail(f"{path}: the file is also the output")
                 return
-            for number, raw, candidate, fault in self._lines(stream, input_name(path)):
-                if candidate is None:
-                    invalid += 1
-                    if invalid <= _MAX_REPORTED_LINES:
-                        self._fail(f"{input_name(path)}:{number}: {fault}")
-                elif self.matches(candidate) is not self.invert:
-                    self.selected += 1
-                    if self.printing:
-                        self._print(raw, flush=not regular)
-                elif self.unmatched is not None and not self.selected:
-                    self.unmatched.add(candidate)
-                if regular and number % _LINES_PER_UPDATE == 0:
-                    advance(stream.tell())
-            if invalid > _MAX_REPORTED_LINES:
-                self._fail(f"{input_name(path)}: {invalid - _MAX_REPORTED_LINES:,} more invalid lines")
-
-    def _lines(self, stream: BinaryIO, name: str) -> Iterator[JsonLine]:
-        number = 0
-        try:
-            for line in read_lines(decompress(stream), self.longest):
-                number = line.number
-                yield line
-        except UnsupportedFormat as error:
-            self._fail(f"{name} {error}")
-        except Exception as error:
-            if not (reason := damage_reason(error)):
-                raise
-            self._fail(f"{name}: {reason} after line {number:,}; earlier lines were read")
+            try:
+                with decompressed(stream, name) as plain:
+                    for number, raw, candidate, fault in read_lines(plain, self.longest):
+                        if candidate is None:
+                            invalid += 1
+                            if invalid <= _MAX_REPORTED_LINES:
+                                self._fail(f"{name}:{number}: {fault}")
+                        elif self.matches(candidate) is not self.invert:
+                            self.selected += 1
+                            if self.printing:
+                                self._print(raw, flush=not regular)
+                        elif self.unmatched is not None and not self.selected:
+                            self.unmatched.add(candidate)
+                        if regular and number % _LINES_PER_UPDATE == 0:
+                            advance(stream.tell() - position)
+                            position = stream.tell()
+            except UnreadableInput as error:
+                self._fail(f"{error} after line {number:,}; earlier lines were read" if number else str(error))
+        if invalid > _MAX_REPORTED_LINES:
+            self._fail(f"{name}: {invalid - _MAX_REPORTED_LINES:,} more invalid lines")
 
     def _print(self, raw: bytes, flush: bool) -> None:
         output = sys.stdout.buffer
@@ -144,27 +141,3 @@ def _is_output(stream: BinaryIO) -> bool:
         return os.path.sameopenfile(stream.fileno(), sys.stdout.fileno())
     except (OSError, ValueError):  # stdout is not a file
         return False
-
-
-@contextmanager
-def _progress(paths: list[Path], beside_output: bool) -> Generator[Callable[[int], None]]:
-    """Show a progress bar on the terminal, unless the selected lines are printed there."""
-    if not sys.stderr.isatty() or (beside_output and sys.stdout.isatty()) or not all(p.is_file() for p in paths):
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("filter", total=sum(p.stat().st_size for p in paths))
-        done, latest = 0, 0
-
-        def advance(position: int) -> None:
-            nonlocal done, latest
-            if position < latest:  # the next file has started
-                done += latest
-            latest = position
-            bar.update(task, completed=done + position)
-
-        yield advance

@@ -1,4 +1,4 @@
-"""What commands write: text and JSON lines to stdout, messages to stderr.
+"""What commands write: text and JSON lines to stdout, messages and progress to stderr.
 
 Events come from other programs, so control characters are escaped before a terminal interprets them.
 """
@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
+from rxhub.text.layout import format_table
 from rxhub.text.log_records import PrintableFormatter
 from rxhub.text.printable import printable, printable_json
 from rxhub.transport.json_payload import write_json
 
-__all__ = ["log_to_stderr", "print_error", "print_json", "print_json_text", "print_text"]
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = ["log_to_stderr", "print_error", "print_json", "print_table", "print_text", "progress_bar"]
 
 
 def log_to_stderr(format: str) -> None:
@@ -24,10 +30,11 @@ def log_to_stderr(format: str) -> None:
         handler.setFormatter(PrintableFormatter(format))
 
 
-def print_error(message: str) -> None:
-    """Write a message to stderr, prefixed with `rxhub: `."""
-    # Read sys.stderr on each call: a progress bar replaces it to keep messages above the bar.
-    sys.stderr.write(f"rxhub: {printable(message, lines=True)}\n")
+def print_error(*messages: str) -> None:
+    """Write messages to stderr, each prefixed with `rxhub: `."""
+    for message in messages:
+        # Read sys.stderr on each call: a progress bar replaces it to keep messages above the bar.
+        sys.stderr.write(f"rxhub: {printable(message, lines=True)}\n")
 
 
 def print_text(text: str = "") -> None:
@@ -35,13 +42,27 @@ def print_text(text: str = "") -> None:
     typer.echo(printable(text, lines=True))
 
 
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table to stdout."""
+    print_text("\n".join(format_table(headings, [*rows])))
+
+
 def print_json(value: object) -> None:
-    """Write a value as one line of JSON, and flush: the reader of a pipe gets each line immediately."""
-    print_json_text(write_json(value))
+    r"""Write a value as one line of JSON, and flush: the reader of a pipe gets each line immediately.
+
+    On a terminal, control characters become `\uXXXX`.
+    """
+    text = write_json(value)
+    sys.stdout.write((printable_json(text) if sys.stdout.isatty() else text) + "\n")
+    sys.stdout.flush()
 
 
-def print_json_text(text: str) -> None:
-    r"""Write one line of JSON and flush; on a terminal, control characters become `\uXXXX`."""
-    output = sys.stdout
-    output.write((printable_json(text) if output.isatty() else text) + "\n")
-    output.flush()
+def progress_bar(is_shown: bool, in_bytes: bool = False) -> Progress:
+    """Return a progress bar on stderr, which disappears at its end. Messages are printed above it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    count = DownloadColumn() if in_bytes else MofNCompleteColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn()
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=not is_shown)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -15,10 +14,10 @@ from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.event_iterator import ReceivedEvent, iterate_events, print_events, with_positions
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, Stream, Subscription, WithPosition
-from rxhub.cli.output import print_error
+from rxhub.cli.output import print_error, progress_bar
 from rxhub.cli.units import parse_time
 from rxhub.errors import ExpressionError
-from rxhub.hub.replay import Progress, Replay
+from rxhub.hub.replay import Replay
 
 __all__ = ["command"]
 
@@ -83,39 +82,21 @@ def command(
 def _show(hub: EventHub, subscription: str, replay: Replay, as_lines: bool, with_position: bool) -> int:
     events = iterate_events(hub, with_positions(replay))
     if as_lines:
-        with _progress_bar(replay) as tracked:
-            return print_events(hub, tracked(events), with_position)
+        return print_events(hub, _with_progress(events, replay), with_position)
     from rxhub.cli.listen_view import show
 
-    return show(hub, subscription, events, lambda: _examined(replay.progress), "%Y-%m-%d %H:%M:%S")
+    def examined() -> str:
+        progress = replay.progress
+        return "" if progress.total is None else f"{progress.read:,} of {progress.total:,} examined"
+
+    return show(hub, subscription, events, examined, "%Y-%m-%d %H:%M:%S")
 
 
-def _examined(progress: Progress) -> str:
-    return "" if progress.total is None else f"{progress.read:,} of {progress.total:,} examined"
-
-
-@contextmanager
-def _progress_bar(
-    replay: Replay,
-) -> Generator[Callable[[Iterator[ReceivedEvent | None]], Iterator[ReceivedEvent | None]]]:
-    """Show a progress bar on the terminal while stdout is not a terminal."""
-    if not sys.stderr.isatty() or sys.stdout.isatty():
-        yield lambda events: events
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as ProgressBar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # The lines go to stdout, not to the console of the bar.
-    with ProgressBar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+def _with_progress(events: Iterator[ReceivedEvent | None], replay: Replay) -> Iterator[ReceivedEvent | None]:
+    """Yield the events, and show a progress bar on the terminal while stdout is not a terminal."""
+    with progress_bar(sys.stderr.isatty() and not sys.stdout.isatty()) as bar:
         task = bar.add_task("replay", total=None)
-
-        def tracked(events: Iterator[ReceivedEvent | None]) -> Iterator[ReceivedEvent | None]:
-            for number, received in enumerate(events):
-                if received is None or not number % _EVENTS_PER_UPDATE:
-                    progress = replay.progress
-                    bar.update(task, completed=progress.read, total=progress.total)
-                yield received
-
-        yield tracked
+        for number, received in enumerate(events):
+            if received is None or not number % _EVENTS_PER_UPDATE:
+                bar.update(task, completed=replay.progress.read, total=replay.progress.total)
+            yield received
