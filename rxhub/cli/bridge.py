@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from time import monotonic, sleep
-from typing import Annotated, Self
+from typing import Annotated
 
 import typer
 
@@ -18,6 +18,7 @@ from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.options import Key, NatsPassword, NatsUser, Stream, User
 from rxhub.cli.output import log_to_stderr, print_error
+from rxhub.concurrency.shutdown import on_shutdown_signal
 from rxhub.text.printable import inline
 
 __all__ = ["command"]
@@ -103,40 +104,16 @@ def command(
 
 
 def _run(bridge: Bridge, title: str) -> tuple[Counts, int]:
-    """Bridge until a signal arrives; return the counts and the number of the signal."""
+    """Bridge until a signal arrives; return the counts and the number of the signal. A second signal exits at once."""
     show = _status_line if sys.stderr.isatty() else _log_lines
-    with _Signals() as signals, bridge.source.start(), show(bridge, title) as update, bridge:
-        while not signals.received:
+    with on_shutdown_signal(lambda: None) as watch, bridge.source.start(), show(bridge, title) as update, bridge:
+        assert watch is not None, "commands run in the main thread"
+        while not watch.received:
             update()
             sleep(_POLL_INTERVAL_S)
         counts = bridge.close(_DRAIN_TIMEOUT_S)
         update()
-    return counts, signals.received
-
-
-class _Signals:
-    """Record SIGINT and SIGTERM for a graceful exit. A second signal exits immediately.
-
-    Attributes:
-        received: the number of the first signal; 0 before.
-    """
-
-    def __init__(self) -> None:
-        self.received = 0
-
-    def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._record) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _record(self, number: int, _: object) -> None:
-        # Take no lock: the interrupted code may hold it.
-        self.received = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return counts, watch.received
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from rxhub.hub.lifetime import UNHANDLED
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.reconnecting import ReconnectingClient
-    from rxhub.transport.nats.streams import JetStreamApi
 
 __all__ = ["open_hub", "query_nats", "stream_exists"]
 
@@ -27,50 +26,31 @@ T = TypeVar("T")
 
 @contextmanager
 def open_hub(access: ServerAccess, stream: str | None = None, hint: str = "--server") -> Generator[EventHub]:
-    """Yield a hub that is connected and handled in the background.
-
-    Args:
-        access: the server, and who connects.
-        stream: for `nats://`.
-        hint: the option that an error about the address names.
-
-    Raises:
-        HubConnectionError: if the server cannot be reached, or rejects the user.
-    """
+    """Yield a hub that is connected and handled in the background; `hint` is the option for the address."""
     try:
         # Backpressure: the server waits while the command prints, instead of dropped events or growing memory.
         hub = EventHub(*access, overflow="block", inbox=1_000, stream=stream)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=hint) from None
-    with _without_unhandled_warning(), hub:
-        if not hub.connected:
-            hub.connect()
-        with hub.start():
-            yield hub
-
-
-@contextmanager
-def _without_unhandled_warning() -> Generator[None]:
-    """Hide the warning about unhandled events: a command usually ends in the middle of a stream."""
-
-    def is_other(record: LogRecord) -> bool:
-        return record.msg != UNHANDLED
-
+    # A command usually ends in the middle of a stream, so it does not warn about unhandled events.
     logger = getLogger("rxhub")
-    logger.addFilter(is_other)
+    logger.addFilter(_is_other_record)
     try:
-        yield
+        with hub:
+            if not hub.connected:
+                hub.connect()
+            with hub.start():
+                yield hub
     finally:
-        logger.removeFilter(is_other)
+        logger.removeFilter(_is_other_record)
+
+
+def _is_other_record(record: LogRecord) -> bool:
+    return record.msg != UNHANDLED
 
 
 def query_nats(access: ServerAccess, query: Callable[[ReconnectingClient], Awaitable[T]]) -> T:
-    """Connect to NATS, run one query and disconnect. A hub would create its stream; this does not.
-
-    Raises:
-        HubConnectionError: if no server can be reached or answers.
-        StreamError: if JetStream rejects the query.
-    """
+    """Connect to NATS, run one query and disconnect. A hub would create its stream; this does not."""
     from rxhub.transport.nats.address import Address
     from rxhub.transport.nats.reconnecting import ReconnectingClient
 
@@ -91,25 +71,23 @@ def query_nats(access: ServerAccess, query: Callable[[ReconnectingClient], Await
 
 def stream_exists(access: ServerAccess, stream: str) -> bool:
     """Return whether a stream exists. If not, print the names of the existing streams to stderr."""
+    from rxhub.transport.nats.streams import NO_STREAM, stream_states
+    from rxhub.transport.nats.subjects import Subjects
+
+    async def other_streams(client: ReconnectingClient) -> list[str] | None:
+        try:
+            await client.js_request(f"STREAM.INFO.{Subjects(stream).stream}")
+        except StreamError as error:
+            if error.number != NO_STREAM:
+                raise
+            return [state.name for state in await stream_states(client)]
+        return None
+
     try:
-        others = query_nats(access, lambda client: _other_streams(client, stream))
+        others = query_nats(access, other_streams)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--stream") from None
     if others is not None:
         existing = f"Existing streams: {', '.join(others)}." if others else "There are no streams of events."
         print_error(f"there is no stream {stream} at {access.url}. {existing}")
     return others is None
-
-
-async def _other_streams(client: JetStreamApi, stream: str) -> list[str] | None:
-    """Return None if the stream exists, otherwise the names of all streams."""
-    from rxhub.transport.nats.streams import NO_STREAM, stream_states
-    from rxhub.transport.nats.subjects import Subjects
-
-    try:
-        await client.js_request(f"STREAM.INFO.{Subjects(stream).stream}")
-    except StreamError as error:
-        if error.number != NO_STREAM:
-            raise
-        return [state.name for state in await stream_states(client)]
-    return None

@@ -19,20 +19,13 @@ __all__ = ["NATS_OPTIONS", "SERVER_OPTIONS", "OptionNames", "ServerAccess", "cre
 
 _FTRACK = ("FTRACK_API_USER", "FTRACK_API_KEY")
 _NATS = ("RXHUB_NATS_USER", "RXHUB_NATS_PASSWORD")
-
 _URLS = ("FTRACK_SERVER", "RXHUB_NATS")
 _WEB = ("http", "https")
 _TYPED = "the command line"
 
 
 class ServerAccess(NamedTuple):
-    """A server, and who connects to it.
-
-    Attributes:
-        url: without a user and a key.
-        user: None without credentials, or with a token.
-        secret: the key or password of the user, or a token of _NATS if there is no user.
-    """
+    """A server, and who connects to it. Without a user, the secret is a token of NATS. The URL contains neither."""
 
     url: str
     user: str | None = None
@@ -51,18 +44,11 @@ NATS_OPTIONS = OptionNames("--nats-user", "--nats-password")
 
 
 class _Source(NamedTuple):
-    """A source of a user and a key.
-
-    Attributes:
-        name: for error messages.
-        user: None if this source has no user.
-        secret: None if this source has no key.
-        is_token: whether the secret is a NATS token, which has no user.
-    """
+    """A source of a user and a key. A token of NATS has no user."""
 
     name: str
-    user: str | None
-    secret: str | None
+    user: str | None = None
+    secret: str | None = None
     is_token: bool = False
 
 
@@ -90,7 +76,7 @@ def credentials(url: str, user: str | None, secret: str | None, options: OptionN
     else:
         sources = [typed, in_url._replace(name=f"the URL in {variable}")]
     pair = _FTRACK if scheme in _WEB else _NATS
-    sources.append(_Source(" and ".join(pair), _variable(pair[0]), _variable(pair[1])))
+    sources.append(_Source(" and ".join(pair), os.environ.get(pair[0]) or None, os.environ.get(pair[1]) or None))
     found = _first(sources, options, scheme in SCHEMES)
     return ServerAccess(plain, found.user, found.secret)
 
@@ -103,10 +89,7 @@ def _merged(typed: _Source, in_url: _Source, options: OptionNames) -> _Source:
             f"The URL has a token already (in a NATS URL, a name without a password is a token). {remedy}",
             param_hint=options.user if typed.user else options.secret,
         )
-    for name, typed_one, in_url_one in (
-        (options.user, typed.user, in_url.user),
-        (options.secret, typed.secret, in_url.secret),
-    ):
+    for name, typed_one, in_url_one in zip(options, typed[1:3], in_url[1:3], strict=True):
         if typed_one and in_url_one and typed_one != in_url_one:
             raise typer.BadParameter(f"The URL has a different value. {remedy}", param_hint=name)
     return _Source(_TYPED, typed.user or in_url.user, typed.secret or in_url.secret, in_url.is_token)
@@ -141,7 +124,7 @@ def _of_web(url: str) -> tuple[_Source, str]:
         parts = urlsplit(url)
         named, given = unquote(parts.username or "") or None, unquote(parts.password or "") or None
     except ValueError:
-        return _Source("the URL", None, None), url
+        return _Source("the URL"), url
     plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else url
     return _Source("the URL", named, given), plain
 
@@ -150,10 +133,6 @@ def _of_nats(url: str) -> tuple[_Source, str]:
     try:
         address = Address.parse(url)
     except ValueError:
-        return _Source("the URL", None, None), url  # connecting reports the error
+        return _Source("the URL"), url  # connecting reports the error
     is_token = address.user is None and address.password is not None
     return _Source("the URL", address.user, address.password, is_token), without_credentials(url)
-
-
-def _variable(name: str) -> str | None:
-    return os.environ.get(name) or None

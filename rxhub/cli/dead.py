@@ -16,10 +16,9 @@ from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
 from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, Stream
-from rxhub.cli.output import print_error, print_json, print_text
+from rxhub.cli.output import print_error, print_json, print_table, print_text
 from rxhub.cli.units import parse_time
 from rxhub.errors import NotFoundError
-from rxhub.text.layout import format_table
 from rxhub.text.printable import printable
 
 if TYPE_CHECKING:
@@ -71,8 +70,8 @@ def list_(
         else:
             rows = [_row(letter) for letter in islice(found, _MAX_TABLE_ROWS)]
             shown = len(rows)
-            for line in format_table(_HEADINGS, rows) if rows else ():
-                print_text(line)
+            if rows:
+                print_table(_HEADINGS, rows)
             if shown == _MAX_TABLE_ROWS:
                 print_text(f"only the first {_MAX_TABLE_ROWS:,} are shown; --json shows all")
     if not shown:
@@ -98,11 +97,10 @@ def show(
     for name, cell in zip(_HEADINGS, _row(letter), strict=True):
         print_text(f"{name:>8}  {cell}")
     print_text(f"  stored  {letter.stored.isoformat(' ', 'seconds')}, as {letter.sequence} in {stream}")
-    event = letter.event
-    if event is None:
+    if letter.event is None:
         print_text(letter.data.decode(errors="replace"))
     else:
-        print_json(event.to_wire())
+        print_json(letter.event.to_wire())
     print_text(letter.traceback)
     return Status.MATCHED
 

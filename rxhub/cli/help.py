@@ -40,12 +40,10 @@ class _PlainHelp:
         return params
 
 
-class _Command(_PlainHelp, TyperCommand):
-    pass
+class _Command(_PlainHelp, TyperCommand): ...
 
 
-class _Group(_PlainHelp, TyperGroup):
-    pass
+class _Group(_PlainHelp, TyperGroup): ...
 
 
 class Commands(typer.Typer):
@@ -60,7 +58,6 @@ class Commands(typer.Typer):
 
 @contextmanager
 def _printable_errors() -> Generator[None]:
-    """Escape control characters in the message of a usage error."""
     try:
         yield
     except Exception as error:
@@ -75,6 +72,5 @@ def _nothing(ctx: Any) -> None:  # noqa: ARG001 - keyword of typer
 
 
 def _usage(param: Any) -> Callable[[Any], list[str]]:
-    name = param.metavar or param.name
-    shown = name if param.required else f"[{name}]"
-    return lambda _: [shown if param.nargs == 1 else f"{shown}..."]
+    name = param.metavar if param.required else f"[{param.metavar}]"
+    return lambda _: [name if param.nargs == 1 else f"{name}..."]

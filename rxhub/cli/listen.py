@@ -85,8 +85,7 @@ def command(
 def _print_unmet(unmet: Unmet | None) -> None:
     # Without events, the warning about a misspelled key was printed when the hub subscribed.
     if unmet is not None and unmet.seen:
-        for line in unmet.lines():
-            print_error(line)
+        print_error(*unmet.lines())
 
 
 def _source(hub: EventHub, subscription: str, stream: str, with_position: bool) -> Observable[ReceivedEvent]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import cast
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rxhub import Event, EventHub
+from rxhub import EventHub
 from rxhub.cli.event_iterator import ReceivedEvent
+from rxhub.display.event import user_of
 from rxhub.text.printable import inline
 from rxhub.transport.connection_state import ConnectionState
 from rxhub.transport.json_payload import write_json
@@ -24,16 +23,13 @@ __all__ = ["show"]
 _MARGIN_LINES = 6
 _MAX_DATA_CHARACTERS = 2_000
 _REFRESH_INTERVAL_S = 0.1
-_PADDING = 2
-_MIN_DATA_WIDTH = 12
-_MIN_DATA_HINT_WIDTH = 2
-"""Columns that still show that an event has data."""
+_OTHERS_WIDTH = 18  # the least for the columns beside the topic
 
 
 def show(
     hub: EventHub,
     subscription: str,
-    events: Iterator[ReceivedEvent | None],
+    events: Iterable[ReceivedEvent | None],
     progress: Callable[[], str] = str,
     time_format: str = "%H:%M:%S",
 ) -> int:
@@ -48,20 +44,21 @@ def show(
     """
     console = Console()
     latest: deque[Sequence[str]] = deque(maxlen=max(1, console.height - _MARGIN_LINES))
-    states: list[ConnectionState] = []
-    hub.state.subscribe(lambda state: states.__setitem__(slice(None), [state]))
+    states: deque[ConnectionState] = deque(maxlen=1)
+    hub.state.subscribe(states.append)
     seen, updated = 0, 0.0
 
     def table() -> Table:
         state = states[0] if states else "connecting"
         caption = " · ".join(filter(None, (f"{seen:,} events", progress(), str(state), "Ctrl-C to exit")))
         # Text, not markup: events may contain brackets.
-        table = Table(expand=True, box=None, caption=Text(inline(caption)), title=Text(inline(subscription)))
-        for name, width in zip(("time", "topic", "by"), _widths(latest, console.width), strict=True):
-            table.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
-        table.add_column("data", ratio=1, no_wrap=True, overflow="ellipsis")
+        table = Table(box=None, caption=Text(inline(caption)), title=Text(inline(subscription)))
+        table.add_column("time", no_wrap=True)
+        table.add_column("topic", no_wrap=True, max_width=max(8, console.width - _OTHERS_WIDTH))
+        table.add_column("by")
+        table.add_column("data")
         for row in latest:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
         return table
 
     with Live(table(), console=console, auto_refresh=False, transient=False) as live:
@@ -78,30 +75,5 @@ def show(
 
 def _row(received: ReceivedEvent, time_format: str) -> Sequence[str]:
     event = received.event
-    cells = (event.topic, _user(event), write_json(event.data)[:_MAX_DATA_CHARACTERS])
+    cells = (event.topic, user_of(event.fields), write_json(event.data)[:_MAX_DATA_CHARACTERS])
     return [received.time.astimezone().strftime(time_format), *map(inline, cells)]
-
-
-def _widths(rows: Iterable[Sequence[str]], width: int) -> list[int]:
-    """Return the widths of time, topic and user: as wide as their cells, if this leaves room for data.
-
-    Topics have priority over the other columns.
-    """
-    headings = ("time", "topic", "by")
-    time, topic, by = map(cell_len, headings)
-    data = 0
-    for row in rows:
-        time, topic, by = max(time, cell_len(row[0])), max(topic, cell_len(row[1])), max(by, cell_len(row[2]))
-        data = max(data, min(_MIN_DATA_WIDTH, cell_len(row[3])))
-    left = max(8, width - time - 4 * _PADDING)
-    topic = min(topic, left)
-    by = max(1, min(by, left - topic - data, max(len(headings[2]), width // 4)))
-    topic = max(1, min(topic, left - by - min(data, _MIN_DATA_HINT_WIDTH)))
-    return [time, topic, by]
-
-
-def _user(event: Event) -> str:
-    value: object = event.get("source")
-    for key in ("user", "username"):  # sources of other programs can have any type
-        value = cast("dict[str, object]", value).get(key) if isinstance(value, dict) else None
-    return str(value or "")

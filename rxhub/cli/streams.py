@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -13,10 +12,9 @@ from rxhub.cli.credentials import NATS_OPTIONS, ServerAccess, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
 from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, OptionalNats
-from rxhub.cli.output import print_error, print_json, print_text
-from rxhub.cli.units import format_size, parse_duration, parse_size
+from rxhub.cli.output import print_error, print_json, print_table, print_text
+from rxhub.cli.units import format_duration, format_size, format_time, parse_duration, parse_size
 from rxhub.errors import StreamError
-from rxhub.text.layout import format_table
 from rxhub.transport.durable import StreamState
 
 __all__ = ["group"]
@@ -61,11 +59,11 @@ def _list(access: ServerAccess, as_lines: bool) -> Status:
         for state in states:
             print_json(state.to_json())
         return Status.MATCHED
-    for line in format_table(_STREAM_HEADINGS, [_row(state) for state in states]):
-        print_text(line)
-    rows = [(group.name, state.name, *map(_number, group[1:])) for state in states for group in state.groups]
-    for line in ("", *format_table(_GROUP_HEADINGS, rows)) if rows else ():
-        print_text(line)
+    print_table(_STREAM_HEADINGS, map(_row, states))
+    groups = [(group.name, state.name, *map(_number, group[1:])) for state in states for group in state.groups]
+    if groups:
+        print_text()
+        print_table(_GROUP_HEADINGS, groups)
     return Status.MATCHED
 
 
@@ -125,9 +123,9 @@ def _row(state: StreamState) -> tuple[str, ...]:
         state.name,
         f"{state.messages:,}",
         format_size(state.bytes),
-        _time(state.first),
-        _time(state.last),
-        _span(state.max_age) if state.max_age else "",
+        format_time(state.first),
+        format_time(state.last),
+        format_duration(state.max_age) if state.max_age else "",
         format_size(state.max_bytes) if state.max_bytes >= 0 else "",
         f"{state.replicas}",
         f"{state.dead:,}" if state.dead else "",
@@ -136,14 +134,3 @@ def _row(state: StreamState) -> tuple[str, ...]:
 
 def _number(number: int | None) -> str:
     return "-" if number is None else f"{number:,}"
-
-
-def _time(time: datetime | None) -> str:
-    return "" if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= 2 * length or seconds == length:
-            return f"{seconds / length:.3g}{unit}"
-    return f"{seconds:g}s"

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import typer
 
-__all__ = ["format_size", "parse_duration", "parse_size", "parse_time"]
+__all__ = ["format_duration", "format_size", "format_time", "parse_duration", "parse_size", "parse_time"]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
@@ -17,11 +17,7 @@ _BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def parse_duration(text: str, option: str) -> timedelta:
-    """Parse `90s`, `2h`, `1d12h` or `3w`.
-
-    Raises:
-        typer.BadParameter: if the text is not a duration.
-    """
+    """Parse `90s`, `2h`, `1d12h` or `3w`; raise `typer.BadParameter` for anything else."""
     duration = _duration(text)
     if duration is None:
         raise typer.BadParameter(f"{text!r} is not a valid duration. Examples: 90s, 2h, 3d, 1d12h.", param_hint=option)
@@ -29,10 +25,9 @@ def parse_duration(text: str, option: str) -> timedelta:
 
 
 def parse_time(text: str, option: str) -> datetime | timedelta | int:
-    """Parse an ISO time, a duration before now, or a sequence. A time without an offset is local time.
+    """Parse an ISO time, a duration before now, or a sequence; raise `typer.BadParameter` for anything else.
 
-    Raises:
-        typer.BadParameter: if the text is none of them.
+    A time without an offset is local time.
     """
     if text.isascii() and text.isdigit():
         return int(text[:30])
@@ -43,19 +38,12 @@ def parse_time(text: str, option: str) -> datetime | timedelta | int:
         time = datetime.fromisoformat(text)
         return time if time.utcoffset() is not None else time.astimezone()
     except (ValueError, OverflowError):
-        raise typer.BadParameter(
-            f"{text!r} is not a valid time. Examples: 2026-03-01T12:00, a duration before now (90s, 2h, 3d), or a "
-            "sequence number.",
-            param_hint=option,
-        ) from None
+        examples = "2026-03-01T12:00, a duration before now (90s, 2h, 3d), or a sequence number"
+        raise typer.BadParameter(f"{text!r} is not a valid time. Examples: {examples}.", param_hint=option) from None
 
 
 def parse_size(text: str, option: str) -> int:
-    """Parse `500M`, `10G` or `1.5TB` as bytes, with units of 1,024.
-
-    Raises:
-        typer.BadParameter: if the text is not a size above 0.
-    """
+    """Parse `500M`, `10G` or `1.5TB` as bytes above 0, with units of 1,024; raise `typer.BadParameter` otherwise."""
     found = _SIZE.fullmatch(text.strip())
     count = 0 if found is None else int(float(found[1]) * _BYTES[found[2].upper()])
     if not count:
@@ -70,6 +58,19 @@ def format_size(count: float) -> str:
             return f"{count:.3g}{unit}"
         count /= 1_024
     return f"{count:,.3g}T"
+
+
+def format_duration(seconds: float) -> str:
+    """Format seconds as `90s`, `12h` or `30d`."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * length or seconds == length:
+            return f"{seconds / length:.3g}{unit}"
+    return f"{seconds:g}s"
+
+
+def format_time(time: datetime | None) -> str:
+    """Format a time as local time; empty for None."""
+    return "" if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _duration(text: str) -> timedelta | None:

@@ -45,12 +45,14 @@ class ShutdownWatch:
     Attributes:
         signals: the signals received; None ends the thread.
         is_asked: whether a signal was received.
+        received: the number of the first signal; 0 before.
         finished: done when `stop` has returned, or will not be called any more.
     """
 
     def __init__(self, stop: Callable[[], object]) -> None:
         self.signals: SimpleQueue[int | None] = SimpleQueue()
         self.is_asked = False
+        self.received = 0
         self.finished: Future[None] = Future()
         self._stop = stop
         self._thread = Thread(target=self._serve, name="rxhub-shutdown", daemon=True)
@@ -142,7 +144,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
         return
     _received.append(number)
     for watch in _watched:
-        watch.is_asked = True
+        watch.is_asked, watch.received = True, number
         watch.signals.put(number)
     if callable(former) and former is not signal.default_int_handler and not _is_of_asyncio(former):
         former(number, frame)
