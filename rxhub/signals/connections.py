@@ -5,8 +5,8 @@ slot has a dictionary of connections, so that connecting and disconnecting take 
 hundred thousand. The *call order* of a sender is a tuple of the connections in its slot and in `ANYONE`'s, by priority,
 then by age. It is made when the signal is sent after a change, and never changes.
 
-`Signal.send` calls no method here. A sender with a slot, by its id, finds its call order in `call_orders`; every other
-one uses `rest`. Both contain only call orders that are fresh and *plain*: each connection is merely called. Others must
+`Signal.send` calls no method here. A sender with a slot finds its call order in `call_orders` by its id, every other
+one by `ANYONE`. It contains only call orders that are fresh and *plain*: each connection is merely called. Others must
 be asked for by `plain` and `call_order`.
 
 A change is made under the lock, and increases the version; after it, stale call orders are deleted. A call order is
@@ -61,8 +61,8 @@ class Connections:
 
     Attributes:
         slots: by the key of a sender.
-        call_orders: by the id of a sender that has a slot, its call order, if it is plain and fresh.
-        rest: the call order of every other sender, likewise; None if it is not.
+        call_orders: by the id of a sender that has a slot, and `ANYONE` for all others, the call order, if it is plain
+            and fresh.
         dead: references to receivers and senders that have died and are not purged yet.
         died: the number of receivers that have died while they were connected, and were purged.
         lock: held while a receiver is connected or disconnected.
@@ -70,29 +70,9 @@ class Connections:
         notifications: the calls that `watch` asked for, in order; None before it was called.
     """
 
-    __slots__ = (
-        "_joined",
-        "_left",
-        "_on_death",
-        "_order",
-        "_slow",
-        "_snapshots",
-        "_values",
-        "_version",
-        "call_orders",
-        "dead",
-        "died",
-        "lock",
-        "muted",
-        "notifications",
-        "rest",
-        "slots",
-    )
-
     def __init__(self, always_slow: bool = False) -> None:
         self.slots: dict[SenderKey, SenderSlot] = {}
         self.call_orders: dict[SenderKey, CallOrder] = {}
-        self.rest: CallOrder | None = None
         self.dead: deque[ref[Any]] = deque()
         self.died = 0
         self.muted = 0
@@ -193,7 +173,7 @@ class Connections:
                         self.notifications.add(call)
                     return True
             finally:
-                if self.rest is not None or self.call_orders or self._snapshots:
+                if self.call_orders or self._snapshots:
                     self._delete_stale(key)
 
     # Disconnecting
@@ -228,7 +208,7 @@ class Connections:
                 if call is not None and self.notifications is not None:
                     self.notifications.add(call)
         finally:
-            if self.rest is not None or self.call_orders or self._snapshots:
+            if self.call_orders or self._snapshots:
                 self._delete_stale(slot.key)
         if not silently:
             if connection.spec.owner is not None:
@@ -316,25 +296,20 @@ class Connections:
                 # A thread that changed something has deleted what is stale; storing this must not follow it.
                 if version == self._version:
                     self._snapshots[key] = snapshot
-                    if plain and key != ANYONE:
+                    # A string may equal the sender of a slot and be another object: its id says nothing.
+                    if plain and not (key == ANYONE and self._values):
                         self.call_orders[key] = call_order
-                    elif plain and not self._values:
-                        # A string may equal the sender of a slot and be another object: its id says nothing.
-                        self.rest = call_order
         return snapshot
 
     def _delete_stale(self, key: SenderKey) -> None:
         """Delete the call orders that contain connections of this slot; not needed if there are none."""
         if key == ANYONE:
-            self.rest = None
             self.call_orders.clear()
             self._snapshots.clear()
             return
-        self.call_orders.pop(key, None)
-        self._snapshots.pop(key, None)
-        if type(key) is not int:
-            self.rest = None
-            self._snapshots.pop(ANYONE, None)
+        for stale in (key,) if type(key) is int else (key, ANYONE):
+            self.call_orders.pop(stale, None)
+            self._snapshots.pop(stale, None)
 
 
 def _leave_scope(connection: Connection) -> None:

@@ -18,13 +18,13 @@ from contextlib import suppress
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from rxhub.concurrency.awaitables import as_coroutine, discard, needs_await
 from rxhub.concurrency.event_loop import is_cancelling, running_loop
 from rxhub.errors import AsyncReceiverError, CallbackInterrupted
-from rxhub.signals.connection import Connection
-from rxhub.signals.connections import CallOrder
+from rxhub.signals.connection import ANYONE, Connection
+from rxhub.signals.connections import CallOrder, Connections
 from rxhub.signals.emission import Emission, Emitter, sender_name
 from rxhub.signals.receiver import PLAIN, Receiver, ReceiverSpec
 
@@ -55,20 +55,6 @@ _under_way: ContextVar[Sending | None] = ContextVar("_under_way", default=None)
 
 class Sending:
     """An emission that is being sent; `origin` is where it came from, if a bridge brought it."""
-
-    __slots__ = (
-        "_arguments",
-        "_candidate",
-        "_deferred",
-        "_emission",
-        "_is_over",
-        "_number",
-        "_outer",
-        "_outermost",
-        "_running_in",
-        "_sent",
-        "_signal",
-    )
 
     def __init__(self, signal: Emitter, sender: Any, named: dict[str, Any], origin: str | None = None) -> None:
         self._signal = signal
@@ -228,51 +214,46 @@ class Sending:
                 stopped.add(number)
 
 
-if TYPE_CHECKING:
+def fast_send(name: str, robust: bool, doc: str) -> Callable[..., Responses]:
+    """The method `send` or `send_robust`: a call order of plain receivers is called here, others by `_send`.
 
-    def fast_send(name: str, robust: bool, doc: str) -> Callable[..., Responses]: ...  # noqa: D103
+    Written out, since a method call in it would cost as much as a receiver does.
+    """
 
-else:
+    def send(self: Any, /, sender: Any = None, **named: Any) -> Responses:
+        connections: Connections = self._connections
+        if not connections.slots:
+            return []
+        if connections.dead:
+            connections.purge_dead()
+        key = id(sender)
+        call_order = connections.call_orders.get(key if key in connections.slots else ANYONE)
+        if call_order is None and (call_order := connections.plain(sender)) is None:
+            return self._send(sender, named, "collect" if robust else self._on_receiver_error)
+        if not call_order:
+            return []
+        if "signal" in named:
+            raise self._reserved()
+        named["signal"] = self
+        named["sender"] = sender
+        responses: Responses = []
+        for connection in call_order:
+            if connection.alive and (call := connection()) is not None:
+                try:
+                    value = call(**named)
+                    if value is not None and needs_await(value) and self.awaits_results:
+                        value = run_to_end(self, call, value)
+                    responses.append((call, value))
+                except Exception as error:
+                    if not robust:
+                        raise
+                    self.report(call, error)
+                    responses.append((call, error))
+        return responses
 
-    def fast_send(name, robust, doc):
-        """The method `send` or `send_robust`: a call order of plain receivers is called here, others by `_send`.
-
-        Written out, since a method call in it would cost as much as a receiver does.
-        """
-
-        def send(self, /, sender=None, **named):
-            connections = self._connections
-            if not connections.slots:
-                return []
-            if connections.dead:
-                connections.purge_dead()
-            key = id(sender)
-            call_order = connections.call_orders.get(key) if key in connections.slots else connections.rest
-            if call_order is None and (call_order := connections.plain(sender)) is None:
-                return self._send(sender, named, "collect" if robust else self._on_receiver_error)
-            if not call_order:
-                return []
-            if "signal" in named:
-                raise self._reserved()
-            named["signal"] = self
-            named["sender"] = sender
-            responses = []
-            for connection in call_order:
-                if connection.alive and (call := connection()) is not None:
-                    try:
-                        value = call(**named)
-                        if value is not None and needs_await(value) and self.awaits_results:
-                            value = run_to_end(self, call, value)
-                        responses.append((call, value))
-                    except Exception as error:
-                        if not robust:
-                            raise
-                        self.report(call, error)
-                        responses.append((call, error))
-            return responses
-
-        send.__name__, send.__qualname__, send.__doc__ = name, f"Signal.{name}", doc
-        return send
+    send.__name__, send.__qualname__, send.__doc__ = name, f"Signal.{name}", doc
+    send.__annotations__ = {}  # a signature shows those of the payload
+    return send
 
 
 def run_unsuspended(steps: Coroutine[Any, Any, Responses]) -> Responses:

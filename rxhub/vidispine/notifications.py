@@ -95,7 +95,10 @@ class Notifications:
         self._lock = Lock()
         self._waiting = 0
         self._closed = False
-        self._worker: _Worker | None = None
+        # The thread that calls receivers, with its own event loop.
+        self._worker: Thread | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._queue: asyncio.Queue[Notification | None] = asyncio.Queue()
         route = Route("/{resource}", self._receive, methods=["POST", "PUT"])
         self._application = Starlette(routes=[route], lifespan=self._lifespan)
 
@@ -116,7 +119,11 @@ class Notifications:
         with self._lock:
             self._closed = True
             worker, self._worker = self._worker, None
-        if worker is not None and not worker.end(timeout):
+        if worker is None:
+            return
+        self._put(None)
+        worker.join(timeout)
+        if worker.is_alive():
             logger.warning(
                 "A receiver is still running %g s after the endpoint was closed; %d notifications are lost.",
                 timeout,
@@ -182,35 +189,16 @@ class Notifications:
                 return False
             self._waiting += 1
             if self._worker is None:
-                self._worker = _Worker(self._done)
+                # A daemon: a receiver that never returns must not keep the interpreter from exiting.
+                self._worker = Thread(target=self._run, name="rxhub-vidispine", daemon=True)
+                self._loop = asyncio.new_event_loop()
+                self._worker.start()
             # Under the lock, so that nothing is queued after the end that `close` queues.
-            self._worker.put(notification)
+            self._put(notification)
         return True
 
-    def _done(self) -> None:
-        with self._lock:
-            self._waiting -= 1
-
-
-class _Worker:
-    """A thread with its own event loop that sends the signals of one notification after the other."""
-
-    def __init__(self, done: Callable[[], None]) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._queue: asyncio.Queue[Notification | None] = asyncio.Queue()
-        self._done = done
-        # A daemon: a receiver that never returns must not keep the interpreter from exiting.
-        self._thread = Thread(target=self._run, name="rxhub-vidispine", daemon=True)
-        self._thread.start()
-
-    def put(self, notification: Notification | None) -> None:
+    def _put(self, notification: Notification | None) -> None:
         self._loop.call_soon_threadsafe(self._queue.put_nowait, notification)
-
-    def end(self, timeout: float) -> bool:
-        """Send the queued notifications; return whether that took less than the timeout."""
-        self.put(None)
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -229,4 +217,5 @@ class _Worker:
             except BaseException:  # noqa: BLE001 -- SystemExit of a receiver must not end the thread
                 logger.exception("Sending the signals of a notification on %s failed.", notification.resource)
             finally:
-                self._done()
+                with self._lock:
+                    self._waiting -= 1

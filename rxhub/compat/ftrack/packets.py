@@ -11,14 +11,14 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from ssl import SSLError
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.error import HTTPError
 
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.base import Event
 from rxhub.compat.ftrack.shortened import Shortened
 from rxhub.compat.ftrack.trust import HANDSHAKE_VARIABLES, trust
-from rxhub.compat.ftrack.websocket import CONNECT_TIMEOUT_S
+from rxhub.compat.ftrack.websocket import CONNECT_TIMEOUT_S, ThreadedWebSocket
 from rxhub.concurrency.wakeup import Flag
 from rxhub.errors import ProtocolError, RxHubError
 from rxhub.text.safe_repr import safe_repr
@@ -49,20 +49,10 @@ class ServerDetails(NamedTuple):
     port: int | None
 
 
-MAX_DATA = MAX_PACKET - 100
-"""Characters of data that a packet can have."""
-
+MAX_DATA = MAX_PACKET - 100  # characters
 _MAX_CALLBACKS = 20_000
 _NAMES = ("disconnect", "connect", "heartbeat", "message", "json", "event", "acknowledge", "error")
 _REPLY, _WIRE_REPLY = "in_reply_to_event", "inReplyToEvent"
-
-
-class _Connection(Protocol):
-    @property
-    def connected(self) -> bool: ...
-    def send(self, packet: str) -> None: ...
-    def recv(self) -> Any: ...
-    def close(self) -> None: ...
 
 
 class Packets:
@@ -70,7 +60,7 @@ class Packets:
 
     logger: logging.Logger
     server: ServerDetails
-    _connection: _Connection | None
+    _connection: ThreadedWebSocket | None
     _api_user: str | None
     _api_key: str | None
     _headers: dict[str, str]

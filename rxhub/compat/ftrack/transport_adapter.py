@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 from weakref import ref
 
+from rxhub.compat.ftrack.connecting import Connecting
 from rxhub.errors import EventError, HubConnectionError
 from rxhub.event import Event
 from rxhub.expression import Expression
@@ -16,20 +17,10 @@ from rxhub.transport import Sink
 __all__ = ["TransportAdapter"]
 
 
-class _FtrackHub(Protocol):
-    @property
-    def connected(self) -> bool: ...
-    @property
-    def unsent(self) -> int: ...
-    def disconnect(self, unsubscribe: bool = True, reconnect: bool = False) -> None: ...
-    def _encode(self, data: Any, /) -> str: ...
-    def _publish(self, event: Any, /, *, callback: Callable[[Mapping[str, Any]], object]) -> Any: ...
-
-
 class TransportAdapter:
     """Passes everything to the methods of ftrack's hub, which subclasses can override; refers to it weakly."""
 
-    def __init__(self, hub: _FtrackHub) -> None:
+    def __init__(self, hub: Connecting) -> None:
         self._hub = ref(hub)
 
     @property
