@@ -47,9 +47,8 @@ def given(plugins: Iterable[object]) -> list[Candidate]:
         raise TypeError(
             f"Plugins are passed in a list, but {type(plugins).__name__} was given: hub.bootstrap([plugin, …])."
         )
-    return [
-        Candidate(_name(plugin), lambda plugin=plugin: plugin, _Same(plugin), _source(plugin)) for plugin in plugins
-    ]
+    # `load` keeps the plugin, so its id is not used again.
+    return [Candidate(_name(plugin), lambda plugin=plugin: plugin, id(plugin), _source(plugin)) for plugin in plugins]
 
 
 def _of_entry_point(entry_point: EntryPoint) -> Candidate:
@@ -68,19 +67,6 @@ def _of_entry_point(entry_point: EntryPoint) -> Candidate:
 
     source, origin = entry_point.value, ("", "") if distribution is None else (distribution.name, distribution.version)
     return Candidate(name, load, (name, source, origin[0]), source, *origin)
-
-
-class _Same:
-    """Compares by identity, and keeps the object, so that its id is not used again."""
-
-    def __init__(self, plugin: object) -> None:
-        self._plugin = plugin
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self._plugin is other._plugin
-
-    def __hash__(self) -> int:
-        return id(self._plugin)
 
 
 def _name(plugin: Any) -> str:

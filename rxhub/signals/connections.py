@@ -1,21 +1,13 @@
 """The connections of one signal, in order, found by sender.
 
-There is a *slot* for each sender that a receiver was connected for, and one, `ANYONE`, for receivers of every sender. A
-slot has a dictionary of connections, so that connecting and disconnecting take the same time among ten as among a
-hundred thousand. The *call order* of a sender is a tuple of the connections in its slot and in `ANYONE`'s, by priority,
-then by age. It is made when the signal is sent after a change, and never changes.
+There is a *slot* for each sender that a receiver was connected for, and one, `ANYONE`, for receivers of every sender.
+The *call order* of a sender is a tuple of the connections in its slot and in `ANYONE`'s, by priority, then by age. It
+is *plain* if each connection is merely called. It is made when the signal is sent after a change, without the lock,
+from copies, and stored if the version has not changed: an allocation under the lock could trigger a finalizer that
+waits for another lock.
 
-`Signal.send` calls no method here. A sender with a slot finds its call order in `call_orders` by its id, every other
-one by `ANYONE`. It contains only call orders that are fresh and *plain*: each connection is merely called. Others must
-be asked for by `plain` and `call_order`.
-
-A change is made under the lock, and increases the version; after it, stale call orders are deleted. A call order is
-made without the lock, from copies, and stored if the version has not changed. So nothing is allocated or freed under
-the lock that could trigger a garbage collection: a finalizer that waits there for another lock could deadlock.
-
-References to what has died are in `dead` (see `connection`), and are purged by the next call. (References that
-finalizers make may die without this; `ensure_callback` handles them.) The id of a dead sender is reused only after its
-reference was appended, and that leaves `dead` only after its slot was emptied, so a new object never finds that slot.
+References to what has died are in `dead` (see `connection`), and are purged by the next call. One leaves `dead` only
+after its slot was emptied, so a new object with the id of a dead sender never finds that slot.
 """
 
 from __future__ import annotations
@@ -62,7 +54,7 @@ class Connections:
     Attributes:
         slots: by the key of a sender.
         call_orders: by the id of a sender that has a slot, and `ANYONE` for all others, the call order, if it is plain
-            and fresh.
+            and fresh; `Signal.send` reads it.
         dead: references to receivers and senders that have died and are not purged yet.
         died: the number of receivers that have died while they were connected, and were purged.
         lock: held while a receiver is connected or disconnected.
@@ -92,13 +84,7 @@ class Connections:
     # Connecting
 
     def connect(
-        self,
-        receiver: Receiver,
-        sender: Any,
-        weak: bool,
-        dispatch_uid: Hashable,
-        priority: float,
-        spec: ReceiverSpec,
+        self, receiver: Receiver, sender: Any, weak: bool, dispatch_uid: Hashable, priority: float, spec: ReceiverSpec
     ) -> Connection | None:
         """Connect a receiver in the current scope, if there is one, then notify; None if it is connected already."""
         priority, scope = checked_priority(priority), current_scope()

@@ -1,10 +1,5 @@
 """Vidispine, and the signals that Cantemo Portal sends for its operations.
 
-- `configure` sets the server; `Client` sends requests to it.
-- `UserHelper`, `GroupHelper`, `ItemHelper`, `CollectionHelper`, `IngestHelper`: Portal's helpers, which send the
-  signals of `rxhub.vidispine.signals` before and after each request.
-- `register_notification` registers for notifications; `rxhub.vidispine.notifications` receives them.
-
 Requires the extra `vidispine`: `pip install "rxhub[vidispine]"`.
 """
 

@@ -93,7 +93,7 @@ class Client:
         runas: str | None = None,
         secrets: Collection[str] = (),
     ) -> Any:
-        """Send a request and read the response.
+        """Send a request; return the decoded JSON of the response, its text in another format, None if it is empty.
 
         Args:
             method: GET, POST, PUT or DELETE.
@@ -102,9 +102,6 @@ class Client:
             body: an XML document.
             runas: the user on whose behalf Vidispine acts. Default: the account.
             secrets: strings to redact in error messages that quote the response.
-
-        Returns:
-            The decoded JSON of the response, the text of a response in another format, None for an empty one.
 
         Raises:
             NotFound: if the status is 404.

@@ -47,10 +47,6 @@ def register_notification(
 
     Returns:
         The id of the notification in Vidispine, such as `VX-573`.
-
-    Raises:
-        ValueError: if the resource is unknown, or an argument cannot be sent.
-        RequestFailed: if Vidispine rejects the request.
     """
     if resource not in RESOURCES:
         raise ValueError(f"Vidispine has no notifications on {resource!r}; choose one of {', '.join(RESOURCES)}.")

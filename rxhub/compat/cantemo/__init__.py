@@ -35,12 +35,7 @@ class PortalPresent(RxHubError, ImportError):
 
 @dataclass(frozen=True, slots=True)
 class Bootstrapped:
-    """The result of bootstrapping one plugin.
-
-    Attributes:
-        plugin: the plugin, kept alive.
-        error: the exception of its `bootstrap`, or None.
-    """
+    """The result of bootstrapping one plugin, which is kept alive: the exception of its `bootstrap`, or None."""
 
     plugin: Plugin
     error: Exception | None = None

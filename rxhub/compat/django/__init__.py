@@ -1,11 +1,4 @@
-"""Django's signals over rxhub.
-
-- `Signal`, `receiver`: Django's contract on rxhub's signal; `install` replaces Django's own with them.
-- `observe`: one of Django's own signals as an observable.
-- `database_signals`, `publish_database_signals`: changes to users, groups and roles as signals and as events.
-
-Django itself is imported only when something of it is used.
-"""
+"""Django's signals over rxhub. Django itself is imported only when something of it is used."""
 
 from rxhub.compat.django.database import DatabaseSignals, database_signals
 from rxhub.compat.django.installation import install, uninstall

@@ -26,16 +26,9 @@ __all__ = [
 
 
 class Error(errors.RxHubError):
-    """Base of ftrack's errors.
+    """Base of ftrack's errors. The message is a format string for the details; None for the default of the class.
 
-    Args:
-        message: a format string for `details`; None for the default of the class.
-        details: values for the message.
-
-    Attributes:
-        message: the unformatted message.
-        details: the given details.
-        traceback: the traceback of the exception that was being handled, as a string.
+    `traceback` is the traceback of the exception that was being handled, as a string.
     """
 
     default_message = "Unspecified error occurred."

@@ -34,13 +34,9 @@ _discarding_logger.disabled = True
 
 
 class ThreadedWebSocket:
-    """One open WebSocket.
+    """One open WebSocket of a session.
 
-    Args:
-        endpoint: the server.
-        session: the id of the session.
-        server_timeout: seconds without a packet after which the server counts as dead; None if it sends no heartbeats.
-        trust: the accepted certificate authorities; None for the default.
+    After `server_timeout` seconds without a packet the server counts as dead; None if it sends no heartbeats.
     """
 
     def __init__(
