@@ -174,12 +174,7 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
 
     @contextmanager
     def connected_to(
-        self,
-        receiver: Receiver,
-        sender: Any = None,
-        *,
-        where: str | None = None,
-        priority: float = 100,
+        self, receiver: Receiver, sender: Any = None, *, where: str | None = None, priority: float = 100
     ) -> Generator[Signal[P]]:
         """Connect `receiver`, strongly, during a `with` block, unless it is connected already."""
         spec = self._filtered(spec_of(receiver), where)
@@ -325,11 +320,7 @@ class Signal(EmissionSubject, Displayable, Generic[P]):
         return self.observe(observer)
 
     def observe(
-        self,
-        observer: abc.ObserverBase[Emission],
-        where: str | None = None,
-        sender: Any = None,
-        priority: float = 100,
+        self, observer: abc.ObserverBase[Emission], where: str | None = None, sender: Any = None, priority: float = 100
     ) -> abc.DisposableBase:
         entry, spec = PipelineEntry(self, observer).put, self._filtered(OBSERVER, where)
         connection = self._connections.connect(entry, sender, False, None, priority, spec)

@@ -17,7 +17,7 @@ LOGGERS = (
     "rxhub",
     "rxhub.bridge",
     "rxhub.compat.cantemo",
-    "rxhub.compat.cantemo.igeneral",
+    "rxhub.compat.cantemo.modules",
     "rxhub.compat.ftrack.websockets",
     "rxhub.embedded",
     "rxhub.server",

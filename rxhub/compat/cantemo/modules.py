@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from rxhub.compat.cantemo import igeneral, pluginbase
+from rxhub.compat.cantemo import pluginbase
 from rxhub.vidispine import errors, helpers, signals
 
 __all__ = ["PLUGINS", "portal"]
+
+logger = logging.getLogger(__name__)
 
 PLUGINS = "portal.plugins"
 
@@ -27,6 +31,26 @@ class LogoutView:
 def is_app_enabled(app_id: str) -> bool:  # noqa: ARG001 -- Portal's signature
     """In Portal, administrators can disable apps; here all are enabled."""
     return True
+
+
+def performVSAPICall(  # noqa: N802 -- likewise
+    func: Callable[..., Any],
+    args: Mapping[str, Any] | Sequence[Any] = (),
+    vsapierror_templateorcode: object = None,  # noqa: ARG001 -- Portal's signature
+) -> dict[str, Any]:
+    """Call a helper's method with arguments by name or by position, as Portal's views do.
+
+    Returns:
+        `{"success": True, "response": …}`, or `{"success": False, "exception": {"error": …, "status": …}}` if the
+        request to Vidispine failed. Exceptions of signal receivers are raised.
+    """
+    try:
+        response = func(**args) if isinstance(args, Mapping) else func(*args)
+    except errors.VidispineError as error:
+        logger.warning("%s failed: %s", getattr(func, "__qualname__", func), error)
+        status = error.status if isinstance(error, errors.RequestFailed) else None
+        return {"success": False, "exception": {"error": str(error), "status": status}}
+    return {"success": True, "response": response}
 
 
 def portal(directories: list[str]) -> dict[str, ModuleType]:
@@ -49,7 +73,7 @@ def portal(directories: list[str]) -> dict[str, ModuleType]:
         "portal.vidispine": {},
         "portal.vidispine.icollection": {"CollectionHelper": helpers.CollectionHelper},
         "portal.vidispine.iexception": {"NotFoundError": errors.NotFound, "VSAPIError": errors.VidispineError},
-        "portal.vidispine.igeneral": {"performVSAPICall": igeneral.performVSAPICall},
+        "portal.vidispine.igeneral": {"performVSAPICall": performVSAPICall},
         "portal.vidispine.igroup": {"GroupHelper": helpers.GroupHelper},
         # Portal's documentation and public plugins import both from here.
         "portal.vidispine.iitem": {"IngestHelper": helpers.IngestHelper, "ItemHelper": helpers.ItemHelper},

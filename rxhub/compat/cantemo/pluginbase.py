@@ -10,16 +10,7 @@ import sys
 from inspect import CO_OPTIMIZED
 from typing import Any, ClassVar
 
-__all__ = [
-    "INTERFACES",
-    "IPluginBootstrap",
-    "Interface",
-    "Plugin",
-    "PluginError",
-    "implemented",
-    "implements",
-    "made",
-]
+__all__ = ["INTERFACES", "IPluginBootstrap", "Interface", "Plugin", "PluginError", "implemented", "implements", "made"]
 
 made: list[Plugin] = []
 """New plugins, in the order of their creation."""

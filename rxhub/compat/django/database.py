@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
-from itertools import count
 from typing import Any
 
 from rxhub.signals.signal import Signal
@@ -22,7 +21,6 @@ __all__ = ["DatabaseSignals", "database_signals", "models_of"]
 logger = logging.getLogger("rxhub")
 
 _KINDS = ("pre_save", "post_save", "pre_delete", "post_delete", "m2m_changed")
-_numbers = count(1)
 
 
 class DatabaseSignals(Mapping[str, Signal[...]]):
@@ -34,7 +32,7 @@ class DatabaseSignals(Mapping[str, Signal[...]]):
     def __init__(self, models: Iterable[Any], prefix: str) -> None:
         self._signals: dict[str, Signal[...]] = {}
         self._connected: list[tuple[Any, Any]] = []
-        self._uid = f"rxhub.database_signals {next(_numbers)}"
+        self._uid = object()
         for model in models:
             self._connect(model, prefix)
 
