@@ -13,7 +13,7 @@ from rich.text import Text
 
 from rxhub import EventHub
 from rxhub.cli.event_iterator import ReceivedEvent
-from rxhub.display.event import user_of
+from rxhub.display.renderers import user_of
 from rxhub.text.printable import inline
 from rxhub.transport.connection_state import ConnectionState
 from rxhub.transport.json_payload import write_json

@@ -6,6 +6,7 @@ length of the recording.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -57,6 +58,12 @@ class _Marble(NamedTuple):
     number: int
 
 
+class _Row(NamedTuple):
+    lane: Lane
+    points: Sequence[tuple[float, str]]
+    marbles: Sequence[_Marble]
+
+
 def marbles(title: str, lanes: Iterable[Lane], unit: str = "s", chips: Iterable[str] = ()) -> Page:
     """Draw streams with a common time scale.
 
@@ -72,23 +79,33 @@ def marbles(title: str, lanes: Iterable[Lane], unit: str = "s", chips: Iterable[
     times += [lane.end for lane, _ in drawn if lane.end is not None]
     if not times:
         return Page(title, chips, [Remark("nothing was recorded")])
-    begin, end = min(times), max(times)
-    all_chips = [*chips, f"{_time(end - begin)} {unit}", f"{sum(len(points) for _, points in all_lanes)} recorded"]
-    rows = [(lane, points, _group(points, begin, end)) for lane, points in drawn]
-    parts = [Picture(_svg(rows, begin, end, unit), _text_lines(rows, begin, end, unit))]
+    scale = _Scale(min(times), max(times), unit)
+    duration = f"{scale.end - scale.begin:.4g} {unit}"
+    all_chips = [*chips, duration, f"{sum(len(points) for _, points in all_lanes)} recorded"]
+    rows = [_Row(lane, points, _group(points, scale)) for lane, points in drawn]
+    parts = [Picture(_svg(rows, scale), _text_lines(rows, scale))]
     more = len(all_lanes) - len(drawn)
     return Page(title, all_chips, [*parts, Remark(f"… and {more} more")] if more else parts)
 
 
-_Rows = Sequence[tuple[Lane, Sequence[tuple[float, str]], Sequence[_Marble]]]
+class _Scale:
+    """The times at both ends, as numbers and as labels."""
+
+    def __init__(self, begin: float, end: float, unit: str) -> None:
+        self.begin, self.end = begin, end
+        self.first, self.last = f"{begin:.4g} {unit}", f"{end:.4g} {unit}"
+
+    def place(self, time: float) -> float:
+        """Return the place of a time, from 0 to 1."""
+        return (time - self.begin) / (self.end - self.begin) if self.end > self.begin else 0.0
 
 
-def _group(points: Sequence[tuple[float, str]], begin: float, end: float) -> list[_Marble]:
+def _group(points: Sequence[tuple[float, str]], scale: _Scale) -> list[_Marble]:
     """Group points into marbles that do not overlap."""
     apart = 2 * _RADIUS / (_WIDTH - _LEFT)
     found: list[_Marble] = []
     for time, label in points:
-        place = _place(time, begin, end)
+        place = scale.place(time)
         if found and place - found[-1].place < apart:
             last = found[-1]
             if last.number < _MAX_LABELS:
@@ -99,15 +116,7 @@ def _group(points: Sequence[tuple[float, str]], begin: float, end: float) -> lis
     return found
 
 
-def _place(time: float, begin: float, end: float) -> float:
-    return (time - begin) / (end - begin) if end > begin else 0.0
-
-
-def _time(time: float) -> str:
-    return f"{time:.4g}"
-
-
-def _svg(rows: _Rows, begin: float, end: float, unit: str) -> str:
+def _svg(rows: Sequence[_Row], scale: _Scale) -> str:
     height = _HEIGHT * len(rows) + 22
     parts = [f'<svg width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}" role="img">']
     for number, (lane, _, found) in enumerate(rows):
@@ -116,13 +125,10 @@ def _svg(rows: _Rows, begin: float, end: float, unit: str) -> str:
         parts.append(f'<line x1="{_LEFT}" y1="{y}" x2="{_WIDTH - 6}" y2="{y}" style="stroke:var(--rx-faint)"/>')
         parts += [_marble(marble, y) for marble in found]
         if lane.end is not None:
-            parts.append(_end(_x(_place(lane.end, begin, end)), y, lane.failed))
-    y = height - 6
-    parts.append(f'<text x="{_LEFT}" y="{y}" style="fill:var(--rx-faint)">{_time(begin)} {escape_html(unit)}</text>')
-    parts.append(
-        f'<text x="{_WIDTH}" y="{y}" text-anchor="end" style="fill:var(--rx-faint)">'
-        f"{_time(end)} {escape_html(unit)}</text>"
-    )
+            parts.append(_end(_x(scale.place(lane.end)), y, lane.failed))
+    for x, anchor, label in ((_LEFT, "start", scale.first), (_WIDTH, "end", scale.last)):
+        style = f'text-anchor="{anchor}" style="fill:var(--rx-faint)"'
+        parts.append(f'<text x="{x}" y="{height - 6}" {style}>{escape_html(label)}</text>')
     return "".join([*parts, "</svg>"])
 
 
@@ -134,16 +140,13 @@ def _end(x: float, y: int, failed: bool) -> str:
 
 
 def _marble(marble: _Marble, y: int) -> str:
-    x = _x(marble.place)
-    more = marble.number - len(marble.labels)
-    tooltip = "\n".join(
-        [*(one_line(label, _MAX_LABEL_LENGTH) for label in marble.labels), *([f"… {more} more"] if more else [])]
-    )
-    inside = (
-        str(marble.number) if 1 < marble.number < 1000 else "…" if marble.number > 1 else _initial(marble.labels[0])
-    )
+    x, number = _x(marble.place), marble.number
+    labels = [one_line(label, _MAX_LABEL_LENGTH) for label in marble.labels]
+    if number > len(labels):
+        labels.append(f"… {number - len(labels)} more")
+    inside = _initial(marble.labels[0]) if number == 1 else str(number) if number < 1000 else "…"
     return (
-        f"<g><title>{escape_html(tooltip)}</title>"
+        f"<g><title>{escape_html(chr(10).join(labels))}</title>"
         f'<circle cx="{x}" cy="{y}" r="{_RADIUS}" style="fill:var(--rx-soft);stroke:var(--rx-key);stroke-width:1.5"/>'
         f'<text x="{x}" y="{y + 4}" text-anchor="middle" style="font-size:10px">{escape_html(inside)}</text></g>'
     )
@@ -158,19 +161,18 @@ def _initial(label: str) -> str:
     return label if len(label) <= 2 and label.isprintable() else ""
 
 
-def _text_lines(rows: _Rows, begin: float, end: float, unit: str) -> list[str]:
-    width = min(24, max(len(one_line(lane.name, 24)) for lane, _, _ in rows))
+def _text_lines(rows: Sequence[_Row], scale: _Scale) -> list[str]:
+    width = min(24, max(len(one_line(row.lane.name, 24)) for row in rows))
     lines: list[str] = []
     for lane, points, _ in rows:
         line = ["-"] * (_TEXT_WIDTH + 1)
-        counts: dict[int, int] = {}
+        counts: Counter[int] = Counter()
         for time, label in points:
-            place = round(_place(time, begin, end) * _TEXT_WIDTH)
-            counts[place] = counts.get(place, 0) + 1
+            place = round(scale.place(time) * _TEXT_WIDTH)
+            counts[place] += 1
             line[place] = (_initial(label)[:1] or "o") if counts[place] == 1 else str(min(9, counts[place]))
         if lane.end is not None:
-            place = max([round(_place(lane.end, begin, end) * _TEXT_WIDTH), *(taken + 1 for taken in counts)])
+            place = max([round(scale.place(lane.end) * _TEXT_WIDTH), *(taken + 1 for taken in counts)])
             line[place:] = "#" if lane.failed else "|"
         lines.append(f"{one_line(lane.name, 24).ljust(width)}  {''.join(line)}")
-    scale = f"{_time(begin)} {unit}".ljust(_TEXT_WIDTH - 6)
-    return [*lines, f"{' ' * width}  {scale}{_time(end)} {unit}"]
+    return [*lines, f"{' ' * width}  {scale.first.ljust(_TEXT_WIDTH - 6)}{scale.last}"]

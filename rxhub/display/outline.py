@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 from rxhub.redaction.preview import More, preview
@@ -24,47 +25,35 @@ def outline(value: object) -> list[TreeLine]:
             lines.append(TreeLine(0, "…"))
             break
         level, name, item = waiting.pop()
-        text = safe_repr(item, _WIDTH) if not _is_long(item) else ""
-        if text and not text.endswith("…") and len(text) + len(name) < _WIDTH:
+        children = _children(item)
+        text = "" if isinstance(item, More) else safe_repr(item, _WIDTH)
+        fits = not text.endswith("…") and len(text) + len(name) < _WIDTH
+        if not children or (fits and len(children) <= _FEW and not any(_is_nested(child) for _, child in children)):
             lines.append(TreeLine(level, name, text))
-            continue
-        children: list[tuple[str, Any]] = []
-        if issubclass(type(item), dict):
-            children = [_child(key, each) for key, each in cast("dict[Any, Any]", item).items()]
-        elif issubclass(type(item), (list, tuple)):
-            children = [_child(number, each) for number, each in enumerate(cast("list[Any]", item))]
-        if not children:
-            lines.append(TreeLine(level, name, safe_repr(cast("object", item), _WIDTH)))
             continue
         if name:
             lines.append(TreeLine(level, name))
-        below = level + 1 if name else level
-        waiting += [(below, child, each) for child, each in reversed(children)]
+            level += 1
+        waiting += [(level, child, each) for child, each in reversed(children)]
     return lines
 
 
-def _child(key: Any, value: Any) -> tuple[str, Any]:
-    if isinstance(key, More):
-        return repr(key), _NOTHING
-    if isinstance(value, More):
-        return repr(value), _NOTHING
-    return one_line(key, 60) if isinstance(key, str) else safe_repr(key, 60), value
-
-
-class _Nothing:
-    def __repr__(self) -> str:
-        return ""
-
-
-_NOTHING = _Nothing()
-
-
-def _is_long(item: Any) -> bool:
-    """Whether `shown` would leave something of it out."""
+def _children(item: Any) -> list[tuple[str, Any]]:
     kind = cast("type[Any]", type(item))  # not what a proxy says of itself
+    items: Iterable[tuple[Any, Any]] = ()
     if issubclass(kind, dict):
-        return len(item) > _FEW or any(map(_is_nested, item.values()))
-    return issubclass(kind, (list, tuple)) and (len(item) > _FEW or any(map(_is_nested, item)))
+        items = item.items()
+    elif issubclass(kind, (list, tuple)) and kind is not More:
+        items = enumerate(cast("list[Any]", item))
+    # A line about items that were left out has no value.
+    marked = ((key, key if isinstance(key, More) else each) for key, each in items)
+    return [(_name(each if isinstance(each, More) else key), each) for key, each in marked]
+
+
+def _name(key: Any) -> str:
+    if isinstance(key, More):
+        return repr(key)
+    return one_line(key, 60) if isinstance(key, str) else safe_repr(key, 60)
 
 
 def _is_nested(item: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rxhub.display.style import STYLE
 from rxhub.text.layout import TreeLine, format_table, format_tree, without_empty_columns
@@ -34,13 +34,7 @@ class Part(Protocol):
 
 
 class Page:
-    """What a notebook shows of an object.
-
-    Args:
-        title: the title.
-        chips: short labels beside the title; empty ones are left out.
-        parts: the parts, from top to bottom.
-    """
+    """What a notebook shows of an object. Chips are short labels beside the title; empty ones are left out."""
 
     def __init__(self, title: str, chips: Iterable[str] = (), parts: Sequence[Part] = ()) -> None:
         self.title = one_line(title, 200)
@@ -52,7 +46,6 @@ class Page:
         return Page(self.title, [chip, *self.chips], self.parts)
 
     def text(self) -> str:
-        """The page as text."""
         head = f"{self.title}  ({', '.join(self.chips)})" if self.chips else self.title
         lines = [head, *(f"  {line}" for part in self.parts for line in part.lines())]
         return printable("\n".join(lines), lines=True)
@@ -65,18 +58,16 @@ class Page:
         return f'<style>{STYLE}</style><div class="rxhub">{head}{body}</div>'
 
     def bundle(self) -> dict[str, str]:
-        """The result of `_repr_mimebundle_`."""
         return {"text/plain": self.text(), "text/html": self.html()}
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return self.bundle()
 
 
-class Remark:
+class Remark(NamedTuple):
     """A sentence."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    text: str
 
     def lines(self) -> list[str]:
         return [self.text]
@@ -89,7 +80,7 @@ class Table:
     """A table. Empty columns are left out, and so is the heading if it is empty.
 
     Args:
-        headings: one for each column.
+        headings: of the columns.
         rows: the first 100 are shown.
         kinds: a style for each row: "no", "stop", "faint" or "".
         total: the number of rows, if not all are passed.
@@ -138,12 +129,7 @@ def _cell(side: str, cell: str) -> str:
 
 
 class Tree:
-    """A tree of lines.
-
-    Args:
-        lines: the lines, from top to bottom.
-        folds: whether deeper lines are folded.
-    """
+    """A tree of lines. If it `folds`, deeper lines are folded."""
 
     def __init__(self, lines: Iterable[TreeLine], folds: bool = False) -> None:
         self._lines = list(lines)
@@ -181,20 +167,14 @@ def _line(line: TreeLine) -> str:
     return f"{_MARKS[line.mark]}{text}{'&ensp;' if text and detail else ''}{detail}"
 
 
-class Picture:
-    """A picture as SVG and as text.
+class Picture(NamedTuple):
+    """A picture as SVG, escaped, and as lines of text."""
 
-    Args:
-        svg: the SVG, escaped.
-        text: the lines of text.
-    """
-
-    def __init__(self, svg: str, text: Sequence[str]) -> None:
-        self.svg = svg
-        self.text = text
+    svg: str
+    text: list[str]
 
     def lines(self) -> list[str]:
-        return [*self.text]
+        return self.text
 
     def html(self) -> str:
         return self.svg

@@ -35,12 +35,12 @@ STYLE = (
 .rxhub .rx-code { font-family: var(--jp-code-font-family,ui-monospace,monospace); font-size: 12px; }
 .rxhub summary { cursor: pointer; }
 .rxhub table.rx-table { border-collapse: collapse; font-size: 12px; margin: 4px 0; table-layout: auto; }
-.rxhub table.rx-table th, .rxhub table.rx-table td { backtheme: none; border: 0;
+.rxhub table.rx-table th, .rxhub table.rx-table td { background: none; border: 0;
     border-bottom: 1px solid var(--rx-line); color: inherit; max-width: 42em; overflow-wrap: anywhere;
     padding: 2px 14px 2px 0; text-align: left; vertical-align: top; white-space: normal; }
 .rxhub table.rx-table td.rx-short { white-space: nowrap; }
 .rxhub table.rx-table th { color: var(--rx-faint); font-weight: 600; white-space: nowrap; }
-.rxhub table.rx-table tbody tr { backtheme: none; }
+.rxhub table.rx-table tbody tr { background: none; }
 .rxhub table.rx-table .rx-number { text-align: right; }
 .rxhub tr.rx-no td { color: var(--rx-no); }
 .rxhub tr.rx-stop td { color: var(--rx-stop); font-weight: 600; }

@@ -6,27 +6,32 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
-
-from reactivex import abc
-from reactivex.disposable import SerialDisposable
+from typing import Any, Protocol
 
 from rxhub.text.extras import missing_dependency
 
-__all__ = ["Cells", "LiveView", "current_cells", "running_cells"]
+__all__ = ["Cells", "current_cells", "running_cells"]
 
 _INTERRUPTS = (KeyboardInterrupt, asyncio.CancelledError)
 _HANDLER_DELAY_S = 0.1  # the kernel restores its signal handler when it has processed the message of the cell
 
 
+class Stoppable(Protocol):
+    """A live view."""
+
+    cell: str | None
+
+    def stop(self) -> None:
+        """Stop it."""
+        ...
+
+
 class Cells:
-    """The live views of one shell. They stop when their cell is run again."""
+    """The live views of one shell. They stop when their cell is run again, and at an interrupt."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._views: list[LiveView] = []
+        self._views: list[Stoppable] = []
         shell.events.register("pre_run_cell", self._before_cell)
         shell.events.register("post_run_cell", self._after_cell)
 
@@ -45,12 +50,10 @@ class Cells:
 
         return display(view, display_id=True)
 
-    def add(self, view: LiveView) -> None:
-        """Stop a view when its cell is run again, or at an interrupt."""
+    def add(self, view: Stoppable) -> None:
         self._views.append(view)
 
-    def remove(self, view: LiveView) -> None:
-        """Forget a view that has stopped."""
+    def remove(self, view: Stoppable) -> None:
         self._views = [other for other in self._views if other is not view]
 
     def _before_cell(self, info: Any = None) -> None:
@@ -87,70 +90,11 @@ class Cells:
             view.stop()
 
 
-class LiveView:
-    """A view that follows a source until it is stopped.
-
-    Attributes:
-        status: "live", "stopped", or how the source ended.
-        cell: the id of the cell that created it; None if unknown.
-    """
-
-    def __init__(self, cells: Cells | None) -> None:
-        self.status = "live"
-        self.cell = None if cells is None else cells.current
-        self._cells = cells
-        self._lock = threading.Lock()
-        self._subscription = SerialDisposable()
-
-    @property
-    def running(self) -> bool:
-        """Whether it follows its source."""
-        return self.status == "live"
-
-    def stop(self) -> None:
-        """Unsubscribe. The last output stays below the cell."""
-        self._end("stopped")
-
-    dispose = stop
-
-    def _follow(self, subscribe: Callable[[], abc.DisposableBase]) -> None:
-        if self._cells is not None:
-            self._cells.add(self)
-        self._subscription.disposable = subscribe()
-
-    def _end(self, status: str) -> None:
-        with self._lock:
-            if not self.running:
-                return
-            self.status = status
-        self._subscription.dispose()
-        if self._cells is not None:
-            self._cells.remove(self)
-        self._close()
-
-    def _close(self) -> None:
-        """Update the output for the last time."""
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-
 _by_shell: dict[int, Cells] = {}
 
 
 def current_cells() -> Cells:
-    """The cells of the running shell.
-
-    Raises:
-        ModuleNotFoundError: if IPython is not installed.
-        RuntimeError: if no shell is running.
-    """
+    """The cells of the running shell; raises ModuleNotFoundError without IPython, RuntimeError without a shell."""
     try:
         from IPython.core.getipython import (  # pyright: ignore[reportMissingImports]
             get_ipython,  # pyright: ignore[reportUnknownVariableType]

@@ -1,8 +1,7 @@
 """A table that follows a stream.
 
-The thread that emits an item only appends it to a bounded deque, so that a fast stream is not delayed.
-`rxhub.jupyter.live_output` draws the items in the deque. `skipped` counts items that left the deque before they were
-drawn.
+The thread that emits an item only appends it to a bounded deque, so that a fast stream is not delayed. `skipped` counts
+items that left the deque before they were drawn.
 
 A live table stops with its stream, by `stop()`, when its cell is run again, and at an interrupt of the kernel. A hook
 after each cell detects an interrupt of a running cell. While the kernel is idle it ignores the signal, and the live
@@ -19,11 +18,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from reactivex import Observable
 
-from rxhub.display.event import user_of
-from rxhub.display.page import Page, Part, Remark, Table
-from rxhub.display.subscribers import error_summary
-from rxhub.jupyter.cells import Cells, LiveView, current_cells
-from rxhub.jupyter.live_output import LiveOutput
+from rxhub.display.page import Page, Remark, Table
+from rxhub.display.renderers import error_summary, user_of
+from rxhub.jupyter.cells import Cells, current_cells
+from rxhub.jupyter.live_view import LiveView
 from rxhub.redaction.preview import preview
 from rxhub.text.safe_repr import safe_repr
 
@@ -62,11 +60,9 @@ def live(observable: Observable[T], rate: float = 5, rows: int = 20) -> Live[T]:
     return Live(observable, rate, rows, current_cells())
 
 
-class Item(NamedTuple):
-    """One item of a stream: its number from 1 on, the time (seconds since the epoch), and the value."""
-
-    number: int
-    time: float
+class _Item(NamedTuple):
+    number: int  # from 1
+    time: float  # seconds since the epoch
     value: Any
 
 
@@ -80,51 +76,40 @@ class Live(LiveView, Generic[T]):
     """
 
     def __init__(self, observable: Observable[T], rate: float, rows: int, cells: Cells) -> None:
-        super().__init__(cells)
+        super().__init__(cells, rate)
         self.seen = 0
         self.skipped = 0
-        self._latest: deque[Item] = deque(maxlen=rows)
+        self._latest: deque[_Item] = deque(maxlen=rows)
         self._drawn = 0  # the number of the last item that was drawn
-        self._output = LiveOutput(self._page, rate, cells)
-        self._follow(lambda: observable.subscribe(self._add, self._fail, lambda: self._end("completed")))
+        self._follow(
+            lambda: observable.subscribe(
+                self._add, lambda error: self._end(f"failed: {error_summary(error)}"), lambda: self._end("completed")
+            )
+        )
 
     def _add(self, item: T) -> None:
         with self._lock:
             self.seen += 1
             if len(self._latest) == self._latest.maxlen and self._latest[0].number > self._drawn:
                 self.skipped += 1
-            self._latest.append(Item(self.seen, time(), item))
-        self._output.invalidate()
+            self._latest.append(_Item(self.seen, time(), item))
+        self._invalidate()
 
     def _page(self) -> Page:
         with self._lock:
             self._drawn = self.seen
             rows = [_row(item) for item in reversed(self._latest)]
-            parts: list[Part] = [Table(_HEADINGS, rows)] if rows else [Remark("no items yet")]
-            chips = [
-                "" if self.status == "live" else self.status,
-                f"{self.seen} received",
-                f"{self.skipped} skipped" if self.skipped else "",
-            ]
-        return Page("live", chips, parts)
-
-    def _fail(self, error: Exception) -> None:
-        self._end(f"failed: {error_summary(error)}")
-
-    def _close(self) -> None:
-        self._output.close()
+            part = Table(_HEADINGS, rows) if rows else Remark("no items yet")
+            skipped = f"{self.skipped} skipped" if self.skipped else ""
+            return Page("live", ["" if self.running else self.status, f"{self.seen} received", skipped], [part])
 
     def __repr__(self) -> str:
         return f"<Live table, {self.status}, {self.seen} received, {self.skipped} skipped>"
 
 
-def _row(item: Item) -> tuple[str, str, str, str]:
+def _row(item: _Item) -> tuple[str, str, str, str]:
     time = datetime.fromtimestamp(item.time).astimezone().strftime("%H:%M:%S.%f")[:-3]
-    value: Any = item.value
-    if not issubclass(type(value), Mapping):
-        return time, type(value).__name__, "", safe_repr(preview(value), _MAX_DETAILS)
-    fields: dict[Any, Any] = preview(value)
-    topic = fields.get("topic")
-    if not isinstance(topic, str) or "data" not in fields:
-        return time, type(value).__name__, "", safe_repr(fields, _MAX_DETAILS)
-    return time, topic, user_of(fields), safe_repr(fields["data"], _MAX_DETAILS)
+    fields: Any = preview(item.value)
+    if issubclass(type(item.value), Mapping) and isinstance(topic := fields.get("topic"), str) and "data" in fields:
+        return time, topic, user_of(fields), safe_repr(fields["data"], _MAX_DETAILS)
+    return time, type(item.value).__name__, "", safe_repr(fields, _MAX_DETAILS)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from rxhub.dispatching.delivery import Delivery
+from reactivex import operators as ops
+
+from rxhub.dispatching.delivery import Delivery, Outcome
 from rxhub.display.call_counts import CallCounts, call_counts
 from rxhub.display.page import Page
-from rxhub.display.subscribers import hub_page, subscribers_of
+from rxhub.display.renderers import hub_page, subscribers_of
 from rxhub.hub import EventHub
-from rxhub.jupyter.cells import Cells, LiveView, running_cells
-from rxhub.jupyter.live_output import LiveOutput
+from rxhub.jupyter.cells import Cells, running_cells
+from rxhub.jupyter.live_view import LiveView
 
 __all__ = ["Watch", "watch"]
-
-_POLL_INTERVAL_S = 1.0  # for changes that the hub does not report, such as new subscribers
 
 
 def watch(hub: EventHub, rate: float = 2) -> Watch:
@@ -50,13 +50,10 @@ class Watch(LiveView):
     """
 
     def __init__(self, hub: EventHub, rate: float, cells: Cells | None) -> None:
-        super().__init__(cells)
+        super().__init__(cells, rate)
         self.hub = hub
         self.tally = call_counts[hub] = CallCounts()
         self._shown: tuple[object, ...] = ()
-        self._output: LiveOutput | None = None
-        if cells is not None:
-            self._output = LiveOutput(self._page, rate, cells, _POLL_INTERVAL_S, lambda: self._outline() != self._shown)
         self._follow(lambda: hub.deliveries.subscribe(self._add, on_completed=lambda: self._end("closed")))
 
     def _outline(self) -> tuple[object, ...]:
@@ -64,43 +61,34 @@ class Watch(LiveView):
         hub = self.hub
         return hub.connected, hub.is_running, hub.dropped, tuple(each.id for each in subscribers_of(hub))
 
+    def _has_changed(self) -> bool:
+        return self._outline() != self._shown
+
     def _page(self) -> Page:
         self._shown = self._outline()
         return hub_page(self.hub, self.tally).with_chip(self.status)
 
     def _add(self, delivery: Delivery) -> None:
         self.tally.add(delivery)
-        self._redraw()
-        if delivery.completed:
-            return
-        counted = len(delivery.outcomes)
-        # The other outcomes follow. The delivery replays those that have been counted.
-        seen = 0
+        self._invalidate()
+        if not delivery.completed:
+            # The other outcomes follow. The delivery replays those that have been counted.
+            delivery.pipe(ops.skip(len(delivery.outcomes))).subscribe(self._add_outcome)
 
-        def add_later(outcome: object) -> None:
-            nonlocal seen
-            seen += 1
-            if seen > counted:
-                self.tally.add_outcome(outcome)  # pyright: ignore[reportArgumentType]
-                self._redraw()
+    def _add_outcome(self, outcome: Outcome) -> None:
+        self.tally.add_outcome(outcome)
+        self._invalidate()
 
-        delivery.subscribe(add_later)
-
-    def _redraw(self) -> None:
-        if self._output is not None:
-            self._output.invalidate()
-
-    def _close(self) -> None:
+    def _end(self, status: str) -> None:
         if call_counts.get(self.hub) is self.tally:
             del call_counts[self.hub]
-        if self._output is not None:
-            self._output.close()
+        super()._end(status)
 
     def __repr__(self) -> str:
-        where = "" if self._output is not None else "; counted but not shown outside of a notebook"
+        where = "" if self._cells is not None else "; counted but not shown outside of a notebook"
         return f"<Watch of {self.hub!r}, {self.status}, {self.tally.events} events{where}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        if self._output is not None:
+        if self._cells is not None:
             return {"text/plain": repr(self)}  # the view is shown already
         return self.hub._repr_mimebundle_(include, exclude)  # pyright: ignore[reportPrivateUsage]

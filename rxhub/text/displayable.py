@@ -1,9 +1,8 @@
 """`_repr_mimebundle_`, which notebooks call to show an object.
 
 The renderers are in `rxhub.display`, above the classes that they render, and register themselves with `render`. This
-module loads them by name when a notebook asks for the first time: the only reference from a lower layer to a higher
-one. It is a plug-in point rather than an import: no lower layer uses a name of `rxhub.display`, and a program outside a
-notebook never loads it.
+module loads them by name when a notebook asks for the first time: a plug-in point rather than an import, so that lower
+layers use no name of `rxhub.display`, and a program outside a notebook never loads it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import traceback
 
 from rxhub.text.printable import printable
 
-__all__ = ["LOGGERS", "PrintableFormatter", "PrintableRecords", "install", "make_printable"]
+__all__ = ["LOGGERS", "PrintableFormatter", "escape_record", "install"]
 
 LOGGERS = (
     "rxhub",
@@ -28,28 +28,33 @@ LOGGERS = (
 """The names of all loggers of rxhub."""
 
 
-class PrintableRecords(logging.Filter):
-    r"""Escapes characters that are not printable, for example as `\x9b`. No record is dropped.
+class PrintableFormatter(logging.Formatter):
+    """For the log of the commands, which other libraries use, too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=True)
+
+
+def escape_record(record: logging.LogRecord) -> bool:
+    r"""Escape characters that are not printable, for example as `\x9b`: a filter that drops no record.
 
     Line breaks in string arguments are escaped, too, so that an event cannot forge a line of the log; likewise those of
     an error whose traceback follows.
     """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            whole = record.exc_info is not None
-            record.args = tuple([_argument(each, whole) for each in record.args])
-        try:
-            message = record.getMessage()
-        except Exception:
-            return True  # logging reports the error with the position of the call
-        if (clean := printable(message, lines=True)) is not message:
-            record.msg, record.args = clean, None
-        if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None and not record.exc_text:
-            text = "".join(traceback.format_exception(record.exc_info[1])).rstrip("\n")
-            if (clean := printable(text, lines=True)) != text:
-                record.exc_text = clean  # formatters prefer it to the exception
-        return True
+    if isinstance(record.args, tuple):
+        has_traceback = record.exc_info is not None
+        record.args = tuple([_argument(each, has_traceback) for each in record.args])
+    try:
+        message = record.getMessage()
+    except Exception:
+        return True  # logging reports the error with the position of the call
+    if (clean := printable(message, lines=True)) is not message:
+        record.msg, record.args = clean, None
+    if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None and not record.exc_text:
+        text = "".join(traceback.format_exception(record.exc_info[1])).rstrip("\n")
+        if (clean := printable(text, lines=True)) != text:
+            record.exc_text = clean  # formatters prefer it to the exception
+    return True
 
 
 def _argument(value: object, has_traceback: bool) -> object:
@@ -64,20 +69,7 @@ def _argument(value: object, has_traceback: bool) -> object:
     return value
 
 
-class PrintableFormatter(logging.Formatter):
-    """For the log of the commands, which other libraries use, too."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record), lines=True)
-
-
 def install() -> None:
     """Add the filter to all loggers of rxhub."""
     for name in LOGGERS:
-        make_printable(logging.getLogger(name))
-
-
-def make_printable(logger: logging.Logger) -> None:
-    """Add the filter to a logger, once."""
-    if not any(isinstance(each, PrintableRecords) for each in logger.filters):
-        logger.addFilter(PrintableRecords())
+        logging.getLogger(name).addFilter(escape_record)

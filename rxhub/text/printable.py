@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 __all__ = ["inline", "printable", "printable_json", "terminal_width"]
 
@@ -67,31 +67,29 @@ def terminal_width(text: str) -> int:
 def _is_printable(text: str) -> bool:
     if not text.isprintable():
         return False
-    return text.isascii() or not (_IGNORED.search(text) or (_MAY_BE_MARKS.search(text) and _has_many_marks(text)))
+    if text.isascii():
+        return True
+    return not (_IGNORED.search(text) or (_MAY_BE_MARKS.search(text) and max(_marks(text)) > _MAX_MARKS))
 
 
-def _has_many_marks(text: str) -> bool:
+def _marks(text: str) -> Iterator[int]:
+    """For each character, the number of combining marks in a row that end with it."""
     marks = 0
     for character in text:
-        marks = marks + 1 if _is_mark(character) else 0
-        if marks > _MAX_MARKS:
-            return True
-    return False
-
-
-def _is_mark(character: str) -> bool:
-    return unicodedata.category(character)[0] == "M"
+        marks = marks + 1 if unicodedata.category(character)[0] == "M" else 0
+        yield marks
 
 
 def _rewritten(text: str, escape: Callable[[str], str], kept: str = "") -> str:
     """A text with the characters escaped that are neither printable nor kept."""
-    parts: list[str] = []
-    marks = 0
-    for character in text:
-        marks = marks + 1 if _is_mark(character) else 0
-        is_printable = character.isprintable() and marks <= _MAX_MARKS and not _IGNORED.match(character)
-        parts.append(character if is_printable or character in kept else escape(character))
-    return "".join(parts)
+    return "".join(
+        [
+            character
+            if character in kept or (character.isprintable() and marks <= _MAX_MARKS and not _IGNORED.match(character))
+            else escape(character)
+            for character, marks in zip(text, _marks(text), strict=True)
+        ]
+    )
 
 
 def _escape(character: str) -> str:

@@ -253,7 +253,7 @@ class TestThePageOnNotebooks:
             assert all(hasattr(kind, "_repr_mimebundle_") for kind in kinds)
 
     def test_names_those_that_do_not(self) -> None:
-        (paragraph,) = re.findall(r"(?s)Other objects have Python's one-line representation.*?\n\n", self.PAGE)
+        (paragraph,) = re.findall(r"(?s)Notebooks display other objects by their one-line.*?\n\n", self.PAGE)
         for kind in (Emission, Outcome, Connection, PluginReport):
             assert f"`{kind.__name__}`" in paragraph
             assert not hasattr(kind, "_repr_mimebundle_")

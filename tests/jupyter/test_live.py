@@ -52,9 +52,9 @@ def test_it_shows_the_latest_items_and_counts_those_that_it_skipped(kernel: Kern
 def test_what_comes_in_another_thread_is_drawn_by_the_kernels(kernel: Kernel) -> None:
     kernel.run(
         "hub = EventHub('memory://'); handling = hub.start(); table = live(hub.on('topic=a'))\n"
-        "drawn_in = set(); draw = table._output._handle.update\n"
+        "drawn_in = set(); draw = table._handle.update\n"
         "def update(view): drawn_in.add(threading.current_thread()); draw(view)\n"
-        "table._output._handle.update = update",
+        "table._handle.update = update",
         "a",
     )
     kernel.run("for n in range(5): hub.publish(Event('a', data={'password': 'hunter2', 'n': n}))", "b")
