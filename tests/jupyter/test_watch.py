@@ -74,8 +74,8 @@ def test_it_stops_by_hand_by_a_block_and_when_its_cell_is_run_again(kernel: Kern
 def test_a_fast_hub_is_drawn_at_a_bounded_rate(kernel: Kernel) -> None:
     kernel.run(
         "hub = EventHub(); handling = hub.start(); w = watch(hub, rate=5); drawn = []\n"
-        "draw = w._output._handle.update\n"
-        "w._output._handle.update = lambda view: (drawn.append(time.monotonic()), draw(view))",
+        "draw = w._handle.update\n"
+        "w._handle.update = lambda view: (drawn.append(time.monotonic()), draw(view))",
         "a",
     )
     kernel.run("for n in range(2_000): hub.publish(Event('a'))", "b")
