@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from inspect import CO_COROUTINE, CO_VARKEYWORDS, signature
-from types import CodeType, FunctionType
+from inspect import CO_COROUTINE, CO_VARKEYWORDS, Parameter, isbuiltin, signature
+from types import FunctionType, MethodType
 from typing import Any, TypeAlias, cast
 
 from rxhub.concurrency.awaitables import returns_awaitable
@@ -48,67 +48,42 @@ class ReceiverSpec:
 PLAIN = ReceiverSpec()
 OBSERVER = ReceiverSpec(is_observer=True)
 _KINDS = CO_VARKEYWORDS | CO_COROUTINE
-_WANTING_EMISSION, _ASYNC, _ASYNC_WANTING_EMISSION = (
-    ReceiverSpec(wants_emission=True),
-    ReceiverSpec(is_async=True),
-    ReceiverSpec(wants_emission=True, is_async=True),
-)
+# By whether a receiver wants the emission, and whether it is asynchronous.
+_SPECS = {
+    (wants, awaits): ReceiverSpec(wants_emission=wants, is_async=awaits) if wants or awaits else PLAIN
+    for wants in (False, True)
+    for awaits in (False, True)
+}
 
 
 def spec_of(receiver: Receiver) -> ReceiverSpec:
     """How a receiver is called; TypeError if it cannot be, or takes neither `**kwargs` nor `signal` and `sender`."""
-    if type(receiver) is FunctionType:
-        code = receiver.__code__
+    function: Any = receiver.__func__ if isinstance(receiver, MethodType) else receiver
+    if type(function) is FunctionType:
+        code = function.__code__
         if (
             code.co_flags & _KINDS == CO_VARKEYWORDS
             and "emission" not in code.co_varnames
-            and code.co_name is receiver.__name__  # else it is a wrapper
+            and code.co_name is function.__name__  # else it is a wrapper
         ):
             return PLAIN  # as nearly every receiver is
     if not callable(receiver):
         raise TypeError(f"A receiver is called with signal=, sender= and **kwargs, but {receiver!r} cannot be called.")
-    function: Any = receiver
-    while type(function) is partial:
-        function = function.func
-    code = _code(function)
-    if code is None:
-        return _ASYNC if returns_awaitable(receiver) else PLAIN
-    names = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
+    if isbuiltin(receiver):
+        return PLAIN
+    try:
+        own = signature(receiver, follow_wrapped=False).parameters
+        emission = signature(receiver).parameters.get("emission")  # also behind a wrapper
+    except (TypeError, ValueError):  # it has none
+        return _SPECS[False, returns_awaitable(receiver)]
+    filled: Mapping[str, Any] | None = cast("Any", receiver).keywords if type(receiver) is partial else None
     # Not for partials, whose arguments would have to be subtracted. This only reports early what each send would.
-    if not code.co_flags & CO_VARKEYWORDS and function is receiver:
+    if filled is None and not any(each.kind is each.VAR_KEYWORD for each in own.values()):
         for name in ("signal", "sender"):
-            if name not in names:
+            if name not in own or own[name].kind is Parameter.POSITIONAL_ONLY:
                 raise TypeError(
                     f"{receiver!r} takes no {name}=, with which every receiver is called. "
                     "Give it a parameter **kwargs for what it does not use."
                 )
-    wants_emission = _wants_emission(receiver, names)
-    if returns_awaitable(receiver):
-        return _ASYNC_WANTING_EMISSION if wants_emission else _ASYNC
-    return _WANTING_EMISSION if wants_emission else PLAIN
-
-
-def _wants_emission(receiver: Any, names: tuple[str, ...]) -> bool:
-    """Whether there is a parameter `emission`, also behind a wrapper, that a partial has not filled."""
-    wraps: bool = type(getattr(receiver, "__wrapped__", None)) is FunctionType
-    if type(receiver) is not partial and not wraps:
-        return "emission" in names
-    try:
-        parameter = signature(cast("Receiver", receiver)).parameters.get("emission")
-    except (TypeError, ValueError):
-        return False
-    return (
-        parameter is not None
-        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        and (wraps or "emission" not in receiver.keywords)
-    )
-
-
-def _code(function: Any) -> CodeType | None:
-    """The code of a function, a method, a class's constructor or an object's `__call__`; None for a builtin."""
-    # A mock has every attribute.
-    code = getattr(function, "__code__", None)
-    if type(code) is not CodeType:
-        call = function.__init__ if isinstance(function, type) else type(function).__call__
-        code = getattr(call, "__code__", None)
-    return code if type(code) is CodeType else None
+    named = emission is not None and emission.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    return _SPECS[named and "emission" not in (filled or ()), returns_awaitable(receiver)]

@@ -76,24 +76,10 @@ class DatabaseSignals(Mapping[str, Signal[...]]):
 def database_signals(*models: Any, prefix: str = "django") -> DatabaseSignals:
     """Send rxhub's signals on saves, deletions and changes of memberships.
 
-    Each model has five signals, named `<prefix>.<app>.<model>.<kind>`, with these arguments:
-
-    `pre_save`, `post_save`: `model`, `pk`, `key`, `update_fields` (a sorted list, or None for all), `raw`, `using`, and
-    `created` with `post_save`.
-
-    `pre_delete`, `post_delete`: `model`, `pk`, `key`, `using`.
-
-    `m2m_changed`, for each many-to-many field of the model: `model`, `field`, `action` as in Django
-    (`pre_add`, `post_add`, `pre_remove`, `post_remove`, `pre_clear`, `post_clear`), `objects` (the primary keys of the
-    model), `related_model` and `related` (the primary keys at the other end), `key` of the changed object, `reverse`
-    (whether it is one of the related) and `using`. `group.user_set.add(user)` sends the same as
-    `user.groups.add(group)`; a `clear` lists the removed objects.
-
-    Receivers run in the thread and the transaction that saves. So do pipelines, unless another thread is running them;
-    that thread then delivers the emission afterwards. See `observe`.
-
-    `key` is the natural key as a list (`["jane"]` for a user), or None if the model has none. Primary keys that JSON
-    does not support are converted to strings.
+    Each model has five signals, named `<prefix>.<app>.<model>.<kind>`: `pre_save`, `post_save`, `pre_delete`,
+    `post_delete` and `m2m_changed`. They carry the data of the events in "Migrate from Django's signals"; primary keys
+    that JSON does not support are converted to strings. Receivers run in the thread and the transaction that saves,
+    pipelines as in `observe`.
 
     Args:
         models: models or their names, such as `"studio.Role"`. Default: the user model, `auth.Group` and
