@@ -127,8 +127,6 @@ class Plugins:
                     entry.owner.close()
                     self._entries.remove(entry)
 
-    # Loading, ordering, starting
-
     def _load(self, entry: _Entry, hub: Any) -> bool:
         def load() -> None:
             entry.plugin = Resolved(entry.name, entry.candidate.load())
@@ -192,8 +190,6 @@ class Plugins:
         with self._lock:
             statuses = [entry.status for entry in self._entries if entry.name == name]
         return _WHY_NOT[statuses[0]] if statuses else "is not installed"
-
-    # Tearing down
 
     def _depending_on(self, names: Iterable[str]) -> list[_Entry]:
         """The plugins with these names and those that require them, in the order in which they were started."""

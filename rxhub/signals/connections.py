@@ -81,8 +81,6 @@ class Connections:
         self._values = 0
         self._version = 0
 
-    # Connecting
-
     def connect(
         self, receiver: Receiver, sender: Any, weak: bool, dispatch_uid: Hashable, priority: float, spec: ReceiverSpec
     ) -> Connection | None:
@@ -162,8 +160,6 @@ class Connections:
                 if self.call_orders or self._snapshots:
                     self._delete_stale(key)
 
-    # Disconnecting
-
     def disconnect(self, receiver: Receiver | None, sender: Any, dispatch_uid: Hashable) -> bool:
         """Disconnect a receiver; whether it was connected."""
         if self.dead:
@@ -227,15 +223,11 @@ class Connections:
                 self.died += connection() is None
                 _leave_scope(connection)
 
-    # Notifying
-
     def watch(self, joined: Callable[[Connection], object], left: Callable[[Connection], object]) -> None:
         """Call `joined` with each new connection, and `left` with each one that was removed, unless it has died."""
         with self.lock:
             if self.notifications is None:
                 self._joined, self._left, self.notifications = joined, left, OrderedCalls()
-
-    # Call orders
 
     def mute(self, change: int) -> None:
         """Count one more (1) or less (-1) `with` block that mutes the signal."""

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 __all__ = ["NAMESPACE", "metadata_document", "notification_document", "serialize", "user_document"]
 
+# As an attribute: ElementTree does not support a default namespace together with attributes.
 NAMESPACE = "http://xml.vidispine.com/schema/vidispine"
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -26,7 +27,7 @@ def serialize(document: Element) -> bytes:
 
 def user_document(name: str, real_name: str, password: str) -> Element:
     """A `UserDocument`, for `POST /user`. Errors do not show the password."""
-    document = _element("UserDocument")
+    document = Element("UserDocument", xmlns=NAMESPACE)
     _text(document, "userName", name)
     _text(document, "realName", real_name)
     _text(document, "password", password, secret=True)
@@ -39,7 +40,7 @@ def metadata_document(fields: Mapping[str, str | Iterable[str]]) -> Element:
     Raises:
         ValueError: if a name or value has a character that XML does not allow.
     """
-    document = _element("MetadataDocument")
+    document = Element("MetadataDocument", xmlns=NAMESPACE)
     timespan = SubElement(document, "timespan", start="-INF", end="+INF")
     for name, given in fields.items():
         field = SubElement(timespan, "field")
@@ -53,7 +54,7 @@ def notification_document(
     trigger: str, url: str, *, method: str, content_type: str, retry: int, timeout: int, synchronous: bool
 ) -> Element:
     """A `NotificationDocument`: Vidispine calls `url` for each `trigger`; arguments as in `register_notification`."""
-    document = _element("NotificationDocument")
+    document = Element("NotificationDocument", xmlns=NAMESPACE)
     action = SubElement(SubElement(document, "action"), "http", synchronous=str(synchronous).lower())
     _text(action, "retry", str(retry))
     _text(action, "contentType", content_type)
@@ -69,11 +70,6 @@ def notification_document(
             )
         place = SubElement(place, name)
     return document
-
-
-def _element(name: str) -> Element:
-    # As an attribute: ElementTree does not support a default namespace together with attributes.
-    return Element(name, xmlns=NAMESPACE)
 
 
 def _text(parent: Element, name: str, value: str, *, secret: bool = False) -> None:

@@ -136,8 +136,6 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
         self._reset_unsent()
         super().forked()
 
-    # Handling
-
     def wait(self, duration: float | None = None) -> None:
         """Handle events for `duration` seconds, or until the hub is disconnected.
 
@@ -217,8 +215,6 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
 
     def _handle_reply(self, event: AnyEvent) -> Any:
         return self._publisher.replies.handle(event)
-
-    # Callbacks of the dispatcher
 
     def _subscriber_added(self, subscriber: AnySubscriber) -> None:
         if not isinstance(subscriber, Subscriber):

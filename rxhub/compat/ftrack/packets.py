@@ -86,8 +86,6 @@ class Packets:
         def reconnect(self, attempts: int = 10, delay: float = 5) -> None: ...
         def _prepare_event(self, event: Any) -> None: ...
 
-    # Socket.IO
-
     def _get_socket_io_session(self) -> SocketIoSession:
         """Request a session from the server, or raise EventHubConnectionError."""
         endpoint = self._endpoint()

@@ -43,8 +43,6 @@ class ConnectionTable:
         self._signals: WeakValueDictionary[Hashable, KeySignal] = WeakValueDictionary()
         self._permanent: dict[Hashable, KeySignal] = {}
 
-    # Signals
-
     def signal(self, key: Hashable) -> KeySignal:
         """The signal of a key, created if missing."""
         found = self._signals.get(key)
@@ -90,12 +88,9 @@ class ConnectionTable:
     def _signals_of(self, connection: KeyConnection) -> tuple[KeySignal, ...]:
         return (*self._signals.values(),) if connection.key is ANY else (connection.key_signal,)
 
-    # Connecting
-
     def connect(self, receiver: Any, key: Hashable, sender: Any, weak: bool) -> None:
         """Add a connection, or move it to the last place."""
-        if self._dead:
-            self.purge_dead()
+        self.purge_dead()
         # Before the lock is taken: the garbage collector may react to it.
         reference: Any = safeRef(receiver, self._dead.append) if weak else receiver
         try:
@@ -147,8 +142,7 @@ class ConnectionTable:
 
     def disconnect(self, receiver: Any, key: Hashable, sender: Any, weak: bool) -> None:
         """Remove a connection; DispatcherKeyError if the signal and the sender have none at all."""
-        if self._dead:
-            self.purge_dead()
+        self.purge_dead()
         reference = safeRef(receiver) if weak else receiver
         with self._lock:
             connections = self._list(id(sender), key)
@@ -227,16 +221,13 @@ class ConnectionTable:
         reference = SenderSlot(id(sender), sender, self._dead.append).reference
         return None if isinstance(reference, tuple) else reference
 
-    # Lookup
-
     def _list(self, senderkey: int, key: Hashable) -> dict[Any, KeyConnection] | None:
         by_key = self._connections.get(senderkey)
         return None if by_key is None else by_key.get(key)
 
     def references(self, senderkey: int, key: Hashable) -> list[Any]:
         """The references to the receivers of one sender and one signal, in call order."""
-        if self._dead:
-            self.purge_dead()
+        self.purge_dead()
         return [*(self._list(senderkey, key) or ())]
 
     def has_earlier(self, connection: KeyConnection, sender: Any, key: Hashable) -> bool:
@@ -254,8 +245,7 @@ class ConnectionTable:
 
     def all_connections(self) -> list[KeyConnection]:
         """All connections, by sender."""
-        if self._dead:
-            self.purge_dead()
+        self.purge_dead()
         with self._lock:
             return self._of_senders(*self._connections.values())
 
@@ -273,8 +263,7 @@ class ConnectionTable:
 
     def senders(self) -> dict[int, ref[Any]]:
         """`{id of the sender: weak reference to it}`, without senders that do not support one."""
-        if self._dead:
-            self.purge_dead()
+        self.purge_dead()
         with self._lock:
             return dict(self._senders)
 
