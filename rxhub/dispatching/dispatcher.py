@@ -82,7 +82,7 @@ class Dispatcher(Subscribers):
     def add(self, member: Subscriber) -> Subscriber:
         """Register a subscriber and return it. Raises NotUniqueError if one with its id is registered."""
         if member.scheduler is not None:
-            member.queue = ScheduledSubscriber(member, member.scheduler, self._on_outcome)
+            member.enqueue = ScheduledSubscriber(member, member.scheduler, self._on_outcome).put
         return super().add(member)
 
     def dispatch(  # noqa: C901 - written out: a call for each callback would cost more than the rest
@@ -282,8 +282,8 @@ class Dispatcher(Subscribers):
     def _enqueue(self, delivery: Delivery, subscriber: Subscriber, on_result: OnResult | None) -> None:
         """Have the callback run on its scheduler, unless the subscriber was removed."""
         delivery.record(subscriber, NOT_CALLED)
-        if subscriber.alive and subscriber.queue is not None:
-            subscriber.queue.put(delivery, on_result)
+        if subscriber.alive and subscriber.enqueue is not None:
+            subscriber.enqueue(delivery, on_result)
 
     def _on_outcome(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import Context, copy_context
-from typing import Any, Protocol
+from typing import Any
 
 from reactivex import abc
 
@@ -21,12 +21,6 @@ Callback = Callable[[Event], Any]
 
 OnResult = Callable[[Event, "Subscriber", Any], None]
 """Called with an event, a subscriber, and what its callback returned, unless that is None."""
-
-
-class SubscriberQueue(Protocol):
-    """The events that wait for a subscriber's scheduler."""
-
-    def put(self, delivery: Any, on_result: OnResult | None) -> None: ...
 
 
 # Most programs have no context variables; their subscribers share this.
@@ -56,12 +50,12 @@ class Subscriber(Displayable):
         "alive",
         "callback",
         "context",
+        "enqueue",
         "expression",
         "id",
         "metadata",
         "owner",
         "priority",
-        "queue",
         "scheduler",
         "subscription",
     )
@@ -87,7 +81,8 @@ class Subscriber(Displayable):
         self.context = copy_context() or _EMPTY
         # Whether it is removed, or runs on a scheduler.
         self._needs_slow_path = scheduler is not None
-        self.queue: SubscriberQueue | None = None
+        # Queues the event of a delivery for the scheduler.
+        self.enqueue: Callable[[Any, OnResult | None], None] | None = None
         self._token: Any = None
         self.owner: Scope | None = None
         self._leave: Callable[[], None] | None = None

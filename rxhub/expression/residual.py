@@ -106,7 +106,7 @@ def weight(tree: Expression) -> int:
 
 def _compiled(parts: Parts) -> Test:
     if not parts:
-        return _holds
+        return lambda _: True
     if len(parts) == 1:
         return compile_tree(parts[0])
     try:
@@ -114,7 +114,3 @@ def _compiled(parts: Parts) -> Test:
     except ExpressionError:  # the tree has the maximum depth
         tests = [compile_tree(part) for part in parts]
         return lambda candidate: all(test(candidate) for test in tests)
-
-
-def _holds(_: object) -> bool:
-    return True

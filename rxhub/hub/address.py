@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rxhub.transport import Transport
 from rxhub.transport.registry import TransportConfig, TransportType, transport_type
 
 __all__ = ["HubAddress"]
@@ -51,6 +50,3 @@ class HubAddress:
     def url(self) -> str:
         """The URL without credentials and path."""
         return f"{self.scheme}://{self.location}"
-
-    def create_transport(self) -> Transport:
-        return self.type.create(self.config)

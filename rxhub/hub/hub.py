@@ -14,8 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, MutableMappi
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from os import urandom
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 
 from reactivex import Observable, abc
 
@@ -74,6 +73,7 @@ if TYPE_CHECKING:
 __all__ = ["EventHub"]
 
 H = TypeVar("H", bound=Callable[[Event], Any])
+OnReply: TypeAlias = Callable[[Event], object] | None
 
 logger = logging.getLogger("rxhub")
 
@@ -150,14 +150,7 @@ class EventHub(Displayable):
         self._dispatcher = self._create_dispatcher()
         self._runner = Runner(self._inbox, self, lambda: self._lifetime.finish())
         self.scheduler = HubScheduler(self._inbox)
-        self._publisher = Publisher(
-            self.id,
-            api_user,
-            connection=self._link,
-            inbox=self._inbox,
-            runner=self._runner,
-            dispatcher=self._dispatcher,
-        )
+        self._publisher = Publisher(self.id, api_user, self._link, self._inbox, self._runner, self._dispatcher)
         self._requests = Requests(self._publisher, self._link, self._inbox, self._runner, self.scheduler)
         self._processings = Processings(self._publisher.check_open)
         self._lifetime = Lifetime(self._inbox, self._runner, self._link, self._processings, self._complete)
@@ -174,7 +167,7 @@ class EventHub(Displayable):
     def _create_connection(self) -> HubConnection:
         address = self._address
         return HubConnection(
-            address.create_transport(), self._inbox, address.config.source, is_remote=address.type.is_remote
+            address.type.create(address.config), self._inbox, address.config.source, is_remote=address.type.is_remote
         )
 
     def _create_dispatcher(self) -> Dispatcher:
@@ -407,26 +400,14 @@ class EventHub(Displayable):
 
     @overload
     def publish(
-        self,
-        event: Event,
-        synchronous: Literal[False] = False,
-        on_reply: Callable[[Event], object] | None = None,
-        on_error: str = "raise",
+        self, event: Event, synchronous: Literal[False] = False, on_reply: OnReply = None, on_error: str = "raise"
     ) -> Future[None] | None: ...
     @overload
     def publish(
-        self,
-        event: Event,
-        synchronous: Literal[True],
-        on_reply: Callable[[Event], object] | None = None,
-        on_error: str = "raise",
+        self, event: Event, synchronous: Literal[True], on_reply: OnReply = None, on_error: str = "raise"
     ) -> list[Any] | None: ...
     def publish(
-        self,
-        event: Event,
-        synchronous: bool = False,
-        on_reply: Callable[[Event], object] | None = None,
-        on_error: str = "raise",
+        self, event: Event, synchronous: bool = False, on_reply: OnReply = None, on_error: str = "raise"
     ) -> Future[None] | list[Any] | None:
         """Publish an event to all hubs on the server, including this one.
 
@@ -809,9 +790,7 @@ class EventHub(Displayable):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -823,9 +802,7 @@ class EventHub(Displayable):
         await self._lifetime.enter(lambda: self._aconnect(implicitly=True))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         await self._lifetime.exit(error)
 
     def _complete(self) -> None:

@@ -47,7 +47,6 @@ class Publisher:
         self,
         hub_id: str,
         api_user: str | None,
-        *,
         connection: HubConnection,
         inbox: Inbox,
         runner: Runner,
@@ -180,7 +179,7 @@ class Publisher:
         while (sent := self._offer(event)) is None:
             if self._runner.runs_here or in_io_thread():
                 raise self._overflow()
-            if not self._connection.wait_for_room(self._is_handled):
+            if not self._connection.wait_for_room(lambda: bool(self._runner.claimed_by)):
                 self._runner.check_running("publish")
         return sent
 
@@ -199,9 +198,6 @@ class Publisher:
     def listen(self, event_id: str, listener: Callable[[Event], object], own_end: bool = False) -> Disposable:
         self.hear_replies()
         return self.replies.listen(event_id, listener, own_end)
-
-    def _is_handled(self) -> bool:
-        return bool(self._runner.claimed_by)
 
 
 _HOST = socket.gethostname()

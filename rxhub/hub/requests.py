@@ -104,21 +104,19 @@ class Requests:
             else:
                 answer.set_result(reply)
 
-        def refused(sent: Future[None]) -> None:
+        def tell(reply: Event | BaseException) -> None:
             with suppress(RuntimeError):  # the loop is closed
-                if (error := sent.exception()) is not None:
-                    loop.call_soon_threadsafe(resolve, error)
+                loop.call_soon_threadsafe(resolve, reply)
 
-        def reply(event: Event) -> None:
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(resolve, event)
+        def refused(sent: Future[None]) -> None:
+            if (error := sent.exception()) is not None:
+                tell(error)
 
         def closed() -> None:
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(resolve, HubClosed(f"The hub was closed before {event.topic} was answered."))
+            tell(HubClosed(f"The hub was closed before {event.topic} was answered."))
 
         with (
-            self._publisher.listen(event.id, reply, own_end=True),
+            self._publisher.listen(event.id, tell, own_end=True),
             self._connection.changes.subscribe(on_completed=closed),
             watching(self._runner, loop, lambda: resolve(not_running("ask"))),
         ):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rxhub.testing.marbles import MarbleError, Marbles
-from rxhub.testing.matching import Undecided
+from rxhub.testing.matching_search import Undecided
 from rxhub.testing.nats import Nats
 from rxhub.testing.recording import Recorded, Recording, record
 from rxhub.testing.virtual import VirtualHub, virtual_hub

@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:
 
 from rxhub.event import Event
 from rxhub.expression import Expression
-from rxhub.testing.matching import Undecided
+from rxhub.testing.matching_search import Undecided
 from rxhub.testing.strategies import events, events_matching, expressions
 from rxhub.testing.virtual import VirtualHub
 from rxhub.text.safe_repr import safe_repr

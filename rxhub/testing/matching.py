@@ -8,19 +8,22 @@ from itertools import islice
 from typing import Any, cast
 
 from rxhub.expression import Expression
-from rxhub.testing.matching.proposals import Constraint, Pick, is_for_all, pick_simplest
-from rxhub.testing.matching.search import (
+from rxhub.testing.matching_search import (
     ABSENT,
     ENVELOPE,
     Conflict,
+    Constraint,
     Demands,
     Fork,
     Path,
+    Pick,
     Search,
     Undecided,
     fits,
+    is_for_all,
     keys_below,
     nested,
+    pick_simplest,
 )
 from rxhub.text.safe_repr import one_line
 
