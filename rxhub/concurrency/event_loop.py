@@ -49,12 +49,18 @@ def check_threads() -> None:
 
     All greenlets of the thread would be blocked by the network's event loop.
     """
-    for name, is_patched in (("gevent", _gevent_patches), ("eventlet", _eventlet_patches)):
-        if is_patched():
-            raise HubConnectionError(
-                f"{name} has patched the threads or sockets of this process, and rxhub does not support that: its "
-                "network runs asyncio in a thread. Connect in a process that is not patched, or use memory://."
-            )
+    gevent: Any = sys.modules.get("gevent.monkey")
+    eventlet: Any = sys.modules.get("eventlet.patcher")
+    name = ""
+    if gevent is not None and any(map(gevent.is_module_patched, ("thread", "threading", "socket"))):
+        name = "gevent"
+    elif eventlet is not None and any(map(eventlet.is_monkey_patched, ("thread", "socket"))):
+        name = "eventlet"
+    if name:
+        raise HubConnectionError(
+            f"{name} has patched the threads or sockets of this process, and rxhub does not support that: its "
+            "network runs asyncio in a thread. Connect in a process that is not patched, or use memory://."
+        )
 
 
 def _is_interactive() -> bool:
@@ -69,13 +75,3 @@ def _trio_runs() -> bool:
         return trio is not None and trio.lowlevel.current_task() is not None
     except RuntimeError:
         return False
-
-
-def _gevent_patches() -> bool:
-    monkey: Any = sys.modules.get("gevent.monkey")
-    return monkey is not None and any(monkey.is_module_patched(name) for name in ("thread", "threading", "socket"))
-
-
-def _eventlet_patches() -> bool:
-    patcher: Any = sys.modules.get("eventlet.patcher")
-    return patcher is not None and any(patcher.is_monkey_patched(name) for name in ("thread", "socket"))

@@ -166,7 +166,6 @@ class Delivery(Displayable, Awaitable[Outcome], Observable[Outcome]):
         self._latencies[subscriber] = perf_counter() - self._started
 
     def add_pending(self) -> None:
-        """Expect one more call of `complete_pending`."""
         with _lock:
             self._pending += 1
 

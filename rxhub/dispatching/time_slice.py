@@ -39,7 +39,6 @@ class TimeSlice:
         self.end = inf
 
     def begin(self) -> None:
-        """Start a limited time slice now."""
         self.limited = True
         self.end = monotonic() + TIME_SLICE_S
 

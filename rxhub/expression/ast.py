@@ -141,12 +141,7 @@ class Condition(Expression):
             )
         if not isinstance(dialect, Dialect):
             raise ExpressionError(f"{_quoted(str(dialect))} is not a dialect.", expected="a member of Dialect")
-        # Equal keys and equal operators share one string.
-        _set(self, "key", intern(key))
-        _set(self, "operator", intern(operator))
-        _set(self, "value", value)
-        _set(self, "quoted", bool(quoted))
-        _set(self, "dialect", dialect)
+        _fill(self, key, operator, value, bool(quoted), dialect)
 
     def _parts(self) -> tuple[Any, ...]:
         return self.key, self.operator, self.value, self.quoted, self.dialect
@@ -174,12 +169,17 @@ class Condition(Expression):
 def condition_as_read(key: str, operator: str, value: str, quoted: bool, dialect: Dialect) -> Condition:
     """A condition that the lexer has read, which needs no checks."""
     condition = object.__new__(Condition)
+    _fill(condition, key, operator, value, quoted, dialect)
+    return condition
+
+
+def _fill(condition: Condition, key: str, operator: str, value: str, quoted: bool, dialect: Dialect) -> None:
+    # Equal keys and equal operators share one string.
     _set(condition, "key", intern(key))
     _set(condition, "operator", intern(operator))
     _set(condition, "value", value)
     _set(condition, "quoted", quoted)
     _set(condition, "dialect", dialect)
-    return condition
 
 
 class _Junction(Expression):

@@ -125,7 +125,6 @@ class Comparison(NamedTuple):
     whole_lists: bool = False
 
     def template(self, operand: Operand) -> str:
-        """The template for an operand."""
         return self.templates.get(operand.form) or self.templates.get("text", INTERPRETED)
 
     def example_values(self, operand: Operand) -> list[Any]:

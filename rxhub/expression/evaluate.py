@@ -162,7 +162,6 @@ def _none_holds(values: Iterator[Any], test: Callable[[Any, Operand], Any], oper
 
 
 def _counted(value: object, operand: Operand, test: Callable[[Any, Operand], Any], steps: int) -> Any:
-    """Test a value against a long literal."""
     if (budget := current_budget()) is not None:
         budget.spend(steps)
     return test(value, operand)

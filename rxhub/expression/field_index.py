@@ -33,9 +33,7 @@ _type: Callable[[object], type] = type
 class _Testable(Protocol):
     """A bucket."""
 
-    def holds(self, candidate: object) -> bool:
-        """Whether the condition of the bucket holds."""
-        ...
+    def holds(self, candidate: object) -> bool: ...
 
 
 B = TypeVar("B", bound=_Testable)
@@ -90,7 +88,6 @@ class FieldIndex(Generic[B]):
         return len(self.texts) + len(self._constants) + len(self._prefixes) + len(self._ranges)
 
     def get(self, condition: Condition) -> B | None:
-        """The bucket of a condition, or of one that means the same."""
         table, key, _ = self._slot(condition)
         return table.get(key)
 
@@ -111,7 +108,6 @@ class FieldIndex(Generic[B]):
         self.has_more = len(self) > len(self.texts)
 
     def drop(self, bucket: B, condition: Condition) -> None:
-        """Remove the bucket of a condition."""
         table, key, operand = self._slot(condition)
         del table[key]
         if not table:

@@ -114,7 +114,6 @@ class ConditionBucket:
         return self.condition is None or self.condition.matches(candidate)
 
     def search(self, candidate: object, hits: list[Row]) -> None:
-        """Add the rows that match to `hits`."""
         state = self.state
         if state.node is not None:
             state.node.search(candidate, hits)
@@ -311,7 +310,6 @@ class Node:
             self.scan = tuple(self._fields.values())
 
     def _would_have_too_many_fields(self, plan: AccessPlan) -> bool:
-        """Whether a plan would exceed the limit of fields. Every event is looked up in each field."""
         keys = {access.condition.key for access in plan.accesses}
         return len(self._fields) + len(keys) > _MAX_FIELDS and len(self._fields.keys() | keys) > _MAX_FIELDS
 

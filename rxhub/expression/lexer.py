@@ -112,6 +112,9 @@ class Lexer:
     def _condition(self, match: re.Match[str]) -> Expression:
         self._count(match)
         key, operator, bare, quoted = match.group("KEY", "OPERATOR", "BARE", "QUOTED")
+        return self._read(key, operator, bare, quoted)
+
+    def _read(self, key: str, operator: str, bare: str | None, quoted: str) -> Condition:
         if bare is not None:
             return condition_as_read(key, operator, bare, False, self._dialect)
         return condition_as_read(key, operator, quoted[1:-1], True, self._dialect)
@@ -124,10 +127,7 @@ class Lexer:
             match, _ = self._next(_ITEM, not_an_item)
             self._count(match)
             bare, quoted, sign = match.group("BARE", "QUOTED", "MORE")
-            if bare is not None:
-                conditions.append(condition_as_read(key, "=", bare, False, self._dialect))
-            else:
-                conditions.append(condition_as_read(key, "=", quoted[1:-1], True, self._dialect))
+            conditions.append(self._read(key, "=", bare, quoted))
             more = sign == ","
         return conditions[0] if len(conditions) == 1 else Or(tuple(conditions))
 

@@ -82,15 +82,12 @@ _cached = lru_cache(maxsize=1_024)(parse)
 
 @cache
 def _nesting() -> Lark:
-    """The parser of nested tokens, created on first use."""
     from importlib.resources import files
 
     from lark import Lark, Token
     from lark.lexer import Lexer
 
     class Given(Lexer):
-        """Passes on the tokens."""
-
         __future_interface__ = 1  # lark 1.2 and 1.3 then both call `lex` with these arguments
 
         def __init__(self, configuration: object) -> None:

@@ -233,7 +233,6 @@ class HubConnection:
                 outcome.set_result(state)
 
     def end(self) -> None:
-        """Emit that the hub is closed, and complete."""
         self.changes.on_next(self._note(ConnectionState(Phase.CLOSED)))
         self.changes.on_completed()
 

@@ -56,7 +56,7 @@ from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
 from rxhub.transport import durable
 from rxhub.transport.connection_state import ConnectionState
-from rxhub.transport.durable import DeadLetterQueue, GroupProcessing, Handler, ProcessOptions, StreamState
+from rxhub.transport.durable import DeadLetterQueue, Durable, GroupProcessing, Handler, ProcessOptions, StreamState
 from rxhub.transport.finite_numbers import check_finite_metadata
 from rxhub.transport.io_thread import in_io_thread
 from rxhub.transport.registry import TransportConfig
@@ -534,8 +534,7 @@ class EventHub(Displayable):
             ValueError: if an option is out of range, or options exclude each other.
             TypeError: if the handler is not callable, or is a generator function.
         """
-        self._publisher.check_open()
-        start = self._processings.starter(durable(self._link.transport, "hub.process"), subscription, options)
+        start = self._processings.starter(self._durable("hub.process"), subscription, options)
         _warn_of_similar_keys(parse(subscription))
         if handler is not None:
             return start(handler)
@@ -597,8 +596,7 @@ class EventHub(Displayable):
         Blocks; in coroutines use `await asyncio.to_thread(hub.streams)`. Raises `HubConnectionError` if the hub is not
         connected or the server does not answer, and `StreamError` if the server refuses the request.
         """
-        self._publisher.check_open()
-        return durable(self._link.transport, "hub.streams").streams()
+        return self._durable("hub.streams").streams()
 
     def kv_put(self, key: str, text: str) -> Future[None]:
         """Store a short text beside the stream, such as the progress of a program.
@@ -606,13 +604,15 @@ class EventHub(Displayable):
         The key consists of letters, digits, `-` and `_`. Returns a future that is done when the text is stored, or
         holds the error, within some seconds.
         """
-        self._publisher.check_open()
-        return durable(self._link.transport, "hub.kv_put").kv_put(key, text)
+        return self._durable("hub.kv_put").kv_put(key, text)
 
     def kv_get(self, key: str) -> Future[str | None]:
         """The text stored under a key, or None; returns and raises as `kv_put`."""
+        return self._durable("hub.kv_get").kv_get(key)
+
+    def _durable(self, what: str) -> Durable:
         self._publisher.check_open()
-        return durable(self._link.transport, "hub.kv_get").kv_get(key)
+        return durable(self._link.transport, what)
 
     # Signals and plugins
 

@@ -131,14 +131,12 @@ class Inbox:
             return len(events)
 
     def put_own(self, event: Event) -> None:
-        """Add an event of the hub itself, whatever the capacity and the policy."""
         with self._changed:
             if self._open:
                 self._waiting.append(_Own(event))
                 self._ring()
 
     def withdraw_own(self) -> None:
-        """Remove the hub's own events that still wait."""
         with self._changed:
             self._waiting = deque([item for item in (*self._waiting,) if not isinstance(item, _Own)])
 
@@ -148,7 +146,6 @@ class Inbox:
             self.dropped -= 1
 
     def call_soon(self, action: Action) -> None:
-        """Add an action after the waiting items."""
         with self._changed:
             if self._open:
                 self._waiting.append(action)
@@ -223,7 +220,6 @@ class Inbox:
             self._rung = False
 
     def _sleep(self, timeout: float | None) -> float | None:
-        """How long to wait, up to `timeout`; None is unlimited."""
         if self._waiting or self._rung or not self._open or self._unfinished is not None:
             return 0.0
         due = self.due_in()
@@ -233,7 +229,6 @@ class Inbox:
 
     @property
     def ready(self) -> bool:
-        """Whether `take` would return an item."""
         return bool(self._waiting) or self._unfinished is not None or not self._open or self.due_in() == 0
 
     def ring(self) -> None:

@@ -38,7 +38,6 @@ class PrivateLoop:
 
     @property
     def busy(self) -> bool:
-        """Whether tasks wait on the loop."""
         return self._loop is not None and bool(asyncio.all_tasks(self._loop))
 
     def run(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
@@ -55,7 +54,6 @@ class PrivateLoop:
             self._loop.run_until_complete(inbox.wait_async(timeout))
 
     def turn(self) -> None:
-        """Run the ready tasks."""
         if self._loop is not None:
             self._loop.run_until_complete(_steps())
 

@@ -190,7 +190,6 @@ class Publisher:
         )
 
     def hear_replies(self) -> None:
-        """Subscribe to replies, under the hub's own id."""
         if self._dispatcher.get(self.hub_id) is None:
             with suppress(NotUniqueError):  # another thread was first
                 self._dispatcher.subscribe(f"topic={REPLY}", self.replies.handle, {"id": self.hub_id})

@@ -215,7 +215,6 @@ class _Playing:
     # In the handling context
 
     def _turn(self) -> None:
-        """Emit some of the waiting events, then let other items run."""
         done, self._timer = 0, None
         try:
             while self._waiting and done < _TURN and not self._is_over:
@@ -258,7 +257,6 @@ class _Playing:
             self._context.copy().run(self._observer.on_next, event)
 
     def _event(self, stored: Stored) -> Event | None:
-        """The event, if it matches."""
         try:
             event = read_stored(stored.data)
         except (ProtocolError, EventError) as error:
@@ -267,7 +265,6 @@ class _Playing:
         return event if self._matches(event) else None
 
     def _rest(self) -> None:
-        """Wait for more, or end."""
         with self._scheduling:
             self._is_scheduled = False
         end = self._end

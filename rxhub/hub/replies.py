@@ -61,7 +61,6 @@ class Replies:
         self._listeners: dict[Hashable, dict[int, tuple[Context, Listener]]] = {}
 
     def __len__(self) -> int:
-        """The number of listeners."""
         with self._lock:
             return sum(map(len, (*self._listeners.values(),)))
 

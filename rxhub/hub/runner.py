@@ -83,7 +83,6 @@ class Runner:
 
     @property
     def runs_here(self) -> bool:
-        """Whether this thread handles the hub."""
         return self._thread == get_ident()
 
     def stops_in(self) -> float | None:
@@ -94,7 +93,6 @@ class Runner:
         return None if self.claimed_by else max(0.0, self._expected_until - monotonic())
 
     def check_running(self, what: str) -> None:
-        """Raise NotHandled if the hub is not running, so that `what` would wait forever."""
         if self.stops_in() == 0:
             raise not_running(what)
 
@@ -183,7 +181,6 @@ class Runner:
         return Disposable(stop)
 
     async def run(self) -> None:
-        """Handle on the running loop until cancelled or closed."""
         inbox = self._inbox
         with self._claimed("run()"):
             turn = self._task_slice()
@@ -335,7 +332,6 @@ class Runner:
             rest = self._inbox.take_unfinished()
 
     def _step(self, item: Event | Action | Delivery) -> None:
-        """Handle one item until its time slice is over."""
         try:
             if isinstance(item, Action):
                 item()

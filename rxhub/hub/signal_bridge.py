@@ -154,7 +154,6 @@ def _mark(signal: Signal[...]) -> str:
 
 
 def _subscription(topic: str) -> str:
-    """A subscription for exactly this topic."""
     if not isinstance(topic, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"A topic is a string, but {type(topic).__name__} was given.")
     subscription = f'topic="{topic}"'

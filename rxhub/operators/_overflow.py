@@ -84,19 +84,25 @@ def overflow(
 
 
 class Overflowing:
-    """The operator that `overflow` returns."""
+    """The operator that `overflow` returns.
+
+    Attributes:
+        dropped: the number of values dropped so far, in all subscriptions.
+    """
 
     def __init__(self, capacity: int, strategy: Strategy, scheduler: abc.SchedulerBase | None) -> None:
         self.capacity = capacity
         self.strategy: Strategy = strategy
         self.scheduler = scheduler
-        self._counters = _Counters()
+        self.dropped = 0
+        self.lock = ForkSafeLock()
+        self.queues: set[_Queue[Any]] = set()
 
     def __call__(self, source: Observable[_T]) -> Observable[_T]:
         """The source with a bounded queue for each subscription."""
 
         def subscribe(observer: abc.ObserverBase[_T], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-            queue = _Queue(observer, self, self._counters)
+            queue = _Queue(observer, self)
             # The queue closes first, so that a blocked producer releases what disposing may need.
             subscription = CompositeDisposable(Disposable(queue.close), queue.upstream)
             queue.upstream.disposable = source.subscribe(
@@ -107,33 +113,19 @@ class Overflowing:
         return Awaitable(subscribe)
 
     @property
-    def dropped(self) -> int:
-        """The number of values dropped so far, in all subscriptions."""
-        return self._counters.dropped
-
-    @property
     def waiting(self) -> int:
         """The number of queued values, in all subscriptions."""
-        with self._counters.lock:
-            return sum(len(queue.values) for queue in self._counters.queues)
+        with self.lock:
+            return sum(len(queue.values) for queue in self.queues)
 
     def __repr__(self) -> str:
         return f"<overflow({self.capacity}, {self.strategy!r}), {self.waiting} waiting, {self.dropped} dropped>"
 
 
-class _Counters:
-    """What the queues of an operator share."""
-
-    def __init__(self) -> None:
-        self.lock = ForkSafeLock()
-        self.queues: set[_Queue[Any]] = set()
-        self.dropped = 0
-
-
 class _Queue(Generic[_T]):
     """The queue of one subscription, and the thread that serves it."""
 
-    def __init__(self, observer: abc.ObserverBase[_T], operator: Overflowing, counters: _Counters) -> None:
+    def __init__(self, observer: abc.ObserverBase[_T], operator: Overflowing) -> None:
         self.upstream = SingleAssignmentDisposable()
         self.values: deque[_T] = deque()
         self._observer = observer
@@ -143,18 +135,18 @@ class _Queue(Generic[_T]):
         # These start a thread for each action. Otherwise the thread that served last is expected to serve next, and
         # must not wait for itself.
         self._changes_threads = isinstance(self._scheduler, NewThreadScheduler | TimeoutScheduler)
-        self._counters = counters
-        self._room = Condition(counters.lock)
+        self._lock = operator.lock
+        self._room = Condition(operator.lock)
         self._busy = False
         self._over = False
         self._end: Callable[[], None] | None = None
         self._server: Thread | None = None
         self._ever_served = self._scheduler is None
-        with counters.lock:
-            counters.queues.add(self)
+        with self._lock:
+            operator.queues.add(self)
 
     def on_next(self, value: _T) -> None:
-        with self._counters.lock:
+        with self._lock:
             if self._over:
                 return
             if not (self._busy and len(self.values) >= self._limit) or self._make_room():
@@ -173,15 +165,15 @@ class _Queue(Generic[_T]):
 
     def close(self) -> None:
         """Drop the queue, and release blocked producers."""
-        with self._counters.lock:
+        with self._lock:
             self._over = True
             self._end = None
             self.values.clear()
-            self._counters.queues.discard(self)
+            self._operator.queues.discard(self)
             self._room.notify_all()
 
     def _finish(self, end: Callable[[], None]) -> None:
-        with self._counters.lock:
+        with self._lock:
             if self._over:
                 return
             self._over = True
@@ -195,7 +187,7 @@ class _Queue(Generic[_T]):
         strategy = self._operator.strategy
         if strategy == "block":
             return self._wait_for_room()
-        self._counters.dropped += 1
+        self._operator.dropped += 1
         if strategy in ("drop-oldest", "latest"):
             self.values.popleft()
             return True
@@ -207,11 +199,11 @@ class _Queue(Generic[_T]):
     def _wait_for_room(self) -> bool:
         while self._busy and len(self.values) >= self._limit and not self._over:
             if self._server is current_thread():
-                self._counters.dropped += 1
+                self._operator.dropped += 1
                 raise self._refusal("the thread that would have to make room is the producer itself")
             in_time = self._room.wait(None if self._ever_served else _FIRST_ACTION_TIMEOUT_S)
             if not (in_time or self._ever_served):
-                self._counters.dropped += 1
+                self._operator.dropped += 1
                 raise self._refusal(
                     f"{self._scheduler!r} has run nothing for {_FIRST_ACTION_TIMEOUT_S:g} s; is it running?"
                 )
@@ -237,7 +229,7 @@ class _Queue(Generic[_T]):
 
     def _take(self) -> Callable[[], None] | None:
         """The next call of the observer; None if there is none, and the queue is idle now."""
-        with self._counters.lock:
+        with self._lock:
             if self.values:
                 self._room.notify()
                 return partial(self._observer.on_next, self.values.popleft())
@@ -247,14 +239,13 @@ class _Queue(Generic[_T]):
             return end
 
     def _release(self) -> None:
-        with self._counters.lock:
+        with self._lock:
             self._busy = False
             self._forget_server()
             # No thread serves now: a blocked producer has to.
             self._room.notify_all()
 
     def _serve(self, step: Callable[[], None] | None) -> None:
-        """Serve in this thread until the queue is empty, or on the scheduler."""
         if step is None:
             return
         if self._scheduler is not None:
@@ -296,7 +287,7 @@ class _Queue(Generic[_T]):
 
     def _serve_scheduled(self) -> None:
         """Emit as many values as may be queued, then let the scheduler do other work before the rest."""
-        with self._counters.lock:
+        with self._lock:
             self._server = current_thread()
             self._ever_served = True
         try:
@@ -308,7 +299,7 @@ class _Queue(Generic[_T]):
                     step()
                 except Exception as error:
                     self._report(error)
-            with self._counters.lock:
+            with self._lock:
                 if not (self.values or self._end):
                     self._release()
                     return

@@ -156,11 +156,9 @@ class Awaitable(Observable[_T_co]):
             return self._awaitable(super().pipe(*operators))
 
         def __getitem__(self, key: slice | int) -> Observable[Any]:
-            """An operator, as in reactivex."""
             return self._awaitable(super().__getitem__(key))
 
         def __add__(self, other: Observable[Any]) -> Observable[Any]:
-            """Both, one after the other, as in reactivex."""
             return self._awaitable(super().__add__(other))
 
         __iadd__ = __add__
@@ -203,7 +201,6 @@ class Composed(Awaitable[_T_co]):
         *,
         scheduler: abc.SchedulerBase | None = None,
     ) -> abc.DisposableBase:
-        """Subscribe to the source."""
         return self._source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
 
     def __repr__(self) -> str:
@@ -221,7 +218,6 @@ class _Connectable(Awaitable[Any], ConnectableObservable[Any]):
         self.connect = source.connect
 
     def auto_connect(self, subscriber_count: int = 1) -> Observable[Any]:
-        """As in reactivex."""
         return self._awaitable(super().auto_connect(subscriber_count))
 
 

@@ -26,9 +26,7 @@ class Clock(Protocol):
     driven_by: str
     scheduler: abc.SchedulerBase | None
 
-    def monotonic(self) -> float:
-        """Seconds since some moment."""
-        ...
+    def monotonic(self) -> float: ...
 
     def wall_time(self) -> datetime | None:
         """The time that `hub.scheduler` shows; None for the current time."""

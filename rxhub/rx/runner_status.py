@@ -26,14 +26,10 @@ class RunnerStatus(Protocol):
     """Whether a hub is running, for code that waits for it."""
 
     @property
-    def runs_here(self) -> bool:
-        """Whether this thread runs the hub."""
-        ...
+    def runs_here(self) -> bool: ...
 
     @property
-    def clock(self) -> Clock:
-        """The time of the hub."""
-        ...
+    def clock(self) -> Clock: ...
 
     def stops_in(self) -> float | None:
         """Seconds until the hub counts as not running; None while a context runs it."""

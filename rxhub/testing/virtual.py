@@ -47,8 +47,6 @@ _MAX_STEPS = 1_000_000
 
 
 class _Clock:
-    """The clock of one hub, which a test sets."""
-
     driven_by = "advance()"
 
     def __init__(self, hub: VirtualHub) -> None:
