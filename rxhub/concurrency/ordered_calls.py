@@ -42,12 +42,9 @@ class OrderedCalls(Generic[T]):
     def run(self, own: Call[T] | None = None, wait: bool = False) -> None:
         """Make the queued calls.
 
-        A nested call returns at once, and its calls follow. An exception of `own` is raised when all calls were made;
-        other exceptions are logged.
-
-        Args:
-            own: what the caller has queued.
-            wait: whether to wait while another thread makes calls, so that `own` has been made on return.
+        A nested call returns at once, and its calls follow. An exception of `own`, which the caller has queued, is
+        raised when all calls were made; others are logged. With `wait`, it waits while another thread makes calls, so
+        that `own` has been made on return.
         """
         while self._turn.acquire(blocking=wait):
             try:

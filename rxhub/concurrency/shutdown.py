@@ -78,15 +78,8 @@ class ShutdownWatch:
 def on_shutdown_signal(stop: Callable[[], object], *, waits: bool = True) -> Generator[ShutdownWatch | None]:
     """Let SIGTERM and SIGINT call `stop`, in a separate thread, while the block runs.
 
-    Signals that the program ignores stay ignored. Nothing happens outside of the main thread, which alone may install
-    handlers.
-
-    Args:
-        stop: called after the first signal.
-        waits: whether leaving the block waits until `stop` has returned, if it was called.
-
-    Yields:
-        Whether a signal was received; None outside of the main thread.
+    Signals that the program ignores stay ignored. Nothing happens, and None is yielded, outside of the main thread,
+    which alone may install handlers. If `waits`, leaving the block waits until `stop` has returned, if it was called.
     """
     if current_thread() is not main_thread():
         yield None

@@ -54,9 +54,6 @@ def supervise(
         expected: errors that the creator handles itself; they are neither reported nor retried.
         failed: called with an unexpected error, to stop what depends on the task; not with `restart`.
         restart: call `work` again after an unexpected error, with delays that grow from 0.1 to 5 seconds.
-
-    Returns:
-        The task.
     """
     loop = loop or asyncio.get_running_loop()
     task = loop.create_task(_supervised(work, name, expected, failed, restart), name=f"rxhub {name}")

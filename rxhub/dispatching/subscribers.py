@@ -59,22 +59,11 @@ class Subscribers:
         priority: float = 100,
         scheduler: abc.SchedulerBase | None = None,
     ) -> Subscriber:
-        """Register `callback` for the events that match `subscription`.
+        """Register `callback` for the events that match `subscription`; arguments and errors are those of `EventHub.subscribe`.
 
-        Args:
-            subscription: see the subscription language; the empty string matches every event.
-            callback: called with the event; may be a coroutine function, which `dispatch_async` awaits.
-            subscriber: metadata for event targets. An `id` is added if it has none.
-            priority: lower runs first; equal priorities run in order of subscribing.
-            scheduler: where the callback runs. It then receives its events in order, one at a time, and can no longer
-                stop them.
-
-        Raises:
-            ExpressionError: if the subscription does not parse.
-            NotUniqueError: if a subscriber with this id is registered.
-            ScopeClosed: if the current scope is closed, such as that of a plugin that was torn down.
-            TypeError: if the callback cannot be called, the metadata is not a mutable mapping, its id cannot be hashed,
-                or the priority is not a number.
+        A subscriber with a scheduler receives its events there, in order, one at a time. Raises ScopeClosed if the
+        current scope is closed, such as that of a plugin that was torn down, and TypeError if an argument has the wrong
+        type.
         """
         if not callable(callback):
             raise TypeError(f"A callback must be callable, but {type(callback).__name__} was given.")

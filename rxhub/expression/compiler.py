@@ -57,20 +57,9 @@ def outer({closure}):
 """
 
 _NAMES: dict[str, Any] = {
-    "Event": Event,
-    "Exception": Exception,
-    "KeyError": KeyError,
     "atoms": frozenset({str, int, float, bool, type(None)}),
-    "dict": dict,
-    "float": float,
-    "empty": {},
-    "get": vars(dict)["get"],
-    "int": int,
-    "isinstance": isinstance,
-    "len": len,
     "numbers": frozenset({int, float}),
-    "str": str,
-    "type": type,
+    **{name.__name__: name for name in (Event, Exception, KeyError, dict, float, int, isinstance, len, str, type)},
 }
 
 

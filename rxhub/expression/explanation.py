@@ -35,15 +35,14 @@ _STEPS_PER_UNIT = 40
 
 
 def explain(expression: str | Expression, candidate: object, dialect: Dialect = Dialect.RXHUB) -> Explanation:
-    """Explain why a candidate matches or not; its contents cannot make this raise.
+    """Explain why a candidate, whose contents cannot make this raise, matches or not.
+
+    The explanation can be printed, also by rich, and notebooks show it as a tree.
 
     Args:
         expression: a subscription, or its tree.
         candidate: what it is tested against.
         dialect: what a `*` in the text means; a tree has its own.
-
-    Returns:
-        The explanation. It can be printed, also by rich, and notebooks show it as a tree.
 
     Raises:
         ExpressionError: if the text is not a valid subscription.

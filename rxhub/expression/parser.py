@@ -24,7 +24,7 @@ def parse(
     max_conditions: int = 2_000,
     max_depth: int = 50,
 ) -> Expression:
-    """Parse a subscription, in time proportional to its length.
+    """Parse a subscription, in time proportional to its length. `str()` of the result parses to an equal tree.
 
     With the default limits, an untrusted text costs at most a fraction of a second.
 
@@ -34,9 +34,6 @@ def parse(
         max_length: the maximum number of characters.
         max_conditions: the maximum number of conditions; each value of `in (…)` counts as one.
         max_depth: the maximum number of nested parentheses and `not`s.
-
-    Returns:
-        The tree. `str()` of it parses to an equal tree.
 
     Raises:
         ExpressionError: if the text is not a valid subscription, or exceeds a limit.

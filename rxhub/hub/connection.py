@@ -111,9 +111,8 @@ class HubConnection:
     async def aconnect(self, implicitly: bool = False) -> None:
         """`connect` without blocking the running loop.
 
-        Args:
-            implicitly: called by `async with`: does nothing if the hub is connected, and the first explicit `connect`
-                afterwards succeeds.
+        `implicitly` is for `async with`: it does nothing if the hub is connected, and the first `connect` afterwards
+        succeeds.
         """
         if implicitly and self.kept_up:
             return
@@ -141,10 +140,8 @@ class HubConnection:
     def disconnect(self, reconnecting: bool = False) -> None:
         """Disconnect for the user, when all events are sent or after five seconds.
 
-        In the I/O thread it does not wait, since it would wait for itself.
-
-        Args:
-            reconnecting: the hub connects again soon: events are still accepted, and sent then.
+        In the I/O thread it does not wait, since it would wait for itself. If `reconnecting`, events are still
+        accepted.
         """
         self._wanted = False
         self._initialised = self._initialised and reconnecting

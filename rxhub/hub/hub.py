@@ -151,7 +151,7 @@ class EventHub(Displayable):
         self._runner = Runner(self._inbox, self, lambda: self._lifetime.finish())
         self.scheduler = HubScheduler(self._inbox)
         self._publisher = Publisher(self.id, api_user, self._link, self._inbox, self._runner, self._dispatcher)
-        self._requests = Requests(self._publisher, self._link, self._inbox, self._runner, self.scheduler)
+        self._requests = Requests(self._publisher, self.scheduler)
         self._processings = Processings(self._publisher.check_open)
         self._lifetime = Lifetime(self._inbox, self._runner, self._link, self._processings, self._complete)
         self._lock = ForkSafeLock()

@@ -131,9 +131,15 @@ class Inbox:
             return len(events)
 
     def put_own(self, event: Event) -> None:
+        self._append(_Own(event))
+
+    def call_soon(self, action: Action) -> None:
+        self._append(action)
+
+    def _append(self, item: Action | _Own) -> None:
         with self._changed:
             if self._open:
-                self._waiting.append(_Own(event))
+                self._waiting.append(item)
                 self._ring()
 
     def withdraw_own(self) -> None:
@@ -144,12 +150,6 @@ class Inbox:
         """Do not count a refused event: its publisher adds it again."""
         with self._changed:
             self.dropped -= 1
-
-    def call_soon(self, action: Action) -> None:
-        with self._changed:
-            if self._open:
-                self._waiting.append(action)
-                self._ring()
 
     def call_later(self, delay: float, action: Action) -> None:
         """Add an action that is due in `delay` seconds."""

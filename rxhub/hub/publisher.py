@@ -55,9 +55,9 @@ class Publisher:
         self.replies = Replies(now=inbox.now)
         self.hub_id = hub_id
         self._api_user = api_user
-        self._connection = connection
-        self._inbox = inbox
-        self._runner = runner
+        self.connection = connection
+        self.inbox = inbox
+        self.runner = runner
         self._dispatcher = dispatcher
         self._warned = False
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
@@ -117,7 +117,7 @@ class Publisher:
             source.setdefault(key, value)
 
     def check_open(self) -> None:
-        if not self._inbox.open:
+        if not self.inbox.open:
             raise HubClosed("The hub was closed. Create a new one.")
 
     def forked(self) -> None:
@@ -131,13 +131,13 @@ class Publisher:
         else:
             _checked(event)
         check_finite(event.fields)
-        if not self._connection.accepts:
+        if not self.connection.accepts:
             # Another thread may have closed the hub.
             self.check_open()
             raise HubConnectionError(
-                f"Cannot publish {event.topic} as {self._connection.why_not}, or publish(synchronous=True)."
+                f"Cannot publish {event.topic} as {self.connection.why_not}, or publish(synchronous=True)."
             )
-        if not self._warned and not self._connection.is_remote and not self._runner.claimed_by:
+        if not self._warned and not self.connection.is_remote and not self.runner.claimed_by:
             self._warned = True
             warn_caller(
                 "An event was published on a hub that is not running; it waits until the hub runs. "
@@ -147,12 +147,12 @@ class Publisher:
 
     def _offer(self, event: Event) -> Future[None] | None:
         """Pass an event to the transport; None if it is full and the policy is to wait."""
-        sent = self._connection.transport.send(event)
+        sent = self.connection.transport.send(event)
         if not sent.done() or (error := sent.exception()) is None:
             return sent
         # Another thread may have closed the hub, which is a better error.
         self.check_open()
-        if self._inbox.policy == "block" and isinstance(error, Overflow):
+        if self.inbox.policy == "block" and isinstance(error, Overflow):
             return None
         raise error
 
@@ -168,24 +168,24 @@ class Publisher:
             while sent is None:
                 if self._dispatcher.is_awaiting:
                     raise self._overflow()
-                if not self._connection.is_remote:
-                    self._runner.check_running("apublish")
-                self._connection.retry()
+                if not self.connection.is_remote:
+                    self.runner.check_running("apublish")
+                self.connection.retry()
                 await asyncio.sleep(backoff.delay())
                 sent = self._offer(event)
         return sent
 
     def _send(self, event: Event) -> Future[None]:
         while (sent := self._offer(event)) is None:
-            if self._runner.runs_here or in_io_thread():
+            if self.runner.runs_here or in_io_thread():
                 raise self._overflow()
-            if not self._connection.wait_for_room(lambda: bool(self._runner.claimed_by)):
-                self._runner.check_running("publish")
+            if not self.connection.wait_for_room(lambda: bool(self.runner.claimed_by)):
+                self.runner.check_running("publish")
         return sent
 
     def _overflow(self) -> Overflow:
         return Overflow(
-            f"The {'outbox' if self._connection.is_remote else 'inbox'} is full, and neither the handling context nor "
+            f"The {'outbox' if self.connection.is_remote else 'inbox'} is full, and neither the handling context nor "
             "the I/O thread can wait for room in it. Publish less from callbacks, or create the hub with a larger one."
         )
 

@@ -15,8 +15,7 @@ from rxhub.concurrency.awaitables import ignore_error
 from rxhub.concurrency.event_loop import check_asyncio
 from rxhub.errors import HubClosed, NoReply, NotHandled
 from rxhub.event import Event
-from rxhub.hub.connection import HubConnection
-from rxhub.hub.inbox import Action, Inbox
+from rxhub.hub.inbox import Action
 from rxhub.hub.publisher import Publisher, check_event
 from rxhub.hub.runner import Runner
 from rxhub.hub.scheduler import HubScheduler
@@ -30,15 +29,13 @@ _LATE_S = 0.5
 
 
 class Requests:
-    """Publishes events and waits for the replies."""
+    """Publishes events and waits for the replies; `scheduler` times the end of a request."""
 
-    def __init__(
-        self, publisher: Publisher, connection: HubConnection, inbox: Inbox, runner: Runner, scheduler: HubScheduler
-    ) -> None:
+    def __init__(self, publisher: Publisher, scheduler: HubScheduler) -> None:
         self._publisher = publisher
-        self._connection = connection
-        self._inbox = inbox
-        self._runner = runner
+        self._closing = publisher.connection.changes  # completes when the hub is closed
+        self._inbox = publisher.inbox
+        self._runner = publisher.runner
         self._scheduler = scheduler
 
     def request(self, event: Event, timeout: float = 10.0) -> Observable[Event]:
@@ -75,7 +72,7 @@ class Requests:
                 # A busy hub runs no timers, for example in a callback that awaits this request.
                 Disposable() if self._runner.clock.driven_by else call_within(timeout + _LATE_S, replies.on_completed),
                 # A closed hub runs neither timers nor replies.
-                self._connection.changes.subscribe(on_completed=closed),
+                self._closing.subscribe(on_completed=closed),
             )
             try:
                 sent = self._publisher.publish(asked)
@@ -117,7 +114,7 @@ class Requests:
 
         with (
             self._publisher.listen(event.id, tell, own_end=True),
-            self._connection.changes.subscribe(on_completed=closed),
+            self._closing.subscribe(on_completed=closed),
             watching(self._runner, loop, lambda: resolve(not_running("ask"))),
         ):
             waiting = asyncio.timeout(timeout)

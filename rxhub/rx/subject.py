@@ -55,9 +55,8 @@ _logger = logging.getLogger("rxhub")
 class Subject(Awaitable[_T], reactivex.Subject[_T]):
     """A fast `reactivex.Subject` that keeps the order and isolates its observers.
 
-    It differs from reactivex's: an observer that raises does not disturb the others; a value that an observer emits
-    follows the one under way, for all observers; unsubscribing takes the same time among ten observers as among ten
-    thousand; any thread can await it.
+    An observer that raises does not disturb the others; a value that an observer emits follows the one under way, for
+    all observers; unsubscribing takes the same time among ten observers as among ten thousand; any thread can await it.
 
     Args:
         on_observer_error: what happens when an observer raises.
@@ -71,9 +70,6 @@ class Subject(Awaitable[_T], reactivex.Subject[_T]):
         serialize: let only one thread at a time call the observers. The first one delivers, also what others emit in
             the meantime; they return at once. No lock is held while observers run. An error that is raised is raised in
             the thread that delivers.
-
-    Raises:
-        ValueError: if `on_observer_error` is none of these.
     """
 
     lock = LazyForkSafeLock()  # pyright: ignore[reportAssignmentType]

@@ -40,9 +40,6 @@ class Member:
     """One subscriber in the model.
 
     Attributes:
-        name: its name in the log.
-        expression: its subscription.
-        priority: lower is earlier; equal priorities keep the order of subscribing.
         behaviour: what its callback does: `looks`, `stops` the event, `fails`, or `leaves` the hub.
         leave: unsubscribes it.
     """
