@@ -59,7 +59,7 @@ class Subscribers:
         priority: float = 100,
         scheduler: abc.SchedulerBase | None = None,
     ) -> Subscriber:
-        """Register `callback` for the events that match `subscription`; arguments and errors are those of `EventHub.subscribe`.
+        """Register `callback` for the events that match `subscription`; arguments and errors as `EventHub.subscribe`.
 
         A subscriber with a scheduler receives its events there, in order, one at a time. Raises ScopeClosed if the
         current scope is closed, such as that of a plugin that was torn down, and TypeError if an argument has the wrong

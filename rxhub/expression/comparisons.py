@@ -206,6 +206,14 @@ def _is_number(kind: type) -> bool:
     return kind is not bool and issubclass(kind, Number) and (issubclass(kind, Real) or not issubclass(kind, Complex))
 
 
+def _is_present(value: object, _: Operand) -> bool:
+    return value is not None
+
+
+def _is_string(value: object, _: Operand) -> bool:
+    return issubclass(type(value), str)
+
+
 # Called as functions of `str`: the methods of a subclass are not trusted.
 
 
@@ -305,17 +313,9 @@ OPERATORS: Final[Mapping[str, Comparison]] = {
 }
 
 _PRESENT = Comparison(
-    lambda value, _: value is not None,
-    {"text": "v is not None if type({value}) in atoms else {itself}"},
-    AccessMethod.SCAN,
-    ("x", ""),
+    _is_present, {"text": "v is not None if type({value}) in atoms else {itself}"}, AccessMethod.SCAN, ("x", "")
 )
-_ANY_STRING = Comparison(
-    lambda value, _: issubclass(type(value), str),
-    {"text": "type({value}) is str or {other}"},
-    AccessMethod.SCAN,
-    ("x", ""),
-)
+_ANY_STRING = Comparison(_is_string, {"text": "type({value}) is str or {other}"}, AccessMethod.SCAN, ("x", ""))
 _STARTS_WITH = Comparison(
     _starts_with,
     {"text": f"v.startswith({{0}}){_IF_STRING}"},

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import chain, count
 from typing import Any, Generic, TypeVar
 
-from rxhub.concurrency.fork import ForkSafeLock
+from rxhub.concurrency.ordered_calls import Call, OrderedCalls
 from rxhub.errors import NotFoundError
 from rxhub.event import Event
 from rxhub.expression.ast import And, Condition, Expression, Not, Or
@@ -38,8 +37,6 @@ class Index(Generic[E]):
     __slots__ = (
         "__weakref__",
         "_changes",
-        "_is_changing",
-        "_lock",
         "_order",
         "_reads_id",
         "_root",
@@ -56,9 +53,7 @@ class Index(Generic[E]):
         self._order = count()
         self._reads_id = False  # whether a subscription reads the id of events
         self._size = 0
-        self._lock = ForkSafeLock(self)
-        self._changes: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._is_changing = False
+        self._changes: OrderedCalls[Any] = OrderedCalls()
 
     def __len__(self) -> int:
         return self._size
@@ -87,16 +82,14 @@ class Index(Generic[E]):
         if not self._reads_id:
             self._reads_id = _reads_id(tree)
         token = Token(self, (priority, next(self._order), entry))
-        self._change(self._add, token, tree)
+        self._change((self._add, (token, tree)))
         return token
 
     def remove(self, token: Token) -> None:
         """Remove the subscription of a token. Raises NotFoundError if it was removed, or belongs to another index."""
-        with self._lock:
-            if not isinstance(token, Token) or token.index is not self:
-                raise NotFoundError(f"{token!r} is not in this index of {self._size} subscriptions.")
-            token.index = None
-            self._change(self._remove, token)
+        if not isinstance(token, Token) or token.index is not self:
+            raise NotFoundError(f"{token!r} is not in this index of {self._size} subscriptions.")
+        self._change((self._remove, token))
 
     def match(self, candidate: Any) -> Sequence[E]:
         """The entries of the subscriptions that match, by priority, then in the order of adding. Never raises.
@@ -143,38 +136,29 @@ class Index(Generic[E]):
         """
         self._root.search(candidate, rows)
 
-    def after_fork(self) -> None:
-        """Forget a change of another thread, which is not in the forked child."""
-        self._is_changing = False
-
     def _search(self, candidate: object) -> tuple[E, ...]:
         hits: list[Row] = []
         self._root.search(candidate, hits)
         return in_order(hits)
 
-    def _change(self, change: Callable[..., None], *arguments: Any) -> None:
+    def _change(self, change: Call[Any]) -> None:
         """Make one change at a time.
 
-        A finalizer or a signal handler may run in the middle of a change and make another one in the same thread. It
-        cannot wait for the lock, so it only queues its change, which the loop of the outer call makes next.
+        A finalizer or a signal handler may run in the middle of a change and make another one in the same thread: its
+        change is queued, and made by the outer call.
         """
-        self._changes.append((change, arguments))
-        with self._lock:
-            # Checked again after the flag is reset: a change may be queued just before.
-            while self._changes and not self._is_changing:
-                self._is_changing = True
-                try:
-                    while self._changes:
-                        change, arguments = self._changes.popleft()
-                        change(*arguments)
-                finally:
-                    self._is_changing = False
+        self._changes.add(change)
+        self._changes.run(change, wait=True)
 
-    def _add(self, token: Token, tree: Expression) -> None:
+    def _add(self, added: tuple[Token, Expression]) -> None:
+        token, tree = added
         self._root.insert(token, (tree,))
         self._changed(1)
 
     def _remove(self, token: Token) -> None:
+        if token.index is None:
+            return  # another thread was faster
+        token.index = None
         remove(token)
         self._changed(-1)
 

@@ -17,14 +17,17 @@ from typing import Any
 import pytest
 
 from rxhub import expression
+from rxhub.concurrency import ordered_calls
 from rxhub.expression import Expression, parse
 from rxhub.expression.index import Index
 from rxhub.expression.index_tree import Token
 
-_FILES = {
+_FILES = {ordered_calls.__file__} | {
     str(Path(expression.__file__).with_name(f"{name}.py"))
-    for name in ("index", "node", "field", "ascending", "residual")
+    for name in ("index", "index_tree", "field_index", "sorted_index", "residual")
 }
+for _file in _FILES:
+    assert Path(_file).is_file(), _file
 
 
 def run(call: Callable[[], object], intrude: Callable[[int], None]) -> object:
