@@ -285,34 +285,28 @@ class Dispatcher(Subscribers):
         if subscriber.alive and subscriber.enqueue is not None:
             subscriber.enqueue(delivery, on_result)
 
-    def _on_outcome(
-        self,
-        delivery: Delivery,
-        subscriber: Subscriber,
-        result: Any,
-        error: Exception | None,
-        on_result: OnResult | None,
-    ) -> None:
-        if error is None and on_result is not None and result is not None:
+    def _on_outcome(self, delivery: Delivery, outcome: Outcome, on_result: OnResult | None) -> None:
+        """A callback on a scheduler has ended."""
+        if on_result is not None and outcome.result is not None:
             try:
-                on_result(delivery.event, subscriber, result)
+                on_result(delivery.event, outcome.subscriber, outcome.result)
             except Exception as refused:
-                result, error = None, refused
-        outcome = Outcome(subscriber, result, error)
-        if error is not None:
-            self.report(delivery.event, outcome, error)
+                outcome = Outcome(outcome.subscriber, error=refused)
+        if outcome.error is not None:
+            self.report(delivery.event, outcome)
         delivery.complete_pending(outcome)
 
     def _record_error(self, delivery: Delivery, subscriber: Subscriber, raised: BaseException) -> None:
         error = as_exception(raised)
-        self.report(delivery.event, Outcome(subscriber, error=error), error)
+        self.report(delivery.event, Outcome(subscriber, error=error))
         delivery.record(subscriber, Failed(error))
 
-    def report(self, event: Event, outcome: Outcome, error: Exception) -> None:
+    def report(self, event: Event, outcome: Outcome) -> None:
         """Log that a callback has failed, and emit it on `errors`."""
         # In the context of the subscriber: a notebook shows log records below the cell of their context.
-        log = partial(logger.error, "Error calling %s for event %s: %s", outcome.subscriber, event.topic, error)
-        outcome.subscriber.context.copy().run(log, exc_info=error)
+        message = "Error calling %s for event %s: %s"
+        log = partial(logger.error, message, outcome.subscriber, event.topic, outcome.error)
+        outcome.subscriber.context.copy().run(log, exc_info=outcome.error)
         self.errors.on_next(outcome)
 
     def _targeted(self, event: Event, matched: Sequence[Subscriber]) -> Sequence[Subscriber]:

@@ -16,14 +16,14 @@ from reactivex import abc
 from rxhub.concurrency.awaitables import as_coroutine, is_unfinished
 from rxhub.concurrency.event_loop import running_loop
 from rxhub.concurrency.fork import ForkSafeLock
-from rxhub.dispatching.delivery import Delivery
+from rxhub.dispatching.delivery import Delivery, Outcome
 from rxhub.dispatching.subscriber import OnResult, Subscriber
 from rxhub.errors import TooLate, as_exception
 from rxhub.event import Event
 
 __all__ = ["OnOutcome", "ScheduledSubscriber", "UnstoppableEvent", "unstoppable"]
 
-OnOutcome = Callable[[Delivery, Subscriber, Any, Exception | None, OnResult | None], None]
+OnOutcome = Callable[[Delivery, Outcome, OnResult | None], None]
 """Called with the result or the error of a callback that ran on a scheduler."""
 
 
@@ -90,7 +90,7 @@ class ScheduledSubscriber:
                 queue, self._queue = self._queue, deque()
                 self._is_running = False
             for _, delivery, _ in queue:
-                self._on_outcome(delivery, self._subscriber, None, error, None)
+                self._on_outcome(delivery, Outcome(self._subscriber, error=error), None)
 
     def _run_first(self, scheduler: abc.SchedulerBase, state: Any = None) -> abc.DisposableBase | None:
         event, delivery, on_result = self._queue.popleft()
@@ -126,7 +126,7 @@ class ScheduledSubscriber:
     def _end(self, delivery: Delivery, on_result: OnResult | None, result: Any, error: BaseException | None) -> None:
         try:
             failure = None if error is None else as_exception(error)
-            self._on_outcome(delivery, self._subscriber, result, failure, on_result)
+            self._on_outcome(delivery, Outcome(self._subscriber, result, failure), on_result)
         finally:
             self._schedule_next()
 

@@ -81,10 +81,11 @@ logger = logging.getLogger("rxhub")
 class EventHub(Displayable):
     """Routes events to subscribers in order of priority, and lets them stop, reply and compose.
 
-    Errors that apply to all methods are listed here only. A method raises `HubClosed` if it needs an open hub and this
-    one is closed, `ExpressionError` if its subscription does not parse, `NotDurable` if it needs stored events and the
-    hub is not on `nats://`, and `AlreadyHandled` if it starts handling while another context handles the hub. A
-    subscription with a key such as `topc`, similar to one of the seven of an event, causes a `SubscriptionWarning`.
+    Errors that many methods raise are listed here only: `HubClosed` by those that need an open hub, `ExpressionError`
+    if a subscription does not parse, `NotDurable` by those that need stored events if the hub is not on `nats://`,
+    `HubConnectionError` if a server cannot be reached, `StreamError` if it refuses a request, and `AlreadyHandled` if
+    another context handles the hub. A subscription with a key such as `topc`, similar to one of the seven of an event,
+    causes a `SubscriptionWarning`.
 
     Args:
         server_url: the scheme selects the transport. `memory://` is a hub of its own; all hubs of the process on
@@ -109,10 +110,6 @@ class EventHub(Displayable):
         id: becomes `source.id` of published events, to which replies are addressed.
         events: every event, before any subscriber.
         scheduler: a reactivex scheduler whose actions run in the handling context.
-
-    Raises:
-        ValueError: if the URL has no known scheme, or an option is out of range.
-        TypeError: if headers or cookies are not mappings.
     """
 
     def __init__(
@@ -226,12 +223,9 @@ class EventHub(Displayable):
     def connect(self) -> None:
         """Connect to the server, and reconnect whenever the connection is lost. Returns when connected.
 
-        `memory://` is always connected, and `async with hub` connects; the first call afterwards does nothing. In
-        coroutines use `aconnect`: this call blocks the event loop and warns (`BlockingCallWarning`), except in
-        notebooks.
-
-        Raises:
-            HubConnectionError: if an earlier call connected the hub, or the server cannot be reached or refuses it.
+        `memory://` is always connected, and `async with hub` connects; the first call afterwards does nothing, a second
+        one raises `HubConnectionError`. In coroutines use `aconnect`: this call blocks the event loop and warns
+        (`BlockingCallWarning`), except in notebooks.
         """
         self._publisher.check_open()
         if self._link.is_remote:
@@ -423,7 +417,6 @@ class EventHub(Displayable):
             and must be short. If synchronous, the results of the callbacks that did not fail, including None.
 
         Raises:
-            HubConnectionError: if the hub is not connected.
             EventError: if the event contains NaN or infinity (unless synchronous), or cannot be written as JSON where
                 it leaves the process.
             Overflow: if the inbox (or, over the network, the outbox) is full and its policy is "error".
@@ -529,8 +522,6 @@ class EventHub(Displayable):
 
         Raises:
             GroupError: if the group exists with another subscription or order.
-            HubConnectionError: if NATS cannot be reached.
-            StreamError: if JetStream refuses a request.
             ValueError: if an option is out of range, or options exclude each other.
             TypeError: if the handler is not callable, or is a generator function.
         """
@@ -572,9 +563,8 @@ class EventHub(Displayable):
             follow: continue with new events, without a gap or duplicates.
 
         Returns:
-            An observable that completes at the end of the history, with its `progress`. Its errors are `NotHandled`
-            if the hub is not running, `HubConnectionError` if it is not connected or is disconnected, `StreamError` if
-            the stream is deleted, and `HubClosed` if the hub is closed.
+            An observable that completes at the end of the history, with its `progress`. It fails with `NotHandled` if
+            the hub is not running, and with the errors of the connection and the stream.
 
         Raises:
             ValueError: if a time is naive, a number is out of range, the end is before the start, or `until` is given
@@ -593,8 +583,7 @@ class EventHub(Displayable):
     def streams(self) -> tuple[StreamState, ...]:
         """The streams of the server, what they store, and their groups.
 
-        Blocks; in coroutines use `await asyncio.to_thread(hub.streams)`. Raises `HubConnectionError` if the hub is not
-        connected or the server does not answer, and `StreamError` if the server refuses the request.
+        Blocks; in coroutines use `await asyncio.to_thread(hub.streams)`.
         """
         return self._durable("hub.streams").streams()
 
@@ -695,11 +684,8 @@ class EventHub(Displayable):
     def start(self, invoke: Invoke | None = None) -> abc.DisposableBase:
         """Handle events in a background thread, or wherever `invoke` runs them.
 
-        Warns (`NotConnectedWarning`) if neither `connect` nor `init_connection` was called.
-
-        Args:
-            invoke: runs a function in a host application's main loop, such as `maya.utils.executeDeferred`; called with
-                one batch at a time.
+        `invoke` runs a function in a host application's main loop, such as `maya.utils.executeDeferred`, and is called
+        with one batch at a time. Warns (`NotConnectedWarning`) if neither `connect` nor `init_connection` was called.
 
         Returns:
             Dispose of it, or leave its `with` block, to end handling after the current event.
@@ -781,9 +767,8 @@ class EventHub(Displayable):
     def close(self, timeout: float = CLOSE_TIMEOUT_S) -> None:
         """Accept nothing more, finish the current event, send what is unsent, disconnect, complete the observables.
 
-        Args:
-            timeout: seconds to wait for the current event and for unsent events. A callback that takes longer keeps
-                running; the observables complete when it returns.
+        Waits `timeout` seconds for the current event and for unsent events. A callback that takes longer keeps running;
+        the observables complete when it returns.
         """
         self._lifetime.close(timeout)
 

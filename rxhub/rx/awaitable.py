@@ -193,15 +193,10 @@ class Composed(Awaitable[_T_co]):
         self._source = source
         self._runner_status = runner_status
 
-    def subscribe(
-        self,
-        on_next: abc.ObserverBase[_T_co] | abc.OnNext[_T_co] | None = None,
-        on_error: abc.OnError | None = None,
-        on_completed: abc.OnCompleted | None = None,
-        *,
-        scheduler: abc.SchedulerBase | None = None,
-    ) -> abc.DisposableBase:
-        return self._source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+    if not TYPE_CHECKING:
+
+        def subscribe(self, *observer: Any, **named: Any) -> abc.DisposableBase:
+            return self._source.subscribe(*observer, **named)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} observable at {id(self):#x}>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reactivex import abc
 from reactivex.disposable import Disposable
@@ -18,18 +18,13 @@ _T = TypeVar("_T")
 class ScopedSubject(Subject[_T]):
     """A subject to which a plugin can subscribe without disposing of the subscription."""
 
-    def subscribe(
-        self,
-        on_next: abc.ObserverBase[_T] | abc.OnNext[_T] | None = None,
-        on_error: abc.OnError | None = None,
-        on_completed: abc.OnCompleted | None = None,
-        *,
-        scheduler: abc.SchedulerBase | None = None,
-    ) -> abc.DisposableBase:
-        """Subscribe an observer, or callbacks, in the current scope."""
-        subscription = super().subscribe(on_next, on_error, on_completed, scheduler=scheduler)
-        owner = current_scope()
-        return subscription if owner is None else kept(owner, subscription)
+    # Type checkers see that of the subject.
+    if not TYPE_CHECKING:
+
+        def subscribe(self, *observer: Any, **named: Any) -> abc.DisposableBase:
+            subscription = super().subscribe(*observer, **named)
+            owner = current_scope()
+            return subscription if owner is None else kept(owner, subscription)
 
 
 def kept(owner: Scope, subscription: abc.DisposableBase) -> Disposable:

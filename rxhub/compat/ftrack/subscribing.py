@@ -35,9 +35,10 @@ class FtrackDispatcher(Dispatcher):
         super().__init__(joined, left, Dialect.FTRACK)
         self._logger = logger
 
-    def report(self, event: AnyEvent, outcome: Outcome, error: Exception) -> None:
+    def report(self, event: AnyEvent, outcome: Outcome) -> None:
         subscriber = Shortened(outcome.subscriber)
-        self._logger.error("Error calling subscriber %s for event %s.", subscriber, Shortened(event), exc_info=error)
+        message = "Error calling subscriber %s for event %s."
+        self._logger.error(message, subscriber, Shortened(event), exc_info=outcome.error)
         self.errors.on_next(outcome)
 
 
