@@ -83,9 +83,9 @@ class EventHub(Displayable):
 
     Errors that many methods raise are listed here only: `HubClosed` by those that need an open hub, `ExpressionError`
     if a subscription does not parse, `NotDurable` by those that need stored events if the hub is not on `nats://`,
-    `HubConnectionError` if a server cannot be reached, `StreamError` if it refuses a request, and `AlreadyHandled` if
-    another context handles the hub. A subscription with a key such as `topc`, similar to one of the seven of an event,
-    causes a `SubscriptionWarning`.
+    `HubConnectionError` if the hub is not connected or a server cannot be reached, `StreamError` if it refuses a
+    request, and `AlreadyHandled` if another context handles the hub. A subscription with a key such as `topc`, similar
+    to one of the seven of an event, causes a `SubscriptionWarning`.
 
     Args:
         server_url: the scheme selects the transport. `memory://` is a hub of its own; all hubs of the process on
