@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from reactivex import Observable, abc
+from reactivex import Observable
+from reactivex import operators as ops
 
 from rxhub.dispatching.delivery import Delivery
 from rxhub.dispatching.dispatcher import Dispatcher
 from rxhub.event import Event
 from rxhub.expression import Dialect, compile
-from rxhub.rx.awaitable import Awaitable
+from rxhub.rx.awaitable import Composed
 
 __all__ = ["dispatch", "where"]
 
@@ -26,16 +27,8 @@ def where(subscription: str, dialect: Dialect = Dialect.RXHUB) -> Callable[[Obse
     matches = compile(subscription, dialect)
 
     def operator(source: Observable[M]) -> Observable[M]:
-        def subscribe(observer: abc.ObserverBase[M], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-            emit = observer.on_next
-
-            def on_next(value: M) -> None:
-                if matches(value):
-                    emit(value)
-
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
-
-        return Awaitable(subscribe)
+        matching: Observable[Any] = ops.filter(matches)(source)
+        return Composed(matching)
 
     return operator
 
@@ -44,14 +37,6 @@ def dispatch(dispatcher: Dispatcher) -> Callable[[Observable[Event]], Observable
     """Run each event through the dispatcher's subscribers and emit its `Delivery`."""
 
     def operator(source: Observable[Event]) -> Observable[Delivery]:
-        def subscribe(
-            observer: abc.ObserverBase[Delivery], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            def on_next(event: Event) -> None:
-                observer.on_next(dispatcher.dispatch(event))
-
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
-
-        return Awaitable(subscribe)
+        return Composed(ops.map(dispatcher.dispatch)(source))
 
     return operator
