@@ -18,9 +18,7 @@ MAX_KEYS = 1_000
 """The maximum number of names that are collected from candidates."""
 
 _MAX_HOLDERS = 1_000
-# Names of at least this length may differ by two letters; shorter ones by one.
-_TWO_EDITS_LENGTH = 6
-_MAX_EDITS = 2
+_MIN_SIMILARITY = 0.75  # the part of the letters that two names share
 _MIN_PREFIX_LENGTH = 4
 # Longer names are not compared: the time grows with the square of the length.
 _MAX_LENGTH = 100
@@ -69,44 +67,23 @@ def known_keys(holders: Iterable[object]) -> dict[str, None]:
 
 
 def closest_name(name: str, known: Iterable[str]) -> str:
-    """The known name that is most similar; empty if there is none.
+    """The known name that is most similar, apart from case and separators; empty if there is none.
 
-    It differs by up to two letters, by case or by separators, or it starts with the name and is at most twice as long:
-    `in_reply_to` is similar to `in_reply_to_event`.
+    A name that starts with this one and is at most twice as long is similar, too: `in_reply_to_event` to `in_reply_to`.
     """
     plain = _plain(name)
     if not 1 < len(plain) <= _MAX_LENGTH:
         return ""
-    best, least, longer = "", 3, ""
-    budget = current_budget()
-    for each in known:
-        other = _plain(each)
-        if budget is not None:
-            budget.spend(10 + (3 * len(plain) * len(other) if abs(len(plain) - len(other)) <= _MAX_EDITS else 0))
-        most = _MAX_EDITS if min(len(plain), len(other)) >= _TWO_EDITS_LENGTH else 1
-        if abs(len(plain) - len(other)) <= most and (distance := _distance(plain, other)) <= most and distance < least:
-            best, least = each, distance
-        elif (
-            not longer and len(plain) >= _MIN_PREFIX_LENGTH and other.startswith(plain) and len(other) <= 2 * len(plain)
-        ):
-            longer = each
-    return best or longer
+    from difflib import get_close_matches  # most subscriptions have no unknown key
+
+    names = {_plain(each): each for each in reversed([*known])}
+    if (budget := current_budget()) is not None:
+        budget.spend(sum(10 + 3 * len(plain) * min(len(plain), len(other)) for other in names))
+    close = get_close_matches(plain, names, 1, _MIN_SIMILARITY)
+    if not close and len(plain) >= _MIN_PREFIX_LENGTH:
+        close = [other for other in names if other.startswith(plain) and len(other) <= 2 * len(plain)]
+    return names[close[0]] if close else ""
 
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
-
-
-def _distance(a: str, b: str) -> int:
-    """The edit distance: insertions, deletions, replacements and swaps of neighbours."""
-    before: list[int] = []
-    above = [*range(len(b) + 1)]
-    for i, letter in enumerate(a, 1):
-        row = [i]
-        for j, other in enumerate(b, 1):
-            least = min(above[j] + 1, row[-1] + 1, above[j - 1] + (letter != other))
-            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
-                least = min(least, before[j - 2] + 1)
-            row.append(least)
-        before, above = above, row
-    return above[-1]

@@ -280,7 +280,7 @@ def test_it_forgets_a_subscription_that_has_ended_or_could_not_be_made() -> None
     listen(reactivex.of(1, 2).pipe(operator))
     told, _ = listen(reactivex.create(refuse).pipe(operator))
     assert isinstance(told[0], ArithmeticError)
-    assert not operator._counters.queues
+    assert not operator.queues
 
 
 def test_one_action_tells_at_most_as_many_as_may_wait_so_that_others_have_their_turn() -> None:
