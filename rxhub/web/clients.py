@@ -24,7 +24,7 @@ from rxhub.server.users import User
 from rxhub.web.authentication import authenticate
 from rxhub.web.body import JSON, json_response, media_type, read_body
 from rxhub.web.pace import Turn, check_rate, take_turn
-from rxhub.web.parameters import integer, parameters
+from rxhub.web.parameters import integer, parameters, path_number
 from rxhub.web.problems import Problem
 from rxhub.web.site import Site
 
@@ -44,8 +44,8 @@ def client_routes(site: Site) -> list[Route]:
     clients = _Clients(site)
     return [
         Route("/subscribers", clients.list, methods=["GET"]),
-        Route("/subscribers/{id:int}", clients.show, methods=["GET"]),
-        Route("/subscribers/{id:int}", clients.disconnect, methods=["DELETE"]),
+        Route("/subscribers/{id}", clients.show, methods=["GET"]),
+        Route("/subscribers/{id}", clients.disconnect, methods=["DELETE"]),
         Route("/receivers", clients.receivers, methods=["POST"]),
     ]
 
@@ -115,7 +115,7 @@ class _Clients:
         user = await authenticate(self._site, request)
         parameters(request)
         check_rate(self._site, user)
-        client = visible_client(self._site, user, request.path_params["id"])
+        client = visible_client(self._site, user, path_number(request))
         turn = Turn(self._site, user)
         return json_response(await self._described(client, _MAX_SUBSCRIPTIONS, turn, with_metadata=True))
 
@@ -125,7 +125,7 @@ class _Clients:
         parameters(request)
         require_admin(user)
         check_rate(self._site, user)
-        visible_client(self._site, user, request.path_params["id"]).end(CloseReason.DISCONNECTED)
+        visible_client(self._site, user, path_number(request)).end(CloseReason.DISCONNECTED)
         return Response(status_code=204)
 
     async def receivers(self, request: Request) -> Response:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from rxhub.server.key_removal import query_of
 from rxhub.web.problems import Problem
 
-__all__ = ["integer", "parameters"]
+__all__ = ["integer", "parameters", "path_number"]
 
 _MAX_FIELDS = 50
 
@@ -60,4 +60,16 @@ def integer(given: Mapping[str, str], name: str, default: int, least: int = 0, m
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
         raise Problem(400, f"The parameter {name!r} must be a whole number from {least} to {most}.")
+    return int(text)
+
+
+def path_number(request: Request) -> int:
+    """The number in the path of a request.
+
+    Raises:
+        Problem: 404 if it is not one.
+    """
+    text: str = request.path_params["id"]
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise Problem(404, "This path does not exist. /api/openapi.json lists the paths.")
     return int(text)

@@ -12,6 +12,7 @@ from rxhub.server.options import AccessOptions
 from rxhub.web.account import account_routes
 from rxhub.web.clients import client_routes
 from rxhub.web.explaining import explain_routes
+from rxhub.web.openapi import openapi_routes
 from rxhub.web.problems import exception_handlers
 from rxhub.web.signing_in import session_routes
 from rxhub.web.site import Site
@@ -29,7 +30,7 @@ def routes(server: EventServer, access: AccessOptions) -> list[BaseRoute]:
         access: which requests are accepted.
     """
     site = Site(server, access)
-    parts = (account_routes, session_routes, client_routes, explain_routes, stored_routes)
+    parts = (account_routes, session_routes, client_routes, explain_routes, stored_routes, openapi_routes)
     return [
         Mount("/api", _application(access, [route for part in parts for route in part(site)])),
         Mount("/hooks", _application(access, webhook_routes(site))),

@@ -23,7 +23,7 @@ from rxhub.web.authentication import authenticate
 from rxhub.web.body import json_response
 from rxhub.web.clients import require_admin
 from rxhub.web.pace import check_rate
-from rxhub.web.parameters import integer, parameters
+from rxhub.web.parameters import integer, parameters, path_number
 from rxhub.web.problems import Problem
 from rxhub.web.site import Site
 
@@ -54,9 +54,9 @@ def stored_routes(site: Site) -> list[Route]:
         Route("/dead-letters", stored.list, methods=["GET"]),
         Route("/dead-letters", stored.drop, methods=["DELETE"]),
         Route("/dead-letters/retry", stored.retry, methods=["POST"]),
-        Route("/dead-letters/{id:int}", stored.show, methods=["GET"]),
-        Route("/dead-letters/{id:int}", stored.drop_one, methods=["DELETE"]),
-        Route("/dead-letters/{id:int}/retry", stored.retry_one, methods=["POST"]),
+        Route("/dead-letters/{id}", stored.show, methods=["GET"]),
+        Route("/dead-letters/{id}", stored.drop_one, methods=["DELETE"]),
+        Route("/dead-letters/{id}/retry", stored.retry_one, methods=["POST"]),
     ]
 
 
@@ -103,7 +103,7 @@ class _Stored:
         """One dead letter."""
         user, _ = await self._begin(request)
         with _problems(self._site) as backplane:
-            letter = await backplane.dead_letters.get(request.path_params["id"])
+            letter = await backplane.dead_letters.get(path_number(request))
         if not _may_see(user, letter):
             raise Problem(404, f"There is no dead letter {letter.id} that the user {user.name!r} may see.")
         return json_response(letter.to_json())
@@ -112,14 +112,14 @@ class _Stored:
         """Deliver a dead letter to its group again."""
         await self._begin_change(request)
         with _problems(self._site) as backplane:
-            await backplane.dead_letters.retry(request.path_params["id"])
+            await backplane.dead_letters.retry(path_number(request))
         return Response(status_code=204)
 
     async def drop_one(self, request: Request) -> Response:
         """Delete a dead letter."""
         await self._begin_change(request)
         with _problems(self._site) as backplane:
-            await backplane.dead_letters.drop(request.path_params["id"])
+            await backplane.dead_letters.drop(path_number(request))
         return Response(status_code=204)
 
     async def retry(self, request: Request) -> Response:
@@ -160,7 +160,8 @@ class _Stored:
     async def _begin_many(self, request: Request) -> tuple[list[int], str | None]:
         """The numbers of dead letters; none for all, or all of a group."""
         given = await self._begin_change(request, "ids", "all", "group")
-        if ("ids" in given) == (given.get("all") == "true") or ("ids" in given and "group" in given):
+        is_one_of_both = ("ids" in given) != ("all" in given)
+        if not is_one_of_both or given.get("all", "true") != "true" or {"ids", "group"} <= given.keys():
             raise Problem(400, "Send either `ids=1,2,3`, or `all=true`, with `group=NAME` for one group.")
         ids = given["ids"].split(",") if "ids" in given else []
         if len(ids) > _MAX_LETTERS:

@@ -93,6 +93,11 @@ def test_large_metadata_has_limits(server: Running) -> None:
         assert shown["subscription_count"] == 100 > len(shown["subscriptions"]) > 50
 
 
+@pytest.mark.parametrize("id", ["9" * 5_000, "0", "-1", "x", "1.0", "¹", "99"])
+def test_other_numbers_are_problems(server: Running, id: str) -> None:
+    assert is_problem(api(server, "GET", f"/subscribers/{id}"), 404)
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "after=-1", "after=x", "after=" + "9" * 30, "more=1"])
 def test_other_parameters_are_problems(server: Running, query: str) -> None:
     assert is_problem(api(server, "GET", f"/subscribers?{query}"), 400)
