@@ -16,7 +16,7 @@ from rxhub import EventHub
 from rxhub.bridge import Bridge, Counts
 from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
-from rxhub.cli.options import Key, NatsPassword, NatsUser, Stream, User
+from rxhub.cli.options import Key, NatsPassword, NatsUser, Stream, User, argument, option
 from rxhub.cli.output import log_to_stderr, print_error
 from rxhub.concurrency.shutdown import on_shutdown_signal
 from rxhub.text.printable import inline
@@ -37,27 +37,19 @@ logger = logging.getLogger("rxhub.bridge")
 
 @exits_with_status
 def command(
-    source: Annotated[
-        str,
-        typer.Argument(metavar="SERVER", envvar="FTRACK_SERVER", help="Server, for example https://studio.example."),
-    ],
+    source: Annotated[str, argument("SERVER", "Server, for example https://studio.example.", envvar="FTRACK_SERVER")],
     target: Annotated[
-        str,
-        typer.Argument(
-            metavar="NATS", envvar="RXHUB_NATS", help="NATS servers, for example nats://host or nats://one,two,three."
-        ),
+        str, argument("NATS", "NATS servers, for example nats://host or nats://one,two,three.", envvar="RXHUB_NATS")
     ],
     stream: Stream = "events",
-    subscription: Annotated[str, typer.Option(metavar="SUBSCRIPTION", help="Events to store.")] = "topic=*",
+    subscription: Annotated[str, option("SUBSCRIPTION", "Events to store.")] = "topic=*",
     user: User = None,
     key: Key = None,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of this bridge in gap markers. Default: the host name.")
-    ] = None,
+    name: Annotated[str | None, option("NAME", "Name of this bridge in gap markers. Default: the host name.")] = None,
     buffer: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Maximum number of events to buffer while NATS is unavailable.")
+        int, option("N", "Maximum number of events to buffer while NATS is unavailable.", min=1)
     ] = 50_000,
 ) -> Status:
     """Store the events of a server in a stream, until Ctrl-C or SIGTERM. If the stream does not exist, create it.

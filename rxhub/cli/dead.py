@@ -15,7 +15,7 @@ from rxhub.cli.connect import open_hub, stream_exists
 from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
-from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, Stream
+from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, Stream, argument, flag, option
 from rxhub.cli.output import print_error, print_json, print_table, print_text
 from rxhub.cli.units import parse_time
 from rxhub.errors import NotFoundError
@@ -33,9 +33,9 @@ _HEADINGS = ("id", "group", "topic", "died", "attempts", "reason")
 _MAX_TABLE_ROWS = 1_000
 _MAX_AGE = timedelta(days=365_000)
 
-_Group = Annotated[str | None, typer.Option("--group", "-g", metavar="NAME", help="Only dead letters of this group.")]
-_Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Numbers of dead letters.")]
-_All = Annotated[bool, typer.Option("--all", help="All dead letters, or all of --group.")]
+_Group = Annotated[str | None, option("NAME", "Only dead letters of this group.", "--group", "-g")]
+_Ids = Annotated[list[int] | None, argument("ID", "Numbers of dead letters.")]
+_All = Annotated[bool, flag("All dead letters, or all of --group.", "--all")]
 _DEFAULT = "events"
 
 
@@ -47,10 +47,7 @@ def list_(
     group: _Group = None,
     since: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Only dead letters since 2026-03-01T12:00, a duration before now (2h, 3d), or a number.",
-        ),
+        option("TIME", "Only dead letters since 2026-03-01T12:00, a duration before now (2h, 3d), or a number."),
     ] = None,
     json: JsonLines = False,
     nats_user: NatsUser = None,
@@ -83,7 +80,7 @@ def list_(
 @exits_with_status
 def show(
     nats: Nats,
-    id: Annotated[int, typer.Argument(metavar="ID", help="Number of the dead letter.")],
+    id: Annotated[int, argument("ID", "Number of the dead letter.")],
     stream: Stream = _DEFAULT,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
@@ -133,7 +130,7 @@ def drop(
     all_: _All = False,
     stream: Stream = _DEFAULT,
     group: _Group = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --all: do not ask for confirmation.")] = False,
+    yes: Annotated[bool, flag("With --all: do not ask for confirmation.", "--yes", "-y")] = False,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
 ) -> Status:

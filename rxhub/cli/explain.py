@@ -15,7 +15,7 @@ from rich.tree import Tree
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.inputs import decompressed, input_name, open_input
 from rxhub.cli.jsonl import JsonLine, read_document, read_lines
-from rxhub.cli.options import DialectOption, Plain, Subscription
+from rxhub.cli.options import DialectOption, Plain, Subscription, argument, option
 from rxhub.cli.output import print_error, print_text
 from rxhub.expression import Dialect, explain, parse
 from rxhub.expression.near_miss import misspelling_warning
@@ -29,12 +29,9 @@ __all__ = ["command"]
 def command(
     subscription: Subscription,
     event: Annotated[
-        Path | None,
-        typer.Argument(metavar="EVENT", help="File with one event, or with one JSON object per line. - is stdin."),
+        Path | None, argument("EVENT", "File with one event, or with one JSON object per line. - is stdin.")
     ] = None,
-    line: Annotated[
-        int | None, typer.Option("--line", "-n", min=1, metavar="N", help="Use the event on line N.")
-    ] = None,
+    line: Annotated[int | None, option("N", "Use the event on line N.", "--line", "-n", min=1)] = None,
     plain: Plain = False,
     dialect: DialectOption = Dialect.RXHUB,
 ) -> Status:

@@ -16,7 +16,7 @@ import typer
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.inputs import STDIN, UnreadableInput, decompressed, input_name, open_input
 from rxhub.cli.jsonl import MAX_LINE_BYTES, read_lines
-from rxhub.cli.options import DialectOption, Subscription
+from rxhub.cli.options import DialectOption, Subscription, argument, flag, option
 from rxhub.cli.output import print_error, progress_bar
 from rxhub.expression import Dialect, compile, parse
 from rxhub.expression.unmet import Unmet
@@ -31,13 +31,11 @@ _MAX_REPORTED_LINES = 10
 @exits_with_status
 def command(
     subscription: Subscription,
-    files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE", help="Events, one JSON object per line. - is stdin.")
-    ] = None,
-    count: Annotated[bool, typer.Option("--count", "-c", help="Print only the number of selected lines.")] = False,
-    invert: Annotated[bool, typer.Option("--invert", "-v", help="Select the events that do not match.")] = False,
+    files: Annotated[list[Path] | None, argument("FILE", "Events, one JSON object per line. - is stdin.")] = None,
+    count: Annotated[bool, flag("Print only the number of selected lines.", "--count", "-c")] = False,
+    invert: Annotated[bool, flag("Select the events that do not match.", "--invert", "-v")] = False,
     dialect: DialectOption = Dialect.RXHUB,
-    max_line: Annotated[int, typer.Option(min=1, metavar="BYTES", help="Longer lines are invalid.")] = MAX_LINE_BYTES,
+    max_line: Annotated[int, option("BYTES", "Longer lines are invalid.", min=1)] = MAX_LINE_BYTES,
 ) -> Status:
     """Print the events that match a subscription, each line unchanged. Files may be compressed with gzip or Zstandard.
 

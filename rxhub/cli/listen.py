@@ -7,7 +7,6 @@ from datetime import datetime
 from sys import maxsize
 from typing import Annotated
 
-import typer
 from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.disposable import CompositeDisposable
@@ -17,7 +16,7 @@ from rxhub.cli.connect import open_hub
 from rxhub.cli.credentials import credentials
 from rxhub.cli.event_iterator import ReceivedEvent, iterate_events, print_events, with_positions
 from rxhub.cli.exit_status import Status, exits_with_status
-from rxhub.cli.options import Key, Server, ServerStream, Subscription, User, WithPosition
+from rxhub.cli.options import Key, Server, ServerStream, Subscription, User, WithPosition, option
 from rxhub.cli.output import print_error
 from rxhub.expression import parse
 from rxhub.expression.unmet import Unmet
@@ -35,10 +34,8 @@ def command(
     user: User = None,
     key: Key = None,
     stream: ServerStream = None,
-    count: Annotated[int | None, typer.Option("--count", "-n", min=1, metavar="N", help="Exit after N events.")] = None,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", "-t", min=0, metavar="SECONDS", help="Exit after this time.")
-    ] = None,
+    count: Annotated[int | None, option("N", "Exit after N events.", "--count", "-n", min=1)] = None,
+    timeout: Annotated[float | None, option("SECONDS", "Exit after this time.", "--timeout", "-t", min=0)] = None,
     with_position: WithPosition = False,
 ) -> Status:
     """Show the events of a server that match a subscription: a live table on a terminal, JSON lines in a pipe.

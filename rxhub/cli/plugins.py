@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxhub.cli.exit_status import Status, exits_with_status
-from rxhub.cli.options import Plain
+from rxhub.cli.options import Plain, flag
 from rxhub.cli.output import print_text
 from rxhub.hub import EventHub
 from rxhub.hub.description import RECEIVERS, SUBSCRIBERS, Description
@@ -29,9 +29,7 @@ _STYLES = {"running": "green", "failed": "red", "disabled": "yellow"}
 
 @exits_with_status
 def command(
-    only_list: Annotated[
-        bool, typer.Option("--list", "-l", help="List the installed plugins without running them.")
-    ] = False,
+    only_list: Annotated[bool, flag("List the installed plugins without running them.", "--list", "-l")] = False,
     plain: Plain = False,
 ) -> Status:
     """Start the installed plugins on a temporary hub, and show what they connect.

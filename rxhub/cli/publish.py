@@ -15,7 +15,7 @@ from rxhub.cli.credentials import credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.inputs import STDIN, open_input
 from rxhub.cli.jsonl import MAX_LINE_BYTES
-from rxhub.cli.options import Key, Server, ServerStream, User
+from rxhub.cli.options import Key, Server, ServerStream, User, argument, option
 from rxhub.cli.output import print_error, print_json
 
 __all__ = ["command"]
@@ -25,18 +25,14 @@ _ACK_TIMEOUT_S = 10.0
 
 @exits_with_status
 def command(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Topic, for example studio.hello.")],
+    topic: Annotated[str, argument("TOPIC", "Topic, for example studio.hello.")],
     server: Server,
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", show_default=False, help="Data of the event, as JSON. - is stdin.")
-    ] = "{}",
+    data: Annotated[str, argument("DATA", "Data of the event, as JSON. - is stdin.", show_default=False)] = "{}",
     user: User = None,
     key: Key = None,
     stream: ServerStream = None,
-    wait: Annotated[
-        float | None, typer.Option("--wait", "-w", min=0, metavar="SECONDS", help="Wait this time for a reply.")
-    ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, metavar="N", help="Number of replies to wait for.")] = 1,
+    wait: Annotated[float | None, option("SECONDS", "Wait this time for a reply.", "--wait", "-w", min=0)] = None,
+    count: Annotated[int, option("N", "Number of replies to wait for.", "--count", "-n", min=1)] = 1,
 ) -> Status:
     """Publish an event. With --wait, print the data of each reply as a line of JSON.
 

@@ -13,7 +13,7 @@ from rxhub.cli.connect import open_hub, stream_exists
 from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.event_iterator import ReceivedEvent, iterate_events, print_events, with_positions
 from rxhub.cli.exit_status import Status, exits_with_status
-from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, Stream, Subscription, WithPosition
+from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, Stream, Subscription, WithPosition, flag, option
 from rxhub.cli.output import print_error, progress_bar
 from rxhub.cli.units import parse_time
 from rxhub.errors import ExpressionError
@@ -31,23 +31,18 @@ def command(
     stream: Stream = "events",
     since: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME",
-            help="First event: 2026-03-01T12:00, a duration before now (2h, 3d), or a sequence of the stream. "
-            "Default: the oldest event.",
+        option(
+            "TIME",
+            "First event: 2026-03-01T12:00, a duration before now (2h, 3d), or a sequence of the stream. Default: "
+            "the oldest event.",
         ),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Same format as --since. Default: now.")] = None,
+    until: Annotated[str | None, option("TIME", "Same format as --since. Default: now.")] = None,
     speed: Annotated[
         float | None,
-        typer.Option(
-            metavar="FACTOR",
-            help="Replay at the original pace (1), or at a multiple of it. Default: as fast as possible.",
-        ),
+        option("FACTOR", "Replay at the original pace (1), or at a multiple of it. Default: as fast as possible."),
     ] = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Continue with new events after the stored ones.")
-    ] = False,
+    follow: Annotated[bool, flag("Continue with new events after the stored ones.", "--follow", "-f")] = False,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
     json: JsonLines = False,

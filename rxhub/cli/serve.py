@@ -12,7 +12,7 @@ import typer
 
 from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
-from rxhub.cli.options import NatsPassword, NatsUser, OptionalNats, Stream
+from rxhub.cli.options import NatsPassword, NatsUser, OptionalNats, Stream, flag, option
 from rxhub.cli.output import log_to_stderr, print_text
 from rxhub.errors import StoreError
 
@@ -29,57 +29,38 @@ def command(
     context: typer.Context,
     host: Annotated[
         str,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Address to listen on. Other machines can connect only with --certificate or --plain-text.",
-        ),
+        option("ADDRESS", "Address to listen on. Other machines can connect only with --certificate or --plain-text."),
     ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65_535, metavar="PORT", help="Port to listen on. 0 selects a free port.")
-    ] = 8765,
+    port: Annotated[int, option("PORT", "Port to listen on. 0 selects a free port.", min=0, max=65_535)] = 8765,
     users: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Users file, see `rxhub user`. Default: generate and print a temporary key."),
+        Path | None, option("FILE", "Users file, see `rxhub user`. Default: generate and print a temporary key.")
     ] = None,
-    certificate: Annotated[Path | None, typer.Option(metavar="PEM", help="Certificate chain for https.")] = None,
-    private_key: Annotated[
-        Path | None, typer.Option(metavar="PEM", help="Private key, if it is not in the certificate file.")
-    ] = None,
+    certificate: Annotated[Path | None, option("PEM", "Certificate chain for https.")] = None,
+    private_key: Annotated[Path | None, option("PEM", "Private key, if it is not in the certificate file.")] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="URL", help="Origin of web pages that may connect, for example https://studio.example. Repeatable."
-        ),
+        option("URL", "Origin of web pages that may connect, for example https://studio.example. Repeatable."),
     ] = None,
-    plain_text: Annotated[
-        bool, typer.Option("--plain-text", help="Allow other machines to connect without TLS.")
-    ] = False,
+    plain_text: Annotated[bool, flag("Allow other machines to connect without TLS.", "--plain-text")] = False,
     trusted_proxy: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Address or network of a proxy whose X-Forwarded-For and X-Forwarded-Proto are trusted, for example "
+        option(
+            "ADDRESS",
+            "Address or network of a proxy whose X-Forwarded-For and X-Forwarded-Proto are trusted, for example "
             "127.0.0.1. Repeatable.",
         ),
     ] = None,
-    webhooks: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML file with incoming webhooks, for POST /hooks/NAME.")
-    ] = None,
-    heartbeat: Annotated[
-        float, typer.Option(min=0.1, max=3_600, metavar="SECONDS", help="Time between heartbeats.")
-    ] = 10.0,
+    webhooks: Annotated[Path | None, option("FILE", "TOML file with incoming webhooks, for POST /hooks/NAME.")] = None,
+    heartbeat: Annotated[float, option("SECONDS", "Time between heartbeats.", min=0.1, max=3_600)] = 10.0,
     drop: Annotated[
-        bool, typer.Option("--drop", help="Drop the oldest events of slow clients, instead of disconnecting them.")
+        bool, flag("Drop the oldest events of slow clients, instead of disconnecting them.", "--drop")
     ] = False,
     nats: OptionalNats = None,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", metavar="DIR", help="Store events in this directory, with a private NATS server."),
-    ] = None,
+    store: Annotated[Path | None, option("DIR", "Store events in this directory, with a private NATS server.")] = None,
     stream: Stream = "events",
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every connection.")] = False,
+    verbose: Annotated[bool, flag("Log every connection.", "--verbose", "-v")] = False,
 ) -> Status:
     """Run an event server for ftrack's clients and for hubs, until Ctrl-C.
 

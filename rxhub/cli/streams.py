@@ -11,7 +11,7 @@ from rxhub.cli.connect import query_nats
 from rxhub.cli.credentials import NATS_OPTIONS, ServerAccess, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
-from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, OptionalNats
+from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, OptionalNats, argument, option
 from rxhub.cli.output import print_error, print_json, print_table, print_text
 from rxhub.cli.units import format_duration, format_size, format_time, parse_duration, parse_size
 from rxhub.errors import StreamError
@@ -70,21 +70,16 @@ def _list(access: ServerAccess, as_lines: bool) -> Status:
 @group.command("add")
 @exits_with_status
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, - and _.")],
+    name: Annotated[str, argument("NAME", "Letters, digits, - and _.")],
     nats: Nats,
     replicas: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=5, metavar="N", help="Number of copies. Default: 3 if there are three servers, otherwise 1."
-        ),
+        int | None, option("N", "Number of copies. Default: 3 if there are three servers, otherwise 1.", min=1, max=5)
     ] = None,
     max_age: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Delete events after this time, for example 30d or 12h. Default: never."),
+        str | None, option("TIME", "Delete events after this time, for example 30d or 12h. Default: never.")
     ] = None,
     max_bytes: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Reject new events above this size, for example 10G. Default: unlimited."),
+        str | None, option("SIZE", "Reject new events above this size, for example 10G. Default: unlimited.")
     ] = None,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,

@@ -9,6 +9,7 @@ import typer
 
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
+from rxhub.cli.options import argument, flag, option
 from rxhub.cli.output import print_error
 from rxhub.text.printable import inline
 
@@ -16,8 +17,8 @@ __all__ = ["group"]
 
 group = Commands(help="Manage the users of a server.", no_args_is_help=True)
 
-_File = Annotated[Path, typer.Option("--users", metavar="FILE", help="Users file.")]
-_Name = Annotated[str, typer.Argument(metavar="NAME", help="User name, the api_user of a client.")]
+_File = Annotated[Path, option("FILE", "Users file.", "--users")]
+_Name = Annotated[str, argument("NAME", "User name, the api_user of a client.")]
 _DEFAULT = Path("users.toml")
 
 
@@ -27,17 +28,15 @@ def add(
     name: _Name,
     users: _File = _DEFAULT,
     publish: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TOPIC", help="Topic, or PREFIX*, that the user may publish. Repeatable. Default: all."),
+        list[str] | None, option("TOPIC", "Topic, or PREFIX*, that the user may publish. Repeatable. Default: all.")
     ] = None,
     subscribe: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TOPIC", help="Topic, or PREFIX*, that the user may receive. Repeatable. Default: all."),
+        list[str] | None, option("TOPIC", "Topic, or PREFIX*, that the user may receive. Repeatable. Default: all.")
     ] = None,
     admin: Annotated[
-        bool, typer.Option("--admin", help="Let the user see and disconnect all clients, and manage dead letters.")
+        bool, flag("Let the user see and disconnect all clients, and manage dead letters.", "--admin")
     ] = False,
-    ask: Annotated[bool, typer.Option("--ask", help="Prompt for a key instead of generating one.")] = False,
+    ask: Annotated[bool, flag("Prompt for a key instead of generating one.", "--ask")] = False,
 ) -> Status:
     """Add a user and print the key. The file stores only a salted hash, so the key cannot be shown again."""
     from rxhub.server.users import UsersFile

@@ -15,6 +15,7 @@ from rxhub import EventHub
 from rxhub.cli.demo.studio import PACE, SAMPLES, play, read_events, studio
 from rxhub.cli.demo.view import Tally, can_show, print_summary, show, show_plain
 from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.options import flag, option
 
 __all__ = ["command"]
 
@@ -23,21 +24,13 @@ _SLOWEST, _FASTEST = 0.01, 1_000
 
 @exits_with_status
 def command(
-    events: Annotated[
-        Path, typer.Option(metavar="FILE", help="Events, one JSON object per line.", show_default="160 samples")
-    ] = SAMPLES,
+    events: Annotated[Path, option("FILE", "Events, one JSON object per line.", show_default="160 samples")] = SAMPLES,
     speed: Annotated[
         float | None,
-        typer.Option(
-            metavar="FACTOR",
-            show_default="1, with --plain 0",
-            help="Multiple of the original pace. 0: as fast as possible.",
-        ),
+        option("FACTOR", "Multiple of the original pace. 0: as fast as possible.", show_default="1, with --plain 0"),
     ] = None,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Print plain lines. Default if stdout is not a terminal.")
-    ] = False,
-    wire: Annotated[bool, typer.Option("--wire", help="Play the events through a temporary event server.")] = False,
+    plain: Annotated[bool, flag("Print plain lines. Default if stdout is not a terminal.", "--plain")] = False,
+    wire: Annotated[bool, flag("Play the events through a temporary event server.", "--wire")] = False,
 ) -> Status:
     """Play events on a hub, and show which callbacks run, in which order, and which one stops an event.
 
