@@ -22,11 +22,7 @@ _EXTRAS = {
 
 
 def main() -> int:
-    """Run the command line in `sys.argv`.
-
-    Returns:
-        The exit status, if typer has not ended the process already.
-    """
+    """Run the command line in `sys.argv`; return the exit status, if typer has not ended the process already."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         # Escape characters that the encoding of the terminal lacks, instead of failing.

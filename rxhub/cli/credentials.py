@@ -53,17 +53,10 @@ class _Source(NamedTuple):
 
 
 def credentials(url: str, user: str | None, secret: str | None, options: OptionNames = SERVER_OPTIONS) -> ServerAccess:
-    """Return the server and the credentials to connect with.
+    """Return the server and the credentials to connect with, given the URL and the values of the two options.
 
-    Args:
-        url: the URL of the server, from the command line or a variable.
-        user: the value of the option for the user; None or empty if it was not given.
-        secret: the value of the option for the key or password; None or empty if it was not given.
-        options: the names of the two options.
-
-    Raises:
-        typer.BadParameter: if the options contradict a typed URL, or if the first source has a user or a key but not
-            both, and another source has the other: they could belong to different users.
+    Raises `typer.BadParameter` if the options contradict a typed URL, or if the first source has a user or a key but
+    not both, and another source has the other: they could belong to different users.
     """
     scheme = url.partition("://")[0].strip().lower()
     if scheme not in (*SCHEMES, *_WEB):

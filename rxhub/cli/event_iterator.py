@@ -46,11 +46,8 @@ def iterate_events(
 ) -> Iterator[ReceivedEvent | None]:
     """Yield the events of a source, and None four times a second while there are none; raise the error of the source.
 
-    Args:
-        hub: handles the source. Handling blocks while a full queue waits for the consumer of this iterator.
-        source: the events.
-        count: the number of events after which to end.
-        timeout: seconds after which to end.
+    The hub handles the source. Handling blocks while a full queue waits for the consumer of this iterator. It ends
+    after `count` events or `timeout` seconds.
     """
     received: queue.Queue[Notification[ReceivedEvent]] = queue.Queue(_QUEUE_SIZE)
 

@@ -46,11 +46,7 @@ def input_name(path: Path) -> str:
 
 
 def open_input(path: Path) -> AbstractContextManager[BinaryIO]:
-    """Open a file for reading bytes; `-` is stdin.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
+    """Open a file for reading bytes; `-` is stdin."""
     if path != STDIN:
         return path.open("rb")
     if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]  # closed by the shell: `<&-`
@@ -62,8 +58,7 @@ def open_input(path: Path) -> AbstractContextManager[BinaryIO]:
 def decompressed(stream: BinaryIO, name: str) -> Generator[BinaryIO]:
     """Yield a stream of the decompressed bytes, or the stream itself if it is not compressed.
 
-    Raises:
-        UnreadableInput: if its format is not supported, or its data is damaged.
+    The block raises `UnreadableInput` if the format is not supported, or the data is damaged.
     """
     try:
         yield _decompressed(stream, name)

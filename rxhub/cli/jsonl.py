@@ -1,8 +1,4 @@
-"""Read JSON lines as candidates: what a hub would test, or why a line is invalid.
-
-Programs crash and disks fill up, so files contain invalid lines. An invalid line becomes a `JsonLine` with a fault, and
-reading continues with the next one.
-"""
+"""Read JSON lines as candidates. An invalid line becomes a `JsonLine` with a fault, and reading continues."""
 
 from __future__ import annotations
 
@@ -45,11 +41,7 @@ def read_lines(stream: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Js
 
 
 def read_document(stream: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> JsonLine:
-    """Read one candidate from a file of JSON lines, or from a file with one formatted object.
-
-    Returns:
-        The first line that is not blank. If it is not a JSON object, everything from there on.
-    """
+    """Read one candidate: the first line that is not blank or, if it is not a JSON object, everything from there on."""
     number, first = 0, b""
     while not first.strip():
         number += 1
@@ -62,19 +54,16 @@ def read_document(stream: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> JsonLine
         return JsonLine(number, first, candidate)
     whole = first + stream.read(max(0, max_bytes + 1 - len(first)))
     if len(whole) > max_bytes:
-        return JsonLine(
-            number, b"", None, f"no event on this line, and no event of at most {max_bytes} bytes starts here"
-        )
+        fault = f"no event on this line, and no event of at most {max_bytes} bytes starts here"
+        return JsonLine(number, b"", None, fault)
     return JsonLine(number, whole, *parse_candidate(whole))
 
 
 def parse_candidate(raw: bytes) -> tuple[Mapping[str, Any] | None, str]:
-    """Decode one JSON object.
+    """Decode one JSON object; return the candidate and an empty string, or None and the fault.
 
-    Returns:
-        The candidate and an empty string, or None and the fault. An object with a string `topic` becomes an `Event`, so
-        that `inReplyToEvent` becomes `in_reply_to_event` and a missing `target` is empty. Other objects stay as they
-        are.
+    An object with a string `topic` becomes an `Event`, so that `inReplyToEvent` becomes `in_reply_to_event` and a
+    missing `target` is empty. Other objects stay as they are.
     """
     try:
         payload = _decode(raw)

@@ -33,14 +33,9 @@ def show(
     progress: Callable[[], str] = str,
     time_format: str = "%H:%M:%S",
 ) -> int:
-    """Show events until the iterator ends, and return their number.
+    """Show events (with None in between) until the iterator ends, and return their number.
 
-    Args:
-        hub: its state is shown.
-        subscription: the title.
-        events: the events, with None in between.
-        progress: returns a text for the caption.
-        time_format: for `strftime`.
+    The caption shows the state of the hub and the text that `progress` returns.
     """
     console = Console()
     latest: deque[Sequence[str]] = deque(maxlen=max(1, console.height - _MARGIN_LINES))

@@ -77,14 +77,10 @@ class Remark(NamedTuple):
 
 
 class Table:
-    """A table. Empty columns are left out, and so is the heading if it is empty.
+    """A table of the first 100 rows. Empty columns are left out, and so is the heading if it is empty.
 
-    Args:
-        headings: of the columns.
-        rows: the first 100 are shown.
-        kinds: a style for each row: "no", "stop", "faint" or "".
-        total: the number of rows, if not all are passed.
-        numbers: the headings of columns with numbers.
+    The kind of a row is a style: "no", "stop", "faint" or "". `total` is the number of rows, if not all are passed, and
+    `numbers` are the headings of columns with numbers.
     """
 
     def __init__(

@@ -26,16 +26,11 @@ _POLL_INTERVAL_S = 1.0  # for changes that the source does not report, such as n
 
 
 class LiveView:
-    """A view that follows a source until it is stopped. Without cells, it is not shown.
-
-    Attributes:
-        status: "live", "stopped", or how the source ended.
-        cell: the id of the cell that created it; None if unknown.
-    """
+    """A view that follows a source until it is stopped. Without cells, it is not shown."""
 
     def __init__(self, cells: Cells | None, rate: float) -> None:
-        self.status = "live"
-        self.cell = None if cells is None else cells.current
+        self.status = "live"  # later "stopped", or how the source ended
+        self.cell = None if cells is None else cells.current  # the id of the cell that created it, if known
         self._cells = cells
         self._pause = 1 / rate
         self._lock = threading.Lock()

@@ -9,22 +9,16 @@ from __future__ import annotations
 
 from functools import singledispatch
 from importlib import import_module
-from typing import Protocol
+from typing import Any
 
 __all__ = ["Displayable", "render"]
 
 _RENDERERS = "rxhub.display"
 
 
-class _Page(Protocol):
-    def bundle(self) -> dict[str, str]:
-        """The representations by MIME type."""
-        ...
-
-
 @singledispatch
-def render(value: object) -> _Page:
-    """Render an object; `rxhub.display` registers a function for each class."""
+def render(value: object) -> Any:
+    """The page of an object; `rxhub.display` registers a function for each class."""
     raise TypeError(f"No renderer is registered for {type(value).__name__}.")
 
 

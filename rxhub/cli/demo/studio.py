@@ -115,14 +115,8 @@ def read_events(path: Path = SAMPLES) -> tuple[list[Event], int]:
 def play(hub: EventHub, events: Sequence[Event], gap: float, clock: abc.SchedulerBase) -> Iterator[int]:
     """Publish events one after another, and handle them in this thread.
 
-    Args:
-        hub: the hub.
-        events: the events to publish.
-        gap: seconds between two events; 0 publishes an event when the previous one has been handled.
-        clock: each event advances a virtual clock by `PACE`.
-
-    Yields:
-        The number of events published so far: after each event, and 15 times a second while it waits.
+    With a gap of 0 seconds, each event is published when the previous one has been handled. Each event advances a
+    virtual clock by `PACE`. Yields the number of published events: after each, and 15 times a second while it waits.
     """
     remote = not hub.get_server_url().startswith("memory:")
     came: list[object] = []

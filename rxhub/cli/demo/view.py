@@ -16,7 +16,6 @@ from reactivex import Observable
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -64,25 +63,12 @@ class Row:
 
 
 class Tally:
-    """The counts of a hub's subscribers, and lines about its deliveries and the values of pipelines.
-
-    Args:
-        hub: the hub, with its callbacks.
-        pipelines: the pipelines by name, to which the tally subscribes.
-        total: the number of events to play.
-
-    Attributes:
-        rows: the subscribers by id, in priority order.
-        values: the latest values of each pipeline.
-        emitted: the number of values of each pipeline.
-        played: the number of published events.
-        deliveries: the number of deliveries, including events of callbacks.
-        latest: the lines of the latest deliveries.
-    """
+    """The counts of a hub's subscribers, and lines about its deliveries and the values of pipelines."""
 
     def __init__(self, hub: EventHub, pipelines: Mapping[str, Observable[str]], total: int) -> None:
-        self.total = total
-        self.played = self.deliveries = 0
+        self.total = total  # events to play
+        self.played = 0
+        self.deliveries = 0  # including events of callbacks
         self.values: dict[str, deque[str]] = {name: deque(maxlen=_KEPT) for name in pipelines}
         self.emitted: Counter[str] = Counter()
         self.latest: deque[Text] = deque(maxlen=_KEPT)
@@ -220,7 +206,7 @@ class View:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the parts from top to bottom."""
         tally, width = self._tally, options.max_width
-        yield _header(tally)
+        yield _rule("rxhub demo", f"{tally.played} of {tally.total} events", width)
         yield Text()
         yield _table(tally.rows.values(), width)
         yield _rule("deliveries", "latest last", width)
@@ -234,16 +220,6 @@ class View:
             for earlier in [*values][-2::-1]:
                 line.append(" ← ", "cyan").append(_printable(earlier), "dim")
             yield line
-
-
-def _header(tally: Tally) -> Table:
-    grid = Table.grid(padding=(0, 2), expand=True)
-    grid.add_column()
-    grid.add_column(ratio=1)
-    grid.add_column(justify="right")
-    bar = ProgressBar(tally.total or 1, tally.played, complete_style="cyan", finished_style="cyan")
-    grid.add_row(Text("rxhub demo", "bold"), bar, f"{tally.played}/{tally.total}")
-    return grid
 
 
 def _rule(title: str, note: str, width: int) -> Text:

@@ -47,14 +47,9 @@ def problem(found: str, remedy: str) -> Finding:
 
 
 def unreachable(place: str, error: BaseException | None, found: str, remedy: str, hint: str = "") -> Finding:
-    """Return why a server cannot be reached.
+    """Return why a server cannot be reached: `found` and `remedy`, unless all servers share the error.
 
-    Args:
-        place: the server.
-        error: the error of the connection.
-        found: the reason, if the error is not one that all servers share.
-        remedy: what to do in this case.
-        hint: how to start a server.
+    `hint` says how to start a server.
     """
     match error:
         case ssl.SSLCertVerificationError():
@@ -79,11 +74,7 @@ def unreachable(place: str, error: BaseException | None, found: str, remedy: str
 def compare_clocks(server_time: float | None, resolution: float, before: float, after: float) -> Finding:
     """Compare the clock of this machine with that of a server, which sent its time between two moments.
 
-    Args:
-        server_time: in seconds since 1970; None if the server sends no time.
-        resolution: seconds by which the time may have been rounded down.
-        before: the time here before the request.
-        after: the time here after the answer.
+    All times are in seconds. The server may send no time (None), or a time rounded down to its resolution.
     """
     if server_time is None:
         return note("the server sends no time, so the clocks cannot be compared")

@@ -31,10 +31,7 @@ _NO_JETSTREAM = 10039
 def check_nats(access: ServerAccess, options: str, stream: str = "events") -> Iterator[Finding]:
     """Check each server of a NATS system, and JetStream and the stream on the first that accepts the connection.
 
-    Args:
-        access: the servers and the credentials. The password or token is sent to the servers, and never printed.
-        options: the options and variables that contain the credentials, for remedies.
-        stream: the name of the stream.
+    The password or token is sent to the servers, and never printed. Remedies name the `options` for credentials.
     """
     from rxhub.transport.nats.subjects import Subjects
 
