@@ -140,9 +140,8 @@ class Plugins:
         requires = {entry.name: entry.requires for entry in loaded}
         entries = {entry.name: entry for entry in loaded}
         order, rest = ordered(requires)
-        unordered = {name: requires[name] for name in rest}
         for name in rest:
-            ring = cycle(name, unordered)
+            ring = cycle(name, {name: requires[name] for name in rest})
             fault = "requires plugins that require each other"
             if name in ring:
                 place, fault = ring.index(name), "requires itself"
@@ -156,8 +155,7 @@ class Plugins:
             self._fail(entry, PluginError(f"requires {'; and '.join(lacking)}"))
             return
 
-        plugin = cast("Resolved", entry.plugin)
-        if self._attempt(entry, lambda: plugin.bootstrap(hub)):
+        if self._attempt(entry, lambda: cast("Resolved", entry.plugin).bootstrap(hub)):
             with self._lock:
                 entry.status = Status.RUNNING
                 self._started.append(entry)
@@ -210,10 +208,9 @@ class Plugins:
                 return  # another thread was faster
             self._started.remove(entry)
             entry.status = Status.STOPPED
-        plugin = cast("Resolved", entry.plugin)
         try:
             with entry.owner.registering():
-                plugin.teardown(hub)
+                cast("Resolved", entry.plugin).teardown(hub)
         except KeyboardInterrupt:
             raise
         except BaseException as raised:  # noqa: BLE001  # as when it is started

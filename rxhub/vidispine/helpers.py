@@ -78,10 +78,8 @@ class UserHelper(_Helper):
         path(newUserName)
         document = user_document(newUserName, newRealName, newPassword)
         before = {"newRealName": newRealName, "newPassword": newPassword}
-        query: dict[str, str | list[str]] = {"passwordType": "raw"}
-        return self._between(
-            CREATE, newUserName, "createUser", ("POST", "/user"), query=query, body=document, before=before
-        )
+        request, query = ("POST", "/user"), {"passwordType": "raw"}
+        return self._between(CREATE, newUserName, "createUser", request, query=query, body=document, before=before)
 
     def addUserToGroup(self, user_name: str, group_name: str) -> None:
         """Add a user to a group; both signals carry `group_name`."""
@@ -146,8 +144,8 @@ class CollectionHelper(_Helper):
     def createCollection(self, collection_name: str) -> Any:
         """Create a collection; `instance` of the signals is its name. The response has the `id` of the new one."""
         path(collection_name)
-        query: dict[str, str | list[str]] = {"name": collection_name}
-        return self._between(CREATE, collection_name, "createCollection", ("POST", "/collection"), query=query)
+        request, query = ("POST", "/collection"), {"name": collection_name}
+        return self._between(CREATE, collection_name, "createCollection", request, query=query)
 
     def getCollection(self, collection_id: str) -> Any:
         """The collection of this id."""

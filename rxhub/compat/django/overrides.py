@@ -7,7 +7,7 @@ instance. This metaclass and `Signal.__setattr__` detect it, and the signal then
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from rxhub.signals import signal as rxhub_signal
 from rxhub.signals.connections import CallOrder
@@ -18,10 +18,6 @@ __all__ = ["ASYNC", "LIVE_RECEIVERS", "SignalType", "substitutes"]
 ASYNC = ReceiverSpec(is_async=True)
 
 LIVE_RECEIVERS = "_live_receivers"
-
-
-class _Overridable(Protocol):
-    def notice_override(self) -> None: ...
 
 
 class SignalType(type(rxhub_signal.Signal)):
@@ -39,7 +35,7 @@ class SignalType(type(rxhub_signal.Signal)):
         if name == LIVE_RECEIVERS:
             for signal in rxhub_signal.signals():
                 if isinstance(signal, cls):
-                    cast("_Overridable", signal).notice_override()
+                    cast("Any", signal).notice_override()
 
 
 @dataclass(frozen=True, slots=True)

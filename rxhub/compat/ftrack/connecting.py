@@ -25,8 +25,7 @@ from rxhub.transport.connection_state import ConnectionState, Phase
 
 __all__ = ["Connecting"]
 
-_STABLE_AFTER_S = 30.0
-"""A connection that lasted longer resets the reconnect backoff."""
+_STABLE_AFTER_S = 30.0  # a connection that lasted longer resets the reconnect backoff
 
 
 class Connecting(Subscribing):

@@ -48,8 +48,7 @@ from rxhub.hub.runner import CLOSE_TIMEOUT_S, DISCONNECTED_TOPIC
 
 __all__ = ["EventHub", "ServerDetails", "SocketIoSession"]
 
-_TICK_S = 0.1
-"""How long `wait` waits for an event before it checks the time, as in ftrack's hub."""
+_TICK_S = 0.1  # how long `wait` waits for an event before it checks the time, as in ftrack's hub
 
 
 class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]

@@ -32,7 +32,6 @@ __all__ = ["Publishing"]
 
 _MAX_UNSENT = 10_000
 _MAX_UNACKNOWLEDGED = 10_000
-
 _numbers = count()
 _META = frozenset({"ftrack.meta.subscribe", "ftrack.meta.unsubscribe"})
 

@@ -13,10 +13,8 @@ from pathlib import Path
 __all__ = ["HANDSHAKE_VARIABLES", "WEBSOCKET_VARIABLES", "trust"]
 
 HANDSHAKE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE")
-"""Variables for the handshake; the first that is set wins."""
-
+# An authority that is trusted with the key is trusted with the events.
 WEBSOCKET_VARIABLES = ("WEBSOCKET_CLIENT_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Variables for the WebSocket; an authority that is trusted with the key is trusted with the events."""
 
 
 def trust(variables: tuple[str, ...]) -> ssl.SSLContext | None:

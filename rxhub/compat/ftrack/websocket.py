@@ -22,9 +22,7 @@ from rxhub.transport.socketio.packet import MAX_PACKET
 
 __all__ = ["CONNECT_TIMEOUT_S", "ThreadedWebSocket"]
 
-CONNECT_TIMEOUT_S = 60.0
-"""The timeout of each step of connecting."""
-
+CONNECT_TIMEOUT_S = 60.0  # of each step of connecting
 _CLOSE_TIMEOUT_S = 2.0
 _PING_INTERVAL_S = 20.0
 

@@ -200,15 +200,16 @@ class ConnectionTable:
             while self._dead:
                 dead = self._dead[0]
                 removed.append(dead)
+                orphans: list[KeyConnection] = []
                 if isinstance(dead, SenderReference):
-                    if self._senders.get(cast("int", dead.key)) is dead:
-                        del self._senders[cast("int", dead.key)]
-                        orphans = self._of_senders(self._connections.get(cast("int", dead.key), {}))
-                        removed.extend(orphans)
-                        for connection in orphans:
-                            self._remove(connection)
+                    senderkey = cast("int", dead.key)
+                    if self._senders.get(senderkey) is dead:
+                        del self._senders[senderkey]
+                        orphans = self._of_senders(self._connections.get(senderkey, {}))
                 elif (connection := self._by_reference.get(id(dead))) is not None:
-                    removed.append(connection)
+                    orphans.append(connection)
+                removed.extend(orphans)
+                for connection in orphans:
                     self._remove(connection)
                 # A finalizer may have purged in the meantime.
                 if self._dead and self._dead[0] is dead:
@@ -222,8 +223,7 @@ class ConnectionTable:
         return None if isinstance(reference, tuple) else reference
 
     def _list(self, senderkey: int, key: Hashable) -> dict[Any, KeyConnection] | None:
-        by_key = self._connections.get(senderkey)
-        return None if by_key is None else by_key.get(key)
+        return self._connections.get(senderkey, {}).get(key)
 
     def references(self, senderkey: int, key: Hashable) -> list[Any]:
         """The references to the receivers of one sender and one signal, in call order."""
