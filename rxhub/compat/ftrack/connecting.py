@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from contextlib import suppress
 from itertools import count
 from time import monotonic
-from typing import TYPE_CHECKING, Any
 
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.packets import ProcessorThread
@@ -49,12 +48,6 @@ class Connecting(Subscribing):
         self._backoff = Backoff()
         self._connected_at = 0.0
         self._processor_thread: ProcessorThread | None = None
-
-    if TYPE_CHECKING:  # defined by the hub
-
-        @property
-        def _subscribers(self) -> list[Any]: ...
-        def _handle_reply(self, event: Any) -> Any: ...
 
     def init_connection(self) -> None:
         """Queue published events until the connection is open, instead of refusing them."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from reactivex.disposable import Disposable
 
@@ -52,12 +52,6 @@ class Publishing(Packets):
         self._event_send_queue: queue.SimpleQueue[_Outgoing] = queue.SimpleQueue()
         self._unacknowledged = BoundedDict[int, _Outgoing](_MAX_UNACKNOWLEDGED)
         self._flushing = threading.Lock()
-
-    if TYPE_CHECKING:  # defined by the hub
-
-        @property
-        def id(self) -> str: ...
-        def _handle(self, event: Any, synchronous: bool = False) -> list[Any] | None: ...
 
     @property
     def unsent(self) -> int:
