@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from rxhub.display.page import Page, Picture, Remark
+from rxhub.display.page import Page, Part, remark
 from rxhub.text.safe_repr import escape_html, one_line
 
 __all__ = ["Lane", "marbles", "recorded"]
@@ -78,14 +78,14 @@ def marbles(title: str, lanes: Iterable[Lane], unit: str = "s", chips: Iterable[
     times = [time for _, points in drawn for time, _ in (*points[:1], *points[-1:])]
     times += [lane.end for lane, _ in drawn if lane.end is not None]
     if not times:
-        return Page(title, chips, [Remark("nothing was recorded")])
+        return Page(title, chips, [remark("nothing was recorded")])
     scale = _Scale(min(times), max(times), unit)
     duration = f"{scale.end - scale.begin:.4g} {unit}"
     all_chips = [*chips, duration, f"{sum(len(points) for _, points in all_lanes)} recorded"]
     rows = [_Row(lane, points, _group(points, scale)) for lane, points in drawn]
-    parts = [Picture(_svg(rows, scale), _text_lines(rows, scale))]
+    parts = [Part(_text_lines(rows, scale), _svg(rows, scale))]
     more = len(all_lanes) - len(drawn)
-    return Page(title, all_chips, [*parts, Remark(f"… and {more} more")] if more else parts)
+    return Page(title, all_chips, [*parts, remark(f"… and {more} more")] if more else parts)
 
 
 class _Scale:

@@ -10,7 +10,7 @@ from rxhub.dispatching.delivery import Delivery, Outcome
 from rxhub.dispatching.subscriber import Subscriber
 from rxhub.display.call_counts import CallCount, CallCounts, call_counts
 from rxhub.display.outline import outline
-from rxhub.display.page import MAX_ROWS, Page, Part, Remark, Table, Tree
+from rxhub.display.page import MAX_ROWS, Page, Part, remark, table, tree
 from rxhub.event import Event
 from rxhub.expression import Explanation, Expression
 from rxhub.expression.pretty import outline as expression_outline
@@ -43,20 +43,20 @@ def _event_page(event: Event) -> Page:
     names = [*_FIRST_KEYS, *(name for name in fields if name not in _FIRST_KEYS)]
     rows = [(str(name), _text(fields.get(name))) for name in names if not _is_empty(fields.get(name))]
     chips = [type(event).__name__, user_of(event.fields), "stopped" if event.is_stopped() else ""]
-    return Page(_topic(event), chips, [Table(("", ""), rows), Tree(outline(data), folds=True)])
+    return Page(_topic(event), chips, [table(("", ""), rows), tree(outline(data), folds=True)])
 
 
 @render.register
 def _expression_page(expression: Expression) -> Page:
     depth = expression.depth
     return Page(
-        type(expression).__name__, [f"{depth} levels"] if depth > 1 else [], [Tree(expression_outline(expression))]
+        type(expression).__name__, [f"{depth} levels"] if depth > 1 else [], [tree(expression_outline(expression))]
     )
 
 
 @render.register
 def _explanation_page(explanation: Explanation) -> Page:
-    return Page("matches" if explanation.matched else "does not match", (), [Tree(explanation.outline())])
+    return Page("matches" if explanation.matched else "does not match", (), [tree(explanation.outline())])
 
 
 def hub_page(hub: EventHub, tally: CallCounts | None = None) -> Page:
@@ -74,11 +74,11 @@ def hub_page(hub: EventHub, tally: CallCounts | None = None) -> Page:
             kind = "no" if count.errors else ""
         rows.append((*_identity(subscriber), _owner(subscriber), *counts, _text(subscriber.id)))
         kinds.append(kind)
-    parts: list[Part] = [Table(_SUBSCRIBER, rows, kinds, len(subscribers), _NUMBERS)]
+    parts: list[Part] = [table(_SUBSCRIBER, rows, kinds, len(subscribers), _NUMBERS)]
     if not subscribers:
-        parts = [Remark("no subscribers")]
+        parts = [remark("no subscribers")]
     elif tally is None:
-        parts.append(Remark("rxhub.jupyter.watch(hub) counts calls."))
+        parts.append(remark("rxhub.jupyter.watch(hub) counts calls."))
     chips = [
         hub.get_server_url(),
         "connected" if hub.connected else "not connected",
@@ -103,10 +103,10 @@ def _subscriber_page(subscriber: Subscriber) -> Page:
         "" if subscriber.alive else "unsubscribed",
     ]
     rows = [("id", str(preview(subscriber.id))), ("subscription", subscription), ("callback", callback)]
-    parts: list[Part] = [Table(("", ""), rows), Tree(expression_outline(subscriber.expression))]
+    parts: list[Part] = [table(("", ""), rows), tree(expression_outline(subscriber.expression))]
     metadata = {key: value for key, value in islice(subscriber.metadata.items(), MAX_ROWS) if key != "id"}
     if metadata:
-        parts.append(Tree(outline({"metadata": metadata})))
+        parts.append(tree(outline({"metadata": metadata})))
     return Page(type(subscriber).__name__, chips, parts)
 
 
@@ -134,7 +134,7 @@ def _delivery_page(delivery: Delivery) -> Page:
         "" if delivery.completed else "still open",
     ]
     total = len(outcomes) + len(unreached)
-    part = Table(_OUTCOME, rows, kinds, total, _NUMBERS) if total else Remark("No subscription matched.")
+    part = table(_OUTCOME, rows, kinds, total, _NUMBERS) if total else remark("No subscription matched.")
     return Page(_topic(delivery.event), chips, [part])
 
 
@@ -142,7 +142,7 @@ def _delivery_page(delivery: Delivery) -> Page:
 def _signal_page(signal: Signal[Any]) -> Page:
     connections: Sequence[Connection] = signal.connections
     rows = [_connection_row(connection) for connection in islice(connections, MAX_ROWS)]
-    part = Table(_CONNECTION, rows, total=len(connections), numbers=("priority",)) if rows else Remark("no receivers")
+    part = table(_CONNECTION, rows, total=len(connections), numbers=("priority",)) if rows else remark("no receivers")
     return Page(signal.name, [type(signal).__name__, f"{len(connections)} connected" if connections else ""], [part])
 
 

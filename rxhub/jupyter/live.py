@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from reactivex import Observable
 
-from rxhub.display.page import Page, Remark, Table
+from rxhub.display.page import Page, remark, table
 from rxhub.display.renderers import error_summary, user_of
 from rxhub.jupyter.cells import Cells, current_cells
 from rxhub.jupyter.live_view import LiveView
@@ -99,7 +99,7 @@ class Live(LiveView, Generic[T]):
         with self._lock:
             self._drawn = self.seen
             rows = [_row(item) for item in reversed(self._latest)]
-            part = Table(_HEADINGS, rows) if rows else Remark("no items yet")
+            part = table(_HEADINGS, rows) if rows else remark("no items yet")
             skipped = f"{self.skipped} skipped" if self.skipped else ""
             return Page("live", ["" if self.running else self.status, f"{self.seen} received", skipped], [part])
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.display.page import Page, Remark, Table, Tree
+from rxhub.display.page import Page, remark, table, tree
 from rxhub.text.layout import TreeLine
 
 texts = st.text(max_size=30) | st.sampled_from(["<script>alert(1)</script>", "</table>", "&", '"', "\ud800"])
@@ -45,8 +45,8 @@ def elements(html: str) -> set[str]:
 
 
 @given(texts, st.lists(texts), trees, st.lists(st.tuples(texts, texts)), st.booleans())
-def test_html_is_well_formed_and_has_no_elements_but_ours(title, chips, tree, rows, folds) -> None:
-    page = Page(title, chips, [Tree(tree, folds), Table(("a", "b"), rows, ["no"]), Remark(title)])
+def test_html_is_well_formed_and_has_no_elements_but_ours(title, chips, lines, rows, folds) -> None:
+    page = Page(title, chips, [tree(lines, folds), table(("a", "b"), rows, ["no"]), remark(title)])
     found = page.bundle()
     assert elements(found["text/html"]) <= {
         *("style", "div", "strong", "span", "details", "summary", "table", "thead", "tbody", "tr", "th", "td")
@@ -55,7 +55,7 @@ def test_html_is_well_formed_and_has_no_elements_but_ours(title, chips, tree, ro
 
 
 def test_a_table_shows_its_first_hundred_rows_and_tells_of_the_others() -> None:
-    table = Table(("n",), ([str(number)] for number in range(10**9)), total=10**9)
-    assert len(table.lines()) == 102
-    assert table.lines()[-1] == "… and 999999900 more"
-    assert "999999900 more" in table.html()
+    many = table(("n",), ([str(number)] for number in range(10**9)), total=10**9)
+    assert len(many.lines) == 102
+    assert many.lines[-1] == "… and 999999900 more"
+    assert "999999900 more" in many.html
