@@ -7,8 +7,8 @@
     admin = true
 
 `publish` and `subscribe` are optional, and allow all topics by default. `admin` is optional, and false by default.
-People edit the rules by hand, so `add` and `remove` change only their own lines, and keep comments and the order. Both
-lock the file while they read, change and replace it, so that no change of another process or thread is lost.
+People edit the rules by hand, so `add` and `remove` keep comments and the order. Both lock the file while they read,
+change and replace it, so that no change of another process or thread is lost.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from rxhub.errors import UsersError
 from rxhub.server.acl import Topics
 from rxhub.server.file_lock import locked
 from rxhub.server.key_hash import Hash, hashed, new_key
+from rxhub.text.extras import missing_dependency
 
 __all__ = ["User", "Users", "UsersFile"]
 
@@ -38,11 +39,10 @@ _LOCK_TIMEOUT_S = 10.0
 
 
 class User:
-    """A user who may connect.
+    """A user who may connect, with the hash of the key.
 
     Attributes:
-        name: of the user, `api_user` in ftrack's clients.
-        hash: of the user's key.
+        name: `api_user` in ftrack's clients.
         publish: topics that the user may publish.
         subscribe: topics that the user may receive.
         is_admin: whether the user may see all clients, disconnect them, and retry and drop dead letters.
@@ -189,53 +189,54 @@ class UsersFile(Users):
         if not key:
             raise UsersError("A user's key cannot be empty.")
         # Before locking the file, because hashing takes some tenths of a second.
-        lines = [f'[users."{name}"]', f'key = "{hashed(key)}"']
+        fields: dict[str, Any] = {"key": hashed(key)}
         for field, topics in (("publish", publish), ("subscribe", subscribe)):
             if topics is not None:
-                lines.append(f"{field} = [{', '.join(_quoted(topic) for topic in topics)}]")
+                fields[field] = [_checked_rule(topic) for topic in topics]
         if admin:
-            lines.append("admin = true")
-        with self._locked():
-            text = self._text()
-            names = {user.name for user in _users_in(text)}
-            if name in names:
+            fields["admin"] = True
+        with self._editing() as users:
+            if name in users:
                 raise UsersError(f"The user {name!r} already exists. Remove it first: `rxhub user remove {name}`.")
-            gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-            self._write(text + gap + "\n".join(lines) + "\n", names | {name})
+            users[name] = fields
+            users[name].trivia.indent = "\n"  # a blank line before the table
         self.refresh()
         return key
 
     def remove(self, name: str) -> None:
-        """Remove the lines of a user from the file.
+        """Remove a user from the file.
 
         Raises:
-            UsersError: if the user does not exist, or the file does not have the format of `add`.
+            UsersError: if the user does not exist, or `users` is an inline table.
         """
-        if not self._stat():
-            raise UsersError(f"The user {name!r} does not exist in {self.path}.")
-        with self._locked():
-            text = self._text()
-            names = {user.name for user in _users_in(text)}
-            if name not in names:
+        with self._editing() as users:
+            if name not in users:
                 raise UsersError(f"The user {name!r} does not exist in {self.path}.")
-            kept: list[str] = []
-            inside = False
-            for line in text.splitlines(keepends=True):
-                if line.lstrip().startswith("["):
-                    inside = _is_header_of(name, line)
-                if not inside:
-                    kept.append(line)
-            self._write("".join(kept), names - {name})
+            del users[name]
         self.refresh()
 
     @contextmanager
-    def _locked(self) -> Generator[None]:
-        """Exclude other writers while this one reads, changes and replaces the file."""
+    def _editing(self) -> Generator[Any]:
+        """Yield the table of users, and then replace the file. Other writers wait."""
+        try:
+            import tomlkit
+            from tomlkit.items import Table
+        except ModuleNotFoundError as error:
+            raise missing_dependency(error, "Changing a users file", "server") from None
         path = self.path.resolve()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with locked(path, _LOCK_TIMEOUT_S):
-                yield
+                text = self._text()
+                _users_in(text)
+                document = tomlkit.parse(text if text.endswith("\n") or not text else f"{text}\n")
+                users = document.setdefault("users", tomlkit.table(is_super_table=True))
+                if not isinstance(users, Table):
+                    raise UsersError(
+                        f"The format of {self.path} cannot be changed automatically. Edit the file by hand."
+                    )
+                yield users
+                _replace(path, tomlkit.dumps(document))
         except TimeoutError:
             raise UsersError(
                 f"The users file {self.path} was not changed: another process has locked it for "
@@ -243,41 +244,6 @@ class UsersFile(Users):
             ) from None
         except OSError as error:
             raise UsersError(f"The users file {self.path} cannot be changed: {error}.") from None
-
-    def _write(self, text: str, names: set[str]) -> None:
-        """Replace the locked file, after checking that the text contains exactly these users."""
-        try:
-            found = {user.name for user in _users_in(text)}
-        except UsersError:
-            found = None
-        if found != names:
-            raise UsersError(f"The format of {self.path} cannot be changed automatically. Edit the file by hand.")
-        # A server reads either the old or the new file. Only the owner may read the hashes. A link stays a
-        # link, and the owner and group of the file stay the same.
-        path = self.path.resolve()
-        descriptor, temporary = mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-                if os.name == "posix":
-                    before = path.stat()
-                    if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                        os.fchown(descriptor, before.st_uid, before.st_gid)
-                    os.fchmod(descriptor, 0o600 | before.st_mode & 0o040)
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(temporary).unlink()
-            raise
-        if os.name == "posix":
-            # Otherwise, a power failure may restore a removed user.
-            directory = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
 
     def _text(self) -> str:
         try:
@@ -332,14 +298,34 @@ def _topics(name: str, fields: Mapping[str, Any], field: str) -> Topics:
     return Topics(cast("list[str]", topics))
 
 
-def _quoted(topic: str) -> str:
+def _checked_rule(topic: str) -> str:
     if not _TOPIC.fullmatch(topic):
         raise UsersError(f"The rule {topic!r} is not valid. Use an exact topic, or a prefix with one * at the end.")
-    return f'"{topic}"'
+    return topic
 
 
-def _is_header_of(name: str, line: str) -> bool:
+def _replace(path: Path, text: str) -> None:
+    """Replace a file at once. Only the owner may read the hashes, and the owner and group stay the same."""
+    descriptor, temporary = mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        return name in tomllib.loads(line).get("users", {})
-    except tomllib.TOMLDecodeError:
-        return False
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            if os.name == "posix":
+                before = path.stat()
+                if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, before.st_uid, before.st_gid)
+                os.fchmod(descriptor, 0o600 | before.st_mode & 0o040)
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(temporary).unlink()
+        raise
+    if os.name == "posix":
+        # Otherwise, a power failure may restore a removed user.
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
