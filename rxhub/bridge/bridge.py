@@ -116,7 +116,6 @@ class Bridge:
 
     @property
     def counts(self) -> Counts:
-        """The numbers of events so far."""
         return self._tracker.counts
 
     def open(self) -> None:
@@ -184,7 +183,6 @@ class Bridge:
             self._states.dispose()
 
     def _schedule_check(self) -> None:
-        """Append the next check to the inbox."""
         now = datetime.now(UTC)
         self._schedule(lambda: self._check(now))
 

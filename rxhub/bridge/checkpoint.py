@@ -1,11 +1,8 @@
 """The progress of the bridges from one server, stored beside the stream that they fill.
 
 All bridges of one server and subscription share a checkpoint: events from before its time are stored, or covered by a
-marker, by any of the bridges. So a bridge that starts after a crash knows since when events may be missing, and one
-that was away while another one ran knows that almost none are.
-
-An outdated checkpoint makes a gap longer than necessary and does no other harm. So bridges do not wait for it to be
-written, and may overwrite each other's.
+marker. So a bridge that starts after a crash knows since when events may be missing. An outdated checkpoint only makes
+a gap longer than necessary, so bridges do not wait for it to be written, and may overwrite each other's.
 """
 
 from __future__ import annotations
@@ -40,11 +37,7 @@ class _Record(msgspec.Struct):
 
 
 class Checkpoint:
-    """The checkpoint of the bridges of one server and subscription. For one thread at a time.
-
-    Args:
-        target: stores it beside its stream; nothing is stored without one.
-    """
+    """The checkpoint of the bridges of one server and subscription. For one thread at a time."""
 
     def __init__(self, target: EventHub, server: str, subscription: str, bridge: str) -> None:
         self._target = target
@@ -76,10 +69,9 @@ class Checkpoint:
         return Position(note.floor, note.id) if note.floor.tzinfo is not None else Position()
 
     def save(self, position: Position, at_once: bool = False) -> Future[None] | None:
-        """Store a position every few seconds.
+        """Store, every few seconds, a position before which all missing events are covered by markers.
 
-        `position`: the position before which all missing events are covered by markers. Returns a future that is done
-        when it is stored; None if it is not.
+        Returns a future that is done when it is stored; None if it is not.
         """
         floor = position.floor
         # An event may have the time of the marker before it.

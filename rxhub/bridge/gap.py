@@ -58,11 +58,7 @@ class Gap(NamedTuple):
         return self._replace(since=min(position.floor, until), last=position.id)
 
     def data(self, until: datetime) -> dict[str, Any]:
-        """The data of a marker; times as ISO 8601 with milliseconds, in UTC.
-
-        Args:
-            until: the end of the gap.
-        """
+        """The data of a marker of a gap that ends at `until`; times as ISO 8601 with milliseconds, in UTC."""
         return {
             "why": self.why,
             "reason": self.reason,

@@ -96,13 +96,11 @@ class BridgeTracker:
 
     @property
     def counts(self) -> Counts:
-        """The numbers so far."""
         with self._changed:
             return self._counts._replace(waiting=len(self._in_flight) - len(self._marking))
 
     @property
     def gap(self) -> Gap | None:
-        """The open gap, if there is one."""
         return self._gap
 
     @property
@@ -128,7 +126,6 @@ class BridgeTracker:
         return not known
 
     def add(self, identifier: str, floor: datetime, sent: Future[None]) -> None:
-        """Add a forwarded event."""
         with self._changed:
             # The marker before it covers what was lost until its time.
             floor = max(floor, self._latest.floor or floor)
@@ -136,10 +133,7 @@ class BridgeTracker:
             self._append(_Forwarded(identifier, floor, sent, None))
 
     def add_marker(self, identifier: str, until: datetime, sent: Future[None], gap: Gap, told: Gap) -> None:
-        """Add the marker of a gap, which closes it, unless more was lost meanwhile.
-
-        `told`: the part that the marker covers; open again if the marker is refused.
-        """
+        """Add the marker of a gap, which closes it unless more was lost. `told` is the part that it covers."""
         with self._changed:
             self._room = None
             if self._gap == gap:
@@ -151,7 +145,7 @@ class BridgeTracker:
     def open_gap(self, why: str, reason: str = "", lost: int = 0, room: bool = True) -> bool:
         """Open a gap after the last forwarded event, or extend the open one; whether it is a new one.
 
-        `room`: False if the target has no room: nothing is forwarded until it has.
+        Without `room`, nothing is forwarded until the target has room again.
         """
         with self._changed:
             counts = self._counts

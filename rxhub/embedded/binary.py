@@ -26,10 +26,7 @@ _VERSION_TIMEOUT_S = 20.0
 
 
 def find() -> Path:
-    """The first `nats-server` that is new enough: of the package, next to Python, or on PATH.
-
-    Raises StoreError if there is none.
-    """
+    """The first `nats-server` that is new enough: of the package, next to Python, or on PATH. Raises StoreError."""
     found: list[str] = []
     for path in _candidates():
         version = _version(path)

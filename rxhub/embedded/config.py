@@ -27,10 +27,7 @@ _OF_FREE = 0.75
 def configuration(
     directory: Path, user: str, password: str, monitor_password: str, port: int | None = None
 ) -> dict[str, object]:
-    """The configuration of the server, as JSON, which its language includes.
-
-    `port`: to listen on. Default: a free one, which the server writes to a file.
-    """
+    """The configuration of the server, as JSON, which its language includes; without `port`, on a free one."""
     return {
         "server_name": "rxhub",
         "listen": f"127.0.0.1:{-1 if port is None else port}",
@@ -53,11 +50,9 @@ def configuration(
 
 
 def write(directory: Path, settings: dict[str, object]) -> Path:
-    """Write a configuration that only its owner can read.
+    """Write a configuration that only its owner can read; returns its path.
 
     A new file replaces the old one, which may have another mode or be a link.
-
-    Raises OSError if it cannot be written.
     """
     path = directory / CONFIGURATION
     fresh = directory / f".{CONFIGURATION}.{os.getpid()}"

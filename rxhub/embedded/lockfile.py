@@ -32,10 +32,7 @@ _POLL_INTERVAL_S = 0.05
 
 
 class DirectoryLock:
-    """The lock of a directory, until `release`.
-
-    Raises StoreError if another process holds the lock; names it, OSError if the directory cannot be written to.
-    """
+    """The lock of an existing directory, until `release`. Raises StoreError if another process holds it; names it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -50,7 +47,6 @@ class DirectoryLock:
             raise
 
     def write_holder(self, server: int | None = None) -> None:
-        """Write the holder to the file."""
         content = {
             "pid": os.getpid(),
             "host": socket.gethostname(),

@@ -32,13 +32,11 @@ def ask_for_streams(account: Account) -> None:
 
 
 def storage_error(account: Account) -> str:
-    """Why the server cannot store messages.
+    """Why the server cannot store messages, asked with the system account; empty if it can.
 
     After a failed write, a stream without replicas accepts no message and answers no publisher until its server is
-    restarted. Only the server's health reports that (nats-server: `setWriteErrLocked`, `/healthz`). Failed writes and a
-    JetStream that has shut down count; the health also reports streams that are being deleted.
-
-    Returns the reported error; empty if the server can store. Raises OSError if it does not answer.
+    restarted. Only the server's health reports that (nats-server: `setWriteErrLocked`, `/healthz`). It also reports
+    streams that are being deleted, which does not count. Raises OSError if the server does not answer.
     """
     answer = _request(account, "$SYS.REQ.SERVER.PING.HEALTHZ")
     try:

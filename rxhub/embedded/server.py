@@ -258,7 +258,6 @@ class PrivateServer:
             time.sleep(_POLL_INTERVAL_S)
 
     def _read_port(self, pid: int) -> int | None:
-        """The port on which the server listens."""
         for path in self.directory.glob(f"*_{pid}.ports"):
             with suppress(OSError, ValueError, LookupError):  # being written
                 return int(json.loads(path.read_bytes())["nats"][0].rpartition(":")[2])

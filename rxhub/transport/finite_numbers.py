@@ -1,12 +1,10 @@
 """Finds NaN and infinity, which JSON cannot express, before an event is sent.
 
-msgspec writes both as `null`, and a `Decimal` of either as a string, so the receiver would get another value. The check
-reads what JSON writers read: dicts, lists, tuples, sets, dataclasses, msgspec structs and attrs classes. It runs no
-code of other classes: a mapping may query a server for its items.
+msgspec writes both as `null`. The check reads what JSON writers read: dicts, lists, tuples, sets, dataclasses, msgspec
+structs and attrs classes. It runs no code of other classes: a mapping may query a server for its items.
 
-Theory of operation. `_has_non_finite` runs for every event, so it walks without recursion and does not track the path,
-which is searched only after it has found something. A live structure on `memory://` may contain itself: after
-`_UNTRACKED` containers, visited ones are remembered.
+`_has_non_finite` runs for every event, so it walks without recursion, and the path is searched only after it has found
+something. A live structure on `memory://` may contain itself: after `_UNTRACKED` containers, visited ones are noted.
 """
 
 from __future__ import annotations
@@ -29,10 +27,7 @@ _SEQUENCES = (list, tuple, set, frozenset, deque)
 
 
 def check_finite(fields: Mapping[str, Any]) -> None:
-    """Refuse an event that contains NaN or infinity.
-
-    Raises EventError if it does; the message has the path of the value, such as `data.frames[3]`.
-    """
+    """Refuse an event that contains NaN or infinity: EventError has the path, such as `data.frames[3]`."""
     found = non_finite(fields)
     if found:
         raise EventError(
@@ -42,10 +37,7 @@ def check_finite(fields: Mapping[str, Any]) -> None:
 
 
 def check_finite_metadata(metadata: Mapping[str, Any]) -> None:
-    """Refuse a subscriber's metadata that contains NaN or infinity: servers and replies carry it.
-
-    Raises EventError if it does; names the path of the value, such as `versions[0]`.
-    """
+    """Refuse a subscriber's metadata, which servers and replies carry, likewise."""
     found = non_finite(metadata if isinstance(metadata, dict) else {**metadata})
     if found:
         raise EventError(

@@ -26,10 +26,7 @@ _of_the_parent: list[asyncio.AbstractEventLoop] = []
 
 
 def io_loop() -> asyncio.AbstractEventLoop:
-    """The running loop, started on first use.
-
-    Raises HubClosed if the interpreter is exiting, so that no thread can be started.
-    """
+    """The running loop, started on first use. Raises HubClosed if no thread can be started, as when exiting."""
     global _loop
     if (loop := _loop) is not None:
         return loop

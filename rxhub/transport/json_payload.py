@@ -45,10 +45,7 @@ class Payload(msgspec.Struct, Generic[T]):
 
 
 def check_depth(text: str, limit: int = MAX_DEPTH) -> None:
-    """Refuse JSON that nests deeper than `limit`; cheap unless it has that many brackets.
-
-    Raises ProtocolError if it does.
-    """
+    """Raise ProtocolError if JSON nests deeper than `limit`; cheap unless it has that many brackets."""
     if text.count("[") + text.count("{") <= limit:
         return
     depth = 0
@@ -68,10 +65,7 @@ def _structure() -> re.Pattern[str]:
 
 
 def read_event(data: str) -> Event | None:
-    """The event in the data of an event packet; None if there is not exactly one.
-
-    Raises ProtocolError if the data is not valid JSON of an event packet, EventError if the content is not an event.
-    """
+    """The event in an event packet; None if there is not exactly one. Raises ProtocolError or EventError."""
     payload = _read(data, _payload_decoder())
     if len(payload.args) != 1 or not isinstance(payload.args[0], dict):
         return None
@@ -79,10 +73,7 @@ def read_event(data: str) -> Event | None:
 
 
 def read_stored(data: bytes) -> Event:
-    """The event that `write_event` has written.
-
-    Raises ProtocolError if the data is not valid JSON, EventError if the content is not an event.
-    """
+    """The event that `write_event` has written. Raises ProtocolError if it is not JSON, EventError if not an event."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -92,10 +83,7 @@ def read_stored(data: bytes) -> Event:
 
 
 def read_answer(data: str) -> Mapping[str, Any]:
-    """The object in the data of an acknowledgement; empty if there is none.
-
-    Raises ProtocolError if the data is not valid JSON.
-    """
+    """The object in the data of an acknowledgement; empty if there is none. Raises ProtocolError if it is not JSON."""
     if not data:
         return {}
     arguments: Any = _read(data, _any_decoder())
@@ -129,8 +117,7 @@ def resent(argument: str) -> str:
 def write_json(value: object) -> str:
     """A value as JSON; mappings of any class are written as objects.
 
-    Raises TypeError if it contains a value that JSON cannot express, ValueError if it contains a lone surrogate, or NaN
-    or infinity in a mapping other than a dict, RecursionError if it nests too deeply.
+    Raises TypeError or ValueError for a value that JSON cannot express, RecursionError if it nests too deeply.
     """
     return _encoder().encode(value).decode()
 

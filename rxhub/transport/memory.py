@@ -22,11 +22,7 @@ __all__ = ["MEMORY", "MemoryTransport"]
 
 
 class _Network:
-    """The hubs under one name.
-
-    A dict without values, and no lock: the finalizer of a collected hub removes it, at any moment, even while another
-    one is added.
-    """
+    """The hubs under one name, in a dict without a lock: the finalizer of a collected hub removes it, at any moment."""
 
     def __init__(self) -> None:
         self.sinks: dict[Sink, None] = {}

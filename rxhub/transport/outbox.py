@@ -1,11 +1,8 @@
 """Published events that the server has not accepted yet: bounded, in order, sent again until acknowledged.
 
-Theory of operation. An event waits, is in flight once it was sent, and leaves when the server acknowledges it. After a
-disconnect, the events in flight are sent again before the waiting ones, in order and under the same event ids: at least
-once, in order. Receivers recognise the second copy by its id (`rxhub.transport.socketio.deduplication`) and by its
-`sent`, which is then set.
-
-Two rules keep a misbehaving server from holding events forever:
+After a disconnect, the events in flight are sent again before the waiting ones, in order and under the same event ids.
+Receivers recognise the second copy by its id and by its `sent`, which is then set. Two rules keep a misbehaving server
+from holding events forever:
 
 - If a server has acknowledged nothing on a connection, an event counts as accepted when something was received
   `ACK_TIMEOUT_S` after it was sent, which shows that the connection was alive.
@@ -112,12 +109,10 @@ class Outbox:
 
     @property
     def waiting(self) -> bool:
-        """Whether there are events to send."""
         return bool(self._waiting)
 
     @property
     def in_flight(self) -> bool:
-        """Whether events are in flight."""
         return bool(self._in_flight)
 
     @property
@@ -131,7 +126,6 @@ class Outbox:
         return next(iter(self._in_flight.values()), None)
 
     def open(self) -> None:
-        """Accept events."""
         self._closed = False
 
     def put(self, publish: PendingPublish) -> None:
@@ -187,11 +181,7 @@ class Outbox:
         return old
 
     def requeue_after_disconnect(self, too_large: bool = False) -> PendingPublish | None:
-        """Send the events in flight again, except for the one that caused the disconnect.
-
-        `too_large`: the server has disconnected since a message was too large. Returns the removed event, if there is
-        one.
-        """
+        """Send the events in flight again, except for the one that caused the disconnect, which is returned."""
         publishes = self._take_in_flight()
         if not publishes:
             return None

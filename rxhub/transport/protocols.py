@@ -28,9 +28,7 @@ class Sink(Protocol):
         """Whether the inbox has room; if not, a transport that can wait tries again soon."""
         ...
 
-    def on_state(self, state: ConnectionState) -> None:
-        """Report a new state of the connection."""
-        ...
+    def on_state(self, state: ConnectionState) -> None: ...
 
 
 class Transport(Protocol):

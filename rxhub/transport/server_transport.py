@@ -78,8 +78,6 @@ class TransportSession(ABC, Generic[H]):
             self.task = supervise(self._run, f"connection to {self.server}", loop=self.loop, failed=self._failed)
 
     def end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
-        """Disconnect; see `Transport.close`."""
-
         def failed(error: Exception) -> None:
             if not ended.done():
                 ended.set_exception(HubConnectionError(f"Disconnecting failed: {type(error).__name__}: {error}"))
@@ -150,11 +148,7 @@ class ServerTransport(ABC, Generic[L]):
         self.outbox.open()
 
     def open(self, sink: Sink) -> None:
-        """Connect; if it is reconnecting, try at once.
-
-        Raises HubClosed if the interpreter is exiting, HubConnectionError in the I/O thread, which would wait for
-        itself.
-        """
+        """Connect, or try at once. Raises HubClosed at exit, HubConnectionError in the I/O thread."""
         loop = io_loop()
         if in_io_thread():
             raise HubConnectionError(

@@ -84,7 +84,6 @@ def _split(url: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _shown(url: str) -> str:
-    """A URL without its secrets."""
     return repr(without_credentials(url))
 
 

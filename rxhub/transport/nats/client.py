@@ -1,11 +1,8 @@
 """`nats://`: the transport of a hub on a stream of NATS JetStream, from connecting to disconnecting.
 
-The methods are thread-safe and return at once: they change the outbox and the filters, which take locks. A session runs
-one reconnecting client on the I/O loop with two tasks: a publisher that empties the outbox, and an ordered consumer
-that delivers what the subscribers want, including the hub's own events. Nothing is sent before the filters of the
-present subscribers are in force, so a subscriber receives what its hub publishes after it subscribed.
-
-A hub without room is not sent more events; they wait in the stream.
+The methods are thread-safe and return at once. A session runs a reconnecting client on the I/O loop with two tasks: a
+publisher that empties the outbox, and an ordered consumer that delivers what the subscribers want. Nothing is sent
+before the filters of the subscribers are in force, so a subscriber receives what its hub publishes after it subscribed.
 """
 
 from __future__ import annotations
@@ -80,7 +77,6 @@ class NatsTransport(ServerTransport[NatsSession]):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop on which the connection lives."""
         return io_loop()
 
     def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:

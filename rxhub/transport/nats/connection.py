@@ -1,8 +1,7 @@
 """One connection to one NATS server, from its handshake to its end. `reconnecting` opens the next one.
 
-nats-py's own reconnection is not used: it gives up at the first rejection, which a starting server may send, and does
-not report which requests were in flight. Its `close` waits until the peer has read everything, which a hung peer never
-does, so this module closes the socket after a timeout.
+nats-py's own reconnection gives up at the first rejection, which a starting server may send, and does not report which
+requests were in flight. Its `close` waits for a hung peer, so this module closes the socket after a timeout.
 """
 
 from __future__ import annotations
@@ -72,10 +71,7 @@ class NatsConnection:
 
     @classmethod
     async def open(cls, server: str, address: Address, name: str) -> NatsConnection:
-        """Connect to one of the servers of `address`.
-
-        Raises Unreachable if it cannot be reached, or rejects the credentials.
-        """
+        """Connect to one of the servers of `address`. Raises NatsUnreachable if that fails."""
         line = cls(server)
 
         def secret() -> str:
@@ -136,19 +132,16 @@ class NatsConnection:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the connection uses TLS."""
         transport = cast("Any", self.client)._transport
         writer = getattr(transport, "_io_writer", None)
         return writer is not None and writer.get_extra_info("ssl_object") is not None
 
     @property
     def server_version(self) -> str:
-        """The version of the server."""
         return str(cast("Any", self.client)._server_info.get("version", ""))
 
     @property
     def requires_credentials(self) -> bool:
-        """Whether the server requires credentials."""
         return bool(cast("Any", self.client)._server_info.get("auth_required"))
 
     @property
@@ -157,10 +150,10 @@ class NatsConnection:
         return self.client.max_payload
 
     async def js_request(self, api: str, body: Mapping[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
-        """Send a request to the JetStream API.
+        """Send a request to the JetStream API; `api` is the subject after `$JS.API.`, such as `STREAM.INFO.studio`.
 
-        `api`: the subject after `$JS.API.`, such as `STREAM.INFO.studio`. Raises StreamError if JetStream answers with
-        an error, HubConnectionError if there is no answer. JetStream may be disabled, or have no leader at present.
+        Raises StreamError if JetStream answers with an error, HubConnectionError without an answer: JetStream may be
+        disabled, or have no leader at present.
         """
         payload = b"" if body is None else msgspec.json.encode(body)
         try:
@@ -176,10 +169,10 @@ class NatsConnection:
         return self._read_answer(answer.data, api)
 
     async def publish_and_wait(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> int:
-        """Publish a message, and wait until the stream has stored it.
+        """Publish a message, and return its sequence when the stream has stored it, or has one of the same message id.
 
-        Returns its sequence; of the first copy, if the stream has one of the same message id. Raises StreamError if the
-        stream refuses it, or there is none, HubConnectionError if no answer comes within five seconds.
+        Raises StreamError if the stream refuses it, or there is none, HubConnectionError if no answer comes in five
+        seconds.
         """
         try:
             answer = await self.client.request(
@@ -206,11 +199,7 @@ class NatsConnection:
     async def subscribe(
         self, subject: str, take: MessageHandler, is_drained: bool = False
     ) -> Callable[[], Awaitable[None]]:
-        """Subscribe to a subject.
-
-        `take`: called with each message in order. It must not block. `is_drained`: whether messages in flight are still
-        delivered when the subscription ends. Returns a function that unsubscribes.
-        """
+        """Call `take`, which must not block, with each message, in order. Returns a function that unsubscribes."""
         subscription = await self.client.subscribe_directly(subject, take)
 
         async def end() -> None:
@@ -234,7 +223,6 @@ class NatsConnection:
             await asyncio.shield(flushing)
 
     def inbox(self) -> str:
-        """A new, unique subject for replies."""
         return self.client.new_inbox()
 
     async def close(self) -> None:
@@ -281,7 +269,6 @@ class NatsConnection:
             logger.error("Internal error: %s", self._last_error_text, exc_info=error)
 
     def _reason(self, error: Exception) -> str:
-        """Why the connection failed."""
         if isinstance(error, nats.errors.SecureConnWantedError):
             return "it does not offer TLS, so nothing was sent. Use nats:// if the network is trusted."
         if isinstance(error, nats.errors.NoServersError):

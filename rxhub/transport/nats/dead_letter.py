@@ -1,7 +1,6 @@
 """Dead letters: the stored event, with its failure in the headers of the message.
 
-Payload and topic are the original's, so that it can be sent again as it was. Texts in headers are JSON strings in
-ASCII: a traceback has line breaks, which would end a header.
+Payload and topic are the original's. Texts in headers are JSON strings in ASCII, since a line break would end a header.
 """
 
 from __future__ import annotations
@@ -126,10 +125,7 @@ def tokens_of(subject: str) -> list[str]:
 
 
 def headers_of(group: str, message: Message, reason: str, traceback: str, attempts: int, room: int) -> dict[str, str]:
-    """The headers of a dead letter, or only its id if there is no room for more.
-
-    `room`: the largest size of payload and headers together, in bytes.
-    """
+    """The headers of a dead letter; only its id if they and the payload together would exceed `room` bytes."""
     # A recreated stream counts from 1 again.
     least = {MESSAGE_ID: f"{consumer_name(group)}:{message.nanoseconds}:{message.sequence}"}
     short = {

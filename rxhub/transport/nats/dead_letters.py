@@ -27,13 +27,9 @@ class LinkOwner(Protocol):
     """A connection whose loop runs coroutines for other threads."""
 
     @property
-    def link(self) -> ReconnectingClient:
-        """The connection."""
-        ...
+    def link(self) -> ReconnectingClient: ...
 
-    def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Run a coroutine on the loop, and wait for its result."""
-        ...
+    def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T: ...
 
 
 class DeadLetters:

@@ -1,13 +1,11 @@
-"""nats-py's client, with a short way in and out for the messages of streams.
+"""nats-py's client, with a short path for the messages of streams.
 
-nats-py hands each message to a task of its subscription through a queue, parses its headers, and validates and encodes
-each header of a message that is published. For events that costs as much as everything else together. Here a
-subscription may be *direct*: its messages are handed over by the task that reads the socket, with their headers as
-bytes. And commands that were encoded by `publication` are written together.
+nats-py passes each message through a queue and a task, and parses and validates its headers, which costs as much as all
+other work on an event. A *direct* subscription receives messages in the task that reads the socket, with their headers
+as bytes. Commands of `encode_publish` are written together.
 
-All private names of nats-py on this way are in this file: `Client._process_msg` is overridden, and `_send_command`,
-`_flush_pending`, `_flush_queue` and `_error_cb` are called. `tests/transport/nats/test_direct_client.py` holds them
-against the installed version.
+All private names of nats-py that this needs are in this file; `tests/transport/nats/test_direct_client.py` checks the
+installed version.
 """
 
 from __future__ import annotations

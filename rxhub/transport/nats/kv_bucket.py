@@ -81,7 +81,6 @@ class KvBucket:
             return await self._link.publish_and_wait(self._subject(key), value)
 
     async def delete(self, key: str) -> None:
-        """Delete the value of a key."""
         await self._link.publish_and_wait(self._subject(key), b"", {_DELETED: "PURGE", "Nats-Rollup": "sub"})
 
     async def entries(self, keys: Iterable[str]) -> list[KvEntry]:

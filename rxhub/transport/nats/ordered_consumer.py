@@ -152,10 +152,7 @@ class OrderedConsumer:
 
     @property
     def read_position(self) -> ReadPosition | None:
-        """The position; None before the first check.
-
-        Its epochs also cover messages that are not done yet.
-        """
+        """The position; None before the first check. Its epochs also cover messages that are not done yet."""
         if self.position is None:
             return None
         filters = None if self._subjects is None else tuple(self._subjects)
@@ -168,10 +165,7 @@ class OrderedConsumer:
             self._pulling.done(count)
 
     def update_filters(self) -> None:
-        """Read by the filters as they are now. Thread-safe.
-
-        When this returns, `is_synced` is False until the change is in force.
-        """
+        """Read by the present filters. Thread-safe. Until the change is in force, `is_synced` is False."""
         with self._counting:
             self._changes += 1
         if self._loop is not None:

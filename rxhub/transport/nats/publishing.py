@@ -1,20 +1,14 @@
 """Publish from the outbox into the stream: wait for acknowledgements, and resend under the same message id.
 
-Each message has a reply subject that ends in its number. The server's answer (PubAck) confirms that it is stored, by a
-majority of the replicas. Many messages are in flight at a time. When the connection breaks, an answer is overdue, or
-the cluster has no leader, all messages in flight are sent again. The stream detects duplicates by message id within its
-duplicate window. After three quarters of that window a message is no longer resent, and its publisher gets an error
-that it may or may not be stored.
+The reply subject of a message ends in its number, which it keeps when it is resent. The server's answer (PubAck)
+confirms that a majority of the replicas stores it. When the connection breaks, an answer is overdue, or the cluster has
+no leader, all messages in flight are sent again; the stream detects duplicates by message id within its duplicate
+window. After three quarters of that window, the publisher gets an error that the message may or may not be stored.
+Permanent rejections (a full stream, missing permissions) are not retried.
 
-Permanent rejections (a full stream, a message that is too large, missing permissions) are not retried.
-
-If the server of a stream with one replica fails to write to a full disk, it acknowledges nothing until it is restarted,
-although it answers other requests (nats-server: `setWriteErrLocked`). So when an answer is overdue, the stream is asked
-twice for its last sequence. If both answers are prompt and equal, the stream does not store, and all publishers get an
-error. A disk that is merely slow delays these answers too.
-
-A message keeps its number when it is resent, so that a late answer to the first copy counts. On a slow connection,
-later copies would otherwise never be confirmed in time.
+If the server of a stream with one replica fails to write to a full disk, it acknowledges nothing until it is restarted
+(nats-server: `setWriteErrLocked`). So when an answer is overdue, the stream is asked twice for its last sequence. If
+both answers are prompt and equal, it does not store, and all publishers get an error.
 """
 
 from __future__ import annotations
@@ -87,9 +81,7 @@ class Synced(Protocol):
         """Whether all subscribers receive what is stored from now on."""
         ...
 
-    async def synced(self) -> None:
-        """Wait until it does."""
-        ...
+    async def synced(self) -> None: ...
 
 
 class _PubError(msgspec.Struct):
@@ -148,7 +140,6 @@ class JetStreamPublisher:
         return self._not_storing
 
     async def run(self, line: NatsConnection) -> None:
-        """Send until cancelled."""
         outbox = self._outbox
         inbox = line.inbox()
         self._prefix = len(inbox) + 1
@@ -209,7 +200,6 @@ class JetStreamPublisher:
             await write(commands)
 
     async def _wait(self, line: NatsConnection) -> None:
-        """Wait until there is something to do."""
         eldest = self._outbox.oldest_in_flight
         patience = None if eldest is None else max(0.0, eldest.written + self._ack_timeout - monotonic())
         if not await self._outbox.wakeup.wait(patience):

@@ -1,12 +1,9 @@
 """Messages from a pull consumer, requested ahead of time and bounded in number and bytes.
 
-A pull requests a number of messages, and is open until they have arrived or it expires. The next pull is sent when half
-of the messages in flight are done, so that one is always open. Idle heartbeats distinguish an idle consumer from a lost
-one: after two missing heartbeats the consumer is checked. The server closes a pull with a status, which states how many
-messages it will not send.
-
-In flight are messages that were requested and have not arrived, and those that arrived and are not done. Bytes are
-bounded too: a pull ends after a number of bytes, and none is sent while half as many are held.
+A pull requests a number of messages, and is open until they have arrived or it expires. The next one is sent when half
+of the messages in flight (requested, or arrived and not done) are done, so that one is always open. A pull also ends
+after a number of bytes, and none is sent while half as many are held. After two missing idle heartbeats, the consumer
+is checked. The server closes a pull with a status, which states how many messages it will not send.
 """
 
 from __future__ import annotations
@@ -89,7 +86,6 @@ class Message:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Of the message."""
         return parse_headers(self._headers) if self._headers else _NO_HEADERS
 
     @property
@@ -126,11 +122,10 @@ _NO_HEADERS: Mapping[str, str] = {}
 async def create_ephemeral_consumer(
     line: NatsConnection, stream: str, subjects: Sequence[str], start: int | datetime | None = None, name: str = ""
 ) -> tuple[str, int]:
-    """Create an ephemeral consumer without acknowledgements. The server deletes it a minute after its last pull.
+    """Create a consumer without acknowledgements, which the server deletes a minute after its last pull.
 
-    `subjects`: filters that do not overlap; empty reads everything. `start`: the sequence to continue after, or an
-    aware time; None is now. Returns its name, and how many messages there are for it. Raises StreamError if JetStream
-    rejects it, for example because the stream does not exist.
+    Returns its name and how many messages there are for it. `subjects` must not overlap; empty is everything. `start`
+    is the sequence to continue after, or an aware time; None is now.
     """
     name = name or f"rxhub-{line.inbox().rpartition('.')[2]}"
     config: dict[str, Any] = {
@@ -237,10 +232,7 @@ class PullConsumer:
         self._wake.set()
 
     async def run(self, line: NatsConnection) -> None:
-        """Pull until cancelled, or finished.
-
-        Raises ConsumerGone if it does not exist any more, PullRefused if it rejects the pull.
-        """
+        """Pull until cancelled, or finished. Raises ConsumerGone, or PullRefused if the settings differ."""
         inbox = line.inbox()
         self._requested, self._gone, self._refused, self._paused = 0, "", "", False
         end = await line.subscribe(inbox, self._receive, self._is_drained)

@@ -1,12 +1,9 @@
 """A client of NATS servers that reconnects, and the tasks that run on each of its connections.
 
-The client tries the servers of its address in random order until one accepts it. Publishing and consumers are attached
-as `ConnectionTask`s. Each runs on every connection: when a connection breaks, its tasks are cancelled and run again on
-the next one, so a task keeps in its attributes what must outlive a connection. A task that raises is retried alone,
-with backoff.
-
-The first connection must succeed. Later ones are retried without limit, with backoff. Everything runs on the asyncio
-loop on which the client was started.
+It tries the servers of its address in random order. The first connection must succeed; later ones are retried without
+limit, with backoff. Publishing and consumers are `ConnectionTask`s: when a connection breaks, they are cancelled and
+run again on the next one, so a task keeps in its attributes what must outlive a connection. A task that raises is
+retried alone, with backoff.
 """
 
 from __future__ import annotations
@@ -68,10 +65,7 @@ class ReconnectingClient:
         self._reconnect_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect, and stay connected from now on.
-
-        Raises HubConnectionError if no server of the address can be reached or accepts the credentials.
-        """
+        """Connect, and stay connected from now on. Raises HubConnectionError if no server accepts the connection."""
         line = await self._connect()
         self._set_connection(line)
         self._reconnect_task = supervise(self._keep_connected, "reconnecting to NATS", restart=True)
@@ -84,15 +78,10 @@ class ReconnectingClient:
                 self._start_task(part, self.connection)
 
     async def detach(self, part: ConnectionTask) -> None:
-        """Cancel a task, and wait until it has ended."""
         await cancel_and_wait(self._tasks.pop(part, None))
 
     async def ready(self, timeout: float | None = None) -> NatsConnection:
-        """Wait for a connection.
-
-        `timeout`: seconds; None waits without limit. Raises HubConnectionError if the client is closed, or there is no
-        connection within the time.
-        """
+        """Wait up to `timeout` seconds for a connection; raises HubConnectionError without one, or after `close`."""
         try:
             async with asyncio.timeout(timeout):
                 while (line := self.connection) is None:
@@ -130,7 +119,6 @@ class ReconnectingClient:
         return 3 if max(known, len(self.address.servers)) >= 3 else 1
 
     def retry_now(self) -> None:
-        """Retry at once."""
         self._retry_requested.set()
 
     def abandon(self) -> None:
@@ -139,7 +127,6 @@ class ReconnectingClient:
             self.connection.abandon()
 
     async def close(self) -> None:
-        """End all tasks and disconnect."""
         self.is_closed = True
         await cancel_and_wait(self._reconnect_task)
         for part in list(self._tasks):

@@ -1,16 +1,12 @@
 """Read the history of a stream once: from a start to an end, or following new events.
 
-An ordered consumer delivers the messages; this module determines where to start and when to stop. History ends at the
-last sequence of the stream when reading began, so a continuous publisher does not prolong a replay. Most messages
-before it may have other subjects, so a message after which nothing matches our filters also ends it. If even that
-message was deleted before it arrived (by age or by a purge), the end would never be seen; so a reader that has received
+History ends at the last sequence of the stream when reading began, or with a message after which nothing matches our
+filters. If that message is deleted before it arrives, the end would never be seen; so a reader that has received
 nothing for a second asks whether any message is left.
 
-Times come from the servers, whose clocks may be adjusted and may differ after a change of leader. So a span of times is
-read from a second before to a second after, and each message is compared with its own time.
-
-A stream that was deleted or recreated ends the reading with an error, since the messages before and after do not form
-one history.
+Clocks of servers may be adjusted and may differ after a change of leader. So a span of times is read from a second
+before to a second after, and each message is compared with its own time. A stream that was deleted or recreated ends
+the reading with an error.
 """
 
 from __future__ import annotations
@@ -98,7 +94,6 @@ class StreamReader:
             self._reader.ended(error)
 
     async def run(self, line: NatsConnection) -> None:
-        """Read until the end of the span."""
         try:
             ordered = self._ordered or await self._begin(line)
             if ordered is None:
@@ -222,14 +217,12 @@ class StreamReaders:
         return len(self._every)
 
     def add(self, playback: StreamReader) -> None:
-        """Start a reader."""
         self._every.add(playback)
         link = self._link()
         if link is not None:
             link.attach(playback)
 
     def remove(self, playback: StreamReader) -> None:
-        """Stop a reader."""
         self._every.discard(playback)
         link = self._link()
         if link is not None:

@@ -57,14 +57,10 @@ class JetStreamApi(Protocol):
 def stream_config(
     name: str, *, replicas: int = 1, max_age: float = 0.0, max_bytes: int = -1, window: float = DUPLICATE_WINDOW
 ) -> dict[str, Any]:
-    """The configuration of a stream of events, as JetStream takes it.
+    """The configuration of a stream of events; `name` is the first token of all its subjects.
 
-    Args:
-        name: of the stream, and the first token of all its subjects.
-        replicas: the number of servers of a cluster that store each event: 1, 3 or 5.
-        max_age: seconds after which an event is deleted; 0 keeps it.
-        max_bytes: the largest size. A full stream rejects new events and deletes none. -1 is unlimited.
-        window: how long duplicates are detected, in seconds.
+    `max_age`: seconds after which an event is deleted; 0 keeps it. `max_bytes`: a full stream rejects new events; -1 is
+    unlimited. `window`: seconds in which duplicates are detected.
     """
     return {
         "name": name,
@@ -91,11 +87,10 @@ def dead_letter_config(name: str, *, replicas: int = 1) -> dict[str, Any]:
 
 
 async def ensure_stream(asking: JetStreamApi, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of a stream, which is created if it does not exist. An existing stream is not changed.
+    """JetStream's information about a stream, which is created if it does not exist, but not changed.
 
-    `wanted`: the configuration. Servers that do not form a cluster store one replica. Returns JetStream's information,
-    with `config` and `state`. Raises StreamError if it cannot be made, or another stream has its subjects,
-    HubConnectionError if nobody answers, or the stream that is there cannot be used.
+    Servers that do not form a cluster store one replica. Raises StreamError if another stream has its subjects,
+    HubConnectionError if the stream that exists cannot be used.
     """
     name = wanted["name"]
     try:

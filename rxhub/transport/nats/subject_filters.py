@@ -1,19 +1,12 @@
-"""Which subjects a subscription is about, so that the server sends little else.
+"""Which subjects a subscription needs, so that the server sends little else.
 
-The part of an expression that is about the topic is pushed down: an equality becomes a subject, a prefix becomes
-all subjects below the tokens that it surely has. Whatever else is written widens, so the subjects are a superset of
-what can match, and the whole expression is tested again on what has come.
+Conditions on the topic become subjects: an equality one subject, a prefix all subjects below its whole tokens. All
+other conditions widen, so the subjects are a superset, and the hub tests the whole expression.
 
-Theory of operation. A filter is either one subject or `head.>`, all subjects below a head. Two such filters are
-disjoint, or one lies in the other; there is no third case, as there would be with a `*` in the middle. Hence
-
-- a filter lies in a set of filters exactly if it is there itself, or a `head.>` of one of its own heads is: as many
-  look-ups as it has tokens, however large the set;
-- of two sets, what lies in both is made of those filters of either that lie in the other: this is `and`, where a
-  contradiction leaves nothing;
-- a set without filters that lie in others of it has no overlaps, which is what the server demands (its error 10138).
-
-Of more filters than a consumer should have, `rxhub.transport.nats.subject_merge` makes few.
+A filter is either one subject or `head.>`. Two filters are disjoint, or one lies in the other. So a filter lies in a
+set of filters exactly if the set contains it or a `head.>` of one of its heads; the intersection of two sets (`and`)
+are those filters of either that lie in the other; and a set has no overlaps, which the server demands (its error
+10138), if none of its filters lies in another.
 """
 
 from __future__ import annotations
@@ -40,11 +33,10 @@ _Set: TypeAlias = frozenset[str]
 
 
 def subjects_of(subjects: Subjects, expression: Expression, replies: str | None = None) -> frozenset[str]:
-    """The subjects of all events that can match an expression, and perhaps of more.
+    """The subjects of all events that can match an expression, and perhaps of more; none lies in another.
 
-    `replies`: which subjects of replies are meant, if the subscription lets replies through: those to one subscriber,
-    `subjects.reply(id)`, or all, `subjects.replies`. None is none. Returns subjects and `head.>`, none of which lies in
-    another; none at all if no event can match.
+    `replies` are the subjects of replies to include if the subscription lets replies through: `subjects.reply(id)` or
+    `subjects.replies`.
     """
     found = _outer(_topics(subjects, expression))
     if replies is not None and covers(found, subjects.event(REPLY)):
@@ -53,11 +45,10 @@ def subjects_of(subjects: Subjects, expression: Expression, replies: str | None 
 
 
 def merge(filters: Iterable[str], most: int = MAX_FILTERS) -> list[str]:
-    """The same subjects, and perhaps more, by few filters that do not overlap, as a consumer may have them.
+    """The same subjects, and perhaps more, by few filters that do not overlap, in alphabetical order.
 
-    `most`: how many are wanted; each kind of subject (events, replies, retries) keeps one in any case. Returns filters
-    in the order of the alphabet. To a server an empty list means everything, but here it means nothing: whoever gets
-    one makes no consumer.
+    `most` are wanted; each kind of subject (events, replies, retries) keeps one in any case. An empty result means
+    nothing here, but everything to a server.
     """
     tree = SubjectTree()
     for filter in filters:
@@ -85,16 +76,14 @@ class SubjectFilters:
         self._lock = ForkSafeLock()
 
     def __len__(self) -> int:
-        """How many subscribers there are."""
         with self._lock:
             self._take_out_gone()
             return len(self._of)
 
     def add(self, id: object, expression: Expression, key: object = None) -> bool:
-        """There is a subscriber; one with the same key is replaced.
+        """Add a subscriber, or replace that of the same key; whether the adopted filters do not suffice for it.
 
-        `key`: by which it is removed, where several may have the same id; the id if it is not given. Returns whether it
-        wants what the adopted filters do not let through.
+        Replies are addressed to `id`. `key` removes it, where several may have the same id.
         """
         wanted = subjects_of(self._topics, expression, self._replies_to(id))
         key = id if key is None else key
@@ -119,10 +108,7 @@ class SubjectFilters:
             return self._present()
 
     def adopt(self) -> list[str]:
-        """The merged filters, adopted by the reader.
-
-        `add` returns whether a subscriber needs others than the adopted ones.
-        """
+        """The merged filters, with which `add` compares from now on."""
         with self._lock:
             present = self._present()
             self._adopted = frozenset(present)

@@ -1,16 +1,10 @@
 """Merge many filters into few that do not overlap.
 
-Filters are in a tree by their tokens. `head.>` marks the node of its head as wide: everything below it is already
-selected. Any other node with children is either selected by one filter, `head.>`, or narrowed: then its children are
-selected instead. The cost of narrowing is the number of additional filters.
-
-The merge begins with one filter for each kind of subject and narrows while there is room: the widest filter first, and
-among equally wide ones the cheapest. What does not fit stays wide. So a thousand topics `ftrack.update.…` become one
-`ftrack.update.>`, and a few others stay as they are. Replies are narrowed last: all of them together are few.
-
-The tree is updated as filters come and go. A change touches as many nodes as the filter has tokens, and a merge visits
-few more nodes than it selects filters, so ten thousand subscribers cost the same as a hundred. Tokens after the
-sixteenth are not distinguished, since clients may send topics with thousands.
+The filters are in a tree by their tokens. Merging begins with one filter for each kind of subject (events, replies,
+retries). It replaces the widest `head.>` by the filters below it, the cheapest first among equals, while there is room;
+replies come last. So a thousand topics `ftrack.update.…` become one `ftrack.update.>`, and a few others stay as they
+are. A change touches as many nodes as the filter has tokens, so ten thousand subscribers cost the same as a hundred.
+Tokens after the sixteenth are not distinguished, since clients may send topics with thousands.
 """
 
 from __future__ import annotations
@@ -28,13 +22,7 @@ _REPLIES = "reply"
 
 
 class _SubjectNode:
-    """The tokens so far.
-
-    Attributes:
-        below: by the next token.
-        exact: how often the subject that ends here was put in.
-        wide: how often everything below was.
-    """
+    """The filters below a head, and how often the head itself was added: as one subject, and as `head.>`."""
 
     __slots__ = ("below", "exact", "wide")
 

@@ -55,11 +55,9 @@ class Subjects:
         return f"Subjects({self.stream!r})"
 
     def event(self, topic: str) -> str:
-        """The subject of an event."""
         return _checked(f"{self.stream}.event.{_tokens(topic)}", topic)
 
     def reply(self, id: str) -> str:
-        """The subject of replies to the subscriber with this id."""
         return _checked(f"{self.stream}.reply.{_token(id)}", id)
 
     def retry(self, group: str, topic: str) -> str:
@@ -67,7 +65,6 @@ class Subjects:
         return _checked(f"{self.stream}.retry.{consumer_name(group)}.{_tokens(topic)}", topic)
 
     def retries_of(self, group: str) -> str:
-        """Matches all retried dead letters of a group."""
         return f"{self.stream}.retry.{consumer_name(group)}.>"
 
     def dead(self, group: str, topic: str) -> str:
@@ -75,19 +72,13 @@ class Subjects:
         return _checked(f"{self.stream}.dead.{consumer_name(group)}.{_tokens(topic)}", topic)
 
     def dead_of(self, group: str) -> str:
-        """Matches all dead letters of a group."""
         return f"{self.stream}.dead.{consumer_name(group)}.>"
 
     def of(self, event: Event) -> str:
-        """The subject on which an event is published.
-
-        A reply to one subscriber, known by his id, has a subject of his own, so that nobody else reads it. A reply with
-        any other target is an event like others.
-        """
+        """The subject on which an event is published; a reply to one subscriber, known by its id, has its own."""
         return self.addressed(event.topic, event.target)
 
     def addressed(self, topic: str, target: Any) -> str:
-        """The subject of an event whose topic and target were read."""
         if topic == REPLY:
             asker = _addressee(target)
             if asker is not None:
@@ -112,12 +103,10 @@ class Subjects:
 
 
 def consumer_name(group: str) -> str:
-    """The name of a group in NATS: for its consumer, in its subjects and in its bucket of handled ids.
+    """The name of a group in NATS: at most 128 letters, digits, `-` and `_`.
 
-    A group that is called by at most 100 letters, digits, `_` and single `-` keeps its name. Any other gets what can
-    be kept of it and a digest, with `--` between, which no kept name has in it: two groups never share a name.
-
-    Returns at most 128 letters, digits, `-` and `_`.
+    A group of at most 100 letters, digits, `_` and single `-` keeps its name. Others get the characters that can be
+    kept and a digest, after `--`, which no kept name contains: two groups never share a name.
     """
     if _PLAIN_GROUP.fullmatch(group):
         return group

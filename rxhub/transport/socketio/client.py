@@ -1,11 +1,8 @@
 """The transport of `http(s)://`: a connection to an event server, restored until the hub disconnects.
 
-Theory of operation. The methods of the transport are called from any thread and return at once. They change the outbox,
-the subscriptions (both thread-safe) and the current `_SocketIOSession`. A session lasts from `open` to `close` and runs
-as one task on the I/O loop. It is a sequence of connections. If the first attempt fails, the session ends and `connect`
-raises. Later it reconnects with growing delays, without an end: a hub must survive a night without a network.
-
-Each connection first subscribes all subscribers again, then sends what was in flight, then the rest of the outbox.
+A session is a sequence of connections. If the first attempt fails, the session ends and `connect` raises. Later it
+reconnects with growing delays, without an end: a hub must survive a night without a network. Each connection first
+subscribes all subscribers again, then sends what was in flight, then the rest of the outbox.
 """
 
 from __future__ import annotations

@@ -65,10 +65,7 @@ class SocketIOConnection:
 
     @classmethod
     async def open(cls, endpoint: Endpoint) -> Self:
-        """Connect: the handshake, the WebSocket, and the server's first packet.
-
-        Raises ServerUnreachable if that fails; with the reason and the remedy.
-        """
+        """Connect: the handshake, the WebSocket, and the first packet. Raises ServerUnreachable."""
         handshake = await shake_hands(endpoint, CONNECT_TIMEOUT_S)
         session, packet = ClientSession(), None
         try:
@@ -248,10 +245,7 @@ _websocket_logger.setLevel(logging.INFO)
 
 
 class _Socket(ClientConnection):
-    """A WebSocket that limits the number of fragments of a message.
-
-    websockets limits only the bytes. Empty or one-byte fragments take a hundred times their length.
-    """
+    """A WebSocket that limits the number of fragments of a message, which take a hundred times their length."""
 
     _fragments = 0
 

@@ -1,9 +1,8 @@
 """Recognises the second copy of an event.
 
-A client that loses its connection before an event was acknowledged sends it again under the same id, with `sent` set,
-which is otherwise empty. Of two events with the same id, one of which has `sent`, the later is a duplicate: a server
-that was suspended may read the first copy after the second. If neither has `sent`, both count: a program may publish
-the same event object twice.
+A client sends an event that was not acknowledged again under the same id, with `sent` set, which is otherwise empty. Of
+two events with the same id, one of which has `sent`, the later is a duplicate: a suspended server may read the first
+copy after the second. If neither has `sent`, both count: a program may publish the same event object twice.
 """
 
 from __future__ import annotations

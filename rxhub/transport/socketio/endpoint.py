@@ -52,7 +52,6 @@ class Endpoint:
 
     @property
     def handshake_url(self) -> str:
-        """The URL of the handshake."""
         return f"{self.url}{self._path}"
 
     @property
@@ -61,7 +60,6 @@ class Endpoint:
         return {**self._secret, **self._open}
 
     def socket_url(self, sid: str) -> str:
-        """The URL of the WebSocket of a session."""
         return f"{'wss' if self.secure else 'ws'}://{self._location}{self._path}websocket/{sid}"
 
     @property

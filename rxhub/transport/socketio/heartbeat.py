@@ -1,9 +1,8 @@
 """Detects dead connections by the clocks alone.
 
-A connection can be dead without an error: the peer lost power, a firewall dropped the connection, the cable is out. A
-server sends heartbeats, so silence is a sign. After a computer slept, its connections look alive although the server
-has closed them. During sleep the wall clock advances and the monotonic clock of most systems does not, so the two
-disagree afterwards.
+A server sends heartbeats, so silence is a sign that the peer is gone without an error. After a computer slept, its
+connections look alive although the server has closed them. During sleep the wall clock advances and the monotonic clock
+of most systems does not, so the two disagree afterwards.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ class HeartbeatMonitor:
         return 5.0 if self._patience is None else min(5.0, self._patience / 4)
 
     def heard(self, monotonic: float) -> None:
-        """Something was received."""
         self._heard = monotonic
 
     def look(self, monotonic: float, wall: float) -> str:

@@ -1,4 +1,12 @@
-"""The packets of Socket.IO 0.9: one text frame each (see `rxhub.transport.socketio.protocol`)."""
+"""The packets of Socket.IO 0.9, one text frame each.
+
+    code [":" [id ["+"]] ":" [path] [":" data]]        5:1+::{"name":"ftrack.event","args":[{"topic":"a"}]}
+
+`code` is a digit; `data` is everything after the third colon. An acknowledgement has the acknowledged id in its data,
+`6:::1+[{"success":true}]`; here it is the packet's `id`, and the data is the list alone. The data stays text, so that
+a server can route events without decoding them. Heartbeats arrive as `2::` (JavaScript) and `2:::` (Python),
+disconnects as `0` and `0::`. All are accepted; `2::` and `0::` are sent.
+"""
 
 from __future__ import annotations
 
@@ -118,10 +126,7 @@ def decode(text: str) -> Packet:
 
 
 def encode(packet: Packet) -> str:
-    """Write one packet, so that `decode(encode(packet)) == packet`.
-
-    Raises ProtocolError if the packet is inconsistent.
-    """
+    """Write one packet, so that `decode(encode(packet)) == packet`. Raises ProtocolError if it is inconsistent."""
     code, number, path, data = packet.code, packet.id, packet.path, packet.data
     if ":" in path or len(path) > _MAX_PATH:
         raise ProtocolError(f"A path has no colon and at most {_MAX_PATH} characters, but {path[:80]!r} was given.")
@@ -153,11 +158,7 @@ HEARTBEAT: Final = Packet(Code.HEARTBEAT)
 
 
 def event(argument: str, id: int | None = None) -> Packet:
-    """An event packet.
-
-    `argument`: the event as JSON text; it must be valid. `id`: for a client, which waits for an acknowledgement; None
-    for a server.
-    """
+    """An event packet of an event as JSON; `id` is for a client, which waits for an acknowledgement."""
     return Packet(Code.EVENT, id, id is not None, "", f'{{"name":"{EVENT_NAME}","args":[{argument}]}}')
 
 

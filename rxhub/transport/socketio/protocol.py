@@ -1,17 +1,9 @@
 r"""Socket.IO 0.9 (protocol 1) without I/O: text in, packets out. For clients, servers and tests.
 
-Theory of operation. `GET /socket.io/1/` returns a line, the `Handshake`: `sid:heartbeat:close:transports`. Then the
-client opens a WebSocket at `/socket.io/1/websocket/<sid>`. Each text frame is a packet:
-
-    code [":" [id ["+"]] ":" [path] [":" data]]        5:1+::{"name":"ftrack.event","args":[{"topic":"a"}]}
-
-`code` is a digit; `data` is everything after the third colon. An acknowledgement has the acknowledged id in its data,
-`6:::1+[{"success":true}]`; here it is the packet's `id`, and the data is the list alone. The data stays text, so that
-a server can route events without decoding them; `rxhub.transport.json_payload` reads and writes it.
-
-A *session* is one end of a WebSocket. Two tables for each role define which packets it may receive and send in each
-state, and the state that follows; the code only reads them. A client answers each heartbeat at once
-(`ClientSession.answer`). A server acknowledges each packet with an id, later (`ServerSession.owed`).
+`GET /socket.io/1/` returns the `Handshake`, `sid:heartbeat:close:transports`. Then the client opens a WebSocket at
+`/socket.io/1/websocket/<sid>`. Each text frame is a packet (`packet`). Two tables for each role define which packets it
+may receive and send in each state, and the state that follows; the code only reads them. A client answers each
+heartbeat at once. A server acknowledges each packet with an id, later (`ServerSession.owed`).
 
 Rules that existing clients depend on (measured):
 
@@ -19,8 +11,6 @@ Rules that existing clients depend on (measured):
   `6:::1+[]`), on a noop (`8::`) and on invalid JSON. So a server acknowledges with exactly one object, made here, and
   its table has no noop to send.
 - ftrack's JavaScript client strips `/^\d:::?/` from a frame, so events from a server have neither id nor path.
-- Heartbeats arrive as `2::` (JavaScript) and `2:::` (Python), disconnects as `0` and `0::`. All are accepted; `2::` and
-  `0::` are sent.
 """
 
 from __future__ import annotations
@@ -158,8 +148,7 @@ class Session:
     def receive(self, text: str) -> Packet:
         """Read a frame and advance the state.
 
-        Raises ProtocolError if it is malformed or not allowed in this state, which then stays. A server closes the
-        connection.
+        Raises ProtocolError if it is malformed or not allowed in this state, which then stays.
         """
         packet = decode(text)
         state = self._receives[self.state].get(packet.code)
@@ -173,10 +162,7 @@ class Session:
         """Raise ProtocolError if the role does not allow the packet."""
 
     def send(self, packet: Packet) -> str:
-        """The frame of `packet`; advances the state.
-
-        Raises ProtocolError if this end must not send it in this state.
-        """
+        """The frame of `packet`; advances the state. Raises ProtocolError if it is not allowed in this state."""
         state = self._sends[self.state].get(packet.code)
         if state is None:
             raise ProtocolError(f"A {packet.code.name} packet cannot be sent while the session is {self.state.value}.")
@@ -185,7 +171,6 @@ class Session:
         return text
 
     def lost(self) -> None:
-        """The WebSocket is gone."""
         self.state = SessionState.CLOSED
 
 
@@ -203,22 +188,16 @@ class ClientSession(Session):
         return self.send(HEARTBEAT) if packet.code is Code.HEARTBEAT and self.state is SessionState.OPEN else ""
 
     def emit(self, argument: str) -> tuple[int, str]:
-        """The frame of an event (given as JSON), and the id by which the server acknowledges it.
-
-        Raises ProtocolError if the session is not open.
-        """
+        """The frame of an event (as JSON), and the id by which the server acknowledges it."""
         text = self.send(event(argument, self._last_id + 1))
         self._last_id += 1
         return self._last_id, text
 
 
 class ServerSession(Session):
-    """The server.
+    """The server; `owed` are the ids of received packets that are not acknowledged yet.
 
     An event for many connections is written once, by `encode(event(argument))`, and sent where the state is OPEN.
-
-    Attributes:
-        owed: ids of received packets that are not acknowledged yet.
     """
 
     __slots__ = ("owed",)
@@ -228,7 +207,6 @@ class ServerSession(Session):
         self.owed: set[int] = set()
 
     def open(self) -> str:
-        """The first frame."""
         return self.send(CONNECTED)
 
     def _check(self, packet: Packet) -> None:
@@ -240,10 +218,7 @@ class ServerSession(Session):
             self.owed.add(packet.id)
 
     def send(self, packet: Packet) -> str:
-        """See `Session.send`. An event has no id and no path; an acknowledgement is owed and contains an object.
-
-        Raises ProtocolError also if a client could not read it.
-        """
+        """See `Session.send`. An event has no id and no path; an acknowledgement is owed and contains an object."""
         if packet.path or (packet.code is Code.EVENT and packet.id is not None):
             raise ProtocolError("Packets of a server have no path, and its events no id: clients strip only `5:::`.")
         if packet.code is Code.ACKNOWLEDGE:
@@ -257,9 +232,7 @@ class ServerSession(Session):
         return text
 
     def accept(self, id: int) -> str:
-        """The frame that acknowledges a packet."""
         return self.send(acknowledgement(id))
 
     def refuse(self, id: int, message: str) -> str:
-        """The frame that refuses a packet, with the reason."""
         return self.send(refusal(id, message))

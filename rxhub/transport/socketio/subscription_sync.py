@@ -57,7 +57,6 @@ class SubscriptionSync:
             return len(self._wanted)
 
     def add(self, id: str, interest: ServerSubscription) -> None:
-        """Add or replace a subscriber."""
         with self._lock:
             self._apply_removed()
             self._wanted[id] = interest
@@ -77,7 +76,6 @@ class SubscriptionSync:
 
     @property
     def waiting(self) -> bool:
-        """Whether there are changes to send."""
         return bool(self._changed or self._removed)
 
     @property

@@ -55,11 +55,9 @@ class AttemptStore:
         return _decode(value) if value else AttemptRecord()
 
     async def put(self, message: Message, record: AttemptRecord) -> None:
-        """Store the record of a message."""
         await self._bucket.put(_key(message), msgspec.json.encode(record))
 
     async def delete(self, message: Message) -> None:
-        """Delete the record of a message."""
         await self._bucket.delete(_key(message))
 
     async def before(self, sequence: int) -> list[AttemptEntry]:
@@ -79,7 +77,6 @@ class AttemptStore:
         await self._bucket.put(entry.key, msgspec.json.encode(entry.record))
 
     async def delete_entry(self, entry: AttemptEntry) -> None:
-        """Delete the record of a message that is lost."""
         await self._bucket.delete(entry.key)
 
 

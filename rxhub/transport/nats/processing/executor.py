@@ -118,11 +118,9 @@ class HandlerRunner:
         self._is_scheduled = False
 
     def start(self) -> None:
-        """Start the executor; raises HubClosed if no thread can be started."""
         self.executor.start(self._put)
 
     def submit(self, job: Job) -> None:
-        """Call the handler; `on_results` receives the result."""
         job.run += 1
         job.is_started = True
         self.running += 1
@@ -138,7 +136,6 @@ class HandlerRunner:
             job.waiter = None
 
     def take_back_pending(self) -> None:
-        """Take back the jobs whose handlers have not started."""
         for job in self.executor.take_pending():
             job.is_started = False
             self.running -= 1

@@ -1,11 +1,9 @@
 """Events that the stream deletes before they are handled: by its age or size limit, or by hand.
 
 The server does not report that a message to be redelivered was deleted. An event that will be deleted before its next
-attempt therefore becomes a dead letter at once, while its data exists. For events that are deleted while they wait,
-each process compares the attempt records with the first sequence of the stream.
-
-A process may still hold such an event. At each check it renews the record, as long as it holds the event. An event is
-therefore lost if its message was deleted and its record did not change between three checks.
+attempt therefore becomes a dead letter at once. For others, each process compares the attempt records with the first
+sequence of the stream. A process that still holds such an event renews its record at each check, so an event is lost if
+its message was deleted and its record did not change between three checks.
 """
 
 from __future__ import annotations

@@ -48,10 +48,7 @@ class FailureLog:
         self._period_start = float("-inf")
 
     def log(self, job_name: str, attempt: int, error: BaseException, consequence: str) -> None:
-        """Log a failure with its traceback, or count it if there were many in this period.
-
-        `consequence`: what happens to the event, in the words of the log.
-        """
+        """Log a failure and its consequence for the event, or count it if there were many in this period."""
         now = monotonic()
         if now - self._period_start > _PERIOD_S:
             self.flush()
@@ -75,7 +72,6 @@ class FailureLog:
             logger.error("%s: failures of the next %g s are only counted.", self._group, left)
 
     def flush(self) -> None:
-        """Log how many failures were only counted."""
         if self._unlogged:
             logger.error("%s: %d more attempts failed.", self._group, self._unlogged)
             self._unlogged = 0

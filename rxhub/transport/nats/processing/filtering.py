@@ -1,9 +1,8 @@
 """Selection of messages for the handler.
 
-The server delivers more messages than the subscription matches. The others are acknowledged without being handled, and
-no process of the group receives them again. A process whose settings were replaced must not do that, since the new
-settings may select these messages. It therefore reads the group's settings before, with one request for all waiting
-messages.
+The server delivers more messages than the subscription matches. The others are acknowledged without being handled. A
+process whose settings were replaced must not do that, since the new settings may select these messages, so it reads the
+group's settings before, with one request for all waiting messages.
 """
 
 from __future__ import annotations

@@ -1,14 +1,11 @@
 """A consumer group: one durable consumer, whose settings all processes share.
 
-The first process creates the consumer. From then on the group misses nothing, whether or not a process runs. The
-settings are in the consumer's metadata, and a process with other settings is rejected: two programs that select
-different events would skip each other's events. `replace=True` replaces the settings while other processes may still
-use the old ones. Those processes notice it, because they read the settings before they skip an event
-(`Group.confirm`).
+The settings are in the consumer's metadata, and a process with other settings is rejected: two programs that select
+different events would skip each other's events. After `replace=True`, processes with the old settings notice it because
+they read the settings before they skip an event (`Group.confirm`).
 
-A consumer can be lost: deleted by hand, or with the only server that stored it. Its ack floor is therefore remembered
-with every response. A new consumer begins behind it. Events that were handled above the floor are delivered again, and
-none is missed.
+A consumer can be lost: deleted by hand, or with the only server that stored it. A new one begins behind the ack floor
+of the last response: events that were handled above it are delivered again, and none is missed.
 """
 
 from __future__ import annotations
@@ -120,8 +117,8 @@ class Group:
     async def join(self) -> None:
         """Join the group, which is created if it does not exist; an existing one continues where it is.
 
-        Raises GroupError if the group has other settings, which `replace` does not allow to replace, or another program
-        created the consumer, ValueError if `since` is not valid.
+        Raises GroupError if it has other settings, and `replace` is False, or is not ours, ValueError if `since` is not
+        valid.
         """
         since = self.options.since
         start = _start_config(since, await self._now() if isinstance(since, timedelta) else None)
@@ -138,18 +135,12 @@ class Group:
             await self._update(config)
 
     async def restore(self) -> None:
-        """Recreate a lost consumer behind the floor, or join the group if another process has done so.
-
-        Raises GroupError if the other process has other settings.
-        """
+        """Recreate a lost consumer behind the floor, or `confirm` the one that another process has created."""
         if not await self._create(_start_config(self.floor + 1)):
             await self.confirm()
 
     async def confirm(self) -> None:
-        """Read the floor of the group, and check that it has our settings.
-
-        Raises GroupError if it has other settings.
-        """
+        """Read the floor of the group. Raises GroupError if it has other settings."""
         present = _metadata_of((await self._info())["config"])
         if present != self._metadata:
             raise GroupError(

@@ -55,7 +55,6 @@ class GroupMembership:
         self._has_pulled = asyncio.Event()
 
     async def run(self, line: NatsConnection) -> None:
-        """Pull, on each connection."""
         try:
             await self._pull(line)
         except GroupError as error:

@@ -1,13 +1,9 @@
 """Looks up and stores the ids of handled events, many at a time (`once=True`).
 
-Each event needs two requests: one that reads whether its id is stored, and one that stores it. Both are sent for all
-waiting events at once (`id_store`). An event is acknowledged when its id is stored.
-
-If the process is killed before an id is stored, the event is handled again. Further events therefore start before the
-ids of earlier ones are stored only where handlers would otherwise be idle most of the time: as many as return while ids
-are being stored, up to `_MAX_UNSTORED`. If one handler takes longer than storing an id, that is none.
-
-Redelivered and failed events do not use this path. `Retries` handles them one by one.
+An event is acknowledged when its id is stored. If the process is killed before, the event is handled again. Further
+events therefore start before the ids of earlier ones are stored only where handlers would otherwise be idle: as many as
+return while ids are being stored, up to `_MAX_UNSTORED`. If one handler takes longer than storing an id, that is none.
+Redelivered and failed events do not use this path; `Retries` handles them one by one.
 """
 
 from __future__ import annotations
@@ -78,7 +74,6 @@ class HandledIds:
         self._schedule_look_up()
 
     def stop(self) -> None:
-        """Submit no further jobs."""
         self._is_stopped = True
 
     def handled(self, job: Job) -> None:
@@ -92,7 +87,6 @@ class HandledIds:
         self._submit_ready()
 
     async def look_up(self) -> None:
-        """Look up ids until cancelled."""
         while True:
             await self._must_look_up.wait()
             jobs = _take(self._unknown)
@@ -109,7 +103,6 @@ class HandledIds:
             self._submit_ready()
 
     async def store(self) -> None:
-        """Store ids until cancelled."""
         while True:
             await self._has_unstored.wait()
             jobs = _take(self._unstored)
@@ -149,7 +142,6 @@ def _take(waiting: deque[Job]) -> list[Job]:
 
 
 async def _retry(request: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a request until it succeeds."""
     backoff = Backoff(0.1, _MAX_BACKOFF_S)
     while True:
         try:

@@ -1,13 +1,10 @@
 """The ids of the events that a group has handled in the last week: stored by the server, looked up in memory.
 
-A request per id would cost one `fsync` per event. A process therefore stores ids in *pages*: a page is one value of a
-key-value bucket, and contains a digest of 16 bytes for each id. Each write replaces the page by one that also contains
-the ids that were handled since the last write, until the page is full. An id is stored when the server has acknowledged
-a page with it. If the result of a write is unknown, the page is not written again, because the server could apply the
-two writes in either order. The next write then starts a new page.
-
-Every process keeps the digests of all pages in memory. Before it looks up ids, it asks the leader of the bucket for the
-last sequence and reads the new pages. It therefore knows every id that any process has stored, also after a crash.
+A request per id would cost one `fsync` per event. A process therefore stores digests of ids in *pages*, the values of a
+key-value bucket. Each write replaces the page by one that also contains the ids handled since, until it is full. If the
+result of a write is unknown, the page is not written again, because the server could apply the two writes in either
+order. Every process keeps the digests of all pages in memory, and reads new pages before it looks up ids. It therefore
+knows every id that any process has stored, also after a crash.
 """
 
 from __future__ import annotations
@@ -59,7 +56,6 @@ class HandledIdStore:
         self._writing = asyncio.Lock()
 
     async def create(self) -> None:
-        """Create the bucket; raises what `KvBucket.create` raises."""
         await self._bucket.create()
 
     async def known(self, digests: Iterable[bytes]) -> set[bytes]:
@@ -68,10 +64,7 @@ class HandledIdStore:
         return {each for each in digests if each in self._digests}
 
     async def mark(self, digests: Iterable[bytes]) -> None:
-        """Store digests with one write.
-
-        Raises HubConnectionError if the server does not answer. The digests may be stored or not.
-        """
+        """Store digests with one write. If it raises HubConnectionError, they may be stored or not."""
         added = b"".join(digests)
         async with self._writing:
             key, page = self._key, self._page
@@ -86,7 +79,6 @@ class HandledIdStore:
             self._read = sequence
 
     async def _catch_up(self) -> None:
-        """Read new pages."""
         async with self._reading:
             info = await self._bucket.create()
             self._offset = server_time(info).timestamp() - monotonic()

@@ -1,10 +1,9 @@
 """The messages in flight, delivered to this process and not settled, and their acknowledgements.
 
-The server redelivers a message that no process has reported as in progress for `ACK_WAIT_S`. All messages are therefore
-reported nine times in that time, wherever they wait.
-
-Acknowledgements that cannot be sent wait for the next connection, because JetStream accepts one for any delivery of a
-message. If a connection breaks while it sends one, the message is redelivered, and acknowledged again.
+The server redelivers a message that no process has reported as in progress for `ACK_WAIT_S`, so all of them are
+reported nine times in that time. Acknowledgements that cannot be sent wait for the next connection, because JetStream
+accepts one for any delivery of a message. If a connection breaks meanwhile, the message is redelivered, and
+acknowledged again.
 """
 
 from __future__ import annotations
@@ -106,7 +105,6 @@ class InFlight:
         self._has_acks.set()
 
     async def run(self, line: NatsConnection) -> None:
-        """Send acknowledgements until cancelled."""
         waiting, publish = self._acks, line.client.publish
         while True:
             while waiting:

@@ -1,8 +1,7 @@
 """Distinguishes failures of handlers from interruptions by a shutdown.
 
-A shutdown cancels coroutines. A signal to a process group, such as Ctrl-C in a terminal, also ends the programs that
-handlers run, possibly before this process notices the signal. Such an attempt does not count, and the event is returned
-to the server.
+A shutdown cancels coroutines. A signal to a process group, such as Ctrl-C, also ends the programs that handlers run,
+possibly before this process notices it. Such an attempt does not count, and the event is returned to the server.
 """
 
 from __future__ import annotations
@@ -42,10 +41,7 @@ class Interruptions:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, job: Job, error: BaseException) -> bool:
-        """Handle an error that results from a shutdown, or may; False if it is a failure of the handler.
-
-        If a shutdown begins soon, the job is returned. Otherwise the worker's `finish` is called with the error.
-        """
+        """Return a job that a shutdown interrupts, now or soon, or `finish` it later; False if it has failed."""
         if isinstance(error, LeaseExpired):  # the handler was not called
             return False
         if isinstance(error, HandlerInterrupted) or self._worker.is_stopping:

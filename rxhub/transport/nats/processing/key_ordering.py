@@ -1,8 +1,7 @@
 """Order by key: events that share a value of the key run one after the other, others at the same time.
 
-Each value has a queue. An event is in the queue of each of its values, and may run when it is first in all of them. It
-enters all of its queues at once, so if two events share several queues, the same one is ahead in each of them. Events
-therefore cannot wait for each other. The number of queues in which an event is not first is stored, so adding and
+Each value has a queue. An event enters the queues of all its values at once, and may run when it is first in all of
+them; so events cannot wait for each other. The number of queues in which it is not first is stored, so adding and
 removing an event costs only as much as its own queues.
 """
 
@@ -95,10 +94,7 @@ class KeyOrdering(Generic[T]):
 
 
 def key_values(path: str) -> Callable[[Mapping[str, Any]], list[Hashable]]:
-    """A function that returns the values of an event at a dotted path, through lists, as subscriptions read them.
-
-    None is not a value: events without a value wait for no others. Mappings and lists are compared by their JSON.
-    """
+    """A function that returns the values at a dotted path, as subscriptions read them; mappings as JSON."""
     steps = split_key(path)
 
     def values(event: Mapping[str, Any]) -> list[Hashable]:

@@ -94,7 +94,6 @@ class WorkerOptions:
 
     @property
     def retry(self) -> RetryPolicy:
-        """How this process retries."""
         return RetryPolicy(self.retries, self.backoff)
 
 

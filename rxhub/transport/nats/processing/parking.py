@@ -1,13 +1,11 @@
 """Messages that wait for others of their key and keep only their place in memory, while their data is in the stream.
 
-A process that orders by key holds a bounded number of messages in memory. If all of them wait for a failing event or a
-slow handler of their key, no event of another key can arrive. The newer half of them is then *parked*: their data is
-dropped, they no longer count for the bound, and the process continues to pull. A parked message keeps its place in its
-queues. Its data is read from the stream again when its turn comes.
+If all messages that a process holds wait for a failing event or a slow handler of their key, no event of another key
+can arrive. The newer half of them is then *parked*: their data is dropped, they no longer count for the bound, and the
+process continues to pull. A parked message keeps its place in its queues; its data is read again when its turn comes.
 
-The server is asked to redeliver a parked message after `_LEASE_SHARE` of `ACK_WAIT_S`. This lease is renewed in time,
-so no other process gets the message while this one runs. If the process is killed, the messages are redelivered to the
-next process like all others.
+The server is asked to redeliver a parked message after a lease, which is renewed in time, so no other process gets the
+message while this one runs.
 """
 
 from __future__ import annotations
@@ -91,11 +89,7 @@ class Parking:
                     self._spawn(lambda each=each: self._fetch_early(each))
 
     async def fetch(self, job: Job) -> None:
-        """Read the data of a job, if it is parked.
-
-        Raises MessageDeleted if the message is not in the stream any more, LeaseExpired if the server may have given
-        the message to another process.
-        """
+        """Read the data of a parked job. Raises MessageDeleted, or LeaseExpired if another process may have it."""
         if not job.is_parked:
             return
         now = monotonic()

@@ -296,10 +296,7 @@ class Processing:
 
 
 def stop_all(grace: float) -> None:
-    """Stop all processings of the program at the same time, and wait until they have ended.
-
-    `grace`: seconds for running handlers to finish.
-    """
+    """Stop all processings of the program at the same time, with `grace` seconds for running handlers, and wait."""
     deadline = monotonic() + grace + _CLOSE_TIMEOUT_S
     for ended in [each.begin_to_stop(grace) for each in list(_running)]:
         if ended is not None:

@@ -1,8 +1,8 @@
 """Retry and dead-letter handling: jobs that were delivered before, must be handled only once, or fail.
 
-The delivery count is not the number of attempts (see `AttemptStore`). Attempts are therefore recorded: a failed one
-when it has failed, and one whose message had a delivery without a known result before it starts, because it may have
-ended its process. Such jobs run one at a time, so that the one that ends the process is known.
+Attempts are recorded (see `AttemptStore`): a failed one when it has failed, and one whose message had a delivery
+without a known result before it starts, because it may have ended its process. Such jobs run one at a time, so that the
+one that ends the process is known.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ class JobRunner(Protocol):
     """What `Retries` and `Interruptions` need from the worker; see `Worker`."""
 
     @property
-    def is_stopping(self) -> bool:
-        """Whether no further jobs start."""
-        ...
+    def is_stopping(self) -> bool: ...
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]: ...
     def start_job(self, job: Job) -> None: ...
@@ -205,7 +203,6 @@ class Retries:
         await self._delete_record(job)
 
     async def _attempt(self, job: Job) -> BaseException | None:
-        """Call the handler, and store the id of a handled event."""
         handled = self._handled
         if handled is None:
             return await self._handlers.run(job)

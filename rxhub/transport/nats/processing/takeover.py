@@ -1,9 +1,8 @@
 """Order by key when a process takes over from another one.
 
-The server delivers all messages of a group to one process, and pins another process when that one is gone. Messages
-that the previous process held, or that were lost with a connection, are redelivered only after `ACK_WAIT_S`, and later
-messages arrive before them. The new process therefore collects messages until it holds all that the server counts as
-in flight, and then starts them in the order of the stream.
+Messages that the previous process held, or that were lost with a connection, are redelivered only after `ACK_WAIT_S`,
+and later messages arrive before them. The new process therefore collects messages until it holds all that the server
+counts as in flight, and then starts them in the order of the stream.
 """
 
 from __future__ import annotations
@@ -58,7 +57,6 @@ class Takeover:
         return True
 
     def stop(self) -> None:
-        """Start no collected jobs."""
         if self._task is not None:
             self._task.cancel()
 

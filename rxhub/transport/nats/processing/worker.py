@@ -1,17 +1,12 @@
 """The worker of one process in a group: each message from the pull to the acknowledgement.
 
 The worker runs on the I/O loop; handlers run in an executor. A message becomes a `Job`, which is in flight until it is
-settled: acknowledged, or returned to the server. Most jobs take the short path: read, filtered, submitted to the
-executor, acknowledged. Jobs that need more get a task in `Retries`.
+acknowledged, or returned to the server. Most jobs are read, filtered, submitted to the executor and acknowledged. Jobs
+that need more, such as retries, get a task in `Retries`.
 
-- **Once, as far as possible.** Jobs in flight are reported as in progress (`in_flight`). A job whose lease has expired,
-  after a lost connection, is not started. A message that is redelivered while it is in flight does not run again.
-- **Order.** In `sequential` groups, the consumer has one message in flight, in any process. With a key, jobs wait in
-  `KeyOrdering`, a failing job keeps its place until its last attempt, and the server delivers all messages to one
-  process, which starts with the oldest (`takeover`). When all jobs wait, the newest are parked, so that events of other
-  keys can arrive (`parking`).
-- **Prefetch.** A process prefetches messages for a tenth of a second, according to the average running time of the
-  handler. It need not wait for the network, and does not hold messages that idle processes could handle.
+A process prefetches messages for a tenth of a second, according to the average running time of the handler: it need not
+wait for the network, and does not hold messages that idle processes could handle. In `sequential` groups, the consumer
+has one message in flight, in any process.
 """
 
 from __future__ import annotations
@@ -124,7 +119,6 @@ class Worker:
         on_failure: Callable[[Failure], object],
         on_ended: Callable[[Exception | None], object],
     ) -> Self:
-        """Connect, join the group and start."""
         await link.start()
         group = Group(link, subjects, options)
         await group.create_streams()
@@ -149,7 +143,6 @@ class Worker:
         return self._supervise(work, "work", restart=False)
 
     def start_job(self, job: Job) -> None:
-        """Run a job whose turn has come."""
         if self.is_stopping:
             return  # the job will be returned
         if self._by_key:
@@ -281,7 +274,6 @@ class Worker:
         self.settle(job, ACK)
 
     def _leave(self, job: Job) -> None:
-        """Start the jobs that waited for one."""
         job.run += 1
         self._parking.remove(job)
         for freed in self._order.remove(job):
@@ -343,7 +335,6 @@ class Worker:
     # Stopping
 
     def _fail(self, error: Exception) -> None:
-        """Stop because of an error."""
         if self._stopping is None:
             logger.error("%s", error)
             self._stopping = supervise(lambda: self._stop(_FLUSH_TIMEOUT_S, error), f"stopping {self._group.name}")
