@@ -3,6 +3,11 @@
 Messages arrive as long as the consumer exists with our settings. A lost consumer is recreated (`Group.restore`). If the
 consumer has other settings, because it was recreated or replaced, the membership and its worker end. This is noticed
 when the server refuses a pull, or at the next check within ten seconds.
+
+With order by key, one process receives all messages, and another one takes over when it is gone. Messages that the
+previous process held, or that were lost with a connection, are redelivered only after `ACK_WAIT_S`, and later messages
+arrive before them. A process therefore collects messages until it holds all that the server counts as in flight, and
+then starts them in the order of the stream.
 """
 
 from __future__ import annotations
@@ -12,16 +17,20 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
+from rxhub.concurrency.backoff import Backoff
+from rxhub.concurrency.supervise import supervise
 from rxhub.errors import GroupError, HubConnectionError, StreamError
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.processing import group as group_times
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.in_flight import InFlight
+from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.pull_consumer import ConsumerGone, PullConsumer, PullRefused
 
 __all__ = ["GroupMembership"]
 
 _LEAVE_TIMEOUT_S = 1.0
+_PIN_HEADER = "Nats-Pin-Id"
 # The name of a deleted consumer is free before its state is removed from the server's disk. A consumer that was created
 # within milliseconds began, in spite of its configuration, where the old one had been long before (nats-server 2.15).
 _RECREATE_DELAY_S = 0.5
@@ -33,7 +42,7 @@ class GroupMembership:
     """Pulls messages of a group; a `ConnectionTask`.
 
     Args:
-        on_gap: called when messages in flight may be redelivered after later ones.
+        start: called with each collected job, in the order of the stream.
         on_excluded: called when the group has other settings.
     """
 
@@ -42,15 +51,19 @@ class GroupMembership:
         group: Group,
         pulling: PullConsumer,
         in_flight: InFlight,
-        on_gap: Callable[[], object],
+        start: Callable[[Job], object],
         on_excluded: Callable[[GroupError], object],
     ) -> None:
         self._group = group
         self._link = group.link
         self._pulling = pulling
         self._in_flight = in_flight
-        self._on_gap = on_gap
+        self._start = start
         self._on_excluded = on_excluded
+        self._collected: list[Job] = []
+        self._pin: str | None = None
+        self._gaps = 0
+        self._waiting: asyncio.Task[None] | None = None
         self._is_leaving = False
         self._has_pulled = asyncio.Event()
 
@@ -82,6 +95,8 @@ class GroupMembership:
                 async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                     await self._has_pulled.wait()
         await self._link.detach(self)
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     async def unpin(self) -> None:
         """Let another process order by key at once, if this one did."""
@@ -89,8 +104,28 @@ class GroupMembership:
             with suppress(HubConnectionError, StreamError):
                 await self._group.unpin()
 
+    def on_gap(self) -> None:
+        """Messages may be missing from now on: those in flight may be redelivered after later ones."""
+        self._pin = None
+        self._gaps += 1
+
+    def collect(self, job: Job) -> bool:
+        """Collect a job if earlier messages may be missing; whether it was collected."""
+        pin = job.message.headers.get(_PIN_HEADER, "")
+        if pin != self._pin:
+            # This process was pinned now, again or for the first time.
+            self._gaps += 1
+            self._pin = pin
+            if self._waiting is None:
+                name = f"waiting for earlier events of {self._group.name}"
+                self._waiting = supervise(self._wait_for_missing, name, restart=True)
+        if self._waiting is None:
+            return False
+        self._collected.append(job)
+        return True
+
     async def _pull(self, line: NatsConnection) -> None:
-        self._on_gap()
+        self.on_gap()
         await self._in_flight.send_in_progress(line)
         while not self._is_leaving:
             try:
@@ -108,4 +143,27 @@ class GroupMembership:
             # The new stream uses the same sequences for other messages.
             self._in_flight.clear()
         await self._group.restore()
-        self._on_gap()
+        self.on_gap()
+
+    async def _wait_for_missing(self) -> None:
+        backoff = Backoff(0.05, 1.0)
+        is_logged = False
+        while True:
+            gaps = self._gaps
+            try:
+                missing = await self._group.ack_pending() - len(self._in_flight.jobs)
+            except (HubConnectionError, StreamError) as error:
+                logger.debug("Could not read how many events of %s are in flight: %s", self._group.name, error)
+            else:
+                if missing <= 0 and gaps == self._gaps:
+                    break
+                if not is_logged and missing > 0:
+                    is_logged = True
+                    logger.info("%s: waiting for %d earlier events of other processes.", self._group.name, missing)
+            await asyncio.sleep(backoff.delay())
+        self._waiting = None
+        jobs, self._collected = self._collected, []
+        for job in sorted(jobs, key=lambda job: job.message.sequence):
+            # A job whose lease has expired is redelivered.
+            if self._in_flight.jobs.get(job.message.sequence) is job:
+                self._start(job)

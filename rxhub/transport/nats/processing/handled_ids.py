@@ -1,9 +1,10 @@
-"""Looks up and stores the ids of handled events, many at a time (`once=True`).
+"""The ids of the events that a group has handled in the last week: stored by the server, looked up in memory.
 
-An event is acknowledged when its id is stored. If the process is killed before, the event is handled again. Further
-events therefore start before the ids of earlier ones are stored only where handlers would otherwise be idle: as many as
-return while ids are being stored, up to `_MAX_UNSTORED`. If one handler takes longer than storing an id, that is none.
-Redelivered and failed events do not use this path; `Retries` handles them one by one.
+A request per id would cost one `fsync` per event. A process therefore stores digests of ids in *pages*, the values of a
+key-value bucket. Each write replaces the page by one that also contains the ids handled since, until it is full. If the
+result of a write is unknown, the page is not written again, because the server could apply the two writes in either
+order. Every process keeps the digests of all pages in memory, and reads new pages before it looks up ids. It therefore
+knows every id that any process has stored, also after a crash.
 """
 
 from __future__ import annotations
@@ -11,18 +12,38 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from hashlib import blake2b
 from time import monotonic
 from typing import TypeVar
+from uuid import uuid4
 
 from rxhub.concurrency.backoff import Backoff
+from rxhub.concurrency.bounded_dict import BoundedDict
 from rxhub.errors import HubConnectionError, StreamError
+from rxhub.transport.nats.kv_bucket import KvBucket
 from rxhub.transport.nats.processing.executor import HandlerRunner
-from rxhub.transport.nats.processing.id_store import HandledIdStore
 from rxhub.transport.nats.processing.job import Job
+from rxhub.transport.nats.reconnecting import ReconnectingClient
+from rxhub.transport.nats.streams import server_time
 
-__all__ = ["HandledIds"]
+__all__ = ["HandledIdStore", "HandledIds", "digest_of"]
 
+_DAY_S = 24 * 3600
+# The stream itself rejects duplicates for 20 minutes. Later ones come from retries and replays.
+_DAYS = 7
+
+_DIGEST_BYTES = 16
+_PAGE_BYTES = 256 * _DIGEST_BYTES
+# All ids of a page expire a week after its last write, so a page is not written for longer than this.
+_PAGE_AGE_S = 3600.0
+# Pages per request; adding them blocks the loop for a few milliseconds.
+_PAGES = 32
+# The number of pages whose size is remembered. If an older page is read again, its digests are stored twice.
+_LATEST_PAGES = 4_096
+
+# Handled events whose ids are not stored yet, and ids per request.
 _MAX_UNSTORED = 64
 _BATCH = 256
 _MAX_BACKOFF_S = 5.0
@@ -34,8 +55,77 @@ T = TypeVar("T")
 logger = logging.getLogger("rxhub")
 
 
+class HandledIdStore:
+    """The handled ids of one group, as one process knows them."""
+
+    def __init__(self, link: ReconnectingClient, stream: str, group: str, replicas: int) -> None:
+        description = f"Digests of the ids of events of {stream} that {group} has handled."
+        self._bucket = KvBucket(link, f"{stream}-handled-{group}", description, _DAYS * _DAY_S, replicas)
+        self._digests = _DigestSet()
+        self._created = ""
+        # The last sequence that was read, and the number of bytes that were read of the latest pages.
+        self._read = 0
+        self._taken = BoundedDict[str, int](_LATEST_PAGES)
+        self._reading = asyncio.Lock()
+        # Server time minus `monotonic()`.
+        self._offset = 0.0
+        # The page that may be written again; the key is empty if there is none.
+        self._key, self._page, self._page_ends = "", b"", 0.0
+        self._writing = asyncio.Lock()
+
+    async def create(self) -> None:
+        await self._bucket.create()
+
+    async def known(self, digests: Iterable[bytes]) -> set[bytes]:
+        """The digests that any process of the group has stored."""
+        await self._catch_up()
+        return {each for each in digests if each in self._digests}
+
+    async def mark(self, digests: Iterable[bytes]) -> None:
+        """Store digests with one write. If it raises HubConnectionError, they may be stored or not."""
+        added = b"".join(digests)
+        async with self._writing:
+            key, page = self._key, self._page
+            if not key or len(page) >= _PAGE_BYTES or monotonic() > self._page_ends:
+                key, page, self._page_ends = uuid4().hex, b"", monotonic() + _PAGE_AGE_S
+            self._key = ""
+            page += added
+            sequence = await self._bucket.put(key, page)
+            self._key, self._page = key, page
+        self._take(key, page, monotonic() + self._offset)
+        if sequence == self._read + 1:
+            self._read = sequence
+
+    async def _catch_up(self) -> None:
+        async with self._reading:
+            info = await self._bucket.create()
+            self._offset = server_time(info).timestamp() - monotonic()
+            if str(info["created"]) != self._created:
+                # The bucket was recreated, and its sequences start again.
+                self._created, self._read = str(info["created"]), 0
+                self._digests, self._key = _DigestSet(), ""
+                self._taken.clear()
+            last: int = info["state"]["last_seq"]
+            while self._read < last:
+                pages = await self._bucket.following(self._read + 1, _PAGES)
+                for page in pages:
+                    self._take(page.key, page.value or b"", datetime.fromisoformat(page.time).timestamp())
+                self._read = max(self._read, pages[-1].sequence if pages else last)
+
+    def _take(self, key: str, page: bytes, time: float) -> None:
+        """Add the digests of a page that were not read before."""
+        begin = self._taken.pop(key, 0)
+        self._taken[key] = max(len(page), begin)
+        self._digests.add(page, begin, int(time) // _DAY_S)
+
+
 class HandledIds:
-    """The first deliveries of one process.
+    """Looks up and stores the ids of the first deliveries of one process, many at a time.
+
+    An event is acknowledged when its id is stored. If the process is killed before, the event is handled again. Further
+    events therefore start before the ids of earlier ones are stored only where handlers would otherwise be idle: as
+    many as return while ids are being stored, up to `_MAX_UNSTORED`. If one handler takes longer than storing an id,
+    that is none. Redelivered and failed events are handled one by one, by `Retries`.
 
     Args:
         on_known: called with a job whose event was handled before.
@@ -149,3 +239,37 @@ async def _retry(request: Callable[[], Awaitable[T]]) -> T:
         except (HubConnectionError, StreamError) as error:
             logger.debug("Could not look up or store ids; retrying: %s", error)
         await asyncio.sleep(backoff.delay())
+
+
+class _DigestSet:
+    """Digests of some days, in little more memory than their size.
+
+    The digests of a day are in 4,096 arrays, by their first 12 bits.
+    """
+
+    def __init__(self) -> None:
+        self._days: dict[int, dict[int, bytearray]] = {}
+
+    def add(self, page: bytes, begin: int, day: int) -> None:
+        """Add the digests of a page from an offset. The first one of a new day removes expired days."""
+        if day not in self._days:
+            self._days[day] = {}
+            self._days = {each: arrays for each, arrays in self._days.items() if each >= max(self._days) - _DAYS}
+        arrays = self._days.get(day, {})
+        for at in range(begin, len(page) - _DIGEST_BYTES + 1, _DIGEST_BYTES):
+            digest = page[at : at + _DIGEST_BYTES]
+            number = digest[0] << 4 | digest[1] >> 4
+            if number in arrays:
+                arrays[number] += digest
+            else:
+                arrays[number] = bytearray(digest)
+
+    def __contains__(self, digest: bytes) -> bool:
+        number = digest[0] << 4 | digest[1] >> 4
+        # A match at another place than the digest's own is as unlikely as a collision.
+        return any(number in arrays and digest in arrays[number] for arrays in self._days.values())
+
+
+def digest_of(id: str) -> bytes:
+    """The digest that is stored for an id."""
+    return blake2b(id.encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).digest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Any
 
 from rxhub.errors import RxHubError
@@ -30,60 +31,28 @@ class HandlerTimeout(RxHubError, TimeoutError):
     """A handler exceeded its timeout."""
 
 
+@dataclass(slots=True, eq=False)
 class Job:
-    """One message and its state in this process.
+    """One message and its state in this process. Times are those of `monotonic()`."""
 
-    Attributes:
-        reply: where the latest delivery is acknowledged.
-        lease_until: as `monotonic()` counts, the time until which no other process gets the message.
-        event: the event of the message; None before it is read, if it is not valid, and while the job is parked.
-        id_digest: of the event's id, if the ids of handled events are stored.
-        keys: the values that it shares with events for which it has to wait.
-        is_parked: whether its data is in the stream only.
-        attempt: the number of the next or running attempt, from 1.
-        has_record: whether the group has a record of its attempts.
-        run: changes when the job is submitted or taken back. Results of earlier runs are ignored.
-        is_batched: whether its id is looked up and stored together with others.
-        is_started: whether it was submitted to the executor, and is settled when its handler ends.
-        started_at: as `monotonic()` counts, when its handler was called; 0 before.
-        task: its task in `Retries`.
-        waiter: awaited by `HandlerRunner.run`.
-    """
+    message: Message
+    lease_until: float  # until then no other process gets the message
+    reply: str = field(init=False)  # where the latest delivery is acknowledged
+    event: Event | None = None  # None before it is read, if it is not valid, and while the job is parked
+    id_digest: bytes = b""  # of the event's id, if the ids of handled events are stored
+    keys: tuple[Hashable, ...] = ()  # the values that it shares with events for which it has to wait
+    is_parked: bool = False  # its data is in the stream only
+    attempt: int = 1  # the number of the next or running attempt
+    has_record: bool = False  # the group has a record of its attempts
+    run: int = 0  # changes when it is submitted or taken back; results of earlier runs are ignored
+    is_batched: bool = False  # its id is looked up and stored together with others
+    is_started: bool = False  # it was submitted to the executor, and is settled when its handler ends
+    started_at: float = 0.0  # when its handler was called
+    task: asyncio.Task[Any] | None = None  # of `Retries`
+    waiter: asyncio.Future[BaseException | None] | None = None  # of `HandlerRunner.run`
 
-    __slots__ = (
-        "attempt",
-        "event",
-        "has_record",
-        "id_digest",
-        "is_batched",
-        "is_parked",
-        "is_started",
-        "keys",
-        "lease_until",
-        "message",
-        "reply",
-        "run",
-        "started_at",
-        "task",
-        "waiter",
-    )
-
-    def __init__(self, message: Message, lease_until: float) -> None:
-        self.message = message
-        self.reply = message.reply
-        self.lease_until = lease_until
-        self.event: Event | None = None
-        self.id_digest = b""
-        self.keys: tuple[Hashable, ...] = ()
-        self.is_parked = False
-        self.attempt = 1
-        self.has_record = False
-        self.run = 0
-        self.is_started = False
-        self.is_batched = False
-        self.started_at = 0.0
-        self.task: asyncio.Task[Any] | None = None
-        self.waiter: asyncio.Future[BaseException | None] | None = None
+    def __post_init__(self) -> None:
+        self.reply = self.message.reply
 
     def park(self) -> None:
         """Drop the data, which can be read from the stream again."""

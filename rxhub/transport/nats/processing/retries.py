@@ -23,7 +23,7 @@ from rxhub.transport.nats.processing.executor import HandlerRunner
 from rxhub.transport.nats.processing.expiry import Expiry
 from rxhub.transport.nats.processing.failures import Failure, FailureLog
 from rxhub.transport.nats.processing.group import Group
-from rxhub.transport.nats.processing.id_store import HandledIdStore
+from rxhub.transport.nats.processing.handled_ids import HandledIdStore
 from rxhub.transport.nats.processing.in_flight import ACK, nak_after
 from rxhub.transport.nats.processing.job import Job, LeaseExpired, MessageDeleted
 

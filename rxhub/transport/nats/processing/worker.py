@@ -30,8 +30,7 @@ from rxhub.transport.nats.processing.failures import Failure
 from rxhub.transport.nats.processing.filtering import MessageFilter
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.group_membership import GroupMembership
-from rxhub.transport.nats.processing.handled_ids import HandledIds
-from rxhub.transport.nats.processing.id_store import HandledIdStore, digest_of
+from rxhub.transport.nats.processing.handled_ids import HandledIds, HandledIdStore, digest_of
 from rxhub.transport.nats.processing.in_flight import ACK, NAK, InFlight
 from rxhub.transport.nats.processing.interruptions import Interruptions
 from rxhub.transport.nats.processing.job import Job
@@ -39,7 +38,6 @@ from rxhub.transport.nats.processing.key_ordering import KeyOrdering, key_values
 from rxhub.transport.nats.processing.options import WorkerOptions
 from rxhub.transport.nats.processing.parking import Parking
 from rxhub.transport.nats.processing.retries import Retries
-from rxhub.transport.nats.processing.takeover import Takeover
 from rxhub.transport.nats.pull_consumer import Message, PullConsumer
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.subjects import Subjects
@@ -94,8 +92,7 @@ class Worker:
         self._filter = MessageFilter(group, self._skip)
         self._order: KeyOrdering[Job] = KeyOrdering()
         self._parking = Parking(group, self._pulling, self._in_flight, self._order, self.spawn)
-        self._takeover = Takeover(group, self._in_flight.jobs, self._enqueue)
-        self._membership = GroupMembership(group, self._pulling, self._in_flight, self._takeover.on_gap, self._fail)
+        self._membership = GroupMembership(group, self._pulling, self._in_flight, self._enqueue, self._fail)
         self._handlers = HandlerRunner(group.name, executor, self._take_results, lambda: not self._order)
         attempts = AttemptStore(group)
         self._expiry = Expiry(group, attempts, self._in_flight.jobs, lambda: self.count("expired"))
@@ -188,7 +185,7 @@ class Worker:
         self._in_flight.release(job)
         self._leave(job)
         # Later events must not start before it.
-        self._takeover.on_gap()
+        self._membership.on_gap()
 
     def count(self, name: str) -> None:
         self.counts[name] += 1
@@ -205,7 +202,7 @@ class Worker:
         if self.is_stopping:
             self.settle(job, NAK)
         elif self._read(job):
-            if self._by_key and self._takeover.collect(job):
+            if self._by_key and self._membership.collect(job):
                 self._parking.allow(job)
             else:
                 self._enqueue(job)
@@ -343,7 +340,6 @@ class Worker:
         deadline = monotonic() + timeout
         try:
             await self._membership.leave()
-            self._takeover.stop()
             if self._handled_ids is not None:
                 self._handled_ids.stop()
             self._handlers.take_back_pending()

@@ -13,7 +13,7 @@ import pytest
 from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
 from rxhub.transport.nats.address import Address
-from rxhub.transport.nats.processing.id_store import HandledIdStore, digest_of
+from rxhub.transport.nats.processing.handled_ids import HandledIdStore, digest_of
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 
 Made = Callable[[], HandledIdStore]
@@ -94,7 +94,7 @@ def test_an_id_may_be_any_text(run, id: str) -> None:
 
 
 def test_more_pages_than_one_request_brings_are_read(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxhub.transport.nats.processing.id_store._PAGE_BYTES", 1)
+    monkeypatch.setattr("rxhub.transport.nats.processing.handled_ids._PAGE_BYTES", 1)
 
     async def test(made: Made, link: ReconnectingClient) -> None:
         process = made()
@@ -159,7 +159,7 @@ def test_a_bucket_that_was_deleted_is_made_again_and_read_from_its_beginning(run
 
 def test_ids_are_forgotten_after_a_week(run, monkeypatch: pytest.MonkeyPatch) -> None:
     today = datetime(2026, 1, 1, tzinfo=UTC)
-    monkeypatch.setattr("rxhub.transport.nats.processing.id_store.server_time", lambda info: today)
+    monkeypatch.setattr("rxhub.transport.nats.processing.handled_ids.server_time", lambda info: today)
 
     async def test(made: Made, link: ReconnectingClient) -> None:
         nonlocal today

@@ -17,7 +17,7 @@ from typing import Any
 
 from rxhub import Event, EventHub
 from rxhub.transport.nats.processing import group
-from rxhub.transport.nats.processing.id_store import HandledIdStore, digest_of
+from rxhub.transport.nats.processing.handled_ids import HandledIdStore, digest_of
 
 __all__ = ["main"]
 
