@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.error import HTTPError
 
 from rxhub.embedded.binary import find
-from rxhub.embedded.child_process import command_bound_to_parent
+from rxhub.embedded.server import command_bound_to_parent
 from tests.threads import suspend
 
 __all__ = ["LIMIT", "Cluster", "Node", "nats_cluster"]

@@ -83,7 +83,7 @@ class Bridge:
         buffer: int = 50_000,
     ) -> None:
         for hub in (source, target):
-            if not isinstance(hub, EventHub):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not isinstance(hub, EventHub):
                 raise TypeError(f"A bridge connects two hubs, but {type(hub).__name__} was given.")
         if source.shares_source_with(target):
             raise ValueError(

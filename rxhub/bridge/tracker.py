@@ -58,12 +58,11 @@ class GapChange(Enum):
 
     OPENED = "opened"
     MARKED = "marked"
-    REFUSED = "refused"
-    """Its marker was refused, so it is open again."""
+    REFUSED = "refused"  # its marker was refused, so it is open again
 
 
 class GapNotice(NamedTuple):
-    """A change of a gap, to be logged."""
+    """A change of a gap, to be logged with the text of the marker, or the error."""
 
     outcome: GapChange
     gap: Gap
@@ -80,14 +79,18 @@ class _Forwarded(NamedTuple):
 
 
 class BridgeTracker:
-    """The events of one bridge. A gap is open at the start, for the events that were published before."""
+    """The events of one bridge.
+
+    Attributes:
+        gap: the open gap, if there is one; at the start, for the events that were published before.
+    """
 
     def __init__(self, buffer: int) -> None:
+        self.gap: Gap | None = Gap("started", None)
         self._buffer = buffer
         self._in_flight: deque[_Forwarded] = deque()
         self._marking: deque[Gap] = deque()
         self._known = BoundedDict[str, None](MAX_KNOWN_IDS)
-        self._gap: Gap | None = Gap("started", None)
         self._room: int | None = None
         self._latest = Position()
         self._stored = Position()
@@ -100,15 +103,11 @@ class BridgeTracker:
             return self._counts._replace(waiting=len(self._in_flight) - len(self._marking))
 
     @property
-    def gap(self) -> Gap | None:
-        return self._gap
-
-    @property
     def secured(self) -> Position:
         """The position before which all missing events are covered by stored markers."""
         with self._changed:
             places = [self._stored]
-            places += [Position(gap.since, gap.last) for gap in (*self._marking, self._gap) if gap is not None]
+            places += [Position(gap.since, gap.last) for gap in (*self._marking, self.gap) if gap is not None]
         return min(places, key=lambda place: place.floor or EVER)
 
     @property
@@ -136,8 +135,8 @@ class BridgeTracker:
         """Add the marker of a gap, which closes it unless more was lost. `told` is the part that it covers."""
         with self._changed:
             self._room = None
-            if self._gap == gap:
-                self._gap = None
+            if self.gap == gap:
+                self.gap = None
             self._latest = self._latest._replace(floor=until)
             self._marking.append(told)
             self._append(_Forwarded(identifier, until, sent, told))
@@ -152,8 +151,8 @@ class BridgeTracker:
             self._counts = counts._replace(lost=counts.lost + lost)
             if not room and self._room is None:
                 self._room = len(self._in_flight) // 2
-            new = self._gap is None
-            self._gap = Gap(why, self._latest.floor, self._latest.id, reason, lost).joined(self._gap)
+            new = self.gap is None
+            self.gap = Gap(why, self._latest.floor, self._latest.id, reason, lost).joined(self.gap)
         return new
 
     def process_done(self) -> list[GapNotice]:
@@ -192,12 +191,12 @@ class BridgeTracker:
     def _refused(self, forwarded: _Forwarded, error: BaseException) -> GapNotice | None:
         # It may be published again.
         self._known.pop(forwarded.id, None)
-        before = self._gap
+        before = self.gap
         if forwarded.gap is not None:
             self._marking.popleft()
-            self._gap = forwarded.gap.joined(before)
-            return GapNotice(GapChange.REFUSED, self._gap, str(error))
+            self.gap = forwarded.gap.joined(before)
+            return GapNotice(GapChange.REFUSED, self.gap, str(error))
         counts = self._counts
         self._counts = counts._replace(lost=counts.lost + 1)
-        self._gap = Gap("refused", self._stored.floor, self._stored.id, str(error), 1).joined(before)
-        return GapNotice(GapChange.OPENED, self._gap, str(error)) if before is None else None
+        self.gap = Gap("refused", self._stored.floor, self._stored.id, str(error), 1).joined(before)
+        return GapNotice(GapChange.OPENED, self.gap, str(error)) if before is None else None

@@ -23,9 +23,10 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,7 +34,6 @@ from typing import Final
 
 from rxhub.concurrency.backoff import Backoff
 from rxhub.embedded.binary import find
-from rxhub.embedded.child_process import command_bound_to_parent
 from rxhub.embedded.config import LOG, MONITOR, configuration, make_private, write
 from rxhub.embedded.disk import check_room, warn_if_shared, write_fault
 from rxhub.embedded.lockfile import DirectoryLock
@@ -41,7 +41,7 @@ from rxhub.embedded.probe import Account, ask_for_streams, storage_error
 from rxhub.errors import StoreError
 from rxhub.text.printable import printable
 
-__all__ = ["PrivateServer", "store"]
+__all__ = ["PrivateServer", "command_bound_to_parent", "store"]
 
 _USER: Final = "rxhub"
 _OUTPUT: Final = "nats-server.out"
@@ -56,6 +56,18 @@ _CHECK_INTERVAL_S = 1.0
 _NOT_COMPLAINTS: Final = ("[INF]", "Plaintext passwords")
 _MAX_LINES = 12
 _MAX_TAIL_BYTES = 8_192
+
+# The child requests a signal at the end of the thread that starts it, before it executes the program. A `preexec_fn`
+# could deadlock in a program with threads.
+_BINDING: Final = """\
+import ctypes, os, sys
+try:
+    ctypes.CDLL(None).prctl(1, 15)  # PR_SET_PDEATHSIG, SIGTERM
+except (AttributeError, OSError):
+    pass
+if os.getppid() == int(sys.argv[1]):  # else the parent has ended already
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 _logger = logging.getLogger("rxhub.embedded")
 
@@ -339,3 +351,11 @@ def _tail(path: Path) -> list[str]:
             return file.read().decode(errors="replace").splitlines()
     except OSError:
         return []
+
+
+def command_bound_to_parent(command: Sequence[str]) -> list[str]:
+    """A command whose process gets SIGTERM when the *thread* that starts it ends; unchanged if impossible."""
+    # In a host application, `sys.executable` is the host.
+    if sys.platform != "linux" or "python" not in Path(sys.executable).name:
+        return list(command)
+    return [sys.executable, "-I", "-S", "-c", _BINDING, str(os.getpid()), *command]

@@ -66,15 +66,12 @@ class HistoryReader(Protocol):
 
     def measured(self, total: int) -> None:
         """The expected number of events; called before the first."""
-        ...
 
     def read(self, stored: Stored) -> None:
         """Receive an event. The number of events that `HistoryReading.done` has not counted yet is bounded."""
-        ...
 
     def ended(self, error: Exception | None) -> None:
         """The end, or an error that ended the reading. Called once, and not after `HistoryReading.stop`."""
-        ...
 
 
 class HistoryReading(Protocol):
@@ -82,15 +79,12 @@ class HistoryReading(Protocol):
 
     def begin(self) -> None:
         """Start; before, the reader is not called."""
-        ...
 
     def done(self, count: int) -> None:
         """That many events were processed, so as many more may come."""
-        ...
 
     def stop(self) -> None:
         """Stop reading; events in flight may still come."""
-        ...
 
 
 class GroupState(NamedTuple):
@@ -258,7 +252,6 @@ class Durable(Transport, Protocol):
 
     def stop_processing(self, grace: float) -> None:
         """Stop all processings of the program and wait for them; running handlers have `grace` seconds."""
-        ...
 
     @property
     def dead_letters(self) -> DeadLetterQueue:

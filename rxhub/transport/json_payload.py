@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
@@ -34,6 +33,9 @@ __all__ = [
 MAX_DEPTH: Final = 64
 """The maximum nesting of lists and objects; real events have about ten levels."""
 
+# Strings are matched as a whole, without their brackets. msgspec refuses an unterminated one.
+_STRUCTURE = re.compile(r'[][{}]|"(?:[^"\\]|\\.)*+"', re.DOTALL)
+
 T = TypeVar("T")
 
 
@@ -49,7 +51,7 @@ def check_depth(text: str, limit: int = MAX_DEPTH) -> None:
     if text.count("[") + text.count("{") <= limit:
         return
     depth = 0
-    for bracket in _structure().findall(text):
+    for bracket in _STRUCTURE.findall(text):
         if bracket in "[{":
             depth += 1
             if depth > limit:
@@ -58,15 +60,9 @@ def check_depth(text: str, limit: int = MAX_DEPTH) -> None:
             depth -= 1
 
 
-@cache
-def _structure() -> re.Pattern[str]:
-    # Strings are matched as a whole, without their brackets. msgspec refuses an unterminated one.
-    return re.compile(r'[][{}]|"(?:[^"\\]|\\.)*+"', re.DOTALL)
-
-
 def read_event(data: str) -> Event | None:
     """The event in an event packet; None if there is not exactly one. Raises ProtocolError or EventError."""
-    payload = _read(data, _payload_decoder())
+    payload = _read(data, _payload_decoder)
     if len(payload.args) != 1 or not isinstance(payload.args[0], dict):
         return None
     return Event.from_wire(cast("dict[str, Any]", payload.args[0]))
@@ -78,7 +74,7 @@ def read_stored(data: bytes) -> Event:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise ProtocolError(f"Invalid UTF-8 was received: {error}.") from error
-    payload = _read(text, _any_decoder())
+    payload = _read(text, _any_decoder)
     return Event.adopt(cast("dict[str, Any]", payload)) if type(payload) is dict else Event.from_wire(payload)
 
 
@@ -86,7 +82,7 @@ def read_answer(data: str) -> Mapping[str, Any]:
     """The object in the data of an acknowledgement; empty if there is none. Raises ProtocolError if it is not JSON."""
     if not data:
         return {}
-    arguments: Any = _read(data, _any_decoder())
+    arguments: Any = _read(data, _any_decoder)
     match arguments:
         case [{} as answer, *_]:
             return cast("dict[str, Any]", answer)
@@ -107,7 +103,7 @@ def write_event(event: Event) -> str:
 
 def resent(argument: str) -> str:
     """The JSON of an event with `sent` set, which marks a second copy; unchanged if it is set."""
-    fields = _fields_decoder().decode(argument)
+    fields = _fields_decoder.decode(argument)
     if bytes(fields.get("sent", b"null")) != b"null":
         return argument
     fields["sent"] = msgspec.Raw(write_json(datetime.now(UTC)).encode())
@@ -119,7 +115,7 @@ def write_json(value: object) -> str:
 
     Raises TypeError or ValueError for a value that JSON cannot express, RecursionError if it nests too deeply.
     """
-    return _encoder().encode(value).decode()
+    return _encoder.encode(value).decode()
 
 
 def _read(text: str, decoder: msgspec.json.Decoder[T]) -> T:
@@ -129,26 +125,6 @@ def _read(text: str, decoder: msgspec.json.Decoder[T]) -> T:
     except (msgspec.MsgspecError, ValueError) as error:
         shown = text if len(text) <= 80 else f"{text[:80]}…"
         raise ProtocolError(f"Malformed JSON was received: {error}, in {shown!r}.") from error
-
-
-@cache
-def _payload_decoder() -> msgspec.json.Decoder[Payload[Any]]:
-    return msgspec.json.Decoder(Payload[Any])
-
-
-@cache
-def _fields_decoder() -> msgspec.json.Decoder[dict[str, msgspec.Raw]]:
-    return msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-@cache
-def _any_decoder() -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder()
-
-
-@cache
-def _encoder() -> msgspec.json.Encoder:
-    return msgspec.json.Encoder(enc_hook=_as_json)
 
 
 def _as_json(value: object) -> object:
@@ -161,3 +137,9 @@ def _as_json(value: object) -> object:
             raise ValueError(f"in a mapping of its own class, {found}")
         return plain
     raise TypeError(f"an object of {type(value).__qualname__} was found")
+
+
+_payload_decoder = msgspec.json.Decoder(Payload[Any])
+_fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_any_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder(enc_hook=_as_json)

@@ -59,6 +59,9 @@ class MemoryTransport:
         name: of the network; empty for a network of its own.
     """
 
+    unsent = 0
+    refused = 0
+
     def __init__(self, name: str = "") -> None:
         with _lock:
             network = _networks.get(name) if name else None
@@ -68,14 +71,6 @@ class MemoryTransport:
                     _networks[name] = network
         self._network = network
         self._sink: Sink | None = None
-
-    @property
-    def unsent(self) -> int:
-        return 0
-
-    @property
-    def refused(self) -> int:
-        return 0
 
     @property
     def subscriptions_synced(self) -> bool:

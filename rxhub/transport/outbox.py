@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 from rxhub.concurrency.fork import ForkSafeCondition
 from rxhub.concurrency.wakeup import Wakeup
@@ -42,26 +43,18 @@ class _UncancellableFuture(Future[None]):
         return False
 
 
+@dataclass(slots=True, eq=False)
 class PendingPublish:
-    """An event to send.
+    """An event to send."""
 
-    Attributes:
-        accepted: done when the server has accepted the event, or holds the error; cannot be cancelled.
-        breaks: at how many disconnects in a row it was the first in flight.
-        resent: an earlier copy may have reached the server.
-        written: when it was sent last, by the monotonic clock.
-        first: when it was sent first; 0 if it was not.
-    """
-
-    __slots__ = ("accepted", "argument", "breaks", "first", "resent", "topic", "written")
-
-    def __init__(self, topic: str, argument: str) -> None:
-        self.topic = topic
-        self.argument = argument
-        self.accepted: Future[None] = _UncancellableFuture()
-        self.breaks = 0
-        self.resent = False
-        self.written = self.first = 0.0
+    topic: str  # for messages
+    argument: str  # the event as JSON
+    # Done when the server has accepted the event, or holds the error.
+    accepted: Future[None] = field(default_factory=_UncancellableFuture, init=False)
+    breaks: int = field(default=0, init=False)  # at how many disconnects in a row it was the first in flight
+    resent: bool = field(default=False, init=False)  # an earlier copy may have reached the server
+    written: float = field(default=0.0, init=False)  # when it was sent last, by the monotonic clock
+    first: float = field(default=0.0, init=False)  # when it was sent first; 0 if it was not
 
     def resolve(self, error: Exception | None = None) -> None:
         """Complete the future, with an error if there is one.

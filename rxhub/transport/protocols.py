@@ -51,11 +51,9 @@ class Transport(Protocol):
 
     def buffer_before_connect(self) -> None:
         """Accept events before `open`; they are sent after it."""
-        ...
 
     def open(self, sink: Sink) -> None:
         """Connect and pass events to `sink`; report progress and failure by `sink.on_state`."""
-        ...
 
     def send(self, event: Event) -> Future[None]:
         """Send an event; the future is done when the event is accepted, or holds the error."""
@@ -63,11 +61,9 @@ class Transport(Protocol):
 
     def add_subscription(self, id: str, expression: Expression, metadata: Mapping[str, Any]) -> None:
         """Receive at least the events that match `expression`, for a subscriber."""
-        ...
 
     def remove_subscription(self, id: str) -> None:
         """The subscriber is gone."""
-        ...
 
     def wait_for_room(self, timeout: float) -> bool:
         """Block until one more event may be accepted; False after `timeout` seconds."""
@@ -83,4 +79,3 @@ class Transport(Protocol):
 
     def forked(self) -> None:
         """Be closed in a forked child: connections and threads belong to the parent."""
-        ...

@@ -39,7 +39,6 @@ class ConnectionTask(Protocol):
 
     async def run(self, line: NatsConnection) -> None:
         """Run until cancelled. A task that returns is not run again."""
-        ...
 
 
 class ReconnectingClient:

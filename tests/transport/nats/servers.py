@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 import nats
 
 from rxhub.embedded.binary import find
-from rxhub.embedded.child_process import command_bound_to_parent
+from rxhub.embedded.server import command_bound_to_parent
 from tests.threads import LIMIT
 
 __all__ = ["Admin", "Started", "speaking", "started"]
