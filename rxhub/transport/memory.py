@@ -145,10 +145,9 @@ def _sources(config: TransportConfig) -> frozenset[tuple[str, str]]:
     return frozenset([("memory", name)] if name else [])
 
 
-def _create(config: TransportConfig) -> MemoryTransport:
-    return MemoryTransport(_name(config.url))
-
-
 MEMORY: Final = TransportType(
-    create=_create, location=lambda url: host_and_path(url)[0], sources=_sources, is_remote=False
+    create=lambda config: MemoryTransport(_name(config.url)),
+    location=lambda url: host_and_path(url)[0],
+    sources=_sources,
+    is_remote=False,
 )

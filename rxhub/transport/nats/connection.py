@@ -16,6 +16,7 @@ from typing import Any, cast
 import msgspec
 import nats.errors
 
+from rxhub.concurrency.awaitables import ignore_error
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.text.printable import printable
@@ -219,7 +220,7 @@ class NatsConnection:
         for _ in range(2):
             # Shielded, since nats-py ends the connection when a pong arrives for a cancelled ping.
             flushing = asyncio.ensure_future(self.client.flush(_FLUSH_TIMEOUT_S))
-            flushing.add_done_callback(_ignore_exception)
+            ignore_error(flushing)
             await asyncio.shield(flushing)
 
     def inbox(self) -> str:
@@ -296,11 +297,6 @@ class NatsConnection:
             self.closed.set_result(reason)
         if self._watching is not None:
             self._watching.cancel()
-
-
-def _ignore_exception(ended: asyncio.Future[None]) -> None:
-    if not ended.cancelled():
-        ended.exception()
 
 
 def _error_text(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from rxhub.errors import EventError, ProtocolError
 from rxhub.event import Event
 from rxhub.transport.json_payload import read_stored
+from rxhub.transport.nats.direct_client import parse_headers
 from rxhub.transport.nats.publishing import MESSAGE_ID
 from rxhub.transport.nats.pull_consumer import Message
 from rxhub.transport.nats.subjects import Subjects, consumer_name
@@ -75,7 +76,7 @@ class DeadLetter:
     @classmethod
     def read(cls, subjects: Subjects, message: Mapping[str, Any]) -> DeadLetter:
         """Read the response of `STREAM.MSG.GET`. Invalid headers are ignored."""
-        headers = _read_headers(b64decode(message.get("hdrs") or b""))
+        headers = parse_headers(b64decode(message.get("hdrs") or b""))
         subject: str = message["subject"]
         died = datetime.fromisoformat(message["time"])
         try:
@@ -89,7 +90,7 @@ class DeadLetter:
             reason=_text(headers, REASON) or "unknown",
             traceback=_text(headers, TRACEBACK),
             attempts=_number(headers, ATTEMPTS),
-            sequence=_number(headers, SEQUENCE) or _trailing_number(headers.get(MESSAGE_ID, "")),
+            sequence=_number(headers, SEQUENCE) or _as_number(headers.get(MESSAGE_ID, "").rpartition(":")[2]),
             stored=_moment(headers, TIME) or died,
             died=died,
             data=b64decode(message.get("data") or b""),
@@ -99,14 +100,8 @@ class DeadLetter:
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON. Data that is not an event is a string, with invalid UTF-8 replaced."""
         event = self.event
-        return {
-            "id": self.id,
-            "group": self.group,
-            "topic": self.topic,
-            "reason": self.reason,
-            "traceback": self.traceback,
-            "attempts": self.attempts,
-            "sequence": self.sequence,
+        names = ("id", "group", "topic", "reason", "traceback", "attempts", "sequence")
+        return {name: getattr(self, name) for name in names} | {
             "stored": self.stored.isoformat(),
             "died": self.died.isoformat(),
             "event": self.data.decode(errors="replace") if event is None else event.to_wire(),
@@ -131,7 +126,7 @@ def headers_of(group: str, message: Message, reason: str, traceback: str, attemp
     short = {
         **least,
         GROUP: json.dumps(group),
-        REASON: json.dumps(_shortened(reason, _LONGEST_REASON)),
+        REASON: json.dumps(reason if len(reason) <= _LONGEST_REASON else reason[: _LONGEST_REASON - 1] + "…"),
         ATTEMPTS: str(attempts),
         SEQUENCE: str(message.sequence),
         TIME: datetime.fromtimestamp(message.time, UTC).isoformat(),
@@ -142,19 +137,6 @@ def headers_of(group: str, message: Message, reason: str, traceback: str, attemp
     return full if size <= room else least
 
 
-def _shortened(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def _read_headers(block: bytes) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for line in block.decode(errors="replace").split("\r\n")[1:]:
-        name, colon, value = line.partition(":")
-        if colon:
-            headers[name] = value.strip()
-    return headers
-
-
 def _text(headers: Mapping[str, str], name: str) -> str:
     try:
         return str(json.loads(headers.get(name, '""')))
@@ -163,12 +145,11 @@ def _text(headers: Mapping[str, str], name: str) -> str:
 
 
 def _number(headers: Mapping[str, str], name: str) -> int:
-    value = headers.get(name, "")
-    return int(value) if value.isdecimal() and len(value) < 20 else 0
+    return _as_number(headers.get(name, ""))
 
 
-def _trailing_number(identifier: str) -> int:
-    return _number({"": identifier.rpartition(":")[2]}, "")
+def _as_number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 20 else 0
 
 
 def _moment(headers: Mapping[str, str], name: str) -> datetime | None:

@@ -56,7 +56,7 @@ class ReconnectingClient:
         self.connection: NatsConnection | None = None
         self.is_closed = False
         self._name = name
-        self._on_state = on_state or _ignore_state
+        self._on_state: Callable[[bool, str, int], object] = on_state or (lambda *_: None)
         self._tasks: dict[ConnectionTask, asyncio.Task[None] | None] = {}
         self._last_connection: NatsConnection | None = None
         self._connected = asyncio.Event()
@@ -215,7 +215,3 @@ class ReconnectingClient:
             if monotonic() - began > _STABLE_AFTER_S:
                 backoff.reset()
             await asyncio.sleep(backoff.delay())
-
-
-def _ignore_state(connected: bool, reason: str, attempts: int) -> None:
-    """The default for `on_state`."""

@@ -176,16 +176,13 @@ class HandlerRunner:
         for result in batch:
             if result.run == result.job.run:
                 results.append(result)
-            else:
-                self._warn_of_late(result)
+                continue
+            error = result.error
+            how = "without an error" if error is None else f"with {type(error).__name__}: {error}"
+            logger.warning("%s: the handler of %s ended %s after its timeout.", self._group, result.job.name, how)
         self.running -= len(results)
         seconds = [result.seconds for result in results if not isinstance(result.error, LeaseExpired)]
         if seconds:
             mean_s = sum(seconds) / len(seconds)
             self.mean_s += (mean_s - self.mean_s) * (_SMOOTHING if self.mean_s else 1.0)
         self._on_results(results)
-
-    def _warn_of_late(self, result: Result) -> None:
-        error = result.error
-        how = "without an error" if error is None else f"with {type(error).__name__}: {error}"
-        logger.warning("%s: the handler of %s ended %s after its timeout.", self._group, result.job.name, how)

@@ -72,11 +72,9 @@ class Expiry:
         self._max_age_s = info["config"].get("max_age", 0) / _NANOSECONDS
         self._clock_offset = server_time(info).timestamp() - monotonic()
         before, self._first = self._first, info["state"]["first_seq"]
-        if self._first > before or self._suspects or any(map(self._is_deleted, self._jobs.values())):
+        is_held = any(job.has_record and job.message.sequence < self._first for job in self._jobs.values())
+        if self._first > before or self._suspects or is_held:
             await self._check_records()
-
-    def _is_deleted(self, job: Job) -> bool:
-        return job.has_record and job.message.sequence < self._first
 
     async def _check_records(self) -> None:
         suspects: dict[tuple[str, int], int] = {}

@@ -104,7 +104,8 @@ class ThreadExecutor(Executor):
         while not (self._is_stopped or state.is_abandoned):
             job = take()
             while self._callbacks:
-                self._run_callback()
+                with suppress(IndexError):  # another thread has taken it
+                    run_callback(self._callbacks.popleft())
             if job is None:
                 continue
             run, now = job.run, monotonic()
@@ -127,10 +128,3 @@ class ThreadExecutor(Executor):
             on_result(Result(job, run, failure, monotonic() - now))
             # The exception would keep the frames of the handler alive.
             del failure
-
-    def _run_callback(self) -> None:
-        try:
-            callback = self._callbacks.popleft()
-        except IndexError:
-            return  # another thread has taken it
-        run_callback(callback)
