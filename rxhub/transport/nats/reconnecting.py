@@ -56,7 +56,7 @@ class ReconnectingClient:
         self.connection: NatsConnection | None = None
         self.is_closed = False
         self._name = name
-        self._on_state: Callable[[bool, str, int], object] = on_state or (lambda *_: None)
+        self._on_state: Callable[[bool, str, int], object] = on_state or (lambda _up, _why, _attempt: None)
         self._tasks: dict[ConnectionTask, asyncio.Task[None] | None] = {}
         self._last_connection: NatsConnection | None = None
         self._connected = asyncio.Event()
