@@ -216,12 +216,15 @@ class OrderedConsumer:
 
     async def _check_stream(self, line: NatsConnection) -> int:
         """Return the last sequence, and check whether the stream was recreated or truncated."""
-        last, made, known = await self._stream_state(line)
-        for _ in range(_STREAM_CHECKS):
+        last, made, known = 0, self._stream_created, 0
+        for check in range(1 + _STREAM_CHECKS):
+            if check:
+                await asyncio.sleep(_STREAM_CHECK_INTERVAL_S)
+            known = self._highest_sequence
+            info = await line.js_request(f"STREAM.INFO.{self._stream}")
+            last, made = info["state"]["last_seq"], info["created"]
             if last >= known or made != self._stream_created:
                 break
-            await asyncio.sleep(_STREAM_CHECK_INTERVAL_S)
-            last, made, known = await self._stream_state(line)
         if self._stream_created and made != self._stream_created:
             logger.warning("The stream %s was recreated; reading it from its beginning.", self._stream)
             self._rewind(0)
@@ -238,12 +241,6 @@ class OrderedConsumer:
             last = self._highest_sequence
         self._stream_created, self._highest_sequence = made, last
         return last
-
-    async def _stream_state(self, line: NatsConnection) -> tuple[int, str, int]:
-        """The last sequence, the creation time, and the highest sequence seen before the request."""
-        known = self._highest_sequence
-        info = await line.js_request(f"STREAM.INFO.{self._stream}")
-        return info["state"]["last_seq"], info["created"], known
 
     def _rewind(self, last: int) -> None:
         """Go back to `last`: later sequences are reused for other messages."""

@@ -60,16 +60,8 @@ class Subjects:
     def reply(self, id: str) -> str:
         return _checked(f"{self.stream}.reply.{_token(id)}", id)
 
-    def retry(self, group: str, topic: str) -> str:
-        """The subject of a retried dead letter of a group."""
-        return _checked(f"{self.stream}.retry.{consumer_name(group)}.{_tokens(topic)}", topic)
-
     def retries_of(self, group: str) -> str:
         return f"{self.stream}.retry.{consumer_name(group)}.>"
-
-    def dead(self, group: str, topic: str) -> str:
-        """The subject of a dead letter of a group."""
-        return _checked(f"{self.stream}.dead.{consumer_name(group)}.{_tokens(topic)}", topic)
 
     def dead_of(self, group: str) -> str:
         return f"{self.stream}.dead.{consumer_name(group)}.>"

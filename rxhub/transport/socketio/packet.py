@@ -27,11 +27,9 @@ __all__ = [
     "MAX_PACKET",
     "Code",
     "Packet",
-    "Reason",
     "acknowledgement",
     "decode",
     "encode",
-    "error",
     "event",
     "excerpt",
     "refusal",
@@ -82,14 +80,6 @@ class Packet(msgspec.Struct, frozen=True):
     wants_data: bool = False
     path: str = ""
     data: str = ""
-
-
-class Reason(IntEnum):
-    """Why a server refuses a session; numbers of Socket.IO 0.9."""
-
-    TRANSPORT_NOT_SUPPORTED = 0
-    CLIENT_NOT_HANDSHAKEN = 1
-    UNAUTHORIZED = 2
 
 
 def decode(text: str) -> Packet:
@@ -171,11 +161,6 @@ def refusal(id: int, message: str) -> Packet:
     """The answer of a server that refused a packet, with the reason."""
     answer = [{"success": False, "message": _without_surrogates(message)}]
     return Packet(Code.ACKNOWLEDGE, id, False, "", msgspec.json.encode(answer).decode())
-
-
-def error(reason: Reason, reconnect: bool = False) -> Packet:
-    """Why a server ends a session; with `reconnect`, the client should start a new one."""
-    return Packet(Code.ERROR, data=f"{int(reason)}+0" if reconnect else f"{int(reason)}")
 
 
 def _identifier(digits: str, text: str) -> int:

@@ -15,7 +15,7 @@ from rxhub.transport.nats.subjects import Subjects, consumer_name
 from tests.transport.nats.matching import is_matched
 from tests.transport.nats.peer import Peer
 from tests.transport.nats.test_subject_filters import subjects
-from tests.transport.nats.test_subjects import groups, topics
+from tests.transport.nats.test_subjects import groups, of_group, topics
 
 few = settings(max_examples=40, deadline=None)
 
@@ -75,7 +75,7 @@ def test_every_topic_is_stored_under_its_subject(peer: Peer) -> None:
     @few
     @given(topics, groups)
     def holds(topic: str, group: str) -> None:
-        for subject in (names.event(topic), names.reply(topic), names.retry(group, topic), names.dead(group, topic)):
+        for subject in (names.event(topic), names.reply(topic), of_group(names, "retry", group, topic)):
             peer.store(subject)
             assert peer.last().subject == subject
         assert would_get(peer, [names.retries_of(group)], consumer_name(group)) > 0
