@@ -37,7 +37,10 @@ class _Record(msgspec.Struct):
 
 
 class Checkpoint:
-    """The checkpoint of the bridges of one server and subscription. For one thread at a time."""
+    """The checkpoint of the bridges of one server and subscription. For one thread at a time.
+
+    `target` stores it beside its stream; nothing is stored without one.
+    """
 
     def __init__(self, target: EventHub, server: str, subscription: str, bridge: str) -> None:
         self._target = target

@@ -15,33 +15,20 @@ EVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Position(NamedTuple):
-    """A position in the order of events: that of an event, or of a marker.
+    """A position in the order of events: that of an event, or of a marker."""
 
-    Attributes:
-        floor: a time before which the event had not arrived, and everything earlier is before it.
-        id: of the event; for a marker, that of the last event before it.
-    """
-
-    floor: datetime | None = None
-    id: str | None = None
+    floor: datetime | None = None  # a time before which the event had not arrived, and everything earlier is before it
+    id: str | None = None  # of the event; for a marker, that of the last event before it
 
 
 class Gap(NamedTuple):
-    """A time span in which events may be missing.
+    """A time span in which events may be missing."""
 
-    Attributes:
-        why: "started", "reconnected", "overflowed" or "refused".
-        since: a time before the arrival of the last event before the gap; None if there is none.
-        last: the id of that event.
-        reason: as text; may be empty.
-        lost: the number of events known to be missing.
-    """
-
-    why: str
-    since: datetime | None
-    last: str | None = None
-    reason: str = ""
-    lost: int = 0
+    why: str  # "started", "reconnected", "overflowed" or "refused"
+    since: datetime | None  # a time before the arrival of the last event before the gap; None if there is none
+    last: str | None = None  # the id of that event
+    reason: str = ""  # as text; may be empty
+    lost: int = 0  # the number of events known to be missing
 
     def joined(self, earlier: Gap | None) -> Gap:
         """This gap and an earlier open one, as one."""

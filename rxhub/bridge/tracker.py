@@ -79,13 +79,10 @@ class _Forwarded(NamedTuple):
 
 
 class BridgeTracker:
-    """The events of one bridge.
-
-    Attributes:
-        gap: the open gap, if there is one; at the start, for the events that were published before.
-    """
+    """The events of one bridge."""
 
     def __init__(self, buffer: int) -> None:
+        # The open gap, if there is one; at the start, for the events that were published before.
         self.gap: Gap | None = Gap("started", None)
         self._buffer = buffer
         self._in_flight: deque[_Forwarded] = deque()

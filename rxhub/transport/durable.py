@@ -34,31 +34,20 @@ Handler: TypeAlias = Callable[[Event], object]
 
 
 class Stored(NamedTuple):
-    """A stored event.
+    """A stored event."""
 
-    Attributes:
-        data: the event as JSON.
-        sequence: its position in the stream, from 1 on.
-        nanoseconds: when it was stored, since the epoch.
-    """
-
-    data: bytes
-    sequence: int
-    nanoseconds: int
+    data: bytes  # the event as JSON
+    sequence: int  # its position in the stream, from 1 on
+    nanoseconds: int  # when it was stored, since the epoch
 
 
 class Span(NamedTuple):
-    """A part of a stream, both ends included.
+    """A part of a stream, both ends included."""
 
-    Attributes:
-        since: the first sequence, an aware time, or how long ago by the server's clock; None is the beginning.
-        until: the last one; None is what was last when reading began.
-        follow: continue with what is stored from then on.
-    """
-
+    # The first sequence, an aware time, or how long ago by the server's clock; None is the beginning.
     since: int | datetime | timedelta | None = None
-    until: int | datetime | timedelta | None = None
-    follow: bool = False
+    until: int | datetime | timedelta | None = None  # the last one; None is what was last when reading began
+    follow: bool = False  # continue with what is stored from then on
 
 
 class HistoryReader(Protocol):

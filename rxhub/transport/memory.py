@@ -53,11 +53,7 @@ _accepted = _Accepted()
 
 
 class MemoryTransport:
-    """Puts events into the inboxes of all hubs under its name, including its own.
-
-    Args:
-        name: of the network; empty for a network of its own.
-    """
+    """Puts events into the inboxes of all hubs under its name, its own included; without a name, only there."""
 
     unsent = 0
     refused = 0

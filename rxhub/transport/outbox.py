@@ -71,19 +71,14 @@ class PendingPublish:
 
 
 class Outbox:
-    """The pending events of one transport, initially closed.
-
-    Attributes:
-        refused: the number of events refused with `Overflow` so far.
-        wakeup: set when there may be something to send.
-    """
+    """The pending events of one transport, initially closed."""
 
     def __init__(self, capacity: int) -> None:
         if capacity < 1:
             raise ValueError(f"An outbox needs a capacity of at least 1, but {capacity} was given.")
         self.capacity = capacity
-        self.refused = 0
-        self.wakeup = Wakeup()
+        self.refused = 0  # the number of events refused with `Overflow` so far
+        self.wakeup = Wakeup()  # set when there may be something to send
         self._closed = True
         self._waiting: deque[PendingPublish] = deque()
         self._in_flight: dict[int, PendingPublish] = {}

@@ -37,22 +37,16 @@ H = TypeVar("H", bound=SessionHost)
 
 
 class TransportSession(ABC, Generic[H]):
-    """From `open` to `close`. Everything but the constructor runs on the I/O loop.
+    """From `open` to `close`. Everything but the constructor runs on the I/O loop."""
 
-    Attributes:
-        server: the kind of server, for the log.
-        task: connects, and may go on while connected; None before it has begun.
-        ending: ends the session; None before.
-    """
-
-    server: ClassVar[str]
+    server: ClassVar[str]  # the kind of server, for the log
 
     def __init__(
         self, transport: H, sink: Sink, loop: asyncio.AbstractEventLoop, last: TransportSession[Any] | None
     ) -> None:
         self.loop = loop
-        self.task: asyncio.Task[None] | None = None
-        self.ending: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None  # connects, and may go on while connected; None before it has begun
+        self.ending: asyncio.Task[None] | None = None  # ends the session; None before
         self._transport = transport
         self._sink = sink
         self._last = last
@@ -121,8 +115,7 @@ L = TypeVar("L", bound=TransportSession[Any])
 class ServerTransport(ABC, Generic[L]):
     """A transport to a server.
 
-    Args:
-        left: the predicate of unsent events in the error of `close`, such as "were not stored".
+    `left` is the predicate of unsent events in the error of `close`, such as "were not stored".
     """
 
     def __init__(self, outbox: int, left: str) -> None:

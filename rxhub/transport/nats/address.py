@@ -17,17 +17,11 @@ _BETWEEN_URLS = re.compile(r",(?=\s*[A-Za-z]+://)")
 
 
 class Address(NamedTuple):
-    """The servers of one NATS system.
+    """The servers of one NATS system."""
 
-    Attributes:
-        servers: URLs of one server each, `nats://host:port` or, with TLS, `tls://host:port`.
-        user: None without credentials or with a token.
-        password: of the user, or a token if there is no user.
-    """
-
-    servers: tuple[str, ...]
-    user: str | None = None
-    password: str | None = None
+    servers: tuple[str, ...]  # URLs of one server each, `nats://host:port` or, with TLS, `tls://host:port`
+    user: str | None = None  # None without credentials or with a token
+    password: str | None = None  # of the user, or a token if there is no user
 
     @classmethod
     def parse(cls, url: str, user: str | None = None, password: str | None = None) -> Address:

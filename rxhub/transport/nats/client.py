@@ -44,14 +44,7 @@ T = TypeVar("T")
 
 
 class NatsTransport(ServerTransport[NatsSession]):
-    """Publishes into a stream, and reads from it what the hub's subscribers want.
-
-    Args:
-        name: of the connection, as the servers' statistics show it.
-
-    Attributes:
-        place: where the next `open` goes on reading; None is from then on.
-    """
+    """Publishes into a stream, and reads from it what the hub's subscribers want."""
 
     def __init__(self, address: Address, stream: str, name: str = "rxhub", outbox: int = 100_000) -> None:
         super().__init__(outbox, "were not known to be stored")

@@ -54,17 +54,14 @@ class NatsUnreachable(HubConnectionError):
 
 
 class NatsConnection:
-    """An open connection to one server.
-
-    Attributes:
-        closed: done when the connection has ended; its result is the reason.
-        on_denied: called with a lower-case subject on which the server does not permit publishing.
-    """
+    """An open connection to one server."""
 
     def __init__(self, server: str) -> None:
         self.client = NatsClient()
         self.server = server
+        # Done when the connection has ended; its result is the reason.
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        # Called with a lower-case subject on which the server does not permit publishing.
         self.on_denied: Callable[[str], object] | None = None
         self._last_error_text = ""
         self._last_error: Exception | None = None

@@ -45,13 +45,9 @@ class KvEntry(NamedTuple):
 
 
 class KvBucket:
-    """One bucket, which is created when it is first written to, or by `create`.
+    """One bucket, which is created when it is first written to, or by `create`. A value expires after `ttl` seconds.
 
     All methods raise StreamError if JetStream refuses a request, and HubConnectionError if the server does not answer.
-
-    Args:
-        ttl: seconds after which a value expires; 0 is never.
-        replicas: None is as many as new streams have.
     """
 
     def __init__(

@@ -61,19 +61,12 @@ class FilterEpoch(NamedTuple):
 
 
 class ReadPosition(NamedTuple):
-    """The position of a reader.
+    """The position of a reader."""
 
-    Attributes:
-        sequence: of the last message that was handled.
-        stream: when the stream was created, to recognize a recreated stream.
-        filters: in force at this position; None if unknown.
-        epochs: earlier filters, as far as they are needed from `sequence` on.
-    """
-
-    sequence: int
-    stream: str
-    filters: tuple[str, ...] | None = None
-    epochs: tuple[FilterEpoch, ...] = ()
+    sequence: int  # of the last message that was handled
+    stream: str  # when the stream was created, to recognize a recreated stream
+    filters: tuple[str, ...] | None = None  # in force at this position; None if unknown
+    epochs: tuple[FilterEpoch, ...] = ()  # earlier filters, as far as they are needed from `sequence` on
 
 
 class OrderedConsumer:
@@ -86,11 +79,6 @@ class OrderedConsumer:
         ahead: how many messages may be in flight.
         rewound: called with a sequence when the sequences after it belong to other messages than before.
         troubled: called with the reason when the stream cannot be read, and with "" when it can be read again.
-
-    Attributes:
-        position: the sequence of the last message that was delivered, after all earlier ones that match.
-        trouble: why the stream cannot be read at present; empty if it can.
-        filters_in_force: the filters that apply to all messages stored from now on; None before the first check.
     """
 
     def __init__(
@@ -104,11 +92,13 @@ class OrderedConsumer:
         rewound: Callable[[int], object] | None = None,
         troubled: Callable[[str], object] | None = None,
     ) -> None:
-        self.trouble = ""
+        self.trouble = ""  # why the stream cannot be read at present; empty if it can
         self._on_trouble = troubled
         # The filters of the present consumer.
         self._read_by: list[str] | None = None
+        # The sequence of the last message that was delivered, after all earlier ones that match.
         self.position: int | None = None
+        # The filters that apply to all messages stored from now on; None before the first check.
         self.filters_in_force: Sequence[str] | None = None
         self._stream_created = ""
         self._since: datetime | None = None

@@ -159,11 +159,6 @@ class PullConsumer:
         group: the priority group of the pulls; see `pin`.
         expires: seconds until a pull expires.
         is_drained: whether messages in flight are still delivered at the end, instead of being redelivered later.
-
-    Attributes:
-        ahead: as given; may change at any time.
-        held: the number of messages that arrived and are not done.
-        pin: the server's id for us while we are the pinned client of the priority group; otherwise empty.
     """
 
     def __init__(
@@ -177,9 +172,9 @@ class PullConsumer:
         expires: float = _PULL_EXPIRES_S,
         is_drained: bool = False,
     ) -> None:
-        self.ahead = ahead
-        self.held = 0
-        self.pin = ""
+        self.ahead = ahead  # as given; may change at any time
+        self.held = 0  # the number of messages that arrived and are not done
+        self.pin = ""  # the server's id for us while we are the pinned client of the priority group; otherwise empty
         self._stream = stream
         self._consumer = consumer
         self._take = take

@@ -43,12 +43,9 @@ _EPOCH, _DOOMSDAY = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinf
 
 
 class StreamReader:
-    """One reading of a span of a stream (`rxhub.transport.durable.HistoryReading`).
+    """One reading of a span of a stream, with replies to any subscriber (`rxhub.transport.durable.HistoryReading`).
 
     All but `begin`, `done` and `stop` runs on the loop.
-
-    Args:
-        expression: selects the topics. Replies to any subscriber are included.
     """
 
     def __init__(
@@ -204,10 +201,7 @@ class StreamReader:
 
 
 class StreamReaders:
-    """The history reads of one hub, which continue when the hub reconnects.
-
-    All of it runs on the loop.
-    """
+    """The history reads of one hub, which continue when the hub reconnects. All of it runs on the loop."""
 
     def __init__(self, link: Callable[[], ReconnectingClient | None]) -> None:
         self._link = link

@@ -47,16 +47,11 @@ logger = logging.getLogger("rxhub")
 
 
 class SocketIOConnection:
-    """An open connection.
-
-    Attributes:
-        answers: the server has acknowledged something, so acknowledgements are waited for.
-        too_large: the server closed the connection because a message was too large.
-    """
+    """An open connection."""
 
     def __init__(self, socket: ClientConnection, session: ClientSession, handshake: Handshake) -> None:
-        self.answers = False
-        self.too_large = False
+        self.answers = False  # the server has acknowledged something, so acknowledgements are waited for
+        self.too_large = False  # the server closed the connection because a message was too large
         self._subscriptions: SubscriptionSync | None = None
         self._socket = socket
         self._session = session

@@ -32,15 +32,11 @@ _MAX_TEXT = 200
 
 
 class ServerUnreachable(HubConnectionError):
-    """The server cannot be reached, or refused the connection.
-
-    Attributes:
-        retry_after: seconds to wait before the next attempt, as the server requests.
-    """
+    """The server cannot be reached, or refused the connection."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after = retry_after  # seconds to wait before the next attempt, as the server requests
 
 
 async def shake_hands(endpoint: Endpoint, timeout: float) -> Handshake:

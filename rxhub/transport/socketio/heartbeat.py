@@ -14,11 +14,7 @@ _LATE_S = 1.0
 
 
 class HeartbeatMonitor:
-    """Watches a connection.
-
-    Args:
-        patience: seconds of silence after which the peer counts as gone; None is unlimited.
-    """
+    """Watches a connection, whose peer counts as gone after `patience` seconds of silence; None is unlimited."""
 
     def __init__(self, patience: float | None, monotonic: float, wall: float) -> None:
         self._patience = patience

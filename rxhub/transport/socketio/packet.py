@@ -66,20 +66,13 @@ _NUMBERED: Final = frozenset({Code.MESSAGE, Code.JSON, Code.EVENT})
 
 
 class Packet(msgspec.Struct, frozen=True):
-    """One packet.
-
-    Attributes:
-        id: to acknowledge it by; of an acknowledgement, the acknowledged id.
-        wants_data: the id is followed by `+`: the sender waits for data in the acknowledgement.
-        path: the endpoint; always empty with ftrack.
-        data: the rest; unchecked JSON in events and acknowledgements.
-    """
+    """One packet."""
 
     code: Code
-    id: int | None = None
-    wants_data: bool = False
-    path: str = ""
-    data: str = ""
+    id: int | None = None  # to acknowledge it by; of an acknowledgement, the acknowledged id
+    wants_data: bool = False  # the id is followed by `+`: the sender waits for data in the acknowledgement
+    path: str = ""  # the endpoint; always empty with ftrack
+    data: str = ""  # the rest; unchecked JSON in events and acknowledgements
 
 
 def decode(text: str) -> Packet:

@@ -45,16 +45,11 @@ _MAX_HANDSHAKE = 4096
 
 
 class Handshake(msgspec.Struct, frozen=True):
-    """The response that starts a session.
-
-    Attributes:
-        heartbeat: seconds within which a live peer sends something; None without heartbeats.
-        close: seconds for which the server keeps a lost connection; None if not given.
-    """
+    """The response that starts a session."""
 
     sid: str
-    heartbeat: int | None = 60
-    close: int | None = 60
+    heartbeat: int | None = 60  # seconds within which a live peer sends something; None without heartbeats
+    close: int | None = 60  # seconds for which the server keeps a lost connection; None if not given
     transports: tuple[str, ...] = ("websocket",)
 
     @classmethod

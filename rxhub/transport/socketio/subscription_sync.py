@@ -21,14 +21,10 @@ UNSUBSCRIBE = "ftrack.meta.unsubscribe"
 
 
 class ServerSubscription(NamedTuple):
-    """A subscriber, as the server knows it.
-
-    Attributes:
-        metadata: as JSON; the server tests targets against it.
-    """
+    """A subscriber, as the server knows it."""
 
     subscription: str
-    metadata: str
+    metadata: str  # as JSON; the server tests targets against it
 
 
 class SubscriptionChange(NamedTuple):

@@ -87,17 +87,9 @@ class Executor(ABC):
 
 
 class HandlerRunner:
-    """Runs the handlers of one worker. All methods run on the I/O loop.
+    """Runs the handlers of one worker, and passes their results on in order. All methods run on the I/O loop.
 
-    Args:
-        group: the name of the group.
-        executor: calls the handlers.
-        on_results: called with the results, in order.
-        expects_results: whether results of running handlers are worth waiting for, because no other job waits for them.
-
-    Attributes:
-        running: the number of submitted jobs without a result.
-        mean_s: the moving average of the running time of handlers in seconds; 0 before the first result.
+    `expects_results` tells whether results of running handlers are worth waiting for: no other job waits for them.
     """
 
     def __init__(
@@ -108,8 +100,8 @@ class HandlerRunner:
         expects_results: Callable[[], bool],
     ) -> None:
         self.executor = executor
-        self.running = 0
-        self.mean_s = 0.0
+        self.running = 0  # the number of submitted jobs without a result
+        self.mean_s = 0.0  # the moving average of the running time of handlers in seconds; 0 before the first result
         self._group = group
         self._on_results = on_results
         self._expects_results = expects_results

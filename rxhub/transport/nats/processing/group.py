@@ -64,12 +64,6 @@ class Group:
     """A group, as one process sees it.
 
     Its methods raise StreamError if JetStream refuses a request, and HubConnectionError if the server does not answer.
-
-    Attributes:
-        consumer: the name of its consumer.
-        prefetch: how many messages one process may hold.
-        replicas: the number of servers that store each event, once the streams exist.
-        floor: all messages up to this sequence are acknowledged, according to the last response.
     """
 
     def __init__(self, link: ReconnectingClient, subjects: Subjects, options: WorkerOptions) -> None:
@@ -78,11 +72,12 @@ class Group:
         self.stream = subjects.stream
         self.options = options
         self.name = name = options.group
-        self.consumer = consumer_name(name)
+        self.consumer = consumer_name(name)  # the name of its consumer
         by_key, sequential = options.key is not None, options.sequential
+        # How many messages one process may hold.
         self.prefetch = 1 if sequential else _PREFETCH_BY_KEY if by_key else _PREFETCH
-        self.replicas = 1
-        self.floor = 0
+        self.replicas = 1  # the number of servers that store each event, once the streams exist
+        self.floor = 0  # all messages up to this sequence are acknowledged, according to the last response
         self._created = ""
         self._has_warned = False
         self._metadata = _settings(options)

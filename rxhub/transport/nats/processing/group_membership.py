@@ -39,11 +39,10 @@ logger = logging.getLogger("rxhub")
 
 
 class GroupMembership:
-    """Pulls messages of a group; a `ConnectionTask`.
+    """Pulls messages of a group, as a `ConnectionTask`.
 
-    Args:
-        start: called with each collected job, in the order of the stream.
-        on_excluded: called when the group has other settings.
+    `start` gets each collected job, in the order of the stream, and `on_excluded` the error if the group has other
+    settings.
     """
 
     def __init__(

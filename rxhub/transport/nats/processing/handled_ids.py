@@ -126,11 +126,6 @@ class HandledIds:
     events therefore start before the ids of earlier ones are stored only where handlers would otherwise be idle: as
     many as return while ids are being stored, up to `_MAX_UNSTORED`. If one handler takes longer than storing an id,
     that is none. Redelivered and failed events are handled one by one, by `Retries`.
-
-    Args:
-        on_known: called with a job whose event was handled before.
-        on_expired: called with a job whose lease has expired.
-        on_stored: called with a handled job when its id is stored.
     """
 
     def __init__(

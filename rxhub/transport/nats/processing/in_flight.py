@@ -49,13 +49,10 @@ class InFlight:
     """Messages that this process holds, and the sequences of those that it has acknowledged.
 
     As a `ConnectionTask`, it sends the acknowledgements, in order.
-
-    Attributes:
-        jobs: by sequence in the stream, in the order of arrival.
     """
 
     def __init__(self, pulling: PullConsumer) -> None:
-        self.jobs: dict[int, Job] = {}
+        self.jobs: dict[int, Job] = {}  # by sequence in the stream, in the order of arrival
         self._pulling = pulling
         self._acknowledged = BoundedDict[int, None](_REMEMBERED)
         self._acks: deque[tuple[str, bytes]] = deque()

@@ -26,11 +26,7 @@ _CANCEL_TIMEOUT_S = 5.0
 
 
 class TaskExecutor(Executor):
-    """Runs each handler in a task, which is cancelled after `timeout` seconds.
-
-    Args:
-        loop: where the tasks run; None starts a private loop in a thread.
-    """
+    """Runs each handler in a task on `loop`, or in a thread with a private loop, for up to `timeout` seconds."""
 
     def __init__(
         self,

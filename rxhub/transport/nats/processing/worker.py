@@ -53,11 +53,7 @@ logger = logging.getLogger("rxhub")
 
 
 class Worker:
-    """One process in a group; `Worker.start` creates one. All methods run on the I/O loop.
-
-    Attributes:
-        counts: the numbers of events, by the fields of `Counts`.
-    """
+    """One process in a group; `Worker.start` creates one. All methods run on the I/O loop."""
 
     def __init__(
         self,
@@ -67,7 +63,7 @@ class Worker:
         on_ended: Callable[[Exception | None], object],
     ) -> None:
         options = group.options
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()  # the numbers of events, by the fields of `Counts`
         self._link = group.link
         self._options = options
         self._group = group
