@@ -84,8 +84,8 @@ class StreamReader:
     def stop(self) -> None:
         self._soon(self._finish)
 
-    def lost(self, error: Exception) -> None:
-        """End with an error: the connection was closed."""
+    def end(self, error: Exception | None = None) -> None:
+        """Report the end, or an error, unless it has ended or was stopped."""
         if not self._is_over:
             self._finish()
             self._reader.ended(error)
@@ -103,7 +103,7 @@ class StreamReader:
         except StreamError as error:
             if error.code >= 500:
                 raise  # no leader, no room: it is tried again
-            self.lost(error)
+            self.end(error)
 
     async def _begin(self, line: NatsConnection) -> OrderedConsumer | None:
         info = await line.js_request(f"STREAM.INFO.{self._stream}")
@@ -118,7 +118,7 @@ class StreamReader:
             self._last = min(self._last, until)
         self._reader.measured(max(0, total))
         if not left and not self._follow:
-            self._end()
+            self.end()
             return None
         self._ordered = OrderedConsumer(
             self._stream, self._take, lambda: self._filters, start=self._start, ahead=_AHEAD, rewound=self._on_rewound
@@ -128,16 +128,14 @@ class StreamReader:
     def _resolve(self, now: datetime) -> None:
         """Convert the span to sequences and times."""
         since, until = _resolved(self._span.since, now), _resolved(self._span.until, now)
-        self._since = _within(since) if isinstance(since, datetime) else None
-        self._start = (
-            max(0, _possible(since or 0) - 1) if not isinstance(since, datetime) else _within(_within(since) - _SKEW)
-        )
-        self._until = _within(until) if isinstance(until, datetime) else None if until is None else _possible(until)
+        if isinstance(since, datetime):
+            self._since, self._start = since, max(_EPOCH, since - _SKEW)
+        else:
+            self._start = max(0, (since or 0) - 1)
+        self._until = until
+        last = until if isinstance(until, datetime) else _DOOMSDAY
         # The span includes its last microsecond.
-        self._times = (
-            _nanoseconds(self._since or _EPOCH),
-            _nanoseconds((self._until if isinstance(self._until, datetime) else _DOOMSDAY) + _MICROSECOND) - 1,
-        )
+        self._times = _nanoseconds(self._since or _EPOCH), _nanoseconds(last + _MICROSECOND) - 1
 
     async def _left(self, line: NatsConnection, start: int | datetime) -> int:
         """The number of messages after a sequence, or from a time on."""
@@ -157,7 +155,7 @@ class StreamReader:
             start = self._start if ordered.position is None else ordered.position
             with suppress(StreamError, HubConnectionError):
                 if not await self._left(line, start) and self._heard == heard:
-                    self._end()
+                    self.end()
                     return
 
     def _take(self, message: Message) -> None:
@@ -167,7 +165,7 @@ class StreamReader:
         nanoseconds = message.nanoseconds
         first, last = self._times
         if not self._follow and (message.sequence > self._last or nanoseconds > last + _SKEWED):
-            self._end()
+            self.end()
             return
         self._held += 1
         if first <= nanoseconds <= last:
@@ -175,7 +173,7 @@ class StreamReader:
         else:
             self._done(1)
         if not self._follow and (message.sequence == self._last or not message.pending):
-            self._end()
+            self.end()
 
     def _on_rewound(self, _: int) -> None:
         why = "the stream was deleted and recreated, or its server has lost its end"
@@ -185,10 +183,6 @@ class StreamReader:
         self._held -= count
         if self._ordered is not None:
             self._ordered.done(count)
-
-    def _end(self) -> None:
-        self._finish()
-        self._reader.ended(None)
 
     def _finish(self) -> None:
         if not self._is_over:
@@ -230,25 +224,20 @@ class StreamReaders:
     def fail_all(self) -> None:
         """Fail all readers: the hub was disconnected."""
         for playback in list(self._every):
-            playback.lost(HubConnectionError("The hub was disconnected from NATS before everything had been read."))
+            playback.end(HubConnectionError("The hub was disconnected from NATS before everything had been read."))
 
 
 def _resolved(moment: int | datetime | timedelta | None, now: datetime) -> int | datetime | None:
-    if not isinstance(moment, timedelta):
-        return moment
-    try:
-        return now - moment
-    except OverflowError:
-        return _EPOCH
-
-
-def _within(time: datetime) -> datetime:
-    return max(_EPOCH, min(_DOOMSDAY, time))
+    """A sequence or a time within the server's limits."""
+    if isinstance(moment, timedelta):
+        try:
+            moment = now - moment
+        except OverflowError:
+            return _EPOCH
+    if isinstance(moment, int):
+        return min(moment, _MOST_EVENTS)
+    return None if moment is None else max(_EPOCH, min(_DOOMSDAY, moment))
 
 
 def _nanoseconds(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND * 1_000
-
-
-def _possible(sequence: int) -> int:
-    return min(sequence, _MOST_EVENTS)
