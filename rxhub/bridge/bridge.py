@@ -41,9 +41,7 @@ from rxhub.transport.connection_state import ConnectionState, Phase
 
 __all__ = ["Bridge"]
 
-SUBSCRIBE_TIMEOUT_S = 10.0
-"""When a server that has not acknowledged the subscription counts as knowing it."""
-
+SUBSCRIBE_TIMEOUT_S = 10.0  # when a server that has not acknowledged the subscription counts as knowing it
 _CLOSE_TIMEOUT_S = 5.0
 _CHECK_INTERVAL_S = 1.0
 _MARK_DELAY_S = 0.1

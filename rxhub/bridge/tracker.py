@@ -20,8 +20,7 @@ from rxhub.concurrency.bounded_dict import BoundedDict
 
 __all__ = ["BridgeTracker", "Counts", "GapChange", "GapNotice"]
 
-MAX_KNOWN_IDS = 20_000
-"""How many ids of forwarded events are remembered; about 100 bytes each."""
+MAX_KNOWN_IDS = 20_000  # how many ids of forwarded events are remembered; about 100 bytes each
 
 
 class Counts(NamedTuple):

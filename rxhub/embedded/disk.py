@@ -13,9 +13,7 @@ from rxhub.errors import StoreError
 
 __all__ = ["check_room", "warn_if_shared", "write_fault"]
 
-_MIN_FREE_BYTES: Final = 16 * 1024 * 1024
-"""The free space needed to start: for logs and the index of a stream."""
-
+_MIN_FREE_BYTES: Final = 16 * 1024 * 1024  # the free space needed to start: for logs and the index of a stream
 _TRIAL_BYTES: Final = 1024 * 1024
 _TRIAL: Final = "trial-write.tmp"
 

@@ -30,9 +30,7 @@ __all__ = [
     "write_json",
 ]
 
-MAX_DEPTH: Final = 64
-"""The maximum nesting of lists and objects; real events have about ten levels."""
-
+MAX_DEPTH: Final = 64  # the maximum nesting of lists and objects; real events have about ten levels
 # Strings are matched as a whole, without their brackets. msgspec refuses an unterminated one.
 _STRUCTURE = re.compile(r'[][{}]|"(?:[^"\\]|\\.)*+"', re.DOTALL)
 

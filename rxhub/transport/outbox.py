@@ -25,12 +25,8 @@ from rxhub.errors import HubConnectionError, Overflow
 
 __all__ = ["ACK_TIMEOUT_S", "MAX_DISCONNECTS", "Outbox", "PendingPublish"]
 
-ACK_TIMEOUT_S = 10.0
-"""When an event counts as accepted by a server that acknowledges nothing."""
-
-MAX_DISCONNECTS = 5
-"""How often in a row an event may be the first in flight at a disconnect."""
-
+ACK_TIMEOUT_S = 10.0  # when an event counts as accepted by a server that acknowledges nothing
+MAX_DISCONNECTS = 5  # how often in a row an event may be the first in flight at a disconnect
 _MAX_CHARACTERS = 64 * 1024 * 1024
 
 logger = logging.getLogger("rxhub")

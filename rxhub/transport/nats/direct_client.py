@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageHandler", "NatsClient", "encode_publish", "parse_headers"]
 
+# Called with the subject, the subject to reply to (or ""), the payload, and the headers as they came (or b"").
 MessageHandler = Callable[[str, str, bytes, bytes], object]
-"""Called with the subject, the subject to reply to (or ""), the payload, and the headers as they came (or b"")."""
-
 _VERSION: Final = b"NATS/1.0"
 
 

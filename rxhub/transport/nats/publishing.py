@@ -33,12 +33,8 @@ __all__ = ["MESSAGE_ID", "JetStreamPublisher", "StoredPublish", "Synced", "messa
 
 MESSAGE_ID = "Nats-Msg-Id"
 
-MAX_IN_FLIGHT = 512
-"""The largest number of messages in flight."""
-
-ACK_TIMEOUT_S = 5.0
-"""Seconds until an unanswered message is resent; doubled each time without any answer."""
-
+MAX_IN_FLIGHT = 512  # the largest number of messages in flight
+ACK_TIMEOUT_S = 5.0  # seconds until an unanswered message is resent; doubled each time without any answer
 _MAX_ACK_TIMEOUT_S = 40.0
 # The same while the stream does not store; the interval and timeout of the checks of its last sequence.
 _NOT_STORING_ACK_TIMEOUT_S = 2.0

@@ -29,18 +29,10 @@ __all__ = [
     "stream_states",
 ]
 
-DUPLICATE_WINDOW = 20 * 60.0
-"""How long, in seconds, a stream detects duplicates by message id."""
-
-NO_STREAM = 10059
-"""JetStream's error number for "stream not found"."""
-
-NO_CONSUMER = 10014
-"""JetStream's error number for "consumer not found"."""
-
-NO_MESSAGE = 10037
-"""JetStream's error number for "no message found"."""
-
+DUPLICATE_WINDOW = 20 * 60.0  # how long, in seconds, a stream detects duplicates by message id
+NO_STREAM = 10059  # JetStream's error number for "stream not found"
+NO_CONSUMER = 10014  # JetStream's error number for "consumer not found"
+NO_MESSAGE = 10037  # JetStream's error number for "no message found"
 _NAME_IN_USE = 10058
 _NO_CLUSTER = 10074
 _NANOSECONDS = 1_000_000_000

@@ -26,9 +26,7 @@ from rxhub.transport.nats.subjects import REPLY, Subjects
 
 __all__ = ["SubjectFilters", "covers", "merge", "subjects_of"]
 
-MAX_FILTERS = 200
-"""Filters of one consumer: a server compares each message of the stream with all of them."""
-
+MAX_FILTERS = 200  # filters of one consumer: a server compares each message of the stream with all of them
 _Set: TypeAlias = frozenset[str]
 
 

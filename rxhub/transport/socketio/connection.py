@@ -33,9 +33,7 @@ from rxhub.transport.socketio.subscription_sync import SUBSCRIBE, SubscriptionCh
 
 __all__ = ["CONNECT_TIMEOUT_S", "SocketIOConnection"]
 
-CONNECT_TIMEOUT_S = 20.0
-"""The timeout of each step of connecting."""
-
+CONNECT_TIMEOUT_S = 20.0  # the timeout of each step of connecting
 _CLOSE_TIMEOUT_S = 1.0
 _PING_INTERVAL_S = 20.0
 _MAX_CHANGES = 1000

@@ -35,15 +35,9 @@ __all__ = [
     "refusal",
 ]
 
-EVENT_NAME: Final = "ftrack.event"
-"""The name of every event packet."""
-
-MAX_PACKET: Final = 4 * 1024 * 1024
-"""The maximum length of a packet in characters; large events have tens of thousands."""
-
-MAX_ID_DIGITS: Final = 16
-"""JavaScript counts exactly up to 2**53, a number of 16 digits."""
-
+EVENT_NAME: Final = "ftrack.event"  # the name of every event packet
+MAX_PACKET: Final = 4 * 1024 * 1024  # the maximum length of a packet in characters; large events have tens of thousands
+MAX_ID_DIGITS: Final = 16  # JavaScript counts exactly up to 2**53, a number of 16 digits
 _MAX_PATH = 256
 
 
@@ -130,14 +124,9 @@ def encode(packet: Packet) -> str:
     return f"{int(code)}:{written}:{path}:{data}" if data else f"{int(code)}:{written}:{path}"
 
 
-CONNECTED: Final = Packet(Code.CONNECT)
-"""The first packet of a server."""
-
-DISCONNECTED: Final = Packet(Code.DISCONNECT)
-"""The last packet of either end, which may also just close the WebSocket."""
-
-HEARTBEAT: Final = Packet(Code.HEARTBEAT)
-"""A server's request and a client's answer."""
+CONNECTED: Final = Packet(Code.CONNECT)  # the first packet of a server
+DISCONNECTED: Final = Packet(Code.DISCONNECT)  # the last packet of either end, which may also just close the WebSocket
+HEARTBEAT: Final = Packet(Code.HEARTBEAT)  # a server's request and a client's answer
 
 
 def event(argument: str, id: int | None = None) -> Packet:

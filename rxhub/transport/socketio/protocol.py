@@ -38,9 +38,7 @@ from rxhub.transport.socketio.packet import (
 
 __all__ = ["PATH", "ClientSession", "Handshake", "ServerSession", "Session", "SessionState"]
 
-PATH: Final = "/socket.io/1/"
-"""The path of the handshake; the WebSocket is below it."""
-
+PATH: Final = "/socket.io/1/"  # the path of the handshake; the WebSocket is below it
 _MAX_HANDSHAKE = 4096
 
 
@@ -91,9 +89,8 @@ class SessionState(Enum):
     __hash__ = object.__hash__
 
 
+# For each state, the allowed packets and the state that follows.
 Table = Mapping[SessionState, Mapping[Code, SessionState]]
-"""For each state, the allowed packets and the state that follows."""
-
 _OPENING, _OPEN, _CLOSED = SessionState
 
 # From a client, which never sends errors. The server sends the first packet.

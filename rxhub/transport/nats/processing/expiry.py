@@ -26,8 +26,7 @@ __all__ = ["Expiry"]
 _NANOSECONDS = 1_000_000_000
 # The server may delete a message somewhat earlier or later than it is due.
 _MARGIN_S = 1.0
-_CHECKS = 2
-"""Further checks in which a record has not changed before its event counts as lost."""
+_CHECKS = 2  # further checks in which a record has not changed before its event counts as lost
 
 logger = logging.getLogger("rxhub")
 

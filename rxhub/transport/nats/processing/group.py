@@ -33,18 +33,10 @@ A handler that holds the GIL keeps its process from reporting. Reports are due e
 so a process may be silent for 40 seconds.
 """
 
-IN_PROGRESS_SHARE = 1 / 9
-"""Share of `ACK_WAIT_S` between two reports that messages are in progress."""
-
-CHECK_SHARE = 2 / 9
-"""Share of `ACK_WAIT_S` between two checks of the group's settings and floor."""
-
-PIN_TIMEOUT_S = 10.0
-"""With ordering by key, another process takes over from one that has not pulled for this time."""
-
-PINNED = "ordered"
-"""The priority group of processes that order by key."""
-
+IN_PROGRESS_SHARE = 1 / 9  # share of `ACK_WAIT_S` between two reports that messages are in progress
+CHECK_SHARE = 2 / 9  # share of `ACK_WAIT_S` between two checks of the group's settings and floor
+PIN_TIMEOUT_S = 10.0  # with ordering by key, another process takes over from one that has not pulled for this time
+PINNED = "ordered"  # the priority group of processes that order by key
 _PREFETCH_BY_KEY = 1_024
 _PREFETCH = 512
 _UNLIMITED = -1

@@ -30,9 +30,7 @@ ACK = b"+ACK"
 NAK = b"-NAK"
 IN_PROGRESS = b"+WPI"
 
-SAFE_LEASE_SHARE = 0.8
-"""Share of a lease during which a job may start; the rest allows for the delays of the network."""
-
+SAFE_LEASE_SHARE = 0.8  # share of a lease during which a job may start; the rest allows for the delays of the network
 _NANOSECONDS = 1_000_000_000
 # More messages than can be in flight when a connection breaks.
 _REMEMBERED = 20_000

@@ -12,12 +12,9 @@ from rxhub.expression import parse
 
 __all__ = ["MAX_DELAY_S", "RetryPolicy", "Since", "WorkerOptions"]
 
-MAX_DELAY_S = 300.0
-"""Maximum delay between two attempts, unless `backoff` is longer."""
-
+MAX_DELAY_S = 300.0  # maximum delay between two attempts, unless `backoff` is longer
+# Where a group begins: a time, how long ago, a sequence of the stream, its first event; None is now.
 Since: TypeAlias = datetime | timedelta | int | Literal["first"] | None
-"""Where a group begins: a time, how long ago, a sequence of the stream, its first event; None is now."""
-
 # Each handler may have a thread.
 _MAX_CONCURRENCY = 1_000
 _FINITE = float_info.max

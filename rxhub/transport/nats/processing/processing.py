@@ -35,9 +35,7 @@ from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["STOP_TIMEOUT_S", "Counts", "Processing", "stop_all"]
 
-STOP_TIMEOUT_S = 5.0
-"""Default time for running handlers to finish."""
-
+STOP_TIMEOUT_S = 5.0  # default time for running handlers to finish
 # For returning messages to the server and closing the connection, after the handlers have finished.
 _CLOSE_TIMEOUT_S = 10.0
 _WAKE_S = 0.5

@@ -21,8 +21,7 @@ from rxhub.transport.nats.processing.job import HandlerInterrupted, HandlerTimeo
 
 __all__ = ["TaskExecutor"]
 
-_CANCEL_TIMEOUT_S = 5.0
-"""A cancelled handler is abandoned if it has not ended after this time."""
+_CANCEL_TIMEOUT_S = 5.0  # a cancelled handler is abandoned if it has not ended after this time
 
 
 class TaskExecutor(Executor):
