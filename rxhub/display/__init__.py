@@ -3,8 +3,6 @@
 Importing this package registers a renderer for each class.
 """
 
-from __future__ import annotations
+import rxhub.display.renderers  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
-from rxhub.display import renderers
-
-__all__ = ["renderers"]
+__all__: list[str] = []
