@@ -201,8 +201,8 @@ class ServerTransport(ABC, Generic[L]):
             ended.set_result(None)
 
 
-def refused(error: Exception) -> Future[None]:
-    """The future of an event that was not accepted."""
-    future: Future[None] = Future()
+def refused(error: Exception) -> Future[Any]:
+    """The future of what was not accepted."""
+    future: Future[Any] = Future()
     future.set_exception(error)
     return future

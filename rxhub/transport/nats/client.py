@@ -182,7 +182,5 @@ class NatsTransport(ServerTransport[NatsSession]):
     def _call_kv(self, question: Callable[[KvTexts], Coroutine[Any, Any, T]]) -> Future[T]:
         session = self._session
         if session is None:
-            refused: Future[T] = Future()
-            refused.set_exception(HubConnectionError("The hub is not connected to NATS; call connect() first."))
-            return refused
+            return refused(HubConnectionError("The hub is not connected to NATS; call connect() first."))
         return asyncio.run_coroutine_threadsafe(question(session.kv), session.loop)

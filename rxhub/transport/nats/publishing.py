@@ -112,7 +112,11 @@ def resend_window(stream: Mapping[str, Any]) -> float:
 
 
 class JetStreamPublisher:
-    """Publishes from an outbox to JetStream (`rxhub.transport.nats.reconnecting.ConnectionTask`)."""
+    """Publishes from an outbox to JetStream (`rxhub.transport.nats.reconnecting.ConnectionTask`).
+
+    `horizon` is the time in seconds after which a message that may be stored is not resent. Publishing waits until
+    `reading` is synced, so that our subscribers receive what is published after they subscribed.
+    """
 
     def __init__(
         self, outbox: Outbox, horizon: float, reading: Synced | None = None, stream: str | None = None

@@ -90,8 +90,7 @@ class SubjectFilters:
             before = self._of.get(key)
             self._of[key] = wanted
             if before != wanted:
-                self._put_in(wanted)
-                self._take_out(before or ())
+                self._change(wanted, before or ())
             adopted = self._adopted
             return any(not covers(adopted, filter) for filter in wanted)
 
@@ -114,7 +113,7 @@ class SubjectFilters:
 
     def _take_out_gone(self) -> None:
         while self._gone:
-            self._take_out(self._of.pop(self._gone.popleft(), ()))
+            self._change((), self._of.pop(self._gone.popleft(), ()))
 
     def _present(self) -> list[str]:
         self._take_out_gone()
@@ -122,15 +121,10 @@ class SubjectFilters:
             self._merged = self._tree.reduce(self._most)
         return self._merged
 
-    def _put_in(self, wanted: Iterable[str]) -> None:
-        for filter in wanted:
-            if self._tree.add(filter):
-                self._merged = None
-
-    def _take_out(self, wanted: Iterable[str]) -> None:
-        for filter in wanted:
-            if self._tree.remove(filter):
-                self._merged = None
+    def _change(self, added: Iterable[str], removed: Iterable[str]) -> None:
+        changes = [self._tree.add(filter) for filter in added] + [self._tree.remove(filter) for filter in removed]
+        if any(changes):
+            self._merged = None
 
     def _replies_to(self, id: object) -> str | None:
         if type(id) is not str:
