@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from itertools import count
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -27,9 +27,10 @@ from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import EventError, HubConnectionError, Refused, StreamError
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.direct_client import encode_publish
+from rxhub.transport.nats.ordered_consumer import OrderedConsumer
 from rxhub.transport.outbox import Outbox, PendingPublish
 
-__all__ = ["MESSAGE_ID", "JetStreamPublisher", "StoredPublish", "Synced", "message_id", "resend_window"]
+__all__ = ["MESSAGE_ID", "JetStreamPublisher", "StoredPublish", "message_id", "resend_window"]
 
 MESSAGE_ID = "Nats-Msg-Id"
 
@@ -67,17 +68,6 @@ class StoredPublish(PendingPublish):
         self.headers = f"NATS/1.0\r\n{MESSAGE_ID}: {message_id(identifier or argument)}\r\n\r\n".encode()
         # Identifies its answer; 0 until it is first written.
         self.number = 0
-
-
-class Synced(Protocol):
-    """A reader of the stream (`rxhub.transport.nats.ordered_consumer.OrderedConsumer`)."""
-
-    @property
-    def is_synced(self) -> bool:
-        """Whether all subscribers receive what is stored from now on."""
-        ...
-
-    async def synced(self) -> None: ...
 
 
 class _PubError(msgspec.Struct):
@@ -119,7 +109,7 @@ class JetStreamPublisher:
     """
 
     def __init__(
-        self, outbox: Outbox, horizon: float, reading: Synced | None = None, stream: str | None = None
+        self, outbox: Outbox, horizon: float, reading: OrderedConsumer | None = None, stream: str | None = None
     ) -> None:
         self.horizon = horizon
         self._stream = stream

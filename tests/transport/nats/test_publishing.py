@@ -23,7 +23,7 @@ from rxhub.transport.nats import publishing as module
 from rxhub.transport.nats import reconnecting as link_module
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.direct_client import parse_headers
-from rxhub.transport.nats.publishing import MESSAGE_ID, JetStreamPublisher, StoredPublish, Synced, message_id
+from rxhub.transport.nats.publishing import MESSAGE_ID, JetStreamPublisher, StoredPublish, message_id
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import ensure_stream, stream_config
 from rxhub.transport.outbox import Outbox
@@ -56,7 +56,7 @@ def proxy(server: PrivateServer) -> Iterator[Proxy]:
 class Desk:
     """An outbox that is emptied into a stream, and what was put into it."""
 
-    def __init__(self, at: Studio, horizon: float = 900.0, reading: Synced | None = None) -> None:
+    def __init__(self, at: Studio, horizon: float = 900.0, reading: Any = None) -> None:
         self.outbox = Outbox(100_000)
         self.outbox.open()
         self.publishing = JetStreamPublisher(self.outbox, horizon, reading)
