@@ -26,6 +26,7 @@ from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.processing.executor import Executor
 from rxhub.transport.nats.processing.failures import Failure
+from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.options import WorkerOptions
 from rxhub.transport.nats.processing.task_executor import TaskExecutor
 from rxhub.transport.nats.processing.thread_executor import ThreadExecutor
@@ -264,7 +265,13 @@ class Processing:
     async def _start(self, executor: Executor) -> None:
         self._link = link = ReconnectingClient(self._address, self._name)
         try:
-            self._worker = await Worker.start(link, self._subjects, self._options, executor, self._notify, self._end)
+            await link.start()
+            group = Group(link, self._subjects, self._options)
+            await group.create_streams()
+            await group.join()
+            worker = Worker(group, executor, self._notify, self._end)
+            await worker.start()
+            self._worker = worker
         except BaseException:
             await link.close()
             raise

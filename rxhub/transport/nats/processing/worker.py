@@ -16,7 +16,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from time import monotonic
-from typing import Any, Self
+from typing import Any
 
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, GroupError, HubClosed, ProtocolError
@@ -35,12 +35,9 @@ from rxhub.transport.nats.processing.in_flight import ACK, NAK, InFlight
 from rxhub.transport.nats.processing.interruptions import Interruptions
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.processing.key_ordering import KeyOrdering, key_values
-from rxhub.transport.nats.processing.options import WorkerOptions
 from rxhub.transport.nats.processing.parking import Parking
 from rxhub.transport.nats.processing.retries import Retries
 from rxhub.transport.nats.pull_consumer import Message, PullConsumer
-from rxhub.transport.nats.reconnecting import ReconnectingClient
-from rxhub.transport.nats.subjects import Subjects
 
 __all__ = ["Worker"]
 
@@ -53,7 +50,7 @@ logger = logging.getLogger("rxhub")
 
 
 class Worker:
-    """One process in a group; `Worker.start` creates one. All methods run on the I/O loop."""
+    """One process in a group that it has joined. All methods run on the I/O loop."""
 
     def __init__(
         self,
@@ -102,23 +99,24 @@ class Worker:
         self._retries = Retries(self, group, self._handlers, attempts, self._expiry, self._id_store)
         self._interruptions = Interruptions(self, self._in_flight, self._retries, options)
 
-    @classmethod
-    async def start(
-        cls,
-        link: ReconnectingClient,
-        subjects: Subjects,
-        options: WorkerOptions,
-        executor: Executor,
-        on_failure: Callable[[Failure], object],
-        on_ended: Callable[[Exception | None], object],
-    ) -> Self:
-        await link.start()
-        group = Group(link, subjects, options)
-        await group.create_streams()
-        await group.join()
-        worker = cls(group, executor, on_failure, on_ended)
-        await worker._start()
-        return worker
+    async def start(self) -> None:
+        """Read the limits of the stream, start the handlers, and pull. Raises HubClosed without a thread for them."""
+        await self._expiry.check()
+        if self._id_store is not None:
+            await self._id_store.create()
+        self._handlers.start()
+        self._supervise(self._maintain, "in-progress acknowledgements")
+        self._supervise(self._membership.check_settings, "membership")
+        self._supervise(self._expiry.watch, "expiry")
+        if self._handled_ids is not None:
+            self._supervise(self._handled_ids.look_up, "look-ups of ids")
+            self._supervise(self._handled_ids.store, "storing of ids")
+        if self._by_key:
+            self._supervise(lambda: self._parking.keep_room(self._is_blocked), "parking")
+        if (timeout := self._options.timeout) is not None:
+            self._supervise(lambda: self._handlers.abandon_overdue(timeout), "timeouts")
+        self._link.attach(self._in_flight)
+        self._link.attach(self._membership)
 
     async def stop(self, timeout: float) -> None:
         """Stop pulling, wait `timeout` seconds for running handlers, and return all other messages."""
@@ -273,24 +271,6 @@ class Worker:
             self.start_job(freed)
 
     # Long-lived tasks
-
-    async def _start(self) -> None:
-        await self._expiry.check()
-        if self._id_store is not None:
-            await self._id_store.create()
-        self._handlers.start()
-        self._supervise(self._maintain, "in-progress acknowledgements")
-        self._supervise(self._membership.check_settings, "membership")
-        self._supervise(self._expiry.watch, "expiry")
-        if self._handled_ids is not None:
-            self._supervise(self._handled_ids.look_up, "look-ups of ids")
-            self._supervise(self._handled_ids.store, "storing of ids")
-        if self._by_key:
-            self._supervise(lambda: self._parking.keep_room(self._is_blocked), "parking")
-        if (timeout := self._options.timeout) is not None:
-            self._supervise(lambda: self._handlers.abandon_overdue(timeout), "timeouts")
-        self._link.attach(self._in_flight)
-        self._link.attach(self._membership)
 
     def _supervise(
         self, work: Callable[[], Coroutine[Any, Any, None]], name: str, restart: bool = True
