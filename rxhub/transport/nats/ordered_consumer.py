@@ -181,7 +181,8 @@ class OrderedConsumer:
             await self._filters_synced.wait()
 
     async def started(self) -> None:
-        """Wait until a consumer for the present filters exists or has failed."""
+        """Wait until the present filters are in force, and a consumer for them exists or has failed."""
+        await self.synced()
         while not (self.is_consuming or self.trouble):
             self._consumer_state_known.clear()
             await self._consumer_state_known.wait()

@@ -133,12 +133,7 @@ class NatsSession(TransportSession[SessionOwner]):
     async def _wait_until_read(self, live: OrderedConsumer) -> None:
         """Wait until the stream is read, no longer than the first connection lasts, since `connect` waits too."""
         line = await self.link.ready()
-
-        async def settled() -> None:
-            await live.synced()
-            await live.started()
-
-        settling = supervise(settled, "waiting for the stream")
+        settling = supervise(live.started, "waiting for the stream")
         try:
             await asyncio.wait(
                 [settling, line.closed], timeout=_JETSTREAM_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
