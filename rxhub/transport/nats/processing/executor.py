@@ -14,8 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
+from threading import Thread
 from typing import NamedTuple
 
+from rxhub.errors import HubClosed
 from rxhub.event import Event
 from rxhub.transport.nats.processing.job import HandlerTimeout, Job, LeaseExpired
 
@@ -52,6 +54,13 @@ class Executor(ABC):
     def is_alive(self) -> bool:
         """Whether handlers can be called; their event loop may have ended."""
         return True
+
+    def start_thread(self, run: Callable[..., object], *arguments: object) -> None:
+        """Run a function in a thread that does not prevent the exit of the program."""
+        try:
+            Thread(target=run, args=arguments, name=self._name, daemon=True).start()
+        except RuntimeError as error:
+            raise HubClosed(f"Cannot start a thread for handlers: {error}.") from error
 
     @abstractmethod
     def start(self, on_result: Callable[[Result], None]) -> None:

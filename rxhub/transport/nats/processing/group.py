@@ -64,7 +64,7 @@ class Group:
         self.stream = subjects.stream
         self.options = options
         self.name = name = options.group
-        self.consumer = consumer_name(name)  # the name of its consumer
+        self.consumer = consumer_name(name)
         by_key, sequential = options.key is not None, options.sequential
         # How many messages one process may hold.
         self.prefetch = 1 if sequential else _PREFETCH_BY_KEY if by_key else _PREFETCH

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
-from threading import Thread
 from time import monotonic
 from typing import cast
 
@@ -54,10 +53,10 @@ class TaskExecutor(Executor):
             return
         self._loop = asyncio.new_event_loop()
         try:
-            Thread(target=_run_loop, args=(self._loop,), name=self._name, daemon=True).start()
-        except RuntimeError as error:
+            self.start_thread(_run_loop, self._loop)
+        except HubClosed:
             self._loop.close()
-            raise HubClosed(f"Cannot start a thread for handlers: {error}.") from error
+            raise
 
     @property
     def is_alive(self) -> bool:

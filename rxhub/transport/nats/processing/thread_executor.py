@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from queue import Empty, SimpleQueue
-from threading import Thread
 from time import monotonic
 from typing import cast
 
@@ -93,10 +92,7 @@ class ThreadExecutor(Executor):
 
     def _start_thread(self) -> None:
         state = _ThreadState()
-        try:
-            Thread(target=self._run, args=(state,), name=self._name, daemon=True).start()
-        except RuntimeError as error:
-            raise HubClosed(f"Cannot start a thread for handlers: {error}.") from error
+        self.start_thread(self._run, state)
         self._threads.append(state)
 
     def _run(self, state: _ThreadState) -> None:
