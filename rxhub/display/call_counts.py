@@ -5,7 +5,6 @@ A hub does not count by itself, since every event would pay for it.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -27,12 +26,11 @@ class CallCount:
 
 
 class CallCounts:
-    """The number of deliveries of a hub, and the counts of its subscribers, without those that have unsubscribed."""
+    """The number of deliveries of a hub, and the counts of its subscribers while they exist."""
 
     def __init__(self) -> None:
         self.events = 0
-        self.counts: defaultdict[Subscriber, CallCount] = defaultdict(CallCount)
-        self._next_cleanup = 1000
+        self.counts: WeakKeyDictionary[Subscriber, CallCount] = WeakKeyDictionary()
 
     def add(self, delivery: Delivery) -> None:
         """Count a delivery; outcomes that follow are passed to `add_outcome`."""
@@ -40,18 +38,17 @@ class CallCounts:
         for outcome in delivery.outcomes:
             self.add_outcome(outcome)
         if delivery.stopped_by is not None:
-            self.counts[delivery.stopped_by].stops += 1
-        if len(self.counts) > self._next_cleanup:
-            for subscriber in [subscriber for subscriber in self.counts if not subscriber.alive]:
-                del self.counts[subscriber]
-            self._next_cleanup = max(1000, 2 * len(self.counts))
+            self._of(delivery.stopped_by).stops += 1
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Count one call."""
-        count = self.counts[outcome.subscriber]
+        count = self._of(outcome.subscriber)
         count.calls += 1
         count.errors += outcome.error is not None
         count.latency = outcome.latency if outcome.latency is not None else count.latency
+
+    def _of(self, subscriber: Subscriber) -> CallCount:
+        return self.counts.setdefault(subscriber, CallCount())
 
 
 call_counts: WeakKeyDictionary[Any, CallCounts] = WeakKeyDictionary()

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import threading
-from typing import Any, Protocol
+from typing import Any
 
 from rxhub.text.extras import missing_dependency
 
@@ -16,22 +16,12 @@ _INTERRUPTS = (KeyboardInterrupt, asyncio.CancelledError)
 _HANDLER_DELAY_S = 0.1  # the kernel restores its signal handler when it has processed the message of the cell
 
 
-class Stoppable(Protocol):
-    """A live view."""
-
-    cell: str | None
-
-    def stop(self) -> None:
-        """Stop it."""
-        ...
-
-
 class Cells:
     """The live views of one shell. They stop when their cell is run again, and at an interrupt."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._views: list[Stoppable] = []
+        self._views: list[Any] = []  # `LiveView`s, which import this module
         shell.events.register("pre_run_cell", self._before_cell)
         shell.events.register("post_run_cell", self._after_cell)
 
@@ -50,10 +40,10 @@ class Cells:
 
         return display(view, display_id=True)
 
-    def add(self, view: Stoppable) -> None:
+    def add(self, view: Any) -> None:
         self._views.append(view)
 
-    def remove(self, view: Stoppable) -> None:
+    def remove(self, view: Any) -> None:
         self._views = [other for other in self._views if other is not view]
 
     def _before_cell(self, info: Any = None) -> None:
