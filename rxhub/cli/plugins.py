@@ -14,11 +14,11 @@ from rich.text import Text
 
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.options import Plain, flag
-from rxhub.cli.output import print_text
+from rxhub.cli.output import print_table, print_text
 from rxhub.hub import EventHub
-from rxhub.hub.description import RECEIVERS, SUBSCRIBERS, Description
-from rxhub.plugins import GROUP, Candidate, PluginReport, installed
-from rxhub.text.layout import format_table, without_empty_columns
+from rxhub.hub.description import RECEIVERS, SUBSCRIBERS
+from rxhub.plugins import GROUP, PluginReport, installed
+from rxhub.text.layout import without_empty_columns
 from rxhub.text.printable import inline
 
 __all__ = ["command"]
@@ -44,7 +44,11 @@ def command(
         typer.echo(f"no plugins are installed: no distribution has entry points in the group {GROUP}")
         return Status.MATCHED
     if only_list:
-        _print_table("installed plugins", _INSTALLED, [_row(one) for one in found], plain)
+        rows = [(each.name, f"{each.distribution} {each.version}".strip(), each.source) for each in found]
+        if plain:
+            print_table(_INSTALLED, rows)
+        else:
+            _print_framed_table("installed plugins", _INSTALLED, rows)
         return Status.MATCHED
     with EventHub() as hub:
         with redirect_stdout(sys.stderr):
@@ -53,29 +57,17 @@ def command(
         if plain:
             print_text(str(description))
         else:
-            _print_tables(report, description)
+            _print_framed_table(report.summary(), PluginReport.HEADINGS, report.rows())
+            _print_framed_table("subscribers", SUBSCRIBERS, description.subscriber_rows())
+            _print_framed_table("receivers of signals", RECEIVERS, description.receiver_rows())
+            if unheard := description.unheard():
+                print_text(f"no receivers of {', '.join(unheard)}")
         with redirect_stdout(sys.stderr):
             hub.teardown()
     return Status.FAILED if report.failed else Status.MATCHED
 
 
-def _row(found: Candidate) -> tuple[str, ...]:
-    return found.name, f"{found.distribution} {found.version}".strip(), found.source
-
-
-def _print_tables(report: PluginReport, description: Description) -> None:
-    _print_table(report.summary(), PluginReport.HEADINGS, report.rows(), plain=False)
-    _print_table("subscribers", SUBSCRIBERS, description.subscriber_rows(), plain=False)
-    _print_table("receivers of signals", RECEIVERS, description.receiver_rows(), plain=False)
-    if unheard := description.unheard():
-        print_text(f"no receivers of {', '.join(unheard)}")
-
-
-def _print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], plain: bool) -> None:
-    if plain:
-        for line in format_table(headings, rows):
-            print_text(line)
-        return
+def _print_framed_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     headings, rows = without_empty_columns(headings, rows)
     if not rows:
         return
