@@ -6,6 +6,7 @@
 - `account`: the user of a request
 - `sessions`, `signing_in`: the sessions of the console
 - `explaining`, `clients`, `stored`: subscriptions, connected clients, streams and dead letters
+- `openapi`, `openapi_schemas`: the description of the interface
 - `webhooks`, `webhook_options`, `webhook_signatures`: incoming webhooks
 - `problems`, `authentication`, `parameters`, `body`, `pace`, `site`: what all endpoints share
 """
