@@ -1,9 +1,10 @@
 """Configuration of all test runs: no test has a deadline, and the examples of README and docs are tests.
 
 `python` blocks are run. An `output` block contains exactly what the block above it prints. In a `console` block, a
-shell in `tests/data` runs the lines after `$ `, and the lines below contain exactly their output on stderr and stdout.
-The blocks of a page share one namespace. `% skip: next` skips the next block, and `% invisible-code-block: python`
-contains code that the page does not show.
+shell in `tests/data` runs the lines after `$ ` (and after a backslash), and the lines below contain exactly
+their output on stderr and stdout. `environment` in the namespace of a page is added to the variables of its shells. The
+blocks of a page share one namespace. `% skip: next` skips the next block, and `% invisible-code-block: python` contains
+code that the page does not show.
 """
 
 from __future__ import annotations
@@ -59,11 +60,14 @@ def output(example: Example) -> None:
 def console(example: Example) -> None:
     for entry in f"\n{example.parsed}".split("\n$ ")[1:]:
         command, _, expected = entry.partition("\n")
+        while command.endswith("\\"):
+            line, _, expected = expected.partition("\n")
+            command += f"\n{line}"
         shell = f'rxhub() {{ "{sys.executable}" -m rxhub.cli "$@"; }}; {command}'
         ran = subprocess.run(
             ["sh", "-c", shell],
             cwd=ROOT / "tests" / "data",
-            env=ENVIRONMENT,
+            env=ENVIRONMENT | example.namespace.get("environment", {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
