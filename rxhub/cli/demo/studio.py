@@ -147,8 +147,10 @@ def play(hub: EventHub, events: Sequence[Event], gap: float, clock: abc.Schedule
             came.clear()
             hub.scheduler.schedule(publish, event)
             hub.drain()
-            # A targeted event does not come back from the server.
-            while accepted is not None and not (accepted.done() if event.target else event.id in came):
+            # A targeted event does not come back from the server, nor does one that it rejects.
+            while accepted is not None and not (
+                accepted.done() and (event.target or event.id in came or accepted.exception())
+            ):
                 hub.wait(_POLL_INTERVAL_S)
             published += 1
         # Events of callbacks may still be on their way through a server.
