@@ -7,21 +7,20 @@ from datetime import datetime, timedelta
 
 import typer
 
+from rxhub.text import moments
+
 __all__ = ["format_duration", "format_size", "format_time", "parse_duration", "parse_size", "parse_time"]
 
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def parse_duration(text: str, option: str) -> timedelta:
     """Parse `90s`, `2h`, `1d12h` or `3w`; raise `typer.BadParameter` for anything else."""
-    duration = _duration(text)
-    if duration is None:
-        raise typer.BadParameter(f"{text!r} is not a valid duration. Examples: 90s, 2h, 3d, 1d12h.", param_hint=option)
-    return duration
+    try:
+        return moments.parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def parse_time(text: str, option: str) -> datetime | timedelta | int:
@@ -29,17 +28,10 @@ def parse_time(text: str, option: str) -> datetime | timedelta | int:
 
     A time without an offset is local time.
     """
-    if text.isascii() and text.isdigit():
-        return int(text[:30])
-    duration = _duration(text)
-    if duration is not None:
-        return duration
     try:
-        time = datetime.fromisoformat(text)
-        return time if time.utcoffset() is not None else time.astimezone()
-    except (ValueError, OverflowError):
-        examples = "2026-03-01T12:00, a duration before now (90s, 2h, 3d), or a sequence number"
-        raise typer.BadParameter(f"{text!r} is not a valid time. Examples: {examples}.", param_hint=option) from None
+        return moments.parse_moment(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def parse_size(text: str, option: str) -> int:
@@ -71,12 +63,3 @@ def format_duration(seconds: float) -> str:
 def format_time(time: datetime | None) -> str:
     """Format a time as local time; empty for None."""
     return "" if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _duration(text: str) -> timedelta | None:
-    if _DURATION.fullmatch(text) is None:
-        return None
-    try:
-        return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text)))
-    except OverflowError:
-        return timedelta.max

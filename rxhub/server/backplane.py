@@ -26,11 +26,12 @@ from uuid import uuid4
 
 from rxhub.concurrency.supervise import report
 from rxhub.errors import HubConnectionError, Overflow, Refused
+from rxhub.expression import Expression
 from rxhub.server.envelope import Envelope
 from rxhub.server.loop_turns import LoopTurns
 from rxhub.server.router import Router
 from rxhub.text.extras import missing_dependency
-from rxhub.transport.durable import StreamState
+from rxhub.transport.durable import HistoryReader, HistoryReading, Span, StreamState
 from rxhub.transport.outbox import Outbox
 
 try:
@@ -42,6 +43,7 @@ try:
     from rxhub.transport.nats.publishing import JetStreamPublisher, StoredPublish, resend_window
     from rxhub.transport.nats.pull_consumer import Message
     from rxhub.transport.nats.reconnecting import ReconnectingClient
+    from rxhub.transport.nats.stream_reader import StreamReader, StreamReaders
     from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config, stream_states
     from rxhub.transport.nats.subject_filters import SubjectFilters
     from rxhub.transport.nats.subjects import Subjects
@@ -54,6 +56,8 @@ STREAM = "events"
 """The default name of the stream, also for hubs on `nats://`."""
 
 _OUTBOX_EVENTS: Final = 50_000
+# Stored events that may be under way to one reader. A server can have many.
+_HISTORY_AHEAD: Final = 64
 # Clients often reconnect, and a change of the filters costs more than reading some unwanted events.
 _FILTER_UPDATE_DELAY_S: Final = 10.0
 
@@ -133,6 +137,7 @@ class Backplane:
         # Events that were read and are not routed yet.
         self._unrouted: deque[Message] = deque()
         self._route_handle: asyncio.Handle | None = None
+        self._readers = StreamReaders(lambda: self._link)
         self._unacknowledged = 0
         self._congestion_timer: asyncio.TimerHandle | None = None
         self._wait_left = _CONGESTION_WAIT_S
@@ -261,7 +266,22 @@ class Backplane:
             raise HubConnectionError(f"{self!r} is not connected.")
         return self._link
 
-    def activate(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
+    async def bounds(self) -> tuple[int, int]:
+        """The sequences of the oldest and the latest event of the stream.
+
+        Raises:
+            HubConnectionError: if NATS cannot be reached.
+            StreamError: if JetStream rejects the request.
+        """
+        state = (await self._client().js_request(f"STREAM.INFO.{self.stream}"))["state"]
+        return state["first_seq"], state["last_seq"]
+
+    def history(self, expression: Expression, span: Span, reader: HistoryReader) -> HistoryReading:
+        """Read stored events, which continues when the connection is restored."""
+        loop = asyncio.get_running_loop()
+        return StreamReader(loop, self._subjects, expression, span, reader, self._readers, _HISTORY_AHEAD)
+
+    def activate(self, id: str | None, user: str, enter: Callable[[int], object]) -> Future[None]:
         """Activate a subscription that was added to the filters, see `SubscriptionActivator.request`."""
         assert self._activator is not None, "start() was called"
         return self._activator.request(id, user, enter)
@@ -279,6 +299,7 @@ class Backplane:
 
     async def close(self) -> None:
         """Disconnect, and reject the events whose storage is not confirmed."""
+        self._readers.fail_all()
         link, self._link = self._link, None
         if self._filter_timer is not None:
             self._filter_timer.cancel()

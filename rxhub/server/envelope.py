@@ -35,6 +35,7 @@ __all__ = [
     "decoding_steps",
     "payload",
     "read",
+    "read_argument",
     "reading_steps",
 ]
 
@@ -88,6 +89,7 @@ class _Event(msgspec.Struct):
 _ABSENT: Final[dict[str, Any]] = {"id": None, "target": "", "source": {}, "sent": None, "data": {}}
 
 _decode = msgspec.json.Decoder(_Event).decode
+_envelope = msgspec.json.Decoder(Envelope).decode
 _payload = msgspec.json.Decoder(_Payload).decode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _mapping = msgspec.json.Decoder(dict[str, Any]).decode
@@ -130,6 +132,31 @@ def read(text: str) -> Envelope:
         raise EventError(f"The server only accepts events named {EVENT_NAME!r}, not {event.name[:80]!r}.")
     _check(text)
     return event.args[0]
+
+
+def read_argument(argument: str) -> tuple[Envelope, str]:
+    """Read an event that is not in a packet.
+
+    Args:
+        argument: `{"topic":"…", …}` as a string.
+
+    Returns:
+        The envelope, and the payload of a packet with this event.
+
+    Raises:
+        EventError: if it is invalid, or some clients could not parse it.
+    """
+    try:
+        envelope = _envelope(argument)
+    except msgspec.ValidationError as error:
+        raise EventError(f"This is not a valid event: {error}.") from None
+    except msgspec.DecodeError as error:
+        raise EventError(f"The event is not valid JSON: {error}.") from None
+    except RecursionError:
+        raise _too_deep() from None
+    text = payload(argument)
+    _check(text)
+    return envelope, text
 
 
 def decode_all(text: str) -> dict[str, Any]:

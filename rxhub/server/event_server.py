@@ -135,12 +135,20 @@ class EventServer:
         Raises:
             TooManyAttempts: if the user makes too many.
         """
-        if not self._handshakes[user.name].take():
-            raise TooManyAttempts(f"The user {user.name!r} connects too often. Wait a second.")
+        self.count_handshake(user)
         # Clients expect whole seconds, and use the first number as the maximum time without a message.
         seconds = max(1, round(self.options.heartbeat_timeout))
-        self.counters.handshakes += 1
         return Handshake(self.sessions.issue(user), seconds, seconds).format()
+
+    def count_handshake(self, user: User) -> None:
+        """Count a new client of a user.
+
+        Raises:
+            TooManyAttempts: if the user makes too many.
+        """
+        if not self._handshakes[user.name].take():
+            raise TooManyAttempts(f"The user {user.name!r} connects too often. Wait a second.")
+        self.counters.handshakes += 1
 
     def connect(self, sid: str, credentials: Credentials | None, address: str = "") -> ClientConnection:
         """Create the connection of a session id, which cannot be used again.

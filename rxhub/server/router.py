@@ -133,15 +133,41 @@ class Router(Generic[P]):
         if self.owner(identifier) not in {None, peer.user}:
             raise Refused(f"The id {identifier!r} is subscribed by another user. Use a different id.")
         with self.meter.limited("subscription"):
-            tree = parse_limited(text, "subscription", self._limits)
-            allowed = tree if topics is None else topics.narrow(tree)
-            if allowed is None:
-                raise Refused(f"The user {peer.user!r} may not receive any event that matches {text!r}.")
             begin = -1 if self._listener is None else maxsize if replaced is None else replaced.begin
-            subscription = RoutedSubscription(peer, metadata, text, allowed, begin)
+            subscription = self._parsed(peer, metadata, text, topics, begin)
             self._quotas.check(subscription, replaced)
             self._add(identifier, subscription, replaced)
         return subscription.activate
+
+    def parsed(self, peer: P, metadata: dict[str, Any], text: str, topics: Topics) -> RoutedSubscription[P]:
+        """A subscription that is not added, for `accepts`. See `subscribe`."""
+        with self.meter.limited("subscription"):
+            subscription = self._parsed(peer, metadata, text, topics, -1)
+            subscription.prepare()
+            return subscription
+
+    def _parsed(
+        self, peer: P, metadata: dict[str, Any], text: str, topics: Topics | None, begin: int
+    ) -> RoutedSubscription[P]:
+        tree = parse_limited(text, "subscription", self._limits)
+        allowed = tree if topics is None else topics.narrow(tree)
+        if allowed is None:
+            raise Refused(f"The user {peer.user!r} may not receive any event that matches {text!r}.")
+        return RoutedSubscription(peer, metadata, text, allowed, begin)
+
+    def accepts(self, subscription: RoutedSubscription[P], envelope: Envelope, text: str) -> bool:
+        """Whether a subscription that may not be added receives an event.
+
+        Raises:
+            Refused: if the target is invalid, or the test exceeds the limit.
+            EventError: if the data cannot be decoded.
+        """
+        with self.meter.limited("event") as work:
+            work.spend(reading_steps(text) + subscription.weight)
+            is_decoded = subscription.envelope_part is not None
+            if not subscription.matches(_decode(text, work) if is_decoded else envelope.candidate()):
+                return False
+        return not envelope.target or bool(self._targets.select(envelope.target, [subscription], subscription.user))
 
     def subscriptions_of(self, peer: P) -> Collection[RoutedSubscription[P]]:
         """The subscriptions of a connection."""

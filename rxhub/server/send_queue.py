@@ -90,6 +90,13 @@ class SendQueue(Generic[T]):
         self._wakeup.set()
         return not self.overflowed
 
+    def put_first(self, message: T) -> None:
+        """Add a message before all others. It is not dropped."""
+        if not (self._closed or self.overflowed):
+            self._queue.appendleft((message, False))
+            self._characters += len(message)
+            self._wakeup.set()
+
     def close(self) -> None:
         """Accept no more messages. `write` returns when all have been sent."""
         self._closed = True

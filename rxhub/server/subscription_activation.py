@@ -36,7 +36,7 @@ _RENEWAL_INTERVAL_S = 600.0
 
 
 class _PendingActivation(NamedTuple):
-    lease: tuple[str, str]
+    lease: tuple[str, str] | None
     enter: Callable[[int], object]
     admitted: Future[None]
 
@@ -64,11 +64,11 @@ class SubscriptionActivator:
         # When leases are renewed next.
         self._renewal = monotonic() + _RENEWAL_INTERVAL_S
 
-    def request(self, id: str, user: str, enter: Callable[[int], object]) -> Future[None]:
+    def request(self, id: str | None, user: str, enter: Callable[[int], object]) -> Future[None]:
         """Request the activation of a subscription.
 
         Args:
-            id: of the subscriber.
+            id: of the subscriber; None reserves none, because no event is addressed to it.
             user: who subscribes.
             enter: called with the sequence above which the subscriber receives events.
 
@@ -76,7 +76,7 @@ class SubscriptionActivator:
             Completes after that, or holds `Refused` if another user has the id.
         """
         admitted: Future[None] = Future()
-        self._waiting.append(_PendingActivation((id, user), enter, admitted))
+        self._waiting.append(_PendingActivation(None if id is None else (id, user), enter, admitted))
         self._wake.set()
         return admitted
 
@@ -118,20 +118,22 @@ class SubscriptionActivator:
             await asyncio.sleep(_BATCH_INTERVAL_S)
 
     async def _activate(self, line: NatsConnection, count: int) -> None:
-        refused = await self._leases.acquire(line, [candidate.lease for candidate in self._waiting[:count]])
+        refused = await self._leases.acquire(
+            line, [each.lease for each in self._waiting[:count] if each.lease is not None]
+        )
         await self._live.synced()
         last = await last_sequence(line, self._stream)
         candidates, self._waiting = self._waiting[:count], self._waiting[count:]
         for lease, enter, admitted in candidates:
             # An error of one must not lose the others, which are in no list any more.
             try:
-                if lease in refused:
+                if lease is not None and lease in refused:
                     raise Refused(refused[lease])
                 enter(last)
             except Refused as error:
                 admitted.set_exception(error)
             except Exception as error:
-                report("activating subscriptions", error, about=f"subscriber {lease[0][:200]!r}")
+                report("activating subscriptions", error, about=f"subscriber {lease and lease[0][:200]!r}")
                 admitted.set_exception(Refused("Internal error of the server, see its log. Subscribe again."))
             else:
                 admitted.set_result(None)

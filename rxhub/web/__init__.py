@@ -4,11 +4,13 @@
 
 - `routes`: all routes
 - `account`: the user of a request
+- `publishing`, `event_input`, `cloudevents`, `replies`: `POST /api/events`
+- `streaming`, `event_stream`, `stream_format`, `stored_events`: `GET /api/events`
 - `sessions`, `signing_in`: the sessions of the console
 - `explaining`, `clients`, `stored`: subscriptions, connected clients, streams and dead letters
 - `openapi`, `openapi_schemas`: the description of the interface
 - `webhooks`, `webhook_options`, `webhook_signatures`: incoming webhooks
-- `problems`, `authentication`, `parameters`, `body`, `pace`, `site`: what all endpoints share
+- `problems`, `authentication`, `parameters`, `subscription_text`, `body`, `pace`, `site`: what all endpoints share
 """
 
 from rxhub.web.routes import routes

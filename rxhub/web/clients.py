@@ -18,11 +18,11 @@ from starlette.routing import Route
 from rxhub.expression.pretty import redacted_subscription
 from rxhub.redaction import redacted
 from rxhub.server.client import Client, CloseReason
-from rxhub.server.envelope import payload, read
+from rxhub.server.envelope import read_argument
 from rxhub.server.subscription import RoutedSubscription
 from rxhub.server.users import User
 from rxhub.web.authentication import authenticate
-from rxhub.web.body import JSON, json_response, media_type, read_body
+from rxhub.web.body import JSON, json_response, media_type, read_text
 from rxhub.web.pace import Turn, check_rate, take_turn
 from rxhub.web.parameters import integer, parameters, path_number
 from rxhub.web.problems import Problem
@@ -136,14 +136,11 @@ class _Clients:
         check_rate(site, user)
         if media_type(request) != JSON:
             raise Problem(415, f"Send an event as JSON with `Content-Type: {JSON}`.")
-        body = await read_body(request, site.server.options.limits.message)
+        argument = await read_text(site, request, user.name, site.server.options.limits.message)
         turn = await take_turn(site, user)
         with turn.metered():
-            try:
-                text = payload(body.decode())
-            except UnicodeDecodeError as error:
-                raise Problem(400, f"The body is not valid UTF-8: {error}.") from None
-            matches = router.match(read(text), text, publisher=user.name)
+            envelope, text = read_argument(argument)
+            matches = router.match(envelope, text, publisher=user.name)
         visible = [match for match in matches if user.is_admin or match.user == user.name]
         found = [
             {"client": match.peer.id, "user": match.user, **self._subscriber(match, turn)}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rxhub.errors import ExpressionError
-from rxhub.expression import Expression, explain, parse
+from rxhub.expression import Expression, explain
 from rxhub.expression.near_miss import misspelling_warning
 from rxhub.expression.pretty import tree_json
 from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
@@ -23,10 +22,9 @@ from rxhub.web.pace import check_rate, take_turn
 from rxhub.web.parameters import parameters
 from rxhub.web.problems import Problem
 from rxhub.web.site import Site
+from rxhub.web.subscription_text import parse_subscription
 
 __all__ = ["ExplainRequest", "explain_routes"]
-
-_STEPS_PER_CONDITION: Final = 150
 
 
 class ExplainRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -53,7 +51,7 @@ def explain_routes(site: Site) -> list[Route]:
         user = await authenticate(site, request)
         parameters(request)
         check_rate(site, user)
-        asked = await read_json(request, limits.message, ExplainRequest)
+        asked = await read_json(site, request, user.name, limits.message, ExplainRequest)
         turn = await take_turn(site, user)
         work = StepBudget(limits.work)
         try:
@@ -81,7 +79,7 @@ def _explain(site: Site, user: User, asked: ExplainRequest, work: StepBudget) ->
 
 
 def _tree(site: Site, user: User, asked: ExplainRequest, work: StepBudget) -> Expression:
-    text, limits = asked.subscription, site.server.options.limits
+    text = asked.subscription
     if (text is None) == (asked.client is None or asked.subscriber is None):
         raise Problem(422, "Send either `subscription`, or `client` and `subscriber`.")
     if text is None:
@@ -91,12 +89,4 @@ def _tree(site: Site, user: User, asked: ExplainRequest, work: StepBudget) -> Ex
             if subscription.metadata["id"] == asked.subscriber:
                 return subscription.tree
         raise Problem(404, f"The client {asked.client} has no subscriber with this id.")
-    # Each condition contains one of these characters.
-    signs = sum(map(text.count, "=<>,"))
-    work.spend(len(text) // 4 + _STEPS_PER_CONDITION * signs)
-    try:
-        return parse(text, max_length=limits.expression, max_conditions=limits.conditions)
-    except ExpressionError as error:
-        raise Problem(
-            422, str(error), position=error.position, expected=error.expected, hint=error.hint, message=error.message
-        ) from None
+    return parse_subscription(text, site.server.options.limits, work)

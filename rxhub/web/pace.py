@@ -6,12 +6,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
+from rxhub.errors import Refused
 from rxhub.server.rate_limit import STEPS_PER_EVENT
 from rxhub.server.users import User
 from rxhub.web.problems import Problem
 from rxhub.web.site import Site
 
-__all__ = ["Turn", "check_rate", "take_turn"]
+__all__ = ["Turn", "check_rate", "counted", "take_turn"]
 
 _MIN_STEPS: Final = 200
 
@@ -31,6 +32,24 @@ def check_rate(site: Site, user: User, events: float = 1.0) -> None:
     if not rate.is_ready:
         raise Problem(429, f"The user {user.name!r} sends too much. Wait a second.", {"retry-after": "1"})
     rate.reserve(events)
+
+
+@contextmanager
+def counted(site: Site, user: User) -> Generator[None]:
+    """Count a request as a client of the user during a `with` block.
+
+    Raises:
+        Problem: 429 if there are too many clients, 503 if the server is shutting down.
+    """
+    server = site.server
+    if server.is_closing:
+        raise Problem(503, "The server is shutting down.", {"retry-after": "5"})
+    try:
+        server.check_room(user.name)
+    except Refused as error:
+        raise Problem(429, str(error), {"retry-after": "5"}) from None
+    with server.request_of(user.name):
+        yield
 
 
 async def take_turn(site: Site, user: User) -> Turn:

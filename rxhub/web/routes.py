@@ -14,9 +14,11 @@ from rxhub.web.clients import client_routes
 from rxhub.web.explaining import explain_routes
 from rxhub.web.openapi import openapi_routes
 from rxhub.web.problems import exception_handlers
+from rxhub.web.publishing import publishing_routes
 from rxhub.web.signing_in import session_routes
 from rxhub.web.site import Site
 from rxhub.web.stored import stored_routes
+from rxhub.web.streaming import streaming_routes
 from rxhub.web.webhooks import webhook_routes
 
 __all__ = ["routes"]
@@ -30,7 +32,16 @@ def routes(server: EventServer, access: AccessOptions) -> list[BaseRoute]:
         access: which requests are accepted.
     """
     site = Site(server, access)
-    parts = (account_routes, session_routes, client_routes, explain_routes, stored_routes, openapi_routes)
+    parts = (
+        account_routes,
+        session_routes,
+        publishing_routes,
+        streaming_routes,
+        client_routes,
+        explain_routes,
+        stored_routes,
+        openapi_routes,
+    )
     return [
         Mount("/api", _application(access, [route for part in parts for route in part(site)])),
         Mount("/hooks", _application(access, webhook_routes(site))),
@@ -47,7 +58,7 @@ def _application(access: AccessOptions, routes: list[Route]) -> Starlette:
                 CORSMiddleware,
                 allow_origins=list(access.origins),
                 allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["authorization", "content-type", "last-event-id"],
+                allow_headers=["*"],
                 allow_credentials=True,
                 expose_headers=["retry-after"],
             )

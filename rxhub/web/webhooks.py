@@ -86,7 +86,7 @@ class _Webhooks:
         failures = self._failures[address(request.scope)]
         if not failures.is_ready:
             raise Problem(429, "Too many requests with a wrong signature. Wait a second.", {"retry-after": "1"})
-        body = await read_body(request, site.server.options.limits.message)
+        body = await read_body(site, request, hook.user, site.server.options.limits.message)
         headers = headers_of(request.scope)
         try:
             delivery = hook.verify(body, headers)

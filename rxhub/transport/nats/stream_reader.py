@@ -45,7 +45,7 @@ _EPOCH, _DOOMSDAY = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinf
 class StreamReader:
     """One reading of a span of a stream, with replies to any subscriber (`rxhub.transport.durable.HistoryReading`).
 
-    All but `begin`, `done` and `stop` runs on the loop.
+    All but `begin`, `done` and `stop` runs on the loop. `ahead` messages may be under way.
     """
 
     def __init__(
@@ -56,7 +56,9 @@ class StreamReader:
         span: Span,
         reader: HistoryReader,
         playbacks: StreamReaders,
+        ahead: int = _AHEAD,
     ) -> None:
+        self._ahead = ahead
         self._loop = loop
         self._stream = subjects.stream
         self._filters = merge(subjects_of(subjects, expression, subjects.replies))
@@ -121,7 +123,12 @@ class StreamReader:
             self.end()
             return None
         self._ordered = OrderedConsumer(
-            self._stream, self._take, lambda: self._filters, start=self._start, ahead=_AHEAD, rewound=self._on_rewound
+            self._stream,
+            self._take,
+            lambda: self._filters,
+            start=self._start,
+            ahead=self._ahead,
+            rewound=self._on_rewound,
         )
         return self._ordered
 
