@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -13,18 +15,20 @@ from rxhub.expression import Expression, explain
 from rxhub.expression.near_miss import misspelling_warning
 from rxhub.expression.pretty import tree_json
 from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
-from rxhub.server.envelope import candidate_of
+from rxhub.server.envelope import candidate_of, decoding_steps
 from rxhub.server.users import User
 from rxhub.web.authentication import authenticate
-from rxhub.web.body import json_response, read_json
+from rxhub.web.body import decode_json, json_response, read_json
 from rxhub.web.clients import visible_client
-from rxhub.web.pace import check_rate, take_turn
+from rxhub.web.pace import Turn, check_rate
 from rxhub.web.parameters import parameters
 from rxhub.web.problems import Problem
 from rxhub.web.site import Site
 from rxhub.web.subscription_text import parse_subscription
 
 __all__ = ["ExplainRequest", "explain_routes"]
+
+_NULL: Final = msgspec.Raw(b"null")
 
 
 class ExplainRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -34,13 +38,13 @@ class ExplainRequest(msgspec.Struct, forbid_unknown_fields=True):
         subscription: the text of a subscription.
         client: instead of a text, the number of a connected client,
         subscriber: and the id of one of its subscribers.
-        event: what the subscription is tested against; None explains the subscription alone.
+        event: what the subscription is tested against; null explains the subscription alone.
     """
 
     subscription: str | None = None
     client: int | None = None
     subscriber: str | None = None
-    event: dict[str, Any] | None = None
+    event: msgspec.Raw = _NULL
 
 
 def explain_routes(site: Site) -> list[Route]:
@@ -52,30 +56,48 @@ def explain_routes(site: Site) -> list[Route]:
         parameters(request)
         check_rate(site, user)
         asked = await read_json(site, request, user.name, limits.message, ExplainRequest)
-        turn = await take_turn(site, user)
-        work = StepBudget(limits.work)
-        try:
-            with work:
-                return json_response(_explain(site, user, asked, work))
-        except StepBudgetExceeded:
-            raise Problem(
-                422,
-                f"This explanation takes more than {limits.work} steps of work, the server's limit `work`. Use fewer "
-                "conditions, or an event with less data.",
-            ) from None
-        finally:
-            turn.spend(work.steps)
+        turn = Turn(site, user)
+        with await _limited(site, turn) as work:
+            event = _decoded(bytes(asked.event).decode(), work)
+        with await _limited(site, turn) as work:
+            tree = _tree(site, user, asked, work)
+            warning = misspelling_warning(tree.without_secrets())
+            if event is None:
+                return json_response({"tree": tree_json(tree), "warning": warning})
+            explanation = explain(tree, event)
+            content = {"matched": explanation.matched, "tree": explanation.to_json(), "warning": warning}
+            return json_response(content)
 
     return [Route("/explain", explain_subscription, methods=["POST"])]
 
 
-def _explain(site: Site, user: User, asked: ExplainRequest, work: StepBudget) -> dict[str, Any]:
-    tree = _tree(site, user, asked, work)
-    warning = misspelling_warning(tree.without_secrets())
-    if asked.event is None:
-        return {"tree": tree_json(tree), "warning": warning}
-    explanation = explain(tree, candidate_of(asked.event))
-    return {"matched": explanation.matched, "tree": explanation.to_json(), "warning": warning}
+async def _limited(site: Site, turn: Turn) -> AbstractContextManager[StepBudget]:
+    """Wait for a turn, and limit the work of a `with` block."""
+    await turn.ready()
+    return _counted(site.server.options.limits.work, turn)
+
+
+@contextmanager
+def _counted(limit: int, turn: Turn) -> Generator[StepBudget]:
+    work = StepBudget(limit)
+    try:
+        with work:
+            yield work
+    except StepBudgetExceeded:
+        raise Problem(
+            422,
+            f"This explanation takes more than {limit} steps of work, the server's limit `work`. Use fewer conditions, "
+            "or an event with less data.",
+        ) from None
+    finally:
+        turn.spend(work.steps)
+
+
+def _decoded(text: str, work: StepBudget) -> dict[str, Any] | None:
+    if text == "null":
+        return None
+    work.spend(decoding_steps(text))
+    return candidate_of(decode_json(text.encode(), dict[str, Any]))
 
 
 def _tree(site: Site, user: User, asked: ExplainRequest, work: StepBudget) -> Expression:

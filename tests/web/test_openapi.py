@@ -69,11 +69,13 @@ def test_the_server_keeps_to_its_description(described: Any, server: Running, ke
     operation = described[path][method]
     excluded = [positive_data_acceptance] if key in STRICTER else []
 
-    @settings(max_examples=30, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=30, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy(generation_mode=mode))
     def call(case: Any) -> None:
         if isinstance(case.query.get("reply"), (int, float)):
             case.query["reply"] = 0  # seconds
+        # The library that sends the request fails with some of them.
+        case.headers = {name: value for name, value in (case.headers or {}).items() if name.lower() != "host"}
         headers = {"Authorization": f"Bearer {server.api_user}:{server.api_key}"}
         case.call_and_validate(headers=headers, excluded_checks=excluded)
 
