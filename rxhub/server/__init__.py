@@ -14,8 +14,7 @@ The modules, from the socket inwards:
   `access_logs`
 - clients: `sessions`, `client`, `connection`, `outgoing_event`, `envelope`, `subscribe_request`, `ack_queue`,
   `send_queue`, `rate_limit`
-- routing: `event_server`, `router`, `subscription`, `targets`, `common_index`, `user_indexes`, `user_quotas`,
-  `work_shares`, `work_meter`, `skipped_subscriptions`
+- routing: `event_server`, `router`, `subscription`, `targets`, `common_index`, `user_indexes`, `work`
 - several servers: `backplane`, `subscription_activation`, `id_leases`
 - the process: `serving`, `options`, `collection`, `counters`, `loop_turns`
 """

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from rxhub.expression import And, Condition, Everything, Expression, Or
+from rxhub.expression.access_path import access_to, conjuncts
+from rxhub.expression.comparisons import AccessMethod
 
 __all__ = ["REPLY", "Topics"]
 
@@ -50,21 +52,26 @@ class Topics:
         return allowed if isinstance(subscription, Everything) else And((allowed, subscription))
 
     def _expression(self) -> Expression:
-        conditions = [Condition("topic", "=", topic, quoted=True) for topic in sorted(self._exact)]
-        conditions += [Condition("topic", "=", f"{prefix}*", quoted=True) for prefix in self._prefixes]
+        topics = [*sorted(self._exact), *(f"{prefix}*" for prefix in self._prefixes)]
+        conditions = [Condition("topic", "=", topic, quoted=True) for topic in topics]
         return Or(conditions) if len(conditions) > 1 else conditions[0]
 
     def _overlap(self, subscription: Expression) -> bool:
         """Whether a subscription can match a topic of the set. Only considers top-level conditions."""
-        parts = subscription.children if isinstance(subscription, And) else (subscription,)
-        return all(self._overlap_condition(part) for part in parts if isinstance(part, Condition))
+        return all(
+            self._overlap_condition(part)
+            for part in conjuncts((subscription,))
+            if isinstance(part, Condition) and part.key == "topic"
+        )
 
     def _overlap_condition(self, condition: Condition) -> bool:
-        if condition.key != "topic" or condition.operator != "=" or condition.value[:1] == "*":
-            return True
-        if not condition.value.endswith("*"):
-            return condition.value in self
-        wanted = condition.value[:-1]
-        return any(topic.startswith(wanted) for topic in self._exact) or any(
-            prefix.startswith(wanted) or wanted.startswith(prefix) for prefix in self._prefixes
-        )
+        match access_to(condition):
+            case AccessMethod.EQUALITY:
+                return condition.value in self
+            case AccessMethod.PREFIX:
+                wanted = condition.value[:-1]
+                return any(topic.startswith(wanted) for topic in self._exact) or any(
+                    prefix.startswith(wanted) or wanted.startswith(prefix) for prefix in self._prefixes
+                )
+            case AccessMethod.RANGE | AccessMethod.SCAN:
+                return True

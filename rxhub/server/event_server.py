@@ -389,7 +389,7 @@ class EventServer:
             "users_connected": len(self._connections_of),
             "sessions_waiting": len(self.sessions),
             "subscriptions": self.router.active,
-            "subscriptions_passed_over": self.router.skipped.total,
+            "subscriptions_passed_over": self.router.meter.skipped,
             "unread_bytes": self.unread.total,
             "messages_waiting": sum(connection.waiting for connection in self._connections),
             **self.counters.as_dict(),

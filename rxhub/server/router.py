@@ -33,13 +33,10 @@ from rxhub.server.common_index import CommonIndex
 from rxhub.server.envelope import Envelope, decode_all, decoding_steps, reading_steps
 from rxhub.server.limits import Limits
 from rxhub.server.rate_limit import TokenBuckets
-from rxhub.server.skipped_subscriptions import SkippedSubscriptions
-from rxhub.server.subscription import P, RoutedSubscription, parse_limited
+from rxhub.server.subscription import P, RoutedSubscription, UserQuotas, parse_limited
 from rxhub.server.targets import STEPS_PER_RECEIVER, Targets
 from rxhub.server.user_indexes import UserIndexes
-from rxhub.server.user_quotas import UserQuotas
-from rxhub.server.work_meter import WorkMeter
-from rxhub.server.work_shares import match_by_user
+from rxhub.server.work import WorkMeter, match_by_user
 
 __all__ = ["Router", "SubscriptionListener"]
 
@@ -72,8 +69,7 @@ class Router(Generic[P]):
         rates: the event rates of users, which pay for tests in the indexes of users.
 
     Attributes:
-        meter: counts the work.
-        skipped: counts the subscriptions that did not receive an event because their tests take too much work.
+        meter: counts the work, and the subscriptions that did not receive an event because of it.
     """
 
     def __init__(
@@ -87,11 +83,10 @@ class Router(Generic[P]):
         self._subscriptions: dict[P, dict[str, RoutedSubscription[P]]] = {}
         self._by_id: dict[str, dict[P, RoutedSubscription[P]]] = {}
         self.meter = WorkMeter(self._limits.work)
-        self.skipped = SkippedSubscriptions()
         self._quotas = UserQuotas(self._limits)
-        self._targets: Targets[P] = Targets(self._limits, self.meter, self.skipped)
+        self._targets: Targets[P] = Targets(self._limits, self.meter)
         self._common: CommonIndex[P] = CommonIndex()
-        self._user_indexes: UserIndexes[P] = UserIndexes(self.skipped, self._limits.work, rates)
+        self._user_indexes: UserIndexes[P] = UserIndexes(self.meter, rates)
         # The parser of nested expressions is built on first use, which takes longer than an event may.
         parse("(a=1 or b=1) and c=1")
 
@@ -313,7 +308,7 @@ class Router(Generic[P]):
         matches = match_by_user(subscriptions, candidate, self._limits.work // 4)
         self.meter.spend(matches.steps, for_others=True)
         for user, own in matches.skipped.items():
-            self.skipped.add(user, len(own), self._limits.work)
+            self.meter.skip(user, len(own))
         if identifier is None:
             limit = self._limits.work // _EXPENSIVE_FRACTION
             expensive = [subscription for subscription in subscriptions if subscription.cost > limit]
@@ -329,9 +324,7 @@ class Router(Generic[P]):
         if self._user_indexes.needs_data(candidate.get("topic")):
             with self.meter.limited("event") as work:
                 candidate = _decode(text, work)
-        found, steps = self._user_indexes.match(candidate, publisher, limit)
-        self.meter.spend(steps, for_others=True)
-        return found
+        return self._user_indexes.match(candidate, publisher, limit)
 
     def _move_to_user_indexes(self, subscriptions: Sequence[RoutedSubscription[P]]) -> None:
         compiling = StepBudget(self._limits.work // 4)

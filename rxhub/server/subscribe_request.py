@@ -9,7 +9,7 @@ import msgspec
 from rxhub.errors import Refused
 from rxhub.server.envelope import Envelope
 from rxhub.server.limits import Limits
-from rxhub.server.user_quotas import metadata_too_large
+from rxhub.server.subscription import metadata_too_large
 
 __all__ = ["SUBSCRIBE", "UNSUBSCRIBE", "SubscribeRequest", "subscribe_request", "unsubscribed"]
 

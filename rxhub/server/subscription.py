@@ -1,19 +1,24 @@
-"""One subscription of one client: what the router knows of its expression."""
+"""One subscription of one client: what the router knows of its expression, and what a user may subscribe."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import is_
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
 from rxhub.errors import ExpressionError, Refused
 from rxhub.expression import And, Condition, Everything, Expression, Not, Or, parse
+from rxhub.expression.access_path import access_to, conjuncts
+from rxhub.expression.comparisons import AccessMethod
 from rxhub.expression.residual import Residual, weight
 from rxhub.expression.step_budget import current_budget
 from rxhub.server.limits import Limits
 
-__all__ = ["P", "Peer", "RoutedSubscription", "parse_limited"]
+__all__ = ["P", "Peer", "RoutedSubscription", "UserQuotas", "metadata_too_large", "parse_limited", "required_value"]
 
 _ENVELOPE: Final = frozenset({"topic", "id", "target", "source", "sent", "in_reply_to_event"})
 _STEPS_PER_CONDITION: Final = 150
@@ -31,17 +36,16 @@ class Peer(Protocol):
 P = TypeVar("P", bound=Peer)
 
 
+@dataclass(slots=True, eq=False)
 class RoutedSubscription(Generic[P]):
     """One subscription of one connection.
 
-    Args:
+    Attributes:
         peer: the connection.
         metadata: of the subscriber.
         text: the expression as the client sent it.
         tree: the expression, restricted to the topics that the user may receive.
         begin: the subscription gets events of the stream with a sequence above this one.
-
-    Attributes:
         conditions: number of conditions in the expression.
         cost: measured steps of the last test, at first `weight`.
         envelope_part: the condition on the envelope under which an event's data is needed; None if it never is.
@@ -52,37 +56,28 @@ class RoutedSubscription(Generic[P]):
         weight: estimated steps of a test in which no condition iterates over a list.
     """
 
-    __slots__ = (
-        "_residual",
-        "begin",
-        "conditions",
-        "cost",
-        "envelope_part",
-        "is_common",
-        "metadata",
-        "metadata_bytes",
-        "peer",
-        "text",
-        "token",
-        "topic",
-        "tree",
-        "weight",
-    )
+    peer: P
+    metadata: dict[str, Any]
+    text: str
+    tree: Expression
+    begin: int
+    conditions: int = field(init=False)
+    cost: int = field(init=False)
+    envelope_part: Expression | None = field(init=False)
+    is_common: bool = True
+    metadata_bytes: int = field(init=False)
+    token: Any = None
+    topic: str | None = field(init=False)
+    weight: int = field(init=False)
+    _residual: Residual = field(init=False)
 
-    token: Any
-
-    def __init__(self, peer: P, metadata: dict[str, Any], text: str, tree: Expression, begin: int) -> None:
-        self.peer = peer
-        self.metadata = metadata
-        self.metadata_bytes = len(msgspec.json.encode(metadata))
-        self.text = text
-        self.tree = tree
-        self.begin = begin
+    def __post_init__(self) -> None:
+        tree = self.tree
+        part = _envelope_part(tree)
         self.conditions = _count_conditions(tree)
-        self.envelope_part = _envelope_part(tree) if _needs_data(tree) else None
-        self.is_common = True
-        self.token = None
-        self.topic = _only_topic(tree)
+        self.envelope_part = None if part is tree else part
+        self.metadata_bytes = len(msgspec.json.encode(self.metadata))
+        self.topic = required_value(tree, "topic")
         self.weight = self.cost = weight(tree)
         self._residual = Residual((tree,))
 
@@ -104,6 +99,55 @@ class RoutedSubscription(Generic[P]):
         self.begin = min(self.begin, last)
 
 
+class UserQuotas:
+    """Limits the conditions and the bytes of metadata of all subscriptions of one user together."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._conditions: Counter[str] = Counter()
+        self._metadata: Counter[str] = Counter()
+
+    def check(self, new: RoutedSubscription[Any], replaced: RoutedSubscription[Any] | None) -> None:
+        """Check the limits for a subscription that replaces another one. Raises Refused if one would be exceeded."""
+        limits, user = self._limits, new.user
+        if new.metadata_bytes > limits.metadata:
+            raise metadata_too_large(limits)
+        conditions, metadata = self._conditions[user] + new.conditions, self._metadata[user] + new.metadata_bytes
+        if replaced is not None:
+            conditions, metadata = conditions - replaced.conditions, metadata - replaced.metadata_bytes
+        if conditions > limits.conditions_per_user:
+            raise Refused(
+                f"The subscriptions of one user may have at most {limits.conditions_per_user} conditions together. Use "
+                "fewer, or raise Limits.conditions_per_user of the server (rxhub.server.Limits)."
+            )
+        if metadata > limits.metadata_per_user:
+            raise Refused(
+                f"The metadata of all subscribers of one user may have at most {limits.metadata_per_user} bytes. Use "
+                "less, or raise Limits.metadata_per_user of the server (rxhub.server.Limits)."
+            )
+
+    def add(self, subscription: RoutedSubscription[Any]) -> None:
+        """Count a subscription."""
+        self._conditions[subscription.user] += subscription.conditions
+        self._metadata[subscription.user] += subscription.metadata_bytes
+
+    def remove(self, subscription: RoutedSubscription[Any]) -> None:
+        """Stop counting a subscription."""
+        user = subscription.user
+        self._conditions[user] -= subscription.conditions
+        self._metadata[user] -= subscription.metadata_bytes
+        if not self._metadata[user]:
+            del self._conditions[user], self._metadata[user]
+
+
+def metadata_too_large(limits: Limits) -> Refused:
+    """The error for a subscriber with too much metadata."""
+    return Refused(
+        f"The metadata of a subscriber may have at most {limits.metadata} bytes. Use less, or raise Limits.metadata of "
+        "the server (rxhub.server.Limits)."
+    )
+
+
 def parse_limited(text: str, role: str, limits: Limits) -> Expression:
     """Parse an expression of a client, within the current step budget.
 
@@ -120,6 +164,14 @@ def parse_limited(text: str, role: str, limits: Limits) -> Expression:
         raise Refused(f"This {role} cannot be used: {error}") from None
 
 
+def required_value(tree: Expression, key: str) -> str | None:
+    """The only string at a key that an expression can match, if a top-level condition states it."""
+    for part in conjuncts((tree,)):
+        if isinstance(part, Condition) and part.key == key and access_to(part) is AccessMethod.EQUALITY:
+            return part.value
+    return None
+
+
 def _count_conditions(tree: Expression) -> int:
     match tree:
         case And(children) | Or(children):
@@ -130,39 +182,23 @@ def _count_conditions(tree: Expression) -> int:
             return 1
 
 
-def _only_topic(tree: Expression) -> str | None:
-    """The only topic that an expression can match, if a top-level condition states it."""
-    for part in tree.children if isinstance(tree, And) else (tree,):
-        if isinstance(part, Condition) and part.key == "topic" and part.operator == "=" and "*" not in part.value:
-            return part.value
-    return None
+def _envelope_part(tree: Expression) -> Expression:
+    """The expression with every condition outside the envelope replaced by true; `tree` itself if there is none.
 
-
-def _needs_data(tree: Expression) -> bool:
-    """Whether an expression reads fields outside the envelope."""
+    It matches whatever `tree` can.
+    """
     match tree:
         case And(children) | Or(children):
-            return any(map(_needs_data, children))
-        case Not(child):
-            return _needs_data(child)
-        case Condition(key):
-            return key.partition(".")[0] not in _ENVELOPE
-        case _:
-            return False
-
-
-def _envelope_part(tree: Expression) -> Expression:
-    """The expression with every condition outside the envelope replaced by true. It matches whatever `tree` can."""
-    if not _needs_data(tree):
-        return tree
-    match tree:
-        case And(children):
-            parts = [part for part in map(_envelope_part, children) if not isinstance(part, Everything)]
-            if len(parts) > 1:
-                return And(parts)
-            return parts[0] if parts else Everything()
-        case Or(children):
             parts = list(map(_envelope_part, children))
-            return Everything() if any(isinstance(part, Everything) for part in parts) else Or(parts)
-        case _:
+            if all(map(is_, parts, children)):
+                return tree
+            if isinstance(tree, Or):
+                return Everything() if any(isinstance(part, Everything) for part in parts) else Or(parts)
+            parts = [part for part in parts if not isinstance(part, Everything)]
+            return And(parts) if len(parts) > 1 else parts[0] if parts else Everything()
+        case Not(child):
+            return tree if _envelope_part(child) is child else Everything()
+        case Condition(key) if key.partition(".")[0] not in _ENVELOPE:
             return Everything()
+        case _:
+            return tree

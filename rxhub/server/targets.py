@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple
 
-from rxhub.expression import And, Condition, compile
+from rxhub.expression import compile
 from rxhub.expression.residual import weight
-from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
+from rxhub.expression.step_budget import StepBudgetExceeded
 from rxhub.server.limits import Limits
-from rxhub.server.skipped_subscriptions import SkippedSubscriptions
-from rxhub.server.subscription import P, RoutedSubscription, parse_limited
-from rxhub.server.work_meter import WorkMeter
+from rxhub.server.subscription import P, RoutedSubscription, parse_limited, required_value
+from rxhub.server.work import WorkMeter, shares
 
 __all__ = ["STEPS_PER_RECEIVER", "Target", "Targets"]
 
@@ -47,13 +46,11 @@ class Targets(Generic[P]):
     Args:
         limits: of the length and the conditions of a target.
         meter: counts the work.
-        skipped: counts subscriptions that are not compared because of their users' shares.
     """
 
-    def __init__(self, limits: Limits, meter: WorkMeter, skipped: SkippedSubscriptions) -> None:
+    def __init__(self, limits: Limits, meter: WorkMeter) -> None:
         self._limits = limits
         self._meter = meter
-        self._skipped = skipped
         self._cached = lru_cache(maxsize=_CACHED_TARGETS)(self._compile)
 
     def __getitem__(self, target: str) -> Target:
@@ -83,13 +80,8 @@ class Targets(Generic[P]):
         paid = steps * sum([min(len(own), _PAID_COMPARISONS) for own in users.values()])
         if paid > meter.limit:
             raise meter.exceeded("event")
-        limit = paid + meter.limit // 4
         selected: list[RoutedSubscription[P]] = []
-        spent = 0
-        for left, (user, own) in zip(
-            range(len(users), 0, -1), sorted(users.items(), key=lambda item: _metadata_bytes(item[1])), strict=True
-        ):
-            work = StepBudget((limit - spent) // left)
+        for user, own, work in shares(users.items(), _metadata_bytes, paid + meter.limit // 4):
             try:
                 with work:
                     work.spend(steps * len(own))
@@ -97,9 +89,8 @@ class Targets(Generic[P]):
             except StepBudgetExceeded:
                 if user == publisher:
                     raise meter.exceeded("event") from None
-                self._skipped.add(user, len(own), meter.limit)
+                meter.skip(user, len(own))
             finally:
-                spent += work.steps
                 meter.steps += work.steps
                 if user != publisher:
                     meter.steps_of_others += max(0, work.steps - steps * _PAID_COMPARISONS)
@@ -107,16 +98,8 @@ class Targets(Generic[P]):
 
     def _compile(self, target: str) -> Target:
         tree = parse_limited(target, "target", self._limits)
-        for part in tree.children if isinstance(tree, And) else (tree,):
-            if (
-                isinstance(part, Condition)
-                and part.key == "id"
-                and part.operator == "="
-                and "*" not in {part.value[:1], part.value[-1:]}
-            ):
-                return Target(part.value, compile(tree), weight(tree))
-        return Target(None, compile(tree), weight(tree))
+        return Target(required_value(tree, "id"), compile(tree), weight(tree))
 
 
-def _metadata_bytes(subscriptions: list[RoutedSubscription[Any]]) -> int:
+def _metadata_bytes(subscriptions: list[RoutedSubscription[P]]) -> int:
     return sum([subscription.metadata_bytes for subscription in subscriptions])

@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from itertools import chain
+from math import inf
 from typing import Any, Final, Generic
 
 from rxhub.expression import Index
-from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
+from rxhub.expression.step_budget import StepBudgetExceeded
 from rxhub.server.rate_limit import STEPS_PER_EVENT, TokenBuckets
-from rxhub.server.skipped_subscriptions import SkippedSubscriptions
 from rxhub.server.subscription import P, RoutedSubscription
+from rxhub.server.work import WorkMeter, shares
 
 __all__ = ["UserIndexes"]
 
@@ -57,17 +58,15 @@ class UserIndexes(Generic[P]):
     """The indexes of all users.
 
     Args:
-        skipped: counts the subscriptions that are not tested.
-        limit: steps of work of one event, for the log.
+        meter: counts the work, and the subscriptions that are not tested.
         rates: the rates of users, which pay for the work; None charges nobody.
     """
 
-    __slots__ = ("_indexes", "_limit", "_rates", "_skipped")
+    __slots__ = ("_indexes", "_meter", "_rates")
 
-    def __init__(self, skipped: SkippedSubscriptions, limit: int, rates: TokenBuckets | None) -> None:
+    def __init__(self, meter: WorkMeter, rates: TokenBuckets | None) -> None:
         self._indexes: dict[str, _UserIndex[P]] = {}
-        self._limit = limit
-        self._skipped = skipped
+        self._meter = meter
         self._rates = rates
 
     def __bool__(self) -> bool:
@@ -100,45 +99,38 @@ class UserIndexes(Generic[P]):
         """Whether a subscription may read the data of an event with this topic."""
         return any(_count(own.decoding, topic) for own in self._indexes.values())
 
-    def match(
-        self, candidate: Mapping[str, Any], publisher: str | None, limit: int
-    ) -> tuple[list[RoutedSubscription[P]], int]:
-        """Test an event.
+    def match(self, candidate: Mapping[str, Any], publisher: str | None, limit: int) -> list[RoutedSubscription[P]]:
+        """The subscriptions that match an event, in no order.
 
         Args:
             candidate: the event, decoded if `needs_data`.
             publisher: the user who published it, if known.
             limit: steps of work for all users.
-
-        Returns:
-            The subscriptions that match, in no order, and the steps of work.
         """
+        rates = self._rates
+
+        def cap(user: str) -> float:
+            return inf if rates is None or user == publisher or rates[user].is_ready else _MIN_SHARE_STEPS
+
         topic = candidate.get("topic")
         concerned = [(user, own) for user, own in self._indexes.items() if _count(own.topics, topic)]
-        # The cheapest users come first. What they do not use is left for the others.
-        concerned.sort(key=lambda item: item[1].steps)
         found: list[RoutedSubscription[P]] = []
-        spent = 0
-        for left, (user, own) in zip(range(len(concerned), 0, -1), concerned, strict=True):
-            share = max(0, limit - spent) // left
-            rate = None if self._rates is None else self._rates[user]
-            if rate is not None and user != publisher and not rate.is_ready:
-                share = min(share, _MIN_SHARE_STEPS)
-            work = StepBudget(share)
+        for user, own, work in shares(concerned, lambda own: own.steps, limit, cap):
             rows: list[tuple[Any, tuple[RoutedSubscription[P], ...], Any]] = []
             try:
                 with work:
                     own.index.reach(candidate, rows)
             except StepBudgetExceeded:
                 missed = _count(own.topics, topic) - sum([len(row[1]) for row in rows])
-                self._skipped.add(user, max(1, missed), self._limit)
+                self._meter.skip(user, max(1, missed))
             before = len(found)
             found += chain.from_iterable([row[1] for row in rows])
-            own.steps = work.steps + _STEPS_PER_MATCH * (len(found) - before)
-            if rate is not None:
-                rate.reserve(_RATE_FACTOR * own.steps / STEPS_PER_EVENT)
-            spent += own.steps
-        return found, spent
+            work.steps += _STEPS_PER_MATCH * (len(found) - before)
+            own.steps = work.steps
+            self._meter.spend(work.steps, for_others=True)
+            if rates is not None:
+                rates[user].reserve(_RATE_FACTOR * work.steps / STEPS_PER_EVENT)
+        return found
 
 
 def _count(counter: Counter[str | None], topic: object) -> int:
