@@ -9,10 +9,9 @@
 
 The modules, from the socket inwards:
 
-- sockets and deadlines: `acceptor`, `sockets`, `descriptors`, `uvicorn_protocols`, `receive_memory`, `limits`
-- requests: `asgi`, `request_auth`, `authentication`, `users`, `acl`, `key_hash`, `forwarded`, `key_removal`,
-  `access_logs`
-- clients: `sessions`, `client`, `connection`, `outgoing_event`, `envelope`, `subscribe_request`, `ack_queue`,
+- sockets and deadlines: `acceptor`, `uvicorn_protocols`, `receive_memory`, `limits`
+- requests: `asgi`, `request_auth`, `authentication`, `users`, `acl`, `key_hash`, `forwarded`, `key_removal`
+- clients: `sessions`, `client`, `connection`, `envelope`, `subscribe_request`, `ack_queue`,
   `send_queue`, `rate_limit`
 - routing: `event_server`, `router`, `subscription`, `targets`, `common_index`, `user_indexes`, `work`
 - several servers: `backplane`, `subscription_activation`, `id_leases`

@@ -1,4 +1,9 @@
-"""The accept loop.
+"""The accept loop, and the open sockets that it may close to make room for new ones.
+
+Anyone can open many connections and send nothing. So a socket without a complete request may be closed at any time: if
+there is no room for a new connection, the one that has waited longest is closed. Clients that send their request at
+once are not affected, because their sockets wait for milliseconds only. Sockets of clients, and sockets whose request
+is being answered, stay open. If there are no others, the new connection is closed.
 
 Without free file descriptors, asyncio's accept loop logs an error for each connection in the backlog, repeatedly. This
 one counts the connections that it rejects, and logs them once a minute.
@@ -18,15 +23,92 @@ from functools import partial
 from typing import cast
 
 from rxhub.concurrency.supervise import supervise
-from rxhub.server.sockets import Sockets, SocketSlot
+from rxhub.server.counters import Counters
+from rxhub.server.rate_limit import TokenBucket
 
-__all__ = ["Acceptor"]
+__all__ = ["Acceptor", "SocketSlot", "Sockets"]
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PAUSE_S = 0.05
-_WARNING_INTERVAL_S = 60.0
+_WARNINGS_PER_S = 1 / 60
 
 _logger = logging.getLogger("rxhub.server")
+
+
+class Sockets:
+    """The sockets of a server.
+
+    Args:
+        most: maximum number of sockets.
+        most_waiting: maximum number of sockets without a complete request.
+        counters: count closed connections.
+    """
+
+    def __init__(self, most: int, most_waiting: int, counters: Counters) -> None:
+        self.counters = counters
+        self._most = most
+        self._most_waiting = most_waiting
+        self._open: set[SocketSlot] = set()
+        self._waiting: dict[SocketSlot, Callable[[], object]] = {}  # in order of waiting
+
+    def __len__(self) -> int:
+        """The number of open sockets."""
+        return len(self._open)
+
+    @property
+    def waiting(self) -> int:
+        """The number of sockets without a complete request."""
+        return len(self._waiting)
+
+    def take(self) -> SocketSlot | None:
+        """The slot of an accepted socket; None if there is no room, so that the socket must be closed."""
+        if (len(self._open) >= self._most or len(self._waiting) >= self._most_waiting) and not self.make_room():
+            self.counters.connections_rejected += 1
+            return None
+        slot = SocketSlot(self)
+        self._open.add(slot)
+        return slot
+
+    def make_room(self) -> bool:
+        """Close the socket that has waited longest for a complete request. False if none waits."""
+        for slot, abort in self._waiting.items():
+            self.counters.connections_rejected += 1
+            self.release(slot)
+            abort()
+            return True
+        return False
+
+    def mark_waiting(self, slot: SocketSlot, abort: Callable[[], object]) -> None:
+        """The socket waits for a complete request. `abort` closes it to make room.
+
+        A socket that already waits keeps its position.
+        """
+        if slot in self._open:
+            self._waiting[slot] = abort
+
+    def mark_active(self, slot: SocketSlot) -> None:
+        """The request is complete, or the socket is a client's. It stays open."""
+        self._waiting.pop(slot, None)
+
+    def release(self, slot: SocketSlot) -> None:
+        """The socket is closed. A second call does nothing."""
+        self._waiting.pop(slot, None)
+        self._open.discard(slot)
+
+
+class SocketSlot:
+    """One open socket.
+
+    Attributes:
+        sockets: all sockets of the server.
+        accepted: loop time in seconds when the socket was accepted.
+    """
+
+    __slots__ = ("accepted", "sockets")
+
+    def __init__(self, sockets: Sockets) -> None:
+        self.sockets = sockets
+        self.accepted = asyncio.get_running_loop().time()
 
 
 class Acceptor:
@@ -55,7 +137,7 @@ class Acceptor:
         self._timeout = timeout
         self._opening: set[asyncio.Task[None]] = set()
         self._spare = -1
-        self._warned = float("-inf")
+        self._warnings = TokenBucket(_WARNINGS_PER_S, 1)
 
     async def run(self) -> None:
         """Accept connections until cancelled."""
@@ -91,9 +173,10 @@ class Acceptor:
                 os.close(self._spare)
 
     async def _open(self, accepted: socket.socket, slot: SocketSlot) -> None:
+        timeout = None
         if self._context is not None:
             self._sockets.mark_waiting(slot, cast("asyncio.Task[None]", asyncio.current_task()).cancel)
-        timeout = None if self._context is None else self._timeout
+            timeout = self._timeout
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: self._protocol(slot),
@@ -125,14 +208,11 @@ class Acceptor:
                 self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def _warn(self, error: OSError | None) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._warned < _WARNING_INTERVAL_S:
-            return
-        self._warned = now
-        _logger.warning(
-            "Rejecting connections: %s. %d are open, and %d of them have not sent a complete request. The counter "
-            "connections_rejected includes them. This warning is logged once a minute.",
-            "the limit of connections is reached" if error is None else error,
-            len(self._sockets),
-            self._sockets.waiting,
-        )
+        if self._warnings.take():
+            _logger.warning(
+                "Rejecting connections: %s. %d are open, and %d of them have not sent a complete request. The counter "
+                "connections_rejected includes them. This warning is logged once a minute.",
+                "the limit of connections is reached" if error is None else error,
+                len(self._sockets),
+                self._sockets.waiting,
+            )

@@ -17,13 +17,12 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from rxhub.errors import Refused, RxHubError
-from rxhub.server.access_logs import install_log_filter
 from rxhub.server.authentication import NotAuthenticated, TooManyAttempts
 from rxhub.server.client import CloseReason
 from rxhub.server.counters import prometheus
 from rxhub.server.event_server import EventServer
 from rxhub.server.forwarded import ForwardedHeaders, trusted_networks
-from rxhub.server.key_removal import KeyRemoval, basic_credentials_of, credentials_of, session_id
+from rxhub.server.key_removal import KeyRemoval, basic_credentials_of, credentials_of, install_log_filter, session_id
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.options import AccessOptions, ServerOptions
 from rxhub.server.receive_memory import UNREAD

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import ClassVar, Generic
 
+from rxhub.server.envelope import OutgoingEvent
 from rxhub.server.options import ServerOptions
-from rxhub.server.outgoing_event import OutgoingEvent
 from rxhub.server.send_queue import SendQueue, T
 from rxhub.server.users import User
 

@@ -19,10 +19,9 @@ from rxhub.errors import EventError, ProtocolError, Refused
 from rxhub.server.ack_queue import AckQueue
 from rxhub.server.client import Client, CloseReason
 from rxhub.server.counters import Counters
-from rxhub.server.envelope import Envelope, read
+from rxhub.server.envelope import Envelope, OutgoingEvent, read
 from rxhub.server.loop_turns import LoopTurns
 from rxhub.server.options import ServerOptions
-from rxhub.server.outgoing_event import OutgoingEvent
 from rxhub.server.rate_limit import STEPS_PER_EVENT, TokenBucket
 from rxhub.server.router import Router
 from rxhub.server.subscribe_request import SUBSCRIBE, UNSUBSCRIBE, subscribe_request, unsubscribed

@@ -17,6 +17,7 @@ checks two more things:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import accumulate
 from operator import add
 from typing import Any, Final
@@ -24,11 +25,12 @@ from typing import Any, Final
 import msgspec
 
 from rxhub.errors import EventError
-from rxhub.transport.socketio.packet import EVENT_NAME
+from rxhub.transport.socketio.packet import EVENT_NAME, Code, Packet, encode
 
 __all__ = [
     "MAX_DEPTH",
     "Envelope",
+    "OutgoingEvent",
     "argument",
     "candidate_of",
     "decode_all",
@@ -237,3 +239,41 @@ def _is_too_deep(text: str) -> bool:
 
 def _too_deep() -> EventError:
     return EventError(f"The event is nested too deeply. At most {MAX_DEPTH} levels are allowed.")
+
+
+class OutgoingEvent:
+    """An event that was routed. Each form is encoded once, for all clients that receive it.
+
+    Args:
+        envelope: of the event.
+        text: the payload of its packet.
+        sequence: of the event in the stream, if it comes from one; otherwise 0.
+    """
+
+    __slots__ = ("_encoded", "_packet", "envelope", "sequence", "text")
+
+    def __init__(self, envelope: Envelope, text: str, sequence: int = 0) -> None:
+        self.envelope = envelope
+        self.text = text
+        self.sequence = sequence
+        self._packet: str | None = None
+        self._encoded: dict[Callable[[OutgoingEvent], bytes], bytes] = {}
+
+    @property
+    def packet(self) -> str:
+        """The packet for WebSockets."""
+        if self._packet is None:
+            self._packet = encode(Packet(Code.EVENT, data=self.text))
+        return self._packet
+
+    @property
+    def argument(self) -> str:
+        """The event as JSON, as the publisher sent it."""
+        return argument(self.text)
+
+    def encoded(self, encode: Callable[[OutgoingEvent], bytes]) -> bytes:
+        """The result of `encode`, which is called once."""
+        found = self._encoded.get(encode)
+        if found is None:
+            found = self._encoded[encode] = encode(self)
+        return found

@@ -17,21 +17,19 @@ from typing import Any, Final
 
 from rxhub.concurrency.supervise import failures, supervise
 from rxhub.errors import EventError, HubConnectionError, Refused, StreamError, UsersError
+from rxhub.server.acceptor import Sockets
 from rxhub.server.authentication import Authentication, Credentials, TooManyAttempts
 from rxhub.server.client import Client, CloseReason
 from rxhub.server.connection import ClientConnection, Receive, Send
 from rxhub.server.counters import Counters
-from rxhub.server.envelope import Envelope, argument, payload, read
-from rxhub.server.limited_log import LimitedLog
+from rxhub.server.envelope import Envelope, OutgoingEvent, argument, payload, read
 from rxhub.server.loop_turns import LoopTurns
 from rxhub.server.options import ServerOptions
-from rxhub.server.outgoing_event import OutgoingEvent
-from rxhub.server.rate_limit import TokenBucket, TokenBuckets
+from rxhub.server.rate_limit import LimitedLog, TokenBucket, TokenBuckets
 from rxhub.server.receive_memory import UnreadBudget
 from rxhub.server.router import Router
 from rxhub.server.send_queue import send_steps
 from rxhub.server.sessions import Sessions
-from rxhub.server.sockets import Sockets
 from rxhub.server.users import User, Users
 from rxhub.transport.socketio.protocol import Handshake
 

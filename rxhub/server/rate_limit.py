@@ -1,19 +1,22 @@
-"""Token buckets: limited bursts, and a limited rate over time."""
+"""Token buckets: limited bursts, and a limited rate over time; also of warnings."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable
 from time import monotonic
 from typing import Final
 
 from rxhub.concurrency.bounded_dict import BoundedDict
 
-__all__ = ["STEPS_PER_EVENT", "TokenBucket", "TokenBuckets"]
+__all__ = ["STEPS_PER_EVENT", "LimitedLog", "TokenBucket", "TokenBuckets"]
 
 STEPS_PER_EVENT: Final = 5_000
 """Steps of work that count as one event of a user's rate, see `rxhub.server.limits.Limits.work`."""
 
 _MAX_BUCKETS = 10_000
+_WARNINGS_PER_S = 1.0
+_WARNINGS_AT_ONCE = 100
 
 
 class TokenBucket:
@@ -91,3 +94,22 @@ class TokenBuckets:
         else:
             self._buckets.move_to_end(key)
         return bucket
+
+
+class LimitedLog:
+    """Warnings about requests, at a limited rate, so that unauthenticated clients cannot fill the log."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._bucket = TokenBucket(_WARNINGS_PER_S, _WARNINGS_AT_ONCE)
+        self._suppressed = 0
+
+    def warning(self, message: str, *arguments: object) -> None:
+        """Log a warning, or suppress it. Before the next one, the number of suppressed warnings is logged."""
+        if not self._bucket.take():
+            self._suppressed += 1
+            return
+        if self._suppressed:
+            self._logger.warning("Suppressed %d warnings about requests.", self._suppressed)
+            self._suppressed = 0
+        self._logger.warning(message, *arguments)

@@ -20,11 +20,10 @@ from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server.acceptor import Acceptor
 from rxhub.server.asgi import create_app
 from rxhub.server.collection import collect_when_idle, short_collections
-from rxhub.server.descriptors import limits_for_descriptors, raise_soft_limit
 from rxhub.server.event_server import EventServer
 from rxhub.server.forwarded import trusted_networks
 from rxhub.server.key_hash import new_key
-from rxhub.server.limits import Limits, SlowConsumer
+from rxhub.server.limits import Limits, SlowConsumer, limits_for_descriptors, raise_soft_limit
 from rxhub.server.options import AccessOptions, ServerOptions
 from rxhub.server.request_auth import is_loopback
 from rxhub.server.users import User, Users

@@ -32,8 +32,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.http11 import Request
 
+from rxhub.server.acceptor import SocketSlot
 from rxhub.server.receive_memory import UNREAD, UnreadBytes
-from rxhub.server.sockets import SocketSlot
 
 __all__ = ["ABORT", "ALLOW_BODY", "Http", "WebSocket", "protocol_factory"]
 

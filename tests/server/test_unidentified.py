@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from rxhub.server import Limits, Running, running
-from rxhub.server.descriptors import limits_for_descriptors, raise_soft_limit
 from rxhub.server.key_hash import new_key
+from rxhub.server.limits import limits_for_descriptors, raise_soft_limit
 from tests.server.wire import credentials, raw, request, wire
 from tests.threads import elsewhere, until
 
