@@ -24,7 +24,7 @@ import msgspec
 from starlette.datastructures import Headers
 
 from rxhub.errors import EventError
-from rxhub.server.outgoing_event import OutgoingEvent
+from rxhub.server.envelope import OutgoingEvent
 
 __all__ = ["BATCH", "STRUCTURED", "binary_attributes", "from_binary", "from_structured", "to_structured"]
 

@@ -16,8 +16,8 @@ from starlette.types import Receive, Scope, Send
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, Refused, StreamError
 from rxhub.server.client import Client, CloseReason
+from rxhub.server.envelope import OutgoingEvent
 from rxhub.server.event_server import EventServer
-from rxhub.server.outgoing_event import OutgoingEvent
 from rxhub.server.subscription import RoutedSubscription
 from rxhub.server.users import User
 from rxhub.server.uvicorn_protocols import ABORT

@@ -16,9 +16,8 @@ from weakref import WeakValueDictionary
 
 from rxhub.concurrency.wakeup import Wakeup
 from rxhub.errors import EventError, Refused
-from rxhub.server.envelope import read_argument
+from rxhub.server.envelope import OutgoingEvent, read_argument
 from rxhub.server.event_server import EventServer
-from rxhub.server.outgoing_event import OutgoingEvent
 from rxhub.server.rate_limit import STEPS_PER_EVENT, TokenBuckets
 from rxhub.transport.durable import Span, Stored
 from rxhub.web.event_stream import EventStream

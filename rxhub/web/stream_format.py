@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rxhub.server.outgoing_event import OutgoingEvent
+from rxhub.server.envelope import OutgoingEvent
 from rxhub.web.cloudevents import to_structured
 
 __all__ = ["GAP", "NDJSON", "SSE", "STREAM_HEADERS", "StreamFormat", "stream_format"]
