@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rxhub.cli.credentials import NATS_OPTIONS, credentials
+from rxhub.cli.credentials import NATS_OPTIONS, ServerAccess, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.options import NatsPassword, NatsUser, OptionalNats, Stream, flag, option
 from rxhub.cli.output import log_to_stderr, print_text
@@ -60,18 +60,24 @@ def command(
     nats_password: NatsPassword = None,
     store: Annotated[Path | None, option("DIR", "Store events in this directory, with a private NATS server.")] = None,
     stream: Stream = "events",
+    demo: Annotated[bool, flag("Publish sample events of a studio. Not with --users.", "--demo")] = False,
     verbose: Annotated[bool, flag("Log every connection.", "--verbose", "-v")] = False,
 ) -> Status:
-    """Run an event server for ftrack's clients and for hubs, until Ctrl-C.
+    """Run an event server for hubs, ftrack's clients and HTTP, with a console for browsers, until Ctrl-C.
 
     With --nats or --store, events are stored. All servers with the same --nats and --stream act as one.
     """
     # Imported here, so that other commands do not import a web server.
+    from rxhub.cli.demo.on_server import ServedDemo
     from rxhub.errors import UsersError
     from rxhub.server import SlowConsumer, User, Users, UsersFile, serve
+    from rxhub.server.authentication import Credentials
     from rxhub.server.forwarded import trusted_networks
     from rxhub.server.key_hash import new_key
+    from rxhub.server.request_auth import is_loopback
 
+    if demo and users is not None:
+        raise typer.BadParameter("The demo has its own user. Omit --users.", param_hint="--demo, --users")
     try:
         trusted_networks(trusted_proxy or ())
     except ValueError as error:
@@ -81,11 +87,14 @@ def command(
         logging.getLogger("rxhub.server").setLevel(logging.INFO)
     exports: dict[str, str] = {}
     notes: list[str] = []
+    sign_in: Credentials | None = None
+    key = new_key()
     if users is None:
-        key = new_key()
         known = Users([User.with_key("rxhub", key, is_admin=True)])
         exports = {"FTRACK_API_USER": "rxhub", "FTRACK_API_KEY": key}
         notes.append("This key is valid until the server stops. `rxhub user add` creates a permanent one.")
+        # A users file has permanent users: whoever reads the log should not become one of them.
+        sign_in = Credentials("rxhub", new_key()) if is_loopback(host) else None
     else:
         known = UsersFile(users)
         if not len(known):
@@ -98,10 +107,15 @@ def command(
         lines.append(f"# Serving at {url} until Ctrl-C. To connect, paste the lines above into another shell.")
         if not exports:
             lines.append(f"# Set FTRACK_API_USER and FTRACK_API_KEY to a user in {users} and its key.")
-        print_text("\n".join([*lines, *(f"# {note}" for note in notes)]))
+        console = f"Console in a browser: {_client_url(url)}/"
+        lines += [f"# {note}" for note in (*notes, console if sign_in is None else f"{console}#token={sign_in.key}")]
+        print_text("\n".join(lines))
+        if studio is not None:
+            studio.start(_client_url(url))
 
     with ExitStack() as stack:
         backplane: Backplane | None = None
+        access: ServerAccess | None = None
         if store is not None:
             # --store overrides RXHUB_NATS, but contradicts --nats.
             source = context.get_parameter_source("nats")
@@ -116,8 +130,11 @@ def command(
             if users is None:
                 exports["RXHUB_NATS"] = server.url.replace("://", f"://{server.user}:{server.password}@")
                 notes.append(f"RXHUB_NATS configures rxhub replay, streams and dead; use them with --stream {stream}.")
+            access = ServerAccess(server.url, server.user, server.password)
         elif nats is not None:
-            backplane = _backplane(*credentials(nats, nats_user, nats_password, NATS_OPTIONS), stream)
+            access = credentials(nats, nats_user, nats_password, NATS_OPTIONS)
+            backplane = _backplane(*access, stream)
+        studio = stack.enter_context(ServedDemo("rxhub", key, access, stream)) if demo else None
         serve(
             known,
             host=host,
@@ -132,6 +149,7 @@ def command(
             backplane=backplane,
             trusted_proxies=trusted_proxy or (),
             webhooks=webhooks,
+            sign_in=sign_in,
             on_start=print_start,
         )
     return Status.MATCHED

@@ -20,6 +20,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import datetime
 from time import monotonic
 from typing import Any, Final, Protocol
 from uuid import uuid4
@@ -39,6 +40,8 @@ try:
     from rxhub.server.subscription_activation import SubscriptionActivator
     from rxhub.transport.nats.address import Address
     from rxhub.transport.nats.dead_letters import StoredDeadLetters
+    from rxhub.transport.nats.event_counts import EventCount, event_counts
+    from rxhub.transport.nats.group_replay import GroupReplay
     from rxhub.transport.nats.ordered_consumer import OrderedConsumer
     from rxhub.transport.nats.publishing import JetStreamPublisher, StoredPublish, resend_window
     from rxhub.transport.nats.pull_consumer import Message
@@ -251,6 +254,14 @@ class Backplane:
             StreamError: if JetStream rejects the request.
         """
         return await stream_states(self._client())
+
+    async def event_counts(self, number: int) -> list[EventCount]:
+        """The events of the stream over time, see `rxhub.transport.nats.event_counts`."""
+        return await event_counts(self._client(), self.stream, number)
+
+    def group_replay(self, group: str, expression: Expression, until: datetime, work: int) -> GroupReplay:
+        """A replay of stored events into a group, see `rxhub.transport.nats.group_replay`."""
+        return GroupReplay(self._client(), self._subjects, group, expression, until, work)
 
     @property
     def dead_letters(self) -> StoredDeadLetters:

@@ -19,6 +19,7 @@ from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, PlainTextRefused
 from rxhub.server.acceptor import Acceptor
 from rxhub.server.asgi import create_app
+from rxhub.server.authentication import Credentials
 from rxhub.server.collection import collect_when_idle, short_collections
 from rxhub.server.event_server import EventServer
 from rxhub.server.forwarded import trusted_networks
@@ -63,6 +64,7 @@ def serve(
     backplane: Backplane | None = None,
     trusted_proxies: Collection[str] = (),
     webhooks: Path | str | None = None,
+    sign_in: Credentials | None = None,
     on_start: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then send the queued messages and return. A second SIGINT discards them.
@@ -87,6 +89,8 @@ def serve(
         trusted_proxies: addresses (`10.0.0.10`) or networks (`10.0.0.0/24`) of the proxies whose `X-Forwarded-For` and
             `X-Forwarded-Proto` are used. By default, no proxy is trusted, not even one on this machine.
         webhooks: file with the incoming webhooks; see "Over HTTP" in the documentation.
+        sign_in: a user, and as the key a token. The first browser that opens `URL/#token=TOKEN` is signed in to the
+            console as this user.
         on_start: called with the server's URL when it listens.
 
     Raises:
@@ -122,7 +126,9 @@ def serve(
         grace=grace,
         backplane=backplane,
     )
-    access = AccessOptions(origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies, webhooks=webhooks)
+    access = AccessOptions(
+        origins=origins, plain_text=plain_text, trusted_proxies=trusted_proxies, webhooks=webhooks, sign_in=sign_in
+    )
     with _listening_socket(host, port, heartbeat_timeout) as listener:
         server = _Server(EventServer(users, options), listener, access, certificate, private_key)
         server.collects_when_idle = True

@@ -6,7 +6,7 @@
 - `account`: the user of a request
 - `publishing`, `event_input`, `cloudevents`, `replies`: `POST /api/events`
 - `streaming`, `event_stream`, `stream_format`, `stored_events`: `GET /api/events`
-- `sessions`, `signing_in`: the sessions of the console
+- `sessions`, `signing_in`, `console_files`: the sessions and the files of the console
 - `explaining`, `clients`, `stored`: subscriptions, connected clients, streams and dead letters
 - `openapi`, `openapi_schemas`: the description of the interface
 - `webhooks`, `webhook_options`, `webhook_signatures`: incoming webhooks

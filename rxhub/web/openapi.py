@@ -156,6 +156,13 @@ OPERATIONS: Final[dict[str, dict[str, Any]]] = {
     "GET /api/groups": _operation(
         "listGroups", "The groups of processes.", {200: obj({"groups": array(ref("Group"))})}
     ),
+    "POST /api/groups/{group}/replay": _operation(
+        "replayIntoGroup",
+        "Deliver stored events to a group again, up to 1,000 per request. Only for administrators.",
+        {200: obj({"replayed": integer(), "next": nullable(integer())})},
+        [_parameter("group", string(), "Name of the group.", "path")],
+        {JSON: ref("ReplayRequest")},
+    ),
     "GET /api/dead-letters": _operation(
         "listDeadLetters",
         "The dead letters, oldest first. A page ends after about 1 MiB.",

@@ -94,6 +94,16 @@ SCHEMAS: Final[dict[str, Schema]] = {
         },
         is_open=False,
     ),
+    "ReplayRequest": obj(
+        {},
+        {
+            "subscription": _TEXT | {"description": "Which events; empty for all."},
+            "since": nullable(_TIME) | {"description": "Time of the first event, with an offset."},
+            "until": nullable(_TIME) | {"description": "Time of the last event. Default: now."},
+            "sequence": integer(0, 2**62) | {"description": "`next` of the previous response."},
+        },
+        is_open=False,
+    ),
     "Node": obj(
         _NODE,
         {"matched": _BOOLEAN, "decisive": _BOOLEAN, "values": array({}), "more": _BOOLEAN, "detail": _TEXT},
@@ -147,6 +157,15 @@ SCHEMAS: Final[dict[str, Schema]] = {
         }
     ),
     "User": obj({"name": _TEXT, **_RULES}),
-    "Session": obj({"user": _TEXT, **_RULES, "is_admin": _BOOLEAN, "stores": _BOOLEAN, "csrf_token": _TEXT}),
+    "Session": obj(
+        {
+            "user": _TEXT,
+            **_RULES,
+            "is_admin": _BOOLEAN,
+            "stores": _BOOLEAN,
+            "heartbeat": {"type": "number"},
+            "csrf_token": _TEXT,
+        }
+    ),
     "SignIn": obj({}, {"user": _TEXT, "key": _TEXT, "token": _TEXT}, is_open=False),
 }

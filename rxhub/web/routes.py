@@ -11,6 +11,7 @@ from rxhub.server.event_server import EventServer
 from rxhub.server.options import AccessOptions
 from rxhub.web.account import account_routes
 from rxhub.web.clients import client_routes
+from rxhub.web.console_files import console_routes
 from rxhub.web.explaining import explain_routes
 from rxhub.web.openapi import openapi_routes
 from rxhub.web.problems import exception_handlers
@@ -45,6 +46,7 @@ def routes(server: EventServer, access: AccessOptions) -> list[BaseRoute]:
     return [
         Mount("/api", _application(access, [route for part in parts for route in part(site)])),
         Mount("/hooks", _application(access, webhook_routes(site))),
+        *console_routes(site),
     ]
 
 

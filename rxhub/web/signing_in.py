@@ -98,6 +98,7 @@ def _content(site: Site, session: Session) -> dict[str, Any]:
         "publish": user.publish.patterns,
         "subscribe": user.subscribe.patterns,
         "is_admin": user.is_admin,
+        "heartbeat": site.server.options.heartbeat,
         "stores": site.server.options.backplane is not None,
         "csrf_token": session.csrf_token,
         # The console hides secrets in events by the rules of `rxhub.redaction`.

@@ -1,4 +1,4 @@
-"""`/api/streams`, `/api/groups` and `/api/dead-letters`: what the server's backplane stores.
+"""`/api/streams`, `/api/groups`, `/api/histogram` and `/api/dead-letters`: what the server's backplane stores.
 
 Administrators see all streams of the NATS system and all dead letters, and retry and drop these. Other users see the
 stream of this server, and the dead letters with topics that they may receive.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from starlette.requests import Request
@@ -17,22 +18,24 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rxhub.errors import HubConnectionError, NotFoundError, StreamError
+from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 from rxhub.server.users import User
 from rxhub.transport.durable import StreamState
 from rxhub.web.authentication import authenticate
-from rxhub.web.body import json_response
+from rxhub.web.body import json_response, read_json
 from rxhub.web.clients import require_admin
-from rxhub.web.pace import check_rate
+from rxhub.web.pace import check_rate, take_turn
 from rxhub.web.parameters import integer, parameters, path_number
 from rxhub.web.problems import Problem
 from rxhub.web.site import Site
+from rxhub.web.subscription_text import parse_subscription
 
 if TYPE_CHECKING:
     from rxhub.server.backplane import Backplane
     from rxhub.transport.nats.dead_letter import DeadLetter
     from rxhub.transport.nats.dead_letters import StoredDeadLetters
 
-__all__ = ["stored_routes"]
+__all__ = ["ReplayRequest", "stored_routes"]
 
 _DEFAULT_LETTERS: Final = 100
 _MAX_LETTERS: Final = 1_000
@@ -41,6 +44,12 @@ _MAX_LETTERS: Final = 1_000
 _MAX_BYTES: Final = 1024 * 1024
 # A request to NATS counts as this many events of a user's rate.
 _REQUEST_COST: Final = 10
+# Two requests for each span.
+_HISTOGRAM_COST: Final = 500
+# Reads and stores a thousand events.
+_REPLAY_COST: Final = 2_000
+_DEFAULT_BINS: Final = 60
+_MAX_BINS: Final = 200
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -51,6 +60,8 @@ def stored_routes(site: Site) -> list[Route]:
     return [
         Route("/streams", stored.streams, methods=["GET"]),
         Route("/groups", stored.groups, methods=["GET"]),
+        Route("/groups/{group}/replay", stored.replay, methods=["POST"]),
+        Route("/histogram", stored.histogram, methods=["GET"]),
         Route("/dead-letters", stored.list, methods=["GET"]),
         Route("/dead-letters", stored.drop, methods=["DELETE"]),
         Route("/dead-letters/retry", stored.retry, methods=["POST"]),
@@ -58,6 +69,22 @@ def stored_routes(site: Site) -> list[Route]:
         Route("/dead-letters/{id}", stored.drop_one, methods=["DELETE"]),
         Route("/dead-letters/{id}/retry", stored.retry_one, methods=["POST"]),
     ]
+
+
+class ReplayRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a request that replays events into a group.
+
+    Attributes:
+        subscription: which events; empty for all.
+        since: the begin of the range; None is the first event.
+        until: its end, which is included; None is now.
+        sequence: where to continue, from the response before.
+    """
+
+    subscription: str = ""
+    since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
 
 
 class _Stored:
@@ -76,6 +103,36 @@ class _Stored:
         _, states = await self._states(request)
         groups = [{"stream": state.name, **group._asdict()} for state in states for group in state.groups]
         return json_response({"groups": groups})
+
+    async def histogram(self, request: Request) -> Response:
+        """The number of events that this server's stream stores, in spans of time of equal length."""
+        _, given = await self._begin(request, "bins", cost=_HISTOGRAM_COST)
+        number = integer(given, "bins", _DEFAULT_BINS, 1, _MAX_BINS)
+        with _problems(self._site) as backplane:
+            bins = await backplane.event_counts(number)
+        return json_response({"stream": backplane.stream, "bins": [each._asdict() for each in bins]})
+
+    async def replay(self, request: Request) -> Response:
+        """Deliver stored events to a group again, a thousand per request."""
+        user, _ = await self._begin(request, cost=_REPLAY_COST)
+        require_admin(user)
+        limits = self._site.server.options.limits
+        asked = await read_json(self._site, request, user.name, limits.message, ReplayRequest)
+        turn = await take_turn(self._site, user)
+        work = StepBudget(limits.work)
+        try:
+            with work:
+                expression = parse_subscription(asked.subscription, limits, work)
+        except StepBudgetExceeded:
+            raise Problem(422, "Parsing this subscription takes too much work. Use fewer conditions.") from None
+        finally:
+            turn.spend(work.steps)
+        with _problems(self._site) as backplane:
+            until = asked.until or datetime.now(UTC)
+            replay = backplane.group_replay(request.path_params["group"], expression, until, limits.work)
+            sequence = asked.sequence or (1 if asked.since is None else await replay.first(asked.since))
+            replayed = await replay.run(sequence, _MAX_LETTERS)
+        return json_response({"replayed": replayed.events, "next": replayed.next})
 
     async def list(self, request: Request) -> Response:
         """The dead letters, oldest first."""
@@ -146,10 +203,10 @@ class _Stored:
             states = await backplane.streams()
             return user, tuple([each for each in states if user.is_admin or each.name == backplane.stream])
 
-    async def _begin(self, request: Request, *names: str) -> tuple[User, dict[str, str]]:
+    async def _begin(self, request: Request, *names: str, cost: float = _REQUEST_COST) -> tuple[User, dict[str, str]]:
         user = await authenticate(self._site, request)
         given = parameters(request, *names)
-        check_rate(self._site, user, _REQUEST_COST)
+        check_rate(self._site, user, cost)
         return user, given
 
     async def _begin_change(self, request: Request, *names: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from tests.cli.terminal import COMMAND, rxhub
@@ -164,3 +165,34 @@ def test_a_rejected_handshake_logs_the_reason_without_the_key(user: str, key: st
         log = process.stderr.read()
         process.wait(20)
     assert reason in log and key not in log and user.replace("\x9b", "") in log
+
+
+def test_the_printed_link_signs_one_browser_in() -> None:
+    with serving() as process:
+        assert process.stdout is not None
+        printed = "".join(process.stdout.readline() for _ in range(6))
+        console, _, token = printed.strip().rpartition(" ")[2].partition("#token=")
+        for status in (200, 401):
+            response = httpx.post(f"{console}api/session", json={"token": token}, trust_env=False)
+            assert response.status_code == status
+        assert httpx.get(console, trust_env=False).text.startswith("<!doctype html>")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+
+
+def test_the_demo_publishes_events_and_ends_with_the_server(tmp_path: Path) -> None:
+    with serving("--demo", "--store", tmp_path / "events") as process:
+        url, user, key = told(process), told(process), told(process)
+        stream = f"{url}/api/events?subscription=topic=studio.*&since=first"
+        with httpx.stream("GET", stream, auth=(user, key), trust_env=False, timeout=60) as response:
+            assert next(line for line in response.iter_lines() if line.startswith("event: ")) != "event: rxhub.gap"
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert process.wait(20) == 130
+        assert process.stderr.read() == ""
+
+
+def test_the_demo_has_its_own_user(tmp_path: Path) -> None:
+    ran = rxhub("serve", "--demo", "--users", tmp_path / "users.toml")
+    assert ran.returncode == 2
+    assert b"--demo, --users" in ran.stderr

@@ -56,6 +56,7 @@ STRICTER = {
     "POST /api/dead-letters/retry",
     "POST /api/events",
     "POST /api/explain",
+    "POST /api/groups/{group}/replay",
     "POST /api/receivers",
     "POST /api/session",
     "POST /hooks/{name}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator
 from typing import Any
 
@@ -156,3 +157,50 @@ def test_a_server_without_a_store_says_so() -> None:
             response = api(server, method, path)
             assert is_problem(response, 404)
             assert "--store" in response.json()["detail"]
+
+
+def test_a_histogram_counts_the_events_over_time(server: Running, hub: EventHub) -> None:
+    assert api(server, "GET", "/histogram").json()["bins"] == []
+    for number in range(20):
+        hub.publish(Event("job.a", data={"value": number})).result(10)
+    bins = api(server, "GET", "/histogram?bins=7").json()["bins"]
+    assert len(bins) == 7 and sum(each["events"] for each in bins) == 20
+    assert bins[0]["events"] and bins[-1]["events"]
+    assert all(a["until"] == b["since"] for a, b in itertools.pairwise(bins))
+    assert is_problem(api(server, "GET", "/histogram?bins=201"), 400)
+
+
+def test_a_range_is_replayed_into_a_group(server: Running, hub: EventHub) -> None:
+    for number in range(6):
+        hub.publish(Event("job.a", data={"value": number})).result(10)
+    middle = api(server, "GET", "/histogram?bins=1").json()["bins"][0]
+    seen = Seen()
+    with hub.process("topic=other", seen, group="renders"):
+        body = {"subscription": "data.value > 2", "since": middle["since"], "until": middle["until"]}
+        response = api(server, "POST", "/groups/renders/replay", body)
+        assert response.json() == {"replayed": 3, "next": None}
+        assert sorted(seen.wait(3)) == [3, 4, 5]
+        body = {"since": middle["until"]}
+        assert api(server, "POST", "/groups/renders/replay", body).json() == {"replayed": 0, "next": None}
+
+
+@pytest.mark.parametrize(
+    ("group", "body", "status"),
+    [
+        ("missing", {}, 404),
+        ("renders", {"since": "yesterday"}, 422),
+        ("renders", {"since": "2026-01-01T00:00:00"}, 422),
+        ("renders", {"sequence": 2**63}, 422),
+        ("renders", {"subscription": "a=1 &&"}, 422),
+        ("renders", {"other": 1}, 422),
+    ],
+)
+def test_an_invalid_replay_is_a_problem(
+    server: Running, hub: EventHub, group: str, body: dict[str, Any], status: int
+) -> None:
+    with hub.process("topic=other", Seen(), group="renders"):
+        assert is_problem(api(server, "POST", f"/groups/{group}/replay", body), status)
+
+
+def test_only_administrators_replay_into_groups(server: Running) -> None:
+    assert is_problem(api(server, "POST", "/groups/renders/replay", {}, *USER), 403)
