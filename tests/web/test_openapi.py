@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from starlette.routing import Mount, Route
 
 from rxhub.embedded import store
@@ -47,12 +47,12 @@ def described(server: Running) -> Any:
     return schemathesis.openapi.from_url(f"{server.url}/api/openapi.json")
 
 
-# This response does not end.
-FINITE = sorted(OPERATIONS.keys() - {"GET /api/events"})
+STREAM = "GET /api/events"
 
 # A schema cannot say which subscriptions, targets, selections and signatures are valid.
 STRICTER = {
     "DELETE /api/dead-letters",
+    "GET /api/events",
     "POST /api/dead-letters/retry",
     "POST /api/events",
     "POST /api/explain",
@@ -64,21 +64,25 @@ STRICTER = {
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-@pytest.mark.parametrize("key", FINITE)
+@pytest.mark.parametrize("key", sorted(OPERATIONS))
 def test_the_server_keeps_to_its_description(described: Any, server: Running, key: str, mode: GenerationMode) -> None:
     method, path = key.split(" ")
     operation = described[path][method]
     excluded = [positive_data_acceptance] if key in STRICTER else []
+    if key == STREAM:
+        excluded.append(negative_data_rejection)  # the parameter below may have been the wrong one
 
     @settings(max_examples=30, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy(generation_mode=mode))
     def call(case: Any) -> None:
         if isinstance(case.query.get("reply"), (int, float)):
             case.query["reply"] = 0  # seconds
+        if key == STREAM:
+            case.query = {**(case.query or {}), "until": "1"}  # so that the response ends
         # The library that sends the request fails with some of them.
         case.headers = {name: value for name, value in (case.headers or {}).items() if name.lower() != "host"}
         headers = {"Authorization": f"Bearer {server.api_user}:{server.api_key}"}
-        case.call_and_validate(headers=headers, excluded_checks=excluded)
+        case.call_and_validate(headers=headers, excluded_checks=excluded, timeout=20)
 
     try:
         call()
