@@ -128,22 +128,14 @@ class EventServer:
         return await self._authentication.user(credentials, address)
 
     def handshake(self, user: User) -> str:
-        """The response to a handshake.
-
-        Raises:
-            TooManyAttempts: if the user makes too many.
-        """
+        """The response to a handshake. Raises TooManyAttempts if the user makes too many."""
         self.count_handshake(user)
         # Clients expect whole seconds, and use the first number as the maximum time without a message.
         seconds = max(1, round(self.options.heartbeat_timeout))
         return Handshake(self.sessions.issue(user), seconds, seconds).format()
 
     def count_handshake(self, user: User) -> None:
-        """Count a new client of a user.
-
-        Raises:
-            TooManyAttempts: if the user makes too many.
-        """
+        """Count a new client of a user. Raises TooManyAttempts if the user makes too many."""
         if not self._handshakes[user.name].take():
             raise TooManyAttempts(f"The user {user.name!r} connects too often. Wait a second.")
         self.counters.handshakes += 1
@@ -170,11 +162,7 @@ class EventServer:
         return connection
 
     def add(self, client: Client[Any]) -> None:
-        """Add a new client.
-
-        Raises:
-            Refused: if there are too many, or the server is shutting down.
-        """
+        """Add a new client. Raises Refused if there are too many, or the server is shutting down."""
         self.check_room(client.user)
         client.id = next(self._ids)
         self._connections[client] = None
@@ -182,11 +170,7 @@ class EventServer:
         self.counters.connections_opened += 1
 
     def check_room(self, user: str) -> None:
-        """Check that the server accepts another client of a user.
-
-        Raises:
-            Refused: if it does not.
-        """
+        """Check that the server accepts another client of a user. Raises Refused if it does not."""
         if self.is_closing:
             raise Refused("The server is shutting down.")
         limits = self.options.limits

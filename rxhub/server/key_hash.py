@@ -35,11 +35,7 @@ def hashed(key: str) -> str:
 
 
 class Hash:
-    """A parsed salted hash.
-
-    Raises:
-        UsersError: if the text is invalid, or a check would need more than 256 MiB.
-    """
+    """A parsed salted hash. Raises UsersError if the text is invalid, or a check would need more than 256 MiB."""
 
     __slots__ = ("_digest", "_n", "_p", "_r", "_salt", "text")
 

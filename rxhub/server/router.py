@@ -207,11 +207,7 @@ class Router(Generic[P]):
                     subscription.activate(last)
 
     def check(self, envelope: Envelope) -> None:
-        """Check the target of an event before it is stored.
-
-        Raises:
-            Refused: if the target is invalid.
-        """
+        """Check the target of an event before it is stored. Raises Refused if the target is invalid."""
         if envelope.target:
             with self.meter.limited("target"):
                 self._targets[envelope.target]

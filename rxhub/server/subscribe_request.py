@@ -35,11 +35,7 @@ _decode_unsubscribe = msgspec.json.Decoder(_UnsubscribeRequest).decode
 
 
 def subscribe_request(envelope: Envelope, limits: Limits) -> SubscribeRequest:
-    """The request to subscribe in an event.
-
-    Raises:
-        Refused: if the data is invalid or too large.
-    """
+    """The request to subscribe in an event. Raises Refused if the data is invalid or too large."""
     if len(memoryview(envelope.data)) > limits.metadata + 4 * limits.expression:
         raise metadata_too_large(limits)
     try:
@@ -51,11 +47,7 @@ def subscribe_request(envelope: Envelope, limits: Limits) -> SubscribeRequest:
 
 
 def unsubscribed(envelope: Envelope) -> dict[str, Any]:
-    """The subscriber in an event that unsubscribes.
-
-    Raises:
-        Refused: if the data is invalid.
-    """
+    """The subscriber in an event that unsubscribes. Raises Refused if the data is invalid."""
     try:
         return _decode_unsubscribe(envelope.data).subscriber
     except (msgspec.DecodeError, RecursionError) as error:

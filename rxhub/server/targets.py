@@ -54,11 +54,7 @@ class Targets(Generic[P]):
         self._cached = lru_cache(maxsize=_CACHED_TARGETS)(self._compile)
 
     def __getitem__(self, target: str) -> Target:
-        """The compiled target, within the current step budget.
-
-        Raises:
-            Refused: if it is invalid.
-        """
+        """The compiled target, within the current step budget. Raises Refused if it is invalid."""
         return self._cached(target) if len(target) <= _MAX_CACHED_CHARACTERS else self._compile(target)
 
     def select(
