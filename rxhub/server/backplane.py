@@ -312,15 +312,10 @@ class Backplane:
         """Disconnect, and reject the events whose storage is not confirmed."""
         self._readers.fail_all()
         link, self._link = self._link, None
-        if self._filter_timer is not None:
-            self._filter_timer.cancel()
-            self._filter_timer = None
-        if self._congestion_timer is not None:
-            self._congestion_timer.cancel()
-            self._congestion_timer = None
-        if self._route_handle is not None:
-            self._route_handle.cancel()
-            self._route_handle = None
+        for handle in (self._filter_timer, self._congestion_timer, self._route_handle):
+            if handle is not None:
+                handle.cancel()
+        self._filter_timer = self._congestion_timer = self._route_handle = None
         self._unrouted.clear()
         if self._activator is not None:
             self._activator.fail_all()

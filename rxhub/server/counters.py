@@ -7,31 +7,51 @@ for integers that only one thread uses.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Final
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 __all__ = ["Counters", "prometheus"]
 
+
+def _counter(meaning: str) -> Any:
+    return field(default=0, metadata={"meaning": meaning})
+
+
+@dataclass(slots=True)
+class Counters:
+    """Numbers that only increase."""
+
+    handshakes: int = _counter("Successful handshakes.")
+    handshakes_refused: int = _counter("Handshakes rejected because of a key, an origin, plain text or a limit.")
+    http_requests_refused: int = _counter("HTTP requests rejected because of a key, an origin, plain text or a limit.")
+    connections_opened: int = _counter("WebSockets accepted.")
+    connections_rejected: int = _counter(
+        "Connections closed before their request was complete, to make room for others."
+    )
+    requests_timed_out: int = _counter("Connections closed because their request was not complete in time.")
+    requests_refused: int = _counter("Connections closed because of an invalid request or a failed TLS handshake.")
+    packets_received: int = _counter("Packets read from clients.")
+    packets_malformed: int = _counter("Connections closed because of an invalid packet.")
+    events_received: int = _counter("Events from clients, including subscriptions.")
+    events_refused: int = _counter("Events from clients that were rejected.")
+    events_delivered: int = _counter("Events queued for clients. An event counts once for each client.")
+    events_dropped: int = _counter("Events dropped because a client read too slowly.")
+    unread_limit_reached: int = _counter(
+        "Connections closed because incomplete and unhandled messages used too much memory."
+    )
+    slow_consumers: int = _counter("Connections closed because a client read too slowly.")
+    silent_clients: int = _counter("Connections closed because a client did not answer heartbeats.")
+    events_unreadable: int = _counter("Events of the backplane skipped because they are invalid or take too much work.")
+
+    def as_dict(self) -> dict[str, float]:
+        """The numbers by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
 _COUNTERS: Final = {
-    "handshakes": "Successful handshakes.",
-    "handshakes_refused": "Handshakes rejected because of a key, an origin, plain text or a limit.",
-    "http_requests_refused": "HTTP requests rejected because of a key, an origin, plain text or a limit.",
-    "connections_opened": "WebSockets accepted.",
-    "connections_rejected": "Connections closed before their request was complete, to make room for others.",
-    "requests_timed_out": "Connections closed because their request was not complete in time.",
-    "requests_refused": "Connections closed because of an invalid request or a failed TLS handshake.",
-    "packets_received": "Packets read from clients.",
-    "packets_malformed": "Connections closed because of an invalid packet.",
-    "events_received": "Events from clients, including subscriptions.",
-    "events_refused": "Events from clients that were rejected.",
-    "events_delivered": "Events queued for clients. An event counts once for each client.",
+    **{field.name: field.metadata["meaning"] for field in fields(Counters)},
     "subscriptions_passed_over": "Subscriptions that did not receive an event because their tests take too much work.",
-    "events_dropped": "Events dropped because a client read too slowly.",
-    "unread_limit_reached": "Connections closed because incomplete and unhandled messages used too much memory.",
-    "slow_consumers": "Connections closed because a client read too slowly.",
-    "silent_clients": "Connections closed because a client did not answer heartbeats.",
     "task_failures": "Internal errors in long-lived tasks of the process. The log has the details.",
-    "events_unreadable": "Events of the backplane skipped because they are invalid or take too much work.",
     "backplane_stored": "Events of clients that were stored.",
     "backplane_read": "Events read from the backplane.",
     "backplane_refused": "Events rejected because too many waited to be stored.",
@@ -52,33 +72,6 @@ _GAUGES: Final = {
     "backplane_waiting": "Events that wait to be stored.",
     "backplane_lag": "Events in the backplane that this server has not read yet.",
 }
-
-
-@dataclass(slots=True)
-class Counters:
-    """Numbers that only increase."""
-
-    handshakes: int = 0
-    handshakes_refused: int = 0
-    http_requests_refused: int = 0
-    connections_opened: int = 0
-    connections_rejected: int = 0
-    requests_timed_out: int = 0
-    requests_refused: int = 0
-    packets_received: int = 0
-    packets_malformed: int = 0
-    events_received: int = 0
-    events_refused: int = 0
-    events_delivered: int = 0
-    events_dropped: int = 0
-    unread_limit_reached: int = 0
-    slow_consumers: int = 0
-    silent_clients: int = 0
-    events_unreadable: int = 0
-
-    def as_dict(self) -> dict[str, float]:
-        """The numbers by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def prometheus(stats: Mapping[str, float]) -> str:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rxhub.server.request_auth import parsed_address
 
 __all__ = ["ForwardedHeaders", "trusted_networks"]
 
@@ -115,9 +117,4 @@ def _address(text: str) -> _Address | None:
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    # A socket for both families shows IPv4 addresses as IPv6.
-    return getattr(address, "ipv4_mapped", None) or address
+    return parsed_address(text)

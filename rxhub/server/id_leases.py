@@ -103,14 +103,7 @@ class IdLeases:
         return len(self._leases)
 
     async def acquire(self, line: NatsConnection, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Acquire leases.
-
-        Args:
-            line: the connection.
-            wanted: pairs of an id and a user.
-
-        Returns:
-            The rejected pairs, with the reasons.
+        """Acquire leases for pairs of an id and a user. Returns the rejected pairs, with the reasons.
 
         Raises:
             StreamError: if NATS rejects a request.
@@ -132,8 +125,7 @@ class IdLeases:
             else:
                 asked[user] += 1
                 new.append(pair)
-        for start in range(0, len(new), _BATCH_SIZE):
-            some = new[start : start + _BATCH_SIZE]
+        for some in _batches(new):
             found = await asyncio.gather(*[self._acquire(line, id, user) for id, user in some])
             now = monotonic()
             for pair, sequence in zip(some, found, strict=True):
@@ -145,12 +137,7 @@ class IdLeases:
         return refused
 
     async def renew(self, line: NatsConnection) -> None:
-        """Renew old leases that are in use, and release unused ones.
-
-        Raises:
-            StreamError: if NATS rejects a request.
-            HubConnectionError: if NATS does not answer.
-        """
+        """Renew old leases that are in use, and release unused ones. Raises the errors of `acquire`."""
         now = monotonic()
         old: list[tuple[str, str]] = []
         left: list[tuple[str, str]] = []
@@ -162,15 +149,12 @@ class IdLeases:
                     old.append(pair)
             elif lease.needed <= now - _RELEASE_AFTER_S:
                 left.append(pair)
-        for start in range(0, len(old), _BATCH_SIZE):
-            some = old[start : start + _BATCH_SIZE]
+        for some in _batches(old):
             sequences = await asyncio.gather(*[self._store(line, id, user) for id, user in some])
             for pair, sequence in zip(some, sequences, strict=True):
                 self._leases[pair].sequence, self._leases[pair].renewed = sequence, monotonic()
-        for start in range(0, len(left), _BATCH_SIZE):
-            if not all(
-                await asyncio.gather(*[self._release(line, *pair) for pair in left[start : start + _BATCH_SIZE]])
-            ):
+        for some in _batches(left):
+            if not all(await asyncio.gather(*[self._release(line, *pair) for pair in some])):
                 break
 
     def invalidate(self) -> None:
@@ -222,3 +206,7 @@ class IdLeases:
     def _subject(self, id: str) -> str:
         # Ids may have any length and contain any character.
         return f"{self._stream}.id.{sha256(id.encode(errors='surrogatepass')).hexdigest()}"
+
+
+def _batches(pairs: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    return [pairs[start : start + _BATCH_SIZE] for start in range(0, len(pairs), _BATCH_SIZE)]

@@ -30,7 +30,7 @@ def new_key() -> str:
 def hashed(key: str) -> str:
     """The salted hash of a key, as in a users file: `scrypt$N$r$p$salt$hash`."""
     salt = urandom(16)
-    digest = hashlib.scrypt(_bytes(key), salt=salt, n=_N, r=_R, p=_P, maxmem=_MAX_MEMORY_BYTES)
+    digest = _scrypt(key, salt, _N, _R, _P)
     return f"scrypt${_N}${_R}${_P}${b64encode(salt).decode()}${b64encode(digest).decode()}"
 
 
@@ -53,20 +53,13 @@ class Hash:
 
     def check(self, key: str) -> bool:
         """Whether this is the hash of `key`. Takes some tenths of a second, without the GIL."""
-        digest = hashlib.scrypt(
-            _bytes(key),
-            salt=self._salt,
-            n=self._n,
-            r=self._r,
-            p=self._p,
-            maxmem=_MAX_MEMORY_BYTES,
-            dklen=len(self._digest),
-        )
+        digest = _scrypt(key, self._salt, self._n, self._r, self._p, len(self._digest))
         return hmac.compare_digest(digest, self._digest)
 
 
-def _bytes(key: str) -> bytes:
-    return key.encode("utf-8", "surrogatepass")
+def _scrypt(key: str, salt: bytes, n: int, r: int, p: int, length: int = 64) -> bytes:
+    secret = key.encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=_MAX_MEMORY_BYTES, dklen=length)
 
 
 def _invalid_hash() -> UsersError:

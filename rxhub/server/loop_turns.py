@@ -39,8 +39,7 @@ class LoopTurns:
     def spend(self, steps: int) -> None:
         """Count work of this round, at least 200 steps."""
         self._done += max(steps, _MIN_STEPS)
-        if not self._is_scheduled:
-            self._schedule_next_round()
+        self._schedule_next_round()
 
     def _schedule_next_round(self) -> None:
         if not self._is_scheduled:

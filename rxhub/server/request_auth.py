@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Collection, MutableMapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,6 +20,7 @@ __all__ = [
     "is_loopback",
     "is_origin_allowed",
     "origin_of",
+    "parsed_address",
 ]
 
 Scope = MutableMapping[str, Any]
@@ -63,33 +64,27 @@ def authorization(scope: Scope) -> Credentials | None:
 
 
 def address(scope: Scope) -> str:
-    """The address of a client. Of IPv6, only the network, because one machine has 2**64 addresses.
-
-    IPv4 addresses that are mapped to IPv6 are converted to IPv4, because they all have the same IPv6 network.
-    """
+    """The address of a client. Of IPv6, only the network, because one machine has 2**64 addresses."""
     client = scope.get("client")
     if not client:
         return ""
-    host = str(client[0])
-    try:
-        parsed = ip_address(host)
-    except ValueError:
-        return host
-    if parsed.version == 4:
-        return host
-    return str(parsed.ipv4_mapped) if parsed.ipv4_mapped is not None else parsed.exploded[:19]
+    parsed = parsed_address(str(client[0]))
+    return parsed.exploded[:19] if isinstance(parsed, IPv6Address) else str(parsed or client[0])
 
 
 def is_loopback(host: str) -> bool:
     """Whether an address is on this machine."""
-    if host == "localhost":
-        return True
+    parsed = parsed_address(host)
+    return host == "localhost" if parsed is None else parsed.is_loopback
+
+
+def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address, or None if it is invalid. A socket for both families shows IPv4 addresses as IPv6."""
     try:
-        parsed = ip_address(host)
+        parsed = ip_address(text)
     except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_loopback
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 def is_exposed(scope: Scope) -> bool:

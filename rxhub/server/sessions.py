@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from secrets import token_urlsafe
 from time import monotonic
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 __all__ = ["Sessions"]
 
-
 U = TypeVar("U")
-
-
-class _Session(NamedTuple, Generic[U]):
-    user: U
-    expires: float
 
 
 class Sessions(Generic[U]):
@@ -36,7 +30,7 @@ class Sessions(Generic[U]):
         self._expiry = expiry
         self._most = most
         self._clock = clock
-        self._waiting: dict[str, _Session[U]] = {}  # in order of expiry
+        self._waiting: dict[str, tuple[U, float]] = {}  # users and ends, in this order
 
     def __len__(self) -> int:
         self._forget_expired()
@@ -48,19 +42,16 @@ class Sessions(Generic[U]):
         while len(self._waiting) >= self._most:
             del self._waiting[next(iter(self._waiting))]
         sid = token_urlsafe(32)
-        self._waiting[sid] = _Session(user, self._clock() + self._expiry)
+        self._waiting[sid] = user, self._clock() + self._expiry
         return sid
 
     def redeem(self, sid: str) -> U | None:
         """The user of an id, which becomes invalid; None if it is not valid."""
         self._forget_expired()
-        session = self._waiting.pop(sid, None)
-        return None if session is None else session.user
+        user, _ = self._waiting.pop(sid, (None, 0.0))
+        return user
 
     def _forget_expired(self) -> None:
         now = self._clock()
-        while self._waiting:
-            sid = next(iter(self._waiting))
-            if self._waiting[sid].expires > now:
-                break
-            del self._waiting[sid]
+        while self._waiting and self._waiting[oldest := next(iter(self._waiting))][1] <= now:
+            del self._waiting[oldest]

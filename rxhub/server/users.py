@@ -73,14 +73,12 @@ class User:
         user.mark_verified(key)
         return user
 
-    def is_verified(self, key: str) -> bool | None:
-        """True if this key has been checked before; None if it must be checked.
+    def is_verified(self, key: str) -> bool:
+        """Whether this key has been checked before and is correct. If not, it may be correct nevertheless.
 
         After an outage, many clients reconnect at once. Only the first of a user needs a hash.
         """
-        if self._verified is not None and hmac.compare_digest(self._verified, _fingerprint(key)):
-            return True
-        return None
+        return self._verified is not None and hmac.compare_digest(self._verified, _fingerprint(key))
 
     def mark_verified(self, key: str) -> None:
         """Remember that `key` is correct, by a fingerprint that is useless outside this process."""

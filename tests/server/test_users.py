@@ -58,10 +58,10 @@ def test_what_is_no_hash_or_would_take_all_memory_is_refused(text: str) -> None:
 
 def test_a_key_that_was_checked_is_known_at_once_and_no_other() -> None:
     user = User("me", Hash(HASH))
-    assert user.is_verified("secret") is None
+    assert user.is_verified("secret") is False
     user.mark_verified("secret")
     assert user.is_verified("secret")
-    assert user.is_verified("other") is None
+    assert user.is_verified("other") is False
 
 
 def test_an_administrator_is_marked_in_the_file(tmp_path: Path) -> None:
