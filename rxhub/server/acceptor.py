@@ -36,13 +36,7 @@ _logger = logging.getLogger("rxhub.server")
 
 
 class Sockets:
-    """The sockets of a server.
-
-    Args:
-        most: maximum number of sockets.
-        most_waiting: maximum number of sockets without a complete request.
-        counters: count closed connections.
-    """
+    """The sockets of a server: `most` in all, and `most_waiting` without a complete request."""
 
     def __init__(self, most: int, most_waiting: int, counters: Counters) -> None:
         self.counters = counters
@@ -116,7 +110,7 @@ class Acceptor:
 
     Args:
         listener: the socket.
-        sockets: provides a slot for each connection, or rejects it.
+        sockets: all sockets of the server.
         protocol: creates the protocol of a connection. Its `connection_lost` releases the slot.
         context: for TLS; None for plain text.
         timeout: maximum seconds of a TLS handshake and of a TLS shutdown.

@@ -20,8 +20,7 @@ class AckQueue:
     """The pending acknowledgements of a connection. All futures complete on the event loop of the server.
 
     Args:
-        send_ack: called with the number of a packet (None if it needs no acknowledgement) and the error, if it was
-            rejected.
+        send_ack: called with the number of a packet (None if it needs no acknowledgement), and the error or None.
     """
 
     __slots__ = ("_closed", "_pending", "_room", "_send_ack", "_wakeup")
@@ -56,10 +55,7 @@ class AckQueue:
             self._send_ack = _discard
 
     async def wait(self, limit: int, timeout: float) -> None:
-        """Wait until at most `limit` acknowledgements are pending, or for `timeout` seconds.
-
-        Only one task may wait.
-        """
+        """Wait until at most `limit` acknowledgements are pending, or for `timeout` seconds. Only one task may wait."""
         if len(self._pending) <= limit:
             return
         self._room = limit

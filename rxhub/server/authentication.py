@@ -57,12 +57,7 @@ _DUMMY_HASH = Hash(f"scrypt$16384$8$5${b64encode(urandom(16)).decode()}${b64enco
 
 
 class Authentication:
-    """Checks credentials.
-
-    Args:
-        users: who may connect.
-        limits: of failed attempts.
-    """
+    """Checks the credentials of users."""
 
     def __init__(self, users: Users, limits: Limits) -> None:
         self._users = users
@@ -76,10 +71,6 @@ class Authentication:
 
     async def user(self, credentials: Credentials, address: str) -> User:
         """The user with these credentials.
-
-        Args:
-            credentials: of the client.
-            address: of the client.
 
         Raises:
             NotAuthenticated: if they are wrong.

@@ -180,11 +180,7 @@ class Backplane:
         }
 
     async def start(self, host: BackplaneHost, ids_per_user: int) -> None:
-        """Connect, and route the events of the stream to a server.
-
-        Args:
-            host: the server.
-            ids_per_user: maximum number of ids of one user on this server, see `Limits`.
+        """Connect, and route the events of the stream to a server. `ids_per_user`: see `Limits`.
 
         Raises:
             HubConnectionError: if NATS cannot be reached or rejects the server.

@@ -30,16 +30,11 @@ class CloseReason(Enum):
 class Client(ABC, Generic[T]):
     """One client.
 
-    Args:
-        options: of the server.
-        account: the user.
-        address: of the client.
-
     Attributes:
         protocol: `websocket` or `http`.
         id: number of the connection on this server.
         user: name of the user.
-        address: as given.
+        address: of the client.
         connected: when the client connected.
         close_reason: why the connection was closed; None while it is open.
     """

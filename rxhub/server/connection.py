@@ -81,13 +81,7 @@ class ConnectionHost(Protocol):
 
 
 class ClientConnection(Client[str]):
-    """One client.
-
-    Args:
-        host: the server.
-        account: the user of the handshake.
-        address: of the client.
-    """
+    """One client that has connected as the user of its handshake."""
 
     __slots__ = (
         "_acks",

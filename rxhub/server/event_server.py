@@ -47,13 +47,9 @@ _logger = logging.getLogger("rxhub.server")
 class EventServer:
     """A server without its routes.
 
-    Args:
-        users: who may connect.
-        options: how it treats clients.
-
     Attributes:
-        options: as given.
-        users: as given.
+        options: how it treats clients.
+        users: who may connect.
         router: all subscriptions.
         sessions: handshakes that were not yet followed by a WebSocket.
         reading: turns of the connections that read.

@@ -60,12 +60,7 @@ def trusted_networks(proxies: Collection[str]) -> tuple[_Network, ...]:
 
 
 class ForwardedHeaders:
-    """ASGI middleware that sets the client's address and scheme from the headers of trusted proxies.
-
-    Args:
-        app: the application.
-        trusted: networks of the trusted proxies.
-    """
+    """ASGI middleware that sets the client's address and scheme from the headers of trusted proxies."""
 
     def __init__(self, app: ASGIApp, trusted: Collection[_Network] = ()) -> None:
         self._app = app

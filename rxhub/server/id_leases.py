@@ -68,17 +68,14 @@ _logger = logging.getLogger("rxhub.server")
 
 @dataclass(slots=True)
 class _Lease:
-    """A lease of this server.
-
-    Attributes:
-        sequence: of its message in the stream.
-        renewed: monotonic time in seconds when the message was stored.
-        needed: monotonic time in seconds when the id was last seen in use.
-    """
+    """A lease of this server. Times are monotonic, in seconds."""
 
     sequence: int
+    """Of its message in the stream."""
     renewed: float
+    """When the message was stored."""
     needed: float
+    """When the id was last seen in use."""
 
 
 class IdLeases:

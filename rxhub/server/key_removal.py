@@ -58,11 +58,7 @@ _MAX_DECODINGS = 4
 
 
 class KeyRemoval:
-    """ASGI middleware that stores the headers and the query for the endpoints, and removes keys from the scope.
-
-    Args:
-        app: the application.
-    """
+    """ASGI middleware that stores the headers and the query for the endpoints, and removes keys from the scope."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -17,11 +17,7 @@ _MIN_STEPS = 200
 
 
 class LoopTurns:
-    """The rounds of the running event loop.
-
-    Args:
-        steps_per_round: steps of work after which no task starts in this round; see `Limits.work`.
-    """
+    """The rounds of the running event loop. After `steps_per_round` (see `Limits.work`), no task starts in a round."""
 
     __slots__ = ("_done", "_is_scheduled", "_steps_per_round", "_waiting")
 
@@ -47,12 +43,7 @@ class LoopTurns:
             asyncio.get_running_loop().call_soon(self._next_round)
 
     async def wait(self, user: str, steps: int | None = None) -> None:
-        """Wait for a turn, unless `is_free`.
-
-        Args:
-            user: whose turn it is.
-            steps: expected work; None takes a whole round.
-        """
+        """Wait for a turn of a user, unless `is_free`. `steps` is the expected work; None takes a whole round."""
         if self.is_free:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

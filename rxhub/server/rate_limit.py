@@ -20,13 +20,7 @@ _WARNINGS_AT_ONCE = 100
 
 
 class TokenBucket:
-    """One bucket. It starts full, and is refilled by `rate` tokens per second up to `size`.
-
-    Args:
-        rate: tokens per second.
-        size: maximum number of tokens.
-        clock: monotonic time in seconds.
-    """
+    """One bucket. It starts full, and is refilled by `rate` tokens per second up to `size`."""
 
     __slots__ = ("_clock", "_filled", "_rate", "_size", "_tokens")
 
@@ -45,13 +39,9 @@ class TokenBucket:
         return True
 
     def reserve(self, tokens: float = 1.0) -> float:
-        """Take tokens, even if that makes their number negative.
+        """Take tokens, even if that makes their number negative. Returns the seconds until it is not.
 
-        Args:
-            tokens: number of tokens.
-
-        Returns:
-            The seconds to wait until the number is not negative. A caller that does not wait delays later callers.
+        A caller that does not wait delays later callers.
         """
         self._fill()
         self._tokens -= tokens

@@ -23,15 +23,7 @@ _logger = logging.getLogger("rxhub.server")
 
 
 class UnreadBudget:
-    """The unhandled bytes of all connections of a server.
-
-    Args:
-        limits: of one user and of all.
-        counters: count closed connections.
-
-    Attributes:
-        total: bytes of all connections.
-    """
+    """The unhandled bytes of all connections of a server, `total`, within the limits of one user and of all."""
 
     def __init__(self, limits: Limits, counters: Counters) -> None:
         self.total = 0
@@ -76,14 +68,7 @@ class UnreadBudget:
 
 
 class UnreadBytes:
-    """The unhandled bytes of one connection.
-
-    Args:
-        abort: closes the connection and discards its bytes.
-
-    Attributes:
-        size: number of bytes.
-    """
+    """The unhandled bytes of one connection, `size`. `abort` closes the connection and discards them."""
 
     __slots__ = ("_abort", "_budget", "_user", "size")
 

@@ -27,10 +27,7 @@ def send_steps(text: str | bytes) -> int:
 class SendQueue(Generic[T]):
     """The queue of one connection.
 
-    Args:
-        max_messages: maximum number of messages.
-        max_characters: maximum number of characters. A single message always fits.
-        policy: what happens when the queue is full.
+    It holds `max_messages` and `max_characters` at most. A single message always fits.
 
     Attributes:
         sent: number of events that were sent.
@@ -72,15 +69,7 @@ class SendQueue(Generic[T]):
         return len(self._queue) > self._max_messages // 4 or self._characters > self._max_characters // 4
 
     def put(self, text: T, is_event: bool = False) -> bool:
-        """Add a message.
-
-        Args:
-            text: the message.
-            is_event: whether the policy `DROP` may drop it.
-
-        Returns:
-            False if the queue is closed or has overflowed.
-        """
+        """Add a message. The policy `DROP` may drop an event. False if the queue is closed or has overflowed."""
         if self._closed or self.overflowed:
             return False
         self._queue.append((text, is_event))
@@ -111,9 +100,7 @@ class SendQueue(Generic[T]):
     async def write(self, send: Callable[[T], Awaitable[None]], turns: LoopTurns | None = None) -> None:
         """Send messages in order, until `close` or an overflow. Raises the errors of `send`.
 
-        Args:
-            send: sends one message.
-            turns: shared with the writers of all other connections.
+        The writers of all connections share `turns`.
         """
         queue = self._queue
         while not self.overflowed:

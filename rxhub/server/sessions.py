@@ -21,7 +21,7 @@ class Sessions(Generic[U]):
     Args:
         expiry: seconds for which an id is valid.
         most: maximum number of ids. Above it, the oldest is dropped.
-        clock: monotonic time in seconds.
+        clock: replaces the monotonic clock, in seconds.
     """
 
     __slots__ = ("_clock", "_expiry", "_most", "_waiting")

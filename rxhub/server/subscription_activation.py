@@ -46,9 +46,9 @@ class SubscriptionActivator:
 
     Args:
         stream: name of the stream of events.
-        live: the reader of the stream.
+        live: its reader.
         subjects: returns the subjects to read; a new list after each change.
-        leases: to the ids of subscribers.
+        leases: of the ids of subscribers.
     """
 
     def __init__(

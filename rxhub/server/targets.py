@@ -41,12 +41,7 @@ class Target(NamedTuple):
 
 
 class Targets(Generic[P]):
-    """Compiles targets, and selects the subscriptions that they allow.
-
-    Args:
-        limits: of the length and the conditions of a target.
-        meter: counts the work.
-    """
+    """Compiles targets, and selects the subscriptions that they allow."""
 
     def __init__(self, limits: Limits, meter: WorkMeter) -> None:
         self._limits = limits

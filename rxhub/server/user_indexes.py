@@ -59,7 +59,7 @@ class UserIndexes(Generic[P]):
 
     Args:
         meter: counts the work, and the subscriptions that are not tested.
-        rates: the rates of users, which pay for the work; None charges nobody.
+        rates: pay for the work, by user; None charges no user.
     """
 
     __slots__ = ("_indexes", "_meter", "_rates")

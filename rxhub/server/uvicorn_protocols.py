@@ -57,11 +57,9 @@ _logger.setLevel(logging.ERROR)
 
 
 def protocol_factory(server: uvicorn.Server, timeout: float) -> Callable[[SocketSlot], asyncio.Protocol]:
-    """Returns a function that creates the protocol of an accepted connection.
+    """Returns a function that creates the protocol of a connection that a started server has accepted.
 
-    Args:
-        server: a server that has started.
-        timeout: seconds for a complete request.
+    A request must be complete within `timeout` seconds.
     """
 
     def make(slot: SocketSlot) -> Http:
@@ -130,12 +128,7 @@ class Http(H11Protocol):
         return self._most == _MAX_REQUEST_BYTES and bool(self.cycle) and not self.cycle.response_complete
 
     def allow_body(self, most: int, seconds: float) -> None:
-        """Allow the present request a larger body.
-
-        Args:
-            most: bytes of the body.
-            seconds: from now to the end of the body.
-        """
+        """Allow the present request a body of `most` bytes, which must be complete in `seconds`."""
         self._most = most + _MAX_REQUEST_BYTES
         if self._deadline is not None:
             self._deadline.cancel()

@@ -140,12 +140,9 @@ class SharedMatches(Generic[P]):
 def match_by_user(
     subscriptions: Iterable[RoutedSubscription[P]], candidate: Mapping[str, Any], limit: int
 ) -> SharedMatches[P]:
-    """Test subscriptions against an event one by one, and store the cost of each test in the subscription.
+    """Test subscriptions of all users against an event one by one, and store the cost of each test.
 
-    Args:
-        subscriptions: of all users.
-        candidate: the event.
-        limit: steps of work for all users.
+    `limit` is the steps of work for all users.
     """
     users: defaultdict[str, list[RoutedSubscription[P]]] = defaultdict(list)
     for subscription in subscriptions:
