@@ -33,11 +33,13 @@ __all__ = [
     "OutgoingEvent",
     "argument",
     "candidate_of",
+    "checked_payload",
     "decode_all",
     "decoding_steps",
     "payload",
     "read",
     "read_argument",
+    "read_envelope",
     "reading_steps",
 ]
 
@@ -148,17 +150,26 @@ def read_argument(argument: str) -> tuple[Envelope, str]:
     Raises:
         EventError: if it is invalid, or some clients could not parse it.
     """
+    return read_envelope(argument), checked_payload(argument)
+
+
+def checked_payload(argument: str) -> str:
+    """The second result of `read_argument`, for an event that `read_envelope` has accepted."""
+    text = payload(argument)
+    _check(text)
+    return text
+
+
+def read_envelope(argument: str) -> Envelope:
+    """The first result of `read_argument`, without checking whether all clients can parse the event."""
     try:
-        envelope = _envelope(argument)
+        return _envelope(argument)
     except msgspec.ValidationError as error:
         raise EventError(f"This is not a valid event: {error}.") from None
     except msgspec.DecodeError as error:
         raise EventError(f"The event is not valid JSON: {error}.") from None
     except RecursionError:
         raise _too_deep() from None
-    text = payload(argument)
-    _check(text)
-    return envelope, text
 
 
 def decode_all(text: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import msgspec
 from starlette.datastructures import Headers
 
 from rxhub.errors import EventError
-from rxhub.server.envelope import Envelope, read_argument
+from rxhub.server.envelope import Envelope, checked_payload, read_argument, read_envelope
 from rxhub.web.body import JSON
 from rxhub.web.cloudevents import BATCH, STRUCTURED, binary_attributes, from_binary, from_structured
 from rxhub.web.problems import Problem
@@ -108,9 +108,9 @@ def _arguments(
 
 def _completed(argument: str, message_id: str | None, source: str) -> PublishedEvent:
     """An event with an id and a source."""
-    envelope, text = read_argument(argument)
+    envelope = read_envelope(argument)
     if envelope.id and envelope.source:
-        return PublishedEvent(envelope, text, message_id or envelope.id)
+        return PublishedEvent(envelope, checked_payload(argument), message_id or envelope.id)
     identifier = envelope.id or urandom(16).hex()
     if '"id"' in argument or '"source"' in argument:
         # They may be there as null, or belong to the data.

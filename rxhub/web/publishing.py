@@ -30,6 +30,7 @@ __all__ = ["publish_all", "publishing_routes"]
 _BODY_FACTOR: Final = 4
 """The body of a request may have as many times the size of an event, like a message on a WebSocket."""
 
+_STEPS_PER_TURN: Final = 5_000
 _ACK_TIMEOUT_S: Final = 10.0
 
 
@@ -48,11 +49,15 @@ def publishing_routes(site: Site) -> list[Route]:
             await turn.ready()
             source = {"id": uuid4().hex, "user": {"username": user.name}}
             events: list[PublishedEvent] = []
-            turn.spend(len(body) // 100)
+            steps = len(body) // 100
             for event in read_events(body, media_type(request), headers_of(request.scope), source, limits.message):
                 events.append(event)
-                turn.spend(len(event.text) // 10)
-                await turn.ready()
+                steps += len(event.text) // 10
+                if steps > _STEPS_PER_TURN:
+                    turn.spend(steps)
+                    steps = 0
+                    await turn.ready()
+            turn.spend(steps)
             if wanted is None:
                 ids = await publish_all(site, user, events)
                 return json_response({"ids": ids}, 202)

@@ -19,6 +19,7 @@ from rxhub.server.request_auth import address
 from rxhub.text.moments import parse_moment
 from rxhub.web.authentication import authenticate
 from rxhub.web.event_stream import EventStream
+from rxhub.web.pace import take_turn
 from rxhub.web.parameters import parameters
 from rxhub.web.problems import Problem
 from rxhub.web.site import Site
@@ -29,6 +30,8 @@ from rxhub.web.subscription_text import parse_subscription
 __all__ = ["accepted_format", "streaming_routes"]
 
 _ACCEPTED: Final = {"text/event-stream": SSE, "text/*": SSE, "*/*": SSE, NDJSON: NDJSON, "application/ndjson": NDJSON}
+# Many clients can reconnect at once.
+_STEPS_PER_STREAM: Final = 5_000
 _FIRST: Final = "first"
 
 
@@ -46,6 +49,8 @@ def streaming_routes(site: Site) -> list[Route]:
             raise Problem(
                 400, "The parameter `subscription` is missing. To receive all events, use subscription=topic=*"
             )
+        turn = await take_turn(site, user)
+        turn.spend(_STEPS_PER_STREAM)
         try:
             with StepBudget(server.options.limits.work) as work:
                 tree = parse_subscription(text, server.options.limits, work)

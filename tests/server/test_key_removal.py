@@ -207,7 +207,15 @@ def test_the_scope_that_others_see_has_no_key() -> None:
         "host": "studio.example",
     }
     raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
-    for path, query in [("/socket.io/1/", ""), ("/socket.io/1/", f"api_user=me&api_key={KEY}"), ("/nothing", KEY)]:
+    bearer = [*raw_headers[:2], (b"authorization", f"Bearer me:{KEY}".encode()), *raw_headers[3:]]
+    for path, query, given in [
+        ("/socket.io/1/", "", raw_headers),
+        ("/socket.io/1/", f"api_user=me&api_key={KEY}", raw_headers),
+        ("/nothing", KEY, raw_headers),
+        ("/api/user", f"api_key={KEY}", raw_headers),
+        ("/api/user", f"token={KEY}", bearer),
+        ("/api/events", f"subscription={KEY}&since=first", bearer),
+    ]:
         scope = {
             "type": "http",
             "method": "GET",
@@ -215,7 +223,7 @@ def test_the_scope_that_others_see_has_no_key() -> None:
             "raw_path": path.encode(),
             "root_path": "",
             "query_string": query.encode(),
-            "headers": list(raw_headers),
+            "headers": list(given),
             "client": ("127.0.0.1", 1),
             "scheme": "http",
             "http_version": "1.1",
@@ -233,4 +241,6 @@ def test_credentials_are_still_read(server: Any) -> None:
         encoded = b64encode(f"me:{KEY}".encode()).decode()
         assert request(server, path, {} if "?" in path else {"authorization": f"Basic {encoded}"})[0] == 200
     assert request(server, f"/socket.io/1/?api_user=me&api%5Fkey={KEY}")[0] == 200
+    for path in ("/api/user", "/below/api/user"):
+        assert request(server, path, {"authorization": f"Bearer me:{KEY}"})[0] == 200
     assert request(server, "/page")[:2] == (200, "hello")
