@@ -135,8 +135,8 @@ class TestADelivery:
             hub.publish(Event("a"), synchronous=True)
 
         lines = told(seen[0])
-        assert lines[0] == "a (Delivery, 3 ran, 1 failed, stopped by tests.display.test_faces.refuse)"
-        assert [line.split(" tests.display.test_faces.")[-1].rsplit(" ", 2)[0] for line in lines[2:]] == [
+        assert lines[0] == "a (Delivery, 3 ran, 1 failed, stopped by tests.display.test_renderers.refuse)"
+        assert [line.split(" tests.display.test_renderers.")[-1].rsplit(" ", 2)[0] for line in lines[2:]] == [
             "fail ValueError: <no>",
             "answer {'password': '***'}",
             "refuse stopped it",
@@ -160,8 +160,8 @@ class TestAHub:
         assert told(hub) == [
             "EventHub (memory://, connected, not handled, 2 subscribers)",
             "priority subscription callback id",
-            "1.5 (everything) tests.display.test_faces.refuse one",
-            '100 topic=b and data.token="***" tests.display.test_faces.fail two',
+            "1.5 (everything) tests.display.test_renderers.refuse one",
+            '100 topic=b and data.token="***" tests.display.test_renderers.fail two',
             "rxhub.jupyter.watch(hub) counts calls.",
         ]
 
