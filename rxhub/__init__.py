@@ -1,11 +1,11 @@
 """A reactive event hub: subscriptions, priorities, `stop()` and replies, as observables.
 
-The index of the book:
+The public names:
 
-- `Event`: the envelope that travels.
-- `EventHub`: routes events to subscribers in order of priority; `Dispatcher` does it without a transport.
-- `Delivery`, `Outcome`: one event's run through its subscribers, and what came of each.
-- `Signal`, `receiver`, `Emission`: signals with senders and receivers, as Django has them, and as observables.
+- `Event`: topic, data, source and target.
+- `EventHub`: routes events to subscribers in order of priority; `Dispatcher` does so without a transport.
+- `Delivery`, `Outcome`: the dispatch of one event to its subscribers, and the result or error of each callback.
+- `Signal`, `receiver`, `Emission`: signals with senders and receivers, as in Django, which are also observables.
 - `Subject`: a fast reactivex subject that isolates its observers and keeps order.
 - `where`, `dispatch`, `resume`, `overflow`: operators for any reactivex pipeline.
 

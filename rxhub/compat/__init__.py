@@ -1,3 +1,3 @@
-"""Other systems' interfaces over rxhub: each module here takes the place of the library that it is named for."""
+"""Replacements for other libraries. Each package has the name of the library that it replaces."""
 
 __all__: list[str] = []

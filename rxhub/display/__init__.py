@@ -1,4 +1,4 @@
-"""What notebooks show of events, expressions, deliveries, signals and hubs, as text and as HTML.
+"""The display of events, expressions, deliveries, signals and hubs in notebooks, as text and as HTML.
 
 Importing this package registers a renderer for each class.
 """

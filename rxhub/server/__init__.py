@@ -10,9 +10,9 @@
 The modules, from the socket inwards:
 
 - sockets and deadlines: `acceptor`, `uvicorn_protocols`, `receive_memory`, `limits`
-- requests: `asgi`, `request_auth`, `authentication`, `users`, `acl`, `key_hash`, `forwarded`, `key_removal`
-- clients: `sessions`, `client`, `connection`, `envelope`, `subscribe_request`, `ack_queue`,
-  `send_queue`, `rate_limit`
+- requests: `asgi`, `request_auth`, `authentication`, `users`, `file_lock`, `acl`, `key_hash`, `forwarded`,
+  `key_removal`
+- clients: `sessions`, `client`, `connection`, `envelope`, `subscribe_request`, `ack_queue`, `send_queue`, `rate_limit`
 - routing: `event_server`, `router`, `subscription`, `targets`, `common_index`, `user_indexes`, `work`
 - several servers: `backplane`, `subscription_activation`, `id_leases`
 - the process: `serving`, `options`, `collection`, `counters`, `loop_turns`

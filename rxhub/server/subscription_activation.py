@@ -42,7 +42,7 @@ class _PendingActivation(NamedTuple):
 
 
 class SubscriptionActivator:
-    """Activates subscriptions; a link task (`rxhub.transport.nats.reconnecting.Part`).
+    """Activates subscriptions; a connection task (`rxhub.transport.nats.reconnecting.ConnectionTask`).
 
     Args:
         stream: name of the stream of events.

@@ -1,1 +1,1 @@
-"""Signals: subjects that carry a sender. `Signal`, `receiver` and `Emission` are imported from `rxhub`."""
+"""Signals: subjects with senders. Import `Signal`, `receiver` and `Emission` from `rxhub`."""

@@ -8,6 +8,7 @@
 - `streaming`, `event_stream`, `stream_format`, `stored_events`: `GET /api/events`
 - `sessions`, `signing_in`, `console_files`: the sessions and the files of the console
 - `explaining`, `clients`, `stored`: subscriptions, connected clients, streams and dead letters
+- `console/`: the page of the console, in HTML, CSS and JavaScript
 - `openapi`, `openapi_schemas`: the description of the interface
 - `webhooks`, `webhook_options`, `webhook_signatures`: incoming webhooks
 - `problems`, `authentication`, `parameters`, `subscription_text`, `body`, `pace`, `site`: what all endpoints share

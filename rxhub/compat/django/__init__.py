@@ -1,4 +1,4 @@
-"""Django's signals over rxhub. Django itself is imported only when something of it is used."""
+"""Django's signals, implemented with rxhub. Django itself is imported on first use."""
 
 from rxhub.compat.django.database import DatabaseSignals, database_signals
 from rxhub.compat.django.installation import install, uninstall

@@ -1,4 +1,4 @@
-"""PyDispatcher over rxhub: import from `rxhub.compat.pydispatch` what you imported from `pydispatch`."""
+"""PyDispatcher, implemented with rxhub: import from `rxhub.compat.pydispatch` what you imported from `pydispatch`."""
 
 from __future__ import annotations
 

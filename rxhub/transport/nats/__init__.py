@@ -1,4 +1,12 @@
-"""`nats://` and `tls://`: events stored in a stream of NATS JetStream."""
+"""`nats://` and `tls://`: events stored in a stream of NATS JetStream.
+
+- `client`, `session`, `address`: the transport of a hub
+- `reconnecting`, `connection`, `direct_client`, `cancellation`: the connection to NATS
+- `publishing`, `ordered_consumer`, `pull_consumer`, `stream_reader`: events to and from the stream
+- `streams`, `subjects`, `subject_filters`, `subject_merge`, `event_counts`: names, settings and counts
+- `dead_letter` (one), `dead_letters` (all), `group_replay`, `kv_bucket`: what groups store
+- `processing`: the engine of `hub.process`
+"""
 
 from __future__ import annotations
 

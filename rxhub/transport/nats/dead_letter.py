@@ -1,6 +1,7 @@
 """Dead letters: the stored event, with its failure in the headers of the message.
 
-Payload and topic are the original's. Texts in headers are JSON strings in ASCII, since a line break would end a header.
+`cli/dead.py`, `web/openapi_schemas.py` and `web/console/stored.js` also list the fields. Payload and topic are the
+original's. Texts in headers are JSON strings in ASCII, since a line break would end a header.
 """
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""`http(s)://`: the Socket.IO 0.9 protocol of ftrack's event server."""
+"""`http(s)://`: the Socket.IO 0.9 protocol of ftrack's event server.
+
+- `client`: the transport, which reconnects
+- `endpoint`, `handshake`, `connection`, `heartbeat`: one connection, and its timeouts
+- `protocol`, `packet`: the protocol without I/O, also for the server
+- `subscription_filter`, `subscription_sync`: the subscriptions that the hub sends
+- `deduplication`: repeated events
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Detects dead connections by the clocks alone.
 
-A server sends heartbeats, so silence is a sign that the peer is gone without an error. After a computer slept, its
+The server announces the timeout in the handshake (`protocol.Handshake.heartbeat`). A server sends heartbeats, so
+silence is a sign that the peer is gone without an error. After a computer slept, its
 connections look alive although the server has closed them. During sleep the wall clock advances and the monotonic clock
 of most systems does not, so the two disagree afterwards.
 """

@@ -1,5 +1,7 @@
 """Retry and dead-letter handling: jobs that were delivered before, must be handled only once, or fail.
 
+`options.RetryPolicy` computes the delays.
+
 Attempts are recorded (see `AttemptStore`): a failed one when it has failed, and one whose message had a delivery
 without a known result before it starts, because it may have ended its process. Such jobs run one at a time, so that the
 one that ends the process is known.
