@@ -13,7 +13,7 @@ The modules, from the socket inwards:
 - requests: `asgi`, `request_auth`, `authentication`, `users`, `file_lock`, `acl`, `key_hash`, `forwarded`,
   `key_removal`
 - clients: `sessions`, `client`, `connection`, `envelope`, `subscribe_request`, `ack_queue`, `send_queue`, `rate_limit`
-- routing: `event_server`, `router`, `subscription`, `targets`, `common_index`, `user_indexes`, `work`
+- routing: `event_server`, `router`, `subscription`, `targets`, `indexes`, `work`
 - several servers: `backplane`, `subscription_activation`, `id_leases`
 - the process: `serving`, `options`, `collection`, `counters`, `loop_turns`
 """

@@ -17,12 +17,13 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from rxhub.errors import Refused, RxHubError
+from rxhub.server import request_auth
 from rxhub.server.authentication import NotAuthenticated, TooManyAttempts
 from rxhub.server.client import CloseReason
 from rxhub.server.counters import prometheus
 from rxhub.server.event_server import EventServer
 from rxhub.server.forwarded import ForwardedHeaders, trusted_networks
-from rxhub.server.key_removal import KeyRemoval, basic_credentials_of, credentials_of, install_log_filter, session_id
+from rxhub.server.key_removal import KeyRemoval, install_log_filter, original, session_id
 from rxhub.server.limits import Limits, SlowConsumer
 from rxhub.server.options import AccessOptions, ServerOptions
 from rxhub.server.receive_memory import UNREAD
@@ -143,7 +144,7 @@ class _Endpoints:
     async def handshake(self, request: Request) -> Response:
         """Answer `GET /socket.io/1/` with a session id."""
         scope = request.scope
-        credentials = credentials_of(scope)
+        credentials = request_auth.credentials(original(scope))
         server = self.server
         headers = _cors_headers(scope)
         if server.is_closing:
@@ -208,7 +209,8 @@ class _Endpoints:
     async def _check_access(self, request: Request) -> Response | None:
         """The response to a request without valid credentials; None if they are valid."""
         scope = request.scope
-        credentials = credentials_of(scope) or basic_credentials_of(scope)
+        sent = original(scope)
+        credentials = request_auth.credentials(sent) or request_auth.basic(sent)
         if refusal_reason := self.access.refusal_reason(scope):
             return PlainTextResponse(refusal_reason, 403)
         try:
@@ -230,7 +232,7 @@ class _WebSocket:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         server = self._endpoints.server
-        credentials = credentials_of(scope)
+        credentials = request_auth.credentials(original(scope))
         sid = session_id(scope)
         await receive()  # the request to connect
         try:

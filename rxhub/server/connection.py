@@ -83,19 +83,6 @@ class ConnectionHost(Protocol):
 class ClientConnection(Client[str]):
     """One client that has connected as the user of its handshake."""
 
-    __slots__ = (
-        "_acks",
-        "_activation",
-        "_host",
-        "_is_waiting",
-        "_last_received",
-        "_rate",
-        "_reader",
-        "_session",
-        "_silence_check",
-        "_timer",
-    )
-
     protocol = "websocket"
 
     def __init__(self, host: ConnectionHost, account: User, address: str = "") -> None:

@@ -22,16 +22,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rxhub.redaction import secrets
 from rxhub.redaction.strings import REDACTED
-from rxhub.server.authentication import Credentials
-from rxhub.server.request_auth import authorization, basic, credentials
 
 __all__ = [
     "KeyRemoval",
-    "authorization_of",
-    "basic_credentials_of",
-    "credentials_of",
     "headers_of",
     "install_log_filter",
+    "original",
     "query_of",
     "session_id",
 ]
@@ -82,32 +78,18 @@ class _Original:
         self.scope = {"headers": scope["headers"], "query_string": scope.get("query_string", b"")}
 
 
-def credentials_of(scope: Scope) -> Credentials | None:
-    """The credentials of ftrack's clients, in headers or in the query."""
-    return credentials(_original(scope))
-
-
-def basic_credentials_of(scope: Scope) -> Credentials | None:
-    """The credentials of HTTP basic authentication."""
-    return basic(_original(scope))
-
-
-def authorization_of(scope: Scope) -> Credentials | None:
-    """The credentials of HTTP basic authentication or of a bearer token."""
-    return authorization(_original(scope))
-
-
 def headers_of(scope: Scope) -> Headers:
     """The headers of a request, including those with keys and cookies."""
-    return Headers(scope=_original(scope))
+    return Headers(scope=original(scope))
 
 
 def query_of(scope: Scope) -> bytes:
     """The query of a request, including keys."""
-    return _original(scope)["query_string"]
+    return original(scope)["query_string"]
 
 
-def _original(scope: Scope) -> Scope:
+def original(scope: Scope) -> Scope:
+    """The headers and the query of a request, including keys, for `rxhub.server.request_auth`."""
     original: _Original = scope[_ORIGINAL]
     return original.scope
 

@@ -57,7 +57,7 @@ class Limits:
         work: steps of work of one event, subscription or target. A step takes about 0.1 µs. Visited values, tested
             conditions, compared subscribers, and characters that are decoded, searched and parsed count. The server
             rejects what takes more. Subscriptions whose tests take more do not receive the event (see
-            `rxhub.server.user_indexes`).
+            `rxhub.server.indexes`).
         metadata_per_user: bytes of the metadata of all subscribers of one user. Decoded, it can take 25 times as much.
         ids_per_user: ids with which one user has subscribed on this server, if it has a backplane. An id is reserved
             until 10 to 20 minutes after its last client has disconnected.

@@ -19,8 +19,6 @@ _MIN_STEPS = 200
 class LoopTurns:
     """The rounds of the running event loop. After `steps_per_round` (see `Limits.work`), no task starts in a round."""
 
-    __slots__ = ("_done", "_is_scheduled", "_steps_per_round", "_waiting")
-
     def __init__(self, steps_per_round: int) -> None:
         self._steps_per_round = steps_per_round
         self._done = 0

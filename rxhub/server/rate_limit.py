@@ -66,8 +66,6 @@ class TokenBuckets:
     then it is full again, unless there are more attackers than buckets can limit.
     """
 
-    __slots__ = ("_buckets", "_clock", "_rate", "_size")
-
     def __init__(self, rate: float, size: float, clock: Callable[[], float] = monotonic) -> None:
         self._rate = rate
         self._size = size

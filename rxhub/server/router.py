@@ -29,13 +29,12 @@ from rxhub.errors import Refused
 from rxhub.expression import Expression, parse
 from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 from rxhub.server.acl import Topics
-from rxhub.server.common_index import CommonIndex
 from rxhub.server.envelope import Envelope, decode_all, decoding_steps, reading_steps
+from rxhub.server.indexes import CommonIndex, UserIndexes
 from rxhub.server.limits import Limits
 from rxhub.server.rate_limit import TokenBuckets
 from rxhub.server.subscription import P, RoutedSubscription, UserQuotas, parse_limited
 from rxhub.server.targets import STEPS_PER_RECEIVER, Targets
-from rxhub.server.user_indexes import UserIndexes
 from rxhub.server.work import WorkMeter, match_by_user
 
 __all__ = ["Router", "SubscriptionListener"]

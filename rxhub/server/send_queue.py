@@ -35,19 +35,6 @@ class SendQueue(Generic[T]):
         overflowed: whether the queue was full and accepts no more messages.
     """
 
-    __slots__ = (
-        "_characters",
-        "_closed",
-        "_max_characters",
-        "_max_messages",
-        "_policy",
-        "_queue",
-        "_wakeup",
-        "dropped",
-        "overflowed",
-        "sent",
-    )
-
     def __init__(self, max_messages: int, max_characters: int, policy: SlowConsumer = SlowConsumer.DISCONNECT) -> None:
         self._max_messages = max_messages
         self._max_characters = max_characters

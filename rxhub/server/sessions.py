@@ -7,6 +7,8 @@ from secrets import token_urlsafe
 from time import monotonic
 from typing import Generic, TypeVar
 
+from rxhub.concurrency.bounded_dict import BoundedDict
+
 __all__ = ["Sessions"]
 
 U = TypeVar("U")
@@ -24,13 +26,10 @@ class Sessions(Generic[U]):
         clock: replaces the monotonic clock, in seconds.
     """
 
-    __slots__ = ("_clock", "_expiry", "_most", "_waiting")
-
     def __init__(self, expiry: float = 30.0, most: int = 10_000, clock: Callable[[], float] = monotonic) -> None:
         self._expiry = expiry
-        self._most = most
         self._clock = clock
-        self._waiting: dict[str, tuple[U, float]] = {}  # users and ends, in this order
+        self._waiting = BoundedDict[str, tuple[U, float]](most)  # users and ends, in the order of the ends
 
     def __len__(self) -> int:
         self._forget_expired()
@@ -39,8 +38,6 @@ class Sessions(Generic[U]):
     def issue(self, user: U) -> str:
         """Create an id for a user. It contains only characters that need no quoting in a URL or a handshake."""
         self._forget_expired()
-        while len(self._waiting) >= self._most:
-            del self._waiting[next(iter(self._waiting))]
         sid = token_urlsafe(32)
         self._waiting[sid] = user, self._clock() + self._expiry
         return sid

@@ -21,7 +21,7 @@ from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 from rxhub.server.rate_limit import TokenBuckets
 from rxhub.server.subscription import P, RoutedSubscription
 
-__all__ = ["Request", "SharedMatches", "WorkMeter", "match_by_user", "shares"]
+__all__ = ["STEPS_PER_TEST", "Request", "SharedMatches", "WorkMeter", "match_by_user", "shares"]
 
 Request = Literal["event", "subscription", "target"]
 U = TypeVar("U")
@@ -29,7 +29,7 @@ U = TypeVar("U")
 _WARNINGS_PER_S: Final = 1 / 60
 """Of one user."""
 
-_STEPS_PER_TEST: Final = 15
+STEPS_PER_TEST: Final = 15
 
 _ERRORS: Final[dict[Request, str]] = {
     "event": (
@@ -159,7 +159,7 @@ def match_by_user(
             with work:
                 for subscription in own:
                     before = work.steps
-                    work.spend(_STEPS_PER_TEST)
+                    work.spend(STEPS_PER_TEST)
                     holds = known.get(subscription.tree)
                     if holds is None:
                         with compiling:

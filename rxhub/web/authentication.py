@@ -14,8 +14,8 @@ from starlette.requests import Request
 
 from rxhub.errors import RxHubError
 from rxhub.server.authentication import Credentials, NotAuthenticated, TooManyAttempts
-from rxhub.server.key_removal import authorization_of
-from rxhub.server.request_auth import address
+from rxhub.server.key_removal import original
+from rxhub.server.request_auth import address, authorization
 from rxhub.server.users import User
 from rxhub.web.problems import Problem
 from rxhub.web.sessions import ForgedRequest, Session
@@ -36,7 +36,7 @@ async def authenticate(site: Site, request: Request) -> User:
         Problem: 401 without valid credentials, 429 after too many wrong ones, and as `check_access` and `session_of`.
     """
     await check_access(site, request)
-    credentials = authorization_of(request.scope)
+    credentials = authorization(original(request.scope))
     if credentials is None and (session := session_of(site, request)) is not None:
         return session.user
     return await verify(site, request, credentials)
