@@ -19,7 +19,7 @@ from rxhub.server.request_auth import address
 from rxhub.text.moments import parse_moment
 from rxhub.web.authentication import authenticate
 from rxhub.web.event_stream import EventStream
-from rxhub.web.pace import take_turn
+from rxhub.web.pace import check_rate, take_turn
 from rxhub.web.parameters import parameters
 from rxhub.web.problems import Problem
 from rxhub.web.site import Site
@@ -30,8 +30,7 @@ from rxhub.web.subscription_text import parse_subscription
 __all__ = ["accepted_format", "streaming_routes"]
 
 _ACCEPTED: Final = {"text/event-stream": SSE, "text/*": SSE, "*/*": SSE, NDJSON: NDJSON, "application/ndjson": NDJSON}
-# Many clients can reconnect at once.
-_STEPS_PER_STREAM: Final = 5_000
+_STEPS_PER_STREAM: Final = 2_000
 _FIRST: Final = "first"
 
 
@@ -49,13 +48,17 @@ def streaming_routes(site: Site) -> list[Route]:
             raise Problem(
                 400, "The parameter `subscription` is missing. To receive all events, use subscription=topic=*"
             )
+        check_rate(site, user)
         turn = await take_turn(site, user)
-        turn.spend(_STEPS_PER_STREAM)
+        work = StepBudget(server.options.limits.work)
         try:
-            with StepBudget(server.options.limits.work) as work:
+            with work:
                 tree = parse_subscription(text, server.options.limits, work)
         except StepBudgetExceeded:
             raise Problem(422, "Parsing this subscription takes too much work. Use fewer conditions.") from None
+        finally:
+            # Many clients can reconnect at once.
+            turn.spend(_STEPS_PER_STREAM + work.steps)
         if user.subscribe.narrow(tree) is None:
             raise Problem(403, f"The user {user.name!r} may not receive any event that matches {text[:200]!r}.")
         since, until = _moment(given, "since"), _moment(given, "until")

@@ -208,6 +208,12 @@ def test_opening_streams_has_a_rate() -> None:
         assert is_problem(api(server, "GET", "/events?subscription=topic%3Da"), 429)
 
 
+def test_requests_that_fail_have_a_rate_too() -> None:
+    with running(limits=Limits(events=0.01, events_at_once=3), grace=1) as server:
+        statuses = [api(server, "GET", "/events?subscription=topic%3D").status_code for _ in range(5)]
+    assert statuses == [422, 422, 429, 429, 429]
+
+
 def silent(server: Running) -> socket.socket:
     """A stream that is not read."""
     connection = raw(server)
