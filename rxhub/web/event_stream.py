@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, MutableMapping
-from concurrent.futures import Future
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
@@ -24,10 +23,9 @@ from rxhub.server.uvicorn_protocols import ABORT
 from rxhub.web.problems import Problem
 from rxhub.web.stream_format import StreamFormat
 
-__all__ = ["ACTIVATION_TIMEOUT_S", "EventStream"]
+__all__ = ["EventStream"]
 
-ACTIVATION_TIMEOUT_S: Final = 10.0
-
+_ACTIVATION_TIMEOUT_S: Final = 10.0
 _CLOSE_TIMEOUT_S: Final = 1.0
 
 
@@ -42,19 +40,23 @@ class EventStream(Client[bytes]):
         metadata: of the subscriber, with its `id`.
         accepts: which events are sent, of those that match the subscription.
         most: number of events after which the stream ends; None is unlimited.
+
+    Attributes:
+        server: as given.
+        format: as given.
     """
 
     __slots__ = (
         "_accepts",
         "_blocked_since",
         "_ended",
-        "_format",
         "_is_live",
         "_last",
         "_left",
         "_metadata",
-        "_server",
         "_timer",
+        "format",
+        "server",
     )
 
     protocol = "http"
@@ -70,8 +72,8 @@ class EventStream(Client[bytes]):
         most: int | None = None,
     ) -> None:
         super().__init__(server.options, account, address)
-        self._server = server
-        self._format = format
+        self.server = server
+        self.format = format
         self._metadata = metadata
         self._accepts = accepts
         self._left = most
@@ -94,7 +96,7 @@ class EventStream(Client[bytes]):
         Raises:
             Refused: if it is invalid, or the user may not receive what it matches.
         """
-        return self._server.router.parsed(self, self._metadata, text, self._account.subscribe)
+        return self.server.router.parsed(self, self._metadata, text, self._account.subscribe)
 
     def open(self) -> None:
         """Become a client of the server.
@@ -103,7 +105,7 @@ class EventStream(Client[bytes]):
             Problem: 429 if there are too many.
         """
         try:
-            self._server.add(self)
+            self.server.add(self)
         except Refused as error:
             raise Problem(429, str(error), {"retry-after": "5"}) from None
 
@@ -121,7 +123,7 @@ class EventStream(Client[bytes]):
             Refused: if the subscription is invalid, or the user may not receive what it matches.
             HubConnectionError: if it was not active in time.
         """
-        server = self._server
+        server = self.server
         activate = server.router.subscribe(self, self._metadata, text, self._account.subscribe)
         backplane = server.options.backplane
         if backplane is None:
@@ -132,7 +134,16 @@ class EventStream(Client[bytes]):
             self._last = last
 
         identifier = self._metadata["id"] if lease else None
-        await in_time(backplane.activate(identifier, self.user, enter), "The subscription was not active")
+        outcome = backplane.activate(identifier, self.user, enter)
+        done = asyncio.Event()
+        outcome.add_done_callback(lambda _: done.set())
+        try:
+            await asyncio.wait_for(done.wait(), _ACTIVATION_TIMEOUT_S)
+        except TimeoutError:
+            raise HubConnectionError(
+                f"The subscription was not active within {_ACTIVATION_TIMEOUT_S:g} s. Try again later."
+            ) from None
+        outcome.result()
         return self._last
 
     async def run(self, scope: Scope, receive: Receive, send: Send, first: AsyncGenerator[bytes] | None = None) -> None:
@@ -144,7 +155,7 @@ class EventStream(Client[bytes]):
             send: of the request, whose response was started.
             first: frames that are sent before those of the queue.
         """
-        loop, options = asyncio.get_running_loop(), self._server.options
+        loop, options = asyncio.get_running_loop(), self.server.options
         self._timer = loop.call_later(options.heartbeat, self._heartbeat)
         # When the client has disconnected, sending raises OSError or RuntimeError, depending on the ASGI server.
         expected = (OSError, RuntimeError, HubConnectionError, StreamError, Refused)
@@ -177,7 +188,7 @@ class EventStream(Client[bytes]):
     def close(self) -> None:
         """The stream has ended."""
         self.close_reason = self.close_reason or CloseReason.GONE
-        self._server.remove(self, dropped=self.dropped)
+        self.server.remove(self, dropped=self.dropped)
         self._send_queue.clear()
 
     def deliver(self, event: OutgoingEvent) -> bool:
@@ -185,23 +196,19 @@ class EventStream(Client[bytes]):
             return False
         if event.sequence:
             if event.sequence <= self._last:
-                self.put(self._format.gap({"reason": "The stream was created again, or its server has lost its end."}))
+                self._put(self.format.gap({"reason": "The stream was created again, or its server has lost its end."}))
             self._last = event.sequence
         before = self.dropped
-        is_open = self._put(event.encoded(self._format.frame), is_event=True)
+        is_open = self._put(event.encoded(self.format.frame), is_event=True)
         if self.dropped > before:
             self._send_queue.put_first(
-                self._format.gap({"reason": "This client reads too slowly.", "events": self.dropped - before})
+                self.format.gap({"reason": "This client reads too slowly.", "events": self.dropped - before})
             )
         if self._left is not None:
             self._left -= 1
             if not self._left:
                 self.finish()
         return is_open
-
-    def put(self, frame: bytes) -> None:
-        """Queue a frame that is no event."""
-        self._put(frame)
 
     def finish(self) -> None:
         """End the stream when the queued events have been sent."""
@@ -225,35 +232,19 @@ class EventStream(Client[bytes]):
             async for frame in first:
                 await send_frame(frame)
         self._is_live = True
-        await self._send_queue.write(send_frame, self._server.writing)
+        await self._send_queue.write(send_frame, self.server.writing)
 
     def _heartbeat(self) -> None:
         """Send a heartbeat, or close the connection if it has not accepted data for too long."""
-        loop, options = asyncio.get_running_loop(), self._server.options
+        loop, options = asyncio.get_running_loop(), self.server.options
         # First: an error below must not end the heartbeats.
         self._timer = loop.call_later(options.heartbeat, self._heartbeat)
-        self._server.refresh_users()
+        self.server.refresh_users()
         if self._blocked_since is not None:
             if loop.time() - self._blocked_since > options.heartbeat_timeout:
                 self.end(CloseReason.SLOW)
         elif not self.waiting:
-            self.put(self._format.heartbeat)
-
-
-async def in_time(outcome: Future[None], failure: str) -> None:
-    """Wait for a future of the backplane.
-
-    Raises:
-        HubConnectionError: if it is not done in time.
-        Refused: if it holds this error.
-    """
-    done = asyncio.Event()
-    outcome.add_done_callback(lambda _: done.set())
-    try:
-        await asyncio.wait_for(done.wait(), ACTIVATION_TIMEOUT_S)
-    except TimeoutError:
-        raise HubConnectionError(f"{failure} within {ACTIVATION_TIMEOUT_S:g} s. Try again later.") from None
-    outcome.result()
+            self._put(self.format.heartbeat)
 
 
 async def _until_disconnected(receive: Callable[[], Any]) -> None:

@@ -21,7 +21,6 @@ from rxhub.server.event_server import EventServer
 from rxhub.server.rate_limit import STEPS_PER_EVENT, TokenBuckets
 from rxhub.transport.durable import Span, Stored
 from rxhub.web.event_stream import EventStream
-from rxhub.web.stream_format import StreamFormat
 
 if TYPE_CHECKING:
     from rxhub.server.backplane import Backplane
@@ -61,28 +60,16 @@ class StoredEvents:
     """The stored events for one reader.
 
     Args:
-        server: the server.
         backplane: of the server.
         stream: the reader.
         text: the subscription.
-        format: of the events.
         limits: of all readers.
     """
 
-    def __init__(
-        self,
-        server: EventServer,
-        backplane: Backplane,
-        stream: EventStream,
-        text: str,
-        format: StreamFormat,
-        limits: HistoryLimits,
-    ) -> None:
-        self._server = server
+    def __init__(self, backplane: Backplane, stream: EventStream, text: str, limits: HistoryLimits) -> None:
         self._backplane = backplane
         self._stream = stream
         self._text = text
-        self._format = format
         self._gate = limits.gate(stream.user)
         self._rate = limits.rates[stream.user]
         self._subscription = stream.parsed(text)
@@ -96,18 +83,18 @@ class StoredEvents:
             until: the last event; None continues with new events.
             bounds: the sequences of the oldest and the latest event.
         """
-        heartbeat = self._server.options.heartbeat
+        heartbeat = self._stream.server.options.heartbeat
         while True:
             try:
                 await asyncio.wait_for(self._gate.acquire(), heartbeat)
                 break
             except TimeoutError:
-                yield self._format.heartbeat
+                yield self._stream.format.heartbeat
         try:
             if isinstance(since, int):
                 since, gap = _checked(since, bounds)
                 if gap:
-                    yield self._format.gap(gap)
+                    yield self._stream.format.gap(gap)
             if until is not None:
                 async for frame in self._read(Span(since, until)):
                     yield frame
@@ -121,7 +108,7 @@ class StoredEvents:
             if last and not (isinstance(since, int) and since > last):
                 async for frame in self._read(Span(since, last)):
                     yield frame
-            yield self._format.position(last)
+            yield self._stream.format.position(last)
         finally:
             self._gate.release()
 
@@ -147,8 +134,8 @@ class StoredEvents:
                 if done:
                     reading.done(done)
                 elif queue.end is None:
-                    if not await queue.wakeup.wait(self._server.options.heartbeat):
-                        yield self._format.heartbeat
+                    if not await queue.wakeup.wait(self._stream.server.options.heartbeat):
+                        yield self._stream.format.heartbeat
                 elif queue.end[0] is not None:
                     raise queue.end[0]
                 else:
@@ -158,7 +145,7 @@ class StoredEvents:
 
     async def _frame(self, stored: Stored) -> tuple[bytes, float]:
         """The frame of an event, empty if it does not match, and the seconds to wait after it."""
-        server, stream = self._server, self._stream
+        stream, server = self._stream, self._stream.server
         turns, meter = server.reading, server.router.meter
         if not turns.is_free:
             await turns.wait(stream.user)
@@ -167,7 +154,7 @@ class StoredEvents:
         try:
             envelope, text = read_argument(stored.data.decode())
             if server.router.accepts(self._subscription, envelope, text):
-                frame = OutgoingEvent(envelope, text, stored.sequence).encoded(self._format.frame)
+                frame = OutgoingEvent(envelope, text, stored.sequence).encoded(self._stream.format.frame)
                 server.counters.events_delivered += 1
         except (EventError, Refused, UnicodeDecodeError):
             server.counters.events_unreadable += 1

@@ -27,7 +27,7 @@ from rxhub.web.stored_events import HistoryLimits, Moment, StoredEvents
 from rxhub.web.stream_format import NDJSON, SSE, STREAM_HEADERS, StreamFormat, stream_format
 from rxhub.web.subscription_text import parse_subscription
 
-__all__ = ["accepted_format", "streaming_routes"]
+__all__ = ["streaming_routes"]
 
 _ACCEPTED: Final = {"text/event-stream": SSE, "text/*": SSE, "*/*": SSE, NDJSON: NDJSON, "application/ndjson": NDJSON}
 _STEPS_PER_STREAM: Final = 2_000
@@ -42,12 +42,10 @@ def streaming_routes(site: Site) -> list[Route]:
         server = site.server
         user = await authenticate(site, request)
         given = parameters(request, "subscription", "since", "until", "format")
-        format = accepted_format(request, given.get("format", ""))
+        format = _accepted_format(request, given.get("format", ""))
         text = given.get("subscription", "")
         if not text:
-            raise Problem(
-                400, "The parameter `subscription` is missing. To receive all events, use subscription=topic=*"
-            )
+            raise Problem(400, "The parameter `subscription` is missing. For all events, use `subscription=topic=*`.")
         check_rate(site, user)
         turn = await take_turn(site, user)
         work = StepBudget(server.options.limits.work)
@@ -70,12 +68,12 @@ def streaming_routes(site: Site) -> list[Route]:
         except TooManyAttempts as error:
             raise Problem(429, str(error), {"retry-after": "1"}) from None
         stream = EventStream(server, user, address(request.scope), format, {"id": uuid4().hex})
-        return _Streaming(site, stream, format, text, since, until, limits)
+        return _Streaming(stream, text, since, until, limits)
 
     return [Route("/events", events, methods=["GET"])]
 
 
-def accepted_format(request: Request, format: str, default: str = SSE) -> StreamFormat:
+def _accepted_format(request: Request, format: str) -> StreamFormat:
     """The form in which a client wants events.
 
     Raises:
@@ -83,12 +81,10 @@ def accepted_format(request: Request, format: str, default: str = SSE) -> Stream
     """
     if format not in {"", "cloudevents"}:
         raise Problem(400, f"{format[:80]!r} is not a format of events. Use format=cloudevents, or omit the parameter.")
-    accepted = [part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(",")]
-    for media_type in accepted:
+    for part in request.headers.get("accept", "*/*").split(","):
+        media_type = part.partition(";")[0].strip().lower()
         if media_type in _ACCEPTED:
-            return stream_format(default if media_type == "*/*" else _ACCEPTED[media_type], format == "cloudevents")
-    if accepted == [""]:
-        return stream_format(default, format == "cloudevents")
+            return stream_format(_ACCEPTED[media_type], format == "cloudevents")
     raise Problem(406, f"Events are sent as {SSE} or {NDJSON}. Send one of them as `Accept`.")
 
 
@@ -110,19 +106,15 @@ class _Streaming(Response):
 
     def __init__(
         self,
-        site: Site,
         stream: EventStream,
-        format: StreamFormat,
         text: str,
         since: Moment | str | None,
         until: Moment | None,
         limits: HistoryLimits,
     ) -> None:
-        super().__init__(media_type=format.media_type, headers=STREAM_HEADERS)
+        super().__init__(media_type=stream.format.media_type, headers=STREAM_HEADERS)
         del self.headers["content-length"]
-        self._site = site
         self._stream = stream
-        self._format = format
         self._text = text
         self._since = since
         self._until = until
@@ -148,13 +140,13 @@ class _Streaming(Response):
         Raises:
             Problem: 503 if the backplane cannot be reached.
         """
-        backplane = self._site.server.options.backplane
+        backplane = self._stream.server.options.backplane
         since, until = self._since, self._until
         try:
             if backplane is None or isinstance(since, str) or (since is None and until is None):
                 last = await self._stream.subscribe(self._text)
                 return self._notice(last, since if until is None else since or 0)
-            stored = StoredEvents(self._site.server, backplane, self._stream, self._text, self._format, self._limits)
+            stored = StoredEvents(backplane, self._stream, self._text, self._limits)
             bounds = await backplane.bounds()
         except (HubConnectionError, StreamError) as error:
             raise Problem(503, f"The subscription was not added: {error}", {"retry-after": "5"}) from None
@@ -163,12 +155,12 @@ class _Streaming(Response):
     async def _notice(self, last: int, since: Moment | str | None) -> AsyncGenerator[bytes]:
         """The position in the stream or a heartbeat, or the notice that stored events cannot be sent."""
         if since is None:
-            yield self._format.position(last) if last else self._format.heartbeat
+            yield self._stream.format.position(last) if last else self._stream.format.heartbeat
             return
-        if self._site.server.options.backplane is None:
+        if self._stream.server.options.backplane is None:
             reason = "This server does not store events. Start it with --store or --nats to resume and replay streams."
         else:
             reason = f"Last-Event-ID {str(since)[:80]!r} is not a sequence of the stream."
-        yield self._format.gap({"reason": reason})
+        yield self._stream.format.gap({"reason": reason})
         if self._until is not None:
             self._stream.finish()
