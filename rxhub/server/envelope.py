@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import add
 from typing import Any, Final
@@ -252,23 +253,21 @@ def _too_deep() -> EventError:
     return EventError(f"The event is nested too deeply. At most {MAX_DEPTH} levels are allowed.")
 
 
+@dataclass(slots=True, eq=False)
 class OutgoingEvent:
     """An event that was routed. Each form is encoded once, for all clients that receive it.
 
-    Args:
+    Attributes:
         envelope: of the event.
         text: the payload of its packet.
         sequence: of the event in the stream, if it comes from one; otherwise 0.
     """
 
-    __slots__ = ("_encoded", "_packet", "envelope", "sequence", "text")
-
-    def __init__(self, envelope: Envelope, text: str, sequence: int = 0) -> None:
-        self.envelope = envelope
-        self.text = text
-        self.sequence = sequence
-        self._packet: str | None = None
-        self._encoded: dict[Callable[[OutgoingEvent], bytes], bytes] = {}
+    envelope: Envelope
+    text: str
+    sequence: int = 0
+    _packet: str | None = None
+    _encoded: dict[Callable[[OutgoingEvent], bytes], bytes] = field(default_factory=dict, init=False)
 
     @property
     def packet(self) -> str:

@@ -4,15 +4,10 @@ Replies are addressed to ids, and every event contains its publisher's id. So an
 rejected for all other users, on every server.
 
 A second stream holds the latest lease of each id, under a subject of its own. A server acquires a lease by storing the
-user's name on the condition that the subject is empty. If two servers try at once, the stream accepts one. If there is
-a lease of the same user, the server renews it.
-
-A lease outlives its client, because clients reconnect, possibly to another server. The server that stored the lease
-last releases it 10 to 20 minutes after the last client has disconnected. It deletes the message by its sequence, which
-changes when another server renews the lease. Leases of a server that stopped expire a day after the last renewal.
-Servers renew the leases of subscribed ids.
-
-The number of ids of a user on one server is limited, so that a user cannot fill the stream.
+user's name on the condition that the subject is empty, or has a lease of the same user. A lease outlives its client,
+because clients reconnect, possibly to another server. The server that stored it last releases it 10 to 20 minutes after
+the last client has disconnected: it deletes the message by its sequence, which changes when another server renews the
+lease. Servers renew the leases of subscribed ids. Those of a server that stopped expire a day after the last renewal.
 """
 
 from __future__ import annotations

@@ -1,21 +1,15 @@
 """Finds the connections that receive an event: the subscriptions of all connections, and how they are matched.
 
 - A connection receives an event once, even if several of its subscriptions match.
-- The server decodes `data` only if a subscription that otherwise matches reads it (`CommonIndex.needs_data`).
-- A target that names one id (`id=…`, the address of a reply) is tested against the subscriptions of this id only.
-- The work of an event, a subscription and a target is limited (`WorkMeter`), so that one request cannot block others.
-  An event is rejected because of the work of reading, decoding and its target, never because of subscriptions.
-- Subscriptions beyond a user's quota of the common index are in an index of the user, which has a share of the work of
-  each event (`UserIndexes`). If the common index exceeds the limit, its subscriptions are tested user by user, each
-  with a share (`match_by_user`), and expensive ones move to the indexes of their users, so that the next event is not
-  tested twice. A user who exceeds the share does not receive this event.
+- A target that names one id (`id=…`, the address of a reply) is tested against the subscriptions of this id only. An id
+  belongs to one user while it is subscribed. Several connections of this user may use it: a client may reconnect before
+  the server detects that its old connection is dead, and ftrack's clients do not retry a rejected subscription.
+- An event is rejected because of the work of reading, decoding and its target, never because of subscriptions. If the
+  common index exceeds the limit, its subscriptions are tested user by user (`match_by_user`). Expensive ones move to
+  the indexes of their users, so that the next event is not tested twice.
 - If events come from a stream, a subscription receives events above a sequence that is known once it is active. A
-  replaced subscription passes its sequence on. If the stream numbers its events again from a lower sequence, because it
-  was recreated or lost its end, `rewind` lowers these sequences. Otherwise clients would receive nothing until the
-  stream had its former length.
-- Replies are addressed to ids, so an id belongs to one user while it is subscribed. Several connections of this user
-  may use it: a client reconnects before the server detects that its old connection is dead, and ftrack's clients do not
-  retry a subscription that was rejected.
+  replaced subscription passes its sequence on. If the stream numbers its events again from a lower sequence, `rewind`
+  lowers these sequences. Otherwise clients would receive nothing until the stream had its former length.
 """
 
 from __future__ import annotations
@@ -300,16 +294,13 @@ class Router(Generic[P]):
             work.spend(reading_steps(text))
             if any(subscription.envelope_part is not None for subscription in subscriptions):
                 candidate = _decode(text, work)
-        matches = match_by_user(subscriptions, candidate, self._limits.work // 4)
-        self.meter.spend(matches.steps, for_others=True)
-        for user, own in matches.skipped.items():
-            self.meter.skip(user, len(own))
+        found, skipped = match_by_user(subscriptions, candidate, self.meter)
         if identifier is None:
             limit = self._limits.work // _EXPENSIVE_FRACTION
             expensive = [subscription for subscription in subscriptions if subscription.cost > limit]
-            expensive += [each for own in matches.skipped.values() for each in own if each.cost <= limit]
+            expensive += [subscription for subscription in skipped if subscription.cost <= limit]
             self._move_to_user_indexes(expensive[:_MOVES_PER_EVENT])
-        return matches.found
+        return found
 
     def _match_user_indexes(
         self, envelope: Envelope, text: str, publisher: str | None, limit: int

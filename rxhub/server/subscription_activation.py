@@ -1,15 +1,12 @@
 """Activates subscriptions on a server with a backplane.
 
-A subscription is active, and acknowledged, when all events that are stored from then on will be delivered. Two things
-take time: the reader of the stream must apply new subjects (`change`, `settled`), and events stored before the
-subscription may still be unread. The subscriber must not receive those. So when the reader has settled, the server
-asks the stream for its last sequence. The subscriber receives events above it. The id of the subscriber is leased at
-the same time.
+A subscription is active, and acknowledged, when all events that are stored from then on will be delivered. First, the
+reader of the stream must apply new subjects. Then the server asks the stream for its last sequence. The subscriber
+receives events above it, and not those that were stored before the subscription and are still unread. The id of the
+subscriber is leased at the same time.
 
-After a network outage, many clients subscribe at once. Requests that arrive while the stream is asked wait for the
-next batch, and all of them are activated together.
-
-Leases are renewed at fixed times, so that a steady arrival of clients cannot postpone renewals.
+After a network outage, many clients subscribe at once. Requests that arrive while the stream is asked are activated
+together in the next batch. Leases are renewed at fixed times, so that arriving clients cannot postpone renewals.
 """
 
 from __future__ import annotations

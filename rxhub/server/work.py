@@ -11,9 +11,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from rxhub.errors import Refused
 from rxhub.expression import Expression
@@ -21,7 +20,7 @@ from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 from rxhub.server.rate_limit import TokenBuckets
 from rxhub.server.subscription import P, RoutedSubscription
 
-__all__ = ["STEPS_PER_TEST", "Request", "SharedMatches", "WorkMeter", "match_by_user", "shares"]
+__all__ = ["STEPS_PER_TEST", "Request", "WorkMeter", "match_by_user", "shares"]
 
 Request = Literal["event", "subscription", "target"]
 U = TypeVar("U")
@@ -122,34 +121,24 @@ def shares(
         limit -= work.steps
 
 
-@dataclass(slots=True)
-class SharedMatches(Generic[P]):
-    """The result of `match_by_user`.
-
-    Attributes:
-        found: the subscriptions that match.
-        skipped: those that were not tested completely, by user.
-        steps: of work.
-    """
-
-    found: list[RoutedSubscription[P]] = field(default_factory=list[RoutedSubscription[P]])
-    skipped: dict[str, list[RoutedSubscription[P]]] = field(default_factory=dict[str, list[RoutedSubscription[P]]])
-    steps: int = 0
-
-
 def match_by_user(
-    subscriptions: Iterable[RoutedSubscription[P]], candidate: Mapping[str, Any], limit: int
-) -> SharedMatches[P]:
-    """Test subscriptions of all users against an event one by one, and store the cost of each test.
+    subscriptions: Iterable[RoutedSubscription[P]], candidate: Mapping[str, Any], meter: WorkMeter
+) -> tuple[list[RoutedSubscription[P]], list[RoutedSubscription[P]]]:
+    """Test subscriptions against an event one by one, and store the cost of each test in the subscription.
 
-    `limit` is the steps of work for all users.
+    All users together may use a quarter of the limit of `meter`.
+
+    Returns:
+        The subscriptions that match, and those that were skipped.
     """
     users: defaultdict[str, list[RoutedSubscription[P]]] = defaultdict(list)
     for subscription in subscriptions:
         users[subscription.user].append(subscription)
-    matches: SharedMatches[P] = SharedMatches()
+    found: list[RoutedSubscription[P]] = []
+    skipped: list[RoutedSubscription[P]] = []
     # Equal subscriptions are tested once.
     known: dict[Expression, bool] = {}
+    limit = meter.limit // 4
     # Compiling happens once for each subscription, so it does not count towards the shares.
     compiling = StepBudget(limit // 4)
     for user, own, work in shares(users.items(), lambda own: sum([each.cost for each in own]), limit):
@@ -168,11 +157,12 @@ def match_by_user(
                         holds = known[subscription.tree] = subscription.matches(candidate)
                         subscription.cost = work.steps - before
                     if holds:
-                        matches.found.append(subscription)
+                        found.append(subscription)
                     tested += 1
         except StepBudgetExceeded:
             own[tested].cost = max(own[tested].cost, work.steps - before)
-            matches.skipped[user] = own[tested:]
-        matches.steps += work.steps
-    matches.steps += compiling.steps
-    return matches
+            skipped += own[tested:]
+            meter.skip(user, len(own) - tested)
+        meter.spend(work.steps, for_others=True)
+    meter.spend(compiling.steps, for_others=True)
+    return found, skipped
