@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -23,6 +24,7 @@ from rxhub.web.site import Site
 __all__ = ["session_routes"]
 
 _MAX_BODY_BYTES: Final = 8_192
+_BODY_TIMEOUT_S: Final = 5.0
 _NOT_STORED: Final = {"cache-control": "no-store"}
 
 
@@ -57,13 +59,8 @@ async def _sign_in(site: Site, request: Request) -> Response:
     # Pages of other origins can send forms, but not this type.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "Sign in with a body of the type application/json.")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise Problem(413, f"A sign-in may have {_MAX_BODY_BYTES:,} bytes at most.")
     try:
-        wanted = msgspec.json.decode(body, type=_SignIn)
+        wanted = msgspec.json.decode(await _read(request), type=_SignIn)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Problem(400, f'Send {{"user": …, "key": …}}, or {{"token": …}} of a sign-in link: {error}.') from None
     if wanted.token:
@@ -75,6 +72,22 @@ async def _sign_in(site: Site, request: Request) -> Response:
     session = site.sessions.create(user)
     cookie = set_cookie(request.scope, session.cookie)
     return JSONResponse(_content(site, session), headers={"set-cookie": cookie, **_NOT_STORED})
+
+
+async def _read(request: Request) -> bytes:
+    """The body of an unknown client. Unlike `read_body`, this keeps the limits of the server for these."""
+    body = b""
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _MAX_BODY_BYTES:
+                    raise Problem(413, f"A sign-in may have {_MAX_BODY_BYTES:,} bytes at most.")
+    except TimeoutError:
+        raise Problem(408, f"The sign-in was not complete within {_BODY_TIMEOUT_S:g} s.") from None
+    except ClientDisconnect:
+        raise Problem(400, "The connection ended before the sign-in was complete.") from None
+    return body
 
 
 async def _sign_out(site: Site, request: Request) -> Response:

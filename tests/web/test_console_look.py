@@ -70,8 +70,9 @@ def studio(nats: Nats, server: Running) -> Iterator[EventHub]:
 
 
 @pytest.mark.usefixtures("studio")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(390, "light"), (390, "dark"), (1440, "light"), (1440, "dark"), (2560, "light")]
+)
 def test_pages_have_no_findings(
     browser: Browser, server: Running, studio: EventHub, axe: str, width: int, scheme: str, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 // Requests to the HTTP interface of the server, relative to the page.
 
+import { parse } from "./json.js";
 import { setRules } from "./redaction.js";
 
 const MISSED_HEARTBEATS = 3;
@@ -61,7 +62,7 @@ export async function* messages(response, controller) {
 /** The values of a response of lines of JSON. */
 export async function* values(response, controller) {
   for await (const lines of parts(response, controller, "\n")) {
-    for (const line of lines) if (line) yield JSON.parse(line);
+    for (const line of lines) if (line) yield parse(line);
   }
 }
 

@@ -1,6 +1,7 @@
 // One event of the list: its text, and what the list shows of it. The text is decoded when the list shows it.
 
 import { printable, size, time } from "./dom.js";
+import { isContainer, parse } from "./json.js";
 import { redacted } from "./redaction.js";
 
 const MAX_SUMMARY = 240;
@@ -23,7 +24,7 @@ export class Entry {
 
   /** The event as it was sent. */
   decode() {
-    return JSON.parse(this.data);
+    return parse(this.data);
   }
 
   /** The event without secrets. */
@@ -69,7 +70,7 @@ export class Notice {
 }
 
 function summary(data) {
-  if (data === null || typeof data !== "object") return JSON.stringify(data) ?? "";
+  if (!isContainer(data)) return JSON.stringify(data) ?? "";
   let text = "";
   for (const [key, value] of Object.entries(data)) {
     if (text.length > MAX_SUMMARY) break;
@@ -78,13 +79,11 @@ function summary(data) {
   return text || "no data";
 }
 
-const isContainer = (value) => value !== null && typeof value === "object";
-
 function short(value) {
   if (typeof value === "string") return value.length > 60 ? `${value.slice(0, 60)}…` : value;
   if (Array.isArray(value)) {
     const first = value.slice(0, 5);
     return first.length && !first.some(isContainer) ? `[${first.map(short)}]` : `[${value.length}]`;
   }
-  return isContainer(value) ? `{${Object.keys(value).slice(0, 5)}}` : String(value);
+  return isContainer(value) ? `{${Object.keys(value).slice(0, 5)}}` : JSON.stringify(value);
 }

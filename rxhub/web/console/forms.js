@@ -1,5 +1,6 @@
 // An event as JSON, as a subscription, as a command, and as a test.
 
+import { isContainer } from "./json.js";
 import { condition, literal } from "./json-tree.js";
 
 const MAX_CONDITIONS = 5;
@@ -12,7 +13,7 @@ const content = ({ topic, data, target }) => (target ? { topic, data, target } :
 
 /** The subscription that matches an event by its topic and the simple values of its data. */
 function subscription({ topic, data }) {
-  const simple = data !== null && typeof data === "object" && !Array.isArray(data) ? Object.entries(data) : [];
+  const simple = isContainer(data) && !Array.isArray(data) ? Object.entries(data) : [];
   const parts = simple
     .filter(([, value]) => value !== "***" && literal(value)?.length <= 80)
     .map(([key, value]) => condition(["data", key], value));
@@ -35,7 +36,7 @@ function python(value, indent = "") {
   if (value === false) return "False";
   // Escapes of JSON are valid in Python, except those of surrogates.
   if (typeof value === "string") return JSON.stringify(value).replace(/[\u007f-\uffff]+/g, escaped);
-  if (typeof value !== "object") return String(value);
+  if (!isContainer(value)) return JSON.stringify(value);
   const deeper = `${indent}    `;
   const items = Array.isArray(value)
     ? value.map((item) => deeper + python(item, deeper))

@@ -1,13 +1,14 @@
 // Checks JSON in a <textarea> while it is typed.
 
 import { printable } from "./dom.js";
+import { parse } from "./json.js";
 
 /** The value of a text area, or undefined if it is not JSON. Shows the error, with its line, in `message`. */
 export function readJson(area, message, check = () => "") {
   let value;
   let error = "";
   try {
-    value = JSON.parse(area.value);
+    value = parse(area.value);
     error = check(value);
   } catch (problem) {
     const at = /position (\d+)/.exec(problem.message);

@@ -1,6 +1,7 @@
 // <json-tree>: a value of JSON whose containers open and close. Its parts are created when they are opened.
 
 import { element, printable, size } from "./dom.js";
+import { isContainer } from "./json.js";
 
 const MAX_ITEMS = 100;
 const MAX_TEXT = 2000;
@@ -8,8 +9,10 @@ const KEY = /^[^\x00-,/:-@[-^`{-\x9f\s]+$/u;
 
 /** A value as the subscription language writes it; null if it cannot. */
 export function literal(value) {
-  if (value === null || typeof value === "boolean" || typeof value === "number") return String(value);
-  if (typeof value !== "string" || value.length > 500 || /[\\\ud800-\udfff]/.test(value)) return null;
+  if (isContainer(value)) return null;
+  if (typeof value !== "string") return JSON.stringify(value);
+  // A quote after a backslash does not end a string.
+  if (value.length > 500 || value.endsWith("\\") || !value.isWellFormed()) return null;
   if (value.startsWith("*") || value.endsWith("*")) return null;
   return value.includes('"') ? (value.includes("'") ? null : `'${value}'`) : `"${value}"`;
 }
@@ -30,7 +33,7 @@ class JsonTree extends HTMLElement {
 
 /** A value, after the label of its key. */
 function node(value, path, isOpen, label = null) {
-  if (value === null || typeof value !== "object") return leaf(value, path, label);
+  if (!isContainer(value)) return leaf(value, path, label);
   const isList = Array.isArray(value);
   const entries = isList ? value.map((item, index) => [index, item]) : Object.entries(value);
   if (!entries.length) return element("span", { class: "leaf" }, label, element("span", { class: "value" }, isList ? "[ ]" : "{ }"));
@@ -53,7 +56,7 @@ function items(entries, pathOf) {
   const more = () => {
     for (const [key, item] of entries.slice(shown, shown + MAX_ITEMS)) {
       const path = pathOf(String(key));
-      const isShort = item !== null && typeof item === "object" && Object.keys(item).length <= 20 && path.length < 5;
+      const isShort = isContainer(item) && Object.keys(item).length <= 20 && path.length < 5;
       const label = element("span", { class: "key" }, `${printable(String(key), 200)}: `);
       list.append(element("li", {}, node(item, path, isShort, label)));
     }
@@ -75,7 +78,7 @@ function items(entries, pathOf) {
 
 function leaf(value, path, label) {
   const text = JSON.stringify(value);
-  const kind = value === null ? "null" : typeof value;
+  const kind = value === null ? "null" : typeof value === "object" ? "number" : typeof value;
   const shown = element("span", { class: `value ${kind}` }, printable(text, MAX_TEXT));
   const parts = [label, shown];
   if (text.length > MAX_TEXT) parts.push(element("small", {}, ` ${size(text.length)}`));

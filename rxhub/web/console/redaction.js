@@ -1,5 +1,7 @@
 // Hides secrets in events, by the rules of `rxhub.redaction`. The server sends the names of secrets.
 
+import { isContainer } from "./json.js";
+
 const MASK = "***";
 const MAX_LEVELS = 64;
 const WORD = /[A-Z]+(?![a-z])|[A-Z]?[a-z]+|(?:(?![A-Za-z])\p{L})+/gu;
@@ -60,7 +62,7 @@ export function redactedText(text) {
 /** A copy of a value of JSON without secrets. */
 export function redacted(value, levels = MAX_LEVELS) {
   if (typeof value === "string") return redactedText(value);
-  if (value === null || typeof value !== "object") return value;
+  if (!isContainer(value)) return value;
   if (!levels) return "…";
   if (Array.isArray(value)) {
     if (value.length === 2 && typeof value[0] === "string" && isSecret(value[0])) return [value[0], MASK];

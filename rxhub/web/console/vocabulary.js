@@ -1,5 +1,6 @@
 // The keys and values of events that were seen, for completion. Bounded, whatever the events are.
 
+import { isContainer } from "./json.js";
 import { literal } from "./json-tree.js";
 
 const MAX_KEYS = 300;
@@ -20,7 +21,7 @@ export class Vocabulary {
     const visit = (value, key) => {
       if (left-- <= 0) return;
       if (Array.isArray(value)) for (const item of value.slice(0, 10)) visit(item, key);
-      else if (value !== null && typeof value === "object") {
+      else if (isContainer(value)) {
         for (const [name, item] of Object.entries(value).slice(0, 50)) visit(item, key ? `${key}.${name}` : name);
       } else if (key && key.length <= MAX_LENGTH) this.#add(key, value);
     };
