@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Literal, Protocol, TypeVar
 
+from rxhub.concurrency.event_loop import is_cancelling
 from rxhub.errors import NotFoundError, StreamError
 from rxhub.transport.nats.dead_letter import DeadLetter, tokens_of
 from rxhub.transport.nats.publishing import MESSAGE_ID
@@ -17,6 +19,9 @@ __all__ = ["ALL", "DeadLetters", "StoredDeadLetters"]
 ALL = "all"
 
 _NO_SUCH_SEQUENCE = 10043
+# The server refuses to delete a message before the first or after the last one with a general error, and these texts.
+_DELETE_FAILED = 10057
+_GONE = ("no message found", "stream store EOF")
 # The server counts in 64 bits, and cannot read what lies beyond them.
 _MOST_LETTERS = 2**63
 
@@ -162,6 +167,9 @@ class StoredDeadLetters:
             await self._retry(letter, known)
             count += 1
             next_id = letter.id + 1
+            if is_cancelling():
+                # nats-py may have lost the cancellation (see `cancel_and_wait`).
+                raise asyncio.CancelledError
         return count
 
     async def drop(self, id: int | Literal["all"], group: str | None = None) -> int:
@@ -213,7 +221,8 @@ class StoredDeadLetters:
             await self._link.js_request(f"STREAM.MSG.DELETE.{self._stream}", {"seq": id})
         except StreamError as error:
             # Another client was faster.
-            if error.number not in (NO_MESSAGE, _NO_SUCH_SEQUENCE):
+            is_gone = error.number == _DELETE_FAILED and error.description in _GONE
+            if not is_gone and error.number not in (NO_MESSAGE, _NO_SUCH_SEQUENCE):
                 raise
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Generator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +19,7 @@ from rxhub.testing import Nats
 from rxhub.transport.nats.dead_letter import DeadLetter, headers_of, subject_of, tokens_of
 from rxhub.transport.nats.dead_letters import StoredDeadLetters
 from rxhub.transport.nats.subjects import Subjects
-from tests.threads import until
+from tests.threads import LIMIT, until
 from tests.transport.nats.processing.made import job
 from tests.transport.nats.processing.working import Seen, publish
 
@@ -123,6 +125,47 @@ def test_who_is_interrupted_while_retrying_loses_nothing(hub: EventHub, monkeypa
     assert hub.dead_letters.retry(1) == 1 and values(hub) == []
     publish(hub, "a", 2)
     assert seen.wait(2) == [1, 2]
+
+
+@pytest.mark.parametrize("id", [1, 2, 3])
+def test_a_letter_that_another_client_drops_meanwhile_is_gone(
+    hub: EventHub, monkeypatch: pytest.MonkeyPatch, id: int
+) -> None:
+    bury(hub, "g", 1, 2, 3)
+    delete = StoredDeadLetters._delete
+
+    async def delete_twice(stored: StoredDeadLetters, id: int) -> None:
+        await delete(stored, id)
+        await delete(stored, id)
+
+    monkeypatch.setattr(StoredDeadLetters, "_delete", delete_twice)
+    assert hub.dead_letters.drop(id) == 1 and len(values(hub)) == 2
+    assert hub.dead_letters.retry("all") == 2 and values(hub) == []
+
+
+def test_an_interrupted_retry_ends_though_a_request_loses_the_cancellation(
+    hub: EventHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(hub, "g", 1, 2, 3)
+    delete, begun = StoredDeadLetters._delete, asyncio.Event()
+
+    async def lose(stored: StoredDeadLetters, id: int) -> None:
+        if not begun.is_set():
+            begun.set()
+            with suppress(asyncio.CancelledError):  # as `asyncio.wait_for` does until Python 3.12
+                await asyncio.sleep(LIMIT)
+        await delete(stored, id)
+
+    async def interrupt() -> bool:
+        retrying = asyncio.create_task(StoredDeadLetters(transport.link, transport.subjects).retry("all"))
+        await begun.wait()
+        retrying.cancel()
+        await asyncio.wait([retrying])
+        return retrying.cancelled()
+
+    monkeypatch.setattr(StoredDeadLetters, "_delete", lose)
+    transport: Any = hub._link.transport
+    assert transport.call(interrupt(), LIMIT) and values(hub) == [2, 3]
 
 
 def delete_stream(hub: EventHub, name: str) -> None:
