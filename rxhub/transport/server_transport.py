@@ -87,7 +87,7 @@ class TransportSession(ABC, Generic[H]):
     def _failed(self, error: Exception) -> None:
         """Report an internal error, also to a waiting `connect`."""
         self._transport.session_ended(self)
-        self._transport.report_disconnected(self._sink, f"{type(error).__name__}: {error}", 1)
+        self._transport.report_disconnected(self._sink, f"{type(error).__name__}: {error}")
 
     async def _end(self, timeout: float, reconnecting: bool, ended: Future[None]) -> None:
         await self._wait_for_previous()

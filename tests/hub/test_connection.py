@@ -350,6 +350,24 @@ def test_a_mistake_of_our_own_does_not_let_connect_wait_for_ever(
     assert "Internal error in the task" in caplog.text
 
 
+@soon
+def test_a_mistake_of_our_own_while_connected_is_told_and_the_hub_can_be_connected_again(
+    hub: EventHub, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.connect()
+
+    def mistaken(*_: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("rxhub.transport.socketio.client._SocketIOSession._requeue", mistaken)
+    server.say("0::")
+    until(lambda: not hub.connected)
+    monkeypatch.undo()
+    assert hub._link.state == ConnectionState(Phase.DISCONNECTED, "ZeroDivisionError: oh")
+    hub.connect()
+    hub.publish(Event("a")).result(LIMIT)
+
+
 @pytest.mark.parametrize("farewell", ["0", "0::", "7:::1+0"])
 @soon
 def test_a_server_that_ends_the_session_is_come_back_to(hub: EventHub, server: Server, farewell: str) -> None:

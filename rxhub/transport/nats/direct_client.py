@@ -46,7 +46,7 @@ class NatsClient(Client):
         self._takes.pop(_number(subscription), None)
 
     async def write(self, commands: Iterable[bytes]) -> None:
-        """Write commands that `publication` has made, and wait for room in the buffer if there is none."""
+        """Write commands of `encode_publish`, and wait for room in the buffer if there is none."""
         await self._send_command(b"".join(commands))
         if self._flush_queue is not None and self._flush_queue.empty():
             await self._flush_pending()
