@@ -44,6 +44,7 @@ class EventStream(Client[bytes]):
     Attributes:
         server: as given.
         format: as given.
+        replayed: number of stored events that were sent.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class EventStream(Client[bytes]):
         "_metadata",
         "_timer",
         "format",
+        "replayed",
         "server",
     )
 
@@ -82,6 +84,7 @@ class EventStream(Client[bytes]):
         # When the send began that waits for the client.
         self._blocked_since: float | None = None
         self._is_live = False
+        self.replayed = 0
         # The highest sequence so far.
         self._last = 0
 
@@ -89,6 +92,11 @@ class EventStream(Client[bytes]):
     def is_congested(self) -> bool:
         """Not while stored events are sent: new events wait for them, and would delay other clients."""
         return self._is_live and super().is_congested
+
+    @property
+    def sent(self) -> int:
+        """The number of events that were sent."""
+        return super().sent + self.replayed
 
     def parsed(self, text: str) -> RoutedSubscription[Client[Any]]:
         """The subscription of this reader, without adding it.

@@ -30,7 +30,9 @@ __all__ = ["HistoryLimits", "StoredEvents"]
 Moment = datetime | timedelta | int
 
 _READERS_PER_USER: Final = 8
-_EVENTS_PER_REPORT: Final = 32
+# That are sent, and reported to the reader, together.
+_MOST_EVENTS: Final = 32
+_MOST_BYTES: Final = 64 * 1024
 # With fewer events to read, the subscription is activated first.
 _FEW_EVENTS: Final = 2_000
 
@@ -118,21 +120,22 @@ class StoredEvents:
         reading.begin()
         try:
             while True:
-                done = 0
-                while queue.events:
+                frames: list[bytes] = []
+                done = size = 0
+                while queue.events and done < _MOST_EVENTS and size < _MOST_BYTES:
                     stored = queue.events.popleft()
                     self._position = stored.sequence
-                    frame, delay = await self._frame(stored)
-                    if frame:
-                        yield frame
-                    if delay > 0:
-                        await asyncio.sleep(delay)
+                    if frame := await self._frame(stored):
+                        frames.append(frame)
                     done += 1
-                    if done == _EVENTS_PER_REPORT:
-                        reading.done(done)
-                        done = 0
+                    size += len(stored.data)
+                if frames:
+                    yield b"".join(frames)
+                    self._stream.replayed += len(frames)
                 if done:
                     reading.done(done)
+                    if (delay := self._rate.reserve(0)) > 0:
+                        await asyncio.sleep(delay)
                 elif queue.end is None:
                     if not await queue.wakeup.wait(self._stream.server.options.heartbeat):
                         yield self._stream.format.heartbeat
@@ -143,8 +146,8 @@ class StoredEvents:
         finally:
             reading.stop()
 
-    async def _frame(self, stored: Stored) -> tuple[bytes, float]:
-        """The frame of an event, empty if it does not match, and the seconds to wait after it."""
+    async def _frame(self, stored: Stored) -> bytes:
+        """The frame of an event; empty if it does not match."""
         stream, server = self._stream, self._stream.server
         turns, meter = server.reading, server.router.meter
         if not turns.is_free:
@@ -160,7 +163,8 @@ class StoredEvents:
             server.counters.events_unreadable += 1
         steps = meter.steps - before + len(stored.data) // 10
         turns.spend(steps)
-        return frame, self._rate.reserve(steps / STEPS_PER_EVENT)
+        self._rate.reserve(steps / STEPS_PER_EVENT)
+        return frame
 
 
 class _Queue:
