@@ -93,9 +93,10 @@ class Emissions(Awaitable[Emission]):
     def _subscribe_core(
         self, observer: abc.ObserverBase[Emission], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
+        sender = self._slot.sender  # held, so that it lives on after the check
         if self._slot.is_orphaned:
             return Disposable()  # the sender has died, and sends nothing any more
-        return self._signal.observe(observer, self._where, self._slot.sender, self._priority)
+        return self._signal.observe(observer, self._where, sender, self._priority)
 
     __await__ = EmissionSubject.__await__
 

@@ -74,7 +74,7 @@ def spec_of(receiver: Receiver) -> ReceiverSpec:
     try:
         own = signature(receiver, follow_wrapped=False).parameters
         emission = signature(receiver).parameters.get("emission")  # also behind a wrapper
-    except (TypeError, ValueError):  # it has none
+    except Exception:  # it has none
         return _SPECS[False, returns_awaitable(receiver)]
     filled: Mapping[str, Any] | None = cast("Any", receiver).keywords if type(receiver) is partial else None
     # Not for partials, whose arguments would have to be subtracted. This only reports early what each send would.

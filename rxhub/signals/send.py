@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeAlias
 from rxhub.concurrency.awaitables import as_coroutine, discard, needs_await
 from rxhub.concurrency.event_loop import is_cancelling, running_loop
 from rxhub.errors import AsyncReceiverError, CallbackInterrupted
-from rxhub.signals.connection import ANYONE, Connection
+from rxhub.signals.connection import Connection
 from rxhub.signals.connections import CallOrder, Connections
 from rxhub.signals.emission import Emission, Emitter, sender_name
 from rxhub.signals.receiver import PLAIN, Receiver, ReceiverSpec
@@ -227,7 +227,7 @@ def fast_send(name: str, robust: bool, doc: str) -> Callable[..., Responses]:
         if connections.dead:
             connections.purge_dead()
         key = id(sender)
-        call_order = connections.call_orders.get(key if key in connections.slots else ANYONE)
+        call_order = connections.call_orders.get(key) if key in connections.slots else connections.rest
         if call_order is None and (call_order := connections.plain(sender)) is None:
             return self._send(sender, named, "collect" if robust else self._on_receiver_error)
         if not call_order:

@@ -1,15 +1,19 @@
 import gc
+import sys
 import threading
 from collections import Counter
+from contextlib import contextmanager
 from weakref import ref
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.signals.connection import ANYONE, checked_priority, key_of
+from rxhub.signals.connection import checked_priority, key_of
 from rxhub.signals.connections import Connections
+from rxhub.signals.observable import Emissions
 from rxhub.signals.receiver import OBSERVER, PLAIN
+from rxhub.signals.signal import Signal
 
 
 class Sender:
@@ -28,7 +32,7 @@ def join(connections, receiver, sender=None, priority=100, spec=PLAIN, weak=True
 
 def quick(connections, sender):
     """What `Signal.send` finds without a call."""
-    return connections.call_orders.get(id(sender) if id(sender) in connections.slots else ANYONE)
+    return connections.call_orders.get(id(sender)) if id(sender) in connections.slots else connections.rest
 
 
 @pytest.fixture
@@ -248,3 +252,44 @@ def test_senders_of_different_types_are_different(pair):
 
 def test_a_priority_may_be_any_number():
     assert [checked_priority(p) for p in (0, -1.5, float("inf"), True)] == [0, -1.5, float("inf"), True]
+
+
+@contextmanager
+def before_line(function, number, act):
+    """Call `act` before the line of this number of a function runs, as another thread may."""
+    lines = iter(range(number + 1))
+
+    def trace(frame, kind, argument):
+        if frame.f_code is not function.__code__:
+            return None
+        if kind == "line" and next(lines, None) == number:
+            act()
+        return trace
+
+    outer = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(outer)
+
+
+class TestAnotherThread:
+    @pytest.mark.parametrize("number", range(8))
+    def test_may_remove_a_connection_while_it_is_connected_again(self, connections, number):
+        kept = function()
+        connection = join(connections, kept)
+        connections.remove(connection)
+        with before_line(Connections.reconnect, number, lambda: connections.remove(connection)):
+            connections.reconnect(connection)
+        assert connection.alive is (connection in connections.all())
+        assert connection.alive or connections.reconnect(connection)
+
+    @pytest.mark.parametrize("number", range(4))
+    def test_may_drop_a_sender_while_a_pipeline_on_it_is_connected(self, number):
+        signal, senders, seen = Signal("dropped"), [Sender()], []
+        emissions = signal.on(sender=senders[0])
+        with before_line(Emissions._subscribe_core, number, lambda: (senders.clear(), gc.collect())):
+            emissions.subscribe(seen.append)
+        signal.send(Sender(), number=1)
+        assert seen == []
