@@ -99,6 +99,15 @@ def test_dispatch_goes_on_after_a_callback_that_raises() -> None:
     assert events.pipe(dispatch(dispatcher), ops.map(lambda d: d.results), ops.to_list()).run() == [[1], [], [0.5]]
 
 
+def test_dispatch_goes_on_after_an_item_that_is_no_event() -> None:
+    source, got, errors = reactivex.Subject(), [], []
+    source.pipe(dispatch(Dispatcher())).subscribe(got.append, errors.append)
+    with pytest.raises(AttributeError):
+        source.on_next(None)
+    source.on_next(Event("a"))
+    assert [delivery.event.topic for delivery in got] == ["a"] and errors == []
+
+
 def test_where_and_dispatch_make_a_hub_of_any_source() -> None:
     dispatcher, source, ran = Dispatcher(), Subject(), []
     dispatcher.subscribe("data.n>1", lambda event: ran.append(event.data["n"]))
