@@ -111,9 +111,10 @@ class Connecting(Subscribing):
             except BaseException as error:
                 connecting.set_exception(error)
 
-        def disconnect(_: object) -> None:
-            with suppress(exception.EventHubConnectionError):  # not connected, or another thread disconnected it
-                self.disconnect(unsubscribe=False)
+        def disconnect(connected: Future[None]) -> None:
+            if connected.exception() is None:
+                with suppress(exception.EventHubConnectionError):  # another thread disconnected it
+                    self.disconnect(unsubscribe=False)
 
         threading.Thread(target=connect, name="rxhub-connect", daemon=True).start()
         try:

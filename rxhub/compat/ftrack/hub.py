@@ -105,15 +105,22 @@ class EventHub(Connecting, rxhub.hub.EventHub):  # pyright: ignore[reportIncompa
     def _subscribers(self) -> list[Any]:
         """The subscribers in order of subscribing, the hub's own first; changes of the list are applied."""
         members = sorted(self._dispatcher.members, key=lambda member: member.id != self.id)
-        return ObservedList(members, partial(type(self)._subscribers.__set__, self))
+        return ObservedList(members, partial(self._change_subscribers, members))
 
     @_subscribers.setter
     def _subscribers(self, members: Iterable[Any]) -> None:
-        wanted = {id(member): member for member in members}
-        for member in self._dispatcher.members:
-            if wanted.pop(id(member), None) is None:
+        self._change_subscribers(self._dispatcher.members, members)
+
+    def _change_subscribers(self, before: list[Any], after: Iterable[Any]) -> None:
+        """Apply only the difference: a list that a program holds lacks those who subscribed since."""
+        wanted = {id(member): member for member in after}
+        removed = [member for member in before if id(member) not in wanted]
+        added = [member for key, member in wanted.items() if key not in {*map(id, before)}]
+        before[:] = wanted.values()
+        for member in removed:
+            if self._dispatcher.get(member.id) is member:
                 self._dispatcher.unsubscribe(member.id)
-        for member in wanted.values():
+        for member in added:
             self._dispatcher.add(member)
 
     def get_server_url(self) -> str:

@@ -177,6 +177,18 @@ class TestTheListOfSubscribers:
         assert hub.publish(OURS.Event("x"), synchronous=True) == left
         assert sorted(s.metadata["id"] for s in hub._subscribers) == sorted(left)
 
+    def test_that_is_held_does_not_remove_who_subscribed_since(self) -> None:
+        hub = hub_of(OURS)
+        for identifier in "abc":
+            hub.subscribe("topic=x", lambda event, mine=identifier: mine, {"id": identifier})
+        held = hub._subscribers
+        hub.subscribe("topic=x", lambda event: "d", {"id": "d"})
+        hub.unsubscribe("a")
+        held.pop()
+        held.pop()
+        held.pop()  # this one has left already
+        assert hub.publish(OURS.Event("x"), synchronous=True) == ["d"]
+
     def test_can_be_replaced(self) -> None:
         hub = hub_of(OURS)
         hub.subscribe("topic=x", lambda event: 1)
