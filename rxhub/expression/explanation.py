@@ -136,7 +136,7 @@ class Explanation(Displayable):
             )
             waiting += [(level + 1, child, decides and node._depends_on(child)) for child in reversed(node.children)]
         if waiting:
-            yield TreeLine(0, "…", f"and {len(waiting)} or more parts that are not shown", False)
+            yield TreeLine(1, "…", f"and {len(waiting)} or more parts that are not shown", False)
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as JSON types, without secrets.

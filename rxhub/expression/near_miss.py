@@ -19,6 +19,7 @@ MAX_KEYS = 1_000
 
 _MAX_HOLDERS = 1_000
 _MIN_SIMILARITY = 0.75  # the part of the letters that two names share
+_MIN_SIMILARITY_OF_THREE = 0.6  # one of three letters may differ
 _MIN_PREFIX_LENGTH = 4
 # Longer names are not compared: the time grows with the square of the length.
 _MAX_LENGTH = 100
@@ -79,7 +80,10 @@ def closest_name(name: str, known: Iterable[str]) -> str:
     names = {_plain(each): each for each in reversed([*known])}
     if (budget := current_budget()) is not None:
         budget.spend(sum(10 + 3 * len(plain) * min(len(plain), len(other)) for other in names))
-    close = get_close_matches(plain, names, 1, _MIN_SIMILARITY)
+    close = [plain[::-1]] if len(plain) == 2 and plain[::-1] in names else []
+    if not close:
+        near = [each for each in names if abs(len(each) - len(plain)) <= (1 if min(len(each), len(plain)) < 6 else 2)]
+        close = get_close_matches(plain, near, 1, _MIN_SIMILARITY if len(plain) > 3 else _MIN_SIMILARITY_OF_THREE)
     if not close and len(plain) >= _MIN_PREFIX_LENGTH:
         close = [other for other in names if other.startswith(plain) and len(other) <= 2 * len(plain)]
     return names[close[0]] if close else ""

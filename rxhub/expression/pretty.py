@@ -21,7 +21,7 @@ def outline(expression: Expression) -> list[TreeLine]:
     waiting: list[tuple[int, Expression]] = [(0, expression)]
     while waiting:
         if len(lines) == _MAX_LINES:
-            lines.append(TreeLine(0, "…", f"and {len(waiting)} or more parts that are not shown"))
+            lines.append(TreeLine(1, "…", f"and {len(waiting)} or more parts that are not shown"))
             break
         level, node = waiting.pop()
         lines.append(TreeLine(level, describe_node(node)))

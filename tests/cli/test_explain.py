@@ -94,6 +94,14 @@ def test_a_terminal_shows_colours_and_branches_unless_plain_is_asked_for() -> No
     assert "\x1b[" not in seen
 
 
+def test_a_terminal_shows_the_first_lines_of_a_long_tree_and_that_there_are_more() -> None:
+    subscription = " or ".join(f"(data.a{n}=1 and data.b{n}=2)" for n in range(120))
+    for arguments in ([subscription], [subscription, EVENTS]):
+        _, seen = on_a_terminal("explain", *arguments)
+        assert "any of" in seen and "data.a0=1" in seen
+        assert "or more parts that are not shown" in seen
+
+
 def test_what_the_encoding_lacks_is_shown_by_its_number(tmp_path: Path) -> None:
     (tmp_path / "event.json").write_text('{"a": "✓"}', encoding="utf-8")
     status, seen = on_a_terminal("explain", "a=*", tmp_path / "event.json", PYTHONIOENCODING="ascii")

@@ -92,8 +92,10 @@ def warned(call: Callable[[], object]) -> list[str]:
         ("inReplyToEvent=x", ["did you mean 'in_reply_to_event'"]),
         ("tagret=x", ["did you mean 'target'"]),
         ("topc in (a, b)", ["did you mean 'topic'"]),
+        ("di=x", ["'di': did you mean 'id'"]),
         ("topic=a and data.entities.entitiyType=x and source.usr=y and target=z and sent=1 and id=2", []),
         ("custom=1 and tenant.id=2 and entities=3 and user=x", []),
+        ("source_url=a and target_name=b and topic_id=c and sent_at=d and absent=e and resent=f and tpc=g", []),
         ("", []),
     ],
 )
@@ -113,6 +115,15 @@ def test_a_signal_warns_where_its_payload_is_known() -> None:
     (found,) = warned(lambda: signal.connect(print_all, where="vesion>1 and shot=x and other=1"))
     assert "did you mean 'version'" in found
     assert not warned(lambda: signal.connect(print_all, where="sender=x and signal=y and shot=1"))
+    for key in ("shto=x", "verison=1", "version_number=1", "vresion=1"):
+        assert bool(warned(lambda key=key: signal.connect(print_all, where=key))) is (key != "version_number=1")
+
+    def short(job: int) -> None: ...
+
+    for key in ("jbo", "jop", "jb"):
+        assert (
+            "did you mean 'job'" in warned(lambda key=key: Signal("s", short).connect(print_all, where=f"{key}=1"))[0]
+        )
     for unknown in (Signal("a"), Signal("b", anything)):
         assert not warned(lambda unknown=unknown: unknown.connect(print_all, where="shto=1"))
 
