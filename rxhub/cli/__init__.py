@@ -17,6 +17,7 @@ _EXTRAS = {
     "typer": "cli",
     "rich": "cli",
     "packaging": "cli",
+    "backports": "cli",
     "starlette": "server",
     "uvicorn": "server",
     "nats": "nats",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from time import monotonic
 
 from rich.console import Console
@@ -23,7 +24,7 @@ __all__ = ["show"]
 _MARGIN_LINES = 6
 _MAX_DATA_CHARACTERS = 2_000
 _REFRESH_INTERVAL_S = 0.1
-_OTHERS_WIDTH = 18  # the least for the columns beside the topic
+_OTHERS_WIDTH = 11  # the least for the columns "by" and "data", and the space around all columns
 
 
 def show(
@@ -42,6 +43,7 @@ def show(
     states: deque[ConnectionState] = deque(maxlen=1)
     hub.state.subscribe(states.append)
     seen, updated = 0, 0.0
+    time_width = len(datetime.now().astimezone().strftime(time_format))
 
     def table() -> Table:
         state = states[0] if states else "connecting"
@@ -49,9 +51,9 @@ def show(
         # Text, not markup: events may contain brackets.
         table = Table(box=None, caption=Text(inline(caption)), title=Text(inline(subscription)))
         table.add_column("time", no_wrap=True)
-        table.add_column("topic", no_wrap=True, max_width=max(8, console.width - _OTHERS_WIDTH))
+        table.add_column("topic", no_wrap=True, max_width=max(8, console.width - time_width - _OTHERS_WIDTH))
         table.add_column("by")
-        table.add_column("data")
+        table.add_column("data", min_width=2)
         for row in latest:
             table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
         return table

@@ -207,9 +207,12 @@ class UsersFile(Users):
         Raises:
             UsersError: if the user does not exist, or `users` is an inline table.
         """
+        missing = UsersError(f"The user {name!r} does not exist in {self.path}.")
+        if not self._stat():
+            raise missing  # editing creates the directory
         with self._editing() as users:
             if name not in users:
-                raise UsersError(f"The user {name!r} does not exist in {self.path}.")
+                raise missing
             del users[name]
         self.refresh()
 

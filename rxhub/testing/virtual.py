@@ -145,6 +145,11 @@ class VirtualHub(EventHub):
 
     async def _last(self, replies: Observable[Event], topic: str, timeout: float) -> Event:
         """Advance the time until the replies end."""
+        if self._runner.runs_here:
+            raise NotHandled(
+                f"Awaiting a reply to {topic} would wait forever inside a callback: this thread handles further events "
+                "only when the callback returns. Subscribe to the request instead, or await it outside callbacks."
+            )
         ending: Ending[Event] = Ending(lambda: None)
         with replies.subscribe(ending.on_next, ending.on_error, ending.on_completed, scheduler=self.scheduler):
             for _ in self._steps(timeout):

@@ -187,13 +187,14 @@ class Notifications:
         with self._lock:
             if self._closed or self._waiting >= self._capacity:
                 return False
-            self._waiting += 1
             if self._worker is None:
                 # A daemon: a receiver that never returns must not keep the interpreter from exiting.
-                self._worker = Thread(target=self._run, name="rxhub-vidispine", daemon=True)
+                worker = Thread(target=self._run, name="rxhub-vidispine", daemon=True)
                 self._loop = asyncio.new_event_loop()
-                self._worker.start()
+                worker.start()
+                self._worker = worker
             # Under the lock, so that nothing is queued after the end that `close` queues.
+            self._waiting += 1
             self._put(notification)
         return True
 

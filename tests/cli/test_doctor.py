@@ -217,6 +217,19 @@ class TestVersions:
         texts = [f"thing 1.10, but rxhub needs {SpecifierSet(wanted)}", "extra more: other 1.10 is not supported"]
         assert found == (texts if is_problem else [])
 
+    def test_that_cannot_be_compared_are_no_problem(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        own = Message()
+        for name, value in (("Version", "1"), ("Requires-Python", ">=3"), ("Provides-Extra", "more")):
+            own[name] = value
+        own["Requires-Dist"] = "thing>=1"
+        own["Requires-Dist"] = "other>=1; extra == 'more'"
+        monkeypatch.setattr("rxhub.cli.doctor.environment.metadata", lambda name: own)
+        monkeypatch.setattr("rxhub.cli.doctor.environment.version", lambda name: "4.0.0-unknown")
+        monkeypatch.setattr("rxhub.cli.doctor.environment.platform.python_version", lambda: "3.15.0a1+")
+        found = list(environment())
+        assert problems(found) == []
+        assert found[-1].found == "extra more: other 4.0.0-unknown"
+
     def test_of_a_python_and_of_packages_that_are_missing_are_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         own = Message()
         for name, value in (("Version", "1"), ("Requires-Python", ">=4"), ("Provides-Extra", "more")):

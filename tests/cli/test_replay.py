@@ -155,6 +155,18 @@ class TestReplay:
         assert status == 0 and "5 events" in seen and "5 of 5 examined" in seen and "studio.shot" in seen
         assert re.search(datetime.now().astimezone().strftime("%Y-"), seen)
 
+    def test_shows_the_whole_time_and_all_columns_beside_a_long_topic(self, nats: Nats) -> None:
+        with connected(nats) as hub:
+            publish(hub, 1, "studio." + "x" * 200)
+        for columns in ("50", "80"):
+            status, seen = on_a_terminal(
+                "replay", "", "--stream", nats.stream, RXHUB_NATS=url(nats), COLUMNS=columns, TERM="dumb"
+            )
+            assert status == 0
+            heading = next(line for line in seen.splitlines() if "topic" in line).split()
+            assert heading[:2] == ["time", "topic"] and len(heading) == 4
+            assert re.search(r"\d\d:\d\d:\d\d +studio\.x+…", seen)
+
     def test_prints_lines_on_a_terminal_if_asked_to(self, filled: Nats) -> None:
         status, seen = on_a_terminal(
             "replay", "topic=studio.shot", "--json", "--stream", filled.stream, RXHUB_NATS=url(filled)

@@ -94,6 +94,12 @@ def test_users_are_added_and_removed(tmp_path: Path) -> None:
     assert [user.name for user in UsersFile(path)] == ["Zoë"]
 
 
+def test_removing_a_user_from_a_file_that_does_not_exist_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsersError, match="'jane' does not exist"):
+        UsersFile(tmp_path / "typo" / "users.toml").remove("jane")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_comments_and_what_else_people_write_stay(tmp_path: Path) -> None:
     path = tmp_path / "users.toml"
     text = COMMENTED.format(hash=HASH)

@@ -284,6 +284,23 @@ def test_a_callback_cannot_wait_for_what_comes_after_it() -> None:
         assert [type(outcome.error) for outcome in errors] == [NotHandled, NotHandled]
 
 
+def test_a_coroutine_callback_is_told_so_too_if_it_awaits_a_reply() -> None:
+    with virtual_hub() as hub:
+        answering(hub)
+        errors: list[Any] = []
+        hub.errors.subscribe(errors.append)
+        for wait_for in (hub.request, hub.ask):
+
+            async def ask(event: Event, wait_for: Any = wait_for) -> None:
+                await wait_for(Event("question"))
+
+            hub.subscribe("topic=a", ask)
+        hub.publish(Event("a"))
+        hub.advance(20)
+        assert [type(outcome.error) for outcome in errors] == [NotHandled, NotHandled]
+        assert all("inside a callback" in str(outcome.error) for outcome in errors)
+
+
 def test_what_passes_in_another_run_is_let_be() -> None:
     with virtual_hub() as hub:
         got: list[str] = []

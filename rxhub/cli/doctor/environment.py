@@ -12,6 +12,7 @@ from rxhub.cli.doctor.diagnosis import Finding, note, ok, problem
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
 
 __all__ = ["environment"]
 
@@ -39,7 +40,7 @@ def environment() -> Iterator[Finding]:
         found = "rxhub is not installed, so its requirements are unknown"
         yield problem(found, "pip install rxhub, or pip install -e . in a clone.")
         return
-    if not SpecifierSet(own["Requires-Python"]).contains(platform.python_version(), prereleases=True):
+    if not _allows(SpecifierSet(own["Requires-Python"]), platform.python_version()):
         remedy = f"Create a new environment with another Python than {sys.executable}."
         yield problem(f"rxhub needs Python {own['Requires-Python']}", remedy)
     yield ok(f"rxhub {own['Version']}")
@@ -57,7 +58,7 @@ def _needed(requirement: Requirement) -> Finding:
     remedy = f"pip install '{name}{wanted}'"
     if not found:
         return problem(f"{name} is not installed", remedy)
-    if not wanted.contains(found, prereleases=True):
+    if not _allows(wanted, found):
         return problem(f"{name} {found}, but rxhub needs {wanted}", remedy)
     return ok(f"{name} {found}")
 
@@ -66,9 +67,7 @@ def _optional(extra: str, requirements: Sequence[Requirement]) -> Finding:
     title = f"extra {extra} ({_PURPOSES[extra]})" if extra in _PURPOSES else f"extra {extra}"
     remedy = f"pip install 'rxhub[{extra}]'"
     found = {each.name: _version(each.name) for each in requirements}
-    is_old = {
-        each.name: not each.specifier.contains(found[each.name] or "0", prereleases=True) for each in requirements
-    }
+    is_old = {each.name: not _allows(each.specifier, found[each.name] or "0") for each in requirements}
     if old := [f"{name} {number}" for name, number in found.items() if number and is_old[name]]:
         return problem(f"{title}: {', '.join(old)} is not supported", remedy)
     if missing := [name for name, number in found.items() if not number]:
@@ -81,3 +80,12 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return ""
+
+
+def _allows(wanted: SpecifierSet, found: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return wanted.contains(Version(found), prereleases=True)
+    except InvalidVersion:  # such as `3.15.0a1+`, a Python built from its repository: it cannot be compared
+        return True
