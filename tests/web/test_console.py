@@ -269,6 +269,35 @@ def test_subscribers_are_listed_and_disconnected(page: Page, server: Running) ->
         expect(page.locator(f"[data-client='{number}']")).to_have_count(0)
 
 
+def test_pages_of_one_browser_sign_out_together(page: Page, server: Running) -> None:
+    other = page.context.new_page()
+    other.goto(server.url)
+    expect(other.locator("#live .state")).to_have_text("Live")
+    other.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in to rxhub")).to_be_visible()
+
+
+def test_hidden_pages_leave_connections_to_others(page: Page, server: Running) -> None:
+    def hide(is_hidden: bool) -> None:
+        define = "(hidden) => Object.defineProperty(document, 'hidden', { value: hidden, configurable: true })"
+        page.evaluate(define, is_hidden)
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange')) && 0")
+
+    publish(server, {"topic": "studio.a"})
+    expect(rows(page)).to_have_count(1)
+    hide(True)
+    # A browser has six connections to a host, and each page takes one for its stream.
+    for _ in range(4):
+        other = page.context.new_page()
+        other.goto(server.url)
+        expect(other.locator("#live .state")).to_have_text("Live")
+    expect(page.locator("#live .state")).to_contain_text("many pages are open")
+    publish(server, {"topic": "studio.b"})
+    hide(False)
+    expect(page.locator("#live .state")).to_have_text("Live")
+    expect(rows(page).filter(has_text="are missing here")).to_have_count(1)
+
+
 @pytest.mark.parametrize(
     ("user", "links"), [("limited", ["Live", "Subscribers", "Publish"]), ("reader", ["Live", "Subscribers"])]
 )

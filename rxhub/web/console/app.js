@@ -7,6 +7,7 @@ import { LivePage } from "./live.js";
 import { PublishPage } from "./publish.js";
 import { StoredPage } from "./stored.js";
 import { SubscribersPage } from "./subscribers.js";
+import { onSignedOut, signedOut } from "./tabs.js";
 
 const find = (selector) => document.querySelector(selector);
 const form = find("#sign-in");
@@ -96,6 +97,7 @@ form.addEventListener("submit", (event) => {
 find(".sign-out").addEventListener("click", async () => {
   try {
     await call("DELETE", "api/session");
+    signedOut();
     leave("You have signed out.");
   } catch (error) {
     toast(error.message, true);
@@ -103,6 +105,7 @@ find(".sign-out").addEventListener("click", async () => {
 });
 
 document.addEventListener("signed-out", () => user && leave());
+onSignedOut(() => user && leave("You have signed out."));
 addEventListener("hashchange", () => (location.hash.startsWith("#token=") ? begin() : route()));
 
 document.addEventListener("keydown", (event) => {

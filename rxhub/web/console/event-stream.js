@@ -1,6 +1,7 @@
 // The stream of events of a filter. Reconnects, and continues after the last event if the server stores events.
 
 import { messages, send } from "./api.js";
+import { holdStream, releaseStream } from "./tabs.js";
 
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 8_000;
@@ -8,10 +9,11 @@ const LONGEST_DELAY_MS = 8_000;
 export class EventStream {
   #controller = null;
   #lastId = "";
+  #query = null;
 
   /**
    * @param onBatch called with the messages that arrived together.
-   * @param onState called with `connecting`, `live`, `lost`, `ended` or `refused`, and a reason.
+   * @param onState called with `connecting`, `live`, `lost`, `suspended`, `ended` or `refused`, and a reason.
    */
   constructor(onBatch, onState) {
     this.onBatch = onBatch;
@@ -22,13 +24,30 @@ export class EventStream {
   start(subscription, range = {}) {
     this.stop();
     this.#lastId = "";
-    const controller = (this.#controller = new AbortController());
-    this.#run(new URLSearchParams({ subscription: subscription || "topic=*", ...range }), controller);
+    this.#query = new URLSearchParams({ subscription: subscription || "topic=*", ...range });
+    this.resume();
   }
 
   stop() {
     this.#controller?.abort();
     this.#controller = null;
+    this.#query = null;
+    releaseStream();
+  }
+
+  /** End the connection until `resume` continues after the last event. */
+  suspend() {
+    const query = this.#query;
+    this.stop();
+    this.#query = query;
+    if (query) this.onState("suspended");
+  }
+
+  /** Continue, unless it is running or was stopped. */
+  resume() {
+    if (this.#controller || !this.#query) return;
+    holdStream();
+    this.#run(this.#query, (this.#controller = new AbortController()));
   }
 
   async #run(query, owner) {

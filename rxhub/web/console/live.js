@@ -8,13 +8,20 @@ import { Entry, Notice } from "./entry.js";
 import { EventStream } from "./event-stream.js";
 import { forms } from "./forms.js";
 import { condition } from "./json-tree.js";
+import { onCrowded } from "./tabs.js";
 import { Vocabulary } from "./vocabulary.js";
 
 const BATCH_MS = 100;
 const MAX_EVENTS = 1000;
 const MAX_CHARACTERS = 16e6;
 const LEARNED_PER_BATCH = 5;
-const STATES = { connecting: "Connecting …", live: "Live", lost: "Connection lost; reconnecting …", ended: "Replayed" };
+const STATES = {
+  connecting: "Connecting …",
+  live: "Live",
+  lost: "Connection lost; reconnecting …",
+  suspended: "Disconnected while hidden, because many pages are open",
+  ended: "Replayed",
+};
 
 export class LivePage {
   #entries = [];
@@ -52,7 +59,12 @@ export class LivePage {
       const [form, what] = [button.dataset.copy, button.textContent];
       button.addEventListener("click", () => copy(forms[form](this.#open.redacted(), this.filter), `as ${what}`));
     }
-    document.addEventListener("visibilitychange", () => !document.hidden && this.#flush());
+    onCrowded(() => this.stream.suspend());
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) return;
+      this.stream.resume();
+      this.#flush();
+    });
   }
 
   filter = "";
@@ -84,7 +96,7 @@ export class LivePage {
     const shown = this.find(".state");
     shown.className = `state ${state}`;
     shown.textContent = state === "refused" ? printable(reason) : STATES[state] + (reason ? ` (${printable(reason)})` : "");
-    if (state === "lost") this.wasLost = true;
+    if (state === "lost" || state === "suspended") this.wasLost = true;
     if (state === "live" && this.wasLost) this.wasLost = !this.#add([new Notice("Reconnected")]);
   }
 
