@@ -46,7 +46,6 @@ class Sockets:
         self._waiting: dict[SocketSlot, Callable[[], object]] = {}  # in order of waiting
 
     def __len__(self) -> int:
-        """The number of open sockets."""
         return len(self._open)
 
     @property

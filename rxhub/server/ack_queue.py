@@ -33,7 +33,6 @@ class AckQueue:
         self._closed = False
 
     def __len__(self) -> int:
-        """The number of pending acknowledgements."""
         return len(self._pending)
 
     def add(self, number: int | None, error: BaseException | None = None) -> None:

@@ -135,8 +135,6 @@ def _get_routes(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -
 
 
 class _Endpoints:
-    """The endpoints."""
-
     def __init__(self, server: EventServer, access: AccessOptions) -> None:
         self.server = server
         self.access = access
@@ -187,7 +185,6 @@ class _Endpoints:
         return JSONResponse({"status": "ok", "backplane": "connected"})
 
     async def stats(self, request: Request) -> Response:
-        """The statistics as JSON."""
         return await self._check_access(request) or JSONResponse(self.server.stats())
 
     async def metrics(self, request: Request) -> Response:

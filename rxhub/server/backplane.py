@@ -74,23 +74,14 @@ _logger = logging.getLogger("rxhub.server")
 
 
 class BackplaneHost(Protocol):
-    """The server, as its backplane sees it.
-
-    Attributes:
-        router: all subscriptions.
-        streaming: turns for routing events of the stream. `route_stored` counts the work.
-    """
+    """What its backplane uses of a `rxhub.server.event_server.EventServer`."""
 
     router: Router[Any]
     streaming: LoopTurns
 
-    def route_stored(self, sequence: int, stored: bytes) -> None:
-        """Route an event of the stream."""
-        ...
+    def route_stored(self, sequence: int, stored: bytes) -> None: ...
 
-    def is_congested(self) -> bool:
-        """Whether the send queue of a client is filling up."""
-        ...
+    def is_congested(self) -> bool: ...
 
 
 class Backplane:

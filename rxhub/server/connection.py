@@ -47,15 +47,7 @@ _logger = logging.getLogger("rxhub.server")
 
 
 class ConnectionHost(Protocol):
-    """The server, as its connections see it.
-
-    Attributes:
-        options: of the server.
-        router: all subscriptions.
-        counters: what has been counted.
-        reading: turns of the connections that read.
-        writing: turns of the connections that send.
-    """
+    """What its connections use of a `rxhub.server.event_server.EventServer`."""
 
     options: ServerOptions
     router: Router[Client[Any]]
@@ -63,21 +55,13 @@ class ConnectionHost(Protocol):
     reading: LoopTurns
     writing: LoopTurns
 
-    def rate(self, user: str) -> TokenBucket:
-        """The event rate of a user."""
-        ...
+    def rate(self, user: str) -> TokenBucket: ...
 
-    def publish(self, envelope: Envelope, text: str, account: User) -> Future[None] | None:
-        """Deliver or store an event of a user."""
-        ...
+    def publish(self, envelope: Envelope, text: str, account: User) -> Future[None] | None: ...
 
-    def refresh_users(self) -> None:
-        """Apply changes of the users."""
-        ...
+    def refresh_users(self) -> None: ...
 
-    def remove(self, connection: Client[Any], dropped: int = 0) -> None:
-        """Remove a closed connection."""
-        ...
+    def remove(self, connection: Client[Any], dropped: int = 0) -> None: ...
 
 
 class ClientConnection(Client[str]):

@@ -44,7 +44,6 @@ class Counters:
     events_unreadable: int = _counter("Events of the backplane skipped because they are invalid or take too much work.")
 
     def as_dict(self) -> dict[str, float]:
-        """The numbers by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 

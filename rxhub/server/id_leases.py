@@ -91,7 +91,6 @@ class IdLeases:
         self._held: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        """The number of leases."""
         return len(self._leases)
 
     async def acquire(self, line: NatsConnection, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:

@@ -49,7 +49,6 @@ class TokenBucket:
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a token."""
         self._fill()
         return self._tokens >= 1.0
 

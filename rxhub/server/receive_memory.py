@@ -86,7 +86,6 @@ class UnreadBytes:
                 budget.update(self, user, self.size)
 
     def set(self, size: int) -> None:
-        """Set the number of bytes."""
         change = size - self.size
         if change:
             self.size = size
@@ -94,7 +93,6 @@ class UnreadBytes:
                 self._budget.update(self, self._user, change)
 
     def abort(self) -> None:
-        """Close the connection."""
         abort = self._abort
         self.close()
         if abort is not None:

@@ -44,13 +44,9 @@ _NO_SUBSCRIPTIONS: Final[Mapping[Any, Any]] = {}
 class SubscriptionListener(Protocol):
     """Is informed about all subscriptions of a router."""
 
-    def add(self, id: object, expression: Expression, key: object = None) -> object:
-        """A subscription was added."""
-        ...
+    def add(self, id: object, expression: Expression, key: object = None) -> object: ...
 
-    def remove(self, key: object) -> object:
-        """A subscription was removed."""
-        ...
+    def remove(self, key: object) -> object: ...
 
 
 class Router(Generic[P]):

@@ -28,9 +28,7 @@ class Peer(Protocol):
     """A connection, as the router sees it."""
 
     @property
-    def user(self) -> str:
-        """The name of the connected user."""
-        ...
+    def user(self) -> str: ...
 
 
 P = TypeVar("P", bound=Peer)
@@ -127,12 +125,10 @@ class UserQuotas:
             )
 
     def add(self, subscription: RoutedSubscription[Any]) -> None:
-        """Count a subscription."""
         self._conditions[subscription.user] += subscription.conditions
         self._metadata[subscription.user] += subscription.metadata_bytes
 
     def remove(self, subscription: RoutedSubscription[Any]) -> None:
-        """Stop counting a subscription."""
         user = subscription.user
         self._conditions[user] -= subscription.conditions
         self._metadata[user] -= subscription.metadata_bytes

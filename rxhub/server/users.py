@@ -109,7 +109,6 @@ class Users:
         return iter(self._users.values())
 
     def get(self, name: str) -> User | None:
-        """The user with this name, or None."""
         return self._users.get(name)
 
     def refresh(self) -> bool:

@@ -69,7 +69,6 @@ class WorkMeter:
         self._warnings = TokenBuckets(_WARNINGS_PER_S, 1)
 
     def spend(self, steps: int, for_others: bool = False) -> None:
-        """Count steps."""
         self.steps += steps
         if for_others:
             self.steps_of_others += steps
