@@ -44,6 +44,9 @@ ALLOW_BODY: Final = "rxhub.allow_body"
 """The name of the ASGI extension that contains `Http.allow_body`."""
 
 _MAX_REQUEST_BYTES: Final = 64 * 1024
+# Parsing a chunk takes some microseconds, however short it is. Programs send chunks of kilobytes.
+_MIN_BYTES_PER_LINE: Final = 12
+_UNCHECKED_BYTES: Final = 4 * 1024
 _MAX_FRAGMENTS: Final = 4_096
 _UNCOUNTED_BYTES: Final = 16 * 1024
 """Bytes of a connection that are not counted, as many as the head of a request may have."""
@@ -101,7 +104,8 @@ class Http(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
-        if self._received > self._most and not self._may_allow_body(len(data)):
+        is_too_large = self._received > self._most and not self._may_allow_body(len(data))
+        if is_too_large or self._has_tiny_chunks(data):
             self.slot.sockets.counters.requests_refused += 1
             self.transport.abort()
             return
@@ -117,6 +121,13 @@ class Http(H11Protocol):
         scope = cast("dict[str, Any]", self.scope)
         if self.cycle and self.cycle.scope is scope and "extensions" not in scope:
             scope["extensions"] = {ALLOW_BODY: self.allow_body, ABORT: self.transport.abort}
+
+    def _has_tiny_chunks(self, data: bytes) -> bool:
+        """Whether data would block the event loop, because it consists of chunks of a few bytes."""
+        if len(data) <= _UNCHECKED_BYTES or data.count(b"\r\n") * _MIN_BYTES_PER_LINE < len(data):
+            return False
+        # The head may be in the data.
+        return not self.headers or any(name == b"transfer-encoding" for name, _ in self.headers)
 
     def _may_allow_body(self, size: int) -> bool:
         """Whether the endpoint of the present request may still allow a larger body.

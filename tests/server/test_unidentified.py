@@ -127,6 +127,16 @@ def test_a_large_request_is_not_kept(quick: Running, end: bytes) -> None:
     until(lambda: quick.stats["requests_refused"] == before + 1)
 
 
+def test_tiny_chunks_end_the_connection(quick: Running) -> None:
+    before = quick.stats["requests_refused"]
+    with raw(quick) as connection:
+        head = b"POST /socket.io/1/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with suppress(OSError):
+            connection.sendall(head + b"1\r\nx\r\n" * 10_000)
+        assert is_closed(connection)
+    until(lambda: quick.stats["requests_refused"] == before + 1)
+
+
 def test_clients_stay_longer_than_the_time_for_a_request(quick: Running) -> None:
     with wire(quick) as client:
         began = monotonic()
