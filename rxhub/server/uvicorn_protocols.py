@@ -138,13 +138,17 @@ class Http(H11Protocol):
             return True
         return self._most == _MAX_REQUEST_BYTES and bool(self.cycle) and not self.cycle.response_complete
 
-    def allow_body(self, most: int, seconds: float) -> None:
-        """Allow the present request a body of `most` bytes, which must be complete in `seconds`."""
+    def allow_body(self, most: int, seconds: float, is_known: bool) -> None:
+        """Allow the present request a body of `most` bytes, which must be complete in `seconds`.
+
+        The connection of a client that is not known can still be closed to make room for others.
+        """
         self._most = most + _MAX_REQUEST_BYTES
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = self.loop.call_later(seconds, self._expire)
-            self.slot.sockets.mark_active(self.slot)
+            if is_known:
+                self.slot.sockets.mark_active(self.slot)
 
     def on_response_complete(self) -> None:
         self._received = 0

@@ -19,6 +19,7 @@ __all__ = ["JSON", "decode_json", "json_response", "media_type", "read_body", "r
 JSON: Final = "application/json"
 
 _BODY_TIMEOUT_S: Final = 30.0
+_UNKNOWN_TIMEOUT_S: Final = 5.0
 # Of a body that is too large, this many times the limit is read and dropped before the response. Many clients only read
 # a response after they have sent the body.
 _DROPPED_FACTOR: Final = 4
@@ -26,7 +27,7 @@ _DROPPED_FACTOR: Final = 4
 T = TypeVar("T")
 
 
-async def read_body(site: Site, request: Request, user: str, most: int) -> bytes:
+async def read_body(site: Site, request: Request, user: str, most: int, is_known: bool = True) -> bytes:
     """The body of a request. Call it after authentication, because it lifts the limits for unknown clients.
 
     Args:
@@ -34,25 +35,28 @@ async def read_body(site: Site, request: Request, user: str, most: int) -> bytes
         request: the request.
         user: whose memory the body uses.
         most: bytes.
+        is_known: False if the body authenticates the request. The connection can then be closed to make room for
+            others, and has less time.
 
     Raises:
         Problem: 413 if it is larger, 408 if it takes too long, 400 if the client disconnects before its end, 503 if the
             user's incomplete requests use too much memory.
     """
+    seconds = _BODY_TIMEOUT_S if is_known else _UNKNOWN_TIMEOUT_S
     too_large = Problem(413, f"The body of this request may have {most} bytes at most. Send less, or several requests.")
     declared = request.headers.get("content-length", "0")
     if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > _DROPPED_FACTOR * most):
         raise too_large
     allow_body = request.scope.get("extensions", {}).get(ALLOW_BODY)
     if allow_body is not None:
-        allow_body(_DROPPED_FACTOR * most, _BODY_TIMEOUT_S)
+        allow_body(_DROPPED_FACTOR * most, seconds, is_known)
     chunks: list[bytes] = []
     is_dropped = asyncio.Event()
     unread = UnreadBytes(is_dropped.set)
     unread.attach(site.server.unread, user)
     size = 0
     try:
-        async with asyncio.timeout(_BODY_TIMEOUT_S):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size <= most:
@@ -66,7 +70,7 @@ async def read_body(site: Site, request: Request, user: str, most: int) -> bytes
                     chunks.clear()
                     unread.set(0)
     except TimeoutError:
-        detail = f"The body of this request was not complete within {_BODY_TIMEOUT_S:g} s."
+        detail = f"The body of this request was not complete within {seconds:g} s."
         raise Problem(408, detail, {"connection": "close"}) from None
     except ClientDisconnect:
         raise Problem(400, "The connection ended before the body of the request was complete.") from None

@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 import msgspec
 
@@ -29,6 +29,10 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.~-]{1,64}")
 _PLACEHOLDER: Final = re.compile(r"\{(body|header)\.([^{}\s]+)\}")
 _LITERAL: Final = re.compile(r"[^\s{}*\x00-\x1f\x7f]*")
 _MAX_VALUE_CHARACTERS: Final = 200
+
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_value = msgspec.json.Decoder(str | int).decode
 
 
 class TopicError(Exception):
@@ -63,11 +67,11 @@ class Webhook:
     verify: Verify
     template: str
 
-    def topic(self, body: object, headers: Mapping[str, str]) -> str:
+    def topic(self, body: msgspec.Raw, headers: Mapping[str, str]) -> str:
         """The topic of a request.
 
         Args:
-            body: decoded JSON.
+            body: JSON.
             headers: with lower-case names.
 
         Raises:
@@ -77,7 +81,7 @@ class Webhook:
         def value(found: re.Match[str]) -> str:
             source, path = found.groups()
             given: object = headers.get(path.lower()) if source == "header" else _at(body, path)
-            text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+            text = str(given) if type(given) is int else given
             if not isinstance(text, str) or not 0 < len(text) <= _MAX_VALUE_CHARACTERS or not _LITERAL.fullmatch(text):
                 raise TopicError(
                     f"The topic of the webhook {self.name} contains {found[0]}, but this request has no such value, or "
@@ -117,10 +121,14 @@ def _webhook(path: Path | str, name: str, options: _Options) -> Webhook:
     return Webhook(name, options.user or name, verify, options.topic)
 
 
-def _at(body: object, path: str) -> object:
-    """The value at a dotted path; None if there is none."""
-    for step in path.split("."):
-        if not isinstance(body, dict):
-            return None
-        body = cast("dict[str, Any]", body).get(step)
-    return body
+def _at(body: msgspec.Raw, path: str) -> object:
+    """The value at a dotted path; None if there is none. Decodes only what is on the path."""
+    value: msgspec.Raw | None = body
+    try:
+        for step in path.split("."):
+            value = _fields(value).get(step)
+            if value is None:
+                return None
+        return _value(value)
+    except msgspec.ValidationError:
+        return None

@@ -7,7 +7,6 @@ stream also recognizes the id of the event, which is derived from what was signe
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rxhub.concurrency.bounded_dict import BoundedDict
-from rxhub.errors import HubConnectionError, WebhookError
+from rxhub.errors import WebhookError
 from rxhub.server.envelope import payload, read
 from rxhub.server.key_removal import headers_of
 from rxhub.server.rate_limit import TokenBuckets
@@ -27,9 +26,11 @@ from rxhub.server.request_auth import address
 from rxhub.server.users import User
 from rxhub.web.authentication import check_access
 from rxhub.web.body import decode_json, json_response, media_type, read_body
+from rxhub.web.event_input import PublishedEvent
 from rxhub.web.pace import check_rate, take_turn
 from rxhub.web.parameters import parameters
 from rxhub.web.problems import Problem
+from rxhub.web.publishing import publish_all
 from rxhub.web.site import Site
 from rxhub.web.webhook_options import TopicError, Webhook, read_webhooks
 from rxhub.web.webhook_signatures import Delivery, SignatureError
@@ -39,8 +40,6 @@ __all__ = ["webhook_routes"]
 _FORM: Final = "application/x-www-form-urlencoded"
 _KEPT_DELIVERIES: Final = 100_000
 _FAILURES_FACTOR: Final = 10
-# Senders wait 10 to 30 s for a response.
-_STORE_TIMEOUT_S: Final = 8.0
 
 _logger = logging.getLogger("rxhub.server")
 
@@ -86,7 +85,10 @@ class _Webhooks:
         failures = self._failures[address(request.scope)]
         if not failures.is_ready:
             raise Problem(429, "Too many requests with a wrong signature. Wait a second.", {"retry-after": "1"})
-        body = await read_body(site, request, hook.user, site.server.options.limits.message)
+        # Users have no spaces in their names, so this use of memory is no user's.
+        body = await read_body(
+            site, request, f"webhook {hook.name}", site.server.options.limits.message, is_known=False
+        )
         headers = headers_of(request.scope)
         try:
             delivery = hook.verify(body, headers)
@@ -96,6 +98,7 @@ class _Webhooks:
                 "Rejected a request to the webhook %s from %s: %s", hook.name, address(request.scope), error
             )
             raise Problem(401, str(error), {"www-authenticate": f'Signature realm="{hook.name}"'}) from None
+        site.server.refresh_users()
         user = site.server.users.get(hook.user)
         if user is None:
             _logger.error("The user %r of the webhook %r does not exist any more.", hook.user, hook.name)
@@ -125,32 +128,24 @@ class _Webhooks:
         self, request: Request, hook: Webhook, user: User, delivery: Delivery, body: bytes, id: str
     ) -> None:
         site = self._site
-        check_rate(site, user)
+        check_rate(site, user, 0)
         data = _json_of(request, body)
         turn = await take_turn(site, user)
-        with turn.metered():
-            try:
-                topic = hook.topic(decode_json(data, object), headers_of(request.scope))
-            except TopicError as error:
-                raise Problem(422, str(error)) from None
-            if topic not in user.publish:
-                raise Problem(403, f"The user {user.name!r} of this webhook may not publish {topic[:200]!r}.")
-            event: dict[str, Any] = {
-                "topic": topic,
-                "id": id,
-                "source": {"webhook": hook.name, "delivery": delivery.id},
-                "data": msgspec.Raw(data),
-            }
-            text = payload(msgspec.json.encode(event).decode())
-            stored = site.server.publish(read(text), text, user)
-        turn.spend(len(data) // 8)
-        if stored is None:
-            return
         try:
-            await asyncio.wait_for(asyncio.wrap_future(stored), _STORE_TIMEOUT_S)
-        except (TimeoutError, HubConnectionError):
-            # If it is stored later, the stream recognizes the id of the next attempt.
-            raise Problem(503, "The event is not stored yet. Send it again.", {"retry-after": "5"}) from None
+            topic = hook.topic(decode_json(data, msgspec.Raw), headers_of(request.scope))
+        except TopicError as error:
+            raise Problem(422, str(error)) from None
+        event: dict[str, Any] = {
+            "topic": topic,
+            "id": id,
+            "source": {"webhook": hook.name, "delivery": delivery.id},
+            "data": msgspec.Raw(data),
+        }
+        text = payload(msgspec.json.encode(event).decode())
+        envelope = read(text)
+        turn.spend(len(data) // 8)
+        # If it fails, and is stored later, the stream recognizes the id of the next attempt.
+        await publish_all(site, user, [PublishedEvent(envelope, text, id)])
 
 
 def _json_of(request: Request, body: bytes) -> bytes:
