@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +30,6 @@ group = Commands(help="Manage dead letters: events that a group of processes cou
 
 _HEADINGS = ("id", "group", "topic", "died", "attempts", "reason")
 _MAX_TABLE_ROWS = 1_000
-_MAX_AGE = timedelta(days=365_000)
 
 _Group = Annotated[str | None, option("NAME", "Only dead letters of this group.", "--group", "-g")]
 _Ids = Annotated[list[int] | None, argument("ID", "Numbers of dead letters.")]
@@ -59,7 +57,7 @@ def list_(
     """
     begin = None if since is None else parse_time(since, "--since")
     with _letters(nats, stream, nats_user, nats_password) as dead:
-        found = (letter for letter in dead.list(group) if _is_since(letter, begin))
+        found = (letter for letter in dead.list(group) if begin is None or letter.is_since(begin))
         shown = 0
         if json or not sys.stdout.isatty():
             for shown, letter in enumerate(found, 1):  # noqa: B007 - used below
@@ -183,15 +181,3 @@ def _apply(ids: list[int] | None, group: str | None, act: Callable[..., int], do
 def _row(letter: DeadLetter) -> tuple[str, ...]:
     died = letter.died.astimezone().isoformat(" ", "seconds")
     return str(letter.id), letter.group, letter.topic, died, str(letter.attempts), letter.reason
-
-
-def _is_since(letter: DeadLetter, begin: datetime | timedelta | int | None) -> bool:
-    match begin:
-        case None:
-            return True
-        case int():
-            return letter.id >= begin
-        case timedelta():
-            return letter.died >= datetime.now(UTC) - min(begin, _MAX_AGE)
-        case _:
-            return letter.died >= begin

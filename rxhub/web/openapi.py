@@ -167,7 +167,12 @@ OPERATIONS: Final[dict[str, dict[str, Any]]] = {
         "listDeadLetters",
         "The dead letters, oldest first. A page ends after about 1 MiB.",
         {200: obj({"dead_letters": array(ref("DeadLetter")), "next": nullable(integer())})},
-        [_AFTER, _limit(100, 1_000), _GROUP],
+        [
+            _AFTER,
+            _limit(100, 1_000),
+            _GROUP,
+            _parameter("since", string(), "A time, a duration before now, or a number."),
+        ],
     ),
     "GET /api/dead-letters/{id}": _operation("showDeadLetter", "One dead letter.", {200: ref("DeadLetter")}, [_ID]),
     "POST /api/dead-letters/{id}/retry": _operation(

@@ -7,14 +7,16 @@ empty, and endpoints call `parameters`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
 from rxhub.server.key_removal import query_of
+from rxhub.text.moments import parse_moment
 from rxhub.web.problems import Problem
 
-__all__ = ["integer", "parameters", "path_number"]
+__all__ = ["integer", "moment", "parameters", "path_number"]
 
 _MAX_FIELDS = 50
 
@@ -61,6 +63,22 @@ def integer(given: Mapping[str, str], name: str, default: int, least: int = 0, m
     if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
         raise Problem(400, f"The parameter {name!r} must be a whole number from {least} to {most}.")
     return int(text)
+
+
+def moment(given: Mapping[str, str], name: str) -> datetime | timedelta | int | None:
+    """A parameter as a time, a duration before now, or a number; None if it is not given.
+
+    Raises:
+        Problem: if it is none of them.
+    """
+    text = given.get(name)
+    if not text:
+        return None
+    try:
+        # A plus sign in a query is a space.
+        return parse_moment(text.replace(" ", "+") if "T" in text else text)
+    except ValueError as error:
+        raise Problem(400, f"The parameter {name!r}: {error}") from None
 
 
 def path_number(request: Request) -> int:

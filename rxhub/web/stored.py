@@ -25,7 +25,7 @@ from rxhub.web.authentication import authenticate
 from rxhub.web.body import json_response, read_json
 from rxhub.web.clients import require_admin
 from rxhub.web.pace import check_rate, take_turn
-from rxhub.web.parameters import integer, parameters, path_number
+from rxhub.web.parameters import integer, moment, parameters, path_number
 from rxhub.web.problems import Problem
 from rxhub.web.site import Site
 from rxhub.web.subscription_text import parse_subscription
@@ -136,9 +136,9 @@ class _Stored:
 
     async def list(self, request: Request) -> Response:
         """The dead letters, oldest first."""
-        user, given = await self._begin(request, "group", "after", "limit")
+        user, given = await self._begin(request, "group", "since", "after", "limit")
         limit = integer(given, "limit", _DEFAULT_LETTERS, 1, _MAX_LETTERS)
-        last = integer(given, "after", 0)
+        last, since = integer(given, "after", 0), moment(given, "since")
         letters: list[msgspec.Raw] = []
         size = read = 0
         is_complete = False
@@ -151,7 +151,7 @@ class _Stored:
                     is_complete = True
                     break
                 last, read = letter.id, read + 1
-                if _may_see(user, letter):
+                if _may_see(user, letter) and (since is None or letter.is_since(since)):
                     letters.append(msgspec.Raw(msgspec.json.encode(letter.to_json())))
                     size += len(memoryview(letters[-1]))
         return json_response({"dead_letters": letters, "next": None if is_complete else last})

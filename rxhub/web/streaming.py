@@ -16,11 +16,10 @@ from rxhub.errors import HubConnectionError, StreamError
 from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 from rxhub.server.authentication import TooManyAttempts
 from rxhub.server.request_auth import address
-from rxhub.text.moments import parse_moment
 from rxhub.web.authentication import authenticate
 from rxhub.web.event_stream import EventStream
 from rxhub.web.pace import check_rate, take_turn
-from rxhub.web.parameters import parameters
+from rxhub.web.parameters import moment, parameters
 from rxhub.web.problems import Problem
 from rxhub.web.site import Site
 from rxhub.web.stored_events import HistoryLimits, Moment, StoredEvents
@@ -89,16 +88,7 @@ def _accepted_format(request: Request, format: str) -> StreamFormat:
 
 
 def _moment(given: dict[str, str], name: str) -> Moment | None:
-    text = given.get(name)
-    if not text:
-        return None
-    if text == _FIRST and name == "since":
-        return 0
-    try:
-        # A plus sign in a query is a space.
-        return parse_moment(text.replace(" ", "+") if "T" in text else text)
-    except ValueError as error:
-        raise Problem(400, f"The parameter {name!r}: {error}") from None
+    return 0 if name == "since" and given.get(name) == _FIRST else moment(given, name)
 
 
 class _Streaming(Response):

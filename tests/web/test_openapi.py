@@ -52,6 +52,7 @@ STREAM = "GET /api/events"
 # A schema cannot say which subscriptions, targets, selections and signatures are valid.
 STRICTER = {
     "DELETE /api/dead-letters",
+    "GET /api/dead-letters",
     "GET /api/events",
     "POST /api/dead-letters/retry",
     "POST /api/events",

@@ -81,6 +81,9 @@ def test_dead_letters_are_listed_in_pages(server: Running, hub: EventHub) -> Non
     letter = api(server, "GET", "/dead-letters/1").json()
     assert (letter["reason"], letter["attempts"], letter["topic"]) == ("ValueError: 1", 1, "job.a")
     assert "in fail" in letter["traceback"]
+    assert letters(server, "?since=3") == [3, 4] and letters(server, "?since=1h&group=g") == [1, 2, 4]
+    assert letters(server, "?since=2999-01-01T00:00%2B01:00") == []
+    assert is_problem(api(server, "GET", "/dead-letters?since=soon"), 400)
     assert is_problem(api(server, "GET", "/dead-letters/9"), 404)
     assert is_problem(api(server, "GET", "/dead-letters/3", None, *USER), 404)
 

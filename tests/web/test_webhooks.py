@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hmac
 import json
+import socket
 from base64 import b64encode
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -280,6 +281,18 @@ def test_wrong_signatures_are_limited(tmp_path: Path) -> None:
     with serving(tmp_path, limits=Limits(failures_at_once=1, failures=0.001)) as server:
         statuses = [post(server, "payments", b"{}", {}).status_code for _ in range(15)]
         assert statuses == [401] * 10 + [429] * 5
+
+
+def test_incomplete_requests_make_room_for_others(tmp_path: Path) -> None:
+    with serving(tmp_path, limits=Limits(connections=10, pending=20)) as server, ExitStack() as sockets:
+        port = int(server.url.rpartition(":")[2])
+        head = b"POST /hooks/github HTTP/1.1\r\nhost: a\r\ncontent-length: 900000\r\n\r\n{"
+        for _ in range(60):
+            sender = sockets.enter_context(socket.create_connection(("127.0.0.1", port)))
+            with suppress(OSError):
+                sender.sendall(head + b" " * 50_000)
+        assert github(server).status_code == 202
+        until(lambda: server.stats["connections_rejected"] >= 30)
 
 
 def test_the_stream_keeps_one_event_of_each_delivery(tmp_path: Path, nats: Nats) -> None:

@@ -10,7 +10,7 @@ import json
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rxhub.errors import EventError, ProtocolError
@@ -30,6 +30,7 @@ ATTEMPTS = "Rxhub-Attempts"
 SEQUENCE = "Rxhub-Sequence"
 TIME = "Rxhub-Time"
 
+_MAX_AGE = timedelta(days=365_000)
 _LONGEST_REASON = 500
 _LONGEST_TRACEBACK = 8_000
 # What headers cost beyond their names and values, generously.
@@ -97,6 +98,16 @@ class DeadLetter:
             data=b64decode(message.get("data") or b""),
             subject=subject,
         )
+
+    def is_since(self, moment: int | datetime | timedelta) -> bool:
+        """Whether it died at an aware time or later, at most so long ago, or has this id or a higher one."""
+        match moment:
+            case int():
+                return self.id >= moment
+            case timedelta():
+                return self.died >= datetime.now(UTC) - min(moment, _MAX_AGE)
+            case datetime():
+                return self.died >= moment
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON. Data that is not an event is a string, with invalid UTF-8 replaced."""
