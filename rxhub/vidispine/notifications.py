@@ -191,7 +191,11 @@ class Notifications:
                 # A daemon: a receiver that never returns must not keep the interpreter from exiting.
                 worker = Thread(target=self._run, name="rxhub-vidispine", daemon=True)
                 self._loop = asyncio.new_event_loop()
-                worker.start()
+                try:
+                    worker.start()
+                except RuntimeError:  # too many threads; the next notification tries again
+                    self._loop.close()
+                    raise
                 self._worker = worker
             # Under the lock, so that nothing is queued after the end that `close` queues.
             self._waiting += 1

@@ -321,3 +321,19 @@ def test_a_closed_endpoint_takes_nothing_and_tells_what_is_lost(
         assert post(vidispine, "/job", JOB).status_code == 503
         go_on.set()
     made.close()
+
+
+def test_a_thread_that_could_not_be_started_is_started_for_the_next_notification(
+    endpoint: Endpoint, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Exhausted(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    with endpoint() as (made, vidispine):
+        with monkeypatch.context() as exhausted:
+            exhausted.setattr(notifications, "Thread", Exhausted)
+            assert post(vidispine, "/job", JOB).status_code == 500
+        assert made.waiting == 0
+        assert post(vidispine, "/job", JOB).status_code == 200
+        assert heard.get(timeout=20)[0] == "vidispine_notification"

@@ -17,7 +17,7 @@ from rxhub.server import Running, User, Users, running
 from rxhub.transport.connection_state import Phase
 from tests.compat.ftrack.judged import BOTH, OURS, THEIRS
 from tests.compat.ftrack.studio import KEY, USER
-from tests.threads import elsewhere, until
+from tests.threads import LIMIT, elsewhere, until
 
 Event = OURS.Event
 
@@ -59,6 +59,31 @@ def test_the_subscriber_to_replies_is_the_first_once_connected(server: Running) 
     hub.disconnect()
     assert hub._subscribers == [] and hub._intentional_disconnect is True
     assert hub._connection_initialised is False and hub._connection is None and hub.connected is False
+
+
+def test_a_cancelled_attempt_to_connect_a_connected_hub_leaves_it_connected(server: Running) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Late(OURS.EventHub):
+        def connect(self) -> None:
+            if self.connected:
+                begun.set()
+                assert go_on.wait(LIMIT)
+            super().connect()
+
+    async def attempt() -> None:
+        connecting = asyncio.create_task(hub.aconnect())
+        assert await asyncio.to_thread(begun.wait, LIMIT)
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+
+    hub = connected(OURS, server, Late)
+    asyncio.run(attempt())
+    go_on.set()
+    until(lambda: all(thread.name != "rxhub-connect" for thread in threading.enumerate()))
+    assert hub.connected
+    hub.close()
 
 
 def test_a_subscription_goes_to_the_server_as_it_was_written(server: Running) -> None:
