@@ -54,6 +54,7 @@ def test_custom_headers_come_first() -> None:
         ({"api_user": "☃"}, "ftrack-user has characters beyond Latin-1"),
         ({"headers": {"a b": "c"}}, "not a valid name"),
         ({"headers": {"a\n": "c"}}, "not a valid name"),
+        ({"headers": {"ftrack-user": "a\nb: c"}, "api_user": "me"}, "ftrack-user has a line break"),
         ({"cookies": {"a": "b\n"}}, "Cookie has a line break"),
         ({"outbox": 0}, "at least 1"),
     ],

@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from rxhub.concurrency.awaitables import ignore_error, returns_awaitable
 from rxhub.concurrency.shutdown import GRACE_S, on_shutdown_signal
-from rxhub.errors import HubClosed
+from rxhub.errors import HubClosed, HubConnectionError
 from rxhub.event import Event
 from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
@@ -93,6 +93,7 @@ class Processing:
         self._link: ReconnectingClient | None = None
         self._worker: Worker | None = None
         self._executor: Executor | None = None
+        self._starting: asyncio.Task[Any] | None = None
         self._handlers_loop: asyncio.AbstractEventLoop | None = None
         self._over = Flag()
         self._error: Exception | None = None
@@ -124,7 +125,14 @@ class Processing:
             self._executor = TaskExecutor(handler, options.concurrency, context, thread, options.timeout, loop)
         else:
             self._executor = ThreadExecutor(handler, options.concurrency, context, thread)
-        call(self._start(self._executor))
+        try:
+            call(self._start(self._executor))
+        except BaseException:
+            # Ctrl-C may come at any time.
+            with suppress(HubClosed, HubConnectionError):
+                loop = io_loop()
+                asyncio.run_coroutine_threadsafe(self._abandon(), loop)
+            raise
 
     @property
     def is_active(self) -> bool:
@@ -263,6 +271,7 @@ class Processing:
         self._over.set()
 
     async def _start(self, executor: Executor) -> None:
+        self._starting = asyncio.current_task()
         self._link = link = ReconnectingClient(self._address, self._name)
         try:
             await link.start()
@@ -276,6 +285,13 @@ class Processing:
             await link.close()
             raise
         _running.add(self)
+
+    async def _abandon(self) -> None:
+        """Stop it if it has started; cancel its start unless that was done."""
+        if self._worker is not None:
+            await self._worker.stop(0.0)
+        elif self._starting is not None and not self._starting.cancelling():
+            self._starting.cancel()
 
     def _would_block(self) -> bool:
         """Whether waiting here for the handlers would prevent them from running."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any
 
+from rxhub.concurrency.event_loop import is_cancelling
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, GroupError, HubClosed, ProtocolError
 from rxhub.event import Event
@@ -104,6 +105,9 @@ class Worker:
         await self._expiry.check()
         if self._id_store is not None:
             await self._id_store.create()
+        if is_cancelling():
+            # nats-py may have lost the cancellation (see `cancel_and_wait`).
+            raise asyncio.CancelledError
         self._handlers.start()
         self._supervise(self._maintain, "in-progress acknowledgements")
         self._supervise(self._membership.check_settings, "membership")

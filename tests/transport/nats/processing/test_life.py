@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from threading import Event as Flag
 from typing import Any
 
@@ -11,8 +14,74 @@ import pytest
 
 from rxhub import Event, EventHub
 from rxhub.testing import Nats
+from rxhub.transport.io_thread import io_loop
+from rxhub.transport.nats.processing.group import Group
+from rxhub.transport.nats.processing.options import WorkerOptions
+from rxhub.transport.nats.processing.processing import Processing
 from tests.threads import LIMIT, run_script, until
 from tests.transport.nats.processing.working import Seen, another, ask, is_idle, publish
+
+Call = Callable[[Coroutine[Any, Any, None]], None]
+
+
+def lose_the_cancellation(call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
+    join, begun = Group.join, Flag()
+
+    async def lose(group: Group) -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):  # as `asyncio.wait_for` does until Python 3.12
+            await asyncio.sleep(LIMIT)
+        await join(group)
+
+    def interrupted(coroutine: Coroutine[Any, Any, None]) -> None:
+        monkeypatch.setattr(Group, "join", lose)
+        starting = asyncio.run_coroutine_threadsafe(coroutine, io_loop())
+        assert begun.wait(LIMIT)
+        starting.cancel()
+        raise KeyboardInterrupt
+
+    return interrupted
+
+
+def wait_for_the_start(call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
+    def interrupted(coroutine: Coroutine[Any, Any, None]) -> None:
+        call(coroutine)
+        raise KeyboardInterrupt
+
+    return interrupted
+
+
+def cancel_nothing(call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
+    def interrupted(coroutine: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, io_loop())
+        raise KeyboardInterrupt
+
+    return interrupted
+
+
+@pytest.mark.parametrize("interrupt", [lose_the_cancellation, wait_for_the_start, cancel_nothing])
+@pytest.mark.parametrize("is_coroutine", [False, True])
+def test_nothing_is_processed_after_the_start_was_interrupted(
+    hub: EventHub, nats: Nats, monkeypatch: pytest.MonkeyPatch, interrupt: Any, is_coroutine: bool
+) -> None:
+    transport: Any = hub._link.transport
+
+    async def wait(_: Event) -> None: ...
+
+    hub.process("topic=a", print, group="g").stop()
+    before = asyncio.all_tasks(io_loop())
+    processing = Processing(
+        transport.address, transport.subjects, "test", WorkerOptions(subscription="topic=a", group="g")
+    )
+    with pytest.raises(KeyboardInterrupt):
+        processing.start(wait if is_coroutine else print, interrupt(transport.call, monkeypatch), print)
+    until(lambda: asyncio.all_tasks(io_loop()) <= before)
+    assert not processing.is_active
+    monkeypatch.undo()
+    seen = Seen()
+    with hub.process("topic=a", seen, group="g"):
+        publish(hub, "a", 1, 2)
+        assert seen.wait(2) == [1, 2]
 
 
 def test_a_hub_that_nobody_holds_lives_as_long_as_it_processes(hub: EventHub, nats: Nats) -> None:
