@@ -37,6 +37,7 @@ _MAX_RECEIVERS: Final = 1_000
 _FIRST_SUBSCRIPTIONS: Final = 20
 _MAX_SUBSCRIPTIONS: Final = 1_000
 _MAX_BYTES: Final = 1024 * 1024
+_STEPS_PER_CLIENT: Final = 3
 
 
 def client_routes(site: Site) -> list[Route]:
@@ -77,7 +78,9 @@ def visible_client(site: Site, user: User, id: int) -> Client[Any]:
 
 
 def _visible(site: Site, user: User) -> Iterable[Client[Any]]:
-    return (client for client in site.server.connections if user.is_admin or client.user == user.name)
+    clients = site.server.connections
+    Turn(site, user).spend(_STEPS_PER_CLIENT * len(clients))
+    return (client for client in clients if user.is_admin or client.user == user.name)
 
 
 class _Clients:
