@@ -47,7 +47,6 @@ class ReceiverSpec:
 
 PLAIN = ReceiverSpec()
 OBSERVER = ReceiverSpec(is_observer=True)
-_KINDS = CO_VARKEYWORDS | CO_COROUTINE
 # By whether a receiver wants the emission, and whether it is asynchronous.
 _SPECS = {
     (wants, awaits): ReceiverSpec(wants_emission=wants, is_async=awaits) if wants or awaits else PLAIN
@@ -62,11 +61,11 @@ def spec_of(receiver: Receiver) -> ReceiverSpec:
     if type(function) is FunctionType:
         code = function.__code__
         if (
-            code.co_flags & _KINDS == CO_VARKEYWORDS
+            code.co_flags & CO_VARKEYWORDS
             and "emission" not in code.co_varnames
             and code.co_name is function.__name__  # else it is a wrapper
         ):
-            return PLAIN  # as nearly every receiver is
+            return _SPECS[False, bool(code.co_flags & CO_COROUTINE)]  # nearly every receiver is plain
     if not callable(receiver):
         raise TypeError(f"A receiver is called with signal=, sender= and **kwargs, but {receiver!r} cannot be called.")
     if isbuiltin(receiver):
