@@ -100,7 +100,7 @@ def read_webhooks(path: Path | str) -> dict[str, Webhook]:
     """
     try:
         document = msgspec.convert(tomllib.loads(Path(path).read_text(encoding="utf-8")), _Document)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, msgspec.ValidationError) as error:
         raise WebhookError(f"The webhooks file {path} cannot be used: {error}.") from None
     return {name: _webhook(path, name, options) for name, options in document.hooks.items()}
 
