@@ -255,7 +255,7 @@ def test_a_slow_reader_may_lose_events_and_learns_how_many() -> None:
                 published += 1
             publish(server, "end")
             pieces = [b""]
-            while b'"n":"end"' not in pieces[-2][-20:] + pieces[-1] if len(pieces) > 1 else True:
+            while b'"end"' not in pieces[-2][-20:] + pieces[-1] if len(pieces) > 1 else True:
                 pieces.append(slow.recv(1_000_000))
         lines = [line for line in b"".join(pieces).split(b"\n") if line.startswith(b"data: ")]
         data = [json.loads(line[6:]) for line in lines]
