@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from inspect import currentframe
 from math import inf, isfinite
 from typing import Any, Self, TypeVar
+from weakref import ref
 
 from reactivex import Observable, abc
 from reactivex import operators as ops
@@ -52,7 +53,7 @@ class _Clock:
     def __init__(self, hub: VirtualHub) -> None:
         self.seconds = 0.0
         self.scheduler: abc.SchedulerBase | None = None
-        self._hub = hub
+        self._hub = ref(hub)  # a replay holds the inbox, which holds the clock, but must not keep the hub alive
 
     def monotonic(self) -> float:
         return self.seconds
@@ -64,7 +65,9 @@ class _Clock:
         _check_not_blocking()
 
     def wait(self, wakeup: Flag, timeout: float | None, ended: Callable[[], bool]) -> None:
-        self._hub._advance_until(ended)  # pyright: ignore[reportPrivateUsage]
+        if (hub := self._hub()) is None:
+            raise NotHandled("run() waits for a virtual hub that no longer exists. Keep a reference to the hub.")
+        hub._advance_until(ended)  # pyright: ignore[reportPrivateUsage]
 
 
 class VirtualHub(EventHub):

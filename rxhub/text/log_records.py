@@ -19,6 +19,7 @@ LOGGERS = (
     "rxhub.compat.cantemo",
     "rxhub.compat.cantemo.modules",
     "rxhub.compat.ftrack.websockets",
+    "rxhub.demo",
     "rxhub.embedded",
     "rxhub.server",
     "rxhub.server.http",
