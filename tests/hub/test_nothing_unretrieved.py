@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -102,6 +103,9 @@ async def close_while_connecting(server: Server) -> None:
     hub.close()
     with suppress(HubConnectionError):
         await connecting
+    # The server must not end while it accepts the handshake that the hub has given up: it would leave it open.
+    while any(thread.name == "rxhub-handshake" for thread in threading.enumerate()):
+        await asyncio.sleep(0.01)
 
 
 async def close_while_iterating(server: Server) -> None:
