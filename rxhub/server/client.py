@@ -12,7 +12,7 @@ from rxhub.server.options import ServerOptions
 from rxhub.server.send_queue import SendQueue, T
 from rxhub.server.users import User
 
-__all__ = ["Client", "CloseReason"]
+__all__ = ["CloseReason", "ServerClient"]
 
 
 class CloseReason(Enum):
@@ -27,7 +27,7 @@ class CloseReason(Enum):
     SHUTDOWN = "the server shuts down"
 
 
-class Client(ABC, Generic[T]):
+class ServerClient(ABC, Generic[T]):
     """One client.
 
     Attributes:

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, ProtocolError, Refused
 from rxhub.server.ack_queue import AckQueue
-from rxhub.server.client import Client, CloseReason
+from rxhub.server.client import CloseReason, ServerClient
 from rxhub.server.counters import Counters
 from rxhub.server.envelope import Envelope, OutgoingEvent, read
 from rxhub.server.loop_turns import LoopTurns
@@ -50,7 +50,7 @@ class ConnectionHost(Protocol):
     """What its connections use of a `rxhub.server.event_server.EventServer`."""
 
     options: ServerOptions
-    router: Router[Client[Any]]
+    router: Router[ServerClient[Any]]
     counters: Counters
     reading: LoopTurns
     writing: LoopTurns
@@ -61,10 +61,10 @@ class ConnectionHost(Protocol):
 
     def refresh_users(self) -> None: ...
 
-    def remove(self, connection: Client[Any], dropped: int = 0) -> None: ...
+    def remove(self, connection: ServerClient[Any], dropped: int = 0) -> None: ...
 
 
-class ClientConnection(Client[str]):
+class ClientConnection(ServerClient[str]):
     """One client that has connected as the user of its handshake."""
 
     protocol = "websocket"

@@ -19,7 +19,7 @@ from rxhub.concurrency.supervise import failures, supervise
 from rxhub.errors import EventError, HubConnectionError, Refused, StreamError, UsersError
 from rxhub.server.acceptor import Sockets
 from rxhub.server.authentication import Authentication, Credentials, TooManyAttempts
-from rxhub.server.client import Client, CloseReason
+from rxhub.server.client import CloseReason, ServerClient
 from rxhub.server.connection import ClientConnection, Receive, Send
 from rxhub.server.counters import Counters
 from rxhub.server.envelope import Envelope, OutgoingEvent, argument, payload, read
@@ -68,7 +68,7 @@ class EventServer:
         self.options = options
         self._rates = TokenBuckets(limits.events, limits.events_at_once)
         filters = None if options.backplane is None else options.backplane.filters
-        self.router: Router[Client[Any]] = Router(limits, filters, self._rates)
+        self.router: Router[ServerClient[Any]] = Router(limits, filters, self._rates)
         self.sessions: Sessions[User] = Sessions(limits.session_expiry, limits.sessions)
         self.reading = LoopTurns(_STEPS_PER_ROUND)
         self.writing = LoopTurns(_STEPS_PER_ROUND)
@@ -81,11 +81,11 @@ class EventServer:
         self.users = users
         self._authentication = Authentication(users, limits)
         self._ids = count(1)
-        self._connections: dict[Client[Any], None] = {}  # in the order of their ids
+        self._connections: dict[ServerClient[Any], None] = {}  # in the order of their ids
         self._connections_of: Counter[str] = Counter()
         self._handshakes = TokenBuckets(limits.handshakes, limits.handshakes_at_once)
         # Closed connections whose subscriptions are not removed yet.
-        self._closed: deque[Client[Any]] = deque()
+        self._closed: deque[ServerClient[Any]] = deque()
         self._is_removing = False
         self._started = self._refreshed = monotonic()
         self._start_task: asyncio.Task[None] | None = None
@@ -157,7 +157,7 @@ class EventServer:
         self.add(connection)
         return connection
 
-    def add(self, client: Client[Any]) -> None:
+    def add(self, client: ServerClient[Any]) -> None:
         """Add a new client. Raises Refused if there are too many, or the server is shutting down."""
         self.check_room(client.user)
         client.id = next(self._ids)
@@ -270,7 +270,7 @@ class EventServer:
         """Whether the send queue of a client is filling up."""
         return any(connection.is_congested for connection in self._connections)
 
-    def remove(self, connection: Client[Any], dropped: int = 0) -> None:
+    def remove(self, connection: ServerClient[Any], dropped: int = 0) -> None:
         """Remove a closed connection. A second call does nothing."""
         if connection not in self._connections:
             return
@@ -348,7 +348,7 @@ class EventServer:
             await backplane.close()
 
     @property
-    def connections(self) -> Collection[Client[Any]]:
+    def connections(self) -> Collection[ServerClient[Any]]:
         """The connected clients, in the order of their ids."""
         return self._connections.keys()
 

@@ -18,7 +18,7 @@ from rxhub.server.key_removal import original
 from rxhub.server.request_auth import address, authorization
 from rxhub.server.users import User
 from rxhub.web.problems import Problem
-from rxhub.web.sessions import ForgedRequest, Session
+from rxhub.web.sessions import ConsoleSession, ForgedRequest
 from rxhub.web.site import Site
 
 __all__ = ["CHALLENGE", "authenticate", "check_access", "session_of", "verify"]
@@ -42,7 +42,7 @@ async def authenticate(site: Site, request: Request) -> User:
     return await verify(site, request, credentials)
 
 
-def session_of(site: Site, request: Request) -> Session | None:
+def session_of(site: Site, request: Request) -> ConsoleSession | None:
     """The console's session of a request; None if it has no valid one.
 
     Raises:

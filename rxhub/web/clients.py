@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from rxhub.expression.pretty import redacted_subscription
 from rxhub.redaction import redacted
-from rxhub.server.client import Client, CloseReason
+from rxhub.server.client import CloseReason, ServerClient
 from rxhub.server.envelope import read_argument
 from rxhub.server.subscription import RoutedSubscription
 from rxhub.server.users import User
@@ -65,7 +65,7 @@ def require_admin(user: User) -> None:
         )
 
 
-def visible_client(site: Site, user: User, id: int) -> Client[Any]:
+def visible_client(site: Site, user: User, id: int) -> ServerClient[Any]:
     """A client that a user may see.
 
     Raises:
@@ -77,7 +77,7 @@ def visible_client(site: Site, user: User, id: int) -> Client[Any]:
     raise Problem(404, f"No client of this server has the number {id}; it may have disconnected.")
 
 
-def _visible(site: Site, user: User) -> Iterable[Client[Any]]:
+def _visible(site: Site, user: User) -> Iterable[ServerClient[Any]]:
     clients = site.server.connections
     Turn(site, user).spend(_STEPS_PER_CLIENT * len(clients))
     return (client for client in clients if user.is_admin or client.user == user.name)
@@ -151,7 +151,7 @@ class _Clients:
         ]
         return json_response({"receivers": found, "total": len(visible)})
 
-    async def _described(self, client: Client[Any], most: int, turn: Turn, with_metadata: bool = False) -> Any:
+    async def _described(self, client: ServerClient[Any], most: int, turn: Turn, with_metadata: bool = False) -> Any:
         own = self._router.subscriptions_of(client)
         subscriptions: list[msgspec.Raw] = []
         size = 0

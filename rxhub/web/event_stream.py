@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, Refused, StreamError
-from rxhub.server.client import Client, CloseReason
+from rxhub.server.client import CloseReason, ServerClient
 from rxhub.server.envelope import OutgoingEvent
 from rxhub.server.event_server import EventServer
 from rxhub.server.subscription import RoutedSubscription
@@ -23,13 +23,13 @@ from rxhub.server.uvicorn_protocols import ABORT
 from rxhub.web.problems import Problem
 from rxhub.web.stream_format import StreamFormat
 
-__all__ = ["EventStream"]
+__all__ = ["HttpEventStream"]
 
 _ACTIVATION_TIMEOUT_S: Final = 10.0
 _CLOSE_TIMEOUT_S: Final = 1.0
 
 
-class EventStream(Client[bytes]):
+class HttpEventStream(ServerClient[bytes]):
     """One reader.
 
     Args:
@@ -98,7 +98,7 @@ class EventStream(Client[bytes]):
         """The number of events that were sent."""
         return super().sent + self.replayed
 
-    def parsed(self, text: str) -> RoutedSubscription[Client[Any]]:
+    def parsed(self, text: str) -> RoutedSubscription[ServerClient[Any]]:
         """The subscription of this reader, without adding it.
 
         Raises:

@@ -22,7 +22,7 @@ from rxhub.web.event_input import PublishedEvent, read_events
 from rxhub.web.pace import Turn, check_rate, counted
 from rxhub.web.parameters import parameters
 from rxhub.web.problems import Problem
-from rxhub.web.replies import Replies, reply_request
+from rxhub.web.replies import ReplyCollector, reply_request
 from rxhub.web.site import Site
 
 __all__ = ["publish_all", "publishing_routes"]
@@ -63,7 +63,7 @@ def publishing_routes(site: Site) -> list[Route]:
                 return json_response({"ids": ids}, 202)
             if len(events) > 1:
                 raise Problem(400, "Replies can be awaited for one event. Send one event, or omit `reply`.")
-            return Replies(site, request, user, events[0], wanted, lambda: publish_all(site, user, events))
+            return ReplyCollector(site, request, user, events[0], wanted, lambda: publish_all(site, user, events))
 
     return [Route("/events", publish, methods=["POST"])]
 

@@ -21,13 +21,13 @@ from rxhub.server.request_auth import address
 from rxhub.server.users import User
 from rxhub.web.body import json_response
 from rxhub.web.event_input import PublishedEvent
-from rxhub.web.event_stream import EventStream
+from rxhub.web.event_stream import HttpEventStream
 from rxhub.web.parameters import integer
 from rxhub.web.problems import Problem
 from rxhub.web.site import Site
 from rxhub.web.stream_format import NDJSON, STREAM_HEADERS, stream_format
 
-__all__ = ["Replies", "ReplyRequest", "reply_request"]
+__all__ = ["ReplyCollector", "ReplyRequest", "reply_request"]
 
 _MAX_SECONDS: Final = 300.0
 _MAX_REPLIES: Final = 1_000
@@ -65,7 +65,7 @@ def reply_request(given: Mapping[str, str]) -> ReplyRequest | None:
     return ReplyRequest(seconds, count)
 
 
-class Replies(Response):
+class ReplyCollector(Response):
     """The response with the replies to an event: as they arrive if the client accepts lines of JSON.
 
     Args:
@@ -95,7 +95,7 @@ class Replies(Response):
         source = (envelope.source or {}).get("id")
         if not isinstance(source, str) or not source:
             raise Problem(400, "The source of the event needs an `id`, a string, to which replies are addressed.")
-        self._stream = EventStream(
+        self._stream = HttpEventStream(
             site.server,
             user,
             address(request.scope),

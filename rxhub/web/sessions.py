@@ -31,7 +31,15 @@ from rxhub.errors import RxHubError
 from rxhub.server.key_removal import headers_of
 from rxhub.server.users import User, Users, UsersFile
 
-__all__ = ["SESSION_SECONDS", "ForgedRequest", "Session", "Sessions", "cookie_name", "session_secret", "set_cookie"]
+__all__ = [
+    "SESSION_SECONDS",
+    "ConsoleSession",
+    "ConsoleSessions",
+    "ForgedRequest",
+    "cookie_name",
+    "session_secret",
+    "set_cookie",
+]
 
 SESSION_SECONDS: Final = 24 * 3600
 """Seconds for which a session is valid."""
@@ -47,7 +55,7 @@ class ForgedRequest(RxHubError):
     """A request with a session that does not come from the console's page."""
 
 
-class Session(NamedTuple):
+class ConsoleSession(NamedTuple):
     """A session.
 
     Attributes:
@@ -61,7 +69,7 @@ class Session(NamedTuple):
     csrf_token: str
 
 
-class Sessions:
+class ConsoleSessions:
     """Creates and checks sessions.
 
     Args:
@@ -75,13 +83,13 @@ class Sessions:
         # Signatures of sessions that were ended before their time.
         self._revoked: BoundedDict[str, None] = BoundedDict(_MAX_REVOKED)
 
-    def create(self, user: User) -> Session:
+    def create(self, user: User) -> ConsoleSession:
         """A new session of a user."""
         name = urlsafe_b64encode(user.name.encode()).decode().rstrip("=")
         content = f"{name}.{int(self._clock()) + SESSION_SECONDS}.{token_urlsafe(9)}"
         return self._session(user, content)
 
-    def find(self, scope: Scope) -> Session | None:
+    def find(self, scope: Scope) -> ConsoleSession | None:
         """The session of a request; None if it has no valid one.
 
         Raises:
@@ -107,11 +115,11 @@ class Sessions:
     def _secret(self) -> bytes:
         return session_secret(self._users.path if isinstance(self._users, UsersFile) else None)
 
-    def revoke(self, session: Session) -> None:
+    def revoke(self, session: ConsoleSession) -> None:
         """End a session."""
         self._revoked[session.cookie] = None
 
-    def _check(self, cookie: str) -> Session | None:
+    def _check(self, cookie: str) -> ConsoleSession | None:
         content, _, _ = cookie.rpartition(".")
         try:
             name, expires, _ = content.split(".")
@@ -124,9 +132,9 @@ class Sessions:
         session = self._session(user, content)
         return session if hmac.compare_digest(cookie.encode(), session.cookie.encode()) else None
 
-    def _session(self, user: User, content: str) -> Session:
+    def _session(self, user: User, content: str) -> ConsoleSession:
         key = hmac.digest(self._secret, user.hash.text.encode(), "sha256")
-        return Session(user, f"{content}.{_signature(key, content)}", _signature(key, f"csrf {content}"))
+        return ConsoleSession(user, f"{content}.{_signature(key, content)}", _signature(key, f"csrf {content}"))
 
 
 def cookie_name(scope: Scope) -> str:

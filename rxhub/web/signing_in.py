@@ -18,7 +18,7 @@ from rxhub.server.authentication import Credentials
 from rxhub.web.authentication import CHALLENGE, check_access, session_of, verify
 from rxhub.web.parameters import parameters
 from rxhub.web.problems import Problem
-from rxhub.web.sessions import Session, set_cookie
+from rxhub.web.sessions import ConsoleSession, set_cookie
 from rxhub.web.site import Site
 
 __all__ = ["session_routes"]
@@ -98,13 +98,13 @@ async def _sign_out(site: Site, request: Request) -> Response:
     return Response(status_code=204, headers={"set-cookie": set_cookie(request.scope, "")})
 
 
-def _session(site: Site, request: Request) -> Session:
+def _session(site: Site, request: Request) -> ConsoleSession:
     if (session := session_of(site, request)) is None:
         raise Problem(401, "You are not signed in. Send a user and key, or the token of a sign-in link.", CHALLENGE)
     return session
 
 
-def _content(site: Site, session: Session) -> dict[str, Any]:
+def _content(site: Site, session: ConsoleSession) -> dict[str, Any]:
     user = session.user
     return {
         "user": user.name,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from rxhub.server.event_server import EventServer
 from rxhub.server.options import AccessOptions
-from rxhub.web.sessions import Sessions
+from rxhub.web.sessions import ConsoleSessions
 
 __all__ = ["Site"]
 
@@ -24,10 +24,10 @@ class Site:
 
     server: EventServer
     access: AccessOptions
-    sessions: Sessions = field(init=False)
+    sessions: ConsoleSessions = field(init=False)
     links: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         sign_in = self.access.sign_in
-        object.__setattr__(self, "sessions", Sessions(self.server.users))
+        object.__setattr__(self, "sessions", ConsoleSessions(self.server.users))
         object.__setattr__(self, "links", {} if sign_in is None else {sign_in.key: sign_in.user})

@@ -20,7 +20,7 @@ from rxhub.server.envelope import OutgoingEvent, read_argument
 from rxhub.server.event_server import EventServer
 from rxhub.server.rate_limit import STEPS_PER_EVENT, TokenBuckets
 from rxhub.transport.durable import Span, Stored
-from rxhub.web.event_stream import EventStream
+from rxhub.web.event_stream import HttpEventStream
 
 if TYPE_CHECKING:
     from rxhub.server.backplane import Backplane
@@ -68,7 +68,7 @@ class StoredEvents:
         limits: of all readers.
     """
 
-    def __init__(self, backplane: Backplane, stream: EventStream, text: str, limits: HistoryLimits) -> None:
+    def __init__(self, backplane: Backplane, stream: HttpEventStream, text: str, limits: HistoryLimits) -> None:
         self._backplane = backplane
         self._stream = stream
         self._text = text
@@ -115,7 +115,7 @@ class StoredEvents:
             self._gate.release()
 
     async def _read(self, span: Span) -> AsyncGenerator[bytes]:
-        queue = _Queue()
+        queue = _ReadAhead()
         reading = self._backplane.history(self._subscription.tree, span, queue)
         reading.begin()
         try:
@@ -167,7 +167,7 @@ class StoredEvents:
         return frame
 
 
-class _Queue:
+class _ReadAhead:
     """Receives stored events (`rxhub.transport.durable.HistoryReader`). The transport bounds their number."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 from rxhub.server.authentication import TooManyAttempts
 from rxhub.server.request_auth import address
 from rxhub.web.authentication import authenticate
-from rxhub.web.event_stream import EventStream
+from rxhub.web.event_stream import HttpEventStream
 from rxhub.web.pace import check_rate, take_turn
 from rxhub.web.parameters import moment, parameters
 from rxhub.web.problems import Problem
@@ -66,7 +66,7 @@ def streaming_routes(site: Site) -> list[Route]:
             server.count_handshake(user)
         except TooManyAttempts as error:
             raise Problem(429, str(error), {"retry-after": "1"}) from None
-        stream = EventStream(server, user, address(request.scope), format, {"id": uuid4().hex})
+        stream = HttpEventStream(server, user, address(request.scope), format, {"id": uuid4().hex})
         return _Streaming(stream, text, since, until, limits)
 
     return [Route("/events", events, methods=["GET"])]
@@ -96,7 +96,7 @@ class _Streaming(Response):
 
     def __init__(
         self,
-        stream: EventStream,
+        stream: HttpEventStream,
         text: str,
         since: Moment | str | None,
         until: Moment | None,

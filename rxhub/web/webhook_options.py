@@ -39,7 +39,7 @@ class TopicError(Exception):
     """A request lacks a value that its topic contains."""
 
 
-class _Options(msgspec.Struct, forbid_unknown_fields=True):
+class _WebhookTable(msgspec.Struct, forbid_unknown_fields=True):
     topic: str
     scheme: str
     secret: str = ""
@@ -47,8 +47,8 @@ class _Options(msgspec.Struct, forbid_unknown_fields=True):
     tolerance: float = 300.0
 
 
-class _Document(msgspec.Struct, forbid_unknown_fields=True):
-    hooks: dict[str, _Options]
+class _WebhooksFile(msgspec.Struct, forbid_unknown_fields=True):
+    hooks: dict[str, _WebhookTable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +99,13 @@ def read_webhooks(path: Path | str) -> dict[str, Webhook]:
         WebhookError: if the file cannot be read, or its content is invalid.
     """
     try:
-        document = msgspec.convert(tomllib.loads(Path(path).read_text(encoding="utf-8")), _Document)
+        document = msgspec.convert(tomllib.loads(Path(path).read_text(encoding="utf-8")), _WebhooksFile)
     except (OSError, ValueError, msgspec.ValidationError) as error:
         raise WebhookError(f"The webhooks file {path} cannot be used: {error}.") from None
     return {name: _webhook(path, name, options) for name, options in document.hooks.items()}
 
 
-def _webhook(path: Path | str, name: str, options: _Options) -> Webhook:
+def _webhook(path: Path | str, name: str, options: _WebhookTable) -> Webhook:
     try:
         if not _NAME.fullmatch(name):
             raise ValueError("Its name may have 64 letters, digits and `_.~-`.")

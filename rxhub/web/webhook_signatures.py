@@ -15,7 +15,7 @@ from importlib import import_module
 from time import time
 from typing import Final, TypeAlias
 
-__all__ = ["Delivery", "SignatureError", "Verify", "verifier"]
+__all__ = ["SignatureError", "Verify", "WebhookRequest", "verifier"]
 
 GITHUB: Final = "github"
 STANDARD: Final = "standard-webhooks"
@@ -28,7 +28,7 @@ class SignatureError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class WebhookRequest:
     """A request with a valid signature.
 
     Attributes:
@@ -42,7 +42,7 @@ class Delivery:
     event_id: str
 
 
-Verify: TypeAlias = Callable[[bytes, Mapping[str, str]], Delivery]
+Verify: TypeAlias = Callable[[bytes, Mapping[str, str]], WebhookRequest]
 """Returns the delivery of a body and headers with lower-case names, or raises `SignatureError`."""
 
 
@@ -75,12 +75,12 @@ def _github(secret: bytes) -> Verify:
     https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     """
 
-    def verify(body: bytes, headers: Mapping[str, str]) -> Delivery:
+    def verify(body: bytes, headers: Mapping[str, str]) -> WebhookRequest:
         expected = f"sha256={hmac.new(secret, body, sha256).hexdigest()}"
         if not _is_equal(_header(headers, "x-hub-signature-256"), expected):
             raise SignatureError("The signature in X-Hub-Signature-256 is wrong.")
         digest = sha256(body).hexdigest()
-        return Delivery(_checked_id(headers.get("x-github-delivery") or digest), digest, digest[:32])
+        return WebhookRequest(_checked_id(headers.get("x-github-delivery") or digest), digest, digest[:32])
 
     return verify
 
@@ -91,7 +91,7 @@ def _standard(secret: bytes, tolerance: float, clock: Callable[[], float]) -> Ve
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
 
-    def verify(body: bytes, headers: Mapping[str, str]) -> Delivery:
+    def verify(body: bytes, headers: Mapping[str, str]) -> WebhookRequest:
         id, sent = _checked_id(_header(headers, "webhook-id")), _header(headers, "webhook-timestamp")
         if not (sent.isascii() and sent.isdigit() and len(sent) < 20):
             raise SignatureError("The header webhook-timestamp must be a number of seconds.")
@@ -105,7 +105,7 @@ def _standard(secret: bytes, tolerance: float, clock: Callable[[], float]) -> Ve
                 f"The time of the signature differs from the server's clock by more than {tolerance:g} s. Send the "
                 "event again with a new signature, or correct the clock."
             )
-        return Delivery(id, f"{id}.{sent}", id)
+        return WebhookRequest(id, f"{id}.{sent}", id)
 
     return verify
 
@@ -118,14 +118,14 @@ def _function(path: str, secret: str) -> Verify:
     except (ImportError, AttributeError) as error:
         raise ValueError(f"The function {path} cannot be imported: {error}.") from None
 
-    def verify(body: bytes, headers: Mapping[str, str]) -> Delivery:
+    def verify(body: bytes, headers: Mapping[str, str]) -> WebhookRequest:
         try:
             id = check(body, headers, secret)
         except ValueError as error:
             raise SignatureError(f"The signature is wrong: {error}") from None
         if not isinstance(id, str) or not id:
             raise SignatureError(f"The function {path} must return the id of the delivery, or raise ValueError.")
-        return Delivery(_checked_id(id), f"{id}.{sha256(body).hexdigest()}", id)
+        return WebhookRequest(_checked_id(id), f"{id}.{sha256(body).hexdigest()}", id)
 
     return verify
 

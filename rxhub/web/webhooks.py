@@ -33,7 +33,7 @@ from rxhub.web.problems import Problem
 from rxhub.web.publishing import publish_all
 from rxhub.web.site import Site
 from rxhub.web.webhook_options import TopicError, Webhook, read_webhooks
-from rxhub.web.webhook_signatures import Delivery, SignatureError
+from rxhub.web.webhook_signatures import SignatureError, WebhookRequest
 
 __all__ = ["webhook_routes"]
 
@@ -105,7 +105,9 @@ class _Webhooks:
             raise Problem(403, "The user of this webhook does not exist any more.")
         return await self._accept(request, hook, user, delivery, body)
 
-    async def _accept(self, request: Request, hook: Webhook, user: User, delivery: Delivery, body: bytes) -> Response:
+    async def _accept(
+        self, request: Request, hook: Webhook, user: User, delivery: WebhookRequest, body: bytes
+    ) -> Response:
         accepted, signed = self._accepted[hook.name], self._signed[hook.name]
         if delivery.signed in signed:
             raise Problem(409, "This request is a replay: the server has accepted it before.")
@@ -125,7 +127,7 @@ class _Webhooks:
         return json_response({"ids": [id], "duplicate": False}, 202)
 
     async def _publish(
-        self, request: Request, hook: Webhook, user: User, delivery: Delivery, body: bytes, id: str
+        self, request: Request, hook: Webhook, user: User, delivery: WebhookRequest, body: bytes, id: str
     ) -> None:
         site = self._site
         check_rate(site, user, 0)

@@ -14,7 +14,7 @@ from rxhub.server.asgi import create_app
 from rxhub.server.authentication import Credentials
 from rxhub.server.event_server import EventServer
 from rxhub.server.options import AccessOptions
-from rxhub.web.sessions import SESSION_SECONDS, Sessions
+from rxhub.web.sessions import SESSION_SECONDS, ConsoleSessions
 
 
 @pytest.fixture(scope="module")
@@ -153,20 +153,20 @@ def test_sessions_survive_a_restart_with_a_users_file(tmp_path: Path) -> None:
     users = UsersFile(path)
     jane = users.get("jane")
     assert jane is not None
-    session = Sessions(users).create(jane)
+    session = ConsoleSessions(users).create(jane)
     (secret,) = tmp_path.glob(".users.toml.sessions")
     assert secret.stat().st_mode & 0o777 == 0o600
-    assert Sessions(UsersFile(path))._check(session.cookie) is not None
+    assert ConsoleSessions(UsersFile(path))._check(session.cookie) is not None
     users.remove("jane")
-    assert Sessions(users)._check(session.cookie) is None
+    assert ConsoleSessions(users)._check(session.cookie) is None
     users.add("jane")
-    assert Sessions(users)._check(session.cookie) is None, "another key"
+    assert ConsoleSessions(users)._check(session.cookie) is None, "another key"
 
 
 def test_a_session_ends_after_a_day() -> None:
     jane = User.with_key("jane", "key")
     now = 1e9
-    sessions = Sessions(Users([jane]), clock=lambda: now)
+    sessions = ConsoleSessions(Users([jane]), clock=lambda: now)
     cookie = sessions.create(jane).cookie
     assert sessions._check(cookie) is not None
     now += SESSION_SECONDS
