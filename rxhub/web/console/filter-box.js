@@ -26,7 +26,8 @@ class FilterBox extends HTMLElement {
     this.list = element("ul", { id: `${id}-list`, role: "listbox", "aria-label": "Completions", hidden: true });
     this.message = element("p", { id: `${id}-message`, class: "message", role: "status" });
     const label = element("label", { for: id }, this.getAttribute("label"));
-    this.append(label, element("div", { class: "field" }, this.backdrop, this.input, this.list), this.message);
+    // The completions are below the message, so that they do not cover an error.
+    this.append(label, element("div", { class: "field" }, this.backdrop, this.input), this.message, this.list);
     this.input.addEventListener("input", () => this.#changed(true));
     this.input.addEventListener("scroll", () => (this.backdrop.scrollLeft = this.input.scrollLeft));
     this.input.addEventListener("blur", () => this.#close());
