@@ -43,14 +43,14 @@ class _PlainHelp:
 class _Command(_PlainHelp, TyperCommand): ...
 
 
-class _Group(_PlainHelp, TyperGroup): ...
+class _CommandGroup(_PlainHelp, TyperGroup): ...
 
 
 class Commands(typer.Typer):
     """A group of commands whose help shows no Python types."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(cls=_Group, **options)
+        super().__init__(cls=_CommandGroup, **options)
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
         return super().command(name, cls=_Command, **options)

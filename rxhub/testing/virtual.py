@@ -139,7 +139,9 @@ class VirtualHub(EventHub):
 
     def request(self, event: Event, timeout: float = 10.0) -> Observable[Event]:
         """Same as `EventHub.request`; `run()` and `await` advance the time until the timeout."""
-        replies = _Replies(super().request(event, timeout), lambda source: self._last(source, event.topic, timeout))
+        replies = _VirtualReplies(
+            super().request(event, timeout), lambda source: self._last(source, event.topic, timeout)
+        )
         return with_runner_status(replies, self._runner)
 
     async def ask(self, event: Event, timeout: float = 10.0) -> Event:
@@ -242,7 +244,7 @@ class _Subscribable(_Checked[Event], Subscribable):
     pass
 
 
-class _Replies(Composed[Event]):
+class _VirtualReplies(Composed[Event]):
     """The replies to a request; awaitable, since they complete."""
 
     def __init__(

@@ -53,7 +53,7 @@ def parse_xml(body: bytes) -> Fields:
     Raises:
         NotificationError: if the body is not valid, or declares a document type.
     """
-    parser = ET.XMLParser(target=_Builder())
+    parser = ET.XMLParser(target=_TreeBuilder())
     try:
         parser.feed(body)
         fields = [element for element in parser.close().iter() if element.tag.rpartition("}")[2] == "field"]
@@ -71,7 +71,7 @@ def parse_xml(body: bytes) -> Fields:
     return ImmutableMultiDict(pairs)
 
 
-class _Builder(ET.TreeBuilder):
+class _TreeBuilder(ET.TreeBuilder):
     """Rejects document types, so that no entity can be declared, and deep nesting."""
 
     _depth = 0
