@@ -64,5 +64,5 @@ def progress_bar(is_shown: bool, in_bytes: bool = False) -> Progress:
 
     count = DownloadColumn() if in_bytes else MofNCompleteColumn()
     columns = TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn()
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=not is_shown)  # before rich 14, a disabled bar ends with an empty line
     return Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=not is_shown)
