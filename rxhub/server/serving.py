@@ -268,7 +268,6 @@ class _Server(uvicorn.Server):
                 # The program configures logging.
                 log_config=None,
                 log_level=None,
-                access_log=False,
                 server_header=False,
                 # uvicorn would trust loopback. `ForwardedHeaders` trusts the configured proxies only.
                 proxy_headers=False,

@@ -69,6 +69,8 @@ def protocol_factory(server: uvicorn.Server, timeout: float) -> Callable[[Socket
         protocol = Http(config=server.config, server_state=server.server_state, app_state=server.lifespan.state)
         protocol.slot = slot
         protocol.timeout = timeout
+        # Not by `uvicorn.Config(access_log=False)`, which silences all uvicorn servers of the process.
+        protocol.access_log = False
         return protocol
 
     return make

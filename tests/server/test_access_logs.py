@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rxhub.server import running
 from tests.server.test_key_removal import KEY, UPGRADE, host, sent, server
 from tests.server.wire import raw
 from tests.threads import until
@@ -77,3 +78,11 @@ def test_other_requests_are_logged_as_they_are(server: Any, caplog: pytest.LogCa
     first, second = (record.getMessage() for record in caplog.records if record.name == "uvicorn.access")
     assert "/page?user=me&page=%25&tokens=3 HTTP/1.1" in first
     assert "/socket.io/1/?api_user=me&api_key=*** HTTP/1.1" in second
+
+
+def test_a_server_logs_no_requests_and_lets_others_log_theirs(server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with running() as ours, caplog.at_level(logging.INFO):
+        for served in (ours, server):
+            sent(served, "GET /health HTTP/1.1")
+        until(lambda: any(record.name == "uvicorn.access" for record in caplog.records))
+    assert sum(record.name == "uvicorn.access" for record in caplog.records) == 1
