@@ -93,7 +93,7 @@ def command(
         known = Users([User.with_key("rxhub", key, is_admin=True)])
         exports = {"FTRACK_API_USER": "rxhub", "FTRACK_API_KEY": key}
         notes.append("This key is valid until the server stops. `rxhub user add` creates a permanent one.")
-        # A users file has permanent users: whoever reads the log should not become one of them.
+        # Not with a users file: anyone who can read the log could sign in as one of its permanent users.
         sign_in = Credentials("rxhub", new_key()) if is_loopback(host) else None
     else:
         known = UsersFile(users)

@@ -1,8 +1,8 @@
 """The registered subscribers: in dispatch order, and found by event.
 
-The order is by priority, then by time of registration. A removed subscriber is marked dead, and whoever iterates over
-an older snapshot skips it. A snapshot is a sorted tuple, made when it is next asked for after a change, so that a burst
-of changes costs one sort.
+The order is by priority, then by time of registration. A removed subscriber is marked dead, and a dispatch that
+iterates over an older snapshot skips it. A snapshot is a sorted tuple. The next access after a change creates it, so a
+burst of changes costs one sort.
 """
 
 # pyright: reportPrivateUsage=false

@@ -1,8 +1,8 @@
 """The accept loop, and the open sockets that it may close to make room for new ones.
 
-Anyone can open many connections and send nothing. So a socket without a complete request may be closed at any time: if
-there is no room for a new connection, the one that has waited longest is closed. Clients that send their request at
-once are not affected, because their sockets wait for milliseconds only. Sockets of clients, and sockets whose request
+Anyone can open many connections and send nothing. So this module may close a socket without a complete request at any
+time: if there is no room for a new connection, it closes the socket that has waited longest. Clients that send their
+request at once are not affected, because their sockets only wait for milliseconds. Sockets of clients, and sockets whose request
 is being answered, stay open. If there are no others, the new connection is closed.
 
 Without free file descriptors, asyncio's accept loop logs an error for each connection in the backlog, repeatedly. This
