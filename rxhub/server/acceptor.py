@@ -2,8 +2,8 @@
 
 Anyone can open many connections and send nothing. So this module may close a socket without a complete request at any
 time: if there is no room for a new connection, it closes the socket that has waited longest. Clients that send their
-request at once are not affected, because their sockets only wait for milliseconds. Sockets of clients, and sockets whose request
-is being answered, stay open. If there are no others, the new connection is closed.
+request at once are not affected, because their sockets only wait for milliseconds. Sockets of clients, and sockets
+whose request is being answered, stay open. If there are no others, the new connection is closed.
 
 Without free file descriptors, asyncio's accept loop logs an error for each connection in the backlog, repeatedly. This
 one counts the connections that it rejects, and logs them once a minute.

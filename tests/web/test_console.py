@@ -18,19 +18,13 @@ from rxhub import Event, EventHub
 from rxhub.redaction import secrets
 from rxhub.server import Limits, Running, Topics, User, Users, UsersFile, running
 from rxhub.server.key_hash import Hash, hashed
-from tests.web.browser import KEY, USER, chromium, open_page, sign_in
+from tests.web.browser import KEY, USER, open_page, sign_in
 
 # Playwright's event loop runs in this thread, and does nothing while a test talks to a hub.
 pytestmark = pytest.mark.filterwarnings("ignore::rxhub.errors.BlockingCallWarning")
 
 LIMITED = User("limited", Hash(hashed("key")), publish=Topics(["studio.*"]), subscribe=Topics(["studio.*"]))
 READER = User("reader", Hash(hashed("key")), publish=Topics([]), subscribe=Topics(["studio.*"]))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from rxhub.server import Backplane, Running, User, Users, running
 from rxhub.testing import Nats
 from tests.npm import install
 from tests.threads import until
-from tests.web.browser import KEY, USER, chromium, open_page, sign_in
+from tests.web.browser import KEY, USER, open_page, sign_in
 
 # Playwright's event loop runs in this thread, and does nothing while a test talks to a hub.
 pytestmark = pytest.mark.filterwarnings("ignore::rxhub.errors.BlockingCallWarning")
@@ -30,12 +30,6 @@ FINDINGS = """async (tags) => (await axe.run({ runOnly: tags })).violations.flat
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (install("axe", tmp_path_factory.mktemp("axe")) / "node_modules" / "axe-core" / "axe.min.js").read_text()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

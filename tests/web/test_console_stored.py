@@ -12,23 +12,10 @@ from rxhub.server import Backplane, User, Users, running
 from rxhub.testing import Nats
 from tests.threads import until
 from tests.transport.nats.processing.working import Seen
-from tests.web.browser import KEY, USER, chromium, open_page, sign_in
+from tests.web.browser import KEY, USER, open_page, sign_in
 
 # Playwright's event loop runs in this thread, and does nothing while a test talks to a hub.
 pytestmark = pytest.mark.filterwarnings("ignore::rxhub.errors.BlockingCallWarning")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def hub(nats: Nats) -> Iterator[EventHub]:
-    with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as hub:
-        hub.connect()
-        yield hub
 
 
 @pytest.fixture

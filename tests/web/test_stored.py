@@ -20,13 +20,6 @@ USER = "jane", "key"
 
 
 @pytest.fixture
-def hub(nats: Nats) -> Generator[EventHub]:
-    with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as made:
-        made.connect()
-        yield made
-
-
-@pytest.fixture
 def server(nats: Nats, hub: EventHub) -> Generator[Running]:
     users = Users([User("jane", Hash(hashed("key")), subscribe=Topics(["job.*"]))])
     backplane = Backplane(nats.url, nats.user, nats.password, nats.stream)
