@@ -63,7 +63,7 @@ def studio() -> Generator[Studio]:
     events = application(Users([User.with_key(USER, KEY)]), heartbeat=0.5)
     app = Starlette(routes=[Route("/api", _api, methods=["POST"]), Mount("/", events)])
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, ws="websockets-sansio", log_level="critical", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(app, ws="websockets-sansio", log_config=None, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
