@@ -168,7 +168,7 @@ def test_a_file_is_not_read_while_it_is_written(tmp_path: Path) -> None:
     events = tmp_path / "events"
     events.write_bytes(UPDATE)
     with events.open("ab") as stdout:
-        ran = rxhub("filter", "topic=*", events, capture_output=False, stdout=stdout, stderr=subprocess.PIPE)
+        ran = rxhub("filter", "topic=*", events, stdout=stdout.fileno())
     assert ran.returncode == 2
     assert b"the file is also the output" in ran.stderr
     assert events.read_bytes() == UPDATE
@@ -216,7 +216,7 @@ def test_ctrl_c_ends_it_with_130_and_without_a_traceback() -> None:
 def test_a_full_disk_and_a_closed_stdout_are_errors_in_a_sentence() -> None:
     full = Path("/dev/full")
     with full.open("wb") as stdout:
-        ran = rxhub("filter", "topic=*", EVENTS, capture_output=False, stdout=stdout, stderr=subprocess.PIPE)
+        ran = rxhub("filter", "topic=*", EVENTS, stdout=stdout.fileno())
     assert (ran.returncode, ran.stderr) == (2, b"rxhub: No space left on device\n")
     shell = subprocess.run(
         ["sh", "-c", '"$@" >&-', "sh", *COMMAND, "filter", "topic=*", str(EVENTS)], check=False, capture_output=True
