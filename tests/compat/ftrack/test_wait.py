@@ -210,7 +210,7 @@ def test_it_ends_when_the_server_stays_away_as_with_ftracks_hub() -> None:
             waiting = threading.Thread(target=hub.wait, daemon=True)
             waiting.start()
             until(lambda: server.clients)
-            server.drop()
+            server.drop(stop=True)
         waiting.join(30)
         ended.append(not waiting.is_alive())
     assert ended == [True, True]

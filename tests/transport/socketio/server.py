@@ -227,9 +227,16 @@ class Server:
         for client in list(self.clients):
             asyncio.run_coroutine_threadsafe(client.socket.send(text), self._loop).result(10)
 
-    def drop(self) -> None:
-        """Break every connection without a word."""
-        self.call(lambda: [client.socket.transport.abort() for client in list(self.clients)])
+    def drop(self, *, stop: bool = False) -> None:
+        """Break every connection without a word; if `stop`, accept no more, so that no client comes back."""
+
+        def drop_all() -> None:
+            if stop:
+                self._stopped.set()
+            for client in list(self.clients):
+                client.socket.transport.abort()
+
+        self.call(drop_all)
 
 
 if __name__ == "__main__":
