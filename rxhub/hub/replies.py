@@ -53,12 +53,13 @@ class Replies:
         self._lifetime = lifetime
         self._capacity = capacity
         self._now = now
-        # Reentrant: a finalizer may dispose of a listener whenever the garbage collector runs.
-        self._lock = ForkSafeLock(self)
         self._numbers = count()
         # In the order of expiry: all have the same lifetime.
         self._ends: OrderedDict[tuple[Hashable, int], float] = OrderedDict()
         self._listeners: dict[Hashable, dict[int, tuple[Context, Listener]]] = {}
+        # Reentrant: a finalizer may dispose of a listener whenever the garbage collector runs. Last, because another
+        # thread may fork now, and `after_fork` needs the other attributes.
+        self._lock = ForkSafeLock(self)
 
     def __len__(self) -> int:
         with self._lock:

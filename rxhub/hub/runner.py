@@ -66,7 +66,6 @@ class Runner:
         self._inbox = inbox
         self._handler = handler
         self._idle = idle
-        self._changed = ForkSafeCondition(self)
         self._claimed_by = ""
         self._leaving = 0
         self._pause = 0.0
@@ -75,6 +74,8 @@ class Runner:
         self._thread: int | None = None
         self._private = PrivateLoop()
         self._turn = TimeSlice(self._hand_back)
+        # Last, because another thread may fork now, and `after_fork` needs the other attributes.
+        self._changed = ForkSafeCondition(self)
 
     @property
     def claimed_by(self) -> str:
