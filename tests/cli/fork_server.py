@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -50,7 +49,7 @@ class ForkServer:
 
 
 def _serve(server: socket.socket) -> bool:
-    """Fork for each request; True in a child, and False in the server when nobody asks any more."""
+    """Fork a child for each request. Returns True in a child, and False in the server at the end of the requests."""
     while True:
         request, files, _, _ = socket.recv_fds(server, _MAX_REQUEST, 3)
         if not request:
@@ -70,7 +69,7 @@ def _become(arguments: list[str], environment: dict[str, str], cwd: str, files: 
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
-    # Made again, since the old ones know whether their files can seek.
+    # The old streams have cached whether their files can seek.
     sys.stdin = TextIOWrapper(BufferedReader(FileIO(0, closefd=False)), sys.stdin.encoding, sys.stdin.errors)
     for number, name in ((1, "stdout"), (2, "stderr")):
         old = getattr(sys, name)
@@ -104,5 +103,4 @@ def _main() -> Any:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(_main())
