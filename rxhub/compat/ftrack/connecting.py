@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
@@ -12,6 +13,7 @@ from time import monotonic
 from rxhub.compat.ftrack import exception
 from rxhub.compat.ftrack.packets import ProcessorThread
 from rxhub.compat.ftrack.subscribing import Subscribing
+from rxhub.compat.ftrack.tls_socket import TlsSocket
 from rxhub.compat.ftrack.trust import WEBSOCKET_VARIABLES, trust
 from rxhub.compat.ftrack.websocket import ThreadedWebSocket
 from rxhub.concurrency.backoff import Backoff
@@ -131,8 +133,11 @@ class Connecting(Subscribing):
             raise ValueError("Server does not support websocket sessions.")
         server_timeout = float(session.heartbeatTimeout) if session.heartbeatTimeout else None
         endpoint = self._endpoint()
-        trusted = trust(WEBSOCKET_VARIABLES) if endpoint.secure else None
-        return ThreadedWebSocket(endpoint, session.id, server_timeout, trusted)
+        context = None
+        if endpoint.secure:
+            context = trust(WEBSOCKET_VARIABLES) or ssl.create_default_context()
+            context.sslsocket_class = TlsSocket
+        return ThreadedWebSocket(endpoint, session.id, server_timeout, context)
 
     def _connected(self, websocket: ThreadedWebSocket) -> None:
         if not self._inbox.open:
