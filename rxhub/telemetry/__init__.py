@@ -1,0 +1,1 @@
+"""What operators observe: probes, metrics, traces and the fields of log records."""
