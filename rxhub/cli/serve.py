@@ -126,7 +126,7 @@ def command(
             from rxhub.embedded import store as private_server
 
             server = stack.enter_context(private_server(store))
-            backplane = _backplane(server.url, server.user, server.password, stream, lambda: server.trouble)
+            backplane = _backplane(server.url, server.user, server.password, stream, lambda: server.trouble, store)
             if users is None:
                 exports["RXHUB_NATS"] = server.url.replace("://", f"://{server.user}:{server.password}@")
                 notes.append(f"RXHUB_NATS configures rxhub replay, streams and dead; use them with --stream {stream}.")
@@ -156,12 +156,17 @@ def command(
 
 
 def _backplane(
-    url: str, user: str | None, password: str | None, stream: str, store_trouble: Callable[[], str] | None = None
+    url: str,
+    user: str | None,
+    password: str | None,
+    stream: str,
+    store_trouble: Callable[[], str] | None = None,
+    store_directory: Path | None = None,
 ) -> Backplane:
     try:
         from rxhub.server import Backplane
 
-        return Backplane(url, user, password, stream, store_trouble=store_trouble)
+        return Backplane(url, user, password, stream, store_trouble=store_trouble, store_directory=store_directory)
     except ModuleNotFoundError as error:
         raise StoreError(str(error)) from None
     except ValueError as error:

@@ -15,7 +15,7 @@ The modules, from the socket inwards:
 - clients: `sessions`, `client`, `connection`, `envelope`, `subscribe_request`, `ack_queue`, `send_queue`, `rate_limit`
 - routing: `event_server`, `router`, `subscription`, `targets`, `indexes`, `work`
 - several servers: `backplane`, `subscription_activation`, `id_leases`
-- the process: `serving`, `options`, `collection`, `counters`, `loop_turns`
+- the process: `serving`, `options`, `collection`, `counters`, `metrics`, `readiness`, `loop_turns`
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The ASGI application: handshake, WebSocket, health, statistics, metrics, and the HTTP interface."""
+"""The ASGI application: handshake, WebSocket, probes, statistics, metrics, and the HTTP interface."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from rxhub.errors import Refused, RxHubError
 from rxhub.server import request_auth
 from rxhub.server.authentication import NotAuthenticated, TooManyAttempts
 from rxhub.server.client import CloseReason
-from rxhub.server.counters import prometheus
 from rxhub.server.event_server import EventServer
 from rxhub.server.forwarded import ForwardedHeaders, trusted_networks
 from rxhub.server.key_removal import KeyRemoval, install_log_filter, original, session_id
 from rxhub.server.limits import Limits, SlowConsumer
+from rxhub.server.metrics import ServerMetrics
 from rxhub.server.options import AccessOptions, ServerOptions
+from rxhub.server.readiness import readiness
 from rxhub.server.receive_memory import UNREAD
 from rxhub.server.request_auth import address, origin_of
 from rxhub.server.users import Users
+from rxhub.telemetry.probes import LIVENESS_PATH, READINESS_PATH, Readiness
 from rxhub.transport.socketio.protocol import PATH
 
 if TYPE_CHECKING:
@@ -118,6 +120,8 @@ def create_app(server: EventServer, access: AccessOptions) -> Starlette:
             *_get_routes(PATH, endpoints.handshake),
             WebSocketRoute(f"{PATH}websocket/{{sid}}", _WebSocket(endpoints)),
             *_get_routes("/health", endpoints.health),
+            *_get_routes(LIVENESS_PATH, endpoints.liveness),
+            *_get_routes(READINESS_PATH, endpoints.readiness),
             *_get_routes("/stats", endpoints.stats),
             *_get_routes("/metrics", endpoints.metrics),
             *web_routes(server, access),
@@ -138,6 +142,7 @@ class _Endpoints:
     def __init__(self, server: EventServer, access: AccessOptions) -> None:
         self.server = server
         self.access = access
+        self._metrics = ServerMetrics(server.stats)
 
     async def handshake(self, request: Request) -> Response:
         """Answer `GET /socket.io/1/` with a session id."""
@@ -184,15 +189,25 @@ class _Endpoints:
             return JSONResponse({"status": "not storing", "backplane": "connected"}, 503)
         return JSONResponse({"status": "ok", "backplane": "connected"})
 
+    async def liveness(self, request: Request) -> Response:
+        """Whether the event loop runs. Needs no credentials."""
+        return _probe_response(Readiness())
+
+    async def readiness(self, request: Request) -> Response:
+        """Whether the server accepts clients and events, with the reason if not. Needs no credentials."""
+        if not self.server.is_closing:
+            await self._backplane_failed()
+        return _probe_response(readiness(self.server))
+
     async def stats(self, request: Request) -> Response:
         return await self._check_access(request) or JSONResponse(self.server.stats())
 
     async def metrics(self, request: Request) -> Response:
         """The statistics for Prometheus."""
-        refusal = await self._check_access(request)
-        return refusal or PlainTextResponse(
-            prometheus(self.server.stats()), media_type="text/plain; version=0.0.4; charset=utf-8"
-        )
+        if refusal := await self._check_access(request):
+            return refusal
+        body, content_type = self._metrics.exposition(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
 
     async def _backplane_failed(self) -> bool:
         """Try to connect the backplane, if there is one. True if that failed."""
@@ -249,6 +264,10 @@ class _WebSocket:
             if connection.close_reason is None:
                 connection.close_reason = CloseReason.GONE
             server.remove(connection)
+
+
+def _probe_response(result: Readiness) -> Response:
+    return JSONResponse(result.to_json(), result.http_status, {"cache-control": "no-store"})
 
 
 def _cors_headers(scope: Scope) -> dict[str, Any]:

@@ -21,8 +21,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime
+from pathlib import Path
+from shutil import disk_usage
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import uuid4
 
 from rxhub.concurrency.supervise import report
@@ -73,6 +75,13 @@ _CONGESTION_WAIT_S: Final = 30.0
 _logger = logging.getLogger("rxhub.server")
 
 
+class DiskSpace(NamedTuple):
+    """Bytes of a file system."""
+
+    free: int
+    size: int
+
+
 class BackplaneHost(Protocol):
     """What its backplane uses of a `rxhub.server.event_server.EventServer`."""
 
@@ -95,6 +104,7 @@ class Backplane:
             servers.
         store_trouble: returns why the NATS server cannot store events, if that is known before an event is published
             (`PrivateServer.trouble`), or an empty string.
+        store_directory: where a NATS server on this machine stores the events, to report the free space.
 
     Attributes:
         stream: as given.
@@ -118,6 +128,7 @@ class Backplane:
         stream: str = STREAM,
         *,
         store_trouble: Callable[[], str] | None = None,
+        store_directory: Path | str | None = None,
     ) -> None:
         self._address = Address.parse(url, user, password)
         self._subjects = Subjects(stream)
@@ -125,6 +136,7 @@ class Backplane:
         self._link: ReconnectingClient | None = None
         self._publishing: JetStreamPublisher | None = None
         self._store_trouble = store_trouble
+        self._store_directory = store_directory
         self._live: OrderedConsumer | None = None
         self._activator: SubscriptionActivator | None = None
         self._filter_timer: asyncio.TimerHandle | None = None
@@ -157,9 +169,21 @@ class Backplane:
             return found
         return self._publishing.trouble if self._publishing is not None else ""
 
+    def store_space(self) -> DiskSpace | None:
+        """The space of the file system that stores the events; None if it is not known."""
+        if self._store_directory is None:
+            return None
+        try:
+            usage = disk_usage(self._store_directory)
+        except OSError:
+            return None  # the directory was removed; `trouble` has the reason
+        return DiskSpace(usage.free, usage.total)
+
     def stats(self) -> dict[str, float]:
         """Gauges and counters by name."""
+        space = self.store_space()
         return {
+            **({} if space is None else {"store_free_bytes": space.free, "store_size_bytes": space.size}),
             "backplane_storing": int(self.is_connected and not self.trouble),
             "backplane_connected": int(self.is_connected),
             "backplane_waiting": len(self._outbox),

@@ -1,16 +1,14 @@
-"""The counters of a server, as JSON and in Prometheus' text format.
+"""The counters of a server, and the meanings of its statistics.
 
-The format has one name and one number per line. Prometheus' client library would add a registry, locks and collectors
-for integers that only one thread uses.
+Plain integers, because only one thread counts. `rxhub.server.metrics` passes them to Prometheus.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-__all__ = ["Counters", "prometheus"]
+__all__ = ["COUNTERS", "GAUGES", "Counters"]
 
 
 def _counter(meaning: str) -> Any:
@@ -47,7 +45,7 @@ class Counters:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-_COUNTERS: Final = {
+COUNTERS: Final = {
     **{field.name: field.metadata["meaning"] for field in fields(Counters)},
     "subscriptions_passed_over": "Subscriptions that did not receive an event because their tests take too much work.",
     "task_failures": "Internal errors in long-lived tasks of the process. The log has the details.",
@@ -56,8 +54,9 @@ _COUNTERS: Final = {
     "backplane_refused": "Events rejected because too many waited to be stored.",
     "backplane_reconnections": "Reconnections to the backplane.",
 }
-_GAUGES: Final = {
+GAUGES: Final = {
     "uptime_seconds": "Seconds since the start.",
+    "loop_lag_seconds": "The delay of the server's event loop.",
     "connections": "Connected clients.",
     "sockets_open": "Open connections, including those of clients.",
     "sockets_waiting": "Open connections without a complete request.",
@@ -70,16 +69,6 @@ _GAUGES: Final = {
     "backplane_storing": "1 if the backplane can store events, as far as is known. 0 while its disk is full.",
     "backplane_waiting": "Events that wait to be stored.",
     "backplane_lag": "Events in the backplane that this server has not read yet.",
+    "store_free_bytes": "Free space of the file system of `--store`.",
+    "store_size_bytes": "Size of the file system of `--store`.",
 }
-
-
-def prometheus(stats: Mapping[str, float]) -> str:
-    """Statistics in Prometheus' text format, version 0.0.4."""
-    lines: list[str] = []
-    for kind, names, suffix in (("counter", _COUNTERS, "_total"), ("gauge", _GAUGES, "")):
-        for name, meaning in names.items():
-            if name not in stats:
-                continue  # of a backplane
-            full = f"rxhub_server_{name}{suffix}"
-            lines += [f"# HELP {full} {meaning}", f"# TYPE {full} {kind}", f"{full} {stats[name]}"]
-    return "\n".join(lines) + "\n"

@@ -31,6 +31,7 @@ from rxhub.server.router import Router
 from rxhub.server.send_queue import send_steps
 from rxhub.server.sessions import Sessions
 from rxhub.server.users import User, Users
+from rxhub.telemetry.probes import LoopLag
 from rxhub.transport.socketio.protocol import Handshake
 
 __all__ = ["EventServer"]
@@ -59,6 +60,7 @@ class EventServer:
         sockets: open sockets, if `rxhub.server.acceptor` accepts them.
         unread: the memory of received messages.
         rejections: the log of rejected requests.
+        loop_lag: the delay of the event loop; None before `start`.
         is_closing: whether it rejects new clients because it shuts down.
     """
 
@@ -77,6 +79,7 @@ class EventServer:
         self.sockets = Sockets(limits.connections + limits.pending, limits.pending, self.counters)
         self.unread = UnreadBudget(limits, self.counters)
         self.rejections = LimitedLog(_logger)
+        self.loop_lag: LoopLag | None = None
         self.is_closing = False
         self.users = users
         self._authentication = Authentication(users, limits)
@@ -91,12 +94,14 @@ class EventServer:
         self._start_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect the backplane, if there is one and it is not connected.
+        """Measure the delay of the loop, and connect the backplane, if there is one and it is not connected.
 
         Raises:
             HubConnectionError: if the backplane cannot be reached or rejects the server; the next call tries again.
             StreamError: if a stream cannot be created.
         """
+        if self.loop_lag is None and not self.is_closing:
+            self.loop_lag = LoopLag()
         backplane = self.options.backplane
         if backplane is None:
             return
@@ -346,6 +351,8 @@ class EventServer:
             # Events of clients that disconnected before the acknowledgement.
             await backplane.flush(deadline - monotonic(), is_hurried)
             await backplane.close()
+        if self.loop_lag is not None:
+            self.loop_lag.stop()
 
     @property
     def connections(self) -> Collection[ServerClient[Any]]:
@@ -361,6 +368,7 @@ class EventServer:
         backplane = self.options.backplane
         return {
             "uptime_seconds": round(monotonic() - self._started, 3),
+            **({} if self.loop_lag is None else {"loop_lag_seconds": round(self.loop_lag.seconds, 3)}),
             "connections": len(self._connections),
             "sockets_open": len(self.sockets),
             "sockets_waiting": self.sockets.waiting,

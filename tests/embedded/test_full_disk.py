@@ -174,10 +174,28 @@ def health(url: str) -> tuple[int, str]:
             return error.code, json.load(error)["status"]
 
 
+def failed(url: str) -> set[str]:
+    """The checks of `/readyz` that fail."""
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(f"{url}/readyz", timeout=LIMIT)
+    with raised.value as error:
+        assert error.code == 503
+        body = error.read().decode()
+        assert "/" not in json.loads(body)["reason"]
+        return {name for name, check in json.loads(body)["checks"].items() if not check["ok"]}
+
+
 def test_a_server_reports_a_full_disk_and_recovers(disk: Disk) -> None:
     with ExitStack() as stack:
         server = stack.enter_context(store(disk.path / "store"))
-        backplane = Backplane(server.url, server.user, server.password, "studio", store_trouble=lambda: server.trouble)
+        backplane = Backplane(
+            server.url,
+            server.user,
+            server.password,
+            "studio",
+            store_trouble=lambda: server.trouble,
+            store_directory=disk.path,
+        )
         front = stack.enter_context(running(backplane=backplane))
         hub = stack.enter_context(EventHub(front.url, front.api_user, front.api_key))
         stack.enter_context(hub.start())
@@ -189,6 +207,7 @@ def test_a_server_reports_a_full_disk_and_recovers(disk: Disk) -> None:
         assert errors
         until(lambda: health(front.url) == (503, "not storing"))
         assert front.stats["backplane_storing"] == 0
+        assert failed(front.url) >= {"store_writable", "disk_space"}
         findings = list(examine(front.url, front.api_user, front.api_key))
         assert any(found.verdict is Verdict.PROBLEM and "cannot store events" in found.found for found in findings)
         assert publish(hub, 5)[0] == []

@@ -209,7 +209,9 @@ def test_health_is_open_and_statistics_are_not(server: Running) -> None:
     assert status == 200
     assert headers["content-type"].startswith("text/plain; version=0.0.4")
     samples = [line.split() for line in body.splitlines() if not line.startswith("#")]
-    assert {name.removeprefix("rxhub_server_").removesuffix("_total") for name, _ in samples} == stats.keys()
+    ours = {name.removeprefix("rxhub_server_") for name, _ in samples if not name.startswith("process_")}
+    assert {name.removesuffix("_total") for name in ours} == stats.keys()
+    assert "process_resident_memory_bytes" in body
     assert all(float(value) >= 0 for _, value in samples)
 
 

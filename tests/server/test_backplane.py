@@ -363,8 +363,8 @@ def test_health_and_statistics_tell_of_it(nats: Nats) -> None:
         assert (stats["backplane_connected"], stats["backplane_stored"], stats["backplane_read"]) == (1, 1, 1)
         headers = {"ftrack-user": node.api_user, "ftrack-api-key": KEY}
         metrics = request(node, "/metrics", headers)[1]
-        assert "\nrxhub_server_backplane_stored_total 1\n" in metrics
-        assert "\nrxhub_server_backplane_connected 1\n" in metrics
+        assert "\nrxhub_server_backplane_stored_total 1.0\n" in metrics
+        assert "\nrxhub_server_backplane_connected 1.0\n" in metrics
     with running() as alone:
         assert json.loads(request(alone, "/health")[1]) == {"status": "ok"}
         assert not [name for name in alone.stats if name.startswith("backplane")]
