@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rxhub.cli.confirm import can_ask
 from rxhub.cli.connect import open_hub, stream_exists
 from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
@@ -137,8 +138,7 @@ def drop(
     Exit status: 0 after success, 1 if a dead letter does not exist or you answered no, 2 after an error.
     """
     _check_arguments(ids, all_, group)
-    can_ask = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison]
-    if all_ and not yes and not can_ask:
+    if all_ and not yes and not can_ask():
         raise typer.BadParameter("Deleting all dead letters requires a confirmation. Add --yes.", param_hint="--all")
     with _letters(nats, stream, nats_user, nats_password) as dead:
         if all_ and not yes:

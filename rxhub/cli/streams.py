@@ -1,27 +1,56 @@
-"""`rxhub streams`: list the streams of events in a NATS system, and create one."""
+"""`rxhub streams`: list, create, change, purge and remove the streams of events in a NATS system."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from rxhub.cli.confirm import Yes, is_confirmed
 from rxhub.cli.connect import query_nats
 from rxhub.cli.credentials import NATS_OPTIONS, ServerAccess, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
 from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, OptionalNats, argument, option
 from rxhub.cli.output import print_error, print_json, print_table, print_text
-from rxhub.cli.units import format_duration, format_size, format_time, parse_duration, parse_size
+from rxhub.cli.units import format_duration, format_size, format_time, parse_duration, parse_size, parse_time
 from rxhub.errors import StreamError
-from rxhub.transport.durable import StreamState
+from rxhub.transport.durable import Loss, StreamLimits, StreamState
+
+if TYPE_CHECKING:
+    from rxhub.transport.nats.stream_changes import StreamChanges
 
 __all__ = ["group"]
 
 group = Commands(invoke_without_command=True)
 
-_STREAM_HEADINGS = ("stream", "events", "size", "from", "to", "max age", "max size", "replicas", "dead letters")
+T = TypeVar("T")
+
+_Name = Annotated[str, argument("NAME", "Name of the stream.")]
+
+
+class _WhenFull(StrEnum):
+    """What a full stream does."""
+
+    REJECT = "reject"
+    DELETE = "delete"
+
+
+_STREAM_HEADINGS = (
+    "stream",
+    "events",
+    "size",
+    "from",
+    "to",
+    "max age",
+    "max size",
+    "when full",
+    "replicas",
+    "dead letters",
+)
 _GROUP_HEADINGS = ("group", "of stream", "waiting", "pending", "redelivered", "max pending")
 _STREAM_NAME_IN_USE = 10058
 """JetStream's error code: the stream exists with a different configuration."""
@@ -113,6 +142,124 @@ def add(
     return Status.MATCHED
 
 
+@group.command("set")
+@exits_with_status
+def set_limits(
+    name: _Name,
+    nats: Nats,
+    max_age: Annotated[
+        str | None, option("TIME", "Delete events after this time, for example 30d or 12h, or `never`.")
+    ] = None,
+    max_bytes: Annotated[str | None, option("SIZE", "Maximum size, for example 10G, or `unlimited`.")] = None,
+    when_full: Annotated[
+        _WhenFull | None, option("reject|delete", "At --max-bytes: reject new events, or delete the oldest ones.")
+    ] = None,
+    replicas: Annotated[int | None, option("N", "Number of copies.", min=1, max=5)] = None,
+    yes: Yes = False,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
+) -> Status:
+    """Change the limits of a stream. If this deletes events, show how many and ask for confirmation.
+
+    Exit status: 0 after success, 1 if you answered no, 2 after an error.
+    """
+    limits: StreamLimits = {}
+    if max_age is not None:
+        limits["max_age"] = 0.0 if max_age == "never" else parse_duration(max_age, "--max-age").total_seconds()
+    if max_bytes is not None:
+        limits["max_bytes"] = -1 if max_bytes == "unlimited" else parse_size(max_bytes, "--max-bytes")
+    if when_full is not None:
+        limits["discard"] = "new" if when_full is _WhenFull.REJECT else "old"
+    if replicas is not None:
+        limits["replicas"] = replicas
+    if not limits:
+        raise typer.BadParameter("Specify at least one limit.")
+    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS)
+    loss = _ask(access, lambda streams: streams.preview_limits(name, **limits))
+    if loss.rejects:
+        print_error(f"{name} contains more than {max_bytes}: it will reject new events until old ones are deleted")
+    if (loss.events or loss.rejects) and not is_confirmed(_described(loss, name), f"Change {name}?", yes):
+        return Status.NOT_MATCHED
+    _ask(access, lambda streams: streams.set_limits(name, **limits))
+    return Status.MATCHED
+
+
+@group.command("purge")
+@exits_with_status
+def purge(
+    name: _Name,
+    nats: Nats,
+    topic: Annotated[
+        str | None, option("TOPIC", "Only events of this topic, or of all topics below: 'studio.render.*'.")
+    ] = None,
+    until: Annotated[
+        str | None,
+        option("TIME", "Only events up to 2026-03-01T12:00, a duration before now (2h, 3d), or a sequence. Included."),
+    ] = None,
+    yes: Yes = False,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
+) -> Status:
+    """Delete events permanently: all, those of a topic, or those up to a sequence or time.
+
+    Show how many, and ask for confirmation. Events that are stored in the meantime remain, also without --until.
+
+    Exit status: 0 after success, 1 if there is nothing to delete or you answered no, 2 after an error.
+    """
+    end = None if until is None else parse_time(until, "--until")
+    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS)
+    loss = _ask(access, lambda streams: streams.preview_purge(name, topic, end))
+    if not loss.events:
+        print_error(f"{name} contains no such events")
+        return Status.NOT_MATCHED
+    if not is_confirmed(_described(loss, name), "Delete these events?", yes):
+        return Status.NOT_MATCHED
+    count = _ask(access, lambda streams: streams.purge(name, topic, loss.last_sequence))
+    print_text(f"{count:,} deleted")
+    return Status.MATCHED
+
+
+@group.command("remove")
+@exits_with_status
+def remove(
+    name: _Name, nats: Nats, yes: Yes = False, nats_user: NatsUser = None, nats_password: NatsPassword = None
+) -> Status:
+    """Remove a stream permanently, with its groups and dead letters. Show what it contains, and ask for confirmation.
+
+    Stop all hubs, processes and servers that use it before. Those that still run create it again.
+
+    Exit status: 0 after success, 1 if you answered no, 2 after an error.
+    """
+    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS)
+    loss = _ask(access, lambda streams: streams.preview_remove(name))
+    dead = f" It also deletes {loss.dead_letters:,} dead letters." if loss.dead_letters else ""
+    if not is_confirmed(_described(loss, name) + dead, f"Remove the stream {name}?", yes):
+        return Status.NOT_MATCHED
+    _ask(access, lambda streams: streams.remove(name))
+    return Status.MATCHED
+
+
+def _ask(access: ServerAccess, change: Callable[[StreamChanges], Coroutine[Any, Any, T]]) -> T:
+    """Send requests about a stream."""
+    from rxhub.transport.nats.stream_changes import StreamChanges
+
+    try:
+        return query_nats(access, lambda client: change(StreamChanges(client)))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _described(loss: Loss, name: str) -> str:
+    """What a change deletes, as a sentence."""
+    about = "about " if loss.is_estimate else ""
+    found = f"this deletes {about}{loss.events:,} events (about {format_size(loss.bytes)}) of {name}"
+    if loss.events:
+        found += f", stored from {format_time(loss.first)} to {format_time(loss.last)}"
+    if loss.unhandled:
+        found += f". These groups have not handled all of them: {', '.join(loss.unhandled)}"
+    return f"{found}."
+
+
 def _row(state: StreamState) -> tuple[str, ...]:
     return (
         state.name,
@@ -122,6 +269,7 @@ def _row(state: StreamState) -> tuple[str, ...]:
         format_time(state.last),
         format_duration(state.max_age) if state.max_age else "",
         format_size(state.max_bytes) if state.max_bytes >= 0 else "",
+        ("reject" if state.discard == "new" else "delete") if state.max_bytes >= 0 else "",
         f"{state.replicas}",
         f"{state.dead:,}" if state.dead else "",
     )

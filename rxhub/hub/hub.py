@@ -56,7 +56,7 @@ from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
 from rxhub.transport import durable
 from rxhub.transport.connection_state import ConnectionState
-from rxhub.transport.durable import DeadLetterQueue, Durable, GroupProcessing, Handler, ProcessOptions, StreamState
+from rxhub.transport.durable import DeadLetterQueue, Durable, GroupProcessing, Handler, ProcessOptions, StreamsOfEvents
 from rxhub.transport.finite_numbers import check_finite_metadata
 from rxhub.transport.io_thread import in_io_thread
 from rxhub.transport.registry import TransportConfig
@@ -580,12 +580,13 @@ class EventHub(Displayable):
         _warn_of_similar_keys(expression)
         return with_runner_status(replay, self._runner)
 
-    def streams(self) -> tuple[StreamState, ...]:
-        """The streams of the server, what they store, and their groups.
+    @property
+    def streams(self) -> StreamsOfEvents:
+        """The streams of the server: `hub.streams()` describes them and their groups, its methods change them.
 
-        Blocks; in coroutines use `await asyncio.to_thread(hub.streams)`.
+        They block; in coroutines use `await asyncio.to_thread(hub.streams)`.
         """
-        return self._durable("hub.streams").streams()
+        return self._durable("hub.streams").streams
 
     def kv_put(self, key: str, text: str) -> Future[None]:
         """Store a short text beside the stream, such as the progress of a program.

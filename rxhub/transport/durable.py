@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple, Protocol, Required, Self, TypeAlias, TypedDict, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Required, Self, TypeAlias, TypedDict, Unpack, runtime_checkable
 
 from reactivex import Observable
 
@@ -22,12 +22,19 @@ __all__ = [
     "Handler",
     "HistoryReader",
     "HistoryReading",
+    "Loss",
+    "Moment",
     "ProcessOptions",
     "Span",
     "Stored",
+    "StreamLimits",
     "StreamState",
+    "StreamsOfEvents",
     "durable",
 ]
+
+Moment: TypeAlias = int | datetime | timedelta
+"""A sequence of a stream, an aware time, or how long ago by the server's clock."""
 
 Handler: TypeAlias = Callable[[Event], object]
 """Handles an event; a plain or a coroutine function."""
@@ -110,6 +117,7 @@ class StreamState(NamedTuple):
         max_bytes: the size limit; -1 is unlimited.
         dead: the number of dead letters.
         groups: the consumer groups, sorted by name.
+        discard: what happens at `max_bytes`: "new" rejects new events, "old" deletes the oldest ones.
     """
 
     name: str
@@ -124,10 +132,57 @@ class StreamState(NamedTuple):
     max_bytes: int
     dead: int
     groups: tuple[GroupState, ...]
+    discard: Literal["new", "old"] = "new"
 
     def to_json(self) -> dict[str, Any]:
         """All fields by name, for JSON; times stay `datetime`."""
         return {**self._asdict(), "groups": [group._asdict() for group in self.groups]}
+
+
+class StreamLimits(TypedDict, total=False):
+    """Keyword arguments of `hub.streams.set_limits`; limits that are not given stay as they are.
+
+    Attributes:
+        max_age: seconds after which an event is deleted; 0 is never.
+        max_bytes: the size limit; -1 is unlimited.
+        discard: what happens at `max_bytes`: "new" rejects new events, "old" deletes the oldest ones.
+        replicas: the number of servers that store each event, from 1 to 5.
+    """
+
+    max_age: float
+    max_bytes: int
+    discard: Literal["new", "old"]
+    replicas: int
+
+
+class Loss(NamedTuple):
+    """What a change of a stream deletes.
+
+    Attributes:
+        events: the number of events.
+        bytes: their stored size. Unless all events of the stream are deleted, this is an estimate from the mean size.
+        first: when the oldest of them was stored; None if there is none.
+        last: when the latest of them was stored; None if there is none.
+        last_sequence: of the latest of them; 0 if there is none.
+        is_estimate: whether the number of events is an estimate too, because only a size is known.
+        unhandled: the groups that have not handled all of them, as far as the positions of the groups tell.
+        dead_letters: the number of dead letters.
+        rejects: whether the stream rejects new events after the change, because it contains more than `max_bytes`.
+    """
+
+    events: int
+    bytes: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    last_sequence: int = 0
+    is_estimate: bool = False
+    unhandled: tuple[str, ...] = ()
+    dead_letters: int = 0
+    rejects: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields by name, for JSON; times stay `datetime`."""
+        return self._asdict()
 
 
 class ProcessOptions(TypedDict, total=False):
@@ -205,6 +260,18 @@ class DeadLetterQueue(Protocol):
     def drop(self, id: int | Literal["all"], group: str | None = None) -> int: ...
 
 
+class StreamsOfEvents(Protocol):
+    """The streams, and changes of them; see `rxhub.transport.nats.administration.Streams`."""
+
+    def __call__(self) -> tuple[StreamState, ...]: ...
+    def preview_limits(self, name: str, **limits: Unpack[StreamLimits]) -> Loss: ...
+    def set_limits(self, name: str, **limits: Unpack[StreamLimits]) -> None: ...
+    def preview_purge(self, name: str, topic: str | None = None, until: Moment | None = None) -> Loss: ...
+    def purge(self, name: str, topic: str | None = None, until: Moment | None = None) -> int: ...
+    def preview_remove(self, name: str) -> Loss: ...
+    def remove(self, name: str) -> None: ...
+
+
 @runtime_checkable
 class Durable(Transport, Protocol):
     """A transport that stores events."""
@@ -216,8 +283,9 @@ class Durable(Transport, Protocol):
         """
         ...
 
-    def streams(self) -> tuple[StreamState, ...]:
-        """All streams, sorted by name. Blocks."""
+    @property
+    def streams(self) -> StreamsOfEvents:
+        """The streams of the server. Its methods block."""
         ...
 
     def kv_put(self, key: str, text: str) -> Future[None]:

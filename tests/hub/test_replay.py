@@ -351,7 +351,7 @@ class TestTransports:
     @pytest.mark.parametrize("url", ["memory://", "http://127.0.0.1:9"])
     def test_where_nothing_is_kept_nothing_is_replayed(self, url: str) -> None:
         with EventHub(url) as hub:
-            for ask in (lambda: hub.replay("topic=*"), hub.streams):
+            for ask in (lambda: hub.replay("topic=*"), lambda: hub.streams()):
                 with pytest.raises(NotDurable, match=r'EventHub\("nats://host'):
                     ask()
 

@@ -17,10 +17,11 @@ from rxhub.errors import EventError, HubConnectionError, Overflow, ProtocolError
 from rxhub.event import Event
 from rxhub.expression import Expression
 from rxhub.transport import Sink
-from rxhub.transport.durable import Handler, HistoryReader, ProcessOptions, Span, StreamState
+from rxhub.transport.durable import Handler, HistoryReader, ProcessOptions, Span
 from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.json_payload import check_depth, write_event
 from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.administration import Streams
 from rxhub.transport.nats.dead_letters import DeadLetters
 from rxhub.transport.nats.kv_bucket import KvTexts
 from rxhub.transport.nats.ordered_consumer import ReadPosition
@@ -30,15 +31,11 @@ from rxhub.transport.nats.publishing import StoredPublish
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.session import NatsSession
 from rxhub.transport.nats.stream_reader import StreamReader, StreamReaders
-from rxhub.transport.nats.streams import stream_states
 from rxhub.transport.nats.subject_filters import SubjectFilters
 from rxhub.transport.nats.subjects import Subjects
 from rxhub.transport.server_transport import ServerTransport, refused
 
 __all__ = ["NatsTransport"]
-
-# Seconds for JetStream to answer.
-_JETSTREAM_TIMEOUT_S = 10.0
 
 T = TypeVar("T")
 
@@ -150,8 +147,9 @@ class NatsTransport(ServerTransport[NatsSession]):
     def read(self, expression: Expression, span: Span, reader: HistoryReader) -> StreamReader:
         return StreamReader(self.loop, self.subjects, expression, span, reader, self.playbacks)
 
-    def streams(self) -> tuple[StreamState, ...]:
-        return self.call(stream_states(self.link), _JETSTREAM_TIMEOUT_S)
+    @property
+    def streams(self) -> Streams:
+        return Streams(self)
 
     def kv_put(self, key: str, text: str) -> Future[None]:
         return self._call_kv(lambda notes: notes.put(key, text))

@@ -1,23 +1,17 @@
-"""How many messages a stream stores over time.
-
-JetStream has no such count. But a new consumer is told how many messages there are from its start on, also from a time,
-and the server does not read them for it.
-"""
+"""How many messages a stream stores over time."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
-from uuid import uuid4
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from rxhub.transport.nats.positions import count_from
 from rxhub.transport.nats.streams import JetStreamApi
 
 __all__ = ["EventCount", "event_counts"]
 
 _CONCURRENT_REQUESTS = 8
-# Deleted at once; this is for a process that ends in between.
-_FORGOTTEN_NANOSECONDS = 5_000_000_000
 
 
 class EventCount(NamedTuple):
@@ -61,26 +55,9 @@ async def event_counts(asking: JetStreamApi, stream: str, number: int) -> list[E
 
     async def stored_since(time: datetime) -> int:
         async with slots:
-            return await _stored_since(asking, stream, time)
+            return await count_from(asking, stream, time)
 
     left = [state["messages"], *await asyncio.gather(*map(stored_since, edges[1:-1])), 0]
     spans = zip(edges, edges[1:], left, left[1:], strict=False)
     # Messages are deleted and stored meanwhile.
     return [EventCount(since, until, max(0, begin - end)) for since, until, begin, end in spans]
-
-
-async def _stored_since(asking: JetStreamApi, stream: str, time: datetime) -> int:
-    name = f"rxhub-count-{uuid4().hex}"
-    config: dict[str, Any] = {
-        "name": name,
-        "ack_policy": "none",
-        "deliver_policy": "by_start_time",
-        "opt_start_time": time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "mem_storage": True,
-        "num_replicas": 1,
-        "inactive_threshold": _FORGOTTEN_NANOSECONDS,
-    }
-    request = {"stream_name": stream, "config": config, "action": "create"}
-    pending: int = (await asking.js_request(f"CONSUMER.CREATE.{stream}.{name}", request))["num_pending"]
-    await asking.js_request(f"CONSUMER.DELETE.{stream}.{name}")
-    return pending

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from base64 import b64decode
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rxhub.errors import EventError, NotFoundError, ProtocolError, StreamError
 from rxhub.expression import Expression
 from rxhub.expression.step_budget import StepBudget, StepBudgetExceeded
 from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.dead_letter import tokens_of
+from rxhub.transport.nats.positions import first_since, message_at
 from rxhub.transport.nats.reconnecting import ReconnectingClient
-from rxhub.transport.nats.streams import NO_CONSUMER, NO_MESSAGE, NO_STREAM
+from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
 from rxhub.transport.nats.subjects import Subjects, consumer_name
 
 __all__ = ["GroupReplay", "Replayed"]
@@ -69,16 +70,7 @@ class GroupReplay:
             StreamError: if JetStream rejects a request, as the other method.
             HubConnectionError: if it does not answer, as the other method.
         """
-        state = (await self._link.js_request(f"STREAM.INFO.{self._subjects.stream}"))["state"]
-        low, high = state["first_seq"], state["last_seq"] + 1
-        while low < high:
-            middle = (low + high) // 2
-            message = await self._next(middle)
-            if message is None or datetime.fromisoformat(message["time"]) >= since:
-                high = middle
-            else:
-                low = message["seq"] + 1
-        return low
+        return await first_since(self._link, self._subjects.stream, since, self._subjects.events)
 
     async def run(self, sequence: int, most: int) -> Replayed:
         """Replay a part of the range.
@@ -98,7 +90,7 @@ class GroupReplay:
             raise NotFoundError(f"There is no group {self._group!r}. Start a process of the group first.") from error
         count = 0
         for _ in range(most):
-            message = await self._next(sequence)
+            message = await message_at(self._link, self._subjects.stream, sequence, self._subjects.events)
             if message is None or datetime.fromisoformat(message["time"]) > self._until:
                 return Replayed(count, None)
             sequence = message["seq"] + 1
@@ -115,13 +107,3 @@ class GroupReplay:
                 return self._expression.matches(read_stored(data))
         except (EventError, ProtocolError, StepBudgetExceeded):
             return False
-
-    async def _next(self, sequence: int) -> dict[str, Any] | None:
-        """The first event with a sequence or a later one."""
-        request = {"seq": sequence, "next_by_subj": self._subjects.events}
-        try:
-            return (await self._link.js_request(f"STREAM.MSG.GET.{self._subjects.stream}", request))["message"]
-        except StreamError as error:
-            if error.number in (NO_STREAM, NO_MESSAGE):
-                return None
-            raise

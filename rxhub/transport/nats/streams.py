@@ -24,6 +24,7 @@ __all__ = [
     "dead_letter_config",
     "ensure_stream",
     "last_sequence",
+    "pages",
     "server_time",
     "stream_config",
     "stream_states",
@@ -161,7 +162,7 @@ class StreamRestorer:
 
 async def stream_states(asking: JetStreamApi) -> tuple[StreamState, ...]:
     """The streams of events by name. Other streams of the system are left out."""
-    every = {info["config"]["name"]: info async for info in _pages(asking, "STREAM.LIST", "streams")}
+    every = {info["config"]["name"]: info async for info in pages(asking, "STREAM.LIST", "streams")}
     ours = sorted(name for name, info in every.items() if f"{name}.event.>" in (info["config"].get("subjects") or ()))
     return tuple([_state(every[name], every.get(f"{name}-dead"), await _groups(asking, name)) for name in ours])
 
@@ -182,12 +183,13 @@ def _state(info: dict[str, Any], dead: dict[str, Any] | None, groups: tuple[Grou
         config["max_bytes"],
         0 if dead is None else dead["state"]["messages"],
         groups,
+        config.get("discard", "old"),
     )
 
 
 async def _groups(asking: JetStreamApi, stream: str) -> tuple[GroupState, ...]:
     try:
-        found = [info async for info in _pages(asking, f"CONSUMER.LIST.{stream}", "consumers")]
+        found = [info async for info in pages(asking, f"CONSUMER.LIST.{stream}", "consumers")]
     except StreamError as error:
         if error.number != NO_STREAM:
             raise
@@ -205,7 +207,7 @@ def _group_state(info: dict[str, Any]) -> GroupState:
     )
 
 
-async def _pages(asking: JetStreamApi, api: str, what: str) -> AsyncIterator[dict[str, Any]]:
+async def pages(asking: JetStreamApi, api: str, what: str) -> AsyncIterator[dict[str, Any]]:
     """All entries of a paged JetStream list."""
     seen = 0
     while True:

@@ -92,7 +92,7 @@ def test_a_text_that_is_too_long_is_refused(hub: EventHub) -> None:
 
 def test_a_closed_hub_says_that_it_is(hub: EventHub) -> None:
     hub.close()
-    for ask in (lambda: hub.kv_put("a", "text"), lambda: hub.kv_get("a"), hub.streams):
+    for ask in (lambda: hub.kv_put("a", "text"), lambda: hub.kv_get("a"), lambda: hub.streams()):
         with pytest.raises(HubClosed):
             ask()
 
