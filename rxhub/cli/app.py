@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import bridge, dead, explain, filter, listen, plugins, publish, replay, serve, streams, user
+from rxhub.cli import bridge, dead, explain, filter, listen, plugins, publish, replay, serve, streams, user, work
 from rxhub.cli.demo.command import command as demo
 from rxhub.cli.doctor.command import command as doctor
 from rxhub.cli.help import Commands
@@ -33,6 +33,7 @@ for _name, _command in (
     ("doctor", doctor),
     ("serve", serve.command),
     ("bridge", bridge.command),
+    ("work", work.command),
 ):
     app.command(_name)(_command)
 for _name, _group in (("streams", streams.group), ("user", user.group), ("dead", dead.group)):

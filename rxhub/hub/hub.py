@@ -537,6 +537,11 @@ class EventHub(Displayable):
         return decorate
 
     @property
+    def processings(self) -> tuple[GroupProcessing, ...]:
+        """The parts of this process in groups, from `process` until they end."""
+        return self._processings.running
+
+    @property
     def dead_letters(self) -> DeadLetterQueue:
         """The events that groups failed to handle: `list`, `get`, `retry` and `drop` them."""
         return durable(self._link.transport, "hub.dead_letters").dead_letters

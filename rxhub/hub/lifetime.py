@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
+from threading import Thread
 from time import monotonic
 from typing import Any
 from weakref import WeakSet
@@ -25,9 +26,10 @@ from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Inbox
 from rxhub.hub.processings import Processings
 from rxhub.hub.runner import CLOSE_TIMEOUT_S, Runner
+from rxhub.transport.durable import GroupProcessing
 from rxhub.transport.io_thread import in_io_thread, refuse_new_threads
 
-__all__ = ["UNHANDLED", "Lifetime", "hubs"]
+__all__ = ["UNHANDLED", "Lifetime", "hubs", "shut_down_all"]
 
 UNHANDLED = "%d events were waiting unhandled when the hub was closed."
 """Logged as a warning, with their number."""
@@ -35,6 +37,8 @@ UNHANDLED = "%d events were waiting unhandled when the hub was closed."
 _POLL_INTERVAL_S = 0.2
 # Time for the transport to disconnect, beyond the timeout for unsent events.
 _DISCONNECT_S = 2.0
+# Time for unsent events when the handlers have used up the time to shut down.
+_SEND_S = 1.0
 
 logger = logging.getLogger("rxhub")
 
@@ -66,6 +70,7 @@ class Lifetime:
         self._lock = ForkSafeLock()
         self._finished = False
         self._task: asyncio.Task[None] | None = None
+        _lifetimes.add(self)
 
     # Serving
 
@@ -194,9 +199,34 @@ class Lifetime:
     def forked(self) -> None:
         self.closing = Flag()
 
+    def begin_to_stop(self, timeout: float) -> list[GroupProcessing]:
+        """Stop the processings without waiting; the stopping ones."""
+        return self._processings.begin_to_stop(timeout)
+
 
 hubs: WeakSet[Any] = WeakSet()
 """The hubs of this process; each is added when it has been created."""
+
+_lifetimes: WeakSet[Lifetime] = WeakSet()
+
+
+def shut_down_all(grace: float) -> None:
+    """Shut down all hubs of the program: let running handlers and callbacks finish for `grace` seconds, then close.
+
+    As `serve_forever` does after a signal. Hubs are closed when all handlers have ended, because a handler may publish
+    with another hub. Waits a second longer for unsent events.
+    """
+    end = monotonic() + grace
+    for processing in [each for lifetime in list(_lifetimes) for each in lifetime.begin_to_stop(grace)]:
+        processing.stop(max(0.0, end - monotonic()))
+    closing = [
+        Thread(target=lifetime.close, args=(max(_SEND_S, end - monotonic()),), daemon=True)
+        for lifetime in list(_lifetimes)
+    ]
+    for thread in closing:
+        thread.start()
+    for thread in closing:
+        thread.join()
 
 
 def _close_all() -> None:

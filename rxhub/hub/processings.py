@@ -27,6 +27,10 @@ class Processings:
     def __bool__(self) -> bool:
         return bool(self._running)
 
+    @property
+    def running(self) -> tuple[GroupProcessing, ...]:
+        return tuple(self._running)
+
     def starter(
         self, transport: Durable, subscription: str, options: ProcessOptions
     ) -> Callable[[Handler], GroupProcessing]:

@@ -25,6 +25,7 @@ LOGGERS = (
     "rxhub.server.http",
     "rxhub.vidispine.notifications",
     "rxhub.websocket",
+    "rxhub.worker",
 )
 """The names of all loggers of rxhub."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from subprocess import CalledProcessError
 from time import monotonic
@@ -51,6 +52,10 @@ class Interruptions:
         else:
             return False
         return True
+
+    async def begin(self, jobs: Iterable[Job]) -> None:
+        """Record that attempts that run, or were about to, do not count: the process may be killed before they end."""
+        await asyncio.gather(*[self.record(job) for job in jobs if job.is_started or job.is_counted])
 
     async def record(self, job: Job) -> None:
         """Record that the running attempt does not count, if the server answers in time."""

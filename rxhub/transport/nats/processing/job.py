@@ -44,6 +44,7 @@ class Job:
     is_parked: bool = False  # its data is in the stream only
     attempt: int = 1  # the number of the next or running attempt
     has_record: bool = False  # the group has a record of its attempts
+    is_counted: bool = False  # its record counts an attempt that has not ended, or not even begun
     run: int = 0  # changes when it is submitted or taken back; results of earlier runs are ignored
     is_batched: bool = False  # its id is looked up and stored together with others
     is_started: bool = False  # it was submitted to the executor, and is settled when its handler ends

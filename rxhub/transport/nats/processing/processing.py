@@ -140,6 +140,11 @@ class Processing:
         return self._worker is not None and not self._over.is_set()
 
     @property
+    def is_connected(self) -> bool:
+        """Whether it has joined the group and is connected, so that events arrive."""
+        return self.is_active and self._link is not None and self._link.connection is not None
+
+    @property
     def error(self) -> Exception | None:
         """The error that ended it, if there was one."""
         return self._error

@@ -92,6 +92,7 @@ class Retries:
         self.failure_log = FailureLog(group.name, options.retries)
         self._one_at_a_time = asyncio.Lock()
         self._slots = asyncio.Semaphore(options.concurrency)
+        self._deletions: set[asyncio.Task[None]] = set()
 
     # Tasks
 
@@ -133,7 +134,7 @@ class Retries:
             logger.error("%s: an event was not handled and is lost: %s", self._group, error)
             self._worker.count("expired")
             self._worker.settle(job, ACK)
-            await self._delete_record(job)
+            self.forget(job)
         except Exception as error:
             self.handle_internal_error(job, error)
         finally:
@@ -202,18 +203,23 @@ class Retries:
             error = await self._attempt(job)
         worker.count("handled")
         worker.settle(job, ACK)
-        await self._delete_record(job)
+        self.forget(job)
 
     async def _attempt(self, job: Job) -> BaseException | None:
         handled = self._handled
         if handled is None:
-            return await self._handlers.run(job)
+            return await self._call(job)
         # No other job starts before the id is stored, because it could end the process.
         async with self._slots:
-            error = await self._handlers.run(job)
+            error = await self._call(job)
             if error is None:
                 await self._request(job, lambda: handled.mark([job.id_digest]), has_run=True)
             return error
+
+    async def _call(self, job: Job) -> BaseException | None:
+        error = await self._handlers.run(job)
+        job.is_counted = False
+        return error
 
     async def _pause(self, job: Job, seconds: float) -> None:
         """Wait with a job that keeps its place."""
@@ -258,12 +264,13 @@ class Retries:
         worker.notify(Failure(job.event, as_exception(error), job.attempt, is_final=True))
         worker.count("dead")
         worker.settle(job, ACK)
-        await self._delete_record(job)
+        self.forget(job)
 
     # Records
 
     async def record_interruption(self, job: Job) -> None:
         """Record that the running attempt was interrupted and does not count."""
+        job.has_record = True
         await self._record(job, AttemptRecord(job.attempt - 1, job.message.delivered, _STOPPED, job.name))
 
     async def _record_failure(self, job: Job, error: BaseException) -> None:
@@ -279,18 +286,33 @@ class Retries:
 
     async def _record_start(self, job: Job) -> None:
         """Record an attempt whose result may never be known."""
+        if self._worker.is_stopping:
+            # The job is returned, which cancels this.
+            await asyncio.get_running_loop().create_future()
+        job.is_counted = True
         await self._attempts.put(
             job.message, AttemptRecord(job.attempt, job.message.delivered - 1, _NO_RESULT, job.name)
         )
         job.has_record = True
 
-    async def _delete_record(self, job: Job) -> None:
+    def forget(self, job: Job) -> None:
+        """Delete the record of a job that has ended, if there is one."""
         if job.has_record:
-            try:
-                await self._attempts.delete(job.message)
-            except (HubConnectionError, StreamError) as error:
-                # It expires.
-                logger.debug("%s: could not delete the attempts at %s: %s", self._group, job.name, error)
+            task = self._worker.spawn(lambda: self._delete_record(job))
+            self._deletions.add(task)
+            task.add_done_callback(self._deletions.discard)
+
+    async def wait_for_deletions(self, timeout: float) -> None:
+        """Wait until the records of ended jobs are deleted: otherwise `Expiry` would count their events as lost."""
+        if self._deletions:
+            await asyncio.wait(self._deletions, timeout=timeout)
+
+    async def _delete_record(self, job: Job) -> None:
+        try:
+            await self._attempts.delete(job.message)
+        except (HubConnectionError, StreamError) as error:
+            # It expires.
+            logger.debug("%s: could not delete the attempts at %s: %s", self._group, job.name, error)
 
     async def _request(self, job: Job, request: Callable[[], Awaitable[T]], has_run: bool = False) -> T:
         """Repeat a request until it succeeds; raise LeaseExpired when it is too late to start the job."""

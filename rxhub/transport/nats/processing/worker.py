@@ -263,6 +263,8 @@ class Worker:
     def _succeed(self, job: Job) -> None:
         self.count("handled")
         self.settle(job, ACK)
+        if job.has_record:
+            self._retries.forget(job)
 
     def _skip(self, job: Job) -> None:
         self.count("skipped")
@@ -323,6 +325,7 @@ class Worker:
             if self._handled_ids is not None:
                 self._handled_ids.stop()
             self._handlers.take_back_pending()
+            await self._interruptions.begin(self._in_flight.jobs.values())
             running = await self._in_flight.drain(self._executor, deadline, self._by_key)
             if running:
                 logger.warning(
@@ -330,6 +333,7 @@ class Worker:
                 )
                 await asyncio.gather(*map(self._interruptions.record, running))
             await self._interruptions.wait()
+            await self._retries.wait_for_deletions(_FLUSH_TIMEOUT_S)
             await self._in_flight.flush(self._link.connection, _FLUSH_TIMEOUT_S)
             await self._membership.unpin()
         finally:
