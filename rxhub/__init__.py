@@ -7,7 +7,7 @@ The public names:
 - `Delivery`, `Outcome`: the dispatch of one event to its subscribers, and the result or error of each callback.
 - `Signal`, `receiver`, `Emission`: signals with senders and receivers, as in Django, which are also observables.
 - `Subject`: a fast reactivex subject that isolates its observers and keeps order.
-- `where`, `dispatch`, `resume`, `overflow`: operators for any reactivex pipeline.
+- `where`, `dispatch`, `resume`, `overflow`, `sessions`, `within`, `missing`: operators for any reactivex pipeline.
 
 The subscription language is in `rxhub.expression`, the exceptions in `rxhub.errors`.
 """
@@ -20,7 +20,7 @@ try:
     from rxhub.dispatching.subscriber import Subscriber
     from rxhub.event import Event
     from rxhub.hub import EventHub
-    from rxhub.operators import dispatch, overflow, resume, where
+    from rxhub.operators import dispatch, missing, overflow, resume, sessions, where, within
     from rxhub.rx.subject import Subject
     from rxhub.signals.decorator import receiver
     from rxhub.signals.emission import Emission
@@ -44,10 +44,13 @@ __all__ = [
     "Subject",
     "Subscriber",
     "dispatch",
+    "missing",
     "overflow",
     "receiver",
     "resume",
+    "sessions",
     "where",
+    "within",
 ]
 
 log_records.install()
