@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
@@ -23,8 +23,12 @@ from rxhub.concurrency.fork import ForkSafeLock, LazyForkSafeLock
 from rxhub.dispatching.subscriber import Subscriber
 from rxhub.event import Event
 from rxhub.rx.awaitable import Awaitable
+from rxhub.telemetry.log_fields import event_fields
 from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
+
+if TYPE_CHECKING:
+    from rxhub.telemetry.spans import HandlerTrace
 
 __all__ = ["NOT_CALLED", "Delivery", "Failed", "Outcome"]
 
@@ -87,6 +91,7 @@ class Delivery(Displayable, Awaitable[Outcome], Observable[Outcome]):
     _pending = 0
     _cursors: tuple[_Cursor, ...] = ()
     _subscribe = None
+    _trace: HandlerTrace | None = None
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -123,6 +128,12 @@ class Delivery(Displayable, Awaitable[Outcome], Observable[Outcome]):
     def completed(self) -> bool:
         """Whether every callback has ended; False while one runs on a scheduler."""
         return not self._pending
+
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """The attributes of log records about it."""
+        trace = self._trace
+        return event_fields(self.event, trace_id="" if trace is None else trace.trace_id)
 
     def __iter__(self) -> Iterator[Outcome]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return iter(self.outcomes)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context, ContextVar
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rxhub.concurrency.awaitables import as_coroutine, await_, is_unfinished, needs_await
 from rxhub.concurrency.event_loop import is_cancelling
@@ -32,6 +32,11 @@ from rxhub.event import Event
 from rxhub.expression import Dialect, parse
 from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
+from rxhub.telemetry import tracing
+from rxhub.telemetry.log_fields import event_fields
+
+if TYPE_CHECKING:
+    from rxhub.telemetry.spans import HandlerTrace
 
 __all__ = ["Dispatcher", "Run"]
 
@@ -119,9 +124,13 @@ class Dispatcher(Subscribers):
             delivery = Delivery()
             delivery.event = event
             delivery._matched = matched
+            trace = None
+            if tracing.active is not None and matched:
+                delivery._trace = trace = tracing.active.deliver(event)
         else:
             delivery = unfinished
             matched = delivery._matched[delivery._next :]
+            trace = delivery._trace
         # Read once: a callback may start to observe the deliveries.
         timed = bool(self._watchers)
         for subscriber in matched:
@@ -131,14 +140,18 @@ class Dispatcher(Subscribers):
             if timed:
                 delivery.start_clock()
             try:
-                result: Any = subscriber.context.copy().run(subscriber.callback, event)
+                result: Any
+                if trace is None:
+                    result = subscriber.context.copy().run(subscriber.callback, event)
+                else:
+                    result = trace.call(subscriber, event)
                 if result is not None:
                     if (needs_await if run is None else is_unfinished)(result):
-                        result = (run or _refuse)(as_coroutine(result), self._awaiting_context(subscriber))
+                        result = (run or _refuse)(as_coroutine(result), self._awaiting_context(subscriber, trace))
                     if result is not None:
                         delivery.record(subscriber, result)
                         if on_result is not None:
-                            on_result(event, subscriber, result)
+                            _publish_result(on_result, trace, event, subscriber, result)
             except (Exception, asyncio.CancelledError) as error:
                 self._record_error(delivery, subscriber, error)
             except BaseException as error:
@@ -157,6 +170,8 @@ class Dispatcher(Subscribers):
             ):
                 self._hand_back(delivery, subscriber, time_slice)
                 return delivery
+        if trace is not None:
+            _end_trace(delivery)
         if self._watchers:
             self.deliveries.on_next(delivery)
         return delivery
@@ -175,6 +190,7 @@ class Dispatcher(Subscribers):
         """
         delivery = unfinished or self.undelivered(event)
         matched = delivery._matched[delivery._next :]
+        trace = delivery._trace
         timed = bool(self._watchers)
         is_cancelled = False
         for subscriber in matched:
@@ -185,11 +201,14 @@ class Dispatcher(Subscribers):
                 delivery.start_clock()
             result: Any = None
             try:
-                result = subscriber.context.copy().run(subscriber.callback, event)
+                if trace is None:
+                    result = subscriber.context.copy().run(subscriber.callback, event)
+                else:
+                    result = trace.call(subscriber, event)
                 if result is not None:
                     if is_unfinished(result):
                         # A new task gives the coroutine the subscriber's context.
-                        task = asyncio.create_task(await_(result), context=self._awaiting_context(subscriber))
+                        task = asyncio.create_task(await_(result), context=self._awaiting_context(subscriber, trace))
                         try:
                             result = await task
                         finally:
@@ -197,9 +216,10 @@ class Dispatcher(Subscribers):
                     if result is not None:
                         delivery.record(subscriber, result)
                         if on_result is not None:
-                            on_result(event, subscriber, result)
+                            _publish_result(on_result, trace, event, subscriber, result)
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and time_slice is None and is_cancelling():
+                    _end_trace(delivery, error)
                     raise
                 if isinstance(error, asyncio.CancelledError) and is_cancelled:
                     if inspect.iscoroutine(result) and inspect.getcoroutinestate(result) == inspect.CORO_CREATED:
@@ -215,6 +235,8 @@ class Dispatcher(Subscribers):
                 raise
             if timed:
                 delivery.stop_clock(subscriber)
+            if trace is not None and trace.records:
+                trace.end_call()
             if event._stopped:
                 delivery.stopped_by = subscriber
             if is_cancelled:
@@ -229,6 +251,8 @@ class Dispatcher(Subscribers):
                 except BaseException:
                     self._hand_back(delivery, subscriber, time_slice)
                     raise
+        if trace is not None:
+            _end_trace(delivery)
         if self._watchers:
             self.deliveries.on_next(delivery)
         return delivery
@@ -240,6 +264,8 @@ class Dispatcher(Subscribers):
         delivery = Delivery()
         delivery.event = event
         delivery._matched = self._targeted(event, matched) if event.get("target") else matched
+        if tracing.active is not None and delivery._matched:
+            delivery._trace = tracing.active.deliver(event)
         return delivery
 
     def _interrupted(
@@ -248,13 +274,16 @@ class Dispatcher(Subscribers):
         """A callback was ended by what ends its context too; the next context delivers to the later ones."""
         error = as_exception(raised)
         delivery.record(subscriber, Failed(error))
+        if delivery._trace is not None:
+            delivery._trace.end_call(raised)
         if delivery.event._stopped:
             delivery.stopped_by = subscriber
         self._hand_back(delivery, subscriber, time_slice)
         # Not for a coroutine that is dropped with its loop: this runs in a finalizer.
         if not isinstance(raised, GeneratorExit):
             name = type(raised).__name__
-            logger.warning("%s ended %s in event %s.", name, subscriber, delivery.event.topic)
+            fields = delivery.log_fields
+            logger.warning("%s ended %s in event %s.", name, subscriber, delivery.event.topic, extra=fields)
             self.errors.on_next(Outcome(subscriber, error=error))
 
     def _hand_back(
@@ -262,11 +291,16 @@ class Dispatcher(Subscribers):
     ) -> None:
         """Hand back a delivery that has got as far as `subscriber`, unless it is over."""
         if time_slice is None:
+            _end_trace(delivery)
             return
         delivery._next = delivery._matched.index(subscriber) + is_called
         if delivery.stopped_by is None and delivery._next < len(delivery._matched):
+            if delivery._trace is not None:
+                delivery._trace.end_call()
             time_slice.hand_back(delivery)
-        elif self._watchers:
+            return
+        _end_trace(delivery)
+        if self._watchers:
             self.deliveries.on_next(delivery)
 
     @property
@@ -274,9 +308,11 @@ class Dispatcher(Subscribers):
         """Whether this runs in a coroutine callback that the dispatcher awaits, or in a task of one."""
         return _awaited_by.get() is self
 
-    def _awaiting_context(self, subscriber: Subscriber) -> Context:
+    def _awaiting_context(self, subscriber: Subscriber, trace: HandlerTrace | None) -> Context:
         context = subscriber.context.copy()
         context.run(_awaited_by.set, self)
+        if trace is not None:
+            trace.attach(context)
         return context
 
     def _enqueue(self, delivery: Delivery, subscriber: Subscriber, on_result: OnResult | None) -> None:
@@ -289,24 +325,29 @@ class Dispatcher(Subscribers):
         """A callback on a scheduler has ended."""
         if on_result is not None and outcome.result is not None:
             try:
-                on_result(delivery.event, outcome.subscriber, outcome.result)
+                _publish_result(on_result, delivery._trace, delivery.event, outcome.subscriber, outcome.result)
             except Exception as refused:
                 outcome = Outcome(outcome.subscriber, error=refused)
         if outcome.error is not None:
-            self.report(delivery.event, outcome)
+            self.report(delivery, outcome)
         delivery.complete_pending(outcome)
 
     def _record_error(self, delivery: Delivery, subscriber: Subscriber, raised: BaseException) -> None:
         error = as_exception(raised)
-        self.report(delivery.event, Outcome(subscriber, error=error))
+        if delivery._trace is not None:
+            delivery._trace.end_call(raised)
+        self.report(delivery, Outcome(subscriber, error=error))
         delivery.record(subscriber, Failed(error))
 
-    def report(self, event: Event, outcome: Outcome) -> None:
+    def report(self, delivery: Delivery, outcome: Outcome) -> None:
         """Log that a callback has failed, and emit it on `errors`."""
         # In the context of the subscriber: a notebook shows log records below the cell of their context.
         message = "Error calling %s for event %s: %s"
-        log = partial(logger.error, message, outcome.subscriber, event.topic, outcome.error)
-        outcome.subscriber.context.copy().run(log, exc_info=outcome.error)
+        log = partial(logger.error, message, outcome.subscriber, delivery.event.topic, outcome.error)
+        context = outcome.subscriber.context.copy()
+        if delivery._trace is not None:
+            delivery._trace.attach(context)
+        context.run(log, exc_info=outcome.error, extra=delivery.log_fields)
         self.errors.on_next(outcome)
 
     def _targeted(self, event: Event, matched: Sequence[Subscriber]) -> Sequence[Subscriber]:
@@ -314,7 +355,8 @@ class Dispatcher(Subscribers):
         try:
             target = parse(event.target, self.dialect)
         except ExpressionError as error:
-            logger.error("Event %s reaches no subscriber, since its target cannot be parsed: %s", event.id, error)
+            message = "Event %s reaches no subscriber, since its target cannot be parsed: %s"
+            logger.error(message, event.id, error, extra=event_fields(event))
             return ()
         return [subscriber for subscriber in matched if target.matches(subscriber.metadata)]
 
@@ -326,3 +368,20 @@ class Dispatcher(Subscribers):
         """Complete `deliveries` and `errors`: no further event comes."""
         self.deliveries.on_completed()
         self.errors.on_completed()
+
+
+def _publish_result(
+    on_result: OnResult, trace: HandlerTrace | None, event: Event, subscriber: Subscriber, result: Any
+) -> None:
+    """Pass a result on; a reply belongs to the trace of its callback."""
+    if trace is None:
+        on_result(event, subscriber, result)
+    else:
+        trace.run(on_result, event, subscriber, result)
+
+
+def _end_trace(delivery: Delivery, error: BaseException | None = None) -> None:
+    trace = delivery._trace
+    if trace is not None and trace.records:
+        trace.end_call(error)
+        trace.end(error, "" if delivery.stopped_by is None else delivery.stopped_by.id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from reactivex import abc
 
@@ -20,6 +20,9 @@ from rxhub.dispatching.delivery import Delivery, Outcome
 from rxhub.dispatching.subscriber import OnResult, Subscriber
 from rxhub.errors import TooLate, as_exception
 from rxhub.event import Event
+
+if TYPE_CHECKING:
+    from rxhub.telemetry.spans import HandlerTrace
 
 __all__ = ["OnOutcome", "ScheduledSubscriber", "UnstoppableEvent", "unstoppable"]
 
@@ -99,8 +102,15 @@ class ScheduledSubscriber:
             self._schedule_next()
             return None
         context = self._subscriber.context.copy()
+        trace = delivery._trace  # pyright: ignore[reportPrivateUsage]
+        if trace is not None:
+            trace = trace.branch()
         try:
-            result = context.run(self._subscriber.callback, event)
+            if trace is None:
+                result = context.run(self._subscriber.callback, event)
+            else:
+                result = trace.call(self._subscriber, event)
+                trace.attach(context)
             if is_unfinished(result):
                 coroutine = as_coroutine(result)
                 if (loop := running_loop()) is None:
@@ -108,22 +118,33 @@ class ScheduledSubscriber:
                 else:
                     task = loop.create_task(coroutine, context=context)
                     _tasks.add(task)
-                    task.add_done_callback(lambda task: self._task_ended(delivery, on_result, task))
+                    task.add_done_callback(lambda task: self._task_ended(delivery, trace, on_result, task))
                     return None
         except BaseException as error:
-            self._end(delivery, on_result, None, error)
+            self._end(delivery, trace, on_result, None, error)
             if not isinstance(error, (Exception, asyncio.CancelledError)):
                 raise
         else:
-            self._end(delivery, on_result, result, None)
+            self._end(delivery, trace, on_result, result, None)
         return None
 
-    def _task_ended(self, delivery: Delivery, on_result: OnResult | None, task: asyncio.Task[Any]) -> None:
+    def _task_ended(
+        self, delivery: Delivery, trace: HandlerTrace | None, on_result: OnResult | None, task: asyncio.Task[Any]
+    ) -> None:
         _tasks.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        self._end(delivery, on_result, None if error else task.result(), error)
+        self._end(delivery, trace, on_result, None if error else task.result(), error)
 
-    def _end(self, delivery: Delivery, on_result: OnResult | None, result: Any, error: BaseException | None) -> None:
+    def _end(
+        self,
+        delivery: Delivery,
+        trace: HandlerTrace | None,
+        on_result: OnResult | None,
+        result: Any,
+        error: BaseException | None,
+    ) -> None:
+        if trace is not None:
+            trace.end_call(error)
         try:
             failure = None if error is None else as_exception(error)
             self._on_outcome(delivery, Outcome(self._subscriber, result, failure), on_result)

@@ -51,6 +51,7 @@ from rxhub.rx.awaitable import with_runner_status
 from rxhub.rx.clock import Clock
 from rxhub.rx.scope import current_scope
 from rxhub.rx.scoped_subject import ScopedSubject
+from rxhub.telemetry import tracing
 from rxhub.text.caller_warning import warn_caller
 from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
@@ -437,11 +438,16 @@ class EventHub(Displayable):
     def _publish_here(self, event: Event) -> list[Any]:
         self._publisher.check_open()
         self._publisher.prepare(event)
+        span = None if tracing.active is None else tracing.active.publish(event, self.id)
         if isinstance(event, UnstoppableEvent):
             # It starts afresh, and may be stopped again.
             event = event.envelope()
-        self.events.on_next(event)
-        return self._dispatcher.dispatch(event).results
+        try:
+            self.events.on_next(event)
+            return self._dispatcher.dispatch(event).results
+        finally:
+            if span is not None:
+                span.end()
 
     def forward(self, event: Event) -> Future[None]:
         """Publish an event of another hub unchanged; returns and raises as `publish`."""

@@ -24,6 +24,8 @@ from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Inbox
 from rxhub.hub.replies import Replies, address
 from rxhub.hub.runner import Runner
+from rxhub.telemetry import tracing
+from rxhub.telemetry.log_fields import event_fields
 from rxhub.text.caller_warning import warn_caller
 from rxhub.transport.finite_numbers import check_finite
 from rxhub.transport.io_thread import in_io_thread
@@ -79,7 +81,7 @@ class Publisher:
 
     def forward(self, event: Event) -> Future[None]:
         self._check(event, own=False)
-        return self._send(event)
+        return self._send(event, is_forwarded=True)
 
     def reply(self, source_event: Event, data: Any, source: Mapping[str, Any] | None = None) -> None:
         if is_unfinished(data):
@@ -105,7 +107,8 @@ class Publisher:
                 # The metadata cannot be written as JSON; the server knows only the id either.
                 self.reply(event, result, {"id": subscriber.id})
         except Exception as error:
-            logger.error("The reply of %s to %s could not be published: %s", subscriber, event.topic, error)
+            message = "The reply of %s to %s could not be published: %s"
+            logger.error(message, subscriber, event.topic, error, extra=event_fields(event))
 
     def prepare(self, event: Event) -> None:
         """Set the missing fields of the source, as ftrack's hub does."""
@@ -159,6 +162,17 @@ class Publisher:
     async def offer(self, event: Event) -> Future[None]:
         """Pass an event to the transport, as soon as it has room."""
         self._check(event)
+        if tracing.active is None or (span := tracing.active.publish(event, self.hub_id)) is None:
+            return await self._offer_until_taken(event)
+        try:
+            sent = await self._offer_until_taken(event)
+        except BaseException as error:
+            span.end(error)
+            raise
+        span.end_with(sent)
+        return sent
+
+    async def _offer_until_taken(self, event: Event) -> Future[None]:
         sent = self._offer(event)
         if sent is not None:
             return sent
@@ -175,7 +189,18 @@ class Publisher:
                 sent = self._offer(event)
         return sent
 
-    def _send(self, event: Event) -> Future[None]:
+    def _send(self, event: Event, is_forwarded: bool = False) -> Future[None]:
+        if tracing.active is None or (span := tracing.active.publish(event, self.hub_id, is_forwarded)) is None:
+            return self._send_when_taken(event)
+        try:
+            sent = self._send_when_taken(event)
+        except BaseException as error:
+            span.end(error)
+            raise
+        span.end_with(sent)
+        return sent
+
+    def _send_when_taken(self, event: Event) -> Future[None]:
         while (sent := self._offer(event)) is None:
             if self.runner.runs_here or in_io_thread():
                 raise self._overflow()

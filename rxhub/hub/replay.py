@@ -18,7 +18,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import isfinite
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
@@ -33,9 +33,13 @@ from rxhub.hub.runner import Runner
 from rxhub.rx.awaitable import Awaitable
 from rxhub.rx.scope import current_scope
 from rxhub.rx.scoped_subject import kept
+from rxhub.telemetry import tracing
 from rxhub.transport import Durable
 from rxhub.transport.durable import HistoryReading, Span, Stored
 from rxhub.transport.json_payload import read_stored
+
+if TYPE_CHECKING:
+    from rxhub.telemetry.spans import OpenSpan
 
 __all__ = ["Moment", "Progress", "Replay", "ReplayOptions"]
 
@@ -134,10 +138,11 @@ class Replay(Awaitable[Event], Observable[Event]):
         self._runner.check_running("replay")
         if not self._connection.kept_up:
             raise HubConnectionError("Cannot replay, as the hub is not connected. Call connect() first.")
-        playing = _Playing(observer, self._inbox, self._matches, self._options)
-        span = Span(self._options.since, self._options.until, self._options.follow)
+        span = None if tracing.active is None else tracing.active.replay(str(self._expression))
+        playing = _Playing(observer, self._inbox, self._matches, self._options, span)
+        part = Span(self._options.since, self._options.until, self._options.follow)
         self._latest = playing
-        playing.reading = reading = self._transport.read(self._expression, span, playing)
+        playing.reading = reading = self._transport.read(self._expression, part, playing)
         reading.begin()
         # A closed hub runs no actions.
         ending = self._connection.changes.subscribe(on_completed=playing.closed)
@@ -158,6 +163,7 @@ class _Playing:
         inbox: Inbox,
         matches: Callable[[Mapping[str, Any]], bool],
         options: ReplayOptions,
+        span: OpenSpan | None,
     ) -> None:
         self.reading: HistoryReading | None = None
         self.read_so_far = 0
@@ -167,6 +173,9 @@ class _Playing:
         self._speed = options.speed
         self._follow = options.follow
         self._context = copy_context()
+        self._span = span
+        if span is not None:
+            span.attach(self._context)
         self._waiting: deque[Stored] = deque()
         # The first of those, if it was decoded and is not due yet.
         self._next: Event | None = None
@@ -281,6 +290,7 @@ class _Playing:
         if self._is_over:
             return
         self._is_over = True
+        self._end_span(error)
         self._total = self.read_so_far if error is None else self._total
         if error is None:
             self._observer.on_completed()
@@ -294,11 +304,18 @@ class _Playing:
 
     def dispose(self) -> None:
         self._is_over = True
+        self._end_span(None)
         timer = self._timer
         if timer is not None:
             timer.cancel()
         if self.reading is not None:
             self.reading.stop()
+
+    def _end_span(self, error: Exception | None) -> None:
+        span, self._span = self._span, None
+        if span is not None:
+            span.span.set_attribute("messaging.batch.message_count", self._emitted)
+            span.end(error)
 
 
 def _check_moment(name: str, moment: object) -> None:

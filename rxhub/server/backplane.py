@@ -246,7 +246,8 @@ class Backplane:
                 "Publish it again later."
             )
         subject = self._subjects.addressed(envelope.topic, envelope.target or "")
-        parcel = StoredPublish(envelope.topic, argument, subject, message_id or envelope.id or uuid4().hex)
+        identifier = message_id or envelope.id or uuid4().hex
+        parcel = StoredPublish(envelope.topic, argument, subject, identifier, envelope.source)
         try:
             self._outbox.put(parcel)
         except (Overflow, HubConnectionError):

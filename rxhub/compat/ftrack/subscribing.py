@@ -16,10 +16,9 @@ from rxhub.compat.ftrack.base import Event
 from rxhub.compat.ftrack.publishing import Publishing
 from rxhub.compat.ftrack.shortened import Shortened
 from rxhub.compat.ftrack.subscriber import Subscriber
-from rxhub.dispatching.delivery import Outcome
+from rxhub.dispatching.delivery import Delivery, Outcome
 from rxhub.dispatching.dispatcher import Dispatcher
 from rxhub.dispatching.subscriber import Subscriber as AnySubscriber
-from rxhub.event import Event as AnyEvent
 from rxhub.expression import Dialect
 from rxhub.expression.near_miss import misspelling_warning
 
@@ -35,10 +34,10 @@ class FtrackDispatcher(Dispatcher):
         super().__init__(joined, left, Dialect.FTRACK)
         self._logger = logger
 
-    def report(self, event: AnyEvent, outcome: Outcome) -> None:
-        subscriber = Shortened(outcome.subscriber)
+    def report(self, delivery: Delivery, outcome: Outcome) -> None:
+        subscriber, event = Shortened(outcome.subscriber), Shortened(delivery.event)
         message = "Error calling subscriber %s for event %s."
-        self._logger.error(message, subscriber, Shortened(event), exc_info=outcome.error)
+        self._logger.error(message, subscriber, event, exc_info=outcome.error, extra=delivery.log_fields)
         self.errors.on_next(outcome)
 
 

@@ -122,7 +122,7 @@ class NatsTransport(ServerTransport[NatsSession]):
         try:
             argument = write_event(event)
             check_depth(argument)
-            parcel = StoredPublish(event.topic, argument, self.subjects.of(event), str(event.id))
+            parcel = StoredPublish(event.topic, argument, self.subjects.of(event), str(event.id), event.get("source"))
             self.outbox.put(parcel)
         except ProtocolError as error:
             # Everybody who reads the stream would have to pass over it.

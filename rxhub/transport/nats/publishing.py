@@ -19,12 +19,13 @@ from collections.abc import Mapping
 from hashlib import sha256
 from itertools import count
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from rxhub.concurrency.backoff import Backoff
 from rxhub.errors import EventError, HubConnectionError, Refused, StreamError
+from rxhub.telemetry.trace_carrier import carrier_of
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.direct_client import encode_publish
 from rxhub.transport.nats.ordered_consumer import OrderedConsumer
@@ -62,10 +63,11 @@ class StoredPublish(PendingPublish):
 
     __slots__ = ("headers", "number", "subject")
 
-    def __init__(self, topic: str, argument: str, subject: str, identifier: str) -> None:
+    def __init__(self, topic: str, argument: str, subject: str, identifier: str, source: object = None) -> None:
         super().__init__(topic, argument)
         self.subject = subject
-        self.headers = f"NATS/1.0\r\n{MESSAGE_ID}: {message_id(identifier or argument)}\r\n\r\n".encode()
+        headers = f"{MESSAGE_ID}: {message_id(identifier or argument)}\r\n{_trace(source)}"
+        self.headers = f"NATS/1.0\r\n{headers}\r\n".encode()
         # Identifies its answer; 0 until it is first written.
         self.number = 0
 
@@ -94,6 +96,13 @@ def message_id(identifier: str) -> str:
     ):
         return identifier
     return _HASHED + sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _trace(source: object) -> str:
+    """The headers for the trace context in the source of an event, for other programs on NATS."""
+    if not isinstance(source, Mapping) or not ("traceparent" in source or "baggage" in source):
+        return ""
+    return "".join([f"{name}: {value}\r\n" for name, value in carrier_of(cast("object", source)).items()])
 
 
 def resend_window(stream: Mapping[str, Any]) -> float:

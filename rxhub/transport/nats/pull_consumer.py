@@ -17,6 +17,9 @@ from typing import Any
 import msgspec
 
 from rxhub.errors import StreamError
+from rxhub.event import Event
+from rxhub.telemetry.trace_carrier import add_carrier, carrier_of
+from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.direct_client import parse_headers
 from rxhub.transport.nats.streams import NO_CONSUMER, NO_STREAM
@@ -87,6 +90,17 @@ class Message:
     @property
     def headers(self) -> Mapping[str, str]:
         return parse_headers(self._headers) if self._headers else _NO_HEADERS
+
+    def read_event(self) -> Event:
+        """The event, with the trace context of its headers if another program has stored it.
+
+        Raises ProtocolError if it is not JSON, EventError if it is not an event.
+        """
+        event = read_stored(self.data)
+        # OpenTelemetry's Go and Java libraries write the name with a capital letter.
+        if b"raceparent" in self._headers and not carrier_of(event.get("source")):
+            add_carrier(event, carrier_of({name.lower(): value for name, value in self.headers.items()}))
+        return event
 
     @property
     def delivered(self) -> int:

@@ -13,7 +13,6 @@ from rxhub.errors import EventError, HubConnectionError, ProtocolError, StreamEr
 from rxhub.event import Event
 from rxhub.transport import Sink
 from rxhub.transport.connection_state import ConnectionState, Phase
-from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancellation import cancel_and_wait
 from rxhub.transport.nats.kv_bucket import KvTexts
@@ -173,7 +172,7 @@ class NatsSession(TransportSession[SessionOwner]):
 
     def _on_message(self, message: Message) -> None:
         try:
-            event = read_stored(message.data)
+            event = message.read_event()
         except (ProtocolError, EventError) as error:
             logger.error(
                 "Skipped message %d of the stream %s, which is not a valid event: %s",

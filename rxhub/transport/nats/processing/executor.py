@@ -15,11 +15,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from threading import Thread
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rxhub.errors import HubClosed
 from rxhub.event import Event
+from rxhub.telemetry import tracing
 from rxhub.transport.nats.processing.job import HandlerTimeout, Job, LeaseExpired
+
+if TYPE_CHECKING:
+    from rxhub.telemetry.spans import HandlerTrace
 
 __all__ = ["Executor", "HandlerRunner", "Result"]
 
@@ -43,11 +47,11 @@ class Result(NamedTuple):
 class Executor(ABC):
     """Calls handlers, each in a copy of `context`. All methods are called on the I/O loop and return at once."""
 
-    def __init__(self, handler: Callable[[Event], object], concurrency: int, context: Context, name: str) -> None:
+    def __init__(self, handler: Callable[[Event], object], concurrency: int, context: Context, group: str) -> None:
         self._handler = handler
         self._concurrency = concurrency
         self._context = context
-        self._name = name
+        self._group = group
         self._is_stopped = False
 
     @property
@@ -55,10 +59,25 @@ class Executor(ABC):
         """Whether handlers can be called; their event loop may have ended."""
         return True
 
+    def start_trace(self, job: Job) -> HandlerTrace | None:
+        """The trace of an attempt that starts now; None if tracing is off."""
+        if tracing.active is None or job.event is None:
+            return None
+        trace = tracing.active.process(job.event, self._group, job.attempt)
+        job.trace_id = trace.trace_id
+        return trace
+
+    def variables(self, trace: HandlerTrace | None) -> Context:
+        """The variables of a handler: a copy of `context` in which the span of the attempt is the current one."""
+        variables = self._context.copy()
+        if trace is not None:
+            trace.attach(variables)
+        return variables
+
     def start_thread(self, run: Callable[..., object], *arguments: object) -> None:
         """Run a function in a thread that does not prevent the exit of the program."""
         try:
-            Thread(target=run, args=arguments, name=self._name, daemon=True).start()
+            Thread(target=run, args=arguments, name=f"rxhub-{self._group}", daemon=True).start()
         except RuntimeError as error:
             raise HubClosed(f"Cannot start a thread for handlers: {error}.") from error
 
@@ -180,7 +199,8 @@ class HandlerRunner:
                 continue
             error = result.error
             how = "without an error" if error is None else f"with {type(error).__name__}: {error}"
-            logger.warning("%s: the handler of %s ended %s after its timeout.", self._group, result.job.name, how)
+            message = "%s: the handler of %s ended %s after its timeout."
+            logger.warning(message, self._group, result.job.name, how, extra=result.job.log_fields(self._group))
         self.running -= len(results)
         seconds = [result.seconds for result in results if not isinstance(result.error, LeaseExpired)]
         if seconds:

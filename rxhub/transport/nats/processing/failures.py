@@ -9,6 +9,7 @@ from time import monotonic
 
 from rxhub.errors import as_exception, error_text
 from rxhub.event import Event
+from rxhub.transport.nats.processing.job import Job
 
 __all__ = ["Failure", "FailureLog", "run_callback"]
 
@@ -47,7 +48,7 @@ class FailureLog:
         self._unlogged = 0
         self._period_start = float("-inf")
 
-    def log(self, job_name: str, attempt: int, error: BaseException, consequence: str) -> None:
+    def log(self, job: Job, error: BaseException, consequence: str) -> None:
         """Log a failure and its consequence for the event, or count it if there were many in this period."""
         now = monotonic()
         if now - self._period_start > _PERIOD_S:
@@ -60,12 +61,13 @@ class FailureLog:
         logger.error(
             "%s: attempt %d of %d at %s failed; %s: %s",
             self._group,
-            attempt,
+            job.attempt,
             self._attempts,
-            job_name,
+            job.name,
             consequence,
             error_text(error) or type(error).__name__,
             exc_info=error,
+            extra=job.log_fields(self._group),
         )
         if self._logged == _MAX_LOGGED:
             left = now + _PERIOD_S - self._period_start

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from rxhub.errors import ExpressionError, HubConnectionError, StreamError
 from rxhub.event import Event
 from rxhub.expression import compile, parse
+from rxhub.telemetry.log_fields import event_fields
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.job import Job
 from rxhub.transport.nats.pull_consumer import Message
@@ -78,5 +79,6 @@ class MessageFilter:
         try:
             return parse(target).matches({"id": self._group.name})
         except (ExpressionError, TypeError):
-            logger.warning("No group handles %s, because its target is not a valid expression.", event.id)
+            fields = event_fields(event, self._group.name)
+            logger.warning("No group handles %s, because its target is not a valid expression.", event.id, extra=fields)
             return False

@@ -89,6 +89,7 @@ class Interruptions:
                 error_text(error) or type(error).__name__,
                 # The same signal has ended the program; a traceback would not help.
                 exc_info=None if isinstance(error, CalledProcessError) else error,
+                extra=job.log_fields(self._group),
             )
         if job.task is not None:
             job.task.cancel()

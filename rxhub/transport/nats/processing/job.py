@@ -9,6 +9,7 @@ from typing import Any
 
 from rxhub.errors import RxHubError
 from rxhub.event import Event
+from rxhub.telemetry.log_fields import event_fields
 from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.pull_consumer import Message
 
@@ -51,6 +52,7 @@ class Job:
     started_at: float = 0.0  # when its handler was called
     task: asyncio.Task[Any] | None = None  # of `Retries`
     waiter: asyncio.Future[BaseException | None] | None = None  # of `HandlerRunner.run`
+    trace_id: str = ""  # of the span of its latest attempt; empty if there is none
 
     def __post_init__(self) -> None:
         self.reply = self.message.reply
@@ -74,3 +76,7 @@ class Job:
         if event is None:
             return f"the message {message.sequence} ({message.subject})"
         return f"{event.topic} {event.id} (message {message.sequence})"
+
+    def log_fields(self, group: str) -> dict[str, Any]:
+        """The attributes of log records about it."""
+        return event_fields(self.event, group, self.attempt, self.trace_id)

@@ -114,7 +114,7 @@ class Processing:
         self._on_ended.append(on_ended)
         context = copy_context()
         context.run(_current.set, self)
-        options, thread = self._options, f"rxhub-{self.group}"
+        options = self._options
         is_coroutine = returns_awaitable(handler)
         if is_coroutine:
             with suppress(RuntimeError):  # none is running
@@ -122,9 +122,9 @@ class Processing:
 
         if is_coroutine:
             loop = self._handlers_loop
-            self._executor = TaskExecutor(handler, options.concurrency, context, thread, options.timeout, loop)
+            self._executor = TaskExecutor(handler, options.concurrency, context, self.group, options.timeout, loop)
         else:
-            self._executor = ThreadExecutor(handler, options.concurrency, context, thread)
+            self._executor = ThreadExecutor(handler, options.concurrency, context, self.group)
         try:
             call(self._start(self._executor))
         except BaseException:

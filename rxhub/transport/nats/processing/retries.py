@@ -131,7 +131,8 @@ class Retries:
         except LeaseExpired:
             self._worker.expire(job)
         except MessageDeleted as error:
-            logger.error("%s: an event was not handled and is lost: %s", self._group, error)
+            fields = job.log_fields(self._group)
+            logger.error("%s: an event was not handled and is lost: %s", self._group, error, extra=fields)
             self._worker.count("expired")
             self._worker.settle(job, ACK)
             self.forget(job)
@@ -190,7 +191,7 @@ class Retries:
             if self._expiry.is_deleted_within(job.message, delay):
                 await self._dead_letter(job, error, "The stream deletes the event before the next attempt.")
                 return
-            self.failure_log.log(job.name, job.attempt, error, f"the next attempt follows in {delay:.3g} s")
+            self.failure_log.log(job, error, f"the next attempt follows in {delay:.3g} s")
             worker.notify(Failure(job.event, as_exception(error), job.attempt, is_final=False))
             worker.count("retried")
             if not self._keeps_place:
@@ -252,6 +253,7 @@ class Retries:
                     self._group,
                     job.name,
                     failure,
+                    extra=job.log_fields(self._group),
                 )
             if self._link.is_closed:
                 return
@@ -260,7 +262,7 @@ class Retries:
                 worker.settle(job, nak_after(_STORE_RETRY_S))
                 return
             await self._pause(job, backoff.delay())
-        self.failure_log.log(job.name, job.attempt, error, "the event is now a dead letter")
+        self.failure_log.log(job, error, "the event is now a dead letter")
         worker.notify(Failure(job.event, as_exception(error), job.attempt, is_final=True))
         worker.count("dead")
         worker.settle(job, ACK)
@@ -282,7 +284,8 @@ class Retries:
         try:
             await self._attempts.put(job.message, record)
         except (HubConnectionError, StreamError) as error:
-            logger.warning("%s: could not record an attempt at %s: %s", self._group, job.name, error)
+            fields = job.log_fields(self._group)
+            logger.warning("%s: could not record an attempt at %s: %s", self._group, job.name, error, extra=fields)
 
     async def _record_start(self, job: Job) -> None:
         """Record an attempt whose result may never be known."""

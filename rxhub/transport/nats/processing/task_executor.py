@@ -9,7 +9,7 @@ from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from time import monotonic
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from rxhub.concurrency.awaitables import await_, check_was_run, is_unfinished
 from rxhub.errors import HubClosed
@@ -17,6 +17,9 @@ from rxhub.event import Event
 from rxhub.transport.nats.processing.executor import Executor, Result
 from rxhub.transport.nats.processing.failures import run_callback
 from rxhub.transport.nats.processing.job import HandlerInterrupted, HandlerTimeout, Job, LeaseExpired
+
+if TYPE_CHECKING:
+    from rxhub.telemetry.spans import HandlerTrace
 
 __all__ = ["TaskExecutor"]
 
@@ -31,11 +34,11 @@ class TaskExecutor(Executor):
         handler: Callable[[Event], object],
         concurrency: int,
         context: Context,
-        name: str,
+        group: str,
         timeout: float | None,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
-        super().__init__(handler, concurrency, context, name)
+        super().__init__(handler, concurrency, context, group)
         self._timeout = timeout
         self._is_private = loop is None
         if loop is not None:
@@ -118,9 +121,10 @@ class TaskExecutor(Executor):
                 continue
             if self._sentinel is None:
                 self._sentinel = self._loop.create_task(asyncio.Event().wait())
-            task = self._loop.create_task(self._run(job), context=self._context.copy())
+            trace = self.start_trace(job)
+            task = self._loop.create_task(self._run(job), context=self.variables(trace))
             self._running[job] = task
-            task.add_done_callback(partial(self._done, job, job.run, now))
+            task.add_done_callback(partial(self._done, job, job.run, now, trace))
 
     async def _run(self, job: Job) -> BaseException | None:
         deadline = asyncio.timeout(self._timeout)
@@ -137,7 +141,14 @@ class TaskExecutor(Executor):
             return error
         return None
 
-    def _done(self, job: Job, run: int, started_at: float, task: asyncio.Task[BaseException | None]) -> None:
+    def _done(
+        self,
+        job: Job,
+        run: int,
+        started_at: float,
+        trace: HandlerTrace | None,
+        task: asyncio.Task[BaseException | None],
+    ) -> None:
         if self._running.get(job) is task:
             del self._running[job]
         error = asyncio.CancelledError() if task.cancelled() else task.result()
@@ -149,6 +160,8 @@ class TaskExecutor(Executor):
             interrupted = HandlerInterrupted(f"The handler was cancelled, and ended with {error!r}.")
             interrupted.__cause__ = error
             error = interrupted
+        if trace is not None:
+            trace.end(error)
         self._on_result(Result(job, run, error, monotonic() - started_at))
         self._start_pending()
         if sentinel is not None and not self._running:

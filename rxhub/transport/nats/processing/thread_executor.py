@@ -38,8 +38,8 @@ class _ThreadState:
 class ThreadExecutor(Executor):
     """Runs handlers in threads of its own. A coroutine that a handler returns runs in the same thread."""
 
-    def __init__(self, handler: Callable[[Event], object], concurrency: int, context: Context, name: str) -> None:
-        super().__init__(handler, concurrency, context, name)
+    def __init__(self, handler: Callable[[Event], object], concurrency: int, context: Context, group: str) -> None:
+        super().__init__(handler, concurrency, context, group)
         # Its `get` waits in C. None wakes a thread for callbacks, or to stop.
         self._pending: SimpleQueue[Job | None] = SimpleQueue()
         self._callbacks: deque[Callable[[], object]] = deque()
@@ -96,7 +96,7 @@ class ThreadExecutor(Executor):
         self._threads.append(state)
 
     def _run(self, state: _ThreadState) -> None:
-        take, context, handler, on_result = self._pending.get, self._context, self._handler, self._on_result
+        take, handler, on_result = self._pending.get, self._handler, self._on_result
         while not (self._is_stopped or state.is_abandoned):
             job = take()
             while self._callbacks:
@@ -111,16 +111,19 @@ class ThreadExecutor(Executor):
             job.started_at = now
             state.job = job
             failure: BaseException | None = None
+            trace = self.start_trace(job)
             try:
-                result = context.copy().run(handler, cast("Event", job.event))
+                result = self.variables(trace).run(handler, cast("Event", job.event))
                 if is_unfinished(result):
-                    context.copy().run(asyncio.run, as_coroutine(result))
+                    self.variables(trace).run(asyncio.run, as_coroutine(result))
                 else:
                     check_was_run(result)
             except BaseException as error:
                 # Including SystemExit, which must not end the thread.
                 failure = error
             state.job = None
+            if trace is not None:
+                trace.end(failure)
             on_result(Result(job, run, failure, monotonic() - now))
             # The exception would keep the frames of the handler alive.
             del failure

@@ -22,7 +22,6 @@ from rxhub.concurrency.event_loop import is_cancelling
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, GroupError, HubClosed, ProtocolError
 from rxhub.event import Event
-from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.processing import group as group_times
 from rxhub.transport.nats.processing.delivery_state import AttemptStore
 from rxhub.transport.nats.processing.executor import Executor, HandlerRunner, Result
@@ -163,7 +162,7 @@ class Worker:
         await self._parking.fetch(job)
         self._parking.remove(job)
         # The handler may have changed the event.
-        job.event = read_stored(job.message.data)
+        job.event = job.message.read_event()
 
     def finish(self, job: Job, error: BaseException | None) -> None:
         if (waiter := job.waiter) is not None:
@@ -179,7 +178,9 @@ class Worker:
         self._leave(job)
 
     def expire(self, job: Job) -> None:
-        logger.info("%s: the lease of %s has expired; it will be redelivered.", self._group.name, job.name)
+        group = self._group.name
+        message = "%s: the lease of %s has expired; it will be redelivered."
+        logger.info(message, group, job.name, extra=job.log_fields(group))
         self._in_flight.release(job)
         self._leave(job)
         # Later events must not start before it.
@@ -208,7 +209,7 @@ class Worker:
     def _read(self, job: Job) -> bool:
         """Read the event of a job; whether the handler receives it. Other jobs are settled."""
         try:
-            job.event = event = read_stored(job.message.data)
+            job.event = event = job.message.read_event()
             if self._filter.matches(job.message, event):
                 self._set_keys(job, event)
                 return True

@@ -27,7 +27,7 @@ def tasks_on(
     count: int = 1,
     timeout: float | None = None,
 ) -> TaskExecutor:
-    return TaskExecutor(handler, count, results.context, "test-loop", timeout, loop)
+    return TaskExecutor(handler, count, results.context, "loop", timeout, loop)
 
 
 @contextmanager
@@ -38,12 +38,12 @@ def tasks(handler: Handler, results: Results, count: int = 1, timeout: float | N
         yield workers
     finally:
         workers.stop()
-        until(lambda: not any(thread.name == "test-loop" for thread in threading.enumerate()))
+        until(lambda: not any(thread.name == "rxhub-loop" for thread in threading.enumerate()))
 
 
 def test_jobs_are_begun_in_order_and_returned_with_what_was_raised() -> None:
     async def handle(event: Event) -> None:
-        assert threading.current_thread().name == "test-loop"
+        assert threading.current_thread().name == "rxhub-loop"
         if event.data == 2:
             raise ValueError("two")
 

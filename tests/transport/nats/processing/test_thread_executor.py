@@ -20,13 +20,13 @@ from tests.transport.nats.processing.made import Results, hold, job
 
 @contextmanager
 def threads(handler: Callable[[Event], Any], results: Results, count: int = 1) -> Iterator[ThreadExecutor]:
-    workers = ThreadExecutor(handler, count, results.context, "test-handlers")
+    workers = ThreadExecutor(handler, count, results.context, "handlers")
     workers.start(results.take)
     try:
         yield workers
     finally:
         workers.stop()
-        until(lambda: not any(thread.name == "test-handlers" for thread in threading.enumerate()))
+        until(lambda: not any(thread.name == "rxhub-handlers" for thread in threading.enumerate()))
 
 
 def test_jobs_are_begun_in_order_and_returned_with_what_was_raised() -> None:
@@ -174,5 +174,5 @@ def test_errands_are_done_by_the_threads_though_nothing_is_to_be_handled(caplog:
         workers.call(fail)
         workers.submit(job(1))
         results.wait(1)
-    assert done == ["test-handlers"]
+    assert done == ["rxhub-handlers"]
     assert "An observer of failures raised" in caplog.text
