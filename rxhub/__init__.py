@@ -8,11 +8,15 @@ The public names:
 - `Signal`, `receiver`, `Emission`: signals with senders and receivers, as in Django, which are also observables.
 - `Subject`: a fast reactivex subject that isolates its observers and keeps order.
 - `where`, `dispatch`, `resume`, `overflow`, `sessions`, `within`, `missing`: operators for any reactivex pipeline.
+- `read_events`, `write_events`, `sample_events`: events in files, see `rxhub.exploration`.
 
 The subscription language is in `rxhub.expression`, the exceptions in `rxhub.errors`.
 """
 
+from __future__ import annotations
+
 import sys
+from typing import TYPE_CHECKING, Any
 
 try:
     from rxhub.dispatching.delivery import Delivery, Outcome
@@ -46,12 +50,28 @@ __all__ = [
     "dispatch",
     "missing",
     "overflow",
+    "read_events",
     "receiver",
     "resume",
+    "sample_events",
     "sessions",
     "where",
     "within",
+    "write_events",
 ]
+
+if TYPE_CHECKING:
+    from rxhub.exploration import read_events, sample_events, write_events
+
+
+def __getattr__(name: str) -> Any:
+    """Import the exploration of files on first use: most programs need none."""
+    if name not in ("read_events", "sample_events", "write_events"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rxhub import exploration
+
+    return getattr(exploration, name)
+
 
 log_records.install()
 

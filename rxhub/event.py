@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from os import urandom
 from typing import Any, Generic, TypeVar, cast, overload
 
@@ -14,16 +14,6 @@ __all__ = ["Event"]
 
 _WIRE_REPLY = "inReplyToEvent"
 _REPLY = "in_reply_to_event"
-# The defaults of missing fields; the id is created on first access.
-_DEFAULTS: dict[str, Callable[[], object] | None] = {
-    "id": None,
-    "data": dict,
-    "sent": None,
-    "source": dict,
-    "target": str,
-    _REPLY: None,
-}
-
 
 T = TypeVar("T")
 
@@ -125,9 +115,20 @@ class Event(MutableMapping[str, Any], Displayable):
             raise EventError(f'The "topic" of an event must be a string, but {found} was found.')
         if _WIRE_REPLY in payload:
             payload[_REPLY] = payload.pop(_WIRE_REPLY)
-        for key, empty in _DEFAULTS.items():
-            if payload.get(key) is None:
-                payload[key] = None if empty is None else empty()
+        # Written out: a loop over the names takes twice as long.
+        get = payload.get
+        if get("id") is None:
+            payload["id"] = None  # created on first access
+        if get("data") is None:
+            payload["data"] = {}
+        if get("sent") is None:
+            payload["sent"] = None
+        if get("source") is None:
+            payload["source"] = {}
+        if get("target") is None:
+            payload["target"] = ""
+        if get(_REPLY) is None:
+            payload[_REPLY] = None
         event = cls.__new__(cls)
         event._fields = payload
         event._stopped = False

@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from rxhub import EventHub
-from rxhub.cli.demo.studio import PACE, play, read_events, studio
+from rxhub import EventHub, sample_events
+from rxhub.cli.demo.studio import PACE, play, studio
 from rxhub.cli.demo.view import Tally, View
 
 MOMENT = 115
@@ -54,7 +54,7 @@ FORMAT = """\
 
 def played(moment: int) -> Tally:
     """Return the tally of the sample events after `moment` deliveries."""
-    events, _ = read_events()
+    events = list(sample_events())
     with EventHub() as hub:
         tally = Tally(hub, studio(hub, hub.scheduler), len(events))
         for tally.played in play(hub, events, PACE, hub.scheduler):

@@ -3,8 +3,8 @@
 `main` imports the commands when it runs: a bare `pip install rxhub` also installs the script, which then reports the
 missing extra.
 
-Each command is in the module of its name. The commands share `options`, `credentials`, `connect`, `inputs` and `jsonl`,
-`units` (times and sizes), `output`, `listen_view` (the live table), `help` and `exit_status`.
+Each command is in the module of its name. The commands share `options`, `credentials`, `connect`, `inputs`,
+`candidates`, `units` (times and sizes), `output`, `listen_view` (the live table), `help` and `exit_status`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import bridge, dead, explain, filter, listen, plugins, publish, replay, serve, streams, user, work
+from rxhub.cli import bridge, dead, explain, filter, keys, listen, plugins, publish, replay, serve, streams, user, work
 from rxhub.cli.demo.command import command as demo
 from rxhub.cli.doctor.command import command as doctor
 from rxhub.cli.help import Commands
@@ -26,6 +26,7 @@ for _name, _command in (
     ("demo", demo),
     ("filter", filter.command),
     ("explain", explain.command),
+    ("keys", keys.command),
     ("listen", listen.command),
     ("publish", publish.command),
     ("replay", replay.command),

@@ -13,10 +13,11 @@ from rich.text import Text
 from rich.tree import Tree
 
 from rxhub.cli.exit_status import Status, exits_with_status
-from rxhub.cli.inputs import decompressed, input_name, open_input
-from rxhub.cli.jsonl import JsonLine, read_document, read_lines
+from rxhub.cli.inputs import input_name, open_input
 from rxhub.cli.options import DialectOption, Plain, Subscription, argument, option
 from rxhub.cli.output import print_error, print_text
+from rxhub.exploration.compression import decompressed
+from rxhub.exploration.jsonl import JsonLine, read_document, read_lines
 from rxhub.expression import Dialect, explain, parse
 from rxhub.expression.near_miss import misspelling_warning
 from rxhub.expression.pretty import outline

@@ -14,9 +14,9 @@ from rxhub.cli.connect import open_hub
 from rxhub.cli.credentials import credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.inputs import STDIN, open_input
-from rxhub.cli.jsonl import MAX_LINE_BYTES
 from rxhub.cli.options import Key, Server, ServerStream, User, argument, option
 from rxhub.cli.output import print_error, print_json
+from rxhub.exploration.jsonl import MAX_LINE_BYTES
 
 __all__ = ["command"]
 

@@ -3,6 +3,7 @@
 Importing this package registers a renderer for each class.
 """
 
+import rxhub.display.exploration  # pyright: ignore[reportUnusedImport]
 import rxhub.display.renderers  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 __all__: list[str] = []

@@ -21,6 +21,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from reactivex import Observable, abc
+from reactivex import operators as ops
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxhub.concurrency.fork import ForkSafeLock
@@ -128,6 +129,10 @@ class Replay(Awaitable[Event], Observable[Event]):
         if self._runner.runs_here:
             raise NotHandled("A replay is handled by this thread, which run() blocks. Subscribe to it, or await it.")
         return super().run(scheduler)
+
+    def to_list(self) -> Observable[list[Event]]:
+        """All events as one list: `replay.to_list().run()`, or `await replay.to_list()`."""
+        return self.pipe(ops.to_list())
 
     def __repr__(self) -> str:
         return f"<replay of {str(self._expression)!r}>"

@@ -6,7 +6,7 @@ import sys
 
 __all__ = ["MissingDependency", "missing_dependency"]
 
-_PACKAGES = {"IPython": "ipython", "nats": "nats-py"}
+_PACKAGES = {"IPython": "ipython", "backports": "backports.zstd", "nats": "nats-py"}
 """The packages of modules that have another name."""
 
 

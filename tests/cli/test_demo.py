@@ -22,9 +22,9 @@ from reactivex.scheduler import VirtualTimeScheduler
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from rxhub import Delivery, Event, EventHub
+from rxhub import Delivery, Event, EventHub, sample_events
 from rxhub.cli.demo.command import command
-from rxhub.cli.demo.studio import SAMPLES, play, studio
+from rxhub.cli.demo.studio import play, studio
 from rxhub.cli.demo.view import Tally, View
 from rxhub.expression import parse
 
@@ -37,7 +37,7 @@ app.command()(command)
 
 
 def samples() -> list[Event]:
-    return [Event.from_wire(json.loads(line)) for line in SAMPLES.read_text(encoding="utf-8").splitlines()]
+    return list(sample_events())
 
 
 def demo(*arguments: str | Path) -> Result:
@@ -224,8 +224,8 @@ def test_a_broken_line_is_told_of_with_its_number_and_skipped(tmp_path: Path) ->
     file.write_text('{"topic": "a"}\nnonsense\n\n{"no": "topic"}\n{"topic": "b"}\n', encoding="utf-8")
     ran = demo("--events", file)
     assert ran.exit_code == 2
-    assert f"{file}:2: not JSON" in ran.stderr
-    assert f"{file}:4: an event needs a string `topic`; skipped" in ran.stderr
+    assert f"{file}:2: skipped: not JSON" in ran.stderr
+    assert f'{file}:4: skipped: The "topic" of an event must be a string' in ran.stderr
     assert "2 of 2 events played" in ran.stdout
 
 
@@ -239,12 +239,12 @@ def test_of_many_broken_lines_only_the_first_are_told_of(tmp_path: Path) -> None
 
 
 def test_of_a_large_file_only_the_beginning_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxhub.cli.demo.studio._MAX_LINES", 3)
+    monkeypatch.setattr("rxhub.cli.demo.studio._MAX_EVENTS", 3)
     file = tmp_path / "events.jsonl"
     file.write_text('{"topic": "a"}\n' * 5, encoding="utf-8")
     ran = demo("--events", file)
     assert "3 of 3 events played" in ran.stdout
-    assert "only the first 3 lines are played" in ran.stderr
+    assert "only the first 3 events are played" in ran.stderr
 
 
 @pytest.mark.parametrize("speed", ["nan", "inf", "-1", "1e-300", "1e9", "fast"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rxhub.cli.jsonl import parse_candidate
+from rxhub.exploration.jsonl import parse_candidate
 from rxhub.expression import explain
 from tests.cli.terminal import EVENTS, on_a_terminal, rxhub
 

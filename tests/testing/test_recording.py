@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from reactivex import operators as ops
 
 from rxhub import Event
-from rxhub.cli.jsonl import read_lines
 from rxhub.errors import EventError
+from rxhub.exploration.jsonl import read_lines
 from rxhub.testing import Recording, VirtualHub, record, virtual_hub
 from rxhub.testing.strategies import event_streams
 

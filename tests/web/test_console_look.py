@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from rxhub import Event, EventHub
-from rxhub.cli.demo.studio import read_events
+from rxhub import Event, EventHub, sample_events
 from rxhub.server import Backplane, Running, User, Users, running
 from rxhub.testing import Nats
 from tests.npm import install
@@ -57,7 +56,7 @@ def studio(nats: Nats, server: Running) -> Iterator[EventHub]:
             with hub.start():
                 hub.on("topic=studio.render.* and data.progress < 0.5").subscribe()
                 hub.on("source.user.username=artist*").subscribe()
-                for event in read_events()[0][:120]:
+                for event in sample_events().head(120):
                     hub.publish(event)
                 until(lambda: processing.counts.dead > 5)
                 yield hub
@@ -84,7 +83,7 @@ def test_pages_have_no_findings(
         page.evaluate(axe)
         check("sign-in")
         sign_in(page)
-        for event in read_events()[0][:60]:
+        for event in sample_events().head(60):
             studio.publish(Event(event.topic, data=event.data, source=event.source))
         expect(page.locator("#live .count")).to_contain_text("6")
         check("live")

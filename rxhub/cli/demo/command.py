@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from reactivex.scheduler import VirtualTimeScheduler
 
-from rxhub import EventHub
-from rxhub.cli.demo.studio import PACE, SAMPLES, play, read_events, studio
+from rxhub import EventHub, read_events, sample_events
+from rxhub.cli.demo.studio import PACE, play, playlist, studio
 from rxhub.cli.demo.view import Tally, can_show, print_summary, show, show_plain
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.options import flag, option
@@ -24,7 +24,9 @@ _SLOWEST, _FASTEST = 0.01, 1_000
 
 @exits_with_status
 def command(
-    events: Annotated[Path, option("FILE", "Events, one JSON object per line.", show_default="160 samples")] = SAMPLES,
+    events: Annotated[
+        Path | None, option("FILE", "Events, one JSON object per line, or an array.", show_default="160 samples")
+    ] = None,
     speed: Annotated[
         float | None,
         option("FACTOR", "Multiple of the original pace. 0: as fast as possible.", show_default="1, with --plain 0"),
@@ -41,17 +43,19 @@ def command(
     if speed and not _SLOWEST <= speed <= _FASTEST:
         message = f"{speed:g} is out of range. Use 0, or {_SLOWEST:g} to {_FASTEST:g}."
         raise typer.BadParameter(message, param_hint="--speed")
-    if events.exists() and not events.is_file():
+    if events is not None and events.exists() and not events.is_file():
         # A device or a pipe may never end, and all events are read before the first is played.
         raise typer.BadParameter(f"{events} is not a regular file.", param_hint="--events")
-    playlist, invalid = read_events(events)
-    status = Status.ERROR if invalid else Status.MATCHED
+    source = sample_events() if events is None else read_events(events, progress=False)
+    with _quiet_log():
+        played = playlist(source)
+    status = Status.ERROR if source.invalid else Status.MATCHED
     with _quiet_log(), _server_and_hub(wire) as hub:
         # A virtual clock, which the events advance, makes plain output reproducible.
         clock = VirtualTimeScheduler() if plain else hub.scheduler
-        tally = Tally(hub, studio(hub, clock), len(playlist))
+        tally = Tally(hub, studio(hub, clock), len(played))
         try:
-            (show_plain if plain else show)(tally, play(hub, playlist, PACE / speed if speed else 0.0, clock))
+            (show_plain if plain else show)(tally, play(hub, played, PACE / speed if speed else 0.0, clock))
         except KeyboardInterrupt:
             status = Status.INTERRUPTED
     print_summary(tally, plain=plain)

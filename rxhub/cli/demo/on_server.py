@@ -9,9 +9,9 @@ from threading import Event as Flag
 from threading import Thread
 from typing import Self
 
-from rxhub import Event, EventHub
+from rxhub import Event, EventHub, sample_events
 from rxhub.cli.credentials import ServerAccess
-from rxhub.cli.demo.studio import play, read_events, studio
+from rxhub.cli.demo.studio import play, studio
 from rxhub.errors import RxHubError
 
 __all__ = ["ServedDemo"]
@@ -92,7 +92,7 @@ def _nothing(_: logging.LogRecord) -> bool:
 
 def _fresh_events() -> Iterator[Event]:
     """The sample events with new ids: a server does not store an id twice."""
-    for event in read_events()[0]:
+    for event in sample_events():
         yield Event(event.topic, data=event.data, source=event.source, target=event.target)
 
 

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from itertools import islice
-from pathlib import Path
 from statistics import median_low
 from time import monotonic
 from typing import Any
@@ -18,22 +17,20 @@ from reactivex import operators as ops
 from reactivex.scheduler import VirtualTimeScheduler
 
 from rxhub import Event, EventHub
-from rxhub.cli.jsonl import read_lines
 from rxhub.cli.output import print_error
 from rxhub.errors import EventError
+from rxhub.exploration import Events
 from rxhub.expression import compile
 
-__all__ = ["PACE", "SAMPLES", "play", "read_events", "studio"]
+__all__ = ["PACE", "play", "playlist", "studio"]
 
-SAMPLES = Path(__file__).with_name("samples") / "events.jsonl"
 PACE = 0.06
 """Seconds between two events at the original pace: the sample events take about 11 s."""
-_MAX_LINES = 10_000  # all events are held in memory
+_MAX_EVENTS = 10_000  # all events are held in memory
 _LINGER_S = 1.0
 """From the last event to the end, so that the timers of the pipelines fire."""
 _FRAME_S = 1 / 15
 _POLL_INTERVAL_S = 0.001
-_MAX_REPORTED_LINES = 10
 
 journal = logging.getLogger("studio.journal")
 
@@ -93,23 +90,16 @@ def studio(hub: EventHub, clock: abc.SchedulerBase) -> dict[str, Observable[str]
     return {"digest": digest, "farm": farm}
 
 
-def read_events(path: Path = SAMPLES) -> tuple[list[Event], int]:
-    """Return the events of a file and the number of invalid lines, which are reported on stderr."""
-    events: list[Event] = []
-    invalid = 0
-    with path.open("rb") as stream:
-        for number, _, candidate, fault in islice(read_lines(stream), _MAX_LINES):
-            if isinstance(candidate, Event):
-                events.append(candidate)
-            else:
-                invalid += 1
-                if invalid <= _MAX_REPORTED_LINES:
-                    print_error(f"{path}:{number}: {fault or 'an event needs a string `topic`'}; skipped")
-        if invalid > _MAX_REPORTED_LINES:
-            print_error(f"{path}: {invalid - _MAX_REPORTED_LINES:,} more invalid lines were skipped")
-        if len(events) + invalid == _MAX_LINES and stream.read(1):
-            print_error(f"{path}: only the first {_MAX_LINES:,} lines are played")
-    return events, invalid
+def playlist(source: Events) -> list[Event]:
+    """Return the events to play; invalid ones are reported on stderr."""
+    events = [*islice(source, _MAX_EVENTS + 1)]
+    for number, fault in source.invalid_items:
+        print_error(f"{source.name}:{number}: skipped: {fault}")
+    if (more := source.invalid - len(source.invalid_items)) > 0:
+        print_error(f"{source.name}: {more:,} more invalid lines were skipped")
+    if len(events) > _MAX_EVENTS:
+        print_error(f"{source.name}: only the first {_MAX_EVENTS:,} events are played")
+    return events[:_MAX_EVENTS]
 
 
 def play(hub: EventHub, events: Sequence[Event], gap: float, clock: abc.SchedulerBase) -> Iterator[int]:

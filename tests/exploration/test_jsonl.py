@@ -8,7 +8,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxhub.cli.jsonl import parse_candidate, read_document, read_lines
+from rxhub.exploration.jsonl import parse_candidate, read_document, read_lines
 
 json_values = st.recursive(
     st.none()

@@ -1,4 +1,4 @@
-"""Read JSON lines as candidates. An invalid line becomes a `JsonLine` with a fault, and reading continues."""
+"""Read JSON lines and arrays as candidates. An invalid line becomes a `JsonLine` with a fault; reading continues."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 from rxhub.event import Event
+from rxhub.exploration.json_array import read_elements
 
-__all__ = ["MAX_LINE_BYTES", "JsonLine", "parse_candidate", "read_document", "read_lines"]
+__all__ = ["BOM", "MAX_LINE_BYTES", "JsonLine", "parse_candidate", "read_document", "read_json", "read_lines"]
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Default limit of a line. A hostile line needs about 25 times its size in memory after decoding."""
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+"""The mark that Windows programs write at the beginning of a file."""
+
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -37,7 +40,20 @@ def read_lines(stream: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Js
                 raw = stream.readline(max_bytes)
             yield JsonLine(number, b"", None, f"longer than {max_bytes} bytes")
         elif not raw.isspace():
-            yield JsonLine(number, raw, *parse_candidate(raw.removeprefix(_BOM) if number == 1 else raw))
+            yield JsonLine(number, raw, *parse_candidate(raw.removeprefix(BOM) if number == 1 else raw))
+
+
+def read_json(stream: BinaryIO, name: str, max_bytes: int = MAX_LINE_BYTES) -> Iterator[JsonLine]:
+    """Yield the lines, or the elements of an array with their numbers from 1.
+
+    Raises:
+        UnreadableInput: if an array is truncated, or an element is too long.
+    """
+    peek = getattr(stream, "peek", None)
+    if peek is None or peek(1).removeprefix(BOM).lstrip()[:1] != b"[":
+        return read_lines(stream, max_bytes)
+    elements = enumerate(read_elements(stream, name, max_bytes), 1)
+    return (JsonLine(number, element, *parse_candidate(element)) for number, element in elements)
 
 
 def read_document(stream: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> JsonLine:
@@ -48,7 +64,7 @@ def read_document(stream: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> JsonLine
         first = stream.readline(max_bytes + 1)
         if not first:
             return JsonLine(number, first, None, "the input is empty")
-        first = first.removeprefix(_BOM)
+        first = first.removeprefix(BOM)
     candidate, _ = parse_candidate(first)
     if candidate is not None:
         return JsonLine(number, first, candidate)
@@ -76,5 +92,5 @@ def parse_candidate(raw: bytes) -> tuple[Mapping[str, Any] | None, str]:
     except msgspec.DecodeError as error:
         return None, f"not JSON: {error}"
     if isinstance(payload.get("topic"), str):
-        return Event.from_wire(payload), ""
+        return Event.adopt(payload), ""
     return payload, ""

@@ -1,0 +1,23 @@
+"""Explore events: read them from files, URLs and iterables, see what they contain, and write them.
+
+`read_events`, `write_events` and `sample_events` are also in `rxhub`.
+"""
+
+from rxhub.exploration.compression import UnreadableInput
+from rxhub.exploration.events import Events, InvalidItem, Topics, read_events, sample_events
+from rxhub.exploration.keys import Key, Keys
+from rxhub.exploration.writing import write_events
+from rxhub.expression.match_counts import MatchCounts
+
+__all__ = [
+    "Events",
+    "InvalidItem",
+    "Key",
+    "Keys",
+    "MatchCounts",
+    "Topics",
+    "UnreadableInput",
+    "read_events",
+    "sample_events",
+    "write_events",
+]

@@ -1,0 +1,60 @@
+"""Split a JSON array into its elements without reading all of it.
+
+The splitter only finds the end of each element, by its brackets and strings. The elements are checked when they are
+decoded, so that an invalid element does not hide the ones after it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from rxhub.exploration.compression import UnreadableInput
+
+__all__ = ["read_elements"]
+
+_CHUNK_BYTES = 256 * 1024
+# A whole string, the start of one that the buffer does not contain completely, or a character of the structure.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
+
+
+def read_elements(stream: BinaryIO, name: str, max_bytes: int) -> Iterator[bytes]:
+    """Yield the elements of an array as JSON. The stream starts with its bracket, or with blanks before it.
+
+    Raises:
+        UnreadableInput: if an element is longer than `max_bytes`, or the array is truncated.
+    """
+    buffer, depth, position, count = b"", 0, 0, 0
+    while chunk := stream.read(_CHUNK_BYTES):
+        buffer += chunk
+        start = 0
+        for token in _TOKEN.finditer(buffer, position):
+            found = token[0]
+            position = token.end()
+            if found == b'"':
+                position = token.start()
+                break
+            if found in b"[{":
+                depth += 1
+                if depth == 1:
+                    start = position
+            elif (found in b"]}" and depth == 1) or (found == b"," and depth == 1):
+                element = buffer[start : token.start()].strip()
+                if element or found == b",":
+                    count += 1
+                    yield element
+                if found != b",":
+                    return
+                start = position
+            elif found in b"]}":
+                depth -= 1
+        else:
+            position = len(buffer)
+        buffer, position = buffer[start:], position - start
+        if len(buffer) > max_bytes:
+            raise UnreadableInput(
+                f"{name}: element {count + 1:,} of the array is longer than {max_bytes:,} bytes. Write the events as "
+                f"JSON lines: jq -c .[] FILE > events.jsonl"
+            )
+    raise UnreadableInput(f"{name}: the array is truncated after element {count:,}")
