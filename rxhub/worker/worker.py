@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Event as Flag
 from threading import Lock, Thread
+from time import monotonic
 from typing import NoReturn
 
 from rxhub.concurrency.shutdown import on_shutdown_signal
@@ -25,8 +26,9 @@ __all__ = ["EXIT_MARGIN_S", "Worker"]
 EXIT_MARGIN_S = 4.0
 """The process ends at most so many seconds after the grace period: Kubernetes kills it 30 s after SIGTERM."""
 
-# For finalizers and threads that are not daemons, when all hubs are closed.
-_EXIT_TIMEOUT_S = 1.0
+# For exit handlers, such as those of error trackers, and threads that are not daemons, when all hubs are closed.
+_EXIT_TIMEOUT_S = 3.0
+_MIN_EXIT_TIMEOUT_S = 1.0
 _FLUSH_TIMEOUT_S = 0.5
 # A signal may arrive in another thread, and Python calls its handler when the main thread wakes.
 _POLL_S = 0.2
@@ -151,9 +153,11 @@ class Worker:
 
     def _ensure_exit(self) -> None:
         """End the process when its time is over; a thread that ends with the process."""
-        if not self._finished.wait(self._grace + EXIT_MARGIN_S - _EXIT_TIMEOUT_S):
-            logger.warning("The shutdown takes longer than %g s; exiting now.", self._grace + EXIT_MARGIN_S)
-        Flag().wait(_EXIT_TIMEOUT_S)
+        limit = self._grace + EXIT_MARGIN_S
+        deadline = monotonic() + limit
+        if not self._finished.wait(limit - _MIN_EXIT_TIMEOUT_S):
+            logger.warning("The shutdown takes longer than %g s; exiting now.", limit)
+        Flag().wait(max(_MIN_EXIT_TIMEOUT_S, min(_EXIT_TIMEOUT_S, deadline - monotonic())))
         _exit(0 if self._error is None else _FAILED)
 
 
