@@ -170,7 +170,7 @@ class Dispatcher(Subscribers):
             ):
                 self._hand_back(delivery, subscriber, time_slice)
                 return delivery
-        if trace is not None:
+        if trace is not None and trace.records:
             _end_trace(delivery)
         if self._watchers:
             self.deliveries.on_next(delivery)
@@ -251,7 +251,7 @@ class Dispatcher(Subscribers):
                 except BaseException:
                     self._hand_back(delivery, subscriber, time_slice)
                     raise
-        if trace is not None:
+        if trace is not None and trace.records:
             _end_trace(delivery)
         if self._watchers:
             self.deliveries.on_next(delivery)

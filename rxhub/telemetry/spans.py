@@ -39,16 +39,20 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from rxhub.event import Event
 from rxhub.telemetry.trace_carrier import FIELDS, carrier_of
 
-__all__ = ["HandlerTrace", "OpenSpan", "Spans"]
+__all__ = ["HandlerTrace", "OpenSpan", "RequestSpan", "Spans"]
 
 _SYSTEM: Final = "rxhub"
 # Last digit of the flags of a trace that is not sampled.
 _EVEN: Final = frozenset("02468ace")
 
+_METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_SERVER_ERROR: Final = 500
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _attach = otel.attach
+_new = dict.__new__
 _propagator = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()])
 
 
@@ -128,19 +132,33 @@ class _Unsampled(Context):
 
 
 class _Undecoded(_Unsampled):
-    """The context in the source of an event, decoded when it is first read."""
+    """The context in the source of an event, decoded when it is first read.
 
-    __slots__ = ("_decoded", "source")
+    Subscribers that share their variables, as most do, also share the copy in which this context is the current one.
+    `_unsampled` sets the attributes, because `__init__` would take longer than the rest.
+    """
 
-    def __init__(self, source: dict[str, Any]) -> None:
-        self.source = source
-        self._decoded: Context | None = None
+    __slots__ = ("_decoded", "_variables", "original", "source")
+
+    source: dict[str, Any]
+    original: Variables | None
+    _variables: Variables
+    _decoded: Context
+
+    def call(self, callee: Callee, event: Event) -> Any:
+        if (original := callee.context) is not self.original:
+            self.original = original
+            self._variables = variables = original.copy()
+            variables.run(_attach, self)
+        return self._variables.copy().run(callee.callback, event)
 
     @property
     def decoded(self) -> Context:
-        if self._decoded is None:
+        try:
+            return self._decoded
+        except AttributeError:
             self._decoded = _propagator.extract(carrier_of(self.source), Context())
-        return self._decoded
+            return self._decoded
 
     def get(self, key: str, default: Any = None, /) -> Any:
         return self.decoded.get(key, default)
@@ -247,6 +265,38 @@ class _Recorded:
         self._outer.end(error)
 
 
+class RequestSpan:
+    """The span of a request, which is the current one in a `with` block."""
+
+    __slots__ = ("_has_ended", "_name", "_span", "_token")
+
+    def __init__(self, span: Span, parent: Context, name: str) -> None:
+        self._span = OpenSpan(span, parent)
+        self._name = name
+        self._has_ended = False
+
+    def __enter__(self) -> None:
+        self._token = otel.attach(self._span.context)
+
+    def __exit__(self, *_: object) -> None:
+        otel.detach(self._token)
+
+    def respond(self, route: str, status: int) -> None:
+        """End the span with the status of the response, unless it has ended. `route` is empty if none matched."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        span = self._span.span
+        span.set_attribute("http.response.status_code", status)
+        if route:
+            span.set_attribute("http.route", route)
+            span.update_name(f"{self._name} {route}")
+        if status >= _SERVER_ERROR:
+            span.set_attribute("error.type", str(status))
+            span.set_status(StatusCode.ERROR)
+        span.end()
+
+
 class Spans:
     """Starts the spans of a process."""
 
@@ -286,16 +336,14 @@ class Spans:
 
     def deliver(self, event: Event) -> HandlerTrace:
         """An event is dispatched to its subscribers."""
-        # The hot path of an event that is not sampled.
-        source: Any = event._fields.get("source")  # pyright: ignore[reportPrivateUsage]
-        if type(source) is dict:
-            parent: object = cast("dict[str, Any]", source).get("traceparent")
-            if type(parent) is str and len(parent) == 55 and parent[54] in _EVEN and parent[:3] == "00-":
-                return _Undecoded(cast("dict[str, Any]", source))
+        if (unsampled := _unsampled(event)) is not None:
+            return unsampled
         return self._handle(event, "deliver", _messaging(event, "deliver", "process"))
 
     def process(self, event: Event, group: str, attempt: int) -> HandlerTrace:
         """The handler of a group is called."""
+        if (unsampled := _unsampled(event)) is not None:
+            return unsampled
         attributes = _messaging(event, "process", "process")
         attributes |= {"messaging.consumer.group.name": group, "rxhub.attempt": attempt}
         return self._handle(event, "process", attributes)
@@ -312,10 +360,13 @@ class Spans:
         span = self._tracer.start_span("replay", parent, SpanKind.CLIENT, attributes)
         return OpenSpan(span, parent)
 
-    def request(self, method: str, headers: Mapping[str, str], attributes: Mapping[str, Any]) -> OpenSpan:
-        """A request is received; its route, which belongs into the name, is not known yet."""
+    def request(self, method: str, scheme: str, path: str, headers: Mapping[str, str]) -> RequestSpan:
+        """A request is received."""
+        method = method if method in _METHODS else "_OTHER"
+        attributes = {"http.request.method": method, "url.scheme": scheme, "url.path": path}
         parent = _propagator.extract(carrier_of(headers), Context())
-        return OpenSpan(self._tracer.start_span(method, parent, SpanKind.SERVER, attributes), parent)
+        name = "HTTP" if method == "_OTHER" else method
+        return RequestSpan(self._tracer.start_span(name, parent, SpanKind.SERVER, attributes), parent, name)
 
     def current_carrier(self) -> dict[str, str]:
         """The fields for an event that is published in the current context."""
@@ -332,6 +383,19 @@ class Spans:
         span = self._tracer.start_span(f"{operation} {event.get('topic')}", parent, SpanKind.CONSUMER, attributes)
         opened = OpenSpan(span, parent)
         return _Recorded(self._tracer, opened) if span.is_recording() else _Unsampled(opened.context)
+
+
+def _unsampled(event: Event) -> _Undecoded | None:
+    """The context of an event whose trace is not sampled, found without decoding it; None if that is not certain."""
+    source: Any = event._fields.get("source")  # pyright: ignore[reportPrivateUsage]
+    if source.__class__ is dict:
+        parent: Any = source.get("traceparent")
+        if parent.__class__ is str and len(parent) == 55 and parent[54] in _EVEN and parent[:3] == "00-":
+            found: _Undecoded = _new(_Undecoded)
+            found.source = source
+            found.original = None
+            return found
+    return None
 
 
 def _messaging(event: Event, operation: str, kind: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from rxhub.event import Event
 
-__all__ = ["FIELDS", "add_carrier", "carrier_of", "trace_id_of"]
+__all__ = ["FIELDS", "add_carrier", "carrier_of", "has_context", "trace_id_of"]
 
 FIELDS: Final = ("traceparent", "tracestate", "baggage")
 """The names of the fields, in `source` and in headers."""
@@ -47,6 +47,12 @@ def add_carrier(event: Event, carrier: Mapping[str, str]) -> None:
         event.source = dict(carrier)
     elif carrier and "traceparent" not in cast("Mapping[str, Any]", source):
         event.source = {**cast("Mapping[str, Any]", source), **carrier}
+
+
+def has_context(event: Mapping[str, Any]) -> bool:
+    """Whether the source of an event has a `traceparent`, which may be invalid."""
+    source: object = event.get("source")
+    return isinstance(source, Mapping) and "traceparent" in source
 
 
 def trace_id_of(event: Mapping[str, Any]) -> str:

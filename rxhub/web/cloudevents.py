@@ -2,7 +2,8 @@
 
 The type of a CloudEvent is the topic of the event, the data is its data, and the id is its id. The other attributes are
 in `source.cloudevent`, where subscriptions can use them (`source.cloudevent.subject=a`) and ftrack's clients accept
-them. The time is there too: clients take an event whose `sent` is filled in for a repeated one.
+them. The time is there too: clients take an event whose `sent` is filled in for a repeated one. The trace
+context (extension "distributed tracing") is in `source`, as in all events.
 
 A CloudEvent is identified by its source and id together, so both are in the id by which a stream recognizes repeated
 events.
@@ -25,6 +26,7 @@ from starlette.datastructures import Headers
 
 from rxhub.errors import EventError
 from rxhub.server.envelope import OutgoingEvent
+from rxhub.telemetry.trace_carrier import carrier_of
 
 __all__ = ["BATCH", "STRUCTURED", "binary_attributes", "from_binary", "from_structured", "to_structured"]
 
@@ -129,6 +131,7 @@ def to_structured(event: OutgoingEvent) -> bytes:
     if _is_time(envelope.sent):
         found["time"] = envelope.sent
     found |= {name: value for name, value in context.items() if _is_attribute(name, value) and name not in _OWN}
+    found |= carrier_of(source)
     if event.sequence:
         found["sequence"] = str(event.sequence)
     if envelope.target:
@@ -157,11 +160,12 @@ def _event(
                 f"{name[:80]!r} is not a valid attribute of a CloudEvent. Names contain a-z and 0-9, values are "
                 "strings, integers or booleans, and `time` needs an offset."
             )
-    kept = {name: value for name, value in context.items() if name not in _OWN}
+    carrier = carrier_of(context)
+    kept = {name: value for name, value in context.items() if name not in _OWN and name not in carrier}
     fields = {
         "topic": context["type"],
         "id": context["id"],
-        "source": {**source, _CONTEXT: kept | ({_IS_BASE64: True} if is_base64 else {})},
+        "source": {**source, **carrier, _CONTEXT: kept | ({_IS_BASE64: True} if is_base64 else {})},
         "data": data,
     }
     message_id = sha256(f"{context['source']}\n{context['id']}".encode()).hexdigest()

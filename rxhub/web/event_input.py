@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 
 from rxhub.errors import EventError
 from rxhub.server.envelope import Envelope, checked_payload, read_argument, read_envelope
+from rxhub.telemetry.trace_carrier import carrier_of
 from rxhub.web.body import JSON
 from rxhub.web.cloudevents import BATCH, STRUCTURED, binary_attributes, from_binary, from_structured
 from rxhub.web.problems import Problem
@@ -56,7 +57,7 @@ def read_events(
         body: of the request.
         media_type: of the body.
         headers: of the request; CloudEvents in binary mode have attributes there.
-        source: of the events that have none.
+        source: of the events that have none. Its trace context is for the others, too.
         most: characters of one event.
 
     Raises:
@@ -65,6 +66,7 @@ def read_events(
     """
     count = 0
     defaults = f',"source":{msgspec.json.encode(source).decode()}'
+    carrier = carrier_of(source)
     try:
         for argument, message_id in _arguments(body, media_type, headers, source):
             if len(argument) > most:
@@ -73,7 +75,7 @@ def read_events(
                     f"An event may have {most} characters at most; this one has {len(argument)}. Send less data, or "
                     "raise Limits.message of the server (rxhub.server.Limits).",
                 )
-            yield _completed(argument, message_id, defaults)
+            yield _completed(argument, message_id, defaults, carrier)
             count += 1
     except EventError as error:
         raise Problem(400, f"No event was published. {error}", index=count) from None
@@ -106,9 +108,14 @@ def _arguments(
     )
 
 
-def _completed(argument: str, message_id: str | None, source: str) -> PublishedEvent:
-    """An event with an id and a source."""
+def _completed(argument: str, message_id: str | None, source: str, carrier: Mapping[str, str]) -> PublishedEvent:
+    """An event with an id and a source, which contains a trace context if there is one."""
     envelope = read_envelope(argument)
+    if carrier and envelope.source and "traceparent" not in envelope.source:
+        fields = _fields(argument)
+        fields["source"] = msgspec.Raw(msgspec.json.encode({**envelope.source, **carrier}))
+        argument = msgspec.json.encode(fields).decode()
+        envelope = read_envelope(argument)
     if envelope.id and envelope.source:
         return PublishedEvent(envelope, checked_payload(argument), message_id or envelope.id)
     identifier = envelope.id or urandom(16).hex()

@@ -23,6 +23,7 @@ from rxhub.web.pace import Turn, check_rate, counted
 from rxhub.web.parameters import parameters
 from rxhub.web.problems import Problem
 from rxhub.web.replies import ReplyCollector, reply_request
+from rxhub.web.request_tracing import carrier_for
 from rxhub.web.site import Site
 
 __all__ = ["publish_all", "publishing_routes"]
@@ -47,7 +48,7 @@ def publishing_routes(site: Site) -> list[Route]:
             body = await read_body(site, request, user.name, _BODY_FACTOR * limits.message)
             turn = Turn(site, user)
             await turn.ready()
-            source = {"id": uuid4().hex, "user": {"username": user.name}}
+            source = {"id": uuid4().hex, "user": {"username": user.name}} | carrier_for(request)
             events: list[PublishedEvent] = []
             steps = len(body) // 100
             for event in read_events(body, media_type(request), headers_of(request.scope), source, limits.message):

@@ -16,6 +16,7 @@ from rxhub.web.explaining import explain_routes
 from rxhub.web.openapi import openapi_routes
 from rxhub.web.problems import exception_handlers
 from rxhub.web.publishing import publishing_routes
+from rxhub.web.request_tracing import TracedRequests
 from rxhub.web.signing_in import session_routes
 from rxhub.web.site import Site
 from rxhub.web.stored import stored_routes
@@ -44,18 +45,19 @@ def routes(server: EventServer, access: AccessOptions) -> list[BaseRoute]:
         openapi_routes,
     )
     return [
-        Mount("/api", _application(access, [route for part in parts for route in part(site)])),
-        Mount("/hooks", _application(access, webhook_routes(site))),
+        _mount("/api", access, [route for part in parts for route in part(site)]),
+        _mount("/hooks", access, webhook_routes(site)),
         *console_routes(site),
     ]
 
 
-def _application(access: AccessOptions, routes: list[Route]) -> Starlette:
+def _mount(path: str, access: AccessOptions, routes: list[Route]) -> Mount:
     """An application whose errors are problem details, and whose responses the pages of allowed origins may read."""
     app = Starlette(
         routes=routes,
         exception_handlers=exception_handlers(),
         middleware=[
+            Middleware(TracedRequests, path, routes),
             Middleware(
                 CORSMiddleware,
                 allow_origins=list(access.origins),
@@ -63,9 +65,9 @@ def _application(access: AccessOptions, routes: list[Route]) -> Starlette:
                 allow_headers=["*"],
                 allow_credentials=True,
                 expose_headers=["retry-after"],
-            )
+            ),
         ],
     )
     # A redirect would repeat the query without its values.
     app.router.redirect_slashes = False
-    return app
+    return Mount(path, app)

@@ -31,6 +31,7 @@ from rxhub.web.pace import check_rate, take_turn
 from rxhub.web.parameters import parameters
 from rxhub.web.problems import Problem
 from rxhub.web.publishing import publish_all
+from rxhub.web.request_tracing import carrier_for
 from rxhub.web.site import Site
 from rxhub.web.webhook_options import TopicError, Webhook, read_webhooks
 from rxhub.web.webhook_signatures import SignatureError, WebhookRequest
@@ -140,7 +141,7 @@ class _Webhooks:
         event: dict[str, Any] = {
             "topic": topic,
             "id": id,
-            "source": {"webhook": hook.name, "delivery": delivery.id},
+            "source": {"webhook": hook.name, "delivery": delivery.id} | carrier_for(request),
             "data": msgspec.Raw(data),
         }
         text = payload(msgspec.json.encode(event).decode())

@@ -23,7 +23,7 @@ from tests.benchmarks.jetstream import jetstream
 from tests.benchmarks.loop import Loop
 from tests.benchmarks.measure import Row, at_most, compare, faster
 
-__all__ = ["run"]
+__all__ = ["Processing", "run"]
 
 _ROUNDS = 15
 _EVENTS = 3_000
@@ -55,7 +55,7 @@ def run() -> list[Row]:
         loop = stack.enter_context(Loop())
         trivial = compare(
             "1 KB event, durable consume and acknowledge",
-            _Processing(hub),
+            Processing(hub),
             _PlainFetching(stack, server, loop, hub),
             faster(0.8),
             peer_name="nats-py",
@@ -64,8 +64,8 @@ def run() -> list[Row]:
         stored = [
             compare(
                 f"handled once, {count} at a time",
-                _Processing(hub, f"once{count}", once=True, concurrency=count),
-                _Processing(hub, f"plain{count}", concurrency=count),
+                Processing(hub, f"once{count}", once=True, concurrency=count),
+                Processing(hub, f"plain{count}", concurrency=count),
                 at_most(most),
                 peer_name="without once",
                 rounds=_SLOW_ROUNDS,
@@ -83,8 +83,8 @@ def run() -> list[Row]:
         return [trivial, *stored, two]
 
 
-def _store(hub: EventHub, topic: str, count: int) -> None:
-    for future in [hub.publish(Event(topic, data=_DATA)) for _ in range(count)]:
+def _store(hub: EventHub, topic: str, count: int, source: dict[str, str] | None = None) -> None:
+    for future in [hub.publish(Event(topic, data=_DATA, source={**(source or {})})) for _ in range(count)]:
         assert future is not None
         future.result(_PATIENCE)
 
@@ -95,17 +95,20 @@ def _client(stack: ExitStack, server: str, loop: Loop) -> tuple[Client, JetStrea
     return client, client.jetstream()
 
 
-class _Processing:
+class Processing:
     """A group of one process; a round is from the first call of its handler until the last event is acknowledged."""
 
-    def __init__(self, hub: EventHub, group: str = "ours", **options: Any) -> None:
+    def __init__(
+        self, hub: EventHub, group: str = "ours", source: dict[str, str] | None = None, **options: Any
+    ) -> None:
         self._hub = hub
+        self._source = source or {}
         self._topic = f"bench.{group}"
         self._options = {"group": group, **options}
         hub.process(f"topic={self._topic}", print, **self._options).stop()
 
     def __call__(self) -> float:
-        _store(self._hub, self._topic, _EVENTS)
+        _store(self._hub, self._topic, _EVENTS, source=self._source)
         left, began, handled, counting = _EVENTS, 0, Flag(), Lock()
 
         def handle(event: Event) -> None:

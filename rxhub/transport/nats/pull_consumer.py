@@ -18,7 +18,7 @@ import msgspec
 
 from rxhub.errors import StreamError
 from rxhub.event import Event
-from rxhub.telemetry.trace_carrier import add_carrier, carrier_of
+from rxhub.telemetry.trace_carrier import add_carrier, carrier_of, has_context
 from rxhub.transport.json_payload import read_stored
 from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.direct_client import parse_headers
@@ -98,7 +98,7 @@ class Message:
         """
         event = read_stored(self.data)
         # OpenTelemetry's Go and Java libraries write the name with a capital letter.
-        if b"raceparent" in self._headers and not carrier_of(event.get("source")):
+        if b"raceparent" in self._headers and not has_context(event):
             add_carrier(event, carrier_of({name.lower(): value for name, value in self.headers.items()}))
         return event
 
