@@ -325,7 +325,8 @@ class Dispatcher(Subscribers):
         """A callback on a scheduler has ended."""
         if on_result is not None and outcome.result is not None:
             try:
-                _publish_result(on_result, delivery._trace, delivery.event, outcome.subscriber, outcome.result)
+                trace = None if delivery._trace is None else delivery._trace.branch()
+                _publish_result(on_result, trace, delivery.event, outcome.subscriber, outcome.result)
             except Exception as refused:
                 outcome = Outcome(outcome.subscriber, error=refused)
         if outcome.error is not None:

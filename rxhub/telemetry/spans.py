@@ -22,7 +22,7 @@ If the trace of an event is not sampled, its handling creates no spans, as OpenT
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import Future
 from contextvars import Context as Variables
 from contextvars import copy_context
@@ -138,19 +138,21 @@ class _Undecoded(_Unsampled):
     `_unsampled` sets the attributes, because `__init__` would take longer than the rest.
     """
 
-    __slots__ = ("_decoded", "_variables", "original", "source")
+    __slots__ = ("_decoded", "shared", "source")
 
     source: dict[str, Any]
-    original: Variables | None
-    _variables: Variables
+    # The variables of a subscriber and the copy. One tuple, because schedulers call subscribers in several threads.
+    shared: tuple[Variables, Variables] | None
     _decoded: Context
 
     def call(self, callee: Callee, event: Event) -> Any:
-        if (original := callee.context) is not self.original:
-            self.original = original
-            self._variables = variables = original.copy()
+        shared = self.shared
+        if shared is None or shared[0] is not callee.context:
+            original = callee.context
+            variables = original.copy()
             variables.run(_attach, self)
-        return self._variables.copy().run(callee.callback, event)
+            self.shared = shared = (original, variables)
+        return shared[1].copy().run(callee.callback, event)
 
     @property
     def decoded(self) -> Context:
@@ -303,7 +305,7 @@ class Spans:
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
         self._tracer = trace.get_tracer("rxhub", tracer_provider=tracer_provider)
 
-    def publish(self, event: Event, client: str, is_forwarded: bool = False) -> OpenSpan | None:
+    def publish(self, event: MutableMapping[str, Any], client: str, is_forwarded: bool = False) -> OpenSpan | None:
         """An event is published: start a span, and write its context into the event.
 
         Args:
@@ -326,7 +328,7 @@ class Spans:
         if before.trace_flags.sampled or not before.is_valid:
             attributes = _messaging(event, "publish", "send")
             attributes["messaging.client.id"] = client
-            span = self._tracer.start_span(f"publish {event.topic}", parent, SpanKind.PRODUCER, attributes)
+            span = self._tracer.start_span(f"publish {event.get('topic')}", parent, SpanKind.PRODUCER, attributes)
             started = OpenSpan(span, parent)
         if "traceparent" not in known:
             carrier: dict[str, str] = {}
@@ -393,12 +395,12 @@ def _unsampled(event: Event) -> _Undecoded | None:
         if parent.__class__ is str and len(parent) == 55 and parent[54] in _EVEN and parent[:3] == "00-":
             found: _Undecoded = _new(_Undecoded)
             found.source = source
-            found.original = None
+            found.shared = None
             return found
     return None
 
 
-def _messaging(event: Event, operation: str, kind: str) -> dict[str, Any]:
+def _messaging(event: Mapping[str, Any], operation: str, kind: str) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "messaging.system": _SYSTEM,
         "messaging.operation.name": operation,
@@ -411,7 +413,7 @@ def _messaging(event: Event, operation: str, kind: str) -> dict[str, Any]:
     return attributes
 
 
-def _set_carrier(event: Event, source: object, carrier: Mapping[str, str]) -> None:
+def _set_carrier(event: MutableMapping[str, Any], source: object, carrier: Mapping[str, str]) -> None:
     """Replace the fields in the source of an event."""
     fields: Mapping[str, Any] = cast("Mapping[str, Any]", source) if isinstance(source, Mapping) else {}
-    event.source = {**{name: value for name, value in fields.items() if name not in FIELDS}, **carrier}
+    event["source"] = {**{name: value for name, value in fields.items() if name not in FIELDS}, **carrier}

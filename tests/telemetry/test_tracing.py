@@ -222,6 +222,25 @@ def test_an_event_that_is_not_sampled_has_no_spans_but_its_context_reaches_handl
     assert recorded.names == []
 
 
+def test_subscribers_of_an_event_that_is_not_sampled_keep_their_own_variables(recorded: Recorded) -> None:
+    department: ContextVar[str] = ContextVar("department", default="")
+    seen: list[tuple[str, Any]] = []
+
+    def note(_: Event) -> None:
+        seen.append((department.get(), baggage.get_baggage("shot")))
+        department.set("changed")
+
+    with EventHub() as hub:
+        for name in ("fx", "fx", "light", "fx"):
+            token = department.set(name)
+            hub.subscribe("topic=a", note)
+            department.reset(token)
+        hub.subscribe("topic=a", note)
+        hub.subscribe("topic=a", note)
+        handle(hub, traced(NOT_SAMPLED))
+    assert seen == [(name, "sh010") for name in ("fx", "fx", "light", "fx", "", "")]
+
+
 def test_the_sampler_decides_about_events_without_a_trace() -> None:
     seen: list[Any] = []
     with recording(ParentBased(ALWAYS_OFF)) as recorded, EventHub() as hub:

@@ -26,6 +26,7 @@ from rxhub.compat.ftrack.shortened import Shortened
 from rxhub.concurrency.bounded_dict import BoundedDict
 from rxhub.hub.publisher import REPLY, Publisher
 from rxhub.hub.replies import address
+from rxhub.telemetry import tracing
 from rxhub.transport.outbox import MAX_DISCONNECTS
 
 __all__ = ["Publishing"]
@@ -115,6 +116,26 @@ class Publishing(Packets):
     ) -> Any:
         self._publisher.check_open()
         self._prepare_event(event)
+        if tracing.active is None or event["topic"] in _META:
+            return self._publish_prepared(event, synchronous, callback, on_reply)
+        span = tracing.active.publish(event, self.id)
+        try:
+            published = self._publish_prepared(event, synchronous, callback, on_reply)
+        except BaseException as error:
+            if span is not None:
+                span.end(error)
+            raise
+        if span is not None:
+            span.end()
+        return published
+
+    def _publish_prepared(
+        self,
+        event: Any,
+        synchronous: bool,
+        callback: Callable[..., object] | None,
+        on_reply: Callable[[Any], object] | None,
+    ) -> Any:
         if synchronous:
             return self._handle(event, synchronous=synchronous)
         item = _Outgoing(event, callback, on_reply)

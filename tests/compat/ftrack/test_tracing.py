@@ -9,7 +9,7 @@ import pytest
 import rxhub
 from rxhub.server import Running
 from tests.compat.ftrack.judged import OURS, THEIRS
-from tests.telemetry.recorded import BAGGAGE, SAMPLED, TRACE, Recorded, recorded
+from tests.telemetry.recorded import BAGGAGE, SAMPLED, TRACE, Recorded, is_child, recorded
 from tests.threads import until
 
 __all__ = ["recorded"]
@@ -55,3 +55,25 @@ def test_an_event_that_a_client_of_ftrack_publishes_again_keeps_its_context(
     assert seen[0].source["traceparent"] == SAMPLED and seen[0].source["id"] == theirs.id
     (delivered,) = recorded.ended("deliver a")
     assert f"{delivered.context.trace_id:032x}" == TRACE
+
+
+def test_the_replacement_of_the_client_traces_what_it_publishes_and_its_replies(
+    server: Running, wait_until: Any, recorded: Recorded
+) -> None:
+    hub = OURS.EventHub(server.url, server.api_user, server.api_key)
+    hub.connect()
+    replies: list[Any] = []
+
+    def answer(event: Any) -> str:
+        return "done"
+
+    hub.subscribe("topic=ask", answer)
+    hub.publish(OURS.Event("ask"), on_reply=replies.append)
+    wait_until(hub, lambda: replies)
+    assert hub.publish(OURS.Event("here"), synchronous=True) == []
+    hub.disconnect()
+    published, delivered, called, replied, _ = recorded.ended(
+        "publish ask", "deliver ask", f"call {answer.__qualname__}", "publish ftrack.meta.reply", "publish here"
+    )
+    assert is_child(delivered, published) and is_child(called, delivered) and is_child(replied, called)
+    assert "publish ftrack.meta.subscribe" not in recorded.names
