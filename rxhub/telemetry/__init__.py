@@ -4,7 +4,8 @@
 without traces.
 """
 
+from rxhub.telemetry.handler_logging import add_event_fields
 from rxhub.telemetry.log_fields import LOG_FIELDS
 from rxhub.telemetry.tracing import instrument, uninstrument
 
-__all__ = ["LOG_FIELDS", "instrument", "uninstrument"]
+__all__ = ["LOG_FIELDS", "add_event_fields", "instrument", "uninstrument"]

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import Future
 from contextvars import Context as Variables
 from contextvars import copy_context
-from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Final, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -37,6 +37,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, TracerProvid
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from rxhub.event import Event
+from rxhub.telemetry.log_fields import event_fields
 from rxhub.telemetry.trace_carrier import FIELDS, carrier_of
 
 __all__ = ["HandlerTrace", "OpenSpan", "RequestSpan", "Spans"]
@@ -50,6 +51,10 @@ _SERVER_ERROR: Final = 500
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# In the context of a handler: the event, the group and the attempt.
+_HANDLED: Final = otel.create_key("rxhub-handled")
+Handled: TypeAlias = tuple[Event, str | None, int | None]
 
 _attach = otel.attach
 _new = dict.__new__
@@ -138,8 +143,9 @@ class _Undecoded(_Unsampled):
     `_unsampled` sets the attributes, because `__init__` would take longer than the rest.
     """
 
-    __slots__ = ("_decoded", "shared", "source")
+    __slots__ = ("_decoded", "handled", "shared", "source")
 
+    handled: Handled
     source: dict[str, Any]
     # The variables of a subscriber and the copy. One tuple, because schedulers call subscribers in several threads.
     shared: tuple[Variables, Variables] | None
@@ -159,7 +165,8 @@ class _Undecoded(_Unsampled):
         try:
             return self._decoded
         except AttributeError:
-            self._decoded = _propagator.extract(carrier_of(self.source), Context())
+            context = _propagator.extract(carrier_of(self.source), Context())
+            self._decoded = otel.set_value(_HANDLED, self.handled, context)
             return self._decoded
 
     def get(self, key: str, default: Any = None, /) -> Any:
@@ -338,17 +345,19 @@ class Spans:
 
     def deliver(self, event: Event) -> HandlerTrace:
         """An event is dispatched to its subscribers."""
-        if (unsampled := _unsampled(event)) is not None:
+        handled = (event, None, None)
+        if (unsampled := _unsampled(handled)) is not None:
             return unsampled
-        return self._handle(event, "deliver", _messaging(event, "deliver", "process"))
+        return self._handle(handled, "deliver", _messaging(event, "deliver", "process"))
 
     def process(self, event: Event, group: str, attempt: int) -> HandlerTrace:
         """The handler of a group is called."""
-        if (unsampled := _unsampled(event)) is not None:
+        handled = (event, group, attempt)
+        if (unsampled := _unsampled(handled)) is not None:
             return unsampled
         attributes = _messaging(event, "process", "process")
         attributes |= {"messaging.consumer.group.name": group, "rxhub.attempt": attempt}
-        return self._handle(event, "process", attributes)
+        return self._handle(handled, "process", attributes)
 
     def replay(self, subscription: str) -> OpenSpan:
         """Stored events are read. `messaging.batch.message_count` is set at the end."""
@@ -376,9 +385,19 @@ class Spans:
         _propagator.inject(carrier)
         return carrier
 
-    def _handle(self, event: Event, operation: str, attributes: dict[str, Any]) -> HandlerTrace:
+    def handled_fields(self) -> dict[str, Any] | None:
+        """The attributes of log records about the event that is handled in the current context; None without one."""
+        handled: Any = otel.get_value(_HANDLED)
+        if handled is None:
+            return None
+        span = trace.get_current_span().get_span_context()
+        return event_fields(*handled, trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else "")
+
+    def _handle(self, handled: Handled, operation: str, attributes: dict[str, Any]) -> HandlerTrace:
+        event = handled[0]
         carrier = carrier_of(event.get("source"))
         parent = _propagator.extract(carrier, Context()) if carrier else Context()
+        parent = otel.set_value(_HANDLED, handled, parent)
         before = trace.get_current_span(parent).get_span_context()
         if before.is_valid and not before.trace_flags.sampled:
             return _Unsampled(parent)
@@ -387,13 +406,14 @@ class Spans:
         return _Recorded(self._tracer, opened) if span.is_recording() else _Unsampled(opened.context)
 
 
-def _unsampled(event: Event) -> _Undecoded | None:
+def _unsampled(handled: Handled) -> _Undecoded | None:
     """The context of an event whose trace is not sampled, found without decoding it; None if that is not certain."""
-    source: Any = event._fields.get("source")  # pyright: ignore[reportPrivateUsage]
+    source: Any = handled[0]._fields.get("source")  # pyright: ignore[reportPrivateUsage]
     if source.__class__ is dict:
         parent: Any = source.get("traceparent")
         if parent.__class__ is str and len(parent) == 55 and parent[54] in _EVEN and parent[:3] == "00-":
             found: _Undecoded = _new(_Undecoded)
+            found.handled = handled
             found.source = source
             found.shared = None
             return found
