@@ -5,12 +5,14 @@
 
 from rxhub.exploration.compression import UnreadableInput
 from rxhub.exploration.events import Events, InvalidItem, Topics, read_events, sample_events
+from rxhub.exploration.frames import Frames
 from rxhub.exploration.keys import Key, Keys
 from rxhub.exploration.writing import write_events
 from rxhub.expression.match_counts import MatchCounts
 
 __all__ = [
     "Events",
+    "Frames",
     "InvalidItem",
     "Key",
     "Keys",

@@ -17,6 +17,7 @@ from rxhub.errors import EventError
 from rxhub.event import Event
 from rxhub.exploration import cloudevents
 from rxhub.exploration.compression import decompressed
+from rxhub.exploration.frames import Frames
 from rxhub.exploration.inputs import Input, byte_input
 from rxhub.exploration.jsonl import parse_candidate, read_json
 from rxhub.exploration.keys import KeyCounter, Keys
@@ -146,7 +147,7 @@ class _ItemReading(_Reading):
                 self.fail(number, str(error))
 
 
-class Events(Displayable, Iterable[Event]):
+class Events(Displayable, Frames, Iterable[Event]):
     """Events that are read when they are needed, see `read_events`.
 
     Each loop, and each method that looks at the events, reads the source again and keeps none of the events, so that
@@ -221,6 +222,29 @@ class Events(Displayable, Iterable[Event]):
     def to_observable(self) -> reactivex.Observable[Event]:
         """The events as a cold observable, which can be awaited: each subscription reads the source."""
         return Composed(reactivex.from_iterable(self))
+
+    def rows(self) -> Iterable[Event]:
+        """The events."""
+        return self
+
+    def to_batches(self, size: int = 10_000, *, flatten: bool = True, explode: str = "") -> Any:
+        """Convert the events to a `pyarrow.RecordBatchReader`, for files that are larger than the memory.
+
+        The source is read twice: for the columns, and for the batches as they are consumed.
+
+        Args:
+            size: rows in a batch.
+            flatten: as in `to_arrow`.
+            explode: as in `to_arrow`.
+
+        Raises:
+            RuntimeError: if the events can be read only once.
+        """
+        from rxhub.exploration import columns
+
+        if not self._reading.is_repeatable:
+            raise RuntimeError(f"Batches need to read {self.name} twice, but it can be read only once.")
+        return columns.batches(self, size, flatten, explode)
 
     def preview(self, count: int) -> list[Event] | None:
         """The first events to display; None if reading them needs the network or would use them up."""

@@ -27,6 +27,7 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxhub.concurrency.fork import ForkSafeLock
 from rxhub.errors import EventError, HubClosed, HubConnectionError, NotHandled, ProtocolError
 from rxhub.event import Event
+from rxhub.exploration.frames import Frames
 from rxhub.expression import Expression, compile
 from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Action, Inbox
@@ -97,7 +98,7 @@ class ReplayOptions:
             raise ValueError("A replay that follows has no end: give either until=… or follow=True.")
 
 
-class Replay(Awaitable[Event], Observable[Event]):
+class Replay(Awaitable[Event], Observable[Event], Frames):
     """The stored events of a subscription, see `EventHub.replay`. Each Rx subscription replays on its own."""
 
     def __init__(
@@ -133,6 +134,17 @@ class Replay(Awaitable[Event], Observable[Event]):
     def to_list(self) -> Observable[list[Event]]:
         """All events as one list: `replay.to_list().run()`, or `await replay.to_list()`."""
         return self.pipe(ops.to_list())
+
+    def rows(self) -> list[Mapping[str, Any]]:
+        """Wait for the end; the events as mappings with their positions, for `to_arrow`."""
+        if self._runner.runs_here:
+            raise NotHandled("A replay is handled by this thread, which a frame blocks. Use await replay.to_list().")
+
+        def row(event: Event) -> Mapping[str, Any]:
+            progress = self.progress
+            return {**event.fields, "position": {"sequence": progress.sequence, "time": progress.time}}
+
+        return self.pipe(ops.map(row), ops.to_list()).run()
 
     def __repr__(self) -> str:
         return f"<replay of {str(self._expression)!r}>"

@@ -7,7 +7,7 @@ reads recordings, and `Recording.load` reads any file of events.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import timedelta
@@ -23,6 +23,7 @@ from rxhub.display.marbles import recorded
 from rxhub.display.page import Page
 from rxhub.errors import EventError
 from rxhub.event import Event
+from rxhub.exploration.frames import Frames
 from rxhub.hub import EventHub
 from rxhub.operators import where
 from rxhub.redaction import redacted
@@ -42,7 +43,7 @@ class Recorded(NamedTuple):
     event: Event
 
 
-class Recording(Displayable):
+class Recording(Displayable, Frames):
     """Events and their times. Of more than `capacity` events, the older ones are dropped and counted."""
 
     def __init__(self, entries: Iterable[tuple[float, Event]] = (), capacity: int = 100_000) -> None:
@@ -123,6 +124,10 @@ class Recording(Displayable):
             return waiting
 
         return Awaitable(subscribe)
+
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        """The events as mappings with their times, for `to_arrow`."""
+        return ({**event.fields, _RECORDED: seconds} for seconds, event in self)
 
     def save(self, path: Path | str) -> None:
         """Write JSON lines; values that JSON does not support are written as their representation."""
