@@ -16,6 +16,7 @@ from rxhub import EventHub
 from rxhub.bridge import Bridge, Counts
 from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.nats_options import NatsFiles, with_nats_files
 from rxhub.cli.options import Key, NatsPassword, NatsUser, Stream, User, argument, option
 from rxhub.cli.output import log_to_stderr, print_error
 from rxhub.concurrency.shutdown import on_shutdown_signal
@@ -36,11 +37,20 @@ logger = logging.getLogger("rxhub.bridge")
 
 
 @exits_with_status
+@with_nats_files
 def command(
     source: Annotated[str, argument("SERVER", "Server, for example https://studio.example.", envvar="FTRACK_SERVER")],
     target: Annotated[
-        str, argument("NATS", "NATS servers, for example nats://host or nats://one,two,three.", envvar="RXHUB_NATS")
-    ],
+        str,
+        argument(
+            "NATS",
+            "NATS servers, for example nats://host or nats://one,two,three.",
+            envvar="RXHUB_NATS",
+            show_default=False,
+        ),
+    ] = "",
+    *,
+    files: NatsFiles,
     stream: Stream = "events",
     subscription: Annotated[str, option("SUBSCRIPTION", "Events to store.")] = "topic=*",
     user: User = None,
@@ -62,7 +72,7 @@ def command(
     seconds, 2 if the server or NATS is unreachable at the start or rejects the credentials.
     """
     source_access = credentials(source, user, key)
-    target_access = credentials(target, nats_user, nats_password, NATS_OPTIONS)
+    target_access = credentials(target, nats_user, nats_password, NATS_OPTIONS, files)
     try:
         bridge = Bridge(
             EventHub(*source_access, overflow="block", inbox=_INBOX_EVENTS),

@@ -51,7 +51,7 @@ def _is_other_record(record: LogRecord) -> bool:
 
 def query_nats(access: ServerAccess, query: Callable[[ReconnectingClient], Awaitable[T]]) -> T:
     """Connect to NATS, run one query and disconnect. A hub would create its stream; this does not."""
-    from rxhub.transport.nats.address import Address
+    from rxhub.transport.nats.options import NatsOptions
     from rxhub.transport.nats.reconnecting import ReconnectingClient
 
     async def run() -> T:
@@ -63,7 +63,7 @@ def query_nats(access: ServerAccess, query: Callable[[ReconnectingClient], Await
             await client.close()
 
     try:
-        address = Address.parse(*access)
+        address = NatsOptions(*access)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--nats") from None
     return asyncio.run(run())

@@ -15,6 +15,7 @@ from rxhub.cli.connect import open_hub, stream_exists
 from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
+from rxhub.cli.nats_options import NatsFiles, with_nats_files
 from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, Stream, argument, flag, option
 from rxhub.cli.output import print_error, print_json, print_table, print_text
 from rxhub.cli.units import parse_time
@@ -40,8 +41,10 @@ _DEFAULT = "events"
 
 @group.command("list")
 @exits_with_status
+@with_nats_files
 def list_(
     nats: Nats,
+    files: NatsFiles,
     stream: Stream = _DEFAULT,
     group: _Group = None,
     since: Annotated[
@@ -57,7 +60,7 @@ def list_(
     Exit status: 0 if there are dead letters, 1 if there are none, 2 after an error.
     """
     begin = None if since is None else parse_time(since, "--since")
-    with _letters(nats, stream, nats_user, nats_password) as dead:
+    with _letters(nats, files, stream, nats_user, nats_password) as dead:
         found = (letter for letter in dead.list(group) if begin is None or letter.is_since(begin))
         shown = 0
         if json or not sys.stdout.isatty():
@@ -77,15 +80,17 @@ def list_(
 
 @group.command("show")
 @exits_with_status
+@with_nats_files
 def show(
     nats: Nats,
+    files: NatsFiles,
     id: Annotated[int, argument("ID", "Number of the dead letter.")],
     stream: Stream = _DEFAULT,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
 ) -> Status:
     """Show one dead letter: the event and the traceback. In a pipe, print a line of JSON."""
-    with _letters(nats, stream, nats_user, nats_password) as dead:
+    with _letters(nats, files, stream, nats_user, nats_password) as dead:
         letter = dead.get(id)
     if not sys.stdout.isatty():
         print_json(letter.to_json())
@@ -103,8 +108,10 @@ def show(
 
 @group.command("retry")
 @exits_with_status
+@with_nats_files
 def retry(
     nats: Nats,
+    files: NatsFiles,
     ids: _Ids = None,
     all_: _All = False,
     stream: Stream = _DEFAULT,
@@ -117,14 +124,16 @@ def retry(
     Exit status: 0 after success, 1 if a dead letter or its group does not exist, 2 after an error.
     """
     _check_arguments(ids, all_, group)
-    with _letters(nats, stream, nats_user, nats_password) as dead:
+    with _letters(nats, files, stream, nats_user, nats_password) as dead:
         return _apply(ids, group, dead.retry, "delivered again")
 
 
 @group.command("drop")
 @exits_with_status
+@with_nats_files
 def drop(
     nats: Nats,
+    files: NatsFiles,
     ids: _Ids = None,
     all_: _All = False,
     stream: Stream = _DEFAULT,
@@ -140,7 +149,7 @@ def drop(
     _check_arguments(ids, all_, group)
     if all_ and not yes and not can_ask():
         raise typer.BadParameter("Deleting all dead letters requires a confirmation. Add --yes.", param_hint="--all")
-    with _letters(nats, stream, nats_user, nats_password) as dead:
+    with _letters(nats, files, stream, nats_user, nats_password) as dead:
         if all_ and not yes:
             whose = "of all groups" if group is None else f"of {group}"
             if not typer.confirm(printable(f"Delete all dead letters {whose} in {stream}?"), err=True):
@@ -150,8 +159,10 @@ def drop(
 
 
 @contextmanager
-def _letters(nats: str, stream: str, user: str | None, password: str | None) -> Generator[DeadLetterQueue]:
-    access = credentials(nats, user, password, NATS_OPTIONS)
+def _letters(
+    nats: str, files: NatsFiles, stream: str, user: str | None, password: str | None
+) -> Generator[DeadLetterQueue]:
+    access = credentials(nats, user, password, NATS_OPTIONS, files)
     if not stream_exists(access, stream):
         raise typer.Exit(Status.ERROR)
     with open_hub(access, stream, "--nats") as hub:

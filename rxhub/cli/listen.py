@@ -16,6 +16,7 @@ from rxhub.cli.connect import open_hub
 from rxhub.cli.credentials import credentials
 from rxhub.cli.event_iterator import ReceivedEvent, iterate_events, print_events, with_positions
 from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.nats_options import NatsFiles, with_nats_files
 from rxhub.cli.options import Key, Server, ServerStream, Subscription, User, WithPosition, option
 from rxhub.cli.output import print_error
 from rxhub.expression import parse
@@ -28,9 +29,11 @@ _MAX_UNMATCHED_EVENTS = 1_000
 
 
 @exits_with_status
+@with_nats_files
 def command(
     subscription: Subscription,
     server: Server,
+    files: NatsFiles,
     user: User = None,
     key: Key = None,
     stream: ServerStream = None,
@@ -54,7 +57,7 @@ def command(
         )
     unmet = Unmet(parse(subscription)) if sys.stderr.isatty() else None
     try:
-        with open_hub(credentials(server, user, key), stream) as hub:
+        with open_hub(credentials(server, user, key, files=files), stream) as hub:
             others = CompositeDisposable()
             source = _source(hub, subscription, stream or "events", with_position)
             events = iterate_events(hub, source.pipe(ops.do_action(lambda _: others.dispose())), count, timeout)

@@ -39,9 +39,9 @@ def argument(metavar: str, help: str, **settings: Any) -> Any:
     return typer.Argument(metavar=metavar, help=help, **settings)
 
 
-def flag(help: str, *names: str) -> Any:
+def flag(help: str, *names: str, **settings: Any) -> Any:
     """Declare an option without a value."""
-    return typer.Option(*names, help=help)
+    return typer.Option(*names, help=help, **settings)
 
 
 _NATS = option("URL", "NATS servers, for example nats://host or nats://one,two,three.", envvar="RXHUB_NATS")

@@ -14,6 +14,7 @@ from rxhub.cli.connect import open_hub
 from rxhub.cli.credentials import credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.inputs import STDIN, open_input
+from rxhub.cli.nats_options import NatsFiles, with_nats_files
 from rxhub.cli.options import Key, Server, ServerStream, User, argument, option
 from rxhub.cli.output import print_error, print_json
 from rxhub.exploration.jsonl import MAX_LINE_BYTES
@@ -24,9 +25,11 @@ _ACK_TIMEOUT_S = 10.0
 
 
 @exits_with_status
+@with_nats_files
 def command(
     topic: Annotated[str, argument("TOPIC", "Topic, for example studio.hello.")],
     server: Server,
+    files: NatsFiles,
     data: Annotated[str, argument("DATA", "Data of the event, as JSON. - is stdin.", show_default=False)] = "{}",
     user: User = None,
     key: Key = None,
@@ -54,7 +57,7 @@ def command(
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         print_error(f"the data is not JSON: {error}. Example with quotes for the shell: '{{\"frames\": 120}}'")
         return Status.ERROR
-    with open_hub(credentials(server, user, key), stream) as hub:
+    with open_hub(credentials(server, user, key, files=files), stream) as hub:
         replies: queue.SimpleQueue[Event] = queue.SimpleQueue()
         accepted = hub.publish(Event(topic, data=content), on_reply=None if wait is None else replies.put)
         if accepted is not None:

@@ -13,6 +13,7 @@ from rxhub.cli.connect import open_hub, stream_exists
 from rxhub.cli.credentials import NATS_OPTIONS, credentials
 from rxhub.cli.event_iterator import ReceivedEvent, iterate_events, print_events, with_positions
 from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.nats_options import NatsFiles, with_nats_files
 from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, Stream, Subscription, WithPosition, flag, option
 from rxhub.cli.output import print_error, progress_bar
 from rxhub.cli.units import parse_time
@@ -25,9 +26,11 @@ _EVENTS_PER_UPDATE = 100
 
 
 @exits_with_status
+@with_nats_files
 def command(
     subscription: Subscription,
     nats: Nats,
+    files: NatsFiles,
     stream: Stream = "events",
     since: Annotated[
         str | None,
@@ -56,7 +59,7 @@ def command(
     """
     begin = None if since is None else parse_time(since, "--since")
     end = None if until is None else parse_time(until, "--until")
-    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS)
+    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS, files)
     if not stream_exists(access, stream):
         return Status.ERROR
     with open_hub(access, stream, "--nats") as hub:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rxhub.cli.credentials import NATS_OPTIONS, ServerAccess, credentials
+from rxhub.cli.credentials import NATS_OPTIONS, ServerAccess, credentials, names_servers
 from rxhub.cli.exit_status import Status, exits_with_status
+from rxhub.cli.nats_options import NatsFiles, with_nats_files
 from rxhub.cli.options import NatsPassword, NatsUser, OptionalNats, Stream, flag, option
 from rxhub.cli.output import log_to_stderr, print_text
 from rxhub.errors import StoreError
@@ -25,8 +26,10 @@ __all__ = ["command"]
 
 
 @exits_with_status
+@with_nats_files
 def command(
     context: typer.Context,
+    files: NatsFiles,
     host: Annotated[
         str,
         option("ADDRESS", "Address to listen on. Other machines can connect only with --certificate or --plain-text."),
@@ -131,8 +134,8 @@ def command(
                 exports["RXHUB_NATS"] = server.url.replace("://", f"://{server.user}:{server.password}@")
                 notes.append(f"RXHUB_NATS configures rxhub replay, streams and dead; use them with --stream {stream}.")
             access = ServerAccess(server.url, server.user, server.password)
-        elif nats is not None:
-            access = credentials(nats, nats_user, nats_password, NATS_OPTIONS)
+        elif nats is not None or names_servers(files):
+            access = credentials(nats or "", nats_user, nats_password, NATS_OPTIONS, files)
             backplane = _backplane(*access, stream)
         studio = stack.enter_context(ServedDemo("rxhub", key, access, stream)) if demo else None
         serve(

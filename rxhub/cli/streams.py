@@ -14,6 +14,7 @@ from rxhub.cli.connect import query_nats
 from rxhub.cli.credentials import NATS_OPTIONS, ServerAccess, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
+from rxhub.cli.nats_options import NatsFiles, with_nats_files
 from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, OptionalNats, argument, option
 from rxhub.cli.output import print_error, print_json, print_table, print_text
 from rxhub.cli.units import format_duration, format_size, format_time, parse_duration, parse_size, parse_time
@@ -57,8 +58,10 @@ _STREAM_NAME_IN_USE = 10058
 
 
 @group.callback()
+@with_nats_files
 def list_(
     context: typer.Context,
+    files: NatsFiles,
     nats: OptionalNats = None,
     nats_user: NatsUser = None,
     nats_password: NatsPassword = None,
@@ -71,16 +74,14 @@ def list_(
     Exit status: 0 if there is a stream, 1 if there is none, 2 after an error.
     """
     if context.invoked_subcommand is None:
-        if nats is None:
-            raise typer.BadParameter("Specify the NATS servers, or set RXHUB_NATS.", param_hint="--nats")
-        _list(credentials(nats, nats_user, nats_password, NATS_OPTIONS), json or not sys.stdout.isatty())
+        _list(nats or "", nats_user, nats_password, files, json or not sys.stdout.isatty())
 
 
 @exits_with_status
-def _list(access: ServerAccess, as_lines: bool) -> Status:
+def _list(nats: str, user: str | None, password: str | None, files: NatsFiles, as_lines: bool) -> Status:
     from rxhub.transport.nats.streams import stream_states
 
-    states = query_nats(access, stream_states)
+    states = query_nats(credentials(nats, user, password, NATS_OPTIONS, files), stream_states)
     if not states:
         print_error("there are no streams of events; a hub creates its stream when it connects: rxhub streams add NAME")
         return Status.NOT_MATCHED
@@ -98,9 +99,11 @@ def _list(access: ServerAccess, as_lines: bool) -> Status:
 
 @group.command("add")
 @exits_with_status
+@with_nats_files
 def add(
     name: Annotated[str, argument("NAME", "Letters, digits, - and _.")],
     nats: Nats,
+    files: NatsFiles,
     replicas: Annotated[
         int | None, option("N", "Number of copies. Default: 3 if there are three servers, otherwise 1.", min=1, max=5)
     ] = None,
@@ -133,7 +136,7 @@ def add(
         await client.js_request(f"STREAM.CREATE.{stream}", config, timeout=10.0)
 
     try:
-        query_nats(credentials(nats, nats_user, nats_password, NATS_OPTIONS), create)
+        query_nats(credentials(nats, nats_user, nats_password, NATS_OPTIONS, files), create)
     except StreamError as error:
         if error.number != _STREAM_NAME_IN_USE:
             raise
@@ -144,9 +147,11 @@ def add(
 
 @group.command("set")
 @exits_with_status
+@with_nats_files
 def set_limits(
     name: _Name,
     nats: Nats,
+    files: NatsFiles,
     max_age: Annotated[
         str | None, option("TIME", "Delete events after this time, for example 30d or 12h, or `never`.")
     ] = None,
@@ -174,7 +179,7 @@ def set_limits(
         limits["replicas"] = replicas
     if not limits:
         raise typer.BadParameter("Specify at least one limit.")
-    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS)
+    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS, files)
     loss = _ask(access, lambda streams: streams.preview_limits(name, **limits))
     if loss.rejects:
         print_error(f"{name} contains more than {max_bytes}: it will reject new events until old ones are deleted")
@@ -186,9 +191,11 @@ def set_limits(
 
 @group.command("purge")
 @exits_with_status
+@with_nats_files
 def purge(
     name: _Name,
     nats: Nats,
+    files: NatsFiles,
     topic: Annotated[
         str | None, option("TOPIC", "Only events of this topic, or of all topics below: 'studio.render.*'.")
     ] = None,
@@ -207,7 +214,7 @@ def purge(
     Exit status: 0 after success, 1 if there is nothing to delete or you answered no, 2 after an error.
     """
     end = None if until is None else parse_time(until, "--until")
-    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS)
+    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS, files)
     loss = _ask(access, lambda streams: streams.preview_purge(name, topic, end))
     if not loss.events:
         print_error(f"{name} contains no such events")
@@ -221,8 +228,14 @@ def purge(
 
 @group.command("remove")
 @exits_with_status
+@with_nats_files
 def remove(
-    name: _Name, nats: Nats, yes: Yes = False, nats_user: NatsUser = None, nats_password: NatsPassword = None
+    name: _Name,
+    nats: Nats,
+    files: NatsFiles,
+    yes: Yes = False,
+    nats_user: NatsUser = None,
+    nats_password: NatsPassword = None,
 ) -> Status:
     """Remove a stream permanently, with its groups and dead letters. Show what it contains, and ask for confirmation.
 
@@ -230,7 +243,7 @@ def remove(
 
     Exit status: 0 after success, 1 if you answered no, 2 after an error.
     """
-    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS)
+    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS, files)
     loss = _ask(access, lambda streams: streams.preview_remove(name))
     dead = f" It also deletes {loss.dead_letters:,} dead letters." if loss.dead_letters else ""
     if not is_confirmed(_described(loss, name) + dead, f"Remove the stream {name}?", yes):

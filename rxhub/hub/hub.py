@@ -60,7 +60,7 @@ from rxhub.transport.connection_state import ConnectionState
 from rxhub.transport.durable import DeadLetterQueue, Durable, GroupProcessing, Handler, ProcessOptions, StreamsOfEvents
 from rxhub.transport.finite_numbers import check_finite_metadata
 from rxhub.transport.io_thread import in_io_thread
-from rxhub.transport.registry import TransportConfig
+from rxhub.transport.registry import TransportConfig, TransportOptions
 
 if TYPE_CHECKING:
     # Imported on first use at run time: `import rxhub` loads none of them.
@@ -92,7 +92,7 @@ class EventHub(Displayable):
         server_url: the scheme selects the transport. `memory://` is a hub of its own; all hubs of the process on
             `memory://name` see each other's events. `http://` and `https://` connect to an event server such as
             ftrack's. `nats://` and `tls://` store events in a NATS JetStream stream; `nats://one,two,three` names the
-            servers of a cluster.
+            servers of a cluster. `rxhub.transport.nats.NatsOptions` has other kinds of login, and certificates.
         api_user: becomes `source.user.username` of published events.
         api_key: the user's key, for transports that authenticate.
         headers: additional HTTP headers.
@@ -115,7 +115,7 @@ class EventHub(Displayable):
 
     def __init__(
         self,
-        server_url: str = "memory://",
+        server_url: str | TransportOptions = "memory://",
         api_user: str | None = None,
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
@@ -133,7 +133,7 @@ class EventHub(Displayable):
         self.id = urandom(16).hex()
         self._address = HubAddress.parse(
             TransportConfig(
-                url=server_url,
+                url=server_url.url if isinstance(server_url, TransportOptions) else server_url,
                 source=hub_source(self.id, api_user),
                 user=api_user,
                 key=api_key,
@@ -141,6 +141,7 @@ class EventHub(Displayable):
                 cookies=cookies,
                 outbox=outbox,
                 stream=stream,
+                options=server_url if isinstance(server_url, TransportOptions) else None,
             )
         )
         self._inbox = Inbox(inbox, overflow, clock)

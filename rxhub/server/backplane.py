@@ -40,10 +40,10 @@ from rxhub.transport.outbox import Outbox
 try:
     from rxhub.server.id_leases import IdLeases, lease_stream
     from rxhub.server.subscription_activation import SubscriptionActivator
-    from rxhub.transport.nats.address import Address
     from rxhub.transport.nats.dead_letters import StoredDeadLetters
     from rxhub.transport.nats.event_counts import EventCount, event_counts
     from rxhub.transport.nats.group_replay import GroupReplay
+    from rxhub.transport.nats.options import NatsOptions
     from rxhub.transport.nats.ordered_consumer import OrderedConsumer
     from rxhub.transport.nats.publishing import JetStreamPublisher, StoredPublish, resend_window
     from rxhub.transport.nats.pull_consumer import Message
@@ -97,7 +97,7 @@ class Backplane:
     """A stream of NATS JetStream that joins servers. Each server needs an instance of its own.
 
     Args:
-        url: `nats://host:4222`, or several servers of a cluster, separated by commas.
+        url: `nats://host:4222`, or several servers of a cluster, separated by commas; or all options, with the login.
         user: replaces the user in the URL.
         password: replaces the password in the URL.
         stream: name of the stream. It is created if it does not exist, with three replicas if the cluster has as many
@@ -122,7 +122,7 @@ class Backplane:
 
     def __init__(
         self,
-        url: str,
+        url: str | NatsOptions,
         user: str | None = None,
         password: str | None = None,
         stream: str = STREAM,
@@ -130,7 +130,7 @@ class Backplane:
         store_trouble: Callable[[], str] | None = None,
         store_directory: Path | str | None = None,
     ) -> None:
-        self._address = Address.parse(url, user, password)
+        self._address = url if isinstance(url, NatsOptions) else NatsOptions(url, user, password)
         self._subjects = Subjects(stream)
         self._outbox = Outbox(_OUTBOX_EVENTS)
         self._link: ReconnectingClient | None = None

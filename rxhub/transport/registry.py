@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from rxhub.transport.protocols import Transport
 
-__all__ = ["GROUP", "TransportConfig", "TransportType", "host_and_path", "transport_type"]
+__all__ = ["GROUP", "TransportConfig", "TransportOptions", "TransportType", "host_and_path", "transport_type"]
 
 GROUP: Final = "rxhub.transports"
 
@@ -25,6 +25,15 @@ _BUILT_IN: Final = {
     "nats": "rxhub.transport.nats:NATS",
     "tls": "rxhub.transport.nats:TLS",
 }
+
+
+class TransportOptions:
+    """The options of one kind of transport, in place of a URL. A transport may define a subclass."""
+
+    @property
+    def url(self) -> str:
+        """The URL, without credentials; its scheme selects the transport."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,7 @@ class TransportConfig:
         cookies: additional HTTP cookies.
         outbox: the maximum number of unsent events.
         stream: the name of the stream that stores the events.
+        options: what was given in place of a URL; `url` is its URL.
     """
 
     url: str
@@ -50,6 +60,7 @@ class TransportConfig:
     cookies: Mapping[str, str] | None = None
     outbox: int = 100_000
     stream: str | None = None
+    options: TransportOptions | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from time import perf_counter_ns
 
 from rxhub import Event, EventHub
 from rxhub.embedded import store
-from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import ensure_stream, stream_config
 from tests.benchmarks.measure import Row
@@ -41,12 +41,12 @@ def run() -> list[Row]:
     with nats_cluster() as cluster:
         for replicas, what in ((1, "1 replica"), (3, "3 replicas")):
             stream = f"replicas-{replicas}"
-            asyncio.run(_made(Address.parse(cluster.url, cluster.user, cluster.password), stream, replicas))
+            asyncio.run(_made(NatsOptions(cluster.url, cluster.user, cluster.password), stream, replicas))
             rows += _measured(what, cluster.url, cluster.user, cluster.password, stream)
     return rows
 
 
-async def _made(address: Address, stream: str, replicas: int) -> None:
+async def _made(address: NatsOptions, stream: str, replicas: int) -> None:
     link = ReconnectingClient(address)
     await link.start()
     try:

@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 
 from rxhub.embedded import store
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.ordered_consumer import OrderedConsumer
 from rxhub.transport.nats.publishing import MESSAGE_ID
 from rxhub.transport.nats.pull_consumer import Message
@@ -182,7 +182,7 @@ async def _by_default(cluster: Cluster) -> list[Row]:
 
 @asynccontextmanager
 async def _linked(url: str, user: str, password: str) -> AsyncGenerator[ReconnectingClient]:
-    link = ReconnectingClient(Address.parse(url, user, password))
+    link = ReconnectingClient(NatsOptions(url, user, password))
     await link.start()
     try:
         yield link

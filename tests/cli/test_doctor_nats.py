@@ -99,7 +99,7 @@ class TestASystemThatIsWell:
     def test_that_asks_for_no_password_proves_none(self) -> None:
         with started({"jetstream": {}}) as server:
             assert "no user and password were given, and the server requires none" in told(asked(server.url))
-            assert "the server requires no password, so the password was not checked" in told(
+            assert "the server requires no login, so the password of jane was not checked" in told(
                 asked(server.url, "jane", PASSWORD)
             )
 
@@ -143,7 +143,7 @@ class TestAServer:
                 "the password of 'jane' is wrong, or the user does not exist",
                 "Check that both belong to this NATS system",
             ),
-            (None, None, "the server requires a user and a password", OPTIONS),
+            (None, None, "the server requires a login", OPTIONS),
             ("jane", None, "the server requires a password for 'jane'", OPTIONS),
             (None, "wrong", "the token is wrong", OPTIONS),
         ],
@@ -276,14 +276,14 @@ class TestTheCommand:
     def test_sends_no_key_of_ftrack_to_nats(self, well: Started) -> None:
         ran = doctor(FTRACK_SERVER=well.url, FTRACK_API_USER="jane", FTRACK_API_KEY=PASSWORD)
         assert ran.returncode == 1
-        assert "rejects the connection: the server requires a user and a password\n" in ran.stdout
+        assert "rejects the connection: the server requires a login\n" in ran.stdout
         assert PASSWORD not in ran.stdout
 
     @pytest.mark.parametrize("options", [("--server", "--user", "--key"), ("--nats", "--nats-user", "--nats-password")])
     def test_names_its_own_options_where_nothing_was_given(self, well: Started, options: tuple[str, ...]) -> None:
         ran = doctor(options[0], well.url)
         assert ran.returncode == 1
-        assert "rejects the connection: the server requires a user and a password\n" in ran.stdout
+        assert "rejects the connection: the server requires a login\n" in ran.stdout
         assert f"Use {options[1]} and {options[2]}" in ran.stdout
         assert doctor(options[0], well.url, options[1], "jane", options[2], PASSWORD).returncode == 0
 

@@ -10,14 +10,14 @@ import pytest
 from rxhub.server import id_leases as module
 from rxhub.server.id_leases import IdLeases, lease_stream
 from rxhub.testing import Nats
-from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.streams import ensure_stream
 
 
 def with_line(nats: Nats, use: Callable[[NatsConnection], Awaitable[None]]) -> None:
     async def run() -> None:
-        line = await NatsConnection.open(nats.url, Address.parse(nats.url, nats.user, nats.password), "test")
+        line = await NatsConnection.open(nats.url, NatsOptions(nats.url, nats.user, nats.password), "test")
         try:
             await ensure_stream(line, lease_stream(nats.stream, 1))
             await use(line)

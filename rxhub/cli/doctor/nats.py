@@ -14,7 +14,7 @@ from rxhub.cli.doctor.diagnosis import Finding, compare_clocks, note, ok, proble
 from rxhub.cli.units import format_size
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.text.safe_repr import one_line, safe_repr
-from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.options import NatsOptions
 
 if TYPE_CHECKING:
     from rxhub.transport.nats.connection import NatsConnection, NatsUnreachable
@@ -36,7 +36,7 @@ def check_nats(access: ServerAccess, options: str, stream: str = "events") -> It
     from rxhub.transport.nats.subjects import Subjects
 
     try:
-        address = Address.parse(*access)
+        address = NatsOptions(*access)
     except ValueError as error:
         yield problem(_sentence(error), "Use nats://host:port, or nats://one,two,three.")
         return
@@ -52,7 +52,7 @@ def check_nats(access: ServerAccess, options: str, stream: str = "events") -> It
     yield from asyncio.run(_check_servers(address, options, subjects))
 
 
-async def _check_servers(address: Address, options: str, subjects: Subjects) -> list[Finding]:
+async def _check_servers(address: NatsOptions, options: str, subjects: Subjects) -> list[Finding]:
     from rxhub.transport.nats.connection import NatsConnection, NatsUnreachable
 
     results = await asyncio.gather(
@@ -77,26 +77,29 @@ async def _check_servers(address: Address, options: str, subjects: Subjects) -> 
     return findings
 
 
-def _accepted(connection: NatsConnection, address: Address) -> Iterator[Finding]:
+def _accepted(connection: NatsConnection, address: NatsOptions) -> Iterator[Finding]:
     encryption = "with" if connection.is_encrypted else "without"
     yield ok(f"{connection.server} answers: nats-server {connection.server_version}, {encryption} TLS")
-    given = address.user is not None or address.password is not None
-    if connection.requires_credentials and given:
-        yield ok(f"the {'token' if address.user is None else f'password of {address.user}'} is accepted")
-    elif given:
-        yield note("the server requires no password, so the password was not checked")
+    if connection.requires_credentials and address.login:
+        yield ok(f"{address.login} is accepted")
+    elif address.login:
+        yield note(f"the server requires no login, so {address.login} was not checked")
     else:
         yield note("no user and password were given, and the server requires none")
 
 
-def _unreached(error: NatsUnreachable, address: Address, options: str) -> Finding:
+def _unreached(error: NatsUnreachable, address: NatsOptions, options: str) -> Finding:
     """Return the reason of a failed connection, and its remedy."""
     from nats.errors import SecureConnWantedError
+
+    from rxhub.transport.nats.login import LoginError
 
     if "authorization" in error.why.lower():
         return _refused(error.server, address, options)
     why = error.why.removesuffix(".")
     match error.__cause__:
+        case LoginError():
+            return problem(f"{error.server} was not checked: {why}", "Check the file, and who may read it.")
         case SecureConnWantedError():
             found = "the server does not offer TLS; no credentials were sent"
             remedy = "Use nats:// in a trusted network, or give the server a certificate."
@@ -112,19 +115,23 @@ def _unreached(error: NatsUnreachable, address: Address, options: str) -> Findin
     return unreachable(error.server, error.__cause__, found, remedy, " `nats-server -js` starts one.")
 
 
-def _refused(server: str, address: Address, options: str) -> Finding:
+def _refused(server: str, address: NatsOptions, options: str) -> Finding:
     user, remedy = safe_repr(address.user, 60), f"Use {options}."
     match address.user, address.password:
+        case None, None if address.token is not None:
+            found = "the token is wrong"
+            remedy = f"Check the token. To use a user and a password: {options}."
+        case None, None if address.login:
+            found = f"{address.login} is not accepted"
+            remedy = "Check that it has not expired, and belongs to this NATS system."
         case str(), str():
             found = f"the password of {user} is wrong, or the user does not exist"
             remedy = "Check that both belong to this NATS system. The configuration of the server lists its users."
         case str(), None:
             found = f"the server requires a password for {user}"
-        case None, str():
-            found = "the token is wrong"
-            remedy = f"Check the token. To use a user and a password: {options}."
         case _:
-            found = "the server requires a user and a password"
+            found = "the server requires a login"
+            remedy = f"Use {options}; or another login, such as --nats-credentials."
     return problem(f"{server} answers, but rejects the connection: {found}", remedy)
 
 

@@ -20,10 +20,10 @@ from rxhub.transport import Sink
 from rxhub.transport.durable import Handler, HistoryReader, ProcessOptions, Span
 from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.json_payload import check_depth, write_event
-from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.administration import Streams
 from rxhub.transport.nats.dead_letters import DeadLetters
 from rxhub.transport.nats.kv_bucket import KvTexts
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.ordered_consumer import ReadPosition
 from rxhub.transport.nats.processing.options import WorkerOptions
 from rxhub.transport.nats.processing.processing import Processing, stop_all
@@ -43,7 +43,7 @@ T = TypeVar("T")
 class NatsTransport(ServerTransport[NatsSession]):
     """Publishes into a stream, and reads from it what the hub's subscribers want."""
 
-    def __init__(self, address: Address, stream: str, name: str = "rxhub", outbox: int = 100_000) -> None:
+    def __init__(self, address: NatsOptions, stream: str, name: str = "rxhub", outbox: int = 100_000) -> None:
         super().__init__(outbox, "were not known to be stored")
         self.address = address
         self.subjects = Subjects(stream)

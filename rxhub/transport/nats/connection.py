@@ -21,9 +21,10 @@ from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.text.printable import printable
 from rxhub.transport.io_thread import cut
-from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancellation import cancel_and_wait
 from rxhub.transport.nats.direct_client import MessageHandler, NatsClient
+from rxhub.transport.nats.login import LoginError, login_arguments, tls_context
+from rxhub.transport.nats.options import NatsOptions
 
 __all__ = ["NatsConnection", "NatsUnreachable"]
 
@@ -44,13 +45,14 @@ logger = logging.getLogger("rxhub")
 class NatsUnreachable(HubConnectionError):
     """A server cannot be reached or rejects the connection. The cause is the original error."""
 
-    def __init__(self, server: str, why: str) -> None:
-        super().__init__(server, why)
+    def __init__(self, server: str, why: str, login: str = "") -> None:
+        super().__init__(server, why, login)
         self.server = server
         self.why = why
+        self.login = login
 
     def __str__(self) -> str:
-        return printable(f"Cannot connect to NATS at {self.server}: {self.why}{_hint(self.why)}")
+        return printable(f"Cannot connect to NATS at {self.server}: {self.why}{_hint(self.why, self.login)}")
 
 
 class NatsConnection:
@@ -68,22 +70,20 @@ class NatsConnection:
         self._watching: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, server: str, address: Address, name: str) -> NatsConnection:
+    async def open(cls, server: str, address: NatsOptions, name: str) -> NatsConnection:
         """Connect to one of the servers of `address`. Raises NatsUnreachable if that fails."""
         line = cls(server)
 
-        def secret() -> str:
-            # nats-py asks for it just before sending it, when the connection is already encrypted or not.
+        def check_encrypted() -> None:
             if wants_tls and not line.is_encrypted:
                 raise nats.errors.SecureConnWantedError
-            return address.password or ""
 
-        who: dict[str, Any] = {}
-        if address.user is not None:
-            who = {"user": address.user, "password": secret}
-        elif address.password is not None:
-            who = {"token": secret}
         wants_tls = server.startswith("tls://")
+        try:
+            login, certificates = login_arguments(address, check_encrypted), tls_context(address)
+        except LoginError as error:
+            await line.close()
+            raise NatsUnreachable(server, str(error)) from error
         try:
             async with asyncio.timeout(4 * _CONNECT_TIMEOUT_S):
                 await line.client.connect(
@@ -99,10 +99,11 @@ class NatsConnection:
                     closed_cb=line._on_closed,
                     # Subjects are made by rxhub.transport.nats.subjects, which escapes what must not be in them.
                     skip_subject_validation=True,
-                    **who,
+                    tls=certificates,
+                    tls_handshake_first=bool(address.tls_first),
+                    **login,
                 )
-                if wants_tls and not line.is_encrypted:
-                    raise nats.errors.SecureConnWantedError
+                check_encrypted()
                 if not line.client.is_connected:
                     raise nats.errors.ProtocolError
         except Exception as error:
@@ -114,7 +115,7 @@ class NatsConnection:
                 if isinstance(error, nats.errors.NoServersError) and line._last_error is not None
                 else error
             )
-            raise NatsUnreachable(server, line._reason(error)) from cause
+            raise NatsUnreachable(server, line._reason(error), address.login) from cause
         except BaseException:
             await line.close()
             raise
@@ -272,7 +273,10 @@ class NatsConnection:
         if isinstance(error, nats.errors.NoServersError):
             why = self._last_error_text or _error_text(error)
         elif isinstance(error, TimeoutError):
-            why = f"it accepts connections, but did not complete the NATS handshake within {_CONNECT_TIMEOUT_S} s."
+            why = (
+                f"it accepts connections, but did not complete the NATS handshake within {_CONNECT_TIMEOUT_S} s. "
+                "If it expects TLS first, set tls_first."
+            )
         elif isinstance(error, (OSError, nats.errors.Error)):
             why = _error_text(error)
         else:
@@ -304,17 +308,26 @@ def _error_text(error: BaseException) -> str:
 
 
 _CREDENTIALS = (
-    "its user and password: EventHub(url, user, password), or RXHUB_NATS_USER and RXHUB_NATS_PASSWORD for a command"
+    "its user and password: EventHub(url, user, password), or RXHUB_NATS_USER and RXHUB_NATS_PASSWORD for a command. "
+    "For another kind of login, use NatsOptions"
 )
 
 
-def _hint(why: str) -> str:
-    """What to do about a failed connection, as the end of the sentence."""
+def _hint(why: str, login: str) -> str:
+    """What to do about a failed connection, as the end of the sentence; `login` is that of `NatsOptions`."""
     if "authorization" in why.lower():
+        if login and not login.startswith(("the password", "the token")):
+            return f". Check that {login} has not expired, and belongs to this NATS system."
         return f". Give {_CREDENTIALS}."
+    if "CERTIFICATE_VERIFY_FAILED" in why:
+        return ". Give the certificate authority: NatsOptions(ca=FILE), or RXHUB_NATS_CA for a command."
+    if "certificate required" in why.lower().replace("_", " "):
+        return ". Give a client certificate: NatsOptions(certificate=FILE), or RXHUB_NATS_CERTIFICATE for a command."
     if "reset by peer" in why.lower():
         # A server that rejects credentials reports it and disconnects; the disconnect may arrive first.
         return f". If the server runs, give {_CREDENTIALS}."
+    if "connection lost" in why.lower():
+        return ". The server may require a client certificate: NatsOptions(certificate=FILE). See its log."
     if "refused" in why or "Connect call failed" in why:
         return ". Is the server running there? `nats-server -js` starts one, as does `rxhub serve --store DIRECTORY`."
     return "" if why.endswith(".") else "."

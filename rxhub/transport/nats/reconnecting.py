@@ -20,9 +20,9 @@ import nats.errors
 from rxhub.concurrency.backoff import Backoff, shuffled
 from rxhub.concurrency.supervise import report, supervise
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancellation import cancel_and_wait
 from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.options import NatsOptions
 
 __all__ = ["ConnectionTask", "ReconnectingClient"]
 
@@ -50,7 +50,7 @@ class ReconnectingClient:
     """
 
     def __init__(
-        self, address: Address, name: str = "rxhub", on_state: Callable[[bool, str, int], object] | None = None
+        self, address: NatsOptions, name: str = "rxhub", on_state: Callable[[bool, str, int], object] | None = None
     ) -> None:
         self.address = address
         self.connection: NatsConnection | None = None

@@ -13,9 +13,9 @@ from rxhub.errors import EventError, HubConnectionError, ProtocolError, StreamEr
 from rxhub.event import Event
 from rxhub.transport import Sink
 from rxhub.transport.connection_state import ConnectionState, Phase
-from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancellation import cancel_and_wait
 from rxhub.transport.nats.kv_bucket import KvTexts
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.ordered_consumer import OrderedConsumer, ReadPosition
 from rxhub.transport.nats.publishing import JetStreamPublisher, resend_window
 from rxhub.transport.nats.pull_consumer import Message
@@ -41,7 +41,7 @@ logger = logging.getLogger("rxhub")
 class SessionOwner(SessionHost, Protocol):
     """What a session uses of its transport (`rxhub.transport.nats.client.NatsTransport`)."""
 
-    address: Address
+    address: NatsOptions
     name: str
     subjects: Subjects
     filters: SubjectFilters

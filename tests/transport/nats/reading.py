@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from rxhub.embedded import PrivateServer
 from rxhub.errors import StreamError
-from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.ordered_consumer import OrderedConsumer, ReadPosition
 from rxhub.transport.nats.pull_consumer import Message
 from rxhub.transport.nats.reconnecting import ReconnectingClient
@@ -75,7 +75,9 @@ class Studio:
 
 @asynccontextmanager
 async def studio(server: PrivateServer, url: str = "") -> AsyncIterator[Studio]:
-    links = [ReconnectingClient(Address((at,), server.user, server.password)) for at in (url or server.url, server.url)]
+    links = [
+        ReconnectingClient(NatsOptions((at,), server.user, server.password)) for at in (url or server.url, server.url)
+    ]
     for link in links:
         await link.start()
     made = Studio(f"test-{uuid4().hex[:12]}", *links)

@@ -36,13 +36,18 @@ class Started(NamedTuple):
 
 
 @contextmanager
-def started(settings: Mapping[str, Any], port: int = 0) -> Generator[Started]:
-    """A NATS server of these settings, on a free port; JetStream's files are gone afterwards."""
+def started(settings: Mapping[str, Any], port: int = 0, *, tls_first: bool = False) -> Generator[Started]:
+    """A NATS server of these settings, on a free port; JetStream's files are gone afterwards.
+
+    `tls_first`: the server says nothing before the connection is encrypted.
+    """
     with TemporaryDirectory(prefix="rxhub-nats-") as folder:
         if not port:
             with socket.create_server(("127.0.0.1", 0)) as listener:
                 port = listener.getsockname()[1]
         path = Path(folder) / "settings.json"
+        if tls_first:
+            settings = {**settings, "tls": {**settings["tls"], "handshake_first": True}}
         jetstream = {"jetstream": {"store_dir": folder, **settings["jetstream"]}} if "jetstream" in settings else {}
         path.write_text(json.dumps({"listen": f"127.0.0.1:{port}", **settings, **jetstream}))
         with (Path(folder) / "log").open("wb") as log:
@@ -53,7 +58,7 @@ def started(settings: Mapping[str, Any], port: int = 0) -> Generator[Started]:
             while True:
                 assert process.poll() is None and time.monotonic() < end, (Path(folder) / "log").read_text()
                 with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as line:
-                    if line.recv(5) == b"INFO ":
+                    if tls_first or line.recv(5) == b"INFO ":
                         break
                 time.sleep(0.01)
             yield Started(port, process)

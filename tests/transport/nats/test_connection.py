@@ -17,8 +17,8 @@ from nats.errors import ConnectionClosedError
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.testing import Nats
 from rxhub.transport.nats import connection as module
-from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.options import NatsOptions
 from tests.proxy import Proxy
 from tests.threads import LIMIT, suspend
 from tests.transport.nats.servers import speaking, started
@@ -35,7 +35,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def opened(at: Nats, url: str = "") -> NatsConnection:
-    return await NatsConnection.open(url or at.url, Address((at.url,), at.user, at.password), "test")
+    return await NatsConnection.open(url or at.url, NatsOptions((at.url,), at.user, at.password), "test")
 
 
 def refusal(url: str, user: str | None = None, password: str | None = None) -> str:
@@ -44,7 +44,7 @@ def refusal(url: str, user: str | None = None, password: str | None = None) -> s
     async def attempt() -> str:
         async with asyncio.timeout(LIMIT):
             with pytest.raises(HubConnectionError) as raised:
-                await NatsConnection.open(url, Address((url,), user, password), "test")
+                await NatsConnection.open(url, NatsOptions((url,), user, password), "test")
         assert len(asyncio.all_tasks()) == 1, "an attempt leaves nothing behind"
         return str(raised.value)
 
@@ -94,7 +94,7 @@ def test_a_token() -> None:
 
         async def enter() -> None:
             line = await NatsConnection.open(
-                server.url, Address.parse(f"nats://a%20token@127.0.0.1:{server.port}"), "test"
+                server.url, NatsOptions(f"nats://a%20token@127.0.0.1:{server.port}"), "test"
             )
             await line.close()
 
@@ -131,7 +131,7 @@ def test_what_hangs_up_at_once() -> None:
 
 def test_an_attempt_that_is_given_up_leaves_nothing_behind() -> None:
     async def attempt(url: str) -> None:
-        task = asyncio.create_task(NatsConnection.open(url, Address((url,)), "test"))
+        task = asyncio.create_task(NatsConnection.open(url, NatsOptions((url,)), "test"))
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -152,7 +152,7 @@ def test_with_tls_nobody_else_listens(monkeypatch: pytest.MonkeyPatch) -> None:
 
         async def enter(scheme: str) -> None:
             url = f"{scheme}://localhost:{server.port}"
-            line = await NatsConnection.open(url, Address((url,), "me", "secret"), "test")
+            line = await NatsConnection.open(url, NatsOptions((url,), "me", "secret"), "test")
             assert line.is_encrypted
             await line.close()
 
@@ -317,7 +317,7 @@ def test_without_jetstream_nobody_answers() -> None:
     with started({}) as server:
 
         async def run() -> None:
-            line = await NatsConnection.open(server.url, Address((server.url,)), "test")
+            line = await NatsConnection.open(server.url, NatsOptions((server.url,)), "test")
             with pytest.raises(HubConnectionError, match="JetStream is not enabled"):
                 await line.js_request("INFO")
             await line.close()
@@ -329,7 +329,7 @@ def test_an_answer_that_is_none_of_jetstreams() -> None:
     with started({}) as server:
 
         async def run() -> None:
-            line, other = [await NatsConnection.open(server.url, Address((server.url,)), "test") for _ in range(2)]
+            line, other = [await NatsConnection.open(server.url, NatsOptions((server.url,)), "test") for _ in range(2)]
 
             async def answer(msg: Any) -> None:
                 await other.client.publish(msg.reply, b"\xff[")

@@ -11,15 +11,15 @@ import pytest
 from nats.js.errors import KeyNotFoundError
 
 from rxhub.testing import Nats
-from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.kv_bucket import KvBucket
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 
 
 @pytest.fixture
 def run(nats: Nats) -> Callable[[Callable[[KvBucket], Coroutine[Any, Any, None]]], None]:
     async def with_bucket(what: Callable[[KvBucket], Coroutine[Any, Any, None]]) -> None:
-        link = ReconnectingClient(Address((nats.url,), nats.user, nats.password), "test", lambda *_: None)
+        link = ReconnectingClient(NatsOptions((nats.url,), nats.user, nats.password), "test", lambda *_: None)
         await link.start()
         try:
             await what(KvBucket(link, nats.stream, "of a test", ttl=3600))

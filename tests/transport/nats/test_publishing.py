@@ -21,8 +21,8 @@ from rxhub.errors import EventError, HubConnectionError, Refused
 from rxhub.transport.nats import connection as line_module
 from rxhub.transport.nats import publishing as module
 from rxhub.transport.nats import reconnecting as link_module
-from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.direct_client import parse_headers
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.publishing import MESSAGE_ID, JetStreamPublisher, StoredPublish, message_id
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from rxhub.transport.nats.streams import ensure_stream, stream_config
@@ -273,7 +273,7 @@ def test_what_we_may_not_publish_is_refused_at_once() -> None:
     with started({"authorization": {"users": users}, "jetstream": {}}) as server:
 
         async def run() -> None:
-            link = ReconnectingClient(Address((server.url,), "me", "secret"))
+            link = ReconnectingClient(NatsOptions((server.url,), "me", "secret"))
             await link.start()
             await ensure_stream(link, stream_config("Studio"))
             outbox = Outbox(10)

@@ -13,8 +13,8 @@ import pytest
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.testing import Nats
 from rxhub.transport.nats import connection as line_module
-from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 from tests.proxy import Proxy
 from tests.threads import LIMIT
@@ -53,8 +53,8 @@ async def until(holds: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-def address(nats: Nats, proxy: Proxy | None = None) -> Address:
-    return Address((nats.url if proxy is None else f"nats://127.0.0.1:{proxy.port}",), nats.user, nats.password)
+def address(nats: Nats, proxy: Proxy | None = None) -> NatsOptions:
+    return NatsOptions((nats.url if proxy is None else f"nats://127.0.0.1:{proxy.port}",), nats.user, nats.password)
 
 
 def test_a_part_runs_on_every_line(nats: Nats, proxy: Proxy) -> None:
@@ -128,7 +128,7 @@ def test_a_part_that_fails_is_tried_again_and_the_line_stays(nats: Nats, caplog:
 
 def test_the_first_connection_must_succeed() -> None:
     async def run(*servers: str) -> None:
-        link = ReconnectingClient(Address(servers))
+        link = ReconnectingClient(NatsOptions(servers))
         with pytest.raises(HubConnectionError) as raised:
             await link.start()
         for server in servers:
@@ -143,7 +143,7 @@ def test_the_first_connection_must_succeed() -> None:
 def test_one_server_that_lets_us_in_is_enough(nats: Nats) -> None:
     async def run(nobody: str) -> None:
         for _ in range(4):
-            link = ReconnectingClient(Address((nobody, nats.url), nats.user, nats.password))
+            link = ReconnectingClient(NatsOptions((nobody, nats.url), nats.user, nats.password))
             await link.start()
             assert link.connection is not None and link.connection.server == nats.url
             await link.close()
@@ -158,7 +158,7 @@ def test_a_server_that_is_another_one_for_a_while_is_tried_again(monkeypatch: py
 
     async def run() -> None:
         with started({}) as server:
-            link = ReconnectingClient(Address((server.url,)), on_state=lambda *state: states.append(state))
+            link = ReconnectingClient(NatsOptions((server.url,)), on_state=lambda *state: states.append(state))
             await link.start()
         await until(lambda: len(states) >= 4)
         with started({}, server.port):
@@ -264,6 +264,6 @@ def test_on_how_many_servers_something_is_stored(nats: Nats) -> None:
         await link.start()
         assert link.replicas == 1
         await link.close()
-        assert ReconnectingClient(Address(("nats://a:1", "nats://b:1", "nats://c:1"))).replicas == 3
+        assert ReconnectingClient(NatsOptions(("nats://a:1", "nats://b:1", "nats://c:1"))).replicas == 3
 
     asyncio.run(run())

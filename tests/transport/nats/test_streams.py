@@ -10,15 +10,15 @@ import pytest
 
 from rxhub.errors import HubConnectionError, StreamError
 from rxhub.testing import Nats
-from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.streams import dead_letter_config, ensure_stream, last_sequence, stream_config
 from tests.transport.nats.servers import Admin, started
 
 
 def told(nats: Nats, ask: Callable[[NatsConnection], Awaitable[Any]]) -> Any:
     async def run() -> Any:
-        line = await NatsConnection.open(nats.url, Address((nats.url,), nats.user, nats.password), "test")
+        line = await NatsConnection.open(nats.url, NatsOptions((nats.url,), nats.user, nats.password), "test")
         try:
             return await ask(line)
         finally:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 
 from rxhub.testing import Nats
-from rxhub.transport.nats.address import Address
 from rxhub.transport.nats.cancellation import cancel_and_wait
 from rxhub.transport.nats.connection import NatsConnection
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config
 from tests.threads import LIMIT
 
 
 def test_the_upkeep_of_a_stream_does_not_end_with_a_line_since_there_will_be_others(nats: Nats) -> None:
     async def run() -> None:
-        address = Address((nats.url,), nats.user, nats.password)
+        address = NatsOptions((nats.url,), nats.user, nats.password)
         line = await NatsConnection.open(nats.url, address, "test")
         wanted = stream_config(nats.stream)
         await ensure_stream(line, wanted)

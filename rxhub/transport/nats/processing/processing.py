@@ -23,7 +23,7 @@ from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
 from rxhub.text.printable import printable
 from rxhub.transport.io_thread import in_io_thread, io_loop
-from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.processing.executor import Executor
 from rxhub.transport.nats.processing.failures import Failure
 from rxhub.transport.nats.processing.group import Group
@@ -82,7 +82,7 @@ class Processing:
         failures: emits each failed attempt, where handlers run: in one of their threads, or on their loop.
     """
 
-    def __init__(self, address: Address, subjects: Subjects, name: str, options: WorkerOptions) -> None:
+    def __init__(self, address: NatsOptions, subjects: Subjects, name: str, options: WorkerOptions) -> None:
         self.group = options.group
         self.subscription = options.subscription
         self.failures: Subject[Failure] = ScopedSubject(serialize=True)

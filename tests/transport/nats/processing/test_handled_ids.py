@@ -12,7 +12,7 @@ import pytest
 
 from rxhub.errors import HubConnectionError
 from rxhub.testing import Nats
-from rxhub.transport.nats.address import Address
+from rxhub.transport.nats.options import NatsOptions
 from rxhub.transport.nats.processing.handled_ids import HandledIdStore, digest_of
 from rxhub.transport.nats.reconnecting import ReconnectingClient
 
@@ -24,7 +24,7 @@ def run(nats: Nats) -> Callable[[Callable[[Made, ReconnectingClient], Awaitable[
     """Runs a test with a function that creates the store of another process."""
 
     async def connected(test: Callable[[Made, ReconnectingClient], Awaitable[None]]) -> None:
-        link = ReconnectingClient(Address((nats.url,), nats.user, nats.password))
+        link = ReconnectingClient(NatsOptions((nats.url,), nats.user, nats.password))
         await link.start()
         try:
             await test(lambda: HandledIdStore(link, nats.stream, "g", 1), link)
