@@ -36,6 +36,7 @@ from rxhub.errors import NotFoundError, Overflow
 from rxhub.event import Event
 from rxhub.expression import parse
 from rxhub.hub import EventHub
+from rxhub.telemetry import counts as metric_counts
 from rxhub.text.printable import printable
 from rxhub.transport.connection_state import ConnectionState, Phase
 
@@ -105,6 +106,7 @@ class Bridge:
         self._synced_at = 0.0
         self._dropped = source.dropped
         self._has_warned = False
+        self._reported = Counts()
         self._retry_delay = 0.0
         self._backoff = Backoff(_CHECK_INTERVAL_S, _MAX_RETRY_DELAY_S)
         self._retry_at = 0.0
@@ -116,6 +118,15 @@ class Bridge:
     def counts(self) -> Counts:
         return self._tracker.counts
 
+    def levels(self, counting: metric_counts.EventCounts) -> list[metric_counts.Level]:
+        """The number of waiting events, for metrics; also passes on what was counted since the last call."""
+        counted, known = self.counts, self._reported
+        self._reported = counted
+        before = counting.bridges.get(self.name, metric_counts.BridgeCounts())
+        growth = [getattr(counted, name) - getattr(known, name) for name in before._fields]
+        counting.bridges[self.name] = metric_counts.BridgeCounts(*map(sum, zip(before, growth, strict=True)))
+        return [metric_counts.Level("bridge_waiting", 0 if self._ended else counted.waiting, self.name)]
+
     def open(self) -> None:
         """Start; entering the `with` block calls it.
 
@@ -124,6 +135,7 @@ class Bridge:
         """
         if not self._id:
             self._id = self.source.subscribe(self.subscription, self._on_event, priority=float("-inf"))
+            metric_counts.sources.add(self)
             self._schedule(self._begin)
 
     def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> Counts:

@@ -32,7 +32,7 @@ from rxhub.event import Event
 from rxhub.expression import Dialect, parse
 from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
-from rxhub.telemetry import tracing
+from rxhub.telemetry import counts, tracing
 from rxhub.telemetry.log_fields import event_fields
 
 if TYPE_CHECKING:
@@ -279,6 +279,8 @@ class Dispatcher(Subscribers):
         if delivery.event._stopped:
             delivery.stopped_by = subscriber
         self._hand_back(delivery, subscriber, time_slice)
+        if (counting := counts.active) is not None:
+            counting.failed.add(delivery.event.topic)
         # Not for a coroutine that is dropped with its loop: this runs in a finalizer.
         if not isinstance(raised, GeneratorExit):
             name = type(raised).__name__
@@ -341,7 +343,9 @@ class Dispatcher(Subscribers):
         delivery.record(subscriber, Failed(error))
 
     def report(self, delivery: Delivery, outcome: Outcome) -> None:
-        """Log that a callback has failed, and emit it on `errors`."""
+        """Log and count that a callback has failed, and emit it on `errors`."""
+        if (counting := counts.active) is not None:
+            counting.failed.add(delivery.event.topic)
         # In the context of the subscriber: a notebook shows log records below the cell of their context.
         message = "Error calling %s for event %s: %s"
         log = partial(logger.error, message, outcome.subscriber, delivery.event.topic, outcome.error)

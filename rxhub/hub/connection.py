@@ -19,6 +19,7 @@ from rxhub.hub.inbox import Action, Inbox
 from rxhub.rx.awaitable import Awaitable
 from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
+from rxhub.telemetry import counts
 from rxhub.transport import Transport
 from rxhub.transport.connection_state import ConnectionState, Phase
 from rxhub.transport.io_thread import in_io_thread
@@ -59,6 +60,7 @@ class HubConnection:
         self._wanted = self._implicitly = False
         self._initialised = False
         self._outcome: Future[ConnectionState] | None = None
+        self._has_connected = False
         self._lock = ForkSafeLock()
         if not self.is_remote:
             self._open()
@@ -220,6 +222,9 @@ class HubConnection:
             if self.changes.observers:
                 self._inbox.call_soon(Action(lambda: self.changes.on_next(change)))
         if self.is_remote and state and not was_connected:
+            if self._has_connected and (counting := counts.active) is not None:
+                counting.reconnections += 1
+            self._has_connected = True
             # One event suffices, however often the connection was lost before the hub runs.
             self._inbox.withdraw_own()
             self._inbox.put_own(Event(CONNECTED, source=dict(self._source)))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, MutableMappi
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from os import urandom
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 
 from reactivex import Observable, abc
@@ -51,7 +52,8 @@ from rxhub.rx.awaitable import with_runner_status
 from rxhub.rx.clock import Clock
 from rxhub.rx.scope import current_scope
 from rxhub.rx.scoped_subject import ScopedSubject
-from rxhub.telemetry import tracing
+from rxhub.telemetry import counts, tracing
+from rxhub.telemetry.counts import EventCounts, Level
 from rxhub.text.caller_warning import warn_caller
 from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
@@ -161,7 +163,9 @@ class EventHub(Displayable):
         self.events = with_runner_status(ScopedSubject[Event](serialize=True), self._runner)
         for observable in (self._dispatcher.deliveries, self._dispatcher.errors):
             with_runner_status(observable, self._runner)
+        self._measures_inbox = False
         hubs.add(self)
+        counts.sources.add(self)
 
     def _create_connection(self) -> HubConnection:
         address = self._address
@@ -819,6 +823,7 @@ class EventHub(Displayable):
 
     def forked(self) -> None:
         """Start afresh in a forked child: nothing runs, waits or is connected."""
+        self._measures_inbox = False
         self._lifetime.forked()
         self._publisher.forked()
         self._link.forked()
@@ -829,18 +834,46 @@ class EventHub(Displayable):
     def handle(self, item: Event | Delivery, run: Run, turn: TimeSlice) -> None:
         """Pass one event to observers and subscribers; called by the runner."""
         if isinstance(item, Event):
+            counting = counts.active
+            started = 0.0 if counting is None else counting.dispatch(item)
             self._emit_event(item, turn)
             self._dispatcher.dispatch(item, self._publisher.answer, run, turn)
+            if started and counting is not None:
+                counting.dispatching.add(perf_counter() - started)
         else:
             self._dispatcher.dispatch(item.event, self._publisher.answer, run, turn, item)
 
     async def handle_async(self, item: Event | Delivery, turn: TimeSlice) -> None:
         """`handle` on the running loop; called by the runner."""
         if isinstance(item, Event):
+            counting = counts.active
+            started = 0.0 if counting is None else counting.dispatch(item)
             self._emit_event(item, turn)
             await self._dispatcher.dispatch_async(item, self._publisher.answer, turn)
+            if started and counting is not None:
+                counting.dispatching.add(perf_counter() - started)
         else:
             await self._dispatcher.dispatch_async(item.event, self._publisher.answer, turn, item)
+
+    def levels(self, counting: EventCounts) -> list[Level]:
+        """The lengths of queues for metrics; also measures how long items wait in the inbox."""
+        if not self._inbox.open:
+            return []
+        if self.is_running and not self._measures_inbox:
+            started = perf_counter()
+
+            def measure() -> None:
+                self._measures_inbox = False
+                counting.inbox_wait.add(perf_counter() - started)
+
+            self._measures_inbox = True
+            self._inbox.call_soon(Action(measure))
+        return [
+            Level("hubs", 1),
+            Level("hubs_reconnecting", self._link.kept_up and not self.connected),
+            Level("inbox_events", len(self._inbox)),
+            Level("outbox_events", self.unsent),
+        ]
 
     def _emit_event(self, event: Event, turn: TimeSlice) -> None:
         try:

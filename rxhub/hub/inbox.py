@@ -17,6 +17,7 @@ from rxhub.concurrency.wakeup import Wakeup
 from rxhub.dispatching.delivery import Delivery
 from rxhub.event import Event
 from rxhub.rx.clock import Clock, SystemClock
+from rxhub.telemetry import counts
 
 __all__ = ["POLICIES", "Action", "Inbox"]
 
@@ -101,14 +102,18 @@ class Inbox:
             if self._events >= self.capacity:
                 self.dropped += 1
                 if self.policy == "drop-newest":
+                    _count_dropped(event)
                     return True
                 if self.policy == "drop-oldest":
                     self._drop_oldest()
                 elif self.policy == "latest":
                     self.dropped += self._events - 1
+                    _count_dropped(*[item for item in (*self._waiting,) if isinstance(item, Event)])
                     self._waiting = deque([item for item in (*self._waiting,) if isinstance(item, (Action, _Own))])
                     self._events = 0
                 else:
+                    if self.policy == "error":
+                        _count_dropped(event)
                     return False
             self._events += 1
             self._waiting.append(event)
@@ -282,11 +287,19 @@ class Inbox:
 
     def _drop_oldest(self) -> None:
         for place in range(len(self._waiting)):
-            if not isinstance(self._waiting[place], (Action, _Own)):
+            item = self._waiting[place]
+            if not isinstance(item, (Action, _Own)):
                 del self._waiting[place]
+                _count_dropped(item)
                 self._events -= 1
                 return
 
     def _ring(self) -> None:
         self._changed.notify_all()
         self._wakeup.set()
+
+
+def _count_dropped(*events: Event) -> None:
+    if (counting := counts.active) is not None:
+        for event in events:
+            counting.dropped.add(event.topic)

@@ -24,7 +24,7 @@ from rxhub.hub.connection import HubConnection
 from rxhub.hub.inbox import Inbox
 from rxhub.hub.replies import Replies, address
 from rxhub.hub.runner import Runner
-from rxhub.telemetry import tracing
+from rxhub.telemetry import counts, tracing
 from rxhub.telemetry.log_fields import event_fields
 from rxhub.text.caller_warning import warn_caller
 from rxhub.transport.finite_numbers import check_finite
@@ -152,11 +152,15 @@ class Publisher:
         """Pass an event to the transport; None if it is full and the policy is to wait."""
         sent = self.connection.transport.send(event)
         if not sent.done() or (error := sent.exception()) is None:
+            if (counting := counts.active) is not None:
+                counting.publish(event, sent)
             return sent
         # Another thread may have closed the hub, which is a better error.
         self.check_open()
         if self.inbox.policy == "block" and isinstance(error, Overflow):
             return None
+        if (counting := counts.active) is not None and isinstance(error, Overflow):
+            counting.refused.add(event.topic)
         raise error
 
     async def offer(self, event: Event) -> Future[None]:

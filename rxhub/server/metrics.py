@@ -1,4 +1,4 @@
-"""The statistics of a server for Prometheus, with those of its process."""
+"""The statistics of a server for Prometheus, with those of its process and its hubs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from rxhub.server.counters import COUNTERS, GAUGES
+from rxhub.telemetry import metrics
 
 __all__ = ["ServerMetrics"]
 
@@ -38,6 +39,7 @@ class ServerMetrics(Collector):
         for name, meaning in GAUGES.items():
             if name in stats:
                 yield GaugeMetricFamily(f"{_PREFIX}{name}", meaning, value=stats[name])
+        yield from metrics.collect()
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The body and the content type of a response, in the best format that the client accepts."""

@@ -70,6 +70,7 @@ class Group:
         self.prefetch = 1 if sequential else _PREFETCH_BY_KEY if by_key else _PREFETCH
         self.replicas = 1  # the number of servers that store each event, once the streams exist
         self.floor = 0  # all messages up to this sequence are acknowledged, according to the last response
+        self.info: Mapping[str, Any] = {}  # the last response, once it is joined
         self._created = ""
         self._has_warned = False
         self._metadata = _settings(options)
@@ -176,6 +177,7 @@ class Group:
     def _observe(self, info: dict[str, Any]) -> dict[str, Any]:
         # Not the maximum: a user may have recreated the consumer with an earlier start.
         self.floor = info["ack_floor"]["stream_seq"]
+        self.info = info
         pending, limit = info.get("num_ack_pending", 0), info["config"].get("max_ack_pending", 0)
         if limit <= 1 or pending < _RESET_SHARE * limit:
             self._has_warned = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
@@ -21,6 +21,8 @@ from rxhub.errors import HubClosed, HubConnectionError
 from rxhub.event import Event
 from rxhub.rx.scoped_subject import ScopedSubject
 from rxhub.rx.subject import Subject
+from rxhub.telemetry import counts
+from rxhub.telemetry.counts import EventCounts, Level
 from rxhub.text.printable import printable
 from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.nats.options import NatsOptions
@@ -154,6 +156,11 @@ class Processing:
         """The numbers of events in this process."""
         counts: dict[str, int] = {} if self._worker is None else dict(self._worker.counts)
         return Counts(*(counts.get(name, 0) for name in Counts._fields))
+
+    def levels(self, counting: EventCounts) -> Iterable[Level]:
+        """The numbers of events in progress and in the group, for metrics."""
+        worker = self._worker
+        return () if worker is None or self._over.is_set() else worker.levels()
 
     def stop(self, timeout: float = STOP_TIMEOUT_S) -> None:
         """Receive no more events, and wait for running handlers.
@@ -290,6 +297,7 @@ class Processing:
             await link.close()
             raise
         _running.add(self)
+        counts.sources.add(self)
 
     async def _abandon(self) -> None:
         """Stop it if it has started; cancel its start unless that was done."""

@@ -61,7 +61,7 @@ class JobRunner(Protocol):
     def finish(self, job: Job, error: BaseException | None) -> None: ...
     def settle(self, job: Job, ack: bytes) -> None: ...
     def expire(self, job: Job) -> None: ...
-    def count(self, name: str) -> None: ...
+    def count(self, name: str, job: Job) -> None: ...
     def notify(self, failure: Failure) -> None: ...
 
 
@@ -133,7 +133,7 @@ class Retries:
         except MessageDeleted as error:
             fields = job.log_fields(self._group)
             logger.error("%s: an event was not handled and is lost: %s", self._group, error, extra=fields)
-            self._worker.count("expired")
+            self._worker.count("expired", job)
             self._worker.settle(job, ACK)
             self.forget(job)
         except Exception as error:
@@ -154,7 +154,7 @@ class Retries:
     async def _run(self, job: Job) -> None:
         worker, message, handled = self._worker, job.message, self._handled
         if handled is not None and await self._request(job, lambda: handled.known([job.id_digest])):
-            worker.count("skipped")
+            worker.count("skipped", job)
             worker.settle(job, ACK)
             return
         if message.delivered == 1:
@@ -183,7 +183,7 @@ class Retries:
         while error is not None:
             if isinstance(error, LeaseExpired):
                 raise error
-            worker.count("failed")
+            worker.count("failed", job)
             if self._retry.is_last(job.attempt):
                 await self._dead_letter(job, error)
                 return
@@ -193,7 +193,7 @@ class Retries:
                 return
             self.failure_log.log(job, error, f"the next attempt follows in {delay:.3g} s")
             worker.notify(Failure(job.event, as_exception(error), job.attempt, is_final=False))
-            worker.count("retried")
+            worker.count("retried", job)
             if not self._keeps_place:
                 await self._record_failure(job, error)
                 worker.settle(job, nak_after(delay))
@@ -202,7 +202,7 @@ class Retries:
             job.attempt += 1
             await self._request(job, lambda: self._record_start(job))
             error = await self._attempt(job)
-        worker.count("handled")
+        worker.count("handled", job)
         worker.settle(job, ACK)
         self.forget(job)
 
@@ -264,7 +264,7 @@ class Retries:
             await self._pause(job, backoff.delay())
         self.failure_log.log(job, error, "the event is now a dead letter")
         worker.notify(Failure(job.event, as_exception(error), job.attempt, is_final=True))
-        worker.count("dead")
+        worker.count("dead", job)
         worker.settle(job, ACK)
         self.forget(job)
 

@@ -14,14 +14,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from time import monotonic
+from collections.abc import Callable, Coroutine, Iterator
+from time import monotonic, time
 from typing import Any
 
 from rxhub.concurrency.event_loop import is_cancelling
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import EventError, GroupError, HubClosed, ProtocolError
 from rxhub.event import Event
+from rxhub.telemetry import counts
+from rxhub.telemetry.counts import Level
 from rxhub.transport.nats.processing import group as group_times
 from rxhub.transport.nats.processing.delivery_state import AttemptStore
 from rxhub.transport.nats.processing.executor import Executor, HandlerRunner, Result
@@ -33,7 +35,7 @@ from rxhub.transport.nats.processing.group_membership import GroupMembership
 from rxhub.transport.nats.processing.handled_ids import HandledIds, HandledIdStore, digest_of
 from rxhub.transport.nats.processing.in_flight import ACK, NAK, InFlight
 from rxhub.transport.nats.processing.interruptions import Interruptions
-from rxhub.transport.nats.processing.job import Job
+from rxhub.transport.nats.processing.job import Job, LeaseExpired
 from rxhub.transport.nats.processing.key_ordering import KeyOrdering, key_values
 from rxhub.transport.nats.processing.parking import Parking
 from rxhub.transport.nats.processing.retries import Retries
@@ -186,8 +188,11 @@ class Worker:
         # Later events must not start before it.
         self._membership.on_gap()
 
-    def count(self, name: str) -> None:
+    def count(self, name: str, job: Job | None = None) -> None:
         self.counts[name] += 1
+        if (counting := counts.active) is not None:
+            topic = counts.OTHER if job is None or job.event is None else job.event.topic
+            counting.group(self._group.name).results[name].add(topic)
 
     def notify(self, failure: Failure) -> None:
         self._on_failure(failure)
@@ -244,6 +249,12 @@ class Worker:
     # From the result to the acknowledgement
 
     def _take_results(self, results: list[Result]) -> None:
+        if (counting := counts.active) is not None:
+            group, now = counting.group(self._group.name), time()
+            for result in results:
+                if not isinstance(result.error, LeaseExpired):
+                    group.running.add(result.seconds)
+                    group.waiting.add(max(0.0, now - result.seconds - result.job.message.nanoseconds / 1e9))
         for result in results:
             self._take_result(result.job, result.error)
         mean_s, concurrency = self._handlers.mean_s, self._options.concurrency
@@ -262,13 +273,13 @@ class Worker:
             self.finish(job, error)
 
     def _succeed(self, job: Job) -> None:
-        self.count("handled")
+        self.count("handled", job)
         self.settle(job, ACK)
         if job.has_record:
             self._retries.forget(job)
 
     def _skip(self, job: Job) -> None:
-        self.count("skipped")
+        self.count("skipped", job)
         self.settle(job, ACK)
 
     def _leave(self, job: Job) -> None:
@@ -307,6 +318,14 @@ class Worker:
                 sent = monotonic()
                 self._parking.renew_leases()
                 await self._in_flight.send_in_progress(self._link.connection)
+
+    def levels(self) -> Iterator[Level]:
+        """The numbers of events in progress and in the group, for metrics."""
+        name, info = self._group.name, self._group.info
+        yield Level("processing_in_progress", self._handlers.running, name)
+        yield Level("group_waiting", info.get("num_pending", 0), name)
+        yield Level("group_pending", info.get("num_ack_pending", 0), name)
+        yield Level("group_redelivered", info.get("num_redelivered", 0), name)
 
     def _is_blocked(self) -> bool:
         """Whether handlers are idle and no event can arrive, because all jobs in memory wait."""
