@@ -90,9 +90,9 @@ class LoopLag:
 
     def check(self, name: str = "loop_lag", limit: float = MAX_LOOP_LAG_S) -> Check:
         """A check that fails if the delay exceeds `limit` seconds."""
-        seconds = round(self.seconds, 3)
-        reason = f"the event loop is {seconds:g} s late; the limit is {limit:g} s" if seconds > limit else ""
-        return Check(name, reason, seconds)
+        seconds = self.seconds
+        reason = f"the event loop is {seconds:.3g} s late; the limit is {limit:g} s" if seconds > limit else ""
+        return Check(name, reason, round(seconds, 3))
 
     def stop(self) -> None:
         """Measure no longer; called on the loop."""
