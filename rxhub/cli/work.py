@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -14,6 +16,7 @@ from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.options import argument, option
 from rxhub.cli.output import log_to_stderr
 from rxhub.concurrency.shutdown import GRACE_S
+from rxhub.telemetry.counts import METRICS_VARIABLE
 from rxhub.telemetry.probes import Readiness
 
 __all__ = ["command"]
@@ -43,6 +46,10 @@ def command(
             "only this machine can connect.",
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        option("PORT", "Port for /metrics, which Prometheus reads, or ADDRESS:PORT. May be the port of --health."),
+    ] = None,
 ) -> Status:
     """Run the handlers of modules until SIGTERM or Ctrl-C.
 
@@ -58,30 +65,54 @@ def command(
 
         _log()
         program = [sys.executable, "-m", "rxhub", "work", *modules, "--grace", f"{grace:g}"]
-        supervisor = Supervisor(program, processes, grace)
-        _answer_probes(health, supervisor.liveness, supervisor.readiness)
-        return Status(supervisor.run())
+        with ExitStack() as stack:
+            directory = None
+            if metrics is not None:
+                directory = stack.enter_context(TemporaryDirectory(prefix="rxhub-metrics-"))
+            supervisor = Supervisor(program, processes, grace, directory)
+            _answer(health, metrics, supervisor.liveness, supervisor.readiness, directory)
+            return Status(supervisor.run())
     from rxhub.worker import control
     from rxhub.worker.worker import Worker
 
+    if metrics is not None or METRICS_VARIABLE in os.environ:
+        # Before the modules create hubs.
+        from rxhub.telemetry.metrics import enable
+
+        enable()
     worker = Worker(modules, grace, on_loaded=_log)
-    _answer_probes(health, worker.liveness, worker.readiness)
+    _answer(health, metrics, worker.liveness, worker.readiness)
     control.connect(worker.stop, worker.readiness)
     worker.run()
     return Status.MATCHED
 
 
-def _answer_probes(health: str | None, liveness: Callable[[], Readiness], readiness: Callable[[], Readiness]) -> None:
-    """Answer probes until the end of the process, if an address is given."""
-    if health is None:
+def _answer(
+    health: str | None,
+    metrics: str | None,
+    liveness: Callable[[], Readiness],
+    readiness: Callable[[], Readiness],
+    directory: str | None = None,
+) -> None:
+    """Answer probes and Prometheus until the end of the process, where addresses are given."""
+    if health is None and metrics is None:
         return
-    from rxhub.worker.endpoint import Endpoint, parse_address, probe_routes
+    from rxhub.worker.endpoint import Endpoint, Routes, metrics_route, parse_address, probe_routes
 
-    try:
-        address = parse_address(health)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--health") from None
-    Endpoint(*address, probe_routes(liveness, readiness))
+    routes: dict[tuple[str, int], Routes] = {}
+    for name, text, found in (
+        ("--health", health, lambda: probe_routes(liveness, readiness)),
+        ("--metrics", metrics, lambda: metrics_route(directory)),
+    ):
+        if text is None:
+            continue
+        try:
+            address = parse_address(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint=name) from None
+        routes[address] = {**routes.get(address, {}), **found()}
+    for address, answers in routes.items():
+        Endpoint(*address, answers)
 
 
 def _log() -> None:

@@ -24,6 +24,7 @@ from weakref import WeakSet
 from rxhub.event import Event
 
 __all__ = [
+    "METRICS_VARIABLE",
     "OTHER",
     "PROCESSING_RESULTS",
     "BridgeCounts",
@@ -38,6 +39,9 @@ __all__ = [
     "active",
     "sources",
 ]
+
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable of prometheus-client with the directory that processes share."""
 
 OTHER = "other"
 """The family of topics beyond the limits."""

@@ -13,8 +13,9 @@ from typing import NamedTuple
 from rxhub.errors import RxHubError
 from rxhub.telemetry.probes import LIVENESS_PATH, READINESS_PATH, Readiness
 
-__all__ = ["Endpoint", "EndpointError", "Response", "Routes", "parse_address", "probe_routes"]
+__all__ = ["Endpoint", "EndpointError", "Response", "Routes", "metrics_route", "parse_address", "probe_routes"]
 
+METRICS_PATH = "/metrics"
 _REQUEST_TIMEOUT_S = 5.0
 
 
@@ -45,6 +46,13 @@ def parse_address(text: str) -> tuple[str, int]:
 def probe_routes(liveness: Callable[[], Readiness], readiness: Callable[[], Readiness]) -> Routes:
     """The routes of `/healthz` and `/readyz`."""
     return {LIVENESS_PATH: lambda: _answer(liveness()), READINESS_PATH: lambda: _answer(readiness())}
+
+
+def metrics_route(directory: str | None = None) -> Routes:
+    """The route of `/metrics`: of this process, or of those that share a directory."""
+    from rxhub.telemetry.metrics import exposition
+
+    return {METRICS_PATH: lambda: Response(*exposition(directory=directory))}
 
 
 def _answer(readiness: Readiness) -> Response:

@@ -14,6 +14,7 @@ from time import monotonic
 
 from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.supervise import supervise
+from rxhub.telemetry.counts import METRICS_VARIABLE
 from rxhub.telemetry.probes import Check, LoopLag, Readiness
 from rxhub.worker.control import REPORT_INTERVAL_S, VARIABLE, read_report
 from rxhub.worker.readiness import MAX_LIVE_LAG_S, liveness
@@ -59,12 +60,16 @@ class Supervisor:
     """Runs `command` in several processes until SIGTERM or SIGINT, or until all have ended without an error.
 
     A process that crashes is restarted, with delays that grow from half a second to 30 seconds. Processes that cannot
-    start at first, for example because a module is missing, end the supervisor.
+    start at first, for example because a module is missing, end the supervisor. The processes share their metrics in
+    `metrics_directory`, if there is one.
     """
 
-    def __init__(self, command: Sequence[str], processes: int, grace: float) -> None:
+    def __init__(
+        self, command: Sequence[str], processes: int, grace: float, metrics_directory: str | None = None
+    ) -> None:
         self._command = command
         self._grace = grace
+        self._metrics_directory = metrics_directory
         self._slots = [_Slot(number) for number in range(1, processes + 1)]
         self._stopping: asyncio.Event | None = None
         self._signals: list[int] = []
@@ -160,12 +165,14 @@ class Supervisor:
                 await asyncio.wait_for(self._stopping.wait(), delay)
 
     async def _run_process(self, slot: _Slot) -> int:
+        directory = self._metrics_directory
+        variables = {} if directory is None else {METRICS_VARIABLE: directory}
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
-                env=os.environ | {VARIABLE: str(theirs.fileno())},
+                env=os.environ | variables | {VARIABLE: str(theirs.fileno())},
                 pass_fds=[theirs.fileno()],
                 # Ctrl-C reaches the supervisor only.
                 process_group=0,
@@ -188,5 +195,9 @@ class Supervisor:
                     slot.was_ready = slot.was_ready or slot.report.is_ready
             return await process.wait()
         finally:
+            if directory is not None:
+                from rxhub.telemetry.metrics import process_ended
+
+                process_ended(process.pid, directory)
             slot.line.close()
             slot.line = None

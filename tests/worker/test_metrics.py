@@ -1,0 +1,43 @@
+"""`rxhub work --metrics`."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from rxhub import EventHub
+from rxhub.testing import Nats
+from tests.threads import LIMIT, until
+from tests.worker.programs import free_port, jobs, probe, publish, working
+
+
+def value(port: int, name: str, **labels: str) -> float:
+    """The value of a series; 0 if there is none."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=LIMIT) as answer:
+            body = answer.read().decode()
+    except URLError:
+        return 0.0
+    for family in text_string_to_metric_families(body):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return sample.value
+    return 0.0
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_it_serves_the_metrics_of_all_processes(tmp_path: Path, nats: Nats, hub: EventHub, processes: str) -> None:
+    jobs(tmp_path)
+    port = free_port()
+    arguments = "--metrics", str(port), "--health", str(port), "--processes", processes
+    with working(tmp_path, nats, "farm", *arguments) as worker:
+        until(lambda: probe(port, "/readyz")[0] == 200, 2 * LIMIT)
+        until(lambda: value(port, "rxhub_hubs") == int(processes), 2 * LIMIT)
+        publish(hub, "job", *range(20))
+        until(lambda: value(port, "rxhub_processing_handled_total", group="jobs", topic="job") == 20, 2 * LIMIT)
+        assert value(port, "rxhub_processing_seconds_count", group="jobs") == 20
+        assert worker.end() == 0
