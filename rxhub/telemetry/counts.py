@@ -110,7 +110,8 @@ class GroupCounts:
     Attributes:
         results: by the names in `PROCESSING_RESULTS`.
         running: how long handlers ran.
-        waiting: the time from storing an event until its handler started, by the clocks of NATS and of this machine.
+        waiting: the time from storing an event until its handler started, by the clocks of NATS and of this machine;
+            of one event of each batch of results, and at low rates of each event.
     """
 
     def __init__(self) -> None:

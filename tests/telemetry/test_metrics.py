@@ -145,7 +145,7 @@ def test_a_group_is_counted_with_its_lag(nats: Nats, value: Value) -> None:
         assert value("processing_handled_total", group=group, topic="studio.render") == 2
         assert [value(f"processing_{each}_total", **of) for each in ("failed", "retried", "dead")] == [2, 1, 1]
         assert value("processing_seconds_count", group=group) == 4
-        assert value("processing_wait_seconds_count", group=group) == 4
+        assert 1 <= value("processing_wait_seconds_count", group=group) <= 4
         assert value("events_published_total", topic="studio.render") == 2
         assert value("outbox_events") == 0
         processing.stop()

@@ -250,11 +250,14 @@ class Worker:
 
     def _take_results(self, results: list[Result]) -> None:
         if (counting := counts.active) is not None:
-            group, now = counting.group(self._group.name), time()
-            for result in results:
-                if not isinstance(result.error, LeaseExpired):
-                    group.running.add(result.seconds)
-                    group.waiting.add(max(0.0, now - result.seconds - result.job.message.nanoseconds / 1e9))
+            group = counting.group(self._group.name)
+            called = [result for result in results if not isinstance(result.error, LeaseExpired)]
+            for result in called:
+                group.running.add(result.seconds)
+            if called:
+                # Reading the time of each message would cost as much as the rest.
+                last = called[-1]
+                group.waiting.add(max(0.0, time() - last.seconds - last.job.message.nanoseconds / 1e9))
         for result in results:
             self._take_result(result.job, result.error)
         mean_s, concurrency = self._handlers.mean_s, self._options.concurrency
