@@ -45,12 +45,14 @@ class Outcome:
         result: what it returned; None if it failed.
         error: what it raised, or the error that ended its pipeline; None if it succeeded.
         latency: seconds that it took; None unless `deliveries` had an observer at the time.
+        started: seconds from the first call of the delivery until this one; None if there is no latency.
     """
 
     subscriber: Subscriber
     result: Any = None
     error: Exception | None = None
     latency: float | None = None
+    started: float | None = None
 
 
 class Failed:
@@ -86,7 +88,8 @@ class Delivery(Displayable, Awaitable[Outcome], Observable[Outcome]):
     _matched: Sequence[Subscriber]
     _next = 0
     _records: dict[Subscriber, Any] | None = None
-    _latencies: dict[Subscriber, float] | None = None
+    _times: dict[Subscriber, tuple[float, float]] | None = None
+    _first_start: float | None = None
     _scheduled_outcomes: tuple[Outcome, ...] = ()
     _pending = 0
     _cursors: tuple[_Cursor, ...] = ()
@@ -96,14 +99,15 @@ class Delivery(Displayable, Awaitable[Outcome], Observable[Outcome]):
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
         """The outcomes so far: first those of the dispatch, in order, then those of callbacks on schedulers."""
-        records, latencies = self._records or {}, self._latencies or {}
+        records, times = self._records or {}, self._times or {}
         outcomes: list[Outcome] = []
         for subscriber in self._matched:
-            record, latency = records.get(subscriber), latencies.get(subscriber)
+            record = records.get(subscriber)
+            started, latency = times.get(subscriber, (None, None))
             if type(record) is Failed:
-                outcomes.append(Outcome(subscriber, None, record.error, latency))
+                outcomes.append(Outcome(subscriber, None, record.error, latency, started))
             elif record is not NOT_CALLED:
-                outcomes.append(Outcome(subscriber, record, None, latency))
+                outcomes.append(Outcome(subscriber, record, None, latency, started))
             if subscriber is self.stopped_by:
                 break
         return (*outcomes, *self._scheduled_outcomes)
@@ -170,11 +174,22 @@ class Delivery(Displayable, Awaitable[Outcome], Observable[Outcome]):
 
     def start_clock(self) -> None:
         self._started = perf_counter()
+        if self._first_start is None:
+            self._first_start = self._started
 
     def stop_clock(self, subscriber: Subscriber) -> None:
-        if self._latencies is None:
-            self._latencies = {}
-        self._latencies[subscriber] = perf_counter() - self._started
+        if self._times is None:
+            self._times = {}
+        self._times[subscriber] = self.times_since(self._started)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the times of its callbacks are recorded."""
+        return self._first_start is not None
+
+    def times_since(self, started: float) -> tuple[float, float]:
+        """The `started` and the `latency` of a callback that was called at a time of `perf_counter` and ends now."""
+        return started - (self._first_start or started), perf_counter() - started
 
     def add_pending(self) -> None:
         with _lock:

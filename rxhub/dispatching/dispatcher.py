@@ -320,6 +320,8 @@ class Dispatcher(Subscribers):
     def _enqueue(self, delivery: Delivery, subscriber: Subscriber, on_result: OnResult | None) -> None:
         """Have the callback run on its scheduler, unless the subscriber was removed."""
         delivery.record(subscriber, NOT_CALLED)
+        if self._watchers:
+            delivery.start_clock()
         if subscriber.alive and subscriber.enqueue is not None:
             subscriber.enqueue(delivery, on_result)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from reactivex import abc
@@ -102,6 +103,7 @@ class ScheduledSubscriber:
             self._schedule_next()
             return None
         context = self._subscriber.context.copy()
+        started = perf_counter() if delivery.timed else None
         trace = delivery._trace  # pyright: ignore[reportPrivateUsage]
         if trace is not None:
             trace = trace.branch()
@@ -118,28 +120,34 @@ class ScheduledSubscriber:
                 else:
                     task = loop.create_task(coroutine, context=context)
                     _tasks.add(task)
-                    task.add_done_callback(lambda task: self._task_ended(delivery, trace, on_result, task))
+                    task.add_done_callback(lambda task: self._task_ended(delivery, trace, on_result, started, task))
                     return None
         except BaseException as error:
-            self._end(delivery, trace, on_result, None, error)
+            self._end(delivery, trace, on_result, started, None, error)
             if not isinstance(error, (Exception, asyncio.CancelledError)):
                 raise
         else:
-            self._end(delivery, trace, on_result, result, None)
+            self._end(delivery, trace, on_result, started, result, None)
         return None
 
     def _task_ended(
-        self, delivery: Delivery, trace: HandlerTrace | None, on_result: OnResult | None, task: asyncio.Task[Any]
+        self,
+        delivery: Delivery,
+        trace: HandlerTrace | None,
+        on_result: OnResult | None,
+        started: float | None,
+        task: asyncio.Task[Any],
     ) -> None:
         _tasks.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        self._end(delivery, trace, on_result, None if error else task.result(), error)
+        self._end(delivery, trace, on_result, started, None if error else task.result(), error)
 
     def _end(
         self,
         delivery: Delivery,
         trace: HandlerTrace | None,
         on_result: OnResult | None,
+        started: float | None,
         result: Any,
         error: BaseException | None,
     ) -> None:
@@ -147,7 +155,8 @@ class ScheduledSubscriber:
             trace.end_call(error)
         try:
             failure = None if error is None else as_exception(error)
-            self._on_outcome(delivery, Outcome(self._subscriber, result, failure), on_result)
+            since_first, latency = (None, None) if started is None else delivery.times_since(started)
+            self._on_outcome(delivery, Outcome(self._subscriber, result, failure, latency, since_first), on_result)
         finally:
             self._schedule_next()
 

@@ -24,7 +24,7 @@ from rxhub.text.displayable import render
 from rxhub.text.names import callback_name, sender_name
 from rxhub.text.safe_repr import one_line, safe_repr
 
-__all__ = ["error_summary", "hub_page", "subscribers_of", "user_of"]
+__all__ = ["duration", "error_summary", "hub_page", "subscribers_of", "user_of"]
 
 _FIRST_KEYS = ("id", "source", "target", "sent", "in_reply_to_event")
 _SUBSCRIBER = ("priority", "subscription", "callback", "plugin", "calls", "stops", "errors", "last latency", "id")
@@ -70,7 +70,7 @@ def hub_page(hub: EventHub, tally: CallCounts | None = None) -> Page:
         kind = ""
         if tally is not None:
             count = tally.counts.get(subscriber, CallCount())
-            counts = f"{count.calls}", f"{count.stops}", f"{count.errors}", _duration(count.latency)
+            counts = f"{count.calls}", f"{count.stops}", f"{count.errors}", duration(count.latency)
             kind = "no" if count.errors else ""
         rows.append((*_identity(subscriber), _owner(subscriber), *counts, _text(subscriber.id)))
         kinds.append(kind)
@@ -119,7 +119,7 @@ def _delivery_page(delivery: Delivery) -> Page:
     for order, outcome in enumerate(outcomes[:MAX_ROWS], start=1):
         is_stopper = outcome.subscriber is stopper
         result = _outcome_text(outcome, is_stopper)
-        rows.append((str(order), *_identity(outcome.subscriber), result, _duration(outcome.latency)))
+        rows.append((str(order), *_identity(outcome.subscriber), result, duration(outcome.latency)))
         kinds.append("no" if outcome.error is not None else "stop" if is_stopper else "")
     for subscriber in unreached[: MAX_ROWS - len(rows)]:
         rows.append(("", *_identity(subscriber), "not reached", ""))
@@ -218,7 +218,7 @@ def _priority(priority: float) -> str:
     return f"{priority:g}" if isinstance(priority, float) else safe_repr(priority)
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     """Return a time with three digits and a unit; empty for None."""
     if seconds is None:
         return ""

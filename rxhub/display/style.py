@@ -6,7 +6,7 @@ decides.
 
 from __future__ import annotations
 
-__all__ = ["STYLE"]
+__all__ = ["STYLE", "SVG_STYLE"]
 
 _COLOURS = {  # name: variable of JupyterLab, light theme, dark theme
     "ink": ("content-font-color1", "#1f2328", "#e6edf3"),
@@ -58,3 +58,10 @@ STYLE = (
 """.replace("\n", "")
 )
 """The content of the `style` element of each page."""
+
+SVG_STYLE = (
+    f"svg{{{_colours(1)}color-scheme:light dark}}"
+    f"@media(prefers-color-scheme:dark){{svg{{{_colours(2)}}}}}"
+    "svg text{fill:var(--rx-ink);font:11px ui-monospace,monospace}"
+)
+"""The content of the `style` element of a picture in its own file."""
