@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from rxhub.cli import bridge, dead, explain, filter, keys, listen, plugins, publish, replay, serve, streams, user, work
+from rxhub.cli import (
+    bridge,
+    dead,
+    explain,
+    filter,
+    groups,
+    keys,
+    listen,
+    plugins,
+    publish,
+    replay,
+    serve,
+    streams,
+    user,
+    work,
+)
 from rxhub.cli.demo.command import command as demo
 from rxhub.cli.doctor.command import command as doctor
 from rxhub.cli.help import Commands
@@ -37,7 +52,7 @@ for _name, _command in (
     ("work", work.command),
 ):
     app.command(_name)(_command)
-for _name, _group in (("streams", streams.group), ("user", user.group), ("dead", dead.group)):
+for _name, _group in (("streams", streams.group), ("groups", groups.group), ("user", user.group), ("dead", dead.group)):
     app.add_typer(_group, name=_name)
 
 

@@ -90,7 +90,7 @@ def _list(nats: str, user: str | None, password: str | None, files: NatsFiles, a
             print_json(state.to_json())
         return Status.MATCHED
     print_table(_STREAM_HEADINGS, map(_row, states))
-    groups = [(group.name, state.name, *map(_number, group[1:])) for state in states for group in state.groups]
+    groups = [(group.name, state.name, *map(_number, group[1:5])) for state in states for group in state.groups]
     if groups:
         print_text()
         print_table(_GROUP_HEADINGS, groups)

@@ -59,7 +59,15 @@ from rxhub.text.displayable import Displayable
 from rxhub.text.printable import printable
 from rxhub.transport import durable
 from rxhub.transport.connection_state import ConnectionState
-from rxhub.transport.durable import DeadLetterQueue, Durable, GroupProcessing, Handler, ProcessOptions, StreamsOfEvents
+from rxhub.transport.durable import (
+    DeadLetterQueue,
+    Durable,
+    GroupProcessing,
+    GroupsOfProcesses,
+    Handler,
+    ProcessOptions,
+    StreamsOfEvents,
+)
 from rxhub.transport.finite_numbers import check_finite_metadata
 from rxhub.transport.io_thread import in_io_thread
 from rxhub.transport.registry import TransportConfig, TransportOptions
@@ -603,6 +611,14 @@ class EventHub(Displayable):
         They block; in coroutines use `await asyncio.to_thread(hub.streams)`.
         """
         return self._durable("hub.streams").streams
+
+    @property
+    def groups(self) -> GroupsOfProcesses:
+        """The groups of the hub's stream: `hub.groups()` describes them, its methods pause, reset and remove them.
+
+        They block; in coroutines use `await asyncio.to_thread(hub.groups)`.
+        """
+        return self._durable("hub.groups").groups
 
     def kv_put(self, key: str, text: str) -> Future[None]:
         """Store a short text beside the stream, such as the progress of a program.

@@ -18,12 +18,15 @@ __all__ = [
     "DeadLetterQueue",
     "Durable",
     "GroupProcessing",
+    "GroupReset",
     "GroupState",
+    "GroupsOfProcesses",
     "Handler",
     "HistoryReader",
     "HistoryReading",
     "Loss",
     "Moment",
+    "Place",
     "ProcessOptions",
     "Span",
     "Stored",
@@ -35,6 +38,9 @@ __all__ = [
 
 Moment: TypeAlias = int | datetime | timedelta
 """A sequence of a stream, an aware time, or how long ago by the server's clock."""
+
+Place: TypeAlias = Moment | str
+"""A place in a stream: a moment, the id of an event, or "first"."""
 
 Handler: TypeAlias = Callable[[Event], object]
 """Handles an event; a plain or a coroutine function."""
@@ -92,6 +98,12 @@ class GroupState(NamedTuple):
         pending: events delivered and not acknowledged, including those that wait for a retry.
         repeated: how many of the pending events were delivered before.
         limit: the number of pending events at which the group receives no more; None is unlimited.
+        is_paused: whether the group is paused.
+        is_active: whether a process is ready to receive events.
+        oldest: when the oldest event was stored that is waiting or pending; None if there is none, or if it was not
+            requested.
+        rate: deliveries per second that ended, by an acknowledgement or by a failed attempt; None if it was not
+            measured.
     """
 
     name: str
@@ -99,6 +111,24 @@ class GroupState(NamedTuple):
     pending: int
     repeated: int
     limit: int | None = None
+    is_paused: bool = False
+    is_active: bool = False
+    oldest: datetime | None = None
+    rate: float | None = None
+
+
+class GroupReset(NamedTuple):
+    """What a reset of a group changes.
+
+    Attributes:
+        sequence: of the stream; the group continues with the first event from there on.
+        repeated: the number of events that the group handles again.
+        skipped: the number of events that the group has not handled and will not handle.
+    """
+
+    sequence: int
+    repeated: int
+    skipped: int
 
 
 class StreamState(NamedTuple):
@@ -274,6 +304,17 @@ class StreamsOfEvents(Protocol):
     def remove(self, name: str) -> None: ...
 
 
+class GroupsOfProcesses(Protocol):
+    """The groups of a stream; see `rxhub.transport.nats.administration.Groups`."""
+
+    def __call__(self, interval: float = 0.0) -> tuple[GroupState, ...]: ...
+    def pause(self, group: str) -> None: ...
+    def resume(self, group: str) -> None: ...
+    def preview_reset(self, group: str, to: Place) -> GroupReset: ...
+    def reset(self, group: str, to: Place) -> int: ...
+    def remove(self, group: str) -> None: ...
+
+
 @runtime_checkable
 class Durable(Transport, Protocol):
     """A transport that stores events."""
@@ -288,6 +329,11 @@ class Durable(Transport, Protocol):
     @property
     def streams(self) -> StreamsOfEvents:
         """The streams of the server. Its methods block."""
+        ...
+
+    @property
+    def groups(self) -> GroupsOfProcesses:
+        """The groups of the stream. Its methods block."""
         ...
 
     def kv_put(self, key: str, text: str) -> Future[None]:

@@ -73,6 +73,10 @@ _GROUP: Final = {
     "pending": _NUMBER | {"description": "Events in progress, and those that wait for a retry."},
     "repeated": _NUMBER | {"description": "Pending events that were delivered before."},
     "limit": nullable(_NUMBER),
+    "is_paused": _BOOLEAN,
+    "is_active": _BOOLEAN | {"description": "Whether a process is ready to receive events."},
+    "oldest": nullable(_TIME),
+    "rate": nullable({"type": "number"}),
 }
 _RULES: Final = {"publish": _TOPICS, "subscribe": _TOPICS}
 
@@ -138,6 +142,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "max_bytes": integer() | {"description": "-1 is unlimited."},
             "dead": _NUMBER,
             "groups": array(obj(_GROUP)),
+            "discard": {"enum": ["new", "old"]},
         }
     ),
     "Group": obj({"stream": _TEXT, **_GROUP}),

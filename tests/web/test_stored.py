@@ -53,7 +53,9 @@ def test_streams_and_groups_are_listed(server: Running, hub: EventHub, nats: Nat
         assert (state["messages"], state["dead"], state["first_sequence"], state["last_sequence"]) == (2, 2, 1, 2)
         assert state["first"] < state["last"] and state["bytes"] > 0
         expected = {"name": "renders", "waiting": 0, "pending": 0, "repeated": 0}
-        assert state["groups"] == [expected | {"limit": state["groups"][0]["limit"]}]
+        expected |= {"is_paused": False, "oldest": None, "rate": None}
+        varying = {name: state["groups"][0][name] for name in ("limit", "is_active")}
+        assert state["groups"] == [expected | varying]
         groups = api(server, "GET", "/groups", None, *user).json()["groups"]
         assert [each for each in groups if each["stream"] == nats.stream] == [
             {"stream": nats.stream, **state["groups"][0]}

@@ -5,6 +5,7 @@
 - `reconnecting`, `connection`, `direct_client`, `cancellation`: the connection to NATS
 - `publishing`, `ordered_consumer`, `pull_consumer`, `stream_reader`: events to and from the stream
 - `streams`, `subjects`, `subject_filters`, `subject_merge`, `event_counts`: names, settings and counts
+- `administration`, `stream_changes`, `groups`, `reset_records`, `positions`: changes of streams and groups
 - `dead_letter` (one), `dead_letters` (all), `group_replay`, `kv_bucket`: what groups store
 - `processing`: the engine of `hub.process`
 """

@@ -20,7 +20,7 @@ from rxhub.transport import Sink
 from rxhub.transport.durable import Handler, HistoryReader, ProcessOptions, Span
 from rxhub.transport.io_thread import in_io_thread, io_loop
 from rxhub.transport.json_payload import check_depth, write_event
-from rxhub.transport.nats.administration import Streams
+from rxhub.transport.nats.administration import Groups, Streams
 from rxhub.transport.nats.dead_letters import DeadLetters
 from rxhub.transport.nats.kv_bucket import KvTexts
 from rxhub.transport.nats.options import NatsOptions
@@ -150,6 +150,10 @@ class NatsTransport(ServerTransport[NatsSession]):
     @property
     def streams(self) -> Streams:
         return Streams(self)
+
+    @property
+    def groups(self) -> Groups:
+        return Groups(self, self.subjects)
 
     def kv_put(self, key: str, text: str) -> Future[None]:
         return self._call_kv(lambda notes: notes.put(key, text))

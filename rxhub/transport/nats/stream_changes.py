@@ -99,7 +99,7 @@ class StreamChanges:
     async def remove(self, name: str) -> None:
         """Remove a stream with its groups and dead letters."""
         await self._info(name)
-        wanted = {f"{name}-dead", f"{name}-ids", f"KV_{name}-notes"}
+        wanted = {f"{name}-dead", f"{name}-ids", f"KV_{name}-notes", f"KV_{name}-resets"}
         for group in [each async for each in pages(self._asking, f"CONSUMER.LIST.{name}", "consumers")]:
             wanted |= {f"KV_{name}-{kind}-{group['name']}" for kind in ("attempts", "handled")}
         present = {info["config"]["name"] async for info in pages(self._asking, "STREAM.LIST", "streams")}

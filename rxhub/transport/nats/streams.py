@@ -23,6 +23,7 @@ __all__ = [
     "config_conflict",
     "dead_letter_config",
     "ensure_stream",
+    "group_state",
     "last_sequence",
     "pages",
     "server_time",
@@ -194,16 +195,23 @@ async def _groups(asking: JetStreamApi, stream: str) -> tuple[GroupState, ...]:
         if error.number != NO_STREAM:
             raise
         return ()  # it was deleted since
-    return tuple(sorted(_group_state(info) for info in found if info["config"].get("durable_name")))
+    return tuple(sorted(group_state(info) for info in found if info["config"].get("durable_name")))
 
 
-def _group_state(info: dict[str, Any]) -> GroupState:
+def group_state(info: Mapping[str, Any]) -> GroupState:
+    """A group, from JetStream's information about its consumer."""
     config = info["config"]
     metadata: dict[str, str] = config.get("metadata") or {}
     name = metadata.get("rxhub.group") or config["durable_name"]
     limit: int = config.get("max_ack_pending", 0)
     return GroupState(
-        name, info["num_pending"], info["num_ack_pending"], info["num_redelivered"], limit if limit > 0 else None
+        name,
+        info["num_pending"],
+        info["num_ack_pending"],
+        info["num_redelivered"],
+        limit if limit > 0 else None,
+        info.get("paused", False),
+        info.get("num_waiting", 0) > 0,
     )
 
 

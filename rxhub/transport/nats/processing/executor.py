@@ -136,15 +136,37 @@ class HandlerRunner:
         self._loop = asyncio.get_running_loop()
         self._results: deque[Result] = deque()
         self._is_scheduled = False
+        self.is_paused = False
+        # Jobs that wait for `resume`, and their `run` when they were submitted.
+        self._held: list[tuple[Job, int]] = []
 
     def start(self) -> None:
         self.executor.start(self._put)
 
     def submit(self, job: Job) -> None:
+        if self.is_paused:
+            self._held.append((job, job.run))
+            return
         job.run += 1
         job.is_started = True
         self.running += 1
         self.executor.submit(job)
+
+    def pause(self) -> None:
+        """Start no further handlers; running ones finish."""
+        if not self.is_paused:
+            taken = self._take_back()
+            self.is_paused = True
+            self._held = [(job, job.run) for job in taken]
+
+    def resume(self) -> None:
+        """Start the handlers that wait, in order."""
+        self.is_paused = False
+        held, self._held = self._held, []
+        for job, run in held:
+            # Others were released in the meantime.
+            if job.run == run:
+                self.submit(job)
 
     async def run(self, job: Job) -> BaseException | None:
         """Call the handler; return its error. `on_results` has to pass the result to `job.waiter`."""
@@ -155,10 +177,17 @@ class HandlerRunner:
         finally:
             job.waiter = None
 
-    def take_back_pending(self) -> None:
-        for job in self.executor.take_pending():
+    def take_back_pending(self) -> list[Job]:
+        """Forget the jobs whose handlers have not started; returns them."""
+        held, self._held = self._held, []
+        return [*self._take_back(), *(job for job, _ in held)]
+
+    def _take_back(self) -> list[Job]:
+        taken = self.executor.take_pending()
+        for job in taken:
             job.is_started = False
             self.running -= 1
+        return taken
 
     async def abandon_overdue(self, timeout: float) -> None:
         """Abandon handlers that the executor cannot end after `timeout` seconds; until cancelled."""

@@ -4,6 +4,10 @@ The settings are in the consumer's metadata, and a process with other settings i
 different events would skip each other's events. After `replace=True`, processes with the old settings notice it because
 they read the settings before they skip an event (`Group.confirm`).
 
+A group can be paused: the server delivers nothing, and a process starts no further handlers when it notices. A group
+can be reset to another place (`rxhub.transport.nats.groups`): the consumer is recreated with a new `RESET_ID` in its
+metadata, and all processes forget what they hold and have acknowledged.
+
 A consumer can be lost: deleted by hand, or with the only server that stored it. A new one begins behind the ack floor
 of the last response: events that were handled above it are delivered again, and none is missed.
 """
@@ -11,7 +15,7 @@ of the last response: events that were handled above it are delivered again, and
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -20,6 +24,7 @@ from rxhub.errors import GroupError, StreamError
 from rxhub.expression import parse
 from rxhub.transport.nats.processing.options import Since, WorkerOptions
 from rxhub.transport.nats.reconnecting import ReconnectingClient
+from rxhub.transport.nats.reset_records import RESET_ID, ResetRecords, reset_id_of
 from rxhub.transport.nats.streams import NO_CONSUMER, dead_letter_config, ensure_stream, server_time, stream_config
 from rxhub.transport.nats.subject_filters import merge, subjects_of
 from rxhub.transport.nats.subjects import Subjects, consumer_name
@@ -71,6 +76,12 @@ class Group:
         self.replicas = 1  # the number of servers that store each event, once the streams exist
         self.floor = 0  # all messages up to this sequence are acknowledged, according to the last response
         self.info: Mapping[str, Any] = {}  # the last response, once it is joined
+        self.is_paused = False  # according to the last response
+        self.on_paused: Callable[[bool], object] = _ignore
+        self.on_reset: Callable[[], object] = lambda: None
+        self._reset_id: str | None = None
+        self._pause_until: str | None = None
+        self._records = ResetRecords(link, self.stream)
         self._created = ""
         self._has_warned = False
         self._metadata = _settings(options)
@@ -115,7 +126,7 @@ class Group:
         except StreamError as error:
             if error.number != NO_CONSUMER:
                 raise
-            if await self._create(start):
+            if not await self._complete_reset() and await self._create(start):
                 return
             config = (await self._info())["config"]
         self._check(config)
@@ -123,8 +134,11 @@ class Group:
             await self._update(config)
 
     async def restore(self) -> None:
-        """Recreate a lost consumer behind the floor, or `confirm` the one that another process has created."""
-        if not await self._create(_start_config(self.floor + 1)):
+        """Recreate a lost consumer behind the floor, or `confirm` the one that another process has created.
+
+        If the consumer was deleted for a reset, recreate it where the group has to continue.
+        """
+        if await self._complete_reset() or not await self._create(_start_config(self.floor + 1)):
             await self.confirm()
 
     async def confirm(self) -> None:
@@ -154,6 +168,23 @@ class Group:
     async def _create(self, start: Mapping[str, Any]) -> bool:
         """Create the consumer; False if it exists with other settings or another start."""
         config = {**self._config, **start, "durable_name": self.consumer, "replay_policy": "instant"}
+        # A group that is lost stays paused, and was not reset.
+        if self._pause_until is not None:
+            config["pause_until"] = self._pause_until
+        if self._reset_id:
+            config["metadata"] = self._metadata | {RESET_ID: self._reset_id}
+        return await self._try_to_create(config)
+
+    async def _complete_reset(self) -> bool:
+        """Complete a reset of the group that has deleted the consumer; False if there is none."""
+        config = await self._records.get(self.consumer)
+        if config is None:
+            return False
+        logger.info("The group %s is being reset.", self.name)
+        await self._try_to_create(config)
+        return True
+
+    async def _try_to_create(self, config: Mapping[str, Any]) -> bool:
         try:
             await self._write(config, "create")
         except StreamError as error:
@@ -178,6 +209,17 @@ class Group:
         # Not the maximum: a user may have recreated the consumer with an earlier start.
         self.floor = info["ack_floor"]["stream_seq"]
         self.info = info
+        config = info["config"]
+        self._pause_until = config.get("pause_until")
+        reset_id = reset_id_of(config)
+        before, self._reset_id = self._reset_id, reset_id
+        if before not in (None, reset_id):
+            logger.info("The group %s was reset.", self.name)
+            self.on_reset()
+        if (is_paused := info.get("paused", False)) != self.is_paused:
+            self.is_paused = is_paused
+            logger.info("The group %s %s.", self.name, "is paused" if is_paused else "continues")
+            self.on_paused(is_paused)
         pending, limit = info.get("num_ack_pending", 0), info["config"].get("max_ack_pending", 0)
         if limit <= 1 or pending < _RESET_SHARE * limit:
             self._has_warned = False
@@ -221,6 +263,10 @@ class Group:
                 f"{self.stream} when all of its events in flight have been handled."
             ) from error
         logger.info("The group %s has new settings: %s", self.name, _differences({}, self._metadata))
+
+
+def _ignore(_is_paused: bool) -> None:
+    """Nothing waits for a pause."""
 
 
 def _is_up_to_date(config: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:

@@ -30,6 +30,8 @@ from rxhub.transport.nats.pull_consumer import ConsumerGone, PullConsumer, PullR
 __all__ = ["GroupMembership"]
 
 _LEAVE_TIMEOUT_S = 1.0
+# A process resumes its work at the latest this long after the group.
+_PAUSED_CHECK_S = 1.0
 _PIN_HEADER = "Nats-Pin-Id"
 # The name of a deleted consumer is free before its state is removed from the server's disk. A consumer that was created
 # within milliseconds began, in spite of its configuration, where the old one had been long before (nats-server 2.15).
@@ -76,7 +78,8 @@ class GroupMembership:
     async def check_settings(self) -> None:
         """Check the floor and the settings of the group repeatedly."""
         while True:
-            await asyncio.sleep(group_times.ACK_WAIT_S * group_times.CHECK_SHARE)
+            period = group_times.ACK_WAIT_S * group_times.CHECK_SHARE
+            await asyncio.sleep(min(period, _PAUSED_CHECK_S) if self._group.is_paused else period)
             try:
                 await self._group.confirm()
             except (HubConnectionError, StreamError) as error:

@@ -166,6 +166,16 @@ class HandledIds:
         self._unstored.append(job)
         self._has_unstored.set()
 
+    def clear(self) -> list[Job]:
+        """Forget all jobs that were not submitted, because the group was reset; returns those that were handled."""
+        self._unknown.clear()
+        self._ready.clear()
+        self._has_unstored.clear()
+        handled = list(self._unstored)
+        self._unstored.clear()
+        self._pending -= len(handled)
+        return handled
+
     def discard(self) -> None:
         """A submitted job has failed, and its id is not to be stored."""
         self._pending -= 1
@@ -176,9 +186,12 @@ class HandledIds:
             await self._must_look_up.wait()
             jobs = _take(self._unknown)
             digests = [job.id_digest for job in jobs]
+            runs = [job.run for job in jobs]
             known = await _retry(lambda digests=digests: self._store.known(digests))
             now = monotonic()
-            for job in jobs:
+            for job, run in zip(jobs, runs, strict=True):
+                if job.run != run:
+                    continue  # it was released in the meantime
                 if now > job.lease_until:
                     self._on_expired(job)
                 elif job.id_digest in known:
@@ -192,6 +205,8 @@ class HandledIds:
             await self._has_unstored.wait()
             jobs = _take(self._unstored)
             digests = [job.id_digest for job in jobs]
+            if not jobs:
+                continue  # they were cleared
             seconds = await _retry(lambda digests=digests: self._mark(digests))
             self._storing_s += (seconds - self._storing_s) * _SMOOTHING
             if not self._unstored:

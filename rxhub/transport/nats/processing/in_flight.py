@@ -49,22 +49,24 @@ class InFlight:
     As a `ConnectionTask`, it sends the acknowledgements, in order.
     """
 
-    def __init__(self, pulling: PullConsumer) -> None:
+    def __init__(self, pulling: PullConsumer, on_redelivered: Callable[[Message], object]) -> None:
         self.jobs: dict[int, Job] = {}  # by sequence in the stream, in the order of arrival
         self._pulling = pulling
+        self._on_redelivered = on_redelivered
         self._acknowledged = BoundedDict[int, None](_REMEMBERED)
         self._acks: deque[tuple[str, bytes]] = deque()
         self._has_acks = asyncio.Event()
 
     def add(self, message: Message) -> Job | None:
-        """Hold a message; None if it is held already or was acknowledged."""
+        """Hold a message; None if it is held already or was acknowledged, which `on_redelivered` checks."""
         sequence, lease_until = message.sequence, monotonic() + SAFE_LEASE_SHARE * group.ACK_WAIT_S
         job = self.jobs.get(sequence)
         if job is not None:
             # A redelivery renews the lease.
             job.reply, job.lease_until = message.reply, lease_until
         elif sequence in self._acknowledged:
-            self.send_ack(message.reply, ACK)
+            self._on_redelivered(message)
+            return None
         else:
             self.jobs[sequence] = job = Job(message, lease_until)
             return job
@@ -88,8 +90,16 @@ class InFlight:
             self._pulling.done()
         return True
 
+    def holds(self, job: Job) -> bool:
+        """Whether a job is neither settled nor released."""
+        return self.jobs.get(job.message.sequence) is job
+
+    def is_acknowledged(self, message: Message) -> bool:
+        """Whether this process has acknowledged a message."""
+        return message.sequence in self._acknowledged
+
     def clear(self) -> None:
-        """Release and forget everything: the stream was recreated."""
+        """Release and forget everything: the stream was recreated, or the group was reset."""
         for job in list(self.jobs.values()):
             self.release(job)
         self._acknowledged.clear()

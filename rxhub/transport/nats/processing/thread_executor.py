@@ -68,6 +68,8 @@ class ThreadExecutor(Executor):
                 job = self._pending.get_nowait()
                 if job is not None:
                     taken.append(job)
+        if self._callbacks:
+            self._pending.put(None)  # the one that was sent with them was taken
         return taken
 
     def overdue(self, timeout: float) -> list[Job]:

@@ -38,6 +38,7 @@ from rxhub.transport.nats.processing.interruptions import Interruptions
 from rxhub.transport.nats.processing.job import Job, LeaseExpired
 from rxhub.transport.nats.processing.key_ordering import KeyOrdering, key_values
 from rxhub.transport.nats.processing.parking import Parking
+from rxhub.transport.nats.processing.redelivery import RedeliveryCheck
 from rxhub.transport.nats.processing.retries import Retries
 from rxhub.transport.nats.pull_consumer import Message, PullConsumer
 
@@ -83,7 +84,10 @@ class Worker:
             expires=group_times.PIN_TIMEOUT_S / 3 if by_key else 30.0,
             is_drained=True,
         )
-        self._in_flight = InFlight(self._pulling)
+        self._in_flight = InFlight(self._pulling, lambda message: self._redeliveries.add(message))
+        self._redeliveries = RedeliveryCheck(
+            group, self._pulling, self._in_flight, self._receive, self.spawn, lambda error: self._fail(error)
+        )
         self._filter = MessageFilter(group, self._skip)
         self._order: KeyOrdering[Job] = KeyOrdering()
         self._parking = Parking(group, self._pulling, self._in_flight, self._order, self.spawn)
@@ -110,6 +114,9 @@ class Worker:
             # nats-py may have lost the cancellation (see `cancel_and_wait`).
             raise asyncio.CancelledError
         self._handlers.start()
+        group = self._group
+        group.on_reset, group.on_paused = self._forget, self._set_paused
+        self._set_paused(group.is_paused)
         self._supervise(self._maintain, "in-progress acknowledgements")
         self._supervise(self._membership.check_settings, "membership")
         self._supervise(self._expiry.watch, "expiry")
@@ -172,8 +179,10 @@ class Worker:
                 waiter.set_result(error)
         elif error is None:
             self._succeed(job)
-        else:
+        elif self._in_flight.holds(job):
             self._retries.handle_failure(job, error)
+        else:
+            self._leave(job)  # the group was reset, and the event is delivered again
 
     def settle(self, job: Job, ack: bytes) -> None:
         self._in_flight.settle(job, ack)
@@ -267,7 +276,7 @@ class Worker:
 
     def _take_result(self, job: Job, error: BaseException | None) -> None:
         if job.is_batched and self._handled_ids is not None:
-            if error is None:
+            if error is None and self._in_flight.holds(job):
                 self._handled_ids.handled(job)
                 return
             job.is_batched = False
@@ -332,7 +341,36 @@ class Worker:
 
     def _is_blocked(self) -> bool:
         """Whether handlers are idle and no event can arrive, because all jobs in memory wait."""
-        return self._pulling.is_full and self._handlers.running < self._options.concurrency and not self.is_stopping
+        handlers = self._handlers
+        has_idle = handlers.running < self._options.concurrency and not handlers.is_paused
+        return self._pulling.is_full and has_idle and not self.is_stopping
+
+    # Changes of the group by an administrator
+
+    def _set_paused(self, is_paused: bool) -> None:
+        if is_paused:
+            self._handlers.pause()
+        elif self._handlers.is_paused and not self.is_stopping:
+            self._handlers.resume()
+
+    def _forget(self) -> None:
+        """Forget all jobs, because the group was reset and delivers what it has to. Running handlers finish."""
+        handled: set[Job] = set() if self._handled_ids is None else set(self._handled_ids.clear())
+        taken = set(self._handlers.take_back_pending())
+        jobs = list(self._in_flight.jobs.values())
+        self._in_flight.clear()
+        for job in jobs:
+            # Running handlers keep their place, so that others of their key wait for them.
+            runs = job.is_started and (job.task is None or job.waiter is not None) and job not in handled
+            if job.task is not None:
+                job.task.cancel()
+            if not runs:
+                job.run += 1
+                self._parking.remove(job)
+                self._order.remove(job)
+            if job in taken and job.is_batched and self._handled_ids is not None:
+                self._handled_ids.discard()
+        self._membership.on_gap()
 
     # Stopping
 
