@@ -265,7 +265,7 @@ def _ask(access: ServerAccess, change: Callable[[StreamChanges], Coroutine[Any, 
 def _described(loss: Loss, name: str) -> str:
     """What a change deletes, as a sentence."""
     about = "about " if loss.is_estimate else ""
-    found = f"this deletes {about}{loss.events:,} events (about {format_size(loss.bytes)}) of {name}"
+    found = f"this deletes {about}{loss.events:,} events (about {format_size(loss.size)}) of {name}"
     if loss.events:
         found += f", stored from {format_time(loss.first)} to {format_time(loss.last)}"
     if loss.unhandled:

@@ -190,7 +190,7 @@ class Loss(NamedTuple):
 
     Attributes:
         events: the number of events.
-        bytes: their stored size. Unless all events of the stream are deleted, this is an estimate from the mean size.
+        size: their stored size in bytes. Unless all events of the stream are deleted, this is an estimate from the mean size.
         first: when the oldest of them was stored; None if there is none.
         last: when the latest of them was stored; None if there is none.
         last_sequence: of the latest of them; 0 if there is none.
@@ -201,7 +201,7 @@ class Loss(NamedTuple):
     """
 
     events: int
-    bytes: int = 0
+    size: int = 0
     first: datetime | None = None
     last: datetime | None = None
     last_sequence: int = 0

@@ -55,7 +55,7 @@ class StreamChanges:
             oldest = server_time(info) - timedelta(seconds=max_age)
             kept = await first_since(self._asking, name, oldest, f"{name}.>")
         loss = await self._loss(info, kept)
-        if 0 <= config["max_bytes"] < size - loss.bytes:
+        if 0 <= config["max_bytes"] < size - loss.size:
             if config["discard"] == "new":
                 return loss._replace(rejects=True)
             events = min(messages, -(-(size - config["max_bytes"]) * messages // size))
