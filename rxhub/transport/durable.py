@@ -190,7 +190,7 @@ class Loss(NamedTuple):
 
     Attributes:
         events: the number of events.
-        size: their stored size in bytes. Unless all events of the stream are deleted, this is an estimate from the mean size.
+        size: their stored size in bytes; unless all events are deleted, an estimate from the mean size.
         first: when the oldest of them was stored; None if there is none.
         last: when the latest of them was stored; None if there is none.
         last_sequence: of the latest of them; 0 if there is none.

@@ -222,7 +222,9 @@ class TestReplay:
             assert rxhub(*command, env={**os.environ, **variables}).returncode == 0
             who = ["--nats-user", filled.user, "--nats-password", "a wrong one"]
             ran = rxhub(*command, *who, env={**os.environ, **variables})
-            assert ran.returncode == 2 and b"user and password" in ran.stderr and b"a wrong one" not in ran.stderr
+            assert (
+                ran.returncode == 2 and b"Check that the password of" in ran.stderr and b"a wrong one" not in ran.stderr
+            )
 
 
 class TestStreams:

@@ -17,8 +17,9 @@ from rxhub.text.safe_repr import one_line, safe_repr
 from rxhub.transport.nats.options import NatsOptions
 
 if TYPE_CHECKING:
-    from rxhub.transport.nats.connection import NatsConnection, NatsUnreachable
+    from rxhub.transport.nats.connection import NatsConnection
     from rxhub.transport.nats.subjects import Subjects
+    from rxhub.transport.nats.unreachable import NatsUnreachable
 
 __all__ = ["check_nats"]
 
@@ -53,7 +54,8 @@ def check_nats(access: ServerAccess, options: str, stream: str = "events") -> It
 
 
 async def _check_servers(address: NatsOptions, options: str, subjects: Subjects) -> list[Finding]:
-    from rxhub.transport.nats.connection import NatsConnection, NatsUnreachable
+    from rxhub.transport.nats.connection import NatsConnection
+    from rxhub.transport.nats.unreachable import NatsUnreachable
 
     results = await asyncio.gather(
         *[NatsConnection.open(server, address, "rxhub doctor") for server in address.servers], return_exceptions=True
@@ -96,7 +98,7 @@ def _unreached(error: NatsUnreachable, address: NatsOptions, options: str) -> Fi
 
     if "authorization" in error.why.lower():
         return _refused(error.server, address, options)
-    why = error.why.removesuffix(".")
+    why = error.why
     match error.__cause__:
         case LoginError():
             return problem(f"{error.server} was not checked: {why}", "Check the file, and who may read it.")
@@ -107,9 +109,9 @@ def _unreached(error: NatsUnreachable, address: NatsOptions, options: str) -> Fi
             found = "the server closed the connection"
             remedy = f"A NATS server may have rejected the credentials. Check {options}, and its log."
         case TimeoutError():
-            found, remedy = why, "Check the port. A firewall may drop packets."
+            found, remedy = why, f"Check the port. A firewall may drop packets. {error.remedy}".rstrip()
         case OSError():
-            found, remedy = error.why, "Check the URL, and the log of the server."
+            found, remedy = why, error.remedy or "Check the URL, and the log of the server."
         case _:
             found, remedy = f"the answer is not NATS ({why})", "Check the port for clients. Default: port 4222."
     return unreachable(error.server, error.__cause__, found, remedy, " `nats-server -js` starts one.")

@@ -67,9 +67,13 @@ def parse_urls(url: str) -> ServerUrls:
             raise ValueError(
                 f"An @ in a file name is written %40. It separates credentials and hosts in {_shown(url)}."
             )
+        if found and credentials and found != credentials:
+            raise ValueError(f"{_shown(url)} has several logins; write one, before the first host.")
         credentials = credentials or found
         servers += [_server(scheme.lower(), host, url) for host in map(str.strip, hosts.split(",")) if host]
-        settings |= _settings(query, url)
+        for name, value in _settings(query, url).items():
+            if settings.setdefault(name, value) != value:
+                raise ValueError(f"{_shown(url)} has several values of {name}; write one, at the end of the URL.")
     if not servers:
         raise ValueError(f"{_shown(url)} has no host. Use nats://host:port.")
     user, _, password = credentials.partition(":")

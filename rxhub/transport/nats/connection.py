@@ -19,14 +19,14 @@ import nats.errors
 from rxhub.concurrency.awaitables import ignore_error
 from rxhub.concurrency.supervise import supervise
 from rxhub.errors import HubConnectionError, StreamError
-from rxhub.text.printable import printable
 from rxhub.transport.io_thread import cut
 from rxhub.transport.nats.cancellation import cancel_and_wait
 from rxhub.transport.nats.direct_client import MessageHandler, NatsClient
 from rxhub.transport.nats.login import LoginError, login_arguments, tls_context
 from rxhub.transport.nats.options import NatsOptions
+from rxhub.transport.nats.unreachable import NatsUnreachable, remedy
 
-__all__ = ["NatsConnection", "NatsUnreachable"]
+__all__ = ["NatsConnection"]
 
 # For each step of the handshake.
 _CONNECT_TIMEOUT_S = 3
@@ -40,19 +40,6 @@ _STORE_TIMEOUT_S = 5.0
 _DENIED = re.compile(r'permissions violation for publish to "([^"]+)"')
 
 logger = logging.getLogger("rxhub")
-
-
-class NatsUnreachable(HubConnectionError):
-    """A server cannot be reached or rejects the connection. The cause is the original error."""
-
-    def __init__(self, server: str, why: str, login: str = "") -> None:
-        super().__init__(server, why, login)
-        self.server = server
-        self.why = why
-        self.login = login
-
-    def __str__(self) -> str:
-        return printable(f"Cannot connect to NATS at {self.server}: {self.why}{_hint(self.why, self.login)}")
 
 
 class NatsConnection:
@@ -82,7 +69,6 @@ class NatsConnection:
         try:
             login, certificates = login_arguments(address, check_encrypted), tls_context(address)
         except LoginError as error:
-            await line.close()
             raise NatsUnreachable(server, str(error)) from error
         try:
             async with asyncio.timeout(4 * _CONNECT_TIMEOUT_S):
@@ -104,20 +90,22 @@ class NatsConnection:
                     **login,
                 )
                 check_encrypted()
+                line._mark_encrypted()
                 if not line.client.is_connected:
                     raise nats.errors.ProtocolError
         except Exception as error:
             # Of any type: a peer that is not a NATS server can make the client fail anywhere.
-            await line.close()
+            await line._discard()
             # nats-py raises only "no servers available", and passes the reason to its callback.
             cause = (
                 line._last_error
                 if isinstance(error, nats.errors.NoServersError) and line._last_error is not None
                 else error
             )
-            raise NatsUnreachable(server, line._reason(error), address.login) from cause
+            why = line._reason(error)
+            raise NatsUnreachable(server, why, remedy(why, address)) from cause
         except BaseException:
-            await line.close()
+            await line._discard()
             raise
         line._watching = supervise(
             line._watch, "watching a connection to NATS", failed=lambda error: line._end(_error_text(error))
@@ -134,6 +122,11 @@ class NatsConnection:
         transport = cast("Any", self.client)._transport
         writer = getattr(transport, "_io_writer", None)
         return writer is not None and writer.get_extra_info("ssl_object") is not None
+
+    def _mark_encrypted(self) -> None:
+        """Tell the reader that it is encrypted, as nats-py does not: asyncio logs a warning at the end otherwise."""
+        if self.is_encrypted:
+            cast("Any", self.client)._transport._io_writer.transport.get_protocol()._over_ssl = True
 
     @property
     def server_version(self) -> str:
@@ -163,7 +156,9 @@ class NatsConnection:
             ) from None
         except (nats.errors.Error, OSError, TimeoutError) as error:
             # A server reports a permission error to the connection, and does not answer the request.
-            why = self._last_error_text if "permissions" in self._last_error_text else _error_text(error)
+            why = _error_text(error)
+            if "permissions" in self._last_error_text:
+                why = f"{self._last_error_text}. Grant this permission to the user in the configuration of NATS."
             raise HubConnectionError(f"{self.server} did not answer {api}: {why}") from error
         return self._read_answer(answer.data, api)
 
@@ -236,6 +231,11 @@ class NatsConnection:
         finally:
             await self._close_socket()
 
+    async def _discard(self) -> None:
+        """Close a connection that was not established. nats-py would wait for the end of a failed TLS handshake."""
+        self._end("it was closed")
+        await self._close_socket()
+
     def abandon(self) -> None:
         """Close this process's copy of the socket and send nothing; for a child process."""
         writer = getattr(cast("Any", self.client)._transport, "_bare_io_writer", None)
@@ -273,10 +273,7 @@ class NatsConnection:
         if isinstance(error, nats.errors.NoServersError):
             why = self._last_error_text or _error_text(error)
         elif isinstance(error, TimeoutError):
-            why = (
-                f"it accepts connections, but did not complete the NATS handshake within {_CONNECT_TIMEOUT_S} s. "
-                "If it expects TLS first, set tls_first."
-            )
+            why = f"it accepts connections, but did not complete the NATS handshake within {_CONNECT_TIMEOUT_S} s"
         elif isinstance(error, (OSError, nats.errors.Error)):
             why = _error_text(error)
         else:
@@ -303,31 +300,7 @@ class NatsConnection:
 def _error_text(error: BaseException) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
-    text = str(error).removeprefix("nats: ")
+    text = str(error)
+    if isinstance(error, nats.errors.Error):
+        text = text.removeprefix("nats: ").strip("'")
     return text or type(error).__name__
-
-
-_CREDENTIALS = (
-    "its user and password: EventHub(url, user, password), or RXHUB_NATS_USER and RXHUB_NATS_PASSWORD for a command. "
-    "For another kind of login, use NatsOptions"
-)
-
-
-def _hint(why: str, login: str) -> str:
-    """What to do about a failed connection, as the end of the sentence; `login` is that of `NatsOptions`."""
-    if "authorization" in why.lower():
-        if login and not login.startswith(("the password", "the token")):
-            return f". Check that {login} has not expired, and belongs to this NATS system."
-        return f". Give {_CREDENTIALS}."
-    if "CERTIFICATE_VERIFY_FAILED" in why:
-        return ". Give the certificate authority: NatsOptions(ca=FILE), or RXHUB_NATS_CA for a command."
-    if "certificate required" in why.lower().replace("_", " "):
-        return ". Give a client certificate: NatsOptions(certificate=FILE), or RXHUB_NATS_CERTIFICATE for a command."
-    if "reset by peer" in why.lower():
-        # A server that rejects credentials reports it and disconnects; the disconnect may arrive first.
-        return f". If the server runs, give {_CREDENTIALS}."
-    if "connection lost" in why.lower():
-        return ". The server may require a client certificate: NatsOptions(certificate=FILE). See its log."
-    if "refused" in why or "Connect call failed" in why:
-        return ". Is the server running there? `nats-server -js` starts one, as does `rxhub serve --store DIRECTORY`."
-    return "" if why.endswith(".") else "."

@@ -30,6 +30,8 @@ __all__ = ["ConnectionTask", "ReconnectingClient"]
 _STABLE_AFTER_S = 10.0
 _MAX_BACKOFF_S = 5.0
 _PUBLISH_TIMEOUT_S = 5.0
+_MAX_LOGGED = 5
+"""Different reasons of one outage that are logged as warnings."""
 
 logger = logging.getLogger("rxhub")
 
@@ -143,7 +145,8 @@ class ReconnectingClient:
                 return await NatsConnection.open(server, self.address, self._name)
             except HubConnectionError as error:
                 errors.append(str(error))
-        raise HubConnectionError(" ".join(errors))
+        # In the same order at each attempt.
+        raise HubConnectionError(" ".join(sorted(errors)))
 
     def _set_connection(self, line: NatsConnection) -> None:
         self.connection = self._last_connection = line
@@ -176,6 +179,7 @@ class ReconnectingClient:
 
     async def _reconnect(self, reason: str, backoff: Backoff) -> NatsConnection:
         attempts = 0
+        logged: set[str] = set()
         self._on_state(False, reason, attempts)
         while True:
             self._retry_requested.clear()
@@ -188,7 +192,11 @@ class ReconnectingClient:
                 line = await self._connect()
             except HubConnectionError as error:
                 reason = str(error)
-                logger.log(logging.WARNING if attempts == 1 else logging.DEBUG, "Cannot reconnect yet: %s", reason)
+                # The reason may change, for example from a refused connection to an expired login.
+                is_new = reason not in logged and len(logged) < _MAX_LOGGED
+                if is_new:
+                    logged.add(reason)
+                logger.log(logging.WARNING if is_new else logging.DEBUG, "Cannot reconnect yet: %s", reason)
             else:
                 self._set_connection(line)
                 return line

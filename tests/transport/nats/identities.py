@@ -35,9 +35,14 @@ class KeyPair:
 
 
 class Operator:
-    """An operator with one account for users, whose servers know its accounts from their configuration."""
+    """An operator with one account for users, whose servers know its accounts from their configuration.
+
+    Attributes:
+        revocations: public keys of users that are not admitted, with the time until which their JWTs were issued.
+    """
 
     def __init__(self) -> None:
+        self.revocations: dict[str, int] = {}
         self._key = KeyPair(nkeys.PREFIX_BYTE_OPERATOR)
         self._system, self._account = (KeyPair(nkeys.PREFIX_BYTE_ACCOUNT) for _ in range(2))
 
@@ -46,20 +51,20 @@ class Operator:
         """The settings of a server."""
         basic = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), -1)
         stored = dict.fromkeys(("mem_storage", "disk_storage", "streams", "consumer"), -1)
-        accounts = {self._system: basic, self._account: basic | stored}
+        accounts = {self._system: (basic, {}), self._account: (basic | stored, {"revocations": self.revocations})}
         return {
             "operator": self._key.jwt(self._key.public, "operator", {}),
             "system_account": self._system.public,
             "resolver": "MEMORY",
             "resolver_preload": {
-                each.public: self._key.jwt(each.public, "account", {"limits": limits | {"wildcards": True}})
-                for each, limits in accounts.items()
+                each.public: self._key.jwt(each.public, "account", {"limits": limits | {"wildcards": True}, **more})
+                for each, (limits, more) in accounts.items()
             },
         }
 
     def user(self, lifetime: float | None = None, is_bearer: bool = False) -> tuple[str, str]:
         """A new user: JWT and seed."""
-        key = KeyPair()
+        key = self.latest_user = KeyPair()
         limits = {"subs": -1, "data": -1, "payload": -1, "bearer_token": is_bearer}
         return self._account.jwt(key.public, "user", limits, lifetime), key.seed
 
@@ -88,13 +93,13 @@ class Certificates:
         self.server, self.server_key = self.sign("localhost")
         self.client, self.client_key = self.sign("client")
 
-    def sign(self, name: str) -> tuple[Path, Path]:
-        """A new certificate for this name and the loopback address, and its key."""
+    def sign(self, name: str, address: str = "127.0.0.1", days: int = 2) -> tuple[Path, Path]:
+        """A new certificate for this name and this address, and its key; with negative `days`, one that has expired."""
         certificate, key, request = (self._folder / f"{name}.{kind}" for kind in ("pem", "key", "csr"))
         names = self._folder / "names"
-        names.write_text(f"subjectAltName=DNS:{name},IP:127.0.0.1")
+        names.write_text(f"subjectAltName=DNS:{name},IP:{address}")
         _openssl("req", *self._new_key, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
-        signing = ("-CA", self.ca, "-CAkey", self._key, "-CAcreateserial", "-extfile", names, "-days", "2")
+        signing = ("-CA", self.ca, "-CAkey", self._key, "-CAcreateserial", "-extfile", names, "-days", str(days))
         _openssl("x509", "-req", "-in", request, "-out", certificate, *signing)
         return certificate, key
 

@@ -58,6 +58,8 @@ def test_a_password_is_sent_with_no_other_user_than_its_own() -> None:
         ("nats://u:secret@[::1", "is not a valid server address"),
         ("nats://u:secret@:4222", "is not a valid server address"),
         ("nats://u:secret@a,v:secret@b", "several users"),
+        ("nats://u:secret@a,nats://v:secret@b", "several logins"),
+        ("nats://u:secret@a?ca=x,nats://b?ca=y", "several values of ca"),
     ],
 )
 def test_what_is_no_such_url_is_told_without_the_password(url: str, complaint: str) -> None:

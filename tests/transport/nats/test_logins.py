@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -94,12 +96,41 @@ def test_a_login_that_expires_is_read_again(
     assert "eyJ" not in caplog.text
 
 
+def test_a_login_that_is_not_valid_is_an_error_at_once(tmp_path: Path) -> None:
+    operator, revoked = Operator(), tmp_path / "revoked.creds"
+    revoked.write_text(operator.credentials())
+    operator.revocations[operator.latest_user.public] = int(time.time()) + 60
+    expired = written(tmp_path, "expired.creds", operator.credentials(lifetime=-60))
+    foreign = written(tmp_path, "foreign.creds", Operator().credentials())
+    with started({**operator.settings, "jetstream": {}}) as server:
+        for file in (revoked, expired, foreign):
+            assert f"the credentials file '{file}' has not expired and was not revoked" in refusal(
+                NatsOptions(server.url, credentials=file)
+            )
+
+
+def test_a_hub_reconnects_when_a_revoked_login_was_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    operator, file = Operator(), tmp_path / "joe.creds"
+    file.write_text(operator.credentials())
+    with started({**operator.settings, "jetstream": {}}) as server:
+        hub = EventHub(NatsOptions(server.url, credentials=file))
+        hub.connect()
+    operator.revocations[operator.latest_user.public] = int(time.time()) + 60
+    with hub, started({**operator.settings, "jetstream": {}}, server.port):
+        # The refused connection is logged first, then the rejected login.
+        until(lambda: "was not revoked" in caplog.text)
+        published = hub.publish(Event("studio.opened"))
+        file.write_text(operator.credentials())
+        published.result(LIMIT)
+    assert not re.search("eyJ|SU[A-Z2-7]{20}", caplog.text)
+
+
 def test_an_nkey(tmp_path: Path) -> None:
     key, other = KeyPair(), KeyPair()
     with started({"authorization": {"users": [{"nkey": key.public}]}, "jetstream": {}}) as server:
         check(NatsOptions(server.url, nkey=written(tmp_path, "key", f"{key.seed}\n")))
         file = written(tmp_path, "other", other.seed)
-        assert f"Check that the NKEY in '{file}' has not expired" in refusal(NatsOptions(server.url, nkey=file))
+        assert f"Check that the NKEY in '{file}' is correct" in refusal(NatsOptions(server.url, nkey=file))
 
 
 def test_a_token() -> None:
@@ -154,6 +185,47 @@ def test_a_certificate_requires_encryption_and_no_login_is_sent_without(
     options = NatsOptions(operated.url, credentials=file, **given)
     assert options.servers == (operated.url.replace("nats:", "tls:"),)
     assert "it does not offer TLS, so nothing was sent" in refusal(options)
+
+
+def test_a_certificate_of_the_server_that_is_not_valid(tmp_path: Path, tls: Certificates) -> None:
+    other = Certificates(tmp_path / "other")
+    for certificate, ca, remedy in (
+        (tls.sign("elsewhere", "127.0.0.2"), tls.ca, "Connect to a name that is in the certificate"),
+        (tls.sign("late", days=-1), tls.ca, "Renew the certificate of the server"),
+        (tls.sign("other"), other.ca, f"Check that '{other.ca}' contains the authority"),
+        (tls.sign("other"), None, "Give the certificate authority"),
+    ):
+        files = {"cert_file": str(certificate[0]), "key_file": str(certificate[1])}
+        with started({"tls": files, "jetstream": {}}) as server:
+            assert remedy in refusal(NatsOptions(server.url, ca=ca))
+
+
+def test_a_client_certificate_that_the_server_does_not_trust(tmp_path: Path, tls: Certificates) -> None:
+    other = Certificates(tmp_path / "other")
+    with started({**tls.settings(verify=True), "jetstream": {}}) as server:
+        told = refusal(NatsOptions(server.url, ca=tls.ca, certificate=other.client, private_key=other.client_key))
+    assert f"may reject the client certificate '{other.client}'" in told
+
+
+def test_tls_first_must_be_that_of_the_server(tls: Certificates, operated: Started) -> None:
+    for url in (operated.url, operated.url.replace("nats:", "tls:")):
+        assert "remove tls_first" in refusal(NatsOptions(url, tls_first=True))
+    with started({**tls.settings(), "jetstream": {}}, tls_first=True) as server:
+        assert "set tls_first" in refusal(NatsOptions(server.url, ca=tls.ca))
+
+
+def test_a_hub_reconnects_when_the_authority_was_replaced(
+    tmp_path: Path, tls: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    other, ca = Certificates(tmp_path / "other"), written(tmp_path, "ca.pem", tls.ca.read_text())
+    with started({**tls.settings(), "jetstream": {}}) as server:
+        hub = EventHub(NatsOptions(server.url, ca=ca))
+        hub.connect()
+    with hub, started({**other.settings(), "jetstream": {}}, server.port):
+        until(lambda: f"Check that '{ca}' contains the authority" in caplog.text)
+        ca.write_text(other.ca.read_text())
+        hub.publish(Event("studio.opened")).result(LIMIT)
+    assert "eof_received" not in caplog.text
 
 
 # Several servers
