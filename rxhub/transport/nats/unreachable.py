@@ -9,6 +9,9 @@ from rxhub.transport.nats.options import NatsOptions
 
 __all__ = ["NatsUnreachable", "remedy"]
 
+_ENDS = ("alert", "connection lost", "broken pipe", "reset by peer", "unexpected eof")
+"""The errors of a connection that the server has ended."""
+
 
 class NatsUnreachable(HubConnectionError):
     """A server cannot be reached or rejects the connection. The cause is the original error."""
@@ -32,14 +35,13 @@ def remedy(why: str, options: NatsOptions) -> str:
         return _authority_remedy(text, options)
     if "certificate required" in text:
         return "Give a client certificate: NatsOptions(certificate=FILE), or RXHUB_NATS_CERTIFICATE for a command."
-    if "alert" in text or "connection lost" in text:
-        # The server rejects a certificate at the end of the handshake, and its reason may not arrive.
+    if any(end in text for end in _ENDS):
+        # A server that rejects a login or a certificate reports it and disconnects; the disconnect may arrive first.
+        if not any(server.startswith("tls:") for server in options.servers):
+            return f"If the server runs, check the login. {_login_remedy(options)}"
         if options.certificate is None:
             return "The server may require a client certificate: NatsOptions(certificate=FILE). See its log."
         return f"The server may reject the client certificate {shown_path(options.certificate)}. See its log."
-    if "reset by peer" in text:
-        # A server that rejects a login reports it and disconnects; the disconnect may arrive first.
-        return f"If the server runs, check the login. {_login_remedy(options)}"
     if "refused" in text or "connect call failed" in text:
         return "Is the server running there? `nats-server -js` starts one, as does `rxhub serve --store DIRECTORY`."
     if any(part in text for part in ("handshake", "expecting info", "wrong version")):
