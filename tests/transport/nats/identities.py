@@ -89,7 +89,9 @@ class Certificates:
         self._key = folder / "ca.key"
         new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
         self._new_key = new_key
-        _openssl("req", "-x509", *new_key, "-keyout", self._key, "-out", self.ca, "-days", "2", "-subj", "/CN=test CA")
+        # Python 3.13 and later demand the usage of an authority's key.
+        subject = ("-days", "2", "-subj", "/CN=test CA", "-addext", "keyUsage=critical,keyCertSign")
+        _openssl("req", "-x509", *new_key, *subject, "-keyout", self._key, "-out", self.ca)
         self.server, self.server_key = self.sign("localhost")
         self.client, self.client_key = self.sign("client")
 
@@ -97,7 +99,7 @@ class Certificates:
         """A new certificate for this name and this address, and its key; with negative `days`, one that has expired."""
         certificate, key, request = (self._folder / f"{name}.{kind}" for kind in ("pem", "key", "csr"))
         names = self._folder / "names"
-        names.write_text(f"subjectAltName=DNS:{name},IP:{address}")
+        names.write_text(f"subjectAltName=DNS:{name},IP:{address}\nauthorityKeyIdentifier=keyid\n")
         _openssl("req", *self._new_key, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
         signing = ("-CA", self.ca, "-CAkey", self._key, "-CAcreateserial", "-extfile", names, "-days", str(days))
         _openssl("x509", "-req", "-in", request, "-out", certificate, *signing)
