@@ -66,8 +66,9 @@ class NatsConnection:
                 raise nats.errors.SecureConnWantedError
 
         wants_tls = server.startswith("tls://")
+        line.client.check_login = check_encrypted
         try:
-            login, certificates = login_arguments(address, check_encrypted), tls_context(address)
+            login, certificates = login_arguments(address), tls_context(address)
         except LoginError as error:
             raise NatsUnreachable(server, str(error)) from error
         try:
@@ -89,7 +90,6 @@ class NatsConnection:
                     tls_handshake_first=bool(address.tls_first),
                     **login,
                 )
-                check_encrypted()
                 line._mark_encrypted()
                 if not line.client.is_connected:
                     raise nats.errors.ProtocolError

@@ -26,11 +26,20 @@ _VERSION: Final = b"NATS/1.0"
 
 
 class NatsClient(Client):
-    """A client of NATS, some of whose subscriptions are direct."""
+    """A client of NATS, some of whose subscriptions are direct.
+
+    Attributes:
+        check_login: called just before the login is sent; sends nothing if it raises.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.check_login: Callable[[], object] = lambda: None
         self._takes: dict[int, MessageHandler] = {}
+
+    def _connect_command(self) -> bytes:
+        self.check_login()
+        return super()._connect_command()
 
     async def subscribe_directly(self, subject: str, take: MessageHandler) -> Subscription:
         """Subscribe, and have `take` called with each message, in the order in which they come.

@@ -9,7 +9,6 @@ import base64
 import os
 import re
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,25 +29,13 @@ class LoginError(ValueError):
     """A file for the login or for TLS cannot be used. The message says which, and contains no secret."""
 
 
-def login_arguments(options: NatsOptions, check_encrypted: Callable[[], object]) -> dict[str, Any]:
-    """The arguments of nats-py's `connect` for a login.
-
-    nats-py calls `check_encrypted` just before it sends a secret or a JWT. It raises if the connection must be
-    encrypted and is not.
-    """
-
-    def guarded(value: str) -> Callable[[], str]:
-        def send() -> str:
-            check_encrypted()
-            return value
-
-        return send
-
+def login_arguments(options: NatsOptions) -> dict[str, Any]:
+    """The arguments of nats-py's `connect` for a login."""
     if options.credentials is not None:
         text = _read(options.credentials, "credentials file")
         blocks = dict(_BLOCK.findall(text))
         try:
-            return _signed(blocks["NATS USER JWT"], blocks["USER NKEY SEED"], check_encrypted)
+            return _signed(blocks["NATS USER JWT"], blocks["USER NKEY SEED"])
         except (KeyError, ValueError):
             raise LoginError(
                 f"the credentials file {shown_path(options.credentials)} does not contain a JWT and the NKEY seed of a "
@@ -60,7 +47,7 @@ def login_arguments(options: NatsOptions, check_encrypted: Callable[[], object])
             web_token = _read(options.jwt, "JWT file").strip()
             if not _JWT.fullmatch(web_token):
                 raise LoginError(f"the JWT file {shown_path(options.jwt)} does not contain a JWT.")
-            return _signed(web_token, private, check_encrypted)
+            return _signed(web_token, private)
         if private is not None:
             _check_seed(private)
             return {"nkeys_seed_str": private}
@@ -72,9 +59,9 @@ def login_arguments(options: NatsOptions, check_encrypted: Callable[[], object])
             f"the NKEY file {shown_path(options.nkey)} does not contain the seed of a user, which begins with SU."
         ) from None
     if options.token is not None:
-        return {"token": guarded(options.token)}
+        return {"token": options.token}
     if options.user is not None:
-        return {"user": options.user, "password": guarded(options.password or "")}
+        return {"user": options.user, "password": options.password or ""}
     return {}
 
 
@@ -101,19 +88,15 @@ def tls_context(options: NatsOptions) -> ssl.SSLContext | None:
     return context
 
 
-def _signed(web_token: str, private: str | None, check_encrypted: Callable[[], object]) -> dict[str, Any]:
+def _signed(web_token: str, private: str | None) -> dict[str, Any]:
     """The arguments for a JWT. One without a seed is a bearer JWT, for which the server checks no signature."""
     if private is not None:
         _check_seed(private)
 
-    def send() -> bytes:
-        check_encrypted()
-        return web_token.encode()
-
     def sign(nonce: str) -> bytes:
         return b"" if private is None else base64.b64encode(_key_pair(private).sign(nonce.encode()))
 
-    return {"user_jwt_cb": send, "signature_cb": sign}
+    return {"user_jwt_cb": web_token.encode, "signature_cb": sign}
 
 
 def _check_seed(private: str) -> None:

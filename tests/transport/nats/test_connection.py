@@ -21,6 +21,7 @@ from rxhub.transport.nats.connection import NatsConnection
 from rxhub.transport.nats.options import NatsOptions
 from tests.proxy import Proxy
 from tests.threads import LIMIT, suspend
+from tests.transport.nats.identities import KeyPair, Operator
 from tests.transport.nats.servers import speaking, started
 
 CERTIFICATE = Path(__file__).parents[2] / "data" / "tls" / "localhost.pem"
@@ -38,13 +39,13 @@ async def opened(at: Nats, url: str = "") -> NatsConnection:
     return await NatsConnection.open(url or at.url, NatsOptions((at.url,), at.user, at.password), "test")
 
 
-def refusal(url: str, user: str | None = None, password: str | None = None) -> str:
+def refusal(url: str, user: str | None = None, password: str | None = None, **login: Any) -> str:
     """What is told when this server is tried."""
 
     async def attempt() -> str:
         async with asyncio.timeout(LIMIT):
             with pytest.raises(HubConnectionError) as raised:
-                await NatsConnection.open(url, NatsOptions((url,), user, password), "test")
+                await NatsConnection.open(url, NatsOptions((url,), user, password, **login), "test")
         assert len(asyncio.all_tasks()) == 1, "an attempt leaves nothing behind"
         return str(raised.value)
 
@@ -171,24 +172,31 @@ def test_with_tls_nobody_else_listens(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "CERTIFICATE_VERIFY_FAILED" in refusal(f"tls://localhost:{server.port}", "me", "secret")
 
 
-@pytest.mark.parametrize("user", [None, "me"])
-def test_a_server_without_tls_is_told_no_password(user: str | None) -> None:
+@pytest.mark.parametrize("login", ["token", "password", "nkey", "credentials"])
+def test_a_server_without_tls_receives_no_login(login: str, tmp_path: Path) -> None:
+    """Not even the signature of an NKEY: who is in between could log in to the real server with it."""
     heard = bytearray()
     ended = threading.Event()
 
     def listen(line: socket.socket) -> None:
         line.settimeout(LIMIT)
-        line.sendall(INFO)
+        line.sendall(INFO.replace(b"}", b',"auth_required":true,"nonce":"once"}'))
         while data := line.recv(1000):
             heard.extend(data)
-            if b"PING" in data:
-                line.sendall(b"PONG\r\n")
         ended.set()
 
+    file = tmp_path / "file"
+    file.write_text(KeyPair().seed if login == "nkey" else Operator().credentials())
+    given: dict[str, Any] = {
+        "token": {"token": "secret"},
+        "password": {"user": "me", "password": "secret"},
+        "nkey": {"nkey": file},
+        "credentials": {"credentials": file},
+    }[login]
     with speaking(listen) as url:
-        told = refusal(url.replace("nats:", "tls:"), user, "secret")
+        told = refusal(url.replace("nats:", "tls:"), **given)
         assert ended.wait(LIMIT)
-    assert "does not offer TLS" in told and b"secret" not in heard
+    assert "does not offer TLS" in told and not heard
 
 
 # The end
