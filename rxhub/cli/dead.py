@@ -12,11 +12,11 @@ import typer
 
 from rxhub.cli.confirm import can_ask
 from rxhub.cli.connect import open_hub, stream_exists
-from rxhub.cli.credentials import NATS_OPTIONS, credentials
+from rxhub.cli.credentials import ServerAccess
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
-from rxhub.cli.nats_options import NatsFiles, with_nats_files
-from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, Stream, argument, flag, option
+from rxhub.cli.nats_access import with_nats
+from rxhub.cli.options import JsonLines, Stream, argument, flag, option
 from rxhub.cli.output import print_error, print_json, print_table, print_text
 from rxhub.cli.units import parse_time
 from rxhub.errors import NotFoundError
@@ -41,10 +41,9 @@ _DEFAULT = "events"
 
 @group.command("list")
 @exits_with_status
-@with_nats_files
+@with_nats
 def list_(
-    nats: Nats,
-    files: NatsFiles,
+    access: ServerAccess,
     stream: Stream = _DEFAULT,
     group: _Group = None,
     since: Annotated[
@@ -52,15 +51,13 @@ def list_(
         option("TIME", "Only dead letters since 2026-03-01T12:00, a duration before now (2h, 3d), or a number."),
     ] = None,
     json: JsonLines = False,
-    nats_user: NatsUser = None,
-    nats_password: NatsPassword = None,
 ) -> Status:
     """List the dead letters, oldest first: a table on a terminal, JSON lines in a pipe.
 
     Exit status: 0 if there are dead letters, 1 if there are none, 2 after an error.
     """
     begin = None if since is None else parse_time(since, "--since")
-    with _letters(nats, files, stream, nats_user, nats_password) as dead:
+    with _letters(access, stream) as dead:
         found = (letter for letter in dead.list(group) if begin is None or letter.is_since(begin))
         shown = 0
         if json or not sys.stdout.isatty():
@@ -80,17 +77,14 @@ def list_(
 
 @group.command("show")
 @exits_with_status
-@with_nats_files
+@with_nats
 def show(
-    nats: Nats,
-    files: NatsFiles,
+    access: ServerAccess,
     id: Annotated[int, argument("ID", "Number of the dead letter.")],
     stream: Stream = _DEFAULT,
-    nats_user: NatsUser = None,
-    nats_password: NatsPassword = None,
 ) -> Status:
     """Show one dead letter: the event and the traceback. In a pipe, print a line of JSON."""
-    with _letters(nats, files, stream, nats_user, nats_password) as dead:
+    with _letters(access, stream) as dead:
         letter = dead.get(id)
     if not sys.stdout.isatty():
         print_json(letter.to_json())
@@ -108,39 +102,33 @@ def show(
 
 @group.command("retry")
 @exits_with_status
-@with_nats_files
+@with_nats
 def retry(
-    nats: Nats,
-    files: NatsFiles,
+    access: ServerAccess,
     ids: _Ids = None,
     all_: _All = False,
     stream: Stream = _DEFAULT,
     group: _Group = None,
-    nats_user: NatsUser = None,
-    nats_password: NatsPassword = None,
 ) -> Status:
     """Deliver dead letters to their groups again, as new events. Other groups do not receive them.
 
     Exit status: 0 after success, 1 if a dead letter or its group does not exist, 2 after an error.
     """
     _check_arguments(ids, all_, group)
-    with _letters(nats, files, stream, nats_user, nats_password) as dead:
+    with _letters(access, stream) as dead:
         return _apply(ids, group, dead.retry, "delivered again")
 
 
 @group.command("drop")
 @exits_with_status
-@with_nats_files
+@with_nats
 def drop(
-    nats: Nats,
-    files: NatsFiles,
+    access: ServerAccess,
     ids: _Ids = None,
     all_: _All = False,
     stream: Stream = _DEFAULT,
     group: _Group = None,
     yes: Annotated[bool, flag("With --all: do not ask for confirmation.", "--yes", "-y")] = False,
-    nats_user: NatsUser = None,
-    nats_password: NatsPassword = None,
 ) -> Status:
     """Delete dead letters permanently. --all asks for confirmation; without a terminal, it requires --yes.
 
@@ -149,7 +137,7 @@ def drop(
     _check_arguments(ids, all_, group)
     if all_ and not yes and not can_ask():
         raise typer.BadParameter("Deleting all dead letters requires a confirmation. Add --yes.", param_hint="--all")
-    with _letters(nats, files, stream, nats_user, nats_password) as dead:
+    with _letters(access, stream) as dead:
         if all_ and not yes:
             whose = "of all groups" if group is None else f"of {group}"
             if not typer.confirm(printable(f"Delete all dead letters {whose} in {stream}?"), err=True):
@@ -159,10 +147,7 @@ def drop(
 
 
 @contextmanager
-def _letters(
-    nats: str, files: NatsFiles, stream: str, user: str | None, password: str | None
-) -> Generator[DeadLetterQueue]:
-    access = credentials(nats, user, password, NATS_OPTIONS, files)
+def _letters(access: ServerAccess, stream: str) -> Generator[DeadLetterQueue]:
     if not stream_exists(access, stream):
         raise typer.Exit(Status.ERROR)
     with open_hub(access, stream, "--nats") as hub:

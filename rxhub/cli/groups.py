@@ -14,7 +14,9 @@ from rxhub.cli.connect import query_nats
 from rxhub.cli.credentials import NATS_OPTIONS, ServerAccess, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
-from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, OptionalNats, Stream, argument, option
+from rxhub.cli.nats_access import with_nats
+from rxhub.cli.nats_options import NatsFiles, with_nats_files
+from rxhub.cli.options import JsonLines, NatsPassword, NatsUser, OptionalNats, Stream, argument, option
 from rxhub.cli.output import print_error, print_json, print_table, print_text
 from rxhub.cli.units import format_duration, parse_duration, parse_time
 from rxhub.transport.durable import GroupState, Place
@@ -37,8 +39,10 @@ _Name = Annotated[str, argument("NAME", "Name of the group.")]
 
 
 @group.callback()
+@with_nats_files
 def list_(
     context: typer.Context,
+    files: NatsFiles,
     nats: OptionalNats = None,
     stream: Stream = _DEFAULT,
     interval: Annotated[str, option("TIME", "Measure the rate for this time.")] = _INTERVAL,
@@ -53,10 +57,8 @@ def list_(
     Exit status: 0 if there is a group, 1 if there is none, 2 after an error.
     """
     if context.invoked_subcommand is None:
-        if nats is None:
-            raise typer.BadParameter("Specify the NATS servers, or set RXHUB_NATS.", param_hint="--nats")
         seconds = parse_duration(interval, "--interval").total_seconds()
-        access = credentials(nats, nats_user, nats_password, NATS_OPTIONS)
+        access = credentials(nats or "", nats_user, nats_password, NATS_OPTIONS, files)
         _list(access, stream, seconds, json or not sys.stdout.isatty())
 
 
@@ -76,35 +78,34 @@ def _list(access: ServerAccess, stream: str, interval: float, as_lines: bool) ->
 
 @group.command("pause")
 @exits_with_status
-def pause(
-    name: _Name, nats: Nats, stream: Stream = _DEFAULT, nats_user: NatsUser = None, nats_password: NatsPassword = None
-) -> Status:
+@with_nats
+def pause(name: _Name, access: ServerAccess, stream: Stream = _DEFAULT) -> Status:
     """Stop all processes of a group from handling events, until `resume`. Running handlers finish.
 
     Exit status: 0 after success, 2 after an error.
     """
-    _ask(credentials(nats, nats_user, nats_password, NATS_OPTIONS), stream, lambda groups: groups.pause(name))
+    _ask(access, stream, lambda groups: groups.pause(name))
     return Status.MATCHED
 
 
 @group.command("resume")
 @exits_with_status
-def resume(
-    name: _Name, nats: Nats, stream: Stream = _DEFAULT, nats_user: NatsUser = None, nats_password: NatsPassword = None
-) -> Status:
+@with_nats
+def resume(name: _Name, access: ServerAccess, stream: Stream = _DEFAULT) -> Status:
     """Let a paused group continue where it was.
 
     Exit status: 0 after success, 2 after an error.
     """
-    _ask(credentials(nats, nats_user, nats_password, NATS_OPTIONS), stream, lambda groups: groups.resume(name))
+    _ask(access, stream, lambda groups: groups.resume(name))
     return Status.MATCHED
 
 
 @group.command("reset")
 @exits_with_status
+@with_nats
 def reset(
     name: _Name,
-    nats: Nats,
+    access: ServerAccess,
     stream: Stream = _DEFAULT,
     to: Annotated[
         str | None,
@@ -112,8 +113,6 @@ def reset(
     ] = None,
     to_event: Annotated[str | None, option("ID", "Continue with the event with this id.")] = None,
     yes: Yes = False,
-    nats_user: NatsUser = None,
-    nats_password: NatsPassword = None,
 ) -> Status:
     """Let a group continue at another place of the stream.
 
@@ -126,7 +125,6 @@ def reset(
     place: Place = to_event or ""
     if to is not None:
         place = _FIRST if to == _FIRST else parse_time(to, "--to")
-    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS)
     change = _ask(access, stream, lambda groups: groups.preview_reset(name, place))
     found = (
         f"{name} continues at {change.sequence:,}: it handles {change.repeated:,} events again, and skips "
@@ -140,13 +138,12 @@ def reset(
 
 @group.command("remove")
 @exits_with_status
+@with_nats
 def remove(
     name: _Name,
-    nats: Nats,
+    access: ServerAccess,
     stream: Stream = _DEFAULT,
     yes: Yes = False,
-    nats_user: NatsUser = None,
-    nats_password: NatsPassword = None,
 ) -> Status:
     """Remove a group. Show how many events it has not handled, and ask for confirmation.
 
@@ -154,7 +151,6 @@ def remove(
 
     Exit status: 0 after success, 1 if you answered no, 2 after an error.
     """
-    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS)
     state = _ask(access, stream, lambda groups: groups.state(name))
     found = f"{name} will not handle {state.waiting:,} waiting and {state.pending:,} pending events."
     if state.is_active:

@@ -10,11 +10,11 @@ import typer
 
 from rxhub import EventHub
 from rxhub.cli.connect import open_hub, stream_exists
-from rxhub.cli.credentials import NATS_OPTIONS, credentials
+from rxhub.cli.credentials import ServerAccess
 from rxhub.cli.event_iterator import ReceivedEvent, iterate_events, print_events, with_positions
 from rxhub.cli.exit_status import Status, exits_with_status
-from rxhub.cli.nats_options import NatsFiles, with_nats_files
-from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, Stream, Subscription, WithPosition, flag, option
+from rxhub.cli.nats_access import with_nats
+from rxhub.cli.options import JsonLines, Stream, Subscription, WithPosition, flag, option
 from rxhub.cli.output import print_error, progress_bar
 from rxhub.cli.units import parse_time
 from rxhub.errors import ExpressionError
@@ -26,11 +26,10 @@ _EVENTS_PER_UPDATE = 100
 
 
 @exits_with_status
-@with_nats_files
+@with_nats
 def command(
     subscription: Subscription,
-    nats: Nats,
-    files: NatsFiles,
+    access: ServerAccess,
     stream: Stream = "events",
     since: Annotated[
         str | None,
@@ -46,8 +45,6 @@ def command(
         option("FACTOR", "Replay at the original pace (1), or at a multiple of it. Default: as fast as possible."),
     ] = None,
     follow: Annotated[bool, flag("Continue with new events after the stored ones.", "--follow", "-f")] = False,
-    nats_user: NatsUser = None,
-    nats_password: NatsPassword = None,
     json: JsonLines = False,
     with_position: WithPosition = False,
 ) -> Status:
@@ -59,7 +56,6 @@ def command(
     """
     begin = None if since is None else parse_time(since, "--since")
     end = None if until is None else parse_time(until, "--until")
-    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS, files)
     if not stream_exists(access, stream):
         return Status.ERROR
     with open_hub(access, stream, "--nats") as hub:

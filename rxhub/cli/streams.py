@@ -14,8 +14,9 @@ from rxhub.cli.connect import query_nats
 from rxhub.cli.credentials import NATS_OPTIONS, ServerAccess, credentials
 from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.help import Commands
+from rxhub.cli.nats_access import with_nats
 from rxhub.cli.nats_options import NatsFiles, with_nats_files
-from rxhub.cli.options import JsonLines, Nats, NatsPassword, NatsUser, OptionalNats, argument, option
+from rxhub.cli.options import JsonLines, NatsPassword, NatsUser, OptionalNats, argument, option
 from rxhub.cli.output import print_error, print_json, print_table, print_text
 from rxhub.cli.units import format_duration, format_size, format_time, parse_duration, parse_size, parse_time
 from rxhub.errors import StreamError
@@ -99,11 +100,10 @@ def _list(nats: str, user: str | None, password: str | None, files: NatsFiles, a
 
 @group.command("add")
 @exits_with_status
-@with_nats_files
+@with_nats
 def add(
     name: Annotated[str, argument("NAME", "Letters, digits, - and _.")],
-    nats: Nats,
-    files: NatsFiles,
+    access: ServerAccess,
     replicas: Annotated[
         int | None, option("N", "Number of copies. Default: 3 if there are three servers, otherwise 1.", min=1, max=5)
     ] = None,
@@ -113,8 +113,6 @@ def add(
     max_bytes: Annotated[
         str | None, option("SIZE", "Reject new events above this size, for example 10G. Default: unlimited.")
     ] = None,
-    nats_user: NatsUser = None,
-    nats_password: NatsPassword = None,
 ) -> Status:
     """Create a stream of events. An existing stream is never changed.
 
@@ -136,7 +134,7 @@ def add(
         await client.js_request(f"STREAM.CREATE.{stream}", config, timeout=10.0)
 
     try:
-        query_nats(credentials(nats, nats_user, nats_password, NATS_OPTIONS, files), create)
+        query_nats(access, create)
     except StreamError as error:
         if error.number != _STREAM_NAME_IN_USE:
             raise
@@ -147,11 +145,10 @@ def add(
 
 @group.command("set")
 @exits_with_status
-@with_nats_files
+@with_nats
 def set_limits(
     name: _Name,
-    nats: Nats,
-    files: NatsFiles,
+    access: ServerAccess,
     max_age: Annotated[
         str | None, option("TIME", "Delete events after this time, for example 30d or 12h, or `never`.")
     ] = None,
@@ -161,8 +158,6 @@ def set_limits(
     ] = None,
     replicas: Annotated[int | None, option("N", "Number of copies.", min=1, max=5)] = None,
     yes: Yes = False,
-    nats_user: NatsUser = None,
-    nats_password: NatsPassword = None,
 ) -> Status:
     """Change the limits of a stream. If this deletes events, show how many and ask for confirmation.
 
@@ -179,7 +174,6 @@ def set_limits(
         limits["replicas"] = replicas
     if not limits:
         raise typer.BadParameter("Specify at least one limit.")
-    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS, files)
     loss = _ask(access, lambda streams: streams.preview_limits(name, **limits))
     if loss.rejects:
         print_error(f"{name} contains more than {max_bytes}: it will reject new events until old ones are deleted")
@@ -191,11 +185,10 @@ def set_limits(
 
 @group.command("purge")
 @exits_with_status
-@with_nats_files
+@with_nats
 def purge(
     name: _Name,
-    nats: Nats,
-    files: NatsFiles,
+    access: ServerAccess,
     topic: Annotated[
         str | None, option("TOPIC", "Only events of this topic, or of all topics below: 'studio.render.*'.")
     ] = None,
@@ -204,8 +197,6 @@ def purge(
         option("TIME", "Only events up to 2026-03-01T12:00, a duration before now (2h, 3d), or a sequence. Included."),
     ] = None,
     yes: Yes = False,
-    nats_user: NatsUser = None,
-    nats_password: NatsPassword = None,
 ) -> Status:
     """Delete events permanently: all, those of a topic, or those up to a sequence or time.
 
@@ -214,7 +205,6 @@ def purge(
     Exit status: 0 after success, 1 if there is nothing to delete or you answered no, 2 after an error.
     """
     end = None if until is None else parse_time(until, "--until")
-    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS, files)
     loss = _ask(access, lambda streams: streams.preview_purge(name, topic, end))
     if not loss.events:
         print_error(f"{name} contains no such events")
@@ -228,14 +218,11 @@ def purge(
 
 @group.command("remove")
 @exits_with_status
-@with_nats_files
+@with_nats
 def remove(
     name: _Name,
-    nats: Nats,
-    files: NatsFiles,
+    access: ServerAccess,
     yes: Yes = False,
-    nats_user: NatsUser = None,
-    nats_password: NatsPassword = None,
 ) -> Status:
     """Remove a stream permanently, with its groups and dead letters. Show what it contains, and ask for confirmation.
 
@@ -243,7 +230,6 @@ def remove(
 
     Exit status: 0 after success, 1 if you answered no, 2 after an error.
     """
-    access = credentials(nats, nats_user, nats_password, NATS_OPTIONS, files)
     loss = _ask(access, lambda streams: streams.preview_remove(name))
     dead = f" It also deletes {loss.dead_letters:,} dead letters." if loss.dead_letters else ""
     if not is_confirmed(_described(loss, name) + dead, f"Remove the stream {name}?", yes):

@@ -27,6 +27,7 @@ COMMANDS = {
     "streams": ("streams", "--nats", "URL"),
     "streams add": ("streams", "add", "events", "--nats", "URL"),
     "streams set": ("streams", "set", "events", "--max-bytes", "10G", "--nats", "URL"),
+    "groups": ("groups", "--nats", "URL"),
     "doctor": ("doctor", "--nats", "URL"),
     "doctor of a server": ("doctor", "--server", "URL"),
 }
