@@ -14,6 +14,7 @@ from rxhub.exploration.compression import UnreadableInput
 
 __all__ = ["read_elements"]
 
+_REMEDY = "Write the events as JSON lines: jq -c .[] FILE > events.jsonl"
 _CHUNK_BYTES = 256 * 1024
 # A whole string, the start of one that the buffer does not contain completely, or a character of the structure.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
@@ -23,7 +24,8 @@ def read_elements(stream: BinaryIO, name: str, max_bytes: int) -> Iterator[bytes
     """Yield the elements of an array as JSON. The stream starts with its bracket, or with blanks before it.
 
     Raises:
-        UnreadableInput: if an element is longer than `max_bytes`, or the array is truncated.
+        UnreadableInput: if an element is longer than `max_bytes`, the array is truncated, or text follows it, such as
+            another array.
     """
     buffer, depth, position, count = b"", 0, 0, 0
     while chunk := stream.read(_CHUNK_BYTES):
@@ -39,22 +41,32 @@ def read_elements(stream: BinaryIO, name: str, max_bytes: int) -> Iterator[bytes
                 depth += 1
                 if depth == 1:
                     start = position
-            elif (found in b"]}" and depth == 1) or (found == b"," and depth == 1):
+            elif depth == 1 and found in b",]":
                 element = buffer[start : token.start()].strip()
                 if element or found == b",":
                     count += 1
                     yield element
-                if found != b",":
+                if found == b"]":
+                    _check_end(buffer[position:], stream, f"{name}: text follows the end of the array")
                     return
                 start = position
             elif found in b"]}":
                 depth -= 1
+                if not depth:
+                    raise UnreadableInput(f"{name}: the array has an unexpected }} after element {count:,}")
         else:
             position = len(buffer)
         buffer, position = buffer[start:], position - start
         if len(buffer) > max_bytes:
             raise UnreadableInput(
-                f"{name}: element {count + 1:,} of the array is longer than {max_bytes:,} bytes. Write the events as "
-                f"JSON lines: jq -c .[] FILE > events.jsonl"
+                f"{name}: element {count + 1:,} of the array is longer than {max_bytes:,} bytes. {_REMEDY}"
             )
     raise UnreadableInput(f"{name}: the array is truncated after element {count:,}")
+
+
+def _check_end(rest: bytes, stream: BinaryIO, fault: str) -> None:
+    while not rest.strip():
+        rest = stream.read(_CHUNK_BYTES)
+        if not rest:
+            return
+    raise UnreadableInput(f"{fault}, perhaps another array. {_REMEDY}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
@@ -17,6 +18,9 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 
 BOM = b"\xef\xbb\xbf"
 """The mark that Windows programs write at the beginning of a file."""
+
+# An object that is printed on several lines.
+_OPEN_OBJECT = re.compile(rb"\{[ \t]*\r?\n")
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -44,13 +48,16 @@ def read_lines(stream: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Js
 
 
 def read_json(stream: BinaryIO, name: str, max_bytes: int = MAX_LINE_BYTES) -> Iterator[JsonLine]:
-    """Yield the lines, or the elements of an array with their numbers from 1.
+    """Yield the lines, the elements of an array with their numbers from 1, or one object that spans several lines.
 
     Raises:
         UnreadableInput: if an array is truncated, or an element is too long.
     """
     peek = getattr(stream, "peek", None)
-    if peek is None or peek(1).removeprefix(BOM).lstrip()[:1] != b"[":
+    begin = b"" if peek is None else peek(1).removeprefix(BOM).lstrip()
+    if _OPEN_OBJECT.match(begin):
+        return iter([read_document(stream, max_bytes)])
+    if begin[:1] != b"[":
         return read_lines(stream, max_bytes)
     elements = enumerate(read_elements(stream, name, max_bytes), 1)
     return (JsonLine(number, element, *parse_candidate(element)) for number, element in elements)

@@ -155,6 +155,31 @@ def test_a_truncated_array_is_read_up_to_there(tmp_path: Path) -> None:
         next(events)
 
 
+@pytest.mark.parametrize(
+    ("tail", "fault"),
+    [
+        ("] []", "text follows the end of the array, perhaps another array"),
+        ("]" + " \n" * 200_000 + "x", "text follows the end of the array"),
+        (",{]},1]", "unexpected } after element 1"),
+    ],
+)
+def test_what_follows_an_array_is_not_lost_silently(tmp_path: Path, tail: str, fault: str) -> None:
+    path = tmp_path / "events.json"
+    path.write_text('[{"topic": "a"}' + tail)
+    events = iter(read_events(path))
+    assert next(events).topic == "a"
+    with pytest.raises(UnreadableInput, match=fault):
+        list(events)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_one_event_on_several_lines_is_read(tmp_path: Path, newline: str) -> None:
+    path = tmp_path / "event.json"
+    path.write_text(json.dumps({"topic": "a", "data": {"x": [1, 2]}}, indent=2), newline=newline)
+    (event,) = read_events(path)
+    assert event.data == {"x": [1, 2]}
+
+
 def test_an_array_element_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "e.json"
     path.write_bytes(b'["' + b"x" * 5_000_000)
