@@ -15,7 +15,7 @@ of the last response: events that were handled above it are delivered again, and
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -150,9 +150,15 @@ class Group:
                 f"process has:\n{_differences(present, self._metadata)}"
             )
 
-    async def ack_pending(self) -> int:
-        """The number of messages that were delivered to processes of the group and not acknowledged."""
-        return (await self._info())["num_ack_pending"]
+    async def count_missing(self, held: Collection[int]) -> int:
+        """The number of messages that were delivered, not acknowledged, and are not among the sequences `held`.
+
+        `held` is read after the response, and may contain messages that the server delivered after it had counted.
+        Those are ignored, because each of them would hide a missing one.
+        """
+        info = await self._info()
+        first, last = info["ack_floor"]["stream_seq"], info["delivered"]["stream_seq"]
+        return info["num_ack_pending"] - sum(first < sequence <= last for sequence in held)
 
     async def unpin(self) -> None:
         """Let another process order by key at once."""

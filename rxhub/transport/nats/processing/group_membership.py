@@ -25,14 +25,13 @@ from rxhub.transport.nats.processing import group as group_times
 from rxhub.transport.nats.processing.group import Group
 from rxhub.transport.nats.processing.in_flight import InFlight
 from rxhub.transport.nats.processing.job import Job
-from rxhub.transport.nats.pull_consumer import ConsumerGone, PullConsumer, PullRefused
+from rxhub.transport.nats.pull_consumer import ConsumerGone, Message, PullConsumer, PullRefused
 
 __all__ = ["GroupMembership"]
 
 _LEAVE_TIMEOUT_S = 1.0
 # A process resumes its work at the latest this long after the group.
 _PAUSED_CHECK_S = 1.0
-_PIN_HEADER = "Nats-Pin-Id"
 # The name of a deleted consumer is free before its state is removed from the server's disk. A consumer that was created
 # within milliseconds began, in spite of its configuration, where the old one had been long before (nats-server 2.15).
 _RECREATE_DELAY_S = 0.5
@@ -63,6 +62,7 @@ class GroupMembership:
         self._on_excluded = on_excluded
         self._collected: list[Job] = []
         self._pin: str | None = None
+        self._last = 0  # the number of the last delivery
         self._gaps = 0
         self._waiting: asyncio.Task[None] | None = None
         self._is_leaving = False
@@ -111,16 +111,21 @@ class GroupMembership:
         self._pin = None
         self._gaps += 1
 
+    def observe(self, message: Message) -> None:
+        """Check whether earlier messages may be missing before this one; if so, the next jobs are collected."""
+        # The pinned process receives all deliveries. One can be lost between two servers, without a lost connection.
+        is_next = message.consumer_sequence == self._last + 1
+        self._last = message.consumer_sequence
+        if is_next and self._pulling.pin == self._pin:
+            return
+        self._gaps += 1
+        self._pin = self._pulling.pin
+        if self._waiting is None:
+            name = f"waiting for earlier events of {self._group.name}"
+            self._waiting = supervise(self._wait_for_missing, name, restart=True)
+
     def collect(self, job: Job) -> bool:
-        """Collect a job if earlier messages may be missing; whether it was collected."""
-        pin = job.message.headers.get(_PIN_HEADER, "")
-        if pin != self._pin:
-            # This process was pinned now, again or for the first time.
-            self._gaps += 1
-            self._pin = pin
-            if self._waiting is None:
-                name = f"waiting for earlier events of {self._group.name}"
-                self._waiting = supervise(self._wait_for_missing, name, restart=True)
+        """Collect a job while earlier messages may be missing; whether it was collected."""
         if self._waiting is None:
             return False
         self._collected.append(job)
@@ -153,7 +158,7 @@ class GroupMembership:
         while True:
             gaps = self._gaps
             try:
-                missing = await self._group.ack_pending() - len(self._in_flight.jobs)
+                missing = await self._group.count_missing(self._in_flight.jobs.keys())
             except (HubConnectionError, StreamError) as error:
                 logger.debug("Could not read how many events of %s are in flight: %s", self._group.name, error)
             else:

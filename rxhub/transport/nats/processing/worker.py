@@ -209,6 +209,8 @@ class Worker:
     # From the message to the executor
 
     def _receive(self, message: Message) -> None:
+        if self._by_key:
+            self._membership.observe(message)
         job = self._in_flight.add(message)
         if job is None:
             return

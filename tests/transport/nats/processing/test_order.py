@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections import defaultdict
+from threading import Event as Flag
 from threading import Lock
 from typing import Any
 
@@ -12,9 +14,12 @@ import pytest
 
 from rxhub import Event, EventHub
 from rxhub.testing import Nats
+from rxhub.transport.nats.processing.group import PINNED, Group
 from rxhub.transport.nats.processing.processing import Counts
+from rxhub.transport.nats.pull_consumer import PullConsumer
 from tests.threads import LIMIT, until
-from tests.transport.nats.processing.working import Seen, another, is_idle, publish
+from tests.transport.nats.processing.made import hold
+from tests.transport.nats.processing.working import Seen, another, ask, is_idle, publish
 
 
 class Watched:
@@ -163,3 +168,59 @@ def test_who_takes_over_begins_with_what_was_under_way(hub: EventHub, nats: Nats
     for key in range(5):
         of_key = [n for n in second.begun if n % 5 == key]
         assert of_key == sorted(of_key)
+
+
+def test_an_event_that_arrives_while_the_server_counts_does_not_hide_one_that_runs_elsewhere(
+    hub: EventHub, nats: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, first, second = Flag(), Seen(), Seen()
+
+    def slow(event: Event) -> None:
+        first(event)
+        hold(release)
+
+    with another(nats) as other:
+        hub.process("topic=a", slow, group="g", key="topic")
+        publish(hub, "a", 0)
+        first.wait(1)
+        worker: Any = other.process("topic=a", second, group="g", key="topic")._worker
+        read_info, counts = Group._info, []
+
+        async def read_late(group: Group) -> dict[str, Any]:
+            """The response about event 1, after event 2 has arrived."""
+            found, held = await read_info(group), worker._in_flight.jobs
+            if group is worker._group and held:
+                counts.append(len(held))
+                if counts == [1]:
+                    await asyncio.to_thread(publish, hub, "a", 2)
+                    while len(held) == 1:
+                        await asyncio.sleep(0.01)
+            return found
+
+        monkeypatch.setattr(Group, "_info", read_late)
+        ask(hub, "CONSUMER.UNPIN.{stream}.g", {"group": PINNED})
+        publish(hub, "a", 1)
+        until(lambda: len(counts) >= 2)
+        assert first == [0] and second == []
+        release.set()
+        assert second.wait(2) == [1, 2] and first == [0]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_event_that_is_lost_between_two_servers_keeps_its_place(
+    hub: EventHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, receive, lost = Seen(), PullConsumer._receive, []
+
+    def receive_most(pulling: PullConsumer, subject: str, reply: str, data: bytes, headers: bytes) -> None:
+        if b'"value":1' in data and not lost:
+            lost.append(reply)
+        else:
+            receive(pulling, subject, reply, data, headers)
+
+    monkeypatch.setattr(PullConsumer, "_receive", receive_most)
+    hub.process("topic=a", seen, group="g", key="topic")
+    publish(hub, "a", 0)
+    seen.wait(1)
+    publish(hub, "a", 1, 2, 3)
+    assert seen.wait(4) == [0, 1, 2, 3] and lost
