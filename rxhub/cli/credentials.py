@@ -116,7 +116,7 @@ def credentials(
         raise typer.BadParameter(f"{found.name} has several logins. Give a user and a password, or a file.")
     settings = first_settings(*[source.settings for source in sources])
     login = {name: value for name, value in found.settings.items() if name in LOGIN}
-    with _bad_parameters("--nats-private-key, --nats-tls-first"):
+    with _bad_parameters("--nats-…"):
         query = NatsOptions(**{name: value for name, value in settings.items() if name not in LOGIN}, **login).query
     return ServerAccess(plain + query, found.user, found.secret)
 

@@ -58,13 +58,13 @@ def list_(
     """
     if context.invoked_subcommand is None:
         seconds = parse_duration(interval, "--interval").total_seconds()
-        access = credentials(nats or "", nats_user, nats_password, NATS_OPTIONS, files)
-        _list(access, stream, seconds, json or not sys.stdout.isatty())
+        given = (nats or "", nats_user, nats_password, NATS_OPTIONS, files)
+        _list(lambda: credentials(*given), stream, seconds, json or not sys.stdout.isatty())
 
 
 @exits_with_status
-def _list(access: ServerAccess, stream: str, interval: float, as_lines: bool) -> Status:
-    states = _ask(access, stream, lambda groups: groups.list(interval))
+def _list(access: Callable[[], ServerAccess], stream: str, interval: float, as_lines: bool) -> Status:
+    states = _ask(access(), stream, lambda groups: groups.list(interval))
     if not states:
         print_error(f"the stream {stream} has no groups")
         return Status.NOT_MATCHED

@@ -166,7 +166,7 @@ class TestAServer:
             monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
             well, *_ = asked(f"tls://localhost:{server.port}")
         assert "its certificate is not trusted: " in problem.found
-        assert "SSL_CERT_FILE" in problem.remedy
+        assert "RXHUB_NATS_CA" in problem.remedy
         assert well.found.endswith(", with TLS")
 
     @pytest.mark.parametrize("url", ["nats://", "nats://a/b", "nats://one,tls://[", "nats://h:port"])

@@ -200,6 +200,7 @@ def test_several_logins_in_one_place_are_an_error(monkeypatch: pytest.MonkeyPatc
     assert "hunter2" not in str(raised.value)
 
 
-def test_a_missing_file_is_named() -> None:
-    ran = rxhub("streams", "--nats-config", "/nowhere/nats.toml", env=without_variables())
+@pytest.mark.parametrize("command", ["streams", "groups"])
+def test_a_missing_file_is_named(command: str) -> None:
+    ran = rxhub(command, "--nats-config", "/nowhere/nats.toml", env=without_variables())
     assert (ran.returncode, ran.stderr) == (2, b"rxhub: /nowhere/nats.toml: No such file or directory\n")

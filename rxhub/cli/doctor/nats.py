@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from datetime import datetime
 from importlib.util import find_spec
@@ -114,7 +115,9 @@ def _unreached(error: NatsUnreachable, address: NatsOptions, options: str) -> Fi
             found, remedy = why, error.remedy or "Check the URL, and the log of the server."
         case _:
             found, remedy = f"the answer is not NATS ({why})", "Check the port for clients. Default: port 4222."
-    return unreachable(error.server, error.__cause__, found, remedy, " `nats-server -js` starts one.")
+    finding = unreachable(error.server, error.__cause__, found, remedy, " `nats-server -js` starts one.")
+    is_about_tls = isinstance(error.__cause__, ssl.SSLError) and error.remedy
+    return finding._replace(remedy=error.remedy) if is_about_tls else finding
 
 
 def _refused(server: str, address: NatsOptions, options: str) -> Finding:

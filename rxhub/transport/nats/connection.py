@@ -90,7 +90,6 @@ class NatsConnection:
                     tls_handshake_first=bool(address.tls_first),
                     **login,
                 )
-                line._mark_encrypted()
                 if not line.client.is_connected:
                     raise nats.errors.ProtocolError
         except Exception as error:
@@ -122,11 +121,6 @@ class NatsConnection:
         transport = cast("Any", self.client)._transport
         writer = getattr(transport, "_io_writer", None)
         return writer is not None and writer.get_extra_info("ssl_object") is not None
-
-    def _mark_encrypted(self) -> None:
-        """Tell the reader that it is encrypted, as nats-py does not: asyncio logs a warning at the end otherwise."""
-        if self.is_encrypted:
-            cast("Any", self.client)._transport._io_writer.transport.get_protocol()._over_ssl = True
 
     @property
     def server_version(self) -> str:

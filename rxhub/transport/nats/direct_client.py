@@ -38,6 +38,10 @@ class NatsClient(Client):
         self._takes: dict[int, MessageHandler] = {}
 
     def _connect_command(self) -> bytes:
+        transport: Any = self._transport
+        if transport._io_writer is not transport._bare_io_writer:
+            # nats-py does not tell the reader that it is encrypted, so asyncio would log a warning at its end.
+            transport._io_writer._protocol._over_ssl = True
         self.check_login()
         return super()._connect_command()
 

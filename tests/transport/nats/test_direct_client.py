@@ -9,6 +9,7 @@ from typing import Any, cast
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 from nats.protocol import command
 
 from rxhub.testing import Nats
@@ -33,6 +34,9 @@ def test_nats_py_has_what_is_used_of_it() -> None:
     assert inspect.iscoroutinefunction(Client._flush_pending)
     client: Any = Client()
     assert client._flush_queue is None
+    assert list(inspect.signature(Client._connect_command).parameters) == ["self"]
+    # That `_over_ssl` silences asyncio is part of the tests of logins.
+    assert {"_io_writer", "_bare_io_writer"} <= {*vars(TcpTransport())}
 
 
 @given(status=STATUSES, headers=st.dictionaries(NAMES, VALUES, max_size=4))

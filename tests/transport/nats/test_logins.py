@@ -228,6 +228,15 @@ def test_a_hub_reconnects_when_the_authority_was_replaced(
     assert "eof_received" not in caplog.text
 
 
+def test_a_login_that_is_rejected_over_tls_logs_nothing_of_asyncio(
+    tls: Certificates, operator: Operator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = written(tmp_path, "foreign.creds", Operator().credentials())
+    with started({**tls.settings(), **operator.settings, "jetstream": {}}) as server:
+        assert "was not revoked" in refusal(NatsOptions(server.url, ca=tls.ca, credentials=file))
+    assert "eof_received" not in caplog.text
+
+
 # Several servers
 
 
